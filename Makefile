@@ -1,0 +1,112 @@
+# `make help` lists the targets. Each one sets up what it needs in a virtual environment, once.
+
+PYTHON ?= python3
+VENV ?= .venv
+# More arguments for pytest (make test) or for the comparison (make demo).
+ARGS ?=
+# Two processes; each works with one thread (see tests/conftest.py). WORKERS=0 runs all in one.
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DECLARED := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test coverage lint format bench clean distclean
+
+help:
+	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
+	@echo "make test       run the tests            (make test ARGS='-k losses', ARGS='-m slow', WORKERS=0)"
+	@echo "make lint       check style and types    (make format: apply the style)"
+	@echo "make coverage   run the tests and report which lines they miss"
+	@echo "make bench      say how to run the benchmarks"
+	@echo "make clean      remove caches and build products"
+	@echo "make distclean  remove $(VENV) and out/ too"
+	@echo
+	@echo "Python: $(PYTHON), 3.11 or newer; another one with: make PYTHON=python3.12 test"
+
+demo: $(VENV)/.demo
+	$(BIN)/skfdrmfl compare $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+coverage: $(VENV)/.test
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage report
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test
+	@echo "A benchmark is a script; run one with: $(BIN)/python benchmarks/NAME.py"
+	@ls benchmarks/*.py 2>/dev/null || echo "There are none yet."
+
+clean:
+	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find skfdrmfl tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean
+	rm -rf $(VENV) out
+
+# Set-up. Each stamp file in $(VENV) is touched when its step has succeeded, and its step is repeated
+# when the declared dependencies change.
+
+# A PYTHON given on the command line that is not the one $(VENV) was made with remakes it.
+WHICH := import sys; print(sys.version)
+ifeq ($(origin PYTHON),command line)
+ifneq ($(wildcard $(VENV)/.python),)
+$(shell test "$$($(PYTHON) -c '$(WHICH)' 2>&1)" = "$$(cat $(VENV)/.python)" || rm -f $(VENV)/.python)
+endif
+endif
+
+fail = { echo >&2; echo "make: $(1)" >&2; exit 1; }
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || \
+	  $(call fail,$(PYTHON) is not there. Name a Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  $(call fail,skfdrmfl needs Python 3.11 or newer$(,) but $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ...)
+	@echo "==> Making the virtual environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV) || \
+	  $(call fail,$(PYTHON) could not make a virtual environment; on Debian and Ubuntu install its python3-venv package.)
+	@$(PYTHON) -c '$(WHICH)' > $@
+
+$(VENV)/.torch: $(VENV)/.python constraints.txt
+	@echo "==> Installing PyTorch (by far the largest download: a few minutes)"
+	@$(PIP) install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)" || \
+	  $(call fail,pip could not install PyTorch; its message is above.)
+	@touch $@
+
+# Building uses the pinned setuptools of $(VENV), not one that pip would fetch for the occasion.
+$(VENV)/.build: $(VENV)/.torch $(DECLARED)
+	@$(PIP) install --constraint constraints.txt setuptools || \
+	  $(call fail,pip could not install setuptools; its message is above.)
+	@touch $@
+
+define install
+	@echo "==> Installing skfdrmfl[$(1)], editable, and what it needs"
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable ".[$(1)]" || \
+	  $(call fail,pip could not install skfdrmfl[$(1)]; its message is above.)
+	@touch $@
+endef
+
+$(VENV)/.demo: $(VENV)/.build
+	$(call install,plot$(,)progress)
+
+$(VENV)/.test: $(VENV)/.build
+	$(call install,test)
+
+$(VENV)/.lint: $(VENV)/.build
+	$(call install,lint)
+
+, := ,

@@ -1,0 +1,8 @@
+"""`python -m skfdrmfl`: the command line."""
+
+import sys
+
+from skfdrmfl.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

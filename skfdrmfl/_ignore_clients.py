@@ -1,0 +1,290 @@
+"""A meta-transformer that puts any scikit-learn reducer in the slot of a federated one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sklearn import get_config
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from numpy.typing import ArrayLike, NDArray
+    from sklearn.utils import Tags
+
+
+def _estimator_has(method: str) -> Callable[[IgnoreClients], bool]:
+    """A condition for `available_if`: the wrapped estimator has `method`."""
+
+    def check(self: IgnoreClients) -> bool:
+        # getattr, not hasattr: the inner estimator's own AttributeError says most.
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+def _x_scores(transformed: Any) -> Any:
+    """The x-scores alone: cross-decomposition returns (x_scores, y_scores) when it is given y."""
+    return transformed[0] if isinstance(transformed, tuple) else transformed
+
+
+class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+    """Let a transformer that knows nothing of clients stand where a federated one stands.
+
+    `fit` accepts `client_ids` and ignores it; `transform` and `fit_transform` return only the x-scores.
+    Both are needed to compare a federated transformer with the usual ones in one search: without the first,
+    `client_ids` reaches `PCA.fit` and every rival scores NaN; without the second, a pipeline with
+    :class:`~sklearn.cross_decomposition.PLSRegression` fails on the tuple its `fit_transform` returns.
+
+    Around a federated transformer it gives the same model trained centrally, on all rows as one client.
+
+    Parameters
+    ----------
+    estimator : transformer
+        Any estimator with `fit` and `transform`; it is cloned, never fitted itself. Its parameters are
+        reached as `estimator__<name>`.
+
+    Attributes
+    ----------
+    estimator_ : transformer
+        The fitted clone of `estimator`; its own attributes (`n_components_`, `components_`, ...) are there.
+    n_features_in_ : int
+        Number of features seen by `estimator_`; only where `estimator_` has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features seen by `estimator_`; only where `estimator_` has them.
+
+    Notes
+    -----
+    `client_ids` is requested by the class, so that metadata routing brings it here without any
+    `set_fit_request`; it is never passed on. Any other fit parameter goes to `estimator`: as it is with
+    routing off, by the estimator's own requests with routing on.
+
+    `get_feature_names_out`, `set_output`, `partial_fit` and `inverse_transform` exist where `estimator` has
+    what they need.
+
+    Examples
+    --------
+    >>> from sklearn.cross_decomposition import PLSRegression
+    >>> from sklearn.datasets import make_regression
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import Pipeline
+    >>> from skfdrmfl import IgnoreClients
+    >>> X, y = make_regression(n_samples=30, n_features=5, random_state=0)
+    >>> pipeline = Pipeline([("reduce", IgnoreClients(PLSRegression(n_components=2))), ("ridge", Ridge())])
+    >>> pipeline.fit(X, y, reduce__client_ids=["north", "south"] * 15)[:-1].transform(X).shape
+    (30, 2)
+    """
+
+    # Requested here, by the class, or every user would have to call set_fit_request on every rival.
+    __metadata_request__fit = {"client_ids": True}
+    __metadata_request__partial_fit = {"client_ids": True}
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any
+    ) -> Self:
+        """Fit a clone of the estimator on all rows, whichever client they belong to.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            Targets; estimators that learn without them ignore them.
+        client_ids : array-like of shape (n_samples,), default=None
+            Ignored.
+        **fit_params : dict
+            Passed to the estimator's `fit`.
+
+        Returns
+        -------
+        self : IgnoreClients
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is not an instance with `fit` and `transform`. What the estimator itself raises
+            is passed through.
+        """
+        estimator = self._fresh_estimator()
+        estimator.fit(X, y, **self._params_for("fit", fit_params))
+        self.estimator_ = estimator
+        return self
+
+    def fit_transform(
+        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any
+    ) -> NDArray[Any]:
+        """Fit, then return the x-scores of the training rows.
+
+        The estimator's own `fit_transform` is used where it has one, because it may differ from `fit`
+        followed by `transform` on purpose (:class:`~sklearn.preprocessing.TargetEncoder` cross-fits).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            Targets.
+        client_ids : array-like of shape (n_samples,), default=None
+            Ignored.
+        **fit_params : dict
+            Passed to the estimator.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Scores, never a tuple.
+        """
+        if not hasattr(self.estimator, "fit_transform"):
+            return self.fit(X, y, **fit_params).transform(X)
+        estimator = self._fresh_estimator()
+        scores = _x_scores(estimator.fit_transform(X, y, **self._params_for("fit_transform", fit_params)))
+        self.estimator_ = estimator
+        return scores
+
+    @available_if(_estimator_has("partial_fit"))
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any
+    ) -> Self:
+        """Go on fitting the estimator with more rows, whichever client they belong to.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            Targets.
+        client_ids : array-like of shape (n_samples,), default=None
+            Ignored.
+        **fit_params : dict
+            Passed to the estimator's `partial_fit`.
+
+        Returns
+        -------
+        self : IgnoreClients
+        """
+        estimator = getattr(self, "estimator_", None) or self._fresh_estimator()
+        estimator.partial_fit(X, y, **self._params_for("partial_fit", fit_params))
+        self.estimator_ = estimator
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Scores of the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of any client.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+        """
+        check_is_fitted(self)
+        return _x_scores(self.estimator_.transform(X))
+
+    @available_if(_estimator_has("inverse_transform"))
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Rows from their scores, as the estimator gives them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Scores.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        return self.estimator_.inverse_transform(X)
+
+    @available_if(_estimator_has("get_feature_names_out"))
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
+        """Names of the scores, as the estimator gives them.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the input features, as the estimator expects them.
+
+        Returns
+        -------
+        ndarray of str objects, of shape (n_components,)
+        """
+        check_is_fitted(self)
+        return self.estimator_.get_feature_names_out(input_features)
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features seen during `fit`."""
+        return self._fitted("n_features_in_")
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the features seen during `fit`, where they had any."""
+        return self._fitted("feature_names_in_")
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """What this object takes itself (`client_ids`) and what it hands on to the estimator.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        hand_on = MethodMapping()
+        for method in ("fit", "fit_transform", "partial_fit"):
+            hand_on.add(caller=method, callee=method)
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(estimator=self.estimator, method_mapping=hand_on)
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        # All that the estimator says of its data holds for the wrapper; what it says of its kind does not:
+        # PLSRegression is a regressor, PLSRegression in here has no `predict`.
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags = inner.input_tags
+        tags.target_tags = inner.target_tags
+        tags.transformer_tags = inner.transformer_tags or tags.transformer_tags
+        tags.non_deterministic = inner.non_deterministic
+        tags.no_validation = inner.no_validation
+        tags.requires_fit = inner.requires_fit
+        tags.array_api_support = inner.array_api_support
+        return tags
+
+    def _fresh_estimator(self) -> Any:
+        """An unfitted clone of `estimator`, or an error that says what to pass instead."""
+        missing = [method for method in ("fit", "transform") if not hasattr(self.estimator, method)]
+        if missing or isinstance(self.estimator, type):
+            fault = f"has no {' and no '.join(missing)}" if missing else "is a class, not an instance"
+            raise TypeError(
+                f"estimator={self.estimator!r} {fault}; pass a transformer, as in IgnoreClients(PCA())."
+            )
+        return clone(self.estimator)
+
+    def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The metadata that the estimator's `method` gets: all of it, or what it requests under routing.
+
+        `client_ids` is a named argument of every caller and so never among `params`: it goes no further.
+        """
+        if get_config()["enable_metadata_routing"]:
+            return process_routing(self, method, **params)["estimator"][method]
+        return params
+
+    def _fitted(self, attribute: str) -> Any:
+        """An attribute of the fitted estimator; AttributeError before `fit`, as hasattr() expects."""
+        if not hasattr(self, "estimator_"):
+            raise AttributeError(f"{type(self).__name__} has no {attribute} before fit; call fit first.")
+        return getattr(self.estimator_, attribute)

@@ -1,0 +1,54 @@
+"""One flat vector of parameters a client, with a named view for each array in it.
+
+The engine stacks clients: `flat` is (C, D), one row a client, so that the optimiser, the broadcast, the
+average and a prefix of active clients are each one operation on one contiguous tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import torch
+from torch import Tensor
+
+# Every array starts on a 64-byte boundary (16 floats), which keeps the vector units on aligned loads.
+_ALIGNMENT = 16
+
+
+class ParameterLayout:
+    """Where each named array of a network lives in its flat parameter vector.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        Shape of each array, in order.
+
+    Attributes
+    ----------
+    size : int
+        Length D of the flat vector; the few padding entries between arrays stay zero.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
+        self.shapes = dict(shapes)
+        self.offsets: dict[str, int] = {}
+        offset = 0
+        for name, shape in self.shapes.items():
+            self.offsets[name] = offset
+            offset += -(-prod(shape) // _ALIGNMENT) * _ALIGNMENT
+        self.size = offset
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
+        return {
+            name: flat[..., self.offsets[name] : self.offsets[name] + prod(shape)].unflatten(-1, shape)
+            for name, shape in self.shapes.items()
+        }
+
+    def pack(self, arrays: Mapping[str, Tensor], *, dtype: torch.dtype) -> Tensor:
+        """The flat vector (D,) that holds `arrays`, the inverse of `views`."""
+        flat = torch.zeros(self.size, dtype=dtype)
+        for name, view in self.views(flat).items():
+            view.copy_(arrays[name])
+        return flat

@@ -1,0 +1,128 @@
+"""Figures of a comparison. matplotlib is imported when one is drawn, never before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from skfdrmfl.compare import Comparison, MethodResult
+
+# Okabe and Ito's palette: told apart with any colour vision. Markers tell clients apart without colour.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+MARKERS = ("o", "^", "s", "D", "v", "P")
+INK, GRID = "#333333", "#E3E3E3"
+PANELS = ("PCA", "PLS", "PLS, 16 components", "FDRMFL")
+PANEL_INCHES = 3.3
+MOST_IN_A_ROW = 4
+
+
+def plot_predicted(
+    comparison: Comparison, *, names: list[str] | None = None, title: str = "", unit: str = ""
+) -> Figure:
+    """Out-of-fold predictions against measured values, a panel a method, under the first seed.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What :func:`skfdrmfl.compare.compare` returned.
+    names : list of str, default=None
+        Methods to draw. None draws PCA, PLS, PLS with more components and FDRMFL, as far as they are there.
+    title : str, default=""
+        A line above the panels.
+    unit : str, default=""
+        Unit of y, for the axes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not known to pyplot: nothing has to be closed, and no screen is needed.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    KeyError
+        If a method of that name was not compared.
+    """
+    figure_class = _figure_class()
+    if names is None:
+        names = [method.name for method in comparison.methods if method.name in PANELS]
+    methods = [comparison[name] for name in names]
+    low, high = _limits([comparison.measured, *(method.predicted[0] for method in methods)])
+
+    n_columns = min(len(methods), MOST_IN_A_ROW)
+    n_rows = -(-len(methods) // n_columns)
+    figure = figure_class(
+        figsize=(PANEL_INCHES * n_columns, PANEL_INCHES * n_rows + 0.9), layout="constrained"
+    )
+    panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    for axes, method in zip(panels.flat, methods, strict=False):
+        _draw_method(axes, comparison, method)
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    for axes in panels.flat[len(methods) :]:
+        axes.set_visible(False)
+    suffix = f" ({unit})" if unit else ""
+    figure.supxlabel(f"measured{suffix}", color=INK, fontsize=11)
+    figure.supylabel(f"predicted, out of fold{suffix}", color=INK, fontsize=11)
+    if title:
+        figure.suptitle(title, color=INK, fontsize=12)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, handletextpad=0.1
+        )
+    return figure
+
+
+def _draw_method(axes: Any, comparison: Comparison, method: MethodResult) -> None:
+    """One panel: the 1:1 line, and the rows coloured by client."""
+    measured, predicted, clients = comparison.measured, method.predicted[0], comparison.client_ids[0]
+    axes.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
+    labels = np.unique(clients)
+    if len(labels) > len(COLOURS):  # more clients than anyone can tell apart
+        axes.scatter(measured, predicted, s=16, color=COLOURS[0], alpha=0.7, linewidths=0, zorder=2)
+    else:
+        for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
+            rows = clients == label
+            axes.scatter(
+                measured[rows],
+                predicted[rows],
+                s=20,
+                color=colour,
+                marker=marker,
+                edgecolors="white",
+                linewidths=0.4,
+                alpha=0.9,
+                label=f"client {label}",
+                zorder=2,
+            )
+    axes.set_title(f"{method.name}\nRMSE {method.rmse[0]:.3g}", color=INK, fontsize=11)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK, labelsize=9)
+
+
+def _limits(values: list[NDArray[np.float64]]) -> tuple[float, float]:
+    """One range for both axes of all panels, with a margin."""
+    everything = np.concatenate(values)
+    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
+    margin = 0.04 * (high - low or 1.0)
+    return low - margin, high + margin
+
+
+def _figure_class() -> type[Figure]:
+    """The Figure class of matplotlib, or an error that says how to install it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'Figures need matplotlib, which is not installed; run: pip install "skfdrmfl[plot]"'
+        ) from error
+    return Figure

@@ -1,0 +1,51 @@
+"""One intra-op thread inside, the caller's setting restored after.
+
+The networks are small: a second thread gains little, can stall on a busy machine, changes the last bits of a
+result, and starts the thread pool that makes a later fork hang.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_lock = threading.Lock()
+_depth = 0  # how many fits and transforms are inside, in all threads
+_original = 1  # the setting found by the first of them
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """One thread, no autograd unless asked for, and ordinary tensors even inside `torch.inference_mode`."""
+    global _depth, _original
+    with _lock:
+        before = torch.get_num_threads()
+        if _depth == 0:
+            _original = before
+        elif before == 1:
+            # A thread that starts while another is inside inherits its 1: give it what that one found.
+            before = _original
+        _depth += 1
+        torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        with _lock:
+            _depth -= 1
+            torch.set_num_threads(before)
+
+
+def _after_fork() -> None:
+    """A fork copies the lock and the count, but none of the threads that would give them back."""
+    global _lock, _depth
+    _lock = threading.Lock()
+    _depth = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

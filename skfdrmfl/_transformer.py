@@ -1,0 +1,553 @@
+"""The estimator: scikit-learn's face of the federated model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skfdrmfl import _streams
+from skfdrmfl._threads import quiet_torch
+from skfdrmfl._validation import check_client_ids, check_same_labels
+from skfdrmfl._version import __version__
+from skfdrmfl.delivery import deliver, evaluate, extend_history
+from skfdrmfl.encoders import DenseEncoder, check_layer_sizes
+from skfdrmfl.engine import ENGINES, Settings
+from skfdrmfl.fusion import FUSIONS
+from skfdrmfl.modalities import resolve_modalities
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Partition, encode_clients
+from skfdrmfl.preprocessing import TableTransform, fit_block
+from skfdrmfl.rounds import RoundRecord, cosine_decay
+from skfdrmfl.training import Run, Schedule, train
+
+TRAINING_DTYPE = torch.float32
+
+
+class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator):
+    """Supervised features from several modalities, learned by federated averaging over clients.
+
+    Encoders give each modality a code mu_m = h_m(x^m), fusion gives Z = g(mu_1, .., mu_M), a head predicts
+    y = f(Z). Every client trains on its own rows with the objective
+
+        MSE + mi_weight * R_mi + kl_weight * R_kl + contrastive_weight * R_fcl
+
+    and a server averages the parameters by client size, round after round (FDRMFL, arXiv 2512.02076).
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of features c.
+    modalities : None, "prefix" or dict, default=None
+        Which columns are which modality. None: all are one. "prefix": column names are split at the first
+        "__". dict of name to selector: as in `ColumnTransformer`, an int, str, slice, list, boolean mask or
+        callable. Every column belongs to exactly one modality.
+    encoders : None, encoder or dict of name to encoder, default=None
+        How each modality is encoded; None is `DenseEncoder()` for each, and so is a name left out.
+    hidden_layer_sizes : tuple of int, default=(32,)
+        Hidden layers of the dense encoders, beside their linear skip.
+    modality_dim : int, default=8
+        Entries d of a modality's code.
+    fusion : {"concat", "mean"}, default="concat"
+        How codes are pooled before the affine map to Z.
+    head_hidden_layer_sizes : tuple of int, default=()
+        Hidden layers of the head. With the linear default and one y, nearly all variance of Z lies along the
+        direction that predicts y; hidden layers give a richer Z.
+    mi_weight, kl_weight, contrastive_weight : float
+        lambda_1, lambda_2, lambda_3; at least 0.
+    temperature : float, default=0.5
+        tau of the contrastive term.
+    history_size : int, default=3
+        Earlier global models kept as negatives of the contrastive term.
+    n_rounds : int
+        Communication rounds of `fit`.
+    local_epochs : int
+        Passes E of each client over its rows in a round.
+    batch_size : int, default=32
+        Most rows in a local batch.
+    learning_rate : float
+        Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in
+        `partial_fit`.
+    weight_decay : float
+        Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay.
+    input_l1 : float, default=0.0
+        L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero.
+    preprocessing : {"whiten", "standardize", None}, default="whiten"
+        Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
+        ev_1); columns whose scales span more than 100 are standardised first.
+    shrinkage : float or "auto"
+        Of the whitening, relative to the largest eigenvalue. "auto" chooses by held-out rows inside the
+        clients.
+    algorithm : {"fedavg"}, default="fedavg"
+    aggregation : {"mean"}, default="mean"
+    participation : float in (0, 1], default=1.0
+        Share of the clients drawn in each round, at least one.
+    engine : {"auto", "stacked", "loop"}, default="auto"
+        "stacked" trains all clients at once, "loop" one after another; same results to rounding. "auto" is
+        "stacked".
+    device : str, default="cpu"
+        Where to train: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of rows, choice of participants. None takes fresh entropy from the system.
+    verbose : int, default=0
+        1 prints about ten lines of progress, 2 every round.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the previous fit's weights, its preprocessing kept.
+
+    Attributes
+    ----------
+    clients_ : ndarray of shape (K,)
+        Labels of the clients, in the order of all per-client results; later ones are appended.
+    n_samples_per_client_ : ndarray of shape (K,)
+        Rows of each client, accumulated over `partial_fit`.
+    modalities_ : dict of str to ndarray of int
+        Columns of each modality.
+    weights_ : dict of str to ndarray
+        Parameters of the global model, Z centred and on its principal axes.
+    component_variance_ : ndarray of shape (n_components,)
+        Variance of each column of Z over the training rows, descending.
+    shrinkage_ : float
+        The shrinkage used.
+    history_ : dict of str to ndarray
+        Training means of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (a lower bound of I(Z; y) in
+        nats), each of shape (n_rounds_,), averaged over clients by size; and with the suffix "_per_client",
+        of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised y. A term whose weight is
+        0 is not computed and reported as 0.
+    n_rounds_ : int
+        Rounds completed.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+
+    See Also
+    --------
+    IgnoreClients : Lets PCA and others stand in the same search.
+
+    References
+    ----------
+    H. Wu, "FDRMFL: Multi-modal Federated Feature Extraction Model Based on Information Maximization and
+    Contrastive Learning", arXiv 2512.02076.
+
+    Examples
+    --------
+    >>> from skfdrmfl import FDRMFLTransformer
+    >>> from skfdrmfl.datasets import load_tecator, make_client_ids
+    >>> X, y = load_tecator(return_X_y=True)
+    >>> client_ids = make_client_ids(y, 3, random_state=0)
+    >>> Z = FDRMFLTransformer(random_state=0).fit_transform(X, y, client_ids=client_ids)
+    >>> Z.shape
+    (215, 2)
+    """
+
+    # Routed to fit and partial_fit without any set_fit_request call.
+    __metadata_request__fit: ClassVar = {"client_ids": True}
+    __metadata_request__partial_fit: ClassVar = {"client_ids": True}
+
+    _parameter_constraints: ClassVar = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": "no_validation",
+        "head_hidden_layer_sizes": "no_validation",
+        "modality_dim": [Interval(Integral, 1, None, closed="left")],
+        "fusion": [StrOptions(set(FUSIONS))],
+        "mi_weight": [Interval(Real, 0, None, closed="left")],
+        "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "contrastive_weight": [Interval(Real, 0, None, closed="left")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "history_size": [Interval(Integral, 0, None, closed="left")],
+        "n_rounds": [Interval(Integral, 1, None, closed="left")],
+        "local_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "input_l1": [Interval(Real, 0, None, closed="left")],
+        "preprocessing": [StrOptions({"whiten", "standardize"}), None],
+        "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "algorithm": [StrOptions({"fedavg"})],
+        "aggregation": [StrOptions({"mean"})],
+        "participation": [Interval(Real, 0, 1, closed="right")],
+        "engine": [StrOptions({"auto", *ENGINES})],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        modalities: Any = None,
+        encoders: Any = None,
+        hidden_layer_sizes: Any = (32,),
+        modality_dim: int = 8,
+        fusion: str = "concat",
+        head_hidden_layer_sizes: Any = (),
+        mi_weight: float = 1e-3,
+        kl_weight: float = 1e-3,
+        contrastive_weight: float = 1e-3,
+        temperature: float = 0.5,
+        history_size: int = 3,
+        n_rounds: int = 60,
+        local_epochs: int = 5,
+        batch_size: int = 32,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 0.5,
+        input_l1: float = 0.0,
+        preprocessing: str | None = "whiten",
+        shrinkage: float | str = 3e-4,
+        algorithm: str = "fedavg",
+        aggregation: str = "mean",
+        participation: float = 1.0,
+        engine: str = "auto",
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ):
+        self.n_components = n_components
+        self.modalities = modalities
+        self.encoders = encoders
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.modality_dim = modality_dim
+        self.fusion = fusion
+        self.head_hidden_layer_sizes = head_hidden_layer_sizes
+        self.mi_weight = mi_weight
+        self.kl_weight = kl_weight
+        self.contrastive_weight = contrastive_weight
+        self.temperature = temperature
+        self.history_size = history_size
+        self.n_rounds = n_rounds
+        self.local_epochs = local_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.input_l1 = input_l1
+        self.preprocessing = preprocessing
+        self.shrinkage = shrinkage
+        self.algorithm = algorithm
+        self.aggregation = aggregation
+        self.participation = participation
+        self.engine = engine
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    # ---------------------------------------------------------------------------------------- training
+
+    def fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
+        """Train for `n_rounds` rounds.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        client_ids : array-like of shape (n_samples,), default=None
+            Label of the client that holds each row. None: one client holds all, which is centralised training.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Bad input, before any training; or training diverged. The estimator is left as it was.
+        KeyboardInterrupt
+            Passed on after the finished rounds have been made the fitted model.
+        """
+        with self._all_or_nothing(), quiet_torch():
+            fresh = not (self.warm_start and hasattr(self, "weights_"))
+            run = self._prepare(X, y, client_ids, fresh=fresh)
+            factors = tuple(cosine_decay(t, self.n_rounds) for t in range(self.n_rounds))
+            self._train(run, factors)
+        return self
+
+    def partial_fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
+        """One more round with whoever is there, at a constant learning rate.
+
+        Parameters and errors are those of `fit`. Preprocessing is fixed by the first call. Clients not met
+        before are appended to `clients_`.
+        """
+        with self._all_or_nothing(), quiet_torch():
+            run = self._prepare(X, y, client_ids, fresh=not hasattr(self, "weights_"))
+            self._train(run, (1.0,))
+        return self
+
+    def _prepare(self, X: Any, y: Any, client_ids: Any, *, fresh: bool) -> Run:
+        """Check everything, fix preprocessing and network if `fresh`, and return the run to train."""
+        self._validate_params()
+        device = _torch_device(self.device)
+        if fresh:
+            self._forget()
+        table, target = validate_data(
+            self, X, y, reset=fresh, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+        )
+        ids = check_client_ids(client_ids, len(table))
+        targets = np.asarray(target, dtype=np.float64).reshape(len(table), -1)
+        if fresh:
+            self.clients_, codes = encode_clients(ids)
+            partition = Partition.of_codes(codes)
+            self._start(X, table, targets, np.ndim(target), partition)
+        else:
+            check_same_labels(ids, self.clients_)
+            self.clients_, codes = encode_clients(ids, self.clients_)
+            partition = Partition.of_codes(codes)
+            self._check_continues(targets)
+        counts = np.zeros(len(self.clients_), dtype=np.int64)
+        counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
+        counts[partition.positions] += partition.sizes
+        self.n_samples_per_client_ = counts
+        models = torch.as_tensor(self._global_models, device=device)
+        return Run(
+            self._table.apply(table, TRAINING_DTYPE).to(device),
+            self._target.apply(torch.as_tensor(targets)).to(device, TRAINING_DTYPE),
+            partition,
+            self._settings(),
+            self._seed,
+            models[0],
+            models[1 : 1 + self.history_size],
+            self.n_rounds_,
+        )
+
+    def _start(
+        self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
+    ) -> None:
+        """Modalities, preprocessing, network and first weights."""
+        self.modalities_ = resolve_modalities(
+            self.modalities, X, getattr(self, "feature_names_in_", None), self.n_features_in_
+        )
+        encoders = self._encoder_specs()
+        hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        head_hidden = check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes")
+        self._seed = _streams.seed_of(self.random_state)
+        self.shrinkage_ = float(self.shrinkage)
+        self._table = TableTransform(
+            self.modalities_,
+            {
+                name: fit_block(table, columns, partition, self.preprocessing, self.shrinkage_)
+                for name, columns in self.modalities_.items()
+            },
+        )
+        all_outputs = np.arange(targets.shape[1])
+        self._target = fit_block(targets, all_outputs, partition, "standardize", self.shrinkage_)
+        self._y_ndim = y_ndim
+        self._network = Network(
+            {
+                name: encoders[name].build(name, block.n_outputs, self.modality_dim, hidden)
+                for name, block in self._table.blocks.items()
+            },
+            FUSIONS[self.fusion](),
+            modality_dim=self.modality_dim,
+            n_components=self.n_components,
+            n_outputs=targets.shape[1],
+            head_hidden=head_hidden,
+        )
+        powers = {name: block.power for name, block in self._table.blocks.items()}
+        first = {k: torch.as_tensor(v) for k, v in self._network.initial(self._seed, powers).items()}
+        self._global_models = self._network.layout.pack(first, dtype=TRAINING_DTYPE)[None].numpy()
+        self.n_samples_per_client_ = np.zeros(0, dtype=np.int64)
+        self.history_: dict[str, NDArray[np.float64]] = {}
+        self.n_rounds_ = 0
+
+    def _check_continues(self, targets: NDArray[np.float64]) -> None:
+        """What the network was built with must not have changed since."""
+        network = self._network
+        if targets.shape[1] != network.n_outputs:
+            raise ValueError(
+                f"y has {targets.shape[1]} outputs but the model was trained on {network.n_outputs}; "
+                "pass the same outputs, or fit a new estimator."
+            )
+        if self.n_components != network.n_components:
+            raise ValueError(
+                f"n_components is {self.n_components} but the model was built with {network.n_components}; "
+                "set it back, or clone the estimator and fit it anew."
+            )
+
+    def _encoder_specs(self) -> dict[str, Any]:
+        """One encoder a modality."""
+        names = list(self.modalities_)
+        given = self.encoders if isinstance(self.encoders, Mapping) else dict.fromkeys(names, self.encoders)
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise ValueError(
+                f"encoders names the modality {unknown[0]!r}, which does not exist; "
+                f"the modalities are {', '.join(map(repr, names))}."
+            )
+        specs = {}
+        for name in names:
+            spec = given.get(name)
+            specs[name] = DenseEncoder() if spec is None else spec
+            if not hasattr(specs[name], "build") or isinstance(specs[name], type):
+                raise ValueError(
+                    f"the encoder of modality {name!r} is {spec!r}; pass an encoder such as DenseEncoder()."
+                )
+        return specs
+
+    def _settings(self) -> Settings:
+        return Settings(
+            learning_rate=float(self.learning_rate),
+            weight_decay=float(self.weight_decay),
+            input_l1=float(self.input_l1),
+            mi_weight=float(self.mi_weight),
+            kl_weight=float(self.kl_weight),
+            contrastive_weight=float(self.contrastive_weight),
+            temperature=float(self.temperature),
+        )
+
+    def _train(self, run: Run, rate_factors: tuple[float, ...]) -> None:
+        """Train and take over the result; an interrupt first makes the finished rounds the model."""
+        schedule = Schedule(
+            rate_factors, self.local_epochs, self.batch_size, self.participation, self.history_size
+        )
+        engine = "stacked" if self.engine == "auto" else self.engine
+        records: list[RoundRecord] = []
+        try:
+            for record in train(self._network, [run], schedule, engine):
+                if record.diverged[0]:
+                    raise ValueError(
+                        f"training diverged in round {len(records) + 1} of {len(rate_factors)}: weights are no "
+                        f"longer finite with learning_rate={self.learning_rate}; lower it, or scale X "
+                        f"(preprocessing={self.preprocessing!r})."
+                    )
+                records.append(record)
+                self._report(record, len(records), len(rate_factors))
+        except KeyboardInterrupt:
+            if records:
+                self._take_over(run, records)
+            raise
+        self._take_over(run, records)
+
+    def _take_over(self, run: Run, records: list[RoundRecord]) -> None:
+        """Make the state after the last record the fitted model."""
+        state = records[-1].state
+        models = torch.cat([state.weights, *state.history]).cpu()
+        self._global_models = models.numpy()
+        raw = {k: v.double().numpy() for k, v in self._network.layout.views(models[0]).items()}
+        self.weights_, self.component_variance_ = deliver(
+            self._network, raw, run.x.cpu(), run.partition
+        )
+        self.history_ = extend_history(
+            self.history_, records, run.partition.positions, run.partition.sizes, len(self.clients_)
+        )
+        self.n_rounds_ += len(records)
+
+    def _report(self, record: RoundRecord, done: int, n_rounds: int) -> None:
+        if self.verbose and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
+            loss, mse = np.nanmean(record.losses[:, :2], axis=0)
+            print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
+
+    def _forget(self) -> None:
+        """Drop every fitted attribute, public and private."""
+        parameters = self.get_params(deep=False)
+        for name in list(vars(self)):
+            if name not in parameters and (name.endswith("_") or name in _PRIVATE_STATE):
+                delattr(self, name)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Bad input, a diverging fit or an early interrupt leaves the estimator as it was."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException as error:
+            finished = isinstance(error, KeyboardInterrupt) and vars(self).get("n_rounds_", 0) > 0
+            if not finished:
+                self.__dict__ = before
+            raise
+
+    # ---------------------------------------------------------------------------------------- using it
+
+    def transform(self, X: Any) -> NDArray:
+        """The learned features Z.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Centred over the training rows, on principal axes, ordered by variance; float32 for float32 X.
+        """
+        return self._evaluate(X)[0]
+
+    def predict(self, X: Any) -> NDArray:
+        """The head's prediction y_hat = f(Z), in the units of y.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        y_hat = self._evaluate(X)[1] * self._target.scale + self._target.mean
+        return y_hat[:, 0] if self._y_ndim == 1 else y_hat
+
+    def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
+        check_is_fitted(self, "weights_")
+        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        with quiet_torch():
+            x = self._table.apply(table, torch.float64)
+            z, y_hat = evaluate(self._network, self.weights_, x)
+        return z.astype(table.dtype, copy=False), y_hat
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._network.n_components
+
+    # ------------------------------------------------------------------------------------ scikit-learn
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_skfdrmfl_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pickled = state.pop("_skfdrmfl_version", "an unknown version")
+        if pickled != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_sklearn_version=__version__,
+                    original_sklearn_version=pickled,
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+
+_PRIVATE_STATE = frozenset(
+    {"_seed", "_table", "_target", "_y_ndim", "_network", "_global_models"}
+)
+
+
+def _torch_device(device: str) -> torch.device:
+    """The device to train on; "auto" is CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device is {device!r}, which torch does not know; use \"cpu\", \"cuda\" or \"auto\"."
+        ) from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')
+    return chosen

@@ -1,0 +1,78 @@
+"""Checks of what users pass, each with an error that states the fact, the value and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
+    """One label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
+
+    Raises
+    ------
+    ValueError
+        Wrong length, more than one dimension, missing labels, or labels that cannot be compared.
+    """
+    if client_ids is None:
+        return np.zeros(n_rows, dtype=np.int64)
+    if np.ndim(client_ids) == 0:
+        raise ValueError(f"client_ids is the single value {client_ids!r}; pass one id per row of X.")
+    # Through a list, numpy would silently turn a mixture such as [1, "a"] into strings.
+    ids = np.asarray(client_ids, dtype=None if hasattr(client_ids, "dtype") else object)
+    if ids.ndim != 1:
+        raise ValueError(f"client_ids has shape {ids.shape}; pass a 1-D array with one id per row of X.")
+    if len(ids) != n_rows:
+        raise ValueError(f"client_ids has {len(ids)} entries but X has {n_rows} rows; pass one id per row.")
+    if ids.dtype.kind == "O":
+        missing = np.array([_is_missing(label) for label in ids], dtype=bool)
+    else:
+        missing = np.isnan(ids) if ids.dtype.kind == "f" else np.zeros(n_rows, dtype=bool)
+    if missing.any():
+        raise ValueError(
+            f"client_ids is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
+            "name a client for every row, or drop those rows from X, y and client_ids."
+        )
+    if ids.dtype.kind == "O":
+        kinds = sorted({_kind(label) for label in ids})
+        if len(kinds) > 1:
+            raise ValueError(
+                f"client_ids mixes labels of type {' and '.join(kinds)}; convert them to one type, "
+                "for example with numpy.asarray(client_ids, dtype=str)."
+            )
+        ids = np.array(ids.tolist())
+    if ids.dtype.kind not in "iufbUSM":
+        raise ValueError(
+            f"client_ids has labels of dtype {ids.dtype}; use integers or strings, one per row of X."
+        )
+    return ids
+
+
+def check_same_labels(ids: NDArray, known: NDArray) -> None:
+    """Labels of later data must be of the kind of the earlier ones, or 1 and "1" would be two clients."""
+
+    def kind(labels: NDArray) -> str:
+        return "numbers" if labels.dtype.kind in "iufb" else "strings" if labels.dtype.kind in "US" else "dates"
+
+    if kind(ids) != kind(known):
+        raise ValueError(
+            f"client_ids are {kind(ids)} now but were {kind(known)} in earlier fits; "
+            "label the clients as before, or fit a new estimator."
+        )
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None:
+        return True
+    try:
+        return bool(label != label)
+    except TypeError:  # pandas.NA: comparisons have no truth value
+        return True
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, (bool, np.bool_)):
+        return "bool"
+    return "number" if isinstance(label, (int, float, np.number)) else type(label).__name__

@@ -1,0 +1,300 @@
+"""The command line: arguments in, functions called, files out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+# Only the standard library is imported here: `--help` and wrong arguments are answered at once.
+if TYPE_CHECKING:
+    from skfdrmfl.compare import Comparison, Progress
+
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+TARGETS = {"tecator": ("fat", "water", "protein"), "corn": ("moisture", "oil", "protein", "starch")}
+UNIT = "%"  # of every target above
+# The options behind the arguments of `compare`, for its error messages.
+OPTIONS = {"n_components": "--components", "n_seeds": "--seeds", "n_splits": "--folds"}
+
+
+class _UsageError(Exception):
+    """A wrong argument; the text is the whole message."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a wrong argument gives one line and no usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{self.prog}: error: {message}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments without the program's name; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all went well, 1 if a file could not be read or written, 2 for a wrong argument,
+        130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        After `--help` and `--version`, with status 0.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        return _compare(args)
+    except _UsageError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except OSError as error:  # such as a full disk
+        print(f"skfdrmfl: error: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        print("\nskfdrmfl: interrupted; nothing was written.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="skfdrmfl",
+        description="Federated, supervised, multimodal dimensionality reduction.",
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_compare(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """`--version`, read only when it is asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit", **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> NoReturn:
+        from skfdrmfl._version import __version__
+
+        print(f"skfdrmfl {__version__}")
+        parser.exit()
+
+
+def _add_compare(commands: Any) -> None:
+    summary = "cross-validate FDRMFL beside PCA, TruncatedSVD, random projection and PLS"
+    parser = commands.add_parser(
+        "compare",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}, with the same regressor on the same folds. Prints a "
+        "table; writes compare.json and compare.png.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        choices=sorted(TARGETS, reverse=True),
+        default="tecator",
+        help="near-infrared spectra to use",
+    )
+    add("--path", metavar="FILE", help="the file with the corn data, which are not packed with the library")
+    add("--target", metavar="NAME", help="what to predict; by default fat (tecator) or moisture (corn)")
+    add("--clients", type=_at_least(1), default=3, metavar="K", help="number of simulated clients")
+    add("--scheme", choices=("iid", "dirichlet", "quantile"), default="iid", help="how clients differ in y")
+    add("--components", type=_at_least(1), default=2, metavar="C", help="features each method may pass on")
+    add("--seeds", type=_at_least(1), default=3, metavar="N", help="repetitions of all that is random")
+    add("--folds", type=_at_least(2), default=5, metavar="N", help="cross-validation folds")
+    add("--seed", type=_at_least(0), default=0, metavar="S", help="first seed")
+    add("--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the results")
+    add("--no-figure", dest="figure", action="store_false", help="do not draw compare.png")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """A type for argparse: an integer that is not too small."""
+
+    def integer(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of {least} or more")
+        return value
+
+    return integer
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """The subcommand `compare`."""
+    target = args.target or TARGETS[args.data][0]
+    if target not in TARGETS[args.data]:
+        _wrong("--target", target, f"is not in {args.data}", f"choose from {', '.join(TARGETS[args.data])}")
+    with _output_folder(args.out) as write:
+        print("skfdrmfl compare: loading ...", file=sys.stderr, flush=True)
+        # Only now: these imports bring torch, which takes its time.
+        from skfdrmfl.compare import InvalidArgument, compare
+        from skfdrmfl.datasets import make_client_ids
+
+        data = _load(args.data, args.path, target)
+        if args.clients > len(data.target):
+            most = len(data.target)
+            _wrong(
+                "--clients",
+                args.clients,
+                f"is more than the {most} rows of {args.data}",
+                f"pass at most {most}",
+            )
+        split = partial(_split, make_client_ids, data.target, args.clients, args.scheme)
+        start = time.perf_counter()
+        try:
+            with _progress() as progress:
+                comparison = compare(
+                    data.data,
+                    data.target,
+                    split,
+                    groups=data.get("groups"),
+                    n_components=args.components,
+                    n_splits=args.folds,
+                    n_seeds=args.seeds,
+                    random_state=args.seed,
+                    progress=progress,
+                )
+        except InvalidArgument as error:
+            _wrong(OPTIONS.get(error.name, error.name), error.value, error.fact, error.remedy)
+        comparison.settings.update(data=args.data, target=target, unit=UNIT, scheme=args.scheme)
+
+        title = _title(comparison)
+        print(f"{title}\n\n{comparison.to_table()}\n", flush=True)
+        files = {"compare.json": partial(_write_text, comparison.to_json())}
+        if args.figure:
+            files |= _figure_file(comparison, title)
+        for path in write(files):
+            print(f"Written: {path}")
+        print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
+    return EXIT_OK
+
+
+def _split(make_client_ids: Any, y: Any, n_clients: int, scheme: str, seed: int) -> Any:
+    """The clients under one seed."""
+    return make_client_ids(y, n_clients, scheme, random_state=seed)
+
+
+def _load(name: str, path: str | None, target: str) -> Any:
+    """The data set, as a Bunch."""
+    from skfdrmfl.datasets import fetch_corn, load_tecator
+
+    if name == "tecator":
+        if path is not None:
+            _wrong("--path", path, "is not used: tecator is packed with the library", "leave it out")
+        return load_tecator(target)
+    try:
+        return fetch_corn(path, target=target)
+    except (OSError, ValueError) as error:
+        raise _UsageError(f"skfdrmfl compare: error: argument --path: {error}") from error
+
+
+def _wrong(option: str, value: object, fact: str, remedy: str) -> NoReturn:
+    raise _UsageError(f"skfdrmfl compare: error: argument {option}: {value} {fact}; {remedy}.")
+
+
+def _title(comparison: Comparison) -> str:
+    """What was compared, in one line."""
+    s = comparison.settings
+    folds = f"{s['n_splits']} folds" + (" grouped by repeated samples" if s["grouped"] else "")
+    clients = "1 client" if s["n_clients"] == 1 else f"{s['n_clients']} clients ({s['scheme']})"
+    components = "1 component" if s["n_components"] == 1 else f"{s['n_components']} components"
+    seeds = "1 seed" if s["n_seeds"] == 1 else f"{s['n_seeds']} seeds"
+    table = f"{s['n_samples']} rows x {s['n_features']} columns"
+    what = f"{s['data'].capitalize()}, {s['target']} ({s['unit']})"
+    return f"{what}: {table}, {clients}, {components}, {folds}, {seeds}"
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _figure_file(comparison: Comparison, title: str) -> dict[str, Callable[[Path], object]]:
+    """How to write the figure, or nothing where matplotlib is missing: the table does not depend on it."""
+    from skfdrmfl._plots import plot_predicted
+
+    try:
+        figure = plot_predicted(comparison, title=title, unit=UNIT)
+    except ImportError as error:
+        print(f"skfdrmfl compare: no figure: {error}", file=sys.stderr)
+        return {}
+    return {"compare.png": lambda path: figure.savefig(path, dpi=150, format="png")}
+
+
+@contextmanager
+def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Callable[[Path], object]]], list[Path]]]:
+    """Make sure that files can be written to `folder` and give a function that writes them, all or none.
+
+    They are prepared in a hidden folder inside and moved into place at the end, so that an interruption
+    leaves no half of a file. Whatever was made for this is taken away again if the work fails.
+    """
+    made: list[Path] = []
+    try:
+        made += (path for path in (folder, *folder.parents) if not path.exists())
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = tempfile.TemporaryDirectory(prefix=".skfdrmfl-", dir=folder)
+    except OSError as error:
+        _remove_empty(made)
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        _wrong("--out", folder, f"cannot be written to ({reason})", "name a folder that can")
+
+    def write(writers: dict[str, Callable[[Path], object]]) -> list[Path]:
+        for name, writer in writers.items():
+            writer(Path(staging.name, name))
+        return [Path(staging.name, name).replace(folder / name) for name in writers]
+
+    try:
+        with staging:
+            yield write
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, as far as they are there and empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show on stderr how far the work is: a bar if tqdm is installed, lines if not."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield _print_progress
+        return
+    with tqdm(total=0, file=sys.stderr, unit="fit", leave=False, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int, name: str) -> None:
+            bar.total = total
+            bar.set_description(name, refresh=False)
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _print_progress(done: int, total: int, name: str) -> None:
+    """A line for every tenth of the work."""
+    tenth = done * 10 // total
+    if done == 0 or tenth > (done - 1) * 10 // total:
+        print(f"{10 * tenth:3d} %  {done} of {total} fits, {name}", file=sys.stderr, flush=True)

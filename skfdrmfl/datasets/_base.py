@@ -1,0 +1,96 @@
+"""What the loaders share: choosing by name, packing as scikit-learn's loaders do, generators of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+
+DATA_MODULE = f"{__package__}.data"
+
+
+def data_text(filename: str) -> str:
+    """A text file of `skfdrmfl.datasets.data`."""
+    return files(DATA_MODULE).joinpath(filename).read_text(encoding="utf-8")
+
+
+def import_pandas(why: str) -> Any:
+    """pandas, which only tables with names need."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(f"{why} needs pandas, which is not installed; run `pip install pandas`.") from error
+    return pandas
+
+
+def choose(value: object, choices: Sequence[str], parameter: str) -> list[str]:
+    """The names that `value` asks for: one of `choices`, "all" of them, or a list of some."""
+    names: list[Any]
+    if isinstance(value, str):
+        names = list(choices) if value == "all" else [value]
+    else:
+        names = list(value) if isinstance(value, Iterable) else [value]
+    if not names or any(name not in choices for name in names):
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{parameter} is {value!r}; choose one of {listed}, a list of them, or 'all'.")
+    return names
+
+
+def choose_target(y: NDArray[np.float64], target: object, choices: Sequence[str]) -> tuple[Any, list[str]]:
+    """The columns of `y` that `target` asks for, 1-D if it is the name of one, and their names."""
+    names = choose(target, choices, "target")
+    columns = y[:, [choices.index(name) for name in names]]
+    return (columns[:, 0] if isinstance(target, str) and target != "all" else columns), names
+
+
+def check_count(value: object, parameter: str) -> int:
+    """A positive integer."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{parameter} is {value!r}; pass an integer of at least 1.")
+    return int(value)
+
+
+def pack(
+    X: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    feature_names: list[str],
+    target_names: list[str],
+    return_X_y: bool,
+    as_frame: bool,
+    **fields: Any,
+) -> Any:
+    """(X, y) or a Bunch, of arrays or of pandas objects."""
+    data, target, frame = X, y, None
+    if as_frame:
+        pandas = import_pandas("as_frame=True")
+        data = pandas.DataFrame(X, columns=feature_names)
+        target = pandas.DataFrame(y.reshape(len(y), -1), columns=target_names)
+        frame = pandas.concat([data, target], axis=1)
+        if y.ndim == 1:
+            target = target[target_names[0]]
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        target=target,
+        frame=frame,
+        feature_names=feature_names,
+        target_names=target_names,
+        **fields,
+    )
+
+
+def generator_from(random_state: Any) -> np.random.Generator:
+    """A generator that shares nothing with NumPy's global state.
+
+    A Generator is used as it is; a RandomState gives a seed, and advances; None is fresh entropy.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        random_state = random_state.randint(2**32, size=4, dtype=np.uint32)
+    return np.random.default_rng(random_state)

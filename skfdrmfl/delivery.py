@@ -1,0 +1,102 @@
+"""From a trained network to what users get: Z on its principal axes, predictions, and the training history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.client import TERMS
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Indices, Partition
+from skfdrmfl.rounds import RoundRecord
+
+Float = NDArray[np.float64]
+Arrays = dict[str, Float]
+
+# Rows sent through the network at a time.
+SLAB_ROWS = 8192
+
+
+def evaluate(network: Network, arrays: Arrays, x: Tensor) -> tuple[Float, Float]:
+    """Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64."""
+    flat = network.layout.pack({k: torch.as_tensor(v) for k, v in arrays.items()}, dtype=torch.float64)
+    views = network.layout.views(flat[None])
+    z, y_hat = [], []
+    for slab in x.split(SLAB_ROWS):
+        act = network.forward(views, slab[None].double())
+        z.append(act.z[0])
+        y_hat.append(act.y_hat[0])
+    return torch.cat(z).numpy(), torch.cat(y_hat).numpy()
+
+
+class _First(NamedTuple):
+    count: float
+    z: Float
+
+
+class _Second(NamedTuple):
+    zz: Float
+    zy: Float
+
+
+def deliver(
+    network: Network, arrays: Arrays, x: Tensor, partition: Partition
+) -> tuple[Arrays, Float]:
+    """Put Z on its principal axes, from client sums.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        The same model with Z centred, rotated to its principal axes, ordered by variance, each sign such that
+        Z correlates positively with the prediction it explains most.
+    variance : ndarray of shape (c,)
+        Variance of each column of Z over the rows x.
+    """
+    z, y_hat = evaluate(network, arrays, x)
+    count, total = partition.sum_over_clients(lambda rows: _First(len(rows), z[rows].sum(0)))
+    center = total / count
+    z = z - center
+
+    def second(rows: Indices) -> _Second:
+        return _Second(z[rows].T @ z[rows], z[rows].T @ y_hat[rows])
+
+    zz, zy = partition.sum_over_clients(second)
+    variance, axes = np.linalg.eigh(zz / count)
+    variance, axes = variance[::-1].clip(min=0.0), axes[:, ::-1]
+    covariance = axes.T @ zy  # (c, q)
+    explained = covariance[np.arange(len(axes)), np.abs(covariance).argmax(1)]
+    axes = axes * np.where(explained < 0, -1.0, 1.0)
+    return network.rotated(arrays, center, axes), variance
+
+
+def extend_history(
+    history: Mapping[str, Float], records: Sequence[RoundRecord], positions: Indices, sizes: Indices, n_clients: int
+) -> dict[str, Float]:
+    """Append finished rounds to `history_`.
+
+    Parameters
+    ----------
+    history : mapping of str to ndarray
+        As delivered before, perhaps with fewer clients; empty at first.
+    records : sequence of RoundRecord
+    positions, sizes : ndarray of shape (replicas,)
+        Place in `clients_` and rows of each replica of the records.
+    n_clients : int
+        Length of `clients_` now.
+    """
+    out: dict[str, Float] = {}
+    for i, term in enumerate(TERMS):
+        here = np.full((len(records), n_clients), np.nan)
+        here[:, positions] = np.stack([record.losses[:, i] for record in records])
+        before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
+        before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
+        out[f"{term}_per_client"] = np.concatenate([before, here])
+        there = ~np.isnan(here[:, positions])
+        mean = np.where(there, here[:, positions] * sizes, 0.0).sum(1) / (there * sizes).sum(1)
+        out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
+    return out

@@ -1,0 +1,196 @@
+"""The equations of the objective: one pure function each, its gradient beside it.
+
+Every function takes tensors whose last axes are rows and features and returns one value a row; the client
+objective weighs rows and terms (`client.py`). An `..._and_gradient` twin returns the same value and the
+derivative of each row's value with respect to the named argument. The values are differentiable, so autograd
+checks the twins.
+
+Glossary of the paper's letters, used here and in every kernel
+    C       clients (replicas) stacked along the leading axis
+    B       rows of a batch, padded rows have weight zero
+    M, m    modalities
+    d       entries of one modality's code mu (`modality_dim`)
+    c       entries of Z (`n_components`)
+    q       outputs, columns of y
+    H       earlier global models kept as negatives (`history_size`)
+    mu      codes h_m(x^m)           Z   fused features g(mu_1, .., mu_M)
+    T       critic T(z, y)           w   row weights, summing to one over a client's batch
+
+Equation numbers are those of arXiv 2512.02076.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+# ------------------------------------------------------------------------------------------ prediction
+
+
+def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
+    """Squared error, mean over outputs.
+
+    Parameters
+    ----------
+    y_hat, y : Tensor of shape (..., B, q)
+
+    Returns
+    -------
+    Tensor of shape (..., B)
+    """
+    return (y_hat - y).square().mean(-1)
+
+
+def squared_error_and_gradient(y_hat: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`squared_error` and its derivative with respect to `y_hat`."""
+    residual = y_hat - y
+    return residual.square().mean(-1), residual * (2.0 / y.shape[-1])
+
+
+# ---------------------------------------------------------------------------------- mutual information
+
+
+def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
+    """Sigmoid (Jensen-Shannon) objective J of a critic (eq. 5-6): log s(T_joint) + log(1 - s(T_marginal)).
+
+    Its mean is maximal at T = log p(z, y) / (p(z) p(y)), where J = 2 JSD - 2 ln 2. It is not itself a tight
+    bound of I(Z; y); see `nwj`.
+
+    Parameters
+    ----------
+    t_joint, t_marginal : Tensor of shape (..., B)
+        Critic on pairs (z_i, y_i) and on pairs (z_i, y_{i+1}), y shifted cyclically inside the batch.
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats; at most 0.
+    """
+    return logsigmoid(t_joint) + logsigmoid(-t_marginal)
+
+
+def jensen_shannon_and_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`jensen_shannon` and its derivatives with respect to `t_joint` and `t_marginal`."""
+    return (
+        jensen_shannon(t_joint, t_marginal),
+        torch.sigmoid(-t_joint),
+        -torch.sigmoid(t_marginal),
+    )
+
+
+def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
+    """Nguyen-Wainwright-Jordan value of a critic: T_joint - e^T_marginal + 1.
+
+    Its mean is a lower bound of I(Z; y) for every critic, tight at the same T that maximises
+    `jensen_shannon` (Nguyen, Wainwright and Jordan 2010; Poole et al. 2019, eq. 7 with T + 1).
+
+    Parameters
+    ----------
+    t_joint, t_marginal : Tensor of shape (..., B)
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats.
+    """
+    return t_joint - t_marginal.exp() + 1.0
+
+
+# ------------------------------------------------------------------------------------------- alignment
+
+
+def symmetric_kl(mu_a: Tensor, mu_b: Tensor, sigma: float = 1.0) -> Tensor:
+    """Symmetric KL divergence between two modalities' Gaussian codes (eq. 7-11).
+
+    KL(N_a || N_b) + KL(N_b || N_a) of N(mu_a, sigma^2 I) and N(mu_b, sigma^2 I).
+
+    Parameters
+    ----------
+    mu_a, mu_b : Tensor of shape (..., B, d)
+        Means; row i of both is the same sample.
+    sigma : float, default=1.0
+        Common standard deviation (not variance).
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats; zero iff the means agree.
+    """
+    return (mu_a - mu_b).square().sum(-1) / sigma**2
+
+
+def modality_alignment(codes: Tensor) -> Tensor:
+    """Mean of `symmetric_kl` over the pairs of modalities, with sigma = 1 (eq. 7-11).
+
+    The squared distances of all pairs sum to M times the squared distances to the mean code.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (..., B, M, d)
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats; zero for one modality.
+    """
+    n_modalities = codes.shape[-2]
+    if n_modalities == 1:
+        return codes.new_zeros(codes.shape[:-2])
+    spread = (codes - codes.mean(-2, keepdim=True)).square().sum((-2, -1))
+    return spread * (2.0 / (n_modalities - 1))  # M / (M (M - 1) / 2) pairs
+
+
+def modality_alignment_and_gradient(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """`modality_alignment` and its derivative with respect to `codes`."""
+    n_modalities = codes.shape[-2]
+    if n_modalities == 1:
+        return codes.new_zeros(codes.shape[:-2]), torch.zeros_like(codes)
+    scale = 2.0 / (n_modalities - 1)
+    deviation = codes - codes.mean(-2, keepdim=True)
+    return deviation.square().sum((-2, -1)) * scale, deviation * (2.0 * scale)
+
+
+# --------------------------------------------------------------------------------- federated contrast
+
+
+def unit(z: Tensor) -> Tensor:
+    """`z` (..., c) scaled to length one; a zero vector stays zero."""
+    return z / z.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(z.dtype).tiny)
+
+
+def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    """InfoNCE of a row against the same row under earlier global models (eq. 12).
+
+    - log( exp(s_0 / tau) / sum_h exp(s_h / tau) ), s_h the cosine similarity of z and reference h. The
+    denominator includes the positive, so n negatives as close as the positive give log(1 + n).
+
+    Parameters
+    ----------
+    z : Tensor of shape (..., B, c)
+        Anchors: Z under the local model.
+    references : Tensor of shape (..., B, 1 + H, c)
+        Unit vectors (`unit`): the positive, Z of the same row under the model broadcast this round, then the
+        negatives, Z of the same row under earlier global models.
+    temperature : float or Tensor broadcast against (..., B, 1 + H)
+        tau.
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats; zero without negatives. With c = 1 every cosine is +1 or -1 and the
+    gradient is zero.
+    """
+    similarity = (references @ unit(z).unsqueeze(-1)).squeeze(-1) / temperature
+    return torch.logsumexp(similarity, -1) - similarity[..., 0]
+
+
+def info_nce_and_gradient(
+    z: Tensor, references: Tensor, temperature: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """`info_nce` and its derivative with respect to `z`."""
+    length = z.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(z.dtype).tiny)
+    direction = z / length
+    similarity = (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
+    log_total = torch.logsumexp(similarity, -1)
+    pull = torch.exp(similarity - log_total.unsqueeze(-1))  # softmax
+    pull[..., 0] -= 1.0
+    pull /= temperature
+    gradient = (pull.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
+    gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
+    return log_total - similarity[..., 0], gradient / length

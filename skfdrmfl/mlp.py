@@ -1,0 +1,115 @@
+"""A stack of dense layers with a linear skip: value, and one readable backward.
+
+Encoders, the head and the critic are each one of these. All weights carry a leading replica axis: (C, ., .).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Views = Mapping[str, Tensor]
+
+
+@dataclass
+class Tape:
+    """What a forward pass leaves for its backward: each layer's input and each gate's sigmoid."""
+
+    inputs: list[Tensor]
+    gates: list[Tensor]
+
+
+class MLP:
+    """x -> W_L silu(... silu(W_1 x + b_1)) + b_L, plus a linear map of x when `skip`.
+
+    The skip is not a layer of its own: its columns stand beside the first layer's, so that one product gives
+    both, and what a soft threshold of "the first layer" empties is a whole column of x.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the parameters' names.
+    n_inputs, n_outputs : int
+    hidden : sequence of int
+        Widths of the hidden layers; empty for an affine map.
+    skip : bool
+    """
+
+    def __init__(
+        self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False
+    ):
+        self.n_inputs, self.n_outputs = n_inputs, n_outputs
+        self.hidden = tuple(hidden)
+        self.skip = skip and bool(self.hidden)
+        widths = [n_inputs, *self.hidden, n_outputs]
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._names: list[tuple[str, str]] = []
+        for i, (wide_in, wide_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            wide_out += n_outputs if self.skip and i == 0 else 0
+            weight, bias = f"{name}.weight{i}", f"{name}.bias{i}"
+            self._names.append((weight, bias))
+            self.shapes[weight] = (wide_in, wide_out)
+            self.shapes[bias] = (1, wide_out)
+
+    @property
+    def first_weight(self) -> str:
+        """Name of the weights that touch x."""
+        return self._names[0][0]
+
+    def initial(self, rng: np.random.Generator, input_power: float | None = None) -> dict[str, np.ndarray]:
+        """Gaussian weights that give every layer unit output for unit input, and zero biases.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+        input_power : float, default=None
+            E||x||^2, `n_inputs` when the entries of x have unit mean square (the default). With whitened
+            inputs it is their effective number.
+        """
+        arrays = {}
+        for i, (weight, bias) in enumerate(self._names):
+            fan_in, fan_out = self.shapes[weight]
+            power = float(fan_in) if i > 0 or input_power is None else max(input_power, 1.0)
+            arrays[weight] = rng.standard_normal((fan_in, fan_out)) / np.sqrt(power)
+            arrays[bias] = np.zeros((1, fan_out))
+        return arrays
+
+    def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Tape]:
+        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
+        tape = Tape([x], [])
+        skipped = None
+        for i, (weight, bias) in enumerate(self._names):
+            x = torch.baddbmm(views[bias], tape.inputs[-1], views[weight])
+            if i == len(self.hidden):
+                break
+            if self.skip and i == 0:
+                x, skipped = x.split((self.hidden[0], self.n_outputs), -1)
+            gate = torch.sigmoid(x)
+            tape.gates.append(gate)
+            tape.inputs.append(x * gate)
+        return (x if skipped is None else x + skipped), tape
+
+    def backward(
+        self, views: Views, grads: Views, tape: Tape, d_out: Tensor, *, d_input: bool
+    ) -> Tensor | None:
+        """Write the gradients of all arrays to `grads`; return that of x when `d_input`.
+
+        silu(a) = a s with s = sigmoid(a), so d silu / d a = s + a s (1 - s) = s + silu(a) (1 - s).
+        """
+        d = d_out
+        for i in range(len(self.hidden), -1, -1):
+            weight, bias = self._names[i]
+            if i < len(self.hidden):
+                gate, output = tape.gates[i], tape.inputs[i + 1]
+                d = d * torch.addcmul(gate + output, gate, output, value=-1.0)
+            if self.skip and i == 0:
+                d = torch.cat((d, d_out), -1)
+            torch.bmm(tape.inputs[i].transpose(1, 2), d, out=grads[weight])
+            torch.sum(d, 1, keepdim=True, out=grads[bias])
+            if i > 0 or d_input:
+                d = torch.bmm(d, views[weight].transpose(1, 2))
+        return d if d_input else None

@@ -1,0 +1,164 @@
+"""The whole model of one client: encoders h_m, fusion g, head f and the critic T of the information term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl import _streams
+from skfdrmfl._params import ParameterLayout
+from skfdrmfl.fusion import ConcatFusion, MeanFusion
+from skfdrmfl.mlp import MLP, Tape, Views
+
+CRITIC_HIDDEN = (32,)
+
+
+@dataclass
+class Activations:
+    """One forward pass: the codes (C, B, M, d), Z (C, B, c), y_hat (C, B, q), and the tapes behind them."""
+
+    codes: Tensor
+    z: Tensor
+    y_hat: Tensor
+    tapes: dict[str, Tape]
+
+
+class Network:
+    """Pure functions of (parameters, rows); holds shapes, never weights.
+
+    Parameters
+    ----------
+    encoders : mapping of str to MLP
+        h_m of each modality, in order.
+    fusion : ConcatFusion or MeanFusion
+    modality_dim, n_components, n_outputs : int
+        d, c and q.
+    head_hidden : sequence of int
+        Hidden layers of the head; empty for a linear head.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, MLP],
+        fusion: ConcatFusion | MeanFusion,
+        *,
+        modality_dim: int,
+        n_components: int,
+        n_outputs: int,
+        head_hidden: Sequence[int] = (),
+    ):
+        self.encoders = dict(encoders)
+        self.fusion = fusion
+        self.n_components, self.n_outputs = n_components, n_outputs
+        pooled = fusion.n_pooled(len(self.encoders), modality_dim)
+        self.mixer = MLP("fusion", pooled, (), n_components)
+        self.head = MLP("head", n_components, head_hidden, n_outputs)
+        self.critic = MLP("critic", n_components + n_outputs, CRITIC_HIDDEN, 1)
+        self.columns: dict[str, slice] = {}
+        start = 0
+        for name, encoder in self.encoders.items():
+            self.columns[name] = slice(start, start + encoder.n_inputs)
+            start += encoder.n_inputs
+        self.n_columns = start
+        self._parts = [*self.encoders.values(), self.mixer, self.head, self.critic]
+        shapes: dict[str, tuple[int, ...]] = {}
+        for part in self._parts:
+            shapes |= part.shapes
+        self.layout = ParameterLayout(shapes)
+
+    def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """Weights before the first round, from the run's seed; `input_powers` is E||x^m||^2 of each block.
+
+        Every part draws from a stream of its own, so that adding a modality or a layer moves no other weight.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for i, part in enumerate(self._parts):
+            rng = _streams.generator(seed, _streams.INITIAL_WEIGHTS, i)
+            name = next((n for n, e in self.encoders.items() if e is part), None)
+            arrays |= part.initial(rng, None if name is None else input_powers[name])
+        return arrays
+
+    # ------------------------------------------------------------------------------------------ forward
+
+    def forward(self, views: Views, x: Tensor) -> Activations:
+        """Codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica."""
+        tapes: dict[str, Tape] = {}
+        codes = []
+        for name, encoder in self.encoders.items():
+            mu, tapes[name] = encoder.forward(views, x[..., self.columns[name]])
+            codes.append(mu)
+        mu_all = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
+        z, tapes["fusion"] = self.mixer.forward(views, self.fusion.pool(mu_all))
+        y_hat, tapes["head"] = self.head.forward(views, z)
+        return Activations(mu_all, z, y_hat, tapes)
+
+    def criticise(
+        self, views: Views, z: Tensor, y: Tensor, y_marginal: Tensor
+    ) -> tuple[Tensor, Tensor, Tape]:
+        """T on the pairs (z_i, y_i) and on (z_i, y_marginal_i), each (C, B)."""
+        pairs = torch.cat((torch.cat((z, y), -1), torch.cat((z, y_marginal), -1)), 1)  # (C, 2 B, c + q)
+        t, tape = self.critic.forward(views, pairs)
+        t_joint, t_marginal = t.squeeze(-1).split(z.shape[1], 1)
+        return t_joint, t_marginal, tape
+
+    # ----------------------------------------------------------------------------------------- backward
+
+    def criticise_backward(
+        self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor
+    ) -> Tensor:
+        """Write the critic's gradients; return the derivative with respect to z (C, B, c)."""
+        d_t = torch.cat((d_joint, d_marginal), 1).unsqueeze(-1)
+        d_pairs = self.critic.backward(views, grads, tape, d_t, d_input=True)
+        assert d_pairs is not None
+        joint, marginal = d_pairs[..., : self.n_components].split(d_joint.shape[1], 1)
+        return joint + marginal
+
+    def backward(
+        self,
+        views: Views,
+        grads: Views,
+        act: Activations,
+        d_y_hat: Tensor,
+        d_z: Tensor | None = None,
+        d_codes: Tensor | None = None,
+    ) -> None:
+        """Write the gradients of encoders, fusion and head.
+
+        `d_y_hat`, `d_z` and `d_codes` are the objective's derivatives with respect to `act.y_hat`, `act.z`
+        and `act.codes`, each as if the others were held; None stands for zero.
+        """
+        through_head = self.head.backward(views, grads, act.tapes["head"], d_y_hat, d_input=True)
+        assert through_head is not None
+        d_z = through_head if d_z is None else through_head.add_(d_z)
+        d_pooled = self.mixer.backward(views, grads, act.tapes["fusion"], d_z, d_input=True)
+        assert d_pooled is not None
+        through_fusion = self.fusion.pool_backward(d_pooled, act.codes)
+        d_codes = through_fusion if d_codes is None else through_fusion + d_codes
+        for m, (name, encoder) in enumerate(self.encoders.items()):
+            encoder.backward(views, grads, act.tapes[name], d_codes[..., m, :], d_input=False)
+
+    # ------------------------------------------------------------------------------------------ delivery
+
+    def rotated(
+        self, arrays: Mapping[str, np.ndarray], center: np.ndarray, rotation: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The same function of x with Z -> (Z - center) rotation, absorbed by fusion and head.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            Named parameters, without a replica axis.
+        center : ndarray of shape (c,)
+        rotation : ndarray of shape (c, c), orthogonal
+        """
+        out = dict(arrays)
+        out["fusion.weight0"] = arrays["fusion.weight0"] @ rotation
+        out["fusion.bias0"] = (arrays["fusion.bias0"] - center) @ rotation
+        weight, bias = arrays["head.weight0"], arrays["head.bias0"]
+        out["head.weight0"] = rotation.T @ weight
+        out["head.bias0"] = bias + center @ weight
+        return out

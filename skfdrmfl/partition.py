@@ -1,0 +1,76 @@
+"""Whose rows are whose: labels to clients, and the one place where a sum over clients is taken on raw rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+S = TypeVar("S", bound=tuple)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The clients who are there, each with its rows.
+
+    Parameters
+    ----------
+    positions : ndarray of shape (K,)
+        Position of each client in the estimator's `clients_`.
+    rows : sequence of K ndarrays
+        Row numbers of each client, in the order of the table.
+    """
+
+    positions: NDArray[np.int64]
+    rows: Sequence[NDArray[np.int64]]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """|D_k| of each client."""
+        return np.array([len(rows) for rows in self.rows], dtype=np.int64)
+
+    @classmethod
+    def of_codes(cls, codes: NDArray[np.int64]) -> Partition:
+        """Clients from one position a row."""
+        order = np.argsort(codes, kind="stable")
+        positions, starts = np.unique(codes[order], return_index=True)
+        return cls(positions, np.split(order, starts[1:]))
+
+    def sum_over_clients(self, client: Callable[[NDArray[np.int64]], S]) -> S:
+        """Add up what `client` returns for each client's row numbers: all that a server ever sees of them."""
+        total: S | None = None
+        for rows in self.rows:
+            part = client(rows)
+            total = part if total is None else type(part)(*(a + b for a, b in zip(total, part, strict=True)))
+        assert total is not None
+        return total
+
+
+def encode_clients(
+    ids: NDArray, known: NDArray | None = None
+) -> tuple[NDArray, NDArray[np.int64]]:
+    """Clients as an append-only list of labels, and the position in it of every row's client.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n,)
+    known : ndarray of shape (K,), default=None
+        Labels met before; they keep their positions, new ones follow in sorted order.
+
+    Returns
+    -------
+    clients : ndarray of shape (K',)
+    codes : ndarray of shape (n,)
+    """
+    labels, codes = np.unique(ids, return_inverse=True)
+    if known is None:
+        return labels, codes
+    place = {label: i for i, label in enumerate(known.tolist())}
+    fresh = [label for label in labels.tolist() if label not in place]
+    place |= {label: len(known) + i for i, label in enumerate(fresh)}
+    clients = np.concatenate([known, np.array(fresh, dtype=labels.dtype)]) if fresh else known
+    return clients, np.array([place[label] for label in labels.tolist()], dtype=np.int64)[codes]

@@ -1,0 +1,268 @@
+"""Federated centring, scaling and whitening, from sums that each client takes over its own rows.
+
+A client sends a count and a sum, then, about the mean that comes back, sums of absolute deviations and of
+products; the server only adds them up. The result equals that of the pooled rows, whoever holds which row.
+What a client reveals is what these sums reveal: a client with one row reveals that row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.partition import Indices, Partition
+
+Float = NDArray[np.float64]
+ReadRows = Callable[[Indices], Tensor]
+
+# Columns whose standard deviations span more than this are standardised before whitening: raw whitening would
+# shrink away the columns of small units.
+MAX_SCALE_SPAN = 100.0
+# Up to this many columns a block's full second moments are exchanged (their square many numbers) ...
+MAX_EXACT_COLUMNS = 2048
+# ... beyond it, their products with this many random directions. If those hold less than this share of the
+# variance the block is not low-dimensional, and it is standardised instead.
+RANGE_DIMENSIONS = 256
+MIN_RANGE_SHARE = 0.99
+# Directions below this share of the largest eigenvalue are rounding, not data: scaled up, they would be noise.
+RANK_TOLERANCE = 1e-13
+# Rows a client reads at a time.
+SLAB_ROWS = 8192
+
+
+class Sums(NamedTuple):
+    """What one client sends in one exchange: its number of rows and one sum over them."""
+
+    count: float
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class BlockTransform:
+    """x -> ((x - mean) / scale) @ projection, for the columns of one modality.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (p,)
+    projection : ndarray of shape (p, r), or None for the identity
+    power : float
+        Mean squared length of a transformed training row, which sets the scale of the first weights.
+    """
+
+    mean: Float
+    scale: Float
+    projection: Float | None
+    power: float
+
+    @property
+    def n_outputs(self) -> int:
+        """r, columns after the transformation."""
+        return len(self.mean) if self.projection is None else self.projection.shape[1]
+
+    def apply(self, block: Tensor) -> Tensor:
+        """Transformed rows (n, r) of `block` (n, p), both float64."""
+        centred = (block - torch.as_tensor(self.mean)) / torch.as_tensor(self.scale)
+        return centred if self.projection is None else centred @ torch.as_tensor(self.projection)
+
+
+@dataclass(frozen=True)
+class BlockSpectrum:
+    """Principal axes of a block's pooled rows; every whitening of the block follows from them.
+
+    mean and scale are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
+    """
+
+    mean: Float
+    scale: Float
+    eigenvalues: Float
+    eigenvectors: Float
+
+    def whitening(self, shrinkage: float) -> BlockTransform:
+        """W = V / sqrt(ev + shrinkage * ev_1)."""
+        ridge = shrinkage * self.eigenvalues[0]
+        projection = self.eigenvectors / np.sqrt(self.eigenvalues + ridge)
+        power = float((self.eigenvalues / (self.eigenvalues + ridge)).sum())
+        return BlockTransform(self.mean, self.scale, projection, power)
+
+
+def standardisation(read: ReadRows, partition: Partition) -> BlockTransform:
+    """Columns to zero mean and unit standard deviation; a constant column becomes zero."""
+    mean, unit, count = _location(read, partition)
+    deviation = unit * np.sqrt(_second_moments(read, partition, mean, unit, full=False) / count)
+    return _scaled(mean, deviation)
+
+
+def spectrum(read: ReadRows, partition: Partition) -> BlockSpectrum | None:
+    """Principal axes of a block, or None where it has too many columns and no low-dimensional range."""
+    mean, unit, count = _location(read, partition)
+    n_columns = len(mean)
+    if n_columns <= MAX_EXACT_COLUMNS:
+        moments = _second_moments(read, partition, mean, unit, full=True) / count
+        deviation = unit * np.sqrt(np.diagonal(moments))
+    else:
+        deviation = unit * np.sqrt(_second_moments(read, partition, mean, unit, full=False) / count)
+    scale = _whitening_scale(deviation)
+    total = float(np.sum((deviation / scale) ** 2))
+    if n_columns <= MAX_EXACT_COLUMNS:
+        ratio = unit / scale
+        values, vectors = torch.linalg.eigh(torch.as_tensor(moments * np.outer(ratio, ratio)))
+    else:
+        values, vectors = _range_axes(read, partition, mean, scale, count)
+        if float(values.clamp_min(0).sum()) < MIN_RANGE_SHARE * total:
+            return None
+    values, vectors = values.flip(0).numpy(), vectors.flip(1).numpy()
+    keep = values > RANK_TOLERANCE * values[0]
+    keep[0] = True  # all columns constant: one direction, of zeros
+    values, vectors = np.where(values > 0, values, 1.0)[keep], vectors[:, keep]
+    # An eigenvector's sign is arbitrary; fixed, the same rows give the same network in whatever order.
+    largest = np.abs(vectors).argmax(0)
+    vectors = vectors * np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    return BlockSpectrum(mean, scale, values, vectors)
+
+
+@dataclass(frozen=True)
+class TableTransform:
+    """All columns of the table to the inputs of the encoders, modality after modality.
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray of int
+        Columns x^m of the table.
+    blocks : dict of str to BlockTransform
+    """
+
+    columns: dict[str, Indices]
+    blocks: dict[str, BlockTransform]
+
+    def apply(self, table: NDArray, dtype: torch.dtype, widths: Mapping[str, int] | None = None) -> Tensor:
+        """Encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
+
+        `widths` pads each block with zero columns, for networks shared by blocks of unequal rank.
+        """
+        widths = widths or {name: block.n_outputs for name, block in self.blocks.items()}
+        out = torch.zeros(len(table), sum(widths.values()), dtype=dtype)
+        for i in range(0, len(table), SLAB_ROWS):
+            slab = table[i : i + SLAB_ROWS]
+            start = 0
+            for name, block in self.blocks.items():
+                stop = start + block.n_outputs
+                out[i : i + SLAB_ROWS, start:stop] = block.apply(_double(slab[:, self.columns[name]]))
+                start += widths[name]
+        return out
+
+
+def fit_block(
+    table: NDArray, columns: Indices, partition: Partition, kind: str | None, shrinkage: float
+) -> BlockTransform:
+    """The transformation of one modality, from the sums of the clients in `partition`.
+
+    `kind` is "whiten", "standardize" or None.
+    """
+
+    def read(rows: Indices) -> Tensor:
+        return _double(table[np.ix_(rows, columns)])
+
+    if kind is None:
+        return BlockTransform(np.zeros(len(columns)), np.ones(len(columns)), None, float(len(columns)))
+    axes = spectrum(read, partition) if kind == "whiten" else None
+    return standardisation(read, partition) if axes is None else axes.whitening(shrinkage)
+
+
+def _double(rows: NDArray) -> Tensor:
+    return torch.as_tensor(np.array(rows, dtype=np.float64))  # a copy: memory maps can be read-only
+
+
+# ------------------------------------------------------------------------------------ sums over clients
+
+
+def _total(read: ReadRows, partition: Partition, statistic: Callable[[Tensor], Tensor]) -> Sums:
+    """Sum of `statistic` (a sum over the rows it is given) over all clients, a slab of rows at a time."""
+
+    def client(rows: Indices) -> Sums:
+        slabs = [rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS)]
+        total = statistic(read(slabs[0]))
+        for slab in slabs[1:]:
+            total = total + statistic(read(slab))
+        return Sums(len(rows), total)
+
+    return partition.sum_over_clients(client)
+
+
+def _location(read: ReadRows, partition: Partition) -> tuple[Float, Float, float]:
+    """Mean and mean absolute deviation of each column, and the number of rows.
+
+    The deviation only serves as a unit: products of columns in their own units neither overflow nor underflow.
+    It is 0 for constant columns, also those whose mean is not exactly their value.
+    """
+    count, total = _total(read, partition, lambda x: x.sum(0))
+    mean = total / count
+    _, total = _total(read, partition, lambda x: (x - mean).abs().sum(0))
+    unit = total / count
+    unit[unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()] = 0.0
+    return mean.numpy(), unit.numpy(), float(count)
+
+
+def _second_moments(
+    read: ReadRows, partition: Partition, mean: Float, unit: Float, *, full: bool
+) -> Float:
+    """Sums of products of the centred columns in their units: all pairs (p, p), or the squares only (p,)."""
+    centre, per_unit = torch.as_tensor(mean), torch.as_tensor(_inverse(unit))
+
+    def statistic(x: Tensor) -> Tensor:
+        z = (x - centre) * per_unit
+        return z.T @ z if full else z.square().sum(0)
+
+    return _total(read, partition, statistic).total.numpy()
+
+
+def _range_axes(
+    read: ReadRows, partition: Partition, mean: Float, scale: Float, count: float
+) -> tuple[Tensor, Tensor]:
+    """Leading axes of a wide block, ascending, by a randomised range finder (Halko et al. 2011, alg. 4.4).
+
+    Every product with the second moments is X_k' (X_k Q) summed over clients: p times 256 numbers each.
+    """
+    centre, per_scale = torch.as_tensor(mean), torch.as_tensor(1.0 / scale)
+
+    def times(q: Tensor) -> Tensor:
+        def statistic(x: Tensor) -> Tensor:
+            z = (x - centre) * per_scale
+            return z.T @ (z @ q)
+
+        return _total(read, partition, statistic).total / count
+
+    directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
+    q = torch.linalg.qr(times(torch.as_tensor(directions))).Q
+    for _ in range(2):
+        q = torch.linalg.qr(times(q)).Q
+    values, axes = torch.linalg.eigh(q.T @ times(q))
+    return values, q @ axes
+
+
+# ------------------------------------------------------------------------------------------------ scales
+
+
+def _inverse(values: Float) -> Float:
+    """1 / values, 0 for 0: a constant column has no unit and no deviation."""
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def _scaled(mean: Float, deviation: Float) -> BlockTransform:
+    varies = deviation > 0
+    return BlockTransform(mean, np.where(varies, deviation, 1.0), None, float(varies.sum()))
+
+
+def _whitening_scale(deviation: Float) -> Float:
+    """One scale for all columns, or each its own where they span too much to be whitened together."""
+    varying = deviation[deviation > 0]
+    if not len(varying):
+        return np.ones_like(deviation)
+    if varying.max() > MAX_SCALE_SPAN * varying.min():
+        return np.where(deviation > 0, deviation, 1.0)
+    return np.full_like(deviation, varying.max())

@@ -1,0 +1,74 @@
+"""The federated algorithm, a round at a time.
+
+    broadcast w_t -> participants train E local epochs on L_k -> average by |D_k| -> w_{t+1}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import cos, pi
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skfdrmfl import server
+from skfdrmfl.client import TERMS
+from skfdrmfl.engine import Broadcast, LoopEngine, StackedEngine
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One finished round: the state after it, and each replica's mean loss terms (R, terms), NaN if absent."""
+
+    state: server.ServerState
+    losses: NDArray[np.float64]
+    diverged: NDArray[np.bool_]
+
+
+def cosine_decay(t: int, n_rounds: int) -> float:
+    """Factor on the learning rate in round t of n_rounds: from 1 towards 0 along half a cosine."""
+    return 0.5 * (1.0 + cos(pi * t / n_rounds))
+
+
+def federated_rounds(
+    engine: StackedEngine | LoopEngine,
+    state: server.ServerState,
+    rate_factors: Sequence[float],
+    *,
+    participation: float,
+    history_size: int,
+) -> Iterator[RoundRecord]:
+    """Run one round for each of `rate_factors`, from `state` on, yielding a record after each.
+
+    A run whose average is no longer finite has diverged: it keeps the last finite model and trains no more,
+    the other runs go on.
+    """
+    cohort = engine.cohort
+    n_runs = state.weights.shape[0]
+    diverged = np.zeros(n_runs, dtype=bool)
+    replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(n_runs)]
+    for factor in rate_factors:
+        participants = np.concatenate(
+            [
+                mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), participation)]
+                for run, mine in enumerate(replicas_of_run)
+                if not diverged[run]
+            ]
+        )
+        broadcast = Broadcast(state.weights, state.history, state.round_index, factor)
+        average = server.Average(state.weights, cohort.runs[participants], cohort.sizes[participants])
+        losses = np.full((len(cohort.runs), len(TERMS)), np.nan)
+        for update in engine.run_round(participants, broadcast):
+            mine = update.replicas
+            average.add(cohort.runs[mine], cohort.sizes[mine], update.weights)
+            losses[mine] = update.losses.cpu().numpy()
+        weights = average.result()
+        finite = torch.isfinite(weights).all(-1)
+        diverged = diverged | ~finite.cpu().numpy()
+        weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
+        state = server.advance(state, weights, history_size)
+        yield RoundRecord(state, losses, diverged)
+        if diverged.all():
+            return

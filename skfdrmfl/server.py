@@ -1,0 +1,78 @@
+"""What the server does: invite clients, average what they return, remember earlier global models.
+
+It sees parameters, row counts and loss sums, never rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl import _streams
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """All that lives from one round to the next, for every run.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (runs, D)
+        The global model w_t.
+    history : tuple of Tensor of shape (runs, D)
+        Earlier global models, the latest first.
+    round_index : int
+        t, rounds completed so far.
+    """
+
+    weights: Tensor
+    history: tuple[Tensor, ...] = ()
+    round_index: int = 0
+
+
+def invite(seed: int, round_index: int, n_clients: int, participation: float) -> NDArray[np.int64]:
+    """Who takes part in this round: a share of the clients who are there, drawn without replacement."""
+    if participation >= 1.0:
+        return np.arange(n_clients)
+    n_invited = max(1, round(participation * n_clients))
+    rng = _streams.generator(seed, _streams.PARTICIPATION, round_index)
+    return np.sort(rng.choice(n_clients, n_invited, replace=False))
+
+
+class Average:
+    """FedAvg: parameters averaged by |D_k| over the participants of each run (McMahan et al. 2017).
+
+    Parameters
+    ----------
+    broadcast : Tensor of shape (runs, D)
+        The global models sent out; a run without participants keeps its own.
+    runs, n_rows : ndarray of shape (participants,)
+        Run and |D_k| of everyone invited.
+    """
+
+    def __init__(self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64]):
+        self._rows_of_run = np.bincount(runs, n_rows, minlength=broadcast.shape[0])
+        self._sum = torch.zeros_like(broadcast)
+        self._sum[torch.as_tensor(self._rows_of_run == 0)] = broadcast[
+            torch.as_tensor(self._rows_of_run == 0)
+        ]
+
+    def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
+        """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (C,) return."""
+        shares = np.zeros((self._sum.shape[0], len(runs)))
+        shares[runs, np.arange(len(runs))] = n_rows / self._rows_of_run[runs]
+        self._sum.addmm_(torch.as_tensor(shares, dtype=weights.dtype, device=weights.device), weights)
+
+    def result(self) -> Tensor:
+        """The averages (runs, D)."""
+        return self._sum
+
+
+def advance(state: ServerState, weights: Tensor, history_size: int) -> ServerState:
+    """The state after a round that averaged to `weights`."""
+    history = (state.weights, *state.history)[:history_size]
+    return replace(state, weights=weights, history=history, round_index=state.round_index + 1)

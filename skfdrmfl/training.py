@@ -1,0 +1,111 @@
+"""From prepared runs to trained weights: builds the cohort, starts the engine, drives the rounds.
+
+A run is one federation with its own rows, seed and hyper-parameters. Runs whose networks have equal shapes and
+whose schedules are equal train together, in one pass of the stacked engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.engine import ENGINES, Cohort, Settings
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Partition
+from skfdrmfl.rounds import RoundRecord, federated_rounds
+from skfdrmfl.server import ServerState
+
+
+@dataclass(frozen=True)
+class Run:
+    """One federation, ready to train.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, columns); y : Tensor of shape (n, q)
+        Preprocessed rows. Runs may share one tensor.
+    partition : Partition
+    settings : Settings
+    seed : int
+    weights : Tensor of shape (D,)
+        Global model to start from.
+    history : Tensor of shape (H, D)
+        Earlier global models, the latest first.
+    round_index : int
+        Rounds completed before.
+    """
+
+    x: Tensor
+    y: Tensor
+    partition: Partition
+    settings: Settings
+    seed: int
+    weights: Tensor
+    history: Tensor
+    round_index: int = 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What runs that train together have in common.
+
+    rate_factors, one a round, multiply the learning rate; local_epochs is E.
+    """
+
+    rate_factors: tuple[float, ...]
+    local_epochs: int
+    batch_size: int
+    participation: float
+    history_size: int
+
+
+def make_cohort(runs: Sequence[Run]) -> Cohort:
+    """Stack the runs' clients as replicas; runs that share rows keep sharing them."""
+    places: dict[tuple[int, int], int] = {}
+    tables: list[tuple[Tensor, Tensor]] = []
+    n_rows = 0
+    rows, sizes, positions = [], [], []
+    for run in runs:
+        key = (id(run.x), id(run.y))
+        if key not in places:
+            places[key] = n_rows
+            tables.append((run.x, run.y))
+            n_rows += len(run.x)
+        rows += [places[key] + client_rows for client_rows in run.partition.rows]
+        sizes.append(run.partition.sizes)
+        positions.append(run.partition.positions)
+    n_clients = [len(run.partition.rows) for run in runs]
+    one = len(tables) == 1
+    return Cohort(
+        x=tables[0][0] if one else torch.cat([x for x, _ in tables]),
+        y=tables[0][1] if one else torch.cat([y for _, y in tables]),
+        rows=np.concatenate(rows),
+        offsets=np.concatenate(([0], np.cumsum(np.concatenate(sizes)))),
+        runs=np.repeat(np.arange(len(runs)), n_clients),
+        positions=np.concatenate(positions),
+        seeds=np.repeat(np.array([run.seed for run in runs], dtype=np.uint64), n_clients),
+        settings=tuple(run.settings for run in runs),
+    )
+
+
+def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[RoundRecord]:
+    """Train the runs together; yields a record after every round."""
+    cohort = make_cohort(runs)
+    history = torch.stack([run.history for run in runs], 1)  # (H, runs, D)
+    state = ServerState(
+        torch.stack([run.weights for run in runs]), tuple(history.unbind(0)), runs[0].round_index
+    )
+    backend = ENGINES[engine](
+        network, cohort, batch_size=schedule.batch_size, n_epochs=schedule.local_epochs
+    )
+    return federated_rounds(
+        backend,
+        state,
+        schedule.rate_factors,
+        participation=schedule.participation,
+        history_size=schedule.history_size,
+    )

@@ -1,0 +1,16 @@
+"""Settings that have to be in place before the first test module is imported."""
+
+import os
+
+# One thread a process: two test processes then share two cores fairly, and sums are added in the same order
+# everywhere. A test about threads sets their number itself.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")  # figures without a screen
+
+from hypothesis import settings
+
+# "deterministic" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, and more.
+settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=50)
+settings.register_profile("explore", derandomize=False, deadline=None, max_examples=500, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))
