@@ -67,8 +67,10 @@ def plot_predicted(
     for axes in panels.flat[len(methods) :]:
         axes.set_visible(False)
     suffix = f" ({unit})" if unit else ""
-    figure.supxlabel(f"measured{suffix}", color=INK, fontsize=11)
-    figure.supylabel(f"predicted, out of fold{suffix}", color=INK, fontsize=11)
+    for axes in panels[-1]:
+        axes.set_xlabel(f"measured{suffix}", color=INK, fontsize=10)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(f"predicted out of fold{suffix}", color=INK, fontsize=10)
     if title:
         figure.suptitle(title, color=INK, fontsize=12)
     handles, labels = panels.flat[0].get_legend_handles_labels()

@@ -200,10 +200,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         local_epochs: int = 5,
         batch_size: int = 32,
         learning_rate: float = 1e-2,
-        weight_decay: float = 0.5,
+        weight_decay: float = 0.3,
         input_l1: float = 0.0,
         preprocessing: str | None = "whiten",
-        shrinkage: float | str = 3e-4,
+        shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
         aggregation: str = "mean",
         participation: float = 1.0,
@@ -293,7 +293,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self, X, y, reset=fresh, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
         )
         ids = check_client_ids(client_ids, len(table))
-        targets = np.asarray(target, dtype=np.float64).reshape(len(table), -1)
+        targets = np.array(target, dtype=np.float64).reshape(len(table), -1)  # a copy: pandas gives read-only
         if fresh:
             self.clients_, codes = encode_clients(ids)
             partition = Partition.of_codes(codes)

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from skfdrmfl.compare import Comparison, Progress
 
+Writer = Callable[[Path], object]
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 TARGETS = {"tecator": ("fat", "water", "protein"), "corn": ("moisture", "oil", "protein", "starch")}
 UNIT = "%"  # of every target above
@@ -32,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but a wrong argument gives one line and no usage text."""
 
     def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{self.prog}: error: {message}")
+        raise _UsageError(f"{self.prog}: error: {message}; see {self.prog} --help")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,9 +101,12 @@ def _add_compare(commands: Any) -> None:
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}, with the same regressor on the same folds. Prints a "
         "table; writes compare.json and compare.png.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add = parser.add_argument
+
+    def add(option: str, *, default: object = None, help: str, **kwargs: Any) -> None:
+        shown = "" if default is None else " (default: %(default)s)"
+        parser.add_argument(option, default=default, help=help + shown, **kwargs)
+
     add(
         "--data",
         choices=sorted(TARGETS, reverse=True),
@@ -109,15 +114,20 @@ def _add_compare(commands: Any) -> None:
         help="near-infrared spectra to use",
     )
     add("--path", metavar="FILE", help="the file with the corn data, which are not packed with the library")
-    add("--target", metavar="NAME", help="what to predict; by default fat (tecator) or moisture (corn)")
+    add("--target", metavar="NAME", help="what to predict (default: fat for tecator, moisture for corn)")
     add("--clients", type=_at_least(1), default=3, metavar="K", help="number of simulated clients")
-    add("--scheme", choices=("iid", "dirichlet", "quantile"), default="iid", help="how clients differ in y")
-    add("--components", type=_at_least(1), default=2, metavar="C", help="features each method may pass on")
+    add(
+        "--scheme",
+        choices=("iid", "dirichlet", "quantile"),
+        default="iid",
+        help="how rows are dealt to the clients",
+    )
+    add("--components", type=_at_least(1), default=2, metavar="C", help="features a method may pass on")
     add("--seeds", type=_at_least(1), default=3, metavar="N", help="repetitions of all that is random")
     add("--folds", type=_at_least(2), default=5, metavar="N", help="cross-validation folds")
     add("--seed", type=_at_least(0), default=0, metavar="S", help="first seed")
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the results")
-    add("--no-figure", dest="figure", action="store_false", help="do not draw compare.png")
+    parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw compare.png")
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -141,8 +151,7 @@ def _compare(args: argparse.Namespace) -> int:
     if target not in TARGETS[args.data]:
         _wrong("--target", target, f"is not in {args.data}", f"choose from {', '.join(TARGETS[args.data])}")
     with _output_folder(args.out) as write:
-        print("skfdrmfl compare: loading ...", file=sys.stderr, flush=True)
-        # Only now: these imports bring torch, which takes its time.
+        # Only now: a wrong argument or folder need not wait for these.
         from skfdrmfl.compare import InvalidArgument, compare
         from skfdrmfl.datasets import make_client_ids
 
@@ -172,11 +181,12 @@ def _compare(args: argparse.Namespace) -> int:
                 )
         except InvalidArgument as error:
             _wrong(OPTIONS.get(error.name, error.name), error.value, error.fact, error.remedy)
-        comparison.settings.update(data=args.data, target=target, unit=UNIT, scheme=args.scheme)
+        named = {"data": args.data, "target": target, "unit": UNIT, "scheme": args.scheme}
+        comparison = replace(comparison, settings=named | comparison.settings)
 
         title = _title(comparison)
         print(f"{title}\n\n{comparison.to_table()}\n", flush=True)
-        files = {"compare.json": partial(_write_text, comparison.to_json())}
+        files: dict[str, Writer] = {"compare.json": partial(_write_text, comparison.to_json())}
         if args.figure:
             files |= _figure_file(comparison, title)
         for path in write(files):
@@ -224,7 +234,7 @@ def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _figure_file(comparison: Comparison, title: str) -> dict[str, Callable[[Path], object]]:
+def _figure_file(comparison: Comparison, title: str) -> dict[str, Writer]:
     """How to write the figure, or nothing where matplotlib is missing: the table does not depend on it."""
     from skfdrmfl._plots import plot_predicted
 
@@ -237,7 +247,7 @@ def _figure_file(comparison: Comparison, title: str) -> dict[str, Callable[[Path
 
 
 @contextmanager
-def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Callable[[Path], object]]], list[Path]]]:
+def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Writer]], list[Path]]]:
     """Make sure that files can be written to `folder` and give a function that writes them, all or none.
 
     They are prepared in a hidden folder inside and moved into place at the end, so that an interruption
@@ -253,7 +263,7 @@ def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Callable[[Path]
         reason = os.strerror(error.errno) if error.errno else str(error)
         _wrong("--out", folder, f"cannot be written to ({reason})", "name a folder that can")
 
-    def write(writers: dict[str, Callable[[Path], object]]) -> list[Path]:
+    def write(writers: dict[str, Writer]) -> list[Path]:
         for name, writer in writers.items():
             writer(Path(staging.name, name))
         return [Path(staging.name, name).replace(folder / name) for name in writers]
@@ -283,14 +293,20 @@ def _progress() -> Iterator[Progress]:
     except ImportError:
         yield _print_progress
         return
-    with tqdm(total=0, file=sys.stderr, unit="fit", leave=False, dynamic_ncols=True) as bar:
+    bar = None
 
-        def show(done: int, total: int, name: str) -> None:
-            bar.total = total
-            bar.set_description(name, refresh=False)
-            bar.update(done - bar.n)
+    def show(done: int, total: int, name: str) -> None:
+        nonlocal bar
+        if bar is None:  # not before: no bar above the message about a wrong argument
+            bar = tqdm(total=total, file=sys.stderr, unit="fit", leave=False, dynamic_ncols=True)
+        bar.set_description(name, refresh=False)
+        bar.update(done - bar.n)
 
+    try:
         yield show
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _print_progress(done: int, total: int, name: str) -> None:

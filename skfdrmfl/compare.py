@@ -83,7 +83,7 @@ class MethodResult:
     rmse, r2, rpd : ndarray of shape (n_runs,)
         Of the predictions of all folds pooled; `rmse` in the unit of y.
     fit_seconds : float
-        Wall time of one fit (reduction and regressor), the mean over folds and runs.
+        Wall time of one fit (reduction and regressor): the median over folds, the mean of that over runs.
     client_r2 : dict of {client id: float}
         R² on each client's own rows, the mean over seeds; NaN where it is not defined.
     """
@@ -219,10 +219,11 @@ class Comparison:
         n_seeds = self.settings["n_seeds"]
         lines = [
             f"Every method but {MEAN!r} and {HEAD!r} is followed by the same {self.settings['regressor']}.",
-            "PCA, TruncatedSVD, GaussianRandomProjection and PLS see the clients' rows pooled, standardised.",
+            "PCA, TruncatedSVD, GaussianRandomProjection and PLS see the clients' rows pooled, scaled column by column.",
             f"{HEAD}: the prediction of its own head. {CENTRAL}: trained on all rows as one client.",
-            f"{ALONE}: trained on one client's rows, regressor too, and tested on all rows; "
-            f"mean and ± over clients{' and seeds' if n_seeds > 1 else ''}; R² per client on own rows.",
+            f"{ALONE}: trained on one client's rows, regressor too, and tested on all rows;",
+            f"  RMSE and ± are over clients{' and seeds' if n_seeds > 1 else ''}; "
+            "the R² of a client is that of its own model on its own rows.",
         ]
         if n_seeds > 1:
             lines.insert(
@@ -244,7 +245,7 @@ class _Run(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """Out-of-fold predictions of one run, and the mean wall time of its fits."""
+    """Out-of-fold predictions of one run, and the median wall time of its fits."""
 
     run: _Run
     predicted: NDArray[np.float64]  # (n,), in the unit of y
@@ -322,8 +323,8 @@ def compare(
     >>> comparison = compare(X, y, make_client_ids(y, 3, random_state=0))  # doctest: +SKIP
     >>> print(comparison.to_table())  # doctest: +SKIP
     """
-    y = column_or_1d(y).astype(np.float64)
     check_consistent_length(X, y, groups)
+    measured: NDArray[np.float64] = column_or_1d(y).astype(np.float64)
     _check_at_least("n_seeds", n_seeds, 1)
     folds = _folds(X, groups, n_splits, random_state)
     most_components = min(np.shape(X)[1], *(len(train) for train, _ in folds))
@@ -332,25 +333,25 @@ def compare(
         fact = f"is more than the columns or the rows of a training fold ({most_components}) allow"
         raise InvalidArgument("n_components", n_components, fact, f"pass at most {most_components}")
     seeds = range(random_state, random_state + n_seeds)
-    ids = _ids_per_seed(client_ids, seeds, len(y))
+    ids = _ids_per_seed(client_ids, seeds, len(measured))
     regressor = RidgeCV(alphas=np.logspace(-6, 3, 10)) if regressor is None else regressor
     transformer = clone(FDRMFLTransformer() if transformer is None else transformer)
     transformer.set_params(n_components=n_components)
 
     rivals = _rivals(n_components, seeds, regressor, with_strong_pls=most_components >= STRONG_PLS_COMPONENTS)
     runs = [*rivals, *_fdrmfl_runs(transformer, seeds, ids, regressor)]
-    outcomes = _cross_validate(runs, X, y, ids, folds, progress or _silent)
+    outcomes = _cross_validate(runs, X, measured, ids, folds, progress or _silent)
 
-    fold = np.empty(len(y), dtype=np.intp)
+    fold = np.empty(len(measured), dtype=np.intp)
     for number, (_, test) in enumerate(folds):
         fold[test] = number
     return Comparison(
-        methods=tuple(_summary(name, of_name, y, ids) for name, of_name in _by_name(outcomes).items()),
-        measured=y,
+        methods=tuple(_summary(name, of_name, measured, ids) for name, of_name in _by_name(outcomes).items()),
+        measured=measured,
         client_ids=ids,
         fold=fold,
         settings={
-            "n_samples": len(y),
+            "n_samples": len(measured),
             "n_features": int(np.shape(X)[1]),
             "n_clients": len(np.unique(ids[0])),
             "n_components": n_components,
@@ -432,7 +433,7 @@ def _cross_validate(
             done += 1
             progress(done, total, run.name)
         if covered.sum() >= 2:  # fewer have no R²
-            outcome = _Outcome(run, predicted, covered, float(np.mean(seconds)))
+            outcome = _Outcome(run, predicted, covered, float(np.median(seconds)))
             yield outcome
             if run.head_name:
                 yield outcome._replace(run=run._replace(name=run.head_name), predicted=by_head)
@@ -518,7 +519,7 @@ def _client_cells(methods: tuple[MethodResult, ...]) -> tuple[list[str], list[li
     """Column titles and cells for R² per client: each client, or the worst, middle and best of many."""
     rows = [list(method.client_r2.values()) for method in methods]
     if len(rows[0]) <= MOST_CLIENT_COLUMNS:
-        return [f"R² {client}" for client in methods[0].client_r2], [
+        return [f"R² client {client}" for client in methods[0].client_r2], [
             [f"{r2:.3f}" for r2 in row] for row in rows
         ]
     defined = [[r2 for r2 in row if not np.isnan(r2)] or [np.nan] for row in rows]

@@ -99,13 +99,12 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
     {'a': 1.0, 'b': -3.0}
     """
     y_true, y_pred = _paired(y_true, y_pred)
-    client_ids = column_or_1d(client_ids)
-    if len(client_ids) != len(y_true):
+    clients: NDArray[Any] = column_or_1d(client_ids)
+    if len(clients) != len(y_true):
         raise ValueError(
-            f"client_ids has {len(client_ids)} entries but y_true has {len(y_true)} rows; "
-            "pass one id per row."
+            f"client_ids has {len(clients)} entries but y_true has {len(y_true)} rows; pass one id per row."
         )
-    rows_of = {client: client_ids == client for client in np.unique(client_ids)}
+    rows_of = {client: clients == client for client in np.unique(clients)}
     return {_plain(client): _r2_or_nan(y_true[rows], y_pred[rows]) for client, rows in rows_of.items()}
 
 

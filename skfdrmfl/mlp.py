@@ -14,6 +14,11 @@ from torch import Tensor
 
 Views = Mapping[str, Tensor]
 
+# Standard deviation of a layer's first outputs, for data and for features. Small first weights cost nothing
+# (Adam's steps do not shrink with them) and keep noise directions of the data small: measured on inner folds.
+DATA_GAIN = 0.1
+GAIN = 0.58
+
 
 @dataclass
 class Tape:
@@ -61,20 +66,23 @@ class MLP:
         return self._names[0][0]
 
     def initial(self, rng: np.random.Generator, input_power: float | None = None) -> dict[str, np.ndarray]:
-        """Gaussian weights that give every layer unit output for unit input, and zero biases.
+        """Small Gaussian weights and zero biases.
 
         Parameters
         ----------
         rng : numpy Generator
         input_power : float, default=None
-            E||x||^2, `n_inputs` when the entries of x have unit mean square (the default). With whitened
-            inputs it is their effective number.
+            E||x||^2 where x is data. Then the first layer's outputs start with standard deviation
+            `DATA_GAIN`, so that the directions that matter are found rather than inherited; any other layer
+            maps unit entries to standard deviation `GAIN`.
         """
         arrays = {}
         for i, (weight, bias) in enumerate(self._names):
             fan_in, fan_out = self.shapes[weight]
-            power = float(fan_in) if i > 0 or input_power is None else max(input_power, 1.0)
-            arrays[weight] = rng.standard_normal((fan_in, fan_out)) / np.sqrt(power)
+            gain, power = GAIN, float(fan_in)
+            if i == 0 and input_power is not None:
+                gain, power = DATA_GAIN, max(input_power, 1.0)
+            arrays[weight] = rng.standard_normal((fan_in, fan_out)) * (gain / np.sqrt(power))
             arrays[bias] = np.zeros((1, fan_out))
         return arrays
 

@@ -30,7 +30,10 @@ MAX_EXACT_COLUMNS = 2048
 # variance the block is not low-dimensional, and it is standardised instead.
 RANGE_DIMENSIONS = 256
 MIN_RANGE_SHARE = 0.99
-# Directions below this share of the largest eigenvalue are rounding, not data: scaled up, they would be noise.
+# Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
+# their weights steps as large as any, and what they would carry to a prediction is noise ...
+MIN_VARIANCE = 1e-6
+# ... and so are directions below this share of the largest eigenvalue, which are rounding.
 RANK_TOLERANCE = 1e-13
 # Rows a client reads at a time.
 SLAB_ROWS = 8192
@@ -85,10 +88,11 @@ class BlockSpectrum:
 
     def whitening(self, shrinkage: float) -> BlockTransform:
         """W = V / sqrt(ev + shrinkage * ev_1)."""
-        ridge = shrinkage * self.eigenvalues[0]
-        projection = self.eigenvectors / np.sqrt(self.eigenvalues + ridge)
-        power = float((self.eigenvalues / (self.eigenvalues + ridge)).sum())
-        return BlockTransform(self.mean, self.scale, projection, power)
+        shrunk = self.eigenvalues + shrinkage * self.eigenvalues[0]
+        variance = self.eigenvalues / shrunk
+        keep = variance > MIN_VARIANCE
+        projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
+        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()))
 
 
 def standardisation(read: ReadRows, partition: Partition) -> BlockTransform:

@@ -90,7 +90,7 @@ def _as_2d(name: object, block: Any) -> NDArray[Any]:
     """One modality as a numeric array of shape (n, width)."""
     if not isinstance(name, str) or not name or "__" in name or name.endswith("_"):
         raise ValueError(
-            f"Modality name {name!r} will not do; use a non-empty string that neither holds '__' nor ends in '_'."
+            f"Modality name {name!r} will not do; use a non-empty string without '__', not ending in '_'."
         )
     if issparse(block):
         raise TypeError(f"Modality {name!r} is sparse; pass .toarray().")
