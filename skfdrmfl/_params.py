@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from math import prod
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Every array starts on a 64-byte boundary (16 floats), which keeps the vector units on aligned loads.
@@ -46,9 +47,9 @@ class ParameterLayout:
             for name, shape in self.shapes.items()
         }
 
-    def pack(self, arrays: Mapping[str, Tensor], *, dtype: torch.dtype) -> Tensor:
+    def pack(self, arrays: Mapping[str, NDArray], *, dtype: torch.dtype) -> Tensor:
         """The flat vector (D,) that holds `arrays`, the inverse of `views`."""
         flat = torch.zeros(self.size, dtype=dtype)
         for name, view in self.views(flat).items():
-            view.copy_(arrays[name])
+            view.copy_(torch.as_tensor(arrays[name]))
         return flat

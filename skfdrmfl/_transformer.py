@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Regress
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from skfdrmfl import _streams
 from skfdrmfl._threads import quiet_torch
@@ -27,9 +28,10 @@ from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition, encode_clients
-from skfdrmfl.preprocessing import TableTransform, fit_block
+from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
 from skfdrmfl.rounds import RoundRecord, cosine_decay
 from skfdrmfl.training import Run, Schedule, train
+from skfdrmfl.tuning import DEFAULT_SHRINKAGE, choose_shrinkage
 
 TRAINING_DTYPE = torch.float32
 
@@ -268,8 +270,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         with self._all_or_nothing(), quiet_torch():
             fresh = not (self.warm_start and hasattr(self, "weights_"))
             run = self._prepare(X, y, client_ids, fresh=fresh)
-            factors = tuple(cosine_decay(t, self.n_rounds) for t in range(self.n_rounds))
-            self._train(run, factors)
+            self._train(run, self._cosine())
         return self
 
     def partial_fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
@@ -315,7 +316,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self._settings(),
             self._seed,
             models[0],
-            models[1 : 1 + self.history_size],
+            tuple(models[1 : 1 + self.history_size]),
             self.n_rounds_,
         )
 
@@ -330,31 +331,41 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         head_hidden = check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes")
         self._seed = _streams.seed_of(self.random_state)
-        self.shrinkage_ = float(self.shrinkage)
-        self._table = TableTransform(
-            self.modalities_,
-            {
-                name: fit_block(table, columns, partition, self.preprocessing, self.shrinkage_)
-                for name, columns in self.modalities_.items()
-            },
-        )
-        all_outputs = np.arange(targets.shape[1])
-        self._target = fit_block(targets, all_outputs, partition, "standardize", self.shrinkage_)
+
+        def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
+            network = Network(
+                {n: encoders[n].build(n, width, self.modality_dim, hidden) for n, width in widths.items()},
+                FUSIONS[self.fusion](),
+                modality_dim=self.modality_dim,
+                n_components=self.n_components,
+                n_outputs=targets.shape[1],
+                head_hidden=head_hidden,
+            )
+            first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
+            return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
+
+        if self.shrinkage != "auto":
+            self.shrinkage_ = float(self.shrinkage)
+        elif self.preprocessing != "whiten":
+            self.shrinkage_ = DEFAULT_SHRINKAGE  # of no consequence
+        else:
+            self.shrinkage_ = choose_shrinkage(
+                table,
+                targets,
+                self.modalities_,
+                partition,
+                start=start,
+                settings=self._settings(),
+                schedule=self._schedule(self._cosine()),
+                engine=self._engine,
+                device=_torch_device(self.device),
+                seed=self._seed,
+            )
+        (self._table,) = fit_tables(table, self.modalities_, partition, self.preprocessing, [self.shrinkage_])
+        self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
-        self._network = Network(
-            {
-                name: encoders[name].build(name, block.n_outputs, self.modality_dim, hidden)
-                for name, block in self._table.blocks.items()
-            },
-            FUSIONS[self.fusion](),
-            modality_dim=self.modality_dim,
-            n_components=self.n_components,
-            n_outputs=targets.shape[1],
-            head_hidden=head_hidden,
-        )
-        powers = {name: block.power for name, block in self._table.blocks.items()}
-        first = {k: torch.as_tensor(v) for k, v in self._network.initial(self._seed, powers).items()}
-        self._global_models = self._network.layout.pack(first, dtype=TRAINING_DTYPE)[None].numpy()
+        self._network, first = start(self._table, self._table.widths)
+        self._global_models = first[None].numpy()
         self.n_samples_per_client_ = np.zeros(0, dtype=np.int64)
         self.history_: dict[str, NDArray[np.float64]] = {}
         self.n_rounds_ = 0
@@ -404,15 +415,23 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             temperature=float(self.temperature),
         )
 
-    def _train(self, run: Run, rate_factors: tuple[float, ...]) -> None:
-        """Train and take over the result; an interrupt first makes the finished rounds the model."""
-        schedule = Schedule(
+    def _cosine(self) -> tuple[float, ...]:
+        return tuple(cosine_decay(t, self.n_rounds) for t in range(self.n_rounds))
+
+    def _schedule(self, rate_factors: tuple[float, ...]) -> Schedule:
+        return Schedule(
             rate_factors, self.local_epochs, self.batch_size, self.participation, self.history_size
         )
-        engine = "stacked" if self.engine == "auto" else self.engine
+
+    @property
+    def _engine(self) -> str:
+        return "stacked" if self.engine == "auto" else self.engine
+
+    def _train(self, run: Run, rate_factors: tuple[float, ...]) -> None:
+        """Train and take over the result; an interrupt first makes the finished rounds the model."""
         records: list[RoundRecord] = []
         try:
-            for record in train(self._network, [run], schedule, engine):
+            for record in train(self._network, [run], self._schedule(rate_factors), self._engine):
                 if record.diverged[0]:
                     raise ValueError(
                         f"training diverged in round {len(records) + 1} of {len(rate_factors)}: weights are no "
@@ -432,9 +451,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         state = records[-1].state
         models = torch.cat([state.weights, *state.history]).cpu()
         self._global_models = models.numpy()
-        raw = {k: v.double().numpy() for k, v in self._network.layout.views(models[0]).items()}
         self.weights_, self.component_variance_ = deliver(
-            self._network, raw, run.x.cpu(), run.partition
+            self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition
         )
         self.history_ = extend_history(
             self.history_, records, run.partition.positions, run.partition.sizes, len(self.clients_)
@@ -533,9 +551,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         super().__setstate__(state)
 
 
-_PRIVATE_STATE = frozenset(
-    {"_seed", "_table", "_target", "_y_ndim", "_network", "_global_models"}
-)
+_PRIVATE_STATE = frozenset({"_seed", "_table", "_target", "_y_ndim", "_network", "_global_models"})
 
 
 def _torch_device(device: str) -> torch.device:
@@ -546,7 +562,7 @@ def _torch_device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"device is {device!r}, which torch does not know; use \"cpu\", \"cuda\" or \"auto\"."
+            f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".'
         ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')

@@ -54,7 +54,9 @@ def check_same_labels(ids: NDArray, known: NDArray) -> None:
     """Labels of later data must be of the kind of the earlier ones, or 1 and "1" would be two clients."""
 
     def kind(labels: NDArray) -> str:
-        return "numbers" if labels.dtype.kind in "iufb" else "strings" if labels.dtype.kind in "US" else "dates"
+        return (
+            "numbers" if labels.dtype.kind in "iufb" else "strings" if labels.dtype.kind in "US" else "dates"
+        )
 
     if kind(ids) != kind(known):
         raise ValueError(

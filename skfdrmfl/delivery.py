@@ -24,7 +24,7 @@ SLAB_ROWS = 8192
 
 def evaluate(network: Network, arrays: Arrays, x: Tensor) -> tuple[Float, Float]:
     """Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64."""
-    flat = network.layout.pack({k: torch.as_tensor(v) for k, v in arrays.items()}, dtype=torch.float64)
+    flat = network.layout.pack(arrays, dtype=torch.float64)
     views = network.layout.views(flat[None])
     z, y_hat = [], []
     for slab in x.split(SLAB_ROWS):
@@ -44,9 +44,7 @@ class _Second(NamedTuple):
     zy: Float
 
 
-def deliver(
-    network: Network, arrays: Arrays, x: Tensor, partition: Partition
-) -> tuple[Arrays, Float]:
+def deliver(network: Network, arrays: Arrays, x: Tensor, partition: Partition) -> tuple[Arrays, Float]:
     """Put Z on its principal axes, from client sums.
 
     Returns
@@ -75,7 +73,11 @@ def deliver(
 
 
 def extend_history(
-    history: Mapping[str, Float], records: Sequence[RoundRecord], positions: Indices, sizes: Indices, n_clients: int
+    history: Mapping[str, Float],
+    records: Sequence[RoundRecord],
+    positions: Indices,
+    sizes: Indices,
+    n_clients: int,
 ) -> dict[str, Float]:
     """Append finished rounds to `history_`.
 

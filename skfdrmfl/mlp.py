@@ -5,7 +5,7 @@ Encoders, the head and the critic are each one of these. All weights carry a lea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,12 +65,14 @@ class MLP:
         """Name of the weights that touch x."""
         return self._names[0][0]
 
-    def initial(self, rng: np.random.Generator, input_power: float | None = None) -> dict[str, np.ndarray]:
+    def initial(
+        self, rngs: Iterator[np.random.Generator], input_power: float | None = None
+    ) -> dict[str, np.ndarray]:
         """Small Gaussian weights and zero biases.
 
         Parameters
         ----------
-        rng : numpy Generator
+        rngs : iterator of numpy Generators, one a layer
         input_power : float, default=None
             E||x||^2 where x is data. Then the first layer's outputs start with standard deviation
             `DATA_GAIN`, so that the directions that matter are found rather than inherited; any other layer
@@ -82,7 +84,7 @@ class MLP:
             gain, power = GAIN, float(fan_in)
             if i == 0 and input_power is not None:
                 gain, power = DATA_GAIN, max(input_power, 1.0)
-            arrays[weight] = rng.standard_normal((fan_in, fan_out)) * (gain / np.sqrt(power))
+            arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)) * (gain / np.sqrt(power))
             arrays[bias] = np.zeros((1, fan_out))
         return arrays
 

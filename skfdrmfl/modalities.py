@@ -97,9 +97,7 @@ def _by_prefix(feature_names: NDArray | None) -> dict[str, NDArray[np.int64]]:
     return {name: np.array(columns) for name, columns in groups.items()}
 
 
-def _select(
-    selector: Any, name: str, feature_names: NDArray | None, n_features: int
-) -> NDArray[np.int64]:
+def _select(selector: Any, name: str, feature_names: NDArray | None, n_features: int) -> NDArray[np.int64]:
     """Column numbers of one selector, in its order."""
     if isinstance(selector, slice):
         if isinstance(selector.start, str) or isinstance(selector.stop, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -73,14 +74,19 @@ class Network:
     def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Weights before the first round, from the run's seed; `input_powers` is E||x^m||^2 of each block.
 
-        Every part draws from a stream of its own, so that adding a modality or a layer moves no other weight.
+        Every layer draws from a stream of its own, row by row: another modality, another layer or padding of
+        the inputs moves no other weight.
         """
         arrays: dict[str, np.ndarray] = {}
         for i, part in enumerate(self._parts):
-            rng = _streams.generator(seed, _streams.INITIAL_WEIGHTS, i)
             name = next((n for n, e in self.encoders.items() if e is part), None)
-            arrays |= part.initial(rng, None if name is None else input_powers[name])
+            rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, i, j) for j in count())
+            arrays |= part.initial(rngs, None if name is None else input_powers[name])
         return arrays
+
+    def arrays(self, flat: Tensor) -> dict[str, np.ndarray]:
+        """Named parameters of one flat vector (D,), as float64 arrays."""
+        return {name: view.cpu().double().numpy() for name, view in self.layout.views(flat).items()}
 
     # ------------------------------------------------------------------------------------------ forward
 

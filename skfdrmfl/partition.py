@@ -40,6 +40,12 @@ class Partition:
         positions, starts = np.unique(codes[order], return_index=True)
         return cls(positions, np.split(order, starts[1:]))
 
+    def where(self, keep: Sequence[NDArray[np.bool_]]) -> Partition:
+        """The rows that each client's mask keeps, without clients who keep none."""
+        rows = [rows[mask] for rows, mask in zip(self.rows, keep, strict=True)]
+        there = [k for k, kept in enumerate(rows) if len(kept)]
+        return Partition(self.positions[there], [rows[k] for k in there])
+
     def sum_over_clients(self, client: Callable[[NDArray[np.int64]], S]) -> S:
         """Add up what `client` returns for each client's row numbers: all that a server ever sees of them."""
         total: S | None = None
@@ -50,9 +56,7 @@ class Partition:
         return total
 
 
-def encode_clients(
-    ids: NDArray, known: NDArray | None = None
-) -> tuple[NDArray, NDArray[np.int64]]:
+def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray, NDArray[np.int64]]:
     """Clients as an append-only list of labels, and the position in it of every row's client.
 
     Parameters

@@ -7,7 +7,7 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -144,12 +144,17 @@ class TableTransform:
     columns: dict[str, Indices]
     blocks: dict[str, BlockTransform]
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Columns of each modality after its transformation."""
+        return {name: block.n_outputs for name, block in self.blocks.items()}
+
     def apply(self, table: NDArray, dtype: torch.dtype, widths: Mapping[str, int] | None = None) -> Tensor:
         """Encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
 
         `widths` pads each block with zero columns, for networks shared by blocks of unequal rank.
         """
-        widths = widths or {name: block.n_outputs for name, block in self.blocks.items()}
+        widths = widths or self.widths
         out = torch.zeros(len(table), sum(widths.values()), dtype=dtype)
         for i in range(0, len(table), SLAB_ROWS):
             slab = table[i : i + SLAB_ROWS]
@@ -161,21 +166,38 @@ class TableTransform:
         return out
 
 
-def fit_block(
-    table: NDArray, columns: Indices, partition: Partition, kind: str | None, shrinkage: float
-) -> BlockTransform:
-    """The transformation of one modality, from the sums of the clients in `partition`.
+def fit_tables(
+    table: NDArray,
+    columns: Mapping[str, Indices],
+    partition: Partition,
+    kind: str | None,
+    shrinkages: Sequence[float],
+) -> list[TableTransform]:
+    """The transformation of all modalities for each of `shrinkages`, from the sums of the clients.
 
-    `kind` is "whiten", "standardize" or None.
+    `kind` is "whiten", "standardize" or None; the latter two know no shrinkage.
     """
+    blocks: list[dict[str, BlockTransform]] = [{} for _ in shrinkages]
+    for name, mine in columns.items():
 
-    def read(rows: Indices) -> Tensor:
-        return _double(table[np.ix_(rows, columns)])
+        def read(rows: Indices, mine: Indices = mine) -> Tensor:
+            return _double(table[np.ix_(rows, mine)])
 
-    if kind is None:
-        return BlockTransform(np.zeros(len(columns)), np.ones(len(columns)), None, float(len(columns)))
-    axes = spectrum(read, partition) if kind == "whiten" else None
-    return standardisation(read, partition) if axes is None else axes.whitening(shrinkage)
+        axes = spectrum(read, partition) if kind == "whiten" else None
+        if axes is not None:
+            variants = [axes.whitening(shrinkage) for shrinkage in shrinkages]
+        elif kind is None:
+            variants = [_unchanged(len(mine))] * len(shrinkages)
+        else:
+            variants = [standardisation(read, partition)] * len(shrinkages)
+        for transforms, variant in zip(blocks, variants, strict=True):
+            transforms[name] = variant
+    return [TableTransform(dict(columns), transforms) for transforms in blocks]
+
+
+def fit_targets(targets: Float, partition: Partition) -> BlockTransform:
+    """y (n, q) to zero mean and unit standard deviation, from the sums of the clients."""
+    return standardisation(lambda rows: _double(targets[rows]), partition)
 
 
 def _double(rows: NDArray) -> Tensor:
@@ -212,9 +234,7 @@ def _location(read: ReadRows, partition: Partition) -> tuple[Float, Float, float
     return mean.numpy(), unit.numpy(), float(count)
 
 
-def _second_moments(
-    read: ReadRows, partition: Partition, mean: Float, unit: Float, *, full: bool
-) -> Float:
+def _second_moments(read: ReadRows, partition: Partition, mean: Float, unit: Float, *, full: bool) -> Float:
     """Sums of products of the centred columns in their units: all pairs (p, p), or the squares only (p,)."""
     centre, per_unit = torch.as_tensor(mean), torch.as_tensor(_inverse(unit))
 
@@ -255,6 +275,10 @@ def _range_axes(
 def _inverse(values: Float) -> Float:
     """1 / values, 0 for 0: a constant column has no unit and no deviation."""
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def _unchanged(n_columns: int) -> BlockTransform:
+    return BlockTransform(np.zeros(n_columns), np.ones(n_columns), None, float(n_columns))
 
 
 def _scaled(mean: Float, deviation: Float) -> BlockTransform:

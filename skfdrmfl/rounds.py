@@ -1,6 +1,6 @@
 """The federated algorithm, a round at a time.
 
-    broadcast w_t -> participants train E local epochs on L_k -> average by |D_k| -> w_{t+1}
+broadcast w_t -> participants train E local epochs on L_k -> average by |D_k| -> w_{t+1}
 """
 
 from __future__ import annotations

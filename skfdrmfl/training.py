@@ -33,7 +33,7 @@ class Run:
     seed : int
     weights : Tensor of shape (D,)
         Global model to start from.
-    history : Tensor of shape (H, D)
+    history : tuple of Tensor of shape (D,)
         Earlier global models, the latest first.
     round_index : int
         Rounds completed before.
@@ -45,7 +45,7 @@ class Run:
     settings: Settings
     seed: int
     weights: Tensor
-    history: Tensor
+    history: tuple[Tensor, ...] = ()
     round_index: int = 0
 
 
@@ -95,13 +95,9 @@ def make_cohort(runs: Sequence[Run]) -> Cohort:
 def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[RoundRecord]:
     """Train the runs together; yields a record after every round."""
     cohort = make_cohort(runs)
-    history = torch.stack([run.history for run in runs], 1)  # (H, runs, D)
-    state = ServerState(
-        torch.stack([run.weights for run in runs]), tuple(history.unbind(0)), runs[0].round_index
-    )
-    backend = ENGINES[engine](
-        network, cohort, batch_size=schedule.batch_size, n_epochs=schedule.local_epochs
-    )
+    history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
+    state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
+    backend = ENGINES[engine](network, cohort, batch_size=schedule.batch_size, n_epochs=schedule.local_epochs)
     return federated_rounds(
         backend,
         state,
