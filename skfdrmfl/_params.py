@@ -1,8 +1,4 @@
-"""One flat vector of parameters a client, with a named view for each array in it.
-
-The engine stacks clients: `flat` is (C, D), one row a client, so that the optimiser, the broadcast, the
-average and a prefix of active clients are each one operation on one contiguous tensor.
-"""
+"""One flat vector of parameters a client, with a named view for each array in it."""
 
 from __future__ import annotations
 
@@ -44,6 +40,16 @@ class ParameterLayout:
         """Named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
         return {
             name: flat[..., self.offsets[name] : self.offsets[name] + prod(shape)].unflatten(-1, shape)
+            for name, shape in self.shapes.items()
+        }
+
+    def stacked(self, flat: Tensor, n_clients: int) -> dict[str, Tensor]:
+        """Named views (C, *shape) of one vector (C * D,) in which each array of all clients is contiguous.
+
+        Batched products write to contiguous arrays only; (C, D) would make them fall back to a loop.
+        """
+        return {
+            name: flat[n_clients * self.offsets[name] :][: n_clients * prod(shape)].view(n_clients, *shape)
             for name, shape in self.shapes.items()
         }
 

@@ -21,6 +21,7 @@ from skfdrmfl import _streams
 from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
+from skfdrmfl.client import TERMS
 from skfdrmfl.delivery import deliver, evaluate, extend_history
 from skfdrmfl.encoders import DenseEncoder, check_layer_sizes
 from skfdrmfl.engine import ENGINES, Settings
@@ -461,7 +462,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _report(self, record: RoundRecord, done: int, n_rounds: int) -> None:
         if self.verbose and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
-            loss, mse = np.nanmean(record.losses[:, :2], axis=0)
+            loss, mse = np.nanmean(record.losses[:, [TERMS.index("loss"), TERMS.index("mse")]], axis=0)
             print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 
     def _forget(self) -> None:

@@ -40,8 +40,6 @@ class BatchPlan:
         1 / (rows in the batch), 0 for padding.
     pair_weights : ndarray of shape (n_slots,)
         The same, but 0 too where a batch has one row and so no marginal pair.
-    partners : ndarray of shape (n_slots,)
-        Slot of the next row of the same batch, cyclically (itself for padding).
     """
 
     def __init__(self, sizes: Indices, batch_size: int, n_epochs: int):
@@ -78,8 +76,10 @@ class BatchPlan:
         self.weights = np.zeros(n_slots)
         self.weights[self._slots] = 1.0 / batch_rows
         self.pair_weights = np.where(self.weights < 1.0, self.weights, 0.0)
-        self.partners = np.arange(n_slots)
-        self.partners[self._slots] = base + (rank - batch_first + 1) % batch_rows
+        partners = np.arange(n_slots)  # slot of the next row of the batch, cyclically; itself for padding
+        partners[self._slots] = base + (rank - batch_first + 1) % batch_rows
+        both = np.stack((np.arange(n_slots).reshape(-1, self.width), partners.reshape(-1, self.width)), 1)
+        self._pairs = both.ravel()
         # Padding repeats a row of its own client, never another's: its weight is zero, but zero times a
         # neighbour's NaN would still be NaN.
         slot_client = np.concatenate([np.repeat(np.arange(a), self.width) for a in self.active])
@@ -98,11 +98,18 @@ class BatchPlan:
         rows[self._slots] = self._rows[np.argsort(self._segments | bits)]
         return rows
 
-    def windows(self, slots: int) -> Iterator[tuple[int, int]]:
-        """Consecutive ranges of steps [t0, t1) of at most `slots` slots each, never less than one step."""
+    def pairs(self, rows: Indices) -> Indices:
+        """For `rows` (n_slots,), each batch of them twice: as it is, then shifted cyclically (2 n_slots,)."""
+        return rows[self._pairs]
+
+    def stretches(self, most_slots: int) -> Iterator[tuple[int, int]]:
+        """Consecutive ranges of steps [t0, t1) with the same clients active, of at most `most_slots` slots.
+
+        A range is never less than one step.
+        """
         t0, n_steps = 0, len(self.active)
         while t0 < n_steps:
-            t1 = int(np.searchsorted(self.starts, self.starts[t0] + slots, side="right")) - 1
-            t1 = min(max(t1, t0 + 1), n_steps)
-            yield t0, t1
-            t0 = t1
+            same = int(np.searchsorted(-self.active, -self.active[t0], side="right"))
+            fits = max(1, most_slots // int(self.active[t0] * self.width))
+            yield t0, min(same, t0 + fits)
+            t0 = min(same, t0 + fits)

@@ -6,6 +6,7 @@ operation is independent; with C = 1 this is the code of a single client.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,25 +16,29 @@ from skfdrmfl import losses
 from skfdrmfl.mlp import Views
 from skfdrmfl.network import Network
 
-# What `local_objective` returns, in order; `loss` is the weighted sum of mse, mi, kl and contrastive.
-TERMS = ("loss", "mse", "mi", "kl", "contrastive", "mi_nwj")
+# The terms of the objective; "loss" is the weighted sum of the first four, and "mi_nwj" only reported.
+TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
 
 
 @dataclass(frozen=True)
 class Batch:
     """Rows of one step and what they are compared with.
 
-    x (C, B, columns); y and y_marginal (C, B, q), the latter y shifted cyclically inside the batch;
-    references (C, B, 1 + H, c) unit vectors or None without negatives; weights and pair_weights (C, B), each
-    row's share of its client's batch, zero for padding (and, for pairs, for a batch of one row).
+    x (C, B, columns); y_pairs (C, 2 B, q), y followed by y shifted cyclically inside the batch; references
+    (C, B, 1 + H, c) unit vectors, or None without negatives; weights and pair_weights (C, B), each row's share
+    of its client's batch, zero for padding (and, for pairs, for a batch of one row).
     """
 
     x: Tensor
-    y: Tensor
-    y_marginal: Tensor
+    y_pairs: Tensor
     references: Tensor | None
     weights: Tensor
     pair_weights: Tensor
+
+    @property
+    def y(self) -> Tensor:
+        """The outputs (C, B, q)."""
+        return self.y_pairs[:, : self.x.shape[1]]
 
 
 @dataclass(frozen=True)
@@ -50,66 +55,64 @@ class TermWeights:
         mi, kl, contrastive = (None if t is None else t[:n] for t in (self.mi, self.kl, self.contrastive))
         return TermWeights(mi, kl, contrastive, self.temperature[:n])
 
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """L_k (C,) from the terms in use."""
+        loss = terms["mse"]
+        for name, weight in (("mi", self.mi), ("kl", self.kl), ("contrastive", self.contrastive)):
+            if weight is not None and name in terms:
+                loss = loss + weight[:, 0] * terms[name]
+        return loss
 
-def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermWeights) -> Tensor:
-    """L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl and its terms, (C, len(TERMS)).
+
+def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermWeights) -> dict[str, Tensor]:
+    """L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl under "loss", and each term in use; all (C,).
 
     Differentiable; `local_gradient` is its hand-derived twin.
     """
     act = network.forward(views, batch.x)
-    w = batch.weights
-    zero = w.new_zeros(w.shape[0])
-    mse = (w * losses.squared_error(act.y_hat, batch.y)).sum(-1)
-    loss, mi, kl, contrastive, nwj = mse, zero, zero, zero, zero
+    w, w_pairs = batch.weights, batch.pair_weights
+    terms = {"mse": (w * losses.squared_error(act.y_hat, batch.y)).sum(-1)}
     if lambdas.mi is not None:
-        t_joint, t_marginal, _ = network.criticise(views, act.z, batch.y, batch.y_marginal)
-        mi = -(batch.pair_weights * losses.jensen_shannon(t_joint, t_marginal)).sum(-1)
-        nwj = (batch.pair_weights * losses.nwj(t_joint, t_marginal)).sum(-1)
-        loss = loss + lambdas.mi[:, 0] * mi
+        t_joint, t_marginal, _ = network.criticise(views, act.z, batch.y_pairs)
+        terms["mi"] = -(w_pairs * losses.jensen_shannon(t_joint, t_marginal)).sum(-1)
+        terms["mi_nwj"] = (w_pairs * losses.nwj(t_joint, t_marginal)).sum(-1)
     if lambdas.kl is not None:
-        kl = (w * losses.modality_alignment(act.codes)).sum(-1)
-        loss = loss + lambdas.kl[:, 0] * kl
+        terms["kl"] = (w * losses.modality_alignment(act.codes)).sum(-1)
     if lambdas.contrastive is not None and batch.references is not None:
         tau = lambdas.temperature.unsqueeze(-1)
-        contrastive = (w * losses.info_nce(act.z, batch.references, tau)).sum(-1)
-        loss = loss + lambdas.contrastive[:, 0] * contrastive
-    return torch.stack((loss, mse, mi, kl, contrastive, nwj), -1)
+        terms["contrastive"] = (w * losses.info_nce(act.z, batch.references, tau)).sum(-1)
+    return {**terms, "loss": lambdas.total(terms)}
 
 
 def local_gradient(
     network: Network, views: Views, grads: Views, batch: Batch, lambdas: TermWeights
-) -> Tensor:
-    """Write the gradient of `local_objective` to `grads`; return the same (C, len(TERMS)) values."""
+) -> dict[str, Tensor]:
+    """Write the gradient of `local_objective` to `grads`; return the terms in use, without their sum."""
     act = network.forward(views, batch.x)
-    w = batch.weights
-    zero = w.new_zeros(w.shape[0])
+    w, w_pairs = batch.weights, batch.pair_weights
     value, d_y_hat = losses.squared_error_and_gradient(act.y_hat, batch.y)
     d_y_hat = d_y_hat * w.unsqueeze(-1)
-    mse = (w * value).sum(-1)
-    loss, mi, kl, contrastive, nwj = mse, zero, zero, zero, zero
+    terms = {"mse": (w * value).sum(-1)}
     d_z = d_codes = None
     if lambdas.mi is not None:
-        t_joint, t_marginal, tape = network.criticise(views, act.z, batch.y, batch.y_marginal)
+        t_joint, t_marginal, tape = network.criticise(views, act.z, batch.y_pairs)
         value, d_joint, d_marginal = losses.jensen_shannon_and_gradient(t_joint, t_marginal)
-        share = -lambdas.mi * batch.pair_weights  # R_mi is minus J
+        share = -lambdas.mi * w_pairs  # R_mi is minus J
         d_z = network.criticise_backward(views, grads, tape, share * d_joint, share * d_marginal)
-        mi = -(batch.pair_weights * value).sum(-1)
-        nwj = (batch.pair_weights * losses.nwj(t_joint, t_marginal)).sum(-1)
-        loss = torch.addcmul(loss, lambdas.mi[:, 0], mi)
+        terms["mi"] = -(w_pairs * value).sum(-1)
+        terms["mi_nwj"] = (w_pairs * losses.nwj(t_joint, t_marginal)).sum(-1)
     if lambdas.kl is not None:
         value, d_codes = losses.modality_alignment_and_gradient(act.codes)
         d_codes = d_codes * (lambdas.kl * w)[..., None, None]
-        kl = (w * value).sum(-1)
-        loss = torch.addcmul(loss, lambdas.kl[:, 0], kl)
+        terms["kl"] = (w * value).sum(-1)
     if lambdas.contrastive is not None and batch.references is not None:
         tau = lambdas.temperature.unsqueeze(-1)
         value, d_contrastive = losses.info_nce_and_gradient(act.z, batch.references, tau)
         d_contrastive = d_contrastive * (lambdas.contrastive * w).unsqueeze(-1)
         d_z = d_contrastive if d_z is None else d_z + d_contrastive
-        contrastive = (w * value).sum(-1)
-        loss = torch.addcmul(loss, lambdas.contrastive[:, 0], contrastive)
+        terms["contrastive"] = (w * value).sum(-1)
     network.backward(views, grads, act, d_y_hat, d_z, d_codes)
-    return torch.stack((loss, mse, mi, kl, contrastive, nwj), -1)
+    return terms
 
 
 def reference_codes(network: Network, views: Views, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -140,7 +141,6 @@ class _Chunk:
         self.settings = [cohort.settings[run] for run in cohort.runs[replicas]]
         self.runs = torch.as_tensor(cohort.runs[replicas], device=device)
         self.plan = BatchPlan(cohort.sizes[replicas], batch_size, n_epochs)
-        self.review = BatchPlan(cohort.sizes[replicas], 8 * batch_size, 1)
         self.rows = np.concatenate([cohort.rows_of(r) for r in replicas])
         self.weights = torch.as_tensor(self.plan.weights, dtype=dtype, device=device)
         self.pair_weights = torch.as_tensor(self.plan.pair_weights, dtype=dtype, device=device)
@@ -150,14 +150,64 @@ class _Chunk:
         self.input_l1 = (
             torch.tensor(input_l1, dtype=dtype, device=device)[:, None, None] if any(input_l1) else None
         )
+        # Unit Z of the rows under the models of recent rounds, the latest first, and that latest round.
+        self.references: Tensor | None = None
+        self.reference_round = -1
+        # One pass over the rows in their own order, for the references.
+        self.review = BatchPlan(cohort.sizes[replicas], 8 * batch_size, 1)
+        self.review_slots = torch.as_tensor(self.review.in_order(), device=device)
+
+
+class _Workspace:
+    """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk."""
+
+    def __init__(self, network: Network, n_clients: int, like: Tensor):
+        self.layout = network.layout
+        self.flat = like.new_zeros(4, n_clients * self.layout.size)
+        self.step = torch.zeros((), dtype=torch.float32, device=like.device)
+
+    def open(self, broadcast: Tensor) -> None:
+        """Start from the parameters (C, D), with zero gradient and moments."""
+        n_clients = len(broadcast)
+        self.flat[1:].zero_()
+        self.step.zero_()
+        flats = self.flat[:, : n_clients * self.layout.size]
+        self.weights, self.gradient, first, second = (self.layout.stacked(f, n_clients) for f in flats)
+        for name, view in self.layout.views(broadcast).items():
+            self.weights[name].copy_(view)
+        self._all = [list(v.values()) for v in (self.weights, self.gradient, first, second)]
+        self._whole = [[f] for f in flats]
+        self.narrow(n_clients)
+
+    def narrow(self, active: int) -> None:
+        """Let only the first `active` clients move from now on."""
+        self.views = {name: view[:active] for name, view in self.weights.items()}
+        self.grads = {name: view[:active] for name, view in self.gradient.items()}
+        whole = active == len(self._all[0][0])
+        self._moving = self._whole if whole else [[view[:active] for view in a] for a in self._all]
+
+    def step_(self, learning_rate: float, decay: float) -> None:
+        """One step of the optimiser."""
+        optimizer.step_(*self._moving, self.step, learning_rate, decay)
+
+    def close(self) -> Tensor:
+        """The parameters (C, D)."""
+        n_clients = len(self._all[0][0])
+        out = self.flat.new_zeros(n_clients, self.layout.size)
+        for name, view in self.layout.views(out).items():
+            view.copy_(self.weights[name])
+        return out
 
 
 class StackedEngine:
     """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
 
-    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int):
+    def __init__(
+        self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True
+    ):
         self.network, self.cohort = network, cohort
         self.batch_size, self.n_epochs = batch_size, n_epochs
+        self.keep_history = keep_history
         self._participants: Indices | None = None
         self._chunks: list[_Chunk] = []
 
@@ -169,6 +219,8 @@ class StackedEngine:
                 for replicas in self._split(participants)
             ]
             self._participants = participants
+            most = max(len(chunk.replicas) for chunk in self._chunks)
+            self._space = _Workspace(self.network, most, self.cohort.x)
         for chunk in self._chunks:
             yield self._train(chunk, broadcast)
 
@@ -195,82 +247,88 @@ class StackedEngine:
                 chunks += np.array_split(members, -(-len(members) // most))
         return chunks
 
-    def _references(self, chunk: _Chunk, broadcast: Broadcast, weights: Tensor) -> Tensor | None:
-        """Each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c)."""
-        if chunk.lambdas.contrastive is None or not broadcast.history:
+    def _references(self, chunk: _Chunk, broadcast: Broadcast) -> Tensor | None:
+        """Each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
+
+        A chunk that trained in the round before still has its rows' Z under all models but the newest.
+        """
+        if chunk.lambdas.contrastive is None or not self.keep_history:
             return None
+        models = [broadcast.weights, *broadcast.history]
+        kept = chunk.references if chunk.reference_round == broadcast.round_index - 1 else None
+        n_new = 1 if kept is not None and kept.shape[1] >= len(models) - 1 else len(models)
+        parts = [self._review(chunk, model.index_select(0, chunk.runs)) for model in models[:n_new]]
+        if kept is not None and n_new == 1:
+            parts.append(kept[:, : len(models) - 1])
+        chunk.references = torch.cat(parts, 1)
+        chunk.reference_round = broadcast.round_index
+        return chunk.references if broadcast.history else None
+
+    def _review(self, chunk: _Chunk, weights: Tensor) -> Tensor:
+        """Unit Z (rows, 1, c) of the chunk's rows, each under its client's row of `weights` (C, D)."""
         x, plan = self.cohort.x, chunk.review
-        local = torch.as_tensor(plan.in_order(), device=x.device)
-        rows = torch.as_tensor(chunk.rows, device=x.device)[local]
-        n_sets = 1 + len(broadcast.history)
-        out = x.new_empty(len(chunk.rows), n_sets, self.network.n_components)
-        sets = [weights, *(h.index_select(0, chunk.runs) for h in broadcast.history)]
-        views = [self.network.layout.views(s) for s in sets]
+        rows = torch.as_tensor(chunk.rows, device=x.device)
+        views = self.network.layout.views(weights)
+        out = x.new_empty(len(chunk.rows), 1, self.network.n_components)
         for t, active in enumerate(plan.active.tolist()):
-            here = slice(int(plan.starts[t]), int(plan.starts[t + 1]))
+            here = chunk.review_slots[int(plan.starts[t]) : int(plan.starts[t + 1])]
             batch = x.index_select(0, rows[here]).view(active, plan.width, -1)
-            for h in range(n_sets):
-                narrow = {name: view[:active] for name, view in views[h].items()}
-                out[local[here], h] = reference_codes(self.network, narrow, batch).flatten(0, 1)
+            narrow = {name: view[:active] for name, view in views.items()}
+            out[here, 0] = reference_codes(self.network, narrow, batch).flatten(0, 1)
         return out
 
     def _train(self, chunk: _Chunk, broadcast: Broadcast) -> Update:
         network, cohort, plan = self.network, self.cohort, chunk.plan
-        device = cohort.x.device
-        w = broadcast.weights.index_select(0, chunk.runs)
-        references = self._references(chunk, broadcast, w)
-        gradient = torch.zeros_like(w)
-        moments = optimizer.Moments.fresh(w)
-        views, grads = network.layout.views(w), network.layout.views(gradient)
-        thin_weights = [encoder.first_weight for encoder in network.encoders.values()]
-        totals = w.new_zeros(len(chunk.replicas), len(TERMS))
+        x, space = cohort.x, self._space
+        references = self._references(chunk, broadcast)
+        space.open(broadcast.weights.index_select(0, chunk.runs))
         rate = chunk.settings[0].learning_rate * broadcast.rate_factor
         decay = chunk.settings[0].weight_decay
 
         slots = plan.draw(cohort.keys(chunk.replicas, broadcast.round_index))
-        rows = torch.as_tensor(chunk.rows[slots], device=device)
-        partner_rows = rows[torch.as_tensor(plan.partners, device=device)]
-        local = torch.as_tensor(slots, device=device)
-        y, y_marginal = cohort.y.index_select(0, rows), cohort.y.index_select(0, partner_rows)
-        window_slots = WINDOW_BYTES // (cohort.x.element_size() * network.n_columns)
-
+        rows = torch.as_tensor(chunk.rows[slots], device=x.device)
+        y_rows = torch.as_tensor(plan.pairs(chunk.rows[slots]), device=x.device)
+        local = torch.as_tensor(slots, device=x.device)
+        totals = {name: x.new_zeros(len(chunk.replicas)) for name in TERMS}
         active, lambdas = len(chunk.replicas), chunk.lambdas
-        v, g, m, w_now, g_now = views, grads, moments, w, gradient
-        for t0, t1 in plan.windows(window_slots):
-            first = int(plan.starts[t0])
-            x = cohort.x.index_select(0, rows[first : int(plan.starts[t1])])
-            for t in range(t0, t1):
-                if plan.active[t] != active:  # some clients are done: the rest are a prefix
-                    active = int(plan.active[t])
-                    lambdas = chunk.lambdas.narrow(active)
-                    v = {name: view[:active] for name, view in views.items()}
-                    g = {name: view[:active] for name, view in grads.items()}
-                    w_now, g_now = w[:active], gradient[:active]
-                    m = optimizer.Moments(moments.first[:active], moments.second[:active], moments.step)
-                here = slice(int(plan.starts[t]), int(plan.starts[t + 1]))
-                shape = (active, plan.width, -1)
-                batch = Batch(
-                    x[here.start - first : here.stop - first].view(shape),
-                    y[here].view(shape),
-                    y_marginal[here].view(shape),
-                    None
-                    if references is None
-                    else references.index_select(0, local[here]).unflatten(0, shape[:2]),
-                    chunk.weights[here].view(shape[:2]),
-                    chunk.pair_weights[here].view(shape[:2]),
-                )
-                totals[:active] += local_gradient(network, v, g, batch, lambdas)
-                optimizer.step_(w_now, g_now, m, rate, decay)
+        for t0, t1 in plan.stretches(WINDOW_BYTES // (x.element_size() * network.n_columns)):
+            if plan.active[t0] != active:  # some clients are done, the rest are a prefix
+                active = int(plan.active[t0])
+                lambdas = chunk.lambdas.narrow(active)
+                space.narrow(active)
+            here = slice(int(plan.starts[t0]), int(plan.starts[t1]))
+            pairs = slice(2 * here.start, 2 * here.stop)
+            shape = (t1 - t0, active, plan.width)
+            steps = zip(
+                x.index_select(0, rows[here]).view(*shape, -1).unbind(),
+                cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1).unbind(),
+                repeat(None)
+                if references is None
+                else references.index_select(0, local[here]).view(*shape, *references.shape[1:]).unbind(),
+                chunk.weights[here].view(shape).unbind(),
+                chunk.pair_weights[here].view(shape).unbind(),
+                strict=False,
+            )
+            seen = []
+            for parts in steps:
+                seen.append(local_gradient(network, space.views, space.grads, Batch(*parts), lambdas))
+                space.step_(rate, decay)
                 if chunk.input_l1 is not None:
-                    for name in thin_weights:
-                        soft_threshold_(v[name], rate * chunk.input_l1[:active])
-        return Update(chunk.replicas, w, totals / chunk.total_steps.unsqueeze(-1))
+                    for encoder in network.encoders.values():
+                        soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
+            for name in seen[0]:
+                totals[name][:active] += torch.stack([terms[name] for terms in seen]).sum(0)
+        means = {name: total / chunk.total_steps for name, total in totals.items()}
+        means["loss"] = chunk.lambdas.total(means)
+        return Update(chunk.replicas, space.close(), torch.stack([means[name] for name in TERMS], -1))
 
 
 class LoopEngine:
     """One client after another, as a federation would run: the oracle of `StackedEngine`."""
 
-    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int):
+    def __init__(
+        self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True
+    ):
         self.network, self.cohort = network, cohort
         self.batch_size, self.n_epochs = batch_size, n_epochs
 
@@ -294,9 +352,10 @@ class LoopEngine:
             references = torch.stack(
                 [reference_codes(network, network.layout.views(model), x[None]) for model in models], -2
             )
-        moments = optimizer.Moments.fresh(w)
+        first, second = torch.zeros_like(w), torch.zeros_like(w)
+        step = torch.zeros((), dtype=torch.float32, device=x.device)
         rate = settings.learning_rate * broadcast.rate_factor
-        totals = w.new_zeros(1, len(TERMS))
+        totals = dict.fromkeys(TERMS, torch.zeros((), dtype=x.dtype, device=x.device))
         batches = self._batches(replica, broadcast.round_index)
         for batch_rows in batches:
             index = torch.as_tensor(batch_rows, device=x.device)
@@ -304,24 +363,24 @@ class LoopEngine:
             share = x.new_full((1, n), 1.0 / n)
             batch = Batch(
                 x[index][None],
-                y[index][None],
-                y[index.roll(-1)][None],
+                y[torch.cat((index, index.roll(-1)))][None],
                 None if references is None else references[:, index],
                 share,
                 share if n > 1 else torch.zeros_like(share),
             )
             with torch.enable_grad():
                 w.requires_grad_()
-                values = local_objective(network, network.layout.views(w), batch, lambdas)
-                (gradient,) = torch.autograd.grad(values[0, 0], w)
+                terms = local_objective(network, network.layout.views(w), batch, lambdas)
+                (gradient,) = torch.autograd.grad(terms["loss"].sum(), w)
             w.requires_grad_(False)
-            totals += values.detach()
-            optimizer.adam_step_(w, gradient, moments, rate, settings.weight_decay)
+            totals |= {name: totals[name] + value.detach() for name, value in terms.items()}
+            optimizer.adam_step_([w], [gradient], [first], [second], step, rate, settings.weight_decay)
             if settings.input_l1:
                 views = network.layout.views(w)
                 for encoder in network.encoders.values():
                     soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
-        return Update(np.array([replica]), w, totals / len(batches))
+        means = torch.stack([totals[name].expand(1) for name in TERMS], -1) / len(batches)
+        return Update(np.array([replica]), w, means)
 
     def _batches(self, replica: int, round_index: int) -> list[Indices]:
         """Row numbers (within the client) of each step: equal batches of each epoch's own order."""

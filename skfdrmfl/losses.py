@@ -39,13 +39,14 @@ def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
     -------
     Tensor of shape (..., B)
     """
-    return (y_hat - y).square().mean(-1)
+    return (y_hat - y).square().sum(-1) / y.shape[-1]
 
 
 def squared_error_and_gradient(y_hat: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """`squared_error` and its derivative with respect to `y_hat`."""
     residual = y_hat - y
-    return residual.square().mean(-1), residual * (2.0 / y.shape[-1])
+    gradient = residual * (2.0 / y.shape[-1])
+    return (gradient * residual).sum(-1) / 2.0, gradient
 
 
 # ---------------------------------------------------------------------------------- mutual information

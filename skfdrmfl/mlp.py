@@ -1,6 +1,9 @@
 """A stack of dense layers with a linear skip: value, and one readable backward.
 
 Encoders, the head and the critic are each one of these. All weights carry a leading replica axis: (C, ., .).
+
+Inside, features come before rows, (C, features, B): the last axis is then a whole batch, never the few outputs
+of a narrow layer, which the batched product would be slow at. Callers see (C, B, features) all the same.
 """
 
 from __future__ import annotations
@@ -57,8 +60,8 @@ class MLP:
             wide_out += n_outputs if self.skip and i == 0 else 0
             weight, bias = f"{name}.weight{i}", f"{name}.bias{i}"
             self._names.append((weight, bias))
-            self.shapes[weight] = (wide_in, wide_out)
-            self.shapes[bias] = (1, wide_out)
+            self.shapes[weight] = (wide_out, wide_in)
+            self.shapes[bias] = (wide_out, 1)
 
     @property
     def first_weight(self) -> str:
@@ -80,28 +83,31 @@ class MLP:
         """
         arrays = {}
         for i, (weight, bias) in enumerate(self._names):
-            fan_in, fan_out = self.shapes[weight]
+            fan_out, fan_in = self.shapes[weight]
             gain, power = GAIN, float(fan_in)
             if i == 0 and input_power is not None:
                 gain, power = DATA_GAIN, max(input_power, 1.0)
-            arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)) * (gain / np.sqrt(power))
-            arrays[bias] = np.zeros((1, fan_out))
+            # Drawn input by input, so that padding the inputs moves no weight.
+            arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)).T * (gain / np.sqrt(power))
+            arrays[bias] = np.zeros((fan_out, 1))
         return arrays
 
     def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Tape]:
         """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
-        tape = Tape([x], [])
+        a = x.transpose(1, 2)
+        tape = Tape([a], [])
         skipped = None
         for i, (weight, bias) in enumerate(self._names):
-            x = torch.baddbmm(views[bias], tape.inputs[-1], views[weight])
+            a = torch.baddbmm(views[bias], views[weight], a)
             if i == len(self.hidden):
                 break
             if self.skip and i == 0:
-                x, skipped = x.split((self.hidden[0], self.n_outputs), -1)
-            gate = torch.sigmoid(x)
+                a, skipped = a.split((self.hidden[0], self.n_outputs), 1)
+            gate = torch.sigmoid(a)
+            a = a * gate
             tape.gates.append(gate)
-            tape.inputs.append(x * gate)
-        return (x if skipped is None else x + skipped), tape
+            tape.inputs.append(a)
+        return (a if skipped is None else a + skipped).transpose(1, 2), tape
 
     def backward(
         self, views: Views, grads: Views, tape: Tape, d_out: Tensor, *, d_input: bool
@@ -110,16 +116,16 @@ class MLP:
 
         silu(a) = a s with s = sigmoid(a), so d silu / d a = s + a s (1 - s) = s + silu(a) (1 - s).
         """
-        d = d_out
+        d = d_last = d_out.transpose(1, 2)
         for i in range(len(self.hidden), -1, -1):
             weight, bias = self._names[i]
             if i < len(self.hidden):
                 gate, output = tape.gates[i], tape.inputs[i + 1]
                 d = d * torch.addcmul(gate + output, gate, output, value=-1.0)
             if self.skip and i == 0:
-                d = torch.cat((d, d_out), -1)
-            torch.bmm(tape.inputs[i].transpose(1, 2), d, out=grads[weight])
-            torch.sum(d, 1, keepdim=True, out=grads[bias])
+                d = torch.cat((d, d_last), 1)
+            torch.bmm(d, tape.inputs[i].transpose(1, 2), out=grads[weight])
+            torch.sum(d, 2, keepdim=True, out=grads[bias])
             if i > 0 or d_input:
-                d = torch.bmm(d, views[weight].transpose(1, 2))
-        return d if d_input else None
+                d = torch.bmm(views[weight].transpose(1, 2), d)
+        return d.transpose(1, 2) if d_input else None

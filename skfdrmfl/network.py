@@ -102,13 +102,15 @@ class Network:
         y_hat, tapes["head"] = self.head.forward(views, z)
         return Activations(mu_all, z, y_hat, tapes)
 
-    def criticise(
-        self, views: Views, z: Tensor, y: Tensor, y_marginal: Tensor
-    ) -> tuple[Tensor, Tensor, Tape]:
-        """T on the pairs (z_i, y_i) and on (z_i, y_marginal_i), each (C, B)."""
-        pairs = torch.cat((torch.cat((z, y), -1), torch.cat((z, y_marginal), -1)), 1)  # (C, 2 B, c + q)
-        t, tape = self.critic.forward(views, pairs)
-        t_joint, t_marginal = t.squeeze(-1).split(z.shape[1], 1)
+    def criticise(self, views: Views, z: Tensor, y_pairs: Tensor) -> tuple[Tensor, Tensor, Tape]:
+        """T on the pairs (z_i, y_i) and on (z_i, y_{i+1}), each (C, B).
+
+        `y_pairs` (C, 2 B, q) is y followed by y shifted cyclically inside the batch.
+        """
+        z = z.transpose(1, 2)
+        pairs = torch.cat((torch.cat((z, z), 2), y_pairs.transpose(1, 2)), 1)  # (C, c + q, 2 B)
+        t, tape = self.critic.forward(views, pairs.transpose(1, 2))
+        t_joint, t_marginal = t.squeeze(-1).split(z.shape[2], 1)
         return t_joint, t_marginal, tape
 
     # ----------------------------------------------------------------------------------------- backward
@@ -162,9 +164,9 @@ class Network:
         rotation : ndarray of shape (c, c), orthogonal
         """
         out = dict(arrays)
-        out["fusion.weight0"] = arrays["fusion.weight0"] @ rotation
-        out["fusion.bias0"] = (arrays["fusion.bias0"] - center) @ rotation
+        out["fusion.weight0"] = rotation.T @ arrays["fusion.weight0"]
+        out["fusion.bias0"] = rotation.T @ (arrays["fusion.bias0"] - center[:, None])
         weight, bias = arrays["head.weight0"], arrays["head.bias0"]
-        out["head.weight0"] = rotation.T @ weight
-        out["head.bias0"] = bias + center @ weight
+        out["head.weight0"] = weight @ rotation
+        out["head.bias0"] = bias + weight @ center[:, None]
         return out

@@ -5,55 +5,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
-
-@dataclass(frozen=True)
-class Moments:
-    """First and second moments of the gradient, shaped like the parameters, and the number of steps taken."""
-
-    first: Tensor
-    second: Tensor
-    step: Tensor
-
-    @classmethod
-    def fresh(cls, like: Tensor) -> Moments:
-        """Zero moments for parameters shaped like `like`."""
-        return cls(
-            torch.zeros_like(like),
-            torch.zeros_like(like),
-            torch.zeros((), dtype=torch.float32, device=like.device),
-        )
+Tensors = Sequence[Tensor]
 
 
-def adam_step_(w: Tensor, gradient: Tensor, moments: Moments, learning_rate: float, decay: float) -> None:
-    """One step in plain tensor operations, in place; the meaning of `fused_adam_step_`."""
-    moments.step.add_(1.0)
-    t = float(moments.step)
-    w.mul_(1.0 - learning_rate * decay)
-    moments.first.lerp_(gradient, 1.0 - BETA_1)
-    moments.second.mul_(BETA_2).addcmul_(gradient, gradient, value=1.0 - BETA_2)
-    root = (moments.second / (1.0 - BETA_2**t)).sqrt_().add_(EPSILON)
-    w.addcdiv_(moments.first, root, value=-learning_rate / (1.0 - BETA_1**t))
+def adam_step_(
+    weights: Tensors,
+    gradients: Tensors,
+    first: Tensors,
+    second: Tensors,
+    step: Tensor,
+    learning_rate: float,
+    decay: float,
+) -> None:
+    """One step, in place, in plain tensor operations.
+
+    Parameters
+    ----------
+    weights, gradients, first, second : sequences of Tensor of equal shapes
+        Parameters, their gradients, and the moments of the gradients, which start at zero.
+    step : Tensor of shape ()
+        Steps taken before, float32.
+    learning_rate, decay : float
+        The weights are first multiplied by 1 - learning_rate * decay.
+    """
+    step.add_(1.0)
+    t = float(step)
+    for w, g, m, v in zip(weights, gradients, first, second, strict=True):
+        w.mul_(1.0 - learning_rate * decay)
+        m.lerp_(g, 1.0 - BETA_1)
+        v.mul_(BETA_2).addcmul_(g, g, value=1.0 - BETA_2)
+        root = (v / (1.0 - BETA_2**t)).sqrt_().add_(EPSILON)
+        w.addcdiv_(m, root, value=-learning_rate / (1.0 - BETA_1**t))
 
 
 def fused_adam_step_(
-    w: Tensor, gradient: Tensor, moments: Moments, learning_rate: float, decay: float
+    weights: Tensors,
+    gradients: Tensors,
+    first: Tensors,
+    second: Tensors,
+    step: Tensor,
+    learning_rate: float,
+    decay: float,
 ) -> None:
-    """The same step in one pass over memory."""
-    moments.step.add_(1.0)
+    """`adam_step_` in one pass over memory."""
+    step.add_(1.0)
     torch._fused_adamw_(
-        [w],
-        [gradient],
-        [moments.first],
-        [moments.second],
+        weights,
+        gradients,
+        first,
+        second,
         [],
-        [moments.step],
+        [step] * len(weights),
         lr=learning_rate,
         beta1=BETA_1,
         beta2=BETA_2,
