@@ -29,9 +29,10 @@ from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition, encode_clients
+from skfdrmfl.pooled import active_pool
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
-from skfdrmfl.rounds import RoundRecord, cosine_decay
-from skfdrmfl.training import Run, Schedule, train
+from skfdrmfl.rounds import cosine_decay
+from skfdrmfl.training import Run, Schedule, Trained, train
 from skfdrmfl.tuning import DEFAULT_SHRINKAGE, choose_shrinkage
 
 TRAINING_DTYPE = torch.float32
@@ -268,10 +269,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         KeyboardInterrupt
             Passed on after the finished rounds have been made the fitted model.
         """
+        pool = active_pool()
+        if pool is not None and pool.fit(self, X, y, client_ids):
+            return self
         with self._all_or_nothing(), quiet_torch():
-            fresh = not (self.warm_start and hasattr(self, "weights_"))
-            run = self._prepare(X, y, client_ids, fresh=fresh)
-            self._train(run, self._cosine())
+            self._train(*self.prepare_fit(X, y, client_ids))
         return self
 
     def partial_fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
@@ -282,8 +284,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """
         with self._all_or_nothing(), quiet_torch():
             run = self._prepare(X, y, client_ids, fresh=not hasattr(self, "weights_"))
-            self._train(run, (1.0,))
+            self._train(run, self._schedule((1.0,)), self._engine)
         return self
+
+    def prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
+        """All that `fit` does before training; for searches that train many fits together."""
+        fresh = not (self.warm_start and hasattr(self, "weights_"))
+        return self._prepare(X, y, client_ids, fresh=fresh), self._schedule(self._cosine()), self._engine
 
     def _prepare(self, X: Any, y: Any, client_ids: Any, *, fresh: bool) -> Run:
         """Check everything, fix preprocessing and network if `fresh`, and return the run to train."""
@@ -428,41 +435,43 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _engine(self) -> str:
         return "stacked" if self.engine == "auto" else self.engine
 
-    def _train(self, run: Run, rate_factors: tuple[float, ...]) -> None:
+    def _train(self, run: Run, schedule: Schedule, engine: str) -> None:
         """Train and take over the result; an interrupt first makes the finished rounds the model."""
-        records: list[RoundRecord] = []
+        trained = None
         try:
-            for record in train(self._network, [run], self._schedule(rate_factors), self._engine):
-                if record.diverged[0]:
-                    raise ValueError(
-                        f"training diverged in round {len(records) + 1} of {len(rate_factors)}: weights are no "
-                        f"longer finite with learning_rate={self.learning_rate}; lower it, or scale X "
-                        f"(preprocessing={self.preprocessing!r})."
-                    )
-                records.append(record)
-                self._report(record, len(records), len(rate_factors))
+            for trained in train(self._network, [run], schedule, engine):
+                if trained.diverged[0]:
+                    break
+                self._report(trained, len(schedule.rate_factors))
         except KeyboardInterrupt:
-            if records:
-                self._take_over(run, records)
+            if trained is not None:
+                self.take_over(run, trained)
             raise
-        self._take_over(run, records)
+        assert trained is not None
+        self.take_over(run, trained)
 
-    def _take_over(self, run: Run, records: list[RoundRecord]) -> None:
-        """Make the state after the last record the fitted model."""
-        state = records[-1].state
-        models = torch.cat([state.weights, *state.history]).cpu()
+    def take_over(self, run: Run, trained: Trained) -> None:
+        """Make a trained run the fitted model; all that `fit` does after training."""
+        if trained.diverged[0]:
+            raise ValueError(
+                f"training diverged in round {trained.n_rounds}: weights are no longer finite with "
+                f"learning_rate={self.learning_rate}; lower it, or scale X and y "
+                f"(preprocessing={self.preprocessing!r})."
+            )
+        models = trained.models[0].cpu()
         self._global_models = models.numpy()
         self.weights_, self.component_variance_ = deliver(
             self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition
         )
         self.history_ = extend_history(
-            self.history_, records, run.partition.positions, run.partition.sizes, len(self.clients_)
+            self.history_, trained.losses, run.partition.positions, run.partition.sizes, len(self.clients_)
         )
-        self.n_rounds_ += len(records)
+        self.n_rounds_ += trained.n_rounds
 
-    def _report(self, record: RoundRecord, done: int, n_rounds: int) -> None:
+    def _report(self, trained: Trained, n_rounds: int) -> None:
+        done = trained.n_rounds
         if self.verbose and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
-            loss, mse = np.nanmean(record.losses[:, [TERMS.index("loss"), TERMS.index("mse")]], axis=0)
+            loss, mse = np.nanmean(trained.losses[-1], axis=0)[[TERMS.index("loss"), TERMS.index("mse")]]
             print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 
     def _forget(self) -> None:

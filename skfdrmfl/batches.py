@@ -16,6 +16,10 @@ from skfdrmfl import _streams
 
 Indices = NDArray[np.int64]
 
+# The slots of a batch are rounded up to this many, so that vector instructions never mix the end of one client
+# with the start of the next: a client's result is then the same, to the last bit, whoever is stacked beside it.
+LANES = 16
+
 
 def steps_per_epoch(sizes: Indices, batch_size: int) -> Indices:
     """Local steps an epoch for clients of `sizes` rows."""
@@ -48,7 +52,7 @@ class BatchPlan:
         if np.any(np.diff(total_steps) > 0):
             raise ValueError("clients of a chunk must be ordered by decreasing number of steps.")
         self.total_steps = total_steps
-        self.width = int((-(-sizes // steps)).max())
+        self.width = int(-(-(-(-sizes // steps)).max() // LANES) * LANES)
         self.offsets = np.concatenate(([0], np.cumsum(sizes)))
         n_steps = int(total_steps[0])
         self.active = np.searchsorted(-total_steps, -np.arange(n_steps), side="left")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,6 @@ from torch import Tensor
 from skfdrmfl.client import TERMS
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
-from skfdrmfl.rounds import RoundRecord
 
 Float = NDArray[np.float64]
 Arrays = dict[str, Float]
@@ -73,11 +72,7 @@ def deliver(network: Network, arrays: Arrays, x: Tensor, partition: Partition) -
 
 
 def extend_history(
-    history: Mapping[str, Float],
-    records: Sequence[RoundRecord],
-    positions: Indices,
-    sizes: Indices,
-    n_clients: int,
+    history: Mapping[str, Float], losses: Float, positions: Indices, sizes: Indices, n_clients: int
 ) -> dict[str, Float]:
     """Append finished rounds to `history_`.
 
@@ -85,20 +80,21 @@ def extend_history(
     ----------
     history : mapping of str to ndarray
         As delivered before, perhaps with fewer clients; empty at first.
-    records : sequence of RoundRecord
+    losses : ndarray of shape (rounds, replicas, terms)
+        Mean terms of each client who was invited, NaN in rounds without it.
     positions, sizes : ndarray of shape (replicas,)
-        Place in `clients_` and rows of each replica of the records.
+        Place in `clients_` and rows of each.
     n_clients : int
         Length of `clients_` now.
     """
     out: dict[str, Float] = {}
+    weights = np.where(np.isnan(losses[:, :, 0]), 0.0, sizes)
     for i, term in enumerate(TERMS):
-        here = np.full((len(records), n_clients), np.nan)
-        here[:, positions] = np.stack([record.losses[:, i] for record in records])
+        here = np.full((len(losses), n_clients), np.nan)
+        here[:, positions] = losses[:, :, i]
         before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
         before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
         out[f"{term}_per_client"] = np.concatenate([before, here])
-        there = ~np.isnan(here[:, positions])
-        mean = np.where(there, here[:, positions] * sizes, 0.0).sum(1) / (there * sizes).sum(1)
+        mean = np.average(np.nan_to_num(losses[:, :, i]), axis=1, weights=weights)
         out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
     return out

@@ -159,43 +159,50 @@ class _Chunk:
 
 
 class _Workspace:
-    """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk."""
+    """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk.
 
-    def __init__(self, network: Network, n_clients: int, like: Tensor):
+    In each of the four, every array of all clients is contiguous (`ParameterLayout.stacked`).
+    """
+
+    def __init__(self, network: Network, most_clients: int, like: Tensor):
         self.layout = network.layout
-        self.flat = like.new_zeros(4, n_clients * self.layout.size)
-        self.step = torch.zeros((), dtype=torch.float32, device=like.device)
+        self._flat = like.new_zeros(4, most_clients * self.layout.size)
+        self._step = torch.zeros((), dtype=torch.float32, device=like.device)
+        self._n_clients = 0
 
     def open(self, broadcast: Tensor) -> None:
         """Start from the parameters (C, D), with zero gradient and moments."""
-        n_clients = len(broadcast)
-        self.flat[1:].zero_()
-        self.step.zero_()
-        flats = self.flat[:, : n_clients * self.layout.size]
-        self.weights, self.gradient, first, second = (self.layout.stacked(f, n_clients) for f in flats)
+        if self._n_clients != len(broadcast):
+            self._n_clients = len(broadcast)
+            flats = self._flat[:, : self._n_clients * self.layout.size]
+            self._whole = [[flat] for flat in flats]
+            self._arrays = [self.layout.stacked(flat, self._n_clients) for flat in flats]
+            self._flat.zero_()
+        self._flat[2:].zero_()  # the moments; every step overwrites the gradient
+        self._step.zero_()
         for name, view in self.layout.views(broadcast).items():
-            self.weights[name].copy_(view)
-        self._all = [list(v.values()) for v in (self.weights, self.gradient, first, second)]
-        self._whole = [[f] for f in flats]
-        self.narrow(n_clients)
+            self._arrays[0][name].copy_(view)
+        self.narrow(self._n_clients)
 
     def narrow(self, active: int) -> None:
         """Let only the first `active` clients move from now on."""
-        self.views = {name: view[:active] for name, view in self.weights.items()}
-        self.grads = {name: view[:active] for name, view in self.gradient.items()}
-        whole = active == len(self._all[0][0])
-        self._moving = self._whole if whole else [[view[:active] for view in a] for a in self._all]
+        if active == self._n_clients:
+            self.views, self.grads = self._arrays[:2]
+            self._moving = self._whole
+            return
+        narrow = [{name: view[:active] for name, view in arrays.items()} for arrays in self._arrays]
+        self.views, self.grads = narrow[:2]
+        self._moving = [list(arrays.values()) for arrays in narrow]
 
     def step_(self, learning_rate: float, decay: float) -> None:
         """One step of the optimiser."""
-        optimizer.step_(*self._moving, self.step, learning_rate, decay)
+        optimizer.step_(*self._moving, self._step, learning_rate, decay)
 
     def close(self) -> Tensor:
         """The parameters (C, D)."""
-        n_clients = len(self._all[0][0])
-        out = self.flat.new_zeros(n_clients, self.layout.size)
+        out = self._flat.new_zeros(self._n_clients, self.layout.size)
         for name, view in self.layout.views(out).items():
-            view.copy_(self.weights[name])
+            view.copy_(self._arrays[0][name])
         return out
 
 
@@ -225,26 +232,32 @@ class StackedEngine:
             yield self._train(chunk, broadcast)
 
     def _split(self, participants: Indices) -> list[Indices]:
-        """Chunks of equal optimiser settings and similar step counts, sized to stay in cache."""
-        sizes = self.cohort.sizes[participants]
-        steps = steps_per_epoch(sizes, self.batch_size)
-        kinds: dict[tuple[float, float], int] = {}
-        settings = self.cohort.settings
-        kind_of_run = np.array(
-            [kinds.setdefault((s.learning_rate, s.weight_decay), len(kinds)) for s in settings]
-        )
-        kind = kind_of_run[self.cohort.runs[participants]]
-        order = np.lexsort((-sizes, -steps, kind))
-        width = int(min(self.batch_size, sizes.max()))
+        """Chunks of equal optimiser settings, most steps first, sized to stay in cache.
+
+        A run that fits is never cut: a chunk holds whole runs, or a part of one. So a run is averaged in the
+        same order, and ends in the same bits, whatever other runs train beside it.
+        """
+        sizes = self.cohort.sizes
+        width = int(min(self.batch_size, sizes[participants].max()))
         bytes_each = self.cohort.x.element_size() * (
             4 * self.network.layout.size + 4 * width * (self.network.n_columns + 64)
         )
         most = max(1, CHUNK_BYTES // bytes_each)
+        of_run = self.cohort.runs[participants]
+        by_kind: dict[tuple[float, float], list[Indices]] = {}
+        for run in np.unique(of_run):
+            settings = self.cohort.settings[run]
+            members = participants[of_run == run]
+            batches = by_kind.setdefault((settings.learning_rate, settings.weight_decay), [])
+            if batches and len(batches[-1]) + len(members) <= most:
+                batches[-1] = np.concatenate((batches[-1], members))
+            else:
+                batches.append(members)
         chunks = []
-        for k in range(len(kinds)):
-            members = participants[order[kind[order] == k]]
-            if len(members):
-                chunks += np.array_split(members, -(-len(members) // most))
+        for members in (members for batches in by_kind.values() for members in batches):
+            steps = steps_per_epoch(sizes[members], self.batch_size)
+            members = members[np.lexsort((-sizes[members], -steps))]
+            chunks += np.array_split(members, -(-len(members) // most))
         return chunks
 
     def _references(self, chunk: _Chunk, broadcast: Broadcast) -> Tensor | None:

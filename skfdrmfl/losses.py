@@ -72,11 +72,9 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
 
 def jensen_shannon_and_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """`jensen_shannon` and its derivatives with respect to `t_joint` and `t_marginal`."""
-    return (
-        jensen_shannon(t_joint, t_marginal),
-        torch.sigmoid(-t_joint),
-        -torch.sigmoid(t_marginal),
-    )
+    slopes = torch.sigmoid(torch.cat((-t_joint, t_marginal), -1))
+    d_joint, d_marginal = slopes.split(t_joint.shape[-1], -1)
+    return jensen_shannon(t_joint, t_marginal), d_joint, -d_marginal
 
 
 def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class MLP:
     def __init__(
         self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False
     ):
+        self.name = name
         self.n_inputs, self.n_outputs = n_inputs, n_outputs
         self.hidden = tuple(hidden)
         self.skip = skip and bool(self.hidden)
@@ -62,6 +63,15 @@ class MLP:
             self._names.append((weight, bias))
             self.shapes[weight] = (wide_out, wide_in)
             self.shapes[bias] = (wide_out, 1)
+
+    @property
+    def signature(self) -> tuple:
+        """What two stacks that differ only in the width of their input have in common."""
+        return (self.hidden, self.n_outputs, self.skip)
+
+    def widened(self, n_inputs: int) -> MLP:
+        """The same stack for a wider input."""
+        return MLP(self.name, n_inputs, self.hidden, self.n_outputs, skip=self.skip)
 
     @property
     def first_weight(self) -> str:

@@ -59,6 +59,7 @@ class Network:
         self.mixer = MLP("fusion", pooled, (), n_components)
         self.head = MLP("head", n_components, head_hidden, n_outputs)
         self.critic = MLP("critic", n_components + n_outputs, CRITIC_HIDDEN, 1)
+        self._how = (fusion, modality_dim, n_components, n_outputs, tuple(head_hidden))
         self.columns: dict[str, slice] = {}
         start = 0
         for name, encoder in self.encoders.items():
@@ -70,6 +71,30 @@ class Network:
         for part in self._parts:
             shapes |= part.shapes
         self.layout = ParameterLayout(shapes)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Inputs of each encoder."""
+        return {name: encoder.n_inputs for name, encoder in self.encoders.items()}
+
+    @property
+    def signature(self) -> tuple:
+        """What two networks that differ only in the widths of their inputs have in common."""
+        fusion, *sizes = self._how
+        encoders = tuple((name, encoder.signature) for name, encoder in self.encoders.items())
+        return (encoders, type(fusion).__name__, *sizes)
+
+    def widened(self, widths: Mapping[str, int]) -> Network:
+        """The same network for wider inputs."""
+        fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
+        return Network(
+            {name: encoder.widened(widths[name]) for name, encoder in self.encoders.items()},
+            fusion,
+            modality_dim=modality_dim,
+            n_components=n_components,
+            n_outputs=n_outputs,
+            head_hidden=head_hidden,
+        )
 
     def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Weights before the first round, from the run's seed; `input_powers` is E||x^m||^2 of each block.

@@ -65,9 +65,10 @@ def federated_rounds(
             average.add(cohort.runs[mine], cohort.sizes[mine], update.weights)
             losses[mine] = update.losses.cpu().numpy()
         weights = average.result()
-        finite = torch.isfinite(weights).all(-1)
-        diverged = diverged | ~finite.cpu().numpy()
-        weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
+        if not torch.isfinite(weights.sum()):
+            finite = torch.isfinite(weights).all(-1)
+            diverged = diverged | ~finite.cpu().numpy()
+            weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
         state = server.advance(state, weights, history_size)
         yield RoundRecord(state, losses, diverged)
         if diverged.all():

@@ -57,15 +57,15 @@ class Average:
     def __init__(self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64]):
         self._rows_of_run = np.bincount(runs, n_rows, minlength=broadcast.shape[0])
         self._sum = torch.zeros_like(broadcast)
-        self._sum[torch.as_tensor(self._rows_of_run == 0)] = broadcast[
-            torch.as_tensor(self._rows_of_run == 0)
-        ]
+        for run in np.flatnonzero(self._rows_of_run == 0):
+            self._sum[run] = broadcast[run]
 
     def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
         """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (C,) return."""
-        shares = np.zeros((self._sum.shape[0], len(runs)))
-        shares[runs, np.arange(len(runs))] = n_rows / self._rows_of_run[runs]
-        self._sum.addmm_(torch.as_tensor(shares, dtype=weights.dtype, device=weights.device), weights)
+        # Not a matrix product: that would round a run's sum differently when other runs are averaged with it.
+        shares = torch.as_tensor(n_rows / self._rows_of_run[runs], dtype=weights.dtype, device=weights.device)
+        index = torch.as_tensor(runs, device=weights.device)
+        self._sum.index_add_(0, index, weights * shares.unsqueeze(-1))
 
     def result(self) -> Tensor:
         """The averages (runs, D)."""

@@ -6,17 +6,19 @@ whose schedules are equal train together, in one pass of the stacked engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from skfdrmfl.client import TERMS
 from skfdrmfl.engine import ENGINES, Cohort, Settings
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition
-from skfdrmfl.rounds import RoundRecord, federated_rounds
+from skfdrmfl.rounds import federated_rounds
 from skfdrmfl.server import ServerState
 
 
@@ -92,16 +94,64 @@ def make_cohort(runs: Sequence[Run]) -> Cohort:
     )
 
 
-def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[RoundRecord]:
-    """Train the runs together; yields a record after every round."""
+@dataclass(frozen=True)
+class Trained:
+    """Where training stands after some rounds.
+
+    Attributes
+    ----------
+    models : Tensor of shape (runs, 1 + H, D)
+        The global model, then earlier ones, the latest first.
+    losses : ndarray of shape (rounds, R, terms)
+        Mean loss terms of each replica in each round, NaN if absent.
+    replica_runs : ndarray of shape (R,)
+        Run of each replica.
+    diverged : ndarray of shape (runs,)
+        Runs that stopped, at their last finite model.
+    """
+
+    models: Tensor
+    losses: NDArray[np.float64]
+    replica_runs: NDArray[np.int64]
+    diverged: NDArray[np.bool_]
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds completed."""
+        return len(self.losses)
+
+    def of_run(self, run: int, trim: Callable[[Tensor], Tensor]) -> Trained:
+        """The part of one run, its models (1 + H, D) put through `trim`."""
+        mine = self.replica_runs == run
+        return Trained(
+            trim(self.models[run])[None],
+            self.losses[:, mine],
+            self.replica_runs[mine] - run,
+            self.diverged[[run]],
+        )
+
+
+def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
+    """Train the runs together; yields where they stand after every round."""
     cohort = make_cohort(runs)
     history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
     state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
-    backend = ENGINES[engine](network, cohort, batch_size=schedule.batch_size, n_epochs=schedule.local_epochs)
-    return federated_rounds(
+    backend = ENGINES[engine](
+        network,
+        cohort,
+        batch_size=schedule.batch_size,
+        n_epochs=schedule.local_epochs,
+        keep_history=schedule.history_size > 0,
+    )
+    records = federated_rounds(
         backend,
         state,
         schedule.rate_factors,
         participation=schedule.participation,
         history_size=schedule.history_size,
     )
+    losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(TERMS)))
+    for t, record in enumerate(records):
+        losses[t] = record.losses
+        models = torch.stack((record.state.weights, *record.state.history), 1)
+        yield Trained(models, losses[: t + 1], cohort.runs, record.diverged)

@@ -80,13 +80,13 @@ def choose_shrinkage(
             Run(x.to(device), y.to(device), kept, settings, seed, first.to(device))
             for x, (_, first) in zip(tables, starts, strict=True)
         ]
-        for record in train(network, runs, schedule, engine):
-            last = record
+        for last in train(network, runs, schedule, engine):
+            pass
         for i, shrinkage in enumerate(SHRINKAGES):
             if last.diverged[i]:
                 errors[shrinkage] = np.inf
                 continue
-            arrays = network.arrays(last.state.weights[i])
+            arrays = network.arrays(last.models[i, 0])
             _, y_hat = evaluate(network, arrays, tables[i])
             squares = ((y_hat - y.double().numpy()) ** 2).sum(-1)
             errors[shrinkage] += held_out.sum_over_clients(

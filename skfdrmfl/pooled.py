@@ -1,0 +1,232 @@
+"""Fits that wait for each other, so that many candidates and folds train in one stacked pass.
+
+A search first walks through all its fits: each is prepared, put in the pool, and left (`Postponed`). The pool
+trains what has gathered. Then the search walks through its fits again, and each takes its trained model from
+the pool. What a fit gives is the same, bit for bit, as if it had trained alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from torch import Tensor
+
+from skfdrmfl._threads import quiet_torch
+from skfdrmfl.network import Network
+from skfdrmfl.training import Run, Schedule, Trained, train
+
+# Prepared rows that may wait in the pool.
+MAX_WAITING_BYTES = 256_000_000
+
+
+class Poolable(Protocol):
+    """What the pool needs of an estimator."""
+
+    _network: Network
+
+    def prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
+        """Everything before training: the run, its schedule and the engine's name."""
+
+    def take_over(self, run: Run, trained: Trained) -> None:
+        """Everything after training."""
+
+
+class Postponed(BaseException):
+    """Leaves a pipeline at the fit that has been put in the pool."""
+
+
+@dataclass
+class _Waiting:
+    donor: Any
+    run: Run
+    schedule: Schedule
+    engine: str
+
+    @property
+    def group(self) -> tuple:
+        """Fits of one group have networks of one shape, but for the width of their inputs."""
+        return (self.schedule, self.engine, self.run.x.device, self.donor._network.signature)
+
+
+class FitPool:
+    """Prepared fits, and the models trained for them.
+
+    Parameters
+    ----------
+    most_waiting : int or None
+        Train as soon as this many fits wait; None lets as many wait as `MAX_WAITING_BYTES` of rows allow.
+    n_expected : int
+        Fits to come, for the progress bar.
+    progress : bool
+        Whether to show one.
+    """
+
+    def __init__(self, most_waiting: int | None = None, *, n_expected: int = 0, progress: bool = False):
+        self.most_waiting = most_waiting
+        self.seconds = 0.0
+        self._donors: dict[str, Any] = {}
+        self._errors: dict[str, Exception] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        self._collecting = False
+        self._progress = _Progress(n_expected) if progress else None
+
+    # ------------------------------------------------------------------------------- the search's side
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Inside, fits are put in the pool; on leaving, all that wait are trained."""
+        self._collecting = True
+        token = _ACTIVE.set(self)
+        try:
+            yield
+            self._train_all()
+        finally:
+            self._collecting = False
+            _ACTIVE.reset(token)
+
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """Inside, fits take their models from the pool."""
+        token = _ACTIVE.set(self)
+        try:
+            yield
+        finally:
+            _ACTIVE.reset(token)
+
+    # ---------------------------------------------------------------------------- the estimator's side
+
+    def fit(self, estimator: Any, X: Any, y: Any, client_ids: Any) -> bool:
+        """Fit from the pool; False if the estimator must train by itself."""
+        try:
+            key = joblib.hash((type(estimator), estimator.get_params(), X, y, client_ids))
+        except Exception:  # a parameter that cannot be pickled, such as a lambda
+            key = None
+        if self._collecting:
+            if key is not None and key not in self._donors:
+                donor = clone(estimator)
+                with quiet_torch():
+                    self._waiting[key] = _Waiting(donor, *donor.prepare_fit(X, y, client_ids))
+                self._donors[key] = donor
+                if self._is_full():
+                    self._train_all()
+            raise Postponed
+        if key in self._errors:
+            raise self._errors[key]
+        if key not in self._donors:
+            return False
+        parameters = estimator.get_params(deep=False)
+        fitted = {name: value for name, value in vars(self._donors[key]).items() if name not in parameters}
+        vars(estimator).update(copy.deepcopy(fitted))
+        return True
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _is_full(self) -> bool:
+        if self.most_waiting is not None:
+            return len(self._waiting) >= self.most_waiting
+        waiting = sum(w.run.x.numel() * w.run.x.element_size() for w in self._waiting.values())
+        return waiting > MAX_WAITING_BYTES
+
+    def _train_all(self) -> None:
+        start = time.perf_counter()
+        groups: dict[tuple, list[str]] = {}
+        for key, waiting in self._waiting.items():
+            groups.setdefault(waiting.group, []).append(key)
+        with quiet_torch():
+            for keys in groups.values():
+                members = [self._waiting[key] for key in keys]
+                first = members[0]
+                runs, network = stackable([w.run for w in members], [w.donor._network for w in members])
+                for trained in train(network, runs, first.schedule, first.engine):
+                    if self._progress:
+                        self._progress.show(
+                            len(members) * trained.n_rounds / len(first.schedule.rate_factors)
+                        )
+                for i, (key, waiting) in enumerate(zip(keys, members, strict=True)):
+                    own = trained.of_run(i, lambda flat, w=waiting: trimmed(flat, network, w.donor._network))
+                    try:
+                        waiting.donor.take_over(waiting.run, own)
+                    except ValueError as error:  # diverged
+                        self._errors[key] = error
+                if self._progress:
+                    self._progress.add(len(members))
+        self._waiting.clear()
+        self.seconds += time.perf_counter() - start
+
+
+_ACTIVE: ContextVar[FitPool | None] = ContextVar("skfdrmfl_fit_pool", default=None)
+
+
+def active_pool() -> FitPool | None:
+    """The pool of the search this fit is part of, if any."""
+    return _ACTIVE.get()
+
+
+# --------------------------------------------------------------------------------------- unequal widths
+
+
+def stackable(runs: Sequence[Run], networks: Sequence[Network]) -> tuple[list[Run], Network]:
+    """Runs with inputs padded to common widths, and the network for those.
+
+    Columns of zeros move nothing: their weights start at zero and get no gradient.
+    """
+    widths = {name: max(n.encoders[name].n_inputs for n in networks) for name in networks[0].encoders}
+    if all(network.widths == widths for network in networks):
+        return list(runs), networks[0]
+    wide = networks[0].widened(widths)
+    tables: dict[int, Tensor] = {}  # runs that share rows go on sharing them
+    padded = []
+    for run, network in zip(runs, networks, strict=True):
+        if id(run.x) not in tables:
+            x = run.x.new_zeros(len(run.x), wide.n_columns)
+            for name, columns in network.columns.items():
+                start = wide.columns[name].start
+                x[:, start : start + network.widths[name]] = run.x[:, columns]
+            tables[id(run.x)] = x
+        weights = run.weights.new_zeros(wide.layout.size)
+        views = wide.layout.views(weights)
+        for name, own in network.layout.views(run.weights).items():
+            views[name][tuple(slice(n) for n in own.shape)] = own
+        padded.append(replace(run, x=tables[id(run.x)], weights=weights))
+    return padded, wide
+
+
+def trimmed(flat: Tensor, wide: Network, network: Network) -> Tensor:
+    """The parameters (..., D) of `network` in those of the network it was padded to."""
+    if wide.layout.shapes == network.layout.shapes:
+        return flat
+    out = flat.new_zeros(*flat.shape[:-1], network.layout.size)
+    views = wide.layout.views(flat)
+    for name, own in network.layout.views(out).items():
+        own.copy_(views[name][(..., *(slice(n) for n in network.layout.shapes[name]))])
+    return out
+
+
+class _Progress:
+    """One line on standard error."""
+
+    def __init__(self, n_fits: int):
+        self.n_fits, self.done, self.start = n_fits, 0.0, time.perf_counter()
+
+    def show(self, partial: float) -> None:
+        seconds = time.perf_counter() - self.start
+        share = min(1.0, (self.done + partial) / max(1, self.n_fits))
+        bar = "#" * round(30 * share)
+        print(f"\r[search] |{bar:<30}| {share:4.0%} {seconds:6.1f} s", end="", file=sys.stderr, flush=True)
+
+    def add(self, n_fits: int) -> None:
+        self.done += n_fits
+        if self.done >= self.n_fits:
+            print(file=sys.stderr)

@@ -1,0 +1,147 @@
+"""Small problems that the law tests share, and the objective written out once more, in other words."""
+
+import numpy as np
+import torch
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional
+
+from skfdrmfl.client import TERMS
+from skfdrmfl.engine import ENGINES, Broadcast, Settings
+from skfdrmfl.fusion import FUSIONS
+from skfdrmfl.mlp import MLP
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Partition
+from skfdrmfl.training import Run, make_cohort
+
+FLOAT = torch.float64
+
+
+def normal(seed, *shape):
+    """Standard normal float64 tensor of its own stream."""
+    return torch.as_tensor(np.random.default_rng(seed).standard_normal(shape))
+
+
+def make_network(
+    columns=(3, 2), *, c=2, d=3, q=1, hidden=(4,), head_hidden=(), fusion="concat", skip=True, names="abcdef"
+):
+    """A network of one dense encoder a block of `columns`."""
+    encoders = {
+        name: MLP(name, p, hidden, d, skip=skip)
+        for name, p in zip(names[: len(columns)], columns, strict=True)
+    }
+    return Network(
+        encoders, FUSIONS[fusion](), modality_dim=d, n_components=c, n_outputs=q, head_hidden=head_hidden
+    )
+
+
+def random_weights(network, n, seed=0, scale=0.5):
+    """Flat parameters (n, D), every array Gaussian, the entries between arrays zero."""
+    flat = torch.zeros(n, network.layout.size, dtype=FLOAT)
+    rng = np.random.default_rng(seed)
+    for view in network.layout.views(flat).values():
+        view.copy_(torch.as_tensor(scale * rng.standard_normal(view.shape)))
+    return flat
+
+
+def make_settings(**changes):
+    """Settings with all four terms on."""
+    values = {
+        "learning_rate": 0.01,
+        "weight_decay": 0.3,
+        "input_l1": 0.0,
+        "mi_weight": 0.2,
+        "kl_weight": 0.1,
+        "contrastive_weight": 0.3,
+        "temperature": 0.5,
+    }
+    return Settings(**(values | changes))
+
+
+def make_run(network, sizes, *, seed=0, n_history=0, positions=None, **settings):
+    """One federation of Gaussian rows; rows of a client are scattered over the table."""
+    n = int(np.sum(sizes))
+    rng = np.random.default_rng([seed, 77])
+    codes = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    partition = Partition.of_codes(codes)
+    if positions is not None:
+        partition = Partition(np.asarray(positions), partition.rows)
+    models = random_weights(network, 1 + n_history, seed=seed + 1)
+    x = normal([seed, 1], n, network.n_columns)
+    y = x[:, :1].tanh() + 0.3 * normal([seed, 2], n, network.n_outputs)
+    return Run(x, y, partition, make_settings(**settings), seed, models[0], tuple(models[1:]))
+
+
+def run_round(
+    engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0
+):
+    """One round of `engine`: parameters (R, D) and a dict of losses (R,), NaN for absentees."""
+    cohort = make_cohort(runs)
+    backend = ENGINES[engine](network, cohort, batch_size=batch_size, n_epochs=n_epochs)
+    n = len(cohort.runs)
+    participants = np.arange(n) if participants is None else np.asarray(participants)
+    history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
+    broadcast = Broadcast(torch.stack([run.weights for run in runs]), history, round_index, rate_factor)
+    weights = torch.full((n, network.layout.size), torch.nan, dtype=runs[0].x.dtype)
+    losses = None
+    for update in backend.run_round(participants, broadcast):
+        if losses is None:
+            losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in TERMS}
+        assert weights[update.replicas].isnan().all(), "a client returned two updates"
+        weights[update.replicas] = update.weights
+        for term, values in zip(TERMS, update.losses.unbind(-1), strict=True):
+            losses[term][update.replicas] = values
+    return weights, losses
+
+
+# ------------------------------------------------------------- the objective, by other routes of torch
+
+
+def dense(views, name, n_hidden, x, skip_width=0):
+    """A stack of dense silu layers for one client, by torch.nn.functional; `skip_width` outputs of a skip."""
+    skipped = 0.0
+    for i in range(n_hidden + 1):
+        x = functional.linear(x, views[f"{name}.weight{i}"], views[f"{name}.bias{i}"][:, 0])
+        if i < n_hidden:
+            if i == 0 and skip_width:
+                x, skipped = x[:, :-skip_width], x[:, -skip_width:]
+            x = functional.silu(x)
+    return x + skipped
+
+
+def written_out_forward(network, views, x, fusion="concat"):
+    """Codes, Z and y_hat of one client's rows x (B, columns), views without a replica axis."""
+    codes, start = [], 0
+    for name, mlp in network.encoders.items():
+        stop = start + mlp.n_inputs
+        width = mlp.n_outputs if mlp.skip else 0
+        codes.append(dense(views, name, len(mlp.hidden), x[:, start:stop], width))
+        start = stop
+    pooled = torch.cat(codes, 1) if fusion == "concat" else sum(codes) / len(codes)
+    z = dense(views, "fusion", 0, pooled)
+    return codes, z, dense(views, "head", len(network.head.hidden), z)
+
+
+def written_out_objective(network, views, x, y, references, settings, fusion="concat"):
+    """L_k of one client's batch from library functions: distributions, cross entropy, cosine similarity."""
+    codes, z, y_hat = written_out_forward(network, views, x, fusion)
+    loss = functional.mse_loss(y_hat, y)
+    if settings.mi_weight and len(x) > 1:
+        shifted = torch.cat((y[1:], y[:1]))
+        t_joint = dense(views, "critic", 1, torch.cat((z, y), 1))
+        t_marginal = dense(views, "critic", 1, torch.cat((z, shifted), 1))
+        j = -functional.softplus(-t_joint).mean() - functional.softplus(t_marginal).mean()
+        loss = loss - settings.mi_weight * j
+    if settings.kl_weight and len(codes) > 1:
+        pairs = [
+            (kl_divergence(Normal(a, 1.0), Normal(b, 1.0)) + kl_divergence(Normal(b, 1.0), Normal(a, 1.0)))
+            .sum(-1)
+            .mean()
+            for i, a in enumerate(codes)
+            for b in codes[:i]
+        ]
+        loss = loss + settings.kl_weight * sum(pairs) / len(pairs)
+    if settings.contrastive_weight and references is not None:
+        logits = functional.cosine_similarity(z[:, None], references, dim=-1) / settings.temperature
+        nce = functional.cross_entropy(logits, torch.zeros(len(x), dtype=torch.long))
+        loss = loss + settings.contrastive_weight * nce
+    return loss

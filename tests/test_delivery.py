@@ -1,0 +1,154 @@
+"""What users get: Z on its principal axes from client sums, and the same predictions as before."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import FLOAT, make_network, normal, random_weights
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skfdrmfl import FDRMFLTransformer, delivery
+from skfdrmfl.delivery import deliver, evaluate
+from skfdrmfl.partition import Partition
+
+
+def problem(seed, codes, c=3, q=1, head_hidden=()):
+    network = make_network((3, 2), c=c, q=q, head_hidden=head_hidden)
+    arrays = network.arrays(random_weights(network, 1, seed)[0])
+    return network, arrays, normal([seed, 5], len(codes), 5), Partition.of_codes(np.asarray(codes))
+
+
+codes = st.lists(st.integers(0, 5), min_size=2, max_size=40)
+shapes = st.tuples(st.integers(1, 4), st.integers(1, 2), st.sampled_from([(), (4,)]))
+
+
+@given(codes, shapes, st.integers(0, 99))
+def test_z_is_centred_uncorrelated_and_ordered_by_the_reported_variance(codes, shape, seed):
+    network, arrays, x, partition = problem(seed, codes, *shape)
+    turned, variance = deliver(network, arrays, x, partition)
+    z, _ = evaluate(network, turned, x)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-10)
+    np.testing.assert_allclose(np.cov(z.T, bias=True).reshape(shape[0], -1), np.diag(variance), atol=1e-10)
+    assert np.all(variance >= 0)
+    assert np.all(np.diff(variance) <= 1e-12)
+
+
+@given(codes, shapes, st.integers(0, 99))
+def test_the_variance_is_that_of_the_pooled_codes_whoever_holds_which_row(codes, shape, seed):
+    network, arrays, x, partition = problem(seed, codes, *shape)
+    z, _ = evaluate(network, arrays, x)
+    ev = np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2 / len(z)
+    expected = np.pad(ev, (0, shape[0] - len(ev)))
+    np.testing.assert_allclose(deliver(network, arrays, x, partition)[1], expected, rtol=1e-8, atol=1e-10)
+
+
+@given(codes, shapes, st.integers(0, 99))
+def test_predictions_and_what_is_not_fusion_or_head_stay_as_they_were(codes, shape, seed):
+    network, arrays, x, partition = problem(seed, codes, *shape)
+    turned, _ = deliver(network, arrays, x, partition)
+    new = normal([seed, 6], 9, 5)
+    np.testing.assert_allclose(
+        evaluate(network, turned, new)[1], evaluate(network, arrays, new)[1], rtol=1e-9, atol=1e-9
+    )
+    moved = {name for name in arrays if not np.array_equal(arrays[name], turned[name])}
+    assert moved <= {"fusion.weight0", "fusion.bias0", "head.weight0", "head.bias0"}
+
+
+@given(codes.filter(lambda k: len(k) > 5), shapes, st.integers(0, 99))
+def test_each_column_of_z_correlates_positively_with_the_prediction_it_explains_most(codes, shape, seed):
+    network, arrays, x, partition = problem(seed, codes, *shape)
+    z, y_hat = evaluate(network, deliver(network, arrays, x, partition)[0], x)
+    covariance = z.T @ (y_hat - y_hat.mean(0)) / len(z)
+    strongest = covariance[np.arange(len(covariance)), np.abs(covariance).argmax(1)]
+    assert np.all(strongest >= -1e-10)
+    if shape[1] == 1 and shape[0] == 1:
+        assert strongest[0] > 0
+
+
+def test_delivering_twice_changes_nothing():
+    network, arrays, x, partition = problem(0, [0, 0, 1, 2, 2, 2, 1, 0], q=2)
+    once, variance = deliver(network, arrays, x, partition)
+    twice, again = deliver(network, once, x, partition)
+    np.testing.assert_allclose(again, variance, rtol=1e-9)
+    for name in once:
+        np.testing.assert_allclose(twice[name], once[name], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_the_rotation_is_made_of_client_sums_only(monkeypatch):
+    network, arrays, x, partition = problem(1, [0, 0, 1, 2, 2, 2, 1, 0])
+    sent, honest = [], Partition.sum_over_clients
+
+    def watched(self, client):
+        def one(rows):
+            assert any(np.array_equal(rows, mine) for mine in partition.rows)
+            sent.append([np.shape(value) for value in client(rows)])
+            return client(rows)
+
+        return honest(self, one)
+
+    monkeypatch.setattr(Partition, "sum_over_clients", watched)
+    deliver(network, arrays, x, partition)
+    assert len(sent) == 2 * 3
+    assert {shape for shapes in sent for shape in shapes} == {(), (3,), (3, 3), (3, 1)}
+
+
+def test_evaluating_in_slabs_changes_nothing(monkeypatch):
+    network, arrays, x, _ = problem(2, [0] * 11)
+    whole = evaluate(network, arrays, x)
+    monkeypatch.setattr(delivery, "SLAB_ROWS", 4)
+    for mine, theirs in zip(evaluate(network, arrays, x), whole, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
+def test_evaluation_is_the_networks_forward():
+    network, arrays, x, _ = problem(3, [0] * 5, q=2)
+    flat = network.layout.pack(arrays, dtype=FLOAT)
+    act = network.forward(network.layout.views(flat[None]), x[None])
+    z, y_hat = evaluate(network, arrays, x)
+    np.testing.assert_allclose(z, act.z[0].numpy(), rtol=1e-12)
+    np.testing.assert_allclose(y_hat, act.y_hat[0].numpy(), rtol=1e-12)
+
+
+def test_rows_all_alike_give_a_z_of_zeros():
+    network, arrays, x, partition = problem(4, [0, 1, 1])
+    turned, variance = deliver(network, arrays, x[:1].repeat(3, 1), partition)
+    np.testing.assert_allclose(variance, 0, atol=1e-12)
+    np.testing.assert_allclose(evaluate(network, turned, x[:1])[0], 0, atol=1e-8)
+
+
+# ------------------------------------------------------------------------------------------ as users see it
+
+
+@pytest.mark.parametrize("head_hidden", [(), (6,)])
+def test_a_fitted_transformer_delivers_principal_axes_of_its_training_rows(head_hidden):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 8))
+    y = np.tanh(X[:, 0]) + X[:, 1] ** 2
+    model = FDRMFLTransformer(
+        n_components=3, n_rounds=4, head_hidden_layer_sizes=head_hidden, random_state=0
+    ).fit(X, y, client_ids=rng.integers(0, 4, 60))
+    Z = model.transform(X)
+    np.testing.assert_allclose(Z.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.cov(Z.T, bias=True), np.diag(model.component_variance_), atol=1e-5)
+    assert np.all(np.diff(model.component_variance_) <= 0)
+    assert np.corrcoef(Z[:, 0], model.predict(X))[0, 1] > 0
+
+
+def test_the_linear_head_predicts_from_the_delivered_z():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((40, 6))
+    y = 5 + 3 * X[:, 0]
+    model = FDRMFLTransformer(n_rounds=4, random_state=0).fit(X, y)
+    # Ordinary least squares of the prediction on Z leaves nothing, whatever the scaling of y.
+    design = np.column_stack([np.ones(40), model.transform(X)])
+    coefficients = np.linalg.lstsq(design, model.predict(X))[0]
+    np.testing.assert_allclose(design @ coefficients, model.predict(X), atol=1e-8)
+
+
+def test_deliver_writes_to_neither_weights_nor_rows():
+    network, arrays, x, partition = problem(5, [0, 1, 1, 0])
+    kept, rows = {name: array.copy() for name, array in arrays.items()}, x.clone()
+    deliver(network, arrays, x, partition)
+    assert torch.equal(x, rows)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, kept[name])

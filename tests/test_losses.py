@@ -1,0 +1,287 @@
+"""Each equation against a closed form, a quadrature or a library; each gradient twin against autograd."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from helpers import normal
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+from torch.distributions import Normal, kl_divergence
+
+from skfdrmfl import losses
+
+
+def exact(value, expected, rtol=1e-12, atol=1e-12):
+    torch.testing.assert_close(value, expected, rtol=rtol, atol=atol)
+
+
+# ------------------------------------------------------------------------------------------ prediction
+
+
+def test_squared_error_is_the_mean_over_outputs():
+    y_hat, y = normal(0, 2, 5, 3), normal(1, 2, 5, 3)
+    by_hand = np.array(
+        [
+            [np.mean((a - b) ** 2) for a, b in zip(p, q, strict=True)]
+            for p, q in zip(y_hat.numpy(), y.numpy(), strict=True)
+        ]
+    )
+    exact(losses.squared_error(y_hat, y), torch.as_tensor(by_hand))
+
+
+def test_squared_error_is_zero_iff_equal():
+    y = normal(0, 4, 2)
+    assert losses.squared_error(y, y).abs().max() == 0
+    assert losses.squared_error(y + 1e-6, y).min() > 0
+
+
+# ------------------------------------------------------------------------------------------- alignment
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.5])
+def test_symmetric_kl_is_the_sum_of_both_gaussian_divergences_and_sigma_a_standard_deviation(sigma):
+    a, b = normal(0, 6, 4), normal(1, 6, 4)
+    p, q = Normal(a, sigma), Normal(b, sigma)
+    exact(losses.symmetric_kl(a, b, sigma), (kl_divergence(p, q) + kl_divergence(q, p)).sum(-1))
+
+
+def test_symmetric_kl_is_zero_iff_the_means_agree_and_symmetric():
+    a, b = normal(0, 6, 4), normal(1, 6, 4)
+    assert losses.symmetric_kl(a, a, 0.7).abs().max() == 0
+    nudged = a.clone()
+    nudged[:, 2] += 1e-7
+    assert losses.symmetric_kl(a, nudged, 0.7).min() > 0
+    exact(losses.symmetric_kl(a, b, 0.7), losses.symmetric_kl(b, a, 0.7))
+
+
+@pytest.mark.parametrize("n_modalities", [2, 3, 5])
+def test_modality_alignment_is_the_mean_of_symmetric_kl_over_pairs(n_modalities):
+    codes = normal(0, 2, 7, n_modalities, 4)
+    pairs = [
+        losses.symmetric_kl(codes[..., i, :], codes[..., j, :]) for i in range(n_modalities) for j in range(i)
+    ]
+    exact(losses.modality_alignment(codes), torch.stack(pairs).mean(0))
+
+
+def test_modality_alignment_of_one_modality_is_zero_and_has_no_gradient():
+    codes = normal(0, 2, 7, 1, 4)
+    value, gradient = losses.modality_alignment_and_gradient(codes)
+    assert value.shape == (2, 7)
+    assert gradient.shape == codes.shape
+    assert losses.modality_alignment(codes).abs().max() == value.abs().max() == gradient.abs().max() == 0
+
+
+# ---------------------------------------------------------------------------------- mutual information
+
+
+def correlated_gaussians(rho):
+    """Joint and product densities times the cell's area, and their log ratio, on a grid of (z, y)."""
+    axis = torch.linspace(-9.0, 9.0, 801, dtype=torch.float64)
+    z, y = torch.meshgrid(axis, axis, indexing="ij")
+    cell = (axis[1] - axis[0]) ** 2
+    marginal = torch.exp(-(z**2 + y**2) / 2) / (2 * np.pi) * cell
+    quadratic = (z**2 - 2 * rho * z * y + y**2) / (1 - rho**2)
+    joint = torch.exp(-quadratic / 2) / (2 * np.pi * np.sqrt(1 - rho**2)) * cell
+    log_ratio = -0.5 * log(1 - rho**2) - quadratic / 2 + (z**2 + y**2) / 2
+    return joint, marginal, log_ratio, (z, y)
+
+
+def expected_jensen_shannon(joint, marginal, critic):
+    # The objective adds one value of each kind; a critic of -inf or +inf switches the other off.
+    none = torch.full_like(critic, -torch.inf)
+    return (joint * losses.jensen_shannon(critic, none)).sum() + (
+        marginal * losses.jensen_shannon(-none, critic)
+    ).sum()
+
+
+def expected_nwj(joint, marginal, critic):
+    none = torch.full_like(critic, -torch.inf)
+    on_joint = (joint * (losses.nwj(critic, none) - 1)).sum()
+    return on_joint + (marginal * losses.nwj(torch.zeros_like(critic), critic)).sum()
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, -0.9])
+def test_jensen_shannon_at_the_log_density_ratio_is_twice_jsd_minus_2_ln_2(rho):
+    joint, marginal, log_ratio, _ = correlated_gaussians(rho)
+    middle = (joint + marginal) / 2
+    jsd = (torch.xlogy(joint, joint / middle) + torch.xlogy(marginal, marginal / middle)).nansum() / 2
+    exact(expected_jensen_shannon(joint, marginal, log_ratio), 2 * jsd - 2 * log(2), atol=1e-9)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, -0.9])
+def test_nwj_at_the_log_density_ratio_is_the_gaussian_mutual_information(rho):
+    joint, marginal, log_ratio, _ = correlated_gaussians(rho)
+    information = torch.tensor(-0.5 * log(1 - rho**2), dtype=torch.float64)
+    exact(expected_nwj(joint, marginal, log_ratio), information, atol=1e-9)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, -0.9])
+def test_no_other_critic_beats_the_log_density_ratio(rho):
+    joint, marginal, log_ratio, (z, y) = correlated_gaussians(rho)
+    best = [f(joint, marginal, log_ratio) for f in (expected_jensen_shannon, expected_nwj)]
+    others = [
+        log_ratio + 0.1,
+        log_ratio - 0.1,
+        log_ratio + 0.05 * torch.sin(z + y),
+        0.3 * torch.tanh(z * y),
+        torch.ones_like(z),
+    ]
+    for critic in others:
+        assert expected_jensen_shannon(joint, marginal, critic) < best[0] - 1e-6
+        assert expected_nwj(joint, marginal, critic) < best[1] - 1e-6
+    assert best[1] <= -0.5 * log(1 - rho**2) + 1e-9
+
+
+def test_jensen_shannon_of_an_indifferent_critic_is_minus_2_ln_2_and_never_positive():
+    zero = torch.zeros(3, dtype=torch.float64)
+    exact(losses.jensen_shannon(zero, zero), torch.full_like(zero, -2 * log(2)))
+    assert losses.jensen_shannon(5 * normal(0, 50), 5 * normal(1, 50)).max() < 0
+
+
+def test_jensen_shannon_and_its_gradient_stay_finite_for_extreme_critics():
+    t = torch.tensor([-800.0, 800.0], dtype=torch.float64)
+    value, d_joint, d_marginal = losses.jensen_shannon_and_gradient(t, -t)
+    exact(value, torch.tensor([-1600.0, 0.0], dtype=torch.float64))
+    exact(d_joint, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    exact(d_marginal, torch.tensor([-1.0, 0.0], dtype=torch.float64))
+
+
+# --------------------------------------------------------------------------------- federated contrast
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_info_nce_with_n_equal_negatives_is_log_1_plus_n(n):
+    z = normal(0, 2, 5, 3)
+    references = losses.unit(normal(1, 2, 5, 1, 3)).expand(2, 5, 1 + n, 3)
+    exact(losses.info_nce(z, references, 0.5), torch.full((2, 5), log(1 + n), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
+def test_info_nce_of_an_aligned_positive_and_opposite_negatives_has_its_closed_form(temperature):
+    z = normal(0, 1, 4, 3)
+    positive = losses.unit(z)
+    references = torch.stack((positive, -positive, -positive), -2)
+    expected = log(1 + 2 * np.exp(-2 / temperature))
+    exact(losses.info_nce(z, references, temperature), torch.full((1, 4), expected, dtype=torch.float64))
+
+
+@given(
+    scale=st.floats(1e-3, 1e3),
+    n_components=st.integers(1, 4),
+    n_negatives=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_info_nce_does_not_depend_on_the_length_of_z(scale, n_components, n_negatives, seed):
+    z = normal([seed, 0], 2, 3, n_components)
+    references = losses.unit(normal([seed, 1], 2, 3, 1 + n_negatives, n_components))
+    value, gradient = losses.info_nce_and_gradient(z, references, 0.5)
+    scaled_value, scaled_gradient = losses.info_nce_and_gradient(scale * z, references, 0.5)
+    exact(scaled_value, value, atol=1e-10)
+    exact(scaled_gradient * scale, gradient, rtol=1e-8, atol=1e-10)
+    # So its gradient never points along z.
+    exact((gradient * z).sum(-1), torch.zeros(2, 3, dtype=torch.float64), atol=1e-10)
+
+
+def test_info_nce_of_one_component_has_zero_gradient():
+    z = normal(0, 2, 5, 1)
+    references = losses.unit(normal(1, 2, 5, 3, 1))
+    _, gradient = losses.info_nce_and_gradient(z, references, 0.1)
+    exact(gradient, torch.zeros_like(z), atol=1e-12)
+
+
+def test_info_nce_falls_when_z_turns_towards_the_positive():
+    z, references = normal(0, 1, 6, 3), losses.unit(normal(1, 1, 6, 3, 3))
+    value, gradient = losses.info_nce_and_gradient(z, references, 0.5)
+    assert torch.all(losses.info_nce(z - 1e-4 * gradient, references, 0.5) < value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_unit_vectors_have_length_one_and_zero_stays_zero(dtype):
+    z = torch.tensor([[3.0, -4.0], [0.0, 0.0], [1e-8, 0.0]], dtype=dtype)
+    exact(losses.unit(z).norm(dim=-1), torch.tensor([1.0, 0.0, 1.0], dtype=dtype), atol=1e-3)
+    exact(losses.unit(z)[0], torch.tensor([0.6, -0.8], dtype=dtype), atol=1e-6)
+    assert losses.unit(z)[1].abs().max() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_info_nce_of_a_zero_vector_has_a_finite_value_and_a_gradient_that_can_be_squared(dtype, n_components):
+    # Adam squares the gradient and the layers below sum it: next to the largest number is as bad as infinity.
+    z = torch.zeros(2, 4, n_components, dtype=dtype)
+    references = losses.unit(normal(0, 2, 4, 3, n_components).to(dtype))
+    value, gradient = losses.info_nce_and_gradient(z, references, 0.1)
+    exact(value, torch.full((2, 4), log(3), dtype=dtype), rtol=1e-6)
+    assert gradient.square().isfinite().all()
+
+
+# ---------------------------------------------------------------------------------------------- twins
+
+
+def gradients(function, *inputs):
+    """The value, and autograd's derivative of its sum (each row's value depends on that row only)."""
+    inputs = [i.clone().requires_grad_() for i in inputs]
+    value = function(*inputs)
+    return value.detach(), *torch.autograd.grad(value.sum(), inputs)
+
+
+def same(twin, oracle):
+    assert len(twin) == len(oracle)
+    for mine, theirs in zip(twin, oracle, strict=True):
+        exact(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("q", [1, 3])
+def test_the_gradient_of_squared_error_is_autograds(q):
+    y_hat, y = normal(0, 2, 5, q), normal(1, 2, 5, q)
+    same(losses.squared_error_and_gradient(y_hat, y), gradients(lambda a: losses.squared_error(a, y), y_hat))
+
+
+def test_the_gradients_of_jensen_shannon_are_autograds():
+    t_joint, t_marginal = 4 * normal(0, 2, 5), 4 * normal(1, 2, 5)
+    same(
+        losses.jensen_shannon_and_gradient(t_joint, t_marginal),
+        gradients(losses.jensen_shannon, t_joint, t_marginal),
+    )
+
+
+@pytest.mark.parametrize("n_modalities", [2, 3, 5])
+def test_the_gradient_of_modality_alignment_is_autograds(n_modalities):
+    codes = normal(0, 2, 5, n_modalities, 3)
+    same(losses.modality_alignment_and_gradient(codes), gradients(losses.modality_alignment, codes))
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 5])
+@pytest.mark.parametrize("n_negatives", [0, 1, 3])
+def test_the_gradient_of_info_nce_is_autograds(n_components, n_negatives):
+    z = normal(0, 2, 5, n_components)
+    references = losses.unit(normal(1, 2, 5, 1 + n_negatives, n_components))
+    references[0, 0, 0] = 0.0  # a reference of length zero attracts nothing
+    temperature = torch.tensor([0.5, 0.1], dtype=torch.float64)[:, None, None]  # one a client
+    same(
+        losses.info_nce_and_gradient(z, references, temperature),
+        gradients(lambda a: losses.info_nce(a, references, temperature), z),
+    )
+
+
+def test_the_gradient_of_info_nce_at_a_zero_vector_is_autograds():
+    z = torch.zeros(1, 3, 2, dtype=torch.float64)
+    references = losses.unit(normal(1, 1, 3, 3, 2))
+    mine = losses.info_nce_and_gradient(z, references, 0.5)
+    theirs = gradients(lambda a: losses.info_nce(a, references, 0.5), z)
+    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=0.0)
+
+
+def test_every_value_passes_a_finite_difference_check():
+    codes, z, references = normal(0, 1, 2, 3, 2), normal(1, 1, 2, 3), losses.unit(normal(2, 1, 2, 3, 3))
+    a, b = normal(3, 1, 4), normal(4, 1, 4)
+    for function, inputs in [
+        (losses.squared_error, (z, normal(5, 1, 2, 3))),
+        (losses.jensen_shannon, (a, b)),
+        (losses.nwj, (a, b)),
+        (losses.modality_alignment, (codes,)),
+        (lambda v: losses.info_nce(v, references, 0.5), (z,)),
+    ]:
+        assert gradcheck(function, [i.clone().requires_grad_() for i in inputs])

@@ -1,0 +1,402 @@
+"""The networks: values against torch.nn.functional, the hand-derived backward against autograd."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    FLOAT,
+    dense,
+    make_network,
+    make_settings,
+    normal,
+    random_weights,
+    written_out_forward,
+    written_out_objective,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skfdrmfl import FDRMFLTransformer, losses
+from skfdrmfl._params import ParameterLayout
+from skfdrmfl.client import TERMS, Batch, TermWeights, local_gradient, local_objective, soft_threshold_
+from skfdrmfl.mlp import DATA_GAIN, GAIN, MLP
+
+SHAPES = [  # modality columns, options of make_network
+    ((3,), {}),
+    ((3, 2), {}),
+    ((3, 2, 4), {"fusion": "mean", "q": 2, "c": 3}),
+    ((3, 2), {"hidden": (5, 4, 3), "head_hidden": (6,)}),
+    ((3, 1), {"hidden": (5, 4), "skip": False, "head_hidden": (3, 4), "fusion": "mean", "c": 1}),
+    ((2, 3), {"hidden": ()}),
+]
+
+
+def exact(value, expected, rtol=1e-10, atol=1e-12):
+    torch.testing.assert_close(value, expected, rtol=rtol, atol=atol)
+
+
+def narrowed(views, client):
+    return {name: view[client] for name, view in views.items()}
+
+
+# -------------------------------------------------------------------------------------------- the layers
+
+MLPS = [((), False), ((), True), ((4,), False), ((4,), True), ((5, 3, 4), False), ((5, 3, 4), True)]
+
+
+def mlp_problem(hidden, skip, n_clients=3):
+    mlp = MLP("h", 3, hidden, 2, skip=skip)
+    layout = ParameterLayout(mlp.shapes)
+    flat = 0.7 * normal(0, n_clients, layout.size)
+    return mlp, layout, flat, normal(1, n_clients, 6, 3)
+
+
+@pytest.mark.parametrize(("hidden", "skip"), MLPS)
+def test_an_mlp_is_its_layers_in_turn_plus_the_skip(hidden, skip):
+    mlp, layout, flat, x = mlp_problem(hidden, skip)
+    out, _ = mlp.forward(layout.views(flat), x)
+    for client in range(3):
+        views = layout.views(flat[client])
+        exact(out[client], dense(views, "h", len(hidden), x[client], 2 if skip and hidden else 0))
+
+
+def test_the_skip_is_a_linear_map_of_x():
+    mlp, layout, flat, x = mlp_problem((4,), True)
+    views = layout.views(flat)
+    views["h.weight1"].zero_()  # leaves the skip and biases alone
+    out, _ = mlp.forward(views, x)
+    bias = mlp.forward(views, torch.zeros_like(x))[0]
+    doubled, _ = mlp.forward(views, 2 * x)
+    exact(doubled - bias, 2 * (out - bias))
+    assert (out - bias).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("hidden", "skip"), MLPS)
+def test_an_mlps_backward_is_autograds(hidden, skip):
+    mlp, layout, flat, x = mlp_problem(hidden, skip)
+    d_out = normal(2, 3, 6, 2)
+    flat.requires_grad_()
+    x.requires_grad_()
+    out, _ = mlp.forward(layout.views(flat), x)
+    by_autograd, by_autograd_x = torch.autograd.grad((out * d_out).sum(), (flat, x))
+
+    with torch.no_grad():
+        gradient = torch.zeros_like(flat)
+        _, tape = mlp.forward(layout.views(flat), x)
+        d_x = mlp.backward(layout.views(flat), layout.views(gradient), tape, d_out, d_input=True)
+        exact(gradient, by_autograd)
+        exact(d_x, by_autograd_x)
+        again = torch.zeros_like(flat)
+        assert mlp.backward(layout.views(flat), layout.views(again), tape, d_out, d_input=False) is None
+        assert torch.equal(again, gradient)
+
+
+def test_a_backward_overwrites_what_the_gradient_held_before():
+    mlp, layout, flat, x = mlp_problem((4, 3), True)
+    clean, dirty = torch.zeros_like(flat), torch.full_like(flat, torch.nan)
+    _, tape = mlp.forward(layout.views(flat), x)
+    for gradient in (clean, dirty):
+        mlp.backward(layout.views(flat), layout.views(gradient), tape, normal(2, 3, 6, 2), d_input=False)
+    for a, b in zip(layout.views(clean).values(), layout.views(dirty).values(), strict=True):
+        assert torch.equal(a, b)
+
+
+# ------------------------------------------------------------------------------------------- the network
+
+
+@pytest.mark.parametrize(("columns", "options"), SHAPES)
+def test_the_network_is_encoders_then_fusion_then_head(columns, options):
+    network = make_network(columns, **options)
+    flat, x = random_weights(network, 3), normal(1, 3, 5, sum(columns))
+    act = network.forward(network.layout.views(flat), x)
+    for client in range(3):
+        views = network.layout.views(flat[client])
+        codes, z, y_hat = written_out_forward(network, views, x[client], options.get("fusion", "concat"))
+        exact(act.codes[client], torch.stack(codes, -2))
+        exact(act.z[client], z)
+        exact(act.y_hat[client], y_hat)
+
+
+@pytest.mark.parametrize(("columns", "options"), SHAPES)
+@pytest.mark.parametrize("through", ["y_hat", "z", "codes", "all"])
+def test_the_networks_backward_is_autograds(columns, options, through):
+    network = make_network(columns, **options)
+    flat, x = random_weights(network, 2), normal(1, 2, 5, sum(columns))
+    views = network.layout.views(flat.requires_grad_())
+    act = network.forward(views, x)
+    d = {name: normal([7, i], *getattr(act, name).shape) for i, name in enumerate(("y_hat", "z", "codes"))}
+    if through != "all":
+        d = {name: value if name == through else torch.zeros_like(value) for name, value in d.items()}
+    total = sum((getattr(act, name) * value).sum() for name, value in d.items())
+    (by_autograd,) = torch.autograd.grad(total, flat)
+    with torch.no_grad():
+        gradient = torch.zeros_like(flat)
+        act = network.forward(views, x)
+        optional = [None if through == "y_hat" else d[name].clone() for name in ("z", "codes")]
+        network.backward(views, network.layout.views(gradient), act, d["y_hat"].clone(), *optional)
+    exact(gradient, by_autograd)
+
+
+def test_replicas_are_independent():
+    network = make_network((3, 2), hidden=(4, 3), head_hidden=(3,))
+    flat, x, y = random_weights(network, 3), normal(1, 3, 5, 5), normal(2, 3, 5, 1)
+    poisoned_flat, poisoned_x = flat.clone(), x.clone()
+    poisoned_flat[1], poisoned_x[1] = torch.nan, torch.nan
+    results = []
+    for weights, rows in ((flat, x), (poisoned_flat, poisoned_x)):
+        views, gradient = network.layout.views(weights), torch.zeros_like(weights)
+        act = network.forward(views, rows)
+        t_joint, t_marginal, tape = network.criticise(views, act.z, torch.cat((y, y.roll(-1, 1)), 1))
+        grads = network.layout.views(gradient)
+        d_z = network.criticise_backward(views, grads, tape, t_joint, t_marginal)
+        network.backward(views, grads, act, act.y_hat - y, d_z)
+        results.append((act.codes, act.z, act.y_hat, t_joint, t_marginal, gradient))
+    for clean, poisoned in zip(*results, strict=True):
+        assert torch.equal(clean[[0, 2]], poisoned[[0, 2]])
+        assert poisoned[1].isnan().any()
+        # And a replica alone is the replica in company.
+    for client in range(3):
+        alone = network.forward(network.layout.views(flat[client : client + 1]), x[client : client + 1])
+        exact(alone.y_hat[0], results[0][2][client])
+
+
+@given(seed=st.integers(0, 99), head_hidden=st.sampled_from([(), (3,)]), c=st.integers(1, 4))
+def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidden, c):
+    network = make_network((3, 2), c=c, head_hidden=head_hidden, q=2)
+    flat, x = random_weights(network, 1, seed), normal(seed + 1, 1, 6, 5)
+    rng = np.random.default_rng(seed)
+    center, rotation = rng.standard_normal(c), np.linalg.qr(rng.standard_normal((c, c))).Q
+    before = network.forward(network.layout.views(flat), x)
+    arrays = network.arrays(flat[0])
+    kept = {name: array.copy() for name, array in arrays.items()}
+    turned = network.layout.pack(network.rotated(arrays, center, rotation), dtype=FLOAT)
+    after = network.forward(network.layout.views(turned[None]), x)
+    exact(after.y_hat, before.y_hat)
+    exact(after.z, (before.z - torch.as_tensor(center)) @ torch.as_tensor(rotation))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, kept[name])
+
+
+# ------------------------------------------------------------------------------------------ first weights
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"), [((3, 2, 4), "abc"), ((4, 3, 2), "cab")], ids=["last", "first"]
+)
+def test_adding_a_modality_moves_no_other_initial_weight(columns, names):
+    # The mean of codes is as wide however many there are, so that every other array keeps its shape.
+    few, many = make_network((3, 2), fusion="mean"), make_network(columns, fusion="mean", names=names)
+    powers = {"a": 3.0, "b": 2.0, "c": 4.0}
+    before, after = few.initial(5, powers), many.initial(5, powers)
+    moved = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert moved == []
+
+
+def test_padding_the_inputs_moves_no_initial_weight():
+    narrow, wide = make_network((3, 2)), make_network((3, 6))
+    before, after = narrow.initial(5, {"a": 3.0, "b": 2.0}), wide.initial(5, {"a": 3.0, "b": 2.0})
+    np.testing.assert_array_equal(after["b.weight0"][:, :2], before["b.weight0"])
+    for name in before:
+        if name != "b.weight0":
+            np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_initial_weights_differ_by_seed_and_part_and_repeat_for_the_same_seed():
+    network = make_network((3, 3))
+    powers = {"a": 3.0, "b": 3.0}
+    one, same, other = network.initial(1, powers), network.initial(1, powers), network.initial(2, powers)
+    assert not np.array_equal(one["a.weight0"], one["b.weight0"])
+    assert not np.array_equal(one["a.weight0"], other["a.weight0"])
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, same[name])
+        if "bias" in name:
+            assert not array.any()
+
+
+def test_first_outputs_have_the_promised_standard_deviation_whatever_the_scale_of_the_data():
+    network = make_network((400,), hidden=(500,))
+    for scale in (0.1, 3.0):
+        x = scale * normal(0, 300, 400).numpy()
+        weight = network.initial(3, {"a": float((x**2).sum(1).mean())})["a.weight0"]
+        np.testing.assert_allclose((x @ weight.T).std(), DATA_GAIN, rtol=0.05)
+    weight = network.initial(3, {"a": 400.0})["a.weight1"]
+    np.testing.assert_allclose((normal(1, 3000, 500).numpy() @ weight.T).std(), GAIN, rtol=0.1)
+
+
+@pytest.mark.parametrize("name", ["fusion", "head", "critic"])
+def test_a_modality_named_like_a_part_of_the_network_is_like_any_other_or_refused_by_name(name):
+    rng = np.random.default_rng(0)
+    X, options = rng.standard_normal((20, 5)), {"n_rounds": 2, "random_state": 0}
+    model = FDRMFLTransformer(modalities={name: [0, 1, 2], "b": [3, 4]}, **options)
+    try:
+        Z = model.fit_transform(X, X[:, 0])
+    except ValueError as error:
+        assert name in str(error)
+    else:
+        other = FDRMFLTransformer(modalities={"a": [0, 1, 2], "b": [3, 4]}, **options).fit(X, X[:, 0])
+        assert Z.shape == (20, 2)
+        assert sum(w.size for w in model.weights_.values()) == sum(w.size for w in other.weights_.values())
+
+
+# ----------------------------------------------------------------------------------------- flat parameters
+
+shapes = st.dictionaries(
+    st.text("abc.", min_size=1, max_size=4),
+    st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(shapes=shapes, replicas=st.integers(1, 3))
+def test_pack_and_views_are_inverse_and_arrays_start_aligned_without_overlap(shapes, replicas):
+    layout = ParameterLayout(shapes)
+    arrays = {
+        name: np.random.default_rng(i).standard_normal(shape)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
+    flat = layout.pack(arrays, dtype=FLOAT)
+    assert flat.shape == (layout.size,)
+    assert layout.size % 16 == 0
+    for name, view in layout.views(flat).items():
+        np.testing.assert_array_equal(view.numpy(), arrays[name])
+        assert layout.offsets[name] % 16 == 0
+    # Every array owns its entries, and only padding is left over: client by client, or array by array.
+    n_entries = sum(int(np.prod(shape)) for shape in shapes.values())
+    assert layout.size - n_entries < 16 * len(shapes)
+    one, other = torch.zeros(replicas, layout.size), torch.zeros(replicas * layout.size)
+    for whole, views in ((one, layout.views(one)), (other, layout.stacked(other, replicas))):
+        for name, view in views.items():
+            assert view.shape == (replicas, *shapes[name])
+            view += 1
+        assert whole.max() == 1
+        assert whole.sum() == replicas * n_entries
+    assert all(view.is_contiguous() for view in layout.stacked(other, replicas).values())
+
+
+# ----------------------------------------------------------------------------------- the local objective
+
+
+def ragged_batch(network, sizes, n_negatives, seed=0):
+    """Clients of `sizes` rows padded to the longest with rows of their own, as the engine pads."""
+    width, c, q = max(sizes), network.n_components, network.n_outputs
+    x, y = normal([seed, 0], len(sizes), width, network.n_columns), normal([seed, 1], len(sizes), width, q)
+    references = losses.unit(normal([seed, 2], len(sizes), width, 1 + n_negatives, c))
+    weights, marginal = torch.zeros(len(sizes), width, dtype=FLOAT), y.clone()
+    for client, n in enumerate(sizes):
+        weights[client, :n] = 1 / n
+        marginal[client, :n] = y[client, :n].roll(-1, 0)
+        for tensor in (x, y, marginal, references):
+            tensor[client, n:] = tensor[client, 0].clone()
+    pairs = torch.where(weights < 1, weights, 0.0)
+    return Batch(x, torch.cat((y, marginal), 1), references if n_negatives else None, weights, pairs)
+
+
+def columns_of(values, n):
+    return torch.as_tensor(values, dtype=FLOAT).expand(n).unsqueeze(-1).clone()
+
+
+def term_weights(n, mi, kl, contrastive):
+    """Different for each client, so that a mix-up shows."""
+    ramp = torch.linspace(0.5, 1.5, n, dtype=FLOAT)
+    columns = [columns_of(ramp * v, n) if v else None for v in (mi, kl, contrastive)]
+    return TermWeights(*columns, columns_of(0.5 * ramp, n))
+
+
+COMBINATIONS = list(product((0.0, 0.4), repeat=3))
+
+
+@pytest.mark.parametrize("lambdas", COMBINATIONS)
+@pytest.mark.parametrize("n_negatives", [0, 2])
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[4]], ids=["one", "three", "deep"])
+def test_local_gradient_is_autograd_of_local_objective(lambdas, n_negatives, shape):
+    network = make_network(shape[0], **shape[1])
+    sizes = (5, 4, 1)
+    batch, weights = ragged_batch(network, sizes, n_negatives), term_weights(3, *lambdas)
+    flat = random_weights(network, 3).requires_grad_()
+    views = network.layout.views(flat)
+    expected = local_objective(network, views, batch, weights)
+    (by_autograd,) = torch.autograd.grad(expected["loss"].sum(), flat)
+    gradient = torch.zeros_like(flat)
+    with torch.no_grad():
+        values = local_gradient(network, views, network.layout.views(gradient), batch, weights)
+    exact(values, {term: value.detach() for term, value in expected.items() if term != "loss"})
+    exact(weights.total(values), expected["loss"].detach())
+    exact(gradient, by_autograd)
+    assert gradient.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("lambdas", COMBINATIONS)
+@pytest.mark.parametrize("fusion", ["concat", "mean"])
+def test_the_local_objective_is_the_one_written_out_client_by_client_without_padding(lambdas, fusion):
+    network = make_network((3, 2, 2), c=3, q=2, head_hidden=(3,), fusion=fusion)
+    sizes = (5, 3, 1)
+    batch, weights = ragged_batch(network, sizes, 2), term_weights(3, *lambdas)
+    flat = random_weights(network, 3)
+    values = local_objective(network, network.layout.views(flat), batch, weights)
+    for client, n in enumerate(sizes):
+        mi, kl, contrastive, temperature = (
+            0.0 if t is None else float(t[client, 0])
+            for t in (weights.mi, weights.kl, weights.contrastive, weights.temperature)
+        )
+        expected = written_out_objective(
+            network,
+            narrowed(network.layout.views(flat), client),
+            batch.x[client, :n],
+            batch.y[client, :n],
+            batch.references[client, :n],
+            make_settings(
+                mi_weight=mi, kl_weight=kl, contrastive_weight=contrastive, temperature=temperature
+            ),
+            fusion,
+        )
+        exact(values["loss"][client], expected)
+
+
+def test_the_loss_is_the_weighted_sum_of_the_reported_terms():
+    network = make_network((3, 2))
+    batch, weights = ragged_batch(network, (5, 4, 1), 2), term_weights(3, 0.4, 0.3, 0.2)
+    term = local_objective(network, network.layout.views(random_weights(network, 3)), batch, weights)
+    assert set(term) == set(TERMS)
+    expected = (
+        term["mse"]
+        + weights.mi[:, 0] * term["mi"]
+        + weights.kl[:, 0] * term["kl"]
+        + weights.contrastive[:, 0] * term["contrastive"]
+    )
+    exact(term["loss"], expected)
+    assert all(torch.all(value[:2] != 0) for value in term.values())
+    assert term["mi"][2] == term["mi_nwj"][2] == 0  # a batch of one row has no marginal pair
+
+
+def test_the_reported_nwj_is_that_of_the_trained_critic():
+    network = make_network((3,))
+    batch = ragged_batch(network, (4,), 0)
+    views = network.layout.views(random_weights(network, 1))
+    values = local_objective(network, views, batch, term_weights(1, 0.4, 0.0, 0.0))
+    one = narrowed(views, 0)
+    _, z, _ = written_out_forward(network, one, batch.x[0])
+    t_joint = dense(one, "critic", 1, torch.cat((z, batch.y[0]), 1))
+    t_marginal = dense(one, "critic", 1, torch.cat((z, batch.y[0].roll(-1, 0)), 1))
+    exact(values["mi_nwj"][0], t_joint.mean() - t_marginal.exp().mean() + 1)
+
+
+# --------------------------------------------------------------------------------------------- soft threshold
+
+
+@given(w=st.floats(-2, 2), amount=st.floats(0, 1))
+def test_soft_threshold_minimises_half_the_squared_distance_plus_the_l1_penalty(w, amount):
+    weights = torch.tensor([w], dtype=FLOAT)
+    soft_threshold_(weights, amount)
+    u = float(weights)
+    penalised = lambda v: 0.5 * (v - w) ** 2 + amount * abs(v)  # noqa: E731
+    assert penalised(u) <= min(map(penalised, np.linspace(-2, 2, 801))) + 1e-12
+
+
+def test_soft_threshold_stops_at_exactly_zero():
+    weights = torch.tensor([0.3, -0.3, 0.2, -0.1, 0.0], dtype=FLOAT)
+    soft_threshold_(weights, 0.2)
+    exact(weights, torch.tensor([0.1, -0.1, 0.0, 0.0, 0.0], dtype=FLOAT))
+    assert torch.equal(weights[2:], torch.zeros(3, dtype=FLOAT))

@@ -1,0 +1,376 @@
+"""The server's arithmetic by hand, and whole federations round by round."""
+
+from math import cos, pi
+
+import numpy as np
+import pytest
+import torch
+from helpers import FLOAT, make_network, make_run, normal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skfdrmfl import FDRMFLTransformer, _transformer
+from skfdrmfl.client import TERMS
+from skfdrmfl.rounds import cosine_decay
+from skfdrmfl.server import Average, ServerState, advance, invite
+from skfdrmfl.training import Run, Schedule, make_cohort, train
+
+ENGINES = ("stacked", "loop")
+
+
+def exact(value, expected, rtol=1e-10, atol=1e-12):
+    torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
+
+
+def records_of(
+    network, runs, engine="stacked", *, rate_factors=(1.0,) * 4, participation=1.0, history_size=2
+):
+    return list(train(network, runs, Schedule(rate_factors, 1, 4, participation, history_size), engine))
+
+
+# ------------------------------------------------------------------------------------------- averaging
+
+
+def test_the_average_is_by_rows_within_each_run():
+    broadcast, returned = normal(0, 3, 5), normal(1, 4, 5)
+    runs, n_rows = np.array([0, 2, 0, 2]), np.array([1, 4, 3, 6])
+    average = Average(broadcast, runs, n_rows)
+    average.add(runs[:1], n_rows[:1], returned[:1])
+    average.add(runs[1:], n_rows[1:], returned[1:])
+    exact(average.result()[0], (1 * returned[0] + 3 * returned[2]) / 4)
+    exact(average.result()[1], broadcast[1])  # nobody took part
+    exact(average.result()[2], (4 * returned[1] + 6 * returned[3]) / 10)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(0, 99), st.data())
+def test_the_average_does_not_depend_on_order_or_chunks(sizes, seed, data):
+    sizes = np.array(sizes)
+    runs = np.random.default_rng(seed).integers(0, 2, len(sizes))
+    broadcast, returned = normal([seed, 0], 2, 3), normal([seed, 1], len(sizes), 3)
+    whole = Average(broadcast, runs, sizes)
+    whole.add(runs, sizes, returned)
+    order = np.array(data.draw(st.permutations(range(len(sizes)))))
+    cut = data.draw(st.integers(0, len(sizes)))
+    pieces = Average(broadcast, runs, sizes)
+    for members in (order[:cut], order[cut:]):
+        if len(members):
+            pieces.add(runs[members], sizes[members], returned[members])
+    exact(pieces.result(), whole.result())
+
+
+def test_equal_models_average_to_themselves():
+    runs, n_rows = np.zeros(3, dtype=np.int64), np.array([5, 1, 7])
+    model = normal(0, 1, 6)
+    average = Average(torch.zeros(1, 6, dtype=FLOAT), runs, n_rows)
+    average.add(runs, n_rows, model.expand(3, 6))
+    exact(average.result(), model)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_what_a_client_returns_reaches_the_average_of_its_own_run_only(poison):
+    runs, n_rows, returned = np.array([0, 1, 0]), np.array([2, 3, 4]), normal(0, 3, 5)
+    returned[1] = poison
+    average = Average(torch.zeros(2, 5, dtype=FLOAT), runs, n_rows)
+    average.add(runs, n_rows, returned)
+    exact(average.result()[0], (2 * returned[0] + 4 * returned[2]) / 6)
+    assert not average.result()[1].isfinite().any()
+
+
+# --------------------------------------------------------------------------------------------- history
+
+
+@pytest.mark.parametrize("history_size", [0, 1, 3])
+def test_history_keeps_the_last_models_the_latest_first(history_size):
+    models = normal(0, 6, 1, 4)
+    state = ServerState(models[0])
+    for t in range(1, 6):
+        state = advance(state, models[t], history_size)
+        assert state.round_index == t
+        assert torch.equal(state.weights, models[t])
+        expected = [models[i] for i in range(t - 1, -1, -1)][:history_size]
+        assert len(state.history) == len(expected)
+        for kept, model in zip(state.history, expected, strict=True):
+            assert torch.equal(kept, model)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_earlier_models_are_the_ones_that_were_broadcast(engine):
+    network = make_network((3,))
+    run = make_run(network, [5, 3])
+    models = [run.weights]
+    for record in records_of(network, [run], engine):
+        assert len(record.state.history) == min(2, len(models))
+        for kept, model in zip(record.state.history, models[::-1], strict=False):
+            assert torch.equal(kept[0], model)
+        models.append(record.state.weights[0].clone())
+
+
+# ---------------------------------------------------------------------------------------- participation
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    t=st.integers(0, 200),
+    n=st.integers(1, 50),
+    participation=st.floats(0.001, 1.0),
+)
+def test_the_right_share_is_invited_at_least_one_each_once_and_repeatably(seed, t, n, participation):
+    who = invite(seed, t, n, participation)
+    assert len(who) >= 1
+    assert len(who) == 1 or abs(len(who) - participation * n) <= 0.5
+    assert np.all(np.diff(who) > 0)
+    assert who[0] >= 0
+    assert who[-1] < n
+    np.testing.assert_array_equal(invite(seed, t, n, participation), who)
+
+
+def test_everyone_is_invited_at_full_participation():
+    np.testing.assert_array_equal(invite(3, 1, 7, 1.0), np.arange(7))
+
+
+def test_invitations_differ_by_seed_and_round_and_reach_everyone_equally_often():
+    rounds = [invite(5, t, 10, 0.3) for t in range(2000)]
+    assert any(not np.array_equal(invite(6, t, 10, 0.3), rounds[t]) for t in range(5))
+    counts = np.bincount(np.concatenate(rounds), minlength=10)
+    assert counts.sum() == 6000
+    assert np.abs(counts - 600).max() < 5 * np.sqrt(600 * 0.7)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_absentees_have_no_losses_and_no_say(engine):
+    network = make_network((3,))
+    run = make_run(network, [5, 3, 4, 6])
+    # An absentee's rows can be anything.
+    (record,) = records_of(network, [run], engine, rate_factors=(1.0,), participation=0.5)
+    absent = np.isnan(record.losses).all(1)
+    np.testing.assert_array_equal(np.flatnonzero(~absent), invite(run.seed, 0, 4, 0.5))
+    assert np.isfinite(record.losses[~absent]).all()
+    x = run.x.clone()
+    x[np.concatenate([run.partition.rows[k] for k in np.flatnonzero(absent)])] = torch.nan
+    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.weights)
+    (other,) = records_of(network, [poisoned], engine, rate_factors=(1.0,), participation=0.5)
+    assert torch.equal(other.state.weights, record.state.weights)
+
+
+# --------------------------------------------------------------------------------------------- schedule
+
+
+def test_the_rate_falls_from_one_along_half_a_cosine():
+    factors = [cosine_decay(t, 8) for t in range(8)]
+    assert factors[0] == 1.0
+    assert factors[4] == pytest.approx(0.5)
+    assert np.all(np.diff(factors) < 0)
+    np.testing.assert_allclose(factors, [(1 + cos(pi * t / 8)) / 2 for t in range(8)])
+    np.testing.assert_allclose(np.add(factors[1:], factors[:0:-1]), 1.0)  # odd about the middle
+    assert cosine_decay(0, 1) == 1.0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_rate_factor_is_a_factor_on_the_learning_rate(engine):
+    network = make_network((3,))
+    run, slower = (make_run(network, [5, 3], learning_rate=rate) for rate in (0.02, 0.01))
+    by_factor, by_rate = (
+        records_of(network, [r], engine, rate_factors=factors)[-1].state.weights
+        for r, factors in ((run, (0.5, 0.25)), (slower, (1.0, 0.5)))
+    )
+    exact(by_factor, by_rate)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("participation", [0.4, 1.0])
+def test_rounds_can_be_interrupted_and_continued(engine, participation):
+    network = make_network((3, 2))
+    run = make_run(network, [5, 3, 1, 8])
+    factors = (1.0, 0.9, 0.5, 0.3, 0.1)
+    whole = records_of(network, [run], engine, rate_factors=factors, participation=participation)
+    for cut in (1, 3):
+        state = whole[cut - 1].state
+        rest = Run(
+            run.x,
+            run.y,
+            run.partition,
+            run.settings,
+            run.seed,
+            state.weights[0],
+            tuple(h[0] for h in state.history),
+            state.round_index,
+        )
+        continued = records_of(
+            network, [rest], engine, rate_factors=factors[cut:], participation=participation
+        )
+        for mine, theirs in zip(continued, whole[cut:], strict=True):
+            exact(mine.state.weights, theirs.state.weights)
+            np.testing.assert_allclose(mine.losses, theirs.losses, rtol=1e-9, equal_nan=True)
+            assert mine.state.round_index == theirs.state.round_index
+
+
+# ------------------------------------------------------------------------------------------- divergence
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_diverging_run_is_flagged_keeps_its_last_finite_model_and_the_others_go_on(engine):
+    network = make_network((3, 2))
+    runs = [make_run(network, [5, 3, 1], seed=i) for i in range(3)]
+    # Same settings, so that it trains beside the others; its rows overflow after one more step.
+    wild = runs[1]
+    x = wild.x * 1e155
+    runs[1] = Run(x, wild.y, wild.partition, wild.settings, wild.seed, wild.weights)
+    together = records_of(network, runs, engine)
+    assert len(together) == 4
+    for t, record in enumerate(together):
+        np.testing.assert_array_equal(record.diverged, [False, True, False])
+        assert record.state.weights.isfinite().all()
+        exact(record.state.weights[1], wild.weights)
+        assert np.isnan(record.losses[3:6]).all() or t == 0  # trains no more
+    for i in (0, 2):
+        for mine, theirs in zip(together, records_of(network, [runs[i]], engine), strict=True):
+            exact(mine.state.weights[i], theirs.state.weights[0])
+            np.testing.assert_allclose(mine.losses[3 * i : 3 * i + 3], theirs.losses, rtol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_training_stops_when_every_run_has_diverged(engine):
+    network = make_network((3,))
+    run = make_run(network, [5], learning_rate=1e200)
+    records = records_of(network, [run], engine)
+    assert len(records) < 4
+    assert records[-1].diverged.all()
+    assert records[-1].state.weights.isfinite().all()
+
+
+def test_a_model_of_large_finite_weights_has_not_diverged():
+    # Their sum overflows, none of them does; rows of zeros keep the training itself finite.
+    network = make_network((3,))
+    run = make_run(network, [5], learning_rate=1e-30)
+    weights = torch.zeros(network.layout.size)
+    network.layout.views(weights)["a.weight0"].fill_(3e38)
+    big = Run(run.x.float() * 0, run.y.float(), run.partition, run.settings, run.seed, weights)
+    (record,) = records_of(network, [big], rate_factors=(1.0,))
+    assert not record.diverged.any()
+    exact(record.state.weights[0], weights, rtol=1e-6)
+
+
+# --------------------------------------------------------------------------------------- many runs at once
+
+
+def test_runs_that_share_rows_share_them_in_the_cohort_too():
+    network = make_network((3,))
+    first, other = make_run(network, [5, 3]), make_run(network, [4], seed=1)
+    second = Run(first.x, first.y, first.partition, other.settings, 9, other.weights)
+    cohort = make_cohort([first, other, second])
+    assert len(cohort.x) == 12
+    np.testing.assert_array_equal(cohort.rows_of(3), cohort.rows_of(0))
+    np.testing.assert_array_equal(cohort.sizes, [5, 3, 4, 5, 3])
+    np.testing.assert_array_equal(cohort.runs, [0, 0, 1, 2, 2])
+    assert torch.equal(cohort.x[cohort.rows_of(2)], other.x[other.partition.rows[0]])
+    assert torch.equal(cohort.y[cohort.rows_of(4)], first.y[first.partition.rows[1]])
+
+
+# ------------------------------------------------------------------------------- partial_fit and history_
+
+
+def table(seed=0, n=24):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 6))
+    return (
+        X,
+        X[:, 0] - 0.5 * X[:, 1] + 0.1 * rng.standard_normal(n),
+        rng.permutation(np.repeat(list("abc"), n // 3)),
+    )
+
+
+def small(**options):
+    settings = {
+        "hidden_layer_sizes": (5,),
+        "n_rounds": 5,
+        "local_epochs": 2,
+        "batch_size": 4,
+        "random_state": 0,
+    }
+    return FDRMFLTransformer(**(settings | options))
+
+
+def assert_same_model(mine, theirs):
+    assert mine.n_rounds_ == theirs.n_rounds_
+    for name, array in mine.weights_.items():
+        np.testing.assert_array_equal(array, theirs.weights_[name], err_msg=name)
+    for name, array in mine.history_.items():
+        np.testing.assert_array_equal(array, theirs.history_[name], err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("participation", [0.5, 1.0])
+def test_calls_of_partial_fit_are_rounds_at_a_constant_rate(monkeypatch, engine, participation):
+    X, y, ids = table()
+    options = {"engine": engine, "participation": participation, "history_size": 2, "contrastive_weight": 0.3}
+    piecewise = small(**options)
+    for _ in range(5):
+        piecewise.partial_fit(X, y, ids)
+    monkeypatch.setattr(_transformer, "cosine_decay", lambda t, n_rounds: 1.0)
+    assert_same_model(piecewise, small(**options).fit(X, y, ids))
+    np.testing.assert_array_equal(piecewise.n_samples_per_client_, [40, 40, 40])
+
+
+def test_a_warm_start_is_the_sequence_of_its_rounds():
+    X, y, ids = table()
+    warm = small(warm_start=True, n_rounds=1)
+    for _ in range(3):
+        warm.fit(X, y, ids)  # a schedule of one round is a constant rate
+    piecewise = small()
+    for _ in range(3):
+        piecewise.partial_fit(X, y, ids)
+    assert_same_model(warm, piecewise)
+
+
+def test_history_has_nan_for_absentees_and_means_by_rows_of_those_present():
+    X, y, ids = table(n=30)
+    ids = np.array(list("aaaaaabbbbbbbbbbcccccccccccccc"))
+    model = small(participation=0.5, n_rounds=6).fit(X, y, ids)
+    sizes = np.array([6, 10, 14])
+    for term in TERMS:
+        per_client, mean = model.history_[f"{term}_per_client"], model.history_[term]
+        assert per_client.shape == (6, 3)
+        assert mean.shape == (6,)
+        there = ~np.isnan(per_client)
+        for t in range(6):
+            np.testing.assert_array_equal(np.flatnonzero(there[t]), invite(0, t, 3, 0.5))
+            by_hand = sum(v * n for v, n in zip(per_client[t][there[t]], sizes[there[t]], strict=True))
+            np.testing.assert_allclose(mean[t], by_hand / sizes[there[t]].sum(), rtol=1e-12)
+
+
+def test_history_grows_with_clients_who_come_later_and_go():
+    X, y, _ = table()
+    model = small().partial_fit(X[:16], y[:16], np.repeat(["b", "c"], 8))
+    model.partial_fit(X[16:], y[16:], np.repeat(["a", "c"], 4))
+    assert model.clients_.tolist() == ["b", "c", "a"]
+    np.testing.assert_array_equal(model.n_samples_per_client_, [8, 12, 4])
+    for term in TERMS:
+        per_client = model.history_[f"{term}_per_client"]
+        np.testing.assert_array_equal(np.isnan(per_client), [[False, False, True], [True, False, False]])
+        np.testing.assert_allclose(model.history_[term][0], per_client[0, :2].mean(), rtol=1e-12)
+        np.testing.assert_allclose(model.history_[term][1], per_client[1, 1:].mean(), rtol=1e-12)
+
+
+def test_the_reported_loss_is_the_weighted_sum_of_the_reported_terms():
+    X, y, ids = table()
+    options = {"mi_weight": 0.2, "kl_weight": 0.3, "contrastive_weight": 0.4}
+    model = small(modalities={"u": slice(0, 3), "v": slice(3, 6)}, **options).fit(X, y, ids)
+    history = model.history_
+    for suffix in ("", "_per_client"):
+        expected = history[f"mse{suffix}"] + sum(
+            weight * history[name.removesuffix("_weight") + suffix] for name, weight in options.items()
+        )
+        np.testing.assert_allclose(history[f"loss{suffix}"], expected, rtol=1e-5)
+    assert history["contrastive"][0] == 0
+    assert np.all(history["contrastive"][1:] > 0)
+
+
+@given(order=st.permutations(range(24)))
+@settings(max_examples=5)
+def test_how_clients_rows_are_interleaved_in_the_table_changes_nothing(order):
+    X, y, ids = table()
+    rows = {k: iter(np.flatnonzero(ids == k)) for k in "abc"}
+    interleaved = np.array([next(rows[ids[i]]) for i in order])  # every client's own order is kept
+    one = small(n_rounds=2).fit(X, y, ids)
+    other = small(n_rounds=2).fit(X[interleaved], y[interleaved], ids[interleaved])
+    np.testing.assert_allclose(other.predict(X), one.predict(X), rtol=1e-4, atol=1e-5)
