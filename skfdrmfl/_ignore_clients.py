@@ -89,9 +89,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def fit(
-        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any
-    ) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any) -> Self:
         """Fit a clone of the estimator on all rows, whichever client they belong to.
 
         Parameters

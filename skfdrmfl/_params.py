@@ -57,5 +57,5 @@ class ParameterLayout:
         """The flat vector (D,) that holds `arrays`, the inverse of `views`."""
         flat = torch.zeros(self.size, dtype=dtype)
         for name, view in self.views(flat).items():
-            view.copy_(torch.as_tensor(arrays[name]))
+            view.copy_(torch.tensor(arrays[name]))  # copied: mapped models are read-only
         return flat

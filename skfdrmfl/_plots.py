@@ -26,6 +26,8 @@ def plot_predicted(
 ) -> Figure:
     """Out-of-fold predictions against measured values, a panel a method, under the first seed.
 
+    Of a method with one model a client, the first client's is drawn.
+
     Parameters
     ----------
     comparison : Comparison
@@ -57,13 +59,12 @@ def plot_predicted(
 
     n_columns = min(len(methods), MOST_IN_A_ROW)
     n_rows = -(-len(methods) // n_columns)
-    figure = figure_class(
-        figsize=(PANEL_INCHES * n_columns, PANEL_INCHES * n_rows + 0.9), layout="constrained"
-    )
+    figure = figure_class(figsize=(PANEL_INCHES * n_columns, 1.08 * PANEL_INCHES * n_rows + 0.5))
+    figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
     panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     for axes, method in zip(panels.flat, methods, strict=False):
         _draw_method(axes, comparison, method)
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
     for axes in panels.flat[len(methods) :]:
         axes.set_visible(False)
     suffix = f" ({unit})" if unit else ""
@@ -72,11 +73,10 @@ def plot_predicted(
     for axes in panels[:, 0]:
         axes.set_ylabel(f"predicted out of fold{suffix}", color=INK, fontsize=10)
     if title:
-        figure.suptitle(title, color=INK, fontsize=12)
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, handletextpad=0.1
+        figure.suptitle(title, color=INK, fontsize=11)
+    if panels.flat[0].get_legend_handles_labels()[1]:
+        panels.flat[0].legend(
+            loc="upper left", fontsize=9, handletextpad=0.1, borderpad=0.3, framealpha=0.9, edgecolor=GRID
         )
     return figure
 
@@ -86,7 +86,7 @@ def _draw_method(axes: Any, comparison: Comparison, method: MethodResult) -> Non
     measured, predicted, clients = comparison.measured, method.predicted[0], comparison.client_ids[0]
     axes.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
     labels = np.unique(clients)
-    if len(labels) > len(COLOURS):  # more clients than anyone can tell apart
+    if not 1 < len(labels) <= len(COLOURS):  # one, or more than anyone can tell apart
         axes.scatter(measured, predicted, s=16, color=COLOURS[0], alpha=0.7, linewidths=0, zorder=2)
     else:
         for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
@@ -103,7 +103,7 @@ def _draw_method(axes: Any, comparison: Comparison, method: MethodResult) -> Non
                 label=f"client {label}",
                 zorder=2,
             )
-    axes.set_title(f"{method.name}\nRMSE {method.rmse[0]:.3g}", color=INK, fontsize=11)
+    axes.set_title(f"{method.name}: RMSE {method.rmse[0]:.3g}", color=INK, fontsize=11)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -61,4 +61,4 @@ def permutation(seed: int, round_index: int, position: int, epoch: int, n_rows: 
     """
     key = client_keys(np.array([seed], np.uint64), round_index, np.array([position], np.uint64))
     numbers = mix(key + counters(np.full(n_rows, epoch), np.arange(n_rows)))
-    return np.argsort(numbers >> np.uint64(24))
+    return np.argsort(numbers >> np.uint64(24), kind="stable")

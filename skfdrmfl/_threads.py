@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -20,7 +20,7 @@ _original = 1  # the setting found by the first of them
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """One thread, no autograd unless asked for, and ordinary tensors even inside `torch.inference_mode`."""
+    """One thread, no autograd unless asked for, and torch's defaults whatever the caller has set."""
     global _depth, _original
     with _lock:
         before = torch.get_num_threads()
@@ -32,7 +32,14 @@ def quiet_torch() -> Iterator[None]:
         _depth += 1
         torch.set_num_threads(1)
     try:
-        with torch.inference_mode(False), torch.no_grad():
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         with _lock:

@@ -28,7 +28,7 @@ from skfdrmfl.engine import ENGINES, Settings
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
-from skfdrmfl.partition import Partition, encode_clients
+from skfdrmfl.partition import Indices, Partition, encode_clients
 from skfdrmfl.pooled import active_pool
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
 from skfdrmfl.rounds import cosine_decay
@@ -273,7 +273,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         if pool is not None and pool.fit(self, X, y, client_ids):
             return self
         with self._all_or_nothing(), quiet_torch():
-            self._train(*self.prepare_fit(X, y, client_ids))
+            self._train(*self._prepare_fit(X, y, client_ids))
         return self
 
     def partial_fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
@@ -287,7 +287,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self._train(run, self._schedule((1.0,)), self._engine)
         return self
 
-    def prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
         """All that `fit` does before training; for searches that train many fits together."""
         fresh = not (self.warm_start and hasattr(self, "weights_"))
         return self._prepare(X, y, client_ids, fresh=fresh), self._schedule(self._cosine()), self._engine
@@ -311,12 +311,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             check_same_labels(ids, self.clients_)
             self.clients_, codes = encode_clients(ids, self.clients_)
             partition = Partition.of_codes(codes)
-            self._check_continues(targets)
+            self._check_continues(X, targets.shape[1])
         counts = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[partition.positions] += partition.sizes
         self.n_samples_per_client_ = counts
-        models = torch.as_tensor(self._global_models, device=device)
+        models = torch.tensor(self._global_models, device=device)  # copied: mapped models are read-only
         return Run(
             self._table.apply(table, TRAINING_DTYPE).to(device),
             self._target.apply(torch.as_tensor(targets)).to(device, TRAINING_DTYPE),
@@ -332,23 +332,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
     ) -> None:
         """Modalities, preprocessing, network and first weights."""
-        self.modalities_ = resolve_modalities(
-            self.modalities, X, getattr(self, "feature_names_in_", None), self.n_features_in_
-        )
-        encoders = self._encoder_specs()
-        hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
-        head_hidden = check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes")
+        self.modalities_ = self._resolved_modalities(X)
         self._seed = _streams.seed_of(self.random_state)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-            network = Network(
-                {n: encoders[n].build(n, width, self.modality_dim, hidden) for n, width in widths.items()},
-                FUSIONS[self.fusion](),
-                modality_dim=self.modality_dim,
-                n_components=self.n_components,
-                n_outputs=targets.shape[1],
-                head_hidden=head_hidden,
-            )
+            network = self._build_network(widths, targets.shape[1])
             first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
             return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
@@ -378,18 +366,43 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.history_: dict[str, NDArray[np.float64]] = {}
         self.n_rounds_ = 0
 
-    def _check_continues(self, targets: NDArray[np.float64]) -> None:
+    def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
+        names = getattr(self, "feature_names_in_", None)
+        return resolve_modalities(self.modalities, X, names, self.n_features_in_)
+
+    def _build_network(self, widths: Mapping[str, int], n_outputs: int) -> Network:
+        """The network for encoder inputs of these widths."""
+        encoders = self._encoder_specs()
+        hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        return Network(
+            {
+                name: encoders[name].build(name, width, self.modality_dim, hidden)
+                for name, width in widths.items()
+            },
+            FUSIONS[self.fusion](),
+            modality_dim=self.modality_dim,
+            n_components=self.n_components,
+            n_outputs=n_outputs,
+            head_hidden=check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes"),
+        )
+
+    def _check_continues(self, X: Any, n_outputs: int) -> None:
         """What the network was built with must not have changed since."""
-        network = self._network
-        if targets.shape[1] != network.n_outputs:
+        built = self._network.signature
+        if n_outputs != built["n_outputs"]:
             raise ValueError(
-                f"y has {targets.shape[1]} outputs but the model was trained on {network.n_outputs}; "
+                f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "
                 "pass the same outputs, or fit a new estimator."
             )
-        if self.n_components != network.n_components:
+        modalities = self._resolved_modalities(X)
+        changed = [] if _same_columns(modalities, self.modalities_) else ["modalities"]
+        if not changed:
+            asked = self._build_network(self._table.widths, n_outputs).signature
+            changed = [name for name, value in asked.items() if value != built[name]]
+        if changed:
             raise ValueError(
-                f"n_components is {self.n_components} but the model was built with {network.n_components}; "
-                "set it back, or clone the estimator and fit it anew."
+                f"{changed[0]} is {getattr(self, changed[0])!r} now, but the model to go on from was built "
+                "with another value; set it back, or clone the estimator and fit it anew."
             )
 
     def _encoder_specs(self) -> dict[str, Any]:
@@ -428,7 +441,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _schedule(self, rate_factors: tuple[float, ...]) -> Schedule:
         return Schedule(
-            rate_factors, self.local_epochs, self.batch_size, self.participation, self.history_size
+            rate_factors,
+            int(self.local_epochs),
+            int(self.batch_size),
+            float(self.participation),
+            int(self.history_size),
         )
 
     @property
@@ -445,27 +462,26 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._report(trained, len(schedule.rate_factors))
         except KeyboardInterrupt:
             if trained is not None:
-                self.take_over(run, trained)
+                self._take_over(run, trained)
             raise
         assert trained is not None
-        self.take_over(run, trained)
+        self._take_over(run, trained)
 
-    def take_over(self, run: Run, trained: Trained) -> None:
+    def _take_over(self, run: Run, trained: Trained) -> None:
         """Make a trained run the fitted model; all that `fit` does after training."""
         if trained.diverged[0]:
             raise ValueError(
-                f"training diverged in round {trained.n_rounds}: weights are no longer finite with "
-                f"learning_rate={self.learning_rate}; lower it, or scale X and y "
-                f"(preprocessing={self.preprocessing!r})."
+                f"training diverged in round {trained.n_rounds}: weights or losses are no longer finite with "
+                f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay} and "
+                f"preprocessing={self.preprocessing!r}; lower the rate or the decay, or scale X."
             )
         models = trained.models[0].cpu()
-        self._global_models = models.numpy()
-        self.weights_, self.component_variance_ = deliver(
-            self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition
-        )
-        self.history_ = extend_history(
+        weights, variance = deliver(self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition)
+        history = extend_history(
             self.history_, trained.losses, run.partition.positions, run.partition.sizes, len(self.clients_)
         )
+        self._global_models = models.numpy()
+        self.weights_, self.component_variance_, self.history_ = weights, variance, history
         self.n_rounds_ += trained.n_rounds
 
     def _report(self, trained: Trained, n_rounds: int) -> None:
@@ -488,8 +504,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         try:
             yield
         except BaseException as error:
-            finished = isinstance(error, KeyboardInterrupt) and vars(self).get("n_rounds_", 0) > 0
-            if not finished:
+            weights = vars(self).get("weights_")
+            taken_over = weights is not None and weights is not before.get("weights_")
+            if not (isinstance(error, KeyboardInterrupt) and taken_over):
                 self.__dict__ = before
             raise
 
@@ -520,7 +537,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        y_hat = self._evaluate(X)[1] * self._target.scale + self._target.mean
+        _, y_hat = self._evaluate(X)
+        y_hat = self._target.undo(y_hat)
         return y_hat[:, 0] if self._y_ndim == 1 else y_hat
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
@@ -548,6 +566,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         return {**super().__getstate__(), "_skfdrmfl_version": __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
         pickled = state.pop("_skfdrmfl_version", "an unknown version")
         if pickled != __version__:
             warnings.warn(
@@ -559,6 +578,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 stacklevel=2,
             )
         super().__setstate__(state)
+
+
+def _same_columns(a: Mapping[str, Indices], b: Mapping[str, Indices]) -> bool:
+    return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 _PRIVATE_STATE = frozenset({"_seed", "_table", "_target", "_y_ndim", "_network", "_global_models"})
@@ -574,6 +597,8 @@ def _torch_device(device: str) -> torch.device:
         raise ValueError(
             f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".'
         ) from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f'device is {device!r}, which is not supported; use "cpu", "cuda" or "auto".')
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')
     return chosen

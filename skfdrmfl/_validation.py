@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,21 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
     """
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)
-    if np.ndim(client_ids) == 0:
-        raise ValueError(f"client_ids is the single value {client_ids!r}; pass one id per row of X.")
+    if np.isscalar(client_ids):
+        raise ValueError(
+            f"client_ids is the single value {reprlib.repr(client_ids)}; pass one id per row of X."
+        )
+    if not hasattr(client_ids, "__len__") or isinstance(client_ids, (Mapping, Set)):
+        raise ValueError(
+            f"client_ids is a {type(client_ids).__name__}; pass a 1-D array or list with one id per row of X."
+        )
     # Through a list, numpy would silently turn a mixture such as [1, "a"] into strings.
     ids = np.asarray(client_ids, dtype=None if hasattr(client_ids, "dtype") else object)
+    if ids.dtype.kind == "O" and any(
+        isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, (str, bytes))
+        for label in ids.ravel()
+    ):
+        raise ValueError("client_ids is nested; pass a 1-D array or list with one id per row of X.")
     if ids.ndim != 1:
         raise ValueError(f"client_ids has shape {ids.shape}; pass a 1-D array with one id per row of X.")
     if len(ids) != n_rows:
@@ -29,7 +42,7 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
     if ids.dtype.kind == "O":
         missing = np.array([_is_missing(label) for label in ids], dtype=bool)
     else:
-        missing = np.isnan(ids) if ids.dtype.kind == "f" else np.zeros(n_rows, dtype=bool)
+        missing = np.isnat(ids) if ids.dtype.kind == "M" else ids != ids
     if missing.any():
         raise ValueError(
             f"client_ids is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
@@ -54,9 +67,7 @@ def check_same_labels(ids: NDArray, known: NDArray) -> None:
     """Labels of later data must be of the kind of the earlier ones, or 1 and "1" would be two clients."""
 
     def kind(labels: NDArray) -> str:
-        return (
-            "numbers" if labels.dtype.kind in "iufb" else "strings" if labels.dtype.kind in "US" else "dates"
-        )
+        return {"b": "bools", "U": "strings", "S": "bytes", "M": "dates"}.get(labels.dtype.kind, "numbers")
 
     if kind(ids) != kind(known):
         raise ValueError(

@@ -26,6 +26,12 @@ def steps_per_epoch(sizes: Indices, batch_size: int) -> Indices:
     return -(-sizes // batch_size)
 
 
+def batch_width(sizes: Indices, batch_size: int) -> int:
+    """Slots for the largest batch of clients of `sizes` rows, a multiple of `LANES`."""
+    largest = int((-(-sizes // steps_per_epoch(sizes, batch_size))).max())
+    return -(-largest // LANES) * LANES
+
+
 class BatchPlan:
     """The batches of one chunk of clients in one round.
 
@@ -52,7 +58,7 @@ class BatchPlan:
         if np.any(np.diff(total_steps) > 0):
             raise ValueError("clients of a chunk must be ordered by decreasing number of steps.")
         self.total_steps = total_steps
-        self.width = int(-(-(-(-sizes // steps)).max() // LANES) * LANES)
+        self.width = batch_width(sizes, batch_size)
         self.offsets = np.concatenate(([0], np.cumsum(sizes)))
         n_steps = int(total_steps[0])
         self.active = np.searchsorted(-total_steps, -np.arange(n_steps), side="left")
@@ -99,7 +105,7 @@ class BatchPlan:
         """Row of the chunk in each slot, each client's epochs shuffled by its own key (C,)."""
         bits = _streams.mix(keys[self._client] + self._counters) >> np.uint64(24)
         rows = self._padding.copy()
-        rows[self._slots] = self._rows[np.argsort(self._segments | bits)]
+        rows[self._slots] = self._rows[np.argsort(self._segments | bits, kind="stable")]
         return rows
 
     def pairs(self, rows: Indices) -> Indices:

@@ -55,6 +55,15 @@ class TermWeights:
         mi, kl, contrastive = (None if t is None else t[:n] for t in (self.mi, self.kl, self.contrastive))
         return TermWeights(mi, kl, contrastive, self.temperature[:n])
 
+    def used(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`terms` with zero where a client's weight is zero: computed for its neighbours, not for it."""
+        weights = {"mi": self.mi, "mi_nwj": self.mi, "kl": self.kl, "contrastive": self.contrastive}
+        out = dict(terms)
+        for name, weight in weights.items():
+            if weight is not None and name in terms:
+                out[name] = torch.where(weight[:, 0] > 0, terms[name], 0.0)
+        return out
+
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """L_k (C,) from the terms in use."""
         loss = terms["mse"]

@@ -34,7 +34,7 @@ def evaluate(network: Network, arrays: Arrays, x: Tensor) -> tuple[Float, Float]
 
 
 class _First(NamedTuple):
-    count: float
+    n_rows: float
     z: Float
 
 

@@ -29,7 +29,7 @@ class DenseEncoder(BaseEstimator):
         """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
         hidden = default_hidden if self.hidden_layer_sizes is None else self.hidden_layer_sizes
         hidden = check_layer_sizes(hidden, f"hidden_layer_sizes of {name!r}")
-        return MLP(name, n_columns, hidden, modality_dim, skip=self.skip)
+        return MLP(_part(name), n_columns, hidden, modality_dim, skip=self.skip)
 
 
 class LinearEncoder(BaseEstimator):
@@ -37,7 +37,12 @@ class LinearEncoder(BaseEstimator):
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> MLP:
         """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
-        return MLP(name, n_columns, (), modality_dim)
+        return MLP(_part(name), n_columns, (), modality_dim)
+
+
+def _part(name: str) -> str:
+    """Name of a modality's encoder among the parts of the network: no modality can pose as the head."""
+    return f"encoder.{name}"
 
 
 def check_layer_sizes(sizes: object, name: str) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl import _streams, optimizer
-from skfdrmfl.batches import BatchPlan, Indices, steps_per_epoch
+from skfdrmfl.batches import BatchPlan, Indices, batch_width, steps_per_epoch
 from skfdrmfl.client import (
     TERMS,
     Batch,
@@ -161,49 +161,67 @@ class _Chunk:
 class _Workspace:
     """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk.
 
-    In each of the four, every array of all clients is contiguous (`ParameterLayout.stacked`).
+    In each of the four, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
+    always steps over whole, aligned vectors, so that it treats an element alike wherever it stands: clients
+    who are done are put aside, and what it does to their places is of no consequence.
     """
 
     def __init__(self, network: Network, most_clients: int, like: Tensor):
-        self.layout = network.layout
-        self._flat = like.new_zeros(4, most_clients * self.layout.size)
+        self._layout = network.layout
+        self._memory = like.new_zeros(4, most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
-        self._n_clients = 0
+        self._n_places = 0
 
     def open(self, broadcast: Tensor) -> None:
         """Start from the parameters (C, D), with zero gradient and moments."""
-        if self._n_clients != len(broadcast):
-            self._n_clients = len(broadcast)
-            flats = self._flat[:, : self._n_clients * self.layout.size]
-            self._whole = [[flat] for flat in flats]
-            self._arrays = [self.layout.stacked(flat, self._n_clients) for flat in flats]
-            self._flat.zero_()
-        self._flat[2:].zero_()  # the moments; every step overwrites the gradient
+        n_clients = len(broadcast)
+        self._lay_out(n_clients)
+        self._memory[1:].zero_()  # the gradient too: a term not in use writes none
         self._step.zero_()
-        for name, view in self.layout.views(broadcast).items():
+        for name, view in self._layout.views(broadcast).items():
             self._arrays[0][name].copy_(view)
-        self.narrow(self._n_clients)
+        self._out = broadcast.new_zeros(broadcast.shape)
+        self.views, self.grads = self._arrays[:2]
+        self._active = n_clients
 
     def narrow(self, active: int) -> None:
-        """Let only the first `active` clients move from now on."""
-        if active == self._n_clients:
-            self.views, self.grads = self._arrays[:2]
-            self._moving = self._whole
-            return
-        narrow = [{name: view[:active] for name, view in arrays.items()} for arrays in self._arrays]
-        self.views, self.grads = narrow[:2]
-        self._moving = [list(arrays.values()) for arrays in narrow]
+        """Let the first `active` clients go on; the others are done."""
+        self._put_aside(active)
+        if 2 * active <= self._n_places:
+            self._pack(active)
+        self._active = active
+        self.views, self.grads = (
+            {name: array[:active] for name, array in arrays.items()} for arrays in self._arrays[:2]
+        )
 
     def step_(self, learning_rate: float, decay: float) -> None:
         """One step of the optimiser."""
-        optimizer.step_(*self._moving, self._step, learning_rate, decay)
+        w, gradient, first, second = self._flats
+        optimizer.step_(w, gradient, first, second, self._step, learning_rate, decay)
 
     def close(self) -> Tensor:
         """The parameters (C, D)."""
-        out = self._flat.new_zeros(self._n_clients, self.layout.size)
-        for name, view in self.layout.views(out).items():
-            view.copy_(self._arrays[0][name])
-        return out
+        self._put_aside(0)
+        return self._out
+
+    def _lay_out(self, n_places: int) -> None:
+        if n_places != self._n_places:
+            self._n_places = n_places
+            self._flats = self._memory[:, : n_places * self._layout.size].unbind()
+            self._arrays = [self._layout.stacked(flat, n_places) for flat in self._flats]
+
+    def _put_aside(self, active: int) -> None:
+        done = slice(active, self._active)
+        for name, view in self._layout.views(self._out[done]).items():
+            view.copy_(self._arrays[0][name][done])
+
+    def _pack(self, active: int) -> None:
+        """Move the first `active` clients together, to spare the optimiser the others' places."""
+        before = self._arrays
+        self._lay_out(active)
+        for old, new in zip(before, self._arrays, strict=True):
+            for name, array in old.items():  # each moves towards the front, past nothing not yet moved
+                new[name].copy_(array[:active].clone())
 
 
 class StackedEngine:
@@ -234,8 +252,9 @@ class StackedEngine:
     def _split(self, participants: Indices) -> list[Indices]:
         """Chunks of equal optimiser settings, most steps first, sized to stay in cache.
 
-        A run that fits is never cut: a chunk holds whole runs, or a part of one. So a run is averaged in the
-        same order, and ends in the same bits, whatever other runs train beside it.
+        A run that fits is never cut, and runs share a chunk only if their batches are equally wide. So a run is
+        summed in the same order, and ends in the same bits, whatever other runs train beside it (in float32,
+        with layers of even width).
         """
         sizes = self.cohort.sizes
         width = int(min(self.batch_size, sizes[participants].max()))
@@ -244,11 +263,16 @@ class StackedEngine:
         )
         most = max(1, CHUNK_BYTES // bytes_each)
         of_run = self.cohort.runs[participants]
-        by_kind: dict[tuple[float, float], list[Indices]] = {}
+        by_kind: dict[tuple[float, float, int], list[Indices]] = {}
         for run in np.unique(of_run):
             settings = self.cohort.settings[run]
             members = participants[of_run == run]
-            batches = by_kind.setdefault((settings.learning_rate, settings.weight_decay), [])
+            kind = (
+                settings.learning_rate,
+                settings.weight_decay,
+                batch_width(sizes[members], self.batch_size),
+            )
+            batches = by_kind.setdefault(kind, [])
             if batches and len(batches[-1]) + len(members) <= most:
                 batches[-1] = np.concatenate((batches[-1], members))
             else:
@@ -331,7 +355,7 @@ class StackedEngine:
                         soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
             for name in seen[0]:
                 totals[name][:active] += torch.stack([terms[name] for terms in seen]).sum(0)
-        means = {name: total / chunk.total_steps for name, total in totals.items()}
+        means = chunk.lambdas.used({name: total / chunk.total_steps for name, total in totals.items()})
         means["loss"] = chunk.lambdas.total(means)
         return Update(chunk.replicas, space.close(), torch.stack([means[name] for name in TERMS], -1))
 
@@ -387,7 +411,7 @@ class LoopEngine:
                 (gradient,) = torch.autograd.grad(terms["loss"].sum(), w)
             w.requires_grad_(False)
             totals |= {name: totals[name] + value.detach() for name, value in terms.items()}
-            optimizer.adam_step_([w], [gradient], [first], [second], step, rate, settings.weight_decay)
+            optimizer.adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
             if settings.input_l1:
                 views = network.layout.views(w)
                 for encoder in network.encoders.values():
@@ -407,4 +431,4 @@ class LoopEngine:
         return batches
 
 
-ENGINES = {"stacked": StackedEngine, "loop": LoopEngine}
+ENGINES: dict[str, type[StackedEngine] | type[LoopEngine]] = {"stacked": StackedEngine, "loop": LoopEngine}

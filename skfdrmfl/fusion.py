@@ -37,4 +37,4 @@ class MeanFusion:
         return (d_pooled / codes.shape[-2]).unsqueeze(-2).expand_as(codes)
 
 
-FUSIONS = {"concat": ConcatFusion, "mean": MeanFusion}
+FUSIONS: dict[str, type[ConcatFusion] | type[MeanFusion]] = {"concat": ConcatFusion, "mean": MeanFusion}

@@ -25,6 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+# Lengths are not divided by when shorter than this, as in torch's own cosine similarity.
+SHORTEST = 1e-8
+
 # ------------------------------------------------------------------------------------------ prediction
 
 
@@ -150,8 +153,8 @@ def modality_alignment_and_gradient(codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unit(z: Tensor) -> Tensor:
-    """`z` (..., c) scaled to length one; a zero vector stays zero."""
-    return z / z.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(z.dtype).tiny)
+    """`z` (..., c) scaled to length one; shorter than `SHORTEST` it stays shorter, and zero stays zero."""
+    return z / z.norm(dim=-1, keepdim=True).clamp_min(SHORTEST)
 
 
 def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
@@ -179,17 +182,15 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
     return torch.logsumexp(similarity, -1) - similarity[..., 0]
 
 
-def info_nce_and_gradient(
-    z: Tensor, references: Tensor, temperature: Tensor | float
-) -> tuple[Tensor, Tensor]:
+def info_nce_and_gradient(z: Tensor, references: Tensor, temperature: Tensor | float) -> tuple[Tensor, Tensor]:
     """`info_nce` and its derivative with respect to `z`."""
-    length = z.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(z.dtype).tiny)
+    length = z.norm(dim=-1, keepdim=True).clamp_min(SHORTEST)
     direction = z / length
     similarity = (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
-    log_total = torch.logsumexp(similarity, -1)
-    pull = torch.exp(similarity - log_total.unsqueeze(-1))  # softmax
+    pull = torch.softmax(similarity, -1)
+    value = torch.logsumexp(similarity, -1) - similarity[..., 0]
     pull[..., 0] -= 1.0
     pull /= temperature
     gradient = (pull.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
     gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
-    return log_total - similarity[..., 0], gradient / length
+    return value, gradient / length

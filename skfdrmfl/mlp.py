@@ -47,9 +47,7 @@ class MLP:
     skip : bool
     """
 
-    def __init__(
-        self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False
-    ):
+    def __init__(self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False):
         self.name = name
         self.n_inputs, self.n_outputs = n_inputs, n_outputs
         self.hidden = tuple(hidden)

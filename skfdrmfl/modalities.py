@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -105,6 +106,8 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
             stop = None if selector.stop is None else _place(selector.stop, name, feature_names) + 1
             selector = slice(start, stop, selector.step)
         return np.arange(n_features)[selector]
+    if not isinstance(selector, (str, Integral)) and not isinstance(selector, Iterable):
+        raise _bad_selector(name, selector)
     items = [selector] if isinstance(selector, (str, Integral)) else list(selector)
     if items and all(isinstance(item, (bool, np.bool_)) for item in items):
         if len(items) != n_features:
@@ -116,10 +119,7 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
     if all(isinstance(item, str) for item in items):
         return np.array([_place(item, name, feature_names) for item in items], dtype=np.int64)
     if not all(isinstance(item, Integral) and not isinstance(item, (bool, np.bool_)) for item in items):
-        raise ValueError(
-            f"modality {name!r} has the selector {selector!r}; use integers, names, a slice, "
-            "a boolean mask or a callable."
-        )
+        raise _bad_selector(name, selector)
     columns = np.array(items, dtype=np.int64)
     outside = columns[(columns < -n_features) | (columns >= n_features)]
     if len(outside):
@@ -128,6 +128,13 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
             f"use 0 to {n_features - 1}."
         )
     return columns % n_features
+
+
+def _bad_selector(name: str, selector: Any) -> ValueError:
+    return ValueError(
+        f"modality {name!r} has the selector {reprlib.repr(selector)}; use integers, names, a slice, "
+        "a boolean mask or a callable."
+    )
 
 
 def _place(column: str, name: str, feature_names: NDArray | None) -> int:

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
+from sklearn.model_selection import (
+    GridSearchCV,
+    ParameterGrid,
+    ParameterSampler,
+    RandomizedSearchCV,
+    check_cv,
+)
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_method_params
@@ -72,9 +78,7 @@ class _VectorizedSearch:
 
     def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
         candidates = list(self._candidates())
-        pool = FitPool(
-            self.chunk_size, n_expected=len(candidates) * self.n_splits_, progress=self.verbose > 0
-        )
+        pool = FitPool(self.chunk_size, n_expected=len(candidates) * self.n_splits_, progress=self.verbose > 0)
         with pool.collecting():
             for candidate in candidates:
                 self._collect(candidate)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -78,11 +80,17 @@ class Network:
         return {name: encoder.n_inputs for name, encoder in self.encoders.items()}
 
     @property
-    def signature(self) -> tuple:
+    def signature(self) -> dict[str, Any]:
         """What two networks that differ only in the widths of their inputs have in common."""
-        fusion, *sizes = self._how
-        encoders = tuple((name, encoder.signature) for name, encoder in self.encoders.items())
-        return (encoders, type(fusion).__name__, *sizes)
+        fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
+        return {
+            "modality_dim": modality_dim,
+            "hidden_layer_sizes": tuple((name, e.signature) for name, e in self.encoders.items()),
+            "fusion": type(fusion).__name__,
+            "n_components": n_components,
+            "head_hidden_layer_sizes": head_hidden,
+            "n_outputs": n_outputs,
+        }
 
     def widened(self, widths: Mapping[str, int]) -> Network:
         """The same network for wider inputs."""
@@ -103,9 +111,10 @@ class Network:
         the inputs moves no other weight.
         """
         arrays: dict[str, np.ndarray] = {}
-        for i, part in enumerate(self._parts):
+        for part in self._parts:
             name = next((n for n, e in self.encoders.items() if e is part), None)
-            rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, i, j) for j in count())
+            key = crc32(part.name.encode())
+            rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, key, layer) for layer in count())
             arrays |= part.initial(rngs, None if name is None else input_powers[name])
         return arrays
 
@@ -120,7 +129,7 @@ class Network:
         tapes: dict[str, Tape] = {}
         codes = []
         for name, encoder in self.encoders.items():
-            mu, tapes[name] = encoder.forward(views, x[..., self.columns[name]])
+            mu, tapes[encoder.name] = encoder.forward(views, x[..., self.columns[name]])
             codes.append(mu)
         mu_all = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
         z, tapes["fusion"] = self.mixer.forward(views, self.fusion.pool(mu_all))
@@ -171,8 +180,8 @@ class Network:
         assert d_pooled is not None
         through_fusion = self.fusion.pool_backward(d_pooled, act.codes)
         d_codes = through_fusion if d_codes is None else through_fusion + d_codes
-        for m, (name, encoder) in enumerate(self.encoders.items()):
-            encoder.backward(views, grads, act.tapes[name], d_codes[..., m, :], d_input=False)
+        for m, encoder in enumerate(self.encoders.values()):
+            encoder.backward(views, grads, act.tapes[encoder.name], d_codes[..., m, :], d_input=False)
 
     # ------------------------------------------------------------------------------------------ delivery
 

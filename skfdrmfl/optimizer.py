@@ -5,21 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
-Tensors = Sequence[Tensor]
-
 
 def adam_step_(
-    weights: Tensors,
-    gradients: Tensors,
-    first: Tensors,
-    second: Tensors,
+    w: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
     step: Tensor,
     learning_rate: float,
     decay: float,
@@ -28,28 +24,27 @@ def adam_step_(
 
     Parameters
     ----------
-    weights, gradients, first, second : sequences of Tensor of equal shapes
-        Parameters, their gradients, and the moments of the gradients, which start at zero.
+    w, gradient, first, second : Tensor of equal shapes
+        Parameters, their gradient, and the moments of the gradient, which start at zero.
     step : Tensor of shape ()
         Steps taken before, float32.
     learning_rate, decay : float
-        The weights are first multiplied by 1 - learning_rate * decay.
+        The parameters are first multiplied by 1 - learning_rate * decay.
     """
     step.add_(1.0)
     t = float(step)
-    for w, g, m, v in zip(weights, gradients, first, second, strict=True):
-        w.mul_(1.0 - learning_rate * decay)
-        m.lerp_(g, 1.0 - BETA_1)
-        v.mul_(BETA_2).addcmul_(g, g, value=1.0 - BETA_2)
-        root = (v / (1.0 - BETA_2**t)).sqrt_().add_(EPSILON)
-        w.addcdiv_(m, root, value=-learning_rate / (1.0 - BETA_1**t))
+    w.mul_(1.0 - learning_rate * decay)
+    first.lerp_(gradient, 1.0 - BETA_1)
+    second.mul_(BETA_2).addcmul_(gradient, gradient, value=1.0 - BETA_2)
+    root = (second / (1.0 - BETA_2**t)).sqrt_().add_(EPSILON)
+    w.addcdiv_(first, root, value=-learning_rate / (1.0 - BETA_1**t))
 
 
 def fused_adam_step_(
-    weights: Tensors,
-    gradients: Tensors,
-    first: Tensors,
-    second: Tensors,
+    w: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
     step: Tensor,
     learning_rate: float,
     decay: float,
@@ -57,12 +52,12 @@ def fused_adam_step_(
     """`adam_step_` in one pass over memory."""
     step.add_(1.0)
     torch._fused_adamw_(
-        weights,
-        gradients,
-        first,
-        second,
+        [w],
+        [gradient],
+        [first],
+        [second],
         [],
-        [step] * len(weights),
+        [step],
         lr=learning_rate,
         beta1=BETA_1,
         beta2=BETA_2,

@@ -17,9 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import joblib
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor
 
@@ -36,10 +33,10 @@ class Poolable(Protocol):
 
     _network: Network
 
-    def prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
         """Everything before training: the run, its schedule and the engine's name."""
 
-    def take_over(self, run: Run, trained: Trained) -> None:
+    def _take_over(self, run: Run, trained: Trained) -> None:
         """Everything after training."""
 
 
@@ -57,7 +54,7 @@ class _Waiting:
     @property
     def group(self) -> tuple:
         """Fits of one group have networks of one shape, but for the width of their inputs."""
-        return (self.schedule, self.engine, self.run.x.device, self.donor._network.signature)
+        return (self.schedule, self.engine, self.run.x.device, tuple(self.donor._network.signature.items()))
 
 
 class FitPool:
@@ -117,7 +114,7 @@ class FitPool:
             if key is not None and key not in self._donors:
                 donor = clone(estimator)
                 with quiet_torch():
-                    self._waiting[key] = _Waiting(donor, *donor.prepare_fit(X, y, client_ids))
+                    self._waiting[key] = _Waiting(donor, *donor._prepare_fit(X, y, client_ids))
                 self._donors[key] = donor
                 if self._is_full():
                     self._train_all()
@@ -151,13 +148,12 @@ class FitPool:
                 runs, network = stackable([w.run for w in members], [w.donor._network for w in members])
                 for trained in train(network, runs, first.schedule, first.engine):
                     if self._progress:
-                        self._progress.show(
-                            len(members) * trained.n_rounds / len(first.schedule.rate_factors)
-                        )
+                        self._progress.show(len(members) * trained.n_rounds / len(first.schedule.rate_factors))
                 for i, (key, waiting) in enumerate(zip(keys, members, strict=True)):
-                    own = trained.of_run(i, lambda flat, w=waiting: trimmed(flat, network, w.donor._network))
+                    own = trained.of_run(i)
+                    models = trimmed(own.models, network, waiting.donor._network)
                     try:
-                        waiting.donor.take_over(waiting.run, own)
+                        waiting.donor._take_over(waiting.run, replace(own, models=models))
                     except ValueError as error:  # diverged
                         self._errors[key] = error
                 if self._progress:
@@ -210,7 +206,8 @@ def trimmed(flat: Tensor, wide: Network, network: Network) -> Tensor:
     out = flat.new_zeros(*flat.shape[:-1], network.layout.size)
     views = wide.layout.views(flat)
     for name, own in network.layout.views(out).items():
-        own.copy_(views[name][(..., *(slice(n) for n in network.layout.shapes[name]))])
+        corner = tuple(slice(n) for n in network.layout.shapes[name])
+        own.copy_(views[name][(..., *corner)])
     return out
 
 

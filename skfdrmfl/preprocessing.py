@@ -35,6 +35,8 @@ MIN_RANGE_SHARE = 0.99
 MIN_VARIANCE = 1e-6
 # ... and so are directions below this share of the largest eigenvalue, which are rounding.
 RANK_TOLERANCE = 1e-13
+# A column that deviates less than this from its mean is constant: its inverse would overflow.
+SMALLEST_UNIT = 1e-300
 # Rows a client reads at a time.
 SLAB_ROWS = 8192
 
@@ -53,6 +55,7 @@ class BlockTransform:
     Attributes
     ----------
     mean, scale : ndarray of shape (p,)
+        The scale of a column that was constant is infinite: whatever it holds later, it says nothing.
     projection : ndarray of shape (p, r), or None for the identity
     power : float
         Mean squared length of a transformed training row, which sets the scale of the first weights.
@@ -70,8 +73,13 @@ class BlockTransform:
 
     def apply(self, block: Tensor) -> Tensor:
         """Transformed rows (n, r) of `block` (n, p), both float64."""
-        centred = (block - torch.as_tensor(self.mean)) / torch.as_tensor(self.scale)
-        return centred if self.projection is None else centred @ torch.as_tensor(self.projection)
+        # `tensor` copies: a model mapped from disk is read-only.
+        centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
+        return centred if self.projection is None else centred @ torch.tensor(self.projection)
+
+    def undo(self, values: Float) -> Float:
+        """The rows (n, p) of which `values` are the standardised ones; a constant column is its mean again."""
+        return np.where(np.isinf(self.scale), 0.0, self.scale) * values + self.mean
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ class BlockSpectrum:
         shrunk = self.eigenvalues + shrinkage * self.eigenvalues[0]
         variance = self.eigenvalues / shrunk
         keep = variance > MIN_VARIANCE
+        keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
         return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()))
 
@@ -123,7 +132,8 @@ def spectrum(read: ReadRows, partition: Partition) -> BlockSpectrum | None:
     values, vectors = values.flip(0).numpy(), vectors.flip(1).numpy()
     keep = values > RANK_TOLERANCE * values[0]
     keep[0] = True  # all columns constant: one direction, of zeros
-    values, vectors = np.where(values > 0, values, 1.0)[keep], vectors[:, keep]
+    vectors = np.where(values > 0, vectors, 0.0)[:, keep]
+    values = np.where(values > 0, values, 1.0)[keep]
     # An eigenvector's sign is arbitrary; fixed, the same rows give the same network in whatever order.
     largest = np.abs(vectors).argmax(0)
     vectors = vectors * np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
@@ -196,7 +206,7 @@ def fit_tables(
 
 
 def fit_targets(targets: Float, partition: Partition) -> BlockTransform:
-    """y (n, q) to zero mean and unit standard deviation, from the sums of the clients."""
+    """Targets y (n, q) to zero mean and unit standard deviation, from the sums of the clients."""
     return standardisation(lambda rows: _double(targets[rows]), partition)
 
 
@@ -230,7 +240,13 @@ def _location(read: ReadRows, partition: Partition) -> tuple[Float, Float, float
     mean = total / count
     _, total = _total(read, partition, lambda x: (x - mean).abs().sum(0))
     unit = total / count
-    unit[unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()] = 0.0
+    too_large = torch.nonzero(~torch.isfinite(unit))
+    if len(too_large):
+        raise ValueError(
+            f"{len(too_large)} columns of X or y hold values so large that their sum overflows "
+            f"(first: column {int(too_large[0])} of its block); divide them by a constant."
+        )
+    unit[(unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()) | (unit < SMALLEST_UNIT)] = 0.0
     return mean.numpy(), unit.numpy(), float(count)
 
 
@@ -283,14 +299,13 @@ def _unchanged(n_columns: int) -> BlockTransform:
 
 def _scaled(mean: Float, deviation: Float) -> BlockTransform:
     varies = deviation > 0
-    return BlockTransform(mean, np.where(varies, deviation, 1.0), None, float(varies.sum()))
+    return BlockTransform(mean, np.where(varies, deviation, np.inf), None, float(varies.sum()))
 
 
 def _whitening_scale(deviation: Float) -> Float:
     """One scale for all columns, or each its own where they span too much to be whitened together."""
     varying = deviation[deviation > 0]
     if not len(varying):
-        return np.ones_like(deviation)
-    if varying.max() > MAX_SCALE_SPAN * varying.min():
-        return np.where(deviation > 0, deviation, 1.0)
-    return np.full_like(deviation, varying.max())
+        return np.full_like(deviation, np.inf)
+    wide = varying.max() > MAX_SCALE_SPAN * varying.min()
+    return np.where(deviation > 0, deviation if wide else varying.max(), np.inf)

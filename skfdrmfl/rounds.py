@@ -42,7 +42,7 @@ def federated_rounds(
 ) -> Iterator[RoundRecord]:
     """Run one round for each of `rate_factors`, from `state` on, yielding a record after each.
 
-    A run whose average is no longer finite has diverged: it keeps the last finite model and trains no more,
+    A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and trains no more,
     the other runs go on.
     """
     cohort = engine.cohort
@@ -65,8 +65,10 @@ def federated_rounds(
             average.add(cohort.runs[mine], cohort.sizes[mine], update.weights)
             losses[mine] = update.losses.cpu().numpy()
         weights = average.result()
-        if not torch.isfinite(weights.sum()):
+        lost = ~np.isfinite(losses[participants, TERMS.index("loss")])
+        if lost.any() or not torch.isfinite(weights.sum()):
             finite = torch.isfinite(weights).all(-1)
+            finite[torch.as_tensor(cohort.runs[participants[lost]], device=finite.device)] = False
             diverged = diverged | ~finite.cpu().numpy()
             weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
         state = server.advance(state, weights, history_size)

@@ -6,7 +6,7 @@ whose schedules are equal train together, in one pass of the stacked engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,14 +120,11 @@ class Trained:
         """Rounds completed."""
         return len(self.losses)
 
-    def of_run(self, run: int, trim: Callable[[Tensor], Tensor]) -> Trained:
-        """The part of one run, its models (1 + H, D) put through `trim`."""
+    def of_run(self, run: int) -> Trained:
+        """The part of one run."""
         mine = self.replica_runs == run
         return Trained(
-            trim(self.models[run])[None],
-            self.losses[:, mine],
-            self.replica_runs[mine] - run,
-            self.diverged[[run]],
+            self.models[[run]], self.losses[:, mine], self.replica_runs[mine] - run, self.diverged[[run]]
         )
 
 

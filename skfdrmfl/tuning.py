@@ -33,6 +33,10 @@ class _Error(NamedTuple):
     squares: float
 
 
+def _squared_error(residuals: NDArray[np.float64]) -> Callable[[Indices], _Error]:
+    return lambda rows: _Error(float((residuals[rows] ** 2).sum()))
+
+
 def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Partition]]:
     """Rows kept and rows held out, each client's rows dealt to the folds in an order of its own.
 

@@ -11,6 +11,8 @@ from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.mlp import MLP
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition
+from skfdrmfl.rounds import federated_rounds
+from skfdrmfl.server import ServerState
 from skfdrmfl.training import Run, make_cohort
 
 FLOAT = torch.float64
@@ -26,8 +28,7 @@ def make_network(
 ):
     """A network of one dense encoder a block of `columns`."""
     encoders = {
-        name: MLP(name, p, hidden, d, skip=skip)
-        for name, p in zip(names[: len(columns)], columns, strict=True)
+        name: MLP(name, p, hidden, d, skip=skip) for name, p in zip(names[: len(columns)], columns, strict=True)
     }
     return Network(
         encoders, FUSIONS[fusion](), modality_dim=d, n_components=c, n_outputs=q, head_hidden=head_hidden
@@ -91,6 +92,27 @@ def run_round(
         for term, values in zip(TERMS, update.losses.unbind(-1), strict=True):
             losses[term][update.replicas] = values
     return weights, losses
+
+
+def federate(
+    engine,
+    network,
+    runs,
+    rate_factors,
+    *,
+    batch_size=4,
+    n_epochs=2,
+    participation=1.0,
+    history_size=2,
+):
+    """The records of some rounds of all runs together, one a rate factor."""
+    history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
+    state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
+    backend = ENGINES[engine](network, make_cohort(runs), batch_size=batch_size, n_epochs=n_epochs)
+    rounds = federated_rounds(
+        backend, state, rate_factors, participation=participation, history_size=history_size
+    )
+    return list(rounds)
 
 
 # ------------------------------------------------------------- the objective, by other routes of torch

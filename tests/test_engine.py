@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers import (
     FLOAT,
+    federate,
     make_network,
     make_run,
     make_settings,
@@ -20,7 +21,7 @@ from torch.nn.functional import normalize
 from skfdrmfl import _streams, optimizer
 from skfdrmfl import engine as engine_module
 from skfdrmfl.partition import Partition
-from skfdrmfl.training import Run, Schedule, make_cohort, train
+from skfdrmfl.training import Run, make_cohort
 
 ENGINES = ("stacked", "loop")
 
@@ -29,16 +30,9 @@ def exact(value, expected, rtol=1e-9, atol=1e-11):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def trained(network, runs, engine, *, rate_factors=(1.0, 0.7, 0.2), local_epochs=2, batch_size=4, **options):
+def trained(network, runs, engine, *, rate_factors=(1.0, 0.7, 0.2), **options):
     """The records of a few rounds."""
-    schedule = Schedule(
-        tuple(rate_factors),
-        local_epochs,
-        batch_size,
-        options.get("participation", 1.0),
-        options.get("history_size", 2),
-    )
-    return list(train(network, runs, schedule, engine))
+    return federate(engine, network, runs, rate_factors, **options)
 
 
 def written_out_training(network, x, y, run, *, orders, batch_size, models, rate, fusion="concat"):
@@ -167,7 +161,7 @@ def test_identical_clients_on_full_batches_are_one_client(engine, k):
     n = len(one.x)
     copies = Partition(np.arange(k), [n * i + one.partition.rows[0] for i in range(k)])
     many = Run(one.x.repeat(k, 1), one.y.repeat(k, 1), copies, one.settings, one.seed, one.weights)
-    options = {"batch_size": 6, "local_epochs": 3, "rate_factors": (1.0, 1.0, 0.5, 0.5)}
+    options = {"batch_size": 6, "n_epochs": 3, "rate_factors": (1.0, 1.0, 0.5, 0.5)}
     alone, together = (trained(network, [run], engine, **options)[-1].state for run in (one, many))
     exact(together.weights, alone.weights)
     assert (alone.weights - one.weights).abs().max() > 0.01
@@ -182,9 +176,7 @@ def test_reported_terms_are_means_over_the_clients_steps(engine):
     _, losses = run_round(engine, network, [still], batch_size=2, n_epochs=3)
     for k, rows in enumerate(run.partition.rows):
         y_hat = network.forward(network.layout.views(run.weights[None]), run.x[rows][None]).y_hat[0]
-        torch.testing.assert_close(
-            losses["mse"][k], (y_hat - run.y[rows]).square().mean(), rtol=1e-6, atol=0.0
-        )
+        torch.testing.assert_close(losses["mse"][k], (y_hat - run.y[rows]).square().mean(), rtol=1e-6, atol=0.0)
 
 
 # ------------------------------------------------------------------------------- stacked engine = plain loop
@@ -216,12 +208,12 @@ networks = st.sampled_from(
     federations=federations,
     network=networks,
     batch_size=st.integers(1, 6),
-    local_epochs=st.integers(1, 2),
+    n_epochs=st.integers(1, 2),
     participation=st.sampled_from([0.5, 1.0]),
     history_size=st.integers(0, 2),
 )
 def test_the_stacked_engine_is_the_loop(
-    federations, network, batch_size, local_epochs, participation, history_size
+    federations, network, batch_size, n_epochs, participation, history_size
 ):
     network = make_network(network[0], **network[1])
     runs = [
@@ -230,7 +222,7 @@ def test_the_stacked_engine_is_the_loop(
     ]
     options = {
         "batch_size": batch_size,
-        "local_epochs": local_epochs,
+        "n_epochs": n_epochs,
         "participation": participation,
         "history_size": history_size,
     }
@@ -262,6 +254,47 @@ def test_a_run_in_company_is_the_run_alone(engine):
             exact(mine.state.weights[i], theirs.state.weights[0])
             np.testing.assert_allclose(mine.losses[first:stop], theirs.losses, rtol=1e-9, atol=1e-11)
         first = stop
+
+
+@pytest.mark.parametrize("sizes", [[7, 2, 1], [4, 9], [33, 17, 5, 1]])
+def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
+    # Chaos would otherwise make a search's scores depend on which candidates are searched together.
+    network = make_network((10,), d=8, hidden=(32,))  # the default widths
+
+    def single(run):
+        return Run(
+            run.x.float(),
+            run.y.float(),
+            run.partition,
+            run.settings,
+            run.seed,
+            run.weights.float(),
+            tuple(h.float() for h in run.history),
+        )
+
+    run = single(make_run(network, sizes, n_history=1))
+    alone = trained(network, [run], "stacked")[-1].state.weights[0]
+    for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
+        company = [single(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
+        for runs in ([run, *company], [*company, run]):
+            together = trained(network, runs, "stacked")[-1].state.weights
+            assert torch.equal(together[0 if runs[0] is run else -1], alone)
+
+
+@pytest.mark.parametrize("term", ["mi_weight", "kl_weight", "contrastive_weight"])
+def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
+    # Unequal rates train them one after another, equal ones side by side.
+    network = make_network((3, 2))
+    for rate in (0.01, 0.02):
+        runs = [
+            make_run(network, [5, 3], seed=0, n_history=1, **{term: 0.0}),
+            make_run(network, [5, 3], seed=1, n_history=1, learning_rate=rate),
+        ]
+        for i, order in enumerate((runs, runs[::-1])):
+            alone, together = trained(network, [runs[0]], "loop"), trained(network, order, "stacked")
+            for mine, theirs in zip(together, alone, strict=True):
+                exact(mine.state.weights[i], theirs.state.weights[0])
+                np.testing.assert_allclose(mine.losses[2 * i : 2 * i + 2], theirs.losses, rtol=1e-9)
 
 
 def test_float32_training_stays_close_to_float64():
@@ -381,9 +414,19 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
     first = updates([0, 1, 2], broadcast)
     updates([0, 2], later)
     again = updates([0, 1, 2], broadcast)
-    for k in first:
-        assert torch.equal(first[k][0], again[k][0])
-        assert torch.equal(first[k][1], again[k][1])
+    # The same participants some rounds later, when none of the earlier models is one they have seen.
+    models = random_weights(network, 3, seed=9)
+    jump = engine_module.Broadcast(models[:1], (models[1:2], models[2:]), 9, 1.0)
+    jumped = updates([0, 1, 2], jump)
+    for seen, participants, sent in (
+        (jumped, [0, 1, 2], jump),
+        (first, [0, 1, 2], broadcast),
+        (again, [0, 1, 2], broadcast),
+    ):
+        backend = engine_module.ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
+        for k, (weights, terms) in updates(participants, sent).items():
+            assert torch.equal(seen[k][0], weights)
+            assert torch.equal(seen[k][1], terms)
 
 
 # ---------------------------------------------------------------- a client's code sees only its own rows

@@ -182,9 +182,7 @@ def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidde
 # ------------------------------------------------------------------------------------------ first weights
 
 
-@pytest.mark.parametrize(
-    ("columns", "names"), [((3, 2, 4), "abc"), ((4, 3, 2), "cab")], ids=["last", "first"]
-)
+@pytest.mark.parametrize(("columns", "names"), [((3, 2, 4), "abc"), ((4, 3, 2), "cab")], ids=["last", "first"])
 def test_adding_a_modality_moves_no_other_initial_weight(columns, names):
     # The mean of codes is as wide however many there are, so that every other array keeps its shape.
     few, many = make_network((3, 2), fusion="mean"), make_network(columns, fusion="mean", names=names)
@@ -254,8 +252,7 @@ shapes = st.dictionaries(
 def test_pack_and_views_are_inverse_and_arrays_start_aligned_without_overlap(shapes, replicas):
     layout = ParameterLayout(shapes)
     arrays = {
-        name: np.random.default_rng(i).standard_normal(shape)
-        for i, (name, shape) in enumerate(shapes.items())
+        name: np.random.default_rng(i).standard_normal(shape) for i, (name, shape) in enumerate(shapes.items())
     }
     flat = layout.pack(arrays, dtype=FLOAT)
     assert flat.shape == (layout.size,)
@@ -347,9 +344,7 @@ def test_the_local_objective_is_the_one_written_out_client_by_client_without_pad
             batch.x[client, :n],
             batch.y[client, :n],
             batch.references[client, :n],
-            make_settings(
-                mi_weight=mi, kl_weight=kl, contrastive_weight=contrastive, temperature=temperature
-            ),
+            make_settings(mi_weight=mi, kl_weight=kl, contrastive_weight=contrastive, temperature=temperature),
             fusion,
         )
         exact(values["loss"][client], expected)

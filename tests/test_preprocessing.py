@@ -89,9 +89,7 @@ def test_targets_are_standardised_from_client_sums(problem):
 def test_whitening_without_shrinkage_is_sklearns_whitened_pca():
     table = table_of(0, 50, 4)
     z = transformed(table, shrinkage=0.0)
-    theirs = PCA(whiten=True, svd_solver="full").fit_transform(table) * np.sqrt(
-        50 / 49
-    )  # it divides by n - 1
+    theirs = PCA(whiten=True, svd_solver="full").fit_transform(table) * np.sqrt(50 / 49)  # it divides by n - 1
     np.testing.assert_allclose(np.abs(z), np.abs(theirs), rtol=1e-7, atol=1e-9)
 
 
@@ -192,9 +190,7 @@ def test_columns_of_very_different_units_are_standardised_before_whitening():
     np.testing.assert_allclose(gram(transformed(near)), gram(pooled_whitening(near)), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(gram(transformed(far)), gram(pooled_whitening(table)), rtol=1e-6, atol=1e-8)
     extreme = table * [1e-200, 1e-3, 1e3, 1e200]
-    np.testing.assert_allclose(
-        gram(transformed(extreme)), gram(pooled_whitening(table)), rtol=1e-6, atol=1e-8
-    )
+    np.testing.assert_allclose(gram(transformed(extreme)), gram(pooled_whitening(table)), rtol=1e-6, atol=1e-8)
 
 
 @given(
@@ -222,10 +218,25 @@ def test_a_table_of_constants_becomes_zeros(kind, n):
     np.testing.assert_allclose(z, 0, atol=1e-12)
 
 
-def test_targets_that_are_constant_keep_their_mean_and_a_unit_scale():
-    fitted = fit_targets(np.full((9, 1), 0.1), one_client(9))
-    np.testing.assert_allclose(fitted.mean, 0.1, rtol=1e-12)
-    assert fitted.scale == 1.0
+@pytest.mark.parametrize("kind", ["whiten", "standardize"])
+def test_a_column_that_was_constant_in_training_says_nothing_later(kind):
+    table = table_of(19, 30, 3)
+    table[:, 1] = 4.0
+    new = table_of(20, 6, 3)
+    moved = new.copy()
+    moved[:, 1] *= 1e6
+    z, other = (transformed(table, kind=kind, rows=rows) for rows in (new, moved))
+    np.testing.assert_array_equal(other, z)
+
+
+def test_undoing_gives_back_the_targets_and_constant_ones_whatever_was_predicted():
+    targets = table_of(18, 9, 3)
+    targets[:, 1] = 0.1
+    fitted = fit_targets(targets, one_client(9))
+    standardised = fitted.apply(torch.as_tensor(targets)).numpy()
+    np.testing.assert_allclose(standardised[:, 1], 0, atol=1e-12)
+    np.testing.assert_allclose(fitted.undo(standardised), targets, rtol=1e-12)
+    np.testing.assert_allclose(fitted.undo(standardised + np.array([0, 5, 0])), targets, rtol=1e-12)
 
 
 def test_collinear_columns_keep_their_rank_and_no_rounding_directions():
@@ -278,6 +289,21 @@ def test_a_wide_block_of_low_rank_is_whitened_on_its_exact_axes(factor):
     expected = pooled_whitening(table)
     np.testing.assert_allclose(gram(z), gram(expected), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(np.sort(z.var(0))[::-1][:4], np.sort(expected.var(0))[::-1][:4], rtol=1e-9)
+
+
+@pytest.mark.usefixtures("narrow_limit")
+def test_the_axes_of_a_wide_block_are_exact_in_spite_of_noise():
+    table = low_rank(6, 80, 40, 4, 0.03)
+    z = transformed(table, Partition.of_codes(np.arange(80) % 3))
+    leading = np.argsort(-z.var(0))[:4]
+    centred = table - table.mean(0)
+    left = np.linalg.svd(centred, full_matrices=False).U[:, :4]  # the scores, white but for their lengths
+    np.testing.assert_allclose(gram(z[:, leading]), 80 * gram(left * shrunk(centred)), rtol=1e-5, atol=1e-5)
+
+
+def shrunk(centred):
+    ev = np.linalg.svd(centred, compute_uv=False)[:4] ** 2
+    return np.sqrt(ev / (ev + SHRINKAGE * ev[0]))
 
 
 @pytest.mark.usefixtures("narrow_limit")

@@ -5,7 +5,7 @@ from math import cos, pi
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, make_network, make_run, normal
+from helpers import FLOAT, federate, make_network, make_run, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,10 +22,8 @@ def exact(value, expected, rtol=1e-10, atol=1e-12):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def records_of(
-    network, runs, engine="stacked", *, rate_factors=(1.0,) * 4, participation=1.0, history_size=2
-):
-    return list(train(network, runs, Schedule(rate_factors, 1, 4, participation, history_size), engine))
+def records_of(network, runs, engine="stacked", *, rate_factors=(1.0,) * 4, **options):
+    return federate(engine, network, runs, rate_factors, n_epochs=1, **options)
 
 
 # ------------------------------------------------------------------------------------------- averaging
@@ -195,9 +193,7 @@ def test_rounds_can_be_interrupted_and_continued(engine, participation):
             tuple(h[0] for h in state.history),
             state.round_index,
         )
-        continued = records_of(
-            network, [rest], engine, rate_factors=factors[cut:], participation=participation
-        )
+        continued = records_of(network, [rest], engine, rate_factors=factors[cut:], participation=participation)
         for mine, theirs in zip(continued, whole[cut:], strict=True):
             exact(mine.state.weights, theirs.state.weights)
             np.testing.assert_allclose(mine.losses, theirs.losses, rtol=1e-9, equal_nan=True)
@@ -229,6 +225,22 @@ def test_a_diverging_run_is_flagged_keeps_its_last_finite_model_and_the_others_g
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_runs_can_diverge_in_different_rounds(engine):
+    network = make_network((3,))
+    early, late, steady = (
+        make_run(network, [5, 3], seed=i, learning_rate=rate) for i, rate in enumerate((1e-2, 1e200, 1e-2))
+    )
+    early = Run(early.x * 1e155, early.y, early.partition, early.settings, early.seed, early.weights)
+    # Factors so small that the fast one trains like others at first, and the others stand still.
+    records = records_of(network, [early, late, steady], engine, rate_factors=(1e-202, 1e-202, 1.0, 1.0))
+    flags = [record.diverged.tolist() for record in records]
+    assert flags == [[True, False, False]] * 2 + [[True, True, False]] * 2
+    assert torch.equal(records[3].state.weights[1], records[1].state.weights[1])
+    assert not torch.equal(records[1].state.weights[1], late.weights)
+    assert records[3].state.weights.isfinite().all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_training_stops_when_every_run_has_diverged(engine):
     network = make_network((3,))
     run = make_run(network, [5], learning_rate=1e200)
@@ -251,6 +263,26 @@ def test_a_model_of_large_finite_weights_has_not_diverged():
 
 
 # --------------------------------------------------------------------------------------- many runs at once
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_training_runs_together_reports_each_as_its_records_do(engine):
+    network = make_network((3,))
+    runs = [make_run(network, sizes, seed=i) for i, sizes in enumerate(([5, 3], [4], [2, 2, 2]))]
+    factors = (1.0, 0.5, 0.2)
+    records = records_of(network, runs, engine, rate_factors=factors)
+    last = list(train(network, runs, Schedule(factors, 1, 4, 1.0, 2), engine))[-1]
+    assert last.n_rounds == 3
+    for i, run in enumerate(runs):
+        mine = last.of_run(i)
+        first = sum(len(r.partition.rows) for r in runs[:i])
+        replicas = slice(first, first + len(run.partition.rows))
+        exact(mine.models[0, 0], records[-1].state.weights[i])
+        exact(mine.models[0, 1:], torch.stack(records[-1].state.history)[:, i])
+        assert not mine.replica_runs.any()
+        assert not mine.diverged.any()
+        for t, record in enumerate(records):
+            np.testing.assert_allclose(mine.losses[t], record.losses[replicas], rtol=1e-12)
 
 
 def test_runs_that_share_rows_share_them_in_the_cohort_too():

@@ -14,9 +14,7 @@ Vector = NDArray[np.float64]
 
 _WIDTHS = {"image": 3 * 32 * 32, "text": 10 * 50, "vector": 32}
 _ENDS = np.cumsum(list(_WIDTHS.values())).tolist()
-_MODALITIES = {
-    name: slice(end - width, end) for (name, width), end in zip(_WIDTHS.items(), _ENDS, strict=True)
-}
+_MODALITIES = {name: slice(end - width, end) for (name, width), end in zip(_WIDTHS.items(), _ENDS, strict=True)}
 _FUNCTIONS: dict[int, Callable[[Vector, Vector, Vector], Vector]] = {  # of s, s_image, s_text
     1: lambda s, image, text: np.tanh(0.05 * s),
     2: lambda s, image, text: np.logaddexp(0.0, 0.1 * s + 1e-4 * image * text),

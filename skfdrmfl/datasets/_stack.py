@@ -81,8 +81,7 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
         return import_pandas("as_frame=True").DataFrame(X, columns=columns, index=index)
     ends = accumulate(array.shape[1] for array in arrays.values())
     return X, {
-        name: slice(end - array.shape[1], end)
-        for (name, array), end in zip(arrays.items(), ends, strict=True)
+        name: slice(end - array.shape[1], end) for (name, array), end in zip(arrays.items(), ends, strict=True)
     }
 
 

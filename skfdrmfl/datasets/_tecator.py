@@ -14,9 +14,7 @@ _FILE = "tecator.csv"
 _CONTENTS = ("water", "fat", "protein")
 
 
-def load_tecator(
-    target: str | Sequence[str] = "fat", return_X_y: bool = False, as_frame: bool = False
-) -> Any:
+def load_tecator(target: str | Sequence[str] = "fat", return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the Tecator meat spectra (embedded; regression).
 
     The usual 215 rows of the benchmark: 100 near-infrared absorbances each, and the contents of the meat
