@@ -170,7 +170,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         -------
         self : IgnoreClients
         """
-        estimator = getattr(self, "estimator_", None) or self._fresh_estimator()
+        estimator = self.estimator_ if hasattr(self, "estimator_") else self._fresh_estimator()
         estimator.partial_fit(X, y, **self._params_for("partial_fit", fit_params))
         self.estimator_ = estimator
         return self

@@ -255,20 +255,19 @@ def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Writer]], list[
     """
     made: list[Path] = []
     try:
-        made += (path for path in (folder, *folder.parents) if not path.exists())
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = tempfile.TemporaryDirectory(prefix=".skfdrmfl-", dir=folder)
-    except OSError as error:
-        _remove_empty(made)
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        _wrong("--out", folder, f"cannot be written to ({reason})", "name a folder that can")
+        try:
+            made += (path for path in (folder, *folder.parents) if not path.exists())
+            folder.mkdir(parents=True, exist_ok=True)
+            staging = tempfile.TemporaryDirectory(prefix=".skfdrmfl-", dir=folder)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            _wrong("--out", folder, f"cannot be written to ({reason})", "name a folder that can")
 
-    def write(writers: dict[str, Writer]) -> list[Path]:
-        for name, writer in writers.items():
-            writer(Path(staging.name, name))
-        return [Path(staging.name, name).replace(folder / name) for name in writers]
+        def write(writers: dict[str, Writer]) -> list[Path]:
+            for name, writer in writers.items():
+                writer(Path(staging.name, name))
+            return [Path(staging.name, name).replace(folder / name) for name in writers]
 
-    try:
         with staging:
             yield write
     except BaseException:

@@ -36,6 +36,8 @@ from skfdrmfl.network import Network
 CHUNK_BYTES = 6_000_000
 # Rows are gathered for as many steps at a time as fit here.
 WINDOW_BYTES = 4_000_000
+# The pass over all rows for the references takes this many batches' rows at a time.
+REVIEW_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class _Chunk:
         self.references: Tensor | None = None
         self.reference_round = -1
         # One pass over the rows in their own order, for the references.
-        self.review = BatchPlan(cohort.sizes[replicas], 8 * batch_size, 1)
+        self.review = BatchPlan(cohort.sizes[replicas], REVIEW_BATCHES * batch_size, 1)
         self.review_slots = torch.as_tensor(self.review.in_order(), device=device)
 
 
@@ -263,7 +265,7 @@ class StackedEngine:
         )
         most = max(1, CHUNK_BYTES // bytes_each)
         of_run = self.cohort.runs[participants]
-        by_kind: dict[tuple[float, float, int], list[Indices]] = {}
+        by_kind: dict[tuple[float, float, int, int], list[Indices]] = {}
         for run in np.unique(of_run):
             settings = self.cohort.settings[run]
             members = participants[of_run == run]
@@ -271,6 +273,7 @@ class StackedEngine:
                 settings.learning_rate,
                 settings.weight_decay,
                 batch_width(sizes[members], self.batch_size),
+                batch_width(sizes[members], REVIEW_BATCHES * self.batch_size),
             )
             batches = by_kind.setdefault(kind, [])
             if batches and len(batches[-1]) + len(members) <= most:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
 # Lengths are not divided by when shorter than this, as in torch's own cosine similarity.
 SHORTEST = 1e-8
@@ -152,9 +152,23 @@ def modality_alignment_and_gradient(codes: Tensor) -> tuple[Tensor, Tensor]:
 # --------------------------------------------------------------------------------- federated contrast
 
 
+def _length(z: Tensor) -> Tensor:
+    # Not `norm`, which rounds differently according to how many rows it is given.
+    return z.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).sqrt()
+
+
 def unit(z: Tensor) -> Tensor:
     """`z` (..., c) scaled to length one; shorter than `SHORTEST` it stays shorter, and zero stays zero."""
-    return z / z.norm(dim=-1, keepdim=True).clamp_min(SHORTEST)
+    return z / _length(z)
+
+
+def _softmax(similarity: Tensor) -> Tensor:
+    # Not `softmax`, whose kernel for a few columns rounds by a row's place among the others; and an even number
+    # of columns, so that with batches of a multiple of 16 rows no vector of 32 spans two clients.
+    n = similarity.shape[-1]
+    shifted = similarity - similarity.amax(-1, keepdim=True)
+    share = torch.exp(pad(shifted, (0, n % 2)))[..., :n]
+    return share / share.sum(-1, keepdim=True)
 
 
 def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
@@ -184,10 +198,10 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
 
 def info_nce_and_gradient(z: Tensor, references: Tensor, temperature: Tensor | float) -> tuple[Tensor, Tensor]:
     """`info_nce` and its derivative with respect to `z`."""
-    length = z.norm(dim=-1, keepdim=True).clamp_min(SHORTEST)
+    length = _length(z)
     direction = z / length
     similarity = (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
-    pull = torch.softmax(similarity, -1)
+    pull = _softmax(similarity)
     value = torch.logsumexp(similarity, -1) - similarity[..., 0]
     pull[..., 0] -= 1.0
     pull /= temperature

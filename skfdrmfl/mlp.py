@@ -106,7 +106,7 @@ class MLP:
         tape = Tape([a], [])
         skipped = None
         for i, (weight, bias) in enumerate(self._names):
-            a = torch.baddbmm(views[bias], views[weight], a)
+            a = _affine(views[weight], a, views[bias])
             if i == len(self.hidden):
                 break
             if self.skip and i == 0:
@@ -132,8 +132,32 @@ class MLP:
                 d = d * torch.addcmul(gate + output, gate, output, value=-1.0)
             if self.skip and i == 0:
                 d = torch.cat((d, d_last), 1)
-            torch.bmm(d, tape.inputs[i].transpose(1, 2), out=grads[weight])
+            _outer(d, tape.inputs[i], out=grads[weight])
             torch.sum(d, 2, keepdim=True, out=grads[bias])
             if i > 0 or d_input:
-                d = torch.bmm(views[weight].transpose(1, 2), d)
+                d = _product(views[weight].transpose(1, 2), d)
         return d.transpose(1, 2) if d_input else None
+
+
+# The three products of a layer. With a single output they are written out: the batched product would then pick
+# its kernel by the number of clients, and round accordingly.
+
+
+def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
+    """W a + b: (C, out, in), (C, in, B), (C, out, 1) to (C, out, B)."""
+    if weight.shape[1] == 1:
+        return (weight.transpose(1, 2) * a).sum(1, keepdim=True) + bias
+    return torch.baddbmm(bias, weight, a)
+
+
+def _outer(d: Tensor, a: Tensor, *, out: Tensor) -> None:
+    """d a' summed over rows: (C, out, B), (C, in, B) to (C, out, in)."""
+    if d.shape[1] == 1:
+        torch.sum((d * a).unsqueeze(1), 3, out=out)
+    else:
+        torch.bmm(d, a.transpose(1, 2), out=out)
+
+
+def _product(weight: Tensor, d: Tensor) -> Tensor:
+    """W' d: (C, in, out), (C, out, B) to (C, in, B)."""
+    return weight * d if d.shape[1] == 1 else torch.bmm(weight, d)

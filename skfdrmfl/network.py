@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -68,7 +67,7 @@ class Network:
             self.columns[name] = slice(start, start + encoder.n_inputs)
             start += encoder.n_inputs
         self.n_columns = start
-        self._parts = [*self.encoders.values(), self.mixer, self.head, self.critic]
+        self._parts = [self.mixer, self.head, self.critic, *self.encoders.values()]
         shapes: dict[str, tuple[int, ...]] = {}
         for part in self._parts:
             shapes |= part.shapes
@@ -107,14 +106,13 @@ class Network:
     def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Weights before the first round, from the run's seed; `input_powers` is E||x^m||^2 of each block.
 
-        Every layer draws from a stream of its own, row by row: another modality, another layer or padding of
-        the inputs moves no other weight.
+        Every layer draws from a stream of its own, input by input: one more modality, one more layer or padding
+        of the inputs moves no other weight, and names are of no consequence.
         """
         arrays: dict[str, np.ndarray] = {}
-        for part in self._parts:
+        for i, part in enumerate(self._parts):
             name = next((n for n, e in self.encoders.items() if e is part), None)
-            key = crc32(part.name.encode())
-            rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, key, layer) for layer in count())
+            rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, i, layer) for layer in count())
             arrays |= part.initial(rngs, None if name is None else input_powers[name])
         return arrays
 

@@ -339,9 +339,7 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_bad_parameters(no_training, name, values, remedy):
     for value in values:
-        assert_fit_refuses(
-            ValueError, [f"'{name}' parameter", remedy, re.escape(repr(value))], **{name: value}
-        )
+        assert_fit_refuses(ValueError, [f"'{name}' parameter", remedy, re.escape(repr(value))], **{name: value})
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:banana", "meta", "xla"])

@@ -241,9 +241,7 @@ def test_corn_target_is_the_column_of_its_name(corn):
 
 
 def test_corn_frame_says_the_same(corn):
-    assert_frame_says_the_same(
-        lambda **options: fetch_corn(corn[0], instrument="all", target="all", **options)
-    )
+    assert_frame_says_the_same(lambda **options: fetch_corn(corn[0], instrument="all", target="all", **options))
 
 
 def test_corn_states_its_credit_and_licence(corn):
@@ -517,9 +515,7 @@ def test_several_targets_are_split_by_their_first_principal_score():
     assert_array_equal(make_client_ids(latent[:, None], 5, "quantile"), expected)
 
 
-@pytest.mark.parametrize(
-    "signs", [(1, 1), (1, -1), (-1, 1), (-1, -1), (1, -1, -1), (-1, 1, 1), (1, 1, -1, -1)]
-)
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1), (1, -1, -1), (-1, 1, 1), (1, 1, -1, -1)])
 def test_the_principal_score_grows_with_the_first_target(signs):
     latent = np.random.default_rng(0).normal(size=200)
     y = np.outer(latent, signs)

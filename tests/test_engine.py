@@ -74,7 +74,7 @@ def written_out_training(network, x, y, run, *, orders, batch_size, models, rate
 
 
 def fresh_moments(w):
-    return [torch.zeros_like(w)], [torch.zeros_like(w)], torch.zeros(())
+    return torch.zeros_like(w), torch.zeros_like(w), torch.zeros(())
 
 
 @pytest.mark.parametrize("step", [optimizer.adam_step_, optimizer.fused_adam_step_])
@@ -88,7 +88,7 @@ def test_the_optimiser_is_torchs_adamw(step, decay):
         gradient = 10.0 ** (2 - t) * normal([1, t], 3, 40)
         theirs.grad = gradient.clone()
         opt.step()
-        step([w], [gradient], *state, 0.03, decay)
+        step(w, gradient, *state, 0.03, decay)
         exact(w, theirs.detach(), rtol=1e-12, atol=1e-13)
 
 
@@ -98,8 +98,8 @@ def test_the_optimisers_bias_correction_holds_for_many_steps():
     states = [fresh_moments(w) for w in (one, other)]
     gradient = torch.tensor([1.0, -1.0, 1e-3, 0.0], dtype=FLOAT)
     for _ in range(3000):
-        optimizer.adam_step_([one], [gradient], *states[0], 1e-3, 0.1)
-        optimizer.fused_adam_step_([other], [gradient], *states[1], 1e-3, 0.1)
+        optimizer.adam_step_(one, gradient, *states[0], 1e-3, 0.1)
+        optimizer.fused_adam_step_(other, gradient, *states[1], 1e-3, 0.1)
     exact(other, one, rtol=1e-9)
 
 

@@ -1,0 +1,113 @@
+"""What the benchmarks share: tables in Markdown, results in JSON, and timing that survives a busy machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with the option that all benchmarks have."""
+    out = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    out.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out") / "benchmarks",
+        metavar="DIR",
+        help="where the results go as JSON (default: %(default)s)",
+    )
+    return out
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
+    """A Markdown table, its columns aligned on screen too.
+
+    Parameters
+    ----------
+    header : sequence of str
+    rows : iterable of sequence
+        Cells are printed with `str`; None is an empty cell.
+    left : int, default=1
+        How many columns, from the first on, hold words; the others hold numbers and stand to the right.
+    """
+    cells = [[("" if cell is None else str(cell)) for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[j]) for row in cells)) for j in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (
+            cell.ljust(w) if j < left else cell.rjust(w)
+            for j, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        return "| " + " | ".join(padded) + " |"
+
+    rule = [("-" * w) if j < left else "-" * (w - 1) + ":" for j, w in enumerate(widths)]
+    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])
+
+
+def check(value: float, asked: float, *, at_least: bool = False) -> str:
+    """Whether `value` reaches what was asked."""
+    return "yes" if (value >= asked if at_least else value <= asked) else "NO"
+
+
+def versions() -> dict[str, Any]:
+    """What a reader needs to judge timings."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "scikit-learn", "torch")},
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def save(folder: Path, name: str, results: Mapping[str, Any]) -> None:
+    """Write `name`.json into `folder`, and say so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    document = {"versions": versions(), "command": " ".join(sys.argv), **results}
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"\nWritten to {path}")
+
+
+def note(text: str) -> None:
+    """One line of progress on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def interleaved(
+    works: Mapping[str, Callable[[], Any]], repeats: int, *, report: Callable[[str], None] | None = None
+) -> dict[str, list[float]]:
+    """Seconds of each work, A B C A B C ...: what disturbs the machine then disturbs all alike.
+
+    Parameters
+    ----------
+    works : mapping of str to callable
+    repeats : int
+    report : callable, default=None
+        Called with a line of progress after each.
+    """
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+            if report is not None:
+                report(f"{name}: {times[name][-1]:.3g} s")
+    return times

@@ -1,0 +1,141 @@
+"""VectorizedGridSearchCV against GridSearchCV(n_jobs=2) on the same search: seconds, ratios, equal scores.
+
+    python benchmarks/search.py                       # about three minutes on two cores
+    python benchmarks/search.py --loop-rounds 60      # the loop engine at its full length too: add ten minutes
+
+Tecator (fat), 3 IID clients, 27 candidates (three values each of `mi_weight`, `contrastive_weight` and
+`learning_rate`) x 5 folds, `Pipeline([FDRMFLTransformer(), Ridge()])`, otherwise default settings. Searches take
+turns (A B A B ...); the table shows medians. `GridSearchCV` gets warm workers: its two processes are started,
+and have imported everything, before the clock runs. `VectorizedGridSearchCV` works in one process with one
+thread. The refit of the best candidate is part of every search.
+
+The loop engine is an oracle, not a rival in speed, and slow. Its part runs `--loop-rounds` rounds a fit
+instead of 60, both searches alike; a round costs the same whatever their number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from _common import check, interleaved, note, parser, save, table
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.datasets import load_tecator, make_client_ids
+from skfdrmfl.model_selection import VectorizedGridSearchCV
+
+GRID = {
+    "fdrmfl__mi_weight": [0.0, 1e-3, 1e-2],
+    "fdrmfl__contrastive_weight": [0.0, 1e-3, 1e-2],
+    "fdrmfl__learning_rate": [0.005, 0.01, 0.02],
+}
+ASKED = {"stacked": 3.0, "loop": 12.0}
+TOLERANCE = {"stacked": 0.0, "loop": 1e-5}  # the loop sums in another order: equal to rounding only
+FULL_ROUNDS = 60
+
+
+class Comparison:
+    """One search, as `GridSearchCV` with some engine and as `VectorizedGridSearchCV`."""
+
+    def __init__(self, engine: str, n_rounds: int, grid: dict[str, list[float]]):
+        self.engine, self.n_rounds, self.grid = engine, n_rounds, grid
+        tecator = load_tecator()
+        self.X, self.y = tecator.data, tecator.target
+        self.client_ids = make_client_ids(self.y, 3, random_state=0)
+        splitter = GroupKFold(5, shuffle=True, random_state=0)
+        self.folds = list(splitter.split(self.X, groups=tecator.groups))
+        self.searches: dict[str, Any] = {}
+
+    def model(self, engine: str) -> Pipeline:
+        """The pipeline to be searched."""
+        reducer = FDRMFLTransformer(engine=engine, n_rounds=self.n_rounds, random_state=0)
+        return Pipeline([("fdrmfl", reducer), ("ridge", Ridge())])
+
+    def vectorized(self) -> None:
+        """Ours, always with the stacked engine."""
+        search = VectorizedGridSearchCV(self.model("stacked"), self.grid, cv=self.folds)
+        self.searches["vectorized"] = search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
+
+    def usual(self) -> None:
+        """scikit-learn's, in two processes."""
+        search = GridSearchCV(self.model(self.engine), self.grid, cv=self.folds, n_jobs=2)
+        self.searches["usual"] = search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
+
+    def largest_difference(self) -> float:
+        """Between the two searches' scores, over all candidates and folds."""
+        a, b = (search.cv_results_ for search in self.searches.values())
+        names = [f"split{i}_test_score" for i in range(len(self.folds))]
+        return float(max(np.abs(a[name] - b[name]).max() for name in names))
+
+    @property
+    def n_fits(self) -> int:
+        """Fits of one search, without the refit."""
+        return int(np.prod([len(values) for values in self.grid.values()])) * len(self.folds)
+
+
+def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
+    """Both searches in turn, after a small one that starts the workers."""
+    warm_up = Comparison(engine, 1, {"fdrmfl__mi_weight": [0.0, 1e-3]})
+    for search in (warm_up.usual, warm_up.vectorized):
+        search()
+    comparison = Comparison(engine, n_rounds, GRID)
+    times = interleaved(
+        {"vectorized": comparison.vectorized, "usual": comparison.usual},
+        repeats,
+        report=lambda line: note(f"{engine} engine, {n_rounds} rounds, {line}"),
+    )
+    best = {name: search.best_params_ for name, search in comparison.searches.items()}
+    return {
+        "engine": engine,
+        "n_rounds": n_rounds,
+        "fits": comparison.n_fits,
+        "seconds": times,
+        "ratio": float(np.median(times["usual"]) / np.median(times["vectorized"])),
+        "largest_score_difference": comparison.largest_difference(),
+        "same_best": best["usual"] == best["vectorized"],
+        "best_score": float(comparison.searches["vectorized"].best_score_),
+        "best_params": best["vectorized"],
+    }
+
+
+def main() -> None:
+    """Run both comparisons and report."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--repeats", type=int, default=3, help="of the stacked comparison (default: %(default)s)"
+    )
+    options.add_argument(
+        "--loop-rounds", type=int, default=10, help="rounds a fit with the loop engine; 0 leaves it out"
+    )
+    args = options.parse_args()
+    results = [measure("stacked", FULL_ROUNDS, args.repeats)]
+    if args.loop_rounds:
+        results.append(measure("loop", args.loop_rounds, 1))
+    rows = []
+    for r in results:
+        gap, allowed = r["largest_score_difference"], TOLERANCE[r["engine"]]
+        same = "bit for bit" if gap == 0.0 else f"within {gap:.0e}"
+        rows.append(
+            [
+                f"{r['engine']}, {r['n_rounds']} rounds",
+                f"{np.median(r['seconds']['usual']):.1f} s",
+                f"{np.median(r['seconds']['vectorized']):.1f} s",
+                f"{ASKED[r['engine']]:g}x",
+                f"{r['ratio']:.1f}x",
+                check(r["ratio"], ASKED[r["engine"]], at_least=True),
+                same if gap <= allowed and r["same_best"] else f"NO: {gap:.1e}",
+            ]
+        )
+    print(f"# One search: {results[0]['fits'] // 5} candidates x 5 folds, Tecator fat, 3 clients\n")
+    header = ["engine of GridSearchCV", "GridSearchCV(n_jobs=2)", "Vectorized", "asked", "reached", "ok"]
+    print(table([*header, "scores agree"], rows))
+    if args.loop_rounds and args.loop_rounds != FULL_ROUNDS:
+        print(f"\nLoop engine: {args.loop_rounds} rounds a fit instead of {FULL_ROUNDS}, both searches alike.")
+    save(args.out, "search", {"asked": ASKED, "grid": GRID, "results": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,402 @@
+"""The comparison: what every method is allowed to see, what its figures mean, and what is written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import get_config
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.compare import Comparison, InvalidArgument, MethodResult, compare
+from skfdrmfl.datasets import load_tecator, make_client_ids
+from skfdrmfl.metrics import r2_per_client, rmse, rpd
+
+NAMES = [
+    "mean predictor",
+    "PCA",
+    "TruncatedSVD",
+    "GaussianRandomProjection",
+    "PLS",
+    "PLS, 16 components",
+    "FDRMFL",
+    "FDRMFL, y_hat only",
+    "FDRMFL, central",
+    "FDRMFL, each client alone",
+]
+SEEDLESS = ["mean predictor", "PCA", "TruncatedSVD", "PLS", "PLS, 16 components"]
+N = 60
+
+
+class Witness(TransformerMixin, RegressorMixin, BaseEstimator):
+    """In FDRMFL's place: quick, and it writes down what it was trained on. Its own head predicts 99."""
+
+    __metadata_request__fit = {"client_ids": True}
+    seen: list[dict] = []  # shared by clones
+
+    def __init__(self, n_components=2, random_state=None):
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def fit(self, X, y, client_ids=None):
+        rows = np.asarray(X)[:, -1].astype(int)
+        self.seen.append({"rows": rows, "y": y, "ids": client_ids, "seed": self.random_state})
+        self.columns_ = np.random.default_rng(self.random_state).permutation(3)[: self.n_components]
+        return self
+
+    def transform(self, X):
+        return np.asarray(X)[:, self.columns_]
+
+    def predict(self, X):
+        return np.full(len(X), 99.0)
+
+
+def table(n=N):
+    """The last column is the number of the row, constant in nothing but scale."""
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.standard_normal((n, 19)), np.arange(n)]
+    y = X[:, 0] + 2 * X[:, 1] + 0.1 * rng.standard_normal(n)
+    return X, y, make_client_ids(y, 3, random_state=0)
+
+
+@pytest.fixture
+def seen():
+    Witness.seen.clear()
+    return Witness.seen
+
+
+@pytest.fixture(scope="module")
+def groups():
+    return np.arange(N) // 2
+
+
+@pytest.fixture(scope="module")
+def comparison(groups):
+    X, y, _ = table()
+    return compare(
+        X, y, lambda seed: make_client_ids(y, 3, random_state=seed), groups=groups, transformer=Witness()
+    )
+
+
+def splits(groups, X):
+    return GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups)
+
+
+def test_methods_stand_in_order_the_mean_first(comparison):
+    assert [method.name for method in comparison.methods] == NAMES
+
+
+def test_groups_stay_in_one_fold(comparison, groups):
+    assert_array_equal(comparison.fold[::2], comparison.fold[1::2])
+    assert sorted(set(comparison.fold)) == [0, 1, 2, 3, 4]
+
+
+def test_every_row_of_every_method_is_predicted_once(comparison):
+    for method in comparison.methods:
+        assert np.isfinite(method.predicted).all(), method.name
+        assert method.predicted.shape[1] == N
+
+
+def test_rivals_are_what_scikit_learn_makes_of_the_same_pipeline(comparison, groups):
+    X, y, _ = table()
+    cv = list(splits(groups, X))
+    ridge = RidgeCV(alphas=np.logspace(-6, 3, 10))
+    pca = cross_val_predict(make_pipeline(StandardScaler(), PCA(2), ridge), X, y, cv=cv)
+    assert_allclose(comparison["PCA"].predicted[0], pca, atol=1e-8)
+    scores = np.empty(N)
+    for train, test in cv:
+        pls = PLSRegression(2).fit(X[train], y[train])
+        scores[test] = ridge.fit(pls.transform(X[train]), y[train]).predict(pls.transform(X[test]))
+    assert_allclose(comparison["PLS"].predicted[0], scores, atol=1e-8)
+    for fold, (train, test) in enumerate(cv):
+        assert_array_equal(comparison.fold[test], fold)
+        assert_allclose(comparison["mean predictor"].predicted[0, test], y[train].mean())
+
+
+def test_nothing_is_learned_from_the_test_rows():
+    """Targets of one fold are blown up: its own predictions must not move."""
+    X, y, ids = table()
+    settings = {"n_splits": 3, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2)}
+    before = compare(X, y, ids, **settings)
+    fold = before.fold == 0
+    after = compare(X, np.where(fold, 1000.0, y), ids, **settings)
+    for one, other in zip(before.methods, after.methods, strict=True):
+        assert_array_equal(one.predicted[:, fold], other.predicted[:, fold], err_msg=one.name)
+        assert not np.allclose(one.predicted[:, ~fold], other.predicted[:, ~fold])
+
+
+def test_who_is_trained_on_what(seen):
+    X, y, ids = table()
+    compare(X, y, ids, n_splits=3, n_seeds=2, random_state=5, transformer=Witness())
+    folds = [train for train, _ in KFold(3, shuffle=True, random_state=5).split(X)]
+    per_seed = 3 + 3  # federated, central
+    assert len(seen) == 2 * per_seed + 3 * 3  # and three clients alone, under the first seed
+    federated, central, alone = seen[:3], seen[3:6], seen[6:15]
+    for fit, train in zip(federated, folds, strict=True):
+        assert_array_equal(fit["rows"], train)
+        assert_array_equal(fit["ids"], ids[train])
+    for fit, train in zip(central, folds, strict=True):
+        assert_array_equal(fit["rows"], train)
+        assert fit["ids"] is None
+    for number, fit in enumerate(alone):
+        client, train = number // 3, folds[number % 3]
+        assert_array_equal(fit["rows"], train[ids[train] == client])
+        assert_array_equal(fit["y"], y[fit["rows"]])
+        assert fit["ids"] is None
+    assert [fit["seed"] for fit in seen] == [5] * 15 + [6] * 6
+
+
+def test_one_fit_serves_the_regressor_and_y_hat_only(comparison):
+    assert (comparison["FDRMFL, y_hat only"].predicted == 99).all()
+    assert comparison["FDRMFL"].fit_seconds == comparison["FDRMFL, y_hat only"].fit_seconds
+    assert not (comparison["FDRMFL"].predicted == 99).any()
+
+
+def test_figures_are_those_of_the_pooled_predictions(comparison):
+    _, y, _ = table()
+    for method in comparison.methods:
+        for measure, values in ((rmse, method.rmse), (r2_score, method.r2), (rpd, method.rpd)):
+            assert_allclose(values, [measure(y, run) for run in method.predicted])
+        assert method.fit_seconds > 0
+
+
+def test_seeds_move_what_is_random_and_nothing_else(comparison):
+    _, y, _ = table()
+    for seed in range(3):
+        assert_array_equal(comparison.client_ids[seed], make_client_ids(y, 3, random_state=seed))
+    for method in comparison.methods:
+        assert len(method.predicted) == (1 if method.name in SEEDLESS else 3), method.name
+    assert len(set(comparison["GaussianRandomProjection"].rmse)) == 3
+
+
+def test_r2_of_a_client_is_on_its_own_rows_averaged_over_seeds(comparison):
+    _, y, _ = table()
+    for name in ("PCA", "FDRMFL"):
+        method = comparison[name]
+        for client, value in method.client_r2.items():
+            per_seed = [
+                r2_per_client(y, method.predicted[min(seed, len(method.predicted) - 1)], ids)[client]
+                for seed, ids in enumerate(comparison.client_ids)
+            ]
+            assert value == pytest.approx(np.mean(per_seed))
+    alone = comparison["FDRMFL, each client alone"]
+    first = comparison.client_ids[0]
+    for client, value in alone.client_r2.items():  # its own model on its own rows
+        assert value == pytest.approx(r2_score(y[first == client], alone.predicted[client][first == client]))
+
+
+def test_the_same_call_gives_the_same_comparison():
+    X, y, ids = table()
+    one, two = (
+        compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2)) for _ in range(2)
+    )
+    for a, b in zip(one.methods, two.methods, strict=True):
+        assert_array_equal(a.predicted, b.predicted)
+    assert not get_config()["enable_metadata_routing"]
+
+
+def test_frames_lists_and_names_of_clients_are_taken(seen):
+    X, y, ids = table()
+    frame = pd.DataFrame(X, columns=[f"nir__{j}" for j in range(20)])
+    names = pd.Series(np.array(["lab", "plant", "site"])[ids])
+    settings = {"n_splits": 2, "n_seeds": 1, "transformer": Witness()}
+    named = compare(frame, pd.Series(y), names, **settings)
+    bare = compare(X.tolist(), y.tolist(), ids.tolist(), **settings)
+    for a, b in zip(named.methods, bare.methods, strict=True):
+        assert_allclose(a.predicted, b.predicted, atol=1e-9)
+        assert list(a.client_r2) == ["lab", "plant", "site"]
+    assert "R² client plant" in named.to_table()
+    json.loads(named.to_json())
+
+
+def test_the_regressor_is_the_same_behind_every_method():
+    class Five(LinearRegression):
+        def predict(self, X):
+            return np.full(len(X), 5.0)
+
+    X, y, ids = table()
+    comparison = compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Five(), transformer=Witness())
+    for method in comparison.methods:
+        exempt = method.name in ("mean predictor", "FDRMFL, y_hat only")
+        assert exempt != (method.predicted == 5.0).all(), method.name
+
+
+def test_a_client_too_small_to_train_alone_is_left_out_and_said_to_be():
+    X, y, _ = table()
+    ids = np.array(["one", *["rest"] * (N - 1)])
+    comparison = compare(X, y, ids, n_splits=3, n_seeds=1, transformer=Witness())
+    alone = comparison["FDRMFL, each client alone"]
+    assert len(alone.predicted) == 1
+    assert math.isnan(alone.client_r2["one"])
+    assert math.isnan(comparison["PCA"].client_r2["one"])
+    assert comparison.to_dict()["methods"][1]["client_r2"]["one"] is None
+    two = np.array(["two", "two", *["rest"] * (N - 2)])
+    folds = KFold(3, shuffle=True, random_state=0)
+    partly = compare(X, y, two, n_splits=3, n_seeds=1, transformer=Witness())
+    whole = any({0, 1} <= set(train) for train, _ in folds.split(X))
+    assert whole
+    assert "fewer than two training rows are left out" in partly.to_table()
+    assert "fewer than two" not in comparison.to_table()
+
+
+def test_predictions_that_are_not_numbers_are_an_error_not_a_gap():
+    class Broken(LinearRegression):
+        def predict(self, X):
+            return np.where(np.arange(len(X)) == 0, np.nan, super().predict(X))
+
+    X, y, ids = table()
+    with pytest.raises(ValueError, match="contains NaN"):
+        compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Broken(), transformer=Witness())
+
+
+def test_progress_counts_every_fit():
+    X, y, ids = table()
+    calls = []
+    compare(
+        X,
+        y,
+        ids,
+        n_splits=2,
+        n_seeds=1,
+        transformer=Witness(),
+        progress=lambda done, total, name: calls.append((done, total, name)),
+    )
+    n_fits = 2 * (6 + 2 + 3)  # rivals; federated and central; three clients alone
+    assert [done for done, _, _ in calls] == list(range(n_fits + 1))
+    assert {total for _, total, _ in calls} == {n_fits}
+    assert {name for _, _, name in calls} <= set(NAMES)
+
+
+def test_strong_pls_is_shown_only_where_it_fits():
+    X, y, ids = table()
+    narrow = compare(X[:, :8], y, ids, n_splits=2, n_seeds=1, transformer=Witness())
+    assert "PLS, 16 components" not in [method.name for method in narrow.methods]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_components": 0}, "n_components=0 is less than 1; pass 1 or more."),
+        ({"n_components": 21}, "n_components=21 is more than the columns or the rows of a training fold (20)"),
+        ({"n_splits": 1}, "n_splits=1 is less than 2; pass 2 or more."),
+        ({"n_splits": 61}, "n_splits=61 is more than the 60 rows; pass at most 60."),
+        ({"groups": np.arange(N) // 20}, "n_splits=5 is more than the 3 groups; pass at most 3."),
+        ({"n_seeds": 0}, "n_seeds=0 is less than 1; pass 1 or more."),
+        ({"client_ids": [0, 1]}, "do not match the 60 rows of X; pass one id per row."),
+        ({"X": np.arange(60.0)}, "has 1 dimensions; pass one 2-D table."),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_training(seen, changes, message):
+    X, y, ids = table()
+    with pytest.raises(InvalidArgument) as error:
+        compare(**({"X": X, "y": y, "client_ids": ids, "transformer": Witness()} | changes))
+    assert message in str(error.value)
+    assert seen == []
+
+
+def made_up(client_r2, predicted=(0.0, 0.0)):
+    run = np.array([predicted])
+    values = {"rmse": np.array([0.0123]), "r2": np.array([0.5]), "rpd": np.array([1.5])}
+    method = MethodResult("PCA", run, **values, fit_seconds=0.25, client_r2=client_r2)
+    settings = {"n_seeds": 1, "regressor": "RidgeCV"}
+    ids = np.array([list(client_r2)[:2]])
+    return Comparison((method,), np.array([0.0, 1.0]), ids, np.array([0, 1]), settings)
+
+
+def test_the_table_reads_as_the_figures_are():
+    lines = made_up({"a": 0.25, "b": math.nan}).to_table().splitlines()
+    assert lines[0].split() == [
+        "method",
+        "RMSE",
+        "±",
+        "R²",
+        "RPD",
+        "fit",
+        "(s)",
+        "R²",
+        "client",
+        "a",
+        "R²",
+        "client",
+        "b",
+    ]
+    assert lines[2].split() == ["PCA", "0.0123", "0.500", "1.50", "0.250", "0.250", "nan"]
+    assert len({len(line) for line in lines[:3]}) == 1
+
+
+def test_many_clients_are_summed_up_by_worst_middle_and_best():
+    lines = made_up({k: k / 10 for k in range(9)}).to_table().splitlines()
+    assert lines[0].endswith("R² worst client  middle   best")
+    assert lines[2].split()[-3:] == ["0.000", "0.400", "0.800"]
+
+
+def test_json_holds_everything_and_is_strict(comparison):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    written = json.loads(comparison.to_json(), parse_constant=refuse)
+    assert [method["name"] for method in written["methods"]] == NAMES
+    assert_allclose(written["measured"], comparison.measured)
+    assert np.shape(written["client_ids"]) == (3, N)
+    federated = written["methods"][6]
+    assert_allclose(federated["predicted"], comparison["FDRMFL"].predicted)
+    assert federated["rmse"]["mean"] == pytest.approx(np.mean(federated["rmse"]["runs"]))
+    assert federated["rmse"]["sd"] == pytest.approx(np.std(federated["rmse"]["runs"], ddof=1))
+    assert written["methods"][1]["rmse"]["sd"] is None
+    assert written["settings"]["n_components"] == 2
+
+
+def test_an_unknown_method_is_named_beside_the_known():
+    with pytest.raises(KeyError, match="no method 'LDA'; choose from 'PCA'"):
+        made_up({0: 1.0, 1: 1.0})["LDA"]
+
+
+def test_the_figure_has_a_panel_a_method_with_the_same_axes_and_every_row(comparison):
+    figure = comparison.plot()
+    assert [axes.get_title().split(":")[0] for axes in figure.axes] == [
+        "PCA",
+        "PLS",
+        "PLS, 16 components",
+        "FDRMFL",
+    ]
+    assert len({axes.get_xlim() for axes in figure.axes} | {axes.get_ylim() for axes in figure.axes}) == 1
+    for axes, name in zip(figure.axes, ["PCA", "PLS", "PLS, 16 components", "FDRMFL"], strict=True):
+        drawn = np.concatenate([points.get_offsets() for points in axes.collections])
+        expected = np.c_[comparison.measured, comparison[name].predicted[0]]
+        assert_allclose(drawn[np.argsort(drawn[:, 0])], expected[np.argsort(expected[:, 0])])
+        assert f"{comparison[name].rmse[0]:.3g}" in axes.get_title()
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["client 0", "client 1", "client 2"]
+    hidden = comparison.plot(names=NAMES[:5]).axes  # two rows, three places empty
+    assert [axes.get_visible() for axes in hidden] == [True] * 5 + [False] * 3
+
+
+def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "skfdrmfl\[plot\]"'):
+        comparison.plot()
+
+
+def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones():
+    """Tecator, one seed and two folds: the order that the README shows, at a fraction of its time."""
+    data = load_tecator("fat")
+    ids = make_client_ids(data.target, 3, random_state=0)
+    quick = FDRMFLTransformer(n_rounds=15)
+    result = compare(data.data, data.target, ids, groups=data.groups, n_splits=2, n_seeds=1, transformer=quick)
+    error = {method.name: method.rmse[0] for method in result.methods}
+    assert error["FDRMFL"] < 0.5 * error["PLS, 16 components"] < 0.5 * error["PLS"] < error["PCA"]
+    assert error["FDRMFL"] < result["FDRMFL, each client alone"].rmse.mean()
+    assert error["PCA"] < error["mean predictor"]
