@@ -1,7 +1,32 @@
 """Supervised features from several modalities at several sites: FDRMFL for scikit-learn."""
 
-from skfdrmfl._ignore_clients import IgnoreClients
-from skfdrmfl._transformer import FDRMFLTransformer
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from skfdrmfl._version import __version__
 
-__all__ = ["FDRMFLTransformer", "IgnoreClients", "__version__"]
+if TYPE_CHECKING:
+    from skfdrmfl._ignore_clients import IgnoreClients
+    from skfdrmfl._transformer import FDRMFLTransformer
+    from skfdrmfl.datasets import stack_modalities
+
+__all__ = ["FDRMFLTransformer", "IgnoreClients", "__version__", "stack_modalities"]
+
+_HOMES = {
+    "FDRMFLTransformer": "skfdrmfl._transformer",
+    "IgnoreClients": "skfdrmfl._ignore_clients",
+    "stack_modalities": "skfdrmfl.datasets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `skfdrmfl --help` need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -156,6 +156,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     __metadata_request__fit: ClassVar = {"client_ids": True}
     __metadata_request__partial_fit: ClassVar = {"client_ids": True}
 
+    n_samples_per_client_: Indices
+    n_rounds_: int
+
     _parameter_constraints: ClassVar = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": "no_validation",
@@ -312,7 +315,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self.clients_, codes = encode_clients(ids, self.clients_)
             partition = Partition.of_codes(codes)
             self._check_continues(X, targets.shape[1])
-        counts = np.zeros(len(self.clients_), dtype=np.int64)
+        counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[partition.positions] += partition.sizes
         self.n_samples_per_client_ = counts

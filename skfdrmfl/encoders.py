@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import Any
 
 from sklearn.base import BaseEstimator
 
@@ -47,12 +48,9 @@ def _part(name: str) -> str:
 
 def check_layer_sizes(sizes: object, name: str) -> tuple[int, ...]:
     """`sizes` as a tuple of positive integers, one integer standing for one layer."""
-    widths = (sizes,) if isinstance(sizes, Integral) else sizes
-    if not isinstance(widths, Sequence) or isinstance(widths, str):
-        try:
-            widths = tuple(widths)  # type: ignore[arg-type]
-        except TypeError:
-            widths = (None,)
-    if not all(isinstance(w, Integral) and not isinstance(w, bool) and w > 0 for w in widths):
+    widths: tuple[Any, ...] = (sizes,)
+    if isinstance(sizes, Iterable) and not isinstance(sizes, str):
+        widths = tuple(sizes)
+    if not all(isinstance(w, Integral) and not isinstance(w, bool) and int(w) > 0 for w in widths):
         raise ValueError(f"{name} must be positive integers, one a hidden layer; got {sizes!r}.")
     return tuple(int(w) for w in widths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class MLP:
         widths = [n_inputs, *self.hidden, n_outputs]
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._names: list[tuple[str, str]] = []
-        for i, (wide_in, wide_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (wide_in, wide_out) in enumerate(pairwise(widths)):
             wide_out += n_outputs if self.skip and i == 0 else 0
             weight, bias = f"{name}.weight{i}", f"{name}.bias{i}"
             self._names.append((weight, bias))
@@ -151,7 +152,7 @@ def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
 
 
 def _outer(d: Tensor, a: Tensor, *, out: Tensor) -> None:
-    """d a' summed over rows: (C, out, B), (C, in, B) to (C, out, in)."""
+    """Sum over rows of d a': (C, out, B), (C, in, B) to (C, out, in)."""
     if d.shape[1] == 1:
         torch.sum((d * a).unsqueeze(1), 3, out=out)
     else:

@@ -108,7 +108,7 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
         return np.arange(n_features)[selector]
     if not isinstance(selector, (str, Integral)) and not isinstance(selector, Iterable):
         raise _bad_selector(name, selector)
-    items = [selector] if isinstance(selector, (str, Integral)) else list(selector)
+    items: list[Any] = [selector] if isinstance(selector, (str, Integral)) else list(selector)
     if items and all(isinstance(item, (bool, np.bool_)) for item in items):
         if len(items) != n_features:
             raise ValueError(

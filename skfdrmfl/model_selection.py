@@ -16,6 +16,7 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
     check_cv,
 )
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_method_params
@@ -42,8 +43,10 @@ class _FixedSplits:
         return get_routing_for_object(self.cv)
 
 
-class _VectorizedSearch:
+class _VectorizedSearch(BaseSearchCV):
     """Goes through the search twice: once to gather the fits and train them, once to score them."""
+
+    cv: Any
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Run the search; as scikit-learn's, with `client_ids` routed or passed by step name.
@@ -117,8 +120,8 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
 
     A drop-in: same `cv_results_`, same scores (bit for bit those of `GridSearchCV` with the stacked engine),
     same routing of `client_ids`. Candidates whose parameters change no shape and no number of steps (weights
-    of the terms, temperature, learning rate, decay, penalties, shrinkage, `random_state`) train together; others
-    are grouped. Candidates without an `FDRMFLTransformer` are fitted as usual.
+    of the terms, temperature, learning rate, decay, penalties, shrinkage, `random_state`) train together;
+    others are grouped. Candidates without an `FDRMFLTransformer` are fitted as usual.
 
     Parameters
     ----------

@@ -89,6 +89,8 @@ class FitPool:
         try:
             yield
             self._train_all()
+            if self._progress:
+                self._progress.finish()
         finally:
             self._collecting = False
             _ACTIVE.reset(token)
@@ -194,7 +196,8 @@ def stackable(runs: Sequence[Run], networks: Sequence[Network]) -> tuple[list[Ru
         weights = run.weights.new_zeros(wide.layout.size)
         views = wide.layout.views(weights)
         for name, own in network.layout.views(run.weights).items():
-            views[name][tuple(slice(n) for n in own.shape)] = own
+            n_rows, n_columns = own.shape
+            views[name][:n_rows, :n_columns] = own
         padded.append(replace(run, x=tables[id(run.x)], weights=weights))
     return padded, wide
 
@@ -206,8 +209,8 @@ def trimmed(flat: Tensor, wide: Network, network: Network) -> Tensor:
     out = flat.new_zeros(*flat.shape[:-1], network.layout.size)
     views = wide.layout.views(flat)
     for name, own in network.layout.views(out).items():
-        corner = tuple(slice(n) for n in network.layout.shapes[name])
-        own.copy_(views[name][(..., *corner)])
+        n_rows, n_columns = network.layout.shapes[name]
+        own.copy_(views[name][..., :n_rows, :n_columns])
     return out
 
 
@@ -225,5 +228,8 @@ class _Progress:
 
     def add(self, n_fits: int) -> None:
         self.done += n_fits
-        if self.done >= self.n_fits:
-            print(file=sys.stderr)
+
+    def finish(self) -> None:
+        # Candidates that differ only in later steps share their fits: fewer than expected may have been trained.
+        self.show(self.n_fits)
+        print(file=sys.stderr)

@@ -44,7 +44,7 @@ SLAB_ROWS = 8192
 class Sums(NamedTuple):
     """What one client sends in one exchange: its number of rows and one sum over them."""
 
-    count: float
+    n_rows: float
     total: Tensor
 
 

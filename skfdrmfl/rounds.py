@@ -42,8 +42,8 @@ def federated_rounds(
 ) -> Iterator[RoundRecord]:
     """Run one round for each of `rate_factors`, from `state` on, yielding a record after each.
 
-    A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and trains no more,
-    the other runs go on.
+    A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and
+    trains no more, the other runs go on.
     """
     cohort = engine.cohort
     n_runs = state.weights.shape[0]

@@ -84,17 +84,13 @@ def choose_shrinkage(
             Run(x.to(device), y.to(device), kept, settings, seed, first.to(device))
             for x, (_, first) in zip(tables, starts, strict=True)
         ]
-        for last in train(network, runs, schedule, engine):
-            pass
+        *_, last = train(network, runs, schedule, engine)
         for i, shrinkage in enumerate(SHRINKAGES):
             if last.diverged[i]:
                 errors[shrinkage] = np.inf
                 continue
-            arrays = network.arrays(last.models[i, 0])
-            _, y_hat = evaluate(network, arrays, tables[i])
-            squares = ((y_hat - y.double().numpy()) ** 2).sum(-1)
-            errors[shrinkage] += held_out.sum_over_clients(
-                lambda rows, s=squares: _Error(s[rows].sum())
-            ).squares
+            _, y_hat = evaluate(network, network.arrays(last.models[i, 0]), tables[i])
+            sent = held_out.sum_over_clients(_squared_error(y_hat - y.double().numpy()))
+            errors[shrinkage] += sent.squares
     best = min(errors, key=errors.__getitem__)
     return best if errors[best] > 0 else DEFAULT_SHRINKAGE
