@@ -118,10 +118,11 @@ def _holds_fdrmfl(estimator: BaseEstimator) -> bool:
 class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     """`GridSearchCV` that trains candidates, folds and clients in one stacked pass.
 
-    A drop-in: same `cv_results_`, same scores (bit for bit those of `GridSearchCV` with the stacked engine),
-    same routing of `client_ids`. Candidates whose parameters change no shape and no number of steps (weights
-    of the terms, temperature, learning rate, decay, penalties, shrinkage, `random_state`) train together;
-    others are grouped. Candidates without an `FDRMFLTransformer` are fitted as usual.
+    A drop-in: same `cv_results_`, same routing of `client_ids`, same scores, bit for bit those of
+    `GridSearchCV` with the stacked engine (to rounding where candidates keep few and unequal numbers of whitened
+    columns). Candidates whose parameters change no shape and no number of steps (weights of the terms,
+    temperature, learning rate, decay, penalties, shrinkage, `random_state`) train together; others are grouped.
+    Candidates without an `FDRMFLTransformer` are fitted as usual.
 
     Parameters
     ----------

@@ -230,6 +230,6 @@ class _Progress:
         self.done += n_fits
 
     def finish(self) -> None:
-        # Candidates that differ only in later steps share their fits: fewer than expected may have been trained.
+        # Candidates that differ only in later steps share their fits, so there may be fewer than expected.
         self.show(self.n_fits)
         print(file=sys.stderr)

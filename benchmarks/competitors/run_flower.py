@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -32,22 +31,16 @@ client_app = ClientApp()
 server_app = ServerApp()
 
 
-@cache
-def rows(n_clients: int) -> tuple[torch.Tensor, torch.Tensor]:
-    torch.set_num_threads(1)
-    x, y = workload.rows(n_clients)
-    return torch.from_numpy(x), torch.from_numpy(y)
-
-
 @client_app.train()
 def train(message: Message, context: Context) -> Message:
     """One client's round."""
-    x, y = rows(int(context.node_config["num-partitions"]))
+    torch.set_num_threads(1)
     k = int(context.node_config["partition-id"])
+    x, y = (torch.from_numpy(a[k]) for a in workload.rows(int(context.node_config["num-partitions"])))
     model = workload.Model()
     model.load_state_dict(message.content["arrays"].to_torch_state_dict())
     optimizer = workload.optimizer(model.parameters())
-    loader = DataLoader(TensorDataset(x[k], y[k]), batch_size=workload.BATCH_SIZE, shuffle=True)
+    loader = DataLoader(TensorDataset(x, y), batch_size=workload.BATCH_SIZE, shuffle=True)
     for _ in range(workload.N_EPOCHS):
         for x_batch, y_batch in loader:
             optimizer.zero_grad()
@@ -55,7 +48,7 @@ def train(message: Message, context: Context) -> Message:
             optimizer.step()
     reply = {
         "arrays": ArrayRecord(model.state_dict()),
-        "metrics": MetricRecord({"num-examples": len(x[k])}),
+        "metrics": MetricRecord({"num-examples": len(x)}),
     }
     return Message(content=RecordDict(reply), reply_to=message)
 
