@@ -460,32 +460,38 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         trained = None
         try:
             for trained in train(self._network, [run], schedule, engine):
-                if trained.diverged[0]:
-                    break
+                self._check_converged(trained, 0)
                 self._report(trained, len(schedule.rate_factors))
         except KeyboardInterrupt:
             if trained is not None:
-                self._take_over(run, trained)
+                self._take_over(run, trained.models_of(0), trained.losses_of(0))
             raise
         assert trained is not None
-        self._take_over(run, trained)
+        self._take_over(run, trained.models_of(0), trained.losses_of(0))
 
-    def _take_over(self, run: Run, trained: Trained) -> None:
-        """Make a trained run the fitted model; all that `fit` does after training."""
-        if trained.diverged[0]:
+    def _check_converged(self, trained: Trained, run: int) -> None:
+        """Raise if the run diverged."""
+        if trained.diverged[run]:
             raise ValueError(
                 f"training diverged in round {trained.n_rounds}: weights or losses are no longer finite with "
                 f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay} and "
                 f"preprocessing={self.preprocessing!r}; lower the rate or the decay, or scale X."
             )
-        models = trained.models[0].cpu()
+
+    def _take_over(self, run: Run, models: Tensor, losses: NDArray[np.float64]) -> None:
+        """Make a trained run the fitted model; all that `fit` does after training.
+
+        `models` (1 + H, D) is the global model and earlier ones, `losses` (rounds, K, terms) the training
+        means.
+        """
+        models = models.cpu()
         weights, variance = deliver(self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition)
         history = extend_history(
-            self.history_, trained.losses, run.partition.positions, run.partition.sizes, len(self.clients_)
+            self.history_, losses, run.partition.positions, run.partition.sizes, len(self.clients_)
         )
         self._global_models = models.numpy()
         self.weights_, self.component_variance_, self.history_ = weights, variance, history
-        self.n_rounds_ += trained.n_rounds
+        self.n_rounds_ += len(losses)
 
     def _report(self, trained: Trained, n_rounds: int) -> None:
         done = trained.n_rounds

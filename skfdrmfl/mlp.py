@@ -113,7 +113,7 @@ class MLP:
             if self.skip and i == 0:
                 a, skipped = a.split((self.hidden[0], self.n_outputs), 1)
             gate = torch.sigmoid(a)
-            a = a * gate
+            a = a * gate if torch.is_grad_enabled() else a.mul_(gate)
             tape.gates.append(gate)
             tape.inputs.append(a)
         return (a if skipped is None else a + skipped).transpose(1, 2), tape
@@ -130,7 +130,7 @@ class MLP:
             weight, bias = self._names[i]
             if i < len(self.hidden):
                 gate, output = tape.gates[i], tape.inputs[i + 1]
-                d = d * torch.addcmul(gate + output, gate, output, value=-1.0)
+                d = torch.add(gate, output).addcmul_(gate, output, value=-1.0).mul_(d)
             if self.skip and i == 0:
                 d = torch.cat((d, d_last), 1)
             _outer(d, tape.inputs[i], out=grads[weight])

@@ -119,8 +119,8 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     """`GridSearchCV` that trains candidates, folds and clients in one stacked pass.
 
     A drop-in: same `cv_results_`, same routing of `client_ids`, same scores, bit for bit those of
-    `GridSearchCV` with the stacked engine (to rounding where candidates keep few and unequal numbers of whitened
-    columns). Candidates whose parameters change no shape and no number of steps (weights of the terms,
+    `GridSearchCV` with the stacked engine (to rounding where candidates keep few and unequal numbers of
+    whitened columns). Candidates whose parameters change no shape and no number of steps (weights of the terms,
     temperature, learning rate, decay, penalties, shrinkage, `random_state`) train together; others are grouped.
     Candidates without an `FDRMFLTransformer` are fitted as usual.
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import joblib
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor
 
@@ -36,7 +38,10 @@ class Poolable(Protocol):
     def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
         """Everything before training: the run, its schedule and the engine's name."""
 
-    def _take_over(self, run: Run, trained: Trained) -> None:
+    def _check_converged(self, trained: Trained, run: int) -> None:
+        """Raise if the run diverged."""
+
+    def _take_over(self, run: Run, models: Tensor, losses: NDArray[np.float64]) -> None:
         """Everything after training."""
 
 
@@ -152,12 +157,14 @@ class FitPool:
                     if self._progress:
                         self._progress.show(len(members) * trained.n_rounds / len(first.schedule.rate_factors))
                 for i, (key, waiting) in enumerate(zip(keys, members, strict=True)):
-                    own = trained.of_run(i)
-                    models = trimmed(own.models, network, waiting.donor._network)
+                    donor = waiting.donor
                     try:
-                        waiting.donor._take_over(waiting.run, replace(own, models=models))
-                    except ValueError as error:  # diverged
+                        donor._check_converged(trained, i)
+                    except ValueError as error:
                         self._errors[key] = error
+                        continue
+                    models = trimmed(trained.models_of(i), network, donor._network)
+                    donor._take_over(waiting.run, models, trained.losses_of(i))
                 if self._progress:
                     self._progress.add(len(members))
         self._waiting.clear()

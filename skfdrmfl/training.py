@@ -100,8 +100,8 @@ class Trained:
 
     Attributes
     ----------
-    models : Tensor of shape (runs, 1 + H, D)
-        The global model, then earlier ones, the latest first.
+    state : ServerState
+        The global models, and earlier ones.
     losses : ndarray of shape (rounds, R, terms)
         Mean loss terms of each replica in each round, NaN if absent.
     replica_runs : ndarray of shape (R,)
@@ -110,7 +110,7 @@ class Trained:
         Runs that stopped, at their last finite model.
     """
 
-    models: Tensor
+    state: ServerState
     losses: NDArray[np.float64]
     replica_runs: NDArray[np.int64]
     diverged: NDArray[np.bool_]
@@ -120,12 +120,13 @@ class Trained:
         """Rounds completed."""
         return len(self.losses)
 
-    def of_run(self, run: int) -> Trained:
-        """The part of one run."""
-        mine = self.replica_runs == run
-        return Trained(
-            self.models[[run]], self.losses[:, mine], self.replica_runs[mine] - run, self.diverged[[run]]
-        )
+    def models_of(self, run: int) -> Tensor:
+        """Models of one run (1 + H, D): the global one, then earlier ones, the latest first."""
+        return torch.stack([models[run] for models in (self.state.weights, *self.state.history)])
+
+    def losses_of(self, run: int) -> NDArray[np.float64]:
+        """Mean loss terms of one run's clients (rounds, K, terms)."""
+        return self.losses[:, self.replica_runs == run]
 
 
 def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
@@ -150,5 +151,4 @@ def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str
     losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(TERMS)))
     for t, record in enumerate(records):
         losses[t] = record.losses
-        models = torch.stack((record.state.weights, *record.state.history), 1)
-        yield Trained(models, losses[: t + 1], cohort.runs, record.diverged)
+        yield Trained(record.state, losses[: t + 1], cohort.runs, record.diverged)

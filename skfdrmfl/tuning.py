@@ -89,7 +89,7 @@ def choose_shrinkage(
             if last.diverged[i]:
                 errors[shrinkage] = np.inf
                 continue
-            _, y_hat = evaluate(network, network.arrays(last.models[i, 0]), tables[i])
+            _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[i])
             sent = held_out.sum_over_clients(_squared_error(y_hat - y.double().numpy()))
             errors[shrinkage] += sent.squares
     best = min(errors, key=errors.__getitem__)
