@@ -106,7 +106,7 @@ class Ours:
 
     def loss(self) -> float:
         with torch.no_grad():
-            views = self.network.layout.views(self._trained.models[0, :1])
+            views = self.network.layout.views(self._trained.state.weights)
             y_hat = self.network.forward(views, self.x[None]).y_hat[0]
             return float(((y_hat - self.y) ** 2).mean())
 

@@ -30,17 +30,23 @@ class ParameterLayout:
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
         self.shapes = dict(shapes)
         self.offsets: dict[str, int] = {}
+        self._pieces: list[int] = []  # each array's length, then the gap behind it
         offset = 0
         for name, shape in self.shapes.items():
+            length = prod(shape)
+            gap = -length % _ALIGNMENT
             self.offsets[name] = offset
-            offset += -(-prod(shape) // _ALIGNMENT) * _ALIGNMENT
+            self._pieces += [length, gap]
+            offset += length + gap
         self.size = offset
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
+        pieces = flat.split(self._pieces, -1)[::2]
+        lead = flat.shape[:-1]
         return {
-            name: flat[..., self.offsets[name] : self.offsets[name] + prod(shape)].unflatten(-1, shape)
-            for name, shape in self.shapes.items()
+            name: piece.view(*lead, *shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
     def stacked(self, flat: Tensor, n_clients: int) -> dict[str, Tensor]:
