@@ -33,8 +33,8 @@ from _common import ROOT, check, interleaved, note, parser, save, table
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from skfdrmfl.cohort import Settings
 from skfdrmfl.encoders import DenseEncoder
-from skfdrmfl.engine import Settings
 from skfdrmfl.fusion import ConcatFusion
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition

@@ -150,9 +150,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return scores
 
     @available_if(_estimator_has("partial_fit"))
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any
-    ) -> Self:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any) -> Self:
         """Go on fitting the estimator with more rows, whichever client they belong to.
 
         Parameters
@@ -242,11 +240,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         hand_on = MethodMapping()
         for method in ("fit", "fit_transform", "partial_fit"):
             hand_on.add(caller=method, callee=method)
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(estimator=self.estimator, method_mapping=hand_on)
-        )
+        return MetadataRouter(owner=self).add_self_request(self).add(estimator=self.estimator, method_mapping=hand_on)
 
     def __sklearn_tags__(self) -> Tags:
         # All that the estimator says of its data holds for the wrapper; what it says of its kind does not:
@@ -267,9 +261,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         missing = [method for method in ("fit", "transform") if not hasattr(self.estimator, method)]
         if missing or isinstance(self.estimator, type):
             fault = f"has no {' and no '.join(missing)}" if missing else "is a class, not an instance"
-            raise TypeError(
-                f"estimator={self.estimator!r} {fault}; pass a transformer, as in IgnoreClients(PCA())."
-            )
+            raise TypeError(f"estimator={self.estimator!r} {fault}; pass a transformer, as in IgnoreClients(PCA()).")
         return clone(self.estimator)
 
     def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -45,8 +45,7 @@ class ParameterLayout:
         pieces = flat.split(self._pieces, -1)[::2]
         lead = flat.shape[:-1]
         return {
-            name: piece.view(*lead, *shape)
-            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+            name: piece.view(*lead, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
     def stacked(self, flat: Tensor, n_clients: int) -> dict[str, Tensor]:

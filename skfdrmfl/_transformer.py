@@ -22,9 +22,10 @@ from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
 from skfdrmfl.client import TERMS
+from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
 from skfdrmfl.encoders import DenseEncoder, check_layer_sizes
-from skfdrmfl.engine import ENGINES, Settings
+from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
@@ -331,9 +332,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self.n_rounds_,
         )
 
-    def _start(
-        self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
-    ) -> None:
+    def _start(self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition) -> None:
         """Modalities, preprocessing, network and first weights."""
         self.modalities_ = self._resolved_modalities(X)
         self._seed = _streams.seed_of(self.random_state)
@@ -378,10 +377,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         encoders = self._encoder_specs()
         hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         return Network(
-            {
-                name: encoders[name].build(name, width, self.modality_dim, hidden)
-                for name, width in widths.items()
-            },
+            {name: encoders[name].build(name, width, self.modality_dim, hidden) for name, width in widths.items()},
             FUSIONS[self.fusion](),
             modality_dim=self.modality_dim,
             n_components=self.n_components,
@@ -603,9 +599,7 @@ def _torch_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(
-            f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".'
-        ) from error
+        raise ValueError(f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".') from error
     if chosen.type not in ("cpu", "cuda"):
         raise ValueError(f'device is {device!r}, which is not supported; use "cpu", "cuda" or "auto".')
     if chosen.type == "cuda" and not torch.cuda.is_available():

@@ -21,9 +21,7 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)
     if np.isscalar(client_ids):
-        raise ValueError(
-            f"client_ids is the single value {reprlib.repr(client_ids)}; pass one id per row of X."
-        )
+        raise ValueError(f"client_ids is the single value {reprlib.repr(client_ids)}; pass one id per row of X.")
     if not hasattr(client_ids, "__len__") or isinstance(client_ids, (Mapping, Set)):
         raise ValueError(
             f"client_ids is a {type(client_ids).__name__}; pass a 1-D array or list with one id per row of X."
@@ -31,8 +29,7 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
     # Through a list, numpy would silently turn a mixture such as [1, "a"] into strings.
     ids = np.asarray(client_ids, dtype=None if hasattr(client_ids, "dtype") else object)
     if ids.dtype.kind == "O" and any(
-        isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, (str, bytes))
-        for label in ids.ravel()
+        isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, (str, bytes)) for label in ids.ravel()
     ):
         raise ValueError("client_ids is nested; pass a 1-D array or list with one id per row of X.")
     if ids.ndim != 1:
@@ -57,9 +54,7 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
             )
         ids = np.array(ids.tolist())
     if ids.dtype.kind not in "iufbUSM":
-        raise ValueError(
-            f"client_ids has labels of dtype {ids.dtype}; use integers or strings, one per row of X."
-        )
+        raise ValueError(f"client_ids has labels of dtype {ids.dtype}; use integers or strings, one per row of X.")
     return ids
 
 

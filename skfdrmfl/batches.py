@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skfdrmfl import _streams
-
-Indices = NDArray[np.int64]
+from skfdrmfl.partition import Indices
 
 # The slots of a batch are rounded up to this many, so that vector instructions never mix the end of one client
 # with the start of the next: a client's result is then the same, to the last bit, whoever is stacked beside it.

@@ -226,9 +226,7 @@ class Comparison:
             "on its own rows.",
         ]
         if n_seeds > 1:
-            lines.insert(
-                1, f"± is the standard deviation over {n_seeds} seeds; methods without it have no seed."
-            )
+            lines.insert(1, f"± is the standard deviation over {n_seeds} seeds; methods without it have no seed.")
         if any(np.isnan(method.predicted).any() for method in self.methods):
             lines.append(f"{ALONE}: folds in which a client has fewer than two training rows are left out.")
         return lines
@@ -371,15 +369,11 @@ def _rivals(n_components: int, seeds: range, regressor: Any, *, with_strong_pls:
         steps = [("reduce", IgnoreClients(make_pipeline(*reducer))), ("regress", regressor)]
         return _Run(name, Pipeline(steps), seed)
 
-    yield _Run(
-        MEAN, Pipeline([("reduce", IgnoreClients(FunctionTransformer())), ("regress", DummyRegressor())])
-    )
+    yield _Run(MEAN, Pipeline([("reduce", IgnoreClients(FunctionTransformer())), ("regress", DummyRegressor())]))
     # Exact solvers, so that these three need no seed.
     yield run("PCA", StandardScaler(), PCA(n_components, svd_solver="full"))
     # On centred columns it would be PCA again.
-    yield run(
-        "TruncatedSVD", StandardScaler(with_mean=False), TruncatedSVD(n_components, random_state=seeds[0])
-    )
+    yield run("TruncatedSVD", StandardScaler(with_mean=False), TruncatedSVD(n_components, random_state=seeds[0]))
     for position, seed in enumerate(seeds):
         projection = GaussianRandomProjection(n_components, random_state=seed)
         yield run("GaussianRandomProjection", StandardScaler(), projection, seed=position)
@@ -491,9 +485,7 @@ def _folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int, random_state: 
     return list(folds.split(X, groups=groups))
 
 
-def _ids_per_seed(
-    client_ids: ArrayLike | Callable[[int], ArrayLike], seeds: range, n_samples: int
-) -> NDArray[Any]:
+def _ids_per_seed(client_ids: ArrayLike | Callable[[int], ArrayLike], seeds: range, n_samples: int) -> NDArray[Any]:
     """The client of each row under each seed, (n_seeds, n_samples)."""
     rows = [column_or_1d(client_ids(seed) if callable(client_ids) else client_ids) for seed in seeds]
     for row in rows:
@@ -520,9 +512,7 @@ def _client_cells(methods: tuple[MethodResult, ...]) -> tuple[list[str], list[li
     """Column titles and cells for R² per client: each client, or the worst, middle and best of many."""
     rows = [list(method.client_r2.values()) for method in methods]
     if len(rows[0]) <= MOST_CLIENT_COLUMNS:
-        return [f"R² client {client}" for client in methods[0].client_r2], [
-            [f"{r2:.3f}" for r2 in row] for row in rows
-        ]
+        return [f"R² client {client}" for client in methods[0].client_r2], [[f"{r2:.3f}" for r2 in row] for row in rows]
     defined = [[r2 for r2 in row if not np.isnan(r2)] or [np.nan] for row in rows]
     cells = [[f"{value:.3f}" for value in (min(row), float(np.median(row)), max(row))] for row in defined]
     return ["R² worst client", "middle", "best"], cells

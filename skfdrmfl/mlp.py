@@ -77,9 +77,7 @@ class MLP:
         """Name of the weights that touch x."""
         return self._names[0][0]
 
-    def initial(
-        self, rngs: Iterator[np.random.Generator], input_power: float | None = None
-    ) -> dict[str, np.ndarray]:
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
         """Small Gaussian weights and zero biases.
 
         Parameters
@@ -118,9 +116,7 @@ class MLP:
             tape.inputs.append(a)
         return (a if skipped is None else a + skipped).transpose(1, 2), tape
 
-    def backward(
-        self, views: Views, grads: Views, tape: Tape, d_out: Tensor, *, d_input: bool
-    ) -> Tensor | None:
+    def backward(self, views: Views, grads: Views, tape: Tape, d_out: Tensor, *, d_input: bool) -> Tensor | None:
         """Write the gradients of all arrays to `grads`; return that of x when `d_input`.
 
         silu(a) = a s with s = sigmoid(a), so d silu / d a = s + a s (1 - s) = s + silu(a) (1 - s).

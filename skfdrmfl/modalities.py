@@ -124,8 +124,7 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
     outside = columns[(columns < -n_features) | (columns >= n_features)]
     if len(outside):
         raise ValueError(
-            f"modality {name!r} selects column {outside[0]} but X has {n_features} columns; "
-            f"use 0 to {n_features - 1}."
+            f"modality {name!r} selects column {outside[0]} but X has {n_features} columns; use 0 to {n_features - 1}."
         )
     return columns % n_features
 

@@ -147,9 +147,7 @@ class Network:
 
     # ----------------------------------------------------------------------------------------- backward
 
-    def criticise_backward(
-        self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor
-    ) -> Tensor:
+    def criticise_backward(self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor) -> Tensor:
         """Write the critic's gradients; return the derivative with respect to z (C, B, c)."""
         d_t = torch.cat((d_joint, d_marginal), 1).unsqueeze(-1)
         d_pairs = self.critic.backward(views, grads, tape, d_t, d_input=True)

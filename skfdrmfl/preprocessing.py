@@ -261,9 +261,7 @@ def _second_moments(read: ReadRows, partition: Partition, mean: Float, unit: Flo
     return _total(read, partition, statistic).total.numpy()
 
 
-def _range_axes(
-    read: ReadRows, partition: Partition, mean: Float, scale: Float, count: float
-) -> tuple[Tensor, Tensor]:
+def _range_axes(read: ReadRows, partition: Partition, mean: Float, scale: Float, count: float) -> tuple[Tensor, Tensor]:
     """Leading axes of a wide block, ascending, by a randomised range finder (Halko et al. 2011, alg. 4.4).
 
     Every product with the second moments is X_k' (X_k Q) summed over clients: p times 256 numbers each.

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from skfdrmfl import server
 from skfdrmfl.client import TERMS
-from skfdrmfl.engine import Broadcast, LoopEngine, StackedEngine
+from skfdrmfl.cohort import Broadcast
+from skfdrmfl.loop import LoopEngine
+from skfdrmfl.stacked import StackedEngine
 
 
 @dataclass(frozen=True)

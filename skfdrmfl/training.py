@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.client import TERMS
-from skfdrmfl.engine import ENGINES, Cohort, Settings
+from skfdrmfl.cohort import Cohort, Settings
+from skfdrmfl.engine import ENGINES
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition
 from skfdrmfl.rounds import federated_rounds

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl import _streams
+from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import evaluate
-from skfdrmfl.engine import Settings
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets

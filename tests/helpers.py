@@ -6,7 +6,8 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 from skfdrmfl.client import TERMS
-from skfdrmfl.engine import ENGINES, Broadcast, Settings
+from skfdrmfl.cohort import Broadcast, Settings
+from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.mlp import MLP
 from skfdrmfl.network import Network
@@ -30,9 +31,7 @@ def make_network(
     encoders = {
         name: MLP(name, p, hidden, d, skip=skip) for name, p in zip(names[: len(columns)], columns, strict=True)
     }
-    return Network(
-        encoders, FUSIONS[fusion](), modality_dim=d, n_components=c, n_outputs=q, head_hidden=head_hidden
-    )
+    return Network(encoders, FUSIONS[fusion](), modality_dim=d, n_components=c, n_outputs=q, head_hidden=head_hidden)
 
 
 def random_weights(network, n, seed=0, scale=0.5):
@@ -72,9 +71,7 @@ def make_run(network, sizes, *, seed=0, n_history=0, positions=None, **settings)
     return Run(x, y, partition, make_settings(**settings), seed, models[0], tuple(models[1:]))
 
 
-def run_round(
-    engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0
-):
+def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0):
     """One round of `engine`: parameters (R, D) and a dict of losses (R,), NaN for absentees."""
     cohort = make_cohort(runs)
     backend = ENGINES[engine](network, cohort, batch_size=batch_size, n_epochs=n_epochs)
@@ -109,9 +106,7 @@ def federate(
     history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
     state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
     backend = ENGINES[engine](network, make_cohort(runs), batch_size=batch_size, n_epochs=n_epochs)
-    rounds = federated_rounds(
-        backend, state, rate_factors, participation=participation, history_size=history_size
-    )
+    rounds = federated_rounds(backend, state, rate_factors, participation=participation, history_size=history_size)
     return list(rounds)
 
 

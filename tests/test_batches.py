@@ -13,9 +13,7 @@ MASK = (1 << 64) - 1
 
 
 def keys_of(seed, round_index, positions):
-    return _streams.client_keys(
-        np.full(len(positions), seed, np.uint64), round_index, np.asarray(positions, np.uint64)
-    )
+    return _streams.client_keys(np.full(len(positions), seed, np.uint64), round_index, np.asarray(positions, np.uint64))
 
 
 def in_steps_order(sizes, batch_size):
@@ -24,9 +22,9 @@ def in_steps_order(sizes, batch_size):
     return np.argsort(-steps_per_epoch(sizes, batch_size), kind="stable")
 
 
-plans = st.tuples(
-    st.lists(st.integers(1, 23), min_size=1, max_size=6), st.integers(1, 8), st.integers(1, 3)
-).map(lambda p: (np.array(p[0])[in_steps_order(p[0], p[1])], p[1], p[2]))
+plans = st.tuples(st.lists(st.integers(1, 23), min_size=1, max_size=6), st.integers(1, 8), st.integers(1, 3)).map(
+    lambda p: (np.array(p[0])[in_steps_order(p[0], p[1])], p[1], p[2])
+)
 
 
 def batches_of(plan, slots):
@@ -137,9 +135,7 @@ def check_draw_is_permutation(problem):
     rows = batches_of(plan, plan.draw(keys_of(11, 4, positions)))
     for client, n in enumerate(sizes):
         first = sizes[:client].sum()
-        expected = [
-            first + _streams.permutation(11, 4, positions[client], epoch, n) for epoch in range(n_epochs)
-        ]
+        expected = [first + _streams.permutation(11, 4, positions[client], epoch, n) for epoch in range(n_epochs)]
         np.testing.assert_array_equal(np.concatenate(rows[client]), np.concatenate(expected))
 
 
@@ -219,9 +215,7 @@ def test_numbers_of_an_epoch_are_consecutive_in_the_clients_sequence():
             assert int(number) == expected
 
 
-@given(
-    st.integers(0, MASK), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 40)
-)
+@given(st.integers(0, MASK), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 40))
 def test_a_permutation_visits_every_row_once(seed, round_index, position, epoch, n):
     order = _streams.permutation(seed, round_index, position, epoch, n)
     np.testing.assert_array_equal(np.sort(order), np.arange(n))

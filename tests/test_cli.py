@@ -173,9 +173,7 @@ def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, c
     assert cli.main(QUICK) == 0
     out, err = capsys.readouterr()
     assert "FDRMFL, y_hat only" in out
-    assert (
-        'no figure: Figures need matplotlib, which is not installed; run: pip install "skfdrmfl[plot]"' in err
-    )
+    assert 'no figure: Figures need matplotlib, which is not installed; run: pip install "skfdrmfl[plot]"' in err
     assert os.listdir(tmp_path / "out") == ["compare.json"]
 
 

@@ -86,9 +86,7 @@ def groups():
 @pytest.fixture(scope="module")
 def comparison(groups):
     X, y, _ = table()
-    return compare(
-        X, y, lambda seed: make_client_ids(y, 3, random_state=seed), groups=groups, transformer=Witness()
-    )
+    return compare(X, y, lambda seed: make_client_ids(y, 3, random_state=seed), groups=groups, transformer=Witness())
 
 
 def splits(groups, X):
@@ -200,9 +198,7 @@ def test_r2_of_a_client_is_on_its_own_rows_averaged_over_seeds(comparison):
 
 def test_the_same_call_gives_the_same_comparison():
     X, y, ids = table()
-    one, two = (
-        compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2)) for _ in range(2)
-    )
+    one, two = (compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2)) for _ in range(2))
     for a, b in zip(one.methods, two.methods, strict=True):
         assert_array_equal(a.predicted, b.predicted)
     assert not get_config()["enable_metadata_routing"]

@@ -371,9 +371,7 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-@pytest.mark.parametrize(
-    "source", [lambda: 5, lambda: np.random.RandomState(5), lambda: np.random.default_rng(5)]
-)
+@pytest.mark.parametrize("source", [lambda: 5, lambda: np.random.RandomState(5), lambda: np.random.default_rng(5)])
 def test_equal_random_states_give_equal_draws(draw, source):
     assert_array_equal(draw(source()), draw(source()))
 
@@ -573,9 +571,7 @@ def test_each_slice_of_the_stack_is_its_block_flattened(shapes):
     for name, block in blocks.items():
         assert_array_equal(X[:, modalities[name]], block.reshape(3, -1))
         width = block[0].size
-        assert [c for c in frame.columns if c.partition("__")[0] == name] == [
-            f"{name}__{j}" for j in range(width)
-        ]
+        assert [c for c in frame.columns if c.partition("__")[0] == name] == [f"{name}__{j}" for j in range(width)]
     assert X.shape[1] == max(columns.stop for columns in modalities.values())
 
 

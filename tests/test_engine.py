@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from skfdrmfl import _streams, optimizer
-from skfdrmfl import engine as engine_module
+from skfdrmfl import _streams, optimizer, stacked
 from skfdrmfl.partition import Partition
 from skfdrmfl.training import Run, make_cohort
 
@@ -212,9 +211,7 @@ networks = st.sampled_from(
     participation=st.sampled_from([0.5, 1.0]),
     history_size=st.integers(0, 2),
 )
-def test_the_stacked_engine_is_the_loop(
-    federations, network, batch_size, n_epochs, participation, history_size
-):
+def test_the_stacked_engine_is_the_loop(federations, network, batch_size, n_epochs, participation, history_size):
     network = make_network(network[0], **network[1])
     runs = [
         make_run(network, sizes, seed=i, n_history=min(1, history_size), **changes)
@@ -335,13 +332,13 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
 def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes, window_bytes):
     network = make_network((3, 2))
     runs = [make_run(network, [9, 4, 4, 1, 13], seed=i, n_history=1, input_l1=0.1) for i in range(2)]
-    monkeypatch.setattr(engine_module, "CHUNK_BYTES", 10**9)
-    monkeypatch.setattr(engine_module, "WINDOW_BYTES", 10**9)
+    monkeypatch.setattr(stacked, "CHUNK_BYTES", 10**9)
+    monkeypatch.setattr(stacked, "WINDOW_BYTES", 10**9)
     weights, losses = run_round("stacked", network, runs)
-    monkeypatch.setattr(engine_module, "CHUNK_BYTES", chunk_bytes)
-    monkeypatch.setattr(engine_module, "WINDOW_BYTES", window_bytes)
-    backend = engine_module.StackedEngine(network, make_cohort(runs), batch_size=4, n_epochs=2)
-    broadcast = engine_module.Broadcast(torch.stack([run.weights for run in runs]), (), 0, 1.0)
+    monkeypatch.setattr(stacked, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(stacked, "WINDOW_BYTES", window_bytes)
+    backend = stacked.StackedEngine(network, make_cohort(runs), batch_size=4, n_epochs=2)
+    broadcast = stacked.Broadcast(torch.stack([run.weights for run in runs]), (), 0, 1.0)
     n_chunks = len(list(backend.run_round(np.arange(10), broadcast)))
     assert n_chunks == 1 if chunk_bytes == 10**9 else n_chunks > 1
     other_weights, other_losses = run_round("stacked", network, runs)
@@ -400,9 +397,9 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
     network = make_network((3, 2))
     run = make_run(network, [9, 4, 1], n_history=1)
     cohort = make_cohort([run])
-    backend = engine_module.ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
-    broadcast = engine_module.Broadcast(run.weights[None], (run.history[0][None],), 5, 1.0)
-    later = engine_module.Broadcast(run.history[0][None], (), 6, 0.5)
+    backend = ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
+    broadcast = stacked.Broadcast(run.weights[None], (run.history[0][None],), 5, 1.0)
+    later = stacked.Broadcast(run.history[0][None], (), 6, 0.5)
 
     def updates(participants, sent):
         return {
@@ -416,14 +413,14 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
     again = updates([0, 1, 2], broadcast)
     # The same participants some rounds later, when none of the earlier models is one they have seen.
     models = random_weights(network, 3, seed=9)
-    jump = engine_module.Broadcast(models[:1], (models[1:2], models[2:]), 9, 1.0)
+    jump = stacked.Broadcast(models[:1], (models[1:2], models[2:]), 9, 1.0)
     jumped = updates([0, 1, 2], jump)
     for seen, participants, sent in (
         (jumped, [0, 1, 2], jump),
         (first, [0, 1, 2], broadcast),
         (again, [0, 1, 2], broadcast),
     ):
-        backend = engine_module.ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
+        backend = ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
         for k, (weights, terms) in updates(participants, sent).items():
             assert torch.equal(seen[k][0], weights)
             assert torch.equal(seen[k][1], terms)
@@ -484,9 +481,7 @@ def test_input_l1_reaches_exact_zeros_in_the_encoders_first_layers_and_nowhere_e
     network = make_network((3, 2))
     runs = [make_run(network, [8, 5], seed=0, input_l1=l1) for l1 in (0.0, 5.0, 200.0)]
     weights, _ = run_round(engine, network, runs, batch_size=2)
-    zeros = {
-        name: (view == 0).flatten(1).double().mean(1) for name, view in network.layout.views(weights).items()
-    }
+    zeros = {name: (view == 0).flatten(1).double().mean(1) for name, view in network.layout.views(weights).items()}
     for name, share in zeros.items():
         if name in ("a.weight0", "b.weight0"):
             assert torch.equal(share[:2], torch.zeros(2, dtype=FLOAT))

@@ -60,9 +60,7 @@ def test_symmetric_kl_is_zero_iff_the_means_agree_and_symmetric():
 @pytest.mark.parametrize("n_modalities", [2, 3, 5])
 def test_modality_alignment_is_the_mean_of_symmetric_kl_over_pairs(n_modalities):
     codes = normal(0, 2, 7, n_modalities, 4)
-    pairs = [
-        losses.symmetric_kl(codes[..., i, :], codes[..., j, :]) for i in range(n_modalities) for j in range(i)
-    ]
+    pairs = [losses.symmetric_kl(codes[..., i, :], codes[..., j, :]) for i in range(n_modalities) for j in range(i)]
     exact(losses.modality_alignment(codes), torch.stack(pairs).mean(0))
 
 
@@ -92,9 +90,7 @@ def correlated_gaussians(rho):
 def expected_jensen_shannon(joint, marginal, critic):
     # The objective adds one value of each kind; a critic of -inf or +inf switches the other off.
     none = torch.full_like(critic, -torch.inf)
-    return (joint * losses.jensen_shannon(critic, none)).sum() + (
-        marginal * losses.jensen_shannon(-none, critic)
-    ).sum()
+    return (joint * losses.jensen_shannon(critic, none)).sum() + (marginal * losses.jensen_shannon(-none, critic)).sum()
 
 
 def expected_nwj(joint, marginal, critic):

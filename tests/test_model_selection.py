@@ -20,9 +20,7 @@ Y = np.sin(X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(60)
 IDS = np.repeat(["a", "b", "c"], [31, 20, 9])
 GROUPS = np.arange(60) // 2
 
-PIPELINE = Pipeline(
-    [("reduce", FDRMFLTransformer(n_rounds=3, local_epochs=2, random_state=0)), ("ridge", Ridge())]
-)
+PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=3, local_epochs=2, random_state=0)), ("ridge", Ridge())])
 GRID = {"reduce__mi_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2], "ridge__alpha": [1e-3, 1.0]}
 
 
@@ -132,9 +130,7 @@ def test_fits_without_a_seed_draw_their_own():
     assert first != search.fit(X, Y, reduce__client_ids=IDS).cv_results_["mean_test_score"]
 
 
-@pytest.mark.filterwarnings(
-    "ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores"
-)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
 def test_a_candidate_that_fails_is_scored_as_gridsearch_scores_it():
     grid = {"reduce__learning_rate": [1e-2, 1e30, -1.0]}
     for error_score in (np.nan, -7.0):
@@ -150,7 +146,7 @@ def test_a_candidate_that_fails_is_scored_as_gridsearch_scores_it():
 
 def test_steps_before_are_fitted_on_training_rows_only():
     class Spy(TransformerMixin, BaseEstimator):
-        seen: list = []  # noqa: RUF012
+        seen: list = []
 
         def fit(self, X, y=None):
             self.seen.append(X[:, 0].tolist())

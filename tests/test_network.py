@@ -250,9 +250,7 @@ shapes = st.dictionaries(
 @given(shapes=shapes, replicas=st.integers(1, 3))
 def test_pack_and_views_are_inverse_and_arrays_start_aligned_without_overlap(shapes, replicas):
     layout = ParameterLayout(shapes)
-    arrays = {
-        name: np.random.default_rng(i).standard_normal(shape) for i, (name, shape) in enumerate(shapes.items())
-    }
+    arrays = {name: np.random.default_rng(i).standard_normal(shape) for i, (name, shape) in enumerate(shapes.items())}
     flat = layout.pack(arrays, dtype=FLOAT)
     assert flat.shape == (layout.size,)
     assert layout.size % 16 == 0

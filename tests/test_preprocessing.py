@@ -120,9 +120,7 @@ def test_without_preprocessing_the_rows_pass_unchanged():
 def test_new_rows_are_transformed_by_the_training_statistics():
     table, new = table_of(4, 30, 3), table_of(5, 7, 3)
     scaler = StandardScaler().fit(table)
-    np.testing.assert_allclose(
-        transformed(table, kind="standardize", rows=new), scaler.transform(new), atol=1e-9
-    )
+    np.testing.assert_allclose(transformed(table, kind="standardize", rows=new), scaler.transform(new), atol=1e-9)
 
 
 def test_every_modality_is_transformed_on_its_own_and_widths_pad_with_zeros():
@@ -319,9 +317,7 @@ def test_a_constant_column_of_a_wide_block_is_as_if_it_were_not_there():
     table = low_rank(3, 50, 40, 3, 1e-5)
     for value in (0.1, 1e9, 1.1e16):
         with_constant = np.insert(table, 7, value, axis=1)
-        np.testing.assert_allclose(
-            gram(transformed(with_constant)), gram(transformed(table)), rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(gram(transformed(with_constant)), gram(transformed(table)), rtol=1e-4, atol=1e-4)
 
 
 # ---------------------------------------------------------------------------- the server sees only sums

@@ -168,9 +168,7 @@ def test_a_column_that_was_constant_in_training_has_no_say_later(preprocessing, 
     assert_allclose(estimator.predict(replaced([2], 1e4)), estimator.predict(trained), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "modalities", [None, {"a": [0, 1, 3, 4, 5], "b": [2]}], ids=["one", "its own modality"]
-)
+@pytest.mark.parametrize("modalities", [None, {"a": [0, 1, 3, 4, 5], "b": [2]}], ids=["one", "its own modality"])
 def test_a_constant_modality_does_not_stop_the_others(modalities):
     x = replaced([2], 3.7)
     assert assert_finite(x, modalities=modalities, n_rounds=40).score(x, Y) > 0.8

@@ -400,9 +400,7 @@ def test_no_client_ids_is_one_client(data):
 
 def test_client_ids_matter(data):
     X, y, client_ids = data
-    assert not np.array_equal(
-        small().fit(X, y, client_ids=client_ids).transform(X), small().fit(X, y).transform(X)
-    )
+    assert not np.array_equal(small().fit(X, y, client_ids=client_ids).transform(X), small().fit(X, y).transform(X))
 
 
 # ------------------------------------------------------------------------------- pipelines and searches

@@ -24,6 +24,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 from torch.utils.data import DataLoader, TensorDataset
+import itertools
 
 N_CLIENTS, N_ROUNDS = workload.arguments()
 
@@ -78,7 +79,7 @@ def serve(grid: Grid, context: Context) -> None:
     strategy.starts.append(time.perf_counter())
     model.load_state_dict(result.arrays.to_torch_state_dict())
     starts = strategy.starts
-    seconds = [b - a for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    seconds = [b - a for a, b in itertools.pairwise(starts)]
     loss = workload.mean_squared_error(model, *workload.rows(N_CLIENTS))
     workload.report(seconds[1:], loss, version=version("flwr"))
 

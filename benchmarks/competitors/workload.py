@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor, nn
+import itertools
 
 N_ROWS, N_COLUMNS = 64, 100  # of one client
 LAYERS = (100, 64, 64, 8, 2, 1)  # silu after the first two; the 8 -> 2 -> 1 at the end is fusion and head
@@ -40,7 +41,7 @@ def first_weights() -> list[tuple[np.ndarray, np.ndarray]]:
             (rng.standard_normal((wide_out, wide_in)) / np.sqrt(wide_in)).astype(np.float32),
             np.zeros(wide_out, dtype=np.float32),
         )
-        for wide_in, wide_out in zip(LAYERS[:-1], LAYERS[1:], strict=True)
+        for wide_in, wide_out in itertools.pairwise(LAYERS)
     ]
 
 
@@ -48,7 +49,7 @@ class Model(nn.Sequential):
     """The network in plain PyTorch, at the first weights."""
 
     def __init__(self) -> None:
-        dense = [nn.Linear(i, o) for i, o in zip(LAYERS[:-1], LAYERS[1:], strict=True)]
+        dense = [nn.Linear(i, o) for i, o in itertools.pairwise(LAYERS)]
         super().__init__(dense[0], nn.SiLU(), dense[1], nn.SiLU(), *dense[2:])
         with torch.no_grad():
             for layer, (weight, bias) in zip(dense, first_weights(), strict=True):

@@ -67,9 +67,7 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
     arrays = {name: _as_2d(name, block) for name, block in blocks.items()}
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
-        raise ValueError(
-            f"Modalities differ in their numbers of rows: {rows}; row i must be one sample in all."
-        )
+        raise ValueError(f"Modalities differ in their numbers of rows: {rows}; row i must be one sample in all.")
     index = _common_index(blocks)
     X = np.concatenate(list(arrays.values()), axis=1)
     if as_frame:
@@ -80,17 +78,13 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
         ]
         return import_pandas("as_frame=True").DataFrame(X, columns=columns, index=index)
     ends = accumulate(array.shape[1] for array in arrays.values())
-    return X, {
-        name: slice(end - array.shape[1], end) for (name, array), end in zip(arrays.items(), ends, strict=True)
-    }
+    return X, {name: slice(end - array.shape[1], end) for (name, array), end in zip(arrays.items(), ends, strict=True)}
 
 
 def _as_2d(name: object, block: Any) -> NDArray[Any]:
     """One modality as a numeric array of shape (n, width)."""
     if not isinstance(name, str) or not name or "__" in name or name.endswith("_"):
-        raise ValueError(
-            f"Modality name {name!r} will not do; use a non-empty string without '__', not ending in '_'."
-        )
+        raise ValueError(f"Modality name {name!r} will not do; use a non-empty string without '__', not ending in '_'.")
     if issparse(block):
         raise TypeError(f"Modality {name!r} is sparse; pass .toarray().")
     array = np.asarray(block)

@@ -1,0 +1,248 @@
+"""All clients at once: stacked weights, the hand-derived gradient, the fused optimiser, chunks that stay in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl import optimizer
+from skfdrmfl.batches import BatchPlan, batch_width, steps_per_epoch
+from skfdrmfl.client import TERMS, Batch, local_gradient, reference_codes, soft_threshold_
+from skfdrmfl.cohort import Broadcast, Cohort, Update, term_weights
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Indices
+
+# Parameters, gradient and moments of a chunk stay in cache up to about this size.
+CHUNK_BYTES = 6_000_000
+# Rows are gathered for as many steps at a time as fit here.
+WINDOW_BYTES = 4_000_000
+# The pass over all rows for the references takes this many batches' rows at a time.
+REVIEW_BATCHES = 8
+
+
+class _Chunk:
+    """Replicas trained together, all with the same learning rate and decay, most steps first."""
+
+    def __init__(self, cohort: Cohort, replicas: Indices, batch_size: int, n_epochs: int):
+        device, dtype = cohort.x.device, cohort.x.dtype
+        self.replicas = replicas
+        self.settings = [cohort.settings[run] for run in cohort.runs[replicas]]
+        self.runs = torch.as_tensor(cohort.runs[replicas], device=device)
+        self.plan = BatchPlan(cohort.sizes[replicas], batch_size, n_epochs)
+        self.rows = np.concatenate([cohort.rows_of(r) for r in replicas])
+        self.weights = torch.as_tensor(self.plan.weights, dtype=dtype, device=device)
+        self.pair_weights = torch.as_tensor(self.plan.pair_weights, dtype=dtype, device=device)
+        self.total_steps = torch.as_tensor(self.plan.total_steps, dtype=dtype, device=device)
+        self.lambdas = term_weights(cohort, replicas)
+        input_l1 = [s.input_l1 for s in self.settings]
+        self.input_l1 = torch.tensor(input_l1, dtype=dtype, device=device)[:, None, None] if any(input_l1) else None
+        # Unit Z of the rows under the models of recent rounds, the latest first, and that latest round.
+        self.references: Tensor | None = None
+        self.reference_round = -1
+        # One pass over the rows in their own order, for the references.
+        self.review = BatchPlan(cohort.sizes[replicas], REVIEW_BATCHES * batch_size, 1)
+        self.review_slots = torch.as_tensor(self.review.in_order(), device=device)
+
+
+class _Workspace:
+    """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk.
+
+    In each of the four, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
+    always steps over whole, aligned vectors, so that it treats an element alike wherever it stands: clients
+    who are done are put aside, and what it does to their places is of no consequence.
+    """
+
+    def __init__(self, network: Network, most_clients: int, like: Tensor):
+        self._layout = network.layout
+        self._memory = like.new_zeros(4, most_clients * self._layout.size)
+        self._step = torch.zeros((), dtype=torch.float32, device=like.device)
+        self._n_places = 0
+
+    def open(self, broadcast: Tensor) -> None:
+        """Start from the parameters (C, D), with zero gradient and moments."""
+        n_clients = len(broadcast)
+        self._lay_out(n_clients)
+        self._memory[1:].zero_()  # the gradient too: a term not in use writes none
+        self._step.zero_()
+        for name, view in self._layout.views(broadcast).items():
+            self._arrays[0][name].copy_(view)
+        self._out = broadcast.new_zeros(broadcast.shape)
+        self.views, self.grads = self._arrays[:2]
+        self._active = n_clients
+
+    def narrow(self, active: int) -> None:
+        """Let the first `active` clients go on; the others are done."""
+        self._put_aside(active)
+        if 2 * active <= self._n_places:
+            self._pack(active)
+        self._active = active
+        self.views, self.grads = (
+            {name: array[:active] for name, array in arrays.items()} for arrays in self._arrays[:2]
+        )
+
+    def step_(self, learning_rate: float, decay: float) -> None:
+        """One step of the optimiser."""
+        w, gradient, first, second = self._flats
+        optimizer.step_(w, gradient, first, second, self._step, learning_rate, decay)
+
+    def close(self) -> Tensor:
+        """The parameters (C, D)."""
+        self._put_aside(0)
+        return self._out
+
+    def _lay_out(self, n_places: int) -> None:
+        if n_places != self._n_places:
+            self._n_places = n_places
+            self._flats = self._memory[:, : n_places * self._layout.size].unbind()
+            self._arrays = [self._layout.stacked(flat, n_places) for flat in self._flats]
+
+    def _put_aside(self, active: int) -> None:
+        done = slice(active, self._active)
+        for name, view in self._layout.views(self._out[done]).items():
+            view.copy_(self._arrays[0][name][done])
+
+    def _pack(self, active: int) -> None:
+        """Move the first `active` clients together, to spare the optimiser the others' places."""
+        before = self._arrays
+        self._lay_out(active)
+        for old, new in zip(before, self._arrays, strict=True):
+            for name, array in old.items():  # each moves towards the front, past nothing not yet moved
+                new[name].copy_(array[:active].clone())
+
+
+class StackedEngine:
+    """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
+
+    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True):
+        self.network, self.cohort = network, cohort
+        self.batch_size, self.n_epochs = batch_size, n_epochs
+        self.keep_history = keep_history
+        self._participants: Indices | None = None
+        self._chunks: list[_Chunk] = []
+
+    def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Train every participant from the broadcast weights; yield updates chunk by chunk."""
+        if self._participants is None or not np.array_equal(participants, self._participants):
+            self._chunks = [
+                _Chunk(self.cohort, replicas, self.batch_size, self.n_epochs) for replicas in self._split(participants)
+            ]
+            self._participants = participants
+            most = max(len(chunk.replicas) for chunk in self._chunks)
+            self._space = _Workspace(self.network, most, self.cohort.x)
+        for chunk in self._chunks:
+            yield self._train(chunk, broadcast)
+
+    def _split(self, participants: Indices) -> list[Indices]:
+        """Chunks of equal optimiser settings, most steps first, sized to stay in cache.
+
+        A run that fits is never cut, and runs share a chunk only if their batches are equally wide. So a run is
+        summed in the same order, and ends in the same bits, whatever other runs train beside it (in float32,
+        with layers of even width).
+        """
+        sizes = self.cohort.sizes
+        width = int(min(self.batch_size, sizes[participants].max()))
+        bytes_each = self.cohort.x.element_size() * (
+            4 * self.network.layout.size + 4 * width * (self.network.n_columns + 64)
+        )
+        most = max(1, CHUNK_BYTES // bytes_each)
+        of_run = self.cohort.runs[participants]
+        by_kind: dict[tuple[float, float, int, int], list[Indices]] = {}
+        for run in np.unique(of_run):
+            settings = self.cohort.settings[run]
+            members = participants[of_run == run]
+            kind = (
+                settings.learning_rate,
+                settings.weight_decay,
+                batch_width(sizes[members], self.batch_size),
+                batch_width(sizes[members], REVIEW_BATCHES * self.batch_size),
+            )
+            batches = by_kind.setdefault(kind, [])
+            if batches and len(batches[-1]) + len(members) <= most:
+                batches[-1] = np.concatenate((batches[-1], members))
+            else:
+                batches.append(members)
+        chunks = []
+        for members in (members for batches in by_kind.values() for members in batches):
+            steps = steps_per_epoch(sizes[members], self.batch_size)
+            members = members[np.lexsort((-sizes[members], -steps))]
+            chunks += np.array_split(members, -(-len(members) // most))
+        return chunks
+
+    def _references(self, chunk: _Chunk, broadcast: Broadcast) -> Tensor | None:
+        """Each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
+
+        A chunk that trained in the round before still has its rows' Z under all models but the newest.
+        """
+        if chunk.lambdas.contrastive is None or not self.keep_history:
+            return None
+        models = [broadcast.weights, *broadcast.history]
+        kept = chunk.references if chunk.reference_round == broadcast.round_index - 1 else None
+        n_new = 1 if kept is not None and kept.shape[1] >= len(models) - 1 else len(models)
+        parts = [self._review(chunk, model.index_select(0, chunk.runs)) for model in models[:n_new]]
+        if kept is not None and n_new == 1:
+            parts.append(kept[:, : len(models) - 1])
+        chunk.references = torch.cat(parts, 1)
+        chunk.reference_round = broadcast.round_index
+        return chunk.references if broadcast.history else None
+
+    def _review(self, chunk: _Chunk, weights: Tensor) -> Tensor:
+        """Unit Z (rows, 1, c) of the chunk's rows, each under its client's row of `weights` (C, D)."""
+        x, plan = self.cohort.x, chunk.review
+        rows = torch.as_tensor(chunk.rows, device=x.device)
+        views = self.network.layout.views(weights)
+        out = x.new_empty(len(chunk.rows), 1, self.network.n_components)
+        for t, active in enumerate(plan.active.tolist()):
+            here = chunk.review_slots[int(plan.starts[t]) : int(plan.starts[t + 1])]
+            batch = x.index_select(0, rows[here]).view(active, plan.width, -1)
+            narrow = {name: view[:active] for name, view in views.items()}
+            out[here, 0] = reference_codes(self.network, narrow, batch).flatten(0, 1)
+        return out
+
+    def _train(self, chunk: _Chunk, broadcast: Broadcast) -> Update:
+        network, cohort, plan = self.network, self.cohort, chunk.plan
+        x, space = cohort.x, self._space
+        references = self._references(chunk, broadcast)
+        space.open(broadcast.weights.index_select(0, chunk.runs))
+        rate = chunk.settings[0].learning_rate * broadcast.rate_factor
+        decay = chunk.settings[0].weight_decay
+
+        slots = plan.draw(cohort.keys(chunk.replicas, broadcast.round_index))
+        rows = torch.as_tensor(chunk.rows[slots], device=x.device)
+        y_rows = torch.as_tensor(plan.pairs(chunk.rows[slots]), device=x.device)
+        local = torch.as_tensor(slots, device=x.device)
+        totals = {name: x.new_zeros(len(chunk.replicas)) for name in TERMS}
+        active, lambdas = len(chunk.replicas), chunk.lambdas
+        for t0, t1 in plan.stretches(WINDOW_BYTES // (x.element_size() * network.n_columns)):
+            if plan.active[t0] != active:  # some clients are done, the rest are a prefix
+                active = int(plan.active[t0])
+                lambdas = chunk.lambdas.narrow(active)
+                space.narrow(active)
+            here = slice(int(plan.starts[t0]), int(plan.starts[t1]))
+            pairs = slice(2 * here.start, 2 * here.stop)
+            shape = (t1 - t0, active, plan.width)
+            steps = zip(
+                x.index_select(0, rows[here]).view(*shape, -1).unbind(),
+                cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1).unbind(),
+                repeat(None)
+                if references is None
+                else references.index_select(0, local[here]).view(*shape, *references.shape[1:]).unbind(),
+                chunk.weights[here].view(shape).unbind(),
+                chunk.pair_weights[here].view(shape).unbind(),
+                strict=False,
+            )
+            seen = []
+            for parts in steps:
+                seen.append(local_gradient(network, space.views, space.grads, Batch(*parts), lambdas))
+                space.step_(rate, decay)
+                if chunk.input_l1 is not None:
+                    for encoder in network.encoders.values():
+                        soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
+            for name in seen[0]:
+                totals[name][:active] += torch.stack([terms[name] for terms in seen]).sum(0)
+        means = chunk.lambdas.used({name: total / chunk.total_steps for name, total in totals.items()})
+        means["loss"] = chunk.lambdas.total(means)
+        return Update(chunk.replicas, space.close(), torch.stack([means[name] for name in TERMS], -1))
