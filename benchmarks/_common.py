@@ -18,9 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """An argument parser with the option that all benchmarks have."""
-    out = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument(
         "--out",
         type=Path,
@@ -47,8 +45,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1
 
     def line(row: Sequence[str]) -> str:
         padded = (
-            cell.ljust(w) if j < left else cell.rjust(w)
-            for j, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if j < left else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         return "| " + " | ".join(padded) + " |"
 

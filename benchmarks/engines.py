@@ -94,9 +94,7 @@ class Ours:
             self.network.layout.pack(first, dtype=torch.float32),
         )
         most_rounds = 200 + 100_000 // n_clients
-        schedule = Schedule(
-            (1.0,) * most_rounds, workload.N_EPOCHS, workload.BATCH_SIZE, participation, history_size=3
-        )
+        schedule = Schedule((1.0,) * most_rounds, workload.N_EPOCHS, workload.BATCH_SIZE, participation, history_size=3)
         self.x, self.y = x, y
         self._rounds: Iterator[Trained] = train(self.network, [run], schedule, engine)
 
@@ -120,8 +118,7 @@ class PyTorchLoop:
     def __init__(self, n_clients: int, *, lean: bool = False):
         self.x, self.y = workload.rows(n_clients)
         self.clients = [
-            TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
-            for x, y in zip(self.x, self.y, strict=True)
+            TensorDataset(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(self.x, self.y, strict=True)
         ]
         self.server, self.model = workload.Model(), workload.Model()
         self.lean = lean
@@ -319,9 +316,7 @@ def show_speed(results: dict[int, dict[str, Timing]]) -> list[list[Any]]:
             ratio = min(t.median for t in there) / timings[STACKED].median
             lowest = min(min(t.seconds) for t in there) / min(timings[STACKED].seconds)
             ok = check(ratio, at_least, at_least=True)
-            asked.append(
-                [what, f"K={n_clients}", f">= {at_least:g}x", f"{ratio:.1f}x", f"{lowest:.1f}x", ok]
-            )
+            asked.append([what, f"K={n_clients}", f">= {at_least:g}x", f"{ratio:.1f}x", f"{lowest:.1f}x", ok])
         else:
             asked.append([what, f"K={n_clients}", f">= {at_least:g}x", "not run", "", ""])
 
@@ -359,9 +354,7 @@ def losses(options: Any) -> tuple[list[list[Any]], dict[str, Any]]:
             ratio, lowest = four.median / mse.median, min(four.seconds) / min(mse.seconds)
             what = f"four losses against MSE alone, {n_modalities} modalit{'y' if n_modalities == 1 else 'ies'}"
             ok = check(ratio, ASKED_LOSSES)
-            asked.append(
-                [what, f"K={n_clients}", f"<= {ASKED_LOSSES:g}x", f"{ratio:.2f}x", f"{lowest:.2f}x", ok]
-            )
+            asked.append([what, f"K={n_clients}", f"<= {ASKED_LOSSES:g}x", f"{ratio:.2f}x", f"{lowest:.2f}x", ok])
             detail[f"K={n_clients}, modalities={n_modalities}"] = {n: t.to_dict() for n, t in timings.items()}
             note(f"four losses, K={n_clients}, {n_modalities} modalities: {ratio:.2f}x")
     return asked, detail
@@ -460,9 +453,7 @@ def main() -> None:
     if "speed" in args.only:
         results = speed(args, environments_of(args))
         asked = show_speed(results) + asked
-        document["speed"] = {
-            k: {name: t.to_dict() for name, t in timings.items()} for k, timings in results.items()
-        }
+        document["speed"] = {k: {name: t.to_dict() for name, t in timings.items()} for k, timings in results.items()}
     if "losses" in args.only:
         rows, document["losses"] = losses(args)
         asked += rows

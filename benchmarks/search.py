@@ -104,9 +104,7 @@ def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
 def main() -> None:
     """Run both comparisons and report."""
     options = parser(__doc__)
-    options.add_argument(
-        "--repeats", type=int, default=3, help="of the stacked comparison (default: %(default)s)"
-    )
+    options.add_argument("--repeats", type=int, default=3, help="of the stacked comparison (default: %(default)s)")
     options.add_argument(
         "--loop-rounds", type=int, default=10, help="rounds a fit with the loop engine; 0 leaves it out"
     )

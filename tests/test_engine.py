@@ -397,7 +397,7 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
     network = make_network((3, 2))
     run = make_run(network, [9, 4, 1], n_history=1)
     cohort = make_cohort([run])
-    backend = ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
+    backend = BACKENDS[engine](network, cohort, batch_size=4, n_epochs=2)
     broadcast = stacked.Broadcast(run.weights[None], (run.history[0][None],), 5, 1.0)
     later = stacked.Broadcast(run.history[0][None], (), 6, 0.5)
 
@@ -420,7 +420,7 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
         (first, [0, 1, 2], broadcast),
         (again, [0, 1, 2], broadcast),
     ):
-        backend = ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
+        backend = BACKENDS[engine](network, cohort, batch_size=4, n_epochs=2)
         for k, (weights, terms) in updates(participants, sent).items():
             assert torch.equal(seen[k][0], weights)
             assert torch.equal(seen[k][1], terms)

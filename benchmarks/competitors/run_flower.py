@@ -16,6 +16,8 @@ from typing import Any
 
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
+import itertools
+
 import torch
 import workload
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -24,7 +26,6 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 from torch.utils.data import DataLoader, TensorDataset
-import itertools
 
 N_CLIENTS, N_ROUNDS = workload.arguments()
 

@@ -61,8 +61,7 @@ def main() -> None:
     n_clients, n_rounds = workload.arguments()
     x, y = workload.rows(n_clients)
     users = [
-        PyTorchTensorDataset((torch.from_numpy(x[k]), torch.from_numpy(y[k])), user_id=str(k))
-        for k in range(n_clients)
+        PyTorchTensorDataset((torch.from_numpy(x[k]), torch.from_numpy(y[k])), user_id=str(k)) for k in range(n_clients)
     ]
     everyone: Iterator[int] = cycle(range(n_clients))
     data = FederatedDataset(users.__getitem__, lambda: next(everyone))

@@ -1,8 +1,8 @@
 """skfdrmfl through its public face, in a process of its own: for peak memory and for the time from a cold start.
 
-    python run_skfdrmfl.py memory N_CLIENTS N_ROUNDS     # the rows of `workload`, all four terms; prints MB
-    python run_skfdrmfl.py fresh N_CLIENTS N_ROUNDS      # Tecator, default settings
-    python run_skfdrmfl.py imports                       # torch and scikit-learn alone; prints MB
+python run_skfdrmfl.py memory N_CLIENTS N_ROUNDS     # the rows of `workload`, all four terms; prints MB
+python run_skfdrmfl.py fresh N_CLIENTS N_ROUNDS      # Tecator, default settings
+python run_skfdrmfl.py imports                       # torch and scikit-learn alone; prints MB
 """
 
 import json

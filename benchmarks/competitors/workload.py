@@ -7,6 +7,7 @@ needs only NumPy and PyTorch, so that it runs in any contender's environment.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor, nn
-import itertools
 
 N_ROWS, N_COLUMNS = 64, 100  # of one client
 LAYERS = (100, 64, 64, 8, 2, 1)  # silu after the first two; the 8 -> 2 -> 1 at the end is fusion and head
