@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from skfdrmfl import _streams, optimizer, stacked
+from skfdrmfl.engine import ENGINES as BACKENDS
 from skfdrmfl.partition import Partition
 from skfdrmfl.training import Run, make_cohort
 
