@@ -7,6 +7,7 @@ python run_skfdrmfl.py imports                       # torch and scikit-learn al
 
 import json
 import sys
+from collections.abc import Callable
 
 
 def peak_megabytes() -> float:
@@ -56,5 +57,6 @@ def imports() -> None:
 
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:]
-    {"memory": memory, "fresh": fresh, "imports": imports}[what](*map(int, numbers))
+    parts: dict[str, Callable[..., None]] = {"memory": memory, "fresh": fresh, "imports": imports}
+    parts[what](*map(int, numbers))
     print(json.dumps({"peak_mb": peak_megabytes()}))
