@@ -320,6 +320,8 @@ def show_speed(results: dict[int, dict[str, Timing]]) -> list[list[Any]]:
     def add(what: str, n_clients: int, rivals: list[str], at_least: float) -> None:
         timings = results[n_clients]
         there = [timings[name] for name in rivals if name in timings]
+        if len(rivals) > 1 and there:
+            what += " (" + min((name for name in rivals if name in timings), key=lambda n: timings[n].median) + ")"
         if there:
             ratio = min(t.median for t in there) / timings[STACKED].median
             lowest = min(min(t.seconds) for t in there) / min(timings[STACKED].seconds)

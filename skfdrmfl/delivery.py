@@ -18,7 +18,7 @@ Float = NDArray[np.float64]
 Arrays = dict[str, Float]
 
 # Rows sent through the network at a time.
-SLAB_ROWS = 8192
+SLAB_ROWS = 1024
 
 
 def evaluate(network: Network, arrays: Arrays, x: Tensor) -> tuple[Float, Float]:

@@ -38,7 +38,7 @@ RANK_TOLERANCE = 1e-13
 # A column that deviates less than this from its mean is constant: its inverse would overflow.
 SMALLEST_UNIT = 1e-300
 # Rows a client reads at a time.
-SLAB_ROWS = 8192
+SLAB_ROWS = 1024
 
 
 class Sums(NamedTuple):

@@ -211,10 +211,11 @@ class StackedEngine:
         decay = chunk.settings[0].weight_decay
 
         slots = plan.draw(cohort.keys(chunk.replicas, broadcast.round_index))
-        rows = torch.as_tensor(chunk.rows[slots], device=x.device)
-        y_rows = torch.as_tensor(plan.pairs(chunk.rows[slots]), device=x.device)
-        local = torch.as_tensor(slots, device=x.device)
-        totals = {name: x.new_zeros(len(chunk.replicas)) for name in TERMS}
+        slot_rows = chunk.rows[slots]
+        rows = torch.as_tensor(slot_rows, device=x.device)
+        y_rows = torch.as_tensor(plan.pairs(slot_rows), device=x.device)
+        local = None if references is None else torch.as_tensor(slots, device=x.device)
+        totals = dict(zip(TERMS, x.new_zeros(len(TERMS), len(chunk.replicas)).unbind(), strict=True))
         active, lambdas = len(chunk.replicas), chunk.lambdas
         for t0, t1 in plan.stretches(WINDOW_BYTES // (x.element_size() * network.n_columns)):
             if plan.active[t0] != active:  # some clients are done, the rest are a prefix
@@ -228,7 +229,7 @@ class StackedEngine:
                 x.index_select(0, rows[here]).view(*shape, -1).unbind(),
                 cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1).unbind(),
                 repeat(None)
-                if references is None
+                if references is None or local is None
                 else references.index_select(0, local[here]).view(*shape, *references.shape[1:]).unbind(),
                 chunk.weights[here].view(shape).unbind(),
                 chunk.pair_weights[here].view(shape).unbind(),

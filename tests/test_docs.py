@@ -1,0 +1,139 @@
+"""The documentation holds: its blocks run and give what they say, its links lead somewhere, its names exist."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+from pkgutil import iter_modules
+
+import pytest
+import sklearn
+
+import skfdrmfl
+from skfdrmfl import FDRMFLTransformer
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")] if path.is_file()
+)
+MODULES = {module.name for module in iter_modules(skfdrmfl.__path__)}
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def page(request):
+    return request.param
+
+
+def blocks(page, language):
+    """Line number and text of each fenced block."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield text[: match.start()].count("\n") + 2, match[1]
+
+
+def prose(page):
+    """The text without fenced blocks, in which brackets mean other things."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def run(code, first_line, page, names):
+    """Run a block; where a statement is followed by "# -> value", it must be an expression with that value."""
+    source = "\n" * (first_line - 1) + code
+    lines = source.splitlines()
+    n_checked = 0
+    statements = ast.parse(source).body
+    for statement in statements:
+        # The comment stands at the end of the statement's last line, or alone on the next.
+        end = statement.end_lineno
+        tail = lines[end - 1][statement.end_col_offset :]
+        below = lines[end] if end < len(lines) and lines[end].startswith("# -> ") else ""
+        said = re.search(r"#.*?-> (.*)", tail) or re.match(r"# -> (.*)", below)
+        where = f"{page.name}:{statement.lineno}"
+        if said is None:
+            exec(compile(ast.Module([statement], []), where, "exec"), names)
+        else:
+            assert isinstance(statement, ast.Expr), f"{where} says '->' but is no expression"
+            value = eval(compile(ast.Expression(statement.value), where, "eval"), names)
+            assert repr(value) == said[1].strip(), where
+            n_checked += 1
+    return n_checked
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/recipes.md"])
+def test_the_blocks_run_and_give_what_they_say(name, monkeypatch):
+    # What is checked does not depend on how long a model trains.
+    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
+    names, n_checked = {"__name__": "documentation"}, 0
+    with sklearn.config_context():
+        for first_line, code in blocks(ROOT / name, "python"):
+            n_checked += run(code, first_line, ROOT / name, names)
+    assert FDRMFLTransformer().n_rounds == 2
+    assert n_checked >= 5
+
+
+def test_a_wrong_value_in_a_block_is_found():
+    page = Path("page.md")
+    assert run("x = 1\nx + 1  # two -> 2\n", 1, page, {}) == 1
+    with pytest.raises(AssertionError, match=r"page\.md:2"):
+        run("x = 1\nx + 1\n# -> 3\n", 1, page, {})
+
+
+def test_python_blocks_of_other_pages_are_python(page):
+    for first_line, code in blocks(page, "python"):
+        compile("\n" * (first_line - 1) + code, str(page), "exec")
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_relative_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert ROOT in there.parents, f"{page.name} links to {target}, outside the repository"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name} links to {target}"
+
+
+def resolve(name):
+    """What a dotted name stands for, from the package down."""
+    first, *rest = name.split(".")
+    thing = importlib.import_module(f"skfdrmfl.{first}")
+    for part in rest:
+        thing = getattr(thing, part)
+    return thing
+
+
+def test_code_places_that_are_named_exist(page):
+    """Names such as `losses.info_nce`, `skfdrmfl.metrics.rpd` and `partition.py`."""
+    for name in re.findall(r"`([\w.]+?)(?:\(\))?`", prose(page)):
+        first, *rest = name.removeprefix("skfdrmfl.").split(".")
+        if name.startswith("skfdrmfl.") and first not in MODULES:
+            assert hasattr(skfdrmfl, first), f"{page.name} names {name}"
+        elif rest == ["py"] and page.name == "method.md":
+            assert first in MODULES, f"{page.name} names {name}"
+        elif rest and first in MODULES and rest not in (["py"], ["json"], ["png"]):
+            resolve(".".join([first, *rest]))
+
+
+def test_the_first_commands_of_the_readme_are_the_two_that_set_up():
+    _, code = next(blocks(ROOT / "README.md", "sh"))
+    assert [line.split("#")[0].split() for line in code.splitlines()] == [["make", "demo"], ["make", "test"]]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for path in ROOT.glob("docs/*.md"):
+        assert path.name == "index.md" or f"({path.name})" in index
+
+
+def test_the_changelog_has_this_version():
+    assert f"## [{skfdrmfl.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
