@@ -66,6 +66,12 @@ class Comparison:
         search = GridSearchCV(self.model(self.engine), self.grid, cv=self.folds, n_jobs=2)
         self.searches["usual"] = search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
 
+    def one_by_one(self) -> None:
+        """One candidate's fits and scores on all folds, in this process."""
+        for train, test in self.folds:
+            model = self.model(self.engine).fit(self.X[train], self.y[train], fdrmfl__client_ids=self.client_ids[train])
+            model.score(self.X[test], self.y[test])
+
     def largest_difference(self) -> float:
         """Between the two searches' scores, over all candidates and folds."""
         a, b = (search.cv_results_ for search in self.searches.values())
@@ -85,12 +91,20 @@ def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
         search()
     comparison = Comparison(engine, n_rounds, GRID)
     times = interleaved(
-        {"vectorized": comparison.vectorized, "usual": comparison.usual},
+        {
+            "one by one": comparison.one_by_one,
+            "vectorized": comparison.vectorized,
+            "usual": comparison.usual,
+        },
         repeats,
         report=lambda line: note(f"{engine} engine, {n_rounds} rounds, {line}"),
     )
     best = {name: search.best_params_ for name, search in comparison.searches.items()}
+    # With the refit, which is done by one process.
+    floor = float(np.median(times["one by one"])) / len(comparison.folds) * (comparison.n_fits / 2 + 1)
     return {
+        "floor_seconds": floor,
+        "floor_ratio": floor / float(np.median(times["vectorized"])),
         "engine": engine,
         "n_rounds": n_rounds,
         "fits": comparison.n_fits,
@@ -113,7 +127,7 @@ def main() -> None:
     args = options.parse_args()
     results = [measure("stacked", FULL_ROUNDS, args.repeats)]
     if args.loop_rounds:
-        results.append(measure("loop", args.loop_rounds, 1))
+        results.append(measure("loop", args.loop_rounds, 2))
     rows = []
     for r in results:
         gap, allowed = r["largest_score_difference"], TOLERANCE[r["engine"]]
@@ -122,15 +136,18 @@ def main() -> None:
             [
                 f"{r['engine']}, {r['n_rounds']} rounds",
                 f"{np.median(r['seconds']['usual']):.1f} s",
+                f"{r['floor_seconds']:.1f} s",
                 f"{np.median(r['seconds']['vectorized']):.1f} s",
                 f"{ASKED[r['engine']]:g}x",
                 f"{r['ratio']:.1f}x",
-                check(r["ratio"], ASKED[r["engine"]], at_least=True),
+                f"{r['floor_ratio']:.1f}x",
+                check(min(r["ratio"], r["floor_ratio"]), ASKED[r["engine"]], at_least=True),
                 same if gap <= allowed and r["same_best"] else f"NO: {gap:.1e}",
             ]
         )
     print(f"# One search: {results[0]['fits'] // 5} candidates x 5 folds, Tecator fat, 3 clients\n")
-    header = ["engine of GridSearchCV", "GridSearchCV(n_jobs=2)", "Vectorized", "asked", "reached", "ok"]
+    header = ["engine of GridSearchCV", "GridSearchCV(n_jobs=2)", "two free processors", "Vectorized"]
+    header += ["asked", "reached", "against two free", "ok"]
     print(table([*header, "scores agree"], rows))
     if args.loop_rounds and args.loop_rounds != FULL_ROUNDS:
         print(f"\nLoop engine: {args.loop_rounds} rounds a fit instead of {FULL_ROUNDS}, both searches alike.")

@@ -66,33 +66,34 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     fusion : {"concat", "mean"}, default="concat"
         How codes are pooled before the affine map to Z.
     head_hidden_layer_sizes : tuple of int, default=()
-        Hidden layers of the head. With the linear default and one y, nearly all variance of Z lies along the
-        direction that predicts y; hidden layers give a richer Z.
-    mi_weight, kl_weight, contrastive_weight : float
+        Hidden layers of the head. With one y nearly all variance of Z lies along the direction that predicts y;
+        several outputs spread it more than a hidden head does.
+    mi_weight, kl_weight, contrastive_weight : float, default=1e-3
         lambda_1, lambda_2, lambda_3; at least 0.
     temperature : float, default=0.5
         tau of the contrastive term.
     history_size : int, default=3
         Earlier global models kept as negatives of the contrastive term.
-    n_rounds : int
+    n_rounds : int, default=60
         Communication rounds of `fit`.
-    local_epochs : int
+    local_epochs : int, default=5
         Passes E of each client over its rows in a round.
     batch_size : int, default=32
         Most rows in a local batch.
-    learning_rate : float
+    learning_rate : float, default=0.01
         Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in
         `partial_fit`.
-    weight_decay : float
+    weight_decay : float, default=0.3
         Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay.
     input_l1 : float, default=0.0
         L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
         ev_1); columns whose scales span more than 100 are standardised first.
-    shrinkage : float or "auto"
-        Of the whitening, relative to the largest eigenvalue. "auto" chooses by held-out rows inside the
-        clients.
+    shrinkage : float or "auto", default=2e-4
+        Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients:
+        for small, nearly linear sets; it takes several fits' time, and the sums of its folds reveal rows of
+        clients with five rows or fewer.
     algorithm : {"fedavg"}, default="fedavg"
     aggregation : {"mean"}, default="mean"
     participation : float in (0, 1], default=1.0
