@@ -58,7 +58,7 @@ class Comparison:
 
     def vectorized(self) -> None:
         """Ours, always with the stacked engine."""
-        search = VectorizedGridSearchCV(self.model("stacked"), self.grid, cv=self.folds)
+        search = VectorizedGridSearchCV(self.model("stacked"), self.grid, cv=self.folds, n_jobs=2)
         self.searches["vectorized"] = search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
 
     def usual(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -102,8 +101,18 @@ class Outputs:
     @classmethod
     def stacked(cls, steps: Sequence[Outputs]) -> Outputs:
         """Those of several steps along a new first axis."""
-        columns = zip(*((o.y_hat, o.z, o.codes, o.t_joint, o.t_marginal) for o in steps), strict=True)
-        return cls(*(None if column[0] is None else torch.stack(column) for column in columns))
+
+        def column(values: list[Tensor | None]) -> Tensor | None:
+            there = [value for value in values if value is not None]
+            return torch.stack(there) if there else None
+
+        return cls(
+            torch.stack([o.y_hat for o in steps]),
+            column([o.z for o in steps]),
+            column([o.codes for o in steps]),
+            column([o.t_joint for o in steps]),
+            column([o.t_marginal for o in steps]),
+        )
 
 
 def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict[str, Tensor]:
