@@ -42,7 +42,7 @@ class Batch:
 
     def steps(self) -> Iterator[Batch]:
         """Each of several steps."""
-        references = repeat(None) if self.references is None else self.references.unbind()
+        references = [None] * len(self.x) if self.references is None else self.references.unbind()
         columns = (
             self.x.unbind(),
             self.y_pairs.unbind(),
