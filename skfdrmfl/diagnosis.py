@@ -6,7 +6,7 @@ finding is a symptom that fits a cause, not a proof of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
@@ -37,7 +37,9 @@ MI_NWJ = 0.08
 
 # A regulariser moves between stretches by a tenth in runs without any trouble.
 TERM_CHANGE = 0.1
-# Below a tenth of the objective a term does not steer: default weights stay out unless the error is tiny.
+# A term is paid for in error only if its fall, with its weight, is worth a good part of what the error rose by.
+TERM_TRADE = 0.2
+# Where both rise, a term of less than a tenth of the two together does not matter.
 TERM_SHARE = 0.1
 
 # In units of what clients who go independent ways would show. While it still learns, a federation of clients
@@ -50,8 +52,9 @@ LATE_DRIFT = 1.0
 # Effective number of clients, beyond one, over the number of clients, beyond one. Log-normal sizes reach a third
 # at sigma = 1, two clients at 85 to 15.
 EFFECTIVE_CLIENTS = 1 / 3
-# Of thirty clients with ten rows each, the worst of equals stays below 2.5 times the mean squared error.
-LEFT_BEHIND = 3.0
+# Twice the others' error, beyond three standard errors of the mean square of n Gaussian residuals, sqrt(2 / n).
+LEFT_BEHIND = 2.0
+STANDARD_ERRORS = 3.0
 # Predicting the mean has error 1; a tenth more is not rounding.
 DIVERGED_MSE = 1.1
 
@@ -130,12 +133,18 @@ class Record:
         ends = [self.n_rounds * i // n for i in range(n + 1)]
         return [slice(a, b) for a, b in pairwise(ends)]
 
+    @property
+    def best(self) -> slice:
+        """The stretch of the lowest error."""
+        return min(self.stretches, key=lambda rounds: self.mean("mse", rounds))
+
     def per_client(self, term: str, rounds: slice) -> Float:
-        """Each client's mean (K,) over some rounds, NaN if it took part in none."""
+        """Each client's median (K,) over some rounds, NaN if it took part in none."""
         values = self.history[f"{term}_per_client"][rounds]
-        there = ~np.isnan(values)
-        n = there.sum(0)
-        return np.where(n > 0, np.where(there, values, 0.0).sum(0) / np.maximum(n, 1), np.nan)
+        out = np.full(values.shape[1], np.nan)
+        there = ~np.isnan(values).all(0)
+        out[there] = np.nanmedian(values[:, there], axis=0)
+        return out
 
     def mean(self, term: str, rounds: slice, among: Float | None = None) -> float:
         """Mean by rows of the clients who took part in some rounds, among those not NaN in `among`."""
@@ -145,21 +154,13 @@ class Record:
 
     def compared(self, term: str, before: slice, after: slice) -> tuple[float, float]:
         """Means of a term in two stretches, over the clients who are in both: who comes and goes is no trend."""
-        a, b = (
-            self.mean(term, before, self.per_client(term, after)),
-            self.mean(term, after, self.per_client(term, before)),
-        )
-        return a, b
+        a, b = self.per_client(term, before), self.per_client(term, after)
+        return self.mean(term, before, b), self.mean(term, after, a)
 
     def risen(self, before: slice, after: slice) -> bool:
         """Whether the error has gone up for good reason to worry."""
         a, b = self.compared("mse", before, after)
         return b >= MSE_RISE * a and b >= a + MSE_STEP
-
-    def share(self, term: str, rounds: slice) -> float:
-        """Weighted term over the objective, both as recorded."""
-        loss = self.mean("loss", rounds)
-        return self.weights[term] * self.mean(term, rounds) / loss if loss > 0 else 0.0
 
 
 def diagnose(record: Record) -> Diagnosis:
@@ -220,33 +221,33 @@ def _mi_collapsed(record: Record) -> dict[str, Any] | None:
     )
 
 
-def _opposed(record: Record, term: str, changed: Callable[[float, float], bool]) -> dict[str, Any] | None:
-    """Evidence that the error went up, and stayed up, while a term that steers changed; the worst case."""
-    stretches = record.stretches
-    worst: dict[str, Any] | None = None
+def _opposed(record: Record, term: str, *, falls: bool) -> dict[str, Any] | None:
+    """Evidence that the error went up, and stayed up, while a term that matters fell or rose; the worst case."""
+    weight, stretches = record.weights[term], record.stretches
+    found: dict[str, Any] | None = None
     for i, before in enumerate(stretches):
         for after in stretches[i + 1 :]:
-            a, b = record.compared(term, before, after)
-            share = max(record.share(term, before), record.share(term, after))
-            if not (share >= TERM_SHARE and changed(a, b)):
-                continue
             if not (record.risen(before, after) and record.risen(before, stretches[-1])):
                 continue
-            mse = record.compared("mse", before, after)
-            if worst is None or mse[1] > worst["mse_after"]:
-                worst = {
+            (a, b), (mse_a, mse_b) = record.compared(term, before, after), record.compared("mse", before, after)
+            if falls and not (0 < b <= a * (1 - TERM_CHANGE) and weight * (a - b) >= TERM_TRADE * (mse_b - mse_a)):
+                continue
+            if not falls and not (b >= a * (1 + TERM_CHANGE) and weight * b >= TERM_SHARE * (weight * b + mse_b)):
+                continue
+            if found is None or mse_b > found["mse_after"]:
+                found = {
                     f"{term}_before": a,
                     f"{term}_after": b,
-                    "mse_before": mse[0],
-                    "mse_after": mse[1],
-                    "share_of_objective": share,
+                    "mse_before": mse_a,
+                    "mse_after": mse_b,
+                    "weight": weight,
                     "rounds": f"{before.start + 1}-{before.stop} against {after.start + 1}-{after.stop}",
                 }
-    return worst
+    return found
 
 
 def _kl_conflict(record: Record) -> dict[str, Any] | None:
-    evidence = _opposed(record, "kl", lambda a, b: b <= a * (1 - TERM_CHANGE))
+    evidence = _opposed(record, "kl", falls=True)
     if evidence is not None:
         return _finding(
             "kl conflict",
@@ -255,7 +256,7 @@ def _kl_conflict(record: Record) -> dict[str, Any] | None:
             evidence,
             "lower kl_weight, by ten times at first, or give modality_dim more room.",
         )
-    evidence = _opposed(record, "kl", lambda a, b: b >= a * (1 + TERM_CHANGE))
+    evidence = _opposed(record, "kl", falls=False)
     if evidence is not None:
         return _finding(
             "kl conflict",
@@ -269,16 +270,15 @@ def _kl_conflict(record: Record) -> dict[str, Any] | None:
 
 
 def _stale_anchors(record: Record) -> dict[str, Any] | None:
-    evidence = _opposed(record, "contrastive", lambda a, b: 0 < b <= a * (1 - TERM_CHANGE))
+    evidence = _opposed(record, "contrastive", falls=True)
     if evidence is None:
         return None
-    there = ~np.isnan(record.history["mse_per_client"])
-    evidence |= {"participation": float(there.mean()), "rounds_between_visits": float(1 / there.mean())}
+    present = float(np.mean(~np.isnan(record.history["mse_per_client"])))
     return _finding(
         "stale anchors",
         "R_fcl falls while the error of the clients rises: Z stays true to earlier global models that do not suit "
         "the clients.",
-        evidence,
+        evidence | {"participation": present, "rounds_between_visits": 1.0 / present},
         "lower contrastive_weight, by ten times at first; raise participation, or shorten history_size.",
     )
 
@@ -294,14 +294,14 @@ def _client_drift(record: Record) -> dict[str, Any] | None:
     if np.median(independent) < 0.1:  # one client, or as good as one
         return None
     relative = record.history["drift"] / np.maximum(independent, 0.1)
-    means = [record.mean("mse", rounds) for rounds in stretches]
-    best = stretches[int(np.argmin(means))]
     early = float(np.median(relative[stretches[0]]))
     overall = float(np.median(relative))
-    rises = record.risen(best, stretches[-1])
-    if not ((early >= EARLY_DRIFT and means[0] >= MSE_STEP) or (overall >= LATE_DRIFT and rises)):
+    rises = record.risen(record.best, stretches[-1])
+    if not (
+        (early >= EARLY_DRIFT and record.mean("mse", stretches[0]) >= MSE_STEP) or (overall >= LATE_DRIFT and rises)
+    ):
         return None
-    before, after = record.compared("mse", best, stretches[-1])
+    before, after = record.compared("mse", record.best, stretches[-1])
     return _finding(
         "client drift",
         "clients undo each other's work"
@@ -349,7 +349,8 @@ def _left_behind(record: Record) -> dict[str, Any] | None:
     worst = there[np.argmax(mse[there])]
     others = there[there != worst]
     rest = float(np.average(mse[others], weights=record.n_rows[others]))
-    if not (mse[worst] >= LEFT_BEHIND * rest and mse[worst] >= rest + MSE_STEP):
+    chance = 1.0 + STANDARD_ERRORS * np.sqrt(2.0 / record.n_rows[worst])
+    if not (mse[worst] >= LEFT_BEHIND * chance * rest and mse[worst] >= rest + MSE_STEP):
         return None
     return _finding(
         "client left behind",
@@ -358,7 +359,7 @@ def _left_behind(record: Record) -> dict[str, Any] | None:
             "client": record.clients[worst],
             "mse": float(mse[worst]),
             "mse_of_others": rest,
-            "n_rows": int(record.n_rows[worst]),
+            "rows_seen": int(record.n_rows[worst]),
         },
         "look at its rows first: units, instrument, outliers. If they are right, it needs more rows, more rounds, or a "
         "model of its own.",
@@ -366,11 +367,10 @@ def _left_behind(record: Record) -> dict[str, Any] | None:
 
 
 def _divergence(record: Record) -> dict[str, Any] | None:
-    means = [record.mean("mse", rounds) for rounds in record.stretches]
-    best = record.stretches[int(np.argmin(means))]
-    if not (means[-1] >= DIVERGED_MSE and record.risen(best, record.stretches[-1])):
+    best, last = record.best, record.stretches[-1]
+    before, after = record.compared("mse", best, last)
+    if not (after >= DIVERGED_MSE and record.risen(best, last)):
         return None
-    before, after = record.compared("mse", best, record.stretches[-1])
     return _finding(
         "divergence",
         "the training error has risen above 1, which predicting the mean would give.",
