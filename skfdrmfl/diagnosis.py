@@ -206,6 +206,8 @@ def _mi_collapsed(record: Record) -> dict[str, Any] | None:
     known = np.where(record.per_client("mi", last) == 0.0, np.nan, 0.0)
     nothing = 2 * log(2)
     stretches = record.stretches[-2:]  # twice in a row is "stable"
+    if len(stretches) < 2:
+        return None
     mi = min(record.mean("mi", rounds, known) for rounds in stretches)
     nwj = max(record.mean("mi_nwj", rounds, known) for rounds in stretches)
     mse = record.mean("mse", last)
@@ -317,7 +319,8 @@ def _client_drift(record: Record) -> dict[str, Any] | None:
             "mse_best": before,
             "mse_last": after,
         },
-        "fewer local steps a round (local_epochs) and more rounds, or a lower learning_rate; raise participation.",
+        "fewer local steps a round (local_epochs) and more rounds, or a lower learning_rate. If clients want different "
+        "answers for the same X, no one model suits them: add a column that tells them apart, or fit each kind alone.",
     )
 
 
