@@ -24,8 +24,8 @@ FEWEST_ROUNDS = 6
 
 # Errors are of standardised y: half its variance unexplained is poor on any scale.
 POOR_MSE = 0.5
-# With clients alike, the training error late in a run was at most 1.25 times its lowest, noise or not; with
-# clients who disagree it was 1.4 to 3.5 times (it rises as the learning rate falls and refitting stops).
+# With clients alike and noisy y, the training error at the end was at most 1.25 times its lowest; with clients who
+# disagree 1.3 to 3.5 times (it rises as the learning rate falls and each client's refitting stops).
 MSE_RISE = 1.4
 # Ratios of small errors mean little: 5 % of the variance of y at least.
 MSE_STEP = 0.05
@@ -42,11 +42,11 @@ TERM_TRADE = 0.2
 # Where both rise, a term of less than a tenth of the two together does not matter.
 TERM_SHARE = 0.1
 
-# In units of what clients who go independent ways would show. While it still learns, a federation of clients
-# alike stays below 2.6 even with y mostly noise; sorted by a noisy y it starts at 2.5 to 6.
+# In units of what clients who go independent ways would show. In the first fifth of a run, clients alike stayed
+# below 2.6 even with y mostly noise; sorted by a noisy y they showed 2.5 to 6.
 EARLY_DRIFT = 3.0
-# Past that, clients alike reach 10 as well, by fitting their own noise: drift alone is no evidence. It is
-# where the error rises too, and then no less than independent ways is enough.
+# Later, clients alike reach 10 too, each fitting its own noise: drift alone is no evidence then. With a rising
+# error it is, from what independent ways would show on.
 LATE_DRIFT = 1.0
 
 # Effective number of clients, beyond one, over the number of clients, beyond one. Log-normal sizes reach a third
