@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from skfdrmfl import _streams
+from skfdrmfl import _streams, diagnosis
 from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
@@ -128,7 +128,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Training means of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (a lower bound of I(Z; y) in
         nats), each of shape (n_rounds_,), averaged over clients by size; and with the suffix "_per_client",
         of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised y. A term whose weight is
-        0 is not computed and reported as 0.
+        0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their average,
+        relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2.
     n_rounds_ : int
         Rounds completed.
     n_features_in_ : int
@@ -478,8 +479,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _take_over(self, run: Run, models: Tensor, losses: NDArray[np.float64]) -> None:
         """Make a trained run the fitted model; all that `fit` does after training.
 
-        `models` (1 + H, D) is the global model and earlier ones, `losses` (rounds, K, terms) the training
-        means.
+        `models` (1 + H, D) is the global model and earlier ones, `losses` (rounds, K, n) what is `RECORDED`.
         """
         models = models.cpu()
         weights, variance = deliver(self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition)
@@ -554,6 +554,28 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             x = self._table.apply(table, torch.float64)
             z, y_hat = evaluate(self._network, self.weights_, x)
         return z.astype(table.dtype, copy=False), y_hat
+
+    def diagnose(self) -> diagnosis.Diagnosis:
+        """What the training record says went wrong.
+
+        Looks for a collapsed information estimate, alignment that fights prediction, stale contrastive anchors,
+        client drift, client imbalance, a client left behind, and divergence.
+
+        Returns
+        -------
+        Diagnosis
+            A list of dicts of "name", "finding", "evidence" and "remedy"; empty if nothing is wrong. Printed, it
+            is a report.
+        """
+        check_is_fitted(self, "weights_")
+        return diagnosis.diagnose(
+            diagnosis.Record(
+                self.history_,
+                self.n_samples_per_client_.astype(np.float64),
+                self.clients_.tolist(),
+                {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
+            )
+        )
 
     @property
     def _n_features_out(self) -> int:

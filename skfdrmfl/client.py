@@ -18,6 +18,8 @@ from skfdrmfl.network import Activations, Network
 
 # The terms of the objective; "loss" is the weighted sum of the first four, and "mi_nwj" only reported.
 TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
+# What is recorded of each client and round: the terms, and how its update compares with the round's step.
+RECORDED = (*TERMS, "drift")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.client import TERMS
+from skfdrmfl.client import RECORDED
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 
@@ -80,8 +80,8 @@ def extend_history(
     ----------
     history : mapping of str to ndarray
         As delivered before, perhaps with fewer clients; empty at first.
-    losses : ndarray of shape (rounds, replicas, terms)
-        Mean terms of each client who was invited, NaN in rounds without it.
+    losses : ndarray of shape (rounds, replicas, n)
+        What is `RECORDED` of each client who was invited, NaN in rounds without it.
     positions, sizes : ndarray of shape (replicas,)
         Place in `clients_` and rows of each.
     n_clients : int
@@ -89,12 +89,13 @@ def extend_history(
     """
     out: dict[str, Float] = {}
     weights = np.where(np.isnan(losses[:, :, 0]), 0.0, sizes)
-    for i, term in enumerate(TERMS):
+    for i, term in enumerate(RECORDED):
         here = np.full((len(losses), n_clients), np.nan)
         here[:, positions] = losses[:, :, i]
         before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
         before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
         out[f"{term}_per_client"] = np.concatenate([before, here])
-        mean = np.average(np.nan_to_num(losses[:, :, i]), axis=1, weights=weights)
+        values = np.where(np.isnan(losses[:, :, i]), 0.0, losses[:, :, i])
+        mean = np.average(values, axis=1, weights=weights)
         out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
     return out

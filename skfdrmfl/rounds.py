@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from skfdrmfl import server
-from skfdrmfl.client import TERMS
+from skfdrmfl.client import RECORDED, TERMS
 from skfdrmfl.cohort import Broadcast
 from skfdrmfl.loop import LoopEngine
 from skfdrmfl.stacked import StackedEngine
@@ -22,7 +22,7 @@ from skfdrmfl.stacked import StackedEngine
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One finished round: the state after it, and each replica's mean loss terms (R, terms), NaN if absent."""
+    """One finished round: the state after it, and what is `RECORDED` of each replica (R, n), NaN if absent."""
 
     state: server.ServerState
     losses: NDArray[np.float64]
@@ -61,11 +61,12 @@ def federated_rounds(
         )
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor)
         average = server.Average(state.weights, cohort.runs[participants], cohort.sizes[participants])
-        losses = np.full((len(cohort.runs), len(TERMS)), np.nan)
+        losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
         for update in engine.run_round(participants, broadcast):
             mine = update.replicas
             average.add(cohort.runs[mine], cohort.sizes[mine], update.weights)
-            losses[mine] = update.losses.cpu().numpy()
+            losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
+            losses[mine, -1] = server.squared_distances(update.weights, state.weights, cohort.runs[mine])
         weights = average.result()
         lost = ~np.isfinite(losses[participants, TERMS.index("loss")])
         if lost.any() or not torch.isfinite(weights.sum()):
@@ -73,6 +74,8 @@ def federated_rounds(
             finite[torch.as_tensor(cohort.runs[participants[lost]], device=finite.device)] = False
             diverged = diverged | ~finite.cpu().numpy()
             weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
+        step = server.squared_distances(weights, state.weights)
+        losses[:, -1] = server.relative_drift(losses[:, -1], step[cohort.runs])
         state = server.advance(state, weights, history_size)
         yield RoundRecord(state, losses, diverged)
         if diverged.all():

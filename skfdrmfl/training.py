@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.client import TERMS
+from skfdrmfl.client import RECORDED
 from skfdrmfl.cohort import Cohort, Settings
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.network import Network
@@ -103,8 +103,8 @@ class Trained:
     ----------
     state : ServerState
         The global models, and earlier ones.
-    losses : ndarray of shape (rounds, R, terms)
-        Mean loss terms of each replica in each round, NaN if absent.
+    losses : ndarray of shape (rounds, R, n)
+        What is `RECORDED` of each replica in each round, NaN if absent.
     replica_runs : ndarray of shape (R,)
         Run of each replica.
     diverged : ndarray of shape (runs,)
@@ -126,7 +126,7 @@ class Trained:
         return torch.stack([models[run] for models in (self.state.weights, *self.state.history)])
 
     def losses_of(self, run: int) -> NDArray[np.float64]:
-        """Mean loss terms of one run's clients (rounds, K, terms)."""
+        """What is `RECORDED` of one run's clients (rounds, K, n)."""
         return self.losses[:, self.replica_runs == run]
 
 
@@ -149,7 +149,7 @@ def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str
         participation=schedule.participation,
         history_size=schedule.history_size,
     )
-    losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(TERMS)))
+    losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(RECORDED)))
     for t, record in enumerate(records):
         losses[t] = record.losses
         yield Trained(record.state, losses[: t + 1], cohort.runs, record.diverged)

@@ -530,7 +530,8 @@ def test_history_of_fit_has_one_entry_a_round(data):
     X, y, client_ids = data
     estimator = small(n_rounds=5, participation=0.5).fit(X, y, client_ids=client_ids)
     assert estimator.n_rounds_ == 5
-    assert estimator.history_.keys() == {*TERMS, *(f"{term}_per_client" for term in TERMS)}
+    recorded = (*TERMS, "drift")
+    assert estimator.history_.keys() == {*recorded, *(f"{term}_per_client" for term in recorded)}
     for term in TERMS:
         assert estimator.history_[term].shape == (5,)
         per_client = estimator.history_[f"{term}_per_client"]

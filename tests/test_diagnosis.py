@@ -1,0 +1,357 @@
+"""Each failure signature on a real fit built to show it, silence on healthy ones, and the drift that is recorded."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from helpers import federate, make_network, make_run
+from sklearn.exceptions import NotFittedError
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.client import RECORDED
+from skfdrmfl.datasets import make_client_ids
+from skfdrmfl.delivery import extend_history
+from skfdrmfl.diagnosis import Diagnosis
+from skfdrmfl.engine import ENGINES
+from skfdrmfl.model_selection import VectorizedGridSearchCV
+from skfdrmfl.training import Run
+
+# ------------------------------------------------------------------------------------- runs built to fail
+
+TWO = {"a": slice(0, 4), "b": slice(4, 8)}
+
+
+def no_signal():
+    """y has nothing to do with X."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((600, 4)), rng.standard_normal(600)
+    return FDRMFLTransformer(n_rounds=10, random_state=0).fit(X, y, client_ids=np.arange(600) % 3)
+
+
+def no_pairs():
+    """Batches of one row."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 4))
+    return FDRMFLTransformer(n_rounds=6, batch_size=1, random_state=0).fit(X, X[:, 0], client_ids=np.arange(40) % 2)
+
+
+def too_much_alignment():
+    """Modalities that only together know y, aligned a hundred thousand times harder halfway."""
+    rng = np.random.default_rng(0)
+    X, ids = rng.standard_normal((150, 8)), np.arange(150) % 3
+    y = X[:, 0] + X[:, 4]
+    model = FDRMFLTransformer(modalities=TWO, n_rounds=10, warm_start=True, random_state=0).fit(X, y, client_ids=ids)
+    return model.set_params(kl_weight=100.0).fit(X, y, client_ids=ids)
+
+
+def modalities_part():
+    """One modality repeats the other at first; later rows have complementary ones."""
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal((150, 4))
+    copy, other = first + 0.1 * rng.standard_normal((150, 4)), rng.standard_normal((150, 4))
+    ids = np.arange(150) % 3
+    model = FDRMFLTransformer(modalities=TWO, kl_weight=1.0, n_rounds=10, random_state=0)
+    model.fit(np.hstack([first, copy]), first[:, 0], client_ids=ids)
+    for _ in range(6):
+        model.partial_fit(np.hstack([first, other]), first[:, 0] - other[:, 0], client_ids=ids)
+    return model
+
+
+def rare_visits():
+    """Two of five clients a round, a contrastive term that outweighs the error, and large steps."""
+    rng = np.random.default_rng(0)
+    X, ids = rng.standard_normal((200, 6)), np.arange(200) % 5
+    y = X[:, 0] + 0.5 * X[:, 1] ** 2 + 0.1 * rng.standard_normal(200)
+    model = FDRMFLTransformer(participation=0.4, n_rounds=12, random_state=0).fit(X, y, client_ids=ids)
+    model.set_params(contrastive_weight=20.0, learning_rate=0.03)
+    for _ in range(12):
+        model.partial_fit(X, y, client_ids=ids)
+    return model
+
+
+def opposed_clients():
+    """Half of the clients want the opposite of the other half."""
+    rng = np.random.default_rng(0)
+    X, ids = rng.standard_normal((200, 4)), np.arange(200) % 4
+    y = np.where(ids < 2, 1, -1) * X[:, 0] + 0.3 * rng.standard_normal(200)
+    return FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, y, client_ids=ids)
+
+
+def sorted_clients():
+    """Each client holds a third of the range of a noisy y."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 6))
+    y = X[:, 0] + rng.standard_normal(300)
+    ids = make_client_ids(y, 3, scheme="quantile")
+    return FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, y, client_ids=ids)
+
+
+def one_holds_nearly_all():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 4))
+    ids = np.where(np.arange(150) < 120, "large", np.where(np.arange(150) % 2, "small", "tiny"))
+    return FDRMFLTransformer(n_rounds=10, random_state=0).fit(X, X[:, 0] + 0.1 * X[:, 1], client_ids=ids)
+
+
+def one_is_mislabelled():
+    """One of ten clients has the labels of its rows shuffled."""
+    rng = np.random.default_rng(0)
+    X, ids = rng.standard_normal((400, 4)), np.arange(400) % 10
+    y = X[:, 0] + 0.3 * rng.standard_normal(400)
+    y[ids == 7] = rng.permutation(y[ids == 7])
+    labels = np.array(list("abcdefghij"))[ids]
+    return FDRMFLTransformer(n_rounds=12, random_state=0).fit(X, y, client_ids=labels)
+
+
+def far_too_fast():
+    """A learning rate a hundred times the default, after a good start."""
+    rng = np.random.default_rng(0)
+    X, ids = rng.standard_normal((200, 6)), np.arange(200) % 3
+    y = X[:, 0] + 0.5 * X[:, 1] ** 2
+    model = FDRMFLTransformer(n_rounds=8, random_state=0).fit(X, y, client_ids=ids).set_params(learning_rate=1.0)
+    for _ in range(8):
+        model.partial_fit(X, y, client_ids=ids)
+    return model
+
+
+# What each must report, and what may come with it: a symptom has often more than one cause.
+FAILURES = [
+    (no_signal, "mi collapsed", set()),
+    (no_pairs, "mi collapsed", set()),
+    (too_much_alignment, "kl conflict", set()),
+    (modalities_part, "kl conflict", set()),
+    (rare_visits, "stale anchors", {"mi collapsed"}),
+    (opposed_clients, "client drift", set()),
+    (sorted_clients, "client drift", set()),
+    (one_holds_nearly_all, "client imbalance", set()),
+    (one_is_mislabelled, "client left behind", set()),
+    (far_too_fast, "divergence", {"mi collapsed"}),
+]
+EXPLAINS = {
+    "mi collapsed": {"mi"},
+    "kl conflict": {"kl_before", "kl_after", "mse_before", "mse_after"},
+    "stale anchors": {"contrastive_before", "contrastive_after", "mse_before", "mse_after", "participation"},
+    "client drift": {"drift", "drift_over_independent"},
+    "client imbalance": {"effective_clients", "largest", "smallest"},
+    "client left behind": {"client", "mse", "mse_of_others"},
+    "divergence": {"mse_best", "mse_last"},
+}
+
+
+@pytest.mark.parametrize(("build", "name", "company"), FAILURES, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_run_built_to_fail_is_found_out_as_data_and_in_print(build, name, company):
+    diagnosis = build().diagnose()
+    assert name in diagnosis.names
+    assert set(diagnosis.names) - {name} <= company
+    finding = next(f for f in diagnosis if f["name"] == name)
+    assert list(finding) == ["name", "finding", "evidence", "remedy"]
+    assert EXPLAINS[name] <= set(finding["evidence"])
+    assert json.loads(json.dumps(diagnosis)) == diagnosis  # plain numbers and words
+    report = str(diagnosis)
+    assert report == repr(diagnosis)
+    for part in (finding["name"], finding["finding"], finding["remedy"], *finding["evidence"]):
+        assert part in report
+    assert max(map(len, report.splitlines())) < 500
+
+
+def evidence(model, name):
+    return next(f["evidence"] for f in model.diagnose() if f["name"] == name)
+
+
+def test_the_evidence_is_what_the_record_says():
+    model = one_holds_nearly_all()
+    sizes = model.n_samples_per_client_
+    found = evidence(model, "client imbalance")
+    assert (found["largest"], found["smallest"], found["n_clients"]) == (120, 15, 3)
+    assert found["effective_clients"] == pytest.approx(1 / ((sizes / 150) ** 2).sum())
+
+    model = one_is_mislabelled()
+    found = evidence(model, "client left behind")
+    last = model.history_["mse_per_client"][-2:]
+    assert found["client"] == "h"
+    assert found["mse"] == pytest.approx(np.median(model.history_["mse_per_client"][-3:, 7]))
+    assert found["mse_of_others"] < 0.3 * last[:, 7].min()
+
+    model = opposed_clients()
+    found = evidence(model, "client drift")
+    assert found["drift"] == pytest.approx(np.median(model.history_["drift"]))
+    assert found["drift_over_independent"] == pytest.approx(found["drift"] / 3)  # four equal clients
+
+
+# ------------------------------------------------------------------------------------------------ silence
+
+
+def healthy(**options):
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((240, 8))
+    y = X[:, 0] + X[:, 4] + 0.5 * X[:, 1] ** 2 + 0.2 * rng.standard_normal(240)
+    settings = {"modalities": TWO, "n_rounds": 12, "random_state": 0} | options
+    return FDRMFLTransformer(**settings), X, y, make_client_ids(y, 4, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"participation": 0.5},
+        {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0},
+        {"modalities": None, "n_components": 1},
+        {"engine": "loop", "n_rounds": 6},
+        {"n_rounds": 1},
+    ],
+    ids=str,
+)
+def test_a_healthy_run_reports_nothing_and_says_so(options):
+    model, X, y, ids = healthy(**options)
+    diagnosis = model.fit(X, y, client_ids=ids).diagnose()
+    assert diagnosis == []
+    assert not diagnosis
+    assert str(diagnosis).startswith("nothing found: ")
+    assert f"{model.n_rounds} round" in str(diagnosis)
+    assert ("too few rounds" in str(diagnosis)) == (model.n_rounds < 6)
+
+
+def test_noise_alone_is_no_failure():
+    # Most of y is noise, and late in the run the clients fit their own: no finding all the same.
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((600, 6))
+    y = X[:, 0] + 1.2 * rng.standard_normal(600)
+    model = FDRMFLTransformer(n_rounds=25, random_state=0).fit(X, y, client_ids=np.arange(600) % 3)
+    assert model.diagnose() == []
+
+
+def test_one_client_is_neither_adrift_nor_unequal():
+    model, X, y, _ = healthy()
+    assert model.fit(X, y).diagnose() == []
+    np.testing.assert_array_equal(model.history_["drift"], 0)
+
+
+def test_rounds_of_partial_fit_are_judged_like_those_of_fit():
+    model, X, y, ids = healthy()
+    for n in range(1, 9):
+        model.partial_fit(X, y, client_ids=ids)
+        assert model.diagnose() == []
+        assert f"{n} round" in str(model.diagnose())
+
+
+def test_a_newcomer_with_new_rows_is_no_trend_of_the_others():
+    # The mean error rises because someone else is there, not because anyone does worse.
+    model, X, y, ids = healthy(n_rounds=10)
+    model.fit(X, y, client_ids=ids)
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        model.partial_fit(X[:60], 9 * rng.standard_normal(60), client_ids=[4] * 60)
+    assert model.history_["mse"][-1] > max(2.0, 5 * model.history_["mse"][9])
+    assert set(model.diagnose().names) <= {"mi collapsed"}  # which is so: nothing tells the newcomer's y
+
+
+def test_a_saved_model_says_the_same_and_an_unfitted_one_says_so():
+    model = one_is_mislabelled()
+    again = pickle.loads(pickle.dumps(model))
+    assert str(again.diagnose()) == str(model.diagnose())
+    assert pickle.loads(pickle.dumps(model.diagnose())).names == model.diagnose().names
+    with pytest.raises(NotFittedError, match="FDRMFLTransformer instance is not fitted yet"):
+        FDRMFLTransformer().diagnose()
+
+
+def test_diagnosing_changes_nothing_and_an_empty_diagnosis_is_a_list():
+    model = opposed_clients()
+    before = pickle.dumps(model)
+    model.diagnose()
+    assert pickle.dumps(model) == before
+    assert str(Diagnosis()) == "nothing found"
+    assert isinstance(Diagnosis(), list)
+
+
+# -------------------------------------------------------------------------------------------------- drift
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("participation", [1.0, 0.5])
+def test_drift_is_the_spread_about_the_average_over_the_length_of_the_step(engine, participation, monkeypatch):
+    network = make_network((3,))
+    run = make_run(network, [7, 3, 2, 4])
+    sent = []
+    honest = ENGINES[engine].run_round
+
+    def watched(self, participants, broadcast):
+        updates = list(honest(self, participants, broadcast))
+        sent.append((broadcast.weights[0], updates))
+        yield from updates
+
+    monkeypatch.setattr(ENGINES[engine], "run_round", watched)
+    records = federate(engine, network, [run], (1.0,) * 3, participation=participation)
+    sizes = np.array([len(rows) for rows in run.partition.rows])
+    for (before, updates), record in zip(sent, records, strict=True):
+        after = record.state.weights[0]
+        step = (after - before).square().sum()
+        spread, total = 0.0, 0
+        for update in updates:
+            for replica, weights in zip(update.replicas, update.weights, strict=True):
+                spread += sizes[replica] * (weights - after).square().sum()
+                total += sizes[replica]
+                own = float((weights - before).square().sum() / step - 1)
+                assert record.losses[replica, -1] == pytest.approx(own, abs=1e-6 * (1 + own))
+        there = ~np.isnan(record.losses[:, -1])
+        drift = np.average(record.losses[there, -1], weights=sizes[there])
+        assert drift == pytest.approx(float(spread / total / step), rel=1e-5)
+        np.testing.assert_array_equal(there, ~np.isnan(record.losses[:, 0]))
+
+
+def test_clients_with_the_same_rows_do_not_drift_and_those_who_stand_still_neither():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((8, 3))
+    doubled, y, ids = np.vstack([X, X]), np.tile(X[:, 0], 2), np.repeat([0, 1], 8)
+    # One batch holds all rows, but in the clients' own order, which pairs them differently.
+    same = FDRMFLTransformer(mi_weight=0.0, n_rounds=2, random_state=0).fit(doubled, y, client_ids=ids)
+    np.testing.assert_allclose(same.history_["drift"], 0, atol=1e-3)
+    still = FDRMFLTransformer(learning_rate=1e-30, weight_decay=0.0, n_rounds=2, random_state=0)
+    np.testing.assert_array_equal(still.fit(doubled, y, client_ids=ids).history_["drift"], 0)
+
+
+@pytest.mark.parametrize("sizes", [[7, 2, 1], [33, 17, 5, 1]])
+def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
+    network = make_network((10,), d=8, hidden=(32,))
+
+    def single(sizes, seed):
+        run = make_run(network, sizes, seed=seed)
+        return Run(run.x.float(), run.y.float(), run.partition, run.settings, seed, run.weights.float())
+
+    run = single(sizes, 0)
+    alone = [record.losses[:, -1] for record in federate("stacked", network, [run], (1.0,) * 3)]
+    company = [single(other, 1 + i) for i, other in enumerate(([40, 1, 1], [16] * 9))]
+    for runs, mine in (([run, *company], slice(len(sizes))), ([*company, run], slice(-len(sizes), None))):
+        together = [record.losses[mine, -1] for record in federate("stacked", network, runs, (1.0,) * 3)]
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_drift_in_a_search_with_padded_inputs_is_the_drift_alone():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 8)) @ np.diag([8, 4, 2, 1, 0.01, 0.01, 0.001, 0.001])
+    y, ids = X[:, 0], np.arange(40) % 3
+    model = FDRMFLTransformer(n_rounds=3, random_state=0)
+    search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 1e-3]}, cv=2).fit(X, y, client_ids=ids)
+    alone = FDRMFLTransformer(n_rounds=3, random_state=0, **search.best_params_).fit(X, y, client_ids=ids)
+    np.testing.assert_array_equal(search.best_estimator_.history_["drift"], alone.history_["drift"])
+
+
+def test_weights_so_far_apart_that_their_distance_overflows_raise_no_warning():
+    network = make_network((3,))
+    run = make_run(network, [5, 3])
+    far = torch.full((network.layout.size,), 3e38)
+    far[1::2] = -3e38
+    big = Run(run.x.float(), run.y.float(), run.partition, run.settings, 0, far)
+    (record,) = federate("stacked", network, [big], (1.0,))
+    assert record.state.weights.isfinite().all()
+
+
+def test_a_bound_of_minus_infinity_is_recorded_as_such():
+    # e^T overflows with a wild critic; the mean by rows is then infinite too, and no warning is raised.
+    losses = np.zeros((2, 2, len(RECORDED)))
+    losses[0, 0, RECORDED.index("mi_nwj")] = -np.inf
+    losses[1, 1] = np.nan
+    history = extend_history({}, losses, np.arange(2), np.array([300, 5]), 2)
+    np.testing.assert_array_equal(history["mi_nwj"], [-np.inf, 0.0])
+    np.testing.assert_array_equal(history["mi_nwj_per_client"], [[-np.inf, 0.0], [0.0, np.nan]])
