@@ -102,8 +102,10 @@ class AutogradPart:
         if torch.is_grad_enabled() and any(views[name].requires_grad for name in self.shapes):
             return self.codes(views, x), None
         with torch.enable_grad():
-            leaves = {name: views[name].detach().requires_grad_() for name in self.shapes}
-            out = self.codes(leaves, x.detach())
+            # `data`, not `detach`: weights and gradients may share memory, and with it the count of writes by which
+            # autograd would take a gradient written to one for a change of the other.
+            leaves = {name: views[name].data.requires_grad_() for name in self.shapes}
+            out = self.codes(leaves, x.data)
         return out.detach(), Graph(out, leaves)
 
     def backward(
