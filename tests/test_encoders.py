@@ -4,6 +4,7 @@ import copy
 import functools
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -537,7 +538,7 @@ ERRORS = [
     (Conv2DEncoder((3, 4)), ["'nir'", "(channels, height, width)", "(3, 4)"]),
     (Conv1DEncoder((5, 2)), ["5 x 2 = 10 columns", "has 12", "(channels, length)"]),
     (Conv1DEncoder("ab"), ["(channels, length)", "'ab'"]),
-    (Conv1DEncoder(kernel_size=13), ["kernel_size=13", "layer 1", "12", "smaller"]),
+    (Conv1DEncoder(kernel_size=13), ["kernel_size=13", "layer 1", "12 positions", "smaller"]),
     (Conv1DEncoder(n_channels=(2, 2, 2)), ["kernel_size=5", "layer 2", "fewer"]),
     (Conv1DEncoder(n_channels=()), ["n_channels", "empty"]),
     (Conv1DEncoder(n_channels=(2, 0)), ["n_channels", "'nir'", "positive"]),
@@ -697,3 +698,11 @@ def test_all_arrays_are_matrices_and_first_weights_repeat(kind):
         assert_array_equal(draws[0][name], draws[1][name])
     assert not np.array_equal(draws[0][part.first_weight], draws[2][part.first_weight])
     assert random_weights(make_network([kind]), 1).isfinite().all()
+
+
+def test_threads_can_use_one_model_at_the_same_time():
+    model = series({"nir": TorchEncoder(two_layers)}).fit(X, Y)
+    expected = model.transform(X)
+    with ThreadPoolExecutor(4) as pool:
+        for Z in pool.map(lambda _: model.transform(X), range(40)):
+            assert_array_equal(Z, expected)

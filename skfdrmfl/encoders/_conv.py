@@ -42,9 +42,9 @@ class _Convolutions(Encoder):
         for i in range(len(channels)):
             if min(sizes) < kernel:
                 raise ValueError(
-                    f"kernel_size={kernel} of the encoder of modality {name!r} does not fit into what layer {i + 1} "
-                    f"is given, {' x '.join(map(str, sizes))}; take a smaller kernel_size or stride, or fewer "
-                    "n_channels."
+                    f"layer {i + 1} of the encoder of modality {name!r} is given {' x '.join(map(str, sizes))} "
+                    f"positions, too few for kernel_size={kernel}; take a smaller kernel_size or stride, or fewer "
+                    "layers in n_channels."
                 )
             sizes = _sizes_after(sizes, kernel, stride)
         return ConvPart(part_name(name), shape, channels, kernel, stride, modality_dim, skip=bool(self.skip))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,7 @@ class ModulePart(AutogradPart):
         }
         first = {key: torch.stack([p.detach(), p.detach()]) for key, p in trained.items()}
         # Operations that cannot be batched over replicas run replica by replica.
+        self._lock = threading.Lock()
         self._batched = _agree(self._over_replicas, self._replica_by_replica, first, _probe(2, 3, self.n_inputs))
 
     def _make(self, seed: int) -> nn.Module:
@@ -138,10 +140,15 @@ class ModulePart(AutogradPart):
 
     def _single(self, like: Tensor) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
         fixed = {key: t.to(like) if t.is_floating_point() else t.to(like.device) for key, t in self._fixed.items()}
-        return lambda parameters, rows: functional_call(self._module, {**fixed, **parameters}, (rows,))
+
+        def single(parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+            with self._lock:  # the module holds the parameters for as long as the call takes
+                return functional_call(self._module, {**fixed, **parameters}, (rows,))
+
+        return single
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"_module", "_fixed", "_batched"}
+        made = {"_module", "_fixed", "_batched", "_lock"}
         return {key: value for key, value in vars(self).items() if key not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
