@@ -613,7 +613,7 @@ def uses_of(model):
 @pytest.mark.parametrize(
     "encoder",
     [TorchEncoder(convolution), TorchEncoder(Wide(4)), TorchEncoder(Frozen), RecurrentEncoder((4, 3))],
-    ids=repr,
+    ids=["function", "object", "class", "recurrent"],
 )
 def test_a_model_saved_is_the_same_and_goes_on(encoder):
     model = series({"nir": encoder}).fit(X, Y, client_ids=IDS)
@@ -706,3 +706,37 @@ def test_threads_can_use_one_model_at_the_same_time():
     with ThreadPoolExecutor(4) as pool:
         for Z in pool.map(lambda _: model.transform(X), range(40)):
             assert_array_equal(Z, expected)
+
+
+class Waves(Encoder):
+    """An encoder of someone else's: amplitudes of a few trainable cosines."""
+
+    def __init__(self, n_waves=3):
+        self.n_waves = n_waves
+
+    def build(self, name, n_columns, modality_dim, default_hidden):
+        return WavesPart(f"encoder.{name}", n_columns, modality_dim, self.n_waves)
+
+
+class WavesPart(parts.AutogradPart):
+    def __init__(self, name, n_inputs, n_outputs, n_waves):
+        super().__init__(name, n_inputs, n_outputs, n_waves)
+        self.first_weight = f"{name}.frequency"
+        self.shapes = {f"{name}.frequency": (n_waves, n_inputs), f"{name}.out": (n_outputs, n_waves)}
+
+    def initial(self, rngs, input_power=None):
+        return {name: next(rngs).standard_normal(shape) for name, shape in self.shapes.items()}
+
+    def codes(self, views, x):
+        frequency, out = (views[name] for name in self.shapes)
+        return torch.cos(x @ frequency.mT) @ out.mT
+
+
+def test_an_encoder_of_ones_own_is_like_any_other():
+    grid = {"encoders__nir__n_waves": [2, 3]}
+    scores = []
+    for search in (GridSearchCV, VectorizedGridSearchCV):
+        for engine in ("stacked", "loop"):
+            model = series({"nir": Waves()}, engine=engine)
+            scores.append(search(model, grid, cv=2).fit(X, Y, client_ids=IDS).cv_results_["mean_test_score"])
+    assert_allclose(scores[1:], [scores[0]] * 3, rtol=1e-3)
