@@ -6,15 +6,16 @@ operation is independent; with C = 1 this is the code of a single client.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
 from skfdrmfl import losses
 from skfdrmfl.mlp import Views
-from skfdrmfl.network import Network
+from skfdrmfl.network import Activations, Network
 
 # The terms of the objective; "loss" is the weighted sum of the first four, and "mi_nwj" only reported.
 TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
@@ -38,7 +39,19 @@ class Batch:
     @property
     def y(self) -> Tensor:
         """The outputs (C, B, q)."""
-        return self.y_pairs[:, : self.x.shape[1]]
+        return self.y_pairs[..., : self.x.shape[-2], :]
+
+    def steps(self) -> Iterator[Batch]:
+        """Each of several steps."""
+        references = repeat(None) if self.references is None else self.references.unbind()
+        columns = (
+            self.x.unbind(),
+            self.y_pairs.unbind(),
+            references,
+            self.weights.unbind(),
+            self.pair_weights.unbind(),
+        )
+        return (Batch(*parts) for parts in zip(*columns, strict=False))
 
 
 @dataclass(frozen=True)
@@ -73,55 +86,83 @@ class TermWeights:
         return loss
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What the objective looks at: y_hat (..., C, B, q), and what the terms in use need besides, else None.
+
+    z (..., C, B, c); codes (..., C, B, M, d); the critic's t_joint and t_marginal (..., C, B).
+    """
+
+    y_hat: Tensor
+    z: Tensor | None = None
+    codes: Tensor | None = None
+    t_joint: Tensor | None = None
+    t_marginal: Tensor | None = None
+
+    @classmethod
+    def stacked(cls, steps: Sequence[Outputs]) -> Outputs:
+        """Those of several steps along a new first axis."""
+        columns = zip(*((o.y_hat, o.z, o.codes, o.t_joint, o.t_marginal) for o in steps), strict=True)
+        return cls(*(None if column[0] is None else torch.stack(column) for column in columns))
+
+
+def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict[str, Tensor]:
+    """Each term in use, unweighted, summed over a batch's rows by their weights (..., C); of one step or several."""
+    w, w_pairs = batch.weights, batch.pair_weights
+    terms = {"mse": (w * losses.squared_error(outputs.y_hat, batch.y)).sum(-1)}
+    if outputs.t_joint is not None and outputs.t_marginal is not None:
+        terms["mi"] = -(w_pairs * losses.jensen_shannon(outputs.t_joint, outputs.t_marginal)).sum(-1)
+        terms["mi_nwj"] = (w_pairs * losses.nwj(outputs.t_joint, outputs.t_marginal)).sum(-1)
+    if outputs.codes is not None:
+        terms["kl"] = (w * losses.modality_alignment(outputs.codes)).sum(-1)
+    if outputs.z is not None and batch.references is not None:
+        terms["contrastive"] = (w * losses.info_nce(outputs.z, batch.references, temperature.unsqueeze(-1))).sum(-1)
+    return terms
+
+
 def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermWeights) -> dict[str, Tensor]:
     """L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl under "loss", and each term in use; all (C,).
 
     Differentiable; `local_gradient` is its hand-derived twin.
     """
     act = network.forward(views, batch.x)
-    w, w_pairs = batch.weights, batch.pair_weights
-    terms = {"mse": (w * losses.squared_error(act.y_hat, batch.y)).sum(-1)}
+    t_joint, t_marginal = None, None
     if lambdas.mi is not None:
         t_joint, t_marginal, _ = network.criticise(views, act.z, batch.y_pairs)
-        terms["mi"] = -(w_pairs * losses.jensen_shannon(t_joint, t_marginal)).sum(-1)
-        terms["mi_nwj"] = (w_pairs * losses.nwj(t_joint, t_marginal)).sum(-1)
-    if lambdas.kl is not None:
-        terms["kl"] = (w * losses.modality_alignment(act.codes)).sum(-1)
-    if lambdas.contrastive is not None and batch.references is not None:
-        tau = lambdas.temperature.unsqueeze(-1)
-        terms["contrastive"] = (w * losses.info_nce(act.z, batch.references, tau)).sum(-1)
+    terms = objective_terms(_outputs(act, lambdas, t_joint, t_marginal), batch, lambdas.temperature)
     return {**terms, "loss": lambdas.total(terms)}
 
 
-def local_gradient(
-    network: Network, views: Views, grads: Views, batch: Batch, lambdas: TermWeights
-) -> dict[str, Tensor]:
-    """Write the gradient of `local_objective` to `grads`; return the terms in use, without their sum."""
+def local_gradient(network: Network, views: Views, grads: Views, batch: Batch, lambdas: TermWeights) -> Outputs:
+    """Write the gradient of `local_objective` to `grads`; return what `objective_terms` needs for its value."""
     act = network.forward(views, batch.x)
     w, w_pairs = batch.weights, batch.pair_weights
-    value, d_y_hat = losses.squared_error_and_gradient(act.y_hat, batch.y)
-    d_y_hat = d_y_hat * w.unsqueeze(-1)
-    terms = {"mse": (w * value).sum(-1)}
-    d_z = d_codes = None
+    d_y_hat = losses.squared_error_gradient(act.y_hat, batch.y) * w.unsqueeze(-1)
+    t_joint = t_marginal = d_z = d_codes = None
     if lambdas.mi is not None:
         t_joint, t_marginal, tape = network.criticise(views, act.z, batch.y_pairs)
-        value, d_joint, d_marginal = losses.jensen_shannon_and_gradient(t_joint, t_marginal)
+        d_joint, d_marginal = losses.jensen_shannon_gradient(t_joint, t_marginal)
         share = -lambdas.mi * w_pairs  # R_mi is minus J
         d_z = network.criticise_backward(views, grads, tape, share * d_joint, share * d_marginal)
-        terms["mi"] = -(w_pairs * value).sum(-1)
-        terms["mi_nwj"] = (w_pairs * losses.nwj(t_joint, t_marginal)).sum(-1)
-    if lambdas.kl is not None:
-        value, d_codes = losses.modality_alignment_and_gradient(act.codes)
-        d_codes = d_codes * (lambdas.kl * w)[..., None, None]
-        terms["kl"] = (w * value).sum(-1)
+    if lambdas.kl is not None and act.codes.shape[-2] > 1:
+        d_codes = losses.modality_alignment_gradient(act.codes) * (lambdas.kl * w)[..., None, None]
     if lambdas.contrastive is not None and batch.references is not None:
         tau = lambdas.temperature.unsqueeze(-1)
-        value, d_contrastive = losses.info_nce_and_gradient(act.z, batch.references, tau)
+        d_contrastive = losses.info_nce_gradient(act.z, batch.references, tau)
         d_contrastive = d_contrastive * (lambdas.contrastive * w).unsqueeze(-1)
         d_z = d_contrastive if d_z is None else d_z + d_contrastive
-        terms["contrastive"] = (w * value).sum(-1)
     network.backward(views, grads, act, d_y_hat, d_z, d_codes)
-    return terms
+    return _outputs(act, lambdas, t_joint, t_marginal)
+
+
+def _outputs(act: Activations, lambdas: TermWeights, t_joint: Tensor | None, t_marginal: Tensor | None) -> Outputs:
+    return Outputs(
+        act.y_hat,
+        None if lambdas.contrastive is None else act.z,
+        None if lambdas.kl is None else act.codes,
+        t_joint,
+        t_marginal,
+    )
 
 
 def reference_codes(network: Network, views: Views, x: Tensor) -> Tensor:

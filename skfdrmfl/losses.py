@@ -1,9 +1,8 @@
 """The equations of the objective: one pure function each, its gradient beside it.
 
 Every function takes tensors whose last axes are rows and features and returns one value a row; the client
-objective weighs rows and terms (`client.py`). An `..._and_gradient` twin returns the same value and the
-derivative of each row's value with respect to the named argument. The values are differentiable, so autograd
-checks the twins.
+objective weighs rows and terms (`client.py`). Its `..._gradient` twin returns the derivative of each row's value
+with respect to the named argument. The values are differentiable, so autograd checks the twins.
 
 Glossary of the paper's letters, used here and in every kernel
     C       clients (replicas) stacked along the leading axis
@@ -45,11 +44,9 @@ def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
     return (y_hat - y).square().sum(-1) / y.shape[-1]
 
 
-def squared_error_and_gradient(y_hat: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`squared_error` and its derivative with respect to `y_hat`."""
-    residual = y_hat - y
-    gradient = residual * (2.0 / y.shape[-1])
-    return (gradient * residual).sum(-1) / 2.0, gradient
+def squared_error_gradient(y_hat: Tensor, y: Tensor) -> Tensor:
+    """Derivative of `squared_error` with respect to `y_hat`."""
+    return (y_hat - y) * (2.0 / y.shape[-1])
 
 
 # ---------------------------------------------------------------------------------- mutual information
@@ -73,11 +70,12 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
     return logsigmoid(t_joint) + logsigmoid(-t_marginal)
 
 
-def jensen_shannon_and_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`jensen_shannon` and its derivatives with respect to `t_joint` and `t_marginal`."""
+def jensen_shannon_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives of `jensen_shannon` with respect to `t_joint` and `t_marginal`."""
+    # Side by side, as 2 B of them: no vector of 32 spans two clients then (see `batches.LANES`).
     slopes = torch.sigmoid(torch.cat((-t_joint, t_marginal), -1))
     d_joint, d_marginal = slopes.split(t_joint.shape[-1], -1)
-    return jensen_shannon(t_joint, t_marginal), d_joint, -d_marginal
+    return d_joint, -d_marginal
 
 
 def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
@@ -139,14 +137,12 @@ def modality_alignment(codes: Tensor) -> Tensor:
     return spread * (2.0 / (n_modalities - 1))  # M / (M (M - 1) / 2) pairs
 
 
-def modality_alignment_and_gradient(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """`modality_alignment` and its derivative with respect to `codes`."""
+def modality_alignment_gradient(codes: Tensor) -> Tensor:
+    """Derivative of `modality_alignment` with respect to `codes`."""
     n_modalities = codes.shape[-2]
     if n_modalities == 1:
-        return codes.new_zeros(codes.shape[:-2]), torch.zeros_like(codes)
-    scale = 2.0 / (n_modalities - 1)
-    deviation = codes - codes.mean(-2, keepdim=True)
-    return deviation.square().sum((-2, -1)) * scale, deviation * (2.0 * scale)
+        return torch.zeros_like(codes)
+    return (codes - codes.mean(-2, keepdim=True)) * (4.0 / (n_modalities - 1))
 
 
 # --------------------------------------------------------------------------------- federated contrast
@@ -167,8 +163,13 @@ def _softmax(similarity: Tensor) -> Tensor:
     # of columns, so that with batches of a multiple of 16 rows no vector of 32 spans two clients.
     n = similarity.shape[-1]
     shifted = similarity - similarity.amax(-1, keepdim=True)
-    share = torch.exp(pad(shifted, (0, n % 2)))[..., :n]
+    share = torch.exp(pad(shifted, (0, 1)))[..., :n] if n % 2 else shifted.exp_()
     return share / share.sum(-1, keepdim=True)
+
+
+def _similarity(direction: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    # Not a matrix product: so small ones are slow.
+    return (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
 
 
 def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
@@ -192,19 +193,17 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
     Tensor of shape (..., B), in nats; zero without negatives. With c = 1 every cosine is +1 or -1 and the
     gradient is zero.
     """
-    similarity = (references @ unit(z).unsqueeze(-1)).squeeze(-1) / temperature
+    similarity = _similarity(unit(z), references, temperature)
     return torch.logsumexp(similarity, -1) - similarity[..., 0]
 
 
-def info_nce_and_gradient(z: Tensor, references: Tensor, temperature: Tensor | float) -> tuple[Tensor, Tensor]:
-    """`info_nce` and its derivative with respect to `z`."""
+def info_nce_gradient(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    """Derivative of `info_nce` with respect to `z`."""
     length = _length(z)
     direction = z / length
-    similarity = (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
-    pull = _softmax(similarity)
-    value = torch.logsumexp(similarity, -1) - similarity[..., 0]
+    pull = _softmax(_similarity(direction, references, temperature))
     pull[..., 0] -= 1.0
     pull /= temperature
     gradient = (pull.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
     gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
-    return value, gradient / length
+    return gradient / length

@@ -69,7 +69,7 @@ class _VectorizedSearch(BaseSearchCV):
         self._tasks = (X, y, routed.estimator.fit, splits)
         self.cv = _FixedSplits(cv, splits)
         try:
-            # Workers in other processes would not find the pool.
+            # The fits are in the pool of this process.
             with parallel_config(backend="sequential"):
                 super().fit(X, y, **params)
         finally:
@@ -81,7 +81,8 @@ class _VectorizedSearch(BaseSearchCV):
 
     def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
         candidates = list(self._candidates())
-        pool = FitPool(self.chunk_size, n_expected=len(candidates) * self.n_splits_, progress=self.verbose > 0)
+        n_fits = len(candidates) * self.n_splits_
+        pool = FitPool(self.chunk_size, n_expected=n_fits, progress=self.verbose > 0, n_jobs=self.n_jobs)
         with pool.collecting():
             for candidate in candidates:
                 self._collect(candidate)
@@ -132,8 +133,10 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
         As in `GridSearchCV`.
     scoring, refit, cv, error_score, return_train_score
         As in `GridSearchCV`.
-    n_jobs, pre_dispatch
-        Accepted for compatibility; the one pass runs in this process.
+    n_jobs : int, default=None
+        Processes among which the pass is divided, with the same results; None trains in this one. Scoring stays here.
+    pre_dispatch
+        Accepted for compatibility.
     verbose : int, default=0
         Above 0, a progress bar on standard error.
     chunk_size : int, default=None

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 from torch import Tensor
 
@@ -28,21 +28,6 @@ from skfdrmfl.training import Run, Schedule, Trained, train
 
 # Prepared rows that may wait in the pool.
 MAX_WAITING_BYTES = 256_000_000
-
-
-class Poolable(Protocol):
-    """What the pool needs of an estimator."""
-
-    _network: Network
-
-    def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
-        """Everything before training: the run, its schedule and the engine's name."""
-
-    def _check_converged(self, trained: Trained, run: int) -> None:
-        """Raise if the run diverged."""
-
-    def _take_over(self, run: Run, models: Tensor, losses: NDArray[np.float64]) -> None:
-        """Everything after training."""
 
 
 class Postponed(BaseException):
@@ -73,14 +58,25 @@ class FitPool:
         Fits to come, for the progress bar.
     progress : bool
         Whether to show one.
+    n_jobs : int or None
+        Processes to train in; None trains here.
     """
 
-    def __init__(self, most_waiting: int | None = None, *, n_expected: int = 0, progress: bool = False):
+    def __init__(
+        self,
+        most_waiting: int | None = None,
+        *,
+        n_expected: int = 0,
+        progress: bool = False,
+        n_jobs: int | None = None,
+    ):
         self.most_waiting = most_waiting
+        self.n_processes = effective_n_jobs(1 if n_jobs is None else n_jobs)
         self.seconds = 0.0
         self._donors: dict[str, Any] = {}
         self._errors: dict[str, Exception] = {}
         self._waiting: dict[str, _Waiting] = {}
+        self._tables: dict[str, tuple[Tensor, Tensor]] = {}  # prepared rows of those who wait
         self._collecting = False
         self._progress = _Progress(n_expected) if progress else None
 
@@ -121,7 +117,8 @@ class FitPool:
             if key is not None and key not in self._donors:
                 donor = clone(estimator)
                 with quiet_torch():
-                    self._waiting[key] = _Waiting(donor, *donor._prepare_fit(X, y, client_ids))
+                    run, schedule, engine = donor._prepare_fit(X, y, client_ids)
+                self._waiting[key] = _Waiting(donor, self._sharing(run), schedule, engine)
                 self._donors[key] = donor
                 if self._is_full():
                     self._train_all()
@@ -137,38 +134,78 @@ class FitPool:
 
     # ------------------------------------------------------------------------------------------ inside
 
+    def _sharing(self, run: Run) -> Run:
+        """The run on the same prepared rows as others who wait, if theirs are equal: candidates of one fold."""
+        key = joblib.hash((run.x.cpu().numpy(), run.y.cpu().numpy()))
+        x, y = self._tables.setdefault(key, (run.x, run.y))
+        return replace(run, x=x, y=y)
+
     def _is_full(self) -> bool:
         if self.most_waiting is not None:
             return len(self._waiting) >= self.most_waiting
-        waiting = sum(w.run.x.numel() * w.run.x.element_size() for w in self._waiting.values())
-        return waiting > MAX_WAITING_BYTES
+        return sum(x.numel() * x.element_size() for x, _ in self._tables.values()) > MAX_WAITING_BYTES
 
     def _train_all(self) -> None:
         start = time.perf_counter()
         groups: dict[tuple, list[str]] = {}
         for key, waiting in self._waiting.items():
             groups.setdefault(waiting.group, []).append(key)
-        with quiet_torch():
-            for keys in groups.values():
-                members = [self._waiting[key] for key in keys]
-                first = members[0]
-                runs, network = stackable([w.run for w in members], [w.donor._network for w in members])
-                for trained in train(network, runs, first.schedule, first.engine):
-                    if self._progress:
-                        self._progress.show(len(members) * trained.n_rounds / len(first.schedule.rate_factors))
-                for i, (key, waiting) in enumerate(zip(keys, members, strict=True)):
-                    donor = waiting.donor
-                    try:
-                        donor._check_converged(trained, i)
-                    except ValueError as error:
-                        self._errors[key] = error
-                        continue
-                    models = trimmed(trained.models_of(i), network, donor._network)
-                    donor._take_over(waiting.run, models, trained.losses_of(i))
-                if self._progress:
-                    self._progress.add(len(members))
+        for keys in groups.values():
+            members = [self._waiting[key] for key in keys]
+            first = members[0]
+            runs, network = stackable([w.run for w in members], [w.donor._network for w in members])
+            for share, trained in self._trained(network, runs, first.schedule, first.engine):
+                for i, member in enumerate(share):
+                    self._hand_over(keys[member], network, trained, i)
         self._waiting.clear()
+        self._tables.clear()
         self.seconds += time.perf_counter() - start
+
+    def _trained(
+        self, network: Network, runs: list[Run], schedule: Schedule, engine: str
+    ) -> Iterator[tuple[list[int], Trained]]:
+        """Numbers of some of the runs and what they trained to: all at once here, or a share in each process."""
+        if self.n_processes == 1:
+            with quiet_torch():
+                for trained in train(network, runs, schedule, engine):
+                    self._show(len(runs) * trained.n_rounds / len(schedule.rate_factors))
+            self._show(done=len(runs))
+            yield list(range(len(runs))), trained
+            return
+        # Equal rates and decays side by side, as only those share a chunk.
+        order = sorted(range(len(runs)), key=lambda i: (runs[i].settings.learning_rate, runs[i].settings.weight_decay))
+        shares = [part.tolist() for part in np.array_split(order, min(self.n_processes, len(runs)))]
+        results = Parallel(n_jobs=self.n_processes, backend="loky", return_as="generator")(
+            delayed(_train_share)(network, [runs[i] for i in share], schedule, engine) for share in shares
+        )
+        for share, trained in zip(shares, results, strict=True):
+            self._show(done=len(share))
+            yield share, trained
+
+    def _hand_over(self, key: str, network: Network, trained: Trained, run: int) -> None:
+        """Make a trained run the fitted model of its donor."""
+        waiting = self._waiting[key]
+        donor = waiting.donor
+        try:
+            donor._check_converged(trained, run)
+        except ValueError as error:
+            self._errors[key] = error
+            return
+        models = trimmed(trained.models_of(run), network, donor._network)
+        with quiet_torch():
+            donor._take_over(waiting.run, models, trained.losses_of(run))
+
+    def _show(self, partial: float = 0.0, done: int = 0) -> None:
+        if self._progress:
+            self._progress.add(done)
+            self._progress.show(partial)
+
+
+def _train_share(network: Network, runs: list[Run], schedule: Schedule, engine: str) -> Trained:
+    """Train some runs to the end, in a process of its own."""
+    with quiet_torch():
+        *_, trained = train(network, runs, schedule, engine)
+    return trained
 
 
 _ACTIVE: ContextVar[FitPool | None] = ContextVar("skfdrmfl_fit_pool", default=None)

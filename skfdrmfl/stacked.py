@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import repeat
 
 import numpy as np
 import torch
@@ -11,7 +10,15 @@ from torch import Tensor
 
 from skfdrmfl import optimizer
 from skfdrmfl.batches import BatchPlan, batch_width, steps_per_epoch
-from skfdrmfl.client import TERMS, Batch, local_gradient, reference_codes, soft_threshold_
+from skfdrmfl.client import (
+    TERMS,
+    Batch,
+    Outputs,
+    local_gradient,
+    objective_terms,
+    reference_codes,
+    soft_threshold_,
+)
 from skfdrmfl.cohort import Broadcast, Cohort, Update, term_weights
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices
@@ -225,25 +232,24 @@ class StackedEngine:
             here = slice(int(plan.starts[t0]), int(plan.starts[t1]))
             pairs = slice(2 * here.start, 2 * here.stop)
             shape = (t1 - t0, active, plan.width)
-            steps = zip(
-                x.index_select(0, rows[here]).view(*shape, -1).unbind(),
-                cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1).unbind(),
-                repeat(None)
+            window = Batch(
+                x.index_select(0, rows[here]).view(*shape, -1),
+                cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
+                None
                 if references is None or local is None
-                else references.index_select(0, local[here]).view(*shape, *references.shape[1:]).unbind(),
-                chunk.weights[here].view(shape).unbind(),
-                chunk.pair_weights[here].view(shape).unbind(),
-                strict=False,
+                else references.index_select(0, local[here]).view(*shape, *references.shape[1:]),
+                chunk.weights[here].view(shape),
+                chunk.pair_weights[here].view(shape),
             )
-            seen = []
-            for parts in steps:
-                seen.append(local_gradient(network, space.views, space.grads, Batch(*parts), lambdas))
+            outputs = []
+            for batch in window.steps():
+                outputs.append(local_gradient(network, space.views, space.grads, batch, lambdas))
                 space.step_(rate, decay)
                 if chunk.input_l1 is not None:
                     for encoder in network.encoders.values():
                         soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
-            for name in seen[0]:
-                totals[name][:active] += torch.stack([terms[name] for terms in seen]).sum(0)
+            for name, values in objective_terms(Outputs.stacked(outputs), window, lambdas.temperature).items():
+                totals[name][:active] += values.sum(0)
         means = chunk.lambdas.used({name: total / chunk.total_steps for name, total in totals.items()})
         means["loss"] = chunk.lambdas.total(means)
         return Update(chunk.replicas, space.close(), torch.stack([means[name] for name in TERMS], -1))

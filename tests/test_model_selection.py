@@ -61,6 +61,13 @@ def test_the_size_of_a_pass_changes_nothing(chunk_size):
     same_results(parts.fit(X, Y, reduce__client_ids=IDS), whole)
 
 
+def test_processes_among_which_the_pass_is_divided_change_nothing():
+    grid = {**GRID, "reduce__shrinkage": [1e-1, 1e-5]}
+    here = VectorizedGridSearchCV(PIPELINE, grid, cv=3).fit(X, Y, reduce__client_ids=IDS)
+    divided = VectorizedGridSearchCV(PIPELINE, grid, cv=3, n_jobs=2)
+    same_results(divided.fit(X, Y, reduce__client_ids=IDS), here)
+
+
 def test_client_ids_and_groups_are_routed():
     with config_context(enable_metadata_routing=True):
         options = {"cv": GroupKFold(3), "scoring": "neg_mean_squared_error"}
