@@ -24,7 +24,8 @@ from skfdrmfl._version import __version__
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
-from skfdrmfl.encoders import DenseEncoder, check_layer_sizes
+from skfdrmfl.encoders import DenseEncoder
+from skfdrmfl.encoders._spec import check_layer_sizes, nested_params, preprocessing_of, with_nested_params
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.modalities import resolve_modalities
@@ -58,13 +59,16 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         "__". dict of name to selector: as in `ColumnTransformer`, an int, str, slice, list, boolean mask or
         callable. Every column belongs to exactly one modality.
     encoders : None, encoder or dict of name to encoder, default=None
-        How each modality is encoded; None is `DenseEncoder()` for each, and so is a name left out.
+        How each modality is encoded (`skfdrmfl.encoders`); None is `DenseEncoder()` for each, and so is a name left
+        out. Parameters of encoders are reached as `encoders__kernel_size`, those in a dict as
+        `encoders__nir__kernel_size`.
     hidden_layer_sizes : tuple of int, default=(32,)
         Hidden layers of the dense encoders, beside their linear skip.
     modality_dim : int, default=8
         Entries d of a modality's code.
-    fusion : {"concat", "mean"}, default="concat"
-        How codes are pooled before the affine map to Z.
+    fusion : {"concat", "mean", "gated", "attention"}, default="concat"
+        How codes are pooled before the affine map to Z: side by side; their mean; their mean weighted, entry by
+        entry, by gates computed from them; or four means, each weighted by a learned query.
     head_hidden_layer_sizes : tuple of int, default=()
         Hidden layers of the head. With one y nearly all variance of Z lies along the direction that predicts y;
         several outputs spread it more than a hidden head does.
@@ -86,14 +90,17 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     weight_decay : float, default=0.3
         Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay.
     input_l1 : float, default=0.0
-        L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero.
+        L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero. Of
+        convolutional and recurrent encoders it thins the linear skip.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
-        ev_1); columns whose scales span more than 100 are standardised first.
+        ev_1); columns whose scales span more than 100 are standardised first. Whitening replaces columns by
+        directions, so modalities whose encoder needs the columns themselves are standardised instead
+        (convolutional, recurrent, `TorchEncoder`), and codes of categories are left as they are.
     shrinkage : float or "auto", default=2e-4
         Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients:
         for small, nearly linear sets; it takes several fits' time, and the sums of its folds reveal rows of
-        clients with five rows or fewer.
+        clients with five rows or fewer. Those fits leave out modalities that are not whitened.
     algorithm : {"fedavg"}, default="fedavg"
     aggregation : {"mean"}, default="mean"
     participation : float in (0, 1], default=1.0
@@ -252,6 +259,42 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.verbose = verbose
         self.warm_start = warm_start
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; if `deep`, also those of the encoders, in a dict or not.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        dict of str to object
+        """
+        params = super().get_params(deep=deep)
+        if deep:
+            params |= {f"encoders__{name}": value for name, value in nested_params(self.encoders).items()}
+        return params
+
+    def set_params(self, **params: Any) -> FDRMFLTransformer:
+        """Set parameters by name; `encoders__...` sets those of encoders.
+
+        Encoders are replaced by changed copies, so that nobody who shares them notices.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self
+        """
+        prefix = "encoders__"
+        nested = {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
+        super().set_params(**{name: value for name, value in params.items() if not name.startswith(prefix)})
+        if nested:
+            self.encoders = with_nested_params(self.encoders, nested)
+        return self
+
     # ---------------------------------------------------------------------------------------- training
 
     def fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
@@ -318,6 +361,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self.clients_, codes = encode_clients(ids, self.clients_)
             partition = Partition.of_codes(codes)
             self._check_continues(X, targets.shape[1])
+            self._check_rows(table)
         counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[partition.positions] += partition.sizes
@@ -338,6 +382,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Modalities, preprocessing, network and first weights."""
         self.modalities_ = self._resolved_modalities(X)
         self._seed = _streams.seed_of(self.random_state)
+        kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
+        whitened = {name: columns for name, columns in self.modalities_.items() if kinds[name] == "whiten"}
+        # Encoders that do not fit are found before anything is computed.
+        self._build_network({name: len(columns) for name, columns in self.modalities_.items()}, targets.shape[1])
+        self._check_rows(table)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
             network = self._build_network(widths, targets.shape[1])
@@ -346,13 +395,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
         if self.shrinkage != "auto":
             self.shrinkage_ = float(self.shrinkage)
-        elif self.preprocessing != "whiten":
+        elif not whitened:
             self.shrinkage_ = DEFAULT_SHRINKAGE  # of no consequence
         else:
             self.shrinkage_ = choose_shrinkage(
                 table,
                 targets,
-                self.modalities_,
+                whitened,
                 partition,
                 start=start,
                 settings=self._settings(),
@@ -361,7 +410,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 device=_torch_device(self.device),
                 seed=self._seed,
             )
-        (self._table,) = fit_tables(table, self.modalities_, partition, self.preprocessing, [self.shrinkage_])
+        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_])
         self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
         self._network, first = start(self._table, self._table.widths)
@@ -401,8 +450,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             asked = self._build_network(self._table.widths, n_outputs).signature
             changed = [name for name, value in asked.items() if value != built[name]]
         if changed:
+            # None for all encoders means those of `hidden_layer_sizes`.
+            what = "hidden_layer_sizes" if changed[0] == "encoders" and self.encoders is None else changed[0]
             raise ValueError(
-                f"{changed[0]} is {getattr(self, changed[0])!r} now, but the model to go on from was built "
+                f"{what} is {getattr(self, what)!r} now, but the model to go on from was built "
                 "with another value; set it back, or clone the estimator and fit it anew."
             )
 
@@ -425,6 +476,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                     f"the encoder of modality {name!r} is {spec!r}; pass an encoder such as DenseEncoder()."
                 )
         return specs
+
+    def _check_rows(self, table: NDArray) -> None:
+        """Raise where columns hold what their encoder cannot read."""
+        for name, spec in self._encoder_specs().items():
+            if hasattr(spec, "check_rows"):
+                spec.check_rows(name, table[:, self.modalities_[name]])
 
     def _settings(self) -> Settings:
         return Settings(

@@ -27,7 +27,7 @@ def evaluate(network: Network, arrays: Arrays, x: Tensor) -> tuple[Float, Float]
     views = network.layout.views(flat[None])
     z, y_hat = [], []
     for slab in x.split(SLAB_ROWS):
-        act = network.forward(views, slab[None].double())
+        act = network.forward(views, slab[None].double(), tape=False)
         z.append(act.z[0])
         y_hat.append(act.y_hat[0])
     return torch.cat(z).numpy(), torch.cat(y_hat).numpy()

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from skfdrmfl import _streams
 from skfdrmfl._params import ParameterLayout
-from skfdrmfl.fusion import ConcatFusion, MeanFusion
+from skfdrmfl.fusion import Fusion
 from skfdrmfl.mlp import MLP, Tape, Views
+from skfdrmfl.parts import AutogradPart, Part
 
 CRITIC_HIDDEN = (32,)
 
@@ -26,7 +27,7 @@ class Activations:
     codes: Tensor
     z: Tensor
     y_hat: Tensor
-    tapes: dict[str, Tape]
+    tapes: dict[str, Any]
 
 
 class Network:
@@ -34,9 +35,9 @@ class Network:
 
     Parameters
     ----------
-    encoders : mapping of str to MLP
+    encoders : mapping of str to Part
         h_m of each modality, in order.
-    fusion : ConcatFusion or MeanFusion
+    fusion : Fusion
     modality_dim, n_components, n_outputs : int
         d, c and q.
     head_hidden : sequence of int
@@ -45,15 +46,15 @@ class Network:
 
     def __init__(
         self,
-        encoders: Mapping[str, MLP],
-        fusion: ConcatFusion | MeanFusion,
+        encoders: Mapping[str, Part],
+        fusion: Fusion,
         *,
         modality_dim: int,
         n_components: int,
         n_outputs: int,
         head_hidden: Sequence[int] = (),
     ):
-        self.encoders = dict(encoders)
+        self.encoders: dict[str, Part] = dict(encoders)
         self.fusion = fusion
         self.n_components, self.n_outputs = n_components, n_outputs
         pooled = fusion.n_pooled(len(self.encoders), modality_dim)
@@ -67,10 +68,11 @@ class Network:
             self.columns[name] = slice(start, start + encoder.n_inputs)
             start += encoder.n_inputs
         self.n_columns = start
-        self._parts = [self.mixer, self.head, self.critic, *self.encoders.values()]
+        self._parts: list[Part] = [self.mixer, self.head, self.critic, *self.encoders.values()]
         shapes: dict[str, tuple[int, ...]] = {}
         for part in self._parts:
             shapes |= part.shapes
+        shapes |= fusion.shapes(len(self.encoders), modality_dim)
         self.layout = ParameterLayout(shapes)
 
     @property
@@ -80,11 +82,11 @@ class Network:
 
     @property
     def signature(self) -> dict[str, Any]:
-        """What two networks that differ only in the widths of their inputs have in common."""
+        """What two networks that can train in one stack have in common: all but the widths of dense inputs."""
         fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
         return {
             "modality_dim": modality_dim,
-            "hidden_layer_sizes": tuple((name, e.signature) for name, e in self.encoders.items()),
+            "encoders": tuple((name, e.signature) for name, e in self.encoders.items()),
             "fusion": type(fusion).__name__,
             "n_components": n_components,
             "head_hidden_layer_sizes": head_hidden,
@@ -114,6 +116,8 @@ class Network:
             name = next((n for n, e in self.encoders.items() if e is part), None)
             rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, i, layer) for layer in count())
             arrays |= part.initial(rngs, None if name is None else input_powers[name])
+            if part is self.mixer:
+                arrays |= self.fusion.initial(rngs, len(self.encoders), self._how[1])
         return arrays
 
     def arrays(self, flat: Tensor) -> dict[str, np.ndarray]:
@@ -122,15 +126,23 @@ class Network:
 
     # ------------------------------------------------------------------------------------------ forward
 
-    def forward(self, views: Views, x: Tensor) -> Activations:
-        """Codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica."""
-        tapes: dict[str, Tape] = {}
+    def forward(self, views: Views, x: Tensor, *, tape: bool = True) -> Activations:
+        """Codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
+
+        Without `tape` no graph is recorded where none is asked for: `backward` cannot follow.
+        """
+        tapes: dict[str, Any] = {}
         codes = []
         for name, encoder in self.encoders.items():
-            mu, tapes[encoder.name] = encoder.forward(views, x[..., self.columns[name]])
+            columns = x[..., self.columns[name]]
+            if isinstance(encoder, AutogradPart) and not tape:
+                mu = encoder.codes(views, columns)
+            else:
+                mu, tapes[encoder.name] = encoder.forward(views, columns)
             codes.append(mu)
         mu_all = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
-        z, tapes["fusion"] = self.mixer.forward(views, self.fusion.pool(mu_all))
+        pooled, tapes["pool"] = self.fusion.pool(views, mu_all)
+        z, tapes["fusion"] = self.mixer.forward(views, pooled)
         y_hat, tapes["head"] = self.head.forward(views, z)
         return Activations(mu_all, z, y_hat, tapes)
 
@@ -174,7 +186,7 @@ class Network:
         d_z = through_head if d_z is None else through_head.add_(d_z)
         d_pooled = self.mixer.backward(views, grads, act.tapes["fusion"], d_z, d_input=True)
         assert d_pooled is not None
-        through_fusion = self.fusion.pool_backward(d_pooled, act.codes)
+        through_fusion = self.fusion.pool_backward(views, grads, act.tapes["pool"], d_pooled)
         d_codes = through_fusion if d_codes is None else through_fusion + d_codes
         for m, encoder in enumerate(self.encoders.values()):
             encoder.backward(views, grads, act.tapes[encoder.name], d_codes[..., m, :], d_input=False)

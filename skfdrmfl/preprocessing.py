@@ -180,23 +180,24 @@ def fit_tables(
     table: NDArray,
     columns: Mapping[str, Indices],
     partition: Partition,
-    kind: str | None,
+    kind: str | Mapping[str, str | None] | None,
     shrinkages: Sequence[float],
 ) -> list[TableTransform]:
     """The transformation of all modalities for each of `shrinkages`, from the sums of the clients.
 
-    `kind` is "whiten", "standardize" or None; the latter two know no shrinkage.
+    `kind` is "whiten", "standardize" or None, or one of these for each modality; the latter two know no shrinkage.
     """
+    kinds = kind if isinstance(kind, Mapping) else dict.fromkeys(columns, kind)
     blocks: list[dict[str, BlockTransform]] = [{} for _ in shrinkages]
     for name, mine in columns.items():
 
         def read(rows: Indices, mine: Indices = mine) -> Tensor:
             return _double(table[np.ix_(rows, mine)])
 
-        axes = spectrum(read, partition) if kind == "whiten" else None
+        axes = spectrum(read, partition) if kinds[name] == "whiten" else None
         if axes is not None:
             variants = [axes.whitening(shrinkage) for shrinkage in shrinkages]
-        elif kind is None:
+        elif kinds[name] is None:
             variants = [_unchanged(len(mine))] * len(shrinkages)
         else:
             variants = [standardisation(read, partition)] * len(shrinkages)

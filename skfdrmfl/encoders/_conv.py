@@ -1,0 +1,194 @@
+"""Convolutions along a series or over an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape, part_name
+from skfdrmfl.mlp import Views
+from skfdrmfl.parts import FeaturePart
+
+
+class _Convolutions(Encoder):
+    """What series and images have in common."""
+
+    strongest_preprocessing: ClassVar[str | None] = "standardize"
+    _axes: ClassVar[tuple[str, ...]]
+    n_channels: Sequence[int]
+    kernel_size: int
+    stride: int
+    skip: bool
+
+    def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
+        """Checked (channels, *sizes)."""
+        raise NotImplementedError
+
+    def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> ConvPart:
+        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        shape = self._shape(name, n_columns)
+        channels = check_layer_sizes(self.n_channels, f"n_channels of the encoder of modality {name!r}")
+        if not channels:
+            raise ValueError(f"n_channels of the encoder of modality {name!r} is empty; give at least one layer.")
+        kernel = check_positive(self.kernel_size, f"kernel_size of the encoder of modality {name!r}")
+        stride = check_positive(self.stride, f"stride of the encoder of modality {name!r}")
+        sizes = shape[1:]
+        for i in range(len(channels)):
+            if min(sizes) < kernel:
+                raise ValueError(
+                    f"layer {i + 1} of the encoder of modality {name!r} is given {' x '.join(map(str, sizes))} "
+                    f"positions, too few for kernel_size={kernel}; take a smaller kernel_size or stride, or fewer "
+                    "layers in n_channels."
+                )
+            sizes = _sizes_after(sizes, kernel, stride)
+        return ConvPart(part_name(name), shape, channels, kernel, stride, modality_dim, skip=bool(self.skip))
+
+
+class Conv1DEncoder(_Convolutions):
+    """Convolutions along a series, such as a spectrum or a sensor's signal, beside a linear skip.
+
+    Each layer is a convolution without padding and a silu; what the last one gives is flattened, positions
+    kept, and mapped to the code by an affine map. Columns are standardised where others would be whitened.
+
+    Parameters
+    ----------
+    shape : tuple of int, default=None
+        (channels, length) that the modality's columns were flattened from, the channels one after another;
+        None is one channel.
+    n_channels : tuple of int, default=(8, 16)
+        Channels of each layer.
+    kernel_size : int, default=5
+        Neighbours a layer sees at a time.
+    stride : int, default=2
+        Steps from one position to the next.
+    skip : bool, default=True
+        Add a linear map of the columns, so that the layers only learn what is not linear.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int] | None = None,
+        *,
+        n_channels: Sequence[int] = (8, 16),
+        kernel_size: int = 5,
+        stride: int = 2,
+        skip: bool = True,
+    ):
+        self.shape = shape
+        self.n_channels = n_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.skip = skip
+
+    def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
+        shape = (1, n_columns) if self.shape is None else self.shape
+        return check_shape(shape, ("channels", "length"), name, n_columns)
+
+
+class Conv2DEncoder(_Convolutions):
+    """Convolutions over an image in flattened columns, beside a linear skip.
+
+    Layers are those of `Conv1DEncoder`, over squares.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channels, height, width) that the modality's columns were flattened from, row by row and channel by
+        channel (C order), as in (3, 32, 32).
+    n_channels : tuple of int, default=(8, 16)
+        Channels of each layer.
+    kernel_size : int, default=3
+        Side of the square a layer sees at a time.
+    stride : int, default=2
+        Steps from one position to the next, in both directions.
+    skip : bool, default=True
+        Add a linear map of the columns, so that the layers only learn what is not linear.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        n_channels: Sequence[int] = (8, 16),
+        kernel_size: int = 3,
+        stride: int = 2,
+        skip: bool = True,
+    ):
+        self.shape = shape
+        self.n_channels = n_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.skip = skip
+
+    def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
+        return check_shape(self.shape, ("channels", "height", "width"), name, n_columns)
+
+
+class ConvPart(FeaturePart):
+    """silu(W_i * a + b_i), layer after layer, then flattened; `*` is a convolution without padding.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channels, *sizes) of a row.
+    channels : tuple of int
+        Of each layer.
+    kernel, stride : int
+        The same along every axis.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        channels: tuple[int, ...],
+        kernel: int,
+        stride: int,
+        n_outputs: int,
+        *,
+        skip: bool,
+    ):
+        self.shape, self.channels, self.kernel, self.stride = shape, channels, kernel, stride
+        n_in, sizes = shape[0], shape[1:]
+        layers: dict[str, tuple[int, ...]] = {}
+        for i, n_out in enumerate(channels):
+            layers[f"weight_{i}"] = (n_out, n_in * kernel ** len(sizes))
+            layers[f"bias_{i}"] = (n_out, 1)
+            n_in, sizes = n_out, _sizes_after(sizes, kernel, stride)
+        how = (shape, channels, kernel, stride)
+        super().__init__(name, prod(shape), n_outputs, *how, layers=layers, n_features=n_in * prod(sizes), skip=skip)
+
+    def features(self, views: Views, x: Tensor) -> Tensor:
+        """The last layer's channels at all positions, (C, n_features, B)."""
+        n_replicas, _, n_rows = x.shape
+        a = x.reshape(n_replicas, *self.shape, n_rows)
+        for i, n_channels in enumerate(self.channels):
+            seen = patches(a, self.kernel, self.stride)
+            out = self.affine(views, i, seen.flatten(2))  # positions and rows are one axis to the product
+            a = silu(out).view(n_replicas, n_channels, *seen.shape[2:])
+        return a.reshape(n_replicas, -1, n_rows)
+
+
+def patches(a: Tensor, kernel: int, stride: int) -> Tensor:
+    """What a kernel sees at each of its positions.
+
+    (C, channels, *sizes, B) to (C, channels * kernel**n, *positions, B), n = 1 or 2 axes. Slices rather than
+    `unfold`: their gradient is several times faster.
+    """
+    sizes = a.shape[2:-1]
+    spans = [(n - 1) * stride + 1 for n in _sizes_after(sizes, kernel, stride)]
+    slices = []
+    for offsets in product(range(kernel), repeat=len(sizes)):
+        here = tuple(slice(o, o + span, stride) for o, span in zip(offsets, spans, strict=True))
+        slices.append(a[(slice(None), slice(None), *here)])
+    return torch.stack(slices, 2).flatten(1, 2)
+
+
+def _sizes_after(sizes: tuple[int, ...], kernel: int, stride: int) -> tuple[int, ...]:
+    return tuple((size - kernel) // stride + 1 for size in sizes)

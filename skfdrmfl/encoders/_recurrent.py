@@ -1,0 +1,91 @@
+"""A recurrent encoder of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape, part_name
+from skfdrmfl.mlp import Views
+from skfdrmfl.parts import FeaturePart
+
+
+class RecurrentEncoder(Encoder):
+    """A gated recurrent unit over a sequence in flattened columns, beside a linear skip.
+
+    The code is an affine map of the state after the last step. Columns are standardised where others would be
+    whitened.
+
+    Parameters
+    ----------
+    shape : tuple of int, default=None
+        (steps, features) that the modality's columns were flattened from, step after step, as in (10, 50);
+        None is one feature a step.
+    hidden_size : int, default=16
+        Entries of the state.
+    skip : bool, default=True
+        Add a linear map of the columns, so that the unit only learns what is not linear.
+
+    References
+    ----------
+    K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014, with the reset gate after
+    the product, as in `torch.nn.GRU`.
+    """
+
+    strongest_preprocessing: ClassVar[str | None] = "standardize"
+
+    def __init__(self, shape: Sequence[int] | None = None, *, hidden_size: int = 16, skip: bool = True):
+        self.shape = shape
+        self.hidden_size = hidden_size
+        self.skip = skip
+
+    def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> GRUPart:
+        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        shape = check_shape(
+            (n_columns, 1) if self.shape is None else self.shape, ("steps", "features"), name, n_columns
+        )
+        size = check_positive(self.hidden_size, f"hidden_size of the encoder of modality {name!r}")
+        return GRUPart(part_name(name), shape, size, modality_dim, skip=bool(self.skip))
+
+
+class GRUPart(FeaturePart):
+    """h_t = (1 - z) n + z h_{t-1}, gates r, z and n as in `torch.nn.GRU`; the features are the last h.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (steps, features) of a row.
+    size : int
+        Entries of h.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, ...], size: int, n_outputs: int, *, skip: bool):
+        self.shape, self.size = shape, size
+        layers: dict[str, tuple[int, ...]] = {
+            "weight_x": (3 * size, shape[1]),
+            "weight_h": (3 * size, size),
+            "bias_x": (3 * size, 1),
+            "bias_h": (3 * size, 1),
+        }
+        super().__init__(name, prod(shape), n_outputs, shape, size, layers=layers, n_features=size, skip=skip)
+
+    def features(self, views: Views, x: Tensor) -> Tensor:
+        """The state after the last step, (C, size, B)."""
+        n_replicas, _, n_rows = x.shape
+        steps, width = self.shape
+        inputs = x.reshape(n_replicas, steps, width, n_rows).transpose(1, 2).reshape(n_replicas, width, -1)
+        from_x = self.affine(views, "x", inputs).view(n_replicas, 3 * self.size, steps, n_rows)
+        state = x.new_zeros(n_replicas, self.size, n_rows)
+        sizes = (2 * self.size, self.size)
+        for now in from_x.unbind(2):
+            from_state = self.affine(views, "h", state)
+            gates_x, new_x = now.split(sizes, 1)
+            gates_h, new_h = from_state.split(sizes, 1)
+            reset, keep = torch.sigmoid(gates_x + gates_h).chunk(2, 1)
+            new = torch.tanh(new_x + reset * new_h)
+            state = new + keep * (state - new)
+        return state
