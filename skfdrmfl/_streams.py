@@ -18,7 +18,7 @@ U64 = NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MASK = (1 << 64) - 1  # Python integers do not wrap around; numpy's arrays do, and its scalars warn
 # Purposes of the streams that belong to a run rather than to one of its clients.
-INITIAL_WEIGHTS, PARTICIPATION, FOLDS = range(3)
+INITIAL_WEIGHTS, PARTICIPATION, FOLDS, VALIDATION = range(4)
 
 
 def seed_of(random_state: Any) -> int:

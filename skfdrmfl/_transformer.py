@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -28,14 +29,16 @@ from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import check_layer_sizes, nested_params, preprocessing_of, with_nested_params
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
+from skfdrmfl.linear_part import takes_linear, with_linear
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition, encode_clients
 from skfdrmfl.pooled import active_pool
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
 from skfdrmfl.rounds import cosine_decay
-from skfdrmfl.training import Run, Schedule, Trained, train
-from skfdrmfl.tuning import DEFAULT_SHRINKAGE, choose_shrinkage
+from skfdrmfl.stopping import split_off
+from skfdrmfl.training import Record, Run, Schedule, Trained, train
+from skfdrmfl.tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
 
 TRAINING_DTYPE = torch.float32
 
@@ -98,9 +101,21 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         directions, so modalities whose encoder needs the columns themselves are standardised instead
         (convolutional, recurrent, `TorchEncoder`), and codes of categories are left as they are.
     shrinkage : float or "auto", default=2e-4
-        Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients:
-        for small, nearly linear sets; it takes several fits' time, and the sums of its folds reveal rows of
-        clients with five rows or fewer. Those fits leave out modalities that are not whitened.
+        Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients; it
+        takes several fits' time, and the sums of its folds reveal rows of clients with five rows or fewer.
+    tuning : {None, "auto"}, default=None
+        "auto" chooses, by rows held out inside the clients, among networks of several shrinkages and decays, each
+        alone and mixed with a federated ridge regression, that ridge alone, and networks trained on what the ridge
+        leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. All candidates
+        train in one pass; it takes about ten fits' time, and reveals what `shrinkage="auto"` does. Without a linear
+        head and skips, or with fewer components than outputs, the ridge is left out.
+    early_stopping : bool, default=False
+        Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
+        training ends after `n_iter_no_change` rounds without a better one. Only in `fit`.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of its rows that each client holds out, rounded up, but never all.
+    n_iter_no_change : int, default=10
+        Rounds.
     algorithm : {"fedavg"}, default="fedavg"
     aggregation : {"mean"}, default="mean"
     participation : float in (0, 1], default=1.0
@@ -131,6 +146,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Variance of each column of Z over the training rows, descending.
     shrinkage_ : float
         The shrinkage used.
+    tuning_ : list of dict
+        With `tuning="auto"` or `shrinkage="auto"`, all candidates, the chosen one first: "start" ("random", "ridge" or
+        "residual"), "shrinkage", "weight_decay", "share" of the network in the prediction, "penalty" of the ridge
+        relative to the largest eigenvalue, and "validation_mse" of standardised y.
+    best_round_ : int
+        With `early_stopping`, the round (from 1) whose model was kept; `history_["validation_mse"]` has the errors.
+    selected_features_ : ndarray of int
+        Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
+        of a modality, then all that vary count.
     history_ : dict of str to ndarray
         Training means of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (a lower bound of I(Z; y) in
         nats), each of shape (n_rounds_,), averaged over clients by size; and with the suffix "_per_client",
@@ -196,6 +220,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
+        "tuning": [StrOptions({"auto"}), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -229,6 +257,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         random_state: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
+        tuning: str | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
     ):
         self.n_components = n_components
         self.modalities = modalities
@@ -258,6 +290,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.tuning = tuning
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; if `deep`, also those of the encoders, in a dict or not.
@@ -339,9 +375,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
         """All that `fit` does before training; for searches that train many fits together."""
         fresh = not (self.warm_start and hasattr(self, "weights_"))
-        return self._prepare(X, y, client_ids, fresh=fresh), self._schedule(self._cosine()), self._engine
+        run = self._prepare(X, y, client_ids, fresh=fresh, hold_out=self.early_stopping)
+        rates = () if fresh and self._choice.start == "ridge" else self._cosine()
+        return run, self._schedule(rates, self.n_iter_no_change if self.early_stopping else None), self._engine
 
-    def _prepare(self, X: Any, y: Any, client_ids: Any, *, fresh: bool) -> Run:
+    def _prepare(self, X: Any, y: Any, client_ids: Any, *, fresh: bool, hold_out: bool = False) -> Run:
         """Check everything, fix preprocessing and network if `fresh`, and return the run to train."""
         self._validate_params()
         device = _torch_device(self.device)
@@ -354,20 +392,21 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         targets = np.array(target, dtype=np.float64).reshape(len(table), -1)  # a copy: pandas gives read-only
         if fresh:
             self.clients_, codes = encode_clients(ids)
-            partition = Partition.of_codes(codes)
+            self._seed = _streams.seed_of(self.random_state)
+            everyone, partition, held_out = self._split(codes, hold_out)
             self._start(X, table, targets, np.ndim(target), partition)
         else:
             check_same_labels(ids, self.clients_)
             self.clients_, codes = encode_clients(ids, self.clients_)
-            partition = Partition.of_codes(codes)
+            everyone, partition, held_out = self._split(codes, hold_out)
             self._check_continues(X, targets.shape[1])
             self._check_rows(table)
         counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
-        counts[partition.positions] += partition.sizes
+        counts[everyone.positions] += everyone.sizes
         self.n_samples_per_client_ = counts
         models = torch.tensor(self._global_models, device=device)  # copied: mapped models are read-only
-        return Run(
+        run = Run(
             self._table.apply(table, TRAINING_DTYPE).to(device),
             self._target.apply(torch.as_tensor(targets)).to(device, TRAINING_DTYPE),
             partition,
@@ -376,16 +415,24 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             models[0],
             tuple(models[1 : 1 + self.history_size]),
             self.n_rounds_,
+            held_out,
         )
+        return with_ridge(run, self._choice, self._table, table) if fresh and self._choice.is_linear else run
+
+    def _split(self, codes: Indices, hold_out: bool) -> tuple[Partition, Partition, Partition | None]:
+        """All rows, those to train on, and those the clients hold out."""
+        everyone = Partition.of_codes(codes)
+        if not hold_out:
+            return everyone, everyone, None
+        return everyone, *split_off(everyone, self.validation_fraction, self._seed)
 
     def _start(self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition) -> None:
         """Modalities, preprocessing, network and first weights."""
         self.modalities_ = self._resolved_modalities(X)
-        self._seed = _streams.seed_of(self.random_state)
         kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
-        whitened = {name: columns for name, columns in self.modalities_.items() if kinds[name] == "whiten"}
         # Encoders that do not fit are found before anything is computed.
-        self._build_network({name: len(columns) for name, columns in self.modalities_.items()}, targets.shape[1])
+        widths = {name: len(columns) for name, columns in self.modalities_.items()}
+        can_be_linear = takes_linear(self._build_network(widths, targets.shape[1]))
         self._check_rows(table)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
@@ -393,23 +440,28 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
             return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
-        if self.shrinkage != "auto":
-            self.shrinkage_ = float(self.shrinkage)
-        elif not whitened:
-            self.shrinkage_ = DEFAULT_SHRINKAGE  # of no consequence
-        else:
-            self.shrinkage_ = choose_shrinkage(
+        shrinkage = DEFAULT_SHRINKAGE if self.shrinkage == "auto" else float(self.shrinkage)
+        self._choice = Choice("random", shrinkage, float(self.weight_decay))
+        if self.tuning == "auto" or (self.shrinkage == "auto" and "whiten" in kinds.values()):
+            tuner = Tuner(
                 table,
                 targets,
-                whitened,
-                partition,
-                start=start,
-                settings=self._settings(),
-                schedule=self._schedule(self._cosine()),
-                engine=self._engine,
-                device=_torch_device(self.device),
-                seed=self._seed,
+                self.modalities_,
+                kinds,
+                start,
+                self._settings(),
+                self._schedule(self._cosine()),
+                self._engine,
+                _torch_device(self.device),
+                self._seed,
             )
+            if self.tuning is None:
+                compared = tuner.shrinkage(partition)
+            else:
+                compared = tuner.everything(partition, linear=can_be_linear)
+            self._choice = compared[0][0]
+            self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
+        self.shrinkage_ = self._choice.shrinkage
         (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_])
         self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
@@ -486,7 +538,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _settings(self) -> Settings:
         return Settings(
             learning_rate=float(self.learning_rate),
-            weight_decay=float(self.weight_decay),
+            weight_decay=self._choice.weight_decay if hasattr(self, "_choice") else float(self.weight_decay),
             input_l1=float(self.input_l1),
             mi_weight=float(self.mi_weight),
             kl_weight=float(self.kl_weight),
@@ -497,13 +549,14 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _cosine(self) -> tuple[float, ...]:
         return tuple(cosine_decay(t, self.n_rounds) for t in range(self.n_rounds))
 
-    def _schedule(self, rate_factors: tuple[float, ...]) -> Schedule:
+    def _schedule(self, rate_factors: tuple[float, ...], patience: int | None = None) -> Schedule:
         return Schedule(
             rate_factors,
             int(self.local_epochs),
             int(self.batch_size),
             float(self.participation),
             int(self.history_size),
+            patience,
         )
 
     @property
@@ -519,10 +572,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._report(trained, len(schedule.rate_factors))
         except KeyboardInterrupt:
             if trained is not None:
-                self._take_over(run, trained.models_of(0), trained.losses_of(0))
+                self._take_over(run, trained.models_of(0), trained.record_of(0))
             raise
         assert trained is not None
-        self._take_over(run, trained.models_of(0), trained.losses_of(0))
+        self._take_over(run, trained.models_of(0), trained.record_of(0))
 
     def _check_converged(self, trained: Trained, run: int) -> None:
         """Raise if the run diverged."""
@@ -533,19 +586,30 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 f"preprocessing={self.preprocessing!r}; lower the rate or the decay, or scale X."
             )
 
-    def _take_over(self, run: Run, models: Tensor, losses: NDArray[np.float64]) -> None:
+    def _take_over(self, run: Run, models: Tensor, record: Record) -> None:
         """Make a trained run the fitted model; all that `fit` does after training.
 
-        `models` (1 + H, D) is the global model and earlier ones, `losses` (rounds, K, n) what is `RECORDED`.
+        `models` (1 + H, D) is the global model and earlier ones.
         """
         models = models.cpu()
-        weights, variance = deliver(self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition)
+        arrays = self._network.arrays(models[0])
+        if run.linear is not None:
+            arrays = with_linear(self._network, arrays, run.linear, run.share)
+            models = self._network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
+        weights, variance = deliver(self._network, arrays, run.x.cpu(), run.partition)
         history = extend_history(
-            self.history_, losses, run.partition.positions, run.partition.sizes, len(self.clients_)
+            self.history_,
+            record.losses,
+            run.partition.positions,
+            run.partition.sizes,
+            len(self.clients_),
+            record.validation,
         )
         self._global_models = models.numpy()
         self.weights_, self.component_variance_, self.history_ = weights, variance, history
-        self.n_rounds_ += len(losses)
+        if record.best_round is not None:
+            self.best_round_ = self.n_rounds_ + record.best_round + 1
+        self.n_rounds_ += len(record.losses)
 
     def _report(self, trained: Trained, n_rounds: int) -> None:
         done = trained.n_rounds
@@ -635,6 +699,16 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         )
 
     @property
+    def selected_features_(self) -> Indices:
+        """Columns of X that Z depends on, ascending."""
+        check_is_fitted(self, "weights_")
+        used = [
+            self.modalities_[name][self._table.blocks[name].columns_behind(encoder.columns_used(self.weights_))]
+            for name, encoder in self._network.encoders.items()
+        ]
+        return np.sort(np.concatenate(used))
+
+    @property
     def _n_features_out(self) -> int:
         return self._network.n_components
 
@@ -669,7 +743,7 @@ def _same_columns(a: Mapping[str, Indices], b: Mapping[str, Indices]) -> bool:
     return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-_PRIVATE_STATE = frozenset({"_seed", "_table", "_target", "_y_ndim", "_network", "_global_models"})
+_PRIVATE_STATE = frozenset({"_seed", "_choice", "_table", "_target", "_y_ndim", "_network", "_global_models"})
 
 
 def _torch_device(device: str) -> torch.device:

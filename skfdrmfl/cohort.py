@@ -44,6 +44,8 @@ class Cohort:
     runs, positions, seeds : ndarray of shape (R,)
         Run of each replica, its client's position in `clients_`, and the run's seed.
     settings : tuple of Settings, one a run
+    held_out : tuple of ndarray, one a run
+        Row numbers in x and y of the rows that its clients hold out, if any.
     """
 
     x: Tensor
@@ -54,6 +56,7 @@ class Cohort:
     positions: Indices
     seeds: _streams.U64
     settings: tuple[Settings, ...]
+    held_out: tuple[Indices, ...] = ()
 
     @property
     def sizes(self) -> Indices:

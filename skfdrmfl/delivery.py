@@ -72,7 +72,12 @@ def deliver(network: Network, arrays: Arrays, x: Tensor, partition: Partition) -
 
 
 def extend_history(
-    history: Mapping[str, Float], losses: Float, positions: Indices, sizes: Indices, n_clients: int
+    history: Mapping[str, Float],
+    losses: Float,
+    positions: Indices,
+    sizes: Indices,
+    n_clients: int,
+    validation: Float | None = None,
 ) -> dict[str, Float]:
     """Append finished rounds to `history_`.
 
@@ -86,6 +91,8 @@ def extend_history(
         Place in `clients_` and rows of each.
     n_clients : int
         Length of `clients_` now.
+    validation : ndarray of shape (rounds,), default=None
+        Errors on rows held out.
     """
     out: dict[str, Float] = {}
     weights = np.where(np.isnan(losses[:, :, 0]), 0.0, sizes)
@@ -98,4 +105,8 @@ def extend_history(
         values = np.where(np.isnan(losses[:, :, i]), 0.0, losses[:, :, i])
         mean = np.average(values, axis=1, weights=weights)
         out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
+    if validation is not None or "validation_mse" in history:
+        before = history.get("validation_mse", np.full(len(history.get("mse", ())), np.nan))
+        now = np.full(len(losses), np.nan) if validation is None else validation
+        out["validation_mse"] = np.concatenate([before, now])
     return out

@@ -31,6 +31,12 @@ class PoolTape:
 class Fusion:
     """One kind of pooling; its arrays, if any, are named "fusion...." as those of the affine map behind it."""
 
+    is_linear = False
+
+    def linear_block(self, weight: np.ndarray, m: int, n_modalities: int) -> np.ndarray:
+        """Where pooling is linear: the map (c, d) from the code of modality m to Z, for mixing weights `weight`."""
+        raise NotImplementedError
+
     def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
         """Width of the pooled code."""
         raise NotImplementedError
@@ -57,6 +63,12 @@ class Fusion:
 class ConcatFusion(Fusion):
     """Z = W [mu_1, .., mu_M] + b, zeros for modalities a row lacks."""
 
+    is_linear = True
+
+    def linear_block(self, weight: np.ndarray, m: int, n_modalities: int) -> np.ndarray:
+        """Columns of the modality."""
+        return np.split(weight, n_modalities, axis=1)[m]
+
     def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
         """Width of the pooled code."""
         return n_modalities * modality_dim
@@ -73,6 +85,12 @@ class ConcatFusion(Fusion):
 
 class MeanFusion(Fusion):
     """Z = W mean_m(mu_m) + b over the modalities a row has, the same however many there are."""
+
+    is_linear = True
+
+    def linear_block(self, weight: np.ndarray, m: int, n_modalities: int) -> np.ndarray:
+        """Its share of the mean."""
+        return weight / n_modalities
 
     def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
         """Width of the pooled code."""

@@ -77,6 +77,27 @@ class MLP:
         """Name of the weights that touch x."""
         return self._names[0][0]
 
+    @property
+    def linear_path(self) -> tuple[str, slice] | None:
+        """The array and its rows that map x to the output linearly, beside all else; None without a skip."""
+        if not self.hidden:
+            return self.first_weight, slice(None)
+        return (self.first_weight, slice(self.hidden[0], None)) if self.skip else None
+
+    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of this part with an output that is zero whatever x."""
+        out = {name: arrays[name].copy() for name in self.shapes}
+        for name in self._names[-1]:
+            out[name][:] = 0.0
+        if self.skip:
+            for name in self._names[0]:
+                out[name][self.hidden[0] :] = 0.0
+        return out
+
+    def columns_used(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Mask of the inputs that have a weight other than zero."""
+        return np.any(arrays[self.first_weight] != 0, axis=0)
+
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
         """Small Gaussian weights and zero biases.
 

@@ -56,7 +56,7 @@ class Network:
     ):
         self.encoders: dict[str, Part] = dict(encoders)
         self.fusion = fusion
-        self.n_components, self.n_outputs = n_components, n_outputs
+        self.modality_dim, self.n_components, self.n_outputs = modality_dim, n_components, n_outputs
         pooled = fusion.n_pooled(len(self.encoders), modality_dim)
         self.mixer = MLP("fusion", pooled, (), n_components)
         self.head = MLP("head", n_components, head_hidden, n_outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,8 +34,18 @@ class Part(Protocol):
     def first_weight(self) -> str:
         """Name of the array that the L1 penalty on inputs thins."""
 
+    @property
+    def linear_path(self) -> tuple[str, slice] | None:
+        """The array and its rows that map x to the output linearly, beside all else; None if there are none."""
+
     def widened(self, n_inputs: int) -> Any:
         """The same part for a wider input, where its signature leaves that open."""
+
+    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of this part with an output that is zero whatever x, where there is a linear path."""
+
+    def columns_used(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Mask of the inputs that the output depends on."""
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
         """Weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
@@ -73,6 +83,7 @@ class AutogradPart:
 
     shapes: Shapes
     first_weight: str
+    linear_path: tuple[str, slice] | None = None
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, *how: Any):
         self.name, self.n_inputs, self.n_outputs = name, n_inputs, n_outputs
@@ -89,12 +100,20 @@ class AutogradPart:
             raise ValueError(f"{self.name} takes {self.n_inputs} columns and cannot be widened to {n_inputs}.")
         return self
 
+    def columns_used(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """All: weights are shared among columns."""
+        return np.ones(self.n_inputs, dtype=bool)
+
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
         """Weights before the first round."""
         raise NotImplementedError
 
     def codes(self, views: Views, x: Tensor) -> Tensor:
         """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs); pure and differentiable."""
+        raise NotImplementedError
+
+    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Only parts with a linear path can be silenced."""
         raise NotImplementedError
 
     def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Graph | None]:
@@ -154,11 +173,17 @@ class FeaturePart(AutogradPart):
             shapes["weight_skip"] = (n_outputs, n_inputs)
         self.shapes = {f"{name}.{key}": shape for key, shape in shapes.items()}
         self._first_layer = f"{name}.{next(iter(layers))}"
+        self.linear_path = (f"{name}.weight_skip", slice(None)) if skip else None
 
     @property
     def first_weight(self) -> str:  # type: ignore[override]
         """The skip, which has a weight for each column, or else the first layer."""
         return f"{self.name}.weight_skip" if self.skip else self._first_layer
+
+    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of this part with an output that is zero whatever x."""
+        last = {f"{self.name}.{key}" for key in ("weight_out", "bias_out", "weight_skip")}
+        return {name: np.zeros_like(arrays[name]) if name in last else arrays[name] for name in self.shapes}
 
     def features(self, views: Views, x: Tensor) -> Tensor:
         """Features (C, n_features, B) of columns x (C, n_inputs, B)."""

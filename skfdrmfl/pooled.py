@@ -193,7 +193,7 @@ class FitPool:
             return
         models = trimmed(trained.models_of(run), network, donor._network)
         with quiet_torch():
-            donor._take_over(waiting.run, models, trained.losses_of(run))
+            donor._take_over(waiting.run, models, trained.record_of(run))
 
     def _show(self, partial: float = 0.0, done: int = 0) -> None:
         if self._progress:

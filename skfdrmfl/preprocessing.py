@@ -71,11 +71,21 @@ class BlockTransform:
         """r, columns after the transformation."""
         return len(self.mean) if self.projection is None else self.projection.shape[1]
 
+    @property
+    def gains(self) -> Float:
+        """Length of an output's change when the scaled columns move by one along its direction (r,)."""
+        return np.ones(self.n_outputs) if self.projection is None else np.linalg.norm(self.projection, axis=0)
+
     def apply(self, block: Tensor) -> Tensor:
         """Transformed rows (n, r) of `block` (n, p), both float64."""
         # `tensor` copies: a model mapped from disk is read-only.
         centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
         return centred if self.projection is None else centred @ torch.tensor(self.projection)
+
+    def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
+        used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
+        return used & np.isfinite(self.scale)
 
     def undo(self, values: Float) -> Float:
         """The rows (n, p) of which `values` are the standardised ones; a constant column is its mean again."""
@@ -158,6 +168,11 @@ class TableTransform:
     def widths(self) -> dict[str, int]:
         """Columns of each modality after its transformation."""
         return {name: block.n_outputs for name, block in self.blocks.items()}
+
+    @property
+    def gains(self) -> Float:
+        """`BlockTransform.gains` of all modalities, side by side."""
+        return np.concatenate([block.gains for block in self.blocks.values()])
 
     def apply(self, table: NDArray, dtype: torch.dtype, widths: Mapping[str, int] | None = None) -> Tensor:
         """Encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.

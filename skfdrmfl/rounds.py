@@ -18,15 +18,20 @@ from skfdrmfl.client import RECORDED, TERMS
 from skfdrmfl.cohort import Broadcast
 from skfdrmfl.loop import LoopEngine
 from skfdrmfl.stacked import StackedEngine
+from skfdrmfl.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One finished round: the state after it, and what is `RECORDED` of each replica (R, n), NaN if absent."""
+    """One finished round: the state after it, and what is `RECORDED` of each replica (R, n), NaN if absent.
+
+    diverged (runs,); validation (runs,), errors on rows held out, if any are.
+    """
 
     state: server.ServerState
     losses: NDArray[np.float64]
     diverged: NDArray[np.bool_]
+    validation: NDArray[np.float64] | None = None
 
 
 def cosine_decay(t: int, n_rounds: int) -> float:
@@ -41,22 +46,24 @@ def federated_rounds(
     *,
     participation: float,
     history_size: int,
+    stopping: EarlyStopping | None = None,
 ) -> Iterator[RoundRecord]:
     """Run one round for each of `rate_factors`, from `state` on, yielding a record after each.
 
     A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and
-    trains no more, the other runs go on.
+    trains no more, the other runs go on. So it is with a run that `stopping` finds done.
     """
     cohort = engine.cohort
     n_runs = state.weights.shape[0]
     diverged = np.zeros(n_runs, dtype=bool)
+    over = diverged
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(n_runs)]
     for factor in rate_factors:
         participants = np.concatenate(
             [
                 mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), participation)]
                 for run, mine in enumerate(replicas_of_run)
-                if not diverged[run]
+                if not over[run]
             ]
         )
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor)
@@ -77,6 +84,8 @@ def federated_rounds(
         step = server.squared_distances(weights, state.weights)
         losses[:, -1] = server.relative_drift(losses[:, -1], step[cohort.runs])
         state = server.advance(state, weights, history_size)
-        yield RoundRecord(state, losses, diverged)
-        if diverged.all():
+        validation = None if stopping is None else stopping.follow(weights)
+        yield RoundRecord(state, losses, diverged, validation)
+        over = diverged if stopping is None else diverged | stopping.done
+        if over.all():
             return

@@ -19,8 +19,10 @@ from skfdrmfl.cohort import Cohort, Settings
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition
+from skfdrmfl.ridge import Linear
 from skfdrmfl.rounds import federated_rounds
 from skfdrmfl.server import ServerState
+from skfdrmfl.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Run:
         Earlier global models, the latest first.
     round_index : int
         Rounds completed before.
+    held_out : Partition, default=None
+        Rows that its clients hold out.
+    linear : Linear, default=None
+        After training the model is to predict `share` times what the network predicts plus this.
+    share : float
     """
 
     x: Tensor
@@ -50,13 +57,17 @@ class Run:
     weights: Tensor
     history: tuple[Tensor, ...] = ()
     round_index: int = 0
+    held_out: Partition | None = None
+    linear: Linear | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
 class Schedule:
     """What runs that train together have in common.
 
-    rate_factors, one a round, multiply the learning rate; local_epochs is E.
+    rate_factors, one a round, multiply the learning rate; local_epochs is E; patience is how many rounds without
+    a better error on the rows held out end a run, None if it does not stop early.
     """
 
     rate_factors: tuple[float, ...]
@@ -64,6 +75,7 @@ class Schedule:
     batch_size: int
     participation: float
     history_size: int
+    patience: int | None = None
 
 
 def make_cohort(runs: Sequence[Run]) -> Cohort:
@@ -72,6 +84,7 @@ def make_cohort(runs: Sequence[Run]) -> Cohort:
     tables: list[tuple[Tensor, Tensor]] = []
     n_rows = 0
     rows, sizes, positions = [], [], []
+    held_out = []
     for run in runs:
         key = (id(run.x), id(run.y))
         if key not in places:
@@ -81,6 +94,8 @@ def make_cohort(runs: Sequence[Run]) -> Cohort:
         rows += [places[key] + client_rows for client_rows in run.partition.rows]
         sizes.append(run.partition.sizes)
         positions.append(run.partition.positions)
+        if run.held_out is not None:
+            held_out.append(places[key] + np.concatenate(run.held_out.rows))
     n_clients = [len(run.partition.rows) for run in runs]
     one = len(tables) == 1
     return Cohort(
@@ -92,7 +107,21 @@ def make_cohort(runs: Sequence[Run]) -> Cohort:
         positions=np.concatenate(positions),
         seeds=np.repeat(np.array([run.seed for run in runs], dtype=np.uint64), n_clients),
         settings=tuple(run.settings for run in runs),
+        held_out=tuple(held_out),
     )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is recorded of one run.
+
+    losses (rounds, K, n), what is `RECORDED` of its clients; with early stopping, validation (rounds,), the error on
+    the rows held out, and the best round, counted from 0.
+    """
+
+    losses: NDArray[np.float64]
+    validation: NDArray[np.float64] | None = None
+    best_round: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +138,17 @@ class Trained:
         Run of each replica.
     diverged : ndarray of shape (runs,)
         Runs that stopped, at their last finite model.
+    stopping : EarlyStopping, default=None
+    validation : ndarray of shape (rounds, runs), default=None
+        Mean squared errors on the rows held out.
     """
 
     state: ServerState
     losses: NDArray[np.float64]
     replica_runs: NDArray[np.int64]
     diverged: NDArray[np.bool_]
+    stopping: EarlyStopping | None = None
+    validation: NDArray[np.float64] | None = None
 
     @property
     def n_rounds(self) -> int:
@@ -122,16 +156,22 @@ class Trained:
         return len(self.losses)
 
     def models_of(self, run: int) -> Tensor:
-        """Models of one run (1 + H, D): the global one, then earlier ones, the latest first."""
-        return torch.stack([models[run] for models in (self.state.weights, *self.state.history)])
+        """Models of one run (1 + H, D): the global one, or that of the best round, then earlier ones, latest first."""
+        best = self.state.weights if self.stopping is None else self.stopping.best
+        assert best is not None
+        return torch.stack([models[run] for models in (best, *self.state.history)])
 
-    def losses_of(self, run: int) -> NDArray[np.float64]:
-        """What is `RECORDED` of one run's clients (rounds, K, n)."""
-        return self.losses[:, self.replica_runs == run]
+    def record_of(self, run: int) -> Record:
+        """What is recorded of one run, up to the round it stopped in."""
+        losses = self.losses[:, self.replica_runs == run]
+        if self.stopping is None or self.validation is None:
+            return Record(losses)
+        n_rounds = min(len(losses), int(self.stopping.best_round[run]) + 1 + self.stopping.patience)
+        return Record(losses[:n_rounds], self.validation[:n_rounds, run], int(self.stopping.best_round[run]))
 
 
 def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
-    """Train the runs together; yields where they stand after every round."""
+    """Train the runs together; yields where they stand after every round, or at once if there is none."""
     cohort = make_cohort(runs)
     history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
     state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
@@ -142,14 +182,24 @@ def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str
         n_epochs=schedule.local_epochs,
         keep_history=schedule.history_size > 0,
     )
+    stopping = None
+    if schedule.patience is not None:
+        stopping = EarlyStopping(network, cohort.x, cohort.y, cohort.held_out, schedule.patience)
     records = federated_rounds(
         backend,
         state,
         schedule.rate_factors,
         participation=schedule.participation,
         history_size=schedule.history_size,
+        stopping=stopping,
     )
     losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(RECORDED)))
+    validation = np.empty((len(schedule.rate_factors), len(runs)))
+    if not schedule.rate_factors:
+        yield Trained(state, losses, cohort.runs, np.zeros(len(runs), dtype=bool))
     for t, record in enumerate(records):
         losses[t] = record.losses
-        yield Trained(record.state, losses[: t + 1], cohort.runs, record.diverged)
+        if record.validation is not None:
+            validation[t] = record.validation
+        followed = None if stopping is None else validation[: t + 1]
+        yield Trained(record.state, losses[: t + 1], cohort.runs, record.diverged, stopping, followed)

@@ -1,12 +1,13 @@
-"""Choosing the whitening's shrinkage by rows that the clients hold out.
+"""Choosing shrinkage, decay and the part of a linear model by rows that the clients hold out.
 
-Folds live inside the clients: each trains on some of its rows and sends the sum of squared errors on the rest.
-All candidates of a fold train together, as runs of one stacked pass.
+Folds live inside the clients: each trains on some of its rows and sends sums of squared errors on the rest.
+All networks of a fold train together, as runs of one stacked pass; a federated ridge comes from sums alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,27 +15,71 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl import _streams
+from skfdrmfl import _streams, ridge
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import evaluate
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
+from skfdrmfl.ridge import Linear
 from skfdrmfl.training import Run, Schedule, train
 
-SHRINKAGES = (1e-2, 1e-3, 2e-4, 1e-5)
+Float = NDArray[np.float64]
+
+SHRINKAGES = (3e-2, 1e-2, 1e-3, 2e-4, 1e-5)
 DEFAULT_SHRINKAGE = 2e-4
+# Factors on the decay asked for: less of it helps where several layers have much to learn.
+DECAY_FACTORS = (1.0, 1 / 3)
+# What the ridge leaves is learned at these: it is little, and mostly in directions of little variance.
+RESIDUAL_SHRINKAGES = (1e-2, 2e-4)
+# The ridge alone keeps all directions but rounding: its own penalty does the shrinking.
+RIDGE_SHRINKAGE = 1e-5
 N_FOLDS = 3
 
 
-class _Error(NamedTuple):
-    """What a client sends: its sum of squared errors of standardised y."""
+@dataclass(frozen=True)
+class Choice:
+    """One way to fit.
 
-    squares: float
+    Attributes
+    ----------
+    start : {"random", "ridge", "residual"}
+        The network alone, the federated ridge alone, or a network on what the ridge leaves.
+    shrinkage, weight_decay : float
+    share : float
+        Of the network in the prediction, the rest is the ridge's; 1 for the network alone.
+    penalty : float
+        Of the ridge, relative to the largest eigenvalue; infinity is the mean.
+    """
+
+    start: str
+    shrinkage: float
+    weight_decay: float
+    share: float = 1.0
+    penalty: float = float("inf")
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether there is a ridge in it."""
+        return self.start != "random" or self.share < 1.0
 
 
-def _squared_error(residuals: NDArray[np.float64]) -> Callable[[Indices], _Error]:
-    return lambda rows: _Error(float((residuals[rows] ** 2).sum()))
+class _Errors(NamedTuple):
+    """What a client sends of a network and a ridge: sums of products of their errors, of standardised y."""
+
+    network: float
+    both: float
+    ridge: float
+
+    def at(self, share: float) -> float:
+        """Squared error of the mean of both, with this share of the network."""
+        return share**2 * self.network + 2 * share * (1 - share) * self.both + (1 - share) ** 2 * self.ridge
+
+    @property
+    def best_share(self) -> float:
+        """The share with the least squared error."""
+        apart = self.network - 2 * self.both + self.ridge
+        return float(np.clip((self.ridge - self.both) / apart, 0.0, 1.0)) if apart > 0 else 1.0
 
 
 def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Partition]]:
@@ -53,44 +98,180 @@ def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Pa
             yield kept, held_out
 
 
-def choose_shrinkage(
-    table: NDArray,
-    targets: NDArray[np.float64],
-    columns: Mapping[str, Indices],
-    partition: Partition,
-    *,
-    start: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]],
-    settings: Settings,
-    schedule: Schedule,
-    engine: str,
-    device: torch.device,
-    seed: int,
-) -> float:
-    """The shrinkage of `SHRINKAGES` with the least squared error on rows held out inside the clients.
+def fit_ridge(x: Float, y: Float, partition: Partition, gains: Float, penalty: float) -> Linear:
+    """Federated ridge of y (n, q) on encoder inputs x (n, p); see `ridge.solve`."""
+    if np.isinf(penalty):  # the mean: no products need to be sent
+        (mean,) = ridge.solve(ridge.moments(x[:, :0], y, partition), gains[:0], [penalty])
+        return Linear(np.zeros((x.shape[1], y.shape[1])), mean.intercept)
+    (linear,) = ridge.solve(ridge.moments(x, y, partition), gains, [penalty])
+    return linear
 
-    `start` builds the network for encoder inputs of given widths and its first weights. Where nothing can be
-    held out (one row, or one fold's worth), the choice is `DEFAULT_SHRINKAGE`.
+
+@dataclass(frozen=True)
+class Tuner:
+    """What all candidates have in common.
+
+    table, targets : ndarray
+        The rows as given.
+    columns, kinds : dict
+        Columns and preprocessing of each modality.
+    start : callable
+        Builds the network for encoder inputs of given widths, and its first weights.
+    settings, schedule, engine, device, seed
+        Of the training.
     """
-    errors = dict.fromkeys(SHRINKAGES, 0.0)
-    for kept, held_out in inner_folds(partition, seed):
-        transforms = fit_tables(table, columns, kept, "whiten", SHRINKAGES)
-        # Candidates drop different directions: one network, as wide as the widest, holds them all.
-        widths = {name: max(t.widths[name] for t in transforms) for name in columns}
-        y = fit_targets(targets, kept).apply(torch.as_tensor(targets)).float()
-        tables = [t.apply(table, torch.float32, widths) for t in transforms]
-        starts = [start(t, widths) for t in transforms]
-        network = starts[0][0]
-        runs = [
-            Run(x.to(device), y.to(device), kept, settings, seed, first.to(device))
-            for x, (_, first) in zip(tables, starts, strict=True)
+
+    table: NDArray
+    targets: Float
+    columns: Mapping[str, Indices]
+    kinds: Mapping[str, str | None]
+    start: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]]
+    settings: Settings
+    schedule: Schedule
+    engine: str
+    device: torch.device
+    seed: int
+
+    def shrinkage(self, partition: Partition) -> list[tuple[Choice, float]]:
+        """The networks of all shrinkages and their mean squared errors, best first."""
+        return self._compare(partition, [self._default(s) for s in SHRINKAGES], linear=False)
+
+    def everything(self, partition: Partition, *, linear: bool) -> list[tuple[Choice, float]]:
+        """All candidates and their mean squared errors on rows held out, of standardised y, best first.
+
+        Networks of all shrinkages and decays; if `linear`, also each of them mixed with a ridge, that ridge, and
+        networks on what it leaves.
+        """
+        whitens = "whiten" in self.kinds.values()
+        shrinkages = SHRINKAGES if whitens else (DEFAULT_SHRINKAGE,)
+        decays = DECAY_FACTORS if self.settings.weight_decay else (1.0,)
+        choices = [
+            replace(self._default(s), weight_decay=factor * self.settings.weight_decay)
+            for s in shrinkages
+            for factor in decays
         ]
-        *_, last = train(network, runs, schedule, engine)
-        for i, shrinkage in enumerate(SHRINKAGES):
+        if linear:
+            residual = RESIDUAL_SHRINKAGES if whitens else (DEFAULT_SHRINKAGE,)
+            choices += [replace(self._default(s), start="residual") for s in residual]
+        return self._compare(partition, choices, linear=linear)
+
+    def _default(self, shrinkage: float) -> Choice:
+        return Choice("random", shrinkage, self.settings.weight_decay)
+
+    def _compare(self, partition: Partition, choices: list[Choice], *, linear: bool) -> list[tuple[Choice, float]]:
+        """All choices with their errors, best first; the default alone where nothing can be held out."""
+        folds = list(inner_folds(partition, self.seed))
+        y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
+        n_values = sum(held_out.sizes.sum() for _, held_out in folds) * y.shape[1]
+        compared: list[tuple[Choice, float]] = []
+        penalty = float("inf")
+        if linear and folds:
+            penalty, squares = self._ridge(partition, y, [held_out for _, held_out in folds])
+            compared.append((Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty), squares))
+        errors = [_Errors(0.0, 0.0, 0.0)] * len(choices)
+        for kept, held_out in folds:
+            sent = self._fold(kept, held_out, y, choices, penalty if linear else None)
+            errors = [_Errors(*np.add(a, b)) for a, b in zip(errors, sent, strict=True)]
+        for choice, error in zip(choices, errors, strict=True):
+            choice = replace(choice, penalty=penalty)
+            compared.append((choice, error.network))
+            if linear and choice.start == "random" and 0 < error.best_share < 1:
+                compared.append((replace(choice, share=error.best_share), error.at(error.best_share)))
+        if not folds or not any(squares > 0 for _, squares in compared):
+            return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]
+        compared.sort(key=lambda entry: entry[1])
+        return [(choice, float(squares / n_values)) for choice, squares in compared]
+
+    def _ridge(self, partition: Partition, y: Float, held_out: Sequence[Partition]) -> tuple[float, float]:
+        """The ridge's penalty, and its squared error on rows held out."""
+        (transform,) = fit_tables(self.table, self.columns, partition, self.kinds, [RIDGE_SHRINKAGE])
+        x, gains = transform.apply(self.table, torch.float64).numpy(), transform.gains
+        if x.shape[1] > ridge.MAX_COLUMNS:
+            x, gains = x[:, :0], gains[:0]  # the mean alone
+        return ridge.cross_validated([ridge.moments(x, y, rows) for rows in held_out], gains)
+
+    def _fold(
+        self, kept: Partition, held_out: Partition, y: Float, choices: Sequence[Choice], penalty: float | None
+    ) -> list[_Errors]:
+        """What the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
+        shrinkages = sorted({choice.shrinkage for choice in choices})
+        fitted = dict(zip(shrinkages, fit_tables(self.table, self.columns, kept, self.kinds, shrinkages), strict=True))
+        # Shrinkages drop different directions: one network, as wide as the widest, holds them all.
+        widths = {name: max(t.widths[name] for t in fitted.values()) for name in self.columns}
+        tables = {s: t.apply(self.table, torch.float32, widths) for s, t in fitted.items()}
+        unit = fit_targets(y, kept)
+        y_kept = unit.apply(torch.as_tensor(y))
+        linear: dict[float, Float] = {}  # predictions of the ridge, of y_kept
+        if penalty is not None:
+            for s, transform in fitted.items():
+                x = transform.apply(self.table, torch.float64).numpy()
+                linear[s] = fit_ridge(x, y_kept.numpy(), kept, transform.gains, penalty).predict(x)
+        runs, networks, scales = [], [], []
+        for choice in choices:
+            s = choice.shrinkage
+            network, first = self.start(fitted[s], widths)
+            target, scale = y_kept.numpy(), 1.0
+            if choice.start == "residual":
+                target, scale = standardised_residual(target - linear[s], kept)
+            runs.append(
+                Run(
+                    tables[s].to(self.device),
+                    torch.as_tensor(target).to(self.device, torch.float32),
+                    kept,
+                    replace(self.settings, weight_decay=choice.weight_decay),
+                    self.seed,
+                    first.to(self.device),
+                )
+            )
+            networks.append(network)
+            scales.append(scale)
+        *_, last = train(networks[0], runs, self.schedule, self.engine)
+        sent = []
+        for i, choice in enumerate(choices):
             if last.diverged[i]:
-                errors[shrinkage] = np.inf
+                sent.append(_Errors(np.inf, np.inf, np.inf))
                 continue
-            _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[i])
-            sent = held_out.sum_over_clients(_squared_error(y_hat - y.double().numpy()))
-            errors[shrinkage] += sent.squares
-    best = min(errors, key=errors.__getitem__)
-    return best if errors[best] > 0 else DEFAULT_SHRINKAGE
+            s = choice.shrinkage
+            _, y_hat = evaluate(networks[0], networks[0].arrays(last.models_of(i)[0]), tables[s])
+            if choice.start == "residual":
+                y_hat = scales[i] * y_hat + linear[s]
+            of_network = unit.undo(y_hat) - y
+            of_ridge = unit.undo(linear[s]) - y if penalty is not None else np.zeros_like(y)
+            sent.append(held_out.sum_over_clients(_products(of_network, of_ridge)))
+        return sent
+
+
+def _products(of_network: Float, of_ridge: Float) -> Callable[[Indices], _Errors]:
+    def client(rows: Indices) -> _Errors:
+        a, b = of_network[rows], of_ridge[rows]
+        return _Errors(float((a * a).sum()), float((a * b).sum()), float((b * b).sum()))
+
+    return client
+
+
+class _Squares(NamedTuple):
+    n_values: float
+    squares: float
+
+
+def standardised_residual(residual: Float, partition: Partition) -> tuple[Float, float]:
+    """The residual (n, q) of unit mean square over the clients' rows, all outputs alike, and its scale."""
+
+    def client(rows: Indices) -> _Squares:
+        return _Squares(float(residual[rows].size), float((residual[rows] ** 2).sum()))
+
+    sums = partition.sum_over_clients(client)
+    scale = float(np.sqrt(sums.squares / sums.n_values)) or 1.0
+    return residual / scale, scale
+
+
+def with_ridge(run: Run, choice: Choice, transform: TableTransform, table: NDArray) -> Run:
+    """The run of a choice that has a ridge in it: what it learns, and what its prediction is mixed with."""
+    x, y = transform.apply(table, torch.float64).numpy(), run.y.cpu().double().numpy()
+    linear = fit_ridge(x, y, run.partition, transform.gains, choice.penalty)
+    if choice.start == "residual":
+        residual, scale = standardised_residual(y - linear.predict(x), run.partition)
+        return replace(run, y=torch.as_tensor(residual).to(run.y), linear=linear, share=scale)
+    share = 1.0 - choice.share
+    part = Linear(share * linear.coefficients, share * linear.intercept)
+    return replace(run, linear=part, share=choice.share)

@@ -274,7 +274,7 @@ def test_training_runs_together_reports_each_as_its_records_do(engine):
     last = list(train(network, runs, Schedule(factors, 1, 4, 1.0, 2), engine))[-1]
     assert last.n_rounds == 3
     for i, run in enumerate(runs):
-        models, losses = last.models_of(i), last.losses_of(i)
+        models, losses = last.models_of(i), last.record_of(i).losses
         first = sum(len(r.partition.rows) for r in runs[:i])
         replicas = slice(first, first + len(run.partition.rows))
         exact(models[0], records[-1].state.weights[i])

@@ -1,0 +1,115 @@
+"""Early stopping: the clients hold out rows of their own, and the model that errs least on them is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl import _streams, losses
+from skfdrmfl.batches import LANES
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Indices, Partition
+
+# Numbers gathered at a time to be sent through the network.
+SLAB = 4_000_000
+
+
+def split_off(partition: Partition, fraction: float, seed: int) -> tuple[Partition, Partition]:
+    """Rows to train on, and rows that each client holds out.
+
+    A client of n rows holds out `ceil(fraction * n)`, but never its last row.
+
+    Raises
+    ------
+    ValueError
+        If all clients have one row, so that nobody can hold out any.
+    """
+    masks = []
+    for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True):
+        n_out = min(ceil(fraction * len(rows)), len(rows) - 1)
+        order = _streams.generator(seed, _streams.VALIDATION, position).permutation(len(rows))
+        masks.append(order < n_out)
+    if not any(mask.any() for mask in masks):
+        raise ValueError(
+            "early_stopping=True needs clients with two rows or more, of which some are held out, but every client "
+            "has one row; set early_stopping=False."
+        )
+    return partition.where([~mask for mask in masks]), partition.where(masks)
+
+
+class EarlyStopping:
+    """Follows each run's squared error on the rows its clients hold out.
+
+    Parameters
+    ----------
+    network : Network
+    x, y : Tensor of shape (N, columns) and (N, q)
+    held_out : sequence of ndarray
+        Rows of x held out in each run; every run holds out some.
+    patience : int
+        Rounds without a new best after which a run is done.
+
+    Attributes
+    ----------
+    best : Tensor of shape (runs, D)
+        The model of each run's best round.
+    best_round : ndarray of shape (runs,)
+        Its place among the rounds followed, the first is 0.
+    """
+
+    def __init__(self, network: Network, x: Tensor, y: Tensor, held_out: Sequence[Indices], patience: int):
+        self.network, self.x, self.y, self.patience = network, x, y, patience
+        self._lowest = np.full(len(held_out), np.inf)
+        self._n_rounds = 0
+        self.best_round = np.zeros(len(held_out), dtype=np.int64)
+        self.best: Tensor | None = None
+        # Runs of as many rows, in multiples of `LANES`, go through the network together: so a run's error is the
+        # same, to the last bit, whatever other runs there are.
+        self._groups: list[tuple[Tensor, Tensor, Tensor]] = []
+        padded = np.array([-(-len(rows) // LANES) * LANES for rows in held_out])
+        for n_slots in np.unique(padded).tolist():
+            runs = np.flatnonzero(padded == n_slots).tolist()
+            slots = np.stack([np.resize(held_out[run], n_slots) for run in runs])
+            sizes = np.array([[len(held_out[run])] for run in runs])
+            weights = np.where(np.arange(n_slots) < sizes, 1.0 / sizes, 0.0)
+            group = torch.as_tensor(runs), torch.as_tensor(slots), torch.as_tensor(weights, dtype=x.dtype)
+            self._groups.append((group[0].to(x.device), group[1].to(x.device), group[2].to(x.device)))
+
+    def follow(self, weights: Tensor) -> NDArray[np.float64]:
+        """Errors (runs,) of the models (runs, D) that a round ended with."""
+        errors = self._errors(weights)
+        better = errors < self._lowest
+        self._lowest[better] = errors[better]
+        self.best_round[better] = self._n_rounds
+        chosen = torch.as_tensor(better, device=weights.device).unsqueeze(-1)
+        self.best = weights if self.best is None else torch.where(chosen, weights, self.best)
+        self._n_rounds += 1
+        return errors
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """Runs that have gone `patience` rounds without a new best."""
+        return self._n_rounds - 1 - self.best_round >= self.patience
+
+    def _errors(self, weights: Tensor) -> NDArray[np.float64]:
+        """Mean squared error (runs,) of each run on its rows: the sum of what its clients would send."""
+        errors = np.empty(len(weights))
+        for runs, slots, shares in self._groups:
+            step = max(1, SLAB // (slots.shape[1] * self.x.shape[1]))
+            for i in range(0, len(runs), step):
+                here = slice(i, i + step)
+                views = self.network.layout.views(weights.index_select(0, runs[here]))
+                squares = torch.cat(
+                    [
+                        losses.squared_error(self.network.forward(views, self.x[rows], tape=False).y_hat, self.y[rows])
+                        for rows in slots[here].split(max(LANES, SLAB // self.x.shape[1] // LANES * LANES), 1)
+                    ],
+                    1,
+                )
+                errors[runs[here].cpu().numpy()] = (squares * shares[here]).sum(-1).cpu().numpy()
+        return errors

@@ -1,0 +1,135 @@
+"""The federated ridge is the pooled one, and a network can carry it without a trace."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_network, normal, random_weights
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+from skfdrmfl import ridge
+from skfdrmfl.delivery import evaluate
+from skfdrmfl.linear_part import takes_linear, with_linear
+from skfdrmfl.partition import Partition
+from skfdrmfl.ridge import Linear, Moments
+from skfdrmfl.tuning import fit_ridge
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((40, 5)) @ rng.standard_normal((5, 5))
+Y = np.stack([X[:, 0] - X[:, 1], X[:, 2] ** 2], 1) + 3.0 + 0.1 * rng.standard_normal((40, 2))
+GAINS = np.ones(5)
+
+
+def top(x):
+    return np.linalg.eigvalsh(np.cov(x.T, bias=True))[-1]
+
+
+@given(codes=st.lists(st.integers(0, 6), min_size=40, max_size=40), penalty=st.floats(1e-6, 10.0))
+def test_federated_ridge_is_ridge_on_the_pooled_rows_whoever_holds_which(codes, penalty):
+    linear = fit_ridge(X, Y, Partition.of_codes(np.array(codes)), GAINS, penalty)
+    pooled = Ridge(alpha=penalty * len(X) * top(X)).fit(X, Y)
+    assert_allclose(linear.coefficients, pooled.coef_.T, rtol=1e-6, atol=1e-9)
+    assert_allclose(linear.predict(X), pooled.predict(X), rtol=1e-6, atol=1e-9)
+
+
+def test_the_penalty_is_that_of_the_columns_before_they_were_stretched():
+    gains = np.array([1.0, 10.0, 0.1, 3.0, 5.0])
+    everyone = Partition.of_codes(np.zeros(40, dtype=np.int64))
+    stretched = fit_ridge(X * gains, Y, everyone, gains, 1e-2).predict(X * gains)
+    assert_allclose(stretched, fit_ridge(X, Y, everyone, GAINS, 1e-2).predict(X), rtol=1e-8)
+
+
+def test_an_infinite_penalty_and_constant_columns_give_the_mean():
+    everyone = Partition.of_codes(np.zeros(40, dtype=np.int64))
+    for x, penalty in ((X, np.inf), (np.ones_like(X), 1e-3)):
+        predicted = fit_ridge(x, Y, everyone, GAINS, penalty).predict(x)
+        assert_allclose(predicted, np.broadcast_to(Y.mean(0), Y.shape))
+
+
+def test_the_squared_error_follows_from_sums():
+    linear = Linear(rng.standard_normal((5, 2)), rng.standard_normal(2))
+    sums = ridge.moments(X, Y, Partition.of_codes(np.arange(40) % 3))
+    assert_allclose(ridge.squared_error(sums, linear), ((Y - linear.predict(X)) ** 2).sum(), rtol=1e-10)
+
+
+def test_sums_without_some_rows_are_those_of_the_others():
+    def of(rows):
+        return ridge.moments(X[rows], Y[rows], Partition.of_codes(np.zeros(len(rows), dtype=np.int64)))
+
+    rest = of(np.arange(40)).plus(of(np.arange(10)), -1.0)
+    for mine, theirs in zip(rest, of(np.arange(10, 40)), strict=True):
+        assert_allclose(mine, theirs, atol=1e-10)
+    assert isinstance(rest, Moments)
+
+
+def test_cross_validation_on_sums_is_cross_validation_on_rows():
+    fold_of_row = np.arange(40) % 4
+    folds = [Partition(np.array([0]), [np.flatnonzero(fold_of_row == f)]) for f in range(4)]
+    penalty, error = ridge.cross_validated([ridge.moments(X, Y, fold) for fold in folds], GAINS)
+    by_hand = []
+    for candidate in ridge.PENALTIES[:-1]:
+        predicted = np.empty_like(Y)
+        for fold in range(4):
+            train = fold_of_row != fold
+            model = Ridge(alpha=candidate * train.sum() * top(X[train])).fit(X[train], Y[train])
+            predicted[~train] = model.predict(X[~train])
+        by_hand.append(((predicted - Y) ** 2).sum())
+    mean = cross_val_predict(Ridge(alpha=1e12), X, Y, cv=PredefinedSplit(fold_of_row))
+    by_hand.append(((mean - Y) ** 2).sum())
+    assert penalty == ridge.PENALTIES[int(np.argmin(by_hand))]
+    assert_allclose(error, min(by_hand), rtol=1e-6)
+
+
+# -------------------------------------------------------------------------------- inside a network
+
+
+NETWORKS = [
+    ((3,), {}),
+    ((3, 2), {}),
+    ((3, 2), {"fusion": "mean", "q": 2, "c": 3}),
+    ((3, 2), {"hidden": (), "q": 2}),
+    ((3, 4), {"hidden": (5, 4)}),
+]
+
+
+@pytest.mark.parametrize(("columns", "options"), NETWORKS)
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.0])
+def test_the_network_predicts_its_share_plus_the_linear_part(columns, options, share):
+    network = make_network(columns, **options)
+    assert takes_linear(network)
+    arrays = network.arrays(random_weights(network, 1)[0])
+    x = normal(1, 20, network.n_columns)
+    linear = Linear(rng.standard_normal((network.n_columns, network.n_outputs)), np.arange(1.0, network.n_outputs + 1))
+    mixed = with_linear(network, arrays, linear, share)
+    assert {name: a.shape for name, a in mixed.items()} == {name: a.shape for name, a in arrays.items()}
+    expected = share * evaluate(network, arrays, x)[1] + linear.predict(x.numpy())
+    z, y_hat = evaluate(network, mixed, x)
+    assert_allclose(y_hat, expected, atol=1e-9)
+    # Z says what y_hat says, in its units, and nothing else.
+    centred = z - z.mean(0), y_hat - y_hat.mean(0)
+    singular = [np.linalg.svd(a, compute_uv=False) for a in centred]
+    assert_allclose(singular[0][: network.n_outputs], singular[1], rtol=1e-8)
+    assert_allclose(singular[0][network.n_outputs :], 0.0, atol=1e-8)
+
+
+def test_a_head_that_says_nothing_is_replaced():
+    network = make_network((3, 2))
+    arrays = network.arrays(random_weights(network, 1)[0])
+    arrays["head.weight0"] = 1e-12 * arrays["head.weight0"]
+    x = normal(1, 20, network.n_columns)
+    linear = Linear(rng.standard_normal((5, 1)), np.zeros(1))
+    _, y_hat = evaluate(network, with_linear(network, arrays, linear, 1.0), x)
+    assert_allclose(y_hat, linear.predict(x.numpy()), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"head_hidden": (3,)}, {"skip": False}, {"fusion": "gated"}, {"q": 3, "c": 2}, {"c": 4}],
+    ids=["hidden head", "no skip", "gated fusion", "fewer components than outputs", "codes too short"],
+)
+def test_networks_without_a_linear_path_say_so(options):
+    assert not takes_linear(make_network((3, 2), **options))
+    assert torch.is_tensor(random_weights(make_network((3, 2), **options), 1))

@@ -1,0 +1,137 @@
+"""tuning="auto" and shrinkage="auto": what is compared, what is chosen, and that the choice is what is fitted."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.linear_model import RidgeCV
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.encoders import Conv1DEncoder
+from skfdrmfl.model_selection import VectorizedGridSearchCV
+from skfdrmfl.tuning import SHRINKAGES, _Errors
+
+rng = np.random.default_rng(0)
+N = 60
+AXES = rng.standard_normal((4, 12))
+X = rng.standard_normal((N, 4)) @ AXES + 0.01 * rng.standard_normal((N, 12))
+X_TEST = rng.standard_normal((500, 4)) @ AXES + 0.01 * rng.standard_normal((500, 12))
+LINEAR = X[:, 0] - X[:, 3] + 0.01 * rng.standard_normal(N)
+CURVED = np.abs(X[:, 0]) + np.cos(2 * X[:, 1])
+NOISE = rng.standard_normal(N)
+IDS = np.arange(N) % 3
+OPTIONS = {"n_rounds": 8, "local_epochs": 3, "random_state": 0}
+
+
+def tuned(y, **options):
+    return FDRMFLTransformer(tuning="auto", **{**OPTIONS, **options}).fit(X, y, IDS)
+
+
+def test_candidates_are_listed_best_first_and_the_first_is_fitted():
+    model = tuned(CURVED)
+    errors = [entry["validation_mse"] for entry in model.tuning_]
+    assert errors == sorted(errors)
+    assert {entry["start"] for entry in model.tuning_} == {"random", "ridge", "residual"}
+    assert len({entry["weight_decay"] for entry in model.tuning_}) == 2
+    assert model.shrinkage_ == model.tuning_[0]["shrinkage"]
+
+
+def test_a_linear_target_is_predicted_as_well_as_by_pooled_ridge():
+    y_test = X_TEST[:, 0] - X_TEST[:, 3]
+    pooled = RidgeCV(np.logspace(-6, 3, 10)).fit(X, LINEAR)
+    ours, theirs, plain = (
+        np.std(model.predict(X_TEST) - y_test)
+        for model in (tuned(LINEAR), pooled, FDRMFLTransformer(**OPTIONS).fit(X, LINEAR, IDS))
+    )
+    assert ours < 1.1 * theirs < 0.5 * plain
+
+
+def test_a_target_without_signal_costs_next_to_nothing():
+    model = tuned(NOISE)
+    plain = FDRMFLTransformer(**OPTIONS).fit(X, NOISE, IDS)
+    excess = [np.mean((m.predict(X_TEST) - NOISE.mean()) ** 2) for m in (model, plain)]
+    assert excess[0] < min(0.05, 0.5 * excess[1])  # of a variance of 1
+
+
+def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch):
+    monkeypatch.setattr(_Errors, "best_share", 1.0)  # no mixtures
+    model = tuned(LINEAR, n_rounds=1, local_epochs=1)
+    assert model.tuning_[0]["start"] == "ridge"
+    assert model.n_rounds_ == len(model.history_["mse"]) == 0
+    assert model.score(X, LINEAR) > 0.999
+    model.partial_fit(X, LINEAR, IDS)
+    assert model.n_rounds_ == 1
+    assert model.score(X, LINEAR) > 0.99
+    assert "nothing found" in str(model.diagnose())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"head_hidden_layer_sizes": (4,)}, {"encoders": Conv1DEncoder(kernel_size=3, skip=False)}, {"fusion": "gated"}],
+    ids=["hidden head", "convolution", "gated"],
+)
+def test_networks_that_cannot_carry_a_ridge_are_tuned_without(options):
+    assert {entry["start"] for entry in tuned(CURVED, n_rounds=2, **options).tuning_} == {"random"}
+
+
+def test_wide_tables_are_compared_with_the_mean():
+    wide = rng.standard_normal((30, 2100))
+    model = FDRMFLTransformer(tuning="auto", preprocessing="standardize", n_rounds=1, local_epochs=1, random_state=0)
+    model.fit(wide, NOISE[:30], IDS[:30])
+    (alone,) = [entry for entry in model.tuning_ if entry["start"] == "ridge"]
+    assert alone["penalty"] == np.inf
+    assert_allclose(alone["validation_mse"], 1.05, atol=0.15)  # of standardised y, by the mean of other rows
+
+
+def test_clients_who_cannot_hold_out_get_the_default():
+    model = FDRMFLTransformer(tuning="auto", **OPTIONS).fit(X[:1], NOISE[:1])
+    assert [entry["start"] for entry in model.tuning_] == ["random"]
+    assert model.shrinkage_ == 2e-4
+
+
+def test_shrinkage_auto_compares_shrinkages_alone():
+    model = FDRMFLTransformer(shrinkage="auto", **OPTIONS).fit(X, CURVED, IDS)
+    assert sorted(entry["shrinkage"] for entry in model.tuning_) == sorted(SHRINKAGES)
+    fixed = clone(model).set_params(shrinkage=model.shrinkage_).fit(X, CURVED, IDS)
+    assert_array_equal(model.transform(X), fixed.transform(X))
+
+
+def test_the_best_share_is_the_least_squares_one():
+    a, b = rng.standard_normal((2, 50))
+    errors = _Errors(a @ a, a @ b, b @ b)
+    grid = np.linspace(0, 1, 1001)
+    squares = [np.sum((s * a + (1 - s) * b) ** 2) for s in grid]
+    assert_allclose(errors.best_share, grid[int(np.argmin(squares))], atol=1e-3)
+    assert_allclose([errors.at(s) for s in grid], squares)
+
+
+def test_searches_and_several_outputs_work():
+    Y = np.stack([LINEAR, CURVED], 1)
+    model = FDRMFLTransformer(tuning="auto", n_rounds=2, local_epochs=1, random_state=0)
+    search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2).fit(X, Y, client_ids=IDS)
+    fold = slice(30, 60)
+    alone = clone(model).set_params(mi_weight=0.0).fit(X[fold], Y[fold], IDS[fold])
+    assert alone.score(X[:30], Y[:30]) == search.cv_results_["split0_test_score"][0]
+    assert alone.predict(X).shape == (N, 2)
+
+
+# ------------------------------------------------------------------------------- selected features
+
+
+def test_the_l1_penalty_selects_columns_and_only_those_matter():
+    Z = rng.standard_normal((200, 10))
+    y = Z[:, 2] - Z[:, 7]
+    model = FDRMFLTransformer(preprocessing="standardize", input_l1=1.0, n_rounds=20, random_state=0)
+    model.fit(Z, y, np.arange(200) % 3)
+    selected = model.selected_features_
+    assert {2, 7} <= set(selected.tolist()) < set(range(10))
+    others = np.setdiff1d(np.arange(10), selected)
+    changed = Z.copy()
+    changed[:, others] = 99.0
+    assert_array_equal(model.transform(changed), model.transform(Z))
+
+
+def test_whitening_selects_all_columns_that_vary():
+    constant = np.column_stack([X, np.ones(N)])
+    model = FDRMFLTransformer(n_rounds=1, random_state=0).fit(constant, CURVED)
+    assert_array_equal(model.selected_features_, np.arange(12))
