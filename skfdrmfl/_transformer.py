@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 from torch import Tensor
 
 from skfdrmfl import _streams, diagnosis
@@ -28,6 +28,7 @@ from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import check_layer_sizes, nested_params, preprocessing_of, with_nested_params
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
+from skfdrmfl.missing import Present, check_somebody_has, find_present
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition, encode_clients
@@ -92,6 +93,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     input_l1 : float, default=0.0
         L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero. Of
         convolutional and recurrent encoders it thins the linear skip.
+    modality_dropout : float in [0, 1), default=0.0
+        Probability with which each modality of a row is left out of a training step, never the last one. Makes
+        predictions for rows that lack a modality better, those for complete rows a little worse.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
         ev_1); columns whose scales span more than 100 are standardised first. Whitening replaces columns by
@@ -186,6 +190,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "input_l1": [Interval(Real, 0, None, closed="left")],
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "preprocessing": [StrOptions({"whiten", "standardize"}), None],
         "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "algorithm": [StrOptions({"fedavg"})],
@@ -219,6 +224,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         learning_rate: float = 1e-2,
         weight_decay: float = 0.3,
         input_l1: float = 0.0,
+        modality_dropout: float = 0.0,
         preprocessing: str | None = "whiten",
         shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
@@ -248,6 +254,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.input_l1 = input_l1
+        self.modality_dropout = modality_dropout
         self.preprocessing = preprocessing
         self.shrinkage = shrinkage
         self.algorithm = algorithm
@@ -303,6 +310,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
+            With several modalities, a row that lacks some has NaN in all of their columns.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         client_ids : array-like of shape (n_samples,), default=None
             Label of the client that holds each row. None: one client holds all, which is centralised training.
@@ -348,27 +356,35 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         if fresh:
             self._forget()
         table, target = validate_data(
-            self, X, y, reset=fresh, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+            self,
+            X,
+            y,
+            reset=fresh,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=self._finite,
+            multi_output=True,
+            y_numeric=True,
         )
         ids = check_client_ids(client_ids, len(table))
         targets = np.array(target, dtype=np.float64).reshape(len(table), -1)  # a copy: pandas gives read-only
         if fresh:
             self.clients_, codes = encode_clients(ids)
             partition = Partition.of_codes(codes)
-            self._start(X, table, targets, np.ndim(target), partition)
+            present = self._start(X, table, targets, np.ndim(target), partition)
         else:
             check_same_labels(ids, self.clients_)
             self.clients_, codes = encode_clients(ids, self.clients_)
             partition = Partition.of_codes(codes)
             self._check_continues(X, targets.shape[1])
-            self._check_rows(table)
+            present = self._present(table)
+            self._check_rows(table, present)
         counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[partition.positions] += partition.sizes
         self.n_samples_per_client_ = counts
         models = torch.tensor(self._global_models, device=device)  # copied: mapped models are read-only
         return Run(
-            self._table.apply(table, TRAINING_DTYPE).to(device),
+            self._table.apply(table, TRAINING_DTYPE, present=present).to(device),
             self._target.apply(torch.as_tensor(targets)).to(device, TRAINING_DTYPE),
             partition,
             self._settings(),
@@ -376,17 +392,22 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             models[0],
             tuple(models[1 : 1 + self.history_size]),
             self.n_rounds_,
+            present,
         )
 
-    def _start(self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition) -> None:
-        """Modalities, preprocessing, network and first weights."""
+    def _start(
+        self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
+    ) -> Present | None:
+        """Modalities, preprocessing, network and first weights; returns which rows have which modality."""
         self.modalities_ = self._resolved_modalities(X)
         self._seed = _streams.seed_of(self.random_state)
         kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
         whitened = {name: columns for name, columns in self.modalities_.items() if kinds[name] == "whiten"}
         # Encoders that do not fit are found before anything is computed.
         self._build_network({name: len(columns) for name, columns in self.modalities_.items()}, targets.shape[1])
-        self._check_rows(table)
+        present = self._present(table)
+        check_somebody_has(present, self.modalities_)
+        self._check_rows(table, present)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
             network = self._build_network(widths, targets.shape[1])
@@ -409,8 +430,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 engine=self._engine,
                 device=_torch_device(self.device),
                 seed=self._seed,
+                present=None if present is None else present[:, [kind == "whiten" for kind in kinds.values()]],
             )
-        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_])
+        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_], present)
         self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
         self._network, first = start(self._table, self._table.widths)
@@ -418,6 +440,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.n_samples_per_client_ = np.zeros(0, dtype=np.int64)
         self.history_: dict[str, NDArray[np.float64]] = {}
         self.n_rounds_ = 0
+        return present
 
     def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
         names = getattr(self, "feature_names_in_", None)
@@ -477,11 +500,26 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 )
         return specs
 
-    def _check_rows(self, table: NDArray) -> None:
+    def _check_rows(self, table: NDArray, present: Present | None) -> None:
         """Raise where columns hold what their encoder cannot read."""
-        for name, spec in self._encoder_specs().items():
+        for m, (name, spec) in enumerate(self._encoder_specs().items()):
             if hasattr(spec, "check_rows"):
-                spec.check_rows(name, table[:, self.modalities_[name]])
+                block = table[:, self.modalities_[name]]
+                spec.check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+
+    @property
+    def _finite(self) -> bool | str:
+        """What `validate_data` accepts: NaN is for modalities that a row lacks, while others are there."""
+        only_one = self.modalities is None or (isinstance(self.modalities, Mapping) and len(self.modalities) < 2)
+        return True if only_one else "allow-nan"
+
+    def _present(self, table: NDArray) -> Present | None:
+        """Which modalities each row of a validated table has; None: all."""
+        if len(self.modalities_) > 1:
+            return find_present(table, self.modalities_)
+        if self._finite is not True:  # so far NaN has been let through
+            assert_all_finite(table, input_name="X", estimator_name=type(self).__name__)
+        return None
 
     def _settings(self) -> Settings:
         return Settings(
@@ -492,6 +530,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             kl_weight=float(self.kl_weight),
             contrastive_weight=float(self.contrastive_weight),
             temperature=float(self.temperature),
+            modality_dropout=float(self.modality_dropout) if len(self.modalities_) > 1 else 0.0,
         )
 
     def _cosine(self) -> tuple[float, ...]:
@@ -539,7 +578,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         `models` (1 + H, D) is the global model and earlier ones, `losses` (rounds, K, n) what is `RECORDED`.
         """
         models = models.cpu()
-        weights, variance = deliver(self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition)
+        weights, variance = deliver(
+            self._network, self._network.arrays(models[0]), run.x.cpu(), run.partition, run.present
+        )
         history = extend_history(
             self.history_, losses, run.partition.positions, run.partition.sizes, len(self.clients_)
         )
@@ -606,10 +647,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         check_is_fitted(self, "weights_")
-        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite=self._finite)
+        present = self._present(table)
         with quiet_torch():
-            x = self._table.apply(table, torch.float64)
-            z, y_hat = evaluate(self._network, self.weights_, x)
+            x = self._table.apply(table, torch.float64, present=present)
+            z, y_hat = evaluate(self._network, self.weights_, x, present)
         return z.astype(table.dtype, copy=False), y_hat
 
     def diagnose(self) -> diagnosis.Diagnosis:
@@ -642,6 +684,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._finite == "allow-nan"
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

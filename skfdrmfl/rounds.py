@@ -50,6 +50,8 @@ def federated_rounds(
     cohort = engine.cohort
     n_runs = state.weights.shape[0]
     diverged = np.zeros(n_runs, dtype=bool)
+    counts = cohort.counts
+    group_of = None if cohort.present is None else engine.network.encoder_of()
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(n_runs)]
     for factor in rate_factors:
         participants = np.concatenate(
@@ -60,11 +62,11 @@ def federated_rounds(
             ]
         )
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor)
-        average = server.Average(state.weights, cohort.runs[participants], cohort.sizes[participants])
+        average = server.Average(state.weights, cohort.runs[participants], counts[participants], group_of)
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
         for update in engine.run_round(participants, broadcast):
             mine = update.replicas
-            average.add(cohort.runs[mine], cohort.sizes[mine], update.weights)
+            average.add(cohort.runs[mine], counts[mine], update.weights)
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
             losses[mine, -1] = server.squared_distances(update.weights, state.weights, cohort.runs[mine])
         weights = average.result()

@@ -17,6 +17,7 @@ from torch import Tensor
 from skfdrmfl import _streams
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import evaluate
+from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
@@ -65,23 +66,29 @@ def choose_shrinkage(
     engine: str,
     device: torch.device,
     seed: int,
+    present: Present | None = None,
 ) -> float:
     """The shrinkage of `SHRINKAGES` with the least squared error on rows held out inside the clients.
 
     `start` builds the network for encoder inputs of given widths and its first weights. Where nothing can be
-    held out (one row, or one fold's worth), the choice is `DEFAULT_SHRINKAGE`.
+    held out (one row, or one fold's worth), the choice is `DEFAULT_SHRINKAGE`. Rows that lack all of these
+    modalities according to `present` (n, M) are left out, and so is a fold that trains without one of them.
     """
+    if present is not None:
+        partition = partition.where([np.asarray(present[rows].any(1)) for rows in partition.rows])
     errors = dict.fromkeys(SHRINKAGES, 0.0)
     for kept, held_out in inner_folds(partition, seed):
-        transforms = fit_tables(table, columns, kept, "whiten", SHRINKAGES)
+        if present is not None and not present[np.concatenate(kept.rows)].any(0).all():
+            continue
+        transforms = fit_tables(table, columns, kept, "whiten", SHRINKAGES, present)
         # Candidates drop different directions: one network, as wide as the widest, holds them all.
         widths = {name: max(t.widths[name] for t in transforms) for name in columns}
         y = fit_targets(targets, kept).apply(torch.as_tensor(targets)).float()
-        tables = [t.apply(table, torch.float32, widths) for t in transforms]
+        tables = [t.apply(table, torch.float32, widths, present) for t in transforms]
         starts = [start(t, widths) for t in transforms]
         network = starts[0][0]
         runs = [
-            Run(x.to(device), y.to(device), kept, settings, seed, first.to(device))
+            Run(x.to(device), y.to(device), kept, settings, seed, first.to(device), present=present)
             for x, (_, first) in zip(tables, starts, strict=True)
         ]
         *_, last = train(network, runs, schedule, engine)
@@ -89,7 +96,7 @@ def choose_shrinkage(
             if last.diverged[i]:
                 errors[shrinkage] = np.inf
                 continue
-            _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[i])
+            _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[i], present)
             sent = held_out.sum_over_clients(_squared_error(y_hat - y.double().numpy()))
             errors[shrinkage] += sent.squares
     best = min(errors, key=errors.__getitem__)
