@@ -64,7 +64,8 @@ def check_somebody_has(present: Present | None, modalities: Mapping[str, Indices
     nowhere = np.flatnonzero(~present.any(0))
     if len(nowhere):
         raise ValueError(
-            f"no row has modality {list(modalities)[nowhere[0]]!r}: its columns are all NaN; drop them from X and from modalities."
+            f"no row has modality {list(modalities)[nowhere[0]]!r}: its columns are all NaN; drop them from X and "
+            "from modalities."
         )
 
 
