@@ -107,7 +107,12 @@ def predictions(
 def main() -> None:
     """Print a table for each target, and what was asked."""
     options = parser(__doc__)
-    options.add_argument("--corn", default=str(ROOT / "shared" / "data"), help="folder or file of the Corn data")
+    options.add_argument(
+        "--corn",
+        default=str(ROOT.parent / "shared" / "data" / "corn.npz"),
+        metavar="FILE",
+        help="corn.npz (default: ../shared/data/corn.npz beside the repository)",
+    )
     options.add_argument("--seeds", type=int, default=2, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--target", choices=TARGETS, nargs="+", default=list(TARGETS), help="which (default: all)")
     arguments = options.parse_args()

@@ -66,9 +66,12 @@ def federated_rounds(
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
         for update in engine.run_round(participants, broadcast):
             mine = update.replicas
-            average.add(cohort.runs[mine], counts[mine], update.weights)
+            weights = update.weights
+            if group_of is not None:
+                weights = server.without_idle(weights, state.weights, cohort.runs[mine], counts[mine], group_of)
+            average.add(cohort.runs[mine], counts[mine], weights)
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
-            losses[mine, -1] = server.squared_distances(update.weights, state.weights, cohort.runs[mine])
+            losses[mine, -1] = server.squared_distances(weights, state.weights, cohort.runs[mine])
         weights = average.result()
         lost = ~np.isfinite(losses[participants, TERMS.index("loss")])
         if lost.any() or not torch.isfinite(weights.sum()):

@@ -85,6 +85,17 @@ class Average:
         return self._sum
 
 
+def without_idle(
+    weights: Tensor, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor
+) -> Tensor:
+    """`weights` (C, D), those of groups for which a client has no row as they were sent out: it only let them decay.
+
+    The other parameters are those of `Average`, `n_rows` (C, groups).
+    """
+    idle = torch.as_tensor(n_rows == 0, device=weights.device)[:, group_of.to(weights.device)]
+    return torch.where(idle, broadcast.index_select(0, torch.as_tensor(runs, device=weights.device)), weights)
+
+
 def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """|w - v|^2 of each row w of `weights` (n, D) and its v: the same row of `models`, or that of its run.
 

@@ -312,6 +312,24 @@ def test_a_client_without_a_modality_has_no_influence_on_its_encoder(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_drift_does_not_count_the_encoder_of_a_modality_that_a_client_lacks(engine):
+    network = make_network((3, 2))
+    run = make_run(network, [6, 5], weight_decay=5.0)
+    present = np.ones((11, 2), dtype=bool)
+    present[run.partition.rows[1], 0] = False
+    run = blank(network, run, present)
+    (record,) = federate(engine, network, [run], (1.0,))
+    returned, _ = run_round(engine, network, [run])
+    moved = returned - run.weights
+    assert all(view.abs().max() > 0 for view in network.layout.views(moved[1]).values()), "nothing decayed"
+    for name, view in network.layout.views(moved[1]).items():
+        if name.startswith("a."):
+            view.zero_()
+    step = (record.state.weights[0] - run.weights).square().sum()
+    assert_allclose(record.losses[:, -1], moved.square().sum(1) / step - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_modality_that_no_participant_has_keeps_its_encoder(engine):
     network = make_network((3, 2))
     run = make_run(network, [6, 5])
