@@ -94,8 +94,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero. Of
         convolutional and recurrent encoders it thins the linear skip.
     modality_dropout : float in [0, 1), default=0.0
-        Probability with which each modality of a row is left out of a training step, never the last one. Makes
-        predictions for rows that lack a modality better, those for complete rows a little worse.
+        Probability with which each modality of a row is left out of a training step, never the last one it has.
+        Makes predictions for rows that lack one better. With `fusion="concat"` those for complete rows suffer: choose
+        another fusion with it.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
         ev_1); columns whose scales span more than 100 are standardised first. Whitening replaces columns by
