@@ -54,6 +54,11 @@ def counters(epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> U64:
     return ((epochs.astype(np.uint64) << np.uint64(32)) + rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN
 
 
+def dropout_keys(keys: U64) -> U64:
+    """The keys (C,) of `client_keys` for another purpose: which modalities are dropped (`modality_dropout`)."""
+    return mix(keys ^ np.uint64(0xD1B54A32D192ED03))
+
+
 def permutation(seed: int, round_index: int, position: int, epoch: int, n_rows: int) -> NDArray[np.int64]:
     """The order in which one client visits its rows in one epoch.
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 from torch import Tensor
 
 from skfdrmfl import _streams, diagnosis
@@ -30,6 +30,7 @@ from skfdrmfl.encoders._spec import check_layer_sizes, nested_params, preprocess
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.linear_part import takes_linear, with_linear
+from skfdrmfl.missing import Present, check_somebody_has, find_present
 from skfdrmfl.modalities import resolve_modalities
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition, encode_clients
@@ -95,6 +96,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     input_l1 : float, default=0.0
         L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero. Of
         convolutional and recurrent encoders it thins the linear skip.
+    modality_dropout : float in [0, 1), default=0.0
+        Probability with which each modality of a row is left out of a training step, never the last one it has.
+        Makes predictions for rows that lack one better. With `fusion="concat"` those for complete rows suffer: choose
+        another fusion with it.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
         ev_1); columns whose scales span more than 100 are standardised first. Whitening replaces columns by
@@ -210,6 +215,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "input_l1": [Interval(Real, 0, None, closed="left")],
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "preprocessing": [StrOptions({"whiten", "standardize"}), None],
         "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "algorithm": [StrOptions({"fedavg"})],
@@ -247,6 +253,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         learning_rate: float = 1e-2,
         weight_decay: float = 0.3,
         input_l1: float = 0.0,
+        modality_dropout: float = 0.0,
         preprocessing: str | None = "whiten",
         shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
@@ -280,6 +287,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.input_l1 = input_l1
+        self.modality_dropout = modality_dropout
         self.preprocessing = preprocessing
         self.shrinkage = shrinkage
         self.algorithm = algorithm
@@ -339,6 +347,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
+            With several modalities, a row that lacks some has NaN in all of their columns.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         client_ids : array-like of shape (n_samples,), default=None
             Label of the client that holds each row. None: one client holds all, which is centralised training.
@@ -386,7 +395,14 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         if fresh:
             self._forget()
         table, target = validate_data(
-            self, X, y, reset=fresh, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+            self,
+            X,
+            y,
+            reset=fresh,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=self._finite,
+            multi_output=True,
+            y_numeric=True,
         )
         ids = check_client_ids(client_ids, len(table))
         targets = np.array(target, dtype=np.float64).reshape(len(table), -1)  # a copy: pandas gives read-only
@@ -394,20 +410,21 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self.clients_, codes = encode_clients(ids)
             self._seed = _streams.seed_of(self.random_state)
             everyone, partition, held_out = self._split(codes, hold_out)
-            self._start(X, table, targets, np.ndim(target), partition)
+            present = self._start(X, table, targets, np.ndim(target), partition)
         else:
             check_same_labels(ids, self.clients_)
             self.clients_, codes = encode_clients(ids, self.clients_)
             everyone, partition, held_out = self._split(codes, hold_out)
             self._check_continues(X, targets.shape[1])
-            self._check_rows(table)
+            present = self._present(table)
+            self._check_rows(table, present)
         counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[everyone.positions] += everyone.sizes
         self.n_samples_per_client_ = counts
         models = torch.tensor(self._global_models, device=device)  # copied: mapped models are read-only
         run = Run(
-            self._table.apply(table, TRAINING_DTYPE).to(device),
+            self._table.apply(table, TRAINING_DTYPE, present=present).to(device),
             self._target.apply(torch.as_tensor(targets)).to(device, TRAINING_DTYPE),
             partition,
             self._settings(),
@@ -415,6 +432,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             models[0],
             tuple(models[1 : 1 + self.history_size]),
             self.n_rounds_,
+            present,
             held_out,
         )
         return with_ridge(run, self._choice, self._table, table) if fresh and self._choice.is_linear else run
@@ -426,14 +444,18 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             return everyone, everyone, None
         return everyone, *split_off(everyone, self.validation_fraction, self._seed)
 
-    def _start(self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition) -> None:
-        """Modalities, preprocessing, network and first weights."""
+    def _start(
+        self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
+    ) -> Present | None:
+        """Modalities, preprocessing, network and first weights; returns which rows have which modality."""
         self.modalities_ = self._resolved_modalities(X)
         kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
         # Encoders that do not fit are found before anything is computed.
         widths = {name: len(columns) for name, columns in self.modalities_.items()}
-        can_be_linear = takes_linear(self._build_network(widths, targets.shape[1]))
-        self._check_rows(table)
+        network = self._build_network(widths, targets.shape[1])
+        present = self._present(table)
+        check_somebody_has(present, self.modalities_)
+        self._check_rows(table, present)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
             network = self._build_network(widths, targets.shape[1])
@@ -448,6 +470,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 targets,
                 self.modalities_,
                 kinds,
+                present,
                 start,
                 self._settings(),
                 self._schedule(self._cosine()),
@@ -458,11 +481,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             if self.tuning is None:
                 compared = tuner.shrinkage(partition)
             else:
+                # The mean of fewer codes weighs each more than a linear part knows.
+                can_be_linear = takes_linear(network) and (present is None or self.fusion != "mean")
                 compared = tuner.everything(partition, linear=can_be_linear)
             self._choice = compared[0][0]
             self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
         self.shrinkage_ = self._choice.shrinkage
-        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_])
+        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_], present)
         self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
         self._network, first = start(self._table, self._table.widths)
@@ -470,6 +495,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.n_samples_per_client_ = np.zeros(0, dtype=np.int64)
         self.history_: dict[str, NDArray[np.float64]] = {}
         self.n_rounds_ = 0
+        return present
 
     def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
         names = getattr(self, "feature_names_in_", None)
@@ -529,11 +555,26 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 )
         return specs
 
-    def _check_rows(self, table: NDArray) -> None:
+    def _check_rows(self, table: NDArray, present: Present | None) -> None:
         """Raise where columns hold what their encoder cannot read."""
-        for name, spec in self._encoder_specs().items():
+        for m, (name, spec) in enumerate(self._encoder_specs().items()):
             if hasattr(spec, "check_rows"):
-                spec.check_rows(name, table[:, self.modalities_[name]])
+                block = table[:, self.modalities_[name]]
+                spec.check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+
+    @property
+    def _finite(self) -> bool | str:
+        """What `validate_data` accepts: NaN is for modalities that a row lacks, while others are there."""
+        only_one = self.modalities is None or (isinstance(self.modalities, Mapping) and len(self.modalities) < 2)
+        return True if only_one else "allow-nan"
+
+    def _present(self, table: NDArray) -> Present | None:
+        """Which modalities each row of a validated table has; None: all."""
+        if len(self.modalities_) > 1:
+            return find_present(table, self.modalities_)
+        if self._finite is not True:  # so far NaN has been let through
+            assert_all_finite(table, input_name="X", estimator_name=type(self).__name__)
+        return None
 
     def _settings(self) -> Settings:
         return Settings(
@@ -544,6 +585,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             kl_weight=float(self.kl_weight),
             contrastive_weight=float(self.contrastive_weight),
             temperature=float(self.temperature),
+            modality_dropout=float(self.modality_dropout) if len(self.modalities_) > 1 else 0.0,
         )
 
     def _cosine(self) -> tuple[float, ...]:
@@ -596,7 +638,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         if run.linear is not None:
             arrays = with_linear(self._network, arrays, run.linear, run.share)
             models = self._network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
-        weights, variance = deliver(self._network, arrays, run.x.cpu(), run.partition)
+        weights, variance = deliver(self._network, arrays, run.x.cpu(), run.partition, run.present)
         history = extend_history(
             self.history_,
             record.losses,
@@ -670,10 +712,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         check_is_fitted(self, "weights_")
-        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite=self._finite)
+        present = self._present(table)
         with quiet_torch():
-            x = self._table.apply(table, torch.float64)
-            z, y_hat = evaluate(self._network, self.weights_, x)
+            x = self._table.apply(table, torch.float64, present=present)
+            z, y_hat = evaluate(self._network, self.weights_, x, present)
         return z.astype(table.dtype, copy=False), y_hat
 
     def diagnose(self) -> diagnosis.Diagnosis:
@@ -716,6 +759,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._finite == "allow-nan"
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

@@ -90,8 +90,9 @@ class BatchPlan:
         self._pairs = both.ravel()
         # Padding repeats a row of its own client, never another's: its weight is zero, but zero times a
         # neighbour's NaN would still be NaN.
-        slot_client = np.concatenate([np.repeat(np.arange(a), self.width) for a in self.active])
-        self._padding = self.offsets[slot_client]
+        self._slot_client = np.concatenate([np.repeat(np.arange(a), self.width) for a in self.active])
+        self._padding = self.offsets[self._slot_client]
+        self._steps = steps
 
     def in_order(self) -> Indices:
         """Row of the chunk in each slot, every epoch in the order of the rows."""
@@ -105,6 +106,11 @@ class BatchPlan:
         rows = self._padding.copy()
         rows[self._slots] = self._rows[np.argsort(self._segments | bits, kind="stable")]
         return rows
+
+    def whose(self) -> tuple[Indices, Indices]:
+        """Client and epoch of each slot."""
+        step = np.repeat(np.arange(len(self.active)), self.active * self.width)
+        return self._slot_client, step // self._steps[self._slot_client]
 
     def pairs(self, rows: Indices) -> Indices:
         """For `rows` (n_slots,), each batch of them twice: as it is, then shifted cyclically (2 n_slots,)."""

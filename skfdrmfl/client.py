@@ -28,7 +28,8 @@ class Batch:
 
     x (C, B, columns); y_pairs (C, 2 B, q), y followed by y shifted cyclically inside the batch; references
     (C, B, 1 + H, c) unit vectors, or None without negatives; weights and pair_weights (C, B), each row's share
-    of its client's batch, zero for padding (and, for pairs, for a batch of one row).
+    of its client's batch, zero for padding (and, for pairs, for a batch of one row); mask (C, B, M), the
+    modalities that each row has, or None for all.
     """
 
     x: Tensor
@@ -36,6 +37,7 @@ class Batch:
     references: Tensor | None
     weights: Tensor
     pair_weights: Tensor
+    mask: Tensor | None = None
 
     @property
     def y(self) -> Tensor:
@@ -44,13 +46,14 @@ class Batch:
 
     def steps(self) -> Iterator[Batch]:
         """Each of several steps."""
-        references = [None] * len(self.x) if self.references is None else self.references.unbind()
+        nothing = [None] * len(self.x)
         columns = (
             self.x.unbind(),
             self.y_pairs.unbind(),
-            references,
+            nothing if self.references is None else self.references.unbind(),
             self.weights.unbind(),
             self.pair_weights.unbind(),
+            nothing if self.mask is None else self.mask.unbind(),
         )
         return (Batch(*parts) for parts in zip(*columns, strict=False))
 
@@ -125,7 +128,7 @@ def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict
         terms["mi"] = -(w_pairs * losses.jensen_shannon(outputs.t_joint, outputs.t_marginal)).sum(-1)
         terms["mi_nwj"] = (w_pairs * losses.nwj(outputs.t_joint, outputs.t_marginal)).sum(-1)
     if outputs.codes is not None:
-        terms["kl"] = (w * losses.modality_alignment(outputs.codes)).sum(-1)
+        terms["kl"] = (w * losses.modality_alignment(outputs.codes, batch.mask)).sum(-1)
     if outputs.z is not None and batch.references is not None:
         terms["contrastive"] = (w * losses.info_nce(outputs.z, batch.references, temperature.unsqueeze(-1))).sum(-1)
     return terms
@@ -136,7 +139,7 @@ def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermW
 
     Differentiable; `local_gradient` is its hand-derived twin.
     """
-    act = network.forward(views, batch.x)
+    act = network.forward(views, batch.x, batch.mask)
     t_joint, t_marginal = None, None
     if lambdas.mi is not None:
         t_joint, t_marginal, _ = network.criticise(views, act.z, batch.y_pairs)
@@ -146,7 +149,7 @@ def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermW
 
 def local_gradient(network: Network, views: Views, grads: Views, batch: Batch, lambdas: TermWeights) -> Outputs:
     """Write the gradient of `local_objective` to `grads`; return what `objective_terms` needs for its value."""
-    act = network.forward(views, batch.x)
+    act = network.forward(views, batch.x, batch.mask)
     w, w_pairs = batch.weights, batch.pair_weights
     d_y_hat = losses.squared_error_gradient(act.y_hat, batch.y) * w.unsqueeze(-1)
     t_joint = t_marginal = d_z = d_codes = None
@@ -156,7 +159,7 @@ def local_gradient(network: Network, views: Views, grads: Views, batch: Batch, l
         share = -lambdas.mi * w_pairs  # R_mi is minus J
         d_z = network.criticise_backward(views, grads, tape, share * d_joint, share * d_marginal)
     if lambdas.kl is not None and act.codes.shape[-2] > 1:
-        d_codes = losses.modality_alignment_gradient(act.codes) * (lambdas.kl * w)[..., None, None]
+        d_codes = losses.modality_alignment_gradient(act.codes, batch.mask) * (lambdas.kl * w)[..., None, None]
     if lambdas.contrastive is not None and batch.references is not None:
         tau = lambdas.temperature.unsqueeze(-1)
         d_contrastive = losses.info_nce_gradient(act.z, batch.references, tau)
@@ -176,9 +179,9 @@ def _outputs(act: Activations, lambdas: TermWeights, t_joint: Tensor | None, t_m
     )
 
 
-def reference_codes(network: Network, views: Views, x: Tensor) -> Tensor:
+def reference_codes(network: Network, views: Views, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Unit Z of the rows x (C, B, columns) under one set of global parameters (eq. 12)."""
-    return losses.unit(network.forward(views, x).z)
+    return losses.unit(network.forward(views, x, mask).z)
 
 
 def soft_threshold_(weights: Tensor, amount: Tensor | float) -> None:

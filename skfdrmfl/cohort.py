@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl import _streams
 from skfdrmfl.client import TermWeights
+from skfdrmfl.missing import Present
 from skfdrmfl.partition import Indices
 
 
@@ -28,6 +30,7 @@ class Settings:
     kl_weight: float
     contrastive_weight: float
     temperature: float
+    modality_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Cohort:
     settings : tuple of Settings, one a run
     held_out : tuple of ndarray, one a run
         Row numbers in x and y of the rows that its clients hold out, if any.
+    present : ndarray of bool of shape (N, M), or None
+        Which modalities each row has; None: all.
     """
 
     x: Tensor
@@ -56,6 +61,7 @@ class Cohort:
     positions: Indices
     seeds: _streams.U64
     settings: tuple[Settings, ...]
+    present: Present | None = None
     held_out: tuple[Indices, ...] = ()
 
     @property
@@ -66,6 +72,23 @@ class Cohort:
     def rows_of(self, replica: int) -> Indices:
         """Row numbers of one replica."""
         return self.rows[self.offsets[replica] : self.offsets[replica + 1]]
+
+    @property
+    def counts(self) -> Indices:
+        """What the server weighs a replica's parameters by: its rows (R,).
+
+        Where rows lack modalities: (R, 1 + M), all its rows, then those that have each modality, which count for
+        its encoder (`Network.encoder_of`).
+        """
+        if self.present is None:
+            return self.sizes
+        there = np.add.reduceat(self.present[self.rows], self.offsets[:-1], axis=0, dtype=np.int64)
+        return np.column_stack((self.sizes, there))
+
+    def dropout(self, replicas: Indices) -> NDArray[np.float64] | None:
+        """`modality_dropout` of some replicas (C,), or None where none of them drops anything."""
+        probability = np.array([self.settings[run].modality_dropout for run in self.runs[replicas]])
+        return probability if probability.any() else None
 
     def keys(self, replicas: Indices, round_index: int) -> _streams.U64:
         """Each replica's key of this round."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.client import RECORDED
+from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 
@@ -21,13 +22,18 @@ Arrays = dict[str, Float]
 SLAB_ROWS = 1024
 
 
-def evaluate(network: Network, arrays: Arrays, x: Tensor) -> tuple[Float, Float]:
-    """Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64."""
+def evaluate(network: Network, arrays: Arrays, x: Tensor, present: Present | None = None) -> tuple[Float, Float]:
+    """Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64.
+
+    `present` (n, M) says which modalities each row has; None: all.
+    """
     flat = network.layout.pack(arrays, dtype=torch.float64)
     views = network.layout.views(flat[None])
     z, y_hat = [], []
-    for slab in x.split(SLAB_ROWS):
-        act = network.forward(views, slab[None].double(), tape=False)
+    for i in range(0, len(x), SLAB_ROWS):
+        slab = slice(i, i + SLAB_ROWS)
+        mask = None if present is None else torch.as_tensor(present[slab])[None]
+        act = network.forward(views, x[slab][None].double(), mask, tape=False)
         z.append(act.z[0])
         y_hat.append(act.y_hat[0])
     return torch.cat(z).numpy(), torch.cat(y_hat).numpy()
@@ -43,7 +49,9 @@ class _Second(NamedTuple):
     zy: Float
 
 
-def deliver(network: Network, arrays: Arrays, x: Tensor, partition: Partition) -> tuple[Arrays, Float]:
+def deliver(
+    network: Network, arrays: Arrays, x: Tensor, partition: Partition, present: Present | None = None
+) -> tuple[Arrays, Float]:
     """Put Z on its principal axes, from client sums.
 
     Returns
@@ -54,7 +62,7 @@ def deliver(network: Network, arrays: Arrays, x: Tensor, partition: Partition) -
     variance : ndarray of shape (c,)
         Variance of each column of Z over the rows x.
     """
-    z, y_hat = evaluate(network, arrays, x)
+    z, y_hat = evaluate(network, arrays, x, present)
     count, total = partition.sum_over_clients(lambda rows: _First(len(rows), z[rows].sum(0)))
     center = total / count
     z = z - center

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skfdrmfl import _streams, optimizer
 from skfdrmfl.batches import steps_per_epoch
 from skfdrmfl.client import TERMS, Batch, local_objective, reference_codes, soft_threshold_
 from skfdrmfl.cohort import Broadcast, Cohort, Update, term_weights
+from skfdrmfl.missing import Present, draw_kept
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices
 
@@ -36,6 +38,8 @@ class LoopEngine:
         settings = cohort.settings[run]
         rows = torch.as_tensor(cohort.rows_of(replica), device=cohort.x.device)
         x, y = cohort.x[rows], cohort.y[rows]
+        present = None if cohort.present is None else cohort.present[cohort.rows_of(replica)]
+        mask = None if present is None else torch.as_tensor(present, device=x.device)[None]
         lambdas = term_weights(cohort, np.array([replica]))
 
         w = broadcast.weights[run : run + 1].clone()
@@ -43,14 +47,14 @@ class LoopEngine:
         if lambdas.contrastive is not None and broadcast.history:
             models = [w, *(h[run : run + 1] for h in broadcast.history)]
             references = torch.stack(
-                [reference_codes(network, network.layout.views(model), x[None]) for model in models], -2
+                [reference_codes(network, network.layout.views(model), x[None], mask) for model in models], -2
             )
         first, second = torch.zeros_like(w), torch.zeros_like(w)
         step = torch.zeros((), dtype=torch.float32, device=x.device)
         rate = settings.learning_rate * broadcast.rate_factor
         totals = dict.fromkeys(TERMS, torch.zeros((), dtype=x.dtype, device=x.device))
         batches = self._batches(replica, broadcast.round_index)
-        for batch_rows in batches:
+        for i, batch_rows in enumerate(batches):
             index = torch.as_tensor(batch_rows, device=x.device)
             n = len(batch_rows)
             share = x.new_full((1, n), 1.0 / n)
@@ -60,6 +64,7 @@ class LoopEngine:
                 None if references is None else references[:, index],
                 share,
                 share if n > 1 else torch.zeros_like(share),
+                self._mask(replica, broadcast.round_index, i * self.n_epochs // len(batches), batch_rows, present),
             )
             with torch.enable_grad():
                 w.requires_grad_()
@@ -74,6 +79,21 @@ class LoopEngine:
                     soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
         means = torch.stack([totals[name].expand(1) for name in TERMS], -1) / len(batches)
         return Update(np.array([replica]), w, means)
+
+    def _mask(
+        self, replica: int, round_index: int, epoch: int, batch_rows: Indices, present: Present | None
+    ) -> Tensor | None:
+        """Which modalities are left to each row of a batch (1, B, M)."""
+        here = None if present is None else present[batch_rows]
+        one = np.array([replica])
+        probability = self.cohort.dropout(one)
+        if probability is not None:
+            n = len(batch_rows)
+            if here is None:
+                here = np.ones((n, len(self.network.encoders)), dtype=bool)
+            key = self.cohort.keys(one, round_index)
+            here = draw_kept(key.repeat(n), np.full(n, epoch), batch_rows, probability.repeat(n), here)
+        return None if here is None else torch.as_tensor(here, device=self.cohort.x.device)[None]
 
     def _batches(self, replica: int, round_index: int) -> list[Indices]:
         """Row numbers (within the client) of each step: equal batches of each epoch's own order."""

@@ -117,32 +117,49 @@ def symmetric_kl(mu_a: Tensor, mu_b: Tensor, sigma: float = 1.0) -> Tensor:
     return (mu_a - mu_b).square().sum(-1) / sigma**2
 
 
-def modality_alignment(codes: Tensor) -> Tensor:
-    """Mean of `symmetric_kl` over the pairs of modalities, with sigma = 1 (eq. 7-11).
+def modality_alignment(codes: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of `symmetric_kl` over the pairs of modalities that a row has, with sigma = 1 (eq. 7-11).
 
-    The squared distances of all pairs sum to M times the squared distances to the mean code.
+    The squared distances of all pairs of n codes sum to n times the squared distances to their mean.
 
     Parameters
     ----------
     codes : Tensor of shape (..., B, M, d)
+    mask : Tensor of bool of shape (..., B, M), default=None
+        Which modalities a row has; codes of others may be anything. None: all.
 
     Returns
     -------
-    Tensor of shape (..., B), in nats; zero for one modality.
+    Tensor of shape (..., B), in nats; zero for fewer than two modalities.
     """
     n_modalities = codes.shape[-2]
     if n_modalities == 1:
         return codes.new_zeros(codes.shape[:-2])
+    if mask is not None:
+        apart, per_pair = _apart(codes, mask)
+        return apart.square().sum((-2, -1)) * (2.0 * per_pair)
     spread = (codes - codes.mean(-2, keepdim=True)).square().sum((-2, -1))
     return spread * (2.0 / (n_modalities - 1))  # M / (M (M - 1) / 2) pairs
 
 
-def modality_alignment_gradient(codes: Tensor) -> Tensor:
+def modality_alignment_gradient(codes: Tensor, mask: Tensor | None = None) -> Tensor:
     """Derivative of `modality_alignment` with respect to `codes`."""
     n_modalities = codes.shape[-2]
     if n_modalities == 1:
         return torch.zeros_like(codes)
+    if mask is not None:
+        apart, per_pair = _apart(codes, mask)
+        return apart * (4.0 * per_pair)[..., None, None]
     return (codes - codes.mean(-2, keepdim=True)) * (4.0 / (n_modalities - 1))
+
+
+def _apart(codes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What lies between each code a row has and their mean, zero for others; and 1 / (n - 1), 0 for n < 2 of them."""
+    there = mask.unsqueeze(-1)
+    n = mask.sum(-1).to(codes.dtype)
+    mean = torch.where(there, codes, 0.0).sum(-2) / n.clamp_min(1).unsqueeze(-1)
+    apart = torch.where(there, codes - mean.unsqueeze(-2), 0.0)
+    return apart, torch.where(n > 1, 1.0 / (n - 1).clamp_min(1), 0.0)
 
 
 # --------------------------------------------------------------------------------- federated contrast

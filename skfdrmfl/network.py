@@ -126,9 +126,10 @@ class Network:
 
     # ------------------------------------------------------------------------------------------ forward
 
-    def forward(self, views: Views, x: Tensor, *, tape: bool = True) -> Activations:
+    def forward(self, views: Views, x: Tensor, mask: Tensor | None = None, *, tape: bool = True) -> Activations:
         """Codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
 
+        `mask` (C, B, M) says which modalities a row has; None: all. Columns of others must be finite numbers.
         Without `tape` no graph is recorded where none is asked for: `backward` cannot follow.
         """
         tapes: dict[str, Any] = {}
@@ -141,7 +142,7 @@ class Network:
                 mu, tapes[encoder.name] = encoder.forward(views, columns)
             codes.append(mu)
         mu_all = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
-        pooled, tapes["pool"] = self.fusion.pool(views, mu_all)
+        pooled, tapes["pool"] = self.fusion.pool(views, mu_all, mask)
         z, tapes["fusion"] = self.mixer.forward(views, pooled)
         y_hat, tapes["head"] = self.head.forward(views, z)
         return Activations(mu_all, z, y_hat, tapes)
@@ -156,6 +157,15 @@ class Network:
         t, tape = self.critic.forward(views, pairs.transpose(1, 2))
         t_joint, t_marginal = t.squeeze(-1).split(z.shape[2], 1)
         return t_joint, t_marginal, tape
+
+    def encoder_of(self) -> Tensor:
+        """For each parameter of the flat vector (D,), 1 + m if it belongs to the encoder of modality m, else 0."""
+        owner = torch.zeros(self.layout.size, dtype=torch.long)
+        views = self.layout.views(owner)
+        for m, encoder in enumerate(self.encoders.values()):
+            for name in encoder.shapes:
+                views[name].fill_(1 + m)
+        return owner
 
     # ----------------------------------------------------------------------------------------- backward
 

@@ -23,6 +23,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skfdrmfl._threads import quiet_torch
+from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.training import Run, Schedule, Trained, train
 
@@ -43,8 +44,9 @@ class _Waiting:
 
     @property
     def group(self) -> tuple:
-        """Fits of one group have networks of one shape, but for the width of their inputs."""
-        return (self.schedule, self.engine, self.run.x.device, tuple(self.donor._network.signature.items()))
+        """Fits of one group have networks of one shape, but for the width of their inputs, and all masks or none."""
+        masked = self.run.present is not None or self.run.settings.modality_dropout > 0
+        return (self.schedule, self.engine, self.run.x.device, masked, tuple(self.donor._network.signature.items()))
 
 
 class FitPool:
@@ -76,7 +78,7 @@ class FitPool:
         self._donors: dict[str, Any] = {}
         self._errors: dict[str, Exception] = {}
         self._waiting: dict[str, _Waiting] = {}
-        self._tables: dict[str, tuple[Tensor, Tensor]] = {}  # prepared rows of those who wait
+        self._tables: dict[str, tuple[Tensor, Tensor, Present | None]] = {}  # prepared rows of those who wait
         self._collecting = False
         self._progress = _Progress(n_expected) if progress else None
 
@@ -136,14 +138,14 @@ class FitPool:
 
     def _sharing(self, run: Run) -> Run:
         """The run on the same prepared rows as others who wait, if theirs are equal: candidates of one fold."""
-        key = joblib.hash((run.x.cpu().numpy(), run.y.cpu().numpy()))
-        x, y = self._tables.setdefault(key, (run.x, run.y))
-        return replace(run, x=x, y=y)
+        key = joblib.hash((run.x.cpu().numpy(), run.y.cpu().numpy(), run.present))
+        x, y, present = self._tables.setdefault(key, (run.x, run.y, run.present))
+        return replace(run, x=x, y=y, present=present)
 
     def _is_full(self) -> bool:
         if self.most_waiting is not None:
             return len(self._waiting) >= self.most_waiting
-        return sum(x.numel() * x.element_size() for x, _ in self._tables.values()) > MAX_WAITING_BYTES
+        return sum(x.numel() * x.element_size() for x, *_ in self._tables.values()) > MAX_WAITING_BYTES
 
     def _train_all(self) -> None:
         start = time.perf_counter()

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skfdrmfl.missing import Present
 from skfdrmfl.partition import Indices, Partition
 
 Float = NDArray[np.float64]
@@ -174,19 +175,29 @@ class TableTransform:
         """`BlockTransform.gains` of all modalities, side by side."""
         return np.concatenate([block.gains for block in self.blocks.values()])
 
-    def apply(self, table: NDArray, dtype: torch.dtype, widths: Mapping[str, int] | None = None) -> Tensor:
+    def apply(
+        self,
+        table: NDArray,
+        dtype: torch.dtype,
+        widths: Mapping[str, int] | None = None,
+        present: Present | None = None,
+    ) -> Tensor:
         """Encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
 
-        `widths` pads each block with zero columns, for networks shared by blocks of unequal rank.
+        `widths` pads each block with zero columns, for networks shared by blocks of unequal rank; blocks that a row
+        lacks according to `present` (n, M) are zeros.
         """
         widths = widths or self.widths
         out = torch.zeros(len(table), sum(widths.values()), dtype=dtype)
         for i in range(0, len(table), SLAB_ROWS):
             slab = table[i : i + SLAB_ROWS]
             start = 0
-            for name, block in self.blocks.items():
+            for m, (name, block) in enumerate(self.blocks.items()):
                 stop = start + block.n_outputs
-                out[i : i + SLAB_ROWS, start:stop] = block.apply(_double(slab[:, self.columns[name]]))
+                rows = block.apply(_double(slab[:, self.columns[name]]))
+                if present is not None:
+                    rows[torch.as_tensor(~present[i : i + SLAB_ROWS, m])] = 0.0
+                out[i : i + SLAB_ROWS, start:stop] = rows
                 start += widths[name]
         return out
 
@@ -197,14 +208,19 @@ def fit_tables(
     partition: Partition,
     kind: str | Mapping[str, str | None] | None,
     shrinkages: Sequence[float],
+    present: Present | None = None,
 ) -> list[TableTransform]:
     """The transformation of all modalities for each of `shrinkages`, from the sums of the clients.
 
     `kind` is "whiten", "standardize" or None, or one of these for each modality; the latter two know no shrinkage.
+    Of each modality only the rows enter that have it according to `present` (n, M); there must be some.
     """
     kinds = kind if isinstance(kind, Mapping) else dict.fromkeys(columns, kind)
     blocks: list[dict[str, BlockTransform]] = [{} for _ in shrinkages]
-    for name, mine in columns.items():
+    everybody = partition
+    for m, (name, mine) in enumerate(columns.items()):
+        if present is not None:
+            partition = everybody.where([present[rows, m] for rows in everybody.rows])
 
         def read(rows: Indices, mine: Indices = mine) -> Tensor:
             return _double(table[np.ix_(rows, mine)])

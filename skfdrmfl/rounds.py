@@ -57,6 +57,8 @@ def federated_rounds(
     n_runs = state.weights.shape[0]
     diverged = np.zeros(n_runs, dtype=bool)
     over = diverged
+    counts = cohort.counts
+    group_of = None if cohort.present is None else engine.network.encoder_of()
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(n_runs)]
     for factor in rate_factors:
         participants = np.concatenate(
@@ -67,13 +69,16 @@ def federated_rounds(
             ]
         )
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor)
-        average = server.Average(state.weights, cohort.runs[participants], cohort.sizes[participants])
+        average = server.Average(state.weights, cohort.runs[participants], counts[participants], group_of)
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
         for update in engine.run_round(participants, broadcast):
             mine = update.replicas
-            average.add(cohort.runs[mine], cohort.sizes[mine], update.weights)
+            weights = update.weights
+            if group_of is not None:
+                weights = server.without_idle(weights, state.weights, cohort.runs[mine], counts[mine], group_of)
+            average.add(cohort.runs[mine], counts[mine], weights)
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
-            losses[mine, -1] = server.squared_distances(update.weights, state.weights, cohort.runs[mine])
+            losses[mine, -1] = server.squared_distances(weights, state.weights, cohort.runs[mine])
         weights = average.result()
         lost = ~np.isfinite(losses[participants, TERMS.index("loss")])
         if lost.any() or not torch.isfinite(weights.sum()):

@@ -50,26 +50,50 @@ class Average:
     ----------
     broadcast : Tensor of shape (runs, D)
         The global models sent out; a run without participants keeps its own.
-    runs, n_rows : ndarray of shape (participants,)
-        Run and |D_k| of everyone invited.
+    runs : ndarray of shape (participants,)
+        Run of everyone invited.
+    n_rows : ndarray of shape (participants,) or (participants, groups)
+        |D_k|; or, for each group of parameters, the rows that count for it. A group for which no row counts keeps
+        its values.
+    group_of : Tensor of int of shape (D,), default=None
+        Group of each parameter, where there are several.
     """
 
-    def __init__(self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64]):
-        self._rows_of_run = np.bincount(runs, n_rows, minlength=broadcast.shape[0])
+    def __init__(
+        self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor | None = None
+    ):
+        self._group_of = torch.zeros(1, dtype=torch.long) if group_of is None else group_of
+        self._group_of = self._group_of.to(broadcast.device)
+        n_rows = n_rows.reshape(len(runs), -1)
+        self._rows_of_run = np.zeros((broadcast.shape[0], n_rows.shape[1]))
+        np.add.at(self._rows_of_run, runs, n_rows)
         self._sum = torch.zeros_like(broadcast)
-        for run in np.flatnonzero(self._rows_of_run == 0):
-            self._sum[run] = broadcast[run]
+        for run in np.flatnonzero((self._rows_of_run == 0).any(1)):
+            without = torch.as_tensor(self._rows_of_run[run] == 0, device=broadcast.device)
+            self._sum[run] = torch.where(without[self._group_of], broadcast[run], 0.0)
 
     def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
-        """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (C,) return."""
+        """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (as above) return."""
         # Not a matrix product: that would round a run's sum differently when other runs are averaged with it.
-        shares = torch.as_tensor(n_rows / self._rows_of_run[runs], dtype=weights.dtype, device=weights.device)
+        shares = n_rows.reshape(len(runs), -1) / np.maximum(self._rows_of_run[runs], 1.0)
+        share = torch.as_tensor(shares, dtype=weights.dtype, device=weights.device)[:, self._group_of]
         index = torch.as_tensor(runs, device=weights.device)
-        self._sum.index_add_(0, index, weights * shares.unsqueeze(-1))
+        self._sum.index_add_(0, index, weights * share)
 
     def result(self) -> Tensor:
         """The averages (runs, D)."""
         return self._sum
+
+
+def without_idle(
+    weights: Tensor, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor
+) -> Tensor:
+    """`weights` (C, D), those of groups for which a client has no row as they were sent out: it only let them decay.
+
+    The other parameters are those of `Average`, `n_rows` (C, groups).
+    """
+    idle = torch.as_tensor(n_rows == 0, device=weights.device)[:, group_of.to(weights.device)]
+    return torch.where(idle, broadcast.index_select(0, torch.as_tensor(runs, device=weights.device)), weights)
 
 
 def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] | None = None) -> NDArray[np.float64]:

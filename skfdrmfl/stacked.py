@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfdrmfl import optimizer
+from skfdrmfl import _streams, optimizer
 from skfdrmfl.batches import BatchPlan, batch_width, steps_per_epoch
 from skfdrmfl.client import (
     TERMS,
@@ -20,6 +20,7 @@ from skfdrmfl.client import (
     soft_threshold_,
 )
 from skfdrmfl.cohort import Broadcast, Cohort, Update, term_weights
+from skfdrmfl.missing import draw_kept
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices
 
@@ -53,6 +54,18 @@ class _Chunk:
         # One pass over the rows in their own order, for the references.
         self.review = BatchPlan(cohort.sizes[replicas], REVIEW_BATCHES * batch_size, 1)
         self.review_slots = torch.as_tensor(self.review.in_order(), device=device)
+        self.present = None if cohort.present is None else cohort.present[self.rows]
+        self.dropout = cohort.dropout(replicas)
+
+    def masks(self, slots: Indices, keys: _streams.U64, n_modalities: int) -> Tensor | None:
+        """Which modalities the row in each slot has and is left (n_slots, M); None: all."""
+        mask = None if self.present is None else self.present[slots]
+        if self.dropout is not None:
+            client, epoch = self.plan.whose()
+            if mask is None:
+                mask = np.ones((len(slots), n_modalities), dtype=bool)
+            mask = draw_kept(keys[client], epoch, slots - self.plan.offsets[client], self.dropout[client], mask)
+        return None if mask is None else torch.as_tensor(mask, device=self.weights.device)
 
 
 class _Workspace:
@@ -201,12 +214,14 @@ class StackedEngine:
         x, plan = self.cohort.x, chunk.review
         rows = torch.as_tensor(chunk.rows, device=x.device)
         views = self.network.layout.views(weights)
+        present = None if chunk.present is None else torch.as_tensor(chunk.present, device=x.device)
         out = x.new_empty(len(chunk.rows), 1, self.network.n_components)
         for t, active in enumerate(plan.active.tolist()):
             here = chunk.review_slots[int(plan.starts[t]) : int(plan.starts[t + 1])]
             batch = x.index_select(0, rows[here]).view(active, plan.width, -1)
+            mask = None if present is None else present.index_select(0, here).view(active, plan.width, -1)
             narrow = {name: view[:active] for name, view in views.items()}
-            out[here, 0] = reference_codes(self.network, narrow, batch).flatten(0, 1)
+            out[here, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
         return out
 
     def _train(self, chunk: _Chunk, broadcast: Broadcast) -> Update:
@@ -217,7 +232,9 @@ class StackedEngine:
         rate = chunk.settings[0].learning_rate * broadcast.rate_factor
         decay = chunk.settings[0].weight_decay
 
-        slots = plan.draw(cohort.keys(chunk.replicas, broadcast.round_index))
+        keys = cohort.keys(chunk.replicas, broadcast.round_index)
+        slots = plan.draw(keys)
+        masks = chunk.masks(slots, keys, len(network.encoders))
         slot_rows = chunk.rows[slots]
         rows = torch.as_tensor(slot_rows, device=x.device)
         y_rows = torch.as_tensor(plan.pairs(slot_rows), device=x.device)
@@ -240,6 +257,7 @@ class StackedEngine:
                 else references.index_select(0, local[here]).view(*shape, *references.shape[1:]),
                 chunk.weights[here].view(shape),
                 chunk.pair_weights[here].view(shape),
+                None if masks is None else masks[here].view(*shape, -1),
             )
             outputs = []
             for batch in window.steps():

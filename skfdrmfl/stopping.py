@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
@@ -12,8 +11,10 @@ from torch import Tensor
 
 from skfdrmfl import _streams, losses
 from skfdrmfl.batches import LANES
+from skfdrmfl.cohort import Cohort
+from skfdrmfl.mlp import Views
 from skfdrmfl.network import Network
-from skfdrmfl.partition import Indices, Partition
+from skfdrmfl.partition import Partition
 
 # Numbers gathered at a time to be sent through the network.
 SLAB = 4_000_000
@@ -48,9 +49,8 @@ class EarlyStopping:
     Parameters
     ----------
     network : Network
-    x, y : Tensor of shape (N, columns) and (N, q)
-    held_out : sequence of ndarray
-        Rows of x held out in each run; every run holds out some.
+    cohort : Cohort
+        Every run of it holds out some rows.
     patience : int
         Rounds without a new best after which a run is done.
 
@@ -62,8 +62,10 @@ class EarlyStopping:
         Its place among the rounds followed, the first is 0.
     """
 
-    def __init__(self, network: Network, x: Tensor, y: Tensor, held_out: Sequence[Indices], patience: int):
-        self.network, self.x, self.y, self.patience = network, x, y, patience
+    def __init__(self, network: Network, cohort: Cohort, patience: int):
+        self.network, self.x, self.y, self.patience = network, cohort.x, cohort.y, patience
+        self.present = None if cohort.present is None else torch.as_tensor(cohort.present, device=cohort.x.device)
+        x, held_out = cohort.x, cohort.held_out
         self._lowest = np.full(len(held_out), np.inf)
         self._n_rounds = 0
         self.best_round = np.zeros(len(held_out), dtype=np.int64)
@@ -104,12 +106,13 @@ class EarlyStopping:
             for i in range(0, len(runs), step):
                 here = slice(i, i + step)
                 views = self.network.layout.views(weights.index_select(0, runs[here]))
-                squares = torch.cat(
-                    [
-                        losses.squared_error(self.network.forward(views, self.x[rows], tape=False).y_hat, self.y[rows])
-                        for rows in slots[here].split(max(LANES, SLAB // self.x.shape[1] // LANES * LANES), 1)
-                    ],
-                    1,
-                )
+                parts = slots[here].split(max(LANES, SLAB // self.x.shape[1] // LANES * LANES), 1)
+                squares = torch.cat([self._squared_errors(views, rows) for rows in parts], 1)
                 errors[runs[here].cpu().numpy()] = (squares * shares[here]).sum(-1).cpu().numpy()
         return errors
+
+    def _squared_errors(self, views: Views, rows: Tensor) -> Tensor:
+        """Of each row (runs, B)."""
+        mask = None if self.present is None else self.present[rows]
+        y_hat = self.network.forward(views, self.x[rows], mask, tape=False).y_hat
+        return losses.squared_error(y_hat, self.y[rows])

@@ -17,6 +17,7 @@ from torch import Tensor
 from skfdrmfl.client import RECORDED
 from skfdrmfl.cohort import Cohort, Settings
 from skfdrmfl.engine import ENGINES
+from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Partition
 from skfdrmfl.ridge import Linear
@@ -42,6 +43,8 @@ class Run:
         Earlier global models, the latest first.
     round_index : int
         Rounds completed before.
+    present : ndarray of bool of shape (n, M), or None
+        Which modalities each row has; None: all.
     held_out : Partition, default=None
         Rows that its clients hold out.
     linear : Linear, default=None
@@ -57,6 +60,7 @@ class Run:
     weights: Tensor
     history: tuple[Tensor, ...] = ()
     round_index: int = 0
+    present: Present | None = None
     held_out: Partition | None = None
     linear: Linear | None = None
     share: float = 1.0
@@ -80,16 +84,18 @@ class Schedule:
 
 def make_cohort(runs: Sequence[Run]) -> Cohort:
     """Stack the runs' clients as replicas; runs that share rows keep sharing them."""
-    places: dict[tuple[int, int], int] = {}
+    places: dict[tuple[int, int, int], int] = {}
     tables: list[tuple[Tensor, Tensor]] = []
+    presents: list[Present | None] = []
     n_rows = 0
     rows, sizes, positions = [], [], []
     held_out = []
     for run in runs:
-        key = (id(run.x), id(run.y))
+        key = (id(run.x), id(run.y), id(run.present))
         if key not in places:
             places[key] = n_rows
             tables.append((run.x, run.y))
+            presents.append(run.present)
             n_rows += len(run.x)
         rows += [places[key] + client_rows for client_rows in run.partition.rows]
         sizes.append(run.partition.sizes)
@@ -108,7 +114,17 @@ def make_cohort(runs: Sequence[Run]) -> Cohort:
         seeds=np.repeat(np.array([run.seed for run in runs], dtype=np.uint64), n_clients),
         settings=tuple(run.settings for run in runs),
         held_out=tuple(held_out),
+        present=_stacked_present(presents, [len(x) for x, _ in tables]),
     )
+
+
+def _stacked_present(presents: Sequence[Present | None], n_rows: Sequence[int]) -> Present | None:
+    """`present` of several tables below each other."""
+    known = [present for present in presents if present is not None]
+    if not known:
+        return None
+    everything = [np.ones((n, known[0].shape[1]), dtype=bool) for n in n_rows]
+    return np.concatenate([a if p is None else p for p, a in zip(presents, everything, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,7 @@ def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str
     )
     stopping = None
     if schedule.patience is not None:
-        stopping = EarlyStopping(network, cohort.x, cohort.y, cohort.held_out, schedule.patience)
+        stopping = EarlyStopping(network, cohort, schedule.patience)
     records = federated_rounds(
         backend,
         state,

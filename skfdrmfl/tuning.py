@@ -18,6 +18,7 @@ from torch import Tensor
 from skfdrmfl import _streams, ridge
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import evaluate
+from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
@@ -115,6 +116,8 @@ class Tuner:
         The rows as given.
     columns, kinds : dict
         Columns and preprocessing of each modality.
+    present : ndarray of bool of shape (n, M), or None
+        Which modalities each row has; None: all.
     start : callable
         Builds the network for encoder inputs of given widths, and its first weights.
     settings, schedule, engine, device, seed
@@ -125,6 +128,7 @@ class Tuner:
     targets: Float
     columns: Mapping[str, Indices]
     kinds: Mapping[str, str | None]
+    present: Present | None
     start: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]]
     settings: Settings
     schedule: Schedule
@@ -160,7 +164,7 @@ class Tuner:
 
     def _compare(self, partition: Partition, choices: list[Choice], *, linear: bool) -> list[tuple[Choice, float]]:
         """All choices with their errors, best first; the default alone where nothing can be held out."""
-        folds = list(inner_folds(partition, self.seed))
+        folds = [fold for fold in inner_folds(partition, self.seed) if self._somebody_has_each(fold[0])]
         y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
         n_values = sum(held_out.sizes.sum() for _, held_out in folds) * y.shape[1]
         compared: list[tuple[Choice, float]] = []
@@ -182,10 +186,13 @@ class Tuner:
         compared.sort(key=lambda entry: entry[1])
         return [(choice, float(squares / n_values)) for choice, squares in compared]
 
+    def _somebody_has_each(self, kept: Partition) -> bool:
+        return self.present is None or bool(self.present[np.concatenate(kept.rows)].any(0).all())
+
     def _ridge(self, partition: Partition, y: Float, held_out: Sequence[Partition]) -> tuple[float, float]:
         """The ridge's penalty, and its squared error on rows held out."""
-        (transform,) = fit_tables(self.table, self.columns, partition, self.kinds, [RIDGE_SHRINKAGE])
-        x, gains = transform.apply(self.table, torch.float64).numpy(), transform.gains
+        (transform,) = fit_tables(self.table, self.columns, partition, self.kinds, [RIDGE_SHRINKAGE], self.present)
+        x, gains = transform.apply(self.table, torch.float64, present=self.present).numpy(), transform.gains
         if x.shape[1] > ridge.MAX_COLUMNS:
             x, gains = x[:, :0], gains[:0]  # the mean alone
         return ridge.cross_validated([ridge.moments(x, y, rows) for rows in held_out], gains)
@@ -195,16 +202,22 @@ class Tuner:
     ) -> list[_Errors]:
         """What the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
         shrinkages = sorted({choice.shrinkage for choice in choices})
-        fitted = dict(zip(shrinkages, fit_tables(self.table, self.columns, kept, self.kinds, shrinkages), strict=True))
+        fitted = dict(
+            zip(
+                shrinkages,
+                fit_tables(self.table, self.columns, kept, self.kinds, shrinkages, self.present),
+                strict=True,
+            )
+        )
         # Shrinkages drop different directions: one network, as wide as the widest, holds them all.
         widths = {name: max(t.widths[name] for t in fitted.values()) for name in self.columns}
-        tables = {s: t.apply(self.table, torch.float32, widths) for s, t in fitted.items()}
+        tables = {s: t.apply(self.table, torch.float32, widths, self.present) for s, t in fitted.items()}
         unit = fit_targets(y, kept)
         y_kept = unit.apply(torch.as_tensor(y))
         linear: dict[float, Float] = {}  # predictions of the ridge, of y_kept
         if penalty is not None:
             for s, transform in fitted.items():
-                x = transform.apply(self.table, torch.float64).numpy()
+                x = transform.apply(self.table, torch.float64, present=self.present).numpy()
                 linear[s] = fit_ridge(x, y_kept.numpy(), kept, transform.gains, penalty).predict(x)
         runs, networks, scales = [], [], []
         for choice in choices:
@@ -221,6 +234,7 @@ class Tuner:
                     replace(self.settings, weight_decay=choice.weight_decay),
                     self.seed,
                     first.to(self.device),
+                    present=self.present,
                 )
             )
             networks.append(network)
@@ -232,7 +246,7 @@ class Tuner:
                 sent.append(_Errors(np.inf, np.inf, np.inf))
                 continue
             s = choice.shrinkage
-            _, y_hat = evaluate(networks[0], networks[0].arrays(last.models_of(i)[0]), tables[s])
+            _, y_hat = evaluate(networks[0], networks[0].arrays(last.models_of(i)[0]), tables[s], self.present)
             if choice.start == "residual":
                 y_hat = scales[i] * y_hat + linear[s]
             of_network = unit.undo(y_hat) - y
@@ -267,7 +281,8 @@ def standardised_residual(residual: Float, partition: Partition) -> tuple[Float,
 
 def with_ridge(run: Run, choice: Choice, transform: TableTransform, table: NDArray) -> Run:
     """The run of a choice that has a ridge in it: what it learns, and what its prediction is mixed with."""
-    x, y = transform.apply(table, torch.float64).numpy(), run.y.cpu().double().numpy()
+    x = transform.apply(table, torch.float64, present=run.present).numpy()
+    y = run.y.cpu().double().numpy()
     linear = fit_ridge(x, y, run.partition, transform.gains, choice.penalty)
     if choice.start == "residual":
         residual, scale = standardised_residual(y - linear.predict(x), run.partition)

@@ -27,12 +27,19 @@ def test_auto_is_the_cpu_where_there_is_no_gpu():
 @needs_cuda
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 @pytest.mark.parametrize("device", ["cuda", "auto"])
-def test_a_gpu_agrees_with_the_cpu(engine, device):
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_gpu_agrees_with_the_cpu(engine, device, missing):
     # Few steps: rounding grows with training, on any pair of machines.
     options = {"n_rounds": 3, "local_epochs": 1, "random_state": 0, "input_l1": 1e-3, "engine": engine}
-    gpu = FDRMFLTransformer(device=device, **options).fit(X, Y, client_ids=IDS)
-    cpu = FDRMFLTransformer(**options).fit(X, Y, client_ids=IDS)
-    np.testing.assert_allclose(gpu.predict(X), cpu.predict(X), rtol=1e-3, atol=1e-3)
+    table = X.copy()
+    if missing:
+        options |= {"modalities": {"a": slice(0, 5), "b": slice(5, 12)}, "modality_dropout": 0.3}
+        table[::3, :5] = np.nan
+        table[70:, 5:] = np.nan
+        table[70:, :5] = X[70:, :5]
+    gpu = FDRMFLTransformer(device=device, **options).fit(table, Y, client_ids=IDS)
+    cpu = FDRMFLTransformer(**options).fit(table, Y, client_ids=IDS)
+    np.testing.assert_allclose(gpu.predict(table), cpu.predict(table), rtol=1e-3, atol=1e-3)
     for name in cpu.history_:
         np.testing.assert_allclose(gpu.history_[name], cpu.history_[name], rtol=1e-3, atol=1e-4)
 

@@ -1,0 +1,99 @@
+"""Rows that lack a modality: which they are, and which further modalities training drops.
+
+`present` is a boolean array (n, M) everywhere: does row i have modality m? None says that all rows have all of
+them, and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl import _streams
+from skfdrmfl.partition import Indices
+
+Present = NDArray[np.bool_]
+
+
+def find_present(table: NDArray[np.floating], modalities: Mapping[str, Indices]) -> Present | None:
+    """Which modalities each row has: a row whose columns of one are all NaN lacks it.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, n_features)
+    modalities : mapping of str to ndarray of int
+        Columns of each modality, two or more.
+
+    Returns
+    -------
+    ndarray of bool of shape (n, M), or None where nothing is missing
+
+    Raises
+    ------
+    ValueError
+        A modality of which a row has only some columns; a row that lacks every modality.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(table.sum()):
+            return None
+    present = np.empty((len(table), len(modalities)), dtype=bool)
+    for m, (name, columns) in enumerate(modalities.items()):
+        n_missing = np.isnan(table[:, columns]).sum(1)
+        partly = np.flatnonzero((n_missing > 0) & (n_missing < len(columns)))
+        if len(partly):
+            raise ValueError(
+                f"modality {name!r} is partly NaN in {len(partly)} rows (first: row {partly[0]}, in "
+                f"{n_missing[partly[0]]} of {len(columns)} columns); impute those values (SimpleImputer does), or "
+                "make all columns of the modality NaN in rows that lack it."
+            )
+        present[:, m] = n_missing == 0
+    empty = np.flatnonzero(~present.any(1))
+    if len(empty):
+        raise ValueError(
+            f"{len(empty)} rows lack every modality (first: row {empty[0]}, where all of X is NaN); drop those rows."
+        )
+    return None if present.all() else present
+
+
+def check_somebody_has(present: Present | None, modalities: Mapping[str, Indices]) -> None:
+    """Raise ValueError where no row has one of the modalities: nothing can be learned of it."""
+    if present is None:
+        return
+    nowhere = np.flatnonzero(~present.any(0))
+    if len(nowhere):
+        raise ValueError(
+            f"no row has modality {list(modalities)[nowhere[0]]!r}: its columns are all NaN; drop them from X and "
+            "from modalities."
+        )
+
+
+def draw_kept(
+    keys: _streams.U64, epochs: Indices, rows: Indices, probability: NDArray[np.float64], present: Present
+) -> Present:
+    """Which modalities are left when each that a row has is dropped with some probability.
+
+    Where all would go, one of them, drawn evenly, stays: of n modalities each is dropped with probability
+    p - p^n / n.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64 of shape (s,)
+        Of this round and of the client that holds the row (`Cohort.keys`).
+    epochs, rows : ndarray of int of shape (s,)
+        The local epoch, and the row's number inside its client.
+    probability : ndarray of shape (s,)
+    present : ndarray of bool of shape (s, M)
+
+    Returns
+    -------
+    ndarray of bool of shape (s, M)
+    """
+    n_modalities = present.shape[1]
+    places = rows[:, None] * n_modalities + np.arange(n_modalities)
+    counters = _streams.counters(np.broadcast_to(epochs[:, None], places.shape), places)
+    numbers = (_streams.mix(_streams.dropout_keys(keys)[:, None] + counters) >> np.uint64(11)).astype(np.int64)
+    numbers[~present] = -1  # below all others
+    kept = numbers >= (probability * 2.0**53)[:, None]
+    return present & (kept | (numbers == numbers.max(1, keepdims=True)))
