@@ -21,6 +21,7 @@ from skfdrmfl import _streams, diagnosis
 from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
+from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, split, with_codes
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
@@ -57,7 +58,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     modalities : None, "prefix" or dict, default=None
         Which columns are which modality. None: all are one. "prefix": column names are split at the first
         "__". dict of name to selector: as in `ColumnTransformer`, an int, str, slice, list, boolean mask or
-        callable. Every column belongs to exactly one modality.
+        callable. Every column belongs to exactly one modality. A DataFrame with discrete columns (categories,
+        strings, bools) has, with None, the modalities "numeric" and "categorical".
     encoders : None, encoder or dict of name to encoder, default=None
         How each modality is encoded (`skfdrmfl.encoders`); None is `DenseEncoder()` for each, and so is a name left
         out. Parameters of encoders are reached as `encoders__kernel_size`, those in a dict as
@@ -125,6 +127,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Rows of each client, accumulated over `partial_fit`.
     modalities_ : dict of str to ndarray of int
         Columns of each modality.
+    categories_ : dict of str to ndarray
+        Sorted categories of each discrete column of a DataFrame, None last if values are missing: the union of
+        those that the clients hold. Others, met later, count as unseen, for which a vector of zeros is kept.
     weights_ : dict of str to ndarray
         Parameters of the global model, Z centred and on its principal axes.
     component_variance_ : ndarray of shape (n_components,)
@@ -348,7 +353,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         if fresh:
             self._forget()
         table, target = validate_data(
-            self, X, y, reset=fresh, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+            self,
+            self._with_codes(X, client_ids, fresh=fresh),
+            y,
+            reset=fresh,
+            dtype=[np.float64, np.float32],
+            multi_output=True,
+            y_numeric=True,
         )
         ids = check_client_ids(client_ids, len(table))
         targets = np.array(target, dtype=np.float64).reshape(len(table), -1)  # a copy: pandas gives read-only
@@ -378,18 +389,32 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self.n_rounds_,
         )
 
+    def _with_codes(self, X: Any, client_ids: Any = None, *, fresh: bool = False) -> Any:
+        """X with codes in the place of categories; if `fresh`, the clients first agree on these."""
+        if fresh:
+            self._categories = {}
+            discrete = discrete_columns(X)
+            if discrete:
+                _, codes = encode_clients(check_client_ids(client_ids, len(X)))
+                self._categories = agree(X, discrete, Partition.of_codes(codes))
+        if self._categories:
+            validate_data(self, X, reset=fresh, skip_check_array=True)  # names and number of columns
+        return encode(X, self._categories)
+
     def _start(self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition) -> None:
         """Modalities, preprocessing, network and first weights."""
         self.modalities_ = self._resolved_modalities(X)
         self._seed = _streams.seed_of(self.random_state)
         kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
-        whitened = {name: columns for name, columns in self.modalities_.items() if kinds[name] == "whiten"}
+        numeric = {name: split(columns, self._categories)[1] for name, columns in self.modalities_.items()}
+        numeric = {name: columns for name, columns in numeric.items() if len(columns)}
+        whitened = {name: columns for name, columns in numeric.items() if kinds[name] == "whiten"}
         # Encoders that do not fit are found before anything is computed.
         self._build_network({name: len(columns) for name, columns in self.modalities_.items()}, targets.shape[1])
         self._check_rows(table)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-            network = self._build_network(widths, targets.shape[1])
+            network = self._build_network(widths, targets.shape[1], table.columns)
             first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
             return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
@@ -410,7 +435,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 device=_torch_device(self.device),
                 seed=self._seed,
             )
-        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_])
+        (transform,) = fit_tables(table, numeric, partition, kinds, [self.shrinkage_])
+        self._table = with_codes(transform, self.modalities_, self._categories)
         self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
         self._network, first = start(self._table, self._table.widths)
@@ -421,14 +447,25 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
         names = getattr(self, "feature_names_in_", None)
+        if self.modalities is None and self._categories:
+            return by_kind(self.n_features_in_, self._categories)
         return resolve_modalities(self.modalities, X, names, self.n_features_in_)
 
-    def _build_network(self, widths: Mapping[str, int], n_outputs: int) -> Network:
-        """The network for encoder inputs of these widths."""
-        encoders = self._encoder_specs()
+    def _build_network(
+        self, widths: Mapping[str, int], n_outputs: int, columns: Mapping[str, Indices] | None = None
+    ) -> Network:
+        """The network for encoder inputs of these widths, which come from `columns` (None: from all)."""
+        specs, columns = self._encoder_specs(), columns or self.modalities_
         hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+
+        def encoder(name: str, width: int) -> Any:
+            sizes = [len(self._categories[j]) for j in columns[name].tolist() if j in self._categories]
+            if sizes:
+                return specs[name].build_embedded(name, sizes, width, self.modality_dim, hidden)
+            return specs[name].build(name, width, self.modality_dim, hidden)
+
         return Network(
-            {name: encoders[name].build(name, width, self.modality_dim, hidden) for name, width in widths.items()},
+            {name: encoder(name, width) for name, width in widths.items()},
             FUSIONS[self.fusion](),
             modality_dim=self.modality_dim,
             n_components=self.n_components,
@@ -606,7 +643,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         check_is_fitted(self, "weights_")
-        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        table = validate_data(self, self._with_codes(X), reset=False, dtype=[np.float64, np.float32])
         with quiet_torch():
             x = self._table.apply(table, torch.float64)
             z, y_hat = evaluate(self._network, self.weights_, x)
@@ -633,6 +670,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
             )
         )
+
+    @property
+    def categories_(self) -> dict[Any, NDArray]:
+        """Categories of each discrete column by its name (its number, if columns have no names)."""
+        check_is_fitted(self, "weights_")
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_)).tolist()
+        return {names[j]: known for j, known in self._categories.items()}
 
     @property
     def _n_features_out(self) -> int:
@@ -669,7 +713,7 @@ def _same_columns(a: Mapping[str, Indices], b: Mapping[str, Indices]) -> bool:
     return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-_PRIVATE_STATE = frozenset({"_seed", "_table", "_target", "_y_ndim", "_network", "_global_models"})
+_PRIVATE_STATE = frozenset({"_seed", "_categories", "_table", "_target", "_y_ndim", "_network", "_global_models"})
 
 
 def _torch_device(device: str) -> torch.device:
