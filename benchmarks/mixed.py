@@ -6,7 +6,7 @@
 Data that scikit-learn ships or makes, with some columns turned into categories:
 
 - diabetes: `load_diabetes`; sex by its name, age and the first serum column in five and six bins.
-- friedman: `make_friedman1`, 1,000 rows; x0 of sin(pi x0 x1) and x3 of 10 x3 in eight and six bins, so that a category
+- friedman: `make_friedman1`, 600 rows; x0 of sin(pi x0 x1) and x3 of 10 x3 in eight and six bins, so that a category
   and a number interact, and a site of twelve levels with an effect of its own.
 - levels: `make_regression`, 600 rows, 8 numbers; three columns of 4, 10 and 25 levels, each level with an effect, two
   of them also with a slope of one of the numbers.
@@ -63,7 +63,7 @@ def diabetes() -> Data:
 
 
 def friedman() -> Data:
-    x, y = make_friedman1(n_samples=1000, n_features=10, noise=1.0, random_state=0)
+    x, y = make_friedman1(n_samples=600, n_features=10, noise=1.0, random_state=0)
     X = pd.DataFrame(x, columns=[f"x{j}" for j in range(10)])
     X["x0"], X["x3"] = named_bins(x[:, 0], 8, "a"), named_bins(x[:, 3], 6, "b")
     rng = np.random.default_rng(0)
