@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from numbers import Integral, Real
@@ -22,6 +22,7 @@ from skfdrmfl import _streams, diagnosis
 from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
+from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, split, with_codes
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
@@ -61,7 +62,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     modalities : None, "prefix" or dict, default=None
         Which columns are which modality. None: all are one. "prefix": column names are split at the first
         "__". dict of name to selector: as in `ColumnTransformer`, an int, str, slice, list, boolean mask or
-        callable. Every column belongs to exactly one modality.
+        callable. Every column belongs to exactly one modality. A DataFrame with discrete columns (categories,
+        strings, bools) has, with None, the modalities "numeric" and "categorical".
     encoders : None, encoder or dict of name to encoder, default=None
         How each modality is encoded (`skfdrmfl.encoders`); None is `DenseEncoder()` for each, and so is a name left
         out. Parameters of encoders are reached as `encoders__kernel_size`, those in a dict as
@@ -145,6 +147,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Rows of each client, accumulated over `partial_fit`.
     modalities_ : dict of str to ndarray of int
         Columns of each modality.
+    categories_ : dict of str to ndarray
+        Sorted categories of each discrete column of a DataFrame, None last if values are missing: the union of
+        those that the clients hold. Others, met later, count as unseen, for which a vector of zeros is kept.
     weights_ : dict of str to ndarray
         Parameters of the global model, Z centred and on its principal axes.
     component_variance_ : ndarray of shape (n_components,)
@@ -396,7 +401,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self._forget()
         table, target = validate_data(
             self,
-            X,
+            self._with_codes(X, client_ids, fresh=fresh),
             y,
             reset=fresh,
             dtype=[np.float64, np.float32],
@@ -444,12 +449,26 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             return everyone, everyone, None
         return everyone, *split_off(everyone, self.validation_fraction, self._seed)
 
+    def _with_codes(self, X: Any, client_ids: Any = None, *, fresh: bool = False) -> Any:
+        """X with codes in the place of categories; if `fresh`, the clients first agree on these."""
+        if fresh:
+            self._categories = {}
+            discrete = discrete_columns(X)
+            if discrete:
+                _, codes = encode_clients(check_client_ids(client_ids, len(X)))
+                self._categories = agree(X, discrete, Partition.of_codes(codes))
+        if self._categories:
+            validate_data(self, X, reset=fresh, skip_check_array=True)  # names and number of columns
+        return encode(X, self._categories)
+
     def _start(
         self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
     ) -> Present | None:
         """Modalities, preprocessing, network and first weights; returns which rows have which modality."""
         self.modalities_ = self._resolved_modalities(X)
         kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
+        numeric = {name: split(columns, self._categories)[1] for name, columns in self.modalities_.items()}
+        numeric = {name: columns for name, columns in numeric.items() if len(columns)}
         # Encoders that do not fit are found before anything is computed.
         widths = {name: len(columns) for name, columns in self.modalities_.items()}
         network = self._build_network(widths, targets.shape[1])
@@ -458,19 +477,25 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self._check_rows(table, present)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-            network = self._build_network(widths, targets.shape[1])
+            network = self._build_network(widths, targets.shape[1], table.columns)
             first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
             return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
+        def preprocess(partition: Partition, shrinkages: Sequence[float]) -> list[TableTransform]:
+            there = None if present is None else present[:, [name in numeric for name in self.modalities_]]
+            transforms = fit_tables(table, numeric, partition, kinds, shrinkages, there)
+            return [with_codes(transform, self.modalities_, self._categories) for transform in transforms]
+
         shrinkage = DEFAULT_SHRINKAGE if self.shrinkage == "auto" else float(self.shrinkage)
         self._choice = Choice("random", shrinkage, float(self.weight_decay))
-        if self.tuning == "auto" or (self.shrinkage == "auto" and "whiten" in kinds.values()):
+        whitens = any(kinds[name] == "whiten" for name in numeric)
+        if self.tuning == "auto" or (self.shrinkage == "auto" and whitens):
             tuner = Tuner(
                 table,
                 targets,
-                self.modalities_,
-                kinds,
                 present,
+                whitens,
+                preprocess,
                 start,
                 self._settings(),
                 self._schedule(self._cosine()),
@@ -481,13 +506,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             if self.tuning is None:
                 compared = tuner.shrinkage(partition)
             else:
-                # The mean of fewer codes weighs each more than a linear part knows.
-                can_be_linear = takes_linear(network) and (present is None or self.fusion != "mean")
-                compared = tuner.everything(partition, linear=can_be_linear)
+                # Codes of categories are no numbers; the mean of fewer codes weighs each more than a linear part knows.
+                is_linear = not self._categories and (present is None or self.fusion != "mean")
+                compared = tuner.everything(partition, linear=is_linear and takes_linear(network))
             self._choice = compared[0][0]
             self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
         self.shrinkage_ = self._choice.shrinkage
-        (self._table,) = fit_tables(table, self.modalities_, partition, kinds, [self.shrinkage_], present)
+        (self._table,) = preprocess(partition, [self.shrinkage_])
         self._target = fit_targets(targets, partition)
         self._y_ndim = y_ndim
         self._network, first = start(self._table, self._table.widths)
@@ -499,14 +524,25 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
         names = getattr(self, "feature_names_in_", None)
+        if self.modalities is None and self._categories:
+            return by_kind(self.n_features_in_, self._categories)
         return resolve_modalities(self.modalities, X, names, self.n_features_in_)
 
-    def _build_network(self, widths: Mapping[str, int], n_outputs: int) -> Network:
-        """The network for encoder inputs of these widths."""
-        encoders = self._encoder_specs()
+    def _build_network(
+        self, widths: Mapping[str, int], n_outputs: int, columns: Mapping[str, Indices] | None = None
+    ) -> Network:
+        """The network for encoder inputs of these widths, which come from `columns` (None: from all)."""
+        specs, columns = self._encoder_specs(), columns or self.modalities_
         hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+
+        def encoder(name: str, width: int) -> Any:
+            sizes = [len(self._categories[j]) for j in columns[name].tolist() if j in self._categories]
+            if sizes:
+                return specs[name].build_embedded(name, sizes, width, self.modality_dim, hidden)
+            return specs[name].build(name, width, self.modality_dim, hidden)
+
         return Network(
-            {name: encoders[name].build(name, width, self.modality_dim, hidden) for name, width in widths.items()},
+            {name: encoder(name, width) for name, width in widths.items()},
             FUSIONS[self.fusion](),
             modality_dim=self.modality_dim,
             n_components=self.n_components,
@@ -712,7 +748,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         check_is_fitted(self, "weights_")
-        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite=self._finite)
+        table = validate_data(
+            self, self._with_codes(X), reset=False, dtype=[np.float64, np.float32], ensure_all_finite=self._finite
+        )
         present = self._present(table)
         with quiet_torch():
             x = self._table.apply(table, torch.float64, present=present)
@@ -746,10 +784,17 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Columns of X that Z depends on, ascending."""
         check_is_fitted(self, "weights_")
         used = [
-            self.modalities_[name][self._table.blocks[name].columns_behind(encoder.columns_used(self.weights_))]
+            self._table.columns[name][self._table.blocks[name].columns_behind(encoder.columns_used(self.weights_))]
             for name, encoder in self._network.encoders.items()
         ]
         return np.sort(np.concatenate(used))
+
+    @property
+    def categories_(self) -> dict[Any, NDArray]:
+        """Categories of each discrete column by its name (its number, if columns have no names)."""
+        check_is_fitted(self, "weights_")
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_)).tolist()
+        return {names[j]: known for j, known in self._categories.items()}
 
     @property
     def _n_features_out(self) -> int:
@@ -787,7 +832,9 @@ def _same_columns(a: Mapping[str, Indices], b: Mapping[str, Indices]) -> bool:
     return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-_PRIVATE_STATE = frozenset({"_seed", "_choice", "_table", "_target", "_y_ndim", "_network", "_global_models"})
+_PRIVATE_STATE = frozenset(
+    {"_seed", "_categories", "_choice", "_table", "_target", "_y_ndim", "_network", "_global_models"}
+)
 
 
 def _torch_device(device: str) -> torch.device:

@@ -21,7 +21,7 @@ from skfdrmfl.delivery import evaluate
 from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
-from skfdrmfl.preprocessing import TableTransform, fit_tables, fit_targets
+from skfdrmfl.preprocessing import TableTransform, fit_targets
 from skfdrmfl.ridge import Linear
 from skfdrmfl.training import Run, Schedule, train
 
@@ -114,10 +114,12 @@ class Tuner:
 
     table, targets : ndarray
         The rows as given.
-    columns, kinds : dict
-        Columns and preprocessing of each modality.
     present : ndarray of bool of shape (n, M), or None
         Which modalities each row has; None: all.
+    whitens : bool
+        Whether a shrinkage makes a difference.
+    preprocess : callable
+        The transformations of the table, fitted on the rows of a partition, one for each shrinkage.
     start : callable
         Builds the network for encoder inputs of given widths, and its first weights.
     settings, schedule, engine, device, seed
@@ -126,9 +128,9 @@ class Tuner:
 
     table: NDArray
     targets: Float
-    columns: Mapping[str, Indices]
-    kinds: Mapping[str, str | None]
     present: Present | None
+    whitens: bool
+    preprocess: Callable[[Partition, Sequence[float]], list[TableTransform]]
     start: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]]
     settings: Settings
     schedule: Schedule
@@ -146,8 +148,7 @@ class Tuner:
         Networks of all shrinkages and decays; if `linear`, also each of them mixed with a ridge, that ridge, and
         networks on what it leaves.
         """
-        whitens = "whiten" in self.kinds.values()
-        shrinkages = SHRINKAGES if whitens else (DEFAULT_SHRINKAGE,)
+        shrinkages = SHRINKAGES if self.whitens else (DEFAULT_SHRINKAGE,)
         decays = DECAY_FACTORS if self.settings.weight_decay else (1.0,)
         choices = [
             replace(self._default(s), weight_decay=factor * self.settings.weight_decay)
@@ -155,7 +156,7 @@ class Tuner:
             for factor in decays
         ]
         if linear:
-            residual = RESIDUAL_SHRINKAGES if whitens else (DEFAULT_SHRINKAGE,)
+            residual = RESIDUAL_SHRINKAGES if self.whitens else (DEFAULT_SHRINKAGE,)
             choices += [replace(self._default(s), start="residual") for s in residual]
         return self._compare(partition, choices, linear=linear)
 
@@ -191,7 +192,7 @@ class Tuner:
 
     def _ridge(self, partition: Partition, y: Float, held_out: Sequence[Partition]) -> tuple[float, float]:
         """The ridge's penalty, and its squared error on rows held out."""
-        (transform,) = fit_tables(self.table, self.columns, partition, self.kinds, [RIDGE_SHRINKAGE], self.present)
+        (transform,) = self.preprocess(partition, [RIDGE_SHRINKAGE])
         x, gains = transform.apply(self.table, torch.float64, present=self.present).numpy(), transform.gains
         if x.shape[1] > ridge.MAX_COLUMNS:
             x, gains = x[:, :0], gains[:0]  # the mean alone
@@ -202,15 +203,9 @@ class Tuner:
     ) -> list[_Errors]:
         """What the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
         shrinkages = sorted({choice.shrinkage for choice in choices})
-        fitted = dict(
-            zip(
-                shrinkages,
-                fit_tables(self.table, self.columns, kept, self.kinds, shrinkages, self.present),
-                strict=True,
-            )
-        )
+        fitted = dict(zip(shrinkages, self.preprocess(kept, shrinkages), strict=True))
         # Shrinkages drop different directions: one network, as wide as the widest, holds them all.
-        widths = {name: max(t.widths[name] for t in fitted.values()) for name in self.columns}
+        widths = {name: max(t.widths[name] for t in fitted.values()) for name in fitted[shrinkages[0]].widths}
         tables = {s: t.apply(self.table, torch.float32, widths, self.present) for s, t in fitted.items()}
         unit = fit_targets(y, kept)
         y_kept = unit.apply(torch.as_tensor(y))

@@ -109,7 +109,7 @@ def at(array, index, value):
         (X[:0], ValueError, ["0 sample"]),
         (X[:, :0], ValueError, ["0 feature"]),
         (X[:-1], ValueError, ["inconsistent numbers of samples", "29", "30"]),
-        (FRAME.assign(nir__1="a"), ValueError, ["could not convert string to float"]),
+        (FRAME.assign(nir__1=["a", 1.0] * 15), ValueError, ["'nir__1' mixes|could not convert string to float"]),
         (FRAME.assign(nir__1=[None] + [1.0] * 29), ValueError, ["X", "NaN"]),
         (pl.DataFrame(X).with_columns(pl.lit(None).alias("column_0")), ValueError, ["X", "NaN"]),
         (None, ValueError, ["2D|None"]),
@@ -117,7 +117,7 @@ def at(array, index, value):
     ],
     ids=[
         *["nan", "inf", "-inf", "complex", "string", "csr", "csc", "1-D", "3-D", "no rows", "no columns"],
-        *["rows", "string column", "missing", "polars null", "None", "dict"],
+        *["rows", "column of strings and numbers", "missing", "polars null", "None", "dict"],
     ],
 )
 def test_bad_x(no_training, x, error, words):

@@ -187,7 +187,7 @@ def test_encoders_are_specs_and_are_not_trained_themselves(encoders):
     clone(estimator).fit(X, Y)
     estimator.fit(X, Y)
     spec = encoders["x"] if isinstance(encoders, dict) else encoders
-    assert vars(spec) == {"hidden_layer_sizes": (4,), "skip": True}
+    assert vars(spec) == {"hidden_layer_sizes": (4,), "skip": True, "embedding_dim": 8}
 
 
 def test_an_encoders_parameters_can_be_searched():

@@ -53,7 +53,7 @@ def trained_critic(rho, n_steps=600, batch=512, learning_rate=0.01):
         # Marginal pairs as in training: y shifted cyclically inside the batch.
         y = y[:, :batch]
         t_joint, t_marginal, tape = network.criticise(views, z, torch.cat((y, y.roll(-1, 1)), 1))
-        _, d_joint, d_marginal = losses.jensen_shannon_and_gradient(t_joint, t_marginal)
+        d_joint, d_marginal = losses.jensen_shannon_gradient(t_joint, t_marginal)
         network.criticise_backward(views, grads, tape, -d_joint / batch, -d_marginal / batch)
         optimizer.step_(w, gradient, moments[0], moments[1], step, learning_rate * cosine_decay(t, n_steps), 0.0)
     return network, views

@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
-from skfdrmfl.mlp import Views
-from skfdrmfl.parts import FeaturePart
+from skfdrmfl.mlp import GAIN, MLP, Views
+from skfdrmfl.parts import AutogradPart, FeaturePart
+
+# Entries of the vectors of a DataFrame's categories, unless an encoder says otherwise.
+EMBEDDING_DIM = 8
 
 
 class CategoricalEncoder(Encoder):
@@ -21,25 +24,30 @@ class CategoricalEncoder(Encoder):
 
     Columns hold the integer codes 0 .. n - 1 and reach the encoder as they are. Every other integer, such as -1,
     is the reserved code of its column, "unknown": its vector starts at zero, and stays there unless training
-    rows hold such codes.
+    rows hold such codes. Discrete columns of a DataFrame get their codes from the transformer.
 
     Parameters
     ----------
-    n_categories : int or tuple of int
-        Number n of categories, of all columns or of each.
+    n_categories : int or tuple of int, default=None
+        Number n of categories, of all columns or of each. None counts those of discrete columns of a DataFrame.
     embedding_dim : int, default=4
         Entries of a category's vector.
     """
 
     strongest_preprocessing: ClassVar[str | None] = None
 
-    def __init__(self, n_categories: int | Sequence[int], *, embedding_dim: int = 4):
+    def __init__(self, n_categories: int | Sequence[int] | None = None, *, embedding_dim: int = 4):
         self.n_categories = n_categories
         self.embedding_dim = embedding_dim
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> EmbeddingPart:
         """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
         what = f"n_categories of the encoder of modality {name!r}"
+        if self.n_categories is None:
+            raise ValueError(
+                f"{what} is None, but its columns are numeric; give the number of their codes, or pass a DataFrame "
+                "whose columns are categories."
+            )
         if isinstance(self.n_categories, Iterable):
             sizes = check_layer_sizes(self.n_categories, what)
             if len(sizes) != n_columns:
@@ -52,6 +60,24 @@ class CategoricalEncoder(Encoder):
         size = check_positive(self.embedding_dim, f"embedding_dim of the encoder of modality {name!r}")
         return EmbeddingPart(part_name(name), sizes, size, modality_dim)
 
+    def build_embedded(
+        self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
+    ) -> EmbeddingPart:
+        """The network h_m of the codes of a DataFrame's discrete columns."""
+        if len(n_categories) < n_columns:
+            raise ValueError(
+                f"modality {name!r} has {n_columns - len(n_categories)} numeric columns beside its discrete ones, "
+                f"which {type(self).__name__} cannot read; give them a modality of their own, or make them categories."
+            )
+        if self.n_categories is not None:
+            raise ValueError(
+                f"n_categories of the encoder of modality {name!r} is {self.n_categories!r}, but the categories of its "
+                "discrete columns are counted; leave it None."
+            )
+        return CategoricalEncoder(tuple(n_categories), embedding_dim=self.embedding_dim).build(
+            name, n_columns, modality_dim, default_hidden
+        )
+
     def check_rows(self, name: str, block: NDArray[np.floating]) -> None:
         """Raise ValueError where a column holds something else than whole numbers."""
         wrong = np.argwhere(block != np.round(block))
@@ -63,46 +89,119 @@ class CategoricalEncoder(Encoder):
             )
 
 
-class EmbeddingPart(FeaturePart):
-    """The vectors of a row's categories, one column after another.
+class EmbeddingTable:
+    """Vectors of the categories of several columns, one below another in one matrix.
 
     Parameters
     ----------
     n_categories : tuple of int
-        Of each column; the table of vectors has one more for each, the last, which is that of unknown codes.
+        Of each column; the matrix has one more row for each, the last, which is that of unknown codes.
     size : int
         Entries of a vector.
     """
 
-    def __init__(self, name: str, n_categories: tuple[int, ...], size: int, n_outputs: int):
+    def __init__(self, n_categories: tuple[int, ...], size: int):
         self.n_categories, self.size = n_categories, size
-        n_columns, n_rows = len(n_categories), sum(n_categories) + len(n_categories)
-        self._last = np.cumsum(np.add(n_categories, 1)) - 1  # row of each column's "unknown"
+        self.shape = (sum(n_categories) + len(n_categories), size)
+        self.n_features = len(n_categories) * size
+        self.unknown = np.cumsum(np.add(n_categories, 1)) - 1  # row of each column's
+
+    def features(self, table: Tensor, x: Tensor) -> Tensor:
+        """Vectors (C, columns * size, B) of the codes x (C, columns, B) from the matrix (C, *shape)."""
+        n_replicas, n_table, _ = table.shape
+        n = torch.tensor(self.n_categories, device=x.device).view(1, -1, 1)
+        unknown = torch.tensor(self.unknown, device=x.device).view(1, -1, 1)
+        known = (x >= 0) & (x < n) & (x == x.round())
+        rows = unknown - n + torch.where(known, x, n.to(x.dtype)).long()
+        rows = rows + n_table * torch.arange(n_replicas, device=x.device).view(-1, 1, 1)
+        vectors = embedding(rows, table.reshape(-1, self.size))  # (C, columns, B, size)
+        return vectors.transpose(2, 3).flatten(1, 2)
+
+
+class EmbeddingPart(FeaturePart):
+    """The vectors of a row's categories, one column after another; parameters as of `EmbeddingTable`."""
+
+    def __init__(self, name: str, n_categories: tuple[int, ...], size: int, n_outputs: int):
+        self.table = EmbeddingTable(n_categories, size)
         super().__init__(
             name,
-            n_columns,
+            len(n_categories),
             n_outputs,
             n_categories,
             size,
-            layers={"embedding": (n_rows, size)},
-            n_features=n_columns * size,
+            layers={"embedding": self.table.shape},
+            n_features=self.table.n_features,
             skip=False,
         )
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
         """As everywhere, but zeros for unknown codes."""
         arrays = super().initial(rngs)
-        arrays[self.first_weight][self._last] = 0.0
+        arrays[self.first_weight][self.table.unknown] = 0.0
         return arrays
 
     def features(self, views: Views, x: Tensor) -> Tensor:
         """Vectors (C, columns * size, B) of the codes x (C, columns, B)."""
-        table = views[self.first_weight]
-        n_replicas, n_table, _ = table.shape
-        n = torch.tensor(self.n_categories, device=x.device).view(1, -1, 1)
-        last = torch.tensor(self._last, device=x.device).view(1, -1, 1)
-        known = (x >= 0) & (x < n) & (x == x.round())
-        rows = last - n + torch.where(known, x, n.to(x.dtype)).long()
-        rows = rows + n_table * torch.arange(n_replicas, device=x.device).view(-1, 1, 1)
-        vectors = embedding(rows, table.reshape(-1, self.size))  # (C, columns, B, size)
-        return vectors.transpose(2, 3).flatten(1, 2)
+        return self.table.features(views[self.first_weight], x)
+
+
+class EmbeddedMLP(AutogradPart):
+    """Dense layers over the vectors of a row's categories and, beside them, its numeric inputs.
+
+    Parameters
+    ----------
+    n_categories : sequence of int
+        Of each of the first inputs, which are codes; the others are numeric.
+    size : int
+        Entries of a vector.
+    hidden, skip
+        As of `MLP`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        n_categories: Sequence[int],
+        size: int,
+        n_inputs: int,
+        hidden: Sequence[int],
+        n_outputs: int,
+        *,
+        skip: bool,
+    ):
+        super().__init__(name, n_inputs, n_outputs, tuple(n_categories), size)
+        self.table = EmbeddingTable(tuple(n_categories), size)
+        self.n_codes = len(n_categories)
+        self.layers = MLP(name, self.table.n_features + n_inputs - self.n_codes, hidden, n_outputs, skip=skip)
+        self._embedding = f"{name}.embedding"
+        self.shapes = {self._embedding: self.table.shape, **self.layers.shapes}
+
+    @property
+    def signature(self) -> tuple:
+        """All but the number of numeric inputs."""
+        return (type(self).__name__, *self._how, *self.layers.signature)
+
+    @property
+    def first_weight(self) -> str:  # type: ignore[override]
+        """Name of the weights that touch vectors and numeric inputs."""
+        return self.layers.first_weight
+
+    def widened(self, n_inputs: int) -> EmbeddedMLP:
+        """The same part for more numeric inputs."""
+        sizes, layers = self.table.n_categories, self.layers
+        return EmbeddedMLP(self.name, sizes, self.table.size, n_inputs, layers.hidden, self.n_outputs, skip=layers.skip)
+
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
+        """Gaussian vectors, zeros for unknown codes, and layers as in `MLP`; `input_power` is of the numeric inputs."""
+        spread = GAIN / np.sqrt(self.table.size)
+        vectors = spread * next(rngs).standard_normal(self.table.shape)
+        vectors[self.table.unknown] = 0.0
+        power = (input_power or 0.0) + self.table.n_features * spread**2
+        return {self._embedding: vectors, **self.layers.initial(rngs, power)}
+
+    def codes(self, views: Views, x: Tensor) -> Tensor:
+        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs); pure and differentiable."""
+        codes, numeric = x[..., : self.n_codes].transpose(1, 2), x[..., self.n_codes :]
+        vectors = self.table.features(views[self._embedding], codes).transpose(1, 2)
+        out, _ = self.layers.forward(views, torch.cat((vectors, numeric), -1))
+        return out

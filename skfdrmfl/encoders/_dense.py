@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, part_name
+from skfdrmfl.encoders._categorical import EMBEDDING_DIM, EmbeddedMLP
+from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
 from skfdrmfl.mlp import MLP
 
 
 class DenseEncoder(Encoder):
     """Fully connected layers beside a linear skip: mu = W x + MLP(x).
+
+    Discrete columns of a DataFrame are embedded: x is then the vectors of a row's categories and its numeric columns
+    side by side, so that the layers can combine both.
 
     Parameters
     ----------
@@ -17,22 +21,47 @@ class DenseEncoder(Encoder):
         Widths of the hidden (silu) layers; None takes the transformer's `hidden_layer_sizes`.
     skip : bool, default=True
         Add a linear map of the columns, so that the layers only learn what is not linear.
+    embedding_dim : int, default=8
+        Entries of a category's vector.
     """
 
-    def __init__(self, hidden_layer_sizes: Sequence[int] | None = None, *, skip: bool = True):
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        *,
+        skip: bool = True,
+        embedding_dim: int = EMBEDDING_DIM,
+    ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.skip = skip
+        self.embedding_dim = embedding_dim
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> MLP:
         """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        return MLP(part_name(name), n_columns, self._hidden(name, default_hidden), modality_dim, skip=self.skip)
+
+    def build_embedded(
+        self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
+    ) -> EmbeddedMLP:
+        """The network h_m of `n_columns` inputs, the first of which are codes of categories."""
+        size = check_positive(self.embedding_dim, f"embedding_dim of the encoder of modality {name!r}")
+        hidden = self._hidden(name, default_hidden)
+        return EmbeddedMLP(part_name(name), n_categories, size, n_columns, hidden, modality_dim, skip=self.skip)
+
+    def _hidden(self, name: str, default_hidden: Sequence[int]) -> tuple[int, ...]:
         hidden = default_hidden if self.hidden_layer_sizes is None else self.hidden_layer_sizes
-        hidden = check_layer_sizes(hidden, f"hidden_layer_sizes of {name!r}")
-        return MLP(part_name(name), n_columns, hidden, modality_dim, skip=self.skip)
+        return check_layer_sizes(hidden, f"hidden_layer_sizes of {name!r}")
 
 
 class LinearEncoder(Encoder):
-    """One affine map of the columns: mu = W x + b."""
+    """One affine map of the columns: mu = W x + b; of the vectors of categories too, as in `DenseEncoder`."""
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> MLP:
         """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
         return MLP(part_name(name), n_columns, (), modality_dim)
+
+    def build_embedded(
+        self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
+    ) -> EmbeddedMLP:
+        """The network h_m of `n_columns` inputs, the first of which are codes of categories."""
+        return EmbeddedMLP(part_name(name), n_categories, EMBEDDING_DIM, n_columns, (), modality_dim, skip=False)

@@ -39,6 +39,21 @@ class Encoder(BaseEstimator):
         """
         raise NotImplementedError
 
+    def build_embedded(
+        self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
+    ) -> Part:
+        """As `build`, for inputs the first of which are codes of categories, `n_categories` of each.
+
+        Raises
+        ------
+        ValueError
+            Also where this encoder reads no categories.
+        """
+        raise ValueError(
+            f"modality {name!r} has {len(n_categories)} columns of categories, strings or bools, which "
+            f"{type(self).__name__} cannot read; give these columns a modality of their own, or make them numbers."
+        )
+
     def check_rows(self, name: str, block: NDArray[np.floating]) -> None:
         """Raise ValueError where the columns (n, p) of modality `name` hold what this encoder cannot read."""
 

@@ -1,0 +1,384 @@
+"""Discrete columns of DataFrames: categories agreed by clients, codes, embeddings beside numeric columns."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from helpers import FLOAT, make_run, run_round
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.compose import make_column_selector
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from torch.nn import functional
+
+from skfdrmfl import FDRMFLTransformer, parts, pooled
+from skfdrmfl._params import ParameterLayout
+from skfdrmfl.categories import UNSEEN, agree, discrete_columns, encode
+from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder
+from skfdrmfl.fusion import ConcatFusion
+from skfdrmfl.model_selection import VectorizedGridSearchCV
+from skfdrmfl.network import Network
+from skfdrmfl.partition import Partition
+from skfdrmfl.preprocessing import fit_tables
+from skfdrmfl.training import Run
+
+pd = pytest.importorskip("pandas")
+
+N = 90
+RNG = np.random.default_rng(0)
+FRAME = pd.DataFrame(
+    {
+        "a": RNG.standard_normal(N),
+        "site": RNG.choice(["north", "south", "west"], N),
+        "wet": RNG.random(N) > 0.5,
+        "b": 100 * RNG.standard_normal(N),
+        "grade": pd.Categorical(RNG.choice([1, 2, 7], N)),
+    }
+)
+EFFECT = {"north": 0.0, "south": 2.0, "west": -1.0}
+Y = (FRAME["a"] + FRAME["site"].map(EFFECT) - FRAME["wet"] * FRAME["b"] / 100).to_numpy()
+IDS = RNG.choice(["x", "y", "z"], N)
+WHOLE = {"all": slice(None)}
+
+
+def small(**params):
+    return FDRMFLTransformer(
+        **({"random_state": 0, "n_rounds": 3, "local_epochs": 1, "hidden_layer_sizes": (4,)} | params)
+    )
+
+
+def in_polars(frame):
+    pl = pytest.importorskip("polars")
+    return pl.DataFrame({name: frame[name].tolist() for name in frame}).with_columns(
+        pl.col("site").cast(pl.Categorical)
+    )
+
+
+def as_dtype(frame, kind):
+    """`frame` with its strings in one of the dtypes of pandas that hold strings."""
+    return frame.assign(site=frame["site"].astype(kind))
+
+
+# ------------------------------------------------------------------------------------------------- which columns
+
+
+def test_categories_strings_and_bools_are_discrete_numbers_are_not():
+    assert discrete_columns(FRAME) == [1, 2, 4]
+    assert discrete_columns(FRAME.astype({"wet": "boolean", "site": "category", "grade": "Int64"})) == [1, 2]
+    assert discrete_columns(FRAME[["a", "b"]].astype(object)) == []
+    assert discrete_columns(FRAME.to_numpy()) == []
+    assert discrete_columns(in_polars(FRAME)) == [1, 2]
+
+
+def test_without_modalities_numbers_and_categories_are_one_each():
+    modalities = small().fit(FRAME, Y, client_ids=IDS).modalities_
+    assert {name: columns.tolist() for name, columns in modalities.items()} == {
+        "numeric": [0, 3],
+        "categorical": [1, 2, 4],
+    }
+    assert list(small().fit(FRAME[["site", "wet"]], Y).modalities_) == ["categorical"]
+    assert list(small().fit(FRAME[["a", "b"]], Y).modalities_) == ["x"]
+
+
+def test_a_modality_may_hold_both_kinds():
+    by_dict = small(modalities={"one": ["b", "site", "a"], "two": make_column_selector("wet|grade")})
+    by_dict.fit(FRAME, Y, client_ids=IDS)
+    assert {name: c.tolist() for name, c in by_dict.modalities_.items()} == {"one": [3, 1, 0], "two": [2, 4]}
+    prefixed = FRAME.set_axis(["one__a", "one__site", "two__wet", "one__b", "two__grade"], axis=1)
+    by_prefix = small(modalities="prefix").fit(prefixed, Y, client_ids=IDS)
+    assert {name: c.tolist() for name, c in by_prefix.modalities_.items()} == {"one": [0, 1, 3], "two": [2, 4]}
+
+
+# ---------------------------------------------------------------------------------------------------- agreement
+
+
+def test_categories_are_the_sorted_union_of_the_clients():
+    fitted = small().fit(FRAME, Y, client_ids=FRAME["site"])  # each client holds one site
+    assert {name: known.tolist() for name, known in fitted.categories_.items()} == {
+        "site": ["north", "south", "west"],
+        "wet": [False, True],
+        "grade": [1, 2, 7],
+    }
+    assert small().fit(FRAME[["a", "b"]], Y).categories_ == {}
+
+
+def test_a_client_only_sends_its_set_of_labels(monkeypatch):
+    sent = []
+    original = Partition.sum_over_clients
+
+    def recorded(self, client):
+        return original(self, lambda rows: sent.append(client(rows)) or sent[-1])
+
+    monkeypatch.setattr(Partition, "sum_over_clients", recorded)
+    partition = Partition.of_codes(np.unique(IDS, return_inverse=True)[1])
+    agree(FRAME, [1], partition)
+    assert [set(s.labels) for s in sent] == [set(FRAME.loc[np.equal(IDS, name), "site"]) for name in "xyz"]
+
+
+def test_declared_but_absent_categories_do_not_count():
+    declared = FRAME.assign(site=pd.Categorical(FRAME["site"], ["west", "north", "south", "east"]))
+    fitted = small().fit(declared, Y, client_ids=IDS)
+    assert fitted.categories_["site"].tolist() == ["north", "south", "west"]
+    assert_array_equal(fitted.transform(declared), small().fit(FRAME, Y, client_ids=IDS).transform(FRAME))
+
+
+@pytest.mark.parametrize("kind", [object, "string", "category"])
+def test_how_strings_are_stored_is_of_no_consequence(kind):
+    Z = small(modalities=WHOLE).fit_transform(FRAME, Y, client_ids=IDS)
+    assert_array_equal(small(modalities=WHOLE).fit_transform(as_dtype(FRAME, kind), Y, client_ids=IDS), Z)
+
+
+@pytest.mark.parametrize("modalities", [None, WHOLE])
+def test_polars_gives_what_pandas_gives(modalities):
+    fitted = small(modalities=modalities).fit(FRAME.drop(columns="grade"), Y, client_ids=IDS)
+    frame = in_polars(FRAME.drop(columns="grade"))
+    assert_array_equal(fitted.transform(frame), fitted.transform(FRAME.drop(columns="grade")))
+    other = small(modalities=modalities).fit(frame, Y, client_ids=IDS)
+    assert_array_equal(other.transform(frame), fitted.transform(frame))
+
+
+def test_intervals_are_categories_by_their_names():
+    cut = pd.DataFrame({"bin": pd.cut(FRAME["a"], [-9, 0, 9])})
+    assert small().fit(cut, Y).categories_["bin"].tolist() == ["(-9, 0]", "(0, 9]"]
+
+
+# ---------------------------------------------------------------------------------------------- unseen and missing
+
+
+def test_an_unseen_category_has_a_vector_of_zeros():
+    fitted = small(modalities=WHOLE, n_rounds=20).fit(FRAME, Y, client_ids=IDS)
+    table = fitted.weights_["encoder.all.embedding"]
+    last = np.cumsum([4, 3, 4]) - 1  # of site, wet, grade
+    assert_array_equal(table[last], 0.0)
+    assert (np.abs(np.delete(table, last, 0)).max(1) > 0).all()
+    seen, unseen = FRAME.head(3), FRAME.head(3).assign(site="east")
+    assert not np.allclose(fitted.predict(seen), fitted.predict(unseen))
+    blank = clone(fitted).fit(FRAME, Y, client_ids=IDS)
+    blank.weights_["encoder.all.embedding"][:3] = 0.0  # no site says anything
+    assert_allclose(blank.predict(seen), fitted.predict(unseen), rtol=1e-12)
+
+
+def test_partial_fit_keeps_the_categories_and_trains_the_unseen_vector():
+    fitted = small().partial_fit(FRAME, Y, client_ids=IDS)
+    known = fitted.categories_["site"]
+    fitted.partial_fit(FRAME.assign(site="east"), Y, client_ids=IDS)
+    assert_array_equal(fitted.categories_["site"], known)
+    assert np.abs(fitted.weights_["encoder.categorical.embedding"][3]).min() > 0
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_missing_is_a_category_of_its_own(library):
+    holes = FRAME.drop(columns="grade").assign(site=FRAME["site"].where(FRAME["a"] > -0.5, None))
+    frame = (
+        holes
+        if library == "pandas"
+        else in_polars(holes.assign(site=holes["site"].astype(object).where(holes["site"].notna(), None)))
+    )
+    fitted = small().fit(frame, Y, client_ids=IDS)
+    assert fitted.categories_["site"].tolist() == ["north", "south", "west", None]
+    codes = np.asarray(encode(frame, fitted._categories))[:, 1]
+    assert_array_equal(codes == 3, holes["site"].isna())
+    assert np.isfinite(fitted.transform(frame)).all()
+    whole = small().fit(FRAME, Y, client_ids=IDS)  # saw none: missing is unseen
+    assert_array_equal(
+        whole.transform(FRAME.assign(site=pd.Series([None] * N, dtype=object))), whole.transform(FRAME.assign(site="?"))
+    )
+
+
+def test_codes_leave_the_type_of_the_numbers():
+    single = FRAME.astype({"a": np.float32, "b": np.float32})
+    fitted = small().fit(single, Y, client_ids=IDS)
+    assert fitted.transform(single).dtype == np.float32
+    assert fitted.transform(FRAME).dtype == np.float64
+    assert encode(single, fitted._categories).dtypes["site"] == np.int8
+    many = {0: np.arange(200).astype(str)}
+    codes = encode(pd.DataFrame({"id": ["199", "x"]}), many)["id"]
+    assert codes.dtype == np.int16 and codes.tolist() == [199, UNSEEN]
+
+
+def test_the_frame_is_not_changed():
+    frame = FRAME.copy()
+    small().fit(frame, Y, client_ids=IDS).transform(frame)
+    pd.testing.assert_frame_equal(frame, FRAME)
+
+
+# --------------------------------------------------------------------------------------------------- the encoder
+
+
+SPECS = {
+    "dense": DenseEncoder((4,), embedding_dim=3),
+    "linear": LinearEncoder(),
+    "no skip": DenseEncoder((4,), skip=False),
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
+def test_a_code_is_that_of_the_one_hot_rows_by_other_means(spec):
+    """The vectors are one-hot rows times the table; what follows is torch's linear layers."""
+    part = spec.build_embedded("m", (3, 2), 4, 5, (7,))
+    layout = ParameterLayout(part.shapes)
+    flat = torch.as_tensor(np.random.default_rng(1).standard_normal((1, layout.size)))
+    views = layout.views(flat)
+    x = torch.tensor([[0.0, 1.0, 0.3, -2.0], [2.0, -1.0, 1.0, 0.5], [9.0, 0.0, 0.0, 1.0]], dtype=FLOAT)
+    columns = [functional.one_hot(torch.tensor(c), n).to(FLOAT) for c, n in (([0, 2, 3], 4), ([1, 2, 0], 3))]
+    table = views["encoder.m.embedding"][0].split([4, 3])
+    features = torch.cat([hot @ rows for hot, rows in zip(columns, table, strict=True)] + [x[:, 2:]], 1)
+    weights = [views[f"encoder.m.weight{i}"][0] for i in range(len(part.layers.hidden) + 1)]
+    biases = [views[f"encoder.m.bias{i}"][0, :, 0] for i in range(len(weights))]
+    out = functional.linear(features, weights[0], biases[0])
+    if len(weights) == 2:
+        hidden, skipped = out[:, :4], out[:, 4:]
+        out = functional.linear(functional.silu(hidden), weights[1], biases[1])
+        out = out + skipped if skipped.shape[1] else out
+    assert_allclose(part.codes(views, x[None])[0], out, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
+def test_the_stacked_engine_equals_the_loop(spec):
+    part = spec.build_embedded("m", (3, 2), 4, 3, (4,))
+    network = Network({"m": part}, ConcatFusion(), modality_dim=3, n_components=2, n_outputs=1)
+    run = make_run(network, [5, 9, 2], n_history=2)
+    codes = torch.as_tensor(np.random.default_rng(2).integers(-1, 3, (16, 2))).to(FLOAT)
+    run = Run(torch.cat((codes, run.x[:, 2:]), 1), run.y, run.partition, run.settings, 0, run.weights, run.history)
+    loop, stacked = (run_round(engine, network, [run]) for engine in ("loop", "stacked"))
+    assert_allclose(stacked[0], loop[0], rtol=1e-8, atol=1e-8)
+    for term in loop[1]:
+        assert_allclose(stacked[1][term], loop[1][term], rtol=1e-8, atol=1e-8)
+
+
+def test_padding_the_numeric_inputs_moves_nothing():
+    narrow = DenseEncoder().build_embedded("m", (3,), 3, 2, (4,))
+    wide = narrow.widened(5)
+    assert wide.signature == narrow.signature
+    rngs = [(np.random.default_rng(i) for i in range(9)) for _ in range(2)]
+    first, padded = narrow.initial(rngs[0], 2.0), wide.initial(rngs[1], 2.0)
+    for name, array in first.items():
+        assert_array_equal(padded[name][: array.shape[0], : array.shape[1]], array)
+
+
+def test_numeric_columns_are_whitened_beside_codes_that_pass():
+    fitted = small(modalities={"all": ["b", "site", "a", "wet"], "rest": ["grade"]}).fit(FRAME, Y, client_ids=IDS)
+    table = np.asarray(encode(FRAME, fitted._categories), dtype=float)
+    x = fitted._table.apply(table, FLOAT).numpy()
+    assert fitted._table.widths == {"all": 4, "rest": 1}
+    assert_array_equal(x[:, [0, 1, 4]], table[:, [1, 2, 4]])
+    (alone,) = fit_tables(table, {"all": np.array([3, 0])}, Partition([0], [np.arange(N)]), "whiten", [2e-4])
+    assert_allclose(np.abs(x[:, 2:4]), np.abs(alone.apply(table, FLOAT).numpy()), rtol=1e-9, atol=1e-9)
+
+
+def test_one_modality_of_both_kinds_learns_what_combines_them():
+    """y holds wet * b, which no sum of a function of categories and one of numbers can be."""
+    train, test = slice(0, 60), slice(60, None)
+    scores = [
+        small(modalities=m, n_rounds=60, local_epochs=5, hidden_layer_sizes=(16,))
+        .fit(FRAME[train], Y[train], client_ids=IDS[train])
+        .score(FRAME[test], Y[test])
+        for m in (None, WHOLE)
+    ]
+    assert scores[1] > 0.95 > scores[0]
+
+
+# ------------------------------------------------------------------------------------------------- scikit-learn's
+
+
+@pytest.mark.parametrize("modalities", [None, WHOLE])
+def test_models_are_saved_cloned_and_hand_out_frames(modalities, tmp_path):
+    skops_io = pytest.importorskip("skops.io")
+    fitted = small(modalities=None if modalities is None else {"all": list(FRAME)}).fit(FRAME, Y, client_ids=IDS)
+    Z = fitted.transform(FRAME)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert_array_equal(again.transform(FRAME), Z)
+    assert list(again.categories_) == ["site", "wet", "grade"]
+    skops_io.dump(fitted, tmp_path / "model.skops")
+    unknown = skops_io.get_untrusted_types(file=tmp_path / "model.skops")
+    assert all(name.startswith("skfdrmfl.") for name in unknown)
+    assert_array_equal(skops_io.load(tmp_path / "model.skops", trusted=unknown).transform(FRAME), Z)
+    assert not hasattr(clone(fitted), "_categories")
+    assert fitted.feature_names_in_.tolist() == list(FRAME)
+    out = clone(fitted).set_output(transform="pandas").fit(FRAME, Y, client_ids=IDS).transform(FRAME)
+    assert out.columns.tolist() == fitted.get_feature_names_out().tolist()
+    assert_array_equal(out, Z)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_both_searches_give_the_same_scores(library, monkeypatch):
+    X = FRAME.drop(columns="grade")
+    X = X if library == "pandas" else in_polars(X)
+    pipeline = Pipeline([("reduce", small(modalities={"all": ["site", "a", "wet", "b"]})), ("ridge", Ridge())])
+    grid = {"reduce__weight_decay": [0.1, 0.3], "reduce__modalities": [None, {"all": ["site", "a", "wet", "b"]}]}
+    searches = [search(pipeline, grid, cv=2, error_score="raise") for search in (GridSearchCV, VectorizedGridSearchCV)]
+    searches[0].fit(X, Y, reduce__client_ids=IDS)
+    from_pool = []
+    original = pooled.FitPool.fit
+    monkeypatch.setattr(pooled.FitPool, "fit", lambda *args: from_pool.append(original(*args)) or from_pool[-1])
+    searches[1].fit(X, Y, reduce__client_ids=IDS)
+    assert from_pool == [True] * 8  # the fits of the search; the refit takes place outside
+    assert_array_equal(*(search.cv_results_["mean_test_score"] for search in searches))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_equal_frames_have_equal_hashes(library):
+    frames = [FRAME.drop(columns="grade"), pickle.loads(pickle.dumps(FRAME.drop(columns="grade")))]
+    frames = frames if library == "pandas" else [in_polars(frame) for frame in frames]
+    assert joblib.hash(frames[0]) == joblib.hash(frames[1])
+
+
+def test_the_shrinkage_is_chosen_with_the_numeric_columns():
+    fitted = small(modalities=WHOLE, shrinkage="auto").fit(FRAME, Y, client_ids=IDS)
+    assert fitted.shrinkage_ in (1e-2, 1e-3, 2e-4, 1e-5)
+    assert np.isfinite(fitted.transform(FRAME)).all()
+
+
+def test_warm_start_goes_on_with_the_first_categories():
+    fitted = small(warm_start=True).fit(FRAME, Y, client_ids=IDS)
+    fitted.fit(FRAME.assign(site="east"), Y, client_ids=IDS)
+    assert fitted.n_rounds_ == 6 and fitted.categories_["site"].tolist() == ["north", "south", "west"]
+
+
+# -------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "params", "words"),
+    [
+        ({"site": ["a", 1.0] * 45}, {}, ["'site'", "mixes", "numbers and strings", "convert"]),
+        ({"site": ["a", ("b",)] * 45}, {}, ["'site'", "tuple", "convert"]),
+        ({}, {"encoders": {"categorical": Conv1DEncoder()}}, ["'categorical'", "3 columns", "Conv1DEncoder", "own"]),
+        ({}, {"encoders": CategoricalEncoder()}, ["n_categories", "'numeric'", "None", "DataFrame"]),
+        ({}, {"encoders": {"categorical": CategoricalEncoder(3)}}, ["n_categories", "'categorical'", "3", "counted"]),
+        (
+            {},
+            {"encoders": CategoricalEncoder(), "modalities": WHOLE},
+            ["'all'", "2 numeric columns", "CategoricalEncoder", "own"],
+        ),
+        ({}, {"encoders": DenseEncoder(embedding_dim=0)}, ["embedding_dim", "'categorical'", "positive", "0"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(changes, params, words):
+    estimator = small(**params)
+    with pytest.raises(ValueError) as caught:
+        estimator.fit(FRAME.assign(**changes), Y, client_ids=IDS)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not hasattr(estimator, "_categories")
+
+
+def test_other_rows_must_be_of_the_same_kinds():
+    fitted = small().fit(FRAME, Y, client_ids=IDS)
+    with pytest.raises(ValueError, match="'wet' holds numbers but its categories were bools.*convert"):
+        fitted.transform(FRAME.assign(wet=FRAME["wet"].astype(float)))
+    with pytest.raises(ValueError, match="ndarray.*3 discrete columns.*DataFrame"), pytest.warns(UserWarning):
+        fitted.transform(FRAME.to_numpy())
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.transform(FRAME[FRAME.columns[::-1]])
+    with pytest.raises(ValueError, match="client_ids has 89 entries but X has 90 rows"):
+        fitted.fit(FRAME, Y, client_ids=IDS[1:])
+
+
+def test_an_encoder_of_categories_may_be_given_for_them():
+    fitted = small(encoders={"categorical": CategoricalEncoder(embedding_dim=2)}).fit(FRAME, Y, client_ids=IDS)
+    assert fitted.weights_["encoder.categorical.embedding"].shape == (3 + 2 + 3 + 3, 2)
+    assert isinstance(fitted._network.encoders["categorical"], parts.FeaturePart)
