@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # for _common, one fo
 
 from _common import ROOT, note, table, versions
 
-__all__ = ["OUT", "ROOT", "each", "matching", "note", "options", "repeats_of", "stored", "table"]
+__all__ = ["OUT", "ROOT", "each", "matching", "note", "options", "stored", "table"]
 
 OUT = Path("out") / "paper"
 
@@ -45,35 +45,46 @@ def matching(methods: Mapping[str, Any], patterns: Sequence[str]) -> dict[str, A
     return {name: method for name, method in methods.items() if any(fnmatch(name, p) for p in patterns)}
 
 
-def repeats_of(args: argparse.Namespace) -> Iterator[tuple[Case, int]]:
-    """Every chosen case in every chosen repeat; repeat by repeat, so that an early end leaves all cases alike."""
-    cases = select(args.cases, args.corn)
-    for repeat in range(args.first, args.first + args.repeats):
-        for case in cases:
-            yield case, repeat
-
-
 def each(
     experiment: str,
     args: argparse.Namespace,
     measure: Callable[[Case, int], Mapping[str, Any]],
+    cases: Sequence[Case] | None = None,
 ) -> None:
-    """Measure every chosen case and repeat, and store each record as soon as it is there."""
-    for case, repeat in repeats_of(args):
-        start = time.perf_counter()
-        try:
-            record = measure(case, repeat)
-        except FileNotFoundError as error:
-            note(f"{case.name} is left out: {error}")
-            continue
-        _store(args.out / experiment / case.name / f"{repeat:03d}.json", case, record)
-        note(f"{experiment} {case.name}, repeat {repeat}: {time.perf_counter() - start:.0f} s")
+    """Measure every case (by default those that the options choose) in every repeat; store each record at once.
+
+    Repeat by repeat, so that an early end leaves all cases alike.
+    """
+    if cases is None:
+        cases = select(args.cases, args.corn)
+    for repeat in range(args.first, args.first + args.repeats):
+        for case in cases:
+            start = time.perf_counter()
+            try:
+                record = measure(case, repeat)
+            except FileNotFoundError as error:
+                note(f"{case.name} is left out: {error}")
+                continue
+            _store(args.out / experiment / f"{slug(case.name)}.{repeat:03d}.json", case, record)
+            note(f"{experiment} {case.name}, repeat {repeat}: {time.perf_counter() - start:.0f} s")
+
+
+def slug(name: str) -> str:
+    """A case's name as a file's."""
+    return name.replace("/", "_").replace(" ", "-")
 
 
 def _store(path: Path, case: Case, record: Mapping[str, Any]) -> None:
     """Write a record; methods that it lacks are kept from the file that was there."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    document = {**before, **record, "error": case.error, "versions": versions(), "command": " ".join(sys.argv)}
+    document = {
+        **before,
+        "case": case.name,
+        **record,
+        "error": case.error,
+        "versions": versions(),
+        "command": " ".join(sys.argv),
+    }
     for key in ("scores", "seconds", "found"):
         if key in record:
             document[key] = {**before.get(key, {}), **record[key]}
@@ -82,8 +93,9 @@ def _store(path: Path, case: Case, record: Mapping[str, Any]) -> None:
 
 
 def stored(experiment: str, out: Path = OUT) -> dict[str, list[dict[str, Any]]]:
-    """The records of an experiment, {case: [record of each repeat]}, in the order of `cases.all_cases`."""
-    names: Iterable[Path] = sorted((out / experiment).glob("*/"))
-    records = {p.name: [json.loads(f.read_text(encoding="utf-8")) for f in sorted(p.glob("*.json"))] for p in names}
-    order = {case.name: j for j, case in enumerate(select(["*"], Path()))}
-    return dict(sorted(records.items(), key=lambda item: order.get(item[0], len(order))))
+    """The records of an experiment, {case: [record of each repeat]}."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((out / experiment).glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        records.setdefault(record["case"], []).append(record)
+    return records

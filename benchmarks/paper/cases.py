@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, KFold
 
-from skfdrmfl.datasets import fetch_corn, load_tecator, make_simulation, stack_modalities
+from skfdrmfl.datasets import fetch_corn, load_tecator, make_client_ids, make_simulation, stack_modalities
 
 Float = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -36,12 +36,21 @@ PILOT = 10_000  # draws of the simulations from this repeat on are for choosing 
 
 @dataclass(frozen=True)
 class Table:
-    """X (n, p), y (n,), the columns of each modality, and groups (n,): rows of one group stay in one fold."""
+    """X (n, p), y (n,), the columns of each modality, and groups (n,): rows of one group stay in one fold.
+
+    clients (n,) says who holds which row where the data say so; None leaves it to the protocol.
+    """
 
     X: Float
     y: Float
     modalities: dict[str, slice]
     groups: Rows
+    clients: Rows | None = None
+
+    def only(self, rows: Rows) -> Table:
+        """These rows of the table."""
+        clients = None if self.clients is None else self.clients[rows]
+        return Table(self.X[rows], self.y[rows], self.modalities, self.groups[rows], clients)
 
 
 class Split(NamedTuple):
@@ -86,6 +95,29 @@ def last_rows(table: Table, repeat: int) -> list[Split]:
     return [Split(rows[:-N_TEST], rows[-N_TEST:])]
 
 
+def original_split(table: Table, repeat: int) -> list[Split]:
+    """Tecator's published sets: trained on C and M, tested on T."""
+    is_test = load_tecator().split == "T"
+    return [Split(np.flatnonzero(~is_test), np.flatnonzero(is_test))]
+
+
+def left_out_clients(table: Table, repeat: int) -> list[Split]:
+    """Each client in turn is tested on and holds no training row.
+
+    Nor does any other client hold one of the same sample: of a sample measured on several instruments, a fold
+    has its rows on one side only.
+    """
+    assert table.clients is not None
+    splits = []
+    for fold in KFold(N_FOLDS, shuffle=True, random_state=repeat).split(np.unique(table.groups)):
+        known, new = (np.isin(table.groups, np.unique(table.groups)[part]) for part in fold)
+        for client in np.unique(table.clients):
+            train, test = known & (table.clients != client), new & (table.clients == client)
+            if test.any():
+                splits.append(Split(np.flatnonzero(train), np.flatnonzero(test)))
+    return splits
+
+
 def _simulation(function: int, repeat: int) -> Table:
     drawn = make_simulation(function, N_TRAIN + N_TEST, random_state=[function, repeat], return_X_y=False)
     return Table(drawn.data, drawn.target, drawn.modalities, np.arange(N_TRAIN + N_TEST))
@@ -107,6 +139,19 @@ def _corn(path: Path, instrument: str, target: str, repeat: int, *, wet: bool) -
     return _spectra(data.data, data.target, CORN.index(target), np.arange(len(data.target)), wet=wet)
 
 
+def instruments(corn: Path, target: str, repeat: int) -> Table:
+    """The 80 samples of Corn on three instruments, one client each: 240 rows, a sample's three in one group."""
+    tables = [_corn(corn, instrument, target, repeat, wet=False) for instrument in INSTRUMENTS]
+    X, y, groups = (np.concatenate([getattr(t, name) for t in tables]) for name in ("X", "y", "groups"))
+    return Table(X, y, tables[0].modalities, groups, np.repeat(np.arange(len(tables)), len(tables[0].y)))
+
+
+def sorted_clients(target: str, repeat: int) -> Table:
+    """Tecator with five clients, each one slice of the sorted contents: a client left out asks for extrapolation."""
+    table = _tecator(target, repeat, wet=False)
+    return replace(table, clients=make_client_ids(table.y, 5, "quantile"))
+
+
 def all_cases(corn: Path) -> Iterator[Case]:
     """Every case; those of Corn too, whether or not its file is there."""
     for function in (1, 2, 3):
@@ -121,10 +166,14 @@ def all_cases(corn: Path) -> Iterator[Case]:
                 yield Case(f"corn-{instrument}-{target}{end}", "RMSE", table, grouped_folds)
 
 
-def select(patterns: Sequence[str], corn: Path) -> list[Case]:
+def choose(cases: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
     """The cases whose names match any of the shell-style `patterns`."""
-    cases = list(all_cases(corn))
     chosen = [case for case in cases if any(fnmatch(case.name, pattern) for pattern in patterns)]
     if not chosen:
         raise SystemExit(f"No case matches {' '.join(patterns)}; there are {', '.join(case.name for case in cases)}.")
     return chosen
+
+
+def select(patterns: Sequence[str], corn: Path) -> list[Case]:
+    """Those of `all_cases` that match."""
+    return choose(list(all_cases(corn)), patterns)

@@ -6,7 +6,7 @@ scored as it is too. FDRMFL has both: its Z and its own head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,9 +51,7 @@ class TrainingRows:
     def of(self, client: int) -> TrainingRows:
         """Those of one client."""
         mine = self.client_ids == client
-        return replace(
-            self, X=self.X[mine], y=self.y[mine], groups=self.groups[mine], client_ids=self.client_ids[mine]
-        )
+        return replace(self, X=self.X[mine], y=self.y[mine], groups=self.groups[mine], client_ids=self.client_ids[mine])
 
     def inner_folds(self, n: int) -> list[tuple[Rows, Rows]]:
         """Folds of these rows that keep groups together."""
@@ -72,13 +70,11 @@ class Method:
     federated: bool = False
     alone: bool = False
 
-    def fitted(self, rows: TrainingRows, seed: int) -> list[BaseEstimator]:
-        """One fitted estimator, or one a client."""
-        if self.alone:
-            shares = [rows.of(client) for client in np.unique(rows.client_ids)]
-            return [self.build(share, seed).fit(share.X, share.y) for share in shares]
+    def fitted(self, rows: TrainingRows, seed: int) -> Iterator[tuple[BaseEstimator, TrainingRows]]:
+        """The fitted estimator and the rows it saw; one pair a client where each is alone."""
         told = {"client_ids": rows.client_ids} if self.federated else {}
-        return [self.build(rows, seed).fit(rows.X, rows.y, **told)]
+        for seen in [rows.of(client) for client in np.unique(rows.client_ids)] if self.alone else [rows]:
+            yield self.build(seen, seed).fit(seen.X, seen.y, **told), seen
 
 
 # ------------------------------------------------------------------------------------------------ rivals
@@ -170,7 +166,7 @@ def _projection_90(rows: TrainingRows, seed: int) -> BaseEstimator:
 
 
 def _vae(rows: TrainingRows, seed: int) -> BaseEstimator:
-    return _scaled(VAE(random_state=seed, n_epochs=30 if len(rows.y) > 500 else 200))
+    return _scaled(VAE(random_state=seed, n_epochs=30 if len(rows.y) > 500 else 100))
 
 
 def _pls(n: int) -> Callable[[TrainingRows, int], BaseEstimator]:

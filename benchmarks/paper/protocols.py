@@ -14,20 +14,23 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from cases import Case, Float, Split, Table
-from methods import ALPHAS, Method, TrainingRows
+from methods import ALPHAS, Method, TrainingRows, fdrmfl
 from scipy.stats import t as student
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl.datasets import make_client_ids
+from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 N_CLIENTS = 3
 ITSELF, BY_RIDGE, BY_FOREST = "itself", "Ridge", "forest"
@@ -36,7 +39,6 @@ MOST_FOREST_COLUMNS = 200  # behind more, a forest takes minutes: it is grown on
 # {method: {regressor: [mean squared error of each fold's test rows]}}
 Scores = dict[str, dict[str, list[float]]]
 Deal = Callable[[Float, int], Any]  # (y, seed) -> client_ids
-Regressors = Callable[[int], Mapping[str, BaseEstimator]]  # seed -> what stands behind a reducer
 
 
 class Interval(NamedTuple):
@@ -69,46 +71,37 @@ def iid(y: Float, seed: int) -> Any:
     return make_client_ids(y, N_CLIENTS, random_state=seed)
 
 
-def same_for_all(seed: int) -> dict[str, BaseEstimator]:
-    """The fair regressors."""
+def regressors(seed: int) -> dict[str, BaseEstimator]:
+    """What stands behind every reducer alike."""
     return {BY_RIDGE: RidgeCV(ALPHAS), BY_FOREST: RandomForestRegressor(100, random_state=seed)}
 
 
+def training_rows(case: str, table: Table, split: Split, client_ids: Any) -> TrainingRows:
+    """What a method may see of a fold."""
+    train = split.train
+    return TrainingRows(case, table.X[train], table.y[train], table.modalities, table.groups[train], client_ids[train])
+
+
 def fair(
-    case: Case,
-    methods: Mapping[str, Method],
-    repeat: int,
-    *,
-    deal: Deal = iid,
-    regressors: Regressors = same_for_all,
-    wide_forests: bool = False,
+    case: Case, methods: Mapping[str, Method], repeat: int, *, deal: Deal = iid, wide_forests: bool = False
 ) -> dict[str, Any]:
-    """One repeat of the fair protocol: a record with "scores", "seconds" (fit and predict) and rows of each fold."""
+    """One repeat of the fair protocol: scores and seconds of each method, and the number of rows of each fold."""
     table = case.table(repeat)
     splits = case.splits(table, repeat)
+    client_ids = deal(table.y, repeat) if table.clients is None else table.clients
     scores: Scores = {name: {} for name in methods}
     took = dict.fromkeys(methods, 0.0)
     for fold, split in enumerate(splits):
         seed = repeat * len(splits) + fold
-        rows = training_rows(case.name, table, split, deal, seed)
-        X_test, y_test = table.X[split.test], table.y[split.test]
+        rows = training_rows(case.name, table, split, client_ids)
         for name, method in methods.items():
             start = time.perf_counter()
-            for regressor, mse in errors(method, rows, X_test, y_test, seed, regressors(seed), wide_forests).items():
+            behind = regressors(seed)
+            found = errors(method, rows, table.X[split.test], table.y[split.test], seed, behind, wide_forests)
+            for regressor, mse in found.items():
                 scores[name].setdefault(regressor, []).append(mse)
             took[name] += time.perf_counter() - start
-    return {
-        "scores": scores,
-        "seconds": took,
-        "n_train": [len(split.train) for split in splits],
-        "n_test": [len(split.test) for split in splits],
-    }
-
-
-def training_rows(case: str, table: Table, split: Split, deal: Deal, seed: int) -> TrainingRows:
-    """What a method may see of a fold."""
-    X, y = table.X[split.train], table.y[split.train]
-    return TrainingRows(case, X, y, table.modalities, table.groups[split.train], deal(y, seed))
+    return {"scores": scores, "seconds": took, **_sizes(splits)}
 
 
 def errors(
@@ -122,10 +115,9 @@ def errors(
 ) -> dict[str, float]:
     """Mean squared error on the test rows: of the method's own prediction, and of each regressor behind it."""
     found: dict[str, list[float]] = {}
-    shares = [rows.of(client) for client in np.unique(rows.client_ids)] if method.alone else [rows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # rivals that stop early are scored as they are
-        for estimator, seen in zip(method.fitted(rows, seed), shares, strict=True):
+        for estimator, seen in method.fitted(rows, seed):
             if hasattr(estimator, "predict"):
                 found.setdefault(ITSELF, []).append(_mse(estimator.predict(X_test), y_test))
             if not hasattr(estimator, "transform"):
@@ -138,8 +130,30 @@ def errors(
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def _mse(predicted: Float, y: Float) -> float:
-    return float(np.mean((np.ravel(predicted) - y) ** 2))
+def variants(
+    case: str,
+    table: Table,
+    splits: Sequence[Split],
+    candidates: Mapping[str, Mapping[str, Any]],
+    repeat: int,
+    *,
+    client_ids: Any,
+    behind: str = BY_RIDGE,
+) -> dict[str, Any]:
+    """One repeat of the fair protocol for FDRMFL under several settings, all of them and all folds in one pass."""
+    build = fdrmfl()(training_rows(case, table, splits[0], client_ids), repeat)
+    search = VectorizedGridSearchCV(
+        Pipeline([("fdrmfl", build), ("behind", regressors(repeat)[behind])]),
+        [{f"fdrmfl__{key}": [value] for key, value in changes.items()} for changes in candidates.values()],
+        cv=[tuple(split) for split in splits],
+        scoring="neg_mean_squared_error",
+        refit=False,
+        error_score="raise",
+    )
+    found = search.fit(table.X, table.y, fdrmfl__client_ids=client_ids).cv_results_
+    by_fold = -np.array([found[f"split{fold}_test_score"] for fold in range(len(splits))])
+    scores: Scores = {name: {behind: by_fold[:, j].tolist()} for j, name in enumerate(candidates)}
+    return {"scores": scores, **_sizes(splits)}
 
 
 def as_published(case: Case, methods: Mapping[str, Method], ours: str, repeat: int) -> dict[str, Any]:
@@ -148,14 +162,21 @@ def as_published(case: Case, methods: Mapping[str, Method], ours: str, repeat: i
     split = case.splits(table, repeat)[0]
     if case.error == "RMSE":  # one test set of a fifth of the rows, repeats of a spectrum on both sides
         split = Split(*train_test_split(np.arange(len(table.y)), test_size=0.2, random_state=repeat))
-    own = {part: StandardScaler().fit_transform(table.X[numbers]) for part, numbers in split._asdict().items()}
-    client_ids = iid(table.y[split.train], repeat)
-    rows = TrainingRows(
-        case.name, own["train"], table.y[split.train], table.modalities, table.groups[split.train], client_ids
-    )
+    X = np.empty_like(table.X)
+    for part in split:
+        X[part] = StandardScaler().fit_transform(table.X[part])
+    rows = training_rows(case.name, replace(table, X=X), split, iid(table.y, repeat))
     scores: Scores = {}
     for name, method in methods.items():
         forest = RandomForestRegressor(100 if name == ours else 5, random_state=repeat)
-        by = errors(method, rows, own["test"], table.y[split.test], repeat, {BY_FOREST: forest}, wide_forests=True)
+        by = errors(method, rows, X[split.test], table.y[split.test], repeat, {BY_FOREST: forest}, wide_forests=True)
         scores[name] = {regressor: [mse] for regressor, mse in by.items()}
-    return {"scores": scores, "n_train": [len(split.train)], "n_test": [len(split.test)]}
+    return {"scores": scores, **_sizes([split])}
+
+
+def _mse(predicted: Float, y: Float) -> float:
+    return float(np.mean((np.ravel(predicted) - y) ** 2))
+
+
+def _sizes(splits: Sequence[Split]) -> dict[str, list[int]]:
+    return {"n_train": [len(split.train) for split in splits], "n_test": [len(split.test) for split in splits]}
