@@ -171,7 +171,7 @@ def _vae(rows: TrainingRows, seed: int) -> BaseEstimator:
 
 def _pls(n: int) -> Callable[[TrainingRows, int], BaseEstimator]:
     # IgnoreClients: PLSRegression's own fit_transform returns a tuple.
-    return lambda rows, seed: IgnoreClients(PLSRegression(min(n, len(rows.y) - 1)))
+    return lambda rows, seed: IgnoreClients(PLSRegression(min(n, len(rows.y) - 1, rows.X.shape[1])))
 
 
 def _ridge(rows: TrainingRows, seed: int) -> BaseEstimator:

@@ -33,7 +33,7 @@ from methods import ALL
 from protocols import fair
 from scipy.signal import savgol_filter
 
-METHODS = ("mean*", "Ridge*", "GP*", "MLP*", "PCA, 2", "PLS, 16*", "FDRMFL", "FDRMFL, [ce]*")
+METHODS = ("mean*", "Ridge*", "GP*", "MLP*", "PCA, 2", "PLS, 16*", "FDRMFL", "FDRMFL, *")
 WINDOW, ORDER = 11, 2  # columns and degree of the Savitzky-Golay polynomial
 
 
@@ -57,6 +57,7 @@ def more_cases(corn) -> list[Case]:
     found = []
     for case in select([f"tecator-{target}" for target in TECATOR], corn):
         found += [case, replace(case, name=f"{case.name}/T", splits=original_split)]
+    found += select([f"tecator-{target}-two" for target in TECATOR], corn)
     for target in TECATOR:
         found.append(Case(f"tecator-{target}/left-out", "RMSE", partial(sorted_clients, target), left_out_clients))
     for target in CORN:

@@ -77,7 +77,7 @@ class Setting:
     behind: str = BY_RIDGE
     needs_two: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
-    weights: tuple[float, ...] = (0.0, 1e-2, 1e-1, 1.0)
+    weights: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)
 
 
 SORTED = {"n_clients": 5, "scheme": "quantile"}
@@ -91,7 +91,7 @@ SETTINGS = {
         "contrastive_weight", clients=SORTED, changes={"local_epochs": 30, "n_rounds": 10}
     ),
     "contrastive, sorted clients": Setting("contrastive_weight", clients=SORTED),
-    "kl, modality missing at test": Setting("kl_weight", blanked, needs_two=True),
+    "kl, modality missing at test": Setting("kl_weight", blanked, needs_two=True, weights=(0.0, 0.1, 1.0, 10.0)),
     "kl, few labels": Setting("kl_weight", few_labels, needs_two=True),
 }
 
