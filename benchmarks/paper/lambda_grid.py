@@ -13,7 +13,7 @@ from itertools import combinations, product
 
 import numpy as np
 from _study import each, options
-from cases import Float, original_split
+from cases import Float, Split, original_split
 from protocols import iid, variants
 from settings import OFF
 
@@ -52,7 +52,7 @@ def main() -> None:
         client_ids = iid(table.y, repeat)
         (held_out,) = original_split(table, repeat)
         inner = case.splits(table.only(held_out.train), repeat)
-        inner = [type(s)(held_out.train[s.train], held_out.train[s.test]) for s in inner]
+        inner = [Split(held_out.train[s.train], held_out.train[s.test]) for s in inner]
         record = variants(case.name, table, inner, candidates, repeat, client_ids=client_ids)
         error = {name: np.average(by["Ridge"], weights=record["n_test"]) for name, by in record["scores"].items()}
         best = min(error, key=error.__getitem__)

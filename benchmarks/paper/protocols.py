@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -38,7 +38,6 @@ MOST_FOREST_COLUMNS = 200  # behind more, a forest takes minutes: it is grown on
 
 # {method: {regressor: [mean squared error of each fold's test rows]}}
 Scores = dict[str, dict[str, list[float]]]
-Deal = Callable[[Float, int], Any]  # (y, seed) -> client_ids
 
 
 class Interval(NamedTuple):
@@ -82,13 +81,11 @@ def training_rows(case: str, table: Table, split: Split, client_ids: Any) -> Tra
     return TrainingRows(case, table.X[train], table.y[train], table.modalities, table.groups[train], client_ids[train])
 
 
-def fair(
-    case: Case, methods: Mapping[str, Method], repeat: int, *, deal: Deal = iid, wide_forests: bool = False
-) -> dict[str, Any]:
+def fair(case: Case, methods: Mapping[str, Method], repeat: int, *, wide_forests: bool = False) -> dict[str, Any]:
     """One repeat of the fair protocol: scores and seconds of each method, and the number of rows of each fold."""
     table = case.table(repeat)
     splits = case.splits(table, repeat)
-    client_ids = deal(table.y, repeat) if table.clients is None else table.clients
+    client_ids = iid(table.y, repeat) if table.clients is None else table.clients
     scores: Scores = {name: {} for name in methods}
     took = dict.fromkeys(methods, 0.0)
     for fold, split in enumerate(splits):

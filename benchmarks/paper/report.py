@@ -65,7 +65,7 @@ def against(records: Records, ours: Entry, theirs: Entry) -> tuple[Interval, Int
     """Percent by which our error is above theirs: for these rows (over repeats), and for new rows (over folds)."""
     both = [r for r in records if all(regressor in r["scores"].get(name, {}) for name, regressor in (ours, theirs))]
     if not both:
-        raise LookupError(f"{ours} and {theirs} were not measured in one repeat")
+        raise LookupError(f"{ours} and {theirs} were not measured in the same repeat; run both.")
     base = float(per_repeat(both, theirs).mean())
     repeats = 100.0 * (per_repeat(both, ours) - per_repeat(both, theirs)) / base
     folds = 100.0 * (per_fold(both, ours) - per_fold(both, theirs)) / base
@@ -113,10 +113,13 @@ def fair_tables(out: Path) -> Tables:
 
 
 def _cell(records: Records, method: str, regressors: Iterable[str]) -> str:
+    """Mean errors; in brackets how many repeats, where that is not all."""
     errors = [per_repeat(records, (method, regressor)) for regressor in regressors]
-    if not any(len(e) for e in errors):
+    n = max(map(len, errors))
+    if n == 0:
         return ""
-    return " / ".join(number(e.mean()) if len(e) else "-" for e in errors)
+    text = " / ".join(number(e.mean()) if len(e) else "-" for e in errors)
+    return text if n == len(records) else f"{text} ({n})"
 
 
 def _repeats(cases: Mapping[str, Records]) -> str:
