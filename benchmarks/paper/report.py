@@ -238,21 +238,24 @@ def heterogeneity_table(out: Path) -> Tables:
 def term_table(out: Path) -> Tables:
     """Each weight against weight 0 of the same setting."""
     rows = []
-    for case, records in stored("term_search", out).items():
-        for name in records[0]["scores"]:
-            setting, weight = name.rsplit(": ", 1)
-            (regressor,) = records[0]["scores"][name]
-            error = _cell(records, name, [regressor])
+    for name, records in stored("term_search", out).items():
+        case, _, setting = name.partition("/")
+        for weight, by in records[0]["scores"].items():
+            (regressor,) = by
+            error = _cell(records, weight, [regressor])
             if weight == "0":
-                rows.append([case, setting, weight, error, "", "", ""])
+                rows.append([case, setting, weight, error, None, None, None, len(records)])
                 continue
-            here, new = against(records, (name, regressor), (f"{setting}: 0", regressor))
-            earns = "here" if here.mean <= -5 and -np.inf < here.low and here.high < 0 else ""
-            earns = "yes" if new.mean <= -5 and new.high < 0 else earns
-            rows.append([case, setting, weight, error, shown(here), shown(new), earns])
-    header = ["case", "setting", "weight", "error", "%, these rows", "%, new rows", "earns its place"]
-    counts = "Repeats: " + ", ".join(f"{case} {len(r)}" for case, r in stored("term_search", out).items()) + "."
-    return {"term-search": table(header, rows, left=2) + "\n\n" + counts} if rows else {}
+            here, new = against(records, (weight, regressor), ("0", regressor))
+            earns = "new rows" if _earned(new) else "these rows" if _earned(here) else "no"
+            rows.append([case, setting, weight, error, shown(here), shown(new), earns, len(records)])
+    header = ["case", "setting", "weight", "error", "%, these rows", "%, new rows", "earned on", "repeats"]
+    return {"term-search": table(header, rows, left=2)} if rows else {}
+
+
+def _earned(interval: Interval) -> bool:
+    """At least 5 % lower, the interval clear of zero."""
+    return interval.mean <= -5.0 and np.isfinite(interval.low) and interval.high < 0.0
 
 
 def lambda_table(out: Path) -> Tables:

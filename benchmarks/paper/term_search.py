@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from _study import each, options
-from cases import Split, Table
+from cases import Split, Table, select
 from protocols import BY_FOREST, BY_RIDGE, variants
 from settings import OFF
 
@@ -101,25 +101,25 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=["*"], metavar="PATTERN", help="default: all")
     args = parser.parse_args()
 
-    def measure(case, repeat):
-        scores, sizes = {}, {}
-        for name, setting in SETTINGS.items():
-            if case.name.endswith("-two") != setting.needs_two or not any(fnmatch(name, p) for p in args.settings):
-                continue
-            table = case.table(repeat)
-            client_ids = make_client_ids(table.y, random_state=repeat, **setting.clients)
-            table, splits = setting.prepare(table, case.splits(table, repeat), repeat)
-            # Appended rows are tested on only: whose they are plays no part.
-            client_ids = np.concatenate([client_ids, np.zeros(len(table.y) - len(client_ids), dtype=np.int64)])
-            candidates = {f"{name}: {w:g}": {**OFF, **setting.changes, setting.term: w} for w in setting.weights}
-            record = variants(
-                case.name, table, splits, candidates, repeat, client_ids=client_ids, behind=setting.behind
-            )
-            scores |= record.pop("scores")
-            sizes = record
-        return {"scores": scores, **sizes}
+    chosen = {name: s for name, s in SETTINGS.items() if any(fnmatch(name, p) for p in args.settings)}
+    cases = [
+        replace(case, name=f"{case.name}/{name}")
+        for case in select(args.cases, args.corn)
+        for name, setting in chosen.items()
+        if case.name.endswith("-two") == setting.needs_two
+    ]
 
-    each("term_search", args, measure)
+    def measure(case, repeat):
+        setting = SETTINGS[case.name.partition("/")[2]]
+        table = case.table(repeat)
+        client_ids = make_client_ids(table.y, random_state=repeat, **setting.clients)
+        table, splits = setting.prepare(table, case.splits(table, repeat), repeat)
+        # Appended rows are tested on only: whose they are plays no part.
+        client_ids = np.concatenate([client_ids, np.zeros(len(table.y) - len(client_ids), dtype=np.int64)])
+        candidates = {f"{w:g}": {**OFF, **setting.changes, setting.term: w} for w in setting.weights}
+        return variants(case.name, table, splits, candidates, repeat, client_ids=client_ids, behind=setting.behind)
+
+    each("term_search", args, measure, cases)
 
 
 if __name__ == "__main__":
