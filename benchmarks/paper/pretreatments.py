@@ -1,0 +1,84 @@
+"""What chemometricians compare: pre-treated spectra, the published split, and an instrument or client left out.
+
+    python benchmarks/paper/pretreatments.py --repeats 1 --cases 'tecator-fat*'
+    python benchmarks/paper/pretreatments.py --cases '*left-out' --methods 'FDRMFL*' Ridge*
+
+SNV and Savitzky-Golay derivatives treat each row by itself, so nothing passes between clients or from test to
+training rows; they stand before every method alike. `tecator-fat/T` is trained on the published sets C and M and
+tested on T. `corn-protein/left-out` has one client an instrument and is tested on an instrument that trained
+nothing, and on samples that no instrument trained on; `tecator-fat/left-out` the same with slices of the sorted
+contents as clients. There FDRMFL is trained federated, centrally and by each client alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatch
+from functools import partial
+
+from _study import each, matching, options
+from cases import (
+    CORN,
+    TECATOR,
+    Case,
+    Float,
+    choose,
+    instruments,
+    left_out_clients,
+    original_split,
+    select,
+    sorted_clients,
+)
+from methods import ALL
+from protocols import fair
+from scipy.signal import savgol_filter
+
+METHODS = ("mean*", "Ridge*", "GP*", "MLP*", "PCA, 2", "PLS, 16*", "FDRMFL", "FDRMFL, *")
+WINDOW, ORDER = 11, 2  # columns and degree of the Savitzky-Golay polynomial
+
+
+def snv(X: Float) -> Float:
+    """Standard normal variate: each row to zero mean and unit standard deviation."""
+    return (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True)
+
+
+PRETREATMENTS = {
+    "raw": lambda X: X,
+    "snv": snv,
+    "derivative": partial(savgol_filter, window_length=WINDOW, polyorder=ORDER, deriv=1),
+    "second derivative": partial(savgol_filter, window_length=WINDOW, polyorder=ORDER, deriv=2),
+    "snv + derivative": lambda X: savgol_filter(snv(X), WINDOW, ORDER, deriv=1),
+    "snv + second derivative": lambda X: savgol_filter(snv(X), WINDOW, ORDER, deriv=2),
+}
+
+
+def more_cases(corn) -> list[Case]:
+    """Every way of splitting."""
+    found = []
+    for case in select([f"tecator-{target}" for target in TECATOR], corn):
+        found += [case, replace(case, name=f"{case.name}/T", splits=original_split)]
+    found += select([f"tecator-{target}-two" for target in TECATOR], corn)
+    for target in TECATOR:
+        found.append(Case(f"tecator-{target}/left-out", "RMSE", partial(sorted_clients, target), left_out_clients))
+    for target in CORN:
+        found.append(Case(f"corn-{target}/left-out", "RMSE", partial(instruments, corn, target), left_out_clients))
+    return found
+
+
+def main() -> None:
+    parser = options(__doc__, cases=["*"], repeats=20)
+    parser.add_argument("--pretreatments", nargs="+", default=list(PRETREATMENTS), choices=list(PRETREATMENTS))
+    args = parser.parse_args()
+    chosen = {name: m for name, m in ALL.items() if any(fnmatch(name, p) for p in METHODS)}
+    methods = matching(chosen, args.methods)
+    cases = []
+    for case in choose(more_cases(args.corn), args.cases):
+        for name in args.pretreatments:
+            if name == "raw" or "left-out" not in case.name:
+                treated = case.with_pretreatment(PRETREATMENTS[name])
+                cases.append(replace(treated, name=f"{case.name}/{name}"))
+    each("pretreatments", args, lambda case, r: fair(case, methods, r), cases)
+
+
+if __name__ == "__main__":
+    main()
