@@ -502,6 +502,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._engine,
                 _torch_device(self.device),
                 self._seed,
+                report=self.verbose > 0,
             )
             if self.tuning is None:
                 compared = tuner.shrinkage(partition)
@@ -691,7 +692,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _report(self, trained: Trained, n_rounds: int) -> None:
         done = trained.n_rounds
-        if self.verbose and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
+        if self.verbose and done and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
             loss, mse = np.nanmean(trained.losses[-1], axis=0)[[TERMS.index("loss"), TERMS.index("mse")]]
             print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 

@@ -170,7 +170,7 @@ class FitPool:
         if self.n_processes == 1:
             with quiet_torch():
                 for trained in train(network, runs, schedule, engine):
-                    self._show(len(runs) * trained.n_rounds / len(schedule.rate_factors))
+                    self._show(len(runs) * trained.n_rounds / max(1, len(schedule.rate_factors)))
             self._show(done=len(runs))
             yield list(range(len(runs))), trained
             return

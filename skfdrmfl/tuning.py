@@ -124,6 +124,8 @@ class Tuner:
         Builds the network for encoder inputs of given widths, and its first weights.
     settings, schedule, engine, device, seed
         Of the training.
+    report : bool
+        Whether to print a line for each fold.
     """
 
     table: NDArray
@@ -137,6 +139,7 @@ class Tuner:
     engine: str
     device: torch.device
     seed: int
+    report: bool = False
 
     def shrinkage(self, partition: Partition) -> list[tuple[Choice, float]]:
         """The networks of all shrinkages and their mean squared errors, best first."""
@@ -174,7 +177,9 @@ class Tuner:
             penalty, squares = self._ridge(partition, y, [held_out for _, held_out in folds])
             compared.append((Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty), squares))
         errors = [_Errors(0.0, 0.0, 0.0)] * len(choices)
-        for kept, held_out in folds:
+        for i, (kept, held_out) in enumerate(folds, 1):
+            if self.report:
+                print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
             sent = self._fold(kept, held_out, y, choices, penalty if linear else None)
             errors = [_Errors(*np.add(a, b)) for a, b in zip(errors, sent, strict=True)]
         for choice, error in zip(choices, errors, strict=True):

@@ -53,9 +53,10 @@ def test_a_target_without_signal_costs_next_to_nothing():
     assert excess[0] < min(0.05, 0.5 * excess[1])  # of a variance of 1
 
 
-def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch):
+def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch, capsys):
     monkeypatch.setattr(_Errors, "best_share", 1.0)  # no mixtures
-    model = tuned(LINEAR, n_rounds=1, local_epochs=1)
+    model = tuned(LINEAR, n_rounds=1, local_epochs=1, verbose=1)
+    assert capsys.readouterr().out.count("tuning, fold") == 3
     assert model.tuning_[0]["start"] == "ridge"
     assert model.n_rounds_ == len(model.history_["mse"]) == 0
     assert model.score(X, LINEAR) > 0.999
@@ -103,6 +104,14 @@ def test_the_best_share_is_the_least_squares_one():
     squares = [np.sum((s * a + (1 - s) * b) ** 2) for s in grid]
     assert_allclose(errors.best_share, grid[int(np.argmin(squares))], atol=1e-3)
     assert_allclose([errors.at(s) for s in grid], squares)
+
+
+def test_a_search_whose_fits_end_in_a_ridge_works(monkeypatch):
+    monkeypatch.setattr(_Errors, "best_share", 1.0)
+    model = FDRMFLTransformer(tuning="auto", n_rounds=1, local_epochs=1, random_state=0)
+    search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2, verbose=1).fit(X, LINEAR, client_ids=IDS)
+    assert search.best_estimator_.n_rounds_ == 0
+    assert search.best_score_ > 0.99
 
 
 def test_searches_and_several_outputs_work():
