@@ -5,9 +5,8 @@
 
 Tecator (fat), 3 IID clients, 27 candidates (three values each of `mi_weight`, `contrastive_weight` and
 `learning_rate`) x 5 folds, `Pipeline([FDRMFLTransformer(), Ridge()])`, otherwise default settings. Searches take
-turns (A B A B ...); the table shows medians. `GridSearchCV` gets warm workers: its two processes are started,
-and have imported everything, before the clock runs. `VectorizedGridSearchCV` works in one process with one
-thread. The refit of the best candidate is part of every search.
+turns (A B A B ...); the table shows medians. Both have two processes, which are started, and have
+imported everything, before the clock runs. The refit of the best candidate is part of every search.
 
 The loop engine is an oracle, not a rival in speed, and slow. Its part runs `--loop-rounds` rounds a fit
 instead of 60, both searches alike; a round costs the same whatever their number. Its scores (R²) agree to the
