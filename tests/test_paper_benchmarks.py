@@ -278,6 +278,27 @@ def test_the_report_pools_the_rows_of_a_repeat_and_pairs_within_it(paper):
     assert new.low < new.mean < new.high
 
 
+def test_what_was_asked_is_compared_in_the_same_repeats(paper, tmp_path):
+    """Ours is 0.3 against 0.2 in the only repeat with both; that the rival has 0.6 in another plays no part."""
+    report, methods, study = paper["report"], paper["methods"], paper["_study"]
+    case = replace(small_case(paper)[0], name="corn-m5-oil")
+    rival, ours = {methods.RIDGE: {"itself": [0.04]}}, {methods.AUTO: {"Ridge": [0.09]}}
+    for repeat, scores in enumerate((rival | ours, {methods.RIDGE: {"itself": [0.36]}})):
+        args = study.options(None, cases=[], repeats=1).parse_args(["--out", str(tmp_path), "--first", str(repeat)])
+        study.each("fair", args, lambda case, r, s=scores: {"scores": s, "n_test": [1], "n_train": [4]}, [case])
+    row = report.targets_table(tmp_path)["targets"].splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [
+        "corn-m5-oil",
+        methods.AUTO,
+        methods.RIDGE,
+        "0.200",
+        "0.300 / - / -",
+        "no, 50 % above",
+        "0 of 1",
+    ]
+
+
 def test_the_page_takes_tables_at_their_marks_only(paper):
     page = "x\n<!-- begin t -->\nold\n<!-- end t -->\ny\n"
     filled = paper["report"].filled

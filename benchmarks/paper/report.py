@@ -203,7 +203,7 @@ def targets_table(out: Path) -> Tables:
         errors = _cell(measured, target.method, (BY_RIDGE, BY_FOREST, ITSELF))
         n = len(measured)
         rows.append([target.case, target.method, text, number(limit), errors, reached, f"{share * n:.0f} of {n}"])
-    header = ["case", "with", "asked", "at most", "error: Ridge / forest / itself", "by Ridge, reached", "repeats below"]
+    header = ["case", "with", "asked", "at most", "Ridge / forest / itself", "by Ridge, reached", "repeats below"]
     return {"targets": table(header, rows, left=3)} if rows else {}
 
 
