@@ -358,6 +358,7 @@ def figures(out: Path, folder: Path) -> None:
             RIDGE: ((RIDGE, ITSELF), "D", "#009E73"),
             LASSO: ((LASSO, ITSELF), "v", "#CC79A7"),
             "FDRMFL + Ridge": ((FDRMFL, BY_RIDGE), "o", "#0072B2"),
+            f"{AUTO} + Ridge": ((AUTO, BY_RIDGE), "*", "#D55E00"),
         }
         for label, (entry, marker, colour) in drawn.items():
             points = [(per_repeat(records[n], entry), per_repeat(records[n], (MEAN, ITSELF))) for n in names]
@@ -369,7 +370,7 @@ def figures(out: Path, folder: Path) -> None:
         axes.set_xlabel("error over that of the mean predictor")
         axes.grid(axis="x", which="both", color="#E3E3E3")
         axes.set_axisbelow(True)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=6, frameon=False, fontsize=8)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False, fontsize=8)
         figure.savefig(folder / "paper_fair.png", dpi=120)
     for records_of_case in stored("heterogeneity", out).values():
         keys = [name.rsplit(", ", 1) for name in records_of_case[0]["scores"]]
