@@ -14,6 +14,8 @@ from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
+from skfdrmfl import FDRMFLTransformer
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "paper"
 
 
@@ -161,6 +163,28 @@ def test_snv_undoes_gain_and_offset_and_pretreatments_work_row_by_row(paper):
         assert_allclose(treat(X)[2:3], treat(X[2:3]), atol=1e-12)
 
 
+def test_the_columns_put_back_hold_what_snv_takes_away(paper):
+    X = np.random.default_rng(0).standard_normal((6, 30))
+    treated = paper["pretreatments"].PRETREATMENTS["snv + mean + std"](X)
+    assert treated.shape == (6, 32)
+    assert_allclose(treated[:, :30] * treated[:, 31:] + treated[:, 30:31], X)
+    assert_array_equal(paper["pretreatments"].PRETREATMENTS["snv + std"](X), np.delete(treated, 30, axis=1))
+
+
+def test_scatter_corrected_spectra_have_settings_of_their_own_and_variants_the_defaults(paper):
+    settings, methods = paper["settings"], paper["methods"]
+    assert settings.parameters("tecator-fat/snv + std")["shrinkage"] == 2e-2
+    assert settings.parameters("tecator-water/T/snv + std")["shrinkage"] == 2e-2
+    assert settings.parameters("tecator-fat-two/snv + mean + std")["shrinkage"] == 1e-2
+    assert settings.parameters("tecator-fat/snv") == settings.parameters("tecator-fat") == {}
+    _, table = small_case(paper)
+    split = paper["cases"].Split(np.arange(50), np.arange(50, 60))
+    rows = paper["protocols"].training_rows("corn-m5-oil", table, split, np.zeros(60, dtype=int))
+    changed = methods.ALL[methods.AUTO].build(rows, 7).get_params(deep=False)
+    default = FDRMFLTransformer(2, modalities=rows.modalities, random_state=7).get_params(deep=False)
+    assert {k for k in default if changed[k] != default[k]} == {"tuning"}
+
+
 def test_shares_of_an_additive_grid_have_no_interaction(paper):
     a, b, c = np.array([0.0, 1.0, 5.0]), np.array([0.0, 2.0]), np.zeros(2)
     found = paper["lambda_grid"].shares(a[:, None, None] + b[:, None] + c)
@@ -187,15 +211,16 @@ def test_noise_on_labels_reaches_training_rows_only(paper):
         assert np.all(noisy.y[after.train] != table.y[before.train])
 
 
-def test_a_blanked_modality_holds_the_training_rows_means(paper):
+@pytest.mark.parametrize("how", ["filled_in", "missing"])
+def test_a_modality_missing_at_test_holds_training_means_or_nothing(paper, how):
     case, table = small_case(paper)
     splits = case.splits(table, 0)
-    blank, moved = paper["term_search"].blanked(table, splits, 0)
+    changed, moved = getattr(paper["term_search"], how)(table, splits, 0)
     for before, after in zip(splits, moved, strict=True):
-        expected = np.tile(table.X[before.train, 10:].mean(axis=0), (len(before.test), 1))
-        assert_array_equal(blank.X[after.test, 10:], expected)
-        assert_array_equal(blank.X[after.test, :10], table.X[before.test, :10])
-        assert_array_equal(blank.X[after.train], table.X[before.train])
+        value = table.X[before.train, 10:].mean(axis=0) if how == "filled_in" else np.full(2, np.nan)
+        assert_array_equal(changed.X[after.test, 10:], np.tile(value, (len(before.test), 1)))
+        assert_array_equal(changed.X[after.test, :10], table.X[before.test, :10])
+        assert_array_equal(changed.X[after.train], table.X[before.train])
 
 
 def test_as_many_components_as_hold_the_variance(paper):
@@ -216,9 +241,11 @@ def test_the_vae_repeats_itself_and_leaves_the_global_generator_alone(paper):
     assert_array_equal(state, torch.get_rng_state())
 
 
-def test_variants_in_one_pass_score_as_fits_one_by_one(paper):
+@pytest.mark.parametrize("how", ["as_it_is", "missing"])
+def test_variants_in_one_pass_score_as_fits_one_by_one(paper, how):
     case, table = small_case(paper)
-    splits, ids = case.splits(table, 0)[:2], np.arange(60) % 3
+    table, splits = getattr(paper["term_search"], how)(table, case.splits(table, 0)[:2], 0)
+    ids = np.arange(len(table.y)) % 3
     changes = {"a": {"n_rounds": 3, "mi_weight": 0.0}, "b": {"n_rounds": 3, "mi_weight": 0.5}}
     protocols, methods = paper["protocols"], paper["methods"]
     found = protocols.variants("small", table, splits, changes, 0, client_ids=ids)["scores"]
@@ -249,6 +276,27 @@ def test_the_report_pools_the_rows_of_a_repeat_and_pairs_within_it(paper):
     here, new = report.against(records, ("a", "Ridge"), ("b", "Ridge"))
     assert_allclose(here, -50.0)
     assert new.low < new.mean < new.high
+
+
+def test_what_was_asked_is_compared_in_the_same_repeats(paper, tmp_path):
+    """Ours is 0.3 against 0.2 in the only repeat with both; that the rival has 0.6 in another plays no part."""
+    report, methods, study = paper["report"], paper["methods"], paper["_study"]
+    case = replace(small_case(paper)[0], name="corn-m5-oil")
+    rival, ours = {methods.RIDGE: {"itself": [0.04]}}, {methods.AUTO: {"Ridge": [0.09]}}
+    for repeat, scores in enumerate((rival | ours, {methods.RIDGE: {"itself": [0.36]}})):
+        args = study.options(None, cases=[], repeats=1).parse_args(["--out", str(tmp_path), "--first", str(repeat)])
+        study.each("fair", args, lambda case, r, s=scores: {"scores": s, "n_test": [1], "n_train": [4]}, [case])
+    row = report.targets_table(tmp_path)["targets"].splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [
+        "corn-m5-oil",
+        methods.AUTO,
+        methods.RIDGE,
+        "0.200",
+        "0.300 / - / -",
+        "no, 50 % above",
+        "0 of 1",
+    ]
 
 
 def test_the_page_takes_tables_at_their_marks_only(paper):

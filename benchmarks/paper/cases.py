@@ -31,7 +31,6 @@ TECATOR = ("fat", "water", "protein")
 CORN = ("moisture", "oil", "protein", "starch")
 INSTRUMENTS = ("m5", "mp5", "mp6")
 N_TRAIN, N_TEST, N_FOLDS = 2000, 500, 5
-PILOT = 10_000  # draws of the simulations from this repeat on are for choosing settings, and never reported
 
 
 @dataclass(frozen=True)

@@ -221,12 +221,16 @@ REGRESSORS = {
 
 def fdrmfl(**changes: Any) -> Callable[[TrainingRows, int], BaseEstimator]:
     """FDRMFL with the case's settings, some changed."""
+    return lambda rows, seed: _estimator(rows, seed, {**settings.parameters(rows.case), **changes})
 
-    def build(rows: TrainingRows, seed: int) -> BaseEstimator:
-        chosen = {"modalities": rows.modalities, "random_state": seed, **settings.parameters(rows.case), **changes}
-        return FDRMFLTransformer(settings.N_COMPONENTS, **chosen)
 
-    return build
+def variant(name: str) -> Callable[[TrainingRows, int], BaseEstimator]:
+    """FDRMFL with nothing set by hand but what `settings.VARIANTS` says."""
+    return lambda rows, seed: _estimator(rows, seed, settings.variant(rows.case, name))
+
+
+def _estimator(rows: TrainingRows, seed: int, chosen: Mapping[str, Any]) -> BaseEstimator:
+    return FDRMFLTransformer(settings.N_COMPONENTS, **{"modalities": rows.modalities, "random_state": seed, **chosen})
 
 
 def tuned(grid: Mapping[str, list[Any]] | None = None, **changes: Any) -> Callable[[TrainingRows, int], BaseEstimator]:
@@ -243,9 +247,11 @@ def tuned(grid: Mapping[str, list[Any]] | None = None, **changes: Any) -> Callab
 
 
 FDRMFL, TUNED, CENTRAL, ALONE = "FDRMFL", "FDRMFL, tuned", "FDRMFL, central", "FDRMFL, each client alone"
+AUTO, STOPPED, NEITHER = settings.VARIANTS
 OURS = {
     FDRMFL: Method(fdrmfl(), federated=True),
     TUNED: Method(tuned(), federated=True),
+    **{name: Method(variant(name), federated=True) for name in settings.VARIANTS},
     CENTRAL: Method(fdrmfl()),
     ALONE: Method(fdrmfl(), alone=True),
 }

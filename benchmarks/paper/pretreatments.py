@@ -4,7 +4,8 @@
     python benchmarks/paper/pretreatments.py --cases '*left-out' --methods 'FDRMFL*' Ridge*
 
 SNV and Savitzky-Golay derivatives treat each row by itself, so nothing passes between clients or from test to
-training rows; they stand before every method alike. `tecator-fat/T` is trained on the published sets C and M and
+training rows; they stand before every method alike. "snv + std" puts what SNV divides out back as one more column of
+the same block, "snv + mean + std" what it subtracts too. `tecator-fat/T` is trained on the published sets C and M and
 tested on T. `corn-protein/left-out` has one client an instrument and is tested on an instrument that trained
 nothing, and on samples that no instrument trained on; `tecator-fat/left-out` the same with slices of the sorted
 contents as clients. There FDRMFL is trained federated, centrally and by each client alone.
@@ -16,6 +17,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 
+import numpy as np
 from _study import each, matching, options
 from cases import (
     CORN,
@@ -29,11 +31,11 @@ from cases import (
     select,
     sorted_clients,
 )
-from methods import ALL
+from methods import ALL, ALONE, CENTRAL, FDRMFL, TUNED
 from protocols import fair
 from scipy.signal import savgol_filter
 
-METHODS = ("mean*", "Ridge*", "GP*", "MLP*", "PCA, 2", "PLS, 16*", "FDRMFL", "FDRMFL, *")
+METHODS = ("mean*", "Ridge*", "GP*", "MLP*", "PCA, 2", "PLS, 16*", FDRMFL, TUNED, CENTRAL, ALONE)
 WINDOW, ORDER = 11, 2  # columns and degree of the Savitzky-Golay polynomial
 
 
@@ -45,6 +47,8 @@ def snv(X: Float) -> Float:
 PRETREATMENTS = {
     "raw": lambda X: X,
     "snv": snv,
+    "snv + std": lambda X: np.column_stack([snv(X), X.std(axis=1)]),
+    "snv + mean + std": lambda X: np.column_stack([snv(X), X.mean(axis=1), X.std(axis=1)]),
     "derivative": partial(savgol_filter, window_length=WINDOW, polyorder=ORDER, deriv=1),
     "second derivative": partial(savgol_filter, window_length=WINDOW, polyorder=ORDER, deriv=2),
     "snv + derivative": lambda X: savgol_filter(snv(X), WINDOW, ORDER, deriv=1),

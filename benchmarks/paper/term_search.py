@@ -6,8 +6,8 @@
 Each setting compares several weights of one term with that term at 0, the other two off, on the same folds, clients
 and seeds. All weights are reported: a best one picked afterwards would owe part of its gain to the picking.
 
-A modality that is missing at test time is filled with its training means, which is what a user can do with an
-estimator that needs all modalities. `blanked` is the place to leave it empty once the estimator accepts that.
+A modality that is missing at test time is filled with its training means, as one would for an estimator that needs
+all modalities, or left out as NaN; the latter also with a fusion and dropout made for it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,23 @@ def noisy_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
     )
 
 
-def blanked(table: Table, splits: list[Split], repeat: int) -> Prepared:
+def filled_in(table: Table, splits: list[Split], repeat: int) -> Prepared:
     """Test rows lack the second modality: its columns hold their training means."""
     columns = table.modalities["wet"]
+    return _with_second(table, splits, lambda split: table.X[split.train, columns].mean(axis=0))
+
+
+def missing(table: Table, splits: list[Split], repeat: int) -> Prepared:
+    """Test rows lack the second modality: its columns are NaN."""
+    return _with_second(table, splits, lambda split: np.nan)
+
+
+def _with_second(table: Table, splits: list[Split], value: Callable[[Split], Any]) -> Prepared:
+    """Test rows of each fold have this in the columns of the second modality."""
     tests = []
     for split in splits:
         X = table.X[split.test].copy()
-        X[:, columns] = table.X[split.train, columns].mean(axis=0)
+        X[:, table.modalities["wet"]] = value(split)
         tests.append((X, table.y[split.test]))
     return _with_test_rows(table, splits, tests)
 
@@ -91,7 +101,15 @@ SETTINGS = {
         "contrastive_weight", clients=SORTED, changes={"local_epochs": 30, "n_rounds": 10}
     ),
     "contrastive, sorted clients": Setting("contrastive_weight", clients=SORTED),
-    "kl, modality missing at test": Setting("kl_weight", blanked, needs_two=True, weights=(0.0, 0.1, 1.0, 10.0)),
+    "kl, modality missing at test": Setting("kl_weight", filled_in, needs_two=True, weights=(0.0, 0.1, 1.0, 10.0)),
+    "kl, missing as NaN": Setting("kl_weight", missing, needs_two=True, weights=(0.0, 1.0)),
+    "kl, missing as NaN, made for it": Setting(
+        "kl_weight",
+        missing,
+        needs_two=True,
+        changes={"fusion": "attention", "modality_dropout": 0.3},
+        weights=(0.0, 1.0),
+    ),
     "kl, few labels": Setting("kl_weight", few_labels, needs_two=True),
 }
 
