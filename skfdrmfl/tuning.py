@@ -185,7 +185,9 @@ class Tuner:
         for choice, error in zip(choices, errors, strict=True):
             choice = replace(choice, penalty=penalty)
             compared.append((choice, error.network))
-            if linear and choice.start == "random" and 0 < error.best_share < 1:
+            # A network mixed with the mean is the same Z, smaller: a regression behind it would undo that.
+            mixes = linear and np.isfinite(penalty) and choice.start == "random"
+            if mixes and 0 < error.best_share < 1:
                 compared.append((replace(choice, share=error.best_share), error.at(error.best_share)))
         if not folds or not any(squares > 0 for _, squares in compared):
             return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]

@@ -81,6 +81,8 @@ def test_wide_tables_are_compared_with_the_mean():
     model.fit(wide, NOISE[:30], IDS[:30])
     (alone,) = [entry for entry in model.tuning_ if entry["start"] == "ridge"]
     assert alone["penalty"] == np.inf
+    # A network mixed with the mean is the same Z, smaller.
+    assert all(entry["share"] == 1.0 for entry in model.tuning_ if entry["start"] == "random")
     assert_allclose(alone["validation_mse"], 1.05, atol=0.15)  # of standardised y, by the mean of other rows
 
 
