@@ -168,7 +168,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     history_ : dict of str to ndarray
         Training means of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (a lower bound of I(Z; y) in
         nats), each of shape (n_rounds_,), averaged over clients by size; and with the suffix "_per_client",
-        of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised y. A term whose weight is
+        of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised y (after
+        tuning's "residual", of what the ridge leaves). A term whose weight is
         0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their average,
         relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2.
     n_rounds_ : int
