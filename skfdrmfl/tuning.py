@@ -72,6 +72,10 @@ class _Errors(NamedTuple):
     both: float
     ridge: float
 
+    def plus(self, other: _Errors) -> _Errors:
+        """Those of both sets of rows."""
+        return _Errors(self.network + other.network, self.both + other.both, self.ridge + other.ridge)
+
     def at(self, share: float) -> float:
         """Squared error of the mean of both, with this share of the network."""
         return share**2 * self.network + 2 * share * (1 - share) * self.both + (1 - share) ** 2 * self.ridge
@@ -181,7 +185,7 @@ class Tuner:
             if self.report:
                 print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
             sent = self._fold(kept, held_out, y, choices, penalty if linear else None)
-            errors = [_Errors(*np.add(a, b)) for a, b in zip(errors, sent, strict=True)]
+            errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
         for choice, error in zip(choices, errors, strict=True):
             choice = replace(choice, penalty=penalty)
             compared.append((choice, error.network))
@@ -214,6 +218,8 @@ class Tuner:
         # Shrinkages drop different directions: one network, as wide as the widest, holds them all.
         widths = {name: max(t.widths[name] for t in fitted.values()) for name in fitted[shrinkages[0]].widths}
         tables = {s: t.apply(self.table, torch.float32, widths, self.present) for s, t in fitted.items()}
+        starts = {s: self.start(t, widths) for s, t in fitted.items()}
+        network = starts[shrinkages[0]][0]
         unit = fit_targets(y, kept)
         y_kept = unit.apply(torch.as_tensor(y))
         linear: dict[float, Float] = {}  # predictions of the ridge, of y_kept
@@ -221,34 +227,27 @@ class Tuner:
             for s, transform in fitted.items():
                 x = transform.apply(self.table, torch.float64, present=self.present).numpy()
                 linear[s] = fit_ridge(x, y_kept.numpy(), kept, transform.gains, penalty).predict(x)
-        runs, networks, scales = [], [], []
+        # Runs that learn from the same rows are given the same tensors, which the cohort then holds once.
+        inputs = {s: x.to(self.device) for s, x in tables.items()}
+        target = y_kept.to(self.device, torch.float32)
+        runs, scales = [], []
         for choice in choices:
-            s = choice.shrinkage
-            network, first = self.start(fitted[s], widths)
-            target, scale = y_kept.numpy(), 1.0
+            s, mine, scale = choice.shrinkage, target, 1.0
             if choice.start == "residual":
-                target, scale = standardised_residual(target - linear[s], kept)
-            runs.append(
-                Run(
-                    tables[s].to(self.device),
-                    torch.as_tensor(target).to(self.device, torch.float32),
-                    kept,
-                    replace(self.settings, weight_decay=choice.weight_decay),
-                    self.seed,
-                    first.to(self.device),
-                    present=self.present,
-                )
-            )
-            networks.append(network)
+                residual, scale = standardised_residual(y_kept.numpy() - linear[s], kept)
+                mine = torch.as_tensor(residual).to(target)
+            settings = replace(self.settings, weight_decay=choice.weight_decay)
+            first = starts[s][1].to(self.device)
+            runs.append(Run(inputs[s], mine, kept, settings, self.seed, first, present=self.present))
             scales.append(scale)
-        *_, last = train(networks[0], runs, self.schedule, self.engine)
+        *_, last = train(network, runs, self.schedule, self.engine)
         sent = []
         for i, choice in enumerate(choices):
             if last.diverged[i]:
                 sent.append(_Errors(np.inf, np.inf, np.inf))
                 continue
             s = choice.shrinkage
-            _, y_hat = evaluate(networks[0], networks[0].arrays(last.models_of(i)[0]), tables[s], self.present)
+            _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[s], self.present)
             if choice.start == "residual":
                 y_hat = scales[i] * y_hat + linear[s]
             of_network = unit.undo(y_hat) - y

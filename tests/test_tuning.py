@@ -116,6 +116,14 @@ def test_a_search_whose_fits_end_in_a_ridge_works(monkeypatch):
     assert search.best_score_ > 0.99
 
 
+def test_candidates_that_diverge_are_last_and_the_ridge_stays():
+    # Decay 1e9 at this rate multiplies weights by minus ten million a step.
+    model = tuned(LINEAR, weight_decay=1e9, n_rounds=3)
+    assert model.tuning_[0]["start"] == "ridge"
+    assert {entry["validation_mse"] for entry in model.tuning_[1:]} == {np.inf}
+    assert model.score(X, LINEAR) > 0.999
+
+
 def test_searches_and_several_outputs_work():
     Y = np.stack([LINEAR, CURVED], 1)
     model = FDRMFLTransformer(tuning="auto", n_rounds=2, local_epochs=1, random_state=0)
