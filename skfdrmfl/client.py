@@ -22,7 +22,7 @@ TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
 RECORDED = (*TERMS, "drift")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Batch:
     """Rows of one step and what they are compared with.
 
@@ -42,7 +42,7 @@ class Batch:
     @property
     def y(self) -> Tensor:
         """The outputs (C, B, q)."""
-        return self.y_pairs[..., : self.x.shape[-2], :]
+        return self.y_pairs.narrow(-2, 0, self.x.shape[-2])
 
     def steps(self) -> Iterator[Batch]:
         """Each of several steps."""
@@ -90,7 +90,7 @@ class TermWeights:
         return loss
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outputs:
     """What the objective looks at: y_hat (..., C, B, q), and what the terms in use need besides, else None.
 

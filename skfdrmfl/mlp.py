@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -122,7 +123,7 @@ class MLP:
 
     def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Tape]:
         """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
-        a = x.transpose(1, 2)
+        a = x.mT
         tape = Tape([a], [])
         skipped = None
         for i, (weight, bias) in enumerate(self._names):
@@ -135,26 +136,31 @@ class MLP:
             a = a * gate if torch.is_grad_enabled() else a.mul_(gate)
             tape.gates.append(gate)
             tape.inputs.append(a)
-        return (a if skipped is None else a + skipped).transpose(1, 2), tape
+        return (a if skipped is None else a + skipped).mT, tape
 
     def backward(self, views: Views, grads: Views, tape: Tape, d_out: Tensor, *, d_input: bool) -> Tensor | None:
         """Write the gradients of all arrays to `grads`; return that of x when `d_input`.
 
-        silu(a) = a s with s = sigmoid(a), so d silu / d a = s + a s (1 - s) = s + silu(a) (1 - s).
+        silu(a) = a s with s = sigmoid(a), so d silu / d a = s + a s (1 - s): from s to 1 by the share silu(a).
         """
-        d = d_last = d_out.transpose(1, 2)
+        d = d_last = d_out.mT
         for i in range(len(self.hidden), -1, -1):
             weight, bias = self._names[i]
             if i < len(self.hidden):
                 gate, output = tape.gates[i], tape.inputs[i + 1]
-                d = torch.add(gate, output).addcmul_(gate, output, value=-1.0).mul_(d)
+                d = torch.lerp(gate, _one(gate.dtype, gate.device), output).mul_(d)
             if self.skip and i == 0:
                 d = torch.cat((d, d_last), 1)
             _outer(d, tape.inputs[i], out=grads[weight])
             torch.sum(d, 2, keepdim=True, out=grads[bias])
             if i > 0 or d_input:
-                d = _product(views[weight].transpose(1, 2), d)
-        return d.transpose(1, 2) if d_input else None
+                d = _product(views[weight].mT, d)
+        return d.mT if d_input else None
+
+
+@cache
+def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones((), dtype=dtype, device=device)
 
 
 # The three products of a layer. With a single output they are written out: the batched product would then pick
@@ -164,7 +170,7 @@ class MLP:
 def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
     """W a + b: (C, out, in), (C, in, B), (C, out, 1) to (C, out, B)."""
     if weight.shape[1] == 1:
-        return (weight.transpose(1, 2) * a).sum(1, keepdim=True) + bias
+        return (weight.mT * a).sum(1, keepdim=True) + bias
     return torch.baddbmm(bias, weight, a)
 
 
@@ -173,7 +179,7 @@ def _outer(d: Tensor, a: Tensor, *, out: Tensor) -> None:
     if d.shape[1] == 1:
         torch.sum((d * a).unsqueeze(1), 3, out=out)
     else:
-        torch.bmm(d, a.transpose(1, 2), out=out)
+        torch.bmm(d, a.mT, out=out)
 
 
 def _product(weight: Tensor, d: Tensor) -> Tensor:

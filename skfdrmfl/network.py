@@ -152,9 +152,9 @@ class Network:
 
         `y_pairs` (C, 2 B, q) is y followed by y shifted cyclically inside the batch.
         """
-        z = z.transpose(1, 2)
-        pairs = torch.cat((torch.cat((z, z), 2), y_pairs.transpose(1, 2)), 1)  # (C, c + q, 2 B)
-        t, tape = self.critic.forward(views, pairs.transpose(1, 2))
+        z = z.mT
+        pairs = torch.cat((torch.cat((z, z), 2), y_pairs.mT), 1)  # (C, c + q, 2 B)
+        t, tape = self.critic.forward(views, pairs.mT)
         t_joint, t_marginal = t.squeeze(-1).split(z.shape[2], 1)
         return t_joint, t_marginal, tape
 

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from skfdrmfl import _streams
 
+# Lengths are taken of as many parameters at a time as stay in cache, in float64.
+BLOCK = 64_000
+
 
 @dataclass(frozen=True)
 class ServerState:
@@ -62,27 +65,30 @@ class Average:
     def __init__(
         self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor | None = None
     ):
-        self._group_of = torch.zeros(1, dtype=torch.long) if group_of is None else group_of
-        self._group_of = self._group_of.to(broadcast.device)
+        self._group_of = None if group_of is None else group_of.to(broadcast.device)
         n_rows = n_rows.reshape(len(runs), -1)
         self._rows_of_run = np.zeros((broadcast.shape[0], n_rows.shape[1]))
         np.add.at(self._rows_of_run, runs, n_rows)
         self._sum = torch.zeros_like(broadcast)
         for run in np.flatnonzero((self._rows_of_run == 0).any(1)):
             without = torch.as_tensor(self._rows_of_run[run] == 0, device=broadcast.device)
-            self._sum[run] = torch.where(without[self._group_of], broadcast[run], 0.0)
+            self._sum[run] = torch.where(self._of_parameters(without), broadcast[run], 0.0)
 
     def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
         """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (as above) return."""
         # Not a matrix product: that would round a run's sum differently when other runs are averaged with it.
         shares = n_rows.reshape(len(runs), -1) / np.maximum(self._rows_of_run[runs], 1.0)
-        share = torch.as_tensor(shares, dtype=weights.dtype, device=weights.device)[:, self._group_of]
+        share = self._of_parameters(torch.as_tensor(shares, dtype=weights.dtype, device=weights.device))
         index = torch.as_tensor(runs, device=weights.device)
         self._sum.index_add_(0, index, weights * share)
 
     def result(self) -> Tensor:
         """The averages (runs, D)."""
         return self._sum
+
+    def _of_parameters(self, values: Tensor) -> Tensor:
+        """What each group has (..., groups), for each parameter (..., D); with one group (..., 1) will do."""
+        return values if self._group_of is None else values[..., self._group_of]
 
 
 def without_idle(
@@ -103,7 +109,10 @@ def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] |
     """
     if runs is not None and len(models) > 1:
         models = models.index_select(0, torch.as_tensor(runs, device=models.device))
-    return (weights - models).double().square_().sum(-1).float().cpu().numpy()
+    n_rows = max(1, BLOCK // weights.shape[1])
+    blocks = zip(weights.split(n_rows), models.expand_as(weights).split(n_rows), strict=True)
+    squares = [(w - v).double().square_().sum(-1) for w, v in blocks]
+    return torch.cat(squares).float().cpu().numpy()
 
 
 def relative_drift(moved: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -82,15 +82,18 @@ class _Workspace:
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
         self._n_places = 0
 
-    def open(self, broadcast: Tensor) -> None:
-        """Start from the parameters (C, D), with zero gradient and moments."""
-        n_clients = len(broadcast)
+    def open(self, models: Tensor, runs: Tensor) -> None:
+        """Start each client from its run's row (C,) of `models` (runs, D), with zero gradient and moments."""
+        n_clients = len(runs)
         self._lay_out(n_clients)
         self._memory[1:].zero_()  # the gradient too: a term not in use writes none
         self._step.zero_()
-        for name, view in self._layout.views(broadcast).items():
-            self._arrays[0][name].copy_(view)
-        self._out = broadcast.new_zeros(broadcast.shape)
+        for name, view in self._layout.views(models).items():
+            if len(models) == 1:
+                self._arrays[0][name].copy_(view)
+            else:
+                torch.index_select(view, 0, runs, out=self._arrays[0][name])
+        self._out = models.new_zeros(n_clients, self._layout.size)
         self.views, self.grads = self._arrays[:2]
         self._active = n_clients
 
@@ -228,7 +231,7 @@ class StackedEngine:
         network, cohort, plan = self.network, self.cohort, chunk.plan
         x, space = cohort.x, self._space
         references = self._references(chunk, broadcast)
-        space.open(broadcast.weights.index_select(0, chunk.runs))
+        space.open(broadcast.weights, chunk.runs)
         rate = chunk.settings[0].learning_rate * broadcast.rate_factor
         decay = chunk.settings[0].weight_decay
 
