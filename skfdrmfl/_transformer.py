@@ -157,11 +157,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     shrinkage_ : float
         The shrinkage used.
     tuning_ : list of dict
-        With `tuning="auto"` or `shrinkage="auto"`, all candidates, the chosen one first: "start" ("random", "ridge" or
+        With `tuning="auto"` or `shrinkage="auto"`, all candidates, the chosen one first (the best, or the ridge where
+        the best is not clearly better), the others by their errors: "start" ("random", "ridge" or
         "residual"), "shrinkage", "weight_decay", "share" of the network in the prediction, "penalty" of the ridge
         relative to the largest eigenvalue, and "validation_mse" of standardised y.
     best_round_ : int
-        With `early_stopping`, the round (from 1) whose model was kept; `history_["validation_mse"]` has the errors.
+        With `early_stopping`, the round (from 1) whose model was kept, 0 for the weights before the first round:
+        nothing could be learned. `history_["validation_mse"]` has the errors.
     selected_features_ : ndarray of int
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
@@ -688,7 +690,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self._global_models = models.numpy()
         self.weights_, self.component_variance_, self.history_ = weights, variance, history
         if record.best_round is not None:
-            self.best_round_ = self.n_rounds_ + record.best_round + 1
+            self.best_round_ = self.n_rounds_ + record.best_round
         self.n_rounds_ += len(record.losses)
 
     def _report(self, trained: Trained, n_rounds: int) -> None:

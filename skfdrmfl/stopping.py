@@ -44,7 +44,7 @@ def split_off(partition: Partition, fraction: float, seed: int) -> tuple[Partiti
 
 
 class EarlyStopping:
-    """Follows each run's squared error on the rows its clients hold out.
+    """Follows each run's squared error on the rows its clients hold out, from before the first round on.
 
     Parameters
     ----------
@@ -53,23 +53,24 @@ class EarlyStopping:
         Every run of it holds out some rows.
     patience : int
         Rounds without a new best after which a run is done.
+    weights : Tensor of shape (runs, D)
+        The models before the first round.
 
     Attributes
     ----------
     best : Tensor of shape (runs, D)
-        The model of each run's best round.
+        The model of each run's best round, or the one before all rounds if none was better.
     best_round : ndarray of shape (runs,)
-        Its place among the rounds followed, the first is 0.
+        How many rounds it had been trained for.
     """
 
-    def __init__(self, network: Network, cohort: Cohort, patience: int):
+    def __init__(self, network: Network, cohort: Cohort, patience: int, weights: Tensor):
         self.network, self.x, self.y, self.patience = network, cohort.x, cohort.y, patience
         self.present = None if cohort.present is None else torch.as_tensor(cohort.present, device=cohort.x.device)
         x, held_out = cohort.x, cohort.held_out
-        self._lowest = np.full(len(held_out), np.inf)
         self._n_rounds = 0
         self.best_round = np.zeros(len(held_out), dtype=np.int64)
-        self.best: Tensor | None = None
+        self.best = weights
         # Runs of as many rows, in multiples of `LANES`, go through the network together: so a run's error is the
         # same, to the last bit, whatever other runs there are.
         self._groups: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -78,25 +79,25 @@ class EarlyStopping:
             runs = np.flatnonzero(padded == n_slots).tolist()
             slots = np.stack([np.resize(held_out[run], n_slots) for run in runs])
             sizes = np.array([[len(held_out[run])] for run in runs])
-            weights = np.where(np.arange(n_slots) < sizes, 1.0 / sizes, 0.0)
-            group = torch.as_tensor(runs), torch.as_tensor(slots), torch.as_tensor(weights, dtype=x.dtype)
+            shares = np.where(np.arange(n_slots) < sizes, 1.0 / sizes, 0.0)
+            group = torch.as_tensor(runs), torch.as_tensor(slots), torch.as_tensor(shares, dtype=x.dtype)
             self._groups.append((group[0].to(x.device), group[1].to(x.device), group[2].to(x.device)))
+        self._lowest = self._errors(weights)
 
     def follow(self, weights: Tensor) -> NDArray[np.float64]:
         """Errors (runs,) of the models (runs, D) that a round ended with."""
         errors = self._errors(weights)
+        self._n_rounds += 1
         better = errors < self._lowest
         self._lowest[better] = errors[better]
         self.best_round[better] = self._n_rounds
-        chosen = torch.as_tensor(better, device=weights.device).unsqueeze(-1)
-        self.best = weights if self.best is None else torch.where(chosen, weights, self.best)
-        self._n_rounds += 1
+        self.best = torch.where(torch.as_tensor(better, device=weights.device).unsqueeze(-1), weights, self.best)
         return errors
 
     @property
     def done(self) -> NDArray[np.bool_]:
         """Runs that have gone `patience` rounds without a new best."""
-        return self._n_rounds - 1 - self.best_round >= self.patience
+        return self._n_rounds - self.best_round >= self.patience
 
     def _errors(self, weights: Tensor) -> NDArray[np.float64]:
         """Mean squared error (runs,) of each run on its rows: the sum of what its clients would send."""

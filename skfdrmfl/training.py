@@ -132,7 +132,7 @@ class Record:
     """What is recorded of one run.
 
     losses (rounds, K, n), what is `RECORDED` of its clients; with early stopping, validation (rounds,), the error on
-    the rows held out, and the best round, counted from 0.
+    the rows held out, and the best round, 0 if the first weights were never bettered.
     """
 
     losses: NDArray[np.float64]
@@ -174,7 +174,6 @@ class Trained:
     def models_of(self, run: int) -> Tensor:
         """Models of one run (1 + H, D): the global one, or that of the best round, then earlier ones, latest first."""
         best = self.state.weights if self.stopping is None else self.stopping.best
-        assert best is not None
         return torch.stack([models[run] for models in (best, *self.state.history)])
 
     def record_of(self, run: int) -> Record:
@@ -182,7 +181,7 @@ class Trained:
         losses = self.losses[:, self.replica_runs == run]
         if self.stopping is None or self.validation is None:
             return Record(losses)
-        n_rounds = min(len(losses), int(self.stopping.best_round[run]) + 1 + self.stopping.patience)
+        n_rounds = min(len(losses), int(self.stopping.best_round[run]) + self.stopping.patience)
         return Record(losses[:n_rounds], self.validation[:n_rounds, run], int(self.stopping.best_round[run]))
 
 
@@ -200,7 +199,7 @@ def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str
     )
     stopping = None
     if schedule.patience is not None:
-        stopping = EarlyStopping(network, cohort, schedule.patience)
+        stopping = EarlyStopping(network, cohort, schedule.patience, state.weights)
     records = federated_rounds(
         backend,
         state,

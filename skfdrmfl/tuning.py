@@ -36,6 +36,9 @@ RESIDUAL_SHRINKAGES = (1e-2, 2e-4)
 # The ridge alone keeps all directions but rounding: its own penalty does the shrinking.
 RIDGE_SHRINKAGE = 1e-5
 N_FOLDS = 3
+# A network must be better than the ridge by this many standard errors of the difference: few rows held out choose
+# among dozens of networks, and one of them always happens to do well.
+CLEAR = 1.5
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,58 @@ class Choice:
 
 
 class _Errors(NamedTuple):
-    """What a client sends of a network and a ridge: sums of products of their errors, of standardised y."""
+    """What a client sends of a network and a ridge, of standardised y.
 
-    network: float
-    both: float
-    ridge: float
+    With a and b their errors on a row and v = (a a, a b, b b), each summed over outputs: the sums over rows held out of
+    v (3,) and of its products (3, 3).
+    """
+
+    sums: Float
+    products: Float
+
+    @classmethod
+    def of(cls, a: Float, b: Float) -> _Errors:
+        """From the errors (n, q) of both."""
+        v = np.stack([(a * a).sum(1), (a * b).sum(1), (b * b).sum(1)])
+        return cls(v.sum(1), v @ v.T)
 
     def plus(self, other: _Errors) -> _Errors:
         """Those of both sets of rows."""
-        return _Errors(self.network + other.network, self.both + other.both, self.ridge + other.ridge)
+        return _Errors(self.sums + other.sums, self.products + other.products)
 
     def at(self, share: float) -> float:
         """Squared error of the mean of both, with this share of the network."""
-        return share**2 * self.network + 2 * share * (1 - share) * self.both + (1 - share) ** 2 * self.ridge
+        return float(_factors(share) @ self.sums)
 
     @property
     def best_share(self) -> float:
         """The share with the least squared error."""
-        apart = self.network - 2 * self.both + self.ridge
-        return float(np.clip((self.ridge - self.both) / apart, 0.0, 1.0)) if apart > 0 else 1.0
+        network, both, ridge = self.sums.tolist()
+        apart = network - 2 * both + ridge
+        return float(np.clip((ridge - both) / apart, 0.0, 1.0)) if apart > 0 else 1.0
+
+    def clearly_better(self, share: float, n_rows: int) -> bool:
+        """Whether that mean's squared error is below the ridge's by more than `CLEAR` standard errors."""
+        difference = _factors(share) - _factors(0.0)
+        gain = -float(difference @ self.sums)
+        variance = float(difference @ self.products @ difference) - gain**2 / n_rows
+        return gain > CLEAR * np.sqrt(max(variance, 0.0))
+
+
+class _Candidate(NamedTuple):
+    """A choice, its squared error on rows held out, and whether it is clearly better than the ridge."""
+
+    choice: Choice
+    squares: float
+    clear: bool
+
+
+def _factors(share: float) -> Float:
+    """The squared error of share a + (1 - share) b is the product of these and (a a, a b, b b)."""
+    return np.array([share**2, 2 * share * (1 - share), (1 - share) ** 2])
+
+
+_LOST = _Errors(np.array([np.inf, 0.0, 0.0]), np.zeros((3, 3)))  # of a network that diverged
 
 
 def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Partition]]:
@@ -150,10 +186,11 @@ class Tuner:
         return self._compare(partition, [self._default(s) for s in SHRINKAGES], linear=False)
 
     def everything(self, partition: Partition, *, linear: bool) -> list[tuple[Choice, float]]:
-        """All candidates and their mean squared errors on rows held out, of standardised y, best first.
+        """All candidates and their mean squared errors on rows held out, of standardised y, the choice first.
 
         Networks of all shrinkages and decays; if `linear`, also each of them mixed with a ridge, that ridge, and
-        networks on what it leaves.
+        networks on what it leaves. The choice is the best, or the ridge where the best is not clearly better; the
+        others follow by their errors.
         """
         shrinkages = SHRINKAGES if self.whitens else (DEFAULT_SHRINKAGE,)
         decays = DECAY_FACTORS if self.settings.weight_decay else (1.0,)
@@ -171,32 +208,37 @@ class Tuner:
         return Choice("random", shrinkage, self.settings.weight_decay)
 
     def _compare(self, partition: Partition, choices: list[Choice], *, linear: bool) -> list[tuple[Choice, float]]:
-        """All choices with their errors, best first; the default alone where nothing can be held out."""
+        """All with their errors, the choice first; the default alone where nothing can be held out."""
         folds = [fold for fold in inner_folds(partition, self.seed) if self._somebody_has_each(fold[0])]
         y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
-        n_values = sum(held_out.sizes.sum() for _, held_out in folds) * y.shape[1]
-        compared: list[tuple[Choice, float]] = []
-        penalty = float("inf")
+        n_rows = int(sum(held_out.sizes.sum() for _, held_out in folds))
+        penalty, ridge_alone = float("inf"), None
         if linear and folds:
             penalty, squares = self._ridge(partition, y, [held_out for _, held_out in folds])
-            compared.append((Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty), squares))
-        errors = [_Errors(0.0, 0.0, 0.0)] * len(choices)
+            choice = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty)
+            ridge_alone = _Candidate(choice, squares, clear=True)
+        errors = [_Errors(np.zeros(3), np.zeros((3, 3)))] * len(choices)
         for i, (kept, held_out) in enumerate(folds, 1):
             if self.report:
                 print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
             sent = self._fold(kept, held_out, y, choices, penalty if linear else None)
             errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
+        compared = [] if ridge_alone is None else [ridge_alone]
         for choice, error in zip(choices, errors, strict=True):
-            choice = replace(choice, penalty=penalty)
-            compared.append((choice, error.network))
+            shares = [1.0]
             # A network mixed with the mean is the same Z, smaller: a regression behind it would undo that.
-            mixes = linear and np.isfinite(penalty) and choice.start == "random"
-            if mixes and 0 < error.best_share < 1:
-                compared.append((replace(choice, share=error.best_share), error.at(error.best_share)))
-        if not folds or not any(squares > 0 for _, squares in compared):
+            if linear and np.isfinite(penalty) and choice.start == "random" and 0 < error.best_share < 1:
+                shares.append(error.best_share)
+            for share in shares:
+                clear = ridge_alone is None or error.clearly_better(share, n_rows)
+                compared.append(_Candidate(replace(choice, share=share, penalty=penalty), error.at(share), clear))
+        if not folds or not any(candidate.squares > 0 for candidate in compared):
             return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]
-        compared.sort(key=lambda entry: entry[1])
-        return [(choice, float(squares / n_values)) for choice, squares in compared]
+        compared.sort(key=lambda candidate: candidate.squares)
+        if ridge_alone is not None and not compared[0].clear:
+            compared.remove(ridge_alone)
+            compared.insert(0, ridge_alone)
+        return [(candidate.choice, candidate.squares / (n_rows * y.shape[1])) for candidate in compared]
 
     def _somebody_has_each(self, kept: Partition) -> bool:
         return self.present is None or bool(self.present[np.concatenate(kept.rows)].any(0).all())
@@ -244,7 +286,7 @@ class Tuner:
         sent = []
         for i, choice in enumerate(choices):
             if last.diverged[i]:
-                sent.append(_Errors(np.inf, np.inf, np.inf))
+                sent.append(_LOST)
                 continue
             s = choice.shrinkage
             _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[s], self.present)
@@ -252,16 +294,12 @@ class Tuner:
                 y_hat = scales[i] * y_hat + linear[s]
             of_network = unit.undo(y_hat) - y
             of_ridge = unit.undo(linear[s]) - y if penalty is not None else np.zeros_like(y)
-            sent.append(held_out.sum_over_clients(_products(of_network, of_ridge)))
+            sent.append(held_out.sum_over_clients(_client_errors(of_network, of_ridge)))
         return sent
 
 
-def _products(of_network: Float, of_ridge: Float) -> Callable[[Indices], _Errors]:
-    def client(rows: Indices) -> _Errors:
-        a, b = of_network[rows], of_ridge[rows]
-        return _Errors(float((a * a).sum()), float((a * b).sum()), float((b * b).sum()))
-
-    return client
+def _client_errors(of_network: Float, of_ridge: Float) -> Callable[[Indices], _Errors]:
+    return lambda rows: _Errors.of(of_network[rows], of_ridge[rows])
 
 
 class _Squares(NamedTuple):

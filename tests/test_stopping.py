@@ -38,13 +38,14 @@ def test_every_client_holds_out_its_share_but_never_its_last_row(sizes, fraction
 
 
 def test_the_model_kept_is_that_of_the_round_with_the_least_error():
-    stopped = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, **OPTIONS).fit(X, NOISE, IDS)
+    target = X[:, 0] + NOISE  # enough to learn something, and soon too much
+    stopped = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, **OPTIONS).fit(X, target, IDS)
     errors = stopped.history_["validation_mse"]
-    assert stopped.best_round_ == errors.argmin() + 1
+    assert 1 < stopped.best_round_ == errors.argmin() + 1 < OPTIONS["n_rounds"]
     assert len(errors) == stopped.n_rounds_ == len(stopped.history_["mse"])
     assert stopped.n_rounds_ == min(OPTIONS["n_rounds"], stopped.best_round_ + 3)
     # The same rounds without patience pass through that very model.
-    patient = FDRMFLTransformer(early_stopping=True, n_iter_no_change=100, **OPTIONS).fit(X, NOISE, IDS)
+    patient = FDRMFLTransformer(early_stopping=True, n_iter_no_change=100, **OPTIONS).fit(X, target, IDS)
     assert_array_equal(patient.history_["validation_mse"][: stopped.n_rounds_], errors)
     assert patient.n_rounds_ == OPTIONS["n_rounds"]
     if patient.best_round_ == stopped.best_round_:
@@ -115,3 +116,17 @@ def test_partial_fit_goes_on_from_the_best_round_and_holds_nothing_out():
     model.partial_fit(X, Y, IDS)
     assert model.n_rounds_ == n_rounds + 1 == len(model.history_["validation_mse"])
     assert np.isnan(model.history_["validation_mse"][-1])
+
+
+def test_where_no_round_helps_the_first_weights_are_kept():
+    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, **{**OPTIONS, "learning_rate": 3.0})
+    model.fit(X, NOISE, IDS)
+    assert model.best_round_ == 0
+    assert model.n_rounds_ == 3
+    assert model.history_["validation_mse"].min() > 1.2
+    untrained = FDRMFLTransformer(**{**OPTIONS, "learning_rate": 1e-12, "weight_decay": 0.0, "n_rounds": 1})
+    _, codes = np.unique(IDS, return_inverse=True)
+    kept, _ = split_off(Partition.of_codes(codes), 0.1, 0)
+    rows = np.sort(np.concatenate(kept.rows))
+    untrained.fit(X[rows], NOISE[rows], IDS[rows])
+    assert_allclose(model.predict(X), untrained.predict(X), rtol=1e-4, atol=1e-5)

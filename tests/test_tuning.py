@@ -27,10 +27,12 @@ def tuned(y, **options):
     return FDRMFLTransformer(tuning="auto", **{**OPTIONS, **options}).fit(X, y, IDS)
 
 
-def test_candidates_are_listed_best_first_and_the_first_is_fitted():
-    model = tuned(CURVED)
+@pytest.mark.parametrize("target", [CURVED, LINEAR])
+def test_the_choice_is_listed_first_and_fitted_and_the_others_follow_by_their_errors(target):
+    model = tuned(target)
     errors = [entry["validation_mse"] for entry in model.tuning_]
-    assert errors == sorted(errors)
+    assert errors[1:] == sorted(errors[1:])
+    assert model.tuning_[0]["start"] == "ridge" or errors[0] <= errors[1]
     assert {entry["start"] for entry in model.tuning_} == {"random", "ridge", "residual"}
     assert len({entry["weight_decay"] for entry in model.tuning_}) == 2
     assert model.shrinkage_ == model.tuning_[0]["shrinkage"]
@@ -100,12 +102,33 @@ def test_shrinkage_auto_compares_shrinkages_alone():
 
 
 def test_the_best_share_is_the_least_squares_one():
-    a, b = rng.standard_normal((2, 50))
-    errors = _Errors(a @ a, a @ b, b @ b)
+    a, b = rng.standard_normal((2, 50, 3))
+    errors = _Errors.of(a[:20], b[:20]).plus(_Errors.of(a[20:], b[20:]))
     grid = np.linspace(0, 1, 1001)
     squares = [np.sum((s * a + (1 - s) * b) ** 2) for s in grid]
     assert_allclose(errors.best_share, grid[int(np.argmin(squares))], atol=1e-3)
     assert_allclose([errors.at(s) for s in grid], squares)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, factor):
+    b = rng.standard_normal((80, 2))
+    network = 0.95 * b + 0.3 * rng.standard_normal((80, 2))
+    for scale in np.linspace(0.5, 1.0, 6):
+        a = scale * network
+        difference = (b**2).sum(1) - ((share * a + (1 - share) * b) ** 2).sum(1)
+        ratio = difference.mean() / (difference.std() / np.sqrt(80))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("skfdrmfl.tuning.CLEAR", factor * ratio)
+            assert _Errors.of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
+
+
+def test_a_network_that_is_better_by_chance_does_not_replace_the_ridge():
+    straight = tuned(LINEAR)
+    assert straight.tuning_[0]["start"] == "ridge"
+    assert straight.tuning_[1]["validation_mse"] < 1.2 * straight.tuning_[0]["validation_mse"]
+    assert tuned(CURVED, n_rounds=60).tuning_[0]["start"] == "random"
 
 
 def test_a_search_whose_fits_end_in_a_ridge_works(monkeypatch):
