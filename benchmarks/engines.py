@@ -1,7 +1,7 @@
 """Speed of one round of federated averaging, against other ways to compute the same.
 
     python benchmarks/engines.py
-    python benchmarks/engines.py --env flower=/path/to/python --env pfl=... --env fluke=...
+    python benchmarks/engines.py --env flower=/path/to/python --env pfl=... --env fluke=... --env fedlab=...
     python benchmarks/engines.py --only speed losses     # some of: speed losses clients memory fresh profile tuning
 
 The work is in `competitors/workload.py`: K clients of 64 rows x 100 columns, MLP 100-64-64-8-2-1 with silu,
@@ -12,7 +12,7 @@ order of the rows differs), or the row says so.
 All that runs in this process uses one thread. Contenders take turns; a sample is a stretch of rounds of about
 `--sample` seconds, so that what else the machine does disturbs all alike, and medians are shown. Other
 frameworks run in environments of their own (see benchmarks/README.md): give each one's Python by `--env` or in
-the environment variable SKFDRMFL_BENCH_FLOWER, ..._PFL, ..._FLUKE; those not given are left out.
+the environment variable SKFDRMFL_BENCH_FLOWER, ..._PFL, ..._FLUKE, ..._FEDLAB; those not given are left out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ STACKED, LOOP = "skfdrmfl, stacked", "skfdrmfl, loop"
 PLAIN, LEAN = "PyTorch loop, DataLoader, AdamW", "PyTorch loop, slices, fused AdamW"
 CENTRAL, LEAN_CENTRAL = "one central model, DataLoader, AdamW", "one central model, slices, fused AdamW"
 OUR_CENTRAL = "one central model, skfdrmfl"
-FRAMEWORKS = {"flower": "Flower simulation (Ray)", "pfl": "pfl", "fluke": "fluke"}
+FRAMEWORKS = {"flower": "Flower simulation (Ray)", "pfl": "pfl", "fluke": "fluke", "fedlab": "FedLab"}
 ASKED_PLAIN = {3: 7.0, 30: 15.0, 300: 15.0}
 ASKED_FASTEST = {3: 7.0, 30: 12.0, 300: 12.0}
 ASKED_FLOWER = {3: 40.0, 300: 40.0}
@@ -333,8 +333,8 @@ def show_speed(results: dict[int, dict[str, Timing]]) -> list[list[Any]]:
     for n_clients in KS:
         add("stacked against plain PyTorch loop", n_clients, [PLAIN], ASKED_PLAIN[n_clients])
     for n_clients in KS:
-        rivals = [FRAMEWORKS["pfl"], FRAMEWORKS["fluke"]]
-        add("stacked against the faster of pfl, fluke", n_clients, rivals, ASKED_FASTEST[n_clients])
+        rivals = [FRAMEWORKS[name] for name in ("pfl", "fluke", "fedlab")]
+        add("stacked against the fastest of pfl, fluke, FedLab", n_clients, rivals, ASKED_FASTEST[n_clients])
     for n_clients, at_least in ASKED_FLOWER.items():
         add("stacked against Flower's simulation", n_clients, [FRAMEWORKS["flower"]], at_least)
     for name in (CENTRAL, LEAN_CENTRAL, OUR_CENTRAL):
@@ -540,7 +540,7 @@ def main() -> None:
     """Run what was asked for and report."""
     parts = ("speed", "losses", "clients", "memory", "fresh", "profile", "tuning")
     options = parser(__doc__)
-    options.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON", help="flower, pfl, fluke")
+    options.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON", help="flower, pfl, fluke, fedlab")
     options.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts to run")
     options.add_argument("--repeats", type=int, default=3, help="turns of everybody (default: %(default)s)")
     options.add_argument("--sample", type=float, default=0.3, help="seconds of a sample (default: %(default)s)")
