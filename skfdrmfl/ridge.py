@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 from skfdrmfl.partition import Indices, Partition
 
@@ -67,15 +68,15 @@ def moments(x: Float, y: Float, partition: Partition) -> Moments:
     return partition.sum_over_clients(client)
 
 
-def solve(sums: Moments, gains: Float, penalties: Sequence[float]) -> list[Linear]:
-    """The minimiser of sum (y - x'b - b_0)^2 + penalty n ev_1 |b / gains|^2 for each penalty.
+def solve(sums: Moments, root: Float, penalties: Sequence[float]) -> list[Linear]:
+    """The minimiser of sum (y - x'b - b_0)^2 + penalty n ev_1 |R' b|^2 for each penalty.
 
     Parameters
     ----------
     sums : Moments
-    gains : ndarray of shape (p,)
-        Length in x of a unit change of a column of the table: x / gains are coordinates in which the penalty
-        is that of ridge regression on the columns themselves. ev_1 is their largest second moment.
+    root : ndarray of shape (p, p)
+        R, lower triangular (`TableTransform.root`): the penalty is that of ridge regression on the columns of the
+        table themselves. ev_1 is the largest second moment of R^-1 x.
     penalties : sequence of float
         Infinity gives the mean.
 
@@ -84,8 +85,9 @@ def solve(sums: Moments, gains: Float, penalties: Sequence[float]) -> list[Linea
     Hoerl and Kennard 1970; all penalties from one eigendecomposition.
     """
     mean_x, mean_y = sums.x / sums.n, sums.y / sums.n
-    xx = (sums.xx / sums.n - np.outer(mean_x, mean_x)) / np.outer(gains, gains)
-    xy = (sums.xy / sums.n - np.outer(mean_x, mean_y)) / gains[:, None]
+    xx = solve_triangular(root, sums.xx / sums.n - np.outer(mean_x, mean_x), lower=True)
+    xx = solve_triangular(root, xx.T, lower=True)
+    xy = solve_triangular(root, sums.xy / sums.n - np.outer(mean_x, mean_y), lower=True)
     values, axes = np.linalg.eigh(xx)
     values = values.clip(min=0.0)
     projected = axes.T @ xy
@@ -95,7 +97,8 @@ def solve(sums: Moments, gains: Float, penalties: Sequence[float]) -> list[Linea
         if np.isinf(penalty) or top == 0.0:
             coefficients = np.zeros_like(xy)
         else:
-            coefficients = (axes @ (projected / (values + penalty * top)[:, None])) / gains[:, None]
+            along = axes @ (projected / (values + penalty * top)[:, None])
+            coefficients = solve_triangular(root, along, lower=True, trans="T")
         out.append(Linear(coefficients, mean_y - mean_x @ coefficients))
     return out
 
@@ -107,7 +110,7 @@ def squared_error(sums: Moments, linear: Linear) -> float:
     return float((sums.yy - 2.0 * ((sums.xy * b).sum(0) + sums.y * b_0) + fitted).sum().clip(min=0.0))
 
 
-def cross_validated(folds: Sequence[Moments], gains: Float) -> tuple[float, float]:
+def cross_validated(folds: Sequence[Moments], root: Float) -> tuple[float, float]:
     """The penalty with the least squared error on rows left out, and that error summed over the folds.
 
     `folds` are the sums of disjoint sets of rows; each is left out once.
@@ -117,6 +120,6 @@ def cross_validated(folds: Sequence[Moments], gains: Float) -> tuple[float, floa
         total = total.plus(fold)
     errors = np.zeros(len(PENALTIES))
     for fold in folds:
-        errors += [squared_error(fold, linear) for linear in solve(total.plus(fold, -1.0), gains, PENALTIES)]
+        errors += [squared_error(fold, linear) for linear in solve(total.plus(fold, -1.0), root, PENALTIES)]
     best = len(errors) - 1 - int(errors[::-1].argmin())  # the largest of equals
     return PENALTIES[best], float(errors[best])
