@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 from torch import Tensor
 
 from skfdrmfl.missing import Present
@@ -61,34 +60,22 @@ class BlockTransform:
     projection : ndarray of shape (p, r), or None for the identity
     power : float
         Mean squared length of a transformed training row, which sets the scale of the first weights.
-    deviation : ndarray of shape (p,), or None for ones
-        Standard deviations of the scaled columns.
     """
 
     mean: Float
     scale: Float
     projection: Float | None
     power: float
-    deviation: Float | None = None
 
     @property
     def n_outputs(self) -> int:
         """r, columns after the transformation."""
         return len(self.mean) if self.projection is None else self.projection.shape[1]
 
-    def root(self, *, standardized: bool) -> Float:
-        """R (r, r), lower triangular: |R' b| is the length of the coefficients on columns that b on outputs stands for.
-
-        Columns are scaled as here, or all to unit standard deviation. Of all coefficients that agree on the training
-        rows the shortest are meant.
-        """
-        if self.projection is None:
-            return np.eye(self.n_outputs)
-        gains = np.linalg.norm(self.projection, axis=0)  # directions are orthogonal
-        if not standardized or self.deviation is None:
-            return np.diag(gains)
-        stretched = self.projection / gains * _inverse(self.deviation)[:, None]
-        return gains[:, None] * np.linalg.cholesky(np.linalg.inv(stretched.T @ stretched))
+    @property
+    def gains(self) -> Float:
+        """Length of an output's change when the scaled columns move by one along its direction (r,)."""
+        return np.ones(self.n_outputs) if self.projection is None else np.linalg.norm(self.projection, axis=0)
 
     def apply(self, block: Tensor) -> Tensor:
         """Transformed rows (n, r) of `block` (n, p), both float64."""
@@ -110,12 +97,11 @@ class BlockTransform:
 class BlockSpectrum:
     """Principal axes of a block's pooled rows; every whitening of the block follows from them.
 
-    mean, scale and deviation are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
+    mean and scale are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
     """
 
     mean: Float
     scale: Float
-    deviation: Float
     eigenvalues: Float
     eigenvectors: Float
 
@@ -126,7 +112,7 @@ class BlockSpectrum:
         keep = variance > MIN_VARIANCE
         keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
-        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()), self.deviation)
+        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()))
 
 
 def standardisation(read: ReadRows, partition: Partition) -> BlockTransform:
@@ -162,7 +148,7 @@ def spectrum(read: ReadRows, partition: Partition) -> BlockSpectrum | None:
     # An eigenvector's sign is arbitrary; fixed, the same rows give the same network in whatever order.
     largest = np.abs(vectors).argmax(0)
     vectors = vectors * np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
-    return BlockSpectrum(mean, scale, deviation / scale, values, vectors)
+    return BlockSpectrum(mean, scale, values, vectors)
 
 
 @dataclass(frozen=True)
@@ -185,13 +171,9 @@ class TableTransform:
         return {name: block.n_outputs for name, block in self.blocks.items()}
 
     @property
-    def has_units(self) -> bool:
-        """Whether columns differ in standard deviation once they are scaled."""
-        return any(block.deviation is not None for block in self.blocks.values())
-
-    def root(self, *, standardized: bool) -> Float:
-        """`BlockTransform.root` of all modalities, along the diagonal."""
-        return block_diag(*(block.root(standardized=standardized) for block in self.blocks.values()))
+    def gains(self) -> Float:
+        """`BlockTransform.gains` of all modalities, side by side."""
+        return np.concatenate([block.gains for block in self.blocks.values()])
 
     def apply(
         self,

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from skfdrmfl.partition import Indices, Partition
 
@@ -68,15 +67,15 @@ def moments(x: Float, y: Float, partition: Partition) -> Moments:
     return partition.sum_over_clients(client)
 
 
-def solve(sums: Moments, root: Float, penalties: Sequence[float]) -> list[Linear]:
-    """The minimiser of sum (y - x'b - b_0)^2 + penalty n ev_1 |R' b|^2 for each penalty.
+def solve(sums: Moments, gains: Float, penalties: Sequence[float]) -> list[Linear]:
+    """The minimiser of sum (y - x'b - b_0)^2 + penalty n ev_1 |b / gains|^2 for each penalty.
 
     Parameters
     ----------
     sums : Moments
-    root : ndarray of shape (p, p)
-        R, lower triangular (`TableTransform.root`): the penalty is that of ridge regression on the columns of the
-        table themselves. ev_1 is the largest second moment of R^-1 x.
+    gains : ndarray of shape (p,)
+        Length in x of a unit change of a column of the table: x / gains are coordinates in which the penalty
+        is that of ridge regression on the columns themselves. ev_1 is their largest second moment.
     penalties : sequence of float
         Infinity gives the mean.
 
@@ -85,9 +84,8 @@ def solve(sums: Moments, root: Float, penalties: Sequence[float]) -> list[Linear
     Hoerl and Kennard 1970; all penalties from one eigendecomposition.
     """
     mean_x, mean_y = sums.x / sums.n, sums.y / sums.n
-    xx = solve_triangular(root, sums.xx / sums.n - np.outer(mean_x, mean_x), lower=True)
-    xx = solve_triangular(root, xx.T, lower=True)
-    xy = solve_triangular(root, sums.xy / sums.n - np.outer(mean_x, mean_y), lower=True)
+    xx = (sums.xx / sums.n - np.outer(mean_x, mean_x)) / np.outer(gains, gains)
+    xy = (sums.xy / sums.n - np.outer(mean_x, mean_y)) / gains[:, None]
     values, axes = np.linalg.eigh(xx)
     values = values.clip(min=0.0)
     projected = axes.T @ xy
@@ -97,8 +95,7 @@ def solve(sums: Moments, root: Float, penalties: Sequence[float]) -> list[Linear
         if np.isinf(penalty) or top == 0.0:
             coefficients = np.zeros_like(xy)
         else:
-            along = axes @ (projected / (values + penalty * top)[:, None])
-            coefficients = solve_triangular(root, along, lower=True, trans="T")
+            coefficients = (axes @ (projected / (values + penalty * top)[:, None])) / gains[:, None]
         out.append(Linear(coefficients, mean_y - mean_x @ coefficients))
     return out
 
@@ -110,7 +107,7 @@ def squared_error(sums: Moments, linear: Linear) -> float:
     return float((sums.yy - 2.0 * ((sums.xy * b).sum(0) + sums.y * b_0) + fitted).sum().clip(min=0.0))
 
 
-def cross_validated(folds: Sequence[Moments], root: Float) -> tuple[float, float]:
+def cross_validated(folds: Sequence[Moments], gains: Float) -> tuple[float, float]:
     """The penalty with the least squared error on rows left out, and that error summed over the folds.
 
     `folds` are the sums of disjoint sets of rows; each is left out once.
@@ -120,6 +117,6 @@ def cross_validated(folds: Sequence[Moments], root: Float) -> tuple[float, float
         total = total.plus(fold)
     errors = np.zeros(len(PENALTIES))
     for fold in folds:
-        errors += [squared_error(fold, linear) for linear in solve(total.plus(fold, -1.0), root, PENALTIES)]
+        errors += [squared_error(fold, linear) for linear in solve(total.plus(fold, -1.0), gains, PENALTIES)]
     best = len(errors) - 1 - int(errors[::-1].argmin())  # the largest of equals
     return PENALTIES[best], float(errors[best])

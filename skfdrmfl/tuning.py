@@ -35,7 +35,6 @@ DECAY_FACTORS = (1.0, 1 / 3)
 RESIDUAL_SHRINKAGES = (1e-2, 2e-4)
 # The ridge alone keeps all directions but rounding: its own penalty does the shrinking.
 RIDGE_SHRINKAGE = 1e-5
-NO_ROOT = np.zeros((0, 0))  # of the mean, which has no coefficients
 N_FOLDS = 3
 # A network must be better than the ridge by this many standard errors of the difference: few rows held out choose
 # among dozens of networks, and one of them always happens to do well.
@@ -55,8 +54,6 @@ class Choice:
         Of the network in the prediction, the rest is the ridge's; 1 for the network alone.
     penalty : float
         Of the ridge, relative to the largest eigenvalue; infinity is the mean.
-    standardized : bool
-        Whether the penalty is on columns of unit standard deviation, rather than as they are.
     """
 
     start: str
@@ -64,7 +61,6 @@ class Choice:
     weight_decay: float
     share: float = 1.0
     penalty: float = float("inf")
-    standardized: bool = False
 
     @property
     def is_linear(self) -> bool:
@@ -143,13 +139,12 @@ def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Pa
             yield kept, held_out
 
 
-def fit_ridge(x: Float, y: Float, partition: Partition, transform: TableTransform, choice: Choice) -> Linear:
-    """The choice's ridge of y (n, q) on encoder inputs x (n, p), which `transform` gave; see `ridge.solve`."""
-    if np.isinf(choice.penalty):  # the mean: no products need to be sent
-        (mean,) = ridge.solve(ridge.moments(x[:, :0], y, partition), NO_ROOT, [choice.penalty])
+def fit_ridge(x: Float, y: Float, partition: Partition, gains: Float, penalty: float) -> Linear:
+    """Federated ridge of y (n, q) on encoder inputs x (n, p); see `ridge.solve`."""
+    if np.isinf(penalty):  # the mean: no products need to be sent
+        (mean,) = ridge.solve(ridge.moments(x[:, :0], y, partition), gains[:0], [penalty])
         return Linear(np.zeros((x.shape[1], y.shape[1])), mean.intercept)
-    root = transform.root(standardized=choice.standardized)
-    (linear,) = ridge.solve(ridge.moments(x, y, partition), root, [choice.penalty])
+    (linear,) = ridge.solve(ridge.moments(x, y, partition), gains, [penalty])
     return linear
 
 
@@ -217,56 +212,49 @@ class Tuner:
         folds = [fold for fold in inner_folds(partition, self.seed) if self._somebody_has_each(fold[0])]
         y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
         n_rows = int(sum(held_out.sizes.sum() for _, held_out in folds))
-        alone: Choice | None = None
-        compared = []
+        penalty, ridge_alone = float("inf"), None
         if linear and folds:
-            alone, squares = self._ridge(partition, y, [held_out for _, held_out in folds])
-            compared.append(_Candidate(alone, squares, clear=True))
-            choices = [replace(choice, penalty=alone.penalty, standardized=alone.standardized) for choice in choices]
+            penalty, squares = self._ridge(partition, y, [held_out for _, held_out in folds])
+            choice = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty)
+            ridge_alone = _Candidate(choice, squares, clear=True)
         errors = [_Errors(np.zeros(3), np.zeros((3, 3)))] * len(choices)
         for i, (kept, held_out) in enumerate(folds, 1):
             if self.report:
                 print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
-            sent = self._fold(kept, held_out, y, choices, alone)
+            sent = self._fold(kept, held_out, y, choices, penalty if linear else None)
             errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
+        compared = [] if ridge_alone is None else [ridge_alone]
         for choice, error in zip(choices, errors, strict=True):
             shares = [1.0]
             # A network mixed with the mean is the same Z, smaller: a regression behind it would undo that.
-            mixes = alone is not None and np.isfinite(alone.penalty) and choice.start == "random"
-            if mixes and 0 < error.best_share < 1:
+            if linear and np.isfinite(penalty) and choice.start == "random" and 0 < error.best_share < 1:
                 shares.append(error.best_share)
             for share in shares:
-                clear = alone is None or error.clearly_better(share, n_rows)
-                compared.append(_Candidate(replace(choice, share=share), error.at(share), clear))
+                clear = ridge_alone is None or error.clearly_better(share, n_rows)
+                compared.append(_Candidate(replace(choice, share=share, penalty=penalty), error.at(share), clear))
         if not folds or not any(candidate.squares > 0 for candidate in compared):
             return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]
         compared.sort(key=lambda candidate: candidate.squares)
-        if not compared[0].clear:  # to the ridge, which always is
-            compared.sort(key=lambda candidate: candidate.choice is not alone)
+        if ridge_alone is not None and not compared[0].clear:
+            compared.remove(ridge_alone)
+            compared.insert(0, ridge_alone)
         return [(candidate.choice, candidate.squares / (n_rows * y.shape[1])) for candidate in compared]
 
     def _somebody_has_each(self, kept: Partition) -> bool:
         return self.present is None or bool(self.present[np.concatenate(kept.rows)].any(0).all())
 
-    def _ridge(self, partition: Partition, y: Float, held_out: Sequence[Partition]) -> tuple[Choice, float]:
-        """The best ridge, and its squared error on rows held out."""
+    def _ridge(self, partition: Partition, y: Float, held_out: Sequence[Partition]) -> tuple[float, float]:
+        """The ridge's penalty, and its squared error on rows held out."""
         (transform,) = self.preprocess(partition, [RIDGE_SHRINKAGE])
-        x = transform.apply(self.table, torch.float64, present=self.present).numpy()
-        plain = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0)
-        if x.shape[1] > ridge.MAX_COLUMNS:  # the mean alone
-            penalty, squares = ridge.cross_validated([ridge.moments(x[:, :0], y, rows) for rows in held_out], NO_ROOT)
-            return replace(plain, penalty=penalty), squares
-        sums = [ridge.moments(x, y, rows) for rows in held_out]
-        found = []
-        for standardized in (False, True) if transform.has_units else (False,):
-            penalty, squares = ridge.cross_validated(sums, transform.root(standardized=standardized))
-            found.append((replace(plain, penalty=penalty, standardized=standardized), squares))
-        return min(found, key=lambda entry: entry[1])
+        x, gains = transform.apply(self.table, torch.float64, present=self.present).numpy(), transform.gains
+        if x.shape[1] > ridge.MAX_COLUMNS:
+            x, gains = x[:, :0], gains[:0]  # the mean alone
+        return ridge.cross_validated([ridge.moments(x, y, rows) for rows in held_out], gains)
 
     def _fold(
-        self, kept: Partition, held_out: Partition, y: Float, choices: Sequence[Choice], alone: Choice | None
+        self, kept: Partition, held_out: Partition, y: Float, choices: Sequence[Choice], penalty: float | None
     ) -> list[_Errors]:
-        """What the clients send of each choice and of the ridge, if there is one, fitted on the rows kept."""
+        """What the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
         shrinkages = sorted({choice.shrinkage for choice in choices})
         fitted = dict(zip(shrinkages, self.preprocess(kept, shrinkages), strict=True))
         # Shrinkages drop different directions: one network, as wide as the widest, holds them all.
@@ -277,10 +265,10 @@ class Tuner:
         unit = fit_targets(y, kept)
         y_kept = unit.apply(torch.as_tensor(y))
         linear: dict[float, Float] = {}  # predictions of the ridge, of y_kept
-        if alone is not None:
+        if penalty is not None:
             for s, transform in fitted.items():
                 x = transform.apply(self.table, torch.float64, present=self.present).numpy()
-                linear[s] = fit_ridge(x, y_kept.numpy(), kept, transform, alone).predict(x)
+                linear[s] = fit_ridge(x, y_kept.numpy(), kept, transform.gains, penalty).predict(x)
         # Runs that learn from the same rows are given the same tensors, which the cohort then holds once.
         inputs = {s: x.to(self.device) for s, x in tables.items()}
         target = y_kept.to(self.device, torch.float32)
@@ -305,7 +293,7 @@ class Tuner:
             if choice.start == "residual":
                 y_hat = scales[i] * y_hat + linear[s]
             of_network = unit.undo(y_hat) - y
-            of_ridge = unit.undo(linear[s]) - y if alone is not None else np.zeros_like(y)
+            of_ridge = unit.undo(linear[s]) - y if penalty is not None else np.zeros_like(y)
             sent.append(held_out.sum_over_clients(_client_errors(of_network, of_ridge)))
         return sent
 
@@ -334,7 +322,7 @@ def with_ridge(run: Run, choice: Choice, transform: TableTransform, table: NDArr
     """The run of a choice that has a ridge in it: what it learns, and what its prediction is mixed with."""
     x = transform.apply(table, torch.float64, present=run.present).numpy()
     y = run.y.cpu().double().numpy()
-    linear = fit_ridge(x, y, run.partition, transform, choice)
+    linear = fit_ridge(x, y, run.partition, transform.gains, choice.penalty)
     if choice.start == "residual":
         residual, scale = standardised_residual(y - linear.predict(x), run.partition)
         return replace(run, y=torch.as_tensor(residual).to(run.y), linear=linear, share=scale)

@@ -14,20 +14,13 @@ from skfdrmfl import ridge
 from skfdrmfl.delivery import evaluate
 from skfdrmfl.linear_part import takes_linear, with_linear
 from skfdrmfl.partition import Partition
-from skfdrmfl.preprocessing import fit_tables
 from skfdrmfl.ridge import Linear, Moments
-from skfdrmfl.tuning import Choice
-from skfdrmfl.tuning import fit_ridge as fit_choice
+from skfdrmfl.tuning import fit_ridge
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((40, 5)) @ rng.standard_normal((5, 5))
 Y = np.stack([X[:, 0] - X[:, 1], X[:, 2] ** 2], 1) + 3.0 + 0.1 * rng.standard_normal((40, 2))
-ROOT = np.eye(5)
-
-
-def fit_ridge(x, y, partition, root, penalty):
-    (linear,) = ridge.solve(ridge.moments(x, y, partition), root, [penalty])
-    return linear
+GAINS = np.ones(5)
 
 
 def top(x):
@@ -36,7 +29,7 @@ def top(x):
 
 @given(codes=st.lists(st.integers(0, 6), min_size=40, max_size=40), penalty=st.floats(1e-6, 10.0))
 def test_federated_ridge_is_ridge_on_the_pooled_rows_whoever_holds_which(codes, penalty):
-    linear = fit_ridge(X, Y, Partition.of_codes(np.array(codes)), ROOT, penalty)
+    linear = fit_ridge(X, Y, Partition.of_codes(np.array(codes)), GAINS, penalty)
     pooled = Ridge(alpha=penalty * len(X) * top(X)).fit(X, Y)
     assert_allclose(linear.coefficients, pooled.coef_.T, rtol=1e-6, atol=1e-9)
     assert_allclose(linear.predict(X), pooled.predict(X), rtol=1e-6, atol=1e-9)
@@ -45,31 +38,14 @@ def test_federated_ridge_is_ridge_on_the_pooled_rows_whoever_holds_which(codes, 
 def test_the_penalty_is_that_of_the_columns_before_they_were_stretched():
     gains = np.array([1.0, 10.0, 0.1, 3.0, 5.0])
     everyone = Partition.of_codes(np.zeros(40, dtype=np.int64))
-    stretched = fit_ridge(X * gains, Y, everyone, np.diag(gains), 1e-2).predict(X * gains)
-    assert_allclose(stretched, fit_ridge(X, Y, everyone, ROOT, 1e-2).predict(X), rtol=1e-8)
-
-
-@pytest.mark.parametrize("standardized", [False, True])
-@pytest.mark.parametrize("n_columns", [5, 60])  # fewer than rows, and more
-def test_on_whitened_modalities_it_is_ridge_on_the_columns_or_on_standardized_ones(standardized, n_columns):
-    table = rng.standard_normal((40, n_columns)) @ rng.standard_normal((n_columns, n_columns))
-    table *= np.linspace(1.0, 20.0, n_columns)
-    partition = Partition.of_codes(np.arange(40) % 3)
-    blocks = {"a": np.arange(2), "b": np.arange(2, n_columns)}
-    (transform,) = fit_tables(table, blocks, partition, "whiten", [1e-9])
-    scale = np.concatenate([np.full(len(mine), table[:, mine].std(0).max()) for mine in blocks.values()])
-    columns = (table - table.mean(0)) / (table.std(0) if standardized else scale)
-    x = transform.apply(table, torch.float64).numpy()
-    choice = Choice("ridge", 1e-9, 0.0, penalty=1e-3, standardized=standardized)
-    ours = fit_choice(x, Y, partition, transform, choice)
-    pooled = Ridge(alpha=1e-3 * 40 * top(columns)).fit(columns, Y)
-    assert_allclose(ours.predict(x), pooled.predict(columns), rtol=1e-6)
+    stretched = fit_ridge(X * gains, Y, everyone, gains, 1e-2).predict(X * gains)
+    assert_allclose(stretched, fit_ridge(X, Y, everyone, GAINS, 1e-2).predict(X), rtol=1e-8)
 
 
 def test_an_infinite_penalty_and_constant_columns_give_the_mean():
     everyone = Partition.of_codes(np.zeros(40, dtype=np.int64))
     for x, penalty in ((X, np.inf), (np.ones_like(X), 1e-3)):
-        predicted = fit_ridge(x, Y, everyone, ROOT, penalty).predict(x)
+        predicted = fit_ridge(x, Y, everyone, GAINS, penalty).predict(x)
         assert_allclose(predicted, np.broadcast_to(Y.mean(0), Y.shape))
 
 
@@ -92,7 +68,7 @@ def test_sums_without_some_rows_are_those_of_the_others():
 def test_cross_validation_on_sums_is_cross_validation_on_rows():
     fold_of_row = np.arange(40) % 4
     folds = [Partition(np.array([0]), [np.flatnonzero(fold_of_row == f)]) for f in range(4)]
-    penalty, error = ridge.cross_validated([ridge.moments(X, Y, fold) for fold in folds], ROOT)
+    penalty, error = ridge.cross_validated([ridge.moments(X, Y, fold) for fold in folds], GAINS)
     by_hand = []
     for candidate in ridge.PENALTIES[:-1]:
         predicted = np.empty_like(Y)
