@@ -1,12 +1,11 @@
 """Ridge regression from client sums: exactly the one of the pooled rows, whoever holds which row.
 
-A client sends counts, sums and products of its encoder inputs and outputs, p (p + q + 1) numbers; sums over folds
-inside the clients give the cross-validated error of every penalty at no further exchange.
+A client sends counts, sums and products of its encoder inputs and outputs, p (p + q + 1) numbers, and then, of every
+penalty, the squared errors that its rows would have had left out, summed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,28 +20,18 @@ Float = NDArray[np.float64]
 PENALTIES = (*np.logspace(-12, 1, 27).tolist(), float("inf"))
 # Beyond this many columns p^2 numbers are too much to send, and a p x p matrix too much to solve.
 MAX_COLUMNS = 2048
+# Where a row's leverage is closer to 1 than this, its error left out is rounding; it counts as unbounded.
+SMALLEST_SHARE = 1e-9
 
 
 class Moments(NamedTuple):
-    """Sums over rows: n; x (p,), y (q,); x x' (p, p), x y' (p, q), y^2 (q,)."""
+    """Sums over rows: n; x (p,), y (q,); x x' (p, p), x y' (p, q)."""
 
     n: float
     x: Float
     y: Float
     xx: Float
     xy: Float
-    yy: Float
-
-    def plus(self, other: Moments, sign: float = 1.0) -> Moments:
-        """The sums with other rows, or without some of their own for `sign` = -1."""
-        return Moments(
-            self.n + sign * other.n,
-            self.x + sign * other.x,
-            self.y + sign * other.y,
-            self.xx + sign * other.xx,
-            self.xy + sign * other.xy,
-            self.yy + sign * other.yy,
-        )
 
 
 @dataclass(frozen=True)
@@ -57,66 +46,71 @@ class Linear:
         return x @ self.coefficients + self.intercept
 
 
-def moments(x: Float, y: Float, partition: Partition) -> Moments:
-    """The sums of all clients' rows of x (n, p) and y (n, q)."""
-
-    def client(rows: Indices) -> Moments:
-        a, b = x[rows], y[rows]
-        return Moments(len(rows), a.sum(0), b.sum(0), a.T @ a, a.T @ b, (b * b).sum(0))
-
-    return partition.sum_over_clients(client)
-
-
-def solve(sums: Moments, gains: Float, penalties: Sequence[float]) -> list[Linear]:
-    """The minimiser of sum (y - x'b - b_0)^2 + penalty n ev_1 |b / gains|^2 for each penalty.
+class Ridge:
+    """The minimisers of sum (y - x'b - b_0)^2 + penalty n ev_1 |b gains|^2 for all penalties (Hoerl and Kennard 1970).
 
     Parameters
     ----------
-    sums : Moments
+    x, y : ndarray of shape (n, p) and (n, q)
+        Rows of all clients; only their sums leave a client.
+    partition : Partition
     gains : ndarray of shape (p,)
         Length in x of a unit change of a column of the table: x / gains are coordinates in which the penalty
         is that of ridge regression on the columns themselves. ev_1 is their largest second moment.
-    penalties : sequence of float
-        Infinity gives the mean.
-
-    Notes
-    -----
-    Hoerl and Kennard 1970; all penalties from one eigendecomposition.
     """
-    mean_x, mean_y = sums.x / sums.n, sums.y / sums.n
-    xx = (sums.xx / sums.n - np.outer(mean_x, mean_x)) / np.outer(gains, gains)
-    xy = (sums.xy / sums.n - np.outer(mean_x, mean_y)) / gains[:, None]
-    values, axes = np.linalg.eigh(xx)
-    values = values.clip(min=0.0)
-    projected = axes.T @ xy
-    top = float(values.max(initial=0.0))
-    out = []
-    for penalty in penalties:
+
+    def __init__(self, x: Float, y: Float, partition: Partition, gains: Float):
+        def client(rows: Indices) -> Moments:
+            a, b = x[rows], y[rows]
+            return Moments(len(rows), a.sum(0), b.sum(0), a.T @ a, a.T @ b)
+
+        self._x, self._y, self._partition = x, y, partition
+        sums = partition.sum_over_clients(client)
+        self._n = sums.n
+        self._mean_x, self._mean_y = sums.x / sums.n, sums.y / sums.n
+        xx = (sums.xx / sums.n - np.outer(self._mean_x, self._mean_x)) / np.outer(gains, gains)
+        xy = (sums.xy / sums.n - np.outer(self._mean_x, self._mean_y)) / gains[:, None]
+        values, axes = np.linalg.eigh(xx)
+        self._values = values.clip(min=0.0)
+        self._axes = axes / gains[:, None]  # from x, centred, to coordinates along the principal axes
+        self._projected = axes.T @ xy
+
+    def linear(self, penalty: float) -> Linear:
+        """The regression with one penalty; infinity gives the mean."""
+        coefficients = self._axes @ (self._shrunk(penalty)[:, None] * self._projected)
+        return Linear(coefficients, self._mean_y - self._mean_x @ coefficients)
+
+    def best_penalty(self) -> float:
+        """That of `PENALTIES` with the least squared error on rows left out one at a time; the largest of equals.
+
+        Left out, a row's error is e / (1 - h), h its leverage (Allen 1974): both follow from what the server has found,
+        so nobody fits anything anew, and clients send one number a penalty.
+        """
+        inverses = np.stack([self._shrunk(penalty) for penalty in PENALTIES], 1)  # (p, penalties)
+
+        def client(rows: Indices) -> _Squares:
+            z = (self._x[rows] - self._mean_x) @ self._axes
+            stays = 1.0 - 1.0 / self._n - (z * z) @ inverses / self._n  # (rows, penalties)
+            errors = (self._y[rows] - self._mean_y)[..., None] - np.einsum(
+                "ip,pq,pt->iqt", z, self._projected, inverses, optimize=True
+            )
+            stays = np.where(stays > SMALLEST_SHARE, stays, 0.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                squares = np.square(errors / stays[:, None]).sum((0, 1))
+            return _Squares(np.where(np.isfinite(squares), squares, np.inf))
+
+        squares = self._partition.sum_over_clients(client).squares
+        return PENALTIES[len(squares) - 1 - int(squares[::-1].argmin())]
+
+    def _shrunk(self, penalty: float) -> Float:
+        """1 / (ev + penalty ev_1) of each axis; 0 for an infinite penalty."""
+        top = float(self._values.max(initial=0.0))
         if np.isinf(penalty) or top == 0.0:
-            coefficients = np.zeros_like(xy)
-        else:
-            coefficients = (axes @ (projected / (values + penalty * top)[:, None])) / gains[:, None]
-        out.append(Linear(coefficients, mean_y - mean_x @ coefficients))
-    return out
+            return np.zeros_like(self._values)
+        return 1.0 / (self._values + penalty * top)
 
 
-def squared_error(sums: Moments, linear: Linear) -> float:
-    """Sum over rows and outputs of the squared errors of `linear`, from the rows' sums alone."""
-    b, b_0 = linear.coefficients, linear.intercept
-    fitted = np.einsum("pq,pr,rq->q", b, sums.xx, b) + 2.0 * b_0 * (sums.x @ b) + sums.n * b_0**2
-    return float((sums.yy - 2.0 * ((sums.xy * b).sum(0) + sums.y * b_0) + fitted).sum().clip(min=0.0))
+class _Squares(NamedTuple):
+    """Squared errors of the rows left out, of each penalty."""
 
-
-def cross_validated(folds: Sequence[Moments], gains: Float) -> tuple[float, float]:
-    """The penalty with the least squared error on rows left out, and that error summed over the folds.
-
-    `folds` are the sums of disjoint sets of rows; each is left out once.
-    """
-    total = folds[0]
-    for fold in folds[1:]:
-        total = total.plus(fold)
-    errors = np.zeros(len(PENALTIES))
-    for fold in folds:
-        errors += [squared_error(fold, linear) for linear in solve(total.plus(fold, -1.0), gains, PENALTIES)]
-    best = len(errors) - 1 - int(errors[::-1].argmin())  # the largest of equals
-    return PENALTIES[best], float(errors[best])
+    squares: Float

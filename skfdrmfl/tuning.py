@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl import _streams, ridge
+from skfdrmfl import _streams
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import evaluate
 from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import TableTransform, fit_targets
-from skfdrmfl.ridge import Linear
+from skfdrmfl.ridge import MAX_COLUMNS, Linear, Ridge
 from skfdrmfl.training import Run, Schedule, train
 
 Float = NDArray[np.float64]
@@ -140,12 +140,11 @@ def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Pa
 
 
 def fit_ridge(x: Float, y: Float, partition: Partition, gains: Float, penalty: float) -> Linear:
-    """Federated ridge of y (n, q) on encoder inputs x (n, p); see `ridge.solve`."""
+    """Federated ridge of y (n, q) on encoder inputs x (n, p)."""
     if np.isinf(penalty):  # the mean: no products need to be sent
-        (mean,) = ridge.solve(ridge.moments(x[:, :0], y, partition), gains[:0], [penalty])
+        mean = Ridge(x[:, :0], y, partition, gains[:0]).linear(penalty)
         return Linear(np.zeros((x.shape[1], y.shape[1])), mean.intercept)
-    (linear,) = ridge.solve(ridge.moments(x, y, partition), gains, [penalty])
-    return linear
+    return Ridge(x, y, partition, gains).linear(penalty)
 
 
 @dataclass(frozen=True)
@@ -212,44 +211,46 @@ class Tuner:
         folds = [fold for fold in inner_folds(partition, self.seed) if self._somebody_has_each(fold[0])]
         y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
         n_rows = int(sum(held_out.sizes.sum() for _, held_out in folds))
-        penalty, ridge_alone = float("inf"), None
-        if linear and folds:
-            penalty, squares = self._ridge(partition, y, [held_out for _, held_out in folds])
-            choice = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty)
-            ridge_alone = _Candidate(choice, squares, clear=True)
+        penalty = self._penalty(partition, y) if linear and folds else None
         errors = [_Errors(np.zeros(3), np.zeros((3, 3)))] * len(choices)
         for i, (kept, held_out) in enumerate(folds, 1):
             if self.report:
                 print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
-            sent = self._fold(kept, held_out, y, choices, penalty if linear else None)
+            sent = self._fold(kept, held_out, y, choices, penalty)
             errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
-        compared = [] if ridge_alone is None else [ridge_alone]
+        compared, alone = [], None
+        if penalty is not None:
+            choices = [replace(choice, penalty=penalty) for choice in choices]
+            alone = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty)
+            # Its error beside the networks', on the same folds: there with the least shrinkage it is nearest to itself.
+            _, beside = min(zip(choices, errors, strict=True), key=lambda entry: entry[0].shrinkage)
+            compared.append(_Candidate(alone, float(beside.sums[-1]), clear=True))
         for choice, error in zip(choices, errors, strict=True):
             shares = [1.0]
             # A network mixed with the mean is the same Z, smaller: a regression behind it would undo that.
-            if linear and np.isfinite(penalty) and choice.start == "random" and 0 < error.best_share < 1:
+            mixes = penalty is not None and np.isfinite(penalty) and choice.start == "random"
+            if mixes and 0 < error.best_share < 1:
                 shares.append(error.best_share)
             for share in shares:
-                clear = ridge_alone is None or error.clearly_better(share, n_rows)
-                compared.append(_Candidate(replace(choice, share=share, penalty=penalty), error.at(share), clear))
+                clear = alone is None or error.clearly_better(share, n_rows)
+                compared.append(_Candidate(replace(choice, share=share), error.at(share), clear))
         if not folds or not any(candidate.squares > 0 for candidate in compared):
             return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]
         compared.sort(key=lambda candidate: candidate.squares)
-        if ridge_alone is not None and not compared[0].clear:
-            compared.remove(ridge_alone)
-            compared.insert(0, ridge_alone)
+        if not compared[0].clear:  # to the ridge, which always is
+            compared.sort(key=lambda candidate: candidate.choice is not alone)
         return [(candidate.choice, candidate.squares / (n_rows * y.shape[1])) for candidate in compared]
 
     def _somebody_has_each(self, kept: Partition) -> bool:
         return self.present is None or bool(self.present[np.concatenate(kept.rows)].any(0).all())
 
-    def _ridge(self, partition: Partition, y: Float, held_out: Sequence[Partition]) -> tuple[float, float]:
-        """The ridge's penalty, and its squared error on rows held out."""
+    def _penalty(self, partition: Partition, y: Float) -> float:
+        """The ridge's penalty."""
         (transform,) = self.preprocess(partition, [RIDGE_SHRINKAGE])
         x, gains = transform.apply(self.table, torch.float64, present=self.present).numpy(), transform.gains
-        if x.shape[1] > ridge.MAX_COLUMNS:
+        if x.shape[1] > MAX_COLUMNS:
             x, gains = x[:, :0], gains[:0]  # the mean alone
-        return ridge.cross_validated([ridge.moments(x, y, rows) for rows in held_out], gains)
+        return Ridge(x, y, partition, gains).best_penalty()
 
     def _fold(
         self, kept: Partition, held_out: Partition, y: Float, choices: Sequence[Choice], penalty: float | None
@@ -285,15 +286,15 @@ class Tuner:
         *_, last = train(network, runs, self.schedule, self.engine)
         sent = []
         for i, choice in enumerate(choices):
-            if last.diverged[i]:
-                sent.append(_LOST)
-                continue
             s = choice.shrinkage
+            of_ridge = unit.undo(linear[s]) - y if penalty is not None else np.zeros_like(y)
+            if last.diverged[i]:
+                sent.append(held_out.sum_over_clients(_client_errors(0.0 * y, of_ridge)).plus(_LOST))
+                continue
             _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[s], self.present)
             if choice.start == "residual":
                 y_hat = scales[i] * y_hat + linear[s]
             of_network = unit.undo(y_hat) - y
-            of_ridge = unit.undo(linear[s]) - y if penalty is not None else np.zeros_like(y)
             sent.append(held_out.sum_over_clients(_client_errors(of_network, of_ridge)))
         return sent
 

@@ -7,14 +7,14 @@ from helpers import make_network, normal, random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.linear_model import Lasso, Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from skfdrmfl import ridge
 from skfdrmfl.delivery import evaluate
 from skfdrmfl.linear_part import takes_linear, with_linear
 from skfdrmfl.partition import Partition
-from skfdrmfl.ridge import Linear, Moments
+from skfdrmfl.ridge import Linear
 from skfdrmfl.tuning import fit_ridge
 
 rng = np.random.default_rng(0)
@@ -49,38 +49,25 @@ def test_an_infinite_penalty_and_constant_columns_give_the_mean():
         assert_allclose(predicted, np.broadcast_to(Y.mean(0), Y.shape))
 
 
-def test_the_squared_error_follows_from_sums():
-    linear = Linear(rng.standard_normal((5, 2)), rng.standard_normal(2))
-    sums = ridge.moments(X, Y, Partition.of_codes(np.arange(40) % 3))
-    assert_allclose(ridge.squared_error(sums, linear), ((Y - linear.predict(X)) ** 2).sum(), rtol=1e-10)
-
-
-def test_sums_without_some_rows_are_those_of_the_others():
-    def of(rows):
-        return ridge.moments(X[rows], Y[rows], Partition.of_codes(np.zeros(len(rows), dtype=np.int64)))
-
-    rest = of(np.arange(40)).plus(of(np.arange(10)), -1.0)
-    for mine, theirs in zip(rest, of(np.arange(10, 40)), strict=True):
-        assert_allclose(mine, theirs, atol=1e-10)
-    assert isinstance(rest, Moments)
-
-
-def test_cross_validation_on_sums_is_cross_validation_on_rows():
-    fold_of_row = np.arange(40) % 4
-    folds = [Partition(np.array([0]), [np.flatnonzero(fold_of_row == f)]) for f in range(4)]
-    penalty, error = ridge.cross_validated([ridge.moments(X, Y, fold) for fold in folds], GAINS)
+@pytest.mark.parametrize("n_columns", [5, 60])  # fewer than rows, and more
+def test_the_penalty_is_the_one_that_leaving_out_each_row_in_turn_would_choose(n_columns):
+    x = rng.standard_normal((40, n_columns)) * 0.7 ** np.arange(n_columns)
+    y = np.stack([x[:, 0] - x[:, 1], x[:, 2]], 1) + 0.5 * rng.standard_normal((40, 2))
     by_hand = []
-    for candidate in ridge.PENALTIES[:-1]:
-        predicted = np.empty_like(Y)
-        for fold in range(4):
-            train = fold_of_row != fold
-            model = Ridge(alpha=candidate * train.sum() * top(X[train])).fit(X[train], Y[train])
-            predicted[~train] = model.predict(X[~train])
-        by_hand.append(((predicted - Y) ** 2).sum())
-    mean = cross_val_predict(Ridge(alpha=1e12), X, Y, cv=PredefinedSplit(fold_of_row))
-    by_hand.append(((mean - Y) ** 2).sum())
-    assert penalty == ridge.PENALTIES[int(np.argmin(by_hand))]
-    assert_allclose(error, min(by_hand), rtol=1e-6)
+    for candidate in ridge.PENALTIES:
+        model = Lasso(alpha=1e12) if np.isinf(candidate) else Ridge(alpha=candidate * 40 * top(x), solver="svd")
+        by_hand.append(((cross_val_predict(model, x, y, cv=LeaveOneOut()) - y) ** 2).sum())
+    for codes in (np.zeros(40, dtype=np.int64), np.arange(40) % 3):
+        penalty = ridge.Ridge(x, y, Partition.of_codes(codes), np.ones(n_columns)).best_penalty()
+        assert penalty == ridge.PENALTIES[int(np.argmin(by_hand))]
+    assert 0 < np.argmin(by_hand) < len(by_hand) - 1  # or the test shows little
+
+
+def test_noise_is_left_to_the_mean():
+    noise = np.random.default_rng(3).standard_normal((40, 1))
+    fitted = ridge.Ridge(X, noise, Partition.of_codes(np.arange(40) % 3), GAINS)
+    assert fitted.best_penalty() >= 1.0
+    assert np.abs(fitted.linear(np.inf).coefficients).max() == 0.0
 
 
 # -------------------------------------------------------------------------------- inside a network
