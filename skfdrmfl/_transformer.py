@@ -23,7 +23,7 @@ from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
 from skfdrmfl.alignment import ALIGNMENTS
-from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, split, with_codes
+from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, missing_codes, split, with_codes
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
@@ -620,7 +620,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _present(self, table: NDArray) -> Present | None:
         """Which modalities each row of a validated table has; None: all."""
         if len(self.modalities_) > 1:
-            return find_present(table, self.modalities_)
+            return find_present(table, self.modalities_, missing_codes(self._categories))
         if self._finite is not True:  # so far NaN has been let through
             assert_all_finite(table, input_name="X", estimator_name=type(self).__name__)
         return None
