@@ -22,7 +22,8 @@ from skfdrmfl import _streams, diagnosis
 from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
-from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, split, with_codes
+from skfdrmfl.alignment import ALIGNMENTS
+from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, missing_codes, split, with_codes
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
@@ -80,6 +81,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         several outputs spread it more than a hidden head does.
     mi_weight, kl_weight, contrastive_weight : float, default=1e-3
         lambda_1, lambda_2, lambda_3; at least 0.
+    alignment : {"homoscedastic", "diagonal", "moments"}, default="homoscedastic"
+        What R_kl is. "homoscedastic": the squared distance of a row's codes, which is the symmetric KL divergence of
+        Gaussians of variance one (the paper's). "diagonal": that of Gaussians with a learned variance for each entry
+        of each row's codes, whose geometric mean is one; takes a second encoder for each modality. "moments": the
+        distance of the codes' means and covariances over a client's batch, whichever row has which code. Of no
+        consequence with one modality or `kl_weight=0`.
     temperature : float, default=0.5
         tau of the contrastive term.
     history_size : int, default=3
@@ -215,6 +222,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         "mi_weight": [Interval(Real, 0, None, closed="left")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
         "contrastive_weight": [Interval(Real, 0, None, closed="left")],
+        "alignment": [StrOptions(set(ALIGNMENTS))],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "history_size": [Interval(Integral, 0, None, closed="left")],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
@@ -253,6 +261,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         mi_weight: float = 1e-3,
         kl_weight: float = 1e-3,
         contrastive_weight: float = 1e-3,
+        alignment: str = "homoscedastic",
         temperature: float = 0.5,
         history_size: int = 3,
         n_rounds: int = 60,
@@ -287,6 +296,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.mi_weight = mi_weight
         self.kl_weight = kl_weight
         self.contrastive_weight = contrastive_weight
+        self.alignment = alignment
         self.temperature = temperature
         self.history_size = history_size
         self.n_rounds = n_rounds
@@ -552,6 +562,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             n_components=self.n_components,
             n_outputs=n_outputs,
             head_hidden=check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes"),
+            alignment=self.alignment,
         )
 
     def _check_continues(self, X: Any, n_outputs: int) -> None:
@@ -611,7 +622,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def _present(self, table: NDArray) -> Present | None:
         """Which modalities each row of a validated table has; None: all."""
         if len(self.modalities_) > 1:
-            return find_present(table, self.modalities_)
+            return find_present(table, self.modalities_, missing_codes(self._categories))
         if self._finite is not True:  # so far NaN has been let through
             assert_all_finite(table, input_name="X", estimator_name=type(self).__name__)
         return None

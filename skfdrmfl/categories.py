@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import BlockTransform, TableTransform
 
-# Code of a label that no client had when the categories were agreed.
-UNSEEN = -1
+# Codes of a label that no client had when the categories were agreed, and of a missing one if none was missing then:
+# to encoders both are unknown.
+UNSEEN, UNSEEN_MISSING = -1, -2
 
 Categories = dict[int, NDArray]
 
@@ -74,7 +75,7 @@ def agree(X: Any, columns: Sequence[int], partition: Partition) -> Categories:
 
 
 def encode(X: Any, categories: Categories) -> Any:
-    """X with codes in the place of labels; `UNSEEN` for labels, or missing values, that are not in `categories`.
+    """X with codes in the place of labels; `UNSEEN`, `UNSEEN_MISSING` for those that are not in `categories`.
 
     Raises
     ------
@@ -89,6 +90,13 @@ def encode(X: Any, categories: Categories) -> Any:
             f"{len(categories)} discrete columns; pass a DataFrame with the same columns."
         )
     return _replaced(X, {j: _codes(X, j, known) for j, known in categories.items()})
+
+
+def missing_codes(categories: Categories) -> dict[int, int]:
+    """The code of a missing label in each discrete column."""
+    return {
+        j: len(known) - 1 if len(known) and known[-1] is None else UNSEEN_MISSING for j, known in categories.items()
+    }
 
 
 def with_codes(transform: TableTransform, modalities: Mapping[str, Indices], categories: Categories) -> TableTransform:
@@ -161,9 +169,10 @@ def _codes(X: Any, j: int, known: NDArray) -> Indices:
             f"column {name} holds {now} but its categories were {before} when the model was fitted; convert it."
         )
     code_of = {label: code for code, label in enumerate(agreed)}
-    codes = [code_of.get(label, UNSEEN) for label in [*labels, None]]  # -1 is the place of the last, "missing"
+    codes = [code_of.get(label, UNSEEN) for label in labels]
+    codes.append(code_of.get(None, UNSEEN_MISSING))  # place -1 is that of the last
     # The smallest type that holds them: codes then leave the type of the whole table to the numeric columns.
-    return np.array(codes, dtype=np.min_scalar_type(-1 - len(agreed)))[places]
+    return np.array(codes, dtype=np.min_scalar_type(-2 - len(agreed)))[places]
 
 
 # ------------------------------------------------------------------------------------------ pandas and polars

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skfdrmfl import losses
+from skfdrmfl.alignment import ALIGNMENTS, Alignment
 from skfdrmfl.mlp import Views
 from skfdrmfl.network import Activations, Network
 
@@ -94,7 +95,8 @@ class TermWeights:
 class Outputs:
     """What the objective looks at: y_hat (..., C, B, q), and what the terms in use need besides, else None.
 
-    z (..., C, B, c); codes (..., C, B, M, d); the critic's t_joint and t_marginal (..., C, B).
+    z (..., C, B, c); codes (..., C, B, M, d); the critic's t_joint and t_marginal (..., C, B); raw log variances
+    (..., C, B, M, d) of the codes, if `alignment` learns them.
     """
 
     y_hat: Tensor
@@ -102,6 +104,8 @@ class Outputs:
     codes: Tensor | None = None
     t_joint: Tensor | None = None
     t_marginal: Tensor | None = None
+    raw: Tensor | None = None
+    alignment: Alignment = ALIGNMENTS["homoscedastic"]
 
     @classmethod
     def stacked(cls, steps: Sequence[Outputs]) -> Outputs:
@@ -117,6 +121,8 @@ class Outputs:
             column([o.codes for o in steps]),
             column([o.t_joint for o in steps]),
             column([o.t_marginal for o in steps]),
+            column([o.raw for o in steps]),
+            steps[0].alignment,
         )
 
 
@@ -128,7 +134,7 @@ def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict
         terms["mi"] = -(w_pairs * losses.jensen_shannon(outputs.t_joint, outputs.t_marginal)).sum(-1)
         terms["mi_nwj"] = (w_pairs * losses.nwj(outputs.t_joint, outputs.t_marginal)).sum(-1)
     if outputs.codes is not None:
-        terms["kl"] = (w * losses.modality_alignment(outputs.codes, batch.mask)).sum(-1)
+        terms["kl"] = outputs.alignment.value(outputs.codes, outputs.raw, w, batch.mask)
     if outputs.z is not None and batch.references is not None:
         terms["contrastive"] = (w * losses.info_nce(outputs.z, batch.references, temperature.unsqueeze(-1))).sum(-1)
     return terms
@@ -140,10 +146,13 @@ def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermW
     Differentiable; `local_gradient` is its hand-derived twin.
     """
     act = network.forward(views, batch.x, batch.mask)
-    t_joint, t_marginal = None, None
+    t_joint = t_marginal = raw = None
     if lambdas.mi is not None:
         t_joint, t_marginal, _ = network.criticise(views, act.z, batch.y_pairs)
-    terms = objective_terms(_outputs(act, lambdas, t_joint, t_marginal), batch, lambdas.temperature)
+    if lambdas.kl is not None:
+        raw, _ = network.spread(views, batch.x)
+    outputs = _outputs(network, act, lambdas, t_joint, t_marginal, raw)
+    terms = objective_terms(outputs, batch, lambdas.temperature)
     return {**terms, "loss": lambdas.total(terms)}
 
 
@@ -152,30 +161,42 @@ def local_gradient(network: Network, views: Views, grads: Views, batch: Batch, l
     act = network.forward(views, batch.x, batch.mask)
     w, w_pairs = batch.weights, batch.pair_weights
     d_y_hat = losses.squared_error_gradient(act.y_hat, batch.y) * w.unsqueeze(-1)
-    t_joint = t_marginal = d_z = d_codes = None
+    t_joint = t_marginal = raw = d_z = d_codes = None
     if lambdas.mi is not None:
         t_joint, t_marginal, tape = network.criticise(views, act.z, batch.y_pairs)
         d_joint, d_marginal = losses.jensen_shannon_gradient(t_joint, t_marginal)
         share = -lambdas.mi * w_pairs  # R_mi is minus J
         d_z = network.criticise_backward(views, grads, tape, share * d_joint, share * d_marginal)
     if lambdas.kl is not None and act.codes.shape[-2] > 1:
-        d_codes = losses.modality_alignment_gradient(act.codes, batch.mask) * (lambdas.kl * w)[..., None, None]
+        raw, tapes = network.spread(views, batch.x)
+        d_codes, d_raw = network.alignment.gradient(act.codes, raw, w, batch.mask, lambdas.kl)
+        if d_raw is not None:
+            network.spread_backward(views, grads, tapes, d_raw)
     if lambdas.contrastive is not None and batch.references is not None:
         tau = lambdas.temperature.unsqueeze(-1)
         d_contrastive = losses.info_nce_gradient(act.z, batch.references, tau)
         d_contrastive = d_contrastive * (lambdas.contrastive * w).unsqueeze(-1)
         d_z = d_contrastive if d_z is None else d_z + d_contrastive
     network.backward(views, grads, act, d_y_hat, d_z, d_codes)
-    return _outputs(act, lambdas, t_joint, t_marginal)
+    return _outputs(network, act, lambdas, t_joint, t_marginal, raw)
 
 
-def _outputs(act: Activations, lambdas: TermWeights, t_joint: Tensor | None, t_marginal: Tensor | None) -> Outputs:
+def _outputs(
+    network: Network,
+    act: Activations,
+    lambdas: TermWeights,
+    t_joint: Tensor | None,
+    t_marginal: Tensor | None,
+    raw: Tensor | None,
+) -> Outputs:
     return Outputs(
         act.y_hat,
         None if lambdas.contrastive is None else act.z,
         None if lambdas.kl is None else act.codes,
         t_joint,
         t_marginal,
+        raw,
+        network.alignment,
     )
 
 

@@ -17,14 +17,20 @@ from skfdrmfl.partition import Indices
 Present = NDArray[np.bool_]
 
 
-def find_present(table: NDArray[np.floating], modalities: Mapping[str, Indices]) -> Present | None:
-    """Which modalities each row has: a row whose columns of one are all NaN lacks it.
+def find_present(
+    table: NDArray[np.floating], modalities: Mapping[str, Indices], missing_codes: Mapping[int, int] | None = None
+) -> Present | None:
+    """Which modalities each row has: a row whose columns of one are all NaN, and labels all missing, lacks it.
+
+    Missing labels by themselves are categories, so a modality of discrete columns alone is there in every row.
 
     Parameters
     ----------
     table : ndarray of shape (n, n_features)
     modalities : mapping of str to ndarray of int
         Columns of each modality, two or more.
+    missing_codes : mapping of int to int, default=None
+        Code of a missing label in each discrete column.
 
     Returns
     -------
@@ -38,9 +44,14 @@ def find_present(table: NDArray[np.floating], modalities: Mapping[str, Indices])
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(table.sum()):
             return None
+    codes = missing_codes or {}
     present = np.empty((len(table), len(modalities)), dtype=bool)
     for m, (name, columns) in enumerate(modalities.items()):
         n_missing = np.isnan(table[:, columns]).sum(1)
+        discrete = [j for j in columns.tolist() if j in codes]
+        if discrete:
+            labels = (table[:, discrete] == [codes[j] for j in discrete]).sum(1)
+            n_missing += np.where(n_missing > 0, labels, 0)
         partly = np.flatnonzero((n_missing > 0) & (n_missing < len(columns)))
         if len(partly):
             raise ValueError(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skfdrmfl import _streams
 from skfdrmfl._params import ParameterLayout
+from skfdrmfl.alignment import ALIGNMENTS, Spread
 from skfdrmfl.fusion import Fusion
 from skfdrmfl.mlp import MLP, Tape, Views
 from skfdrmfl.parts import AutogradPart, Part
@@ -42,6 +43,8 @@ class Network:
         d, c and q.
     head_hidden : sequence of int
         Hidden layers of the head; empty for a linear head.
+    alignment : str, default="homoscedastic"
+        Key of `ALIGNMENTS`. With one modality, which has nothing to align, it is of no consequence.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Network:
         n_components: int,
         n_outputs: int,
         head_hidden: Sequence[int] = (),
+        alignment: str = "homoscedastic",
     ):
         self.encoders: dict[str, Part] = dict(encoders)
         self.fusion = fusion
@@ -61,6 +65,11 @@ class Network:
         self.mixer = MLP("fusion", pooled, (), n_components)
         self.head = MLP("head", n_components, head_hidden, n_outputs)
         self.critic = MLP("critic", n_components + n_outputs, CRITIC_HIDDEN, 1)
+        self._alignment = alignment if len(self.encoders) > 1 else "homoscedastic"
+        self.alignment = ALIGNMENTS[self._alignment]
+        self.spreads: dict[str, Spread] = {}
+        if self.alignment.learns_spread:
+            self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
         self._how = (fusion, modality_dim, n_components, n_outputs, tuple(head_hidden))
         self.columns: dict[str, slice] = {}
         start = 0
@@ -68,7 +77,11 @@ class Network:
             self.columns[name] = slice(start, start + encoder.n_inputs)
             start += encoder.n_inputs
         self.n_columns = start
-        self._parts: list[Part] = [self.mixer, self.head, self.critic, *self.encoders.values()]
+        self._parts: list[Part | Spread] = [
+            *(self.mixer, self.head, self.critic),
+            *self.encoders.values(),
+            *self.spreads.values(),
+        ]
         shapes: dict[str, tuple[int, ...]] = {}
         for part in self._parts:
             shapes |= part.shapes
@@ -91,6 +104,7 @@ class Network:
             "n_components": n_components,
             "head_hidden_layer_sizes": head_hidden,
             "n_outputs": n_outputs,
+            "alignment": self._alignment,
         }
 
     def widened(self, widths: Mapping[str, int]) -> Network:
@@ -103,6 +117,7 @@ class Network:
             n_components=n_components,
             n_outputs=n_outputs,
             head_hidden=head_hidden,
+            alignment=self._alignment,
         )
 
     def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
@@ -112,8 +127,9 @@ class Network:
         of the inputs moves no other weight, and names are of no consequence.
         """
         arrays: dict[str, np.ndarray] = {}
+        of_modality = [*self.encoders.items(), *self.spreads.items()]
         for i, part in enumerate(self._parts):
-            name = next((n for n, e in self.encoders.items() if e is part), None)
+            name = next((n for n, e in of_modality if e is part), None)
             rngs = (_streams.generator(seed, _streams.INITIAL_WEIGHTS, i, layer) for layer in count())
             arrays |= part.initial(rngs, None if name is None else input_powers[name])
             if part is self.mixer:
@@ -158,12 +174,28 @@ class Network:
         t_joint, t_marginal = t.squeeze(-1).split(z.shape[2], 1)
         return t_joint, t_marginal, tape
 
+    def spread(self, views: Views, x: Tensor) -> tuple[Tensor | None, list[Any]]:
+        """Raw log variances (C, B, M, d) of the codes of rows x, and the tapes behind them; None if none are learned.
+
+        Of modalities that a row lacks they are numbers without meaning.
+        """
+        if not self.spreads:
+            return None, []
+        passes = [spread.forward(views, x[..., self.columns[name]]) for name, spread in self.spreads.items()]
+        return torch.stack([raw for raw, _ in passes], -2), [tape for _, tape in passes]
+
     def encoder_of(self) -> Tensor:
-        """For each parameter of the flat vector (D,), 1 + m if it belongs to the encoder of modality m, else 0."""
+        """For each parameter of the flat vector (D,), 1 + m if modality m alone learns it, else 0.
+
+        Those are the parameters of its encoder, and of its code's variances.
+        """
         owner = torch.zeros(self.layout.size, dtype=torch.long)
         views = self.layout.views(owner)
-        for m, encoder in enumerate(self.encoders.values()):
-            for name in encoder.shapes:
+        for m, modality in enumerate(self.encoders):
+            arrays = list(self.encoders[modality].shapes)
+            if self.spreads:
+                arrays += self.spreads[modality].shapes
+            for name in arrays:
                 views[name].fill_(1 + m)
         return owner
 
@@ -176,6 +208,11 @@ class Network:
         assert d_pairs is not None
         joint, marginal = d_pairs[..., : self.n_components].split(d_joint.shape[1], 1)
         return joint + marginal
+
+    def spread_backward(self, views: Views, grads: Views, tapes: Sequence[Any], d_raw: Tensor) -> None:
+        """Write the gradients of the variances, `d_raw` (C, B, M, d) that of the raw log variances."""
+        for m, (spread, tape) in enumerate(zip(self.spreads.values(), tapes, strict=True)):
+            spread.backward(views, grads, tape, d_raw[..., m, :])
 
     def backward(
         self,

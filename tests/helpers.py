@@ -25,13 +25,24 @@ def normal(seed, *shape):
 
 
 def make_network(
-    columns=(3, 2), *, c=2, d=3, q=1, hidden=(4,), head_hidden=(), fusion="concat", skip=True, names="abcdef"
+    columns=(3, 2),
+    *,
+    c=2,
+    d=3,
+    q=1,
+    hidden=(4,),
+    head_hidden=(),
+    fusion="concat",
+    skip=True,
+    names="abcdef",
+    alignment="homoscedastic",
 ):
     """A network of one dense encoder a block of `columns`."""
     encoders = {
         name: MLP(name, p, hidden, d, skip=skip) for name, p in zip(names[: len(columns)], columns, strict=True)
     }
-    return Network(encoders, FUSIONS[fusion](), modality_dim=d, n_components=c, n_outputs=q, head_hidden=head_hidden)
+    sizes = {"modality_dim": d, "n_components": c, "n_outputs": q}
+    return Network(encoders, FUSIONS[fusion](), **sizes, head_hidden=head_hidden, alignment=alignment)
 
 
 def random_weights(network, n, seed=0, scale=0.5):

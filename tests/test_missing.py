@@ -489,6 +489,81 @@ def test_categories_may_be_missing():
     assert np.isfinite(model.fit(table, Y, client_ids=IDS).predict(table)).all()
 
 
+# ------------------------------------------------------------------------- modalities of labels and numbers
+
+MIXED = pd.DataFrame(X, columns=[f"nir__{j}" for j in range(4)] + [f"lab__{j}" for j in range(5)])
+MIXED["lab__site"] = np.array(["north", "south", "west"])[_rng.integers(3, size=N)]
+MIXED["lab__ripe"] = (X[:, 5] > 0).astype(object)
+LAB = [name for name in MIXED if name.startswith("lab__")]
+LACKING = _rng.random(N) < 0.3
+
+
+def with_nothing(frame, rows, columns=LAB):
+    """The frame with NaN, and None for labels, in some rows of some columns."""
+    frame = frame.copy()
+    for name in columns:
+        frame[name] = frame[name].where(~rows, None if name in ("lab__site", "lab__ripe") else np.nan)
+    return frame
+
+
+def in_library(frame, library):
+    if library == "pandas":
+        return frame
+    pl = pytest.importorskip("polars")
+    return pl.DataFrame({name: [None if v != v else v for v in frame[name].tolist()] for name in frame}).with_columns(
+        pl.col(pl.Float64).fill_null(float("nan"))
+    )
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
+    frame = in_library(with_nothing(MIXED, LACKING), library)
+    model = make(modalities="prefix", fusion="mean").fit(frame, Y, client_ids=IDS)
+    run = model._prepare(frame, Y, IDS, fresh=False)
+    assert_array_equal(run.present, np.column_stack((np.ones(N, bool), ~LACKING)))
+    assert np.isfinite(model.transform(frame)).all()
+    # With the mean, a row that lacks one is its other code: as in a model whose other encoder says something else.
+    changed = pickle.loads(pickle.dumps(model))
+    for name in changed.weights_:
+        if name.startswith("encoder.lab"):
+            changed.weights_[name] = changed.weights_[name] + 1.0
+    same = np.isclose(changed.predict(frame), model.predict(frame)).ravel()
+    assert_array_equal(same, LACKING)
+
+
+def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
+    model = make(modalities="prefix").fit(MIXED, Y, client_ids=IDS)  # no missing label has a code of its own
+    holes = with_nothing(MIXED, LACKING)
+    present = model._present(model._with_codes(holes).to_numpy(dtype=float))
+    assert_array_equal(present[:, 1], ~LACKING)
+    # Labels nobody has seen are unknown, not missing.
+    unseen = holes.assign(lab__site="?")
+    with pytest.raises(ValueError, match=f"'lab' is partly NaN in {LACKING.sum()} rows .*in 6 of 7 columns"):
+        model.predict(unseen)
+    assert np.isfinite(model.predict(MIXED.assign(lab__site="?"))).all()
+
+
+def test_missing_labels_alone_are_still_a_category():
+    labels = ["lab__site", "lab__ripe"]
+    holes = with_nothing(MIXED, LACKING, labels)
+    model = make(modalities="prefix").fit(holes, Y, client_ids=IDS)
+    assert model.categories_["lab__site"].tolist() == ["north", "south", "west", None]
+    assert model._prepare(holes, Y, IDS, fresh=False).present is None
+    # Nor does a modality of labels alone ever lack, beside one that does.
+    apart = {"nir": list(range(4)), "num": list(range(4, 9)), "label": [9, 10]}
+    both = with_nothing(MIXED, LACKING)
+    model = make(modalities=apart).fit(both, Y, client_ids=IDS)
+    present = model._prepare(both, Y, IDS, fresh=False).present
+    assert_array_equal(present, np.column_stack((np.ones(N, bool), ~LACKING, np.ones(N, bool))))
+
+
+@pytest.mark.parametrize("kept", ["lab__0", "lab__site"])
+def test_a_modality_of_which_something_is_there_is_partly_missing(kept):
+    holes = with_nothing(MIXED, LACKING, [name for name in LAB if name != kept])
+    with pytest.raises(ValueError, match=f"modality 'lab' is partly NaN in {LACKING.sum()} rows .*in 6 of 7 columns"):
+        make(modalities="prefix").fit(holes, Y, client_ids=IDS)
+
+
 # ------------------------------------------------------------------------------------------------- refused
 
 
