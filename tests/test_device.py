@@ -27,13 +27,13 @@ def test_auto_is_the_cpu_where_there_is_no_gpu():
 @needs_cuda
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 @pytest.mark.parametrize("device", ["cuda", "auto"])
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", [None, "homoscedastic", "diagonal", "moments"])
 def test_a_gpu_agrees_with_the_cpu(engine, device, missing):
     # Few steps: rounding grows with training, on any pair of machines.
     options = {"n_rounds": 3, "local_epochs": 1, "random_state": 0, "input_l1": 1e-3, "engine": engine}
     table = X.copy()
     if missing:
-        options |= {"modalities": {"a": slice(0, 5), "b": slice(5, 12)}, "modality_dropout": 0.3}
+        options |= {"modalities": {"a": slice(0, 5), "b": slice(5, 12)}, "modality_dropout": 0.3, "alignment": missing}
         table[::3, :5] = np.nan
         table[70:, 5:] = np.nan
         table[70:, :5] = X[70:, :5]
