@@ -23,12 +23,12 @@ from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
 from skfdrmfl.alignment import ALIGNMENTS
+from skfdrmfl.blueprint import Blueprint, specs_of
 from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, missing_codes, split, with_codes
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
 from skfdrmfl.delivery import deliver, evaluate, extend_history
-from skfdrmfl.encoders import DenseEncoder
-from skfdrmfl.encoders._spec import check_layer_sizes, nested_params, preprocessing_of, with_nested_params
+from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.engine import ENGINES
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.linear_part import takes_linear, with_linear
@@ -435,7 +435,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             everyone, partition, held_out = self._split(codes, hold_out)
             self._check_continues(X, targets.shape[1])
             present = self._present(table)
-            self._check_rows(table, present)
+            self._blueprint().check_rows(table, present)
         counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[everyone.positions] += everyone.sizes
@@ -479,18 +479,19 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     ) -> Present | None:
         """Modalities, preprocessing, network and first weights; returns which rows have which modality."""
         self.modalities_ = self._resolved_modalities(X)
-        kinds = {name: preprocessing_of(spec, self.preprocessing) for name, spec in self._encoder_specs().items()}
+        blueprint = self._blueprint()
+        kinds = blueprint.kinds(self.preprocessing)
         numeric = {name: split(columns, self._categories)[1] for name, columns in self.modalities_.items()}
         numeric = {name: columns for name, columns in numeric.items() if len(columns)}
         # Encoders that do not fit are found before anything is computed.
         widths = {name: len(columns) for name, columns in self.modalities_.items()}
-        network = self._build_network(widths, targets.shape[1])
+        network = blueprint.network(widths, targets.shape[1])
         present = self._present(table)
         check_somebody_has(present, self.modalities_)
-        self._check_rows(table, present)
+        blueprint.check_rows(table, present)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-            network = self._build_network(widths, targets.shape[1], table.columns)
+            network = blueprint.network(widths, targets.shape[1], table.columns)
             first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
             return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
@@ -542,27 +543,17 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             return by_kind(self.n_features_in_, self._categories)
         return resolve_modalities(self.modalities, X, names, self.n_features_in_)
 
-    def _build_network(
-        self, widths: Mapping[str, int], n_outputs: int, columns: Mapping[str, Indices] | None = None
-    ) -> Network:
-        """The network for encoder inputs of these widths, which come from `columns` (None: from all)."""
-        specs, columns = self._encoder_specs(), columns or self.modalities_
-        hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
-
-        def encoder(name: str, width: int) -> Any:
-            sizes = [len(self._categories[j]) for j in columns[name].tolist() if j in self._categories]
-            if sizes:
-                return specs[name].build_embedded(name, sizes, width, self.modality_dim, hidden)
-            return specs[name].build(name, width, self.modality_dim, hidden)
-
-        return Network(
-            {name: encoder(name, width) for name, width in widths.items()},
-            FUSIONS[self.fusion](),
-            modality_dim=self.modality_dim,
-            n_components=self.n_components,
-            n_outputs=n_outputs,
-            head_hidden=check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes"),
-            alignment=self.alignment,
+    def _blueprint(self) -> Blueprint:
+        return Blueprint(
+            specs_of(self.encoders, list(self.modalities_)),
+            self.modalities_,
+            self._categories,
+            self.n_components,
+            self.modality_dim,
+            self.hidden_layer_sizes,
+            self.head_hidden_layer_sizes,
+            self.fusion,
+            self.alignment,
         )
 
     def _check_continues(self, X: Any, n_outputs: int) -> None:
@@ -576,7 +567,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         modalities = self._resolved_modalities(X)
         changed = [] if _same_columns(modalities, self.modalities_) else ["modalities"]
         if not changed:
-            asked = self._build_network(self._table.widths, n_outputs).signature
+            asked = self._blueprint().network(self._table.widths, n_outputs).signature
             changed = [name for name, value in asked.items() if value != built[name]]
         if changed:
             # None for all encoders means those of `hidden_layer_sizes`.
@@ -585,33 +576,6 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 f"{what} is {getattr(self, what)!r} now, but the model to go on from was built "
                 "with another value; set it back, or clone the estimator and fit it anew."
             )
-
-    def _encoder_specs(self) -> dict[str, Any]:
-        """One encoder a modality."""
-        names = list(self.modalities_)
-        given = self.encoders if isinstance(self.encoders, Mapping) else dict.fromkeys(names, self.encoders)
-        unknown = [name for name in given if name not in names]
-        if unknown:
-            raise ValueError(
-                f"encoders names the modality {unknown[0]!r}, which does not exist; "
-                f"the modalities are {', '.join(map(repr, names))}."
-            )
-        specs = {}
-        for name in names:
-            spec = given.get(name)
-            specs[name] = DenseEncoder() if spec is None else spec
-            if not hasattr(specs[name], "build") or isinstance(specs[name], type):
-                raise ValueError(
-                    f"the encoder of modality {name!r} is {spec!r}; pass an encoder such as DenseEncoder()."
-                )
-        return specs
-
-    def _check_rows(self, table: NDArray, present: Present | None) -> None:
-        """Raise where columns hold what their encoder cannot read."""
-        for m, (name, spec) in enumerate(self._encoder_specs().items()):
-            if hasattr(spec, "check_rows"):
-                block = table[:, self.modalities_[name]]
-                spec.check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
 
     @property
     def _finite(self) -> bool | str:
