@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,8 +154,9 @@ def _compare(args: argparse.Namespace) -> int:
         _wrong("--target", target, f"is not in {args.data}", f"choose from {', '.join(TARGETS[args.data])}")
     with _output_folder(args.out) as write:
         # Only now: a wrong argument or folder need not wait for these.
-        from skfdrmfl.compare import InvalidArgument, compare
-        from skfdrmfl.datasets import make_client_ids
+        with _interrupt_waits():
+            from skfdrmfl.compare import InvalidArgument, compare
+            from skfdrmfl.datasets import make_client_ids
 
         data = _load(args.data, args.path, target)
         if args.clients > len(data.target):
@@ -193,6 +196,22 @@ def _compare(args: argparse.Namespace) -> int:
             print(f"Written: {path}")
         print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
     return EXIT_OK
+
+
+@contextmanager
+def _interrupt_waits() -> Iterator[None]:
+    """Hold Ctrl-C back: in the middle of the import of a compiled module it comes out as a broken installation."""
+    if threading.current_thread() is not threading.main_thread():  # others have no say in signals
+        yield
+        return
+    came = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *unused: came.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came.is_set():
+        raise KeyboardInterrupt
 
 
 def _split(make_client_ids: Any, y: Any, n_clients: int, scheme: str, seed: int) -> Any:

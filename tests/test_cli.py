@@ -168,6 +168,19 @@ def test_ctrl_c_in_a_terminal_ends_with_130(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_ctrl_c_while_libraries_are_loaded_waits_until_they_are():
+    loaded = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), cli._interrupt_waits():
+        signal.raise_signal(signal.SIGINT)
+        loaded.append("all")
+    assert loaded == ["all"]
+    assert signal.getsignal(signal.SIGINT) is before
+    with cli._interrupt_waits():
+        loaded.append("again")
+    assert loaded == ["all", "again"]
+
+
 def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(QUICK) == 0
