@@ -38,7 +38,7 @@ RIDGE_SHRINKAGE = 1e-5
 N_FOLDS = 3
 # A network must be better than the ridge by this many standard errors of the difference: few rows held out choose
 # among dozens of networks, and one of them always happens to do well.
-CLEAR = 1.5
+CLEAR = 2.0
 
 
 @dataclass(frozen=True)
