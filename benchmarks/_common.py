@@ -29,6 +29,17 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return out
 
 
+def add_corn(options: argparse.ArgumentParser) -> None:
+    """The option that says where the corn data are, which are not part of the package."""
+    options.add_argument(
+        "--corn",
+        type=Path,
+        default=ROOT.parent / "shared" / "data" / "corn.npz",
+        metavar="FILE",
+        help="corn.npz (default: ../shared/data/corn.npz beside the repository; see fetch_corn)",
+    )
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:
     """A Markdown table, its columns aligned on screen too.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import ROOT, check, note, parser, save, table
+from _common import add_corn, check, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
@@ -210,12 +210,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: %(default)s)")
     options.add_argument("--auto", action="store_true", help="add shrinkage='auto' (about ten times the work)")
-    options.add_argument(
-        "--corn",
-        default=str(ROOT.parent / "shared" / "data" / "corn.npz"),
-        metavar="FILE",
-        help="corn.npz (default: ../shared/data/corn.npz beside the repository)",
-    )
+    add_corn(options)
     args = options.parse_args()
     results = {}
     for task in tasks(args.corn):

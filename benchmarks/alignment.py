@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import ROOT, note, parser, save, table
+from _common import add_corn, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, KFold
 
@@ -105,12 +105,7 @@ def change(repeats: list[dict[str, dict[str, float]]], key: str, which: str) -> 
 def main() -> None:
     """Print two tables for each setting: rows that are complete, and rows that lack a modality."""
     options = parser(__doc__)
-    options.add_argument(
-        "--corn",
-        default=str(ROOT.parent / "shared" / "data" / "corn.npz"),
-        metavar="FILE",
-        help="corn.npz (default: ../shared/data/corn.npz beside the repository)",
-    )
+    add_corn(options)
     options.add_argument("--repeats", type=int, default=3, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--case", choices=CASES, nargs="+", default=list(CASES), help="which (default: all)")
     arguments = options.parse_args()

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from _common import ROOT, check, note, parser, save, table
+from _common import add_corn, check, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
@@ -107,12 +107,7 @@ def predictions(
 def main() -> None:
     """Print a table for each target, and what was asked."""
     options = parser(__doc__)
-    options.add_argument(
-        "--corn",
-        default=str(ROOT.parent / "shared" / "data" / "corn.npz"),
-        metavar="FILE",
-        help="corn.npz (default: ../shared/data/corn.npz beside the repository)",
-    )
+    add_corn(options)
     options.add_argument("--seeds", type=int, default=2, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--target", choices=TARGETS, nargs="+", default=list(TARGETS), help="which (default: all)")
     arguments = options.parse_args()

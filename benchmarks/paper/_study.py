@@ -20,7 +20,7 @@ from cases import Case, select
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for _common, one folder up
 
-from _common import ROOT, note, table, versions
+from _common import ROOT, add_corn, note, table, versions
 
 __all__ = ["OUT", "ROOT", "each", "matching", "note", "options", "stored", "table"]
 
@@ -35,8 +35,7 @@ def options(description: str | None, *, cases: Sequence[str], repeats: int) -> a
     out.add_argument("--repeats", type=int, default=repeats, help="how many (default: %(default)s)")
     out.add_argument("--first", type=int, default=0, metavar="R", help="number of the first (default: %(default)s)")
     out.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the JSON goes (default: %(default)s)")
-    corn = ROOT.parent / "shared" / "data" / "corn.npz"
-    out.add_argument("--corn", type=Path, default=corn, metavar="FILE", help="corn.npz (see fetch_corn)")
+    add_corn(out)
     return out
 
 
