@@ -14,10 +14,11 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from three_modalities import IDS, WIDTHS, N, X, Y, make
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
-from skfdrmfl import FDRMFLTransformer, losses
+from skfdrmfl import losses
 from skfdrmfl.alignment import ALIGNMENTS
 from skfdrmfl.client import Batch, TermWeights, local_gradient, local_objective, objective_terms
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, LinearEncoder, RecurrentEncoder, TorchEncoder
@@ -392,20 +393,9 @@ def test_a_client_without_a_modality_has_no_influence_on_its_variances(engine):
 
 # ----------------------------------------------------------------------------------------------- estimator
 
-N, WIDTHS = 60, {"nir": slice(0, 4), "mir": slice(4, 7), "wet": slice(7, 9)}
-_rng = np.random.default_rng(0)
-_LATENT = _rng.standard_normal((N, 2))
-X = _LATENT @ _rng.standard_normal((2, 9)) + 0.3 * _rng.standard_normal((N, 9))
-Y = _LATENT[:, 0] + 0.5 * _LATENT[:, 1]
-IDS = np.repeat(["a", "b", "c"], [25, 20, 15])
 HOLES = X.copy()
 HOLES[5:15, WIDTHS["nir"]] = np.nan
 HOLES[30:50, WIDTHS["mir"]] = np.nan
-
-
-def make(**changes):
-    options = {"modalities": WIDTHS, "n_rounds": 4, "local_epochs": 2, "random_state": 0, "hidden_layer_sizes": (4,)}
-    return FDRMFLTransformer(**(options | changes))
 
 
 def test_the_default_is_the_papers():

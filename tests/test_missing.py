@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
+from three_modalities import IDS, WIDTHS, N, X, Y, make
 from torch.nn.functional import cross_entropy, normalize
 
 from skfdrmfl import FDRMFLTransformer, _streams, losses
@@ -343,22 +344,12 @@ def test_a_modality_that_no_participant_has_keeps_its_encoder(engine):
 
 # ----------------------------------------------------------------------------------------------- estimator
 
-N, WIDTHS = 60, {"nir": slice(0, 4), "mir": slice(4, 7), "wet": slice(7, 9)}
-_rng = np.random.default_rng(0)
-_LATENT = _rng.standard_normal((N, 2))
-X = _LATENT @ _rng.standard_normal((2, 9)) + 0.3 * _rng.standard_normal((N, 9))
-Y = _LATENT[:, 0] + 0.5 * _LATENT[:, 1]
-IDS = np.repeat(["a", "b", "c"], [25, 20, 15])
+_rng = np.random.default_rng(1)
 HOLES = X.copy()
 for _m, _columns in enumerate(WIDTHS.values()):
     HOLES[~some(N, 3, share=0.7)[:, _m], _columns] = np.nan
 HOLES[45:, WIDTHS["nir"]] = np.nan  # client c has no nir at all
 HOLES[45:, WIDTHS["wet"]] = X[45:, WIDTHS["wet"]]
-
-
-def make(**changes):
-    options = {"modalities": WIDTHS, "n_rounds": 4, "local_epochs": 2, "random_state": 0, "hidden_layer_sizes": (4,)}
-    return FDRMFLTransformer(**(options | changes))
 
 
 def test_a_fit_with_holes_is_finite_counts_all_rows_and_learns():
