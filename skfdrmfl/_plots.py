@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,80 +11,53 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from skfdrmfl.compare import Comparison, MethodResult
+    Float = NDArray[np.float64]
 
 # Okabe and Ito's palette: told apart with any colour vision. Markers tell clients apart without colour.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = ("o", "^", "s", "D", "v", "P")
 INK, GRID = "#333333", "#E3E3E3"
-PANELS = ("PCA", "PLS", "PLS, 16 components", "FDRMFL")
 PANEL_INCHES = 3.3
 MOST_IN_A_ROW = 4
 
 
 def plot_predicted(
-    comparison: Comparison, *, names: list[str] | None = None, title: str = "", unit: str = ""
+    measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], *, title: str = "", unit: str = ""
 ) -> Figure:
-    """Out-of-fold predictions against measured values, a panel a method, under the first seed.
+    """Predictions (n,) of each of `panels` by title, against measured values (n,), coloured by client.
 
-    Of a method with one model a client, the first client's is drawn.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What :func:`skfdrmfl.compare.compare` returned.
-    names : list of str, default=None
-        Methods to draw. None draws PCA, PLS, PLS with more components and FDRMFL, as far as they are there.
-    title : str, default=""
-        A line above the panels.
-    unit : str, default=""
-        Unit of y, for the axes.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Not known to pyplot: nothing has to be closed, and no screen is needed.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    KeyError
-        If a method of that name was not compared.
+    Raises ImportError if matplotlib is not installed.
     """
     figure_class = _figure_class()
-    if names is None:
-        names = [method.name for method in comparison.methods if method.name in PANELS]
-    methods = [comparison[name] for name in names]
-    low, high = _limits([comparison.measured, *(method.predicted[0] for method in methods)])
+    low, high = _limits([measured, *panels.values()])
 
-    n_columns = min(len(methods), MOST_IN_A_ROW)
-    n_rows = -(-len(methods) // n_columns)
+    n_columns = min(len(panels), MOST_IN_A_ROW)
+    n_rows = -(-len(panels) // n_columns)
     figure = figure_class(figsize=(PANEL_INCHES * n_columns, 1.08 * PANEL_INCHES * n_rows + 0.5))
     figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
-    panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    for axes, method in zip(panels.flat, methods, strict=False):
-        _draw_method(axes, comparison, method)
+    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (heading, predicted) in zip(grid.flat, panels.items(), strict=False):
+        _draw_panel(axes, measured, predicted, client_ids)
+        axes.set_title(heading, color=INK, fontsize=11)
         axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
-    for axes in panels.flat[len(methods) :]:
+    for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     suffix = f" ({unit})" if unit else ""
-    for axes in panels[-1]:
+    for axes in grid[-1]:
         axes.set_xlabel(f"measured{suffix}", color=INK, fontsize=10)
-    for axes in panels[:, 0]:
+    for axes in grid[:, 0]:
         axes.set_ylabel(f"predicted out of fold{suffix}", color=INK, fontsize=10)
     if title:
         figure.suptitle(title, color=INK, fontsize=11)
-    if panels.flat[0].get_legend_handles_labels()[1]:
-        panels.flat[0].legend(
+    if grid.flat[0].get_legend_handles_labels()[1]:
+        grid.flat[0].legend(
             loc="upper left", fontsize=9, handletextpad=0.1, borderpad=0.3, framealpha=0.9, edgecolor=GRID
         )
     return figure
 
 
-def _draw_method(axes: Any, comparison: Comparison, method: MethodResult) -> None:
+def _draw_panel(axes: Any, measured: Float, predicted: Float, clients: NDArray[Any]) -> None:
     """One panel: the 1:1 line, and the rows coloured by client."""
-    measured, predicted, clients = comparison.measured, method.predicted[0], comparison.client_ids[0]
     axes.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
     labels = np.unique(clients)
     if not 1 < len(labels) <= len(COLOURS):  # one, or more than anyone can tell apart
@@ -103,7 +77,6 @@ def _draw_method(axes: Any, comparison: Comparison, method: MethodResult) -> Non
                 label=f"client {label}",
                 zorder=2,
             )
-    axes.set_title(f"{method.name}: RMSE {method.rmse[0]:.3g}", color=INK, fontsize=11)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -111,7 +84,7 @@ def _draw_method(axes: Any, comparison: Comparison, method: MethodResult) -> Non
     axes.tick_params(colors=INK, labelsize=9)
 
 
-def _limits(values: list[NDArray[np.float64]]) -> tuple[float, float]:
+def _limits(values: list[Float]) -> tuple[float, float]:
     """One range for both axes of all panels, with a margin."""
     everything = np.concatenate(values)
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 # Only the standard library is imported here: `--help` and wrong arguments are answered at once.
 if TYPE_CHECKING:
-    from skfdrmfl.compare import Comparison, Progress
+    from skfdrmfl.compare import Progress
+    from skfdrmfl.comparison import Comparison
 
 Writer = Callable[[Path], object]
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -255,10 +256,8 @@ def _write_text(text: str, path: Path) -> None:
 
 def _figure_file(comparison: Comparison, title: str) -> dict[str, Writer]:
     """How to write the figure, or nothing where matplotlib is missing: the table does not depend on it."""
-    from skfdrmfl._plots import plot_predicted
-
     try:
-        figure = plot_predicted(comparison, title=title, unit=UNIT)
+        figure = comparison.plot(title=title, unit=UNIT)
     except ImportError as error:
         print(f"skfdrmfl compare: no figure: {error}", file=sys.stderr)
         return {}
