@@ -164,11 +164,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     shrinkage_ : float
         The shrinkage used.
     tuning_ : list of dict
-        With `tuning="auto"` or `shrinkage="auto"`, all candidates, the chosen one first (the best network, in a share
-        that is the smaller the less clear its gain over the ridge is; the ridge where that share is 0), the others by
-        their errors: "start" ("random", "ridge" or "residual"), "shrinkage", "weight_decay", "share" of the network in
-        the prediction, "penalty" of the ridge relative to the largest eigenvalue, and "validation_mse" of
-        standardised y.
+        With `tuning="auto"` or `shrinkage="auto"`, all candidates, the chosen one first (the best, or the ridge where
+        the best is not clearly better), the others by their errors: "start" ("random", "ridge" or
+        "residual"), "shrinkage", "weight_decay", "share" of the network in the prediction, "penalty" of the ridge
+        relative to the largest eigenvalue, and "validation_mse" of standardised y.
     best_round_ : int
         With `early_stopping`, the round (from 1) whose model was kept, 0 for the weights before the first round:
         nothing could be learned. `history_["validation_mse"]` has the errors.

@@ -35,11 +35,11 @@ DECAY_FACTORS = (1.0, 1 / 3)
 RESIDUAL_SHRINKAGES = (1e-2, 2e-4)
 # The ridge alone keeps all directions but rounding: its own penalty does the shrinking.
 RIDGE_SHRINKAGE = 1e-5
-N_FOLDS = 3
-# The best of a dozen networks looks good on few rows held out, whatever it is worth. Its share in the prediction is
-# the one at which the gain over the ridge, less this many standard errors, is largest.
-CAUTION = 1.5
-SHARES = np.linspace(0.0, 1.0, 101)
+# Fewer folds keep fewer rows, and then a ridge, which gains most from rows, looks worse beside networks than it is.
+N_FOLDS = 5
+# A network must be better than the ridge by this many standard errors of the difference: few rows held out choose
+# among dozens of networks, and one of them always happens to do well.
+CLEAR = 1.5
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Choice:
         The network alone, the federated ridge alone, or a network on what the ridge leaves.
     shrinkage, weight_decay : float
     share : float
-        Of the network in the prediction, the rest is the ridge's; 1 for the network alone. With start "residual" it
-        is of what the network adds to the ridge.
+        Of the network in the prediction, the rest is the ridge's; 1 for the network alone.
     penalty : float
         Of the ridge, relative to the largest eigenvalue; infinity is the mean.
     """
@@ -92,7 +91,7 @@ class _Errors(NamedTuple):
 
     def at(self, share: float) -> float:
         """Squared error of the mean of both, with this share of the network."""
-        return float(_factors(np.array([share]))[0] @ self.sums)
+        return float(_factors(share) @ self.sums)
 
     @property
     def best_share(self) -> float:
@@ -101,16 +100,12 @@ class _Errors(NamedTuple):
         apart = network - 2 * both + ridge
         return float(np.clip((ridge - both) / apart, 0.0, 1.0)) if apart > 0 else 1.0
 
-    def cautious_share(self, shares: Float, n_rows: int) -> float:
-        """Of `shares` (S,), 0 first, the one whose gain over the ridge less `CAUTION` standard errors is largest.
-
-        0, the ridge, where no gain is clear; nearly the best share where all are: unlike a test for or against the
-        network, it changes little where the rows held out change little.
-        """
-        changes = _factors(shares) - _factors(np.zeros(1))
-        gains = -changes @ self.sums
-        variances = np.einsum("si,ij,sj->s", changes, self.products, changes) - gains**2 / n_rows
-        return float(shares[np.argmax(gains - CAUTION * np.sqrt(variances.clip(min=0.0)))])
+    def clearly_better(self, share: float, n_rows: int) -> bool:
+        """Whether that mean's squared error is below the ridge's by more than `CLEAR` standard errors."""
+        change = _factors(share) - _factors(0.0)
+        gain = -float(change @ self.sums)
+        variance = float(change @ self.products @ change) - gain**2 / n_rows
+        return gain > CLEAR * np.sqrt(max(variance, 0.0))
 
 
 class _Candidate(NamedTuple):
@@ -121,9 +116,9 @@ class _Candidate(NamedTuple):
     squares: float
 
 
-def _factors(shares: Float) -> Float:
-    """The squared error of share a + (1 - share) b is the product of these (S, 3) and (a a, a b, b b)."""
-    return np.stack([shares**2, 2 * shares * (1 - shares), (1 - shares) ** 2], 1)
+def _factors(share: float) -> Float:
+    """The squared error of share a + (1 - share) b is the product of these and (a a, a b, b b)."""
+    return np.array([share**2, 2 * share * (1 - share), (1 - share) ** 2])
 
 
 _LOST = _Errors(np.array([np.inf, 0.0, 0.0]), np.zeros((3, 3)))  # of a network that diverged
@@ -193,9 +188,9 @@ class Tuner:
     def everything(self, partition: Partition, *, linear: bool) -> list[tuple[Choice, float]]:
         """All candidates and their mean squared errors on rows held out, of standardised y, the choice first.
 
-        Networks of all shrinkages and decays; if `linear`, also networks on what a ridge leaves, all of them mixed
-        with that ridge, and the ridge alone. The choice is the best network in a cautious share, which may be none:
-        then it is the ridge. The others follow by their errors.
+        Networks of all shrinkages and decays; if `linear`, also each of them mixed with a ridge, that ridge, and
+        networks on what it leaves. The choice is the best, or the ridge where the best is not clearly better; the
+        others follow by their errors.
         """
         shrinkages = SHRINKAGES if self.whitens else (DEFAULT_SHRINKAGE,)
         decays = DECAY_FACTORS if self.settings.weight_decay else (1.0,)
@@ -224,37 +219,32 @@ class Tuner:
                 print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
             sent = self._fold(kept, held_out, y, choices, penalty)
             errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
-        mixes = penalty is not None and np.isfinite(penalty)
         networks = []
         for choice, error in zip(choices, errors, strict=True):
+            shares = [1.0]
             # A network mixed with the mean is the same Z, smaller: a regression behind it would undo that.
-            share = error.best_share if mixes and error.best_share > 0 else 1.0
-            networks.append(_Candidate(replace(choice, share=share), error, error.at(share)))
+            mixes = penalty is not None and np.isfinite(penalty) and choice.start == "random"
+            if mixes and 0 < error.best_share < 1:
+                shares.append(error.best_share)
+            networks += [_Candidate(replace(choice, share=share), error, error.at(share)) for share in shares]
         if not folds or not any(network.squares > 0 for network in networks):
             return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]
         compared = sorted(networks, key=lambda network: network.squares)
         if penalty is not None:
-            compared = self._beside_ridge(compared, penalty, SHARES if mixes else SHARES[[0, -1]], n_rows)
+            compared = self._beside_ridge(compared, penalty, n_rows)
         return [(candidate.choice, candidate.squares / (n_rows * y.shape[1])) for candidate in compared]
 
-    def _beside_ridge(
-        self, networks: Sequence[_Candidate], penalty: float, shares: Float, n_rows: int
-    ) -> list[_Candidate]:
-        """The first of the networks in a cautious share, or the ridge if that is 0; then the others by their errors."""
+    def _beside_ridge(self, networks: Sequence[_Candidate], penalty: float, n_rows: int) -> list[_Candidate]:
+        """The first of the networks, or the ridge where that is not clearly better; then the others by their errors."""
         networks = [network._replace(choice=replace(network.choice, penalty=penalty)) for network in networks]
         # The ridge's error beside the networks', on the same folds: with the least shrinkage it is nearest to itself.
         beside = min(networks, key=lambda network: network.choice.shrinkage).errors
         alone = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty)
         ridge = _Candidate(alone, beside, float(beside.sums[-1]))
         best, *others = networks
-        share = best.errors.cautious_share(shares, n_rows) if np.isfinite(best.squares) else 0.0
-        if share > 0:
-            chosen = _Candidate(replace(best.choice, share=share), best.errors, best.errors.at(share))
-            others.append(ridge)
-        else:
-            chosen = ridge
-            others.append(best)
-        return [chosen, *sorted(others, key=lambda candidate: candidate.squares)]
+        if not best.errors.clearly_better(best.choice.share, n_rows):
+            return [ridge, *networks]
+        return [best, *sorted([ridge, *others], key=lambda candidate: candidate.squares)]
 
     def _somebody_has_each(self, kept: Partition) -> bool:
         return self.present is None or bool(self.present[np.concatenate(kept.rows)].any(0).all())
@@ -342,7 +332,7 @@ def with_ridge(run: Run, choice: Choice, transform: TableTransform, table: NDArr
     linear = fit_ridge(x, y, run.partition, transform.gains, choice.penalty)
     if choice.start == "residual":
         residual, scale = standardised_residual(y - linear.predict(x), run.partition)
-        return replace(run, y=torch.as_tensor(residual).to(run.y), linear=linear, share=choice.share * scale)
+        return replace(run, y=torch.as_tensor(residual).to(run.y), linear=linear, share=scale)
     share = 1.0 - choice.share
     part = Linear(share * linear.coefficients, share * linear.intercept)
     return replace(run, linear=part, share=choice.share)

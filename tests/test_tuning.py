@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeCV
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import Conv1DEncoder
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.tuning import CAUTION, SHARES, SHRINKAGES, Choice, Tuner, _Errors
+from skfdrmfl.tuning import N_FOLDS, SHRINKAGES, Choice, Tuner, _Errors
 
 rng = np.random.default_rng(0)
 N = 60
@@ -32,9 +32,7 @@ def test_the_choice_is_listed_first_and_fitted_and_the_others_follow_by_their_er
     model = tuned(target)
     errors = [entry["validation_mse"] for entry in model.tuning_]
     assert errors[1:] == sorted(errors[1:])
-    # The best network is first, in its cautious share, or the ridge, and the network follows in its best one.
-    assert model.tuning_[0]["start"] == "ridge" or model.tuning_[0]["share"] < 1 or errors[0] <= errors[1]
-    assert len(model.tuning_) == 13
+    assert model.tuning_[0]["start"] == "ridge" or errors[0] <= errors[1]
     assert {entry["start"] for entry in model.tuning_} == {"random", "ridge", "residual"}
     assert len({entry["weight_decay"] for entry in model.tuning_}) == 2
     assert model.shrinkage_ == model.tuning_[0]["shrinkage"]
@@ -60,7 +58,7 @@ def test_a_target_without_signal_costs_next_to_nothing():
 def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch, capsys):
     monkeypatch.setattr(_Errors, "best_share", 1.0)  # no mixtures
     model = tuned(LINEAR, n_rounds=1, local_epochs=1, verbose=1)
-    assert capsys.readouterr().out.count("tuning, fold") == 3
+    assert capsys.readouterr().out.count("tuning, fold") == N_FOLDS
     assert model.tuning_[0]["start"] == "ridge"
     assert model.n_rounds_ == len(model.history_["mse"]) == 0
     assert model.score(X, LINEAR) > 0.999
@@ -112,48 +110,40 @@ def test_the_best_share_is_the_least_squares_one():
     assert_allclose([errors.at(s) for s in grid], squares)
 
 
-@pytest.mark.parametrize("likeness", [0.0, 0.5, 0.9])
-def test_the_cautious_share_has_the_largest_gain_less_some_standard_errors(likeness):
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, factor):
     b = rng.standard_normal((80, 2))
-    network = likeness * b + 0.5 * rng.standard_normal((80, 2))
-    grid = np.linspace(0, 1, 21)
-    for scale in np.linspace(0.5, 2.0, 6):
+    network = 0.95 * b + 0.3 * rng.standard_normal((80, 2))
+    for scale in np.linspace(0.5, 1.0, 6):
         a = scale * network
-        bounds = []
-        for share in grid:
-            gains = (b**2).sum(1) - ((share * a + (1 - share) * b) ** 2).sum(1)
-            bounds.append(gains.sum() - CAUTION * gains.std() * np.sqrt(80))
-        assert _Errors.of(a, b).cautious_share(grid, 80) == grid[int(np.argmax(bounds))]
-
-
-def test_the_cautious_share_is_the_best_one_of_a_clear_gain_and_nothing_of_none():
-    b = rng.standard_normal((5000, 1))
-    clear, worse = _Errors.of(0.1 * rng.standard_normal((5000, 1)), b), _Errors.of(1.5 * b, b)
-    assert abs(clear.cautious_share(SHARES, 5000) - clear.best_share) < 0.02
-    assert worse.cautious_share(SHARES, 5000) == 0.0
+        difference = (b**2).sum(1) - ((share * a + (1 - share) * b) ** 2).sum(1)
+        ratio = difference.mean() / (difference.std() / np.sqrt(80))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("skfdrmfl.tuning.CLEAR", factor * ratio)
+            assert _Errors.of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
 
 
 def test_a_network_that_is_better_by_chance_does_not_replace_the_ridge():
     straight = tuned(LINEAR)
     assert straight.tuning_[0]["start"] == "ridge"
     assert straight.tuning_[1]["validation_mse"] < 1.2 * straight.tuning_[0]["validation_mse"]
-    assert tuned(CURVED, n_rounds=60).tuning_[0]["share"] > 0.5
+    assert tuned(CURVED, n_rounds=60).tuning_[0]["start"] == "random"
 
 
-@pytest.mark.parametrize("start", ["random", "residual"])
-def test_a_mixture_predicts_what_its_network_and_the_ridge_do_in_their_shares(start, monkeypatch):
+def test_a_mixture_predicts_what_its_network_and_the_ridge_do_in_their_shares(monkeypatch):
     def predicted(start, share):
         choice = Choice(start, 2e-4, 0.3, share, 1e-3)
         monkeypatch.setattr(Tuner, "everything", lambda *_, **__: [(choice, 1.0)])
         return tuned(CURVED).predict(X_TEST)
 
-    ridge, network = predicted("ridge", 0.0), predicted(start, 1.0)
+    ridge, network = predicted("ridge", 0.0), predicted("random", 1.0)
     assert np.abs(network - ridge).max() > 0.1
-    assert_allclose(predicted(start, 0.25), 0.25 * network + 0.75 * ridge, atol=1e-4)
+    assert_allclose(predicted("random", 0.25), 0.25 * network + 0.75 * ridge, atol=1e-4)
 
 
 def test_a_search_whose_fits_end_in_a_ridge_works(monkeypatch):
-    monkeypatch.setattr(_Errors, "cautious_share", lambda *_: 0.0)
+    monkeypatch.setattr(_Errors, "best_share", 1.0)
     model = FDRMFLTransformer(tuning="auto", n_rounds=1, local_epochs=1, random_state=0)
     search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2, verbose=1).fit(X, LINEAR, client_ids=IDS)
     assert search.best_estimator_.n_rounds_ == 0
