@@ -116,12 +116,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         (convolutional, recurrent, `TorchEncoder`), and codes of categories are left as they are.
     shrinkage : float or "auto", default=2e-4
         Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients; it
-        takes several fits' time, and the sums of its folds reveal rows of clients with five rows or fewer.
+        takes many fits' time, and the sums of its folds reveal rows of clients with nine rows or fewer.
     tuning : {None, "auto"}, default=None
         "auto" chooses, by rows held out inside the clients, among networks of several shrinkages and decays, each
         alone and mixed with a federated ridge regression, that ridge alone, and networks trained on what the ridge
         leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. All candidates
-        train in one pass; it takes about ten fits' time, and reveals what `shrinkage="auto"` does. Without a linear
+        train in one pass; it takes about fifteen fits' time, and reveals what `shrinkage="auto"` does. Without a linear
         head and skips, or with fewer components than outputs, the ridge is left out.
     early_stopping : bool, default=False
         Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
