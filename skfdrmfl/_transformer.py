@@ -120,9 +120,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     tuning : {None, "auto"}, default=None
         "auto" chooses, by rows held out inside the clients, among networks of several shrinkages and decays, each
         alone and mixed with a federated ridge regression, that ridge alone, and networks trained on what the ridge
-        leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. All candidates
-        train in one pass; it takes about fifteen fits' time, and reveals what `shrinkage="auto"` does. Without a linear
-        head and skips, or with fewer components than outputs, the ridge is left out.
+        leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. `shrinkage` is not
+        used then, and `weight_decay` is the larger of the two tried. The candidates of a fold train in one pass; it
+        takes about fifteen fits' time, and reveals what `shrinkage="auto"` does. The ridge is left out with categories,
+        a hidden head, encoders without a linear map, fusion "gated" or "attention" ("mean" where rows lack
+        modalities), and unless outputs <= n_components <= modality_dim.
     early_stopping : bool, default=False
         Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
         training ends after `n_iter_no_change` rounds without a better one. Only in `fit`.
@@ -164,13 +166,14 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     shrinkage_ : float
         The shrinkage used.
     tuning_ : list of dict
-        With `tuning="auto"` or `shrinkage="auto"`, all candidates, the chosen one first (the best, or the ridge where
-        the best is not clearly better), the others by their errors: "start" ("random", "ridge" or
-        "residual"), "shrinkage", "weight_decay", "share" of the network in the prediction, "penalty" of the ridge
-        relative to the largest eigenvalue, and "validation_mse" of standardised y.
+        With `tuning="auto"`, or `shrinkage="auto"` where something is whitened, all candidates, the chosen one first
+        (the best, or the ridge where the best is not clearly better), the others by their errors: "start" ("random",
+        "ridge", or "residual": the whole ridge plus a network), "shrinkage", "weight_decay", "share" of the network in
+        the prediction, "penalty" of the ridge relative to the largest eigenvalue, and "validation_mse" of
+        standardised y.
     best_round_ : int
         With `early_stopping`, the round (from 1) whose model was kept, 0 for the weights before the first round:
-        nothing could be learned. `history_["validation_mse"]` has the errors.
+        nothing could be learned, or tuning chose the ridge. `history_["validation_mse"]` has the errors.
     selected_features_ : ndarray of int
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
@@ -178,11 +181,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Training means of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (a lower bound of I(Z; y) in
         nats), each of shape (n_rounds_,), averaged over clients by size; and with the suffix "_per_client",
         of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised y (after
-        tuning's "residual", of what the ridge leaves). A term whose weight is
+        tuning's "residual", of what the ridge leaves; after a mixture, of its network alone). A term whose weight is
         0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their average,
         relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2.
     n_rounds_ : int
-        Rounds completed.
+        Rounds completed; 0 where tuning chose the ridge, and `history_` has no entries.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
 

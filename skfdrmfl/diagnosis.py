@@ -174,8 +174,10 @@ def diagnose(record: Record) -> Diagnosis:
     -------
     Diagnosis
     """
-    found = [finding for check in CHECKS if (finding := check(record)) is not None]
     n, k = record.n_rounds, len(record.clients)
+    if not n:
+        return Diagnosis((), "no rounds to judge: tuning chose the ridge regression, which takes none")
+    found = [finding for check in CHECKS if (finding := check(record)) is not None]
     mse = record.mean("mse", record.stretches[-1])
     summary = f"{n} round{'s' * (n != 1)}, {k} client{'s' * (k != 1)}, training mse {mse:.3g} of the variance of y"
     if n < FEWEST_ROUNDS:

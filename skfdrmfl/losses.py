@@ -1,8 +1,9 @@
 """The equations of the objective: one pure function each, its gradient beside it.
 
 Every function takes tensors whose last axes are rows and features and returns one value a row, `moments_alignment`
-alone one a batch; the client objective weighs rows and terms (`client.py`). Its `..._gradient` twin returns the
-derivative of each value with respect to the named argument. The values are differentiable: autograd checks the twins.
+alone one a batch; the client objective weighs rows and terms (`client.py`). What is trained has a `..._gradient` twin
+that returns the derivative of each value with respect to the named argument. The values are differentiable: autograd
+checks the twins.
 
 Glossary of the paper's letters, used here and in every kernel
     C       clients (replicas) stacked along the leading axis

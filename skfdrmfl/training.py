@@ -211,7 +211,8 @@ def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str
     losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(RECORDED)))
     validation = np.empty((len(schedule.rate_factors), len(runs)))
     if not schedule.rate_factors:
-        yield Trained(state, losses, cohort.runs, np.zeros(len(runs), dtype=bool))
+        followed = None if stopping is None else validation
+        yield Trained(state, losses, cohort.runs, np.zeros(len(runs), dtype=bool), stopping, followed)
     for t, record in enumerate(records):
         losses[t] = record.losses
         if record.validation is not None:

@@ -52,7 +52,8 @@ class Choice:
         The network alone, the federated ridge alone, or a network on what the ridge leaves.
     shrinkage, weight_decay : float
     share : float
-        Of the network in the prediction, the rest is the ridge's; 1 for the network alone.
+        Of the network in the prediction, the rest is the ridge's; 1 for the network alone, and for one on what the
+        ridge leaves, which comes on top of it.
     penalty : float
         Of the ridge, relative to the largest eigenvalue; infinity is the mean.
     """

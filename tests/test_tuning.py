@@ -62,10 +62,18 @@ def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch, caps
     assert model.tuning_[0]["start"] == "ridge"
     assert model.n_rounds_ == len(model.history_["mse"]) == 0
     assert model.score(X, LINEAR) > 0.999
+    assert model.diagnose() == [] and "no rounds" in str(model.diagnose())
     model.partial_fit(X, LINEAR, IDS)
     assert model.n_rounds_ == 1
     assert model.score(X, LINEAR) > 0.99
     assert "nothing found" in str(model.diagnose())
+
+
+def test_a_ridge_with_early_stopping_keeps_the_weights_before_the_first_round():
+    model = tuned(LINEAR, early_stopping=True)
+    assert model.tuning_[0]["start"] == "ridge"
+    assert model.best_round_ == model.n_rounds_ == len(model.history_["validation_mse"]) == 0
+    assert model.score(X, LINEAR) > 0.999
 
 
 @pytest.mark.parametrize(

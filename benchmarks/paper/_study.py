@@ -27,11 +27,14 @@ __all__ = ["OUT", "ROOT", "each", "matching", "note", "options", "stored", "tabl
 OUT = Path("out") / "paper"
 
 
-def options(description: str | None, *, cases: Sequence[str], repeats: int) -> argparse.ArgumentParser:
-    """The options that all experiments have."""
+def options(
+    description: str | None, *, cases: Sequence[str], repeats: int, chosen: str | None = "methods"
+) -> argparse.ArgumentParser:
+    """The options that all experiments have; besides cases, `chosen` is what else can be chosen by name."""
     out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--cases", nargs="+", default=list(cases), metavar="PATTERN", help="default: %(default)s")
-    out.add_argument("--methods", nargs="+", default=["*"], metavar="PATTERN", help="default: all")
+    if chosen is not None:
+        out.add_argument(f"--{chosen}", nargs="+", default=["*"], metavar="PATTERN", help="default: all")
     out.add_argument("--repeats", type=int, default=repeats, help="how many (default: %(default)s)")
     out.add_argument("--first", type=int, default=0, metavar="R", help="number of the first (default: %(default)s)")
     out.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the JSON goes (default: %(default)s)")

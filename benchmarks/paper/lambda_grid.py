@@ -43,7 +43,7 @@ def shares(values: Float) -> dict[str, float]:
 
 
 def main() -> None:
-    args = options(__doc__, cases=["tecator-fat-two"], repeats=3).parse_args()
+    args = options(__doc__, cases=["tecator-fat-two"], repeats=3, chosen=None).parse_args()
     grid = [dict(zip(TERMS, weights, strict=True)) for weights in product(WEIGHTS, repeat=len(TERMS))]
     candidates = {" ".join(f"{w:g}" for w in weights.values()): weights for weights in grid}
 

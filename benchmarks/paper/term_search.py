@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from typing import Any
 
 import numpy as np
-from _study import each, options
+from _study import each, matching, options
 from cases import Split, Table, select
 from protocols import BY_FOREST, BY_RIDGE, variants
 from settings import OFF
@@ -115,11 +114,8 @@ SETTINGS = {
 
 
 def main() -> None:
-    parser = options(__doc__, cases=["tecator-fat", "tecator-fat-two"], repeats=20)
-    parser.add_argument("--settings", nargs="+", default=["*"], metavar="PATTERN", help="default: all")
-    args = parser.parse_args()
-
-    chosen = {name: s for name, s in SETTINGS.items() if any(fnmatch(name, p) for p in args.settings)}
+    args = options(__doc__, cases=["tecator-fat", "tecator-fat-two"], repeats=20, chosen="settings").parse_args()
+    chosen = matching(SETTINGS, args.settings)
     cases = [
         replace(case, name=f"{case.name}/{name}")
         for case in select(args.cases, args.corn)
