@@ -209,7 +209,7 @@ def main() -> None:
     """Run everything and report."""
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: %(default)s)")
-    options.add_argument("--auto", action="store_true", help="add shrinkage='auto' (about eight fits' time)")
+    options.add_argument("--auto", action="store_true", help="add shrinkage='auto' (about five fits' time)")
     add_corn(options)
     args = options.parse_args()
     results = {}

@@ -116,13 +116,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         (convolutional, recurrent, `TorchEncoder`), and codes of categories are left as they are.
     shrinkage : float or "auto", default=2e-4
         Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients; it
-        takes many fits' time, and the sums of its folds reveal rows of clients with nine rows or fewer.
+        takes many fits' time, and the sums of its folds reveal rows of clients with five rows or fewer.
     tuning : {None, "auto"}, default=None
         "auto" chooses, by rows held out inside the clients, among networks of several shrinkages and decays, each
         alone and mixed with a federated ridge regression, that ridge alone, and networks trained on what the ridge
         leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. `shrinkage` is not
         used then, and `weight_decay` is the larger of the two tried. The candidates of a fold train in one pass; it
-        takes about fifteen fits' time, and reveals what `shrinkage="auto"` does. The ridge is left out with categories,
+        takes about ten fits' time, and reveals what `shrinkage="auto"` does. The ridge is left out with categories,
         a hidden head, encoders without a linear map, fusion "gated" or "attention" ("mean" where rows lack
         modalities), and unless outputs <= n_components <= modality_dim.
     early_stopping : bool, default=False

@@ -35,11 +35,11 @@ DECAY_FACTORS = (1.0, 1 / 3)
 RESIDUAL_SHRINKAGES = (1e-2, 2e-4)
 # The ridge alone keeps all directions but rounding: its own penalty does the shrinking.
 RIDGE_SHRINKAGE = 1e-5
-# Fewer folds keep fewer rows, and then a ridge, which gains most from rows, looks worse beside networks than it is.
-N_FOLDS = 5
+N_FOLDS = 3
 # A network must be better than the ridge by this many standard errors of the difference: few rows held out choose
-# among dozens of networks, and one of them always happens to do well.
-CLEAR = 1.5
+# among dozens of networks, one of which always happens to do well, and a ridge, which gains most from rows, looks
+# worse beside them on the rows that folds keep than it is.
+CLEAR = 2.0
 
 
 @dataclass(frozen=True)
