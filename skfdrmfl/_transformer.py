@@ -23,7 +23,7 @@ from skfdrmfl._threads import quiet_torch
 from skfdrmfl._validation import check_client_ids, check_same_labels
 from skfdrmfl._version import __version__
 from skfdrmfl.alignment import ALIGNMENTS
-from skfdrmfl.blueprint import Blueprint, specs_of
+from skfdrmfl.blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.categories import agree, by_kind, discrete_columns, encode, missing_codes, split, with_codes
 from skfdrmfl.client import TERMS
 from skfdrmfl.cohort import Settings
@@ -426,7 +426,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             y_numeric=True,
         )
         ids = check_client_ids(client_ids, len(table))
-        targets = np.array(target, dtype=np.float64).reshape(len(table), -1)  # a copy: pandas gives read-only
+        targets = _numbers(target).reshape(len(table), -1)
         if fresh:
             self.clients_, codes = encode_clients(ids)
             self._seed = _streams.seed_of(self.random_state)
@@ -438,7 +438,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             everyone, partition, held_out = self._split(codes, hold_out)
             self._check_continues(X, targets.shape[1])
             present = self._present(table)
-            self._blueprint().check_rows(table, present)
+            check_rows(self._readers, self.modalities_, table, present)
         counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
         counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
         counts[everyone.positions] += everyone.sizes
@@ -490,8 +490,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         widths = {name: len(columns) for name, columns in self.modalities_.items()}
         network = blueprint.network(widths, targets.shape[1])
         present = self._present(table)
-        check_somebody_has(present, self.modalities_)
-        blueprint.check_rows(table, present)
+        check_somebody_has(present, self.modalities_, np.concatenate(partition.rows))
+        self._readers = blueprint.readers
+        check_rows(self._readers, self.modalities_, table, present)
 
         def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
             network = blueprint.network(widths, targets.shape[1], table.columns)
@@ -519,13 +520,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._engine,
                 _torch_device(self.device),
                 self._seed,
+                self._choice,
                 report=self.verbose > 0,
             )
             if self.tuning is None:
                 compared = tuner.shrinkage(partition)
             else:
-                # Codes of categories are no numbers; the mean of fewer codes weighs each more than a linear part knows.
-                is_linear = not self._categories and (present is None or self.fusion != "mean")
+                # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
+                # each more than a linear part knows.
+                is_linear = not self._categories and (len(self.modalities_) < 2 or self.fusion != "mean")
                 compared = tuner.everything(partition, linear=is_linear and takes_linear(network))
             self._choice = compared[0][0]
             self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
@@ -583,8 +586,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     @property
     def _finite(self) -> bool | str:
         """What `validate_data` accepts: NaN is for modalities that a row lacks, while others are there."""
-        only_one = self.modalities is None or (isinstance(self.modalities, Mapping) and len(self.modalities) < 2)
-        return True if only_one else "allow-nan"
+        if self.modalities is None:  # numeric columns and categories, where there are both
+            several = 0 < len(getattr(self, "_categories", ())) < getattr(self, "n_features_in_", 0)
+        else:
+            several = not isinstance(self.modalities, Mapping) or len(self.modalities) > 1
+        return "allow-nan" if several else True
 
     def _present(self, table: NDArray) -> Present | None:
         """Which modalities each row of a validated table has; None: all."""
@@ -595,9 +601,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         return None
 
     def _settings(self) -> Settings:
+        tuned = self.tuning is not None and hasattr(self, "_choice")
         return Settings(
             learning_rate=float(self.learning_rate),
-            weight_decay=self._choice.weight_decay if hasattr(self, "_choice") else float(self.weight_decay),
+            weight_decay=self._choice.weight_decay if tuned else float(self.weight_decay),
             input_l1=float(self.input_l1),
             mi_weight=float(self.mi_weight),
             kl_weight=float(self.kl_weight),
@@ -734,6 +741,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             self, self._with_codes(X), reset=False, dtype=[np.float64, np.float32], ensure_all_finite=self._finite
         )
         present = self._present(table)
+        check_rows(self._readers, self.modalities_, table, present)
         with quiet_torch():
             x = self._table.apply(table, torch.float64, present=present)
             z, y_hat = evaluate(self._network, self.weights_, x, present)
@@ -810,12 +818,22 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         super().__setstate__(state)
 
 
+def _numbers(target: Any) -> NDArray[np.float64]:
+    """Y as float64, a copy: pandas gives read-only arrays."""
+    try:
+        return np.array(target, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"y cannot be read as numbers ({error}); pass a dense numeric array, classes as columns of 0 and 1."
+        ) from error
+
+
 def _same_columns(a: Mapping[str, Indices], b: Mapping[str, Indices]) -> bool:
     return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 _PRIVATE_STATE = frozenset(
-    {"_seed", "_categories", "_choice", "_table", "_target", "_y_ndim", "_network", "_global_models"}
+    {"_seed", "_categories", "_readers", "_choice", "_table", "_target", "_y_ndim", "_network", "_global_models"}
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
+def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X") -> NDArray:
     """One label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
 
     Raises
@@ -28,6 +28,8 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
         )
     # Through a list, numpy would silently turn a mixture such as [1, "a"] into strings.
     ids = np.asarray(client_ids, dtype=None if hasattr(client_ids, "dtype") else object)
+    if ids.dtype.kind == "T":  # numpy's strings of variable width
+        ids = ids.astype(object)
     if ids.dtype.kind == "O" and any(
         isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, (str, bytes)) for label in ids.ravel()
     ):
@@ -35,7 +37,7 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
     if ids.ndim != 1:
         raise ValueError(f"client_ids has shape {ids.shape}; pass a 1-D array with one id per row of X.")
     if len(ids) != n_rows:
-        raise ValueError(f"client_ids has {len(ids)} entries but X has {n_rows} rows; pass one id per row.")
+        raise ValueError(f"client_ids has {len(ids)} entries but {rows_of} has {n_rows} rows; pass one id per row.")
     if ids.dtype.kind == "O":
         missing = np.array([_is_missing(label) for label in ids], dtype=bool)
     else:
@@ -52,7 +54,16 @@ def check_client_ids(client_ids: Any, n_rows: int) -> NDArray:
                 f"client_ids mixes labels of type {' and '.join(kinds)}; convert them to one type, "
                 "for example with numpy.asarray(client_ids, dtype=str)."
             )
-        ids = np.array(ids.tolist())
+        labels = [plain_string(label) for label in ids]
+        ids = np.array(labels)
+        if ids.dtype.kind == "f" and len(np.unique(ids)) < len(set(labels)):
+            raise ValueError(
+                f"client_ids holds numbers so large that {ids.dtype} cannot tell them apart; convert them to strings."
+            )
+    if ids.dtype.kind == "M":  # of one unit, or the same day would be two clients in two fits
+        given, ids = ids, ids.astype("M8[us]")
+        if (ids != given).any():
+            raise ValueError("client_ids holds times finer than a microsecond; convert them to strings.")
     if ids.dtype.kind not in "iufbUSM":
         raise ValueError(f"client_ids has labels of dtype {ids.dtype}; use integers or strings, one per row of X.")
     return ids
@@ -69,6 +80,11 @@ def check_same_labels(ids: NDArray, known: NDArray) -> None:
             f"client_ids are {kind(ids)} now but were {kind(known)} in earlier fits; "
             "label the clients as before, or fit a new estimator."
         )
+
+
+def plain_string(label: Any) -> Any:
+    """A string of str's own type, the value of a member of a string Enum; anything else as it is."""
+    return str.__str__(label) if isinstance(label, str) else label
 
 
 def _is_missing(label: Any) -> bool:

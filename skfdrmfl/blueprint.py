@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.categories import Categories
 from skfdrmfl.encoders import DenseEncoder
-from skfdrmfl.encoders._spec import check_layer_sizes, preprocessing_of
+from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
 from skfdrmfl.fusion import FUSIONS
 from skfdrmfl.missing import Present
 from skfdrmfl.network import Network
@@ -89,9 +89,18 @@ class Blueprint:
         """What each modality's columns go through when `preprocessing` is asked for."""
         return {name: preprocessing_of(spec, preprocessing) for name, spec in self.specs.items()}
 
-    def check_rows(self, table: NDArray, present: Present | None) -> None:
-        """Raise where columns hold what their encoder cannot read."""
-        for m, (name, spec) in enumerate(self.specs.items()):
-            if hasattr(spec, "check_rows"):
-                block = table[:, self.modalities[name]]
-                spec.check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+    @property
+    def readers(self) -> dict[str, Any]:
+        """The specs that cannot read whatever their columns hold."""
+        plain = Encoder.check_rows
+        return {name: s for name, s in self.specs.items() if getattr(type(s), "check_rows", plain) is not plain}
+
+
+def check_rows(
+    readers: Mapping[str, Any], modalities: Mapping[str, Indices], table: NDArray, present: Present | None
+) -> None:
+    """Raise where columns of the table hold what the encoder of their modality cannot read."""
+    for m, (name, columns) in enumerate(modalities.items()):
+        if name in readers:
+            block = table[:, columns]
+            readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))

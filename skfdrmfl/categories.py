@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl._validation import plain_string
 from skfdrmfl.partition import Indices, Partition
 from skfdrmfl.preprocessing import BlockTransform, TableTransform
 
@@ -42,7 +43,19 @@ def discrete_columns(X: Any) -> list[int]:
     """Numbers of the columns of X that hold categories, strings or bools; none if X is no DataFrame.
 
     Columns of Python objects are discrete if there is a string or a bool among them.
+
+    Raises
+    ------
+    ValueError
+        Dates and times, which are neither categories nor numbers.
     """
+    if _is_polars(X):  # pandas has them refused when it is asked for numbers
+        for name, dtype in zip(X.columns, X.dtypes, strict=True):
+            if dtype.is_temporal():
+                raise ValueError(
+                    f"column {name!r} holds values of type {dtype}; make them numbers, such as days since a date, or "
+                    "leave the column out."
+                )
     return [j for j, dtype in enumerate(X.dtypes) if _is_discrete(X, j, dtype)] if is_frame(X) else []
 
 
@@ -210,6 +223,7 @@ def _read(X: Any, j: int) -> Column:
         places, unique = column.factorize()
         labels = unique.tolist()
         declared = str(column.dtype) == "category"
+    labels = [plain_string(label) for label in labels]
     kinds = {_kind_of(label) for label in labels}
     if declared and kinds - {"strings", "bools", "numbers"}:
         labels = [str(label) for label in labels]  # intervals of pandas.cut, dates

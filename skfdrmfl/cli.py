@@ -26,7 +26,8 @@ EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 TARGETS = {"tecator": ("fat", "water", "protein"), "corn": ("moisture", "oil", "protein", "starch")}
 UNIT = "%"  # of every target above
 # The options behind the arguments of `compare`, for its error messages.
-OPTIONS = {"n_components": "--components", "n_seeds": "--seeds", "n_splits": "--folds"}
+OPTIONS = {"n_components": "--components", "n_seeds": "--seeds", "n_splits": "--folds", "random_state": "--seed"}
+TABLE, FIGURE = "compare.json", "compare.png"
 
 
 class _UsageError(Exception):
@@ -190,7 +191,7 @@ def _compare(args: argparse.Namespace) -> int:
 
         title = _title(comparison)
         print(f"{title}\n\n{comparison.to_table()}\n", flush=True)
-        files: dict[str, Writer] = {"compare.json": partial(_write_text, comparison.to_json())}
+        files: dict[str, Writer] = {TABLE: partial(_write_text, comparison.to_json())}
         if args.figure:
             files |= _figure_file(comparison, title)
         for path in write(files):
@@ -261,7 +262,7 @@ def _figure_file(comparison: Comparison, title: str) -> dict[str, Writer]:
     except ImportError as error:
         print(f"skfdrmfl compare: no figure: {error}", file=sys.stderr)
         return {}
-    return {"compare.png": lambda path: figure.savefig(path, dpi=150, format="png")}
+    return {FIGURE: lambda path: figure.savefig(path, dpi=150, format="png")}
 
 
 @contextmanager
@@ -276,6 +277,9 @@ def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Writer]], list[
         try:
             made += (path for path in (folder, *folder.parents) if not path.exists())
             folder.mkdir(parents=True, exist_ok=True)
+            for name in (TABLE, FIGURE):
+                if (folder / name).is_dir():
+                    _wrong("--out", folder, f"holds a folder named {name}", "move that away, or name another folder")
             staging = tempfile.TemporaryDirectory(prefix=".skfdrmfl-", dir=folder)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)

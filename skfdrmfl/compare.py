@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl._ignore_clients import IgnoreClients
 from skfdrmfl._transformer import FDRMFLTransformer
+from skfdrmfl._validation import check_client_ids
 from skfdrmfl.comparison import ALONE, CENTRAL, FEDERATED, HEAD, MEAN, Comparison, MethodResult
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
@@ -39,6 +41,7 @@ __all__ = ["Comparison", "InvalidArgument", "MethodResult", "compare"]
 Progress = Callable[[int, int, str], None]
 Fold = tuple["NDArray[np.intp]", "NDArray[np.intp]"]  # positions of training and of test rows
 
+MOST_SEED = 2**32 - 1  # of numpy's RandomState
 STRONG_PLS_COMPONENTS = 16  # about what PLS needs on spectra: the rival that is not held to n_components
 
 
@@ -137,6 +140,8 @@ def compare(
     ------
     InvalidArgument
         A ValueError: an argument cannot work with these data. It is raised before any training.
+    ValueError
+        Labels of clients that are missing or cannot be compared, before any training too.
 
     Notes
     -----
@@ -153,7 +158,10 @@ def compare(
     """
     check_consistent_length(X, y, groups)
     measured: NDArray[np.float64] = column_or_1d(y).astype(np.float64)
+    _check_complete("X", X)
+    _check_complete("y", measured)
     _check_at_least("n_seeds", n_seeds, 1)
+    _check_seeds(random_state, n_seeds)
     folds = _folds(X, groups, n_splits, random_state)
     most_components = min(np.shape(X)[1], *(len(train) for train, _ in folds))
     _check_at_least("n_components", n_components, 1)
@@ -247,13 +255,14 @@ def _cross_validate(
             if len(train) >= 2:
                 model = clone(run.model)
                 start = time.perf_counter()
-                with config_context(enable_metadata_routing=True):
+                # Whatever the output of transformers is set to: nobody sees that of these.
+                with config_context(enable_metadata_routing=True, transform_output="default"):
                     model.fit(take_rows(X, train), y[train], client_ids=clients[train])
-                seconds.append(time.perf_counter() - start)
-                X_test = take_rows(X, test)
-                predicted[test] = model.predict(X_test)
-                if run.head_name:
-                    by_head[test] = model.named_steps["reduce"].predict(X_test)
+                    seconds.append(time.perf_counter() - start)
+                    X_test = take_rows(X, test)
+                    predicted[test] = model.predict(X_test)
+                    if run.head_name:
+                        by_head[test] = model.named_steps["reduce"].predict(X_test)
                 covered[test] = True
             done += 1
             progress(done, total, run.name)
@@ -317,21 +326,36 @@ def _folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int, random_state: 
 
 def _ids_per_seed(client_ids: ArrayLike | Callable[[int], ArrayLike], seeds: range, n_samples: int) -> NDArray[Any]:
     """The client of each row under each seed, (n_seeds, n_samples)."""
-    rows = [column_or_1d(client_ids(seed) if callable(client_ids) else client_ids) for seed in seeds]
+    rows = [client_ids(seed) if callable(client_ids) else client_ids for seed in seeds]
     for row in rows:
-        if len(row) != n_samples:
-            raise InvalidArgument(
-                "client_ids",
-                f"<{len(row)} entries>",
-                f"do not match the {n_samples} rows of X",
-                "pass one id per row",
-            )
-    return np.stack(rows)
+        if hasattr(row, "__len__") and (n_given := len(row)) != n_samples:  # type: ignore[arg-type]
+            fact = f"do not match the {n_samples} rows of X"
+            raise InvalidArgument("client_ids", f"<{n_given} entries>", fact, "pass one id per row")
+    return np.stack([check_client_ids(row, n_samples) for row in rows])
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise InvalidArgument(name, value, f"is less than {least}", f"pass {least} or more")
+
+
+def _check_seeds(random_state: int, n_seeds: int) -> None:
+    if not isinstance(random_state, Integral) or random_state < 0:
+        raise InvalidArgument(
+            "random_state", random_state, "is no first seed to count from", "pass an integer of 0 or more"
+        )
+    if random_state + n_seeds - 1 > MOST_SEED:
+        fact = f"leaves no {n_seeds} seeds up to {MOST_SEED}, the last one there is"
+        raise InvalidArgument("random_state", random_state, fact, "pass a smaller one")
+
+
+def _check_complete(name: str, values: ArrayLike) -> None:
+    """NaN would end in an error of the first method that cannot take it."""
+    table = np.asarray(values)
+    if table.dtype.kind == "f" and not np.isfinite(table).all():
+        n_rows = int((~np.isfinite(table.reshape(len(table), -1))).any(1).sum())
+        fact = "has NaN or infinity, with which the rivals cannot be fitted"
+        raise InvalidArgument(name, f"<{n_rows} rows>", fact, "impute these values, or drop the rows")
 
 
 def _silent(done: int, total: int, name: str) -> None:

@@ -132,7 +132,7 @@ class Comparison:
                 for method in self.methods
             ],
             "measured": _numbers(self.measured),
-            "client_ids": self.client_ids.tolist(),
+            "client_ids": _plain(self.client_ids).tolist(),
             "fold": self.fold.tolist(),
         }
 
@@ -224,6 +224,11 @@ def _aligned(rows: list[list[str]]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _plain(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels that JSON knows: dates become strings."""
+    return labels.astype(str) if labels.dtype.kind == "M" else labels
 
 
 def _number(value: float) -> float | None:

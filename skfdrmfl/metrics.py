@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.metrics import r2_score, root_mean_squared_error
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skfdrmfl._validation import check_client_ids
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -90,7 +92,7 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
     Raises
     ------
     ValueError
-        If the three do not have the same length.
+        If the three do not have the same length, or labels of clients are missing.
 
     Examples
     --------
@@ -99,11 +101,7 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
     {'a': 1.0, 'b': -3.0}
     """
     y_true, y_pred = _paired(y_true, y_pred)
-    clients: NDArray[Any] = column_or_1d(client_ids)
-    if len(clients) != len(y_true):
-        raise ValueError(
-            f"client_ids has {len(clients)} entries but y_true has {len(y_true)} rows; pass one id per row."
-        )
+    clients = check_client_ids(client_ids, len(y_true), "y_true")
     rows_of = {client: clients == client for client in np.unique(clients)}
     return {_plain(client): _r2_or_nan(y_true[rows], y_pred[rows]) for client, rows in rows_of.items()}
 

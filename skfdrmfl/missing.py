@@ -68,8 +68,8 @@ def find_present(
     return None if present.all() else present
 
 
-def check_somebody_has(present: Present | None, modalities: Mapping[str, Indices]) -> None:
-    """Raise ValueError where no row has one of the modalities: nothing can be learned of it."""
+def check_somebody_has(present: Present | None, modalities: Mapping[str, Indices], trained: Indices) -> None:
+    """Raise ValueError where no row, or none of those `trained` on, has one of the modalities."""
     if present is None:
         return
     nowhere = np.flatnonzero(~present.any(0))
@@ -77,6 +77,13 @@ def check_somebody_has(present: Present | None, modalities: Mapping[str, Indices
         raise ValueError(
             f"no row has modality {list(modalities)[nowhere[0]]!r}: its columns are all NaN; drop them from X and "
             "from modalities."
+        )
+    nowhere = np.flatnonzero(~present[trained].any(0))
+    if len(nowhere):
+        n_rows = present[:, nowhere[0]].sum()
+        raise ValueError(
+            f"{n_rows} of {len(present)} rows have modality {list(modalities)[nowhere[0]]!r}, and early_stopping holds "
+            "out all of these; set early_stopping=False, or drop the modality."
         )
 
 

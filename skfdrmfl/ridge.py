@@ -68,11 +68,13 @@ class Ridge:
         sums = partition.sum_over_clients(client)
         self._n = sums.n
         self._mean_x, self._mean_y = sums.x / sums.n, sums.y / sums.n
-        xx = (sums.xx / sums.n - np.outer(self._mean_x, self._mean_x)) / np.outer(gains, gains)
-        xy = (sums.xy / sums.n - np.outer(self._mean_x, self._mean_y)) / gains[:, None]
+        # An input without gain is constant, whatever the table holds: its coefficient is 0.
+        per_gain = np.divide(1.0, gains, out=np.zeros_like(gains), where=gains > 0)
+        xx = (sums.xx / sums.n - np.outer(self._mean_x, self._mean_x)) * np.outer(per_gain, per_gain)
+        xy = (sums.xy / sums.n - np.outer(self._mean_x, self._mean_y)) * per_gain[:, None]
         values, axes = np.linalg.eigh(xx)
         self._values = values.clip(min=0.0)
-        self._axes = axes / gains[:, None]  # from x, centred, to coordinates along the principal axes
+        self._axes = axes * per_gain[:, None]  # from x, centred, to coordinates along the principal axes
         self._projected = axes.T @ xy
 
     def linear(self, penalty: float) -> Linear:

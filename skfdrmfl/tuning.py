@@ -165,6 +165,8 @@ class Tuner:
         Builds the network for encoder inputs of given widths, and its first weights.
     settings, schedule, engine, device, seed
         Of the training.
+    fallback : Choice
+        What to do where nothing can be compared.
     report : bool
         Whether to print a line for each fold.
     """
@@ -180,6 +182,7 @@ class Tuner:
     engine: str
     device: torch.device
     seed: int
+    fallback: Choice
     report: bool = False
 
     def shrinkage(self, partition: Partition) -> list[tuple[Choice, float]]:
@@ -209,7 +212,7 @@ class Tuner:
         return Choice("random", shrinkage, self.settings.weight_decay)
 
     def _compare(self, partition: Partition, choices: list[Choice], *, linear: bool) -> list[tuple[Choice, float]]:
-        """All with their errors, the choice first; the default alone where nothing can be held out."""
+        """All with their errors, the choice first; the fallback alone where nothing can be held out."""
         folds = [fold for fold in inner_folds(partition, self.seed) if self._somebody_has_each(fold[0])]
         y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
         n_rows = int(sum(held_out.sizes.sum() for _, held_out in folds))
@@ -229,7 +232,7 @@ class Tuner:
                 shares.append(error.best_share)
             networks += [_Candidate(replace(choice, share=share), error, error.at(share)) for share in shares]
         if not folds or not any(network.squares > 0 for network in networks):
-            return [(self._default(DEFAULT_SHRINKAGE), float("nan"))]
+            return [(self.fallback, float("nan"))]
         compared = sorted(networks, key=lambda network: network.squares)
         if penalty is not None:
             compared = self._beside_ridge(compared, penalty, n_rows)
