@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+from datetime import date
+from enum import Enum
 
 import numpy as np
 import pandas as pd
@@ -176,6 +178,9 @@ def test_bad_y(no_training, y, words):
         (np.array(["2020-01-01", "NaT"] * 15, dtype="M8[D]"), ["missing for 15 of 30 rows", "row 1"]),
         ([1] * 15 + ["a"] * 15, ["mixes", "number", "str", "convert|one type"]),
         (np.array([1] * 15 + ["a"] * 15, dtype=object), ["mixes", "number", "str", "one type"]),
+        (IDS.astype("M8[ns]"), ["finer than a microsecond", "strings"]),
+        ([2**63 + 1, 2**63 + 2] * 14 + [-1, -2], ["so large", "float64", "strings"]),
+        ([2**53 + 1, 2**53] * 14 + [0.5, 0.25], ["so large", "float64", "strings"]),
         ([True] * 15 + [2] * 15, ["mixes", "bool", "number", "one type"]),
         (IDS + 1j, ["complex128", "integers or strings"]),
         ([object()] * N, ["client_ids", "integers or strings"]),
@@ -427,6 +432,35 @@ def test_labels_that_are_numbers_of_any_dtype_are_the_same_clients():
     for dtype in (np.uint8, np.float32, "Int64"):
         estimator.partial_fit(X, Y, client_ids=pd.Series(IDS).astype(dtype))
     assert estimator.clients_.tolist() == [0, 1, 2]
+
+
+def test_dates_of_any_unit_are_the_same_clients():
+    dates = np.array(["2024-01-01", "2024-01-02", "2024-01-05"], dtype="M8[D]")[IDS]
+    estimator = small().fit(X, Y, client_ids=dates)
+    for unit in ("ns", "us", "s"):
+        estimator.partial_fit(X, Y, client_ids=dates.astype(f"M8[{unit}]"))
+    assert estimator.n_samples_per_client_.tolist() == [40, 40, 40]
+
+
+def test_strings_of_other_types_are_their_values():
+    class Site(str, Enum):  # noqa: UP042 - its str() is not its value, that of a StrEnum is
+        NORTH, SOUTH, WEST = "n1", "s1", "w1"
+
+    plain = np.array(["n1", "s1", "w1"])[IDS]
+    for ids in ([Site(label) for label in plain], plain.astype(np.dtypes.StringDType())):
+        assert small().fit(X, Y, client_ids=ids).clients_.tolist() == ["n1", "s1", "w1"]
+
+
+@pytest.mark.parametrize("y", [list("ab") * 15, sparse.csr_matrix(Y[:, None])], ids=["strings", "sparse"])
+def test_a_y_that_is_not_numbers_is_named(no_training, y):
+    with pytest.raises(ValueError, match="y cannot be read as numbers.*columns of 0 and 1"):
+        small().fit(X, y)
+
+
+def test_dates_are_neither_numbers_nor_categories(no_training):
+    frame = pl.DataFrame({"day": [date(2024, 1, 1)] * N, "x": X[:, 0]})
+    with pytest.raises(ValueError, match="column 'day' holds values of type Date.*leave the column out"):
+        small().fit(frame, Y)
 
 
 def test_a_failed_partial_fit_appends_no_client():

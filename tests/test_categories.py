@@ -1,6 +1,7 @@
 """Discrete columns of DataFrames: categories agreed by clients, codes, embeddings beside numeric columns."""
 
 import pickle
+from enum import Enum
 
 import joblib
 import numpy as np
@@ -146,7 +147,33 @@ def test_intervals_are_categories_by_their_names():
     assert small().fit(cut, Y).categories_["bin"].tolist() == ["(-9, 0]", "(0, 9]"]
 
 
+def test_members_of_a_string_enum_are_their_values():
+    class Site(str, Enum):  # noqa: UP042 - its str() is not its value, that of a StrEnum is
+        NORTH, SOUTH = "n1", "s1"
+
+    labels = [Site.NORTH, Site.SOUTH] * (N // 2)
+    plain = [label.value for label in labels]
+    fitted = small().fit(FRAME[["a"]].assign(site=labels), Y, client_ids=IDS)
+    assert fitted.categories_["site"].tolist() == ["n1", "s1"]
+    assert_array_equal(
+        fitted.predict(FRAME[["a"]].assign(site=plain)), fitted.predict(FRAME[["a"]].assign(site=labels))
+    )
+
+
 # ---------------------------------------------------------------------------------------------- unseen and missing
+
+
+def test_without_modalities_a_row_may_lack_all_its_numbers():
+    numbers = [name for name in FRAME if FRAME[name].dtype == float]
+    holes = FRAME.copy()
+    holes.loc[3:9, numbers] = np.nan
+    fitted = small().fit(holes, Y, client_ids=IDS)
+    assert list(fitted.modalities_) == ["numeric", "categorical"]
+    named = small(modalities=fitted.modalities_).fit(holes, Y, client_ids=IDS)
+    assert_array_equal(fitted.predict(holes), named.predict(holes))
+    holes.loc[20, numbers[0]] = np.nan
+    with pytest.raises(ValueError, match="modality 'numeric' is partly NaN in 1 rows"):
+        small().fit(holes, Y, client_ids=IDS)
 
 
 def test_an_unseen_category_has_a_vector_of_zeros():

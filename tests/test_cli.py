@@ -91,6 +91,7 @@ def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys):
             "--path x.npz",
             "argument --path: x.npz is not used: tecator is packed with the library; leave it out.",
         ),
+        ("--seed 4294967294", "argument --seed: 4294967294 leaves no 3 seeds up to 4294967295, the last one there is;"),
         ("--data corn --path x.npz", "argument --path: The Corn data are not at x.npz"),
     ],
 )
@@ -119,6 +120,13 @@ def test_a_folder_that_cannot_be_written_is_found_before_any_training(no_trainin
     assert err.startswith(f"skfdrmfl compare: error: argument --out: {folder} cannot be written to (")
     assert err.count("\n") == 1
     assert os.listdir(tmp_path) == ["taken"]
+
+
+def test_a_folder_in_the_place_of_a_result_is_found_before_any_training(no_training, capsys, tmp_path):
+    (tmp_path / "out" / "compare.png").mkdir(parents=True)
+    assert cli.main(["compare", "--out", "out"]) == 2
+    assert "argument --out: out holds a folder named compare.png; move that away" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "out") == ["compare.png"]
 
 
 def test_interrupted_work_leaves_one_line_and_nothing_else(monkeypatch, capsys, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn import get_config
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
@@ -292,13 +292,20 @@ def test_strong_pls_is_shown_only_where_it_fits():
         ({"groups": np.arange(N) // 20}, "n_splits=5 is more than the 3 groups; pass at most 3."),
         ({"n_seeds": 0}, "n_seeds=0 is less than 1; pass 1 or more."),
         ({"client_ids": [0, 1]}, "do not match the 60 rows of X; pass one id per row."),
+        ({"client_ids": [None] + ["a"] * 59}, "client_ids is missing for 1 of 60 rows (first: row 0)"),
+        ({"random_state": -1}, "random_state=-1 is no first seed to count from; pass an integer of 0 or more."),
+        ({"random_state": None}, "random_state=None is no first seed to count from"),
+        ({"random_state": 2**32 - 2}, "leaves no 3 seeds up to 4294967295, the last one there is; pass a smaller one."),
+        ({"y": np.append(np.nan, np.zeros(59))}, "y='<1 rows>' has NaN or infinity"),
+        ({"X": np.where(np.arange(60)[:, None] < 2, np.nan, 1.0)}, "X='<2 rows>' has NaN or infinity"),
         ({"X": np.arange(60.0)}, "has 1 dimensions; pass one 2-D table."),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_training(seen, changes, message):
     X, y, ids = table()
-    with pytest.raises(InvalidArgument) as error:
+    with pytest.raises(ValueError) as error:
         compare(**({"X": X, "y": y, "client_ids": ids, "transformer": Witness()} | changes))
+    assert isinstance(error.value, InvalidArgument) or message.startswith("client_ids is missing")
     assert message in str(error.value)
     assert seen == []
 
@@ -353,6 +360,23 @@ def test_json_holds_everything_and_is_strict(comparison):
     assert federated["rmse"]["sd"] == pytest.approx(np.std(federated["rmse"]["runs"], ddof=1))
     assert written["methods"][1]["rmse"]["sd"] is None
     assert written["settings"]["n_components"] == 2
+
+
+def test_dates_of_clients_are_strings_in_json():
+    method = MethodResult("PCA", np.zeros((1, 2)), *np.ones((3, 1)), fit_seconds=0.25, client_r2={})
+    ids = np.array([["2024-01-01", "2024-01-02"]], dtype="M8[D]")
+    written = json.loads(Comparison((method,), np.zeros(2), ids, np.zeros(2, dtype=np.intp)).to_json())
+    assert written["client_ids"] == [["2024-01-01", "2024-01-02"]]
+
+
+def test_the_output_that_transformers_are_set_to_makes_no_difference():
+    X, y, ids = table()
+    options = {"n_seeds": 1, "n_splits": 2, "transformer": Witness()}
+    plain = compare(X, y, ids, **options)
+    with config_context(transform_output="pandas"):
+        framed = compare(X, y, ids, **options)
+    for a, b in zip(plain.methods, framed.methods, strict=True):
+        assert_array_equal(a.predicted, b.predicted)
 
 
 def test_an_unknown_method_is_named_beside_the_known():

@@ -571,6 +571,15 @@ def test_an_encoder_that_does_not_fit_is_refused_before_training(monkeypatch, en
         assert word in str(caught.value)
 
 
+def test_codes_that_are_no_integers_are_refused_in_use_too():
+    codes = np.random.default_rng(0).integers(0, 3, (30, 2)).astype(float)
+    fitted = FDRMFLTransformer(encoders=CategoricalEncoder(3), n_rounds=1, random_state=0).fit(codes, codes[:, 0])
+    fitted.set_params(encoders={"gone": None})  # what was fitted counts
+    assert np.isfinite(fitted.predict(codes - 1)).all()
+    with pytest.raises(ValueError, match=r"column 0 of modality 'x' holds .*\.5 in row 0, which is no integer code"):
+        fitted.predict(codes + 0.5)
+
+
 @pytest.mark.parametrize(
     ("encoders", "words"),
     [

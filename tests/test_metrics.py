@@ -85,6 +85,12 @@ def test_r2_is_nan_without_a_warning_where_it_is_not_defined():
     assert math.isnan(values[2])  # one row
 
 
+@pytest.mark.parametrize("ids", [[None, "a", "a"], [float("nan"), 0.0, 0.0]])
+def test_missing_ids_are_refused(ids):
+    with pytest.raises(ValueError, match="client_ids is missing for 1 of 3 rows"):
+        r2_per_client([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], ids)
+
+
 def test_ids_of_another_length_are_refused():
     message = "client_ids has 2 entries but y_true has 3 rows; pass one id per row."
     with pytest.raises(ValueError, match=message):

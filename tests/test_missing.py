@@ -344,6 +344,22 @@ def test_a_modality_that_no_participant_has_keeps_its_encoder(engine):
 
 # ----------------------------------------------------------------------------------------------- estimator
 
+
+def test_a_modality_that_only_rows_held_out_have_is_refused_with_the_remedy():
+    rare = X.copy()
+    rare[:, WIDTHS["wet"]] = np.nan
+    refused = 0
+    for row in range(25):  # all rows of client a, three of which are held out
+        table = rare.copy()
+        table[row, WIDTHS["wet"]] = X[row, WIDTHS["wet"]]
+        try:
+            make(n_rounds=1, early_stopping=True).fit(table, Y, client_ids=IDS)
+        except ValueError as error:
+            assert "1 of 60 rows have modality 'wet', and early_stopping holds out all of these" in str(error)
+            refused += 1
+    assert refused == 3
+
+
 _rng = np.random.default_rng(1)
 HOLES = X.copy()
 for _m, _columns in enumerate(WIDTHS.values()):

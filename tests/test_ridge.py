@@ -35,6 +35,15 @@ def test_federated_ridge_is_ridge_on_the_pooled_rows_whoever_holds_which(codes, 
     assert_allclose(linear.predict(X), pooled.predict(X), rtol=1e-6, atol=1e-9)
 
 
+def test_an_input_without_gain_has_no_coefficient_and_changes_nothing():
+    everyone = Partition.of_codes(np.zeros(40, dtype=np.int64))
+    wider, gains = np.column_stack([X, np.zeros(40)]), np.append(GAINS, 0.0)
+    with_it, without = fit_ridge(wider, Y, everyone, gains, 0.01), fit_ridge(X, Y, everyone, GAINS, 0.01)
+    assert_allclose(with_it.coefficients[:5], without.coefficients, rtol=1e-9)
+    assert (with_it.coefficients[5] == 0).all()
+    assert ridge.Ridge(wider, Y, everyone, gains).best_penalty() == ridge.Ridge(X, Y, everyone, GAINS).best_penalty()
+
+
 def test_the_penalty_is_that_of_the_columns_before_they_were_stretched():
     gains = np.array([1.0, 10.0, 0.1, 3.0, 5.0])
     everyone = Partition.of_codes(np.zeros(40, dtype=np.int64))

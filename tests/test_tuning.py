@@ -96,10 +96,36 @@ def test_wide_tables_are_compared_with_the_mean():
     assert_allclose(alone["validation_mse"], 1.05, atol=0.15)  # of standardised y, by the mean of other rows
 
 
-def test_clients_who_cannot_hold_out_get_the_default():
-    model = FDRMFLTransformer(tuning="auto", **OPTIONS).fit(X[:1], NOISE[:1])
-    assert [entry["start"] for entry in model.tuning_] == ["random"]
-    assert model.shrinkage_ == 2e-4
+def test_clients_who_cannot_hold_out_get_what_is_set():
+    for given, used in (("auto", 2e-4), (0.05, 0.05)):
+        model = FDRMFLTransformer(tuning="auto", shrinkage=given, **OPTIONS).fit(X[:1], NOISE[:1])
+        assert [entry["start"] for entry in model.tuning_] == ["random"]
+        assert model.shrinkage_ == used
+
+
+@pytest.mark.parametrize("n_varying", [0, 1])
+def test_a_modality_that_is_constant_in_all_rows_or_in_a_fold_changes_little(n_varying):
+    block = np.zeros((N, 3))
+    block[:n_varying] = 1.0
+    options = {"tuning": "auto", "modalities": {"a": slice(0, 12), "b": slice(12, 15)}, **OPTIONS}
+    model = FDRMFLTransformer(**options).fit(np.column_stack([X, block]), LINEAR, IDS)
+    assert model.tuning_[0]["start"] == "ridge"
+    assert model.score(np.column_stack([X, block]), LINEAR) > 0.999
+
+
+def test_a_mean_of_codes_carries_no_ridge_as_rows_may_lack_a_modality_later():
+    blocks = {"modalities": {"a": slice(0, 6), "b": slice(6, 12)}}
+    assert {entry["start"] for entry in tuned(LINEAR, fusion="mean", n_rounds=2, **blocks).tuning_} == {"random"}
+    assert tuned(LINEAR, fusion="mean", n_rounds=2).tuning_[0]["start"] == "ridge"
+
+
+def test_a_decay_that_was_chosen_stays_and_one_that_was_set_can_be_set_anew():
+    for tuning, alike in (("auto", True), (None, False)):
+        fits = []
+        for decay in (0.0, 50.0):
+            model = FDRMFLTransformer(tuning=tuning, warm_start=True, **OPTIONS).fit(X, CURVED, IDS)
+            fits.append(model.set_params(weight_decay=decay).fit(X, CURVED, IDS).predict(X))
+        assert np.array_equal(*fits) == alike
 
 
 def test_shrinkage_auto_compares_shrinkages_alone():
