@@ -123,7 +123,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. `shrinkage` is not
         used then, and `weight_decay` is the larger of the two tried. The candidates of a fold train in one pass; it
         takes about ten fits' time, and reveals what `shrinkage="auto"` does. The ridge is left out with categories,
-        a hidden head, encoders without a linear map, fusion "gated" or "attention" ("mean" where rows lack
+        a hidden head, encoders without a linear map, fusion "gated" or "attention" ("mean" of several
         modalities), and unless outputs <= n_components <= modality_dim.
     early_stopping : bool, default=False
         Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
