@@ -116,7 +116,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         (convolutional, recurrent, `TorchEncoder`), and codes of categories are left as they are.
     shrinkage : float or "auto", default=2e-4
         Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients; it
-        takes many fits' time, and the sums of its folds reveal rows of clients with five rows or fewer.
+        takes about five fits' time, and the sums of its folds reveal rows of clients with five rows or fewer.
     tuning : {None, "auto"}, default=None
         "auto" chooses, by rows held out inside the clients, among networks of several shrinkages and decays, each
         alone and mixed with a federated ridge regression, that ridge alone, and networks trained on what the ridge
