@@ -262,10 +262,11 @@ def heterogeneity_table(out: Path) -> Tables:
     rows = []
     for deal in deals:
         cells = [_cell(records, f"{deal}, {weight}", [BY_RIDGE]) for weight in weights]
-        ours, theirs = ((f"{deal}, {weight}", BY_RIDGE) for weight in (weights[-1], weights[0]))
-        rows.append([deal, *cells, *map(shown, against(records, ours, theirs))])
-    last = weights[-1]
-    text = table(["clients", *weights, f"%, {last} (these rows)", "% (new rows)"], rows)
+        none = (f"{deal}, {weights[0]}", BY_RIDGE)
+        changes = [against(records, (f"{deal}, {weight}", BY_RIDGE), none) for weight in weights[1:]]
+        rows.append([deal, *cells, *(shown(interval) for pair in changes for interval in pair)])
+    ends = [f"%, {weight} ({rows_of} rows)" for weight in weights[1:] for rows_of in ("these", "new")]
+    text = table(["clients", *weights, *ends], rows)
     return {"heterogeneity": f"{text}\n\nRepeats: {len(records)}."}
 
 

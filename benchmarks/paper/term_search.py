@@ -46,6 +46,15 @@ def noisy_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
     )
 
 
+def wrong_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
+    """A tenth of the labels to train on are those of other rows; those to test on are right."""
+    rng = np.random.default_rng(repeat)
+    y = table.y.copy()
+    wrong = rng.choice(len(y), len(y) // 10, replace=False)
+    y[wrong] = rng.permutation(y[wrong])
+    return _with_test_rows(replace(table, y=y), splits, [(table.X[s.test], table.y[s.test]) for s in splits])
+
+
 def filled_in(table: Table, splits: list[Split], repeat: int) -> Prepared:
     """Test rows lack the second modality: its columns hold their training means."""
     columns = table.modalities["wet"]
@@ -90,9 +99,12 @@ class Setting:
 
 
 SORTED = {"n_clients": 5, "scheme": "quantile"}
+SMALL = (0.0, 0.05, 0.1, 0.2)
 SETTINGS = {
     "mi, few labels, forest": Setting("mi_weight", few_labels, behind=BY_FOREST),
-    "mi, noisy labels, forest": Setting("mi_weight", noisy_labels, behind=BY_FOREST),
+    "mi, noisy labels, forest": Setting("mi_weight", noisy_labels, behind=BY_FOREST, weights=(0.0, 0.1, 0.3, 1.0, 3.0)),
+    "mi, wrong labels, forest": Setting("mi_weight", wrong_labels, behind=BY_FOREST, weights=(0.0, 0.3, 1.0, 3.0)),
+    "mi, wrong labels, Ridge": Setting("mi_weight", wrong_labels, weights=(0.0, 0.3, 1.0, 3.0)),
     "contrastive, rare participation": Setting(
         "contrastive_weight", clients={"n_clients": 10, "scheme": "quantile"}, changes={"participation": 0.2}
     ),
@@ -100,6 +112,8 @@ SETTINGS = {
         "contrastive_weight", clients=SORTED, changes={"local_epochs": 30, "n_rounds": 10}
     ),
     "contrastive, sorted clients": Setting("contrastive_weight", clients=SORTED),
+    "contrastive, five like clients": Setting("contrastive_weight", clients={"n_clients": 5}, weights=SMALL),
+    "contrastive, ten like clients": Setting("contrastive_weight", clients={"n_clients": 10}, weights=SMALL),
     "kl, modality missing at test": Setting("kl_weight", filled_in, needs_two=True, weights=(0.0, 0.1, 1.0, 10.0)),
     "kl, missing as NaN": Setting("kl_weight", missing, needs_two=True, weights=(0.0, 1.0)),
     "kl, missing as NaN, made for it": Setting(
