@@ -819,7 +819,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
 
 def _numbers(target: Any) -> NDArray[np.float64]:
-    """Y as float64, a copy: pandas gives read-only arrays."""
+    """The targets as float64, a copy: pandas gives read-only arrays."""
     try:
         return np.array(target, dtype=np.float64)
     except (TypeError, ValueError) as error:
