@@ -374,7 +374,7 @@ def figures(out: Path, folder: Path) -> None:
         axes.set_xlabel("error over that of the mean predictor")
         axes.grid(axis="x", which="both", color="#E3E3E3")
         axes.set_axisbelow(True)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False, fontsize=8)
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
         figure.savefig(folder / "paper_fair.png", dpi=120)
     for records_of_case in stored("heterogeneity", out).values():
         keys = [name.rsplit(", ", 1) for name in records_of_case[0]["scores"]]
