@@ -24,7 +24,7 @@ def paper():
     """The scripts' modules; they import each other as scripts in one folder do."""
     before, known = list(sys.path), set(sys.modules)
     sys.path.insert(0, str(FOLDER))
-    names = ("cases", "settings", "methods", "protocols", "_study", "lambda_grid", "term_search", "pretreatments")
+    names = ("cases", "settings", "methods", "protocols", "_study", "lambda_grid", "term_search", "treatments")
     yield {name: importlib.import_module(name) for name in (*names, "report")}
     sys.path[:] = before
     for name in set(sys.modules) - known:
@@ -157,18 +157,58 @@ def test_one_difference_says_nothing_about_its_spread(paper):
 
 def test_snv_undoes_gain_and_offset_and_pretreatments_work_row_by_row(paper):
     X = np.random.default_rng(0).standard_normal((6, 30))
-    snv = paper["pretreatments"].snv
+    snv = paper["treatments"].snv
     assert_allclose(snv(3.0 * X - 2.0), snv(X), atol=1e-12)
-    for treat in paper["pretreatments"].PRETREATMENTS.values():
+    for treat in paper["treatments"].PRETREATMENTS.values():
         assert_allclose(treat(X)[2:3], treat(X[2:3]), atol=1e-12)
 
 
 def test_the_columns_put_back_hold_what_snv_takes_away(paper):
     X = np.random.default_rng(0).standard_normal((6, 30))
-    treated = paper["pretreatments"].PRETREATMENTS["snv + mean + std"](X)
+    treated = paper["treatments"].PRETREATMENTS["snv + mean + std"](X)
     assert treated.shape == (6, 32)
     assert_allclose(treated[:, :30] * treated[:, 31:] + treated[:, 30:31], X)
-    assert_array_equal(paper["pretreatments"].PRETREATMENTS["snv + std"](X), np.delete(treated, 30, axis=1))
+    assert_array_equal(paper["treatments"].PRETREATMENTS["snv + std"](X), np.delete(treated, 30, axis=1))
+
+
+def spectra_whose_slopes_tell(paper, n=45):
+    """y is the slope of the spectrum in its middle; offsets over a hundred times as large hide it, a second block is noise."""
+    rng = np.random.default_rng(0)
+    nir = 0.01 * np.cumsum(rng.standard_normal((n, 30)), axis=1) + 5.0 * rng.standard_normal((n, 1))
+    y = nir[:, 20] - nir[:, 10]
+    modalities = {"nir": slice(0, 30), "wet": slice(30, 32)}
+    X = np.column_stack([nir, rng.standard_normal((n, 2))])
+    return paper["methods"].TrainingRows("corn-m5-oil", X, y, modalities, np.arange(n), np.arange(n) % 3)
+
+
+def test_a_treatment_changes_the_spectrum_only(paper):
+    rows = spectra_whose_slopes_tell(paper)
+    for name in paper["treatments"].CHOICES:
+        treated = paper["treatments"].on_columns(rows.X, name, rows.modalities["nir"])
+        assert_array_equal(treated[:, 30:], rows.X[:, 30:])
+        assert_array_equal(treated[:, :30], paper["treatments"].PRETREATMENTS[name](rows.X[:, :30]))
+
+
+def test_inner_folds_choose_the_treatment_and_all_rounds_follow(paper):
+    rows, methods = spectra_whose_slopes_tell(paper), paper["methods"]
+    ((chosen, _),) = methods.TREATMENT_CHOSEN[methods.TREATED].fitted(rows, 0)
+    folds = rows.inner_folds(3)
+    errors = {}
+    for name in paper["treatments"].CHOICES:
+        X = paper["treatments"].on_columns(rows.X, name, rows.modalities["nir"])
+        for how in ("whiten", "standardize"):
+            ridge = FDRMFLTransformer(
+                2, modalities=rows.modalities, random_state=0, tuning="auto", n_rounds=1, preprocessing=how
+            )
+            errors[name, how] = sum(
+                np.mean((ridge.fit(X[a], rows.y[a], client_ids=rows.client_ids[a]).predict(X[b]) - rows.y[b]) ** 2)
+                for a, b in folds
+            )
+    name, how = min(errors, key=errors.get)
+    fdrmfl = chosen.named_steps["fdrmfl"]
+    assert (chosen.named_steps["treatment"].kw_args["name"], fdrmfl.preprocessing) == (name, how)
+    assert fdrmfl.n_rounds == FDRMFLTransformer().n_rounds
+    assert_array_equal(fdrmfl.clients_, [0, 1, 2])
 
 
 def test_scatter_corrected_spectra_have_settings_of_their_own_and_variants_the_defaults(paper):
@@ -250,7 +290,7 @@ def test_variants_in_one_pass_score_as_fits_one_by_one(paper, how):
     protocols, methods = paper["protocols"], paper["methods"]
     found = protocols.variants("small", table, splits, changes, 0, client_ids=ids)["scores"]
     for name, change in changes.items():
-        method = methods.Method(methods.fdrmfl(**change), federated=True)
+        method = methods.Method(methods.fdrmfl(**change), ids="client_ids")
         for fold, split in enumerate(splits):
             rows = protocols.training_rows("small", table, split, ids)
             behind = protocols.regressors(0)

@@ -17,13 +17,11 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 
-import numpy as np
 from _study import each, matching, options
 from cases import (
     CORN,
     TECATOR,
     Case,
-    Float,
     choose,
     instruments,
     left_out_clients,
@@ -33,27 +31,9 @@ from cases import (
 )
 from methods import ALL, ALONE, CENTRAL, FDRMFL, TUNED
 from protocols import fair
-from scipy.signal import savgol_filter
+from treatments import PRETREATMENTS
 
 METHODS = ("mean*", "Ridge*", "GP*", "MLP*", "PCA, 2", "PLS, 16*", FDRMFL, TUNED, CENTRAL, ALONE)
-WINDOW, ORDER = 11, 2  # columns and degree of the Savitzky-Golay polynomial
-
-
-def snv(X: Float) -> Float:
-    """Standard normal variate: each row to zero mean and unit standard deviation."""
-    return (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True)
-
-
-PRETREATMENTS = {
-    "raw": lambda X: X,
-    "snv": snv,
-    "snv + std": lambda X: np.column_stack([snv(X), X.std(axis=1)]),
-    "snv + mean + std": lambda X: np.column_stack([snv(X), X.mean(axis=1), X.std(axis=1)]),
-    "derivative": partial(savgol_filter, window_length=WINDOW, polyorder=ORDER, deriv=1),
-    "second derivative": partial(savgol_filter, window_length=WINDOW, polyorder=ORDER, deriv=2),
-    "snv + derivative": lambda X: savgol_filter(snv(X), WINDOW, ORDER, deriv=1),
-    "snv + second derivative": lambda X: savgol_filter(snv(X), WINDOW, ORDER, deriv=2),
-}
 
 
 def more_cases(corn) -> list[Case]:

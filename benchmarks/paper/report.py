@@ -17,7 +17,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from _study import OUT, ROOT, stored, table
 from cases import CORN, TECATOR, Float
-from methods import AUTO, FDRMFL, LASSO, MEAN, NEITHER, OURS, REDUCERS, REGRESSORS, RIDGE, STOPPED
+from methods import (
+    AUTO,
+    FDRMFL,
+    LASSO,
+    MEAN,
+    NEITHER,
+    OURS,
+    REDUCERS,
+    REGRESSORS,
+    RIDGE,
+    STOPPED,
+    TREATED,
+    TREATED_PLS,
+    TREATED_RIDGE,
+)
 from protocols import BY_FOREST, BY_RIDGE, ITSELF, Interval, paired_interval
 from sklearn.linear_model import LinearRegression
 
@@ -27,6 +41,7 @@ PAGE = ROOT / "docs" / "paper.md"
 FIGURES = ROOT / "docs" / "figures"
 Records = Sequence[Mapping[str, Any]]
 Entry = tuple[str, str]  # method, regressor
+PREDICTORS = (*REGRESSORS, TREATED_RIDGE)  # have no Z
 
 GROUPS = {
     "simulations": ["y1", "y2", "y3"],
@@ -60,7 +75,7 @@ TARGETS = (
         Target("pretreatments", f"tecator-{content}-two/{TWO_TREATED}", FDRMFL, limit)
         for content, limit in zip(TECATOR, (0.55, 0.58, 0.50), strict=True)
     ),
-    *(Target("fair", f"corn-{i}-{t}", AUTO, 1.0, RIDGE) for i in ("m5", "mp5") for t in CORN),
+    *(Target("fair", f"corn-{i}-{t}", m, 1.0, RIDGE) for i in ("m5", "mp5") for t in CORN for m in (AUTO, TREATED)),
 )
 
 
@@ -126,9 +141,9 @@ def fair_tables(out: Path) -> Tables:
         if not cases:
             continue
         rows = []
-        for method in (*REGRESSORS, *REDUCERS, *OURS):
+        for method in (*PREDICTORS, *REDUCERS, TREATED_PLS, *OURS, TREATED):
             for label, regressors in (("", (BY_RIDGE, BY_FOREST)), (", itself", (ITSELF,))):
-                if method in REGRESSORS:
+                if method in PREDICTORS:
                     label = ""
                 cells = [_cell(cases[name], method, regressors) for name in cases]
                 if any(cells):
@@ -158,12 +173,12 @@ def _repeats(cases: Mapping[str, Records]) -> str:
 def paired_table(out: Path) -> Tables:
     """FDRMFL against the best rival and against the usual ones, in the repeats that both were measured in."""
     fair, treated = stored("fair", out), stored("pretreatments", out)
-    entries = [(name, fair.get(name, []), m) for names in GROUPS.values() for name in names for m in (FDRMFL, AUTO)]
+    entries = [(name, fair.get(name, []), m) for names in GROUPS.values() for name in names for m in (FDRMFL, AUTO, TREATED)]
     entries += [(t.case, treated.get(t.case, []), t.method) for t in TARGETS if t.experiment == "pretreatments"]
     rows = []
     for name, records, method in entries:
         ours = (method, BY_RIDGE)
-        rivals = {entry: both for entry in _rivals(records) if (both := _in_all(records, ours, entry))}
+        rivals = {entry: both for entry in _rivals(records, method) if (both := _in_all(records, ours, entry))}
         if not rivals:
             continue
         best = min(rivals, key=lambda entry: per_repeat(rivals[entry], entry).mean())
@@ -179,8 +194,10 @@ def paired_table(out: Path) -> Tables:
     return {"paired": table(header, rows, left=3)} if rows else {}
 
 
-def _rivals(records: Records) -> list[Entry]:
-    entries = [(m, r) for m in REDUCERS for r in (BY_RIDGE, BY_FOREST)] + [(m, ITSELF) for m in REGRESSORS]
+def _rivals(records: Records, ours: str) -> list[Entry]:
+    """Those measured; with a pre-treatment chosen by inner folds where ours has one too."""
+    reducers, predictors = ((*REDUCERS, TREATED_PLS), PREDICTORS) if ours == TREATED else (REDUCERS, REGRESSORS)
+    entries = [(m, r) for m in reducers for r in (BY_RIDGE, BY_FOREST)] + [(m, ITSELF) for m in predictors]
     return [entry for entry in entries if _in_all(records, entry)]
 
 

@@ -11,7 +11,7 @@ setting the other contents of the same sample are the second modality.
 from __future__ import annotations
 
 from _study import each, matching, options
-from methods import ALL, FDRMFL, NEITHER, OURS, REDUCERS
+from methods import ALL, FDRMFL, NEITHER, OURS, REDUCERS, TREATMENT_CHOSEN
 from protocols import as_published, fair
 
 CASES = ("tecator-*", "corn-m5-*", "corn-mp5-*")
@@ -23,7 +23,8 @@ def main() -> None:
     args = out.parse_args()
     if args.protocol == "fair":
         # With the package's defaults "neither" is FDRMFL itself.
-        methods = matching({name: m for name, m in ALL.items() if name != NEITHER}, args.methods)
+        candidates = {name: m for name, m in {**ALL, **TREATMENT_CHOSEN}.items() if name != NEITHER}
+        methods = matching(candidates, args.methods)
         each("fair", args, lambda case, r: fair(case, methods, r))
     else:
         candidates = {"mean predictor": ALL["mean predictor"], **REDUCERS, FDRMFL: OURS[FDRMFL]}
