@@ -172,7 +172,7 @@ def test_the_columns_put_back_hold_what_snv_takes_away(paper):
 
 
 def spectra_whose_slopes_tell(paper, n=45):
-    """y is the slope of the spectrum in its middle; offsets over a hundred times as large hide it, a second block is noise."""
+    """y is the slope of the spectrum in its middle; offsets over a hundred times as large hide it."""
     rng = np.random.default_rng(0)
     nir = 0.01 * np.cumsum(rng.standard_normal((n, 30)), axis=1) + 5.0 * rng.standard_normal((n, 1))
     y = nir[:, 20] - nir[:, 10]

@@ -173,7 +173,7 @@ def _repeats(cases: Mapping[str, Records]) -> str:
 def paired_table(out: Path) -> Tables:
     """FDRMFL against the best rival and against the usual ones, in the repeats that both were measured in."""
     fair, treated = stored("fair", out), stored("pretreatments", out)
-    entries = [(name, fair.get(name, []), m) for names in GROUPS.values() for name in names for m in (FDRMFL, AUTO, TREATED)]
+    entries = [(n, fair.get(n, []), m) for names in GROUPS.values() for n in names for m in (FDRMFL, AUTO, TREATED)]
     entries += [(t.case, treated.get(t.case, []), t.method) for t in TARGETS if t.experiment == "pretreatments"]
     rows = []
     for name, records, method in entries:
