@@ -171,18 +171,19 @@ def test_the_columns_put_back_hold_what_snv_takes_away(paper):
     assert_array_equal(paper["treatments"].PRETREATMENTS["snv + std"](X), np.delete(treated, 30, axis=1))
 
 
-def spectra_whose_slopes_tell(paper, n=45):
-    """y is the slope of the spectrum in its middle; offsets over a hundred times as large hide it."""
+def rows_with_gains_of_their_own(paper, n=45):
+    """y is the height of a band in a spectrum that each row multiplies by a gain; a second block is noise."""
     rng = np.random.default_rng(0)
-    nir = 0.01 * np.cumsum(rng.standard_normal((n, 30)), axis=1) + 5.0 * rng.standard_normal((n, 1))
-    y = nir[:, 20] - nir[:, 10]
-    modalities = {"nir": slice(0, 30), "wet": slice(30, 32)}
+    y, gain, place = rng.standard_normal(n), np.exp(0.5 * rng.standard_normal(n)), np.linspace(0.0, 1.0, 30)
+    spectra = np.sin(2.0 * np.pi * place) + 0.1 * y[:, None] * np.exp(-50.0 * (place - 0.6) ** 2)
+    nir = gain[:, None] * spectra + 1e-3 * rng.standard_normal((n, 30))
     X = np.column_stack([nir, rng.standard_normal((n, 2))])
+    modalities = {"nir": slice(0, 30), "wet": slice(30, 32)}
     return paper["methods"].TrainingRows("corn-m5-oil", X, y, modalities, np.arange(n), np.arange(n) % 3)
 
 
 def test_a_treatment_changes_the_spectrum_only(paper):
-    rows = spectra_whose_slopes_tell(paper)
+    rows = rows_with_gains_of_their_own(paper)
     for name in paper["treatments"].CHOICES:
         treated = paper["treatments"].on_columns(rows.X, name, rows.modalities["nir"])
         assert_array_equal(treated[:, 30:], rows.X[:, 30:])
@@ -190,25 +191,37 @@ def test_a_treatment_changes_the_spectrum_only(paper):
 
 
 def test_inner_folds_choose_the_treatment_and_all_rounds_follow(paper):
-    rows, methods = spectra_whose_slopes_tell(paper), paper["methods"]
+    rows, methods = rows_with_gains_of_their_own(paper), paper["methods"]
     ((chosen, _),) = methods.TREATMENT_CHOSEN[methods.TREATED].fitted(rows, 0)
-    folds = rows.inner_folds(3)
-    errors = {}
-    for name in paper["treatments"].CHOICES:
-        X = paper["treatments"].on_columns(rows.X, name, rows.modalities["nir"])
-        for how in ("whiten", "standardize"):
+    squares = {}
+    for how in ("whiten", "standardize"):
+        for name in paper["treatments"].CHOICES:
+            X = paper["treatments"].on_columns(rows.X, name, rows.modalities["nir"])
             ridge = FDRMFLTransformer(
                 2, modalities=rows.modalities, random_state=0, tuning="auto", n_rounds=1, preprocessing=how
             )
-            errors[name, how] = sum(
-                np.mean((ridge.fit(X[a], rows.y[a], client_ids=rows.client_ids[a]).predict(X[b]) - rows.y[b]) ** 2)
-                for a, b in folds
-            )
-    name, how = min(errors, key=errors.get)
+            left_out = np.empty(len(rows.y))
+            for a, b in rows.inner_folds(3):
+                left_out[b] = ridge.fit(X[a], rows.y[a], client_ids=rows.client_ids[a]).predict(X[b])
+            squares[name, how] = (left_out - rows.y) ** 2
+    name, how = min(squares, key=lambda key: squares[key].mean())
+    gain = squares["raw", "whiten"] - squares[name, how]
+    assert gain.mean() > 2.0 * stats.sem(gain)  # that is clear, so it is chosen
     fdrmfl = chosen.named_steps["fdrmfl"]
     assert (chosen.named_steps["treatment"].kw_args["name"], fdrmfl.preprocessing) == (name, how)
     assert fdrmfl.n_rounds == FDRMFLTransformer().n_rounds
     assert_array_equal(fdrmfl.clients_, [0, 1, 2])
+
+
+def test_a_treatment_that_is_not_clearly_better_is_not_chosen(paper):
+    """y is noise: some treatment errs least on inner folds, none clearly."""
+    rows, methods = rows_with_gains_of_their_own(paper), paper["methods"]
+    noise = replace(rows, y=np.random.default_rng(1).standard_normal(len(rows.y)))
+    chosen = methods.TREATMENT_CHOSEN[methods.TREATED_RIDGE].build(noise, 0)
+    assert chosen.named_steps["treatment"].kw_args["name"] == "raw"
+    assert (
+        methods.TREATMENT_CHOSEN[methods.TREATED_RIDGE].build(rows, 0).named_steps["treatment"].kw_args["name"] != "raw"
+    )
 
 
 def test_scatter_corrected_spectra_have_settings_of_their_own_and_variants_the_defaults(paper):

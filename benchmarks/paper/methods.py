@@ -6,7 +6,7 @@ scored as it is too. FDRMFL has both: its Z and its own head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import LassoCV, RidgeCV
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GroupKFold, ParameterGrid, cross_val_predict
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -34,6 +34,7 @@ from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ALPHAS = np.logspace(-6, 3, 10)
+CLEAR = 2.0  # standard errors
 SHARE = 0.9  # of the variance, where "90 %" is said
 N_LATENT = 16
 
@@ -196,15 +197,27 @@ def _mlp(rows: TrainingRows, seed: int) -> BaseEstimator:
 
 
 def _treatment(
-    rows: TrainingRows, pipeline: Pipeline, grid: Mapping[str, list[Any]] | list[dict[str, list[Any]]], **told: Any
+    rows: TrainingRows, pipeline: Pipeline, grids: Sequence[Mapping[str, list[Any]]], **told: Any
 ) -> Pipeline:
-    """The pipeline, unfitted, with the pre-treatment and the rest of the grid that inner folds choose."""
-    treatments = [{"name": name, "columns": rows.modalities["nir"]} for name in CHOICES]
-    grids = [{"treatment__kw_args": treatments, **part} for part in ([grid] if isinstance(grid, Mapping) else grid)]
-    pipeline = Pipeline([("treatment", FunctionTransformer(on_columns, kw_args=treatments[0])), *pipeline.steps])
+    """The pipeline, unfitted, behind the pre-treatment and with the rest of the grids that inner folds choose.
+
+    As in `tuning`, the first stays unless another is clearly better: the best is, by `CLEAR` standard errors of the
+    difference of squared errors on rows left out.
+    """
+    columns = rows.modalities["nir"]
+    treatments = [FunctionTransformer(on_columns, kw_args={"name": name, "columns": columns}) for name in CHOICES]
+    pipeline = Pipeline([("treatment", treatments[0]), *pipeline.steps])
+    candidates = list(ParameterGrid([{"treatment": treatments, **grid} for grid in grids]))
     folds = rows.inner_folds(settings.N_INNER_FOLDS)
-    search = GridSearchCV(pipeline, grids, cv=folds, scoring="neg_mean_squared_error", refit=False)
-    return clone(pipeline).set_params(**search.fit(rows.X, rows.y, **told).best_params_)
+    squares = [
+        (np.ravel(cross_val_predict(clone(pipeline).set_params(**c), rows.X, rows.y, cv=folds, params=told)) - rows.y)
+        ** 2
+        for c in candidates
+    ]
+    best = int(np.argmin(np.mean(squares, axis=1)))
+    gain = squares[0] - squares[best]
+    clearly = gain.mean() > CLEAR * gain.std(ddof=1) / np.sqrt(len(gain))
+    return clone(pipeline).set_params(**candidates[best if clearly else 0])
 
 
 def _treated_ridge(rows: TrainingRows, seed: int) -> BaseEstimator:
@@ -217,7 +230,7 @@ def _treated_ridge(rows: TrainingRows, seed: int) -> BaseEstimator:
 
 
 def _treated_pls(rows: TrainingRows, seed: int) -> BaseEstimator:
-    return _treatment(rows, Pipeline([("pls", _pls(16)(rows, seed))]), {})
+    return _treatment(rows, Pipeline([("pls", _pls(16)(rows, seed))]), [{}])
 
 
 MEAN, RIDGE, LASSO = "mean predictor", "Ridge, all columns", "Lasso, all columns"
@@ -280,7 +293,7 @@ def _treated(rows: TrainingRows, seed: int) -> BaseEstimator:
     """
     chosen = variant(AUTO)(rows, seed)
     pipeline = Pipeline([("fdrmfl", clone(chosen).set_params(n_rounds=1))])
-    scales = {"fdrmfl__preprocessing": ["whiten", "standardize"]}
+    scales = [{"fdrmfl__preprocessing": ["whiten", "standardize"]}]
     found = _treatment(rows, pipeline, scales, fdrmfl__client_ids=rows.client_ids)
     return found.set_params(fdrmfl__n_rounds=chosen.n_rounds)
 
