@@ -523,15 +523,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._choice,
                 report=self.verbose > 0,
             )
-            if self.tuning is None:
-                compared = tuner.shrinkage(partition)
-            else:
-                # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
-                # each more than a linear part knows.
-                is_linear = not self._categories and (len(self.modalities_) < 2 or self.fusion != "mean")
-                compared = tuner.everything(partition, linear=is_linear and takes_linear(network))
-            self._choice = compared[0][0]
-            self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
+            self._choose(tuner, partition, takes_linear(network))
         self.shrinkage_ = self._choice.shrinkage
         (self._table,) = preprocess(partition, [self.shrinkage_])
         self._target = fit_targets(targets, partition)
@@ -542,6 +534,18 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.history_: dict[str, NDArray[np.float64]] = {}
         self.n_rounds_ = 0
         return present
+
+    def _choose(self, tuner: Tuner, partition: Partition, has_room: bool) -> None:
+        """The choice among ways to fit, by rows that clients hold out; `has_room`: a ridge fits into the network."""
+        if self.tuning is None:
+            compared = tuner.shrinkage(partition)
+        else:
+            # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
+            # each more than a linear part knows.
+            is_linear = not self._categories and (len(self.modalities_) < 2 or self.fusion != "mean")
+            compared = tuner.everything(partition, linear=is_linear and has_room)
+        self._choice = compared[0][0]
+        self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
 
     def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
         names = getattr(self, "feature_names_in_", None)

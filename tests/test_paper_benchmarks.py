@@ -217,11 +217,10 @@ def test_a_treatment_that_is_not_clearly_better_is_not_chosen(paper):
     """y is noise: some treatment errs least on inner folds, none clearly."""
     rows, methods = rows_with_gains_of_their_own(paper), paper["methods"]
     noise = replace(rows, y=np.random.default_rng(1).standard_normal(len(rows.y)))
-    chosen = methods.TREATMENT_CHOSEN[methods.TREATED_RIDGE].build(noise, 0)
-    assert chosen.named_steps["treatment"].kw_args["name"] == "raw"
-    assert (
-        methods.TREATMENT_CHOSEN[methods.TREATED_RIDGE].build(rows, 0).named_steps["treatment"].kw_args["name"] != "raw"
-    )
+    for name in (methods.TREATED_RIDGE, methods.TREATED_PLS):
+        clear, unclear = (methods.TREATMENT_CHOSEN[name].build(r, 0).named_steps["treatment"] for r in (rows, noise))
+        assert clear.kw_args["name"] != "raw"
+        assert unclear.kw_args["name"] == "raw"
 
 
 def test_scatter_corrected_spectra_have_settings_of_their_own_and_variants_the_defaults(paper):

@@ -230,7 +230,7 @@ def _treated_ridge(rows: TrainingRows, seed: int) -> BaseEstimator:
 
 
 def _treated_pls(rows: TrainingRows, seed: int) -> BaseEstimator:
-    return _treatment(rows, Pipeline([("pls", _pls(16)(rows, seed))]), [{}])
+    return _treatment(rows, Pipeline([("pls", PLSRegression(16))]), [{}])
 
 
 MEAN, RIDGE, LASSO = "mean predictor", "Ridge, all columns", "Lasso, all columns"
