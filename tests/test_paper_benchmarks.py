@@ -275,6 +275,18 @@ def test_a_modality_missing_at_test_holds_training_means_or_nothing(paper, how):
         assert_array_equal(changed.X[after.train], table.X[before.train])
 
 
+def test_the_even_case_is_the_third_simulation_of_fewer_columns(paper):
+    from skfdrmfl.datasets import make_simulation
+
+    (case,) = paper["cases"].select(["even"], Path("nowhere"))
+    table = case.table(0)
+    *_, y3 = make_simulation(3, 2500, random_state=0)
+    assert table.X.shape == (2500, 30)
+    assert abs(np.corrcoef(table.X @ np.tile([1.0, 0.0, 0.0], 10), table.y)[0, 1]) < 0.1
+    for moment in (np.mean, np.std, np.max):
+        assert_allclose(moment(table.y), moment(y3), rtol=0.1)
+
+
 def test_as_many_components_as_hold_the_variance(paper):
     X = np.random.default_rng(0).standard_normal((40, 15)) * np.arange(1, 16)
     expected = PCA(0.9, svd_solver="full").fit(X).n_components_

@@ -3,6 +3,7 @@
 | case | rows | columns | modalities |
 |---|---|---|---|
 | y1, y2, y3 | 2,000 to train on, 500 to test on, drawn anew each repeat | 3,604 | image, text, vector |
+| even | the same | 30 | vector |
 | tecator-{fat, water, protein} | 215, of which 22 repeat another's spectrum | 100 | nir |
 | tecator-...-two | the same | 102 | nir; wet: the other two contents |
 | corn-{m5, mp5, mp6}-{moisture, oil, protein, starch} | 80 | 700 | nir |
@@ -31,6 +32,7 @@ TECATOR = ("fat", "water", "protein")
 CORN = ("moisture", "oil", "protein", "starch")
 INSTRUMENTS = ("m5", "mp5", "mp6")
 N_TRAIN, N_TEST, N_FOLDS = 2000, 500, 5
+DEVIATION_OF_S = 19.0  # of the sum that y1 to y3 are functions of
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,14 @@ def _simulation(function: int, repeat: int) -> Table:
     return Table(drawn.data, drawn.target, drawn.modalities, np.arange(N_TRAIN + N_TEST))
 
 
+def _even(repeat: int) -> Table:
+    """y3 as a function of 30 columns instead of 3,604, which 2,000 rows can show."""
+    n, p, step = N_TRAIN + N_TEST, 30, 3
+    X = np.random.default_rng([3, p, repeat]).standard_normal((n, p))
+    s = DEVIATION_OF_S * X[:, ::step].sum(axis=1) / np.sqrt(p // step)
+    return Table(X, 8.0 / np.cosh(0.02 * s), {"vector": slice(0, p)}, np.arange(n))
+
+
 def _spectra(nir: Float, contents: Float, target: int, groups: Rows, *, wet: bool) -> Table:
     blocks = {"nir": nir} | ({"wet": np.delete(contents, target, axis=1)} if wet else {})
     X, modalities = stack_modalities(blocks)
@@ -155,6 +165,7 @@ def all_cases(corn: Path) -> Iterator[Case]:
     """Every case; those of Corn too, whether or not its file is there."""
     for function in (1, 2, 3):
         yield Case(f"y{function}", "MSE", partial(_simulation, function), last_rows)
+    yield Case("even", "MSE", _even, last_rows)
     for wet in (False, True):
         end = "-two" if wet else ""
         for target in TECATOR:
