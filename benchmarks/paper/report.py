@@ -326,7 +326,7 @@ def lambda_table(out: Path) -> Tables:
 
 
 def pretreatment_tables(out: Path) -> Tables:
-    """One table for each way of splitting: pre-treatments across for Tecator, targets across where one is left out."""
+    """One table for each way of splitting: cases and their pre-treatments down, methods across."""
     records = stored("pretreatments", out)
     found = {}
     for kind in ("folds", "T", "left-out"):
@@ -334,9 +334,11 @@ def pretreatment_tables(out: Path) -> Tables:
         for name, rs in records.items():
             base, *middle, treatment = name.split("/")
             if (middle or ["folds"])[0] == kind:
-                cases[base if kind == "left-out" else f"{base.removeprefix('tecator-')}, {treatment}"] = rs
+                cases[f"{base if kind == 'left-out' else base.removeprefix('tecator-')}, {treatment}"] = rs
         if cases:
-            methods = dict.fromkeys(m for rs in cases.values() for m in rs[0]["scores"])
+            measured = {m for rs in cases.values() for r in rs for m in r["scores"]}
+            known = [m for m in (*REGRESSORS, *REDUCERS, *OURS) if m in measured]
+            methods = [*known, *sorted(measured.difference(known))]
             rows = [
                 [m, *(_cell(rs, m, [BY_RIDGE]) or _cell(rs, m, [ITSELF]) for rs in cases.values())] for m in methods
             ]
