@@ -34,7 +34,7 @@ from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ALPHAS = np.logspace(-6, 3, 10)
-CLEAR = 2.0  # standard errors
+CLEAR = 2.0  # standard errors by which something must be better
 SHARE = 0.9  # of the variance, where "90 %" is said
 N_LATENT = 16
 
@@ -209,11 +209,13 @@ def _treatment(
     pipeline = Pipeline([("treatment", treatments[0]), *pipeline.steps])
     candidates = list(ParameterGrid([{"treatment": treatments, **grid} for grid in grids]))
     folds = rows.inner_folds(settings.N_INNER_FOLDS)
-    squares = [
-        (np.ravel(cross_val_predict(clone(pipeline).set_params(**c), rows.X, rows.y, cv=folds, params=told)) - rows.y)
-        ** 2
-        for c in candidates
-    ]
+
+    def squared_errors(candidate: Mapping[str, Any]) -> Float:
+        """On rows left out."""
+        estimator = clone(pipeline).set_params(**candidate)
+        return (np.ravel(cross_val_predict(estimator, rows.X, rows.y, cv=folds, params=told)) - rows.y) ** 2
+
+    squares = [squared_errors(candidate) for candidate in candidates]
     best = int(np.argmin(np.mean(squares, axis=1)))
     gain = squares[0] - squares[best]
     clearly = gain.mean() > CLEAR * gain.std(ddof=1) / np.sqrt(len(gain))

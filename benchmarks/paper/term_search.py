@@ -104,8 +104,7 @@ class Setting:
 
 SORTED = {"n_clients": 5, "scheme": "quantile"}
 SMALL = (0.0, 0.05, 0.1, 0.2)
-# Found by hand on draws that are not reported (repeats 100 to 102): with the default decay or batches of 32 large
-# weights find the relation less often.
+# Found by hand on draws that are not reported: with the default decay the relation is found less often.
 LINEAR = {"encoders": LinearEncoder(), "preprocessing": "standardize", "weight_decay": 0.0, "batch_size": 128}
 SETTINGS = {
     "mi, few labels, forest": Setting("mi_weight", few_labels, behind=BY_FOREST),
