@@ -24,8 +24,9 @@ def paper():
     """The scripts' modules; they import each other as scripts in one folder do."""
     before, known = list(sys.path), set(sys.modules)
     sys.path.insert(0, str(FOLDER))
-    names = ("cases", "settings", "methods", "protocols", "_study", "lambda_grid", "term_search", "treatments")
-    yield {name: importlib.import_module(name) for name in (*names, "report")}
+    names = ("cases", "treatments", "settings", "methods", "protocols", "_study", "report")
+    scripts = ("lambda_grid", "term_search", "pretreatments")
+    yield {name: importlib.import_module(name) for name in (*names, *scripts)}
     sys.path[:] = before
     for name in set(sys.modules) - known:
         if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):

@@ -32,9 +32,9 @@ from treatments import CHOICES, on_columns
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.model_selection import VectorizedGridSearchCV
+from skfdrmfl.tuning import CLEAR
 
 ALPHAS = np.logspace(-6, 3, 10)
-CLEAR = 2.0  # standard errors by which something must be better
 SHARE = 0.9  # of the variance, where "90 %" is said
 N_LATENT = 16
 

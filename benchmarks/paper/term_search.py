@@ -45,9 +45,7 @@ def few_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
 def noisy_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
     """Labels to train on carry noise of half their standard deviation; those to test on do not."""
     noise = 0.5 * table.y.std() * np.random.default_rng(repeat).standard_normal(len(table.y))
-    return _with_test_rows(
-        replace(table, y=table.y + noise), splits, [(table.X[s.test], table.y[s.test]) for s in splits]
-    )
+    return _trained_on(table.y + noise, table, splits)
 
 
 def wrong_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
@@ -56,7 +54,7 @@ def wrong_labels(table: Table, splits: list[Split], repeat: int) -> Prepared:
     y = table.y.copy()
     wrong = rng.choice(len(y), len(y) // 10, replace=False)
     y[wrong] = rng.permutation(y[wrong])
-    return _with_test_rows(replace(table, y=y), splits, [(table.X[s.test], table.y[s.test]) for s in splits])
+    return _trained_on(y, table, splits)
 
 
 def filled_in(table: Table, splits: list[Split], repeat: int) -> Prepared:
@@ -68,6 +66,11 @@ def filled_in(table: Table, splits: list[Split], repeat: int) -> Prepared:
 def missing(table: Table, splits: list[Split], repeat: int) -> Prepared:
     """Test rows lack the second modality: its columns are NaN."""
     return _with_second(table, splits, lambda split: np.nan)
+
+
+def _trained_on(y: Any, table: Table, splits: list[Split]) -> Prepared:
+    """These labels for training; test rows keep the table's."""
+    return _with_test_rows(replace(table, y=y), splits, [(table.X[s.test], table.y[s.test]) for s in splits])
 
 
 def _with_second(table: Table, splits: list[Split], value: Callable[[Split], Any]) -> Prepared:
