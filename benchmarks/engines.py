@@ -33,13 +33,13 @@ from _common import ROOT, check, interleaved, note, parser, save, table
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from skfdrmfl import stacked
-from skfdrmfl.cohort import Settings
+from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import DenseEncoder
-from skfdrmfl.fusion import ConcatFusion
-from skfdrmfl.network import Network
-from skfdrmfl.partition import Partition
-from skfdrmfl.training import Run, Schedule, Trained, train
+from skfdrmfl.federation.engines import stacked
+from skfdrmfl.federation.runs import Run, Schedule, Settings
+from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.model.fusion import ConcatFusion
+from skfdrmfl.model.network import Network
 
 COMPETITORS = Path(__file__).resolve().parent / "competitors"
 sys.path.insert(0, str(COMPETITORS))

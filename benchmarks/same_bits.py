@@ -5,8 +5,8 @@
 
 Each checkout fits every configuration below in a process of its own. Compared are the raw global models, the weights as
 delivered, `history_`, Z, predictions and, of searches, all scores: bit for bit, or, where `--tolerance` is given, what
-is delivered to that relative accuracy (of its largest entry). The script reads no name of the package that is not public, but for the raw
-models. Exit status 1 where anything differs.
+is delivered to that accuracy, relative to its largest entry. The script reads public names, but for the raw models.
+Exit status 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -187,7 +187,9 @@ def main() -> int:
     names = {key.partition(" | ")[0] for key in before}
     for name, what in found:
         print(f"{name}: {what}")
-    print(f"{len(names)} configurations, {len(names) - len({name for name, _ in found})} the same, {len(before)} arrays")
+    print(
+        f"{len(names)} configurations, {len(names) - len({name for name, _ in found})} the same, {len(before)} arrays"
+    )
     return 1 if found else 0
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from skfdrmfl._version import __version__
 
 if TYPE_CHECKING:
-    from skfdrmfl._ignore_clients import IgnoreClients
-    from skfdrmfl._transformer import FDRMFLTransformer
     from skfdrmfl.datasets import stack_modalities
+    from skfdrmfl.estimator._ignore_clients import IgnoreClients
+    from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
 __all__ = ["FDRMFLTransformer", "IgnoreClients", "__version__", "stack_modalities"]
 
 _HOMES = {
-    "FDRMFLTransformer": "skfdrmfl._transformer",
-    "IgnoreClients": "skfdrmfl._ignore_clients",
+    "FDRMFLTransformer": "skfdrmfl.estimator._transformer",
+    "IgnoreClients": "skfdrmfl.estimator._ignore_clients",
     "stack_modalities": "skfdrmfl.datasets",
 }
 

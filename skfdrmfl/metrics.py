@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import r2_score, root_mean_squared_error
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skfdrmfl._validation import check_client_ids
+from skfdrmfl.data.client_ids import check_client_ids
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -5,16 +5,17 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from skfdrmfl.client import TERMS
-from skfdrmfl.cohort import Broadcast, Settings
-from skfdrmfl.engine import ENGINES
-from skfdrmfl.fusion import FUSIONS
-from skfdrmfl.mlp import MLP
-from skfdrmfl.network import Network
-from skfdrmfl.partition import Partition
-from skfdrmfl.rounds import federated_rounds
-from skfdrmfl.server import ServerState
-from skfdrmfl.training import Run, make_cohort
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.federation.cohort import make_cohort
+from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.messages import Broadcast
+from skfdrmfl.federation.rounds import federated_rounds
+from skfdrmfl.federation.runs import Run, Settings
+from skfdrmfl.federation.server import ServerState
+from skfdrmfl.model.fusion import FUSIONS
+from skfdrmfl.model.mlp import MLP
+from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import TERMS
 
 FLOAT = torch.float64
 

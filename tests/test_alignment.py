@@ -19,10 +19,10 @@ from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
 from skfdrmfl import losses
-from skfdrmfl.alignment import ALIGNMENTS
-from skfdrmfl.client import Batch, TermWeights, local_gradient, local_objective, objective_terms
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, LinearEncoder, RecurrentEncoder, TorchEncoder
-from skfdrmfl.fusion import FUSIONS
+from skfdrmfl.model.alignment import ALIGNMENTS
+from skfdrmfl.model.fusion import FUSIONS
+from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective, objective_terms
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ENGINES = ("stacked", "loop")

@@ -6,14 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skfdrmfl import _streams
-from skfdrmfl.batches import BatchPlan, steps_per_epoch
+from skfdrmfl.common import randomness
+from skfdrmfl.federation.engines.batches import BatchPlan, steps_per_epoch
 
 MASK = (1 << 64) - 1
 
 
 def keys_of(seed, round_index, positions):
-    return _streams.client_keys(np.full(len(positions), seed, np.uint64), round_index, np.asarray(positions, np.uint64))
+    return randomness.client_keys(
+        np.full(len(positions), seed, np.uint64), round_index, np.asarray(positions, np.uint64)
+    )
 
 
 def in_steps_order(sizes, batch_size):
@@ -135,7 +137,7 @@ def check_draw_is_permutation(problem):
     rows = batches_of(plan, plan.draw(keys_of(11, 4, positions)))
     for client, n in enumerate(sizes):
         first = sizes[:client].sum()
-        expected = [first + _streams.permutation(11, 4, positions[client], epoch, n) for epoch in range(n_epochs)]
+        expected = [first + randomness.permutation(11, 4, positions[client], epoch, n) for epoch in range(n_epochs)]
         np.testing.assert_array_equal(np.concatenate(rows[client]), np.concatenate(expected))
 
 
@@ -146,8 +148,8 @@ def test_drawing_for_many_clients_at_once_is_the_permutation_of_each(problem):
 
 def test_rows_whose_random_bits_are_equal_are_ordered_alike_in_every_chunk(monkeypatch):
     # Equal bits are rare (one pair in 2^40) until rows are many: here nearly all are equal.
-    mix = _streams.mix
-    monkeypatch.setattr(_streams, "mix", lambda z: mix(z) >> np.uint64(61) << np.uint64(61))
+    mix = randomness.mix
+    monkeypatch.setattr(randomness, "mix", lambda z: mix(z) >> np.uint64(61) << np.uint64(61))
     check_draw_is_permutation((np.array([300, 200, 150]), 64, 2))
 
 
@@ -200,7 +202,7 @@ def test_mix_gives_the_published_splitmix64_sequence():
     state, ours = 1234567, []
     for _ in published:
         expected, state = split_mix_64(state)
-        ours.append(int(_streams.mix(np.array([state], np.uint64))[0]))
+        ours.append(int(randomness.mix(np.array([state], np.uint64))[0]))
         assert ours[-1] == expected
     assert ours == published
 
@@ -208,7 +210,7 @@ def test_mix_gives_the_published_splitmix64_sequence():
 def test_numbers_of_an_epoch_are_consecutive_in_the_clients_sequence():
     key = keys_of(5, 2, [7])
     for epoch in (0, 3):
-        numbers = _streams.mix(key + _streams.counters(np.full(4, epoch), np.arange(4)))
+        numbers = randomness.mix(key + randomness.counters(np.full(4, epoch), np.arange(4)))
         state = (int(key[0]) + (epoch << 32) * 0x9E3779B97F4A7C15) & MASK
         for number in numbers:
             expected, state = split_mix_64(state)
@@ -217,20 +219,20 @@ def test_numbers_of_an_epoch_are_consecutive_in_the_clients_sequence():
 
 @given(st.integers(0, MASK), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 40))
 def test_a_permutation_visits_every_row_once(seed, round_index, position, epoch, n):
-    order = _streams.permutation(seed, round_index, position, epoch, n)
+    order = randomness.permutation(seed, round_index, position, epoch, n)
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
 
 
 def test_seed_round_client_and_epoch_each_change_the_order_and_nothing_else_does():
     key = (3, 1, 4, 1)
-    base = _streams.permutation(*key, 50)
+    base = randomness.permutation(*key, 50)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
-    np.testing.assert_array_equal(_streams.permutation(*key, 50), base)
+    np.testing.assert_array_equal(randomness.permutation(*key, 50), base)
     for i in range(4):
         changed = list(key)
         changed[i] += 1
-        assert not np.array_equal(_streams.permutation(*changed, 50), base)
+        assert not np.array_equal(randomness.permutation(*changed, 50), base)
 
 
 def test_a_clients_key_depends_on_no_other_client():
@@ -248,7 +250,7 @@ def test_all_orders_of_four_rows_are_equally_likely_over_clients_rounds_and_epoc
         for i in range(4800):
             key = [0, 0, 0]
             key[axis] = i
-            orders.append(int(_streams.permutation(1, *key, 4) @ weights))
+            orders.append(int(randomness.permutation(1, *key, 4) @ weights))
         counts = np.unique(orders, return_counts=True)[1]
         assert len(counts) == 24
         # chi-squared with 23 degrees of freedom: beyond 60 less than once in 30000
@@ -257,17 +259,17 @@ def test_all_orders_of_four_rows_are_equally_likely_over_clients_rounds_and_epoc
 
 def test_seeds_come_from_the_random_state_and_touch_no_global_generator():
     before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    assert _streams.seed_of(17) == 17
-    assert _streams.seed_of(np.random.RandomState(0)) == _streams.seed_of(np.random.RandomState(0))
-    fresh = [_streams.seed_of(None) for _ in range(5)]
+    assert randomness.seed_of(17) == 17
+    assert randomness.seed_of(np.random.RandomState(0)) == randomness.seed_of(np.random.RandomState(0))
+    fresh = [randomness.seed_of(None) for _ in range(5)]
     assert len(set(fresh)) == 5
     assert all(0 <= seed < 2**63 for seed in fresh)
-    _streams.generator(1, _streams.FOLDS, 3).random(4)
+    randomness.generator(1, randomness.FOLDS, 3).random(4)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
 
 
 def test_generators_of_different_purposes_are_different_streams():
-    purposes = (_streams.INITIAL_WEIGHTS, _streams.PARTICIPATION, _streams.FOLDS)
-    draws = [_streams.generator(1, purpose, 0).random() for purpose in purposes]
+    purposes = (randomness.INITIAL_WEIGHTS, randomness.PARTICIPATION, randomness.FOLDS)
+    draws = [randomness.generator(1, purpose, 0).random() for purpose in purposes]
     assert len(set(draws)) == 3

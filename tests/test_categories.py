@@ -16,16 +16,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from torch.nn import functional
 
-from skfdrmfl import FDRMFLTransformer, parts, pooled
-from skfdrmfl._params import ParameterLayout
-from skfdrmfl.categories import UNSEEN, agree, discrete_columns, encode
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.categories import UNSEEN, agree, discrete_columns, encode
+from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder
-from skfdrmfl.fusion import ConcatFusion
+from skfdrmfl.federation.runs import Run
+from skfdrmfl.federation.sums.whitening import fit_tables
+from skfdrmfl.model import parts
+from skfdrmfl.model.fusion import ConcatFusion
+from skfdrmfl.model.layout import ParameterLayout
+from skfdrmfl.model.network import Network
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.network import Network
-from skfdrmfl.partition import Partition
-from skfdrmfl.preprocessing import fit_tables
-from skfdrmfl.training import Run
+from skfdrmfl.model_selection import _pool as pooled
 
 pd = pytest.importorskip("pandas")
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from skfdrmfl import __version__, cli
-from skfdrmfl import compare as compare_module
-from skfdrmfl._transformer import FDRMFLTransformer
+from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.datasets import make_client_ids
+from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
 QUICK = ["compare", "--seeds", "1", "--folds", "2"]
 
@@ -221,7 +221,7 @@ def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):
 
 def test_the_module_is_the_program_and_draws_only_when_asked():
     code = (
-        "import runpy, sys; sys.argv = ['skfdrmfl', '--version']; import skfdrmfl.compare, skfdrmfl._plots;"
+        "import runpy, sys; sys.argv = ['skfdrmfl', '--version']; import skfdrmfl.compare, skfdrmfl.compare._plots;"
         "assert 'matplotlib' not in sys.modules; runpy.run_module('skfdrmfl', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

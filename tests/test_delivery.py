@@ -7,9 +7,10 @@ from helpers import FLOAT, make_network, normal, random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skfdrmfl import FDRMFLTransformer, delivery
-from skfdrmfl.delivery import deliver, evaluate
-from skfdrmfl.partition import Partition
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.model.evaluate import evaluate
 
 
 def problem(seed, codes, c=3, q=1, head_hidden=()):
@@ -95,7 +96,7 @@ def test_the_rotation_is_made_of_client_sums_only(monkeypatch):
 def test_evaluating_in_slabs_changes_nothing(monkeypatch):
     network, arrays, x, _ = problem(2, [0] * 11)
     whole = evaluate(network, arrays, x)
-    monkeypatch.setattr(delivery, "SLAB_ROWS", 4)
+    monkeypatch.setattr("skfdrmfl.model.evaluate.SLAB_ROWS", 4)
     for mine, theirs in zip(evaluate(network, arrays, x), whole, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 

@@ -10,13 +10,13 @@ from helpers import federate, make_network, make_run
 from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.client import RECORDED
 from skfdrmfl.datasets import make_client_ids
-from skfdrmfl.delivery import extend_history
-from skfdrmfl.diagnosis import Diagnosis
-from skfdrmfl.engine import ENGINES
+from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.record import extend_history
+from skfdrmfl.federation.runs import Run
+from skfdrmfl.inspection.diagnosis import Diagnosis
+from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.training import Run
 
 # ------------------------------------------------------------------------------------- runs built to fail
 

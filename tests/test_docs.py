@@ -4,7 +4,7 @@ import ast
 import importlib
 import re
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import pytest
 import sklearn
@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")] if path.is_file()
 )
-MODULES = {module.name for module in iter_modules(skfdrmfl.__path__)}
+# Every module by the name of its file: pages name places as `file.function`.
+MODULES = {module.name.rpartition(".")[2]: module.name for module in walk_packages(skfdrmfl.__path__, "skfdrmfl.")}
 
 
 @pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -104,7 +105,7 @@ def test_relative_links_lead_somewhere(page):
 def resolve(name):
     """What a dotted name stands for, from the package down."""
     first, *rest = name.split(".")
-    thing = importlib.import_module(f"skfdrmfl.{first}")
+    thing = importlib.import_module(MODULES[first])
     for part in rest:
         thing = getattr(thing, part)
     return thing

@@ -18,8 +18,7 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 from torch.nn import functional
 
-from skfdrmfl import FDRMFLTransformer, parts
-from skfdrmfl._params import ParameterLayout
+from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import (
     CategoricalEncoder,
     Conv1DEncoder,
@@ -32,10 +31,12 @@ from skfdrmfl.encoders import (
 )
 from skfdrmfl.encoders._conv import patches
 from skfdrmfl.encoders._spec import preprocessing_of
-from skfdrmfl.fusion import ConcatFusion
+from skfdrmfl.federation.runs import Run
+from skfdrmfl.model import parts
+from skfdrmfl.model.fusion import ConcatFusion
+from skfdrmfl.model.layout import ParameterLayout
+from skfdrmfl.model.network import Network
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.network import Network
-from skfdrmfl.training import Run
 
 # ------------------------------------------------------------------------------------------ other people's modules
 
@@ -564,7 +565,7 @@ ERRORS = [
 @pytest.mark.parametrize(("encoder", "words"), ERRORS, ids=lambda v: type(v).__name__)
 @pytest.mark.parametrize("shrinkage", [1e-3, "auto"])
 def test_an_encoder_that_does_not_fit_is_refused_before_training(monkeypatch, encoder, words, shrinkage):
-    monkeypatch.setattr("skfdrmfl.training.federated_rounds", None)
+    monkeypatch.setattr("skfdrmfl.federation.training.federated_rounds", None)
     with pytest.raises(ValueError, match=".") as caught:
         series({"nir": encoder}, shrinkage=shrinkage).fit(X, Y, client_ids=IDS)
     for word in words:

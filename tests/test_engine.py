@@ -18,10 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from skfdrmfl import _streams, optimizer, stacked
-from skfdrmfl.engine import ENGINES as BACKENDS
-from skfdrmfl.partition import Partition
-from skfdrmfl.training import Run, make_cohort
+from skfdrmfl.common import randomness
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.equations import optimizers as optimizer
+from skfdrmfl.federation.cohort import make_cohort
+from skfdrmfl.federation.engines import ENGINES as BACKENDS
+from skfdrmfl.federation.engines import stacked
+from skfdrmfl.federation.runs import Run
 
 ENGINES = ("stacked", "loop")
 
@@ -119,7 +122,7 @@ def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion
         run.x[rows],
         run.y[rows],
         run,
-        orders=[_streams.permutation(run.seed, 6, 0, epoch, 12) for epoch in range(3)],
+        orders=[randomness.permutation(run.seed, 6, 0, epoch, 12) for epoch in range(3)],
         batch_size=4,
         models=[run.weights, *run.history],
         rate=0.5 * run.settings.learning_rate,
@@ -143,7 +146,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
                 run.x[rows],
                 run.y[rows],
                 run,
-                orders=[_streams.permutation(run.seed, t, k, epoch, len(rows)) for epoch in range(2)],
+                orders=[randomness.permutation(run.seed, t, k, epoch, len(rows)) for epoch in range(2)],
                 batch_size=4,
                 models=[w, *history],
                 rate=factor * run.settings.learning_rate,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl._params import ParameterLayout
-from skfdrmfl.fusion import FUSIONS, N_QUERIES
+from skfdrmfl.model.fusion import FUSIONS, N_QUERIES
+from skfdrmfl.model.layout import ParameterLayout
 
 KINDS = sorted(FUSIONS)
 TRAINED = ["attention", "gated"]

@@ -15,13 +15,15 @@ from sklearn.model_selection import GridSearchCV
 from three_modalities import IDS, WIDTHS, N, X, Y, make
 from torch.nn.functional import cross_entropy, normalize
 
-from skfdrmfl import FDRMFLTransformer, _streams, losses
-from skfdrmfl.client import Batch, TermWeights, local_gradient, local_objective
+from skfdrmfl import FDRMFLTransformer, losses
+from skfdrmfl.common import randomness
+from skfdrmfl.data.missing import find_present
 from skfdrmfl.encoders import CategoricalEncoder
-from skfdrmfl.fusion import FUSIONS
-from skfdrmfl.missing import draw_kept, find_present
+from skfdrmfl.federation.cohort import make_cohort
+from skfdrmfl.federation.engines.dropout import draw_kept
+from skfdrmfl.model.fusion import FUSIONS
+from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.training import make_cohort
 
 ENGINES = ("stacked", "loop")
 KINDS = sorted(FUSIONS)
@@ -145,7 +147,7 @@ def test_each_modality_is_dropped_with_the_probability_that_the_docstring_says(p
     n = 40_000
     present = np.zeros((n, 4), dtype=bool)
     present[:, 1 : 1 + n_present] = True
-    keys = _streams.client_keys(np.full(n, 3, np.uint64), 2, np.full(n, 1, np.uint64))
+    keys = randomness.client_keys(np.full(n, 3, np.uint64), 2, np.full(n, 1, np.uint64))
     kept = draw_kept(keys, np.arange(n) // 500, np.arange(n) % 500, np.full(n, probability), present)
     assert kept.any(1).all(), "the last modality was dropped"
     assert not kept[~present].any(), "a modality was made up"
@@ -165,7 +167,7 @@ def test_what_is_dropped_differs_between_clients_rounds_and_epochs_and_depends_o
     rows, present, p = np.arange(200), np.ones((200, 3), bool), np.full(200, 0.5)
 
     def drawn(round_index, position, epoch, keep=slice(None)):
-        keys = _streams.client_keys(np.full(200, 7, np.uint64), round_index, np.full(200, position, np.uint64))
+        keys = randomness.client_keys(np.full(200, 7, np.uint64), round_index, np.full(200, position, np.uint64))
         return draw_kept(keys[keep], np.full(200, epoch)[keep], rows[keep], p[keep], present[keep])
 
     draws = [drawn(0, 0, 0), drawn(1, 0, 0), drawn(0, 1, 0), drawn(0, 0, 1)]

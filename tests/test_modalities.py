@@ -14,8 +14,8 @@ from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.modalities import resolve_modalities
 from skfdrmfl.encoders import DenseEncoder, LinearEncoder
-from skfdrmfl.modalities import resolve_modalities
 
 N = 30
 RNG = np.random.default_rng(0)

@@ -97,7 +97,8 @@ def test_randomized_search_draws_the_same_candidates():
 
 def trainings(monkeypatch):
     """The number of runs in each pass from now on."""
-    from skfdrmfl import pooled, training
+    from skfdrmfl.federation import training
+    from skfdrmfl.model_selection import _pool as pooled
 
     seen = []
 
@@ -117,7 +118,7 @@ def test_candidates_and_folds_train_in_one_pass(monkeypatch):
 
 
 def test_folds_of_an_unseeded_splitter_are_drawn_once(monkeypatch):
-    from skfdrmfl import _transformer
+    from skfdrmfl.estimator import _transformer
 
     seen = trainings(monkeypatch)
     alone = []

@@ -19,17 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer, losses
-from skfdrmfl._params import ParameterLayout
-from skfdrmfl.client import (
-    TERMS,
-    Batch,
-    TermWeights,
-    local_gradient,
-    local_objective,
-    objective_terms,
-    soft_threshold_,
-)
-from skfdrmfl.mlp import DATA_GAIN, GAIN, MLP
+from skfdrmfl.equations.optimizers import soft_threshold_
+from skfdrmfl.model.layout import ParameterLayout
+from skfdrmfl.model.mlp import DATA_GAIN, GAIN, MLP
+from skfdrmfl.model.objective import TERMS, Batch, TermWeights, local_gradient, local_objective, objective_terms
 
 SHAPES = [  # modality columns, options of make_network
     ((3,), {}),

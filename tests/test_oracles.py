@@ -10,11 +10,12 @@ from helpers import FLOAT, federate, make_network, make_run
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
-from skfdrmfl import FDRMFLTransformer, losses, optimizer
-from skfdrmfl.engine import ENGINES
-from skfdrmfl.partition import Partition
-from skfdrmfl.rounds import cosine_decay
-from skfdrmfl.training import Run
+from skfdrmfl import FDRMFLTransformer, losses
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.equations import optimizers as optimizer
+from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.rounds import cosine_decay
+from skfdrmfl.federation.runs import Run
 
 # ------------------------------------------------------------------------------- mutual information
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from skfdrmfl import preprocessing
-from skfdrmfl.partition import Partition, encode_clients
-from skfdrmfl.preprocessing import fit_tables, fit_targets, spectrum, standardisation
+from skfdrmfl.data.client_ids import encode_clients
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.federation.sums import whitening as preprocessing
+from skfdrmfl.federation.sums.whitening import fit_tables, fit_targets, spectrum, standardisation
 
 SHRINKAGE = 1e-3
 
@@ -355,7 +356,7 @@ def test_rows_are_read_one_client_at_a_time_and_leave_it_as_sums(monkeypatch, wi
     monkeypatch.setattr(Partition, "sum_over_clients", watched)
     if kind == "targets":
         monkeypatch.setattr(
-            preprocessing, "_double", lambda rows: read(np.flatnonzero(np.isin(table[:, 0], rows[:, 0])))
+            preprocessing, "double", lambda rows: read(np.flatnonzero(np.isin(table[:, 0], rows[:, 0])))
         )
         fit_targets(table, partition)
     elif kind == "whiten":

@@ -10,12 +10,11 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from skfdrmfl import ridge
-from skfdrmfl.delivery import evaluate
-from skfdrmfl.linear_part import takes_linear, with_linear
-from skfdrmfl.partition import Partition
-from skfdrmfl.ridge import Linear
-from skfdrmfl.tuning import fit_ridge
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.estimator._tuning import fit_ridge
+from skfdrmfl.federation.sums import ridge
+from skfdrmfl.model.evaluate import evaluate
+from skfdrmfl.model.linear_part import Linear, takes_linear, with_linear
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((40, 5)) @ rng.standard_normal((5, 5))

@@ -17,7 +17,8 @@ from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from skfdrmfl import FDRMFLTransformer, server
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.federation import server
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 40

@@ -9,11 +9,15 @@ from helpers import FLOAT, federate, make_network, make_run, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skfdrmfl import FDRMFLTransformer, _transformer
-from skfdrmfl.client import TERMS
-from skfdrmfl.rounds import cosine_decay
-from skfdrmfl.server import Average, ServerState, advance, invite
-from skfdrmfl.training import Run, Schedule, make_cohort, train
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.estimator import _transformer
+from skfdrmfl.federation.aggregation.mean import Average
+from skfdrmfl.federation.cohort import make_cohort
+from skfdrmfl.federation.rounds import cosine_decay
+from skfdrmfl.federation.runs import Run, Schedule
+from skfdrmfl.federation.server import ServerState, advance, invite
+from skfdrmfl.federation.training import train
+from skfdrmfl.model.objective import TERMS
 
 ENGINES = ("stacked", "loop")
 

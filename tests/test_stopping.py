@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.engine import ENGINES
+from skfdrmfl.data.held_out import split_off
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.runs import Schedule
+from skfdrmfl.federation.training import train
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.partition import Partition
-from skfdrmfl.stopping import split_off
-from skfdrmfl.training import Schedule, train
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((90, 6))

@@ -7,9 +7,10 @@ from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.held_out import N_FOLDS
 from skfdrmfl.encoders import Conv1DEncoder
+from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Tuner, _Errors
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.tuning import N_FOLDS, SHRINKAGES, Choice, Tuner, _Errors
 
 rng = np.random.default_rng(0)
 N = 60
@@ -154,7 +155,7 @@ def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, f
         difference = (b**2).sum(1) - ((share * a + (1 - share) * b) ** 2).sum(1)
         ratio = difference.mean() / (difference.std() / np.sqrt(80))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("skfdrmfl.tuning.CLEAR", factor * ratio)
+            patch.setattr("skfdrmfl.estimator._tuning.CLEAR", factor * ratio)
             assert _Errors.of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
-from skfdrmfl.mlp import GAIN, MLP, Views
-from skfdrmfl.parts import AutogradPart, FeaturePart
+from skfdrmfl.model.mlp import GAIN, MLP, Views
+from skfdrmfl.model.parts import AutogradPart, FeaturePart
 
 # Entries of the vectors of a DataFrame's categories, unless an encoder says otherwise.
 EMBEDDING_DIM = 8

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape, part_name
-from skfdrmfl.mlp import Views
-from skfdrmfl.parts import FeaturePart
+from skfdrmfl.model.mlp import Views
+from skfdrmfl.model.parts import FeaturePart
 
 
 class _Convolutions(Encoder):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape, part_name
-from skfdrmfl.mlp import Views
-from skfdrmfl.parts import FeaturePart
+from skfdrmfl.model.mlp import Views
+from skfdrmfl.model.parts import FeaturePart
 
 
 class RecurrentEncoder(Encoder):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from skfdrmfl.parts import Part
+from skfdrmfl.model.parts import Part
 
 # From leaving columns alone to mixing them all.
 PREPROCESSING = (None, "standardize", "whiten")

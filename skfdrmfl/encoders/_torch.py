@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from skfdrmfl.encoders._spec import Encoder, part_name
-from skfdrmfl.mlp import Views
-from skfdrmfl.parts import AutogradPart, Shapes
+from skfdrmfl.model.mlp import Views
+from skfdrmfl.model.parts import AutogradPart, Shapes
 
 Factory = Callable[[int, int], nn.Module]
 

@@ -1,0 +1,1 @@
+"""What every floor uses: random streams, threads, array types."""

@@ -1,0 +1,6 @@
+"""The comparison of FDRMFL with the usual reductions, on the same folds and with the same regressor."""
+
+from skfdrmfl.compare._compare import InvalidArgument, compare
+from skfdrmfl.compare._comparison import Comparison, MethodResult
+
+__all__ = ["Comparison", "InvalidArgument", "MethodResult", "compare"]

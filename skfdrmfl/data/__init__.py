@@ -1,0 +1,1 @@
+"""Rows, clients, modalities, categories and transforms: what a client holds and what is applied to it."""

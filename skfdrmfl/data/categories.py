@@ -1,0 +1,262 @@
+"""Discrete columns of a DataFrame: which they are, the categories the clients agree on, and their codes.
+
+A column is discrete if it holds categories, strings or bools. Each client sends the set of its labels; the server
+takes their union and sorts it, so that codes depend neither on the order of the clients nor on who holds which
+row. A label's code is its place in that list.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from numbers import Number
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.data.client_ids import plain_string
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+
+# Codes of a label that no client had when the categories were agreed, and of a missing one if none was missing then:
+# to encoders both are unknown.
+UNSEEN, UNSEEN_MISSING = -1, -2
+Categories = dict[int, NDArray]
+
+
+class Column(NamedTuple):
+    """The labels of a discrete column, each once, and the place of each row's among them, -1 where it is missing."""
+
+    labels: list[Any]
+    places: Indices
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a DataFrame of pandas or polars, neither of which is imported for the question."""
+    libraries = (sys.modules.get("pandas"), sys.modules.get("polars"))
+    return any(library is not None and isinstance(X, library.DataFrame) for library in libraries)
+
+
+def discrete_columns(X: Any) -> list[int]:
+    """Numbers of the columns of X that hold categories, strings or bools; none if X is no DataFrame.
+
+    Columns of Python objects are discrete if there is a string or a bool among them.
+
+    Raises
+    ------
+    ValueError
+        Dates and times, which are neither categories nor numbers.
+    """
+    if _is_polars(X):  # pandas has them refused when it is asked for numbers
+        for name, dtype in zip(X.columns, X.dtypes, strict=True):
+            if dtype.is_temporal():
+                raise ValueError(
+                    f"column {name!r} holds values of type {dtype}; make them numbers, such as days since a date, or "
+                    "leave the column out."
+                )
+    return [j for j, dtype in enumerate(X.dtypes) if _is_discrete(X, j, dtype)] if is_frame(X) else []
+
+
+def agree(X: Any, columns: Sequence[int], partition: Partition) -> Categories:
+    """The categories of each of `columns`, from the sets that the clients send.
+
+    Returns
+    -------
+    dict of int to ndarray
+        Sorted labels; None comes last where values are missing.
+
+    Raises
+    ------
+    ValueError
+        Labels that cannot be compared or have no order.
+    """
+    agreed = {}
+    for j in columns:
+        labels, places = _read(X, j)
+
+        def client(rows: Indices, labels: list[Any] = labels, places: Indices = places) -> _Sent:
+            seen = np.unique(places[rows]).tolist()
+            return _Sent(_Labels(None if place < 0 else labels[place] for place in seen))
+
+        sent = partition.sum_over_clients(client).labels
+        known = sorted(label for label in sent if label is not None)
+        _kind(known, _name(X, j))  # clients may each be consistent and yet differ
+        agreed[j] = np.array([*known, None], dtype=object) if None in sent else np.array(known)
+    return agreed
+
+
+def encode(X: Any, categories: Categories) -> Any:
+    """X with codes in the place of labels; `UNSEEN`, `UNSEEN_MISSING` for those that are not in `categories`.
+
+    Raises
+    ------
+    ValueError
+        X is no DataFrame, or labels are of another kind than those agreed.
+    """
+    if not categories:
+        return X
+    if not is_frame(X):
+        raise ValueError(
+            f"X is a {type(X).__name__} without labels, but the model was fitted on a DataFrame with "
+            f"{len(categories)} discrete columns; pass a DataFrame with the same columns."
+        )
+    return _replaced(X, {j: _codes(X, j, known) for j, known in categories.items()})
+
+
+def missing_codes(categories: Categories) -> dict[int, int]:
+    """The code of a missing label in each discrete column."""
+    return {
+        j: len(known) - 1 if len(known) and known[-1] is None else UNSEEN_MISSING for j, known in categories.items()
+    }
+
+
+def with_codes(transform: TableTransform, modalities: Mapping[str, Indices], categories: Categories) -> TableTransform:
+    """`transform` of the numeric columns, extended by the codes: they come first in their block, unchanged."""
+    if not categories:
+        return transform
+    columns, blocks = {}, {}
+    for name, mine in modalities.items():
+        discrete, numeric = split(mine, categories)
+        columns[name] = np.concatenate([discrete, numeric])
+        blocks[name] = transform.blocks.get(name, _nothing())
+        if len(discrete):
+            blocks[name] = _behind_codes(len(discrete), blocks[name])
+    return TableTransform(columns, blocks)
+
+
+def split(columns: Indices, categories: Categories) -> tuple[Indices, Indices]:
+    """The discrete and the numeric ones of a modality's columns, each in their order."""
+    discrete = np.isin(columns, list(categories))
+    return columns[discrete], columns[~discrete]
+
+
+def by_kind(n_features: int, categories: Categories) -> dict[str, Indices]:
+    """Modalities "numeric" and "categorical", or the one there is."""
+    discrete, numeric = split(np.arange(n_features), categories)
+    return {name: c for name, c in (("numeric", numeric), ("categorical", discrete)) if len(c)}
+
+
+# ---------------------------------------------------------------------------------------------- sets and labels
+class _Labels(frozenset):
+    """What clients send; the sum of two is their union."""
+
+    def __add__(self, other: frozenset) -> _Labels:
+        return _Labels(self | other)
+
+
+class _Sent(NamedTuple):
+    labels: _Labels
+
+
+def _kind(labels: Sequence[Any], name: str) -> str | None:
+    """What the labels are: "strings", "numbers" or "bools"; None without labels."""
+    kinds = sorted({_kind_of(label) for label in labels})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"column {name} mixes {' and '.join(kinds)}, which have no common order; convert it to one type, for "
+            "example strings."
+        )
+    return kinds[0] if kinds else None
+
+
+def _kind_of(label: Any) -> str:
+    if isinstance(label, (bool, np.bool_)):
+        return "bools"
+    if isinstance(label, str):
+        return "strings"
+    return "numbers" if isinstance(label, Number) else f"values of type {type(label).__name__}"
+
+
+def _codes(X: Any, j: int, known: NDArray) -> Indices:
+    """The code of every row of column j."""
+    labels, places = _read(X, j)
+    agreed = known.tolist()
+    name = _name(X, j)
+    now, before = _kind(labels, name), _kind([label for label in agreed if label is not None], name)
+    if now is not None and before is not None and now != before:
+        raise ValueError(
+            f"column {name} holds {now} but its categories were {before} when the model was fitted; convert it."
+        )
+    code_of = {label: code for code, label in enumerate(agreed)}
+    codes = [code_of.get(label, UNSEEN) for label in labels]
+    codes.append(code_of.get(None, UNSEEN_MISSING))  # place -1 is that of the last
+    # The smallest type that holds them: codes then leave the type of the whole table to the numeric columns.
+    return np.array(codes, dtype=np.min_scalar_type(-2 - len(agreed)))[places]
+
+
+# ------------------------------------------------------------------------------------------ pandas and polars
+def _is_polars(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "polars"
+
+
+def _name(X: Any, j: int) -> str:
+    return repr(list(X.columns)[j])
+
+
+def _is_discrete(X: Any, j: int, dtype: Any) -> bool:
+    if _is_polars(X):
+        return str(dtype).partition("(")[0] in {"String", "Boolean", "Categorical", "Enum", "Object"}
+    if str(dtype) == "category":
+        return True
+    types = sys.modules["pandas"].api.types
+    if types.is_object_dtype(dtype):
+        return any(_kind_of(label) in ("strings", "bools") for label in X.iloc[:, j].dropna().unique())
+    return types.is_string_dtype(dtype) or types.is_bool_dtype(dtype)
+
+
+def _read(X: Any, j: int) -> Column:
+    """The labels of column j, and where they stand."""
+    if _is_polars(X):
+        values = X.to_series(j).to_list()
+        place_of: dict[Any, int] = {}
+        places = np.array([-1 if v is None else place_of.setdefault(v, len(place_of)) for v in values], dtype=np.int64)
+        labels = list(place_of)
+        declared = False
+    else:
+        column = X.iloc[:, j]
+        places, unique = column.factorize()
+        labels = unique.tolist()
+        declared = str(column.dtype) == "category"
+    labels = [plain_string(label) for label in labels]
+    kinds = {_kind_of(label) for label in labels}
+    if declared and kinds - {"strings", "bools", "numbers"}:
+        labels = [str(label) for label in labels]  # intervals of pandas.cut, dates
+    elif odd := sorted(kinds - {"strings", "bools", "numbers"}):
+        raise ValueError(
+            f"column {_name(X, j)} holds {odd[0]}; categories are strings, numbers or bools, so convert it to one "
+            "of these."
+        )
+    _kind(labels, _name(X, j))
+    return Column(labels, places.astype(np.int64))
+
+
+def _replaced(X: Any, codes: Mapping[int, Indices]) -> Any:
+    """A frame that shares all other columns with X."""
+    if _is_polars(X):
+        frame = X.clone()
+        for j, values in codes.items():
+            frame.replace_column(j, sys.modules["polars"].Series(X.columns[j], values))
+        return frame
+    frame = X.copy(deep=False)
+    for j, values in codes.items():
+        frame.isetitem(j, values)
+    return frame
+
+
+# ---------------------------------------------------------------------------------------------------- blocks
+def _nothing() -> BlockTransform:
+    return BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
+
+
+def _behind_codes(n_codes: int, block: BlockTransform) -> BlockTransform:
+    """`block` for rows with codes before its columns; the power is that of the numeric columns alone."""
+    projection = None
+    if block.projection is not None:
+        n_columns, n_axes = block.projection.shape
+        projection = np.zeros((n_codes + n_columns, n_codes + n_axes))
+        projection[:n_codes, :n_codes] = np.eye(n_codes)
+        projection[n_codes:, n_codes:] = block.projection
+    mean = np.concatenate([np.zeros(n_codes), block.mean])
+    return BlockTransform(mean, np.concatenate([np.ones(n_codes), block.scale]), projection, block.power)

@@ -1,0 +1,126 @@
+"""Checks of what users pass, each with an error that states the fact, the value and the remedy."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray, NDArray[np.int64]]:
+    """Clients as an append-only list of labels, and the position in it of every row's client.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n,)
+    known : ndarray of shape (K,), default=None
+        Labels met before; they keep their positions, new ones follow in sorted order.
+
+    Returns
+    -------
+    clients : ndarray of shape (K',)
+    codes : ndarray of shape (n,)
+    """
+    labels, codes = np.unique(ids, return_inverse=True)
+    if known is None:
+        return labels, codes
+    place = {label: i for i, label in enumerate(known.tolist())}
+    fresh = [label for label in labels.tolist() if label not in place]
+    place |= {label: len(known) + i for i, label in enumerate(fresh)}
+    clients = np.concatenate([known, np.array(fresh, dtype=labels.dtype)]) if fresh else known
+    return clients, np.array([place[label] for label in labels.tolist()], dtype=np.int64)[codes]
+
+
+def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X") -> NDArray:
+    """One label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
+
+    Raises
+    ------
+    ValueError
+        Wrong length, more than one dimension, missing labels, or labels that cannot be compared.
+    """
+    if client_ids is None:
+        return np.zeros(n_rows, dtype=np.int64)
+    if np.isscalar(client_ids):
+        raise ValueError(f"client_ids is the single value {reprlib.repr(client_ids)}; pass one id per row of X.")
+    if not hasattr(client_ids, "__len__") or isinstance(client_ids, (Mapping, Set)):
+        raise ValueError(
+            f"client_ids is a {type(client_ids).__name__}; pass a 1-D array or list with one id per row of X."
+        )
+    # Through a list, numpy would silently turn a mixture such as [1, "a"] into strings.
+    ids = np.asarray(client_ids, dtype=None if hasattr(client_ids, "dtype") else object)
+    if ids.dtype.kind == "T":  # numpy's strings of variable width
+        ids = ids.astype(object)
+    if ids.dtype.kind == "O" and any(
+        isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, (str, bytes)) for label in ids.ravel()
+    ):
+        raise ValueError("client_ids is nested; pass a 1-D array or list with one id per row of X.")
+    if ids.ndim != 1:
+        raise ValueError(f"client_ids has shape {ids.shape}; pass a 1-D array with one id per row of X.")
+    if len(ids) != n_rows:
+        raise ValueError(f"client_ids has {len(ids)} entries but {rows_of} has {n_rows} rows; pass one id per row.")
+    if ids.dtype.kind == "O":
+        missing = np.array([_is_missing(label) for label in ids], dtype=bool)
+    else:
+        missing = np.isnat(ids) if ids.dtype.kind == "M" else ids != ids
+    if missing.any():
+        raise ValueError(
+            f"client_ids is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
+            "name a client for every row, or drop those rows from X, y and client_ids."
+        )
+    if ids.dtype.kind == "O":
+        kinds = sorted({_kind(label) for label in ids})
+        if len(kinds) > 1:
+            raise ValueError(
+                f"client_ids mixes labels of type {' and '.join(kinds)}; convert them to one type, "
+                "for example with numpy.asarray(client_ids, dtype=str)."
+            )
+        labels = [plain_string(label) for label in ids]
+        ids = np.array(labels)
+        if ids.dtype.kind == "f" and len(np.unique(ids)) < len(set(labels)):
+            raise ValueError(
+                f"client_ids holds numbers so large that {ids.dtype} cannot tell them apart; convert them to strings."
+            )
+    if ids.dtype.kind == "M":  # of one unit, or the same day would be two clients in two fits
+        given, ids = ids, ids.astype("M8[us]")
+        if (ids != given).any():
+            raise ValueError("client_ids holds times finer than a microsecond; convert them to strings.")
+    if ids.dtype.kind not in "iufbUSM":
+        raise ValueError(f"client_ids has labels of dtype {ids.dtype}; use integers or strings, one per row of X.")
+    return ids
+
+
+def check_same_labels(ids: NDArray, known: NDArray) -> None:
+    """Labels of later data must be of the kind of the earlier ones, or 1 and "1" would be two clients."""
+
+    def kind(labels: NDArray) -> str:
+        return {"b": "bools", "U": "strings", "S": "bytes", "M": "dates"}.get(labels.dtype.kind, "numbers")
+
+    if kind(ids) != kind(known):
+        raise ValueError(
+            f"client_ids are {kind(ids)} now but were {kind(known)} in earlier fits; "
+            "label the clients as before, or fit a new estimator."
+        )
+
+
+def plain_string(label: Any) -> Any:
+    """A string of str's own type, the value of a member of a string Enum; anything else as it is."""
+    return str.__str__(label) if isinstance(label, str) else label
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None:
+        return True
+    try:
+        return bool(label != label)
+    except TypeError:  # pandas.NA: comparisons have no truth value
+        return True
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, (bool, np.bool_)):
+        return "bool"
+    return "number" if isinstance(label, (int, float, np.number)) else type(label).__name__

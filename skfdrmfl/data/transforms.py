@@ -1,0 +1,152 @@
+"""What is applied to the columns of a table: shifts, scales and projections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Float, Indices, Present
+
+# Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
+# their weights steps as large as any, and what they would carry to a prediction is noise ...
+MIN_VARIANCE = 1e-6
+# Rows a client reads at a time.
+SLAB_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class BlockTransform:
+    """x -> ((x - mean) / scale) @ projection, for the columns of one modality.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (p,)
+        The scale of a column that was constant is infinite: whatever it holds later, it says nothing.
+    projection : ndarray of shape (p, r), or None for the identity
+    power : float
+        Mean squared length of a transformed training row, which sets the scale of the first weights.
+    """
+
+    mean: Float
+    scale: Float
+    projection: Float | None
+    power: float
+
+    @property
+    def n_outputs(self) -> int:
+        """r, columns after the transformation."""
+        return len(self.mean) if self.projection is None else self.projection.shape[1]
+
+    @property
+    def gains(self) -> Float:
+        """Length of an output's change when the scaled columns move by one along its direction (r,)."""
+        return np.ones(self.n_outputs) if self.projection is None else np.linalg.norm(self.projection, axis=0)
+
+    def apply(self, block: Tensor) -> Tensor:
+        """Transformed rows (n, r) of `block` (n, p), both float64."""
+        # `tensor` copies: a model mapped from disk is read-only.
+        centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
+        return centred if self.projection is None else centred @ torch.tensor(self.projection)
+
+    def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
+        used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
+        return used & np.isfinite(self.scale)
+
+    def undo(self, values: Float) -> Float:
+        """The rows (n, p) of which `values` are the standardised ones; a constant column is its mean again."""
+        return np.where(np.isinf(self.scale), 0.0, self.scale) * values + self.mean
+
+
+@dataclass(frozen=True)
+class BlockSpectrum:
+    """Principal axes of a block's pooled rows; every whitening of the block follows from them.
+
+    mean and scale are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
+    """
+
+    mean: Float
+    scale: Float
+    eigenvalues: Float
+    eigenvectors: Float
+
+    def whitening(self, shrinkage: float) -> BlockTransform:
+        """W = V / sqrt(ev + shrinkage * ev_1)."""
+        shrunk = self.eigenvalues + shrinkage * self.eigenvalues[0]
+        variance = self.eigenvalues / shrunk
+        keep = variance > MIN_VARIANCE
+        keep[0] = True  # however large the shrinkage
+        projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
+        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()))
+
+
+@dataclass(frozen=True)
+class TableTransform:
+    """All columns of the table to the inputs of the encoders, modality after modality.
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray of int
+        Columns x^m of the table.
+    blocks : dict of str to BlockTransform
+    """
+
+    columns: dict[str, Indices]
+    blocks: dict[str, BlockTransform]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Columns of each modality after its transformation."""
+        return {name: block.n_outputs for name, block in self.blocks.items()}
+
+    @property
+    def gains(self) -> Float:
+        """`BlockTransform.gains` of all modalities, side by side."""
+        return np.concatenate([block.gains for block in self.blocks.values()])
+
+    def apply(
+        self,
+        table: NDArray,
+        dtype: torch.dtype,
+        widths: Mapping[str, int] | None = None,
+        present: Present | None = None,
+    ) -> Tensor:
+        """Encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
+
+        `widths` pads each block with zero columns, for networks shared by blocks of unequal rank; blocks that a row
+        lacks according to `present` (n, M) are zeros.
+        """
+        widths = widths or self.widths
+        out = torch.zeros(len(table), sum(widths.values()), dtype=dtype)
+        for i in range(0, len(table), SLAB_ROWS):
+            slab = table[i : i + SLAB_ROWS]
+            start = 0
+            for m, (name, block) in enumerate(self.blocks.items()):
+                stop = start + block.n_outputs
+                rows = block.apply(double(slab[:, self.columns[name]]))
+                if present is not None:
+                    rows[torch.as_tensor(~present[i : i + SLAB_ROWS, m])] = 0.0
+                out[i : i + SLAB_ROWS, start:stop] = rows
+                start += widths[name]
+        return out
+
+
+def double(rows: NDArray) -> Tensor:
+    """Return a float64 tensor that holds a copy of the rows."""
+    return torch.as_tensor(np.array(rows, dtype=np.float64))  # a copy: memory maps can be read-only
+
+
+def unchanged(n_columns: int) -> BlockTransform:
+    """Return the transformation that leaves its columns as they are."""
+    return BlockTransform(np.zeros(n_columns), np.ones(n_columns), None, float(n_columns))
+
+
+def scaled(mean: Float, deviation: Float) -> BlockTransform:
+    """Return the standardisation for given means and standard deviations (p,); a constant column becomes zero."""
+    varies = deviation > 0
+    return BlockTransform(mean, np.where(varies, deviation, np.inf), None, float(varies.sum()))

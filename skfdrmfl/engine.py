@@ -1,9 +1,0 @@
-"""The engines by name: one `run_round`, two backends whose results agree to rounding.
-
-Both draw the same rows in the same order. A loop over clients stands here below and nowhere else.
-"""
-
-from skfdrmfl.loop import LoopEngine
-from skfdrmfl.stacked import StackedEngine
-
-ENGINES: dict[str, type[StackedEngine] | type[LoopEngine]] = {"stacked": StackedEngine, "loop": LoopEngine}

@@ -1,0 +1,71 @@
+"""The federated contrast R_fcl (eq. 12): InfoNCE against earlier global models, and its gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+# Lengths are not divided by when shorter than this, as in torch's own cosine similarity.
+SHORTEST = 1e-8
+
+
+def _length(z: Tensor) -> Tensor:
+    # Not `norm`, which rounds differently according to how many rows it is given.
+    return z.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).sqrt()
+
+
+def unit(z: Tensor) -> Tensor:
+    """`z` (..., c) scaled to length one; shorter than `SHORTEST` it stays shorter, and zero stays zero."""
+    return z / _length(z)
+
+
+def _softmax(similarity: Tensor) -> Tensor:
+    # Not `softmax`, whose kernel for a few columns rounds by a row's place among the others; and an even number
+    # of columns, so that with batches of a multiple of 16 rows no vector of 32 spans two clients.
+    n = similarity.shape[-1]
+    shifted = similarity - similarity.amax(-1, keepdim=True)
+    share = torch.exp(pad(shifted, (0, 1)))[..., :n] if n % 2 else shifted.exp_()
+    return share / share.sum(-1, keepdim=True)
+
+
+def _similarity(direction: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    # Not a matrix product: so small ones are slow.
+    return (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
+
+
+def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    """InfoNCE of a row against the same row under earlier global models (eq. 12).
+
+    - log( exp(s_0 / tau) / sum_h exp(s_h / tau) ), s_h the cosine similarity of z and reference h. The
+    denominator includes the positive, so n negatives as close as the positive give log(1 + n).
+
+    Parameters
+    ----------
+    z : Tensor of shape (..., B, c)
+        Anchors: Z under the local model.
+    references : Tensor of shape (..., B, 1 + H, c)
+        Unit vectors (`unit`): the positive, Z of the same row under the model broadcast this round, then the
+        negatives, Z of the same row under earlier global models.
+    temperature : float or Tensor broadcast against (..., B, 1 + H)
+        tau.
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats; zero without negatives. With c = 1 every cosine is +1 or -1 and the
+    gradient is zero.
+    """
+    similarity = _similarity(unit(z), references, temperature)
+    return torch.logsumexp(similarity, -1) - similarity[..., 0]
+
+
+def info_nce_gradient(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    """Derivative of `info_nce` with respect to `z`."""
+    length = _length(z)
+    direction = z / length
+    pull = _softmax(_similarity(direction, references, temperature))
+    pull[..., 0] -= 1.0
+    pull /= temperature
+    gradient = (pull.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
+    gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
+    return gradient / length

@@ -1,0 +1,50 @@
+"""The information term R_mi (eq. 5, eq. 6): objective and bound of a critic T(z, y), and their gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+
+def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
+    """Sigmoid (Jensen-Shannon) objective J of a critic (eq. 5-6): log s(T_joint) + log(1 - s(T_marginal)).
+
+    Its mean is maximal at T = log p(z, y) / (p(z) p(y)), where J = 2 JSD - 2 ln 2. It is not itself a tight
+    bound of I(Z; y); see `nwj`.
+
+    Parameters
+    ----------
+    t_joint, t_marginal : Tensor of shape (..., B)
+        Critic on pairs (z_i, y_i) and on pairs (z_i, y_{i+1}), y shifted cyclically inside the batch.
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats; at most 0.
+    """
+    return logsigmoid(t_joint) + logsigmoid(-t_marginal)
+
+
+def jensen_shannon_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives of `jensen_shannon` with respect to `t_joint` and `t_marginal`."""
+    # Side by side, as 2 B of them: no vector of 32 spans two clients then (see `batches.LANES`).
+    slopes = torch.sigmoid(torch.cat((-t_joint, t_marginal), -1))
+    d_joint, d_marginal = slopes.split(t_joint.shape[-1], -1)
+    return d_joint, -d_marginal
+
+
+def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
+    """Nguyen-Wainwright-Jordan value of a critic: T_joint - e^T_marginal + 1.
+
+    Its mean is a lower bound of I(Z; y) for every critic, tight at the same T that maximises
+    `jensen_shannon` (Nguyen, Wainwright and Jordan 2010; Poole et al. 2019, eq. 7 with T + 1).
+
+    Parameters
+    ----------
+    t_joint, t_marginal : Tensor of shape (..., B)
+
+    Returns
+    -------
+    Tensor of shape (..., B), in nats.
+    """
+    return t_joint - t_marginal.exp() + 1.0

@@ -1,0 +1,1 @@
+"""What happens between clients and server: messages, sums, rounds, engines, algorithms."""

@@ -1,0 +1,110 @@
+"""One client after another, as a federation would run: the oracle of the stacked engine.
+
+Autograd on the same objective, the optimiser written out, no padding, one client at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.common import randomness
+from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.equations import optimizers as optimizer
+from skfdrmfl.equations.optimizers import soft_threshold_
+from skfdrmfl.federation.cohort import Cohort, term_weights
+from skfdrmfl.federation.engines.batches import steps_per_epoch
+from skfdrmfl.federation.engines.dropout import draw_kept
+from skfdrmfl.federation.messages import Broadcast, Update
+from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import TERMS, Batch, local_objective, reference_codes
+
+
+class LoopEngine:
+    """One client after another, as a federation would run: the oracle of `StackedEngine`."""
+
+    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True):
+        self.network, self.cohort = network, cohort
+        self.batch_size, self.n_epochs = batch_size, n_epochs
+
+    def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Train every participant from the broadcast weights; yield updates client by client."""
+        for replica in participants:
+            yield self._train(int(replica), broadcast)
+
+    def _train(self, replica: int, broadcast: Broadcast) -> Update:
+        network, cohort = self.network, self.cohort
+        run = int(cohort.runs[replica])
+        settings = cohort.settings[run]
+        rows = torch.as_tensor(cohort.rows_of(replica), device=cohort.x.device)
+        x, y = cohort.x[rows], cohort.y[rows]
+        present = None if cohort.present is None else cohort.present[cohort.rows_of(replica)]
+        mask = None if present is None else torch.as_tensor(present, device=x.device)[None]
+        lambdas = term_weights(cohort, np.array([replica]))
+
+        w = broadcast.weights[run : run + 1].clone()
+        references = None
+        if lambdas.contrastive is not None and broadcast.history:
+            models = [w, *(h[run : run + 1] for h in broadcast.history)]
+            references = torch.stack(
+                [reference_codes(network, network.layout.views(model), x[None], mask) for model in models], -2
+            )
+        first, second = torch.zeros_like(w), torch.zeros_like(w)
+        step = torch.zeros((), dtype=torch.float32, device=x.device)
+        rate = settings.learning_rate * broadcast.rate_factor
+        totals = dict.fromkeys(TERMS, torch.zeros((), dtype=x.dtype, device=x.device))
+        batches = self._batches(replica, broadcast.round_index)
+        for i, batch_rows in enumerate(batches):
+            index = torch.as_tensor(batch_rows, device=x.device)
+            n = len(batch_rows)
+            share = x.new_full((1, n), 1.0 / n)
+            batch = Batch(
+                x[index][None],
+                y[torch.cat((index, index.roll(-1)))][None],
+                None if references is None else references[:, index],
+                share,
+                share if n > 1 else torch.zeros_like(share),
+                self._mask(replica, broadcast.round_index, i * self.n_epochs // len(batches), batch_rows, present),
+            )
+            with torch.enable_grad():
+                w.requires_grad_()
+                terms = local_objective(network, network.layout.views(w), batch, lambdas)
+                (gradient,) = torch.autograd.grad(terms["loss"].sum(), w)
+            w.requires_grad_(False)
+            totals |= {name: totals[name] + value.detach() for name, value in terms.items()}
+            optimizer.adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
+            if settings.input_l1:
+                views = network.layout.views(w)
+                for encoder in network.encoders.values():
+                    soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
+        means = torch.stack([totals[name].expand(1) for name in TERMS], -1) / len(batches)
+        return Update(np.array([replica]), w, means)
+
+    def _mask(
+        self, replica: int, round_index: int, epoch: int, batch_rows: Indices, present: Present | None
+    ) -> Tensor | None:
+        """Which modalities are left to each row of a batch (1, B, M)."""
+        here = None if present is None else present[batch_rows]
+        one = np.array([replica])
+        probability = self.cohort.dropout(one)
+        if probability is not None:
+            n = len(batch_rows)
+            if here is None:
+                here = np.ones((n, len(self.network.encoders)), dtype=bool)
+            key = self.cohort.keys(one, round_index)
+            here = draw_kept(key.repeat(n), np.full(n, epoch), batch_rows, probability.repeat(n), here)
+        return None if here is None else torch.as_tensor(here, device=self.cohort.x.device)[None]
+
+    def _batches(self, replica: int, round_index: int) -> list[Indices]:
+        """Row numbers (within the client) of each step: equal batches of each epoch's own order."""
+        seed, position = int(self.cohort.seeds[replica]), int(self.cohort.positions[replica])
+        n = len(self.cohort.rows_of(replica))
+        n_steps = int(steps_per_epoch(np.array(n), self.batch_size))
+        ends = [n * j // n_steps for j in range(1, n_steps)]
+        batches: list[Indices] = []
+        for epoch in range(self.n_epochs):
+            batches += np.split(randomness.permutation(seed, round_index, position, epoch, n), ends)
+        return batches

@@ -1,0 +1,163 @@
+"""All clients at once: stacked weights, the hand-derived gradient, the fused optimiser, chunks that stay in cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.equations.optimizers import soft_threshold_
+from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.federation.engines.batches import batch_width, steps_per_epoch
+from skfdrmfl.federation.engines.chunk import REVIEW_BATCHES, Chunk
+from skfdrmfl.federation.engines.workspace import Workspace
+from skfdrmfl.federation.messages import Broadcast, Update
+from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import TERMS, Batch, Outputs, local_gradient, objective_terms, reference_codes
+
+# Parameters, gradient and moments of a chunk stay in cache up to about this size.
+CHUNK_BYTES = 6_000_000
+# Rows are gathered for as many steps at a time as fit here.
+WINDOW_BYTES = 4_000_000
+
+
+class StackedEngine:
+    """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
+
+    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True):
+        self.network, self.cohort = network, cohort
+        self.batch_size, self.n_epochs = batch_size, n_epochs
+        self.keep_history = keep_history
+        self._participants: Indices | None = None
+        self._chunks: list[Chunk] = []
+
+    def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Train every participant from the broadcast weights; yield updates chunk by chunk."""
+        if self._participants is None or not np.array_equal(participants, self._participants):
+            self._chunks = [
+                Chunk(self.cohort, replicas, self.batch_size, self.n_epochs) for replicas in self._split(participants)
+            ]
+            self._participants = participants
+            most = max(len(chunk.replicas) for chunk in self._chunks)
+            self._space = Workspace(self.network, most, self.cohort.x)
+        for chunk in self._chunks:
+            yield self._train(chunk, broadcast)
+
+    def _split(self, participants: Indices) -> list[Indices]:
+        """Chunks of equal optimiser settings, most steps first, sized to stay in cache.
+
+        A run that fits is never cut, and runs share a chunk only if their batches are equally wide. So a run is
+        summed in the same order, and ends in the same bits, whatever other runs train beside it (in float32,
+        with layers of even width).
+        """
+        sizes = self.cohort.sizes
+        width = int(min(self.batch_size, sizes[participants].max()))
+        bytes_each = self.cohort.x.element_size() * (
+            4 * self.network.layout.size + 4 * width * (self.network.n_columns + 64)
+        )
+        most = max(1, CHUNK_BYTES // bytes_each)
+        of_run = self.cohort.runs[participants]
+        by_kind: dict[tuple[float, float, int, int], list[Indices]] = {}
+        for run in np.unique(of_run):
+            settings = self.cohort.settings[run]
+            members = participants[of_run == run]
+            kind = (
+                settings.learning_rate,
+                settings.weight_decay,
+                batch_width(sizes[members], self.batch_size),
+                batch_width(sizes[members], REVIEW_BATCHES * self.batch_size),
+            )
+            batches = by_kind.setdefault(kind, [])
+            if batches and len(batches[-1]) + len(members) <= most:
+                batches[-1] = np.concatenate((batches[-1], members))
+            else:
+                batches.append(members)
+        chunks = []
+        for members in (members for batches in by_kind.values() for members in batches):
+            steps = steps_per_epoch(sizes[members], self.batch_size)
+            members = members[np.lexsort((-sizes[members], -steps))]
+            chunks += np.array_split(members, -(-len(members) // most))
+        return chunks
+
+    def _references(self, chunk: Chunk, broadcast: Broadcast) -> Tensor | None:
+        """Each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
+
+        A chunk that trained in the round before still has its rows' Z under all models but the newest.
+        """
+        if chunk.lambdas.contrastive is None or not self.keep_history:
+            return None
+        models = [broadcast.weights, *broadcast.history]
+        kept = chunk.references if chunk.reference_round == broadcast.round_index - 1 else None
+        n_new = 1 if kept is not None and kept.shape[1] >= len(models) - 1 else len(models)
+        parts = [self._review(chunk, model.index_select(0, chunk.runs)) for model in models[:n_new]]
+        if kept is not None and n_new == 1:
+            parts.append(kept[:, : len(models) - 1])
+        chunk.references = torch.cat(parts, 1)
+        chunk.reference_round = broadcast.round_index
+        return chunk.references if broadcast.history else None
+
+    def _review(self, chunk: Chunk, weights: Tensor) -> Tensor:
+        """Unit Z (rows, 1, c) of the chunk's rows, each under its client's row of `weights` (C, D)."""
+        x, plan = self.cohort.x, chunk.review
+        rows = torch.as_tensor(chunk.rows, device=x.device)
+        views = self.network.layout.views(weights)
+        present = None if chunk.present is None else torch.as_tensor(chunk.present, device=x.device)
+        out = x.new_empty(len(chunk.rows), 1, self.network.n_components)
+        for t, active in enumerate(plan.active.tolist()):
+            here = chunk.review_slots[int(plan.starts[t]) : int(plan.starts[t + 1])]
+            batch = x.index_select(0, rows[here]).view(active, plan.width, -1)
+            mask = None if present is None else present.index_select(0, here).view(active, plan.width, -1)
+            narrow = {name: view[:active] for name, view in views.items()}
+            out[here, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
+        return out
+
+    def _train(self, chunk: Chunk, broadcast: Broadcast) -> Update:
+        network, cohort, plan = self.network, self.cohort, chunk.plan
+        x, space = cohort.x, self._space
+        references = self._references(chunk, broadcast)
+        space.open(broadcast.weights, chunk.runs)
+        rate = chunk.settings[0].learning_rate * broadcast.rate_factor
+        decay = chunk.settings[0].weight_decay
+
+        keys = cohort.keys(chunk.replicas, broadcast.round_index)
+        slots = plan.draw(keys)
+        masks = chunk.masks(slots, keys, len(network.encoders))
+        slot_rows = chunk.rows[slots]
+        rows = torch.as_tensor(slot_rows, device=x.device)
+        y_rows = torch.as_tensor(plan.pairs(slot_rows), device=x.device)
+        local = None if references is None else torch.as_tensor(slots, device=x.device)
+        totals = dict(zip(TERMS, x.new_zeros(len(TERMS), len(chunk.replicas)).unbind(), strict=True))
+        active, lambdas = len(chunk.replicas), chunk.lambdas
+        for t0, t1 in plan.stretches(WINDOW_BYTES // (x.element_size() * network.n_columns)):
+            if plan.active[t0] != active:  # some clients are done, the rest are a prefix
+                active = int(plan.active[t0])
+                lambdas = chunk.lambdas.narrow(active)
+                space.narrow(active)
+            here = slice(int(plan.starts[t0]), int(plan.starts[t1]))
+            pairs = slice(2 * here.start, 2 * here.stop)
+            shape = (t1 - t0, active, plan.width)
+            window = Batch(
+                x.index_select(0, rows[here]).view(*shape, -1),
+                cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
+                None
+                if references is None or local is None
+                else references.index_select(0, local[here]).view(*shape, *references.shape[1:]),
+                chunk.weights[here].view(shape),
+                chunk.pair_weights[here].view(shape),
+                None if masks is None else masks[here].view(*shape, -1),
+            )
+            outputs = []
+            for batch in window.steps():
+                outputs.append(local_gradient(network, space.views, space.grads, batch, lambdas))
+                space.step_(rate, decay)
+                if chunk.input_l1 is not None:
+                    for encoder in network.encoders.values():
+                        soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
+            for name, values in objective_terms(Outputs.stacked(outputs), window, lambdas.temperature).items():
+                totals[name][:active] += values.sum(0)
+        means = chunk.lambdas.used({name: total / chunk.total_steps for name, total in totals.items()})
+        means["loss"] = chunk.lambdas.total(means)
+        return Update(chunk.replicas, space.close(), torch.stack([means[name] for name in TERMS], -1))

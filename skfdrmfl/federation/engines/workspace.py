@@ -1,0 +1,78 @@
+"""The memory in which the clients of a chunk train: weights, gradient and moments, allocated once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skfdrmfl.equations import optimizers as optimizer
+from skfdrmfl.model.network import Network
+
+
+class Workspace:
+    """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk.
+
+    In each of the four, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
+    always steps over whole, aligned vectors, so that it treats an element alike wherever it stands: clients
+    who are done are put aside, and what it does to their places is of no consequence.
+    """
+
+    def __init__(self, network: Network, most_clients: int, like: Tensor):
+        self._layout = network.layout
+        self._memory = like.new_zeros(4, most_clients * self._layout.size)
+        self._step = torch.zeros((), dtype=torch.float32, device=like.device)
+        self._n_places = 0
+
+    def open(self, models: Tensor, runs: Tensor) -> None:
+        """Start each client from its run's row (C,) of `models` (runs, D), with zero gradient and moments."""
+        n_clients = len(runs)
+        self._lay_out(n_clients)
+        self._memory[1:].zero_()  # the gradient too: a term not in use writes none
+        self._step.zero_()
+        for name, view in self._layout.views(models).items():
+            if len(models) == 1:
+                self._arrays[0][name].copy_(view)
+            else:
+                torch.index_select(view, 0, runs, out=self._arrays[0][name])
+        self._out = models.new_zeros(n_clients, self._layout.size)
+        self.views, self.grads = self._arrays[:2]
+        self._active = n_clients
+
+    def narrow(self, active: int) -> None:
+        """Let the first `active` clients go on; the others are done."""
+        self._put_aside(active)
+        if 2 * active <= self._n_places:
+            self._pack(active)
+        self._active = active
+        self.views, self.grads = (
+            {name: array[:active] for name, array in arrays.items()} for arrays in self._arrays[:2]
+        )
+
+    def step_(self, learning_rate: float, decay: float) -> None:
+        """One step of the optimiser."""
+        w, gradient, first, second = self._flats
+        optimizer.step_(w, gradient, first, second, self._step, learning_rate, decay)
+
+    def close(self) -> Tensor:
+        """The parameters (C, D)."""
+        self._put_aside(0)
+        return self._out
+
+    def _lay_out(self, n_places: int) -> None:
+        if n_places != self._n_places:
+            self._n_places = n_places
+            self._flats = self._memory[:, : n_places * self._layout.size].unbind()
+            self._arrays = [self._layout.stacked(flat, n_places) for flat in self._flats]
+
+    def _put_aside(self, active: int) -> None:
+        done = slice(active, self._active)
+        for name, view in self._layout.views(self._out[done]).items():
+            view.copy_(self._arrays[0][name][done])
+
+    def _pack(self, active: int) -> None:
+        """Move the first `active` clients together, to spare the optimiser the others' places."""
+        before = self._arrays
+        self._lay_out(active)
+        for old, new in zip(before, self._arrays, strict=True):
+            for name, array in old.items():  # each moves towards the front, past nothing not yet moved
+                new[name].copy_(array[:active].clone())

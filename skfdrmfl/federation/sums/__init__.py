@@ -1,0 +1,1 @@
+"""What one or two exchanges of sums over clients give."""

@@ -1,0 +1,1 @@
+"""The network of one client as pure functions of parameters and rows, and its objective."""

@@ -1,0 +1,261 @@
+"""The whole model of one client: encoders h_m, fusion g, head f and the critic T of the information term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.common import randomness
+from skfdrmfl.model.alignment import ALIGNMENTS, Spread
+from skfdrmfl.model.fusion import Fusion
+from skfdrmfl.model.layout import ParameterLayout
+from skfdrmfl.model.mlp import MLP, Tape, Views
+from skfdrmfl.model.parts import AutogradPart, Part
+
+CRITIC_HIDDEN = (32,)
+
+
+@dataclass
+class Activations:
+    """One forward pass: the codes (C, B, M, d), Z (C, B, c), y_hat (C, B, q), and the tapes behind them."""
+
+    codes: Tensor
+    z: Tensor
+    y_hat: Tensor
+    tapes: dict[str, Any]
+
+
+class Network:
+    """Pure functions of (parameters, rows); holds shapes, never weights.
+
+    Parameters
+    ----------
+    encoders : mapping of str to Part
+        h_m of each modality, in order.
+    fusion : Fusion
+    modality_dim, n_components, n_outputs : int
+        d, c and q.
+    head_hidden : sequence of int
+        Hidden layers of the head; empty for a linear head.
+    alignment : str, default="homoscedastic"
+        Key of `ALIGNMENTS`. With one modality, which has nothing to align, it is of no consequence.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Part],
+        fusion: Fusion,
+        *,
+        modality_dim: int,
+        n_components: int,
+        n_outputs: int,
+        head_hidden: Sequence[int] = (),
+        alignment: str = "homoscedastic",
+    ):
+        self.encoders: dict[str, Part] = dict(encoders)
+        self.fusion = fusion
+        self.modality_dim, self.n_components, self.n_outputs = modality_dim, n_components, n_outputs
+        pooled = fusion.n_pooled(len(self.encoders), modality_dim)
+        self.mixer = MLP("fusion", pooled, (), n_components)
+        self.head = MLP("head", n_components, head_hidden, n_outputs)
+        self.critic = MLP("critic", n_components + n_outputs, CRITIC_HIDDEN, 1)
+        self._alignment = alignment if len(self.encoders) > 1 else "homoscedastic"
+        self.alignment = ALIGNMENTS[self._alignment]
+        self.spreads: dict[str, Spread] = {}
+        if self.alignment.learns_spread:
+            self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
+        self._how = (fusion, modality_dim, n_components, n_outputs, tuple(head_hidden))
+        self.columns: dict[str, slice] = {}
+        start = 0
+        for name, encoder in self.encoders.items():
+            self.columns[name] = slice(start, start + encoder.n_inputs)
+            start += encoder.n_inputs
+        self.n_columns = start
+        self._parts: list[Part | Spread] = [
+            *(self.mixer, self.head, self.critic),
+            *self.encoders.values(),
+            *self.spreads.values(),
+        ]
+        shapes: dict[str, tuple[int, ...]] = {}
+        for part in self._parts:
+            shapes |= part.shapes
+        shapes |= fusion.shapes(len(self.encoders), modality_dim)
+        self.layout = ParameterLayout(shapes)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Inputs of each encoder."""
+        return {name: encoder.n_inputs for name, encoder in self.encoders.items()}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What two networks that can train in one stack have in common: all but the widths of dense inputs."""
+        fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
+        return {
+            "modality_dim": modality_dim,
+            "encoders": tuple((name, e.signature) for name, e in self.encoders.items()),
+            "fusion": type(fusion).__name__,
+            "n_components": n_components,
+            "head_hidden_layer_sizes": head_hidden,
+            "n_outputs": n_outputs,
+            "alignment": self._alignment,
+        }
+
+    def widened(self, widths: Mapping[str, int]) -> Network:
+        """The same network for wider inputs."""
+        fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
+        return Network(
+            {name: encoder.widened(widths[name]) for name, encoder in self.encoders.items()},
+            fusion,
+            modality_dim=modality_dim,
+            n_components=n_components,
+            n_outputs=n_outputs,
+            head_hidden=head_hidden,
+            alignment=self._alignment,
+        )
+
+    def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """Weights before the first round, from the run's seed; `input_powers` is E||x^m||^2 of each block.
+
+        Every layer draws from a stream of its own, input by input: one more modality, one more layer or padding
+        of the inputs moves no other weight, and names are of no consequence.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        of_modality = [*self.encoders.items(), *self.spreads.items()]
+        for i, part in enumerate(self._parts):
+            name = next((n for n, e in of_modality if e is part), None)
+            rngs = (randomness.generator(seed, randomness.INITIAL_WEIGHTS, i, layer) for layer in count())
+            arrays |= part.initial(rngs, None if name is None else input_powers[name])
+            if part is self.mixer:
+                arrays |= self.fusion.initial(rngs, len(self.encoders), self._how[1])
+        return arrays
+
+    def arrays(self, flat: Tensor) -> dict[str, np.ndarray]:
+        """Named parameters of one flat vector (D,), as float64 arrays."""
+        return {name: view.cpu().double().numpy() for name, view in self.layout.views(flat).items()}
+
+    # ------------------------------------------------------------------------------------------ forward
+
+    def forward(self, views: Views, x: Tensor, mask: Tensor | None = None, *, tape: bool = True) -> Activations:
+        """Codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
+
+        `mask` (C, B, M) says which modalities a row has; None: all. Columns of others must be finite numbers.
+        Without `tape` no graph is recorded where none is asked for: `backward` cannot follow.
+        """
+        tapes: dict[str, Any] = {}
+        codes = []
+        for name, encoder in self.encoders.items():
+            columns = x[..., self.columns[name]]
+            if isinstance(encoder, AutogradPart) and not tape:
+                mu = encoder.codes(views, columns)
+            else:
+                mu, tapes[encoder.name] = encoder.forward(views, columns)
+            codes.append(mu)
+        mu_all = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
+        pooled, tapes["pool"] = self.fusion.pool(views, mu_all, mask)
+        z, tapes["fusion"] = self.mixer.forward(views, pooled)
+        y_hat, tapes["head"] = self.head.forward(views, z)
+        return Activations(mu_all, z, y_hat, tapes)
+
+    def criticise(self, views: Views, z: Tensor, y_pairs: Tensor) -> tuple[Tensor, Tensor, Tape]:
+        """T on the pairs (z_i, y_i) and on (z_i, y_{i+1}), each (C, B).
+
+        `y_pairs` (C, 2 B, q) is y followed by y shifted cyclically inside the batch.
+        """
+        z = z.mT
+        pairs = torch.cat((torch.cat((z, z), 2), y_pairs.mT), 1)  # (C, c + q, 2 B)
+        t, tape = self.critic.forward(views, pairs.mT)
+        t_joint, t_marginal = t.squeeze(-1).split(z.shape[2], 1)
+        return t_joint, t_marginal, tape
+
+    def spread(self, views: Views, x: Tensor) -> tuple[Tensor | None, list[Any]]:
+        """Raw log variances (C, B, M, d) of the codes of rows x, and the tapes behind them; None if none are learned.
+
+        Of modalities that a row lacks they are numbers without meaning.
+        """
+        if not self.spreads:
+            return None, []
+        passes = [spread.forward(views, x[..., self.columns[name]]) for name, spread in self.spreads.items()]
+        return torch.stack([raw for raw, _ in passes], -2), [tape for _, tape in passes]
+
+    def encoder_of(self) -> Tensor:
+        """For each parameter of the flat vector (D,), 1 + m if modality m alone learns it, else 0.
+
+        Those are the parameters of its encoder, and of its code's variances.
+        """
+        owner = torch.zeros(self.layout.size, dtype=torch.long)
+        views = self.layout.views(owner)
+        for m, modality in enumerate(self.encoders):
+            arrays = list(self.encoders[modality].shapes)
+            if self.spreads:
+                arrays += self.spreads[modality].shapes
+            for name in arrays:
+                views[name].fill_(1 + m)
+        return owner
+
+    # ----------------------------------------------------------------------------------------- backward
+
+    def criticise_backward(self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor) -> Tensor:
+        """Write the critic's gradients; return the derivative with respect to z (C, B, c)."""
+        d_t = torch.cat((d_joint, d_marginal), 1).unsqueeze(-1)
+        d_pairs = self.critic.backward(views, grads, tape, d_t, d_input=True)
+        assert d_pairs is not None
+        joint, marginal = d_pairs[..., : self.n_components].split(d_joint.shape[1], 1)
+        return joint + marginal
+
+    def spread_backward(self, views: Views, grads: Views, tapes: Sequence[Any], d_raw: Tensor) -> None:
+        """Write the gradients of the variances, `d_raw` (C, B, M, d) that of the raw log variances."""
+        for m, (spread, tape) in enumerate(zip(self.spreads.values(), tapes, strict=True)):
+            spread.backward(views, grads, tape, d_raw[..., m, :])
+
+    def backward(
+        self,
+        views: Views,
+        grads: Views,
+        act: Activations,
+        d_y_hat: Tensor,
+        d_z: Tensor | None = None,
+        d_codes: Tensor | None = None,
+    ) -> None:
+        """Write the gradients of encoders, fusion and head.
+
+        `d_y_hat`, `d_z` and `d_codes` are the objective's derivatives with respect to `act.y_hat`, `act.z`
+        and `act.codes`, each as if the others were held; None stands for zero.
+        """
+        through_head = self.head.backward(views, grads, act.tapes["head"], d_y_hat, d_input=True)
+        assert through_head is not None
+        d_z = through_head if d_z is None else through_head.add_(d_z)
+        d_pooled = self.mixer.backward(views, grads, act.tapes["fusion"], d_z, d_input=True)
+        assert d_pooled is not None
+        through_fusion = self.fusion.pool_backward(views, grads, act.tapes["pool"], d_pooled)
+        d_codes = through_fusion if d_codes is None else through_fusion + d_codes
+        for m, encoder in enumerate(self.encoders.values()):
+            encoder.backward(views, grads, act.tapes[encoder.name], d_codes[..., m, :], d_input=False)
+
+    # ------------------------------------------------------------------------------------------ delivery
+
+    def rotated(
+        self, arrays: Mapping[str, np.ndarray], center: np.ndarray, rotation: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The same function of x with Z -> (Z - center) rotation, absorbed by fusion and head.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            Named parameters, without a replica axis.
+        center : ndarray of shape (c,)
+        rotation : ndarray of shape (c, c), orthogonal
+        """
+        out = dict(arrays)
+        out["fusion.weight0"] = rotation.T @ arrays["fusion.weight0"]
+        out["fusion.bias0"] = rotation.T @ (arrays["fusion.bias0"] - center[:, None])
+        weight, bias = arrays["head.weight0"], arrays["head.bias0"]
+        out["head.weight0"] = weight @ rotation
+        out["head.bias0"] = bias + weight @ center[:, None]
+        return out
