@@ -6,12 +6,15 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.federation.cohort import make_cohort
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.rounds import federated_rounds
-from skfdrmfl.federation.runs import Run, Settings
-from skfdrmfl.federation.server import ServerState
+from skfdrmfl.federation.runs import Inputs, Schedule, Settings, Start
+from skfdrmfl.federation.simulation import LocalTraining, Simulation
+from skfdrmfl.federation.training import start_together
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
@@ -80,17 +83,17 @@ def make_run(network, sizes, *, seed=0, n_history=0, positions=None, **settings)
     models = random_weights(network, 1 + n_history, seed=seed + 1)
     x = normal([seed, 1], n, network.n_columns)
     y = x[:, :1].tanh() + 0.3 * normal([seed, 2], n, network.n_outputs)
-    return Run(x, y, partition, make_settings(**settings), seed, models[0], tuple(models[1:]))
+    return Run(x, y, partition, make_settings(**settings), seed, Start(models[0], tuple(models[1:])))
 
 
 def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0):
     """One round of `engine`: parameters (R, D) and a dict of losses (R,), NaN for absentees."""
-    cohort = make_cohort(runs)
-    backend = ENGINES[engine](network, cohort, batch_size=batch_size, n_epochs=n_epochs)
-    n = len(cohort.runs)
+    rows = stack(runs)
+    backend = ENGINES[engine](network, rows, batch_size=batch_size, n_epochs=n_epochs)
+    n = len(rows.cohort.runs)
     participants = np.arange(n) if participants is None else np.asarray(participants)
-    history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
-    broadcast = Broadcast(torch.stack([run.weights for run in runs]), history, round_index, rate_factor)
+    history = tuple(torch.stack(models) for models in zip(*(run.start.history for run in runs), strict=True))
+    broadcast = Broadcast(torch.stack([run.start.weights for run in runs]), history, round_index, rate_factor)
     weights = torch.full((n, network.layout.size), torch.nan, dtype=runs[0].x.dtype)
     losses = None
     for update in backend.run_round(participants, broadcast):
@@ -113,13 +116,29 @@ def federate(
     n_epochs=2,
     participation=1.0,
     history_size=2,
+    algorithm="fedavg",
 ):
     """The records of some rounds of all runs together, one a rate factor."""
-    history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
-    state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
-    backend = ENGINES[engine](network, make_cohort(runs), batch_size=batch_size, n_epochs=n_epochs)
-    rounds = federated_rounds(backend, state, rate_factors, participation=participation, history_size=history_size)
-    return list(rounds)
+    schedule = Schedule(tuple(rate_factors), n_epochs, batch_size, participation, history_size, algorithm=algorithm)
+    training = LocalTraining(network, runs, schedule, engine)
+    state = start_together([run.start for run in runs], training.cohort, schedule)
+    group_of = None if training.cohort.counts.ndim == 1 else network.encoder_of()
+    return list(federated_rounds(training, training.cohort, state, schedule, group_of=group_of))
+
+
+def simulate(X, y=None, codes=None, *, present=None, blocks=None, n_modalities=1):
+    """A federation in one memory, of clients by code."""
+    X = np.asarray(X)
+    y = np.zeros((len(X), 1)) if y is None else np.asarray(y, dtype=float).reshape(len(X), -1)
+    codes = np.zeros(len(X), dtype=np.int64) if codes is None else np.asarray(codes)
+    return Simulation(Tables(X, y, present, blocks, n_modalities=n_modalities), Partition.of_codes(codes))
+
+
+def identity(n_columns, gains=None):
+    """Inputs that are the columns of the table, as if `gains` were what a transformation had stretched them by."""
+    gains = np.ones(n_columns) if gains is None else np.asarray(gains, dtype=float)
+    block = BlockTransform(np.zeros(n_columns), np.ones(n_columns), np.diag(gains), float(n_columns))
+    return Inputs(TableTransform({"x": np.arange(n_columns)}, {"x": block}))
 
 
 # ------------------------------------------------------------- the objective, by other routes of torch

@@ -342,8 +342,8 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(kind):
     network = make_network((10, 6), d=8, hidden=(32,), alignment=kind)  # the default widths
 
     def single(run):
-        history = tuple(h.float() for h in run.history)
-        return replace(run, x=run.x.float(), y=run.y.float(), weights=run.weights.float(), history=history)
+        history = tuple(h.float() for h in run.start.history)
+        return replace(run, x=run.x.float(), y=run.y.float(), weights=run.start.weights.float(), history=history)
 
     run = single(make_run(network, [33, 17, 5, 1], n_history=1))
     alone = federate("stacked", network, [run], (1.0, 0.5))[-1].state.weights[0]

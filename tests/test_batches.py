@@ -171,7 +171,7 @@ def test_the_composition_of_a_chunk_changes_no_clients_batches(problem, data):
 def test_stretches_cover_every_step_with_the_same_clients_and_stay_within_their_slots(problem, most_slots):
     plan = BatchPlan(*problem)
     reached = 0
-    for t0, t1 in plan.stretches(most_slots):
+    for t0, t1 in plan.step_ranges(most_slots):
         assert t0 == reached < t1
         assert len(set(plan.active[t0:t1].tolist())) == 1
         assert plan.starts[t1] - plan.starts[t0] <= most_slots or t1 == t0 + 1

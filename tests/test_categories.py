@@ -20,7 +20,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.categories import UNSEEN, agree, discrete_columns, encode
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder
-from skfdrmfl.federation.runs import Run
+from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.sums.whitening import fit_tables
 from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
@@ -272,7 +272,9 @@ def test_the_stacked_engine_equals_the_loop(spec):
     network = Network({"m": part}, ConcatFusion(), modality_dim=3, n_components=2, n_outputs=1)
     run = make_run(network, [5, 9, 2], n_history=2)
     codes = torch.as_tensor(np.random.default_rng(2).integers(-1, 3, (16, 2))).to(FLOAT)
-    run = Run(torch.cat((codes, run.x[:, 2:]), 1), run.y, run.partition, run.settings, 0, run.weights, run.history)
+    run = Run(
+        torch.cat((codes, run.x[:, 2:]), 1), run.y, run.partition, run.settings, 0, run.start.weights, run.start.history
+    )
     loop, stacked = (run_round(engine, network, [run]) for engine in ("loop", "stacked"))
     assert_allclose(stacked[0], loop[0], rtol=1e-8, atol=1e-8)
     for term in loop[1]:
@@ -292,8 +294,8 @@ def test_padding_the_numeric_inputs_moves_nothing():
 def test_numeric_columns_are_whitened_beside_codes_that_pass():
     fitted = small(modalities={"all": ["b", "site", "a", "wet"], "rest": ["grade"]}).fit(FRAME, Y, client_ids=IDS)
     table = np.asarray(encode(FRAME, fitted._categories), dtype=float)
-    x = fitted._table.apply(table, FLOAT).numpy()
-    assert fitted._table.widths == {"all": 4, "rest": 1}
+    x = fitted._fitted.table.apply(table, FLOAT).numpy()
+    assert fitted._fitted.table.widths == {"all": 4, "rest": 1}
     assert_array_equal(x[:, [0, 1, 4]], table[:, [1, 2, 4]])
     (alone,) = fit_tables(table, {"all": np.array([3, 0])}, Partition([0], [np.arange(N)]), "whiten", [2e-4])
     assert_allclose(np.abs(x[:, 2:4]), np.abs(alone.apply(table, FLOAT).numpy()), rtol=1e-9, atol=1e-9)
@@ -410,4 +412,4 @@ def test_other_rows_must_be_of_the_same_kinds():
 def test_an_encoder_of_categories_may_be_given_for_them():
     fitted = small(encoders={"categorical": CategoricalEncoder(embedding_dim=2)}).fit(FRAME, Y, client_ids=IDS)
     assert fitted.weights_["encoder.categorical.embedding"].shape == (3 + 2 + 3 + 3, 2)
-    assert isinstance(fitted._network.encoders["categorical"], parts.FeaturePart)
+    assert isinstance(fitted._fitted.network.encoders["categorical"], parts.FeaturePart)

@@ -12,8 +12,8 @@ from sklearn.exceptions import NotFittedError
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import extend_history
-from skfdrmfl.federation.runs import Run
 from skfdrmfl.inspection.diagnosis import Diagnosis
 from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
@@ -317,7 +317,7 @@ def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
 
     def single(sizes, seed):
         run = make_run(network, sizes, seed=seed)
-        return Run(run.x.float(), run.y.float(), run.partition, run.settings, seed, run.weights.float())
+        return Run(run.x.float(), run.y.float(), run.partition, run.settings, seed, run.start.weights.float())
 
     run = single(sizes, 0)
     alone = [record.losses[:, -1] for record in federate("stacked", network, [run], (1.0,) * 3)]

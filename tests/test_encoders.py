@@ -31,7 +31,7 @@ from skfdrmfl.encoders import (
 )
 from skfdrmfl.encoders._conv import patches
 from skfdrmfl.encoders._spec import preprocessing_of
-from skfdrmfl.federation.runs import Run
+from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.layout import ParameterLayout
@@ -127,7 +127,7 @@ def rows_for(part, *shape, seed=1):
 def federation(network, sizes, *, seed=0, **options):
     run = make_run(network, sizes, seed=seed, **options)
     x = torch.cat([rows_for(e, len(run.x), seed=[seed, m]) for m, e in enumerate(network.encoders.values())], -1)
-    return Run(x, run.y, run.partition, run.settings, run.seed, run.weights, run.history)
+    return Run(x, run.y, run.partition, run.settings, run.seed, run.start.weights, run.start.history)
 
 
 def exact(value, expected, rtol=1e-9, atol=1e-11):
@@ -287,7 +287,7 @@ def test_the_stacked_engine_is_the_loop(kinds):
     for mine, theirs in zip(stacked, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)
         assert_allclose(mine.losses, theirs.losses, rtol=1e-7, atol=1e-8, equal_nan=True)
-    moved = (stacked[-1].state.weights - torch.stack([run.weights for run in runs])).abs()
+    moved = (stacked[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs()
     assert all(view.max() > 1e-3 for view in network.layout.views(moved).values())
 
 
@@ -307,7 +307,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(kind):
     run = federation(network, [9, 4, 1, 13], n_history=1)
     x = run.x.clone()
     x[run.partition.rows[1]] = torch.nan
-    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.weights, run.history)
+    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start.weights, run.start.history)
     weights, other = (run_round("stacked", network, [r])[0] for r in (run, poisoned))
     assert torch.equal(other[[0, 2, 3]], weights[[0, 2, 3]])
     assert other[1].isnan().any()
@@ -392,7 +392,7 @@ def test_preprocessing_is_as_strong_as_the_encoder_stands(encoder, kinds):
 
 @pytest.mark.parametrize("shrinkage", [1e-3, "auto"])
 def test_each_modality_is_preprocessed_for_its_encoder(shrinkage):
-    table = mixed(shrinkage=shrinkage).fit(X, Y, client_ids=IDS)._table.apply(X, torch.float64).numpy()
+    table = mixed(shrinkage=shrinkage).fit(X, Y, client_ids=IDS)._fitted.table.apply(X, torch.float64).numpy()
     assert_allclose(table[:, :12], (SERIES - SERIES.mean(0)) / SERIES.std(0), rtol=1e-9, atol=1e-9)
     whitened = table[:, 12:16]
     assert_allclose(whitened.T @ whitened / N, np.eye(4), atol=0.1)

@@ -21,10 +21,9 @@ from torch.nn.functional import normalize
 from skfdrmfl.common import randomness
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.equations import optimizers as optimizer
-from skfdrmfl.federation.cohort import make_cohort
 from skfdrmfl.federation.engines import ENGINES as BACKENDS
 from skfdrmfl.federation.engines import stacked
-from skfdrmfl.federation.runs import Run
+from skfdrmfl.federation.engines.rows import Run, stack
 
 ENGINES = ("stacked", "loop")
 
@@ -124,7 +123,7 @@ def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion
         run,
         orders=[randomness.permutation(run.seed, 6, 0, epoch, 12) for epoch in range(3)],
         batch_size=4,
-        models=[run.weights, *run.history],
+        models=[run.start.weights, *run.start.history],
         rate=0.5 * run.settings.learning_rate,
         fusion=fusion,
     )
@@ -137,7 +136,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
     sizes = (8, 4, 12)
     run = make_run(network, sizes)
     records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1)
-    w, history = run.weights, []
+    w, history = run.start.weights, []
     for t, factor in enumerate((1.0, 0.6)):
         total = torch.zeros_like(w)
         for k, rows in enumerate(run.partition.rows):
@@ -175,10 +174,10 @@ def test_reported_terms_are_means_over_the_clients_steps(engine):
     network = make_network((3,))
     run = make_run(network, [4, 1], contrastive_weight=0.0)
     # Steps so small that the weights stand still: every step then sees the same model.
-    still = Run(run.x, run.y, run.partition, make_settings(learning_rate=1e-12), run.seed, run.weights)
+    still = Run(run.x, run.y, run.partition, make_settings(learning_rate=1e-12), run.seed, run.start.weights)
     _, losses = run_round(engine, network, [still], batch_size=2, n_epochs=3)
     for k, rows in enumerate(run.partition.rows):
-        y_hat = network.forward(network.layout.views(run.weights[None]), run.x[rows][None]).y_hat[0]
+        y_hat = network.forward(network.layout.views(run.start.weights[None]), run.x[rows][None]).y_hat[0]
         torch.testing.assert_close(losses["mse"][k], (y_hat - run.y[rows]).square().mean(), rtol=1e-6, atol=0.0)
 
 
@@ -234,7 +233,7 @@ def test_the_stacked_engine_is_the_loop(federations, network, batch_size, n_epoc
         np.testing.assert_allclose(mine.losses, theirs.losses, rtol=1e-7, atol=1e-8, equal_nan=True)
         assert not mine.diverged.any()
         assert not theirs.diverged.any()
-    assert (stacked[-1].state.weights - torch.stack([run.weights for run in runs])).abs().max() > 1e-3
+    assert (stacked[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -269,8 +268,8 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
             run.partition,
             run.settings,
             run.seed,
-            run.weights.float(),
-            tuple(h.float() for h in run.history),
+            run.start.weights.float(),
+            tuple(h.float() for h in run.start.history),
         )
 
     run = single(make_run(network, sizes, n_history=1))
@@ -301,7 +300,7 @@ def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
 def test_float32_training_stays_close_to_float64():
     network = make_network((3, 2))
     run = make_run(network, [7, 3, 1])
-    single = Run(run.x.float(), run.y.float(), run.partition, run.settings, run.seed, run.weights.float())
+    single = Run(run.x.float(), run.y.float(), run.partition, run.settings, run.seed, run.start.weights.float())
     for engine in ENGINES:
         mine, theirs = (trained(network, [r], engine)[-1].state.weights for r in (single, run))
         assert mine.dtype == torch.float32
@@ -322,8 +321,8 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
         Partition(run.partition.positions[order], [run.partition.rows[k] for k in order]),
         run.settings,
         run.seed,
-        run.weights,
-        run.history,
+        run.start.weights,
+        run.start.history,
     )
     for engine in ENGINES:
         weights, losses = run_round(engine, network, [run])
@@ -341,8 +340,8 @@ def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes
     weights, losses = run_round("stacked", network, runs)
     monkeypatch.setattr(stacked, "CHUNK_BYTES", chunk_bytes)
     monkeypatch.setattr(stacked, "WINDOW_BYTES", window_bytes)
-    backend = stacked.StackedEngine(network, make_cohort(runs), batch_size=4, n_epochs=2)
-    broadcast = stacked.Broadcast(torch.stack([run.weights for run in runs]), (), 0, 1.0)
+    backend = stacked.StackedEngine(network, stack(runs), batch_size=4, n_epochs=2)
+    broadcast = stacked.Broadcast(torch.stack([run.start.weights for run in runs]), (), 0, 1.0)
     n_chunks = len(list(backend.run_round(np.arange(10), broadcast)))
     assert n_chunks == 1 if chunk_bytes == 10**9 else n_chunks > 1
     other_weights, other_losses = run_round("stacked", network, runs)
@@ -379,8 +378,8 @@ def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stand
         Partition(np.array([4, 0, 8, 2]), run.partition.rows),
         run.settings,
         run.seed,
-        run.weights,
-        run.history,
+        run.start.weights,
+        run.start.history,
     )
     assert not torch.allclose(run_round(engine, network, [moved], round_index=3)[0][2], weights[2], atol=1e-6)
     assert not torch.allclose(run_round(engine, network, [run], round_index=4)[0][2], weights[2], atol=1e-6)
@@ -390,9 +389,9 @@ def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stand
 def test_training_moves_neither_the_broadcast_nor_the_rows(engine):
     network = make_network((3, 2))
     run = make_run(network, [5, 3], n_history=2, input_l1=0.1)
-    kept = [t.clone() for t in (run.x, run.y, run.weights, *run.history)]
+    kept = [t.clone() for t in (run.x, run.y, run.start.weights, *run.start.history)]
     trained(network, [run], engine)
-    for before, after in zip(kept, (run.x, run.y, run.weights, *run.history), strict=True):
+    for before, after in zip(kept, (run.x, run.y, run.start.weights, *run.start.history), strict=True):
         assert torch.equal(before, after)
 
 
@@ -400,10 +399,10 @@ def test_training_moves_neither_the_broadcast_nor_the_rows(engine):
 def test_an_engine_keeps_nothing_from_round_to_round(engine):
     network = make_network((3, 2))
     run = make_run(network, [9, 4, 1], n_history=1)
-    cohort = make_cohort([run])
+    cohort = stack([run])
     backend = BACKENDS[engine](network, cohort, batch_size=4, n_epochs=2)
-    broadcast = stacked.Broadcast(run.weights[None], (run.history[0][None],), 5, 1.0)
-    later = stacked.Broadcast(run.history[0][None], (), 6, 0.5)
+    broadcast = stacked.Broadcast(run.start.weights[None], (run.start.history[0][None],), 5, 1.0)
+    later = stacked.Broadcast(run.start.history[0][None], (), 6, 0.5)
 
     def updates(participants, sent):
         return {
@@ -443,7 +442,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, pois
     rows = run.partition.rows[victim]
     x[rows] *= poison
     y[rows] *= poison
-    poisoned = Run(x, y, run.partition, run.settings, run.seed, run.weights, run.history)
+    poisoned = Run(x, y, run.partition, run.settings, run.seed, run.start.weights, run.start.history)
     weights, losses = run_round(engine, network, [run])
     other_weights, other_losses = run_round(engine, network, [poisoned])
     others = np.setdiff1d(np.arange(6), [victim])

@@ -19,8 +19,8 @@ from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.common import randomness
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.encoders import CategoricalEncoder
-from skfdrmfl.federation.cohort import make_cohort
 from skfdrmfl.federation.engines.dropout import draw_kept
+from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective
 from skfdrmfl.model_selection import VectorizedGridSearchCV
@@ -181,14 +181,17 @@ def test_what_is_dropped_differs_between_clients_rounds_and_epochs_and_depends_o
 def test_anchors_are_dropped_and_references_are_not(engine):
     network = make_network((3, 2, 2))
     run = make_run(network, [6], n_history=1, modality_dropout=0.6)
-    cohort = make_cohort([run])
+    cohort = stack([run])
     rows = run.partition.rows[0]
     key = cohort.keys(np.zeros(1, int), 4)
     kept = draw_kept(key.repeat(6), np.zeros(6, int), np.arange(6), np.full(6, 0.6), np.ones((6, 3), bool))
     assert 0 < (~kept).sum() < 12
     x = run.x[rows][None]
-    anchor = network.forward(network.layout.views(run.weights[None]), x, torch.as_tensor(kept)[None]).z[0]
-    references = [network.forward(network.layout.views(model[None]), x).z[0] for model in (run.weights, run.history[0])]
+    anchor = network.forward(network.layout.views(run.start.weights[None]), x, torch.as_tensor(kept)[None]).z[0]
+    references = [
+        network.forward(network.layout.views(model[None]), x).z[0]
+        for model in (run.start.weights, run.start.history[0])
+    ]
     cosines = torch.stack([(normalize(anchor) * normalize(r)).sum(1) for r in references], 1)
     expected = cross_entropy(cosines / run.settings.temperature, torch.zeros(6, dtype=torch.long))
     _, found = run_round(engine, network, [run], batch_size=6, n_epochs=1, round_index=4)
@@ -323,12 +326,12 @@ def test_drift_does_not_count_the_encoder_of_a_modality_that_a_client_lacks(engi
     run = blank(network, run, present)
     (record,) = federate(engine, network, [run], (1.0,))
     returned, _ = run_round(engine, network, [run])
-    moved = returned - run.weights
+    moved = returned - run.start.weights
     assert all(view.abs().max() > 0 for view in network.layout.views(moved[1]).values()), "nothing decayed"
     for name, view in network.layout.views(moved[1]).items():
         if name.startswith("a."):
             view.zero_()
-    step = (record.state.weights[0] - run.weights).square().sum()
+    step = (record.state.weights[0] - run.start.weights).square().sum()
     assert_allclose(record.losses[:, -1], moved.square().sum(1) / step - 1, atol=1e-6)
 
 
@@ -339,7 +342,7 @@ def test_a_modality_that_no_participant_has_keeps_its_encoder(engine):
     present = np.ones((11, 2), dtype=bool)
     present[:, 1] = False
     (record,) = federate(engine, network, [blank(network, run, present)], (1.0,))
-    before, after = (network.layout.views(flat) for flat in (run.weights, record.state.weights[0]))
+    before, after = (network.layout.views(flat) for flat in (run.start.weights, record.state.weights[0]))
     for name in network.layout.shapes:
         assert torch.equal(after[name], before[name]) == name.startswith("b."), name
 
@@ -396,7 +399,7 @@ def test_preprocessing_is_that_of_the_rows_that_have_the_modality(kind):
         there = ~np.isnan(HOLES[:, columns]).any(1)
         assert 0 < there.sum() < N
         alone = make(modalities=None, preprocessing=kind).fit(HOLES[there, columns], Y[there], client_ids=IDS[there])
-        ours, theirs = model._table.blocks[name], alone._table.blocks["x"]
+        ours, theirs = model._fitted.table.blocks[name], alone._fitted.table.blocks["x"]
         assert_allclose(ours.mean, theirs.mean, atol=1e-14)
         assert_allclose(ours.apply(torch.as_tensor(X[:, columns])), theirs.apply(torch.as_tensor(X[:, columns])))
         assert_allclose(ours.power, theirs.power)
@@ -406,7 +409,7 @@ def test_a_complete_table_has_no_masks_and_no_counts_by_modality():
     plain = make().fit(X, Y, client_ids=IDS)
     run = plain._prepare(X, Y, IDS, fresh=True)
     assert run.present is None
-    cohort = make_cohort([run])
+    cohort = stack([run])
     assert cohort.dropout(np.arange(3)) is None
     assert cohort.counts.shape == (3,)
 

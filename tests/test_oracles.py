@@ -14,8 +14,8 @@ from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.equations import optimizers as optimizer
 from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.rounds import cosine_decay
-from skfdrmfl.federation.runs import Run
 
 # ------------------------------------------------------------------------------- mutual information
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.estimator import _transformer
 from skfdrmfl.federation.aggregation.mean import Average
-from skfdrmfl.federation.cohort import make_cohort
+from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.rounds import cosine_decay
-from skfdrmfl.federation.runs import Run, Schedule
+from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.server import ServerState, advance, invite
 from skfdrmfl.federation.training import train
 from skfdrmfl.model.objective import TERMS
@@ -99,7 +99,7 @@ def test_history_keeps_the_last_models_the_latest_first(history_size):
 def test_earlier_models_are_the_ones_that_were_broadcast(engine):
     network = make_network((3,))
     run = make_run(network, [5, 3])
-    models = [run.weights]
+    models = [run.start.weights]
     for record in records_of(network, [run], engine):
         assert len(record.state.history) == min(2, len(models))
         for kept, model in zip(record.state.history, models[::-1], strict=False):
@@ -149,7 +149,7 @@ def test_absentees_have_no_losses_and_no_say(engine):
     assert np.isfinite(record.losses[~absent]).all()
     x = run.x.clone()
     x[np.concatenate([run.partition.rows[k] for k in np.flatnonzero(absent)])] = torch.nan
-    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.weights)
+    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start.weights)
     (other,) = records_of(network, [poisoned], engine, rate_factors=(1.0,), participation=0.5)
     assert torch.equal(other.state.weights, record.state.weights)
 
@@ -292,7 +292,7 @@ def test_runs_that_share_rows_share_them_in_the_cohort_too():
     network = make_network((3,))
     first, other = make_run(network, [5, 3]), make_run(network, [4], seed=1)
     second = Run(first.x, first.y, first.partition, other.settings, 9, other.weights)
-    cohort = make_cohort([first, other, second])
+    cohort = stack([first, other, second])
     assert len(cohort.x) == 12
     np.testing.assert_array_equal(cohort.rows_of(3), cohort.rows_of(0))
     np.testing.assert_array_equal(cohort.sizes, [5, 3, 4, 5, 3])

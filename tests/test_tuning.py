@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeCV
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import N_FOLDS
 from skfdrmfl.encoders import Conv1DEncoder
-from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Tuner, _Errors
+from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Errors, Tuner
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def test_a_target_without_signal_costs_next_to_nothing():
 
 
 def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch, capsys):
-    monkeypatch.setattr(_Errors, "best_share", 1.0)  # no mixtures
+    monkeypatch.setattr(Errors, "best_share", 1.0)  # no mixtures
     model = tuned(LINEAR, n_rounds=1, local_epochs=1, verbose=1)
     assert capsys.readouterr().out.count("tuning, fold") == N_FOLDS
     assert model.tuning_[0]["start"] == "ridge"
@@ -138,7 +138,7 @@ def test_shrinkage_auto_compares_shrinkages_alone():
 
 def test_the_best_share_is_the_least_squares_one():
     a, b = rng.standard_normal((2, 50, 3))
-    errors = _Errors.of(a[:20], b[:20]).plus(_Errors.of(a[20:], b[20:]))
+    errors = Errors.of(a[:20], b[:20]).plus(Errors.of(a[20:], b[20:]))
     grid = np.linspace(0, 1, 1001)
     squares = [np.sum((s * a + (1 - s) * b) ** 2) for s in grid]
     assert_allclose(errors.best_share, grid[int(np.argmin(squares))], atol=1e-3)
@@ -156,7 +156,7 @@ def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, f
         ratio = difference.mean() / (difference.std() / np.sqrt(80))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("skfdrmfl.estimator._tuning.CLEAR", factor * ratio)
-            assert _Errors.of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
+            assert Errors.of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
 
 
 def test_a_network_that_is_better_by_chance_does_not_replace_the_ridge():
@@ -178,7 +178,7 @@ def test_a_mixture_predicts_what_its_network_and_the_ridge_do_in_their_shares(mo
 
 
 def test_a_search_whose_fits_end_in_a_ridge_works(monkeypatch):
-    monkeypatch.setattr(_Errors, "best_share", 1.0)
+    monkeypatch.setattr(Errors, "best_share", 1.0)
     model = FDRMFLTransformer(tuning="auto", n_rounds=1, local_epochs=1, random_state=0)
     search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2, verbose=1).fit(X, LINEAR, client_ids=IDS)
     assert search.best_estimator_.n_rounds_ == 0

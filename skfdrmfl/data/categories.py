@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.client_ids import plain_string
-from skfdrmfl.data.partition import Partition
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 
 # Codes of a label that no client had when the categories were agreed, and of a missing one if none was missing then:
@@ -59,32 +58,15 @@ def discrete_columns(X: Any) -> list[int]:
     return [j for j, dtype in enumerate(X.dtypes) if _is_discrete(X, j, dtype)] if is_frame(X) else []
 
 
-def agree(X: Any, columns: Sequence[int], partition: Partition) -> Categories:
-    """The categories of each of `columns`, from the sets that the clients send.
-
-    Returns
-    -------
-    dict of int to ndarray
-        Sorted labels; None comes last where values are missing.
+def read_labels(X: Any, columns: Sequence[int]) -> dict[int, Column]:
+    """Return the labels of each of `columns`, as the one who holds the rows reads them.
 
     Raises
     ------
     ValueError
         Labels that cannot be compared or have no order.
     """
-    agreed = {}
-    for j in columns:
-        labels, places = _read(X, j)
-
-        def client(rows: Indices, labels: list[Any] = labels, places: Indices = places) -> _Sent:
-            seen = np.unique(places[rows]).tolist()
-            return _Sent(_Labels(None if place < 0 else labels[place] for place in seen))
-
-        sent = partition.sum_over_clients(client).labels
-        known = sorted(label for label in sent if label is not None)
-        _kind(known, _name(X, j))  # clients may each be consistent and yet differ
-        agreed[j] = np.array([*known, None], dtype=object) if None in sent else np.array(known)
-    return agreed
+    return {j: _read(X, j) for j in columns}
 
 
 def encode(X: Any, categories: Categories) -> Any:
@@ -139,19 +121,14 @@ def by_kind(n_features: int, categories: Categories) -> dict[str, Indices]:
 
 
 # ---------------------------------------------------------------------------------------------- sets and labels
-class _Labels(frozenset):
-    """What clients send; the sum of two is their union."""
+def check_kind(labels: Sequence[Any], name: str) -> str | None:
+    """Return what the labels are: "strings", "numbers" or "bools"; None without labels.
 
-    def __add__(self, other: frozenset) -> _Labels:
-        return _Labels(self | other)
-
-
-class _Sent(NamedTuple):
-    labels: _Labels
-
-
-def _kind(labels: Sequence[Any], name: str) -> str | None:
-    """What the labels are: "strings", "numbers" or "bools"; None without labels."""
+    Raises
+    ------
+    ValueError
+        They are of several kinds, which have no common order.
+    """
     kinds = sorted({_kind_of(label) for label in labels})
     if len(kinds) > 1:
         raise ValueError(
@@ -173,8 +150,8 @@ def _codes(X: Any, j: int, known: NDArray) -> Indices:
     """The code of every row of column j."""
     labels, places = _read(X, j)
     agreed = known.tolist()
-    name = _name(X, j)
-    now, before = _kind(labels, name), _kind([label for label in agreed if label is not None], name)
+    name = column_name(X, j)
+    now, before = check_kind(labels, name), check_kind([label for label in agreed if label is not None], name)
     if now is not None and before is not None and now != before:
         raise ValueError(
             f"column {name} holds {now} but its categories were {before} when the model was fitted; convert it."
@@ -191,7 +168,8 @@ def _is_polars(X: Any) -> bool:
     return type(X).__module__.partition(".")[0] == "polars"
 
 
-def _name(X: Any, j: int) -> str:
+def column_name(X: Any, j: int) -> str:
+    """Return the quoted name of column j."""
     return repr(list(X.columns)[j])
 
 
@@ -225,10 +203,10 @@ def _read(X: Any, j: int) -> Column:
         labels = [str(label) for label in labels]  # intervals of pandas.cut, dates
     elif odd := sorted(kinds - {"strings", "bools", "numbers"}):
         raise ValueError(
-            f"column {_name(X, j)} holds {odd[0]}; categories are strings, numbers or bools, so convert it to one "
-            "of these."
+            f"column {column_name(X, j)} holds {odd[0]}; categories are strings, numbers or bools, so convert it to "
+            "one of these."
         )
-    _kind(labels, _name(X, j))
+    check_kind(labels, column_name(X, j))
     return Column(labels, places.astype(np.int64))
 
 

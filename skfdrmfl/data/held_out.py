@@ -1,51 +1,118 @@
-"""Which rows a client keeps for training and which it holds out, in one split or in folds."""
+"""Which of its rows a client uses: all, those of one split, or those of one fold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from math import ceil
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skfdrmfl.common import randomness
-from skfdrmfl.data.partition import Partition
-
-
-def split_off(partition: Partition, fraction: float, seed: int) -> tuple[Partition, Partition]:
-    """Rows to train on, and rows that each client holds out.
-
-    A client of n rows holds out `ceil(fraction * n)`, but never its last row.
-
-    Raises
-    ------
-    ValueError
-        If all clients have one row, so that nobody can hold out any.
-    """
-    masks = []
-    for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True):
-        n_out = min(ceil(fraction * len(rows)), len(rows) - 1)
-        order = randomness.generator(seed, randomness.VALIDATION, position).permutation(len(rows))
-        masks.append(order < n_out)
-    if not any(mask.any() for mask in masks):
-        raise ValueError(
-            "early_stopping=True needs clients with two rows or more, of which some are held out, but every client "
-            "has one row; set early_stopping=False."
-        )
-    return partition.where([~mask for mask in masks]), partition.where(masks)
-
+from skfdrmfl.common.arrays import Indices
 
 N_FOLDS = 3
 
 
-def inner_folds(partition: Partition, seed: int) -> Iterator[tuple[Partition, Partition]]:
-    """Rows kept and rows held out, each client's rows dealt to the folds in an order of its own.
+@dataclass(frozen=True)
+class Subset:
+    """All rows of a client; subclasses choose some of them, by keys that client and server share."""
 
-    A client with fewer rows than folds is absent from the training or the test of some folds.
+    def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
+        """Return which rows a client uses.
+
+        Parameters
+        ----------
+        blocks : ndarray of int of shape (n,)
+            Number of each row's block, by first appearance: rows of one block are never parted.
+        position : int
+            Place of the client in `clients_`.
+
+        Returns
+        -------
+        ndarray of bool of shape (n,)
+        """
+        return np.ones(len(blocks), dtype=bool)
+
+
+EVERYTHING = Subset()
+
+
+@dataclass(frozen=True)
+class Split(Subset):
+    """One side of a split in two: a share of the rows is held out, rounded up to whole blocks, but never all.
+
+    Parameters
+    ----------
+    fraction : float in (0, 1)
+        Share to hold out.
+    seed : int
+    held_out : bool
+        Which side: the rows held out, or the rows kept.
     """
-    dealt = []
-    for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True):
-        order = randomness.generator(seed, randomness.FOLDS, position).permutation(len(rows))
-        dealt.append((order + position) % N_FOLDS)
-    for fold in range(N_FOLDS):
-        kept = partition.where([numbers != fold for numbers in dealt])
-        held_out = partition.where([numbers == fold for numbers in dealt])
-        if kept.rows and held_out.rows:
-            yield kept, held_out
+
+    fraction: float
+    seed: int
+    held_out: bool
+
+    def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
+        """Return which rows a client uses; see `Subset.mask`."""
+        sizes = np.bincount(blocks)
+        place = randomness.generator(self.seed, randomness.VALIDATION, position).permutation(len(sizes))
+        n_out = ceil(self.fraction * len(blocks))
+        in_order = sizes[np.argsort(place)]
+        before = np.concatenate(([0], np.cumsum(in_order)[:-1]))[place]  # rows of the blocks held out earlier
+        out = ((before < n_out) & (place < len(sizes) - 1))[blocks]
+        return out if self.held_out else ~out
+
+
+@dataclass(frozen=True)
+class Fold(Subset):
+    """One side of one of `N_FOLDS` folds; each client deals its blocks to the folds in an order of its own.
+
+    A client with fewer blocks than folds is absent from the training or the test of some folds.
+
+    Parameters
+    ----------
+    of : Subset
+        What is divided.
+    seed, number : int
+    held_out : bool
+        Which side: the rows of the fold, or all others.
+    """
+
+    of: Subset
+    seed: int
+    number: int
+    held_out: bool
+
+    def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
+        """Return which rows a client uses; see `Subset.mask`."""
+        inside = self.of.mask(blocks, position)
+        members = number_blocks(blocks[inside])
+        place = randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-1) + 1)
+        in_fold = (place[members] + position) % N_FOLDS == self.number
+        inside[inside] = in_fold if self.held_out else ~in_fold
+        return inside
+
+
+def inner_folds(of: Subset, seed: int) -> list[tuple[Fold, Fold]]:
+    """Return the rows kept and the rows held out of each fold."""
+    return [(Fold(of, seed, fold, False), Fold(of, seed, fold, True)) for fold in range(N_FOLDS)]
+
+
+def number_blocks(labels: NDArray) -> Indices:
+    """Return the number of each label (n,), in the order in which labels first appear."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[inverse.reshape(-1)]
+
+
+def check_held_out(n_clients: int) -> None:
+    """Raise ValueError where no client holds out a row."""
+    if not n_clients:
+        raise ValueError(
+            "early_stopping=True needs clients with two rows or more, of which some are held out, but every client "
+            "has one row; set early_stopping=False."
+        )

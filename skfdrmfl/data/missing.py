@@ -6,7 +6,7 @@ them, and costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,20 +65,26 @@ def find_present(
     return None if present.all() else present
 
 
-def check_somebody_has(present: Present | None, modalities: Mapping[str, Indices], trained: Indices) -> None:
-    """Raise ValueError where no row, or none of those `trained` on, has one of the modalities."""
-    if present is None:
-        return
-    nowhere = np.flatnonzero(~present.any(0))
+def check_somebody_has(names: Sequence[str], n_rows: int, everywhere: Indices, kept: Indices) -> None:
+    """Raise ValueError where no row, or none of those trained on, has one of the modalities.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Modalities.
+    n_rows : int
+        Rows of all clients.
+    everywhere, kept : ndarray of int of shape (M,)
+        How many of them have each modality, and how many of those trained on.
+    """
+    nowhere = np.flatnonzero(everywhere == 0)
     if len(nowhere):
         raise ValueError(
-            f"no row has modality {list(modalities)[nowhere[0]]!r}: its columns are all NaN; drop them from X and "
-            "from modalities."
+            f"no row has modality {names[nowhere[0]]!r}: its columns are all NaN; drop them from X and from modalities."
         )
-    nowhere = np.flatnonzero(~present[trained].any(0))
+    nowhere = np.flatnonzero(kept == 0)
     if len(nowhere):
-        n_rows = present[:, nowhere[0]].sum()
         raise ValueError(
-            f"{n_rows} of {len(present)} rows have modality {list(modalities)[nowhere[0]]!r}, and early_stopping holds "
+            f"{everywhere[nowhere[0]]} of {n_rows} rows have modality {names[nowhere[0]]!r}, and early_stopping holds "
             "out all of these; set early_stopping=False, or drop the modality."
         )

@@ -1,20 +1,20 @@
-"""Whose rows are whose: labels to clients, and the one place where a sum over clients is taken on raw rows."""
+"""Whose rows are whose: the clients, each with its row numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-S = TypeVar("S", bound=tuple)
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.data.held_out import Split, Subset, check_held_out, number_blocks
 
 
 @dataclass(frozen=True)
 class Partition:
-    """The clients who are there, each with its rows.
+    """The clients who take part, each with its rows.
 
     Parameters
     ----------
@@ -24,32 +24,45 @@ class Partition:
         Row numbers of each client, in the order of the table.
     """
 
-    positions: NDArray[np.int64]
-    rows: Sequence[NDArray[np.int64]]
+    positions: Indices
+    rows: Sequence[Indices]
 
     @property
-    def sizes(self) -> NDArray[np.int64]:
+    def sizes(self) -> Indices:
         """|D_k| of each client."""
         return np.array([len(rows) for rows in self.rows], dtype=np.int64)
 
     @classmethod
-    def of_codes(cls, codes: NDArray[np.int64]) -> Partition:
-        """Clients from one position a row."""
+    def of_codes(cls, codes: Indices) -> Partition:
+        """Return the clients, given the position of every row's client."""
         order = np.argsort(codes, kind="stable")
         positions, starts = np.unique(codes[order], return_index=True)
         return cls(positions, np.split(order, starts[1:]))
 
     def where(self, keep: Sequence[NDArray[np.bool_]]) -> Partition:
-        """The rows that each client's mask keeps, without clients who keep none."""
+        """Return the rows that each client's mask keeps, without clients who keep none."""
         rows = [rows[mask] for rows, mask in zip(self.rows, keep, strict=True)]
-        there = [k for k, kept in enumerate(rows) if len(kept)]
-        return Partition(self.positions[there], [rows[k] for k in there])
+        remaining = [k for k, kept in enumerate(rows) if len(kept)]
+        return Partition(self.positions[remaining], [rows[k] for k in remaining])
 
-    def sum_over_clients(self, client: Callable[[NDArray[np.int64]], S]) -> S:
-        """Add up what `client` returns for each client's row numbers: all that a server ever sees of them."""
-        total: S | None = None
-        for rows in self.rows:
-            part = client(rows)
-            total = part if total is None else type(part)(*(a + b for a, b in zip(total, part, strict=True)))
-        assert total is not None
-        return total
+
+def within(partition: Partition, subset: Subset, blocks: Indices | None = None) -> Partition:
+    """Return the rows of a subset, without clients who have none; `blocks` (n,) are blocks over all rows."""
+    masks = [
+        subset.mask(np.arange(len(rows)) if blocks is None else number_blocks(blocks[rows]), position)
+        for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True)
+    ]
+    return partition.where(masks)
+
+
+def split_off(partition: Partition, fraction: float, seed: int) -> tuple[Partition, Partition]:
+    """Return the rows to train on, and the rows that each client holds out (`Split`).
+
+    Raises
+    ------
+    ValueError
+        If nobody can hold out any row.
+    """
+    kept, held_out = (within(partition, Split(fraction, seed, side)) for side in (False, True))
+    check_held_out(len(held_out.rows))
+    return kept, held_out

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.exceptions import InconsistentVersionWarning
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
-from torch import Tensor
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfdrmfl._version import __version__
-from skfdrmfl.common import randomness
-from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.threads import quiet_torch
-from skfdrmfl.data.categories import agree, by_kind, discrete_columns, encode, missing_codes, split, with_codes
-from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
-from skfdrmfl.data.held_out import split_off
-from skfdrmfl.data.missing import check_somebody_has, find_present
-from skfdrmfl.data.modalities import resolve_modalities
-from skfdrmfl.data.partition import Partition
-from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
-from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
+from skfdrmfl.estimator._blueprint import check_rows
+from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
+from skfdrmfl.estimator._parameters import CONSTRAINTS
 from skfdrmfl.estimator._postponed import active_pool
-from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
-from skfdrmfl.federation.engines import ENGINES
-from skfdrmfl.federation.record import Record, extend_history
-from skfdrmfl.federation.rounds import cosine_decay
-from skfdrmfl.federation.runs import Run, Schedule, Settings
-from skfdrmfl.federation.sums.axes import deliver
-from skfdrmfl.federation.sums.whitening import fit_tables, fit_targets
-from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.estimator._preparation import Fitting, prepare
+from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
+from skfdrmfl.federation.ledger import FederationLog
+from skfdrmfl.federation.training import Trained
 from skfdrmfl.inspection import diagnosis
-from skfdrmfl.model.alignment import ALIGNMENTS
-from skfdrmfl.model.evaluate import evaluate
-from skfdrmfl.model.fusion import FUSIONS
-from skfdrmfl.model.linear_part import takes_linear, with_linear
-from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS
-
-TRAINING_DTYPE = torch.float32
 
 
 class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator):
@@ -218,43 +195,17 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     __metadata_request__fit: ClassVar = {"client_ids": True}
     __metadata_request__partial_fit: ClassVar = {"client_ids": True}
 
-    n_samples_per_client_: Indices
-    n_rounds_: int
+    _parameter_constraints: ClassVar = CONSTRAINTS
 
-    _parameter_constraints: ClassVar = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": "no_validation",
-        "head_hidden_layer_sizes": "no_validation",
-        "modality_dim": [Interval(Integral, 1, None, closed="left")],
-        "fusion": [StrOptions(set(FUSIONS))],
-        "mi_weight": [Interval(Real, 0, None, closed="left")],
-        "kl_weight": [Interval(Real, 0, None, closed="left")],
-        "contrastive_weight": [Interval(Real, 0, None, closed="left")],
-        "alignment": [StrOptions(set(ALIGNMENTS))],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "history_size": [Interval(Integral, 0, None, closed="left")],
-        "n_rounds": [Interval(Integral, 1, None, closed="left")],
-        "local_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "input_l1": [Interval(Real, 0, None, closed="left")],
-        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
-        "preprocessing": [StrOptions({"whiten", "standardize"}), None],
-        "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "algorithm": [StrOptions({"fedavg"})],
-        "aggregation": [StrOptions({"mean"})],
-        "participation": [Interval(Real, 0, 1, closed="right")],
-        "engine": [StrOptions({"auto", *ENGINES})],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "tuning": [StrOptions({"auto"}), None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    }
+    clients_ = read_from_fitted("clients")
+    n_samples_per_client_ = read_from_fitted("n_samples_per_client")
+    weights_ = read_from_fitted("weights")
+    component_variance_ = read_from_fitted("variance")
+    tuning_ = read_from_fitted("tuning")
+    best_round_ = read_from_fitted("best_round")
+    selected_features_ = read_from_fitted("selected_features")
+    history_ = read_from_fitted("history")
+    n_rounds_ = read_from_fitted("n_rounds")
 
     def __init__(
         self,
@@ -392,269 +343,42 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids):
             return self
-        with self._all_or_nothing(), quiet_torch():
-            self._train(*self._prepare_fit(X, y, client_ids))
+        with quiet_torch():
+            self._train(self._prepare_fit(X, y, client_ids))
         return self
 
     def partial_fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
-        """One more round with whoever is there, at a constant learning rate.
+        """Train one more round with whoever is there, at a constant learning rate.
 
         Parameters and errors are those of `fit`. Preprocessing is fixed by the first call. Clients not met
         before are appended to `clients_`.
         """
-        with self._all_or_nothing(), quiet_torch():
-            run = self._prepare(X, y, client_ids, fresh=not hasattr(self, "weights_"))
-            self._train(run, self._schedule((1.0,)), self._engine)
+        with quiet_torch():
+            earlier = vars(self).get("_fitted")
+            self._train(prepare(self, X, y, client_ids, earlier=earlier, whole=False))
         return self
 
-    def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> tuple[Run, Schedule, str]:
-        """All that `fit` does before training; for searches that train many fits together."""
-        fresh = not (self.warm_start and hasattr(self, "weights_"))
-        run = self._prepare(X, y, client_ids, fresh=fresh, hold_out=self.early_stopping)
-        rates = () if fresh and self._choice.start == "ridge" else self._cosine()
-        return run, self._schedule(rates, self.n_iter_no_change if self.early_stopping else None), self._engine
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> Fitting:
+        """Return a fit that is ready to train; for searches, which train many together."""
+        earlier = vars(self).get("_fitted") if self.warm_start else None
+        return prepare(self, X, y, client_ids, earlier=earlier)
 
-    def _prepare(self, X: Any, y: Any, client_ids: Any, *, fresh: bool, hold_out: bool = False) -> Run:
-        """Check everything, fix preprocessing and network if `fresh`, and return the run to train."""
-        self._validate_params()
-        device = _torch_device(self.device)
-        if fresh:
-            self._forget()
-        table, target = validate_data(
-            self,
-            self._with_codes(X, client_ids, fresh=fresh),
-            y,
-            reset=fresh,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=self._finite,
-            multi_output=True,
-            y_numeric=True,
-        )
-        ids = check_client_ids(client_ids, len(table))
-        targets = _numbers(target).reshape(len(table), -1)
-        if fresh:
-            self.clients_, codes = encode_clients(ids)
-            self._seed = randomness.seed_of(self.random_state)
-            everyone, partition, held_out = self._split(codes, hold_out)
-            present = self._start(X, table, targets, np.ndim(target), partition)
-        else:
-            check_same_labels(ids, self.clients_)
-            self.clients_, codes = encode_clients(ids, self.clients_)
-            everyone, partition, held_out = self._split(codes, hold_out)
-            self._check_continues(X, targets.shape[1])
-            present = self._present(table)
-            check_rows(self._readers, self.modalities_, table, present)
-        counts: Indices = np.zeros(len(self.clients_), dtype=np.int64)
-        counts[: len(self.n_samples_per_client_)] = self.n_samples_per_client_
-        counts[everyone.positions] += everyone.sizes
-        self.n_samples_per_client_ = counts
-        models = torch.tensor(self._global_models, device=device)  # copied: mapped models are read-only
-        run = Run(
-            self._table.apply(table, TRAINING_DTYPE, present=present).to(device),
-            self._target.apply(torch.as_tensor(targets)).to(device, TRAINING_DTYPE),
-            partition,
-            self._settings(),
-            self._seed,
-            models[0],
-            tuple(models[1 : 1 + self.history_size]),
-            self.n_rounds_,
-            present,
-            held_out,
-        )
-        return with_ridge(run, self._choice, self._table, table) if fresh and self._choice.is_linear else run
-
-    def _split(self, codes: Indices, hold_out: bool) -> tuple[Partition, Partition, Partition | None]:
-        """All rows, those to train on, and those the clients hold out."""
-        everyone = Partition.of_codes(codes)
-        if not hold_out:
-            return everyone, everyone, None
-        return everyone, *split_off(everyone, self.validation_fraction, self._seed)
-
-    def _with_codes(self, X: Any, client_ids: Any = None, *, fresh: bool = False) -> Any:
-        """X with codes in the place of categories; if `fresh`, the clients first agree on these."""
-        if fresh:
-            self._categories = {}
-            discrete = discrete_columns(X)
-            if discrete:
-                _, codes = encode_clients(check_client_ids(client_ids, len(X)))
-                self._categories = agree(X, discrete, Partition.of_codes(codes))
-        if self._categories:
-            validate_data(self, X, reset=fresh, skip_check_array=True)  # names and number of columns
-        return encode(X, self._categories)
-
-    def _start(
-        self, X: Any, table: NDArray, targets: NDArray[np.float64], y_ndim: int, partition: Partition
-    ) -> Present | None:
-        """Modalities, preprocessing, network and first weights; returns which rows have which modality."""
-        self.modalities_ = self._resolved_modalities(X)
-        blueprint = self._blueprint()
-        kinds = blueprint.kinds(self.preprocessing)
-        numeric = {name: split(columns, self._categories)[1] for name, columns in self.modalities_.items()}
-        numeric = {name: columns for name, columns in numeric.items() if len(columns)}
-        # Encoders that do not fit are found before anything is computed.
-        widths = {name: len(columns) for name, columns in self.modalities_.items()}
-        network = blueprint.network(widths, targets.shape[1])
-        present = self._present(table)
-        check_somebody_has(present, self.modalities_, np.concatenate(partition.rows))
-        self._readers = blueprint.readers
-        check_rows(self._readers, self.modalities_, table, present)
-
-        def start(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-            network = blueprint.network(widths, targets.shape[1], table.columns)
-            first = network.initial(self._seed, {name: block.power for name, block in table.blocks.items()})
-            return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
-
-        def preprocess(partition: Partition, shrinkages: Sequence[float]) -> list[TableTransform]:
-            there = None if present is None else present[:, [name in numeric for name in self.modalities_]]
-            transforms = fit_tables(table, numeric, partition, kinds, shrinkages, there)
-            return [with_codes(transform, self.modalities_, self._categories) for transform in transforms]
-
-        shrinkage = DEFAULT_SHRINKAGE if self.shrinkage == "auto" else float(self.shrinkage)
-        self._choice = Choice("random", shrinkage, float(self.weight_decay))
-        whitens = any(kinds[name] == "whiten" for name in numeric)
-        if self.tuning == "auto" or (self.shrinkage == "auto" and whitens):
-            tuner = Tuner(
-                table,
-                targets,
-                present,
-                whitens,
-                preprocess,
-                start,
-                self._settings(),
-                self._schedule(self._cosine()),
-                self._engine,
-                _torch_device(self.device),
-                self._seed,
-                self._choice,
-                report=self.verbose > 0,
-            )
-            self._choose(tuner, partition, takes_linear(network))
-        self.shrinkage_ = self._choice.shrinkage
-        (self._table,) = preprocess(partition, [self.shrinkage_])
-        self._target = fit_targets(targets, partition)
-        self._y_ndim = y_ndim
-        self._network, first = start(self._table, self._table.widths)
-        self._global_models = first[None].numpy()
-        self.n_samples_per_client_ = np.zeros(0, dtype=np.int64)
-        self.history_: dict[str, NDArray[np.float64]] = {}
-        self.n_rounds_ = 0
-        return present
-
-    def _choose(self, tuner: Tuner, partition: Partition, has_room: bool) -> None:
-        """The choice among ways to fit, by rows that clients hold out; `has_room`: a ridge fits into the network."""
-        if self.tuning is None:
-            compared = tuner.shrinkage(partition)
-        else:
-            # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
-            # each more than a linear part knows.
-            is_linear = not self._categories and (len(self.modalities_) < 2 or self.fusion != "mean")
-            compared = tuner.everything(partition, linear=is_linear and has_room)
-        self._choice = compared[0][0]
-        self.tuning_ = [{**asdict(choice), "validation_mse": error} for choice, error in compared]
-
-    def _resolved_modalities(self, X: Any) -> dict[str, Indices]:
-        names = getattr(self, "feature_names_in_", None)
-        if self.modalities is None and self._categories:
-            return by_kind(self.n_features_in_, self._categories)
-        return resolve_modalities(self.modalities, X, names, self.n_features_in_)
-
-    def _blueprint(self) -> Blueprint:
-        return Blueprint(
-            specs_of(self.encoders, list(self.modalities_)),
-            self.modalities_,
-            self._categories,
-            self.n_components,
-            self.modality_dim,
-            self.hidden_layer_sizes,
-            self.head_hidden_layer_sizes,
-            self.fusion,
-            self.alignment,
-        )
-
-    def _check_continues(self, X: Any, n_outputs: int) -> None:
-        """What the network was built with must not have changed since."""
-        built = self._network.signature
-        if n_outputs != built["n_outputs"]:
-            raise ValueError(
-                f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "
-                "pass the same outputs, or fit a new estimator."
-            )
-        modalities = self._resolved_modalities(X)
-        changed = [] if _same_columns(modalities, self.modalities_) else ["modalities"]
-        if not changed:
-            asked = self._blueprint().network(self._table.widths, n_outputs).signature
-            changed = [name for name, value in asked.items() if value != built[name]]
-        if changed:
-            # None for all encoders means those of `hidden_layer_sizes`.
-            what = "hidden_layer_sizes" if changed[0] == "encoders" and self.encoders is None else changed[0]
-            raise ValueError(
-                f"{what} is {getattr(self, what)!r} now, but the model to go on from was built "
-                "with another value; set it back, or clone the estimator and fit it anew."
-            )
-
-    @property
-    def _finite(self) -> bool | str:
-        """What `validate_data` accepts: NaN is for modalities that a row lacks, while others are there."""
-        if self.modalities is None:  # numeric columns and categories, where there are both
-            several = 0 < len(getattr(self, "_categories", ())) < getattr(self, "n_features_in_", 0)
-        else:
-            several = not isinstance(self.modalities, Mapping) or len(self.modalities) > 1
-        return "allow-nan" if several else True
-
-    def _present(self, table: NDArray) -> Present | None:
-        """Which modalities each row of a validated table has; None: all."""
-        if len(self.modalities_) > 1:
-            return find_present(table, self.modalities_, missing_codes(self._categories))
-        if self._finite is not True:  # so far NaN has been let through
-            assert_all_finite(table, input_name="X", estimator_name=type(self).__name__)
-        return None
-
-    def _settings(self) -> Settings:
-        tuned = self.tuning is not None and hasattr(self, "_choice")
-        return Settings(
-            learning_rate=float(self.learning_rate),
-            weight_decay=self._choice.weight_decay if tuned else float(self.weight_decay),
-            input_l1=float(self.input_l1),
-            mi_weight=float(self.mi_weight),
-            kl_weight=float(self.kl_weight),
-            contrastive_weight=float(self.contrastive_weight),
-            temperature=float(self.temperature),
-            modality_dropout=float(self.modality_dropout) if len(self.modalities_) > 1 else 0.0,
-        )
-
-    def _cosine(self) -> tuple[float, ...]:
-        return tuple(cosine_decay(t, self.n_rounds) for t in range(self.n_rounds))
-
-    def _schedule(self, rate_factors: tuple[float, ...], patience: int | None = None) -> Schedule:
-        return Schedule(
-            rate_factors,
-            int(self.local_epochs),
-            int(self.batch_size),
-            float(self.participation),
-            int(self.history_size),
-            patience,
-        )
-
-    @property
-    def _engine(self) -> str:
-        return "stacked" if self.engine == "auto" else self.engine
-
-    def _train(self, run: Run, schedule: Schedule, engine: str) -> None:
-        """Train and take over the result; an interrupt first makes the finished rounds the model."""
+    def _train(self, fitting: Fitting) -> None:
+        """Train and keep the result; an interrupt first makes the finished rounds the model."""
         trained = None
         try:
-            for trained in train(self._network, [run], schedule, engine):
+            for trained in fitting.train():
                 self._check_converged(trained, 0)
-                self._report(trained, len(schedule.rate_factors))
+                self._report(trained, len(fitting.plan.schedule.rate_factors))
         except KeyboardInterrupt:
             if trained is not None:
-                self._take_over(run, trained.models_of(0), trained.record_of(0))
+                self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
             raise
         assert trained is not None
-        self._take_over(run, trained.models_of(0), trained.record_of(0))
+        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
 
     def _check_converged(self, trained: Trained, run: int) -> None:
-        """Raise if the run diverged."""
+        """Raise ValueError if a run diverged."""
         if trained.diverged[run]:
             raise ValueError(
                 f"training diverged in round {trained.n_rounds}: weights or losses are no longer finite with "
@@ -662,56 +386,25 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 f"preprocessing={self.preprocessing!r}; lower the rate or the decay, or scale X."
             )
 
-    def _take_over(self, run: Run, models: Tensor, record: Record) -> None:
-        """Make a trained run the fitted model; all that `fit` does after training.
-
-        `models` (1 + H, D) is the global model and earlier ones.
-        """
-        models = models.cpu()
-        arrays = self._network.arrays(models[0])
-        if run.linear is not None:
-            arrays = with_linear(self._network, arrays, run.linear, run.share)
-            models = self._network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
-        weights, variance = deliver(self._network, arrays, run.x.cpu(), run.partition, run.present)
-        history = extend_history(
-            self.history_,
-            record.losses,
-            run.partition.positions,
-            run.partition.sizes,
-            len(self.clients_),
-            record.validation,
-        )
-        self._global_models = models.numpy()
-        self.weights_, self.component_variance_, self.history_ = weights, variance, history
-        if record.best_round is not None:
-            self.best_round_ = self.n_rounds_ + record.best_round
-        self.n_rounds_ += len(record.losses)
-
     def _report(self, trained: Trained, n_rounds: int) -> None:
+        """Print a line of progress, as often as `verbose` asks for."""
         done = trained.n_rounds
         if self.verbose and done and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
             loss, mse = np.nanmean(trained.losses[-1], axis=0)[[TERMS.index("loss"), TERMS.index("mse")]]
             print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 
-    def _forget(self) -> None:
-        """Drop every fitted attribute, public and private."""
-        parameters = self.get_params(deep=False)
-        for name in list(vars(self)):
-            if name not in parameters and (name.endswith("_") or name in _PRIVATE_STATE):
-                delattr(self, name)
+    def _draft(self) -> FDRMFLTransformer:
+        """Return a copy on which input can be checked: bad input then leaves the estimator as it was."""
+        return copy.copy(self)
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Bad input, a diverging fit or an early interrupt leaves the estimator as it was."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException as error:
-            weights = vars(self).get("weights_")
-            taken_over = weights is not None and weights is not before.get("weights_")
-            if not (isinstance(error, KeyboardInterrupt) and taken_over):
-                self.__dict__ = before
-            raise
+    def _keep(self, fitted: Fitted) -> None:
+        """Make what a fit leaves that of this estimator."""
+        self._fitted = fitted
+        self.n_features_in_ = fitted.n_features
+        if fitted.feature_names is not None:
+            self.feature_names_in_ = fitted.feature_names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     # ---------------------------------------------------------------------------------------- using it
 
@@ -740,21 +433,30 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        _, y_hat = self._evaluate(X)
-        y_hat = self._target.undo(y_hat)
-        return y_hat[:, 0] if self._y_ndim == 1 else y_hat
+        return self._evaluate(X)[1]
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
-        check_is_fitted(self, "weights_")
+        """Return Z and predictions of the rows of X."""
+        check_is_fitted(self)
+        blueprint = self._fitted.blueprint
+        nan = self._accepts_nan()
         table = validate_data(
-            self, self._with_codes(X), reset=False, dtype=[np.float64, np.float32], ensure_all_finite=self._finite
+            self,
+            with_codes(self, X, blueprint.categories, reset=False),
+            reset=False,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=nan,
         )
-        present = self._present(table)
-        check_rows(self._readers, self.modalities_, table, present)
+        present = present_in(table, blueprint.modalities, blueprint.categories, nan is not True)
+        check_rows(blueprint.readers, blueprint.modalities, table, present)
         with quiet_torch():
-            x = self._table.apply(table, torch.float64, present=present)
-            z, y_hat = evaluate(self._network, self.weights_, x, present)
-        return z.astype(table.dtype, copy=False), y_hat
+            return self._fitted.evaluate(table, present)
+
+    def _accepts_nan(self) -> bool | str:
+        """Return what `validate_data` accepts."""
+        fitted = vars(self).get("_fitted")
+        n_categories = 0 if fitted is None else len(fitted.blueprint.categories)
+        return accepts_nan(self.modalities, n_categories, getattr(self, "n_features_in_", 0))
 
     def diagnose(self) -> diagnosis.Diagnosis:
         """What the training record says went wrong.
@@ -768,7 +470,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             A list of dicts of "name", "finding", "evidence" and "remedy"; empty if nothing is wrong. Printed, it
             is a report.
         """
-        check_is_fitted(self, "weights_")
+        check_is_fitted(self)
         return diagnosis.diagnose(
             diagnosis.Record(
                 self.history_,
@@ -779,31 +481,46 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         )
 
     @property
-    def selected_features_(self) -> Indices:
-        """Columns of X that Z depends on, ascending."""
-        check_is_fitted(self, "weights_")
-        used = [
-            self._table.columns[name][self._table.blocks[name].columns_behind(encoder.columns_used(self.weights_))]
-            for name, encoder in self._network.encoders.items()
-        ]
-        return np.sort(np.concatenate(used))
+    def modalities_(self) -> dict[str, Indices]:
+        """Columns of each modality."""
+        return self._of_fit().blueprint.modalities
+
+    @property
+    def shrinkage_(self) -> float:
+        """The shrinkage used."""
+        return self._of_fit().choice.shrinkage
 
     @property
     def categories_(self) -> dict[Any, NDArray]:
         """Categories of each discrete column by its name (its number, if columns have no names)."""
-        check_is_fitted(self, "weights_")
-        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_)).tolist()
-        return {names[j]: known for j, known in self._categories.items()}
+        fitted = self._of_fit()
+        names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
+        return {names[j]: known for j, known in fitted.blueprint.categories.items()}
+
+    @property
+    def federation_log_(self) -> FederationLog:
+        """All messages between server and clients."""
+        fitted = self._of_fit()
+        return fitted.ledger.log(fitted.clients.tolist())
+
+    def _of_fit(self) -> Fitted:
+        """Return what the last fit left; AttributeError before any."""
+        if "_fitted" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} is not fitted yet; call fit first.")
+        return self._fitted
 
     @property
     def _n_features_out(self) -> int:
-        return self._network.n_components
+        return self._of_fit().network.n_components
 
     # ------------------------------------------------------------------------------------ scikit-learn
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_fitted" in vars(self)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._finite == "allow-nan"
+        tags.input_tags.allow_nan = self._accepts_nan() == "allow-nan"
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -825,37 +542,3 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 stacklevel=2,
             )
         super().__setstate__(state)
-
-
-def _numbers(target: Any) -> NDArray[np.float64]:
-    """The targets as float64, a copy: pandas gives read-only arrays."""
-    try:
-        return np.array(target, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"y cannot be read as numbers ({error}); pass a dense numeric array, classes as columns of 0 and 1."
-        ) from error
-
-
-def _same_columns(a: Mapping[str, Indices], b: Mapping[str, Indices]) -> bool:
-    return list(a) == list(b) and all(np.array_equal(a[name], b[name]) for name in a)
-
-
-_PRIVATE_STATE = frozenset(
-    {"_seed", "_categories", "_readers", "_choice", "_table", "_target", "_y_ndim", "_network", "_global_models"}
-)
-
-
-def _torch_device(device: str) -> torch.device:
-    """The device to train on; "auto" is CUDA where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".') from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f'device is {device!r}, which is not supported; use "cpu", "cuda" or "auto".')
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')
-    return chosen

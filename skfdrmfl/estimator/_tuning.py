@@ -12,20 +12,24 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.common.arrays import Float, Indices, Present
-from skfdrmfl.data.held_out import inner_folds
-from skfdrmfl.data.partition import Partition
-from skfdrmfl.data.transforms import TableTransform
-from skfdrmfl.federation.runs import Run, Schedule, Settings
-from skfdrmfl.federation.sums.ridge import MAX_COLUMNS, Ridge
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.held_out import EVERYTHING, Fold, Subset, inner_folds
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.federation.door import Federation
+from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Schedule, Settings, Start, Targets
+from skfdrmfl.federation.sums.errors import Candidate, FoldErrors, ResidualSquares
+from skfdrmfl.federation.sums.labels import Presence
+from skfdrmfl.federation.sums.ridge import Ridge, fit_ridge
 from skfdrmfl.federation.sums.whitening import fit_targets
 from skfdrmfl.federation.training import train
-from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.linear_part import Linear
 from skfdrmfl.model.network import Network
+
+Preprocess = Callable[
+    [Subset, Sequence[float], tuple[BlockTransform, ...] | None], tuple[list[TableTransform], BlockTransform | None]
+]
 
 SHRINKAGES = (3e-2, 1e-2, 1e-3, 2e-4, 1e-5)
 DEFAULT_SHRINKAGE = 2e-4
@@ -69,7 +73,7 @@ class Choice:
         return self.start != "random" or self.share < 1.0
 
 
-class _Errors(NamedTuple):
+class Errors(NamedTuple):
     """What a client sends of a network and a ridge, of standardised y.
 
     With a and b their errors on a row and v = (a a, a b, b b), each summed over outputs: the sums over rows held out of
@@ -79,18 +83,12 @@ class _Errors(NamedTuple):
     sums: Float
     products: Float
 
-    @classmethod
-    def of(cls, a: Float, b: Float) -> _Errors:
-        """From the errors (n, q) of both."""
-        v = np.stack([(a * a).sum(1), (a * b).sum(1), (b * b).sum(1)])
-        return cls(v.sum(1), v @ v.T)
-
-    def plus(self, other: _Errors) -> _Errors:
-        """Those of both sets of rows."""
-        return _Errors(self.sums + other.sums, self.products + other.products)
+    def plus(self, other: Errors) -> Errors:
+        """Return the errors on both sets of rows together."""
+        return Errors(self.sums + other.sums, self.products + other.products)
 
     def at(self, share: float) -> float:
-        """Squared error of the mean of both, with this share of the network."""
+        """Return the squared error of the mean of both, with this share of the network."""
         return float(_factors(share) @ self.sums)
 
     @property
@@ -101,52 +99,48 @@ class _Errors(NamedTuple):
         return float(np.clip((ridge - both) / apart, 0.0, 1.0)) if apart > 0 else 1.0
 
     def clearly_better(self, share: float, n_rows: int) -> bool:
-        """Whether that mean's squared error is below the ridge's by more than `CLEAR` standard errors."""
+        """Return whether that mean's squared error is below the ridge's by more than `CLEAR` standard errors."""
         change = _factors(share) - _factors(0.0)
         gain = -float(change @ self.sums)
         variance = float(change @ self.products @ change) - gain**2 / n_rows
         return gain > CLEAR * np.sqrt(max(variance, 0.0))
 
 
-class _Candidate(NamedTuple):
+class Compared(NamedTuple):
     """A choice, its errors on rows held out, and their squared sum."""
 
     choice: Choice
-    errors: _Errors
+    errors: Errors
     squares: float
 
 
 def _factors(share: float) -> Float:
-    """The squared error of share a + (1 - share) b is the product of these and (a a, a b, b b)."""
+    """Return factors: the squared error of share a + (1 - share) b is the product of these and (a a, a b, b b)."""
     return np.array([share**2, 2 * share * (1 - share), (1 - share) ** 2])
 
 
-_LOST = _Errors(np.array([np.inf, 0.0, 0.0]), np.zeros((3, 3)))  # of a network that diverged
+# What is added to the errors of a network that diverged, which are sent as zeros.
+DIVERGED = Errors(np.array([np.inf, 0.0, 0.0]), np.zeros((3, 3)))
 
 
-def fit_ridge(x: Float, y: Float, partition: Partition, gains: Float, penalty: float) -> Linear:
-    """Federated ridge of y (n, q) on encoder inputs x (n, p)."""
-    if np.isinf(penalty):  # the mean: no products need to be sent
-        mean = Ridge(x[:, :0], y, partition, gains[:0]).linear(penalty)
-        return Linear(np.zeros((x.shape[1], y.shape[1])), mean.intercept)
-    return Ridge(x, y, partition, gains).linear(penalty)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tuner:
     """What all candidates have in common.
 
-    table, targets : ndarray
-        The rows as given.
-    present : ndarray of bool of shape (n, M), or None
-        Which modalities each row has; None: all.
+    Attributes
+    ----------
+    federation : Federation
+    subset : Subset
+        Rows to tune on.
+    n_modalities : int
     whitens : bool
         Whether a shrinkage makes a difference.
     preprocess : callable
-        The transformations of the table, fitted on the rows of a partition, one for each shrinkage.
-    start : callable
+        Fits, on a subset, the transformation of the table for each of some shrinkages, and the standardisation of
+        outputs that have gone through other transformations (None: none is needed).
+    build : callable
         Builds the network for encoder inputs of given widths, and its first weights.
-    settings, schedule, engine, device, seed
+    settings, schedule, seed
         Of the training.
     fallback : Choice
         What to do where nothing can be compared.
@@ -154,26 +148,24 @@ class Tuner:
         Whether to print a line for each fold.
     """
 
-    table: NDArray
-    targets: Float
-    present: Present | None
+    federation: Federation
+    subset: Subset
+    n_modalities: int
     whitens: bool
-    preprocess: Callable[[Partition, Sequence[float]], list[TableTransform]]
-    start: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]]
+    preprocess: Preprocess
+    build: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]]
     settings: Settings
     schedule: Schedule
-    engine: str
-    device: torch.device
     seed: int
     fallback: Choice
     report: bool = False
 
-    def shrinkage(self, partition: Partition) -> list[tuple[Choice, float]]:
-        """The networks of all shrinkages and their mean squared errors, best first."""
-        return self._compare(partition, [self._default(s) for s in SHRINKAGES], linear=False)
+    def shrinkage(self) -> list[tuple[Choice, float]]:
+        """Return the networks of all shrinkages and their mean squared errors, best first."""
+        return self._compare([self._default(s) for s in SHRINKAGES], linear=False)
 
-    def everything(self, partition: Partition, *, linear: bool) -> list[tuple[Choice, float]]:
-        """All candidates and their mean squared errors on rows held out, of standardised y, the choice first.
+    def everything(self, *, linear: bool) -> list[tuple[Choice, float]]:
+        """Return all candidates and their mean squared errors on rows held out, of standardised y, the choice first.
 
         Networks of all shrinkages and decays; if `linear`, also each of them mixed with a ridge, that ridge, and
         networks on what it leaves. The choice is the best, or the ridge where the best is not clearly better; the
@@ -189,18 +181,17 @@ class Tuner:
         if linear:
             residual = RESIDUAL_SHRINKAGES if self.whitens else (DEFAULT_SHRINKAGE,)
             choices += [replace(self._default(s), start="residual") for s in residual]
-        return self._compare(partition, choices, linear=linear)
+        return self._compare(choices, linear=linear)
 
     def _default(self, shrinkage: float) -> Choice:
         return Choice("random", shrinkage, self.settings.weight_decay)
 
-    def _compare(self, partition: Partition, choices: list[Choice], *, linear: bool) -> list[tuple[Choice, float]]:
-        """All with their errors, the choice first; the fallback alone where nothing can be held out."""
-        folds = [fold for fold in inner_folds(partition, self.seed) if self._somebody_has_each(fold[0])]
-        y = fit_targets(self.targets, partition).apply(torch.as_tensor(self.targets)).numpy()
-        n_rows = int(sum(held_out.sizes.sum() for _, held_out in folds))
-        penalty = self._penalty(partition, y) if linear and folds else None
-        errors = [_Errors(np.zeros(3), np.zeros((3, 3)))] * len(choices)
+    def _compare(self, choices: list[Choice], *, linear: bool) -> list[tuple[Choice, float]]:
+        """Return all with their errors, the choice first; the fallback alone where nothing can be held out."""
+        folds, n_rows = self._folds()
+        y = fit_targets(self.federation, self.subset)
+        penalty = self._penalty(y) if linear and folds else None
+        errors = [Errors(np.zeros(3), np.zeros((3, 3)))] * len(choices)
         for i, (kept, held_out) in enumerate(folds, 1):
             if self.report:
                 print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
@@ -213,113 +204,105 @@ class Tuner:
             mixes = penalty is not None and np.isfinite(penalty) and choice.start == "random"
             if mixes and 0 < error.best_share < 1:
                 shares.append(error.best_share)
-            networks += [_Candidate(replace(choice, share=share), error, error.at(share)) for share in shares]
+            networks += [Compared(replace(choice, share=share), error, error.at(share)) for share in shares]
         if not folds or not any(network.squares > 0 for network in networks):
             return [(self.fallback, float("nan"))]
         compared = sorted(networks, key=lambda network: network.squares)
         if penalty is not None:
             compared = self._beside_ridge(compared, penalty, n_rows)
-        return [(candidate.choice, candidate.squares / (n_rows * y.shape[1])) for candidate in compared]
+        return [(candidate.choice, candidate.squares / (n_rows * len(y.mean))) for candidate in compared]
 
-    def _beside_ridge(self, networks: Sequence[_Candidate], penalty: float, n_rows: int) -> list[_Candidate]:
-        """The first of the networks, or the ridge where that is not clearly better; then the others by their errors."""
+    def _beside_ridge(self, networks: Sequence[Compared], penalty: float, n_rows: int) -> list[Compared]:
+        """Return the first network, or the ridge where that is not clearly better; then the others by their errors."""
         networks = [network._replace(choice=replace(network.choice, penalty=penalty)) for network in networks]
         # The ridge's error beside the networks', on the same folds: with the least shrinkage it is nearest to itself.
         beside = min(networks, key=lambda network: network.choice.shrinkage).errors
         alone = Choice("ridge", RIDGE_SHRINKAGE, self.settings.weight_decay, 0.0, penalty)
-        ridge = _Candidate(alone, beside, float(beside.sums[-1]))
+        ridge = Compared(alone, beside, float(beside.sums[-1]))
         best, *others = networks
         if not best.errors.clearly_better(best.choice.share, n_rows):
             return [ridge, *networks]
         return [best, *sorted([ridge, *others], key=lambda candidate: candidate.squares)]
 
-    def _somebody_has_each(self, kept: Partition) -> bool:
-        return self.present is None or bool(self.present[np.concatenate(kept.rows)].any(0).all())
+    def _folds(self) -> tuple[list[tuple[Fold, Fold]], int]:
+        """Return the folds that can be used, and the number of rows that they hold out.
 
-    def _penalty(self, partition: Partition, y: Float) -> float:
-        """The ridge's penalty."""
-        (transform,) = self.preprocess(partition, [RIDGE_SHRINKAGE])
-        x, gains = transform.apply(self.table, torch.float64, present=self.present).numpy(), transform.gains
-        if x.shape[1] > MAX_COLUMNS:
-            x, gains = x[:, :0], gains[:0]  # the mean alone
-        return Ridge(x, y, partition, gains).best_penalty()
+        In each, some rows are held out, and among those kept each modality is present somewhere.
+        """
+        usable, n_rows = [], 0
+        for kept, held_out in inner_folds(self.subset, self.seed):
+            train_counts, test_counts = self.federation.sum(Presence(kept), Presence(held_out))
+            if train_counts is not None and test_counts is not None and train_counts.by_modality.all():
+                usable.append((kept, held_out))
+                n_rows += int(test_counts.n_rows)
+        return usable, n_rows
+
+    def _penalty(self, y: BlockTransform) -> float:
+        """Return the ridge's penalty, by leaving out the blocks of all rows in turn."""
+        (transform,), _ = self.preprocess(self.subset, [RIDGE_SHRINKAGE], None)
+        return Ridge(self.federation, Inputs(transform), Targets((y,)), self.subset).best_penalty()
 
     def _fold(
-        self, kept: Partition, held_out: Partition, y: Float, choices: Sequence[Choice], penalty: float | None
-    ) -> list[_Errors]:
-        """What the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
+        self, kept: Fold, held_out: Fold, y: BlockTransform, choices: Sequence[Choice], penalty: float | None
+    ) -> list[Errors]:
+        """Return what the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
         shrinkages = sorted({choice.shrinkage for choice in choices})
-        fitted = dict(zip(shrinkages, self.preprocess(kept, shrinkages), strict=True))
+        transforms, unit = self.preprocess(kept, shrinkages, (y,))
+        assert unit is not None
+        fitted = dict(zip(shrinkages, transforms, strict=True))
         # Shrinkages drop different directions: one network, as wide as the widest, holds them all.
-        widths = {name: max(t.widths[name] for t in fitted.values()) for name in fitted[shrinkages[0]].widths}
-        tables = {s: t.apply(self.table, torch.float32, widths, self.present) for s, t in fitted.items()}
-        starts = {s: self.start(t, widths) for s, t in fitted.items()}
-        network = starts[shrinkages[0]][0]
-        unit = fit_targets(y, kept)
-        y_kept = unit.apply(torch.as_tensor(y))
-        linear: dict[float, Float] = {}  # predictions of the ridge, of y_kept
-        of_ridge = dict.fromkeys(shrinkages, np.zeros_like(y))  # and its errors, of y
+        widths = {name: max(t.widths[name] for t in transforms) for name in transforms[0].widths}
+        built = {s: self.build(t, widths) for s, t in fitted.items()}
+        network = built[shrinkages[0]][0]
+        # Runs that learn from the same rows are given the same inputs, which the clients then hold once.
+        inputs = {s: Inputs(t, widths, torch.float32) for s, t in fitted.items()}
+        exact = {s: Inputs(t) for s, t in fitted.items()}
+        targets = Targets((y, unit))
+        linear: dict[float, Linear | None] = dict.fromkeys(shrinkages)
         if penalty is not None:
-            for s, transform in fitted.items():
-                x = transform.apply(self.table, torch.float64, present=self.present).numpy()
-                linear[s] = fit_ridge(x, y_kept.numpy(), kept, transform.gains, penalty).predict(x)
-                of_ridge[s] = unit.undo(linear[s]) - y
-        # Runs that learn from the same rows are given the same tensors, which the cohort then holds once.
-        inputs = {s: x.to(self.device) for s, x in tables.items()}
-        target = y_kept.to(self.device, torch.float32)
+            linear = {s: fit_ridge(self.federation, exact[s], targets, penalty, kept) for s in shrinkages}
         runs, scales = [], []
         for choice in choices:
-            s, mine, scale = choice.shrinkage, target, 1.0
+            s, mine, scale = choice.shrinkage, targets, None
             if choice.start == "residual":
-                residual, scale = standardised_residual(y_kept.numpy() - linear[s], kept)
-                mine = torch.as_tensor(residual).to(target)
+                mine = residual(self.federation, targets, linear[s], exact[s], kept)
+                scale = mine.scale
             settings = replace(self.settings, weight_decay=choice.weight_decay)
-            first = starts[s][1].to(self.device)
-            runs.append(Run(inputs[s], mine, kept, settings, self.seed, first, present=self.present))
+            runs.append(RunPlan(inputs[s], mine, settings, self.seed, Start(built[s][1]), kept))
             scales.append(scale)
-        *_, last = train(network, runs, self.schedule, self.engine)
-        sent = []
-        for i, choice in enumerate(choices):
-            s = choice.shrinkage
-            if last.diverged[i]:
-                sent.append(held_out.sum_over_clients(_client_errors(0.0 * y, of_ridge[s])).plus(_LOST))
-                continue
-            _, y_hat = evaluate(network, network.arrays(last.models_of(i)[0]), tables[s], self.present)
-            if choice.start == "residual":
-                y_hat = scales[i] * y_hat + linear[s]
-            of_network = unit.undo(y_hat) - y
-            sent.append(held_out.sum_over_clients(_client_errors(of_network, of_ridge[s])))
-        return sent
+        schedule = replace(self.schedule, patience=None)
+        training = self.federation.prepare(Plan(network, tuple(runs), schedule))
+        *_, last = train(training, network, [run.start for run in runs], schedule)
+        candidates = []
+        for i, (choice, scale) in enumerate(zip(choices, scales, strict=True)):
+            s, model = choice.shrinkage, None
+            if not last.diverged[i]:
+                model = Model(network, network.arrays(last.models_of(i)[0]), inputs[s])
+            candidates.append(Candidate(model, linear[s], exact[s], scale))
+        (sent,) = self.federation.sum(FoldErrors(tuple(candidates), unit, Targets((y,)), held_out))
+        return [
+            Errors(sums, products).plus(DIVERGED) if candidate.model is None else Errors(sums, products)
+            for candidate, sums, products in zip(candidates, sent.sums, sent.products, strict=True)
+        ]
 
 
-def _client_errors(of_network: Float, of_ridge: Float) -> Callable[[Indices], _Errors]:
-    return lambda rows: _Errors.of(of_network[rows], of_ridge[rows])
+def residual(
+    federation: Federation, targets: Targets, linear: Linear | None, inputs: Inputs, subset: Subset = EVERYTHING
+) -> Targets:
+    """Return what a ridge leaves of `targets`, of unit mean square over the rows of a subset, all outputs alike."""
+    left = replace(targets, linear=linear, inputs=inputs)
+    (sums,) = federation.sum(ResidualSquares(left, subset))
+    return replace(left, scale=float(np.sqrt(sums.squares / sums.n_values)) or 1.0)
 
 
-class _Squares(NamedTuple):
-    n_values: float
-    squares: float
-
-
-def standardised_residual(residual: Float, partition: Partition) -> tuple[Float, float]:
-    """The residual (n, q) of unit mean square over the clients' rows, all outputs alike, and its scale."""
-
-    def client(rows: Indices) -> _Squares:
-        return _Squares(float(residual[rows].size), float((residual[rows] ** 2).sum()))
-
-    sums = partition.sum_over_clients(client)
-    scale = float(np.sqrt(sums.squares / sums.n_values)) or 1.0
-    return residual / scale, scale
-
-
-def with_ridge(run: Run, choice: Choice, transform: TableTransform, table: NDArray) -> Run:
-    """The run of a choice that has a ridge in it: what it learns, and what its prediction is mixed with."""
-    x = transform.apply(table, torch.float64, present=run.present).numpy()
-    y = run.y.cpu().double().numpy()
-    linear = fit_ridge(x, y, run.partition, transform.gains, choice.penalty)
+def with_ridge(
+    federation: Federation, choice: Choice, transform: TableTransform, targets: Targets, subset: Subset
+) -> tuple[Targets, Linear, float]:
+    """Return what the run of a choice with a ridge learns, then the linear part and the network's share to end with."""
+    inputs = Inputs(transform)
+    linear = fit_ridge(federation, inputs, targets, choice.penalty, subset)
     if choice.start == "residual":
-        residual, scale = standardised_residual(y - linear.predict(x), run.partition)
-        return replace(run, y=torch.as_tensor(residual).to(run.y), linear=linear, share=scale)
+        left = residual(federation, targets, linear, inputs, subset)
+        return left, linear, left.scale
     share = 1.0 - choice.share
-    part = Linear(share * linear.coefficients, share * linear.intercept)
-    return replace(run, linear=part, share=choice.share)
+    return targets, Linear(share * linear.coefficients, share * linear.intercept), choice.share

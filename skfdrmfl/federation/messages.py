@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.arrays import Float, Indices
 
 
 @dataclass(frozen=True)
 class Broadcast:
     """What the server sends out at the start of a round.
 
-    weights (runs, D); history, earlier global models (runs, D) each; the round's number; and the factor that
-    the schedule puts on every learning rate.
+    Attributes
+    ----------
+    weights : Tensor of shape (runs, D)
+        Global models.
+    history : tuple of Tensor of shape (runs, D)
+        Earlier global models, the latest first.
+    round_index : int
+        Rounds completed before.
+    rate_factor : float
+        Factor of the schedule on every learning rate.
+    shift : Tensor of shape (R, D), default=None
+        What each replica adds to every local gradient; None: nothing.
     """
 
     weights: Tensor
     history: tuple[Tensor, ...]
     round_index: int
     rate_factor: float
+    shift: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Update:
-    """What some replicas return: parameters (C, D), and loss terms averaged over their steps (C, terms)."""
+    """What some replicas return.
+
+    Attributes
+    ----------
+    replicas : ndarray of shape (C,)
+    weights : Tensor of shape (C, D)
+        Parameters after local training.
+    losses : Tensor of shape (C, terms)
+        Terms of the objective, averaged over local steps.
+    """
 
     replicas: Indices
     weights: Tensor
     losses: Tensor
+
+
+class HeldOutSums(NamedTuple):
+    """Sums over the rows that each run's clients hold out, all (runs,).
+
+    n_rows; squares, of errors of standardised y, mean over outputs; n_pairs, rows of clients with two or more, and nwj,
+    the sum over these of the critic's NWJ value.
+    """
+
+    n_rows: Float
+    squares: Float
+    n_pairs: Float
+    nwj: Float
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutErrors:
+    """How the models of all runs err on the rows that were set aside when training was prepared (`RunPlan.held_out`).
+
+    Clients answer it from what they have prepared, for all runs at once, as they train.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (runs, D)
+    """
+
+    name: ClassVar[str] = "errors on rows held out"
+    weights: Tensor

@@ -11,56 +11,69 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.model.objective import RECORDED
 
-
-def extend_history(
-    history: Mapping[str, Float],
-    losses: Float,
-    positions: Indices,
-    sizes: Indices,
-    n_clients: int,
-    validation: Float | None = None,
-) -> dict[str, Float]:
-    """Append finished rounds to `history_`.
-
-    Parameters
-    ----------
-    history : mapping of str to ndarray
-        As delivered before, perhaps with fewer clients; empty at first.
-    losses : ndarray of shape (rounds, replicas, n)
-        What is `RECORDED` of each client who was invited, NaN in rounds without it.
-    positions, sizes : ndarray of shape (replicas,)
-        Place in `clients_` and rows of each.
-    n_clients : int
-        Length of `clients_` now.
-    validation : ndarray of shape (rounds,), default=None
-        Errors on rows held out.
-    """
-    out: dict[str, Float] = {}
-    weights = np.where(np.isnan(losses[:, :, 0]), 0.0, sizes)
-    for i, term in enumerate(RECORDED):
-        here = np.full((len(losses), n_clients), np.nan)
-        here[:, positions] = losses[:, :, i]
-        before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
-        before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
-        out[f"{term}_per_client"] = np.concatenate([before, here])
-        values = np.where(np.isnan(losses[:, :, i]), 0.0, losses[:, :, i])
-        mean = np.average(values, axis=1, weights=weights)
-        out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
-    if validation is not None or "validation_mse" in history:
-        before = history.get("validation_mse", np.full(len(history.get("mse", ())), np.nan))
-        now = np.full(len(losses), np.nan) if validation is None else validation
-        out["validation_mse"] = np.concatenate([before, now])
-    return out
+# What is recorded of the rows held out, in the order of `Record.validation`.
+VALIDATION = ("validation_mse", "validation_mi_nwj")
 
 
 @dataclass(frozen=True)
 class Record:
     """What is recorded of one run.
 
-    losses (rounds, K, n), what is `RECORDED` of its clients; with early stopping, validation (rounds,), the error on
-    the rows held out, and the best round, 0 if the first weights were never bettered.
+    Attributes
+    ----------
+    losses : ndarray of shape (rounds, K, n)
+        What is `RECORDED` of each client, NaN in rounds without it.
+    positions, sizes : ndarray of shape (K,)
+        Place in `clients_` and rows of each.
+    validation : ndarray of shape (rounds, 2), default=None
+        With early stopping, `VALIDATION`.
+    best_round : int, default=None
+        With early stopping, the best round, 0 if the first weights were never bettered.
     """
 
-    losses: NDArray[np.float64]
-    validation: NDArray[np.float64] | None = None
+    losses: Float
+    positions: Indices
+    sizes: Indices
+    validation: Float | None = None
     best_round: int | None = None
+
+    def weights(self) -> Float:
+        """Return what each client counts for in each round (rounds, K): its rows if it took part."""
+        return np.where(np.isnan(self.losses[:, :, 0]), 0.0, self.sizes)
+
+    def mean(self, i: int) -> Float:
+        """Return the mean by rows (rounds,) of what stands at place i; NaN in rounds that nobody took part in."""
+        weights = self.weights()
+        values = np.where(np.isnan(self.losses[:, :, i]), 0.0, self.losses[:, :, i])
+        alone = weights.sum(1) == 0
+        return np.where(alone, np.nan, np.average(values, axis=1, weights=np.where(alone[:, None], 1.0, weights)))
+
+
+def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> dict[str, Float]:
+    """Return `history_` with finished rounds appended.
+
+    Parameters
+    ----------
+    history : mapping of str to ndarray
+        As delivered before, perhaps with fewer clients; empty at first.
+    record : Record
+    n_clients : int
+        Length of `clients_` now.
+    """
+    out: dict[str, Float] = {}
+    n_rounds, n_before = len(record.losses), len(history.get("mse", ()))
+    for i, term in enumerate(RECORDED):
+        mine = np.full((n_rounds, n_clients), np.nan)
+        mine[:, record.positions] = record.losses[:, :, i]
+        before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
+        before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
+        out[f"{term}_per_client"] = np.concatenate([before, mine])
+        out[term] = np.concatenate([history.get(term, np.empty(0)), record.mean(i)])
+    for i, name in enumerate(VALIDATION):
+        if record.validation is not None or name in history:
+            before = history.get(name, np.full(n_before, np.nan))
+            now: NDArray[np.float64] = (
+                np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
+            )
+            out[name] = np.concatenate([before, now])
+    return out

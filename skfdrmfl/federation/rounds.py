@@ -1,97 +1,129 @@
 """The federated algorithm, a round at a time.
 
-broadcast w_t -> participants train E local epochs on L_k -> average by |D_k| -> w_{t+1}
+broadcast w_t -> participants train E local epochs on L_k -> aggregate by |D_k| -> the algorithm moves to w_{t+1}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, pi
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.federation import drift, server
-from skfdrmfl.federation.aggregation import mean
-from skfdrmfl.federation.engines.loop import LoopEngine
-from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.aggregation import AGGREGATIONS
+from skfdrmfl.federation.aggregation.mean import without_idle
+from skfdrmfl.federation.algorithms import ALGORITHMS
+from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.messages import Broadcast
+from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.stopping import EarlyStopping
 from skfdrmfl.model.objective import RECORDED, TERMS
 
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One finished round: the state after it, and what is `RECORDED` of each replica (R, n), NaN if absent.
+    """One finished round.
 
-    diverged (runs,); validation (runs,), errors on rows held out, if any are.
+    Attributes
+    ----------
+    state : ServerState
+        Where the server stands after it.
+    losses : ndarray of shape (R, n)
+        What is `RECORDED` of each replica, NaN for those who were not invited or did not answer.
+    diverged : ndarray of bool of shape (runs,)
+    validation : ndarray of shape (runs, 2), default=None
+        Mean squared errors and NWJ values on rows held out, if any are.
     """
 
     state: server.ServerState
-    losses: NDArray[np.float64]
+    losses: Float
     diverged: NDArray[np.bool_]
-    validation: NDArray[np.float64] | None = None
+    validation: Float | None = None
 
 
 def cosine_decay(t: int, n_rounds: int) -> float:
-    """Factor on the learning rate in round t of n_rounds: from 1 towards 0 along half a cosine."""
+    """Return the factor on the learning rate in round t of n_rounds: from 1 towards 0 along half a cosine."""
     return 0.5 * (1.0 + cos(pi * t / n_rounds))
 
 
 def federated_rounds(
-    engine: StackedEngine | LoopEngine,
+    training: Training,
+    cohort: Cohort,
     state: server.ServerState,
-    rate_factors: Sequence[float],
+    schedule: Schedule,
     *,
-    participation: float,
-    history_size: int,
+    group_of: Tensor | None = None,
     stopping: EarlyStopping | None = None,
 ) -> Iterator[RoundRecord]:
-    """Run one round for each of `rate_factors`, from `state` on, yielding a record after each.
+    """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
 
     A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and
     trains no more, the other runs go on. So it is with a run that `stopping` finds done.
+
+    Parameters
+    ----------
+    training : Training
+        The clients.
+    cohort : Cohort
+    state : ServerState
+    schedule : Schedule
+    group_of : Tensor of int of shape (D,), default=None
+        Where rows lack modalities, the group of each parameter (`Network.encoder_of`).
+    stopping : EarlyStopping, default=None
     """
-    cohort = engine.cohort
-    n_runs = state.weights.shape[0]
-    diverged = np.zeros(n_runs, dtype=bool)
-    over = diverged
+    algorithm = ALGORITHMS[schedule.algorithm]
+    device = state.weights.device
+    runs = torch.as_tensor(cohort.runs, device=device)
+    diverged = np.zeros(cohort.n_runs, dtype=bool)
+    finished = diverged
     counts = cohort.counts
-    group_of = None if cohort.present is None else engine.network.encoder_of()
-    replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(n_runs)]
-    for factor in rate_factors:
+    replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
+    for factor in schedule.rate_factors:
         participants = np.concatenate(
             [
-                mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), participation)]
+                mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), schedule.participation)]
                 for run, mine in enumerate(replicas_of_run)
-                if not over[run]
+                if not finished[run]
             ]
         )
-        broadcast = Broadcast(state.weights, state.history, state.round_index, factor)
-        average = mean.Average(state.weights, cohort.runs[participants], counts[participants], group_of)
+        shift = algorithm.shift(state.memory, runs)
+        broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
+        average = AGGREGATIONS[schedule.aggregation](
+            state.weights, cohort.runs[participants], counts[participants], group_of
+        )
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
-        for update in engine.run_round(participants, broadcast):
+        answered = np.zeros(len(cohort.runs), dtype=bool)
+        memory = state.memory
+        for update in training.train(participants, broadcast):
             mine = update.replicas
             weights = update.weights
             if group_of is not None:
-                weights = mean.without_idle(weights, state.weights, cohort.runs[mine], counts[mine], group_of)
+                weights = without_idle(weights, state.weights, cohort.runs[mine], counts[mine], group_of)
             average.add(cohort.runs[mine], counts[mine], weights)
+            memory = algorithm.remember(memory, update, broadcast, runs)
+            answered[mine] = True
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
             losses[mine, -1] = drift.squared_distances(weights, state.weights, cohort.runs[mine])
-        weights = average.result()
-        lost = ~np.isfinite(losses[participants, TERMS.index("loss")])
-        if lost.any() or not torch.isfinite(weights.sum()):
+        weights, memory = algorithm.move(memory, state.weights, average.result(), factor)
+        not_finite = answered & ~np.isfinite(losses[:, TERMS.index("loss")])
+        if not_finite.any() or not torch.isfinite(weights.sum()):
             finite = torch.isfinite(weights).all(-1)
-            finite[torch.as_tensor(cohort.runs[participants[lost]], device=finite.device)] = False
+            finite[torch.as_tensor(cohort.runs[not_finite], device=device)] = False
             diverged = diverged | ~finite.cpu().numpy()
             weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
+            memory = memory.where(finite, state.memory, runs)
         step = drift.squared_distances(weights, state.weights)
         losses[:, -1] = drift.relative_drift(losses[:, -1], step[cohort.runs])
-        state = server.advance(state, weights, history_size)
-        validation = None if stopping is None else stopping.follow(weights)
+        state = server.advance(state, weights, memory, schedule.history_size)
+        validation = None if stopping is None else stopping.follow(state)
         yield RoundRecord(state, losses, diverged, validation)
-        over = diverged if stopping is None else diverged | stopping.done
-        if over.all():
+        finished = diverged if stopping is None else diverged | stopping.done
+        if finished.all():
             return

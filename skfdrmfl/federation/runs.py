@@ -1,14 +1,19 @@
-"""What is to be trained: one federation with its own rows, seed and hyper-parameters, and the schedule."""
+"""What is to be trained: settings, schedule, and a plan that tells clients all they need to prepare."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from skfdrmfl.common.arrays import Present
-from skfdrmfl.data.partition import Partition
+from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.federation.algorithms.base import Memory
 from skfdrmfl.model.linear_part import Linear
+from skfdrmfl.model.network import Network
 
 
 @dataclass(frozen=True)
@@ -26,51 +31,24 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One federation, ready to train.
-
-    Attributes
-    ----------
-    x : Tensor of shape (n, columns); y : Tensor of shape (n, q)
-        Preprocessed rows. Runs may share one tensor.
-    partition : Partition
-    settings : Settings
-    seed : int
-    weights : Tensor of shape (D,)
-        Global model to start from.
-    history : tuple of Tensor of shape (D,)
-        Earlier global models, the latest first.
-    round_index : int
-        Rounds completed before.
-    present : ndarray of bool of shape (n, M), or None
-        Which modalities each row has; None: all.
-    held_out : Partition, default=None
-        Rows that its clients hold out.
-    linear : Linear, default=None
-        After training the model is to predict `share` times what the network predicts plus this.
-    share : float
-    """
-
-    x: Tensor
-    y: Tensor
-    partition: Partition
-    settings: Settings
-    seed: int
-    weights: Tensor
-    history: tuple[Tensor, ...] = ()
-    round_index: int = 0
-    present: Present | None = None
-    held_out: Partition | None = None
-    linear: Linear | None = None
-    share: float = 1.0
-
-
-@dataclass(frozen=True)
 class Schedule:
     """What runs that train together have in common.
 
-    rate_factors, one a round, multiply the learning rate; local_epochs is E; patience is how many rounds without
-    a better error on the rows held out end a run, None if it does not stop early.
+    Attributes
+    ----------
+    rate_factors : tuple of float
+        Factor on the learning rate of each round.
+    local_epochs : int
+        E.
+    batch_size : int
+    participation : float
+        Share of the clients invited to a round.
+    history_size : int
+        Earlier global models kept as negatives.
+    patience : int, default=None
+        Rounds without a better error on the rows held out that end a run; None does not stop early.
+    algorithm, aggregation : str
+        Keys of `ALGORITHMS` and `AGGREGATIONS`.
     """
 
     rate_factors: tuple[float, ...]
@@ -79,3 +57,112 @@ class Schedule:
     participation: float
     history_size: int
     patience: int | None = None
+    algorithm: str = "fedavg"
+    aggregation: str = "mean"
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What encoders read: a transformed table, each block padded with zero columns to a width.
+
+    Attributes
+    ----------
+    transform : TableTransform
+    widths : mapping of str to int, default=None
+        None pads nothing.
+    dtype : torch.dtype
+        Precision to which the inputs are rounded.
+    """
+
+    transform: TableTransform
+    widths: Mapping[str, int] | None = None
+    dtype: torch.dtype = torch.float64
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What networks learn: y after some standardisations, less what a linear model predicts, in units of `scale`.
+
+    Attributes
+    ----------
+    steps : tuple of BlockTransform
+    dtype : torch.dtype
+        Precision to which y is rounded after these.
+    linear : Linear, default=None
+        What is subtracted, of the encoder inputs `inputs`.
+    inputs : Inputs, default=None
+    scale : float
+    """
+
+    steps: tuple[BlockTransform, ...]
+    dtype: torch.dtype = torch.float64
+    linear: Linear | None = None
+    inputs: Inputs | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network, its parameters, and what it reads."""
+
+    network: Network
+    arrays: Arrays
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the server of a run begins.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (D,)
+        Global model.
+    history : tuple of Tensor of shape (D,)
+        Earlier global models, the latest first.
+    round_index : int
+        Rounds completed before.
+    memory : Memory
+        What the algorithm remembers from earlier rounds, of this run alone.
+    """
+
+    weights: Tensor
+    history: tuple[Tensor, ...] = ()
+    round_index: int = 0
+    memory: Memory = field(default_factory=Memory)
+
+
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """What the clients of one run train on, and how.
+
+    Attributes
+    ----------
+    inputs : Inputs
+    targets : Targets
+    settings : Settings
+    seed : int
+    start : Start
+        Where the server begins; clients are told round by round.
+    subset : Subset
+        Rows to train on.
+    held_out : Subset, default=None
+        Rows whose errors are asked for after each round.
+    """
+
+    inputs: Inputs
+    targets: Targets
+    settings: Settings
+    seed: int
+    start: Start
+    subset: Subset = EVERYTHING
+    held_out: Subset | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that clients must know before the first round."""
+
+    network: Network
+    runs: tuple[RunPlan, ...]
+    schedule: Schedule

@@ -5,13 +5,14 @@ It sees parameters, row counts and loss sums, never rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common import randomness
+from skfdrmfl.federation.algorithms.base import Memory
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,18 @@ class ServerState:
         Earlier global models, the latest first.
     round_index : int
         t, rounds completed so far.
+    memory : Memory
+        What the algorithm remembers.
     """
 
     weights: Tensor
     history: tuple[Tensor, ...] = ()
     round_index: int = 0
+    memory: Memory = field(default_factory=Memory)
 
 
 def invite(seed: int, round_index: int, n_clients: int, participation: float) -> NDArray[np.int64]:
-    """Who takes part in this round: a share of the clients who are there, drawn without replacement."""
+    """Return who takes part in a round: a share of `n_clients`, at least one, drawn without replacement."""
     if participation >= 1.0:
         return np.arange(n_clients)
     n_invited = max(1, round(participation * n_clients))
@@ -42,7 +46,7 @@ def invite(seed: int, round_index: int, n_clients: int, participation: float) ->
     return np.sort(rng.choice(n_clients, n_invited, replace=False))
 
 
-def advance(state: ServerState, weights: Tensor, history_size: int) -> ServerState:
-    """The state after a round that averaged to `weights`."""
+def advance(state: ServerState, weights: Tensor, memory: Memory, history_size: int) -> ServerState:
+    """Return the state after a round that ended with `weights` and `memory`."""
     history = (state.weights, *state.history)[:history_size]
-    return replace(state, weights=weights, history=history, round_index=state.round_index + 1)
+    return ServerState(weights, history, state.round_index + 1, memory)

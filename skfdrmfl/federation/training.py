@@ -1,4 +1,4 @@
-"""From prepared runs to trained weights: builds the cohort, starts the engine, drives the rounds.
+"""From prepared clients to trained weights: the server's loop over rounds, and what it leaves.
 
 A run is one federation with its own rows, seed and hyper-parameters. Runs whose networks have equal shapes and
 whose schedules are equal train together, in one pass of the stacked engine.
@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.federation.cohort import make_cohort
-from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.federation.algorithms import ALGORITHMS, Memory
+from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.rounds import federated_rounds
-from skfdrmfl.federation.runs import Run, Schedule
+from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.stopping import EarlyStopping
 from skfdrmfl.model.network import Network
@@ -32,24 +35,29 @@ class Trained:
     Attributes
     ----------
     state : ServerState
-        The global models, and earlier ones.
+        The global models, earlier ones, and what the algorithm remembers.
     losses : ndarray of shape (rounds, R, n)
         What is `RECORDED` of each replica in each round, NaN if absent.
-    replica_runs : ndarray of shape (R,)
-        Run of each replica.
-    diverged : ndarray of shape (runs,)
+    cohort : Cohort
+    starts : tuple of Start
+        Where each run began.
+    diverged : ndarray of bool of shape (runs,)
         Runs that stopped, at their last finite model.
+    ledgers : tuple of Ledger
+        What passed the door for each run.
     stopping : EarlyStopping, default=None
-    validation : ndarray of shape (rounds, runs), default=None
-        Mean squared errors on the rows held out.
+    validation : ndarray of shape (rounds, runs, 2), default=None
+        Mean squared errors and NWJ values on the rows held out.
     """
 
     state: ServerState
-    losses: NDArray[np.float64]
-    replica_runs: NDArray[np.int64]
+    losses: Float
+    cohort: Cohort
+    starts: tuple[Start, ...]
     diverged: NDArray[np.bool_]
+    ledgers: tuple[Ledger, ...]
     stopping: EarlyStopping | None = None
-    validation: NDArray[np.float64] | None = None
+    validation: Float | None = None
 
     @property
     def n_rounds(self) -> int:
@@ -57,50 +65,58 @@ class Trained:
         return len(self.losses)
 
     def models_of(self, run: int) -> Tensor:
-        """Models of one run (1 + H, D): the global one, or that of the best round, then earlier ones, latest first."""
-        best = self.state.weights if self.stopping is None else self.stopping.best
+        """Return the models of one run (1 + H, D): the last or the best, then earlier ones, the latest first."""
+        best = self.state.weights if self.stopping is None else self.stopping.best.weights
         return torch.stack([models[run] for models in (best, *self.state.history)])
 
+    def memory_of(self, run: int) -> Memory:
+        """Return what the algorithm remembers of one run, client by client."""
+        replicas = np.flatnonzero(self.cohort.runs == run)
+        memory = self.state.memory if self.stopping is None else self.stopping.best.memory
+        return memory.of_run(run, replicas, self.cohort.positions[replicas], self.starts[run].memory)
+
     def record_of(self, run: int) -> Record:
-        """What is recorded of one run, up to the round it stopped in."""
-        losses = self.losses[:, self.replica_runs == run]
+        """Return what is recorded of one run, up to the round it stopped in."""
+        replicas = self.cohort.runs == run
+        losses = self.losses[:, replicas]
+        positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
         if self.stopping is None or self.validation is None:
-            return Record(losses)
-        n_rounds = min(len(losses), int(self.stopping.best_round[run]) + self.stopping.patience)
-        return Record(losses[:n_rounds], self.validation[:n_rounds, run], int(self.stopping.best_round[run]))
+            return Record(losses, positions, sizes)
+        best_round = int(self.stopping.best_round[run])
+        n_rounds = min(len(losses), best_round + self.stopping.patience)
+        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
 
 
-def train(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
-    """Train the runs together; yields where they stand after every round, or at once if there is none."""
-    cohort = make_cohort(runs)
-    history = tuple(torch.stack(models) for models in zip(*(run.history for run in runs), strict=True))
-    state = ServerState(torch.stack([run.weights for run in runs]), history, runs[0].round_index)
-    backend = ENGINES[engine](
-        network,
-        cohort,
-        batch_size=schedule.batch_size,
-        n_epochs=schedule.local_epochs,
-        keep_history=schedule.history_size > 0,
-    )
-    stopping = None
-    if schedule.patience is not None:
-        stopping = EarlyStopping(network, cohort, schedule.patience, state.weights)
-    records = federated_rounds(
-        backend,
-        state,
-        schedule.rate_factors,
-        participation=schedule.participation,
-        history_size=schedule.history_size,
-        stopping=stopping,
-    )
-    losses = np.empty((len(schedule.rate_factors), len(cohort.runs), len(RECORDED)))
-    validation = np.empty((len(schedule.rate_factors), len(runs)))
-    if not schedule.rate_factors:
-        followed = None if stopping is None else validation
-        yield Trained(state, losses, cohort.runs, np.zeros(len(runs), dtype=bool), stopping, followed)
-    for t, record in enumerate(records):
+def train(training: Training, network: Network, starts: Sequence[Start], schedule: Schedule) -> Iterator[Trained]:
+    """Train all runs together; yield where they stand after every round, or at once if there is none."""
+    cohort = training.cohort
+    state = start_together(starts, cohort, schedule)
+    group_of = None if cohort.counts.ndim == 1 else network.encoder_of()
+    stopping = None if schedule.patience is None else EarlyStopping(training, schedule.patience, state)
+    n_rounds = len(schedule.rate_factors)
+    losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
+    validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
+
+    def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
+        followed = None if validation is None else validation[:t]
+        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), stopping, followed)
+
+    if not n_rounds:
+        yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
+    rounds = federated_rounds(training, cohort, state, schedule, group_of=group_of, stopping=stopping)
+    for t, record in enumerate(rounds):
         losses[t] = record.losses
-        if record.validation is not None:
+        if validation is not None and record.validation is not None:
             validation[t] = record.validation
-        followed = None if stopping is None else validation[: t + 1]
-        yield Trained(record.state, losses[: t + 1], cohort.runs, record.diverged, stopping, followed)
+        yield stands(t + 1, record.state, record.diverged)
+
+
+def start_together(starts: Sequence[Start], cohort: Cohort, schedule: Schedule) -> ServerState:
+    """Return the server's state before the first round of all runs."""
+    weights = torch.stack([start.weights for start in starts])
+    history = tuple(torch.stack(models) for models in zip(*(start.history for start in starts), strict=True))
+    positions: list[Indices] = [cohort.positions[cohort.runs == run] for run in range(cohort.n_runs)]
+    algorithm = ALGORITHMS[schedule.algorithm]
+    memory = Memory.of_runs([start.memory for start in starts], positions)
+    memory = algorithm.begin(memory, weights, len(cohort.runs))
+    return ServerState(weights, history, starts[0].round_index, memory)

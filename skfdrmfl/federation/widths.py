@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
-from skfdrmfl.federation.runs import Run
+from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.model.network import Network
 
 
 def stackable(runs: Sequence[Run], networks: Sequence[Network]) -> tuple[list[Run], Network]:
-    """Runs with inputs padded to common widths, and the network for those.
+    """Return the runs with inputs padded to common widths, and the network for those.
 
     Columns of zeros move nothing: their weights start at zero and get no gradient.
     """
@@ -26,20 +27,28 @@ def stackable(runs: Sequence[Run], networks: Sequence[Network]) -> tuple[list[Ru
         if id(run.x) not in tables:
             x = run.x.new_zeros(len(run.x), wide.n_columns)
             for name, columns in network.columns.items():
-                start = wide.columns[name].start
-                x[:, start : start + network.widths[name]] = run.x[:, columns]
+                first = wide.columns[name].start
+                x[:, first : first + network.widths[name]] = run.x[:, columns]
             tables[id(run.x)] = x
-        weights = run.weights.new_zeros(wide.layout.size)
-        views = wide.layout.views(weights)
-        for name, own in network.layout.views(run.weights).items():
-            n_rows, n_columns = own.shape
-            views[name][:n_rows, :n_columns] = own
-        padded.append(replace(run, x=tables[id(run.x)], weights=weights))
+        pad = partial(_padded, network=network, wide=wide)
+        history = tuple(pad(flat) for flat in run.start.history)
+        start = replace(run.start, weights=pad(run.start.weights), history=history, memory=run.start.memory.mapped(pad))
+        padded.append(replace(run, x=tables[id(run.x)], start=start))
     return padded, wide
 
 
+def _padded(flat: Tensor, network: Network, wide: Network) -> Tensor:
+    """Return the parameters (..., D) of a network among those of a wider one, zeros for the others."""
+    out = flat.new_zeros(*flat.shape[:-1], wide.layout.size)
+    views = wide.layout.views(out)
+    for name, own in network.layout.views(flat).items():
+        n_rows, n_columns = network.layout.shapes[name]
+        views[name][..., :n_rows, :n_columns] = own
+    return out
+
+
 def trimmed(flat: Tensor, wide: Network, network: Network) -> Tensor:
-    """The parameters (..., D) of `network` in those of the network it was padded to."""
+    """Return the parameters (..., D) of `network`, given those of the network it was padded to."""
     if wide.layout.shapes == network.layout.shapes:
         return flat
     out = flat.new_zeros(*flat.shape[:-1], network.layout.size)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import joblib
@@ -23,8 +24,11 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Present
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.estimator._postponed import Postponed, fits_go_to
-from skfdrmfl.federation.runs import Run, Schedule
-from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.estimator._preparation import Fitting
+from skfdrmfl.federation.engines.rows import Run
+from skfdrmfl.federation.runs import Schedule
+from skfdrmfl.federation.simulation import train_together
+from skfdrmfl.federation.training import Trained
 from skfdrmfl.federation.widths import stackable, trimmed
 from skfdrmfl.model.network import Network
 from skfdrmfl.model_selection._progress import Progress
@@ -36,15 +40,26 @@ MAX_WAITING_BYTES = 256_000_000
 @dataclass
 class _Waiting:
     donor: Any
+    fitting: Fitting
     run: Run
-    schedule: Schedule
-    engine: str
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.fitting.plan.schedule
+
+    @property
+    def network(self) -> Network:
+        return self.fitting.plan.network
+
+    @property
+    def engine(self) -> str:
+        return self.fitting.simulation.engine
 
     @property
     def group(self) -> tuple:
         """Fits of one group have networks of one shape, but for the width of their inputs, and all masks or none."""
         masked = self.run.present is not None or self.run.settings.modality_dropout > 0
-        return (self.schedule, self.engine, self.run.x.device, masked, tuple(self.donor._network.signature.items()))
+        return (self.schedule, self.engine, self.run.x.device, masked, tuple(self.network.signature.items()))
 
 
 class FitPool:
@@ -113,8 +128,9 @@ class FitPool:
             if key is not None and key not in self._donors:
                 donor = clone(estimator)
                 with quiet_torch():
-                    run, schedule, engine = donor._prepare_fit(X, y, client_ids)
-                self._waiting[key] = _Waiting(donor, self._sharing(run), schedule, engine)
+                    fitting = donor._prepare_fit(X, y, client_ids)
+                    run = fitting.run
+                self._waiting[key] = _Waiting(donor, fitting, self._sharing(run))
                 self._donors[key] = donor
                 if self._is_full():
                     self._train_all()
@@ -149,7 +165,7 @@ class FitPool:
         for keys in groups.values():
             members = [self._waiting[key] for key in keys]
             first = members[0]
-            runs, network = stackable([w.run for w in members], [w.donor._network for w in members])
+            runs, network = stackable([w.run for w in members], [w.network for w in members])
             for share, trained in self._trained(network, runs, first.schedule, first.engine):
                 for i, member in enumerate(share):
                     self._hand_over(keys[member], network, trained, i)
@@ -163,7 +179,7 @@ class FitPool:
         """Numbers of some of the runs and what they trained to: all at once here, or a share in each process."""
         if self.n_processes == 1:
             with quiet_torch():
-                for trained in train(network, runs, schedule, engine):
+                for trained in train_together(network, runs, schedule, engine):
                     self._show(len(runs) * trained.n_rounds / max(1, len(schedule.rate_factors)))
             self._show(done=len(runs))
             yield list(range(len(runs))), trained
@@ -187,9 +203,11 @@ class FitPool:
         except ValueError as error:
             self._errors[key] = error
             return
-        models = trimmed(trained.models_of(run), network, donor._network)
+        narrow = partial(trimmed, wide=network, network=waiting.network)
+        models, memory = narrow(trained.models_of(run)), trained.memory_of(run).mapped(narrow)
+        waiting.fitting.simulation.ledger.extend(trained.ledgers[run])
         with quiet_torch():
-            donor._take_over(waiting.run, models, trained.record_of(run))
+            donor._keep(waiting.fitting.finish(models, memory, trained.record_of(run)))
 
     def _show(self, partial: float = 0.0, done: int = 0) -> None:
         if self._progress:
@@ -200,5 +218,5 @@ class FitPool:
 def _train_share(network: Network, runs: list[Run], schedule: Schedule, engine: str) -> Trained:
     """Train some runs to the end, in a process of its own."""
     with quiet_torch():
-        *_, trained = train(network, runs, schedule, engine)
+        *_, trained = train_together(network, runs, schedule, engine)
     return trained

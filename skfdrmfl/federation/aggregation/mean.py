@@ -31,6 +31,8 @@ class Average:
         n_rows = n_rows.reshape(len(runs), -1)
         self._rows_of_run = np.zeros((broadcast.shape[0], n_rows.shape[1]))
         np.add.at(self._rows_of_run, runs, n_rows)
+        self._rows_answered = np.zeros_like(self._rows_of_run)
+        self._broadcast = broadcast
         self._sum = torch.zeros_like(broadcast)
         for run in np.flatnonzero((self._rows_of_run == 0).any(1)):
             without = torch.as_tensor(self._rows_of_run[run] == 0, device=broadcast.device)
@@ -38,6 +40,7 @@ class Average:
 
     def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
         """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (as above) return."""
+        np.add.at(self._rows_answered, runs, n_rows.reshape(len(runs), -1))
         # Not a matrix product: that would round a run's sum differently when other runs are averaged with it.
         shares = n_rows.reshape(len(runs), -1) / np.maximum(self._rows_of_run[runs], 1.0)
         share = self._of_parameters(torch.as_tensor(shares, dtype=weights.dtype, device=weights.device))
@@ -45,7 +48,14 @@ class Average:
         self._sum.index_add_(0, index, weights * share)
 
     def result(self) -> Tensor:
-        """The averages (runs, D)."""
+        """Return the averages (runs, D) over those who answered; a group of which nobody answered keeps its values."""
+        for run in np.flatnonzero((self._rows_answered != self._rows_of_run).any(1)):
+            invited, answered = np.maximum(self._rows_of_run[run], 1.0), self._rows_answered[run]
+            silent = torch.as_tensor((answered == 0) & (self._rows_of_run[run] > 0), device=self._sum.device)
+            share = np.where(self._rows_of_run[run] > 0, np.maximum(answered, 1.0) / invited, 1.0)
+            divisor = self._of_parameters(torch.as_tensor(share, dtype=self._sum.dtype, device=self._sum.device))
+            mean = self._sum[run] / divisor
+            self._sum[run] = torch.where(self._of_parameters(silent), self._broadcast[run], mean)
         return self._sum
 
     def _of_parameters(self, values: Tensor) -> Tensor:

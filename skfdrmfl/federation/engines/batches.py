@@ -20,12 +20,12 @@ LANES = 16
 
 
 def steps_per_epoch(sizes: Indices, batch_size: int) -> Indices:
-    """Local steps an epoch for clients of `sizes` rows."""
+    """Return the local steps an epoch of clients of `sizes` rows."""
     return -(-sizes // batch_size)
 
 
 def batch_width(sizes: Indices, batch_size: int) -> int:
-    """Slots for the largest batch of clients of `sizes` rows, a multiple of `LANES`."""
+    """Return the slots for the largest batch of clients of `sizes` rows, a multiple of `LANES`."""
     largest = int((-(-sizes // steps_per_epoch(sizes, batch_size))).max())
     return -(-largest // LANES) * LANES
 
@@ -95,29 +95,29 @@ class BatchPlan:
         self._steps = steps
 
     def in_order(self) -> Indices:
-        """Row of the chunk in each slot, every epoch in the order of the rows."""
+        """Return the row of the chunk in each slot, every epoch in the order of the rows."""
         rows = self._padding.copy()
         rows[self._slots] = self._rows
         return rows
 
     def draw(self, keys: U64) -> Indices:
-        """Row of the chunk in each slot, each client's epochs shuffled by its own key (C,)."""
+        """Return the row of the chunk in each slot, each client's epochs shuffled by its own key (C,)."""
         bits = randomness.mix(keys[self._client] + self._counters) >> np.uint64(24)
         rows = self._padding.copy()
         rows[self._slots] = self._rows[np.argsort(self._segments | bits, kind="stable")]
         return rows
 
-    def whose(self) -> tuple[Indices, Indices]:
-        """Client and epoch of each slot."""
+    def clients_and_epochs(self) -> tuple[Indices, Indices]:
+        """Return client and epoch of each slot."""
         step = np.repeat(np.arange(len(self.active)), self.active * self.width)
         return self._slot_client, step // self._steps[self._slot_client]
 
     def pairs(self, rows: Indices) -> Indices:
-        """For `rows` (n_slots,), each batch of them twice: as it is, then shifted cyclically (2 n_slots,)."""
+        """Return each batch of `rows` (n_slots,) twice: as it is, then shifted cyclically (2 n_slots,)."""
         return rows[self._pairs]
 
-    def stretches(self, most_slots: int) -> Iterator[tuple[int, int]]:
-        """Consecutive ranges of steps [t0, t1) with the same clients active, of at most `most_slots` slots.
+    def step_ranges(self, most_slots: int) -> Iterator[tuple[int, int]]:
+        """Yield consecutive ranges of steps [t0, t1) with the same clients active, of at most `most_slots` slots.
 
         A range is never less than one step.
         """

@@ -1,51 +1,84 @@
-"""The clients that train together: their rows, batches and weights of terms."""
+"""The clients that train together: their rows, batches and hyper-parameters."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skfdrmfl.common.arrays import U64, Indices
-from skfdrmfl.federation.cohort import Cohort, term_weights
 from skfdrmfl.federation.engines.batches import BatchPlan
 from skfdrmfl.federation.engines.dropout import draw_kept
+from skfdrmfl.federation.engines.rows import TrainingRows
+from skfdrmfl.federation.runs import Settings
+from skfdrmfl.model.objective import TermWeights
 
 # The pass over all rows for the references takes this many batches' rows at a time.
-REVIEW_BATCHES = 8
+REFERENCE_BATCHES = 8
+# Settings of which each client of a chunk has its own; the others are one number for the whole chunk.
+OF_EACH_CLIENT = frozenset(
+    {"mi_weight", "kl_weight", "contrastive_weight", "temperature", "input_l1", "modality_dropout"}
+)
+
+
+def shared_settings(settings: Settings) -> Hashable:
+    """Return the settings that all clients of a chunk must have in common: every one that is not of each client."""
+    return tuple(getattr(settings, f.name) for f in fields(Settings) if f.name not in OF_EACH_CLIENT)
 
 
 class Chunk:
-    """Replicas trained together, all with the same learning rate and decay, most steps first."""
+    """Replicas trained together, alike in their shared settings, most steps first."""
 
-    def __init__(self, cohort: Cohort, replicas: Indices, batch_size: int, n_epochs: int):
-        device, dtype = cohort.x.device, cohort.x.dtype
+    def __init__(self, rows: TrainingRows, replicas: Indices, batch_size: int, n_epochs: int):
+        cohort, device, dtype = rows.cohort, rows.x.device, rows.x.dtype
         self.replicas = replicas
-        self.settings = [cohort.settings[run] for run in cohort.runs[replicas]]
+        settings = [cohort.settings[run] for run in cohort.runs[replicas]]
+        self.learning_rate, self.weight_decay = settings[0].learning_rate, settings[0].weight_decay
         self.runs = torch.as_tensor(cohort.runs[replicas], device=device)
         self.plan = BatchPlan(cohort.sizes[replicas], batch_size, n_epochs)
-        self.rows = np.concatenate([cohort.rows_of(r) for r in replicas])
+        self.rows = np.concatenate([rows.rows_of(r) for r in replicas])
         self.weights = torch.as_tensor(self.plan.weights, dtype=dtype, device=device)
         self.pair_weights = torch.as_tensor(self.plan.pair_weights, dtype=dtype, device=device)
         self.total_steps = torch.as_tensor(self.plan.total_steps, dtype=dtype, device=device)
-        self.lambdas = term_weights(cohort, replicas)
-        input_l1 = [s.input_l1 for s in self.settings]
+        self.lambdas = term_weights(rows, replicas)
+        input_l1 = [s.input_l1 for s in settings]
         self.input_l1 = torch.tensor(input_l1, dtype=dtype, device=device)[:, None, None] if any(input_l1) else None
         # Unit Z of the rows under the models of recent rounds, the latest first, and that latest round.
         self.references: Tensor | None = None
         self.reference_round = -1
         # One pass over the rows in their own order, for the references.
-        self.review = BatchPlan(cohort.sizes[replicas], REVIEW_BATCHES * batch_size, 1)
-        self.review_slots = torch.as_tensor(self.review.in_order(), device=device)
-        self.present = None if cohort.present is None else cohort.present[self.rows]
+        self.reference_plan = BatchPlan(cohort.sizes[replicas], REFERENCE_BATCHES * batch_size, 1)
+        self.reference_slots = torch.as_tensor(self.reference_plan.in_order(), device=device)
+        self.present = None if rows.present is None else rows.present[self.rows]
         self.dropout = cohort.dropout(replicas)
 
     def masks(self, slots: Indices, keys: U64, n_modalities: int) -> Tensor | None:
-        """Which modalities the row in each slot has and is left (n_slots, M); None: all."""
+        """Return which modalities the row in each slot has and is left (n_slots, M); None: all."""
         mask = None if self.present is None else self.present[slots]
         if self.dropout is not None:
-            client, epoch = self.plan.whose()
+            client, epoch = self.plan.clients_and_epochs()
             if mask is None:
                 mask = np.ones((len(slots), n_modalities), dtype=bool)
             mask = draw_kept(keys[client], epoch, slots - self.plan.offsets[client], self.dropout[client], mask)
         return None if mask is None else torch.as_tensor(mask, device=self.weights.device)
+
+
+def term_weights(rows: TrainingRows, replicas: Indices) -> TermWeights:
+    """Return the weights of the terms of some replicas, as tensors."""
+    settings = [rows.cohort.settings[run] for run in rows.cohort.runs[replicas]]
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=rows.x.dtype, device=rows.x.device).unsqueeze(-1)
+
+    def term(values: list[float]) -> Tensor | None:
+        return column(values) if any(values) else None
+
+    return TermWeights(
+        term([s.mi_weight for s in settings]),
+        term([s.kl_weight for s in settings]),
+        term([s.contrastive_weight for s in settings]),
+        column([s.temperature for s in settings]),
+    )

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.equations import optimizers as optimizer
-from skfdrmfl.equations.optimizers import soft_threshold_
-from skfdrmfl.federation.cohort import Cohort, term_weights
+from skfdrmfl.equations.optimizers import adam_step_, soft_threshold_
 from skfdrmfl.federation.engines.batches import steps_per_epoch
+from skfdrmfl.federation.engines.chunk import term_weights
 from skfdrmfl.federation.engines.dropout import draw_kept
+from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.messages import Broadcast, Update
 from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS, Batch, local_objective, reference_codes
@@ -26,8 +26,10 @@ from skfdrmfl.model.objective import TERMS, Batch, local_objective, reference_co
 class LoopEngine:
     """One client after another, as a federation would run: the oracle of `StackedEngine`."""
 
-    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True):
-        self.network, self.cohort = network, cohort
+    def __init__(
+        self, network: Network, rows: TrainingRows, *, batch_size: int, n_epochs: int, keep_history: bool = True
+    ):
+        self.network, self.rows, self.cohort = network, rows, rows.cohort
         self.batch_size, self.n_epochs = batch_size, n_epochs
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
@@ -39,11 +41,12 @@ class LoopEngine:
         network, cohort = self.network, self.cohort
         run = int(cohort.runs[replica])
         settings = cohort.settings[run]
-        rows = torch.as_tensor(cohort.rows_of(replica), device=cohort.x.device)
-        x, y = cohort.x[rows], cohort.y[rows]
-        present = None if cohort.present is None else cohort.present[cohort.rows_of(replica)]
+        mine = self.rows.rows_of(replica)
+        rows = torch.as_tensor(mine, device=self.rows.x.device)
+        x, y = self.rows.x[rows], self.rows.y[rows]
+        present = None if self.rows.present is None else self.rows.present[mine]
         mask = None if present is None else torch.as_tensor(present, device=x.device)[None]
-        lambdas = term_weights(cohort, np.array([replica]))
+        lambdas = term_weights(self.rows, np.array([replica]))
 
         w = broadcast.weights[run : run + 1].clone()
         references = None
@@ -75,7 +78,9 @@ class LoopEngine:
                 (gradient,) = torch.autograd.grad(terms["loss"].sum(), w)
             w.requires_grad_(False)
             totals |= {name: totals[name] + value.detach() for name, value in terms.items()}
-            optimizer.adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
+            if broadcast.shift is not None:
+                gradient = gradient + broadcast.shift[replica]
+            adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
             if settings.input_l1:
                 views = network.layout.views(w)
                 for encoder in network.encoders.values():
@@ -86,22 +91,22 @@ class LoopEngine:
     def _mask(
         self, replica: int, round_index: int, epoch: int, batch_rows: Indices, present: Present | None
     ) -> Tensor | None:
-        """Which modalities are left to each row of a batch (1, B, M)."""
-        here = None if present is None else present[batch_rows]
+        """Return which modalities are left to each row of a batch (1, B, M); None: all."""
+        left = None if present is None else present[batch_rows]
         one = np.array([replica])
         probability = self.cohort.dropout(one)
         if probability is not None:
             n = len(batch_rows)
-            if here is None:
-                here = np.ones((n, len(self.network.encoders)), dtype=bool)
+            if left is None:
+                left = np.ones((n, len(self.network.encoders)), dtype=bool)
             key = self.cohort.keys(one, round_index)
-            here = draw_kept(key.repeat(n), np.full(n, epoch), batch_rows, probability.repeat(n), here)
-        return None if here is None else torch.as_tensor(here, device=self.cohort.x.device)[None]
+            left = draw_kept(key.repeat(n), np.full(n, epoch), batch_rows, probability.repeat(n), left)
+        return None if left is None else torch.as_tensor(left, device=self.rows.x.device)[None]
 
     def _batches(self, replica: int, round_index: int) -> list[Indices]:
-        """Row numbers (within the client) of each step: equal batches of each epoch's own order."""
+        """Return the row numbers (within the client) of each step: equal batches of each epoch's own order."""
         seed, position = int(self.cohort.seeds[replica]), int(self.cohort.positions[replica])
-        n = len(self.cohort.rows_of(replica))
+        n = len(self.rows.rows_of(replica))
         n_steps = int(steps_per_epoch(np.array(n), self.batch_size))
         ends = [n * j // n_steps for j in range(1, n_steps)]
         batches: list[Indices] = []

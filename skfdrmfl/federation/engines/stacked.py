@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.equations.optimizers import soft_threshold_
-from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.engines.batches import batch_width, steps_per_epoch
-from skfdrmfl.federation.engines.chunk import REVIEW_BATCHES, Chunk
+from skfdrmfl.federation.engines.chunk import REFERENCE_BATCHES, Chunk, shared_settings
+from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.engines.workspace import Workspace
 from skfdrmfl.federation.messages import Broadcast, Update
 from skfdrmfl.model.network import Network
@@ -27,8 +27,10 @@ WINDOW_BYTES = 4_000_000
 class StackedEngine:
     """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
 
-    def __init__(self, network: Network, cohort: Cohort, *, batch_size: int, n_epochs: int, keep_history: bool = True):
-        self.network, self.cohort = network, cohort
+    def __init__(
+        self, network: Network, rows: TrainingRows, *, batch_size: int, n_epochs: int, keep_history: bool = True
+    ):
+        self.network, self.rows, self.cohort = network, rows, rows.cohort
         self.batch_size, self.n_epochs = batch_size, n_epochs
         self.keep_history = keep_history
         self._participants: Indices | None = None
@@ -38,16 +40,16 @@ class StackedEngine:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
         if self._participants is None or not np.array_equal(participants, self._participants):
             self._chunks = [
-                Chunk(self.cohort, replicas, self.batch_size, self.n_epochs) for replicas in self._split(participants)
+                Chunk(self.rows, replicas, self.batch_size, self.n_epochs) for replicas in self._split(participants)
             ]
             self._participants = participants
             most = max(len(chunk.replicas) for chunk in self._chunks)
-            self._space = Workspace(self.network, most, self.cohort.x)
+            self._space = Workspace(self.network, most, self.rows.x, shifted=broadcast.shift is not None)
         for chunk in self._chunks:
             yield self._train(chunk, broadcast)
 
     def _split(self, participants: Indices) -> list[Indices]:
-        """Chunks of equal optimiser settings, most steps first, sized to stay in cache.
+        """Return chunks of equal shared settings, most steps first, sized to stay in cache.
 
         A run that fits is never cut, and runs share a chunk only if their batches are equally wide. So a run is
         summed in the same order, and ends in the same bits, whatever other runs train beside it (in float32,
@@ -55,20 +57,18 @@ class StackedEngine:
         """
         sizes = self.cohort.sizes
         width = int(min(self.batch_size, sizes[participants].max()))
-        bytes_each = self.cohort.x.element_size() * (
+        bytes_each = self.rows.x.element_size() * (
             4 * self.network.layout.size + 4 * width * (self.network.n_columns + 64)
         )
         most = max(1, CHUNK_BYTES // bytes_each)
         of_run = self.cohort.runs[participants]
-        by_kind: dict[tuple[float, float, int, int], list[Indices]] = {}
+        by_kind: dict[Hashable, list[Indices]] = {}
         for run in np.unique(of_run):
-            settings = self.cohort.settings[run]
             members = participants[of_run == run]
             kind = (
-                settings.learning_rate,
-                settings.weight_decay,
+                shared_settings(self.cohort.settings[run]),
                 batch_width(sizes[members], self.batch_size),
-                batch_width(sizes[members], REVIEW_BATCHES * self.batch_size),
+                batch_width(sizes[members], REFERENCE_BATCHES * self.batch_size),
             )
             batches = by_kind.setdefault(kind, [])
             if batches and len(batches[-1]) + len(members) <= most:
@@ -83,7 +83,7 @@ class StackedEngine:
         return chunks
 
     def _references(self, chunk: Chunk, broadcast: Broadcast) -> Tensor | None:
-        """Each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
+        """Return each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
 
         A chunk that trained in the round before still has its rows' Z under all models but the newest.
         """
@@ -92,35 +92,36 @@ class StackedEngine:
         models = [broadcast.weights, *broadcast.history]
         kept = chunk.references if chunk.reference_round == broadcast.round_index - 1 else None
         n_new = 1 if kept is not None and kept.shape[1] >= len(models) - 1 else len(models)
-        parts = [self._review(chunk, model.index_select(0, chunk.runs)) for model in models[:n_new]]
+        parts = [self._reference_pass(chunk, model.index_select(0, chunk.runs)) for model in models[:n_new]]
         if kept is not None and n_new == 1:
             parts.append(kept[:, : len(models) - 1])
         chunk.references = torch.cat(parts, 1)
         chunk.reference_round = broadcast.round_index
         return chunk.references if broadcast.history else None
 
-    def _review(self, chunk: Chunk, weights: Tensor) -> Tensor:
-        """Unit Z (rows, 1, c) of the chunk's rows, each under its client's row of `weights` (C, D)."""
-        x, plan = self.cohort.x, chunk.review
+    def _reference_pass(self, chunk: Chunk, weights: Tensor) -> Tensor:
+        """Return the unit Z (rows, 1, c) of the chunk's rows, each under its client's row of `weights` (C, D)."""
+        x, plan = self.rows.x, chunk.reference_plan
         rows = torch.as_tensor(chunk.rows, device=x.device)
         views = self.network.layout.views(weights)
         present = None if chunk.present is None else torch.as_tensor(chunk.present, device=x.device)
         out = x.new_empty(len(chunk.rows), 1, self.network.n_components)
         for t, active in enumerate(plan.active.tolist()):
-            here = chunk.review_slots[int(plan.starts[t]) : int(plan.starts[t + 1])]
-            batch = x.index_select(0, rows[here]).view(active, plan.width, -1)
-            mask = None if present is None else present.index_select(0, here).view(active, plan.width, -1)
+            step = chunk.reference_slots[int(plan.starts[t]) : int(plan.starts[t + 1])]
+            batch = x.index_select(0, rows[step]).view(active, plan.width, -1)
+            mask = None if present is None else present.index_select(0, step).view(active, plan.width, -1)
             narrow = {name: view[:active] for name, view in views.items()}
-            out[here, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
+            out[step, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
         return out
 
     def _train(self, chunk: Chunk, broadcast: Broadcast) -> Update:
         network, cohort, plan = self.network, self.cohort, chunk.plan
-        x, space = cohort.x, self._space
+        x, space = self.rows.x, self._space
         references = self._references(chunk, broadcast)
-        space.open(broadcast.weights, chunk.runs)
-        rate = chunk.settings[0].learning_rate * broadcast.rate_factor
-        decay = chunk.settings[0].weight_decay
+        shift = None if broadcast.shift is None else broadcast.shift[torch.as_tensor(chunk.replicas, device=x.device)]
+        space.open(broadcast.weights, chunk.runs, shift)
+        rate = chunk.learning_rate * broadcast.rate_factor
+        decay = chunk.weight_decay
 
         keys = cohort.keys(chunk.replicas, broadcast.round_index)
         slots = plan.draw(keys)
@@ -131,23 +132,23 @@ class StackedEngine:
         local = None if references is None else torch.as_tensor(slots, device=x.device)
         totals = dict(zip(TERMS, x.new_zeros(len(TERMS), len(chunk.replicas)).unbind(), strict=True))
         active, lambdas = len(chunk.replicas), chunk.lambdas
-        for t0, t1 in plan.stretches(WINDOW_BYTES // (x.element_size() * network.n_columns)):
+        for t0, t1 in plan.step_ranges(WINDOW_BYTES // (x.element_size() * network.n_columns)):
             if plan.active[t0] != active:  # some clients are done, the rest are a prefix
                 active = int(plan.active[t0])
                 lambdas = chunk.lambdas.narrow(active)
                 space.narrow(active)
-            here = slice(int(plan.starts[t0]), int(plan.starts[t1]))
-            pairs = slice(2 * here.start, 2 * here.stop)
+            slots_now = slice(int(plan.starts[t0]), int(plan.starts[t1]))
+            pairs = slice(2 * slots_now.start, 2 * slots_now.stop)
             shape = (t1 - t0, active, plan.width)
             window = Batch(
-                x.index_select(0, rows[here]).view(*shape, -1),
-                cohort.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
+                x.index_select(0, rows[slots_now]).view(*shape, -1),
+                self.rows.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
                 None
                 if references is None or local is None
-                else references.index_select(0, local[here]).view(*shape, *references.shape[1:]),
-                chunk.weights[here].view(shape),
-                chunk.pair_weights[here].view(shape),
-                None if masks is None else masks[here].view(*shape, -1),
+                else references.index_select(0, local[slots_now]).view(*shape, *references.shape[1:]),
+                chunk.weights[slots_now].view(shape),
+                chunk.pair_weights[slots_now].view(shape),
+                None if masks is None else masks[slots_now].view(*shape, -1),
             )
             outputs = []
             for batch in window.steps():

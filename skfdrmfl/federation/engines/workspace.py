@@ -1,41 +1,63 @@
-"""The memory in which the clients of a chunk train: weights, gradient and moments, allocated once."""
+"""The memory in which the clients of a chunk train: allocated once, used by every chunk."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from skfdrmfl.equations import optimizers as optimizer
+from skfdrmfl.equations.optimizers import step_
 from skfdrmfl.model.network import Network
+
+# Rows of the memory. What the optimiser follows is the gradient, or, where an algorithm shifts it, another row: the
+# gradient of a term not in use is not written anew, and a shift added in place would pile up.
+WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, SHIFT, FOLLOWED = range(6)
 
 
 class Workspace:
-    """Parameters, gradient and moments of the chunk in training: allocated once, used by every chunk.
+    """Parameters, gradient and moments of the chunk in training.
 
-    In each of the four, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
+    In each row of the memory, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
     always steps over whole, aligned vectors, so that it treats an element alike wherever it stands: clients
     who are done are put aside, and what it does to their places is of no consequence.
+
+    Parameters
+    ----------
+    network : Network
+    most_clients : int
+        Of any chunk.
+    like : Tensor
+        Of the type and device of the rows.
+    shifted : bool
+        Whether there are shifts of the gradients.
     """
 
-    def __init__(self, network: Network, most_clients: int, like: Tensor):
+    def __init__(self, network: Network, most_clients: int, like: Tensor, *, shifted: bool = False):
         self._layout = network.layout
-        self._memory = like.new_zeros(4, most_clients * self._layout.size)
+        self._shifted = shifted
+        n_rows = FOLLOWED + 1 if shifted else SECOND_MOMENT + 1
+        self._memory = like.new_zeros(n_rows, most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
         self._n_places = 0
 
-    def open(self, models: Tensor, runs: Tensor) -> None:
-        """Start each client from its run's row (C,) of `models` (runs, D), with zero gradient and moments."""
+    def open(self, models: Tensor, runs: Tensor, shift: Tensor | None = None) -> None:
+        """Start each client from its run's row (C,) of `models` (runs, D), with zero gradient and moments.
+
+        `shift` (C, D) is added to every gradient of each client.
+        """
         n_clients = len(runs)
         self._lay_out(n_clients)
-        self._memory[1:].zero_()  # the gradient too: a term not in use writes none
+        self._memory[GRADIENT:].zero_()  # the gradient too: a term not in use writes none
         self._step.zero_()
         for name, view in self._layout.views(models).items():
             if len(models) == 1:
-                self._arrays[0][name].copy_(view)
+                self._arrays[WEIGHTS][name].copy_(view)
             else:
-                torch.index_select(view, 0, runs, out=self._arrays[0][name])
+                torch.index_select(view, 0, runs, out=self._arrays[WEIGHTS][name])
+        if shift is not None:
+            for name, view in self._layout.views(shift).items():
+                self._arrays[SHIFT][name].copy_(view)
         self._out = models.new_zeros(n_clients, self._layout.size)
-        self.views, self.grads = self._arrays[:2]
+        self.views, self.grads = self._arrays[WEIGHTS], self._arrays[GRADIENT]
         self._active = n_clients
 
     def narrow(self, active: int) -> None:
@@ -45,16 +67,19 @@ class Workspace:
             self._pack(active)
         self._active = active
         self.views, self.grads = (
-            {name: array[:active] for name, array in arrays.items()} for arrays in self._arrays[:2]
+            {name: array[:active] for name, array in self._arrays[row].items()} for row in (WEIGHTS, GRADIENT)
         )
 
     def step_(self, learning_rate: float, decay: float) -> None:
-        """One step of the optimiser."""
-        w, gradient, first, second = self._flats
-        optimizer.step_(w, gradient, first, second, self._step, learning_rate, decay)
+        """Take one step of the optimiser."""
+        rows = self._flats
+        followed = rows[GRADIENT]
+        if self._shifted:
+            followed = torch.add(followed, rows[SHIFT], out=rows[FOLLOWED])
+        step_(rows[WEIGHTS], followed, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
 
     def close(self) -> Tensor:
-        """The parameters (C, D)."""
+        """Return the parameters (C, D)."""
         self._put_aside(0)
         return self._out
 
@@ -67,7 +92,7 @@ class Workspace:
     def _put_aside(self, active: int) -> None:
         done = slice(active, self._active)
         for name, view in self._layout.views(self._out[done]).items():
-            view.copy_(self._arrays[0][name][done])
+            view.copy_(self._arrays[WEIGHTS][name][done])
 
     def _pack(self, active: int) -> None:
         """Move the first `active` clients together, to spare the optimiser the others' places."""

@@ -1,32 +1,71 @@
-"""From a trained network to what users get: Z on its principal axes, predictions, and the training history."""
+"""Z as it is delivered: centred and on its principal axes, from two exchanges of sums."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
-from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
-from skfdrmfl.data.partition import Partition
-from skfdrmfl.model.evaluate import evaluate
-from skfdrmfl.model.network import Network
+from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.federation.door import ClientRows, Federation
+from skfdrmfl.federation.runs import Model
 
 
-class _First(NamedTuple):
+class CodeTotals(NamedTuple):
+    """The number of rows, and the sum of Z (c,)."""
+
     n_rows: float
     z: Float
 
 
-class _Second(NamedTuple):
+class CodeMoments(NamedTuple):
+    """Sums of Z Z' (c, c) and of Z y_hat' (c, q), Z centred."""
+
     zz: Float
     zy: Float
 
 
-def deliver(
-    network: Network, arrays: Arrays, x: Tensor, partition: Partition, present: Present | None = None
-) -> tuple[Arrays, Float]:
+@dataclass(frozen=True, eq=False)
+class CodeSums:
+    """The sum of Z under a model."""
+
+    name: ClassVar[str] = "sums of Z"
+    model: Model
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> CodeTotals | None:
+        """Return a client's sums."""
+        z, _ = client.codes(self.model, self.subset)
+        return CodeTotals(len(z), z.sum(0)) if len(z) else None
+
+
+@dataclass(frozen=True, eq=False)
+class CodeProducts:
+    """Products of Z with itself and with predictions, under a model and about `center` (c,)."""
+
+    name: ClassVar[str] = "products of Z"
+    model: Model
+    center: Float
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> CodeMoments | None:
+        """Return a client's sums."""
+        z, y_hat = client.codes(self.model, self.subset)
+        z = z - self.center
+        return CodeMoments(z.T @ z, z.T @ y_hat) if len(z) else None
+
+
+def deliver(federation: Federation, model: Model, subset: Subset = EVERYTHING) -> tuple[Arrays, Float]:
     """Put Z on its principal axes, from client sums.
+
+    Parameters
+    ----------
+    federation : Federation
+    model : Model
+    subset : Subset
+        Rows whose axes they are.
 
     Returns
     -------
@@ -34,20 +73,14 @@ def deliver(
         The same model with Z centred, rotated to its principal axes, ordered by variance, each sign such that
         Z correlates positively with the prediction it explains most.
     variance : ndarray of shape (c,)
-        Variance of each column of Z over the rows x.
+        Variance of each column of Z over the rows.
     """
-    z, y_hat = evaluate(network, arrays, x, present)
-    count, total = partition.sum_over_clients(lambda rows: _First(len(rows), z[rows].sum(0)))
-    center = total / count
-    z = z - center
-
-    def second(rows: Indices) -> _Second:
-        return _Second(z[rows].T @ z[rows], z[rows].T @ y_hat[rows])
-
-    zz, zy = partition.sum_over_clients(second)
-    variance, axes = np.linalg.eigh(zz / count)
+    (sums,) = federation.sum(CodeSums(model, subset))
+    center = sums.z / sums.n_rows
+    (products,) = federation.sum(CodeProducts(model, center, subset))
+    variance, axes = np.linalg.eigh(products.zz / sums.n_rows)
     variance, axes = variance[::-1].clip(min=0.0), axes[:, ::-1]
-    covariance = axes.T @ zy  # (c, q)
+    covariance = axes.T @ products.zy  # (c, q)
     explained = covariance[np.arange(len(axes)), np.abs(covariance).argmax(1)]
     axes = axes * np.where(explained < 0, -1.0, 1.0)
-    return network.rotated(arrays, center, axes), variance
+    return model.network.rotated(model.arrays, center, axes), variance

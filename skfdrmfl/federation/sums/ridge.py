@@ -6,12 +6,15 @@ penalty, the squared errors that its rows would have had left out, summed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.federation.door import ClientRows, Federation
+from skfdrmfl.federation.runs import Inputs, Targets
 from skfdrmfl.model.linear_part import Linear
 
 # Penalties tried, relative to the largest eigenvalue of the columns' second moments; infinity is the mean.
@@ -32,26 +35,128 @@ class Moments(NamedTuple):
     xy: Float
 
 
+@dataclass(frozen=True, eq=False)
+class MomentsQuery:
+    """Sums and products of encoder inputs and outputs; of the first `n_columns` inputs, or of all."""
+
+    name: ClassVar[str] = "products for the ridge"
+    inputs: Inputs
+    targets: Targets
+    subset: Subset = EVERYTHING
+    n_columns: int | None = None
+
+    def __call__(self, client: ClientRows) -> Moments | None:
+        """Return a client's moments."""
+        a = client.inputs(self.inputs, self.subset)[:, : self.n_columns]
+        b = client.targets(self.targets, self.subset)
+        return Moments(len(a), a.sum(0), b.sum(0), a.T @ a, a.T @ b) if len(a) else None
+
+
+class LeftOutSquares(NamedTuple):
+    """Squared errors of the rows left out, of each penalty."""
+
+    squares: Float
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOutErrors:
+    """Errors of rows left out block by block, by all that the server has found (Allen 1974).
+
+    A row that is a block by itself has the error e / (1 - h) when left out, h its leverage; a block of several rows
+    (I - H)^-1 e, H its part of the hat matrix. So nobody fits anything anew, and clients send one number a penalty.
+
+    Attributes
+    ----------
+    inputs, targets, subset, n_columns
+        As of `MomentsQuery`.
+    n : float
+        Rows of all clients.
+    mean_x, mean_y : ndarray of shape (p,), (q,)
+    axes : ndarray of shape (p, r)
+        From x, centred, to coordinates along the principal axes.
+    projected : ndarray of shape (r, q)
+        Covariance of those coordinates with y.
+    inverses : ndarray of shape (r, penalties)
+        1 / (ev + penalty ev_1) of each axis.
+    """
+
+    name: ClassVar[str] = "errors of the ridge on rows left out"
+    inputs: Inputs
+    targets: Targets
+    subset: Subset
+    n_columns: int | None
+    n: float
+    mean_x: Float
+    mean_y: Float
+    axes: Float
+    projected: Float
+    inverses: Float
+
+    def __call__(self, client: ClientRows) -> LeftOutSquares | None:
+        """Return a client's sums of squares."""
+        x = client.inputs(self.inputs, self.subset)[:, : self.n_columns]
+        if not len(x):
+            return None
+        y = client.targets(self.targets, self.subset)
+        z = (x - self.mean_x) @ self.axes
+        errors = (y - self.mean_y)[..., None] - np.einsum(
+            "ip,pq,pt->iqt", z, self.projected, self.inverses, optimize=True
+        )
+        blocks = client.blocks(self.subset)
+        alone = np.bincount(blocks)[blocks] == 1
+        squares = self._of_single_rows(z[alone], errors[alone])
+        for block in np.unique(blocks[~alone]).tolist():
+            squares = squares + self._of_block(z[blocks == block], errors[blocks == block])
+        return LeftOutSquares(np.where(np.isfinite(squares), squares, np.inf))
+
+    def _of_single_rows(self, z: Float, errors: Float) -> Float:
+        """Return the sums of squares (penalties,) of rows (m, r) that are blocks by themselves."""
+        stays = 1.0 - 1.0 / self.n - (z * z) @ self.inverses / self.n  # (rows, penalties)
+        stays = np.where(stays > SMALLEST_SHARE, stays, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.square(errors / stays[:, None]).sum((0, 1))
+
+    def _of_block(self, z: Float, errors: Float) -> Float:
+        """Return the sums of squares (penalties,) of the rows (m, r) of one block."""
+        hat = np.einsum("ip,pt,jp->tij", z, self.inverses, z, optimize=True) / self.n + 1.0 / self.n
+        values, vectors = np.linalg.eigh(np.eye(len(z)) - hat)  # (penalties, m), (penalties, m, m)
+        values = np.where(values > SMALLEST_SHARE, values, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.square(np.einsum("tij,iqt->tjq", vectors, errors) / values[..., None]).sum((1, 2))
+
+
 class Ridge:
     """The minimisers of sum (y - x'b - b_0)^2 + penalty n ev_1 |b gains|^2 for all penalties (Hoerl and Kennard 1970).
 
     Parameters
     ----------
-    x, y : ndarray of shape (n, p) and (n, q)
-        Rows of all clients; only their sums leave a client.
-    partition : Partition
-    gains : ndarray of shape (p,)
-        Length in x of a unit change of a column of the table: x / gains are coordinates in which the penalty
-        is that of ridge regression on the columns themselves. ev_1 is their largest second moment.
+    federation : Federation
+    inputs : Inputs
+        x; where it has more than `MAX_COLUMNS` columns none is used, and the regression is the mean. The `gains` of
+        its transformation are the lengths in x of a unit change of a column of the table: x / gains are coordinates in
+        which the penalty is that of ridge regression on the columns themselves. ev_1 is their largest second moment.
+    targets : Targets
+    subset : Subset
+    mean_only : bool, default=False
+        Ask for no products: enough for an infinite penalty.
     """
 
-    def __init__(self, x: Float, y: Float, partition: Partition, gains: Float):
-        def client(rows: Indices) -> Moments:
-            a, b = x[rows], y[rows]
-            return Moments(len(rows), a.sum(0), b.sum(0), a.T @ a, a.T @ b)
-
-        self._x, self._y, self._partition = x, y, partition
-        sums = partition.sum_over_clients(client)
+    def __init__(
+        self,
+        federation: Federation,
+        inputs: Inputs,
+        targets: Targets,
+        subset: Subset = EVERYTHING,
+        *,
+        mean_only: bool = False,
+    ):
+        self._federation, self._subset = federation, subset
+        gains = inputs.transform.gains
+        self._n_inputs = len(gains)
+        self._n_columns = 0 if mean_only or len(gains) > MAX_COLUMNS else None
+        gains = gains[: self._n_columns]
+        self._query = MomentsQuery(inputs, targets, subset, self._n_columns)
+        (sums,) = federation.sum(self._query)
         self._n = sums.n
         self._mean_x, self._mean_y = sums.x / sums.n, sums.y / sums.n
         # An input without gain is constant, whatever the table holds: its coefficient is 0.
@@ -64,41 +169,43 @@ class Ridge:
         self._projected = axes.T @ xy
 
     def linear(self, penalty: float) -> Linear:
-        """The regression with one penalty; infinity gives the mean."""
-        coefficients = self._axes @ (self._shrunk(penalty)[:, None] * self._projected)
-        return Linear(coefficients, self._mean_y - self._mean_x @ coefficients)
+        """Return the regression with one penalty; infinity gives the mean."""
+        used = self._axes @ (self._shrunk(penalty)[:, None] * self._projected)
+        coefficients = np.zeros((self._n_inputs, len(self._mean_y)))
+        coefficients[: len(used)] = used
+        return Linear(coefficients, self._mean_y - self._mean_x @ used)
 
     def best_penalty(self) -> float:
-        """That of `PENALTIES` with the least squared error on rows left out one at a time; the largest of equals.
-
-        Left out, a row's error is e / (1 - h), h its leverage (Allen 1974): both follow from what the server has found,
-        so nobody fits anything anew, and clients send one number a penalty.
-        """
-        inverses = np.stack([self._shrunk(penalty) for penalty in PENALTIES], 1)  # (p, penalties)
-
-        def client(rows: Indices) -> _Squares:
-            z = (self._x[rows] - self._mean_x) @ self._axes
-            stays = 1.0 - 1.0 / self._n - (z * z) @ inverses / self._n  # (rows, penalties)
-            errors = (self._y[rows] - self._mean_y)[..., None] - np.einsum(
-                "ip,pq,pt->iqt", z, self._projected, inverses, optimize=True
+        """Return that of `PENALTIES` with the least squared error on rows left out; the largest of equals."""
+        inverses = np.stack([self._shrunk(penalty) for penalty in PENALTIES], 1)  # (r, penalties)
+        query = self._query
+        (answer,) = self._federation.sum(
+            LeftOutErrors(
+                query.inputs,
+                query.targets,
+                query.subset,
+                query.n_columns,
+                self._n,
+                self._mean_x,
+                self._mean_y,
+                self._axes,
+                self._projected,
+                inverses,
             )
-            stays = np.where(stays > SMALLEST_SHARE, stays, 0.0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                squares = np.square(errors / stays[:, None]).sum((0, 1))
-            return _Squares(np.where(np.isfinite(squares), squares, np.inf))
-
-        squares = self._partition.sum_over_clients(client).squares
+        )
+        squares: Indices = answer.squares
         return PENALTIES[len(squares) - 1 - int(squares[::-1].argmin())]
 
     def _shrunk(self, penalty: float) -> Float:
-        """1 / (ev + penalty ev_1) of each axis; 0 for an infinite penalty."""
+        """Return 1 / (ev + penalty ev_1) of each axis; 0 for an infinite penalty."""
         top = float(self._values.max(initial=0.0))
         if np.isinf(penalty) or top == 0.0:
             return np.zeros_like(self._values)
         return 1.0 / (self._values + penalty * top)
 
 
-class _Squares(NamedTuple):
-    """Squared errors of the rows left out, of each penalty."""
-
-    squares: Float
+def fit_ridge(
+    federation: Federation, inputs: Inputs, targets: Targets, penalty: float, subset: Subset = EVERYTHING
+) -> Linear:
+    """Return the federated ridge of outputs on encoder inputs; for the mean, no products are sent."""
+    return Ridge(federation, inputs, targets, subset, mean_only=bool(np.isinf(penalty))).linear(penalty)

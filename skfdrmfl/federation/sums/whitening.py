@@ -7,27 +7,19 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.common.arrays import Float, Indices, Present
-from skfdrmfl.data.partition import Partition
-from skfdrmfl.data.transforms import (
-    SLAB_ROWS,
-    BlockSpectrum,
-    BlockTransform,
-    TableTransform,
-    double,
-    scaled,
-    unchanged,
-)
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, scaled, unchanged
+from skfdrmfl.federation.door import Block, ClientRows, Federation
 
-ReadRows = Callable[[Indices], Tensor]
 # Columns whose standard deviations span more than this are standardised before whitening: raw whitening would
 # shrink away the columns of small units.
 MAX_SCALE_SPAN = 100.0
@@ -43,39 +35,238 @@ RANK_TOLERANCE = 1e-13
 SMALLEST_UNIT = 1e-300
 
 
+# ------------------------------------------------------------------------------------------- the queries
+
+
 class Sums(NamedTuple):
-    """What one client sends in one exchange: its number of rows and one sum over them."""
+    """What one client sends of a block: its number of rows and one sum over them."""
 
     n_rows: float
     total: Tensor
 
 
-def standardisation(read: ReadRows, partition: Partition) -> BlockTransform:
-    """Columns to zero mean and unit standard deviation; a constant column becomes zero."""
-    mean, unit, count = _location(read, partition)
-    deviation = unit * np.sqrt(_second_moments(read, partition, mean, unit, full=False) / count)
-    return scaled(mean, deviation)
+@dataclass(frozen=True, eq=False)
+class BlockSum:
+    """A sum over the rows of a block, taken a slab of rows at a time; subclasses say of what."""
+
+    name: ClassVar[str]
+    block: Block
+    subset: Subset
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        raise NotImplementedError
+
+    def __call__(self, client: ClientRows) -> Sums | None:
+        """Return a client's sum."""
+        n_rows, total = 0, None
+        for x in client.slabs(self.block, self.subset):
+            part = self.of(x)
+            total = part if total is None else total + part
+            n_rows += len(x)
+        return None if total is None else Sums(n_rows, total)
 
 
-def spectrum(read: ReadRows, partition: Partition) -> BlockSpectrum | None:
-    """Principal axes of a block, or None where it has too many columns and no low-dimensional range."""
-    mean, unit, count = _location(read, partition)
-    n_columns = len(mean)
-    if n_columns <= MAX_EXACT_COLUMNS:
-        moments = _second_moments(read, partition, mean, unit, full=True) / count
-        deviation = unit * np.sqrt(np.diagonal(moments))
-    else:
-        deviation = unit * np.sqrt(_second_moments(read, partition, mean, unit, full=False) / count)
+@dataclass(frozen=True, eq=False)
+class ColumnSums(BlockSum):
+    """The sum of each column (p,)."""
+
+    name: ClassVar[str] = "sums of columns"
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return x.sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class AbsoluteDeviations(BlockSum):
+    """The sum of absolute deviations of each column from `mean` (p,)."""
+
+    name: ClassVar[str] = "absolute deviations"
+    mean: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return (x - self.mean).abs().sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredDeviations(BlockSum):
+    """The sum of squared deviations of each column from `mean` (p,), in units 1 / `per_unit` (p,)."""
+
+    name: ClassVar[str] = "squared deviations"
+    mean: Tensor
+    per_unit: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return ((x - self.mean) * self.per_unit).square().sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SecondMoments(BlockSum):
+    """The sum of products (p, p) of all pairs of columns, centred and in units as in `SquaredDeviations`."""
+
+    name: ClassVar[str] = "products of columns"
+    mean: Tensor
+    per_unit: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        z = (x - self.mean) * self.per_unit
+        return z.T @ z
+
+
+@dataclass(frozen=True, eq=False)
+class RangeProducts(BlockSum):
+    """The products of the second moments of scaled columns with some directions (p, r), not the moments themselves."""
+
+    name: ClassVar[str] = "products with directions"
+    mean: Tensor
+    per_scale: Tensor
+    directions: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        z = (x - self.mean) * self.per_scale
+        return z.T @ (z @ self.directions)
+
+
+# ------------------------------------------------------------------------------------------- what they give
+
+
+def fit_blocks(
+    federation: Federation,
+    blocks: Mapping[str, Block],
+    kinds: Mapping[str, str | None],
+    subset: Subset = EVERYTHING,
+) -> dict[str, BlockSpectrum | BlockTransform]:
+    """Return what each block's columns go through, from sums of the clients over a subset of their rows.
+
+    Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more.
+
+    Parameters
+    ----------
+    federation : Federation
+    blocks : mapping of str to Block
+        Of each some client must have rows.
+    kinds : mapping of str to str or None
+        "whiten", "standardize", or None to leave the columns alone.
+    subset : Subset
+
+    Returns
+    -------
+    dict of str to BlockSpectrum or BlockTransform
+        A spectrum, from which whitenings of all shrinkages follow, where one was asked for and found.
+    """
+    names = [name for name in blocks if kinds[name] is not None]
+    mean, unit, count = _locations(federation, [blocks[name] for name in names], subset)
+    full = [kinds[name] == "whiten" and len(m) <= MAX_EXACT_COLUMNS for name, m in zip(names, mean, strict=True)]
+    answers = federation.sum(
+        *(
+            (SecondMoments if exact else SquaredDeviations)(
+                blocks[name], subset, torch.as_tensor(m), torch.as_tensor(_inverse(u))
+            )
+            for name, m, u, exact in zip(names, mean, unit, full, strict=True)
+        )
+    )
+    found: dict[str, BlockSpectrum | BlockTransform] = {}
+    for name, m, u, n, exact, answer in zip(names, mean, unit, count, full, answers, strict=True):
+        moments = answer.total.numpy() / n
+        deviation = u * np.sqrt(np.diagonal(moments) if exact else moments)
+        axes = None
+        if exact:
+            axes = _spectrum(m, u, deviation, moments)
+        elif kinds[name] == "whiten":
+            axes = _wide_spectrum(federation, blocks[name], subset, m, deviation, n)
+        found[name] = scaled(m, deviation) if axes is None else axes
+    for name, block in blocks.items():
+        if name not in found:
+            assert block.columns is not None
+            found[name] = unchanged(len(block.columns))
+    return {name: found[name] for name in blocks}
+
+
+def fit_targets(
+    federation: Federation, subset: Subset = EVERYTHING, after: tuple[BlockTransform, ...] = ()
+) -> BlockTransform:
+    """Return the standardisation of the outputs, after other transformations of them."""
+    (found,) = fit_blocks(federation, {"y": Block(None, after=after)}, {"y": "standardize"}, subset).values()
+    assert isinstance(found, BlockTransform)
+    return found
+
+
+def transformations(
+    found: Mapping[str, BlockSpectrum | BlockTransform], shrinkages: Sequence[float]
+) -> list[dict[str, BlockTransform]]:
+    """Return the transformation of each block for each of `shrinkages`; only spectra know one."""
+    return [
+        {name: axes.whitening(s) if isinstance(axes, BlockSpectrum) else axes for name, axes in found.items()}
+        for s in shrinkages
+    ]
+
+
+def _locations(
+    federation: Federation, blocks: Sequence[Block], subset: Subset
+) -> tuple[list[Float], list[Float], list[float]]:
+    """Return mean and mean absolute deviation of each column, and the number of rows, of each block.
+
+    The deviation only serves as a unit: products of columns in their own units neither overflow nor underflow.
+    It is 0 for constant columns, also those whose mean is not exactly their value.
+    """
+    sums = federation.sum(*(ColumnSums(block, subset) for block in blocks))
+    count = [float(answer.n_rows) for answer in sums]
+    mean = [answer.total / answer.n_rows for answer in sums]
+    deviations = federation.sum(*(AbsoluteDeviations(b, subset, m) for b, m in zip(blocks, mean, strict=True)))
+    units = []
+    for m, answer in zip(mean, deviations, strict=True):
+        unit = answer.total / answer.n_rows
+        too_large = torch.nonzero(~torch.isfinite(unit))
+        if len(too_large):
+            raise ValueError(
+                f"{len(too_large)} columns of X or y hold values so large that their sum overflows "
+                f"(first: column {int(too_large[0])} of its block); divide them by a constant."
+            )
+        unit[(unit <= 64 * torch.finfo(torch.float64).eps * m.abs()) | (unit < SMALLEST_UNIT)] = 0.0
+        units.append(unit.numpy())
+    return [m.numpy() for m in mean], units, count
+
+
+def _spectrum(mean: Float, unit: Float, deviation: Float, moments: Float) -> BlockSpectrum:
+    """Return the principal axes of a block from its second moments (p, p), in units (p,)."""
     scale = _whitening_scale(deviation)
-    total = float(np.sum((deviation / scale) ** 2))
-    if n_columns <= MAX_EXACT_COLUMNS:
-        ratio = unit / scale
-        values, vectors = torch.linalg.eigh(torch.as_tensor(moments * np.outer(ratio, ratio)))
-    else:
-        values, vectors = _range_axes(read, partition, mean, scale, count)
-        if float(values.clamp_min(0).sum()) < MIN_RANGE_SHARE * total:
-            return None
-    values, vectors = values.flip(0).numpy(), vectors.flip(1).numpy()
+    ratio = unit / scale
+    return _sorted_axes(mean, scale, *torch.linalg.eigh(torch.as_tensor(moments * np.outer(ratio, ratio))))
+
+
+def _wide_spectrum(
+    federation: Federation, block: Block, subset: Subset, mean: Float, deviation: Float, count: float
+) -> BlockSpectrum | None:
+    """Return the leading axes of a wide block, or None where they do not hold nearly all of its variance.
+
+    By a randomised range finder (Halko et al. 2011, alg. 4.4). Every product with the second moments is X_k' (X_k Q)
+    summed over clients: p times 256 numbers each.
+    """
+    scale = _whitening_scale(deviation)
+    centre, per_scale = torch.as_tensor(mean), torch.as_tensor(1.0 / scale)
+
+    def times(q: Tensor) -> Tensor:
+        (answer,) = federation.sum(RangeProducts(block, subset, centre, per_scale, q))
+        return answer.total / count
+
+    directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
+    q = torch.linalg.qr(times(torch.as_tensor(directions))).Q
+    for _ in range(2):
+        q = torch.linalg.qr(times(q)).Q
+    values, axes = torch.linalg.eigh(q.T @ times(q))
+    if float(values.clamp_min(0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
+        return None
+    return _sorted_axes(mean, scale, values, q @ axes)
+
+
+def _sorted_axes(mean: Float, scale: Float, ascending: Tensor, axes: Tensor) -> BlockSpectrum:
+    """Return the axes (p, r) by descending eigenvalue, without those that are rounding, each with a sign of its own."""
+    values, vectors = ascending.flip(0).numpy(), axes.flip(1).numpy()
     keep = values > RANK_TOLERANCE * values[0]
     keep[0] = True  # all columns constant: one direction, of zeros
     vectors = np.where(values > 0, vectors, 0.0)[:, keep]
@@ -86,119 +277,16 @@ def spectrum(read: ReadRows, partition: Partition) -> BlockSpectrum | None:
     return BlockSpectrum(mean, scale, values, vectors)
 
 
-def fit_tables(
-    table: NDArray,
-    columns: Mapping[str, Indices],
-    partition: Partition,
-    kind: str | Mapping[str, str | None] | None,
-    shrinkages: Sequence[float],
-    present: Present | None = None,
-) -> list[TableTransform]:
-    """The transformation of all modalities for each of `shrinkages`, from the sums of the clients.
-
-    `kind` is "whiten", "standardize" or None, or one of these for each modality; the latter two know no shrinkage.
-    Of each modality only the rows enter that have it according to `present` (n, M); there must be some.
-    """
-    kinds = kind if isinstance(kind, Mapping) else dict.fromkeys(columns, kind)
-    blocks: list[dict[str, BlockTransform]] = [{} for _ in shrinkages]
-    everybody = partition
-    for m, (name, mine) in enumerate(columns.items()):
-        if present is not None:
-            partition = everybody.where([present[rows, m] for rows in everybody.rows])
-
-        def read(rows: Indices, mine: Indices = mine) -> Tensor:
-            return double(table[np.ix_(rows, mine)])
-
-        axes = spectrum(read, partition) if kinds[name] == "whiten" else None
-        if axes is not None:
-            variants = [axes.whitening(shrinkage) for shrinkage in shrinkages]
-        elif kinds[name] is None:
-            variants = [unchanged(len(mine))] * len(shrinkages)
-        else:
-            variants = [standardisation(read, partition)] * len(shrinkages)
-        for transforms, variant in zip(blocks, variants, strict=True):
-            transforms[name] = variant
-    return [TableTransform(dict(columns), transforms) for transforms in blocks]
-
-
-def fit_targets(targets: Float, partition: Partition) -> BlockTransform:
-    """Targets y (n, q) to zero mean and unit standard deviation, from the sums of the clients."""
-    return standardisation(lambda rows: double(targets[rows]), partition)
-
-
-def _total(read: ReadRows, partition: Partition, statistic: Callable[[Tensor], Tensor]) -> Sums:
-    """Sum of `statistic` (a sum over the rows it is given) over all clients, a slab of rows at a time."""
-
-    def client(rows: Indices) -> Sums:
-        slabs = [rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS)]
-        total = statistic(read(slabs[0]))
-        for slab in slabs[1:]:
-            total = total + statistic(read(slab))
-        return Sums(len(rows), total)
-
-    return partition.sum_over_clients(client)
-
-
-def _location(read: ReadRows, partition: Partition) -> tuple[Float, Float, float]:
-    """Mean and mean absolute deviation of each column, and the number of rows.
-
-    The deviation only serves as a unit: products of columns in their own units neither overflow nor underflow.
-    It is 0 for constant columns, also those whose mean is not exactly their value.
-    """
-    count, total = _total(read, partition, lambda x: x.sum(0))
-    mean = total / count
-    _, total = _total(read, partition, lambda x: (x - mean).abs().sum(0))
-    unit = total / count
-    too_large = torch.nonzero(~torch.isfinite(unit))
-    if len(too_large):
-        raise ValueError(
-            f"{len(too_large)} columns of X or y hold values so large that their sum overflows "
-            f"(first: column {int(too_large[0])} of its block); divide them by a constant."
-        )
-    unit[(unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()) | (unit < SMALLEST_UNIT)] = 0.0
-    return mean.numpy(), unit.numpy(), float(count)
-
-
-def _second_moments(read: ReadRows, partition: Partition, mean: Float, unit: Float, *, full: bool) -> Float:
-    """Sums of products of the centred columns in their units: all pairs (p, p), or the squares only (p,)."""
-    centre, per_unit = torch.as_tensor(mean), torch.as_tensor(_inverse(unit))
-
-    def statistic(x: Tensor) -> Tensor:
-        z = (x - centre) * per_unit
-        return z.T @ z if full else z.square().sum(0)
-
-    return _total(read, partition, statistic).total.numpy()
-
-
-def _range_axes(read: ReadRows, partition: Partition, mean: Float, scale: Float, count: float) -> tuple[Tensor, Tensor]:
-    """Leading axes of a wide block, ascending, by a randomised range finder (Halko et al. 2011, alg. 4.4).
-
-    Every product with the second moments is X_k' (X_k Q) summed over clients: p times 256 numbers each.
-    """
-    centre, per_scale = torch.as_tensor(mean), torch.as_tensor(1.0 / scale)
-
-    def times(q: Tensor) -> Tensor:
-        def statistic(x: Tensor) -> Tensor:
-            z = (x - centre) * per_scale
-            return z.T @ (z @ q)
-
-        return _total(read, partition, statistic).total / count
-
-    directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
-    q = torch.linalg.qr(times(torch.as_tensor(directions))).Q
-    for _ in range(2):
-        q = torch.linalg.qr(times(q)).Q
-    values, axes = torch.linalg.eigh(q.T @ times(q))
-    return values, q @ axes
+# ------------------------------------------------------------------------------------------------ scales
 
 
 def _inverse(values: Float) -> Float:
-    """1 / values, 0 for 0: a constant column has no unit and no deviation."""
+    """Return 1 / values, 0 for 0: a constant column has no unit and no deviation."""
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
 
 
 def _whitening_scale(deviation: Float) -> Float:
-    """One scale for all columns, or each its own where they span too much to be whitened together."""
+    """Return one scale for all columns, or each its own where they span too much to be whitened together."""
     varying = deviation[deviation > 0]
     if not len(varying):
         return np.full_like(deviation, np.inf)

@@ -1,0 +1,104 @@
+"""All that a fit leaves, in one object that never changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.estimator._blueprint import Blueprint
+from skfdrmfl.estimator._tuning import Choice
+from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.model.evaluate import evaluate
+from skfdrmfl.model.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit leaves; training goes on from it, and every fitted attribute is read from it.
+
+    Attributes
+    ----------
+    n_features : int
+    feature_names : ndarray of str, or None
+    clients : ndarray of shape (K,)
+    n_samples_per_client : ndarray of shape (K,)
+    blueprint : Blueprint
+        What the network was built from.
+    network : Network
+    seed : int
+    choice : Choice
+        What tuning has chosen, or what was set.
+    tuning : list of dict, or None
+    table : TableTransform
+        Columns of X to encoder inputs.
+    target : BlockTransform
+        y to what the network predicts.
+    y_ndim : int
+    models : ndarray of shape (1 + H, D)
+        The global model as trained, then earlier ones.
+    memory : tuple of dict of str to ndarray
+        What the algorithm remembers: of the server, and of each client.
+    weights : dict of str to ndarray
+        The global model as delivered.
+    variance : ndarray of shape (n_components,)
+    history : dict of str to ndarray
+    n_rounds : int
+    best_round : int or None
+    ledger : Ledger
+    """
+
+    n_features: int
+    feature_names: NDArray | None
+    clients: NDArray
+    n_samples_per_client: Indices
+    blueprint: Blueprint
+    network: Network
+    seed: int
+    choice: Choice
+    tuning: list[dict[str, Any]] | None
+    table: TableTransform
+    target: BlockTransform
+    y_ndim: int
+    models: NDArray
+    weights: Arrays
+    variance: Float
+    history: dict[str, Float]
+    n_rounds: int
+    best_round: int | None
+    ledger: Ledger
+    memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
+
+    def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
+        """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
+        x = self.table.apply(table, torch.float64, present=present)
+        z, y_hat = evaluate(self.network, self.weights, x, present)
+        y_hat = self.target.undo(y_hat)
+        return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
+
+    @property
+    def selected_features(self) -> Indices:
+        """Columns of X that Z depends on, ascending."""
+        used = [
+            self.table.columns[name][self.table.blocks[name].columns_behind(encoder.columns_used(self.weights))]
+            for name, encoder in self.network.encoders.items()
+        ]
+        return np.sort(np.concatenate(used))
+
+
+def read_from_fitted(name: str) -> Any:
+    """Return a property that reads one field of what the last fit left; an AttributeError where there is none."""
+
+    def read(estimator: Any) -> Any:
+        fitted = vars(estimator).get("_fitted")
+        value = None if fitted is None else getattr(fitted, name)
+        if value is None:
+            raise AttributeError(f"{type(estimator).__name__} has no {name} before fit; call fit first.")
+        return value
+
+    return property(read)

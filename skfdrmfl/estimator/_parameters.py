@@ -1,0 +1,104 @@
+"""What parameters mean to what lies below: settings, schedule, device; and which values they may have."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skfdrmfl.federation.aggregation import AGGREGATIONS
+from skfdrmfl.federation.algorithms import ALGORITHMS
+from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.rounds import cosine_decay
+from skfdrmfl.federation.runs import Schedule, Settings
+from skfdrmfl.model.alignment import ALIGNMENTS
+from skfdrmfl.model.fusion import FUSIONS
+
+AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
+NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
+POSITIVE = [Interval(Real, 0, None, closed="neither")]
+
+CONSTRAINTS: dict[str, Any] = {
+    "n_components": AT_LEAST_ONE,
+    "hidden_layer_sizes": "no_validation",
+    "head_hidden_layer_sizes": "no_validation",
+    "modality_dim": AT_LEAST_ONE,
+    "fusion": [StrOptions(set(FUSIONS))],
+    "mi_weight": NOT_NEGATIVE,
+    "kl_weight": NOT_NEGATIVE,
+    "contrastive_weight": NOT_NEGATIVE,
+    "alignment": [StrOptions(set(ALIGNMENTS))],
+    "temperature": POSITIVE,
+    "history_size": [Interval(Integral, 0, None, closed="left")],
+    "n_rounds": AT_LEAST_ONE,
+    "local_epochs": AT_LEAST_ONE,
+    "batch_size": AT_LEAST_ONE,
+    "learning_rate": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "input_l1": NOT_NEGATIVE,
+    "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+    "preprocessing": [StrOptions({"whiten", "standardize"}), None],
+    "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+    "algorithm": [StrOptions(set(ALGORITHMS))],
+    "aggregation": [StrOptions(set(AGGREGATIONS))],
+    "participation": [Interval(Real, 0, 1, closed="right")],
+    "engine": [StrOptions({"auto", *ENGINES})],
+    "device": [str],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "tuning": [StrOptions({"auto"}), None],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": AT_LEAST_ONE,
+}
+
+
+def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
+    """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
+    values = {field.name: float(getattr(estimator, field.name)) for field in fields(Settings)}
+    if n_modalities < 2:
+        values["modality_dropout"] = 0.0  # the only modality always stays
+    return Settings(**(values | chosen))
+
+
+def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool = False) -> Schedule:
+    """Return the schedule of a fit; with `stops`, early stopping ends it where the parameters say so."""
+    return Schedule(
+        rate_factors,
+        int(estimator.local_epochs),
+        int(estimator.batch_size),
+        float(estimator.participation),
+        int(estimator.history_size),
+        int(estimator.n_iter_no_change) if stops and estimator.early_stopping else None,
+        estimator.algorithm,
+        estimator.aggregation,
+    )
+
+
+def cosine(n_rounds: int) -> tuple[float, ...]:
+    """Return the factor on the learning rate of each round of `fit`."""
+    return tuple(cosine_decay(t, n_rounds) for t in range(n_rounds))
+
+
+def engine_of(estimator: Any) -> str:
+    """Return the engine to train with."""
+    return "stacked" if estimator.engine == "auto" else str(estimator.engine)
+
+
+def device_of(device: str) -> torch.device:
+    """Return the device to train on; "auto" is CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".') from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f'device is {device!r}, which is not supported; use "cpu", "cuda" or "auto".')
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')
+    return chosen

@@ -1,0 +1,157 @@
+"""From what users pass to checked arrays: the table, the targets, whose rows they are, and their categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import assert_all_finite, validate_data
+
+from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.data.categories import (
+    Categories,
+    by_kind,
+    column_name,
+    discrete_columns,
+    encode,
+    missing_codes,
+    read_labels,
+)
+from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
+from skfdrmfl.data.missing import find_present
+from skfdrmfl.data.modalities import resolve_modalities
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.federation.client import Tables
+from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.simulation import Simulation
+from skfdrmfl.federation.sums.labels import agree
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Checked input.
+
+    Attributes
+    ----------
+    n_features : int
+    feature_names : ndarray of str, or None
+    table : ndarray of shape (n, n_features)
+        Numbers, codes in the place of categories.
+    targets : ndarray of shape (n, q)
+    y_ndim : int
+    clients : ndarray of shape (K,)
+        Labels of all clients, those met before first.
+    partition : Partition
+    categories : dict of int to ndarray
+        Labels of each discrete column.
+    modalities : dict of str to ndarray of int
+        Columns of each.
+    """
+
+    n_features: int
+    feature_names: NDArray | None
+    table: NDArray
+    targets: Float
+    y_ndim: int
+    clients: NDArray
+    partition: Partition
+    categories: Categories
+    modalities: dict[str, Indices]
+
+
+def read(
+    draft: Any, X: Any, y: Any, client_ids: Any, ledger: Ledger, known: Mapping[str, Any] | None = None
+) -> Reading:
+    """Check everything that was passed.
+
+    Parameters
+    ----------
+    draft : FDRMFLTransformer
+        A copy of the estimator, on which scikit-learn may set what it likes.
+    X, y, client_ids
+        As of `fit`.
+    ledger : Ledger
+        Counts the messages by which clients agree on categories.
+    known : mapping, default=None
+        The "clients" and "categories" of earlier fits; None starts afresh.
+    """
+    fresh = known is None
+    if known is None:
+        discrete = {j: column_name(X, j) for j in discrete_columns(X)}
+        categories: Categories = {}
+        if discrete:
+            _, codes = encode_clients(check_client_ids(client_ids, len(X)))
+            labels = Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
+            categories = agree(Simulation(labels, Partition.of_codes(codes), ledger=ledger), discrete)
+    else:
+        categories = known["categories"]
+    table, target = validate_data(
+        draft,
+        with_codes(draft, X, categories, reset=fresh),
+        y,
+        reset=fresh,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=accepts_nan(draft.modalities, len(categories), getattr(draft, "n_features_in_", 0)),
+        multi_output=True,
+        y_numeric=True,
+    )
+    ids = check_client_ids(client_ids, len(table))
+    targets = _numbers(target).reshape(len(table), -1)
+    if known is None:
+        clients, codes = encode_clients(ids)
+    else:
+        check_same_labels(ids, known["clients"])
+        clients, codes = encode_clients(ids, known["clients"])
+    names = getattr(draft, "feature_names_in_", None)
+    n_features = draft.n_features_in_
+    modalities = (
+        by_kind(n_features, categories)
+        if draft.modalities is None and categories
+        else resolve_modalities(draft.modalities, X, names, n_features)
+    )
+    return Reading(
+        n_features, names, table, targets, np.ndim(target), clients, Partition.of_codes(codes), categories, modalities
+    )
+
+
+def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool) -> Any:
+    """Return X with codes in the place of labels, names and number of columns checked before."""
+    if categories:
+        validate_data(draft, X, reset=reset, skip_check_array=True)
+    return encode(X, categories)
+
+
+def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
+    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others."""
+    if modalities is None:  # numeric columns and categories, where there are both
+        several = 0 < n_categories < n_features
+    else:
+        several = not isinstance(modalities, Mapping) or len(modalities) > 1
+    return "allow-nan" if several else True
+
+
+def present_in(
+    table: NDArray, modalities: Mapping[str, Indices], categories: Categories, nan_passed: bool
+) -> Present | None:
+    """Return which modalities each row of a table has (n, M); None: all.
+
+    `nan_passed` says that NaN has been let through, which a single modality cannot make sense of.
+    """
+    if len(modalities) > 1:
+        return find_present(table, modalities, missing_codes(categories))
+    if nan_passed:
+        assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
+    return None
+
+
+def _numbers(target: Any) -> Float:
+    """Return the targets as float64, a copy: pandas gives read-only arrays."""
+    try:
+        return np.array(target, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"y cannot be read as numbers ({error}); pass a dense numeric array, classes as columns of 0 and 1."
+        ) from error

@@ -1,0 +1,148 @@
+"""What one client knows: its rows, and how it answers a query about them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.data.categories import Column
+from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
+from skfdrmfl.data.transforms import SLAB_ROWS, double
+from skfdrmfl.federation.door import Block
+from skfdrmfl.federation.runs import Inputs, Model, Targets
+from skfdrmfl.model.evaluate import evaluate
+
+# What is computed of all rows is kept for the next queries: about what one fold of tuning needs.
+MOST_KEPT = 16
+
+
+class Tables:
+    """The rows of one memory, those of a site or in a simulation of all clients, and what was computed of them.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, n_features)
+    targets : ndarray of shape (n, q)
+    present : ndarray of bool of shape (n, M), default=None
+        Which modalities each row has; None: all.
+    blocks : ndarray of shape (n,), default=None
+        Label of each row's block, rows that no split may part; None: every row is one.
+    labels : mapping of int to Column
+        Labels of the discrete columns.
+    n_modalities : int
+    """
+
+    def __init__(
+        self,
+        table: NDArray,
+        targets: Float,
+        present: Present | None = None,
+        blocks: NDArray | None = None,
+        labels: Mapping[int, Column] | None = None,
+        n_modalities: int = 1,
+    ):
+        self.table, self.targets, self.present, self.blocks = table, targets, present, blocks
+        self.labels = labels or {}
+        self.n_modalities = n_modalities
+        self._kept: OrderedDict[tuple, tuple[Any, Any]] = OrderedDict()
+
+    def inputs(self, inputs: Inputs) -> Tensor:
+        """Return the encoder inputs (n, columns) of all rows."""
+        return self._once(inputs, lambda: inputs.transform.apply(self.table, inputs.dtype, inputs.widths, self.present))
+
+    def outputs(self, targets: Targets) -> Float:
+        """Return what networks learn (n, q) of all rows."""
+        return self._once(targets, lambda: self._outputs(targets))
+
+    def codes(self, model: Model) -> tuple[Float, Float]:
+        """Return Z (n, c) and predictions (n, q) of all rows."""
+        x = self.inputs
+        return self._once(model, lambda: evaluate(model.network, model.arrays, x(model.inputs), self.present))
+
+    def _outputs(self, targets: Targets) -> Float:
+        y = torch.as_tensor(self.targets)
+        for step in targets.steps:
+            y = step.apply(y)
+        learned = y.to(targets.dtype).double().numpy()
+        if targets.linear is not None and targets.inputs is not None:
+            learned = learned - targets.linear.predict(self.inputs(targets.inputs).numpy())
+        return learned / targets.scale if targets.scale != 1.0 else learned
+
+    def _once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """Return what was computed for this very object before, or compute it."""
+        if (id(key),) not in self._kept:
+            self._kept[(id(key),)] = key, compute()  # the key is kept too: its number stays its own
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end((id(key),))
+        return self._kept[(id(key),)][1]
+
+
+@dataclass(frozen=True, eq=False)
+class Client:
+    """One client: its place in `clients_`, and which rows of the tables are its own. See `door.ClientRows`."""
+
+    tables: Tables
+    rows: Indices
+    position: int
+
+    def rows_of(self, subset: Subset) -> Indices:
+        """Return the row numbers (n,) of a subset."""
+        return self.rows if subset is EVERYTHING else self.rows[subset.mask(self._blocks(self.rows), self.position)]
+
+    def slabs(self, block: Block, subset: Subset) -> Iterator[Tensor]:
+        """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
+        rows = self.rows_of(subset)
+        present = self.tables.present
+        if block.modality is not None and present is not None:
+            rows = rows[present[rows, block.modality]]
+        for start in range(0, len(rows), SLAB_ROWS):
+            mine = rows[start : start + SLAB_ROWS]
+            if block.columns is None:
+                x = double(self.tables.targets[mine])
+            else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
+                x = double(self.tables.table[np.ix_(mine, block.columns)])
+            for transform in block.after:
+                x = transform.apply(x)
+            yield x
+
+    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
+        """Return encoder inputs (n, columns)."""
+        return self.tables.inputs(inputs).numpy()[self.rows_of(subset)]
+
+    def targets(self, targets: Targets, subset: Subset) -> Float:
+        """Return what a network learns (n, q)."""
+        return self.tables.outputs(targets)[self.rows_of(subset)]
+
+    def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
+        """Return Z (n, c) and predictions (n, q) of a model."""
+        z, y_hat = self.tables.codes(model)
+        rows = self.rows_of(subset)
+        return z[rows], y_hat[rows]
+
+    def presence(self, subset: Subset) -> NDArray[np.bool_]:
+        """Return which modalities each row has (n, M)."""
+        rows, present = self.rows_of(subset), self.tables.present
+        return np.ones((len(rows), self.tables.n_modalities), dtype=bool) if present is None else present[rows]
+
+    def blocks(self, subset: Subset) -> Indices:
+        """Return the block (n,) of each row; rows of one block are never parted."""
+        return self._blocks(self.rows_of(subset))
+
+    def labels(self, column: int) -> frozenset[Any]:
+        """Return the labels of a discrete column, None among them where values are missing."""
+        labels, places = self.tables.labels[column]
+        seen = np.unique(places[self.rows]).tolist()
+        return frozenset(None if place < 0 else labels[place] for place in seen)
+
+    def _blocks(self, rows: Indices) -> Indices:
+        blocks = self.tables.blocks
+        return np.arange(len(rows)) if blocks is None else number_blocks(blocks[rows])

@@ -1,0 +1,150 @@
+"""The door between server and clients: all that leaves a client, and all that reaches it, passes through here.
+
+A federation answers four verbs: `roster`, `sum`, `prepare`, and `train` of what has been prepared. What stands behind
+them is of no consequence to the server: clients in one memory (`simulation.Simulation`), or a network with a client at
+each end. Nothing here, nor in what imports only this, can reach a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockTransform
+from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.federation.runs import Inputs, Model, Plan, Targets
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who takes part.
+
+    Attributes
+    ----------
+    positions : ndarray of shape (K,)
+        Place of each client in `clients_`.
+    sizes : ndarray of shape (K,)
+        Rows of each client.
+    """
+
+    positions: Indices
+    sizes: Indices
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that a sum is taken of: of the table, or the outputs.
+
+    Attributes
+    ----------
+    columns : ndarray of int, or None
+        Columns of the table; None for the outputs.
+    modality : int, default=None
+        Number of the modality that a row must have to count; None counts all rows.
+    after : tuple of BlockTransform
+        What the columns go through first.
+    """
+
+    columns: Indices | None
+    modality: int | None = None
+    after: tuple[BlockTransform, ...] = ()
+
+
+class ClientRows(Protocol):
+    """What a query may ask of the one client that it is handed to."""
+
+    def slabs(self, block: Block, subset: Subset) -> Iterator[Tensor]:
+        """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
+
+    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
+        """Return encoder inputs (n, columns)."""
+
+    def targets(self, targets: Targets, subset: Subset) -> Float:
+        """Return what a network learns (n, q)."""
+
+    def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
+        """Return Z (n, c) and predictions (n, q) of a model."""
+
+    def presence(self, subset: Subset) -> NDArray[np.bool_]:
+        """Return which modalities each row has (n, M)."""
+
+    def blocks(self, subset: Subset) -> Indices:
+        """Return the block (n,) of each row; rows of one block are never parted."""
+
+    def labels(self, column: int) -> frozenset[Any]:
+        """Return the labels of a discrete column, None among them where values are missing."""
+
+
+class Query(Protocol):
+    """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function.
+
+    Attributes
+    ----------
+    name : str
+        What the ledger calls the answers.
+    subset : Subset
+        The rows it is about.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def subset(self) -> Subset:
+        """The rows it is about."""
+
+    def __call__(self, client: ClientRows) -> Any:
+        """Return a client's answer, a NamedTuple of things that can be added; None where it has no such row."""
+
+
+class Training(Protocol):
+    """What a server needs of clients who have prepared."""
+
+    @property
+    def cohort(self) -> Cohort:
+        """Who trains in which run."""
+
+    @property
+    def ledgers(self) -> Sequence[Ledger]:
+        """What passes the door, for each run; runs of one federation share a ledger."""
+
+    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
+        """Return how the models of all runs err on the rows that were set aside."""
+
+    def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Let participants train from what is broadcast; yield what comes back, in their order."""
+
+
+class Federation(Protocol):
+    """What a server can ask of its clients."""
+
+    ledger: Ledger
+
+    def roster(self) -> Roster:
+        """Return who takes part."""
+
+    def sum(self, *queries: Query) -> tuple[Any, ...]:
+        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+
+    def prepare(self, plan: Plan) -> Training:
+        """Let the clients prepare what they train on; what comes back lets them train, round by round."""
+
+
+def total_of(answers: Sequence[Any]) -> Any:
+    """Return the sum of the answers, in their order; None where there is none."""
+    total: Any = None
+    for answer in answers:
+        if answer is not None:
+            total = answer if total is None else type(answer)(*(a + b for a, b in zip(total, answer, strict=True)))
+    return total
+
+
+__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "Query", "Roster", "Subset", "total_of"]

@@ -1,0 +1,167 @@
+"""The ledger: every message between server and clients, counted where it passes the door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Indices
+
+UP, DOWN = "up", "down"
+TOTAL, EACH = "total", "each"
+
+
+class Message(NamedTuple):
+    """All messages of one kind in one exchange.
+
+    Attributes
+    ----------
+    round : int
+        Rounds completed before, plus one; 0 before the first round.
+    direction : {"up", "down"}
+        "up" goes from clients to the server.
+    what : str
+        The kind.
+    shape : tuple
+        Shapes of the arrays in one message; of sets of labels, which differ, None.
+    clients : int
+        Clients who sent or received it.
+    bytes : int
+        Bytes of all of them together.
+    seen : {"total", "each"}
+        What the server needs of messages that go up: their sum, or each by itself.
+    """
+
+    round: int
+    direction: str
+    what: str
+    shape: tuple[Any, ...]
+    clients: int
+    bytes: int
+    seen: str
+
+
+class Ledger:
+    """Messages so far, one record for all clients and messages of a kind in an exchange, and bytes by client."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.round = 0
+        self.stage = ""
+        self._by_client = {UP: np.zeros(0, dtype=np.int64), DOWN: np.zeros(0, dtype=np.int64)}
+
+    def record(
+        self,
+        direction: str,
+        what: str,
+        shape: tuple[Any, ...],
+        positions: Indices,
+        n_bytes: Indices | int,
+        seen: str = TOTAL,
+    ) -> None:
+        """Count messages of one kind from or to the clients at `positions` (K,); `n_bytes` of each."""
+        if not len(positions):
+            return
+        known = self._by_client[direction]
+        missing = int(positions.max()) + 1 - len(known)
+        if missing > 0:
+            known = self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
+        known[positions] += n_bytes
+        all_bytes = int(np.sum(n_bytes)) if np.ndim(n_bytes) else int(n_bytes) * len(positions)
+        what = f"{self.stage}{what}"
+        self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
+
+    def extend(self, other: Ledger) -> None:
+        """Count what another ledger has counted."""
+        self.messages += other.messages
+        for direction, theirs in other._by_client.items():
+            mine = self._by_client[direction]
+            length = max(len(mine), len(theirs))
+            self._by_client[direction] = np.pad(mine, (0, length - len(mine))) + np.pad(
+                theirs, (0, length - len(theirs))
+            )
+
+    def copy(self) -> Ledger:
+        """Return a ledger that counts on by itself."""
+        other = Ledger()
+        other.extend(self)
+        other.round = self.round
+        return other
+
+    def log(self, clients: Sequence[Any]) -> FederationLog:
+        """Return what has been counted, for clients of these labels."""
+        n = len(clients)
+        totals = [np.pad(self._by_client[d][:n], (0, max(0, n - len(self._by_client[d])))) for d in (UP, DOWN)]
+        return FederationLog(self.messages, clients, *totals)
+
+
+class FederationLog(list[Message]):
+    """All messages between server and clients, a `Message` for each kind and exchange; printed, a table by kind.
+
+    Parameters
+    ----------
+    messages : iterable of Message
+    clients : sequence of length K
+        Labels.
+    sent, received : ndarray of int of shape (K,)
+        Bytes by client.
+    """
+
+    def __init__(self, messages: Iterable[Message], clients: Sequence[Any], sent: Indices, received: Indices):
+        super().__init__(messages)
+        self.clients = list(clients)
+        self.sent, self.received = sent, received
+
+    def by_client(self) -> list[dict[str, Any]]:
+        """Return the bytes that each client has sent and received."""
+        return [
+            {"client": client, "sent": int(sent), "received": int(received)}
+            for client, sent, received in zip(self.clients, self.sent, self.received, strict=True)
+        ]
+
+    def by_kind(self) -> list[dict[str, Any]]:
+        """Return the number of exchanges, messages and bytes of each kind, in order of first appearance."""
+        kinds: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for m in self:
+            row = kinds.setdefault(
+                (m.direction, m.what, m.seen),
+                {"what": m.what, "direction": m.direction, "seen": m.seen, "exchanges": 0, "messages": 0, "bytes": 0},
+            )
+            row["exchanges"] += 1
+            row["messages"] += m.clients
+            row["bytes"] += m.bytes
+        return list(kinds.values())
+
+    def __repr__(self) -> str:
+        rows = [[str(value) for value in row.values()] for row in self.by_kind()]
+        rows.insert(0, ["what", "direction", "seen", "exchanges", "messages", "bytes"])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        )
+
+    __str__ = __repr__
+
+
+def shapes_of(answer: Any) -> tuple[Any, ...]:
+    """Return the shapes of the parts of an answer; None for a set."""
+    return tuple(None if isinstance(part, frozenset) else tuple(np.shape(part)) for part in answer)
+
+
+def bytes_of(part: Any) -> int:
+    """Return how many bytes a part of a message takes: 8 for a number, UTF-8 for a label."""
+    if isinstance(part, Tensor):
+        return part.numel() * part.element_size()
+    if isinstance(part, np.ndarray):
+        return part.nbytes
+    if isinstance(part, (frozenset, tuple, list)):
+        return sum(bytes_of(member) for member in part)
+    if isinstance(part, str):
+        return len(part.encode())
+    return 0 if part is None else 8

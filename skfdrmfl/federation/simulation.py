@@ -1,0 +1,215 @@
+"""A federation in one memory: the clients' side of the door, and local training of many clients at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.data.held_out import EVERYTHING
+from skfdrmfl.data.partition import Partition, within
+from skfdrmfl.federation.client import Client, Tables
+from skfdrmfl.federation.door import Query, Roster, total_of
+from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines.held_out import HeldOutRows
+from skfdrmfl.federation.engines.rows import Run, stack
+from skfdrmfl.federation.ledger import DOWN, EACH, TOTAL, UP, Ledger, bytes_of, shapes_of
+from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.federation.runs import Plan, Schedule
+from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.model.network import Network
+
+TRAINING_DTYPE = torch.float32
+
+
+class LocalTraining:
+    """The clients of all runs, ready to train together; what leaves them is counted by run.
+
+    Parameters
+    ----------
+    network : Network
+    runs : sequence of Run
+    schedule : Schedule
+    engine : str
+        Key of `ENGINES`.
+    ledgers : sequence of Ledger, default=None
+        One a run, the same for runs of one federation; None starts a new one for each run.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        runs: Sequence[Run],
+        schedule: Schedule,
+        engine: str,
+        ledgers: Sequence[Ledger] | None = None,
+    ):
+        rows = stack(runs)
+        self.cohort = rows.cohort
+        self.ledgers = [Ledger() for _ in runs] if ledgers is None else list(ledgers)
+        self._held_out = HeldOutRows(network, rows) if rows.held_out else None
+        self._engine = ENGINES[engine](
+            network,
+            rows,
+            batch_size=schedule.batch_size,
+            n_epochs=schedule.local_epochs,
+            keep_history=schedule.history_size > 0,
+        )
+        by_ledger: dict[int, list[int]] = {}
+        for run, ledger in enumerate(self.ledgers):
+            by_ledger.setdefault(id(ledger), []).append(run)
+        self._shares = [(self.ledgers[mine[0]], mine) for mine in by_ledger.values()]
+
+    def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Let participants train from what is broadcast; yield what comes back, in their order."""
+        each = broadcast.weights[:1], *(models[:1] for models in broadcast.history)
+        down = bytes_of(each) + (0 if broadcast.shift is None else bytes_of(broadcast.shift[:1]))
+        for ledger, _ in self._shares:
+            ledger.round = broadcast.round_index + 1
+        self._count(DOWN, "global models", (len(each), each[0].shape[1]), participants, down, TOTAL)
+        answered, up = [], (0, 0)
+        for update in self._engine.run_round(participants, broadcast):
+            answered.append(update.replicas)
+            up = bytes_of(update.weights[:1]), bytes_of(update.losses[:1])
+            yield update
+        replicas = np.concatenate(answered) if answered else participants[:0]
+        self._count(UP, "parameters", (each[0].shape[1],), replicas, up[0], TOTAL)
+        self._count(UP, "loss terms", (broadcast.weights.shape[0],), replicas, up[1], EACH)
+
+    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
+        """Return how the models err on the rows held out; of all clients at once, as they train."""
+        assert self._held_out is not None
+        answer = self._held_out.sums(query.weights)
+        for run, (ledger, positions) in enumerate(zip(self.ledgers, self._held_out.positions, strict=True)):
+            ledger.record(
+                DOWN,
+                "global models for rows held out",
+                (query.weights.shape[1],),
+                positions,
+                bytes_of(query.weights[run]),
+            )
+            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8)
+        return (answer,)
+
+    def _count(
+        self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, n_bytes: int, seen: str
+    ) -> None:
+        """Count messages of `n_bytes` a replica; those of all runs of a federation to or from a client are one."""
+        runs, positions = self.cohort.runs[replicas], self.cohort.positions[replicas]
+        if len(self._shares) == 1:
+            shares = [(self._shares[0], positions)]
+        else:
+            ends = np.searchsorted(runs, np.arange(len(self.ledgers) + 1)) if np.all(np.diff(runs) >= 0) else None
+            shares = []
+            for share in self._shares:
+                _, mine = share
+                if ends is not None and len(mine) == 1:
+                    shares.append((share, positions[ends[mine[0]] : ends[mine[0] + 1]]))
+                else:
+                    shares.append((share, positions[np.isin(runs, mine)]))
+        for (ledger, mine), where in shares:
+            if len(mine) == 1:
+                ledger.record(direction, what, shape, where, n_bytes, seen)
+            else:
+                clients, times = np.unique(where, return_counts=True)
+                ledger.record(direction, what, (len(mine), *shape), clients, n_bytes * times, seen)
+
+
+def train_together(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
+    """Train the runs of several federations in one pass; see `training.train`."""
+    training = LocalTraining(network, runs, schedule, engine)
+    return train(training, network, [run.start for run in runs], schedule)
+
+
+@dataclass(eq=False)
+class Simulation:
+    """All clients of one federation, in one memory. See `door.Federation`.
+
+    Attributes
+    ----------
+    tables : Tables
+    partition : Partition
+        Which rows are whose.
+    engine : str
+        Key of `ENGINES`.
+    device : torch.device
+        Where clients train.
+    ledger : Ledger
+    """
+
+    tables: Tables
+    partition: Partition
+    engine: str = "stacked"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def __post_init__(self) -> None:
+        self.clients = [
+            Client(self.tables, rows, position)
+            for position, rows in zip(self.partition.positions.tolist(), self.partition.rows, strict=True)
+        ]
+
+    def roster(self) -> Roster:
+        """Return who takes part."""
+        return Roster(self.partition.positions, self.partition.sizes)
+
+    def sum(self, *queries: Query) -> tuple[Any, ...]:
+        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        answers: list[list[Any]] = [[query(client) for query in queries] for client in self.clients]
+        totals = []
+        for query, mine in zip(queries, zip(*answers, strict=True), strict=True):
+            self._count(query, mine)
+            totals.append(total_of(mine))
+        return tuple(totals)
+
+    def prepare(self, plan: Plan) -> LocalTraining:
+        """Let the clients prepare what they train on; what comes back lets them train, round by round."""
+        runs = self.runs(plan)
+        return LocalTraining(plan.network, runs, plan.schedule, self.engine, [self.ledger] * len(runs))
+
+    def runs(self, plan: Plan) -> list[Run]:
+        """Return the prepared rows of each run of a plan; runs that share inputs or targets share tensors."""
+        inputs: dict[int, torch.Tensor] = {}
+        targets: dict[int, torch.Tensor] = {}
+        runs = []
+        for run in plan.runs:
+            if id(run.inputs) not in inputs:
+                inputs[id(run.inputs)] = self.tables.inputs(run.inputs).to(self.device, TRAINING_DTYPE)
+            if id(run.targets) not in targets:
+                y = torch.as_tensor(self.tables.outputs(run.targets))
+                targets[id(run.targets)] = y.to(self.device, TRAINING_DTYPE)
+            runs.append(
+                Run(
+                    inputs[id(run.inputs)],
+                    targets[id(run.targets)],
+                    self._within(run.subset),
+                    run.settings,
+                    run.seed,
+                    run.start,
+                    self.tables.present,
+                    None if run.held_out is None else self._within(run.held_out),
+                )
+            )
+        return runs
+
+    def _within(self, subset: Any) -> Partition:
+        return self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
+
+    def _count(self, query: Query, answers: Sequence[Any]) -> None:
+        """Count a query's arrays on their way down, and the answers on their way up."""
+        asked = bytes_of([value for value in vars(query).values() if isinstance(value, (torch.Tensor, np.ndarray))])
+        if asked:
+            self.ledger.record(DOWN, f"for {query.name}", (), self.partition.positions, asked)
+        who = np.array([answer is not None for answer in answers], dtype=bool)
+        if who.any():
+            first = answers[int(who.argmax())]
+            shape = shapes_of(first)
+            if None in shape:
+                n_bytes: Any = np.array([bytes_of(answer) for answer in answers if answer is not None])
+            else:
+                n_bytes = bytes_of(first)
+            self.ledger.record(UP, query.name, shape, self.partition.positions[who], n_bytes)
