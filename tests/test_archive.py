@@ -180,6 +180,15 @@ def test_arrays_of_rarer_types_come_back(array):
     assert same(array, round_trip(array))
 
 
+@pytest.mark.parametrize(
+    "value",
+    [np.str_("a\0"), np.bytes_(b"a\0"), 10**5000, -math.nan, np.array((1, "x"), [("a", "i4"), ("b", "U2")])[()]],
+    ids=["numpy string", "numpy bytes", "more digits than Python prints", "negative NaN", "structured scalar"],
+)
+def test_scalars_that_lose_bits_easily_keep_them(value):
+    assert same([value], round_trip([value]))
+
+
 def test_an_array_with_strides_or_mapped_from_disk_comes_back_as_a_plain_one(tmp_path):
     np.save(tmp_path / "array.npy", np.arange(24.0).reshape(4, 6))
     mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
@@ -203,6 +212,8 @@ def test_equal_content_gives_equal_files(tmp_path):
     for name in "ab":
         write(tmp_path / name, {"s": {"x", "y", "z"}, "a": np.arange(3)}, kind="test")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a") as members:
+        assert {member.date_time for member in members.infolist()} == {(1980, 1, 1, 0, 0, 0)}  # no clock is read
 
 
 # ------------------------------------------------------------------------------------------ what does not fit
@@ -230,6 +241,7 @@ def itself():
             TypeError,
             "content is a numpy.ndarray of {'names'",
         ),
+        (np.rec.array([(1, 2.0)])[0], TypeError, "content is a numpy.record of (numpy.record, [('f0'"),
         ({"r": np.random.RandomState(0)}, TypeError, "r is a numpy.random.mtrand.RandomState"),
         ({"f": signal.SIGINT}, TypeError, "f is a signal.Signals"),  # an int, but not only that
         (itself(), ValueError, "content contains itself or is nested too deeply"),
@@ -472,3 +484,12 @@ def test_no_flipped_bit_gives_other_content(path):
         except ArchiveError:
             n_refused += 1
     assert n_refused > len(whole) // 2  # the rest are dates, permissions and the like
+
+
+def test_a_header_that_says_less_than_there_is_shows_in_the_checksum(path):
+    write(path, np.arange(5000), kind="model")  # more than is read ahead
+    whole = path.read_bytes()
+    assert whole.count(b"'shape': (5000,)") == 1
+    path.write_bytes(whole.replace(b"'shape': (5000,)", b"'shape': (2000,)"))
+    with pytest.raises(ArchiveError, match=r"is damaged \(BadZipFile: Bad CRC-32"):
+        read(path, kind="model")

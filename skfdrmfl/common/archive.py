@@ -80,7 +80,7 @@ def _encode(value: Any, place: str, arrays: list[np.ndarray]) -> Any:
         if all(type(key) is str for key in entries):
             return {"dict": entries}
         return {"items": [[_encode(key, f"{place}.{key}", arrays), entry] for key, entry in entries.items()]}
-    if kind in (np.ndarray, np.memmap) and value.dtype == object:
+    if kind is np.ndarray and value.dtype == object:
         values = [_encode(entry, f"{place}[{i}]", arrays) for i, entry in enumerate(value.ravel().tolist())]
         return {"objects": values, "shape": value.shape}
     if kind in (np.ndarray, np.memmap) and _has_header(value.dtype):
