@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -70,6 +71,13 @@ def test_the_page_says_what_each_room_is():
     for room in ROOMS:
         own = f"`{room}.py`" if (house.PACKAGE / f"{room}.py").exists() else f"`{room}/`"
         assert sum(own in line.split("|")[1] for line in table) == 1, own
+
+
+def test_every_file_that_the_page_names_is_there():
+    text = house.PAGE.read_text(encoding="utf-8")
+    named = {path for path in re.findall(r"`([\w/]+\.py)`", text) if "NAME" not in path}
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not any((top / path).is_file() for top in (house.PACKAGE, ROOT))] == []
 
 
 @pytest.mark.parametrize(
