@@ -48,6 +48,32 @@ def test_no_modules_of_a_room_import_each_other_in_a_circle(room):
         pytest.fail(" <- ".join(error.args[1]))
 
 
+# What the server runs, as far as it is there.
+SERVER = re.compile(r"skfdrmfl\.federation\.((server|rounds|messages|door)$|(algorithms|aggregation|sums)\b)")
+
+
+def ways_from(module):
+    """Every module that comes along when one is imported, with the chain of imports that leads there.
+
+    A folder's `__init__` comes along with its modules; the package's own has lazy names alone.
+    """
+    ways = {module: [module]}
+    queue = [module]
+    for here in queue:
+        folders = {here.rpartition(".")[0]} - {"", "skfdrmfl"}
+        for target in sorted((IMPORTS[here] | folders) - ways.keys()):
+            ways[target] = [*ways[here], target]
+            queue.append(target)
+    return ways
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if SERVER.match(name)])
+def test_what_the_server_imports_cannot_reach_a_row(module):
+    ways = ways_from(module)
+    for holds_rows in ("skfdrmfl.data.partition", "skfdrmfl.federation.simulation"):
+        assert holds_rows not in ways, " -> ".join(ways[holds_rows])
+
+
 def n_lines(path):
     """Lines of a file that belong to no docstring."""
     text = path.read_text(encoding="utf-8")
