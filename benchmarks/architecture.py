@@ -1,0 +1,126 @@
+"""The picture of the house: which floor each folder of the package stands on, and what it imports.
+
+    python benchmarks/architecture.py            # draw it
+    python benchmarks/architecture.py --check    # status 1 where the block in docs/architecture.md is another one
+    python benchmarks/architecture.py --write    # draw it there
+
+The imports are read from the code, wherever they stand: in functions and behind TYPE_CHECKING too. Nothing is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "skfdrmfl"
+PAGE = ROOT / "docs" / "architecture.md"
+# The plan: folders and single files by floors, from the ground up. `__init__` is the package's own file.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("_version", "common", "datasets", "equations", "inspection"),
+    ("data", "model"),
+    ("encoders", "federation", "losses", "metrics"),
+    ("estimator",),
+    ("__init__", "compare", "flower", "model_selection"),
+    ("__main__", "cli"),
+)
+# Rooms that others of their own floor may import from as well: what everything stands on, and what is started.
+FOR_NEIGHBOURS = ("_version", "common", "cli")
+BLOCK = re.compile(r"(?<=```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Return the files of a package by the names of their modules; a folder's name stands for its `__init__.py`."""
+    files = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+def imports(package: Path) -> dict[str, set[str]]:
+    """Return for each module of a package the modules of that package that its text imports, wherever."""
+    files = modules(package)
+    found = {}
+    for name, path in files.items():
+        inside = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        named = _named(ast.parse(path.read_text(encoding="utf-8")), inside)
+        found[name] = {module for dotted in named if (module := _known(dotted, files)) not in ("", name)}
+    return found
+
+
+def _named(tree: ast.Module, inside: str) -> Iterator[str]:
+    """Yield the dotted names that a module in the folder `inside` imports; `from a import b` names a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = inside.split(".")[: inside.count(".") + 2 - node.level] if node.level else []
+            start = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def _known(dotted: str, files: dict[str, Path]) -> str:
+    """Return the module that a name is or stands in, "" for one of another package."""
+    while dotted and dotted not in files:
+        dotted = dotted.rpartition(".")[0]
+    return dotted
+
+
+def room(module: str) -> str:
+    """Return the folder or single file at the top of the package that a module belongs to."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def floor(room: str) -> int:
+    """Return the floor that a room stands on, from 1."""
+    for number, rooms in enumerate(FLOORS, 1):
+        if room in rooms:
+            return number
+    raise ValueError(f"{room} stands on no floor; give it a place in FLOORS of benchmarks/architecture.py.")
+
+
+def picture(package: Path = PACKAGE) -> str:
+    """Return the drawing: floors from the top down, their rooms by name, and the rooms each imports from."""
+    others: dict[str, set[str]] = {}
+    for module, targets in imports(package).items():
+        others.setdefault(room(module), set()).update(map(room, targets))
+    rows = sorted((-floor(name), name, sorted(others[name] - {name})) for name in others)
+    width = max(len(name) for name in others) + 2
+    lines = [f"floor  {'room':{width}}imports from"]
+    above = 0
+    for minus_floor, name, targets in rows:
+        if minus_floor != above:
+            lines.append("─" * len(lines[0]))
+        mark = str(-minus_floor) if minus_floor != above else ""
+        lines.append(f"{mark:>3}    {name:{width}}{', '.join(targets)}".rstrip())
+        above = minus_floor
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw, check or write the picture; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare it with the block in docs/architecture.md")
+    what.add_argument("--write", action="store_true", help="put it into that block")
+    options = parser.parse_args(arguments)
+    drawn = picture()
+    if not (options.check or options.write):
+        print(drawn, end="")
+        return 0
+    page = PAGE.read_text(encoding="utf-8")
+    if options.write:
+        PAGE.write_text(BLOCK.sub(lambda _: drawn, page, count=1), encoding="utf-8")
+    elif BLOCK.findall(page)[:1] != [drawn]:
+        print(f"{PAGE} shows another picture than the code; run: python {sys.argv[0]} --write", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
