@@ -1,1 +1,1 @@
-"""Reading what a fit has recorded."""
+"""This package reads what a fit has recorded."""
