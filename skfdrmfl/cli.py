@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 # Only the standard library is imported here: `--help` and wrong arguments are answered at once.
 if TYPE_CHECKING:
+    from skfdrmfl.compare import Comparison
     from skfdrmfl.compare._compare import Progress
-    from skfdrmfl.compare._comparison import Comparison
 
 Writer = Callable[[Path], object]
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -157,7 +157,7 @@ def _compare(args: argparse.Namespace) -> int:
     with _output_folder(args.out) as write:
         # Only now: a wrong argument or folder need not wait for these.
         with _interrupt_waits():
-            from skfdrmfl.compare._compare import InvalidArgument, compare
+            from skfdrmfl.compare import InvalidArgument, compare
             from skfdrmfl.datasets import make_client_ids
 
         data = _load(args.data, args.path, target)
