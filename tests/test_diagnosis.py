@@ -350,6 +350,7 @@ def test_without_rows_held_out_nothing_is_claimed_of_the_critic_and_the_summary_
 def test_the_summary_is_silent_about_a_critic_that_there_is_not():
     assert "mi_nwj" not in made_up(mi_weight=0.0).summary
     assert "mi_nwj" not in made_up(mi=0.0).summary  # batches of one row
+    assert "memorise" not in made_up(mi_nwj=0.01).summary  # nor about one that knows nothing
 
 
 def test_clients_without_pairs_do_not_thin_out_what_a_critic_memorised():

@@ -203,11 +203,10 @@ def _summary(history: TrainingHistory) -> str:
     nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
     if history.weights["mi"] and not np.isnan(nwj):
         line += f", mi_nwj {nwj:.3g} nats on training rows"
-        line += (
-            " (which a critic can memorise: early_stopping=True adds its value on rows held out)"
-            if np.isnan(held_out)
-            else f", {held_out:.3g} on rows held out"
-        )
+        if not np.isnan(held_out):
+            line += f", {held_out:.3g} on rows held out"
+        elif nwj > MI_NWJ:
+            line += " (which a critic can memorise: early_stopping=True adds its value on rows held out)"
     if n < FEWEST_ROUNDS:
         line += f"; too few rounds for trends, which take {FEWEST_ROUNDS}"
     return line
