@@ -1,4 +1,4 @@
-"""The command line: arguments in, functions called, files out."""
+"""The command line: it reads arguments, calls the library's functions and writes files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 # Only the standard library is imported here: `--help` and wrong arguments are answered at once.
 if TYPE_CHECKING:
+    from skfdrmfl.compare import Comparison
     from skfdrmfl.compare._compare import Progress
-    from skfdrmfl.compare._comparison import Comparison
 
 Writer = Callable[[Path], object]
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -31,13 +31,14 @@ TABLE, FIGURE = "compare.json", "compare.png"
 
 
 class _UsageError(Exception):
-    """A wrong argument; the text is the whole message."""
+    """A wrong argument on the command line; the text of the exception is the whole message."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but a wrong argument gives one line and no usage text."""
+    """A parser that answers a wrong argument with one line and no usage text."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise a wrong argument as an exception, which `main` prints."""
         raise _UsageError(f"{self.prog}: error: {message}; see {self.prog} --help")
 
 
@@ -75,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = _Parser(
         prog="skfdrmfl",
         description="Federated, supervised, multimodal dimensionality reduction.",
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """`--version`, read only when it is asked for."""
+    """The option `--version`, which reads the version only when it is asked for."""
 
     def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit", **kwargs)
@@ -99,6 +101,7 @@ class _Version(argparse.Action):
 
 
 def _add_compare(commands: Any) -> None:
+    """Add the subcommand `compare` and its options."""
     summary = "cross-validate FDRMFL beside PCA, TruncatedSVD, random projection and PLS"
     parser = commands.add_parser(
         "compare",
@@ -135,7 +138,7 @@ def _add_compare(commands: Any) -> None:
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """A type for argparse: an integer that is not too small."""
+    """Return a type for argparse: an integer of `least` or more."""
 
     def integer(text: str) -> int:
         try:
@@ -150,14 +153,14 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    """The subcommand `compare`."""
+    """Run the subcommand `compare` and return the exit status."""
     target = args.target or TARGETS[args.data][0]
     if target not in TARGETS[args.data]:
         _wrong("--target", target, f"is not in {args.data}", f"choose from {', '.join(TARGETS[args.data])}")
     with _output_folder(args.out) as write:
-        # Only now: a wrong argument or folder need not wait for these.
+        # Imported so late that a wrong argument or folder need not wait for torch and scikit-learn.
         with _interrupt_waits():
-            from skfdrmfl.compare._compare import InvalidArgument, compare
+            from skfdrmfl.compare import InvalidArgument, compare
             from skfdrmfl.datasets import make_client_ids
 
         data = _load(args.data, args.path, target)
@@ -203,7 +206,7 @@ def _compare(args: argparse.Namespace) -> int:
 @contextmanager
 def _interrupt_waits() -> Iterator[None]:
     """Hold Ctrl-C back: in the middle of the import of a compiled module it comes out as a broken installation."""
-    if threading.current_thread() is not threading.main_thread():  # others have no say in signals
+    if threading.current_thread() is not threading.main_thread():  # other threads have no say in signals
         yield
         return
     came = threading.Event()
@@ -217,12 +220,12 @@ def _interrupt_waits() -> Iterator[None]:
 
 
 def _split(make_client_ids: Any, y: Any, n_clients: int, scheme: str, seed: int) -> Any:
-    """The clients under one seed."""
+    """Return the client of each row under one seed."""
     return make_client_ids(y, n_clients, scheme, random_state=seed)
 
 
 def _load(name: str, path: str | None, target: str) -> Any:
-    """The data set, as a Bunch."""
+    """Return the data set of that name as a Bunch."""
     from skfdrmfl.datasets import fetch_corn, load_tecator
 
     if name == "tecator":
@@ -236,11 +239,12 @@ def _load(name: str, path: str | None, target: str) -> Any:
 
 
 def _wrong(option: str, value: object, fact: str, remedy: str) -> NoReturn:
+    """Raise the usage error that names an option, its value, what is wrong with it and what to do."""
     raise _UsageError(f"skfdrmfl compare: error: argument {option}: {value} {fact}; {remedy}.")
 
 
 def _title(comparison: Comparison) -> str:
-    """What was compared, in one line."""
+    """Return one line that says what was compared."""
     s = comparison.settings
     folds = f"{s['n_splits']} folds" + (" grouped by repeated samples" if s["grouped"] else "")
     clients = "1 client" if s["n_clients"] == 1 else f"{s['n_clients']} clients ({s['scheme']})"
@@ -252,11 +256,12 @@ def _title(comparison: Comparison) -> str:
 
 
 def _write_text(text: str, path: Path) -> None:
+    """Write a text file."""
     path.write_text(text, encoding="utf-8")
 
 
 def _figure_file(comparison: Comparison, title: str) -> dict[str, Writer]:
-    """How to write the figure, or nothing where matplotlib is missing: the table does not depend on it."""
+    """Return the figure's file name and writer; nothing where matplotlib is missing, for the table needs none."""
     try:
         figure = comparison.plot(title=title, unit=UNIT)
     except ImportError as error:
@@ -269,8 +274,8 @@ def _figure_file(comparison: Comparison, title: str) -> dict[str, Writer]:
 def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Writer]], list[Path]]]:
     """Make sure that files can be written to `folder` and give a function that writes them, all or none.
 
-    They are prepared in a hidden folder inside and moved into place at the end, so that an interruption
-    leaves no half of a file. Whatever was made for this is taken away again if the work fails.
+    Files are prepared in a hidden folder inside `folder` and moved into place at the end, so that an interruption
+    leaves no half of a file. Folders that were made for them are removed again if the work fails.
     """
     made: list[Path] = []
     try:
@@ -298,7 +303,7 @@ def _output_folder(folder: Path) -> Iterator[Callable[[dict[str, Writer]], list[
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, innermost first, as far as they are there and empty."""
+    """Remove folders, innermost first, as far as they exist and are empty."""
     for folder in folders:
         try:
             folder.rmdir()
@@ -308,7 +313,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show on stderr how far the work is: a bar if tqdm is installed, lines if not."""
+    """Give a function that shows on stderr how far the work is: a bar if tqdm is installed, lines if not."""
     try:
         from tqdm import tqdm
     except ImportError:
@@ -331,7 +336,7 @@ def _progress() -> Iterator[Progress]:
 
 
 def _print_progress(done: int, total: int, name: str) -> None:
-    """A line for every tenth of the work."""
+    """Print a line for every tenth of the work."""
     tenth = done * 10 // total
     if done == 0 or tenth > (done - 1) * 10 // total:
         print(f"{10 * tenth:3d} %  {done} of {total} fits, {name}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Measures of a prediction that scikit-learn does not have; everything else is in :mod:`sklearn.metrics`."""
+"""Measures of a prediction that scikit-learn does not have; all others are in :mod:`sklearn.metrics`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ rmse = root_mean_squared_error
 
 
 def rpd(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Ratio of performance to deviation: how many times smaller the error is than the spread of y.
+    """Return the ratio of performance to deviation: how many times smaller the error is than the spread of y.
 
-    The sample standard deviation (`ddof=1`) of the reference values over the root mean squared error of the
+    RPD is the sample standard deviation (`ddof=1`) of the reference values over the root mean squared error of the
     prediction. It says the same as R², on a scale on which halving the error doubles the figure:
     RPD = sqrt(n / (n - 1)) / sqrt(1 - R²). Predicting the mean of `y_true` gives just over 1.
 
@@ -69,10 +69,10 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -> dict[Any, float]:
-    """R² on the rows of each client by itself, about that client's own mean.
+    """Return R² on the rows of each client by itself, about that client's own mean.
 
-    A good R² over all clients can hide one for whom the model is useless: differences between clients count
-    towards the pooled R², not towards this one.
+    A good R² over all clients can hide a client for whom the model is useless: differences between clients count
+    towards the pooled R², not towards a client's own.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
     Returns
     -------
     dict of {client id: float}
-        In sorted order of the ids, which are plain Python values. NaN for a client with one row or
-        constant `y_true`, for whom R² is not defined.
+        The clients are in sorted order of their ids, which are plain Python values. A client with one row or
+        constant `y_true`, for whom R² is not defined, has NaN.
 
     Raises
     ------
     ValueError
-        If the three do not have the same length, or labels of clients are missing.
+        If the three arguments do not have the same length, or labels of clients are missing.
 
     Examples
     --------
@@ -107,18 +107,18 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
 
 
 def _r2_or_nan(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
-    """R², or NaN where it has no meaning; `r2_score` warns there, or returns 0 or 1."""
+    """Return R², or NaN where it is not defined and `r2_score` warns, or returns 0 or 1."""
     if len(y_true) < 2 or np.ptp(y_true) == 0:
         return float("nan")
     return float(r2_score(y_true, y_pred))
 
 
 def _paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as 1-D arrays of one length."""
+    """Return reference values and predictions as 1-D arrays of one length."""
     check_consistent_length(y_true, y_pred)
     return column_or_1d(y_true), column_or_1d(y_pred)
 
 
 def _plain(label: Any) -> Any:
-    """The Python value of a numpy scalar; anything else as it is."""
+    """Return the Python value of a numpy scalar, and anything else unchanged."""
     return label.item() if isinstance(label, np.generic) else label

@@ -14,7 +14,7 @@ from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import extend_history
-from skfdrmfl.inspection.diagnosis import Diagnosis
+from skfdrmfl.inspection.diagnosis import Diagnosis, TrainingHistory, diagnose
 from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
@@ -265,6 +265,118 @@ def test_diagnosing_changes_nothing_and_an_empty_diagnosis_is_a_list():
     assert isinstance(Diagnosis(), list)
 
 
+# ----------------------------------------------------------------------------------- histories made up
+
+NOTHING = 2 * np.log(2)  # of R_mi
+
+
+def made_up(n_rounds=20, n_rows=(50, 50), mi_weight=1e-3, validation=None, per_client=None, **terms):
+    """The diagnosis of a history in which each client's terms are as given: a number, or (n_rounds,) numbers.
+
+    `per_client` gives terms client by client (K,); `validation` what was recorded on rows held out.
+    """
+    n_rows = np.asarray(n_rows, dtype=np.float64)
+    shape = n_rounds, len(n_rows)
+    values = {"mse": 0.1, "mi": 1.0, "kl": 0.0, "contrastive": 0.0, "mi_nwj": 0.0} | terms
+    recorded = {f"{term}_per_client": np.empty(shape) for term in values}
+    for term, value in values.items():
+        recorded[f"{term}_per_client"][:] = np.reshape(value, (-1, 1))
+    for term, value in (per_client or {}).items():
+        recorded[f"{term}_per_client"][:] = value
+    recorded |= {term: np.average(recorded[f"{term}_per_client"], axis=1, weights=n_rows) for term in values}
+    recorded |= {f"validation_{term}": np.full(n_rounds, value) for term, value in (validation or {}).items()}
+    recorded["drift"] = np.zeros(n_rounds)
+    weights = {"mi": mi_weight, "kl": 0.0, "contrastive": 0.0}
+    return diagnose(TrainingHistory(recorded, n_rows, list("abcdefgh")[: len(n_rows)], weights))
+
+
+MEMORISED = {"mse": 0.01, "mi": 0.7, "mi_nwj": 1.5, "validation": {"mse": 1.8, "mi_nwj": -0.6}}
+
+
+@pytest.mark.parametrize("mse", [0.01, 1.0])
+def test_a_critic_that_knows_training_rows_only_is_found_and_is_not_taken_for_a_collapsed_one(mse):
+    diagnosis = made_up(**(MEMORISED | {"mse": mse}))
+    (finding,) = diagnosis
+    assert finding["name"] == "mi memorised"
+    assert finding["evidence"] == {"mi_nwj": 1.5, "validation_mi_nwj": -0.6, "mse": mse, "validation_mse": 1.8}
+    assert json.loads(json.dumps(diagnosis)) == diagnosis
+    assert "mi_nwj 1.5 nats on training rows, -0.6 on rows held out" in diagnosis.summary
+
+
+def test_a_collapsed_critic_is_not_taken_for_one_that_memorised():
+    collapsed = {"mse": 1.0, "mi": NOTHING, "mi_nwj": 0.01, "validation": {"mse": 1.0, "mi_nwj": -0.4}}
+    assert made_up(**collapsed).names == ["mi collapsed"]
+
+
+@pytest.mark.parametrize("changes", [{"mi": 1.2}, {"mi_nwj": 0.3}, {"mse": 0.2}, {"n_rounds": 5}], ids=str)
+def test_no_critic_is_called_collapsed_without_all_of_the_evidence(changes):
+    collapsed = {"mse": 1.0, "mi": NOTHING, "mi_nwj": 0.01}
+    assert made_up(**collapsed).names == ["mi collapsed"]
+    assert made_up(**(collapsed | changes)) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mi_weight": 0.0},
+        {"mi_nwj": 0.05},  # nothing memorised either
+        {"mi_nwj": 0.25, "validation": {"mse": 1.0, "mi_nwj": 0.07}},  # within the noise of few rows
+        {"validation": {"mse": 1.0, "mi_nwj": 0.4}},  # part of it holds
+        {"validation": {"mse": 0.1, "mi_nwj": -0.6}},  # y is predicted on rows held out: Z knows it
+        {"validation": {"mse": 1.8, "mi_nwj": np.where(np.arange(20) < 12, -0.6, 0.4)}},  # only earlier
+        {"mi_nwj": np.where(np.arange(20) < 12, 1.5, 0.0)},  # only earlier
+    ],
+    ids=str,
+)
+def test_no_critic_is_called_memorised_without_all_of_the_evidence(changes):
+    assert made_up(**MEMORISED).names == ["mi memorised"]
+    assert made_up(**(MEMORISED | changes)) == []
+
+
+@pytest.mark.parametrize(
+    "validation",
+    [None, {"mse": 1.8}, {"mse": 1.8, "mi_nwj": np.nan}, {"mi_nwj": np.where(np.arange(20) < 12, -0.6, np.nan)}],
+    ids=str,
+)
+def test_without_rows_held_out_nothing_is_claimed_of_the_critic_and_the_summary_says_what_its_value_is_worth(
+    validation,
+):
+    diagnosis = made_up(**(MEMORISED | {"validation": validation}))
+    assert diagnosis == []
+    assert "mi_nwj 1.5 nats on training rows (which a critic can memorise: early_stopping=True" in diagnosis.summary
+    assert "bound" not in str(diagnosis)
+
+
+def test_the_summary_is_silent_about_a_critic_that_there_is_not():
+    assert "mi_nwj" not in made_up(mi_weight=0.0).summary
+    assert "mi_nwj" not in made_up(mi=0.0).summary  # batches of one row
+    assert "memorise" not in made_up(mi_nwj=0.01).summary  # nor about one that knows nothing
+
+
+def test_clients_without_pairs_do_not_thin_out_what_a_critic_memorised():
+    # Their recorded 0 is no value of a critic.
+    (finding,) = made_up(**MEMORISED, per_client={"mi": [0.7, 0.0], "mi_nwj": [1.5, 0.0]})
+    assert (finding["name"], finding["evidence"]["mi_nwj"]) == ("mi memorised", 1.5)
+
+
+def test_a_fit_of_a_y_independent_of_X_records_information_that_is_not_there_and_is_not_called_a_bound():
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((90, 40)), rng.standard_normal(90)
+    model = FDRMFLTransformer(random_state=2).fit(X, y, client_ids=np.arange(90) % 3)
+    assert model.history_["mi_nwj"][-1] > 1.0  # I(Z; y) is 0
+    diagnosis = model.diagnose()
+    assert "mi memorised" not in diagnosis.names
+    assert "on training rows (which a critic can memorise" in diagnosis.summary
+    assert "bound" not in str(diagnosis)
+
+
+@pytest.mark.parametrize(("worst", "found"), [(0.04, False), (0.4, True)])
+def test_a_client_ten_times_worse_is_left_behind_unless_both_errors_are_tiny(worst, found):
+    # 0.04 against 0.004: a ratio like the other's, but who explains 96 % of the variance is not left behind.
+    diagnosis = made_up(n_rows=(100, 100, 100), per_client={"mse": [worst / 10, worst, worst / 10]})
+    assert diagnosis.names == (["client left behind"] if found else [])
+
+
 # -------------------------------------------------------------------------------------------------- drift
 
 
@@ -347,7 +459,7 @@ def test_weights_so_far_apart_that_their_distance_overflows_raise_no_warning():
     assert record.state.weights.isfinite().all()
 
 
-def test_a_bound_of_minus_infinity_is_recorded_as_such():
+def test_a_value_of_minus_infinity_is_recorded_as_such():
     # e^T overflows with a wild critic; the mean by rows is then infinite too, and no warning is raised.
     losses = np.zeros((2, 2, len(RECORDED)))
     losses[0, 0, RECORDED.index("mi_nwj")] = -np.inf

@@ -1,6 +1,7 @@
 """The comparison of FDRMFL with the usual reductions, on the same folds and with the same regressor."""
 
-from skfdrmfl.compare._compare import InvalidArgument, compare
+from skfdrmfl.compare._arguments import InvalidArgument
+from skfdrmfl.compare._compare import compare
 from skfdrmfl.compare._comparison import Comparison, MethodResult
 
 __all__ = ["Comparison", "InvalidArgument", "MethodResult", "compare"]

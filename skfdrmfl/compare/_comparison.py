@@ -1,4 +1,4 @@
-"""What a comparison found: a row a method, as text, as JSON and as a figure."""
+"""The outcome of a comparison: the measures of each method, as text, as JSON and as a figure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from skfdrmfl.compare._table import spread, table_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,13 +20,12 @@ FEDERATED = "FDRMFL"
 HEAD = "FDRMFL, y_hat only"
 CENTRAL = "FDRMFL, central"
 ALONE = "FDRMFL, each client alone"
-DRAWN = ("PCA", "PLS", "PLS, 16 components", FEDERATED)
-MOST_CLIENT_COLUMNS = 6  # beyond that the table shows the worst, the middle and the best client
+DRAWN = ("PCA", "PLS", "PLS, 16 components", FEDERATED)  # by `plot`, unless it is told otherwise
 
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """What one method reached; a run is one seed or, for clients alone, one client under the first seed.
+    """The measures of one method; a run is one seed or, for clients alone, one client under the first seed.
 
     Attributes
     ----------
@@ -33,7 +34,7 @@ class MethodResult:
     predicted : ndarray of shape (n_runs, n_samples)
         Out-of-fold predictions, in the unit of y. NaN in folds where a client alone had fewer than two rows.
     rmse, r2, rpd : ndarray of shape (n_runs,)
-        Of the predictions of all folds pooled; `rmse` in the unit of y.
+        Measures of the predictions of all folds pooled; `rmse` in the unit of y.
     fit_seconds : float
         Wall time of one fit (reduction and regressor): the median over folds, the mean of that over runs.
     client_r2 : dict of {client id: float}
@@ -51,7 +52,7 @@ class MethodResult:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The outcome of :func:`compare`: rows of a table, and what is needed to draw or recompute them.
+    """The outcome of :func:`compare`: a result for each method, and what is needed to draw or recompute it.
 
     Attributes
     ----------
@@ -74,6 +75,7 @@ class Comparison:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> MethodResult:
+        """Return the result of the method with this name."""
         for method in self.methods:
             if method.name == name:
                 return method
@@ -81,32 +83,17 @@ class Comparison:
         raise KeyError(f"There is no method {name!r}; choose from {names}.")
 
     def to_table(self) -> str:
-        """The table as text: RMSE, R², RPD, seconds of a fit, and R² per client.
+        """Return the table as text: RMSE, R², RPD, seconds of a fit, and R² per client.
 
         Returns
         -------
         str
             Lines without a trailing newline.
         """
-        titles, cells = _client_cells(self.methods)
-        header = ["method", "RMSE", "±", "R²", "RPD", "fit (s)", *titles]
-        decimals = _decimals([float(method.rmse.mean()) for method in self.methods])
-        body = [
-            [
-                method.name,
-                f"{method.rmse.mean():.{decimals}f}",
-                f"{_spread(method.rmse):.{decimals}f}" if len(method.rmse) > 1 else "",
-                f"{method.r2.mean():.3f}",
-                f"{method.rpd.mean():.2f}",
-                f"{method.fit_seconds:.3f}",
-                *client_cells,
-            ]
-            for method, client_cells in zip(self.methods, cells, strict=True)
-        ]
-        return "\n".join([_aligned([header, *body]), "", *self._footnotes()])
+        return "\n".join([table_text(self.methods), "", *self._footnotes()])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain Python values that :mod:`json` can write; NaN becomes None.
+        """Return everything as plain Python values that :mod:`json` can write; NaN becomes None.
 
         Returns
         -------
@@ -121,7 +108,7 @@ class Comparison:
                     **{
                         name: {
                             "mean": _number(runs.mean()),
-                            "sd": _number(_spread(runs)),
+                            "sd": _number(spread(runs)),
                             "runs": _numbers(runs),
                         }
                         for name, runs in (("rmse", method.rmse), ("r2", method.r2), ("rpd", method.rpd))
@@ -138,7 +125,7 @@ class Comparison:
         }
 
     def to_json(self) -> str:
-        """:meth:`to_dict` as JSON text, ending in a newline.
+        """Return what :meth:`to_dict` returns as JSON text that ends in a newline.
 
         Returns
         -------
@@ -147,14 +134,14 @@ class Comparison:
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
     def plot(self, *, names: list[str] | None = None, title: str = "", unit: str = "") -> Figure:
-        """Out-of-fold predictions against measured values, a panel a method, under the first seed.
+        """Draw out-of-fold predictions against measured values, a panel a method, under the first seed.
 
-        Of a method with one model a client, the first client's is drawn.
+        Of a method with one model a client, the predictions of the first client's model are drawn.
 
         Parameters
         ----------
         names : list of str, default=None
-            Methods to draw. None draws PCA, PLS, PLS with more components and FDRMFL, as far as they are there.
+            Methods to draw. None draws PCA, PLS, PLS with more components and FDRMFL, as far as they were compared.
         title : str, default=""
             A line above the panels.
         unit : str, default=""
@@ -163,7 +150,7 @@ class Comparison:
         Returns
         -------
         matplotlib.figure.Figure
-            Not known to pyplot: nothing has to be closed, and no screen is needed.
+            The figure is not known to pyplot: nothing has to be closed, and no screen is needed.
 
         Raises
         ------
@@ -180,6 +167,7 @@ class Comparison:
         return plot_predicted(self.measured, self.client_ids[0], panels, title=title, unit=unit)
 
     def _footnotes(self) -> list[str]:
+        """Return the lines below the table that say what its rows and figures are."""
         n_seeds = self.settings["n_seeds"]
         lines = [
             f"Every method but {MEAN!r} and {HEAD!r} is followed by the same {self.settings['regressor']}.",
@@ -196,46 +184,16 @@ class Comparison:
         return lines
 
 
-def _client_cells(methods: tuple[MethodResult, ...]) -> tuple[list[str], list[list[str]]]:
-    """Column titles and cells for R² per client: each client, or the worst, middle and best of many."""
-    rows = [list(method.client_r2.values()) for method in methods]
-    if len(rows[0]) <= MOST_CLIENT_COLUMNS:
-        return [f"R² client {client}" for client in methods[0].client_r2], [[f"{r2:.3f}" for r2 in row] for row in rows]
-    defined = [[r2 for r2 in row if not np.isnan(r2)] or [np.nan] for row in rows]
-    cells = [[f"{value:.3f}" for value in (min(row), float(np.median(row)), max(row))] for row in defined]
-    return ["R² worst client", "middle", "best"], cells
-
-
-def _spread(runs: NDArray[np.float64]) -> float:
-    """Sample standard deviation, NaN for a single run."""
-    return float(np.std(runs, ddof=1)) if len(runs) > 1 else float("nan")
-
-
-def _decimals(values: list[float]) -> int:
-    """Enough that the smallest value shows three digits, between two and six."""
-    smallest = min((value for value in values if value > 0), default=1.0)
-    return int(np.clip(2 - np.floor(np.log10(smallest)), 2, 6))
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    """Columns under their titles: the first to the left, the others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
 def _plain(labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels that JSON knows: dates become strings."""
+    """Return labels as values that JSON knows: dates become strings."""
     return labels.astype(str) if labels.dtype.kind == "M" else labels
 
 
 def _number(value: float) -> float | None:
-    """A float that JSON knows."""
+    """Return a value as a float that JSON knows: NaN and infinity become None."""
     return float(value) if np.isfinite(value) else None
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    """Return values as a list of floats that JSON knows."""
     return [_number(value) for value in values]

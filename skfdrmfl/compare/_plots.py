@@ -1,4 +1,4 @@
-"""Figures of a comparison. matplotlib is imported when one is drawn, never before."""
+"""The figure of a comparison; matplotlib is imported when one is drawn, never before."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MOST_IN_A_ROW = 4
 def plot_predicted(
     measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], *, title: str = "", unit: str = ""
 ) -> Figure:
-    """Predictions (n,) of each of `panels` by title, against measured values (n,), coloured by client.
+    """Draw a panel for each entry of `panels`, a title and its predictions (n,), against the measured values (n,).
 
-    Raises ImportError if matplotlib is not installed.
+    Rows are coloured by client. Raises ImportError if matplotlib is not installed.
     """
     figure_class = _figure_class()
     low, high = _limits([measured, *panels.values()])
@@ -58,7 +58,7 @@ def plot_predicted(
 
 
 def _draw_panel(axes: Any, measured: Float, predicted: Float, clients: NDArray[Any]) -> None:
-    """One panel: the 1:1 line, and the rows coloured by client."""
+    """Draw one panel: the 1:1 line, and the rows coloured by client."""
     axes.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
     labels = np.unique(clients)
     if not 1 < len(labels) <= len(COLOURS):  # one, or more than anyone can tell apart
@@ -86,7 +86,7 @@ def _draw_panel(axes: Any, measured: Float, predicted: Float, clients: NDArray[A
 
 
 def _limits(values: list[Float]) -> tuple[float, float]:
-    """One range for both axes of all panels, with a margin."""
+    """Return one range for both axes of all panels, with a margin."""
     everything = np.concatenate(values)
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     margin = 0.04 * (high - low or 1.0)
@@ -94,7 +94,7 @@ def _limits(values: list[Float]) -> tuple[float, float]:
 
 
 def _figure_class() -> type[Figure]:
-    """The Figure class of matplotlib, or an error that says how to install it."""
+    """Return matplotlib's Figure class; raise an error that says how to install it if it is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Data to try the library on, and tools to lay one's own data out for it."""
+"""Data to try the library on, and functions that lay other data out for it."""
 
 from ._client_ids import make_client_ids
 from ._corn import fetch_corn

@@ -1,4 +1,4 @@
-"""What the loaders share: choosing by name, packing as scikit-learn's loaders do, generators of one's own."""
+"""The parts that all loaders use: choosing columns by name, packing as scikit-learn does, random generators."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ DATA_MODULE = f"{__package__}.data"
 
 
 def data_text(filename: str) -> str:
-    """A text file of `skfdrmfl.datasets.data`."""
+    """Return the text of a file in `skfdrmfl.datasets.data`."""
     return files(DATA_MODULE).joinpath(filename).read_text(encoding="utf-8")
 
 
 def import_pandas(why: str) -> Any:
-    """pandas, which only tables with names need."""
+    """Return the module pandas, which only tables with names need; raise if it is not installed."""
     try:
         import pandas
     except ImportError as error:
@@ -29,7 +29,7 @@ def import_pandas(why: str) -> Any:
 
 
 def choose(value: object, choices: Sequence[str], parameter: str) -> list[str]:
-    """The names that `value` asks for: one of `choices`, "all" of them, or a list of some."""
+    """Return the names that `value` asks for: one of `choices`, all of them for "all", or those in a list."""
     names: list[Any]
     if isinstance(value, str):
         names = list(choices) if value == "all" else [value]
@@ -42,14 +42,14 @@ def choose(value: object, choices: Sequence[str], parameter: str) -> list[str]:
 
 
 def choose_target(y: NDArray[np.float64], target: object, choices: Sequence[str]) -> tuple[Any, list[str]]:
-    """The columns of `y` that `target` asks for, 1-D if it is the name of one, and their names."""
+    """Return the columns of `y` that `target` asks for (1-D if it is the name of one) and their names."""
     names = choose(target, choices, "target")
     columns = y[:, [choices.index(name) for name in names]]
     return (columns[:, 0] if isinstance(target, str) and target != "all" else columns), names
 
 
 def check_count(value: object, parameter: str) -> int:
-    """A positive integer."""
+    """Return `value` as an int; raise if it is not a positive integer."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{parameter} is {value!r}; pass an integer of at least 1.")
     return int(value)
@@ -65,7 +65,7 @@ def pack(
     as_frame: bool,
     **fields: Any,
 ) -> Any:
-    """(X, y) or a Bunch, of arrays or of pandas objects."""
+    """Return (X, y) or a Bunch with `fields`, of arrays or of pandas objects, as scikit-learn's loaders do."""
     data, target, frame = X, y, None
     if as_frame:
         pandas = import_pandas("as_frame=True")
@@ -87,9 +87,9 @@ def pack(
 
 
 def generator_from(random_state: Any) -> np.random.Generator:
-    """A generator that shares nothing with NumPy's global state.
+    """Return a generator that shares nothing with NumPy's global state.
 
-    A Generator is used as it is; a RandomState gives a seed, and advances; None is fresh entropy.
+    A Generator is returned unchanged; a RandomState gives a seed, and advances; None takes fresh entropy.
     """
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**32, size=4, dtype=np.uint32)

@@ -83,7 +83,7 @@ def make_client_ids(
 
 
 def _one_score(y: ArrayLike) -> NDArray[np.float64]:
-    """One number a row: y itself, or its first principal score."""
+    """Return one number for each row: y itself, or the first principal score of several targets."""
     try:
         values = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -103,7 +103,7 @@ def _one_score(y: ArrayLike) -> NDArray[np.float64]:
 
 
 def _bins(score: NDArray[np.float64]) -> Ids:
-    """The number of each row's bin, 0, 1, ... in order of y; equal values share a bin."""
+    """Return the number of each row's bin, 0, 1, ... in order of y; equal values share a bin."""
     n_bins = min(10, max(2, len(score) // 5))
     values, bins = np.unique(score, return_inverse=True)
     if len(values) > n_bins:
@@ -113,7 +113,7 @@ def _bins(score: NDArray[np.float64]) -> Ids:
 
 
 def _deal(bins: Ids, n_clients: int, alpha: float, rng: np.random.Generator) -> Ids:
-    """Deal each bin's rows out in proportions of its own."""
+    """Return each row's client: the rows of each bin are dealt out in proportions drawn for that bin."""
     sizes = np.bincount(bins)
     # Far beyond 1e9 the shares are even to the last row, and then their sum overflows.
     shares = rng.dirichlet(np.full(n_clients, min(alpha, 1e9)), size=len(sizes)).cumsum(axis=1)  # (bins, K)
@@ -130,7 +130,7 @@ def _deal(bins: Ids, n_clients: int, alpha: float, rng: np.random.Generator) -> 
 
 
 def _fill_empty(ids: Ids, n_clients: int, rng: np.random.Generator) -> Ids:
-    """Give each empty client one random row of the client that is largest at that moment."""
+    """Give each empty client one random row of the client that is largest at that moment, and return `ids`."""
     for client in np.flatnonzero(np.bincount(ids, minlength=n_clients) == 0):
         largest = np.bincount(ids).argmax()
         ids[rng.choice(np.flatnonzero(ids == largest))] = client

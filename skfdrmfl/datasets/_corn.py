@@ -79,7 +79,7 @@ def fetch_corn(
     Raises
     ------
     FileNotFoundError
-        If the file is not there; nowhere else is searched.
+        If the file does not exist; no other place is searched.
     ValueError
         If `instrument` or `target` is none of the above, or the file does not hold what it should.
     ImportError
@@ -105,7 +105,7 @@ def fetch_corn(
 
 
 def _find(path: str | os.PathLike[str] | None) -> Path:
-    """The first place that is named, or an error: data asked for by name must not come from elsewhere."""
+    """Return the file at the first place that is named; raise if it is missing, and never look elsewhere."""
     if path is not None:
         place, named = Path(path), f"path={os.fspath(path)!r}"
     elif os.environ.get(_VARIABLE):
@@ -126,7 +126,7 @@ def _find(path: str | os.PathLike[str] | None) -> Path:
 
 
 def _read(file: Path, instruments: list[str]) -> dict[str, NDArray[np.float64]]:
-    """The arrays of the instruments asked for, and y, checked."""
+    """Return the arrays of the instruments asked for, and y, after checking names and shapes."""
     shapes = {name: (_N_ROWS, len(_WAVELENGTHS)) for name in instruments} | {"y": (_N_ROWS, len(_CONTENTS))}
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{file} is not an .npz archive; write it with numpy.savez. {_HOLDS}.")

@@ -1,4 +1,4 @@
-"""From a dict of arrays to the one table that scikit-learn's tools can split."""
+"""Laying the arrays of several modalities out as one table, which scikit-learn's tools can split."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
 
 
 def _as_2d(name: object, block: Any) -> NDArray[Any]:
-    """One modality as a numeric array of shape (n, width)."""
+    """Return one modality as a numeric array of shape (n, width)."""
     if not isinstance(name, str) or not name or "__" in name or name.endswith("_"):
         raise ValueError(f"Modality name {name!r} will not do; use a non-empty string without '__', not ending in '_'.")
     if issparse(block):
@@ -96,9 +96,9 @@ def _as_2d(name: object, block: Any) -> NDArray[Any]:
 
 
 def _common_index(blocks: Mapping[str, Any]) -> Any:
-    """The index of the pandas blocks, None without one.
+    """Return the index that all pandas blocks have, None without any; raise if they differ.
 
-    Rows are laid side by side by position. Where indexes disagree, that would silently mix samples.
+    Rows are laid side by side by position: where indexes differ, that would silently mix samples.
     """
     indexes = {name: block.index for name, block in blocks.items() if hasattr(block, "iloc")}
     if not indexes:

@@ -53,7 +53,7 @@ def load_tecator(target: str | Sequence[str] = "fat", return_X_y: bool = False, 
         DESCR : str
             Description and source, and the permission note under which the data are redistributed.
         filename, data_module : str
-            Where the numbers lie.
+            The file that holds the numbers, and the package it is in.
 
     Raises
     ------

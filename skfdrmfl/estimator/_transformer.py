@@ -472,7 +472,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """
         check_is_fitted(self)
         return diagnosis.diagnose(
-            diagnosis.Record(
+            diagnosis.TrainingHistory(
                 self.history_,
                 self.n_samples_per_client_.astype(np.float64),
                 self.clients_.tolist(),

@@ -1,1 +1,1 @@
-"""Reading what a fit has recorded."""
+"""Functions that read what a fit has recorded, and judge it."""

@@ -1,7 +1,7 @@
-"""What the training record says went wrong: the failure signatures of the method, each with numbers and a remedy.
+"""The checks behind `diagnose()`: each looks for one failure signature of the method in what training has recorded.
 
-All of it is read off `history_` and the clients' row counts; no row is looked at, and nothing is trained. A
-finding is a symptom that fits a cause, not a proof of it.
+The checks read `history_`, the clients' row counts and the weights of the terms. They see no row of data and train
+nothing. A finding is a symptom that fits a cause, not a proof of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Float
 
-# Trends compare this many stretches of the record with one another; one round more or less is noise.
-N_STRETCHES = 5
-# Two rounds make a mean, three stretches a trend.
+# Trends compare this many periods of the training with one another; one round more or less is noise.
+N_PERIODS = 5
+# Two rounds make a mean, three periods a trend.
 FEWEST_ROUNDS = 6
 # Errors are of standardised y: half its variance unexplained is poor on any scale.
 POOR_MSE = 0.5
@@ -29,9 +29,13 @@ MSE_RISE = 1.4
 MSE_STEP = 0.05
 # The best critic of Gaussian pairs gains 0.02 over J = -2 ln 2 at R^2 = 8 %: less is as good as nothing.
 MI_GAIN = 0.02
-# Twice what the bound is worth there, -1/2 ln(1 - 0.08) = 0.04 nats, for it is noisy on small batches.
+# Twice the information at that R^2, -1/2 ln(1 - 0.08) = 0.04 nats, for the NWJ value is noisy on small batches.
 MI_NWJ = 0.08
-# A regulariser moves between stretches by a tenth in runs without any trouble.
+# Nats that the NWJ value must lose from training rows to rows held out, on which it is noisy too. With y = x_1 + noise
+# at R^2 of 20 to 40 % it lost at most 0.21 (240 and 600 rows, a tenth held out); with y independent of X, 20 columns or
+# more and 60 to 600 rows, 0.23 to 2.1.
+MI_MEMORISED = 0.2
+# A regulariser moves between periods by a tenth in runs without any trouble.
 TERM_CHANGE = 0.1
 # A term is paid for in error only if its fall, with its weight, is worth a good part of what the error rose by.
 TERM_TRADE = 0.2
@@ -54,15 +58,15 @@ DIVERGED_MSE = 1.1
 
 
 class Diagnosis(list[dict[str, Any]]):
-    """Findings, each a dict of "name", "finding", "evidence" (a dict of numbers) and "remedy"; empty if none.
+    """What `diagnose()` returns: a list of findings, empty if there are none, that prints as a report.
 
-    A list in every respect; printed, it is a report.
+    A finding is a dict of "name", "finding", "evidence" (a dict of numbers) and "remedy".
 
     Parameters
     ----------
     findings : sequence of dict
     summary : str
-        What was looked at.
+        One line that says what was looked at.
     """
 
     def __init__(self, findings: Sequence[dict[str, Any]] = (), summary: str = ""):
@@ -71,7 +75,7 @@ class Diagnosis(list[dict[str, Any]]):
 
     @property
     def names(self) -> list[str]:
-        """Names of the findings."""
+        """The names of the findings, in order."""
         return [finding["name"] for finding in self]
 
     def __repr__(self) -> str:
@@ -91,17 +95,19 @@ class Diagnosis(list[dict[str, Any]]):
 
 
 def _written(value: Any) -> str:
+    """Return a value of the evidence as text, numbers to three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
-class Record:
-    """What there is to judge.
+class TrainingHistory:
+    """What training has recorded, and the row counts and weights that give it meaning.
 
     Attributes
     ----------
-    history : mapping of str to ndarray
-        `history_`: every term (rounds,), and with "_per_client" (rounds, K), NaN for who was absent.
+    recorded : mapping of str to ndarray
+        The estimator's `history_`: every term (rounds,), and with "_per_client" (rounds, K), NaN for who was absent;
+        with early stopping also "validation_mse" and "validation_mi_nwj" (rounds,), NaN in rounds without one.
     n_rows : ndarray of shape (K,)
         Rows of each client.
     clients : sequence
@@ -110,101 +116,128 @@ class Record:
         lambda of "mi", "kl" and "contrastive".
     """
 
-    history: Mapping[str, Float]
+    recorded: Mapping[str, Float]
     n_rows: Float
     clients: Sequence[Any]
     weights: Mapping[str, float]
 
     @property
     def n_rounds(self) -> int:
-        """Rounds on record."""
-        return len(self.history["mse"])
+        """Number of rounds recorded."""
+        return len(self.recorded["mse"])
 
     @property
-    def stretches(self) -> list[slice]:
-        """The record cut into about equal stretches of rounds; one if it is too short for trends."""
-        n = min(N_STRETCHES, self.n_rounds // 2) if self.n_rounds >= FEWEST_ROUNDS else 1
+    def periods(self) -> list[slice]:
+        """The rounds cut into up to `N_PERIODS` periods of about equal length; one if too few rounds for trends."""
+        n = min(N_PERIODS, self.n_rounds // 2) if self.n_rounds >= FEWEST_ROUNDS else 1
         ends = [self.n_rounds * i // n for i in range(n + 1)]
         return [slice(a, b) for a, b in pairwise(ends)]
 
     @property
-    def best(self) -> slice:
-        """The stretch of the lowest error."""
-        return min(self.stretches, key=lambda rounds: self.mean("mse", rounds))
+    def best_period(self) -> slice:
+        """The period with the lowest training error."""
+        return min(self.periods, key=lambda period: self.mean("mse", period))
 
-    def per_client(self, term: str, rounds: slice) -> Float:
-        """Each client's median (K,) over some rounds, NaN if it took part in none."""
-        values = self.history[f"{term}_per_client"][rounds]
-        out = np.full(values.shape[1], np.nan)
-        there = ~np.isnan(values).all(0)
-        out[there] = np.nanmedian(values[:, there], axis=0)
-        return out
+    def per_client(self, term: str, period: slice) -> Float:
+        """Return each client's median (K,) of a term over a period, NaN if the client took part in no round of it."""
+        values = self.recorded[f"{term}_per_client"][period]
+        medians = np.full(values.shape[1], np.nan)
+        took_part = ~np.isnan(values).all(0)
+        medians[took_part] = np.nanmedian(values[:, took_part], axis=0)
+        return medians
 
-    def mean(self, term: str, rounds: slice, among: Float | None = None) -> float:
-        """Mean by rows of the clients who took part in some rounds, among those not NaN in `among`."""
-        values = self.per_client(term, rounds)
-        there = ~np.isnan(values) if among is None else ~np.isnan(values + among)
-        return float(np.average(values[there], weights=self.n_rows[there])) if there.any() else float("nan")
+    def mean(self, term: str, period: slice, among: Float | None = None) -> float:
+        """Return the clients' mean of a term over a period, weighted by rows.
 
-    def compared(self, term: str, before: slice, after: slice) -> tuple[float, float]:
-        """Means of a term in two stretches, over the clients who are in both: who comes and goes is no trend."""
+        Clients who took part in no round of the period do not count, nor, with `among` (K,), those who are NaN in it.
+        """
+        values = self.per_client(term, period)
+        counted = ~np.isnan(values) if among is None else ~np.isnan(values + among)
+        return float(np.average(values[counted], weights=self.n_rows[counted])) if counted.any() else float("nan")
+
+    def means_of_both(self, term: str, before: slice, after: slice) -> tuple[float, float]:
+        """Return a term's means in two periods, over the clients who are in both: who comes and goes is no trend."""
         a, b = self.per_client(term, before), self.per_client(term, after)
         return self.mean(term, before, b), self.mean(term, after, a)
 
-    def risen(self, before: slice, after: slice) -> bool:
-        """Whether the error has gone up for good reason to worry."""
-        a, b = self.compared("mse", before, after)
+    def mean_mi(self, term: str, period: slice) -> float:
+        """Return the mean of "mi" or "mi_nwj" over a period, among the clients that have pairs.
+
+        A client of one row has none: its "mi" of 0 would pass for a critic that knows everything.
+        """
+        return self.mean(term, period, np.where(self.per_client("mi", period) == 0.0, np.nan, 0.0))
+
+    def held_out(self, term: str, period: slice) -> float:
+        """Return the median of "mse" or "mi_nwj" on rows held out over a period, NaN if none was recorded."""
+        values = self.recorded.get(f"validation_{term}", np.empty(0))[period]
+        values = values[~np.isnan(values)]
+        return float(np.median(values)) if len(values) else float("nan")
+
+    def error_rose(self, before: slice, after: slice) -> bool:
+        """Whether the training error went up between two periods by more than it does in runs without trouble."""
+        a, b = self.means_of_both("mse", before, after)
         return b >= MSE_RISE * a and b >= a + MSE_STEP
 
 
-def diagnose(record: Record) -> Diagnosis:
-    """Every known failure signature that the record shows.
+def diagnose(history: TrainingHistory) -> Diagnosis:
+    """Return every known failure signature that a training history shows.
 
     Parameters
     ----------
-    record : Record
+    history : TrainingHistory
 
     Returns
     -------
     Diagnosis
     """
-    n, k = record.n_rounds, len(record.clients)
-    if not n:
+    if not history.n_rounds:
         return Diagnosis((), "no rounds to judge: tuning chose the ridge regression, which takes none")
-    found = [finding for check in CHECKS if (finding := check(record)) is not None]
-    mse = record.mean("mse", record.stretches[-1])
-    summary = f"{n} round{'s' * (n != 1)}, {k} client{'s' * (k != 1)}, training mse {mse:.3g} of the variance of y"
+    return Diagnosis([finding for check in CHECKS if (finding := check(history)) is not None], _summary(history))
+
+
+def _summary(history: TrainingHistory) -> str:
+    """Return one line that says what was looked at, and what the recorded information value is worth."""
+    n, k, last = history.n_rounds, len(history.clients), history.periods[-1]
+    mse = history.mean("mse", last)
+    line = f"{n} round{'s' * (n != 1)}, {k} client{'s' * (k != 1)}, training mse {mse:.3g} of the variance of y"
+    nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
+    if history.weights["mi"] and not np.isnan(nwj):
+        line += f", mi_nwj {nwj:.3g} nats on training rows"
+        if not np.isnan(held_out):
+            line += f", {held_out:.3g} on rows held out"
+        elif nwj > MI_NWJ:
+            line += " (which a critic can memorise: early_stopping=True adds its value on rows held out)"
     if n < FEWEST_ROUNDS:
-        summary += f"; too few rounds for trends, which take {FEWEST_ROUNDS}"
-    return Diagnosis(found, summary)
+        line += f"; too few rounds for trends, which take {FEWEST_ROUNDS}"
+    return line
 
 
 def _finding(name: str, finding: str, evidence: dict[str, Any], remedy: str) -> dict[str, Any]:
+    """Return a finding as the plain dict that `Diagnosis` holds."""
     return {"name": name, "finding": finding, "evidence": evidence, "remedy": remedy}
 
 
 # ------------------------------------------------------------------------------------------ the checks
-def _mi_collapsed(record: Record) -> dict[str, Any] | None:
-    if not record.weights["mi"]:
+def _mi_collapsed(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a critic that tells nothing of y from Z even on training rows, or one that has no pairs to learn from."""
+    if not history.weights["mi"]:
         return None
-    *_, last = record.stretches
-    values = record.history["mi_per_client"][last]
+    *_, last = history.periods
+    values = history.recorded["mi_per_client"][last]
     if not values[~np.isnan(values)].any():
         return _finding(
             "mi collapsed",
             "R_mi is exactly 0: batches of one row have no marginal pairs, so the information term does nothing.",
-            {"mi": 0.0, "mi_weight": record.weights["mi"]},
+            {"mi": 0.0, "mi_weight": history.weights["mi"]},
             "let batches hold several rows: raise batch_size, or merge clients of one row; else set mi_weight=0.",
         )
-    # A client of one row has no pairs either, and would pass for one whose critic knows everything.
-    known = np.where(record.per_client("mi", last) == 0.0, np.nan, 0.0)
     nothing = 2 * log(2)
-    stretches = record.stretches[-2:]  # twice in a row is "stable"
-    if len(stretches) < 2:
+    last_two = history.periods[-2:]  # twice in a row is "stable"
+    if len(last_two) < 2:
         return None
-    mi = min(record.mean("mi", rounds, known) for rounds in stretches)
-    nwj = max(record.mean("mi_nwj", rounds, known) for rounds in stretches)
-    mse = record.mean("mse", last)
+    mi = min(history.mean_mi("mi", period) for period in last_two)
+    nwj = max(history.mean_mi("mi_nwj", period) for period in last_two)
+    mse = history.mean("mse", last)
     if not (mi >= nothing - MI_GAIN and nwj <= MI_NWJ and mse >= POOR_MSE):
         return None
     return _finding(
@@ -217,15 +250,45 @@ def _mi_collapsed(record: Record) -> dict[str, Any] | None:
     )
 
 
-def _opposed(record: Record, term: str, *, falls: bool) -> dict[str, Any] | None:
-    """Evidence that the error went up, and stayed up, while a term that matters fell or rose; the worst case."""
-    weight, stretches = record.weights[term], record.stretches
+def _mi_memorised(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a critic that tells y from Z on training rows only; without rows held out there is no evidence of it."""
+    if not history.weights["mi"]:
+        return None
+    *_, last = history.periods
+    nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
+    # NaN, for nothing recorded, fails every comparison.
+    if not (nwj > MI_NWJ and held_out <= MI_NWJ and nwj - held_out >= MI_MEMORISED):
+        return None
+    mse_held_out = history.held_out("mse", last)
+    if mse_held_out < POOR_MSE:  # then Z does tell y, and it is the few held-out pairs that say little
+        return None
+    evidence = {"mi_nwj": nwj, "validation_mi_nwj": held_out, "mse": history.mean("mse", last)}
+    if not np.isnan(mse_held_out):
+        evidence["validation_mse"] = mse_held_out
+    return _finding(
+        "mi memorised",
+        "the critic tells y from Z on training rows but not on rows held out: it has learned the rows by heart, and "
+        "mi_nwj says nothing of I(Z; y).",
+        evidence,
+        "do not read mi_nwj as information. If validation_mse is no better than 1, make sure that y can be predicted "
+        "from X at all; else fit less closely: more rows, more shrinkage or weight_decay, tuning='auto'; or set "
+        "mi_weight=0. The model that was kept is of round best_round_, perhaps earlier than the rounds judged here.",
+    )
+
+
+def _opposed(history: TrainingHistory, term: str, *, falls: bool) -> dict[str, Any] | None:
+    """Return evidence that the error rose, and stayed up, while a term that matters fell (or rose); None if it did not.
+
+    Of several pairs of periods that show it, the evidence is of the pair with the largest error.
+    """
+    weight, periods = history.weights[term], history.periods
     found: dict[str, Any] | None = None
-    for i, before in enumerate(stretches):
-        for after in stretches[i + 1 :]:
-            if not (record.risen(before, after) and record.risen(before, stretches[-1])):
+    for i, before in enumerate(periods):
+        for after in periods[i + 1 :]:
+            if not (history.error_rose(before, after) and history.error_rose(before, periods[-1])):
                 continue
-            (a, b), (mse_a, mse_b) = record.compared(term, before, after), record.compared("mse", before, after)
+            a, b = history.means_of_both(term, before, after)
+            mse_a, mse_b = history.means_of_both("mse", before, after)
             if falls and not (0 < b <= a * (1 - TERM_CHANGE) and weight * (a - b) >= TERM_TRADE * (mse_b - mse_a)):
                 continue
             if not falls and not (b >= a * (1 + TERM_CHANGE) and weight * b >= TERM_SHARE * (weight * b + mse_b)):
@@ -242,8 +305,9 @@ def _opposed(record: Record, term: str, *, falls: bool) -> dict[str, Any] | None
     return found
 
 
-def _kl_conflict(record: Record) -> dict[str, Any] | None:
-    evidence = _opposed(record, "kl", falls=True)
+def _kl_conflict(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find an error that rises while R_kl falls, or together with R_kl."""
+    evidence = _opposed(history, "kl", falls=True)
     if evidence is not None:
         return _finding(
             "kl conflict",
@@ -252,7 +316,7 @@ def _kl_conflict(record: Record) -> dict[str, Any] | None:
             evidence,
             "lower kl_weight, by ten times at first, or give modality_dim more room.",
         )
-    evidence = _opposed(record, "kl", falls=False)
+    evidence = _opposed(history, "kl", falls=False)
     if evidence is not None:
         return _finding(
             "kl conflict",
@@ -265,39 +329,41 @@ def _kl_conflict(record: Record) -> dict[str, Any] | None:
     return None
 
 
-def _stale_anchors(record: Record) -> dict[str, Any] | None:
-    evidence = _opposed(record, "contrastive", falls=True)
+def _stale_anchors(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find an error that rises while R_fcl falls: clients held to global models that do not suit them."""
+    evidence = _opposed(history, "contrastive", falls=True)
     if evidence is None:
         return None
-    present = float(np.mean(~np.isnan(record.history["mse_per_client"])))
+    participation = float(np.mean(~np.isnan(history.recorded["mse_per_client"])))
     return _finding(
         "stale anchors",
         "R_fcl falls while the error of the clients rises: Z stays true to earlier global models that do not suit "
         "the clients.",
-        evidence | {"participation": present, "rounds_between_visits": 1.0 / present},
+        evidence | {"participation": participation, "rounds_between_visits": 1.0 / participation},
         "lower contrastive_weight, by ten times at first; raise participation, or shorten history_size.",
     )
 
 
-def _client_drift(record: Record) -> dict[str, Any] | None:
-    stretches = record.stretches
-    if len(stretches) < 2:
+def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find clients that undo one another's work: early and strongly, or all along while the error rises."""
+    periods = history.periods
+    if len(periods) < 2:
         return None
     # n_eff equal clients whose updates have nothing in common show a drift of n_eff - 1.
-    there = ~np.isnan(record.history["mse_per_client"])
-    shares = np.where(there, record.n_rows, 0.0)
-    independent = shares.sum(1) ** 2 / (shares**2).sum(1) - 1.0
+    took_part = ~np.isnan(history.recorded["mse_per_client"])
+    n_rows = np.where(took_part, history.n_rows, 0.0)
+    independent = n_rows.sum(1) ** 2 / (n_rows**2).sum(1) - 1.0
     if np.median(independent) < 0.1:  # one client, or as good as one
         return None
-    relative = record.history["drift"] / np.maximum(independent, 0.1)
-    early = float(np.median(relative[stretches[0]]))
+    relative = history.recorded["drift"] / np.maximum(independent, 0.1)
+    early = float(np.median(relative[periods[0]]))
     overall = float(np.median(relative))
-    rises = record.risen(record.best, stretches[-1])
+    rises = history.error_rose(history.best_period, periods[-1])
     if not (
-        (early >= EARLY_DRIFT and record.mean("mse", stretches[0]) >= MSE_STEP) or (overall >= LATE_DRIFT and rises)
+        (early >= EARLY_DRIFT and history.mean("mse", periods[0]) >= MSE_STEP) or (overall >= LATE_DRIFT and rises)
     ):
         return None
-    before, after = record.compared("mse", record.best, stretches[-1])
+    before, after = history.means_of_both("mse", history.best_period, periods[-1])
     return _finding(
         "client drift",
         "clients undo each other's work"
@@ -307,7 +373,7 @@ def _client_drift(record: Record) -> dict[str, Any] | None:
             else ": they move further apart in a round than the average moves."
         ),
         {
-            "drift": float(np.median(record.history["drift"])),
+            "drift": float(np.median(history.recorded["drift"])),
             "drift_over_independent": overall,
             "drift_over_independent_early": early,
             "mse_best": before,
@@ -318,8 +384,9 @@ def _client_drift(record: Record) -> dict[str, Any] | None:
     )
 
 
-def _client_imbalance(record: Record) -> dict[str, Any] | None:
-    n, k = record.n_rows, len(record.n_rows)
+def _client_imbalance(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find clients so unequal in rows that few of them make the average."""
+    n, k = history.n_rows, len(history.n_rows)
     effective = float(n.sum() ** 2 / (n**2).sum())
     if k < 2 or effective - 1 > EFFECTIVE_CLIENTS * (k - 1):
         return None
@@ -338,35 +405,37 @@ def _client_imbalance(record: Record) -> dict[str, Any] | None:
     )
 
 
-def _left_behind(record: Record) -> dict[str, Any] | None:
-    mse = record.per_client("mse", record.stretches[-1])
-    there = np.flatnonzero(~np.isnan(mse))
-    if len(there) < 2:
+def _left_behind(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find one client whose error is far above that of the others."""
+    mse = history.per_client("mse", history.periods[-1])
+    judged = np.flatnonzero(~np.isnan(mse))
+    if len(judged) < 2:
         return None
-    worst = there[np.argmax(mse[there])]
-    others = there[there != worst]
-    rest = float(np.average(mse[others], weights=record.n_rows[others]))
-    chance = 1.0 + STANDARD_ERRORS * np.sqrt(2.0 / record.n_rows[worst])
+    worst = judged[np.argmax(mse[judged])]
+    others = judged[judged != worst]
+    rest = float(np.average(mse[others], weights=history.n_rows[others]))
+    chance = 1.0 + STANDARD_ERRORS * np.sqrt(2.0 / history.n_rows[worst])
     if not (mse[worst] >= LEFT_BEHIND * chance * rest and mse[worst] >= rest + MSE_STEP):
         return None
     return _finding(
         "client left behind",
-        f"client {record.clients[worst]!r} is predicted far worse than the others.",
+        f"client {history.clients[worst]!r} is predicted far worse than the others.",
         {
-            "client": record.clients[worst],
+            "client": history.clients[worst],
             "mse": float(mse[worst]),
             "mse_of_others": rest,
-            "rows_seen": int(record.n_rows[worst]),
+            "rows_seen": int(history.n_rows[worst]),
         },
         "look at its rows first: units, instrument, outliers. If they are right, it needs more rows, more rounds, or a "
         "model of its own.",
     )
 
 
-def _divergence(record: Record) -> dict[str, Any] | None:
-    best, last = record.best, record.stretches[-1]
-    before, after = record.compared("mse", best, last)
-    if not (after >= DIVERGED_MSE and record.risen(best, last)):
+def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a training error that rose above that of predicting the mean."""
+    best, last = history.best_period, history.periods[-1]
+    before, after = history.means_of_both("mse", best, last)
+    if not (after >= DIVERGED_MSE and history.error_rose(best, last)):
         return None
     return _finding(
         "divergence",
@@ -379,6 +448,7 @@ def _divergence(record: Record) -> dict[str, Any] | None:
 
 CHECKS = (
     _mi_collapsed,
+    _mi_memorised,
     _kl_conflict,
     _stale_anchors,
     _client_drift,

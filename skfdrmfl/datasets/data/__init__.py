@@ -1,1 +1,1 @@
-"""Data files that travel with the package, and the scripts that made them."""
+"""Data files that are packed with the library, and the scripts that made them."""

@@ -25,13 +25,13 @@ WAVELENGTHS = range(850, 1050, 2)  # nm
 
 
 def groups_of_identical_rows(X: NDArray[np.float64]) -> NDArray[np.intp]:
-    """One number per distinct row, counted in order of first appearance."""
+    """Return a number for each row, equal for identical rows, counted in order of first appearance."""
     _, first, inverse = np.unique(X, axis=0, return_index=True, return_inverse=True)
     return first.argsort().argsort()[inverse.ravel()]
 
 
 def csv_text(absorbances: NDArray[np.float64], contents: NDArray[np.float64]) -> str:
-    """The whole file; floats are written in their shortest form that reads back bit for bit."""
+    """Return the text of the whole file; floats are in their shortest form that reads back bit for bit."""
     split = np.repeat(list(SET_SIZES), list(SET_SIZES.values())).tolist()
     groups = groups_of_identical_rows(absorbances).tolist()
     out = io.StringIO()

@@ -1,0 +1,67 @@
+"""The table of a comparison as text: a line a method, and R² of each client in its last columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skfdrmfl.compare._comparison import MethodResult
+
+
+MOST_CLIENT_COLUMNS = 6  # beyond that the table shows the worst, the middle and the best client
+
+
+def table_text(methods: Sequence[MethodResult]) -> str:
+    """Return RMSE, R², RPD, seconds of a fit and R² per client of each method, in aligned columns under titles."""
+    titles, client_cells = _client_columns(methods)
+    decimals = _decimals([float(method.rmse.mean()) for method in methods])
+    rows = [["method", "RMSE", "±", "R²", "RPD", "fit (s)", *titles]]
+    for method, of_clients in zip(methods, client_cells, strict=True):
+        rows.append(
+            [
+                method.name,
+                f"{method.rmse.mean():.{decimals}f}",
+                f"{spread(method.rmse):.{decimals}f}" if len(method.rmse) > 1 else "",
+                f"{method.r2.mean():.3f}",
+                f"{method.rpd.mean():.2f}",
+                f"{method.fit_seconds:.3f}",
+                *of_clients,
+            ]
+        )
+    return _aligned(rows)
+
+
+def spread(runs: NDArray[np.float64]) -> float:
+    """Return the sample standard deviation of a measure over runs, NaN for a single run."""
+    return float(np.std(runs, ddof=1)) if len(runs) > 1 else float("nan")
+
+
+def _client_columns(methods: Sequence[MethodResult]) -> tuple[list[str], list[list[str]]]:
+    """Return titles, and a method's cells, for R² of each client; of many: the worst, the middle and the best."""
+    rows = [list(method.client_r2.values()) for method in methods]
+    if len(rows[0]) <= MOST_CLIENT_COLUMNS:
+        return [f"R² client {client}" for client in methods[0].client_r2], [[f"{r2:.3f}" for r2 in row] for row in rows]
+    defined = [[r2 for r2 in row if not np.isnan(r2)] or [np.nan] for row in rows]
+    cells = [[f"{value:.3f}" for value in (min(row), float(np.median(row)), max(row))] for row in defined]
+    return ["R² worst client", "middle", "best"], cells
+
+
+def _decimals(values: list[float]) -> int:
+    """Return how many decimals show the smallest value with three digits, between two and six."""
+    smallest = min((value for value in values if value > 0), default=1.0)
+    return int(np.clip(2 - np.floor(np.log10(smallest)), 2, 6))
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """Return rows of cells as lines, the first column to the left and the others to the right, a rule below titles."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
