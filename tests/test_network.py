@@ -324,6 +324,23 @@ def test_local_gradient_is_autograd_of_local_objective(lambdas, n_negatives, sha
     assert gradient.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-5])
+def test_local_gradient_is_bounded_and_autograds_where_z_is_short(length):
+    # A mixer of zeros sends all rows to Z = 0, where a cosine has no slope; the other terms go on training.
+    network = make_network((3, 2), c=2)
+    batch, weights = ragged_batch(network, (5, 4, 1), 2), term_weights(3, 0.4, 0.3, 0.2)
+    flat = random_weights(network, 3)
+    for name in ("fusion.weight0", "fusion.bias0"):
+        network.layout.views(flat)[name].mul_(length)
+    views = network.layout.views(flat.requires_grad_())
+    (by_autograd,) = torch.autograd.grad(local_objective(network, views, batch, weights)["loss"].sum(), flat)
+    gradient = torch.zeros_like(flat)
+    with torch.no_grad():
+        local_gradient(network, views, network.layout.views(gradient), batch, weights)
+    exact(gradient, by_autograd)
+    assert 0.1 < gradient.abs().max() < 100
+
+
 @pytest.mark.parametrize("lambdas", COMBINATIONS)
 @pytest.mark.parametrize("fusion", ["concat", "mean"])
 def test_the_local_objective_is_the_one_written_out_client_by_client_without_padding(lambdas, fusion):

@@ -8,6 +8,11 @@ from torch.nn.functional import pad
 
 # Lengths are not divided by when shorter than this, as in torch's own cosine similarity.
 SHORTEST = 1e-8
+# A row whose Z is shorter than this is not turned: the slope of a cosine grows as 1 / |z| and has no limit at zero, so
+# that one row could outweigh all others. So bounded, it adds 2 / (temperature * 1e-4) to the gradient at most, which
+# the default weight of the term and the mean over a batch bring to the order of the squared error's. Z is about one
+# long, and hardly a row in a million comes that close to zero.
+SHORTEST_TURNED = 1e-4
 
 
 def _length(z: Tensor) -> Tensor:
@@ -53,8 +58,9 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
     Returns
     -------
     Tensor of shape (..., B), in nats; zero without negatives. With c = 1 every cosine is +1 or -1 and the
-    gradient is zero.
+    gradient is zero. It is zero too for rows of z shorter than `SHORTEST_TURNED`, whose direction means nothing.
     """
+    z = torch.where(_length(z) < SHORTEST_TURNED, z.detach(), z)
     similarity = _similarity(unit(z), references, temperature)
     return torch.logsumexp(similarity, -1) - similarity[..., 0]
 
@@ -68,4 +74,4 @@ def info_nce_gradient(z: Tensor, references: Tensor, temperature: Tensor | float
     pull /= temperature
     gradient = (pull.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
     gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
-    return gradient / length
+    return gradient / length.masked_fill(length < SHORTEST_TURNED, torch.inf)
