@@ -180,6 +180,27 @@ def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidde
         np.testing.assert_array_equal(array, kept[name])
 
 
+@pytest.mark.parametrize("fusion", ["concat", "mean", "gated", "attention"])
+@pytest.mark.parametrize("alignment", ["homoscedastic", "diagonal"])
+def test_encoder_of_marks_the_parameters_without_which_a_modality_has_no_code_and_no_others(fusion, alignment):
+    # Oracle: what is poisoned with NaN spoils the code, or the variances of it, of that modality alone.
+    network = make_network((3, 2, 4), fusion=fusion, alignment=alignment, skip=False)
+    marks, x = network.encoder_of(), normal(1, 1, 5, 9)
+    covered = torch.zeros_like(marks)
+    for name, view in network.layout.views(covered).items():
+        view.fill_(1)
+        flat = random_weights(network, 1)
+        views = network.layout.views(flat)
+        views[name].fill_(torch.nan)
+        codes = network.forward(views, x).codes
+        raw, _ = network.spread(views, x)
+        spoiled = (codes if raw is None else codes + raw).isnan()[0, 0, :, 0].nonzero()[:, 0].tolist()
+        assert network.layout.views(marks)[name].unique().tolist() == ([1 + spoiled[0]] if spoiled else [0]), name
+        assert len(spoiled) <= 1
+    assert torch.all(marks[covered == 0] == 0)
+    assert set(marks.tolist()) == {0, 1, 2, 3}
+
+
 # ------------------------------------------------------------------------------------------ first weights
 
 

@@ -185,9 +185,11 @@ class Network:
         return torch.stack([raw for raw, _ in passes], -2), [tape for _, tape in passes]
 
     def encoder_of(self) -> Tensor:
-        """For each parameter of the flat vector (D,), 1 + m if modality m alone learns it, else 0.
+        """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
 
-        Those are the parameters of its encoder, and of its code's variances.
+        The arrays of the encoder and of its `Spread` belong to the modality. All others count as 0, also those that
+        learn from rows with one modality alone: its gates of `GatedFusion`, its column of the preferences of
+        `AttentionFusion`, its columns of the mixer behind `ConcatFusion`. The gaps between arrays are 0.
         """
         owner = torch.zeros(self.layout.size, dtype=torch.long)
         views = self.layout.views(owner)
