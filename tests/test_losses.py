@@ -1,6 +1,8 @@
 """Each equation against a closed form, a quadrature or a library; each gradient twin against autograd."""
 
+import re
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,23 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
-from skfdrmfl import losses
+from skfdrmfl import equations, losses
 from skfdrmfl.equations.contrast import SHORTEST_TURNED
 
 
 def exact(value, expected, rtol=1e-12, atol=1e-12):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("number", range(5, 13))
+def test_the_number_of_each_equation_of_the_paper_leads_to_one_function(number):
+    files = sorted(Path(equations.__path__[0]).glob("*.py"))
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert len(re.findall(rf"\beq\. {number}\b", text)) == 1
+    docs = [
+        function.__doc__ for name, function in vars(losses).items() if name in losses.__all__ and callable(function)
+    ]
+    assert sum(f"eq. {number}" in doc for doc in docs) == 1
 
 
 # ------------------------------------------------------------------------------------------ prediction
