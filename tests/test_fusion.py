@@ -1,5 +1,7 @@
 """Fusions: values written out row by row, gradients against autograd, and what a mask must and must not do."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.model.fusion import FUSIONS, N_QUERIES
 from skfdrmfl.model.layout import ParameterLayout
+from skfdrmfl.model.mlp import GAIN
 
 KINDS = sorted(FUSIONS)
 TRAINED = ["attention", "gated"]
@@ -211,6 +214,26 @@ def test_new_arrays_move_no_other_first_weight():
     for name, array in mean.items():
         np.testing.assert_array_equal(gated[name], array)
     assert set(gated) - set(mean) == {"fusion.gate_weight", "fusion.gate_bias"}
+
+
+@pytest.mark.parametrize("d", [1, 4, 64])
+def test_first_scores_of_codes_of_unit_variance_have_the_promised_standard_deviation_whatever_their_width(d):
+    # Many modalities, so that there are many draws: at least 20,000 gates of each width, and 2,500 networks of queries.
+    n_modalities, n_networks = 20_000 // d, 2_500
+    rngs = (np.random.default_rng([d, i]) for i in count())
+    gates = FUSIONS["gated"]().initial(rngs, n_modalities, d)
+    codes = np.random.default_rng([0, d]).standard_normal((n_modalities, d))
+    scores = np.einsum("mij,mj->mi", gates["fusion.gate_weight"].reshape(n_modalities, d, d), codes)
+    assert scores.std() == pytest.approx(GAIN, rel=0.05)
+    assert abs(scores.mean()) < 0.05 * GAIN
+    assert not gates["fusion.gate_bias"].any()
+    drawn = [FUSIONS["attention"]().initial(rngs, 3, d) for _ in range(n_networks)]
+    queries = np.stack([arrays["fusion.query"] for arrays in drawn])
+    seen = np.einsum(
+        "njk,nk->nj", queries, np.random.default_rng([1, 0, d]).standard_normal((n_networks, d))
+    ) / np.sqrt(d)
+    assert seen.std() == pytest.approx(1.0, rel=0.05)
+    assert not any(arrays["fusion.preference"].any() for arrays in drawn)
 
 
 @pytest.mark.parametrize("kind", TRAINED)

@@ -180,6 +180,27 @@ def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidde
         np.testing.assert_array_equal(array, kept[name])
 
 
+@pytest.mark.parametrize("fusion", ["concat", "mean", "gated", "attention"])
+@pytest.mark.parametrize("alignment", ["homoscedastic", "diagonal"])
+def test_encoder_of_marks_the_parameters_without_which_a_modality_has_no_code_and_no_others(fusion, alignment):
+    # Oracle: what is poisoned with NaN spoils the code, or the variances of it, of that modality alone.
+    network = make_network((3, 2, 4), fusion=fusion, alignment=alignment, skip=False)
+    marks, x = network.encoder_of(), normal(1, 1, 5, 9)
+    covered = torch.zeros_like(marks)
+    for name, view in network.layout.views(covered).items():
+        view.fill_(1)
+        flat = random_weights(network, 1)
+        views = network.layout.views(flat)
+        views[name].fill_(torch.nan)
+        codes = network.forward(views, x).codes
+        raw, _ = network.spread(views, x)
+        spoiled = (codes if raw is None else codes + raw).isnan()[0, 0, :, 0].nonzero()[:, 0].tolist()
+        assert network.layout.views(marks)[name].unique().tolist() == ([1 + spoiled[0]] if spoiled else [0]), name
+        assert len(spoiled) <= 1
+    assert torch.all(marks[covered == 0] == 0)
+    assert set(marks.tolist()) == {0, 1, 2, 3}
+
+
 # ------------------------------------------------------------------------------------------ first weights
 
 
@@ -322,6 +343,23 @@ def test_local_gradient_is_autograd_of_local_objective(lambdas, n_negatives, sha
     exact(weights.total(values), expected["loss"].detach())
     exact(gradient, by_autograd)
     assert gradient.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-5])
+def test_local_gradient_is_bounded_and_autograds_where_z_is_short(length):
+    # A mixer of zeros sends all rows to Z = 0, where a cosine has no slope; the other terms go on training.
+    network = make_network((3, 2), c=2)
+    batch, weights = ragged_batch(network, (5, 4, 1), 2), term_weights(3, 0.4, 0.3, 0.2)
+    flat = random_weights(network, 3)
+    for name in ("fusion.weight0", "fusion.bias0"):
+        network.layout.views(flat)[name].mul_(length)
+    views = network.layout.views(flat.requires_grad_())
+    (by_autograd,) = torch.autograd.grad(local_objective(network, views, batch, weights)["loss"].sum(), flat)
+    gradient = torch.zeros_like(flat)
+    with torch.no_grad():
+        local_gradient(network, views, network.layout.views(gradient), batch, weights)
+    exact(gradient, by_autograd)
+    assert 0.1 < gradient.abs().max() < 100
 
 
 @pytest.mark.parametrize("lambdas", COMBINATIONS)

@@ -1,4 +1,4 @@
-"""How one modality becomes its code: the specs users pass as `encoders`, each of which builds an h_m."""
+"""The encoders, by which one modality becomes its code: specs passed as `encoders`, each of which builds an h_m."""
 
 from skfdrmfl.encoders._categorical import CategoricalEncoder
 from skfdrmfl.encoders._conv import Conv1DEncoder, Conv2DEncoder

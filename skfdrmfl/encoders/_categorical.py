@@ -1,4 +1,4 @@
-"""An encoder of categories, given as integer codes."""
+"""The encoder of categories given as integer codes, and the parts of the network that embed them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
 from skfdrmfl.model.mlp import GAIN, MLP, Views
 from skfdrmfl.model.parts import AutogradPart, FeaturePart
 
-# Entries of the vectors of a DataFrame's categories, unless an encoder says otherwise.
+# Default number of entries of the vectors that stand for categories of a DataFrame.
 EMBEDDING_DIM = 8
 
 
 class CategoricalEncoder(Encoder):
-    """Embeddings of categories: each column's category has a vector, and the code is an affine map of them all.
+    """Encoder of categories: each category of a column has a vector, and the code is an affine map of a row's vectors.
 
-    Columns hold the integer codes 0 .. n - 1 and reach the encoder as they are. Every other integer, such as -1,
-    is the reserved code of its column, "unknown": its vector starts at zero, and stays there unless training
-    rows hold such codes. Discrete columns of a DataFrame get their codes from the transformer.
+    Columns hold the integer codes 0 .. n - 1 and are not preprocessed. Every other integer, such as -1, is an unknown
+    code: the column has one vector for all of them, which starts at zero and stays there unless training rows hold
+    such codes. Discrete columns of a DataFrame get their codes from the transformer.
 
     Parameters
     ----------
     n_categories : int or tuple of int, default=None
-        Number n of categories, of all columns or of each. None counts those of discrete columns of a DataFrame.
+        Number n of categories, one for all columns or one for each. None takes the numbers that the transformer counts
+        in discrete columns of a DataFrame.
     embedding_dim : int, default=4
         Entries of a category's vector.
     """
@@ -41,7 +43,7 @@ class CategoricalEncoder(Encoder):
         self.embedding_dim = embedding_dim
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> EmbeddingPart:
-        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
         what = f"n_categories of the encoder of modality {name!r}"
         if self.n_categories is None:
             raise ValueError(
@@ -63,7 +65,7 @@ class CategoricalEncoder(Encoder):
     def build_embedded(
         self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
     ) -> EmbeddingPart:
-        """The network h_m of the codes of a DataFrame's discrete columns."""
+        """Return the network h_m of the codes of a DataFrame's discrete columns."""
         if len(n_categories) < n_columns:
             raise ValueError(
                 f"modality {name!r} has {n_columns - len(n_categories)} numeric columns beside its discrete ones, "
@@ -79,7 +81,7 @@ class CategoricalEncoder(Encoder):
         )
 
     def check_rows(self, name: str, block: NDArray[np.floating]) -> None:
-        """Raise ValueError where a column holds something else than whole numbers."""
+        """Raise ValueError where a column holds anything but whole numbers."""
         wrong = np.argwhere(block != np.round(block))
         if len(wrong):
             row, column = wrong[0]
@@ -90,24 +92,24 @@ class CategoricalEncoder(Encoder):
 
 
 class EmbeddingTable:
-    """Vectors of the categories of several columns, one below another in one matrix.
+    """The vectors of the categories of several columns, one below another in one matrix.
 
     Parameters
     ----------
     n_categories : tuple of int
-        Of each column; the matrix has one more row for each, the last, which is that of unknown codes.
+        Number of each column's categories. Behind their rows, the matrix has one for the column's unknown codes.
     size : int
-        Entries of a vector.
+        Number of a vector's entries.
     """
 
     def __init__(self, n_categories: tuple[int, ...], size: int):
         self.n_categories, self.size = n_categories, size
         self.shape = (sum(n_categories) + len(n_categories), size)
         self.n_features = len(n_categories) * size
-        self.unknown = np.cumsum(np.add(n_categories, 1)) - 1  # row of each column's
+        self.unknown = np.cumsum(np.add(n_categories, 1)) - 1  # row of each column's unknown codes
 
     def features(self, table: Tensor, x: Tensor) -> Tensor:
-        """Vectors (C, columns * size, B) of the codes x (C, columns, B) from the matrix (C, *shape)."""
+        """Return the vectors (C, columns * size, B) of the codes x (C, columns, B) from the matrix (C, *shape)."""
         n_replicas, n_table, _ = table.shape
         n = torch.tensor(self.n_categories, device=x.device).view(1, -1, 1)
         unknown = torch.tensor(self.unknown, device=x.device).view(1, -1, 1)
@@ -119,7 +121,7 @@ class EmbeddingTable:
 
 
 class EmbeddingPart(FeaturePart):
-    """The vectors of a row's categories, one column after another; parameters as of `EmbeddingTable`."""
+    """An affine map of the vectors of a row's categories, column after column; parameters as of `EmbeddingTable`."""
 
     def __init__(self, name: str, n_categories: tuple[int, ...], size: int, n_outputs: int):
         self.table = EmbeddingTable(n_categories, size)
@@ -134,14 +136,14 @@ class EmbeddingPart(FeaturePart):
             skip=False,
         )
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
-        """As everywhere, but zeros for unknown codes."""
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return weights as those of `FeaturePart`, but zeros for unknown codes."""
         arrays = super().initial(rngs)
         arrays[self.first_weight][self.table.unknown] = 0.0
         return arrays
 
     def features(self, views: Views, x: Tensor) -> Tensor:
-        """Vectors (C, columns * size, B) of the codes x (C, columns, B)."""
+        """Return the vectors (C, columns * size, B) of the codes x (C, columns, B)."""
         return self.table.features(views[self.first_weight], x)
 
 
@@ -151,11 +153,11 @@ class EmbeddedMLP(AutogradPart):
     Parameters
     ----------
     n_categories : sequence of int
-        Of each of the first inputs, which are codes; the others are numeric.
+        Number of categories of each of the first inputs, which are codes; the others are numeric.
     size : int
-        Entries of a vector.
+        Number of a vector's entries.
     hidden, skip
-        As of `MLP`.
+        As for `MLP`.
     """
 
     def __init__(
@@ -178,29 +180,32 @@ class EmbeddedMLP(AutogradPart):
 
     @property
     def signature(self) -> tuple:
-        """All but the number of numeric inputs."""
-        return (type(self).__name__, *self._how, *self.layers.signature)
+        """All that describes the part but the number of numeric inputs."""
+        return (type(self).__name__, *self._options, *self.layers.signature)
 
     @property
     def first_weight(self) -> str:  # type: ignore[override]
-        """Name of the weights that touch vectors and numeric inputs."""
+        """Name of the weights that vectors and numeric inputs are multiplied with."""
         return self.layers.first_weight
 
     def widened(self, n_inputs: int) -> EmbeddedMLP:
-        """The same part for more numeric inputs."""
+        """Return the same part for more numeric inputs."""
         sizes, layers = self.table.n_categories, self.layers
         return EmbeddedMLP(self.name, sizes, self.table.size, n_inputs, layers.hidden, self.n_outputs, skip=layers.skip)
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
-        """Gaussian vectors, zeros for unknown codes, and layers as in `MLP`; `input_power` is of the numeric inputs."""
-        spread = GAIN / np.sqrt(self.table.size)
-        vectors = spread * next(rngs).standard_normal(self.table.shape)
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights.
+
+        `input_power` is E||x||^2 of the numeric inputs.
+        """
+        deviation = GAIN / np.sqrt(self.table.size)
+        vectors = deviation * next(rngs).standard_normal(self.table.shape)
         vectors[self.table.unknown] = 0.0
-        power = (input_power or 0.0) + self.table.n_features * spread**2
+        power = (input_power or 0.0) + self.table.n_features * deviation**2
         return {self._embedding: vectors, **self.layers.initial(rngs, power)}
 
     def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs); pure and differentiable."""
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
         codes, numeric = x[..., : self.n_codes].transpose(1, 2), x[..., self.n_codes :]
         vectors = self.table.features(views[self._embedding], codes).transpose(1, 2)
         out, _ = self.layers.forward(views, torch.cat((vectors, numeric), -1))

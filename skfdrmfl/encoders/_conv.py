@@ -1,4 +1,4 @@
-"""Convolutions along a series or over an image."""
+"""The encoders that convolve along a series or over an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skfdrmfl.model.parts import FeaturePart
 
 
 class _Convolutions(Encoder):
-    """What series and images have in common."""
+    """Base of the encoders of series and of images."""
 
     strongest_preprocessing: ClassVar[str | None] = "standardize"
     _axes: ClassVar[tuple[str, ...]]
@@ -27,11 +27,11 @@ class _Convolutions(Encoder):
     skip: bool
 
     def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
-        """Checked (channels, *sizes)."""
+        """Return the checked shape (channels, *sizes) of a row."""
         raise NotImplementedError
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> ConvPart:
-        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
         shape = self._shape(name, n_columns)
         channels = check_layer_sizes(self.n_channels, f"n_channels of the encoder of modality {name!r}")
         if not channels:
@@ -51,10 +51,10 @@ class _Convolutions(Encoder):
 
 
 class Conv1DEncoder(_Convolutions):
-    """Convolutions along a series, such as a spectrum or a sensor's signal, beside a linear skip.
+    """Encoder of series, such as spectra or sensors' signals, by convolutions beside a linear skip.
 
-    Each layer is a convolution without padding and a silu; what the last one gives is flattened, positions
-    kept, and mapped to the code by an affine map. Columns are standardised where others would be whitened.
+    Each layer is a convolution without padding and a silu. The outputs of the last are flattened, so that positions
+    are kept, and mapped to the code by an affine map. Columns are standardised where others would be whitened.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Conv1DEncoder(_Convolutions):
         (channels, length) that the modality's columns were flattened from, the channels one after another;
         None is one channel.
     n_channels : tuple of int, default=(8, 16)
-        Channels of each layer.
+        Number of channels of each layer.
     kernel_size : int, default=5
-        Neighbours a layer sees at a time.
+        Number of neighbouring positions a layer sees at a time.
     stride : int, default=2
         Steps from one position to the next.
     skip : bool, default=True
@@ -92,9 +92,9 @@ class Conv1DEncoder(_Convolutions):
 
 
 class Conv2DEncoder(_Convolutions):
-    """Convolutions over an image in flattened columns, beside a linear skip.
+    """Encoder of images in flattened columns, by convolutions beside a linear skip.
 
-    Layers are those of `Conv1DEncoder`, over squares.
+    Layers are those of `Conv1DEncoder`, but see squares.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ class Conv2DEncoder(_Convolutions):
         (channels, height, width) that the modality's columns were flattened from, row by row and channel by
         channel (C order), as in (3, 32, 32).
     n_channels : tuple of int, default=(8, 16)
-        Channels of each layer.
+        Number of channels of each layer.
     kernel_size : int, default=3
-        Side of the square a layer sees at a time.
+        Side of the square that a layer sees at a time.
     stride : int, default=2
         Steps from one position to the next, in both directions.
     skip : bool, default=True
@@ -138,7 +138,7 @@ class ConvPart(FeaturePart):
     shape : tuple of int
         (channels, *sizes) of a row.
     channels : tuple of int
-        Of each layer.
+        Number of channels of each layer.
     kernel, stride : int
         The same along every axis.
     """
@@ -161,22 +161,24 @@ class ConvPart(FeaturePart):
             layers[f"weight_{i}"] = (n_out, n_in * kernel ** len(sizes))
             layers[f"bias_{i}"] = (n_out, 1)
             n_in, sizes = n_out, _sizes_after(sizes, kernel, stride)
-        how = (shape, channels, kernel, stride)
-        super().__init__(name, prod(shape), n_outputs, *how, layers=layers, n_features=n_in * prod(sizes), skip=skip)
+        options = (shape, channels, kernel, stride)
+        super().__init__(
+            name, prod(shape), n_outputs, *options, layers=layers, n_features=n_in * prod(sizes), skip=skip
+        )
 
     def features(self, views: Views, x: Tensor) -> Tensor:
-        """The last layer's channels at all positions, (C, n_features, B)."""
+        """Return the last layer's channels at all positions, (C, n_features, B)."""
         n_replicas, _, n_rows = x.shape
         a = x.reshape(n_replicas, *self.shape, n_rows)
         for i, n_channels in enumerate(self.channels):
-            seen = patches(a, self.kernel, self.stride)
-            out = self.affine(views, i, seen.flatten(2))  # positions and rows are one axis to the product
-            a = silu(out).view(n_replicas, n_channels, *seen.shape[2:])
+            neighbours = patches(a, self.kernel, self.stride)
+            out = self.affine(views, i, neighbours.flatten(2))  # positions and rows are one axis to the product
+            a = silu(out).view(n_replicas, n_channels, *neighbours.shape[2:])
         return a.reshape(n_replicas, -1, n_rows)
 
 
 def patches(a: Tensor, kernel: int, stride: int) -> Tensor:
-    """What a kernel sees at each of its positions.
+    """Return what a kernel sees at each of its positions.
 
     (C, channels, *sizes, B) to (C, channels * kernel**n, *positions, B), n = 1 or 2 axes. Slices rather than
     `unfold`: their gradient is several times faster.
@@ -185,10 +187,11 @@ def patches(a: Tensor, kernel: int, stride: int) -> Tensor:
     spans = [(n - 1) * stride + 1 for n in _sizes_after(sizes, kernel, stride)]
     slices = []
     for offsets in product(range(kernel), repeat=len(sizes)):
-        here = tuple(slice(o, o + span, stride) for o, span in zip(offsets, spans, strict=True))
-        slices.append(a[(slice(None), slice(None), *here)])
+        strided = tuple(slice(o, o + span, stride) for o, span in zip(offsets, spans, strict=True))
+        slices.append(a[(slice(None), slice(None), *strided)])
     return torch.stack(slices, 2).flatten(1, 2)
 
 
 def _sizes_after(sizes: tuple[int, ...], kernel: int, stride: int) -> tuple[int, ...]:
+    """Return the number of a kernel's positions along each axis."""
     return tuple((size - kernel) // stride + 1 for size in sizes)

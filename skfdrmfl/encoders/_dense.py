@@ -1,4 +1,4 @@
-"""Fully connected encoders."""
+"""The fully connected encoders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skfdrmfl.model.mlp import MLP
 
 
 class DenseEncoder(Encoder):
-    """Fully connected layers beside a linear skip: mu = W x + MLP(x).
+    """Encoder of fully connected layers beside a linear skip: mu = W x + MLP(x).
 
     Discrete columns of a DataFrame are embedded: x is then the vectors of a row's categories and its numeric columns
     side by side, so that the layers can combine both.
@@ -22,7 +22,7 @@ class DenseEncoder(Encoder):
     skip : bool, default=True
         Add a linear map of the columns, so that the layers only learn what is not linear.
     embedding_dim : int, default=8
-        Entries of a category's vector.
+        Number of entries of a category's vector.
     """
 
     def __init__(
@@ -37,31 +37,32 @@ class DenseEncoder(Encoder):
         self.embedding_dim = embedding_dim
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> MLP:
-        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
         return MLP(part_name(name), n_columns, self._hidden(name, default_hidden), modality_dim, skip=self.skip)
 
     def build_embedded(
         self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
     ) -> EmbeddedMLP:
-        """The network h_m of `n_columns` inputs, the first of which are codes of categories."""
+        """Return the network h_m of `n_columns` inputs, the first of which are codes of categories."""
         size = check_positive(self.embedding_dim, f"embedding_dim of the encoder of modality {name!r}")
         hidden = self._hidden(name, default_hidden)
         return EmbeddedMLP(part_name(name), n_categories, size, n_columns, hidden, modality_dim, skip=self.skip)
 
     def _hidden(self, name: str, default_hidden: Sequence[int]) -> tuple[int, ...]:
+        """Return the checked widths of the hidden layers."""
         hidden = default_hidden if self.hidden_layer_sizes is None else self.hidden_layer_sizes
         return check_layer_sizes(hidden, f"hidden_layer_sizes of {name!r}")
 
 
 class LinearEncoder(Encoder):
-    """One affine map of the columns: mu = W x + b; of the vectors of categories too, as in `DenseEncoder`."""
+    """Encoder that is one affine map of the columns, mu = W x + b; categories get vectors, as in `DenseEncoder`."""
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> MLP:
-        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
         return MLP(part_name(name), n_columns, (), modality_dim)
 
     def build_embedded(
         self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
     ) -> EmbeddedMLP:
-        """The network h_m of `n_columns` inputs, the first of which are codes of categories."""
+        """Return the network h_m of `n_columns` inputs, the first of which are codes of categories."""
         return EmbeddedMLP(part_name(name), n_categories, EMBEDDING_DIM, n_columns, (), modality_dim, skip=False)

@@ -1,4 +1,4 @@
-"""A recurrent encoder of sequences."""
+"""The recurrent encoder of sequences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skfdrmfl.model.parts import FeaturePart
 
 
 class RecurrentEncoder(Encoder):
-    """A gated recurrent unit over a sequence in flattened columns, beside a linear skip.
+    """Encoder of sequences in flattened columns, by a gated recurrent unit beside a linear skip.
 
     The code is an affine map of the state after the last step. Columns are standardised where others would be
     whitened.
@@ -26,7 +26,7 @@ class RecurrentEncoder(Encoder):
         (steps, features) that the modality's columns were flattened from, step after step, as in (10, 50);
         None is one feature a step.
     hidden_size : int, default=16
-        Entries of the state.
+        Number of entries of the state.
     skip : bool, default=True
         Add a linear map of the columns, so that the unit only learns what is not linear.
 
@@ -44,7 +44,7 @@ class RecurrentEncoder(Encoder):
         self.skip = skip
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> GRUPart:
-        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
         shape = check_shape(
             (n_columns, 1) if self.shape is None else self.shape, ("steps", "features"), name, n_columns
         )
@@ -53,14 +53,14 @@ class RecurrentEncoder(Encoder):
 
 
 class GRUPart(FeaturePart):
-    """h_t = (1 - z) n + z h_{t-1}, gates r, z and n as in `torch.nn.GRU`; the features are the last h.
+    """A gated recurrent unit, h_t = (1 - z) n + z h_{t-1}, r, z and n as in `torch.nn.GRU`; features are the last h.
 
     Parameters
     ----------
     shape : tuple of int
         (steps, features) of a row.
     size : int
-        Entries of h.
+        Number of entries of h.
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], size: int, n_outputs: int, *, skip: bool):
@@ -74,16 +74,16 @@ class GRUPart(FeaturePart):
         super().__init__(name, prod(shape), n_outputs, shape, size, layers=layers, n_features=size, skip=skip)
 
     def features(self, views: Views, x: Tensor) -> Tensor:
-        """The state after the last step, (C, size, B)."""
+        """Return the state after the last step, (C, size, B)."""
         n_replicas, _, n_rows = x.shape
         steps, width = self.shape
         inputs = x.reshape(n_replicas, steps, width, n_rows).transpose(1, 2).reshape(n_replicas, width, -1)
         from_x = self.affine(views, "x", inputs).view(n_replicas, 3 * self.size, steps, n_rows)
         state = x.new_zeros(n_replicas, self.size, n_rows)
         sizes = (2 * self.size, self.size)
-        for now in from_x.unbind(2):
+        for step_from_x in from_x.unbind(2):
             from_state = self.affine(views, "h", state)
-            gates_x, new_x = now.split(sizes, 1)
+            gates_x, new_x = step_from_x.split(sizes, 1)
             gates_h, new_h = from_state.split(sizes, 1)
             reset, keep = torch.sigmoid(gates_x + gates_h).chunk(2, 1)
             new = torch.tanh(new_x + reset * new_h)

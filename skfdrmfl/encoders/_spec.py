@@ -1,4 +1,4 @@
-"""What a spec is: a small estimator without data that builds the h_m of a modality."""
+"""The base of the specs: a spec is a small estimator without data that builds the h_m of a modality."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator, clone
 
 from skfdrmfl.model.parts import Part
 
-# From leaving columns alone to mixing them all.
+# The values of `preprocessing`, from the one that changes columns least to the one that mixes them.
 PREPROCESSING = (None, "standardize", "whiten")
 
 
 class Encoder(BaseEstimator):
-    """A spec of `encoders`: parameters, and `build`.
+    """Base of the specs passed as `encoders`: parameters, and `build`.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Encoder(BaseEstimator):
     strongest_preprocessing: ClassVar[str | None] = "whiten"
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> Part:
-        """The part h_m of the network, from `n_columns` inputs to `modality_dim` outputs.
+        """Return the part h_m of the network, from `n_columns` inputs to `modality_dim` outputs.
 
         Raises
         ------
@@ -42,7 +42,7 @@ class Encoder(BaseEstimator):
     def build_embedded(
         self, name: str, n_categories: Sequence[int], n_columns: int, modality_dim: int, default_hidden: Sequence[int]
     ) -> Part:
-        """As `build`, for inputs the first of which are codes of categories, `n_categories` of each.
+        """Return the part h_m for inputs of which the first are codes of categories, `n_categories` of each.
 
         Raises
         ------
@@ -59,12 +59,12 @@ class Encoder(BaseEstimator):
 
 
 def preprocessing_of(spec: Any, asked: str | None) -> str | None:
-    """Which preprocessing a modality gets: what the transformer asks for, as far as its encoder stands it."""
+    """Return which preprocessing a modality gets: what the transformer asks for, or the most its encoder allows."""
     return min(asked, getattr(spec, "strongest_preprocessing", "whiten"), key=PREPROCESSING.index)
 
 
 def part_name(name: str) -> str:
-    """Name of a modality's encoder among the parts of the network: no modality can pose as the head."""
+    """Return the name of a modality's encoder among the network's parts; the prefix keeps "head" and such apart."""
     return f"encoder.{name}"
 
 
@@ -72,7 +72,7 @@ def part_name(name: str) -> str:
 
 
 def check_layer_sizes(sizes: object, name: str) -> tuple[int, ...]:
-    """`sizes` as a tuple of positive integers, one integer standing for one layer."""
+    """Return `sizes` as a tuple of positive integers; a single integer means one layer."""
     widths: tuple[Any, ...] = (sizes,)
     if isinstance(sizes, Iterable) and not isinstance(sizes, str):
         widths = tuple(sizes)
@@ -82,14 +82,14 @@ def check_layer_sizes(sizes: object, name: str) -> tuple[int, ...]:
 
 
 def check_positive(value: object, name: str) -> int:
-    """`value` as a positive int."""
+    """Return `value` as an int, if it is a positive integer."""
     if not _is_positive(value):
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
     return int(value)  # type: ignore[call-overload]
 
 
 def check_shape(shape: object, entries: Sequence[str], name: str, n_columns: int) -> tuple[int, ...]:
-    """`shape` as a tuple of one positive int for each of `entries`, whose product is `n_columns`."""
+    """Return `shape` as a tuple of one positive int for each of `entries`, with the product `n_columns`."""
     meaning = f"({', '.join(entries)})"
     sizes = tuple(shape) if isinstance(shape, Iterable) and not isinstance(shape, str) else (shape,)
     if len(sizes) != len(entries) or not all(_is_positive(size) for size in sizes):
@@ -108,6 +108,7 @@ def check_shape(shape: object, entries: Sequence[str], name: str, n_columns: int
 
 
 def _is_positive(value: object) -> bool:
+    """Return whether `value` is a positive integer, and no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
 
 
@@ -115,7 +116,7 @@ def _is_positive(value: object) -> bool:
 
 
 def nested_params(encoders: Any) -> dict[str, Any]:
-    """Parameters of the specs in a dict by their names below `encoders__`."""
+    """Return the parameters of the specs in a dict, by their names behind "encoders__"."""
     params: dict[str, Any] = {}
     if isinstance(encoders, Mapping):
         for name, spec in encoders.items():
@@ -126,7 +127,7 @@ def nested_params(encoders: Any) -> dict[str, Any]:
 
 
 def with_nested_params(encoders: Any, params: Mapping[str, Any]) -> Any:
-    """`encoders` with some parameters of its specs set, `params` named as below `encoders__`.
+    """Return `encoders` with some parameters of its specs set, `params` by their names behind "encoders__".
 
     Specs that change are copied first: other estimators may share them.
     """
@@ -154,5 +155,6 @@ def with_nested_params(encoders: Any, params: Mapping[str, Any]) -> Any:
 
 
 def _invalid(key: str, valid: Mapping[str, Any]) -> ValueError:
+    """Return the error for a nested parameter that does not exist."""
     listed = ", ".join(f"encoders__{name}" for name in valid) or "none, as encoders holds no spec"
     return ValueError(f"Invalid parameter 'encoders__{key}'. Valid nested parameters are: {listed}.")

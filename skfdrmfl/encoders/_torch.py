@@ -1,4 +1,4 @@
-"""Anyone's `torch.nn.Module` as an encoder."""
+"""The encoder that takes any `torch.nn.Module`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.encoders._spec import Encoder, part_name
-from skfdrmfl.model.mlp import Views
-from skfdrmfl.model.parts import AutogradPart, Shapes
+from skfdrmfl.model.mlp import Shapes, Views
+from skfdrmfl.model.parts import AutogradPart
 
 Factory = Callable[[int, int], nn.Module]
 
 
 class TorchEncoder(Encoder):
-    """An encoder made by a function of yours.
+    """Encoder whose network is a `torch.nn.Module`, made by a function that the user passes.
 
     The module takes rows (B, n_columns) and gives codes (B, modality_dim). It has to treat each row by itself and
     to be the same function whenever it is called: batch normalisation, buffers that change in training and random
@@ -59,7 +60,7 @@ class TorchEncoder(Encoder):
         return "standardize" if self.keep_columns else "whiten"
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> ModulePart:
-        """The network h_m from `n_columns` inputs to `modality_dim` outputs."""
+        """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
         if not callable(self.factory) or isinstance(self.factory, nn.Module):
             raise ValueError(
                 f"factory of the encoder of modality {name!r} is {self.factory!r}; pass a function of "
@@ -69,19 +70,20 @@ class TorchEncoder(Encoder):
 
 
 class ModulePart(AutogradPart):
-    """A module as a pure function of its parameters, over all replicas at once.
+    """A module as a pure function of its parameters, applied to all replicas at once.
 
-    Parameters become named matrices: the first axis, then all others. The module at hand holds only what is not
-    trained, and is not pickled but made again.
+    Each parameter becomes a named matrix: its first axis by all others. The module itself only serves for its function
+    and what is not trained; it is not pickled but made again.
     """
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, factory: Factory):
         super().__init__(name, n_inputs, n_outputs)
         self.factory = factory
         self._load()
-        self._how = (_identity(factory), tuple(self._parameters.items()))
+        self._options = (_identity(factory), tuple(self._parameters.items()))
 
     def _load(self) -> None:
+        """Make the module, check it, and note its parameters' shapes and all that does not train."""
         module = self._make(0)
         _check_module(module, self.name, self.n_inputs, self.n_outputs)
         trained = {key: p for key, p in module.named_parameters() if p.requires_grad}
@@ -103,7 +105,7 @@ class ModulePart(AutogradPart):
         self._batched = _agree(self._over_replicas, self._replica_by_replica, first, _probe(2, 3, self.n_inputs))
 
     def _make(self, seed: int) -> nn.Module:
-        """A module of the factory, its first weights drawn from `seed`."""
+        """Return a module of the factory, its first weights drawn from `seed`."""
         with _seeded(seed):
             module = self.factory(self.n_inputs, self.n_outputs)
             if not isinstance(module, nn.Module):
@@ -115,8 +117,8 @@ class ModulePart(AutogradPart):
                 _run(module, _probe(3, self.n_inputs), self.name)  # lazy modules learn their shapes here
         return module
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
-        """The factory's own first weights, drawn from the part's stream."""
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return the factory's own first weights, drawn with a seed from the part's stream."""
         module = self._make(int(next(rngs).integers(2**63)))
         parameters = dict(module.named_parameters())
         return {
@@ -125,20 +127,23 @@ class ModulePart(AutogradPart):
         }
 
     def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs); pure and differentiable."""
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
         parameters = {
             key: views[f"{self.name}.{key}"].reshape(len(x), *shape) for key, shape in self._parameters.items()
         }
         return self._over_replicas(parameters, x) if self._batched else self._replica_by_replica(parameters, x)
 
     def _over_replicas(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Return the outputs of all replicas, computed at once."""
         return torch.vmap(self._single(x))(parameters, x)
 
     def _replica_by_replica(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Return the same outputs, computed one replica after another."""
         single = self._single(x)
         return torch.stack([single({key: p[c] for key, p in parameters.items()}, x[c]) for c in range(len(x))])
 
     def _single(self, like: Tensor) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+        """Return the function of one replica's parameters and rows, on the device and of the type of `like`."""
         fixed = {key: t.to(like) if t.is_floating_point() else t.to(like.device) for key, t in self._fixed.items()}
 
         def single(parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
@@ -148,8 +153,8 @@ class ModulePart(AutogradPart):
         return single
 
     def __getstate__(self) -> dict[str, Any]:
-        made = {"_module", "_fixed", "_batched", "_lock"}
-        return {key: value for key, value in vars(self).items() if key not in made}
+        made_again = {"_module", "_fixed", "_batched", "_lock"}
+        return {key: value for key, value in vars(self).items() if key not in made_again}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -163,12 +168,13 @@ class ModulePart(AutogradPart):
 
 
 def _as_matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the shape of a parameter's matrix: its first axis by all others."""
     rows = shape[0] if shape else 1
     return rows, int(np.prod(shape[1:], dtype=int))
 
 
 def _identity(factory: Factory) -> Hashable:
-    """What two equal factories have in common: how they are pickled, or else themselves."""
+    """Return a key that equal factories share: the hash of their pickle, or the factory itself where there is none."""
     try:
         return joblib.hash(factory)
     except Exception:  # a lambda, a closure
@@ -200,8 +206,8 @@ def _check_module(module: nn.Module, name: str, n_inputs: int, n_outputs: int) -
                 f"the module of {name} gives other codes at a second call; take out what draws random numbers "
                 "(torch.nn.functional.dropout needs training=self.training) or changes its state."
             )
-        alone = torch.cat([_run(module, row, name) for row in rows.split(1)])
-        if not torch.allclose(alone, out, rtol=1e-3, atol=1e-4 * float(out.abs().max())):
+        row_by_row = torch.cat([_run(module, row, name) for row in rows.split(1)])
+        if not torch.allclose(row_by_row, out, rtol=1e-3, atol=1e-4 * float(out.abs().max())):
             raise ValueError(
                 f"the module of {name} gives a row another code when other rows stand beside it; it must treat "
                 "each row by itself."
@@ -218,6 +224,7 @@ def _check_module(module: nn.Module, name: str, n_inputs: int, n_outputs: int) -
 
 
 def _run(module: nn.Module, rows: Tensor, name: str) -> Any:
+    """Return what the module makes of the rows; raise ValueError where it fails."""
     try:
         return module(rows)
     except Exception as error:
@@ -225,11 +232,11 @@ def _run(module: nn.Module, rows: Tensor, name: str) -> Any:
 
 
 def _agree(
-    fast: Callable[..., Tensor], sure: Callable[..., Tensor], parameters: Mapping[str, Tensor], x: Tensor
+    fast: Callable[..., Tensor], plain: Callable[..., Tensor], parameters: Mapping[str, Tensor], x: Tensor
 ) -> bool:
-    """Whether both give the same values and gradients, the first without complaint."""
+    """Return whether `fast` runs without error or warning and gives the values and gradients of `plain`."""
 
-    def values(function: Callable[..., Tensor]) -> list[Tensor]:
+    def values_and_gradients(function: Callable[..., Tensor]) -> list[Tensor]:
         with torch.enable_grad():
             leaves = {key: p.clone().requires_grad_() for key, p in parameters.items()}
             out = function(leaves, x)
@@ -239,23 +246,23 @@ def _agree(
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns where it has no batching rule
         try:
-            found = values(fast)
+            found = values_and_gradients(fast)
         except Exception:
             return False
     return all(
         torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()) + 1e-12)
-        for a, b in zip(found, values(sure), strict=True)
+        for a, b in zip(found, values_and_gradients(plain), strict=True)
     )
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Torch's generator at `seed` inside, untouched after."""
+    """Set torch's generator to `seed` for the block, and restore its state after it."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
 def _probe(*shape: int) -> Tensor:
-    """Rows to try a module on."""
+    """Return random rows of some shape, on which to try a module."""
     return torch.as_tensor(np.random.default_rng(0).standard_normal(shape), dtype=torch.float32)

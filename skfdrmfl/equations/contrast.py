@@ -1,4 +1,4 @@
-"""The federated contrast R_fcl (eq. 12): InfoNCE against earlier global models, and its gradient."""
+"""The federated contrast R_fcl: InfoNCE against earlier global models, and its gradient."""
 
 from __future__ import annotations
 
@@ -6,36 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-# Lengths are not divided by when shorter than this, as in torch's own cosine similarity.
+# Vectors are divided by no less than this, as in torch's own cosine similarity: so zero stays zero.
 SHORTEST = 1e-8
-
-
-def _length(z: Tensor) -> Tensor:
-    # Not `norm`, which rounds differently according to how many rows it is given.
-    return z.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).sqrt()
+# A row whose Z is shorter than this is not turned: the slope of a cosine grows as 1 / |z| and has no limit at zero, so
+# that one row could outweigh all others. So bounded, it adds 2 / (temperature * 1e-4) to the gradient at most, which
+# the default weight of the term and the mean over a batch bring to the order of the squared error's. Z is about one
+# long, and hardly a row in a million comes that close to zero.
+SHORTEST_TURNED = 1e-4
 
 
 def unit(z: Tensor) -> Tensor:
-    """`z` (..., c) scaled to length one; shorter than `SHORTEST` it stays shorter, and zero stays zero."""
+    """Return `z` (..., c) scaled to length one; shorter than `SHORTEST` it stays shorter, and zero stays zero."""
     return z / _length(z)
 
 
-def _softmax(similarity: Tensor) -> Tensor:
-    # Not `softmax`, whose kernel for a few columns rounds by a row's place among the others; and an even number
-    # of columns, so that with batches of a multiple of 16 rows no vector of 32 spans two clients.
-    n = similarity.shape[-1]
-    shifted = similarity - similarity.amax(-1, keepdim=True)
-    share = torch.exp(pad(shifted, (0, 1)))[..., :n] if n % 2 else shifted.exp_()
-    return share / share.sum(-1, keepdim=True)
-
-
-def _similarity(direction: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
-    # Not a matrix product: so small ones are slow.
-    return (references * direction.unsqueeze(-2)).sum(-1) / temperature  # (..., B, 1 + H)
-
-
 def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
-    """InfoNCE of a row against the same row under earlier global models (eq. 12).
+    """Return InfoNCE of each row against the same row under earlier global models (eq. 12).
 
     - log( exp(s_0 / tau) / sum_h exp(s_h / tau) ), s_h the cosine similarity of z and reference h. The
     denominator includes the positive, so n negatives as close as the positive give log(1 + n).
@@ -53,19 +39,41 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
     Returns
     -------
     Tensor of shape (..., B), in nats; zero without negatives. With c = 1 every cosine is +1 or -1 and the
-    gradient is zero.
+    gradient is zero. It is zero too for rows of z shorter than `SHORTEST_TURNED`, whose direction means nothing.
     """
+    z = torch.where(_length(z) < SHORTEST_TURNED, z.detach(), z)
     similarity = _similarity(unit(z), references, temperature)
     return torch.logsumexp(similarity, -1) - similarity[..., 0]
 
 
 def info_nce_gradient(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
-    """Derivative of `info_nce` with respect to `z`."""
+    """Return the derivative of `info_nce` with respect to `z`."""
     length = _length(z)
     direction = z / length
-    pull = _softmax(_similarity(direction, references, temperature))
-    pull[..., 0] -= 1.0
-    pull /= temperature
-    gradient = (pull.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
+    d_similarity = _softmax(_similarity(direction, references, temperature))
+    d_similarity[..., 0] -= 1.0
+    d_similarity /= temperature
+    gradient = (d_similarity.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
     gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
-    return gradient / length
+    return gradient / length.masked_fill(length < SHORTEST_TURNED, torch.inf)
+
+
+def _length(z: Tensor) -> Tensor:
+    """Return the lengths (..., 1) of the rows of `z` (..., c), at least `SHORTEST`."""
+    # Bits: see docs/bits.md, "norm".
+    return z.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).sqrt()
+
+
+def _similarity(direction: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    """Return s_h / tau (..., B, 1 + H) of unit vectors."""
+    # Not a matrix product: such small ones are slow.
+    return (references * direction.unsqueeze(-2)).sum(-1) / temperature
+
+
+def _softmax(similarity: Tensor) -> Tensor:
+    """Return the softmax of `similarity` over its last axis."""
+    # Bits: see docs/bits.md, "softmax" and "even columns".
+    n = similarity.shape[-1]
+    shifted = similarity - similarity.amax(-1, keepdim=True)
+    exponential = torch.exp(pad(shifted, (0, 1)))[..., :n] if n % 2 else shifted.exp_()
+    return exponential / exponential.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The information term R_mi (eq. 5, eq. 6): objective and bound of a critic T(z, y), and their gradients."""
+"""The information term R_mi: objective and bound of a critic T(z, y), and the objective's gradient."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn.functional import logsigmoid
 
 
 def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
-    """Sigmoid (Jensen-Shannon) objective J of a critic (eq. 5-6): log s(T_joint) + log(1 - s(T_marginal)).
+    """Return the sigmoid (Jensen-Shannon) objective J of a critic (eq. 6): log s(T_joint) + log(1 - s(T_marginal)).
 
-    Its mean is maximal at T = log p(z, y) / (p(z) p(y)), where J = 2 JSD - 2 ln 2. It is not itself a tight
-    bound of I(Z; y); see `nwj`.
+    R_mi is minus its mean, which is maximal at T = log p(z, y) / (p(z) p(y)), where J = 2 JSD - 2 ln 2. J is not itself
+    a tight bound of I(Z; y); see `nwj`.
 
     Parameters
     ----------
@@ -26,18 +26,18 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
 
 
 def jensen_shannon_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives of `jensen_shannon` with respect to `t_joint` and `t_marginal`."""
-    # Side by side, as 2 B of them: no vector of 32 spans two clients then (see `batches.LANES`).
+    """Return the derivatives of `jensen_shannon` with respect to `t_joint` and `t_marginal`."""
+    # Bits: see docs/bits.md, "side by side".
     slopes = torch.sigmoid(torch.cat((-t_joint, t_marginal), -1))
     d_joint, d_marginal = slopes.split(t_joint.shape[-1], -1)
     return d_joint, -d_marginal
 
 
 def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
-    """Nguyen-Wainwright-Jordan value of a critic: T_joint - e^T_marginal + 1.
+    """Return the Nguyen-Wainwright-Jordan value of a critic: T_joint - e^T_marginal + 1.
 
-    Its mean is a lower bound of I(Z; y) for every critic, tight at the same T that maximises
-    `jensen_shannon` (Nguyen, Wainwright and Jordan 2010; Poole et al. 2019, eq. 7 with T + 1).
+    Its mean is a lower bound of the information I(Z; y) = H(y) - H(y | Z) (eq. 5) for every critic, tight at the same T
+    that maximises `jensen_shannon`. It is reported, not trained.
 
     Parameters
     ----------
@@ -46,5 +46,9 @@ def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (..., B), in nats.
+
+    References
+    ----------
+    X. Nguyen, M. J. Wainwright and M. I. Jordan, 2010; B. Poole et al., 2019, whose I_NWJ this is at T + 1.
     """
     return t_joint - t_marginal.exp() + 1.0

@@ -1,4 +1,4 @@
-"""Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), started afresh each round.
+"""The local step: Adam with decoupled weight decay, started afresh each round, and the proximal step of an L1 penalty.
 
 `torch.optim` is not used: its objects import the compiler (about a second) and know one parameter at a time.
 """
@@ -7,12 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-def soft_threshold_(weights: Tensor, amount: Tensor | float) -> None:
-    """Proximal step of an L1 penalty, in place: shrink towards zero by `amount`, stop at exactly zero."""
-    weights.copy_(weights.sign() * (weights.abs() - amount).clamp_min_(0.0))
-
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -26,16 +20,20 @@ def adam_step_(
     learning_rate: float,
     decay: float,
 ) -> None:
-    """One step, in place, in plain tensor operations.
+    """Take one step of Adam in place, in plain tensor operations.
 
     Parameters
     ----------
     w, gradient, first, second : Tensor of equal shapes
         Parameters, their gradient, and the moments of the gradient, which start at zero.
     step : Tensor of shape ()
-        Steps taken before, float32.
+        Number of steps taken before, float32; one is added.
     learning_rate, decay : float
         The parameters are first multiplied by 1 - learning_rate * decay.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam", 2015; I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
     step.add_(1.0)
     t = float(step)
@@ -55,7 +53,7 @@ def fused_adam_step_(
     learning_rate: float,
     decay: float,
 ) -> None:
-    """`adam_step_` in one pass over memory."""
+    """Take the step of `adam_step_` in one pass over memory; results agree to rounding."""
     step.add_(1.0)
     torch._fused_adamw_(
         [w],
@@ -76,3 +74,8 @@ def fused_adam_step_(
 
 # The fused kernel is an operator without a public Python name; should a later torch drop it, nothing breaks.
 step_ = fused_adam_step_ if hasattr(torch, "_fused_adamw_") else adam_step_
+
+
+def soft_threshold_(weights: Tensor, amount: Tensor | float) -> None:
+    """Take the proximal step of an L1 penalty in place: shrink `weights` towards zero by `amount`, no further."""
+    weights.copy_(weights.sign() * (weights.abs() - amount).clamp_min_(0.0))

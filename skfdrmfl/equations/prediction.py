@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
-    """Squared error, mean over outputs.
+    """Return the squared error of each row, mean over outputs.
 
     Parameters
     ----------
@@ -20,5 +20,5 @@ def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
 
 
 def squared_error_gradient(y_hat: Tensor, y: Tensor) -> Tensor:
-    """Derivative of `squared_error` with respect to `y_hat`."""
+    """Return the derivative of `squared_error` with respect to `y_hat`."""
     return (y_hat - y) * (2.0 / y.shape[-1])

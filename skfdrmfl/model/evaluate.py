@@ -1,4 +1,4 @@
-"""Z and predictions of a trained network, a slab of rows at a time."""
+"""A trained network's Z and predictions, some rows at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SLAB_ROWS = 1024
 
 
 def evaluate(network: Network, arrays: Arrays, x: Tensor, present: Present | None = None) -> tuple[Float, Float]:
-    """Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64.
+    """Return Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64.
 
-    `present` (n, M) says which modalities each row has; None: all.
+    `present` (n, M) says which modalities each row has, None that every row has all.
     """
     flat = network.layout.pack(arrays, dtype=torch.float64)
     views = network.layout.views(flat[None])
@@ -23,7 +23,7 @@ def evaluate(network: Network, arrays: Arrays, x: Tensor, present: Present | Non
     for i in range(0, len(x), SLAB_ROWS):
         slab = slice(i, i + SLAB_ROWS)
         mask = None if present is None else torch.as_tensor(present[slab])[None]
-        act = network.forward(views, x[slab][None].double(), mask, tape=False)
-        z.append(act.z[0])
-        y_hat.append(act.y_hat[0])
+        activations = network.forward(views, x[slab][None].double(), mask, tape=False)
+        z.append(activations.z[0])
+        y_hat.append(activations.y_hat[0])
     return torch.cat(z).numpy(), torch.cat(y_hat).numpy()

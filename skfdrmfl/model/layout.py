@@ -1,4 +1,4 @@
-"""One flat vector of parameters a client, with a named view for each array in it."""
+"""The flat vector of a client's parameters, with a named view for each array in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # Every array starts on a 64-byte boundary (16 floats), which keeps the vector units on aligned loads.
+# Bits: see docs/bits.md, "whole vectors".
 _ALIGNMENT = 16
 
 
@@ -41,15 +42,15 @@ class ParameterLayout:
         self.size = offset
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """Named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
+        """Return named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
         pieces = flat.split(self._pieces, -1)[::2]
-        lead = flat.shape[:-1]
+        leading = flat.shape[:-1]
         return {
-            name: piece.view(*lead, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+            name: piece.view(*leading, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
     def stacked(self, flat: Tensor, n_clients: int) -> dict[str, Tensor]:
-        """Named views (C, *shape) of one vector (C * D,) in which each array of all clients is contiguous.
+        """Return named views (C, *shape) of one vector (C * D,) in which each array of all clients is contiguous.
 
         Batched products write to contiguous arrays only; (C, D) would make them fall back to a loop.
         """
@@ -59,7 +60,7 @@ class ParameterLayout:
         }
 
     def pack(self, arrays: Mapping[str, NDArray], *, dtype: torch.dtype) -> Tensor:
-        """The flat vector (D,) that holds `arrays`, the inverse of `views`."""
+        """Return the flat vector (D,) that holds `arrays`: the inverse of `views`."""
         flat = torch.zeros(self.size, dtype=dtype)
         for name, view in self.views(flat).items():
             view.copy_(torch.tensor(arrays[name]))  # copied: mapped models are read-only

@@ -1,6 +1,6 @@
 """A linear model inside the network: prediction = share * y_hat + x'coefficients + intercept, in the same arrays.
 
-The linear skips of the encoders carry it, so that Z, the head and everything after training know nothing of it.
+The linear skips of the encoders carry it, so that neither the head nor anything after training need know of it.
 """
 
 from __future__ import annotations
@@ -13,24 +13,36 @@ import numpy as np
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.model.network import Network
 
-# A head whose weights (of standardised y) are below this says nothing, and its direction is arbitrary.
+# A head with a singular value below this (y is standardised) predicts nothing, and its direction is arbitrary.
 SMALLEST_HEAD = 1e-6
 
 
+@dataclass(frozen=True)
+class Linear:
+    """A linear model x -> x' coefficients + intercept, with coefficients (p, q) and intercept (q,)."""
+
+    coefficients: Float
+    intercept: Float
+
+    def predict(self, x: Float) -> Float:
+        """Return outputs (n, q) for rows x (n, p)."""
+        return x @ self.coefficients + self.intercept
+
+
 def takes_linear(network: Network) -> bool:
-    """Whether the network can carry any linear function of its inputs."""
+    """Return whether the network can carry any linear function of its inputs."""
     d, c, q = network.modality_dim, network.n_components, network.n_outputs
     paths = [encoder.linear_path for encoder in network.encoders.values()]
     return network.fusion.is_linear and not network.head.hidden and None not in paths and q <= c <= d
 
 
 def with_linear(network: Network, arrays: Mapping[str, Float], linear: Linear, share: float) -> Arrays:
-    """The model that predicts `share` times what `arrays` predict, plus `linear` of the encoder inputs.
+    """Return the model that predicts `share` times what `arrays` predict, plus `linear` of the encoder inputs.
 
     Of Z it keeps the directions along which y is predicted: with the head W = U S V', Z becomes V S V' Z, whose head
     is U V', so that one step of Z is one of y. What else the network has in Z fits its training rows more closely than
-    the mixture does, and a regression behind Z would take that up. The linear part is what the skips must add to the
-    codes so that Z moves by V U' of it.
+    the mixture does, and a regression behind Z would take that up. The skips then add to the codes what moves Z by
+    V U' times the linear model's predictions.
 
     Parameters
     ----------
@@ -39,6 +51,10 @@ def with_linear(network: Network, arrays: Mapping[str, Float], linear: Linear, s
     linear : Linear
         In the units of the head's y, from the inputs of all encoders side by side.
     share : float
+
+    Returns
+    -------
+    dict of str to ndarray
     """
     out = dict(arrays)
     c, q = network.n_components, network.n_outputs
@@ -65,15 +81,3 @@ def with_linear(network: Network, arrays: Mapping[str, Float], linear: Linear, s
         weight[rows] += np.linalg.pinv(into_fusion) @ wanted
         out[array] = weight
     return out
-
-
-@dataclass(frozen=True)
-class Linear:
-    """x -> x' coefficients + intercept; coefficients (p, q), intercept (q,)."""
-
-    coefficients: Float
-    intercept: Float
-
-    def predict(self, x: Float) -> Float:
-        """Outputs (n, q) for rows x (n, p)."""
-        return x @ self.coefficients + self.intercept

@@ -1,4 +1,4 @@
-"""The whole model of one client: encoders h_m, fusion g, head f and the critic T of the information term."""
+"""The whole model of one client: encoders h_m, fusion g, head f, and the critic T of the information term."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from skfdrmfl.common import randomness
+from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.model.alignment import ALIGNMENTS, Spread
 from skfdrmfl.model.fusion import Fusion
 from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.mlp import MLP, Tape, Views
+from skfdrmfl.model.mlp import MLP, Shapes, Tape, Views
 from skfdrmfl.model.parts import AutogradPart, Part
 
+# Hidden layers of the critic.
 CRITIC_HIDDEN = (32,)
 
 
 @dataclass
 class Activations:
-    """One forward pass: the codes (C, B, M, d), Z (C, B, c), y_hat (C, B, q), and the tapes behind them."""
+    """Holds one forward pass: the codes (C, B, M, d), Z (C, B, c), y_hat (C, B, q), and the tapes behind them."""
 
     codes: Tensor
     z: Tensor
@@ -32,7 +33,7 @@ class Activations:
 
 
 class Network:
-    """Pure functions of (parameters, rows); holds shapes, never weights.
+    """The model as pure functions of parameters and rows; it holds shapes, never weights.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class Network:
     head_hidden : sequence of int
         Hidden layers of the head; empty for a linear head.
     alignment : str, default="homoscedastic"
-        Key of `ALIGNMENTS`. With one modality, which has nothing to align, it is of no consequence.
+        Key of `ALIGNMENTS`. One modality has nothing to align; the key is then ignored.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Network:
         self.spreads: dict[str, Spread] = {}
         if self.alignment.learns_spread:
             self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
-        self._how = (fusion, modality_dim, n_components, n_outputs, tuple(head_hidden))
+        self._head_hidden = tuple(head_hidden)
         self.columns: dict[str, slice] = {}
         start = 0
         for name, encoder in self.encoders.items():
@@ -82,7 +83,7 @@ class Network:
             *self.encoders.values(),
             *self.spreads.values(),
         ]
-        shapes: dict[str, tuple[int, ...]] = {}
+        shapes: Shapes = {}
         for part in self._parts:
             shapes |= part.shapes
         shapes |= fusion.shapes(len(self.encoders), modality_dim)
@@ -90,63 +91,73 @@ class Network:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Inputs of each encoder."""
+        """Number of inputs of each encoder, by modality."""
         return {name: encoder.n_inputs for name, encoder in self.encoders.items()}
 
     @property
     def signature(self) -> dict[str, Any]:
         """What two networks that can train in one stack have in common: all but the widths of dense inputs."""
-        fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
         return {
-            "modality_dim": modality_dim,
+            "modality_dim": self.modality_dim,
             "encoders": tuple((name, e.signature) for name, e in self.encoders.items()),
-            "fusion": type(fusion).__name__,
-            "n_components": n_components,
-            "head_hidden_layer_sizes": head_hidden,
-            "n_outputs": n_outputs,
+            "fusion": type(self.fusion).__name__,
+            "n_components": self.n_components,
+            "head_hidden_layer_sizes": self._head_hidden,
+            "n_outputs": self.n_outputs,
             "alignment": self._alignment,
         }
 
     def widened(self, widths: Mapping[str, int]) -> Network:
-        """The same network for wider inputs."""
-        fusion, modality_dim, n_components, n_outputs, head_hidden = self._how
+        """Return the same network for wider inputs."""
         return Network(
             {name: encoder.widened(widths[name]) for name, encoder in self.encoders.items()},
-            fusion,
-            modality_dim=modality_dim,
-            n_components=n_components,
-            n_outputs=n_outputs,
-            head_hidden=head_hidden,
+            self.fusion,
+            modality_dim=self.modality_dim,
+            n_components=self.n_components,
+            n_outputs=self.n_outputs,
+            head_hidden=self._head_hidden,
             alignment=self._alignment,
         )
 
-    def initial(self, seed: int, input_powers: Mapping[str, float]) -> dict[str, np.ndarray]:
-        """Weights before the first round, from the run's seed; `input_powers` is E||x^m||^2 of each block.
+    def initial(self, seed: int, input_powers: Mapping[str, float]) -> Arrays:
+        """Return weights before the first round, drawn by the run's seed; `input_powers` is E||x^m||^2 by modality.
 
-        Every layer draws from a stream of its own, input by input: one more modality, one more layer or padding
-        of the inputs moves no other weight, and names are of no consequence.
+        Every layer draws from a stream of its own, input by input: one more modality, one more layer or padding of the
+        inputs moves no other weight, and names do not matter.
         """
-        arrays: dict[str, np.ndarray] = {}
-        of_modality = [*self.encoders.items(), *self.spreads.items()]
+        arrays: Arrays = {}
+        fed_by_data = [*self.encoders.items(), *self.spreads.items()]
         for i, part in enumerate(self._parts):
-            name = next((n for n, e in of_modality if e is part), None)
+            modality = next((name for name, candidate in fed_by_data if candidate is part), None)
             rngs = (randomness.generator(seed, randomness.INITIAL_WEIGHTS, i, layer) for layer in count())
-            arrays |= part.initial(rngs, None if name is None else input_powers[name])
+            arrays |= part.initial(rngs, None if modality is None else input_powers[modality])
             if part is self.mixer:
-                arrays |= self.fusion.initial(rngs, len(self.encoders), self._how[1])
+                arrays |= self.fusion.initial(rngs, len(self.encoders), self.modality_dim)
         return arrays
 
-    def arrays(self, flat: Tensor) -> dict[str, np.ndarray]:
-        """Named parameters of one flat vector (D,), as float64 arrays."""
+    def arrays(self, flat: Tensor) -> Arrays:
+        """Return the named parameters in one flat vector (D,), as float64 arrays."""
         return {name: view.cpu().double().numpy() for name, view in self.layout.views(flat).items()}
 
     # ------------------------------------------------------------------------------------------ forward
 
     def forward(self, views: Views, x: Tensor, mask: Tensor | None = None, *, tape: bool = True) -> Activations:
-        """Codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
+        """Return codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
 
-        `mask` (C, B, M) says which modalities a row has; None: all. Columns of others must be finite numbers.
-        Without `tape` no graph is recorded where none is asked for: `backward` cannot follow.
+        Parameters
+        ----------
+        views : mapping of str to Tensor
+            Parameters of each replica.
+        x : Tensor of shape (C, B, n_columns)
+            Encoder inputs; finite, also in columns of modalities that a row lacks.
+        mask : Tensor of bool of shape (C, B, M), default=None
+            Which modalities a row has; None: all.
+        tape : bool, default=True
+            Whether `backward` is to follow. Without it no graph is recorded, unless autograd records one.
+
+        Returns
+        -------
+        Activations
         """
         tapes: dict[str, Any] = {}
         codes = []
@@ -164,7 +175,7 @@ class Network:
         return Activations(mu_all, z, y_hat, tapes)
 
     def criticise(self, views: Views, z: Tensor, y_pairs: Tensor) -> tuple[Tensor, Tensor, Tape]:
-        """T on the pairs (z_i, y_i) and on (z_i, y_{i+1}), each (C, B).
+        """Return T on the pairs (z_i, y_i) and on the pairs (z_i, y_{i+1}), each (C, B), and the critic's tape.
 
         `y_pairs` (C, 2 B, q) is y followed by y shifted cyclically inside the batch.
         """
@@ -175,9 +186,9 @@ class Network:
         return t_joint, t_marginal, tape
 
     def spread(self, views: Views, x: Tensor) -> tuple[Tensor | None, list[Any]]:
-        """Raw log variances (C, B, M, d) of the codes of rows x, and the tapes behind them; None if none are learned.
+        """Return raw log variances (C, B, M, d) of the codes of rows x and their tapes; None if none are learned.
 
-        Of modalities that a row lacks they are numbers without meaning.
+        Those of modalities that a row lacks have no meaning.
         """
         if not self.spreads:
             return None, []
@@ -185,24 +196,26 @@ class Network:
         return torch.stack([raw for raw, _ in passes], -2), [tape for _, tape in passes]
 
     def encoder_of(self) -> Tensor:
-        """For each parameter of the flat vector (D,), 1 + m if modality m alone learns it, else 0.
+        """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
 
-        Those are the parameters of its encoder, and of its code's variances.
+        The arrays of the encoder and of its `Spread` belong to the modality. All others count as 0, also those that
+        learn from rows with one modality alone: its gates of `GatedFusion`, its column of the preferences of
+        `AttentionFusion`, its columns of the mixer behind `ConcatFusion`. The gaps between arrays are 0.
         """
         owner = torch.zeros(self.layout.size, dtype=torch.long)
         views = self.layout.views(owner)
         for m, modality in enumerate(self.encoders):
-            arrays = list(self.encoders[modality].shapes)
+            names = list(self.encoders[modality].shapes)
             if self.spreads:
-                arrays += self.spreads[modality].shapes
-            for name in arrays:
+                names += self.spreads[modality].shapes
+            for name in names:
                 views[name].fill_(1 + m)
         return owner
 
     # ----------------------------------------------------------------------------------------- backward
 
     def criticise_backward(self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor) -> Tensor:
-        """Write the critic's gradients; return the derivative with respect to z (C, B, c)."""
+        """Write the critic's gradients, given those of T; return the derivative with respect to z (C, B, c)."""
         d_t = torch.cat((d_joint, d_marginal), 1).unsqueeze(-1)
         d_pairs = self.critic.backward(views, grads, tape, d_t, d_input=True)
         assert d_pairs is not None
@@ -210,7 +223,7 @@ class Network:
         return joint + marginal
 
     def spread_backward(self, views: Views, grads: Views, tapes: Sequence[Any], d_raw: Tensor) -> None:
-        """Write the gradients of the variances, `d_raw` (C, B, M, d) that of the raw log variances."""
+        """Write the gradients of the spreads, given that of the raw log variances, `d_raw` (C, B, M, d)."""
         for m, (spread, tape) in enumerate(zip(self.spreads.values(), tapes, strict=True)):
             spread.backward(views, grads, tape, d_raw[..., m, :])
 
@@ -225,8 +238,8 @@ class Network:
     ) -> None:
         """Write the gradients of encoders, fusion and head.
 
-        `d_y_hat`, `d_z` and `d_codes` are the objective's derivatives with respect to `act.y_hat`, `act.z`
-        and `act.codes`, each as if the others were held; None stands for zero.
+        `d_y_hat`, `d_z` and `d_codes` are the objective's derivatives with respect to `act.y_hat`, `act.z` and
+        `act.codes`, each with the others held; None stands for zero.
         """
         through_head = self.head.backward(views, grads, act.tapes["head"], d_y_hat, d_input=True)
         assert through_head is not None
@@ -240,10 +253,8 @@ class Network:
 
     # ------------------------------------------------------------------------------------------ delivery
 
-    def rotated(
-        self, arrays: Mapping[str, np.ndarray], center: np.ndarray, rotation: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """The same function of x with Z -> (Z - center) rotation, absorbed by fusion and head.
+    def rotated(self, arrays: Mapping[str, Float], center: Float, rotation: Float) -> Arrays:
+        """Return arrays with which Z is (Z - center) rotation, and the prediction the same.
 
         Parameters
         ----------
@@ -251,6 +262,10 @@ class Network:
             Named parameters, without a replica axis.
         center : ndarray of shape (c,)
         rotation : ndarray of shape (c, c), orthogonal
+
+        Returns
+        -------
+        dict of str to ndarray
         """
         out = dict(arrays)
         out["fusion.weight0"] = rotation.T @ arrays["fusion.weight0"]

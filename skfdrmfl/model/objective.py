@@ -1,7 +1,7 @@
-"""What one client does: its objective, the objective's gradient, and one local step.
+"""The objective of one client, and its gradient by hand.
 
-Nothing here mixes rows of different clients. Tensors carry a leading replica axis (C, ...) along which every
-operation is independent; with C = 1 this is the code of a single client.
+Rows of different clients are never mixed. Tensors carry a leading replica axis (C, ...) along which every operation is
+independent; with C = 1 this is the code of a single client.
 """
 
 from __future__ import annotations
@@ -25,12 +25,19 @@ RECORDED = (*TERMS, "drift")
 
 @dataclass(slots=True)
 class Batch:
-    """Rows of one step and what they are compared with.
+    """Holds the rows of one step, or of several along a further first axis, and what they are compared with.
 
-    x (C, B, columns); y_pairs (C, 2 B, q), y followed by y shifted cyclically inside the batch; references
-    (C, B, 1 + H, c) unit vectors, or None without negatives; weights and pair_weights (C, B), each row's share
-    of its client's batch, zero for padding (and, for pairs, for a batch of one row); mask (C, B, M), the
-    modalities that each row has, or None for all.
+    Attributes
+    ----------
+    x : Tensor of shape (C, B, columns)
+    y_pairs : Tensor of shape (C, 2 B, q)
+        y followed by y shifted cyclically inside the batch.
+    references : Tensor of shape (C, B, 1 + H, c), or None
+        Unit vectors as of `info_nce`; None without negatives.
+    weights, pair_weights : Tensor of shape (C, B)
+        Each row's share of its client's batch, zero for padding; for pairs zero too in a batch of one row.
+    mask : Tensor of bool of shape (C, B, M), or None
+        Which modalities a row has; None: all.
     """
 
     x: Tensor
@@ -42,11 +49,11 @@ class Batch:
 
     @property
     def y(self) -> Tensor:
-        """The outputs (C, B, q)."""
+        """The outputs (C, B, q), unshifted."""
         return self.y_pairs.narrow(-2, 0, self.x.shape[-2])
 
     def steps(self) -> Iterator[Batch]:
-        """Each of several steps."""
+        """Return each of several steps as a batch of its own."""
         nothing = [None] * len(self.x)
         columns = (
             self.x.unbind(),
@@ -61,7 +68,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class TermWeights:
-    """lambda_1, lambda_2, lambda_3 and tau of each client, all (C, 1); None for a term nobody uses."""
+    """Holds lambda_1, lambda_2, lambda_3 and tau of each client, all (C, 1); None for a term that no client uses."""
 
     mi: Tensor | None
     kl: Tensor | None
@@ -69,12 +76,12 @@ class TermWeights:
     temperature: Tensor
 
     def narrow(self, n: int) -> TermWeights:
-        """Those of the first n clients."""
+        """Return the first n clients' weights."""
         mi, kl, contrastive = (None if t is None else t[:n] for t in (self.mi, self.kl, self.contrastive))
         return TermWeights(mi, kl, contrastive, self.temperature[:n])
 
     def used(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`terms` with zero where a client's weight is zero: computed for its neighbours, not for it."""
+        """Return `terms` with zero for clients whose weight is zero, for whom others' terms were computed too."""
         weights = {"mi": self.mi, "mi_nwj": self.mi, "kl": self.kl, "contrastive": self.contrastive}
         out = dict(terms)
         for name, weight in weights.items():
@@ -83,7 +90,7 @@ class TermWeights:
         return out
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """L_k (C,) from the terms in use."""
+        """Return L_k (C,), the weighted sum of the terms in use."""
         loss = terms["mse"]
         for name, weight in (("mi", self.mi), ("kl", self.kl), ("contrastive", self.contrastive)):
             if weight is not None and name in terms:
@@ -93,10 +100,18 @@ class TermWeights:
 
 @dataclass(slots=True)
 class Outputs:
-    """What the objective looks at: y_hat (..., C, B, q), and what the terms in use need besides, else None.
+    """Holds what the objective is computed from; None where no term in use needs it.
 
-    z (..., C, B, c); codes (..., C, B, M, d); the critic's t_joint and t_marginal (..., C, B); raw log variances
-    (..., C, B, M, d) of the codes, if `alignment` learns them.
+    Attributes
+    ----------
+    y_hat : Tensor of shape (..., C, B, q)
+    z : Tensor of shape (..., C, B, c), or None
+    codes : Tensor of shape (..., C, B, M, d), or None
+    t_joint, t_marginal : Tensor of shape (..., C, B), or None
+        The critic on pairs and on shifted pairs.
+    raw : Tensor of shape (..., C, B, M, d), or None
+        Raw log variances of the codes, where `alignment` learns them.
+    alignment : Alignment
     """
 
     y_hat: Tensor
@@ -109,25 +124,25 @@ class Outputs:
 
     @classmethod
     def stacked(cls, steps: Sequence[Outputs]) -> Outputs:
-        """Those of several steps along a new first axis."""
+        """Return the outputs of several steps along a new first axis."""
 
-        def column(values: list[Tensor | None]) -> Tensor | None:
-            there = [value for value in values if value is not None]
-            return torch.stack(there) if there else None
+        def stack(values: list[Tensor | None]) -> Tensor | None:
+            given = [value for value in values if value is not None]
+            return torch.stack(given) if given else None
 
         return cls(
-            torch.stack([o.y_hat for o in steps]),
-            column([o.z for o in steps]),
-            column([o.codes for o in steps]),
-            column([o.t_joint for o in steps]),
-            column([o.t_marginal for o in steps]),
-            column([o.raw for o in steps]),
+            torch.stack([step.y_hat for step in steps]),
+            stack([step.z for step in steps]),
+            stack([step.codes for step in steps]),
+            stack([step.t_joint for step in steps]),
+            stack([step.t_marginal for step in steps]),
+            stack([step.raw for step in steps]),
             steps[0].alignment,
         )
 
 
 def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict[str, Tensor]:
-    """Each term in use, unweighted, summed over a batch's rows by their weights (..., C); of one step or several."""
+    """Return each term in use, unweighted, as the mean over each batch's rows (..., C), for one step or several."""
     w, w_pairs = batch.weights, batch.pair_weights
     terms = {"mse": (w * prediction.squared_error(outputs.y_hat, batch.y)).sum(-1)}
     if outputs.t_joint is not None and outputs.t_marginal is not None:
@@ -141,9 +156,9 @@ def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict
 
 
 def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermWeights) -> dict[str, Tensor]:
-    """L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl under "loss", and each term in use; all (C,).
+    """Return L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl as "loss", and each term in use; all (C,).
 
-    Differentiable; `local_gradient` is its hand-derived twin.
+    The values are differentiable; `local_gradient` is the twin derived by hand.
     """
     act = network.forward(views, batch.x, batch.mask)
     t_joint = t_marginal = raw = None
@@ -165,8 +180,8 @@ def local_gradient(network: Network, views: Views, grads: Views, batch: Batch, l
     if lambdas.mi is not None:
         t_joint, t_marginal, tape = network.criticise(views, act.z, batch.y_pairs)
         d_joint, d_marginal = information.jensen_shannon_gradient(t_joint, t_marginal)
-        share = -lambdas.mi * w_pairs  # R_mi is minus J
-        d_z = network.criticise_backward(views, grads, tape, share * d_joint, share * d_marginal)
+        factor = -lambdas.mi * w_pairs  # R_mi is minus J
+        d_z = network.criticise_backward(views, grads, tape, factor * d_joint, factor * d_marginal)
     if lambdas.kl is not None and act.codes.shape[-2] > 1:
         raw, tapes = network.spread(views, batch.x)
         d_codes, d_raw = network.alignment.gradient(act.codes, raw, w, batch.mask, lambdas.kl)
@@ -189,6 +204,7 @@ def _outputs(
     t_marginal: Tensor | None,
     raw: Tensor | None,
 ) -> Outputs:
+    """Return what the terms in use need of a forward pass."""
     return Outputs(
         act.y_hat,
         None if lambdas.contrastive is None else act.z,
@@ -201,5 +217,5 @@ def _outputs(
 
 
 def reference_codes(network: Network, views: Views, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Unit Z of the rows x (C, B, columns) under one set of global parameters (eq. 12)."""
+    """Return unit Z of the rows x (C, B, columns) under one set of global parameters: references of `info_nce`."""
     return contrast.unit(network.forward(views, x, mask).z)

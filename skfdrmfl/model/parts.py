@@ -1,4 +1,4 @@
-"""What every part of the network offers, and the base of the parts whose gradient is autograd's."""
+"""The protocol of the network's parts, and the base classes of those whose gradient is autograd's."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.model.mlp import DATA_GAIN, GAIN, Views
-
-Shapes = dict[str, tuple[int, ...]]
+from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.model.mlp import DATA_GAIN, GAIN, Shapes, Views
 
 
 class Part(Protocol):
-    """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights stand elsewhere, in `views`.
+    """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
     Every array is a matrix for each replica, (C, ., .): searches pad and trim them as such.
     """
@@ -28,7 +28,7 @@ class Part(Protocol):
 
     @property
     def signature(self) -> tuple:
-        """What two parts have in common that can train in one stack; hashable."""
+        """What two parts that can train in one stack have in common; hashable."""
 
     @property
     def first_weight(self) -> str:
@@ -36,22 +36,22 @@ class Part(Protocol):
 
     @property
     def linear_path(self) -> tuple[str, slice] | None:
-        """The array and its rows that map x to the output linearly, beside all else; None if there are none."""
+        """The array, and its rows, that map x to the output linearly; None if the part has no linear path."""
 
     def widened(self, n_inputs: int) -> Any:
-        """The same part for a wider input, where its signature leaves that open."""
+        """Return the same part for a wider input, where its signature leaves the width open."""
 
-    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays of this part with an output that is zero whatever x, where there is a linear path."""
+    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
+        """Return a copy of this part's arrays with which the output is zero for every x, given a linear path."""
 
-    def columns_used(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Mask of the inputs that the output depends on."""
+    def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
+        """Return a mask (n_inputs,) of the inputs that the output depends on."""
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
-        """Weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return the weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
 
     def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Any]:
-        """Outputs, and the tape that `backward` needs."""
+        """Return the outputs, and the tape that `backward` needs."""
 
     def backward(self, views: Views, grads: Views, tape: Any, d_out: Tensor, *, d_input: bool) -> Tensor | None:
         """Write the gradients of all arrays to `grads`; return that of x when `d_input`."""
@@ -59,14 +59,14 @@ class Part(Protocol):
 
 @dataclass
 class Graph:
-    """The tape of an `AutogradPart`: its outputs and the leaves they were computed from."""
+    """The tape of an `AutogradPart`: its outputs and the leaves from which they were computed."""
 
     out: Tensor
     leaves: dict[str, Tensor]
 
 
 class AutogradPart:
-    """A part that only says what its value is; the gradient is autograd's.
+    """A part that says what its value is and leaves the gradient to autograd.
 
     Subclasses set `shapes` and write `codes`, a pure function. Inside an autograd graph (the loop engine) that
     function is simply part of it. Outside (the stacked engine), `forward` records a graph of this part alone,
@@ -77,47 +77,47 @@ class AutogradPart:
     name : str
         Prefix of the arrays' names.
     n_inputs, n_outputs : int
-    how : hashable
-        Whatever else distinguishes two parts of one class.
+    options : hashable
+        All else in which two parts of one class can differ.
     """
 
     shapes: Shapes
     first_weight: str
     linear_path: tuple[str, slice] | None = None
 
-    def __init__(self, name: str, n_inputs: int, n_outputs: int, *how: Any):
+    def __init__(self, name: str, n_inputs: int, n_outputs: int, *options: Any):
         self.name, self.n_inputs, self.n_outputs = name, n_inputs, n_outputs
-        self._how = how
+        self._options = options
 
     @property
     def signature(self) -> tuple:
-        """All there is to it: such a part cannot be widened, so the width of its input is included."""
-        return (type(self).__name__, self.n_inputs, self.n_outputs, *self._how)
+        """All that describes the part: it cannot be widened, so the width of its input is included."""
+        return (type(self).__name__, self.n_inputs, self.n_outputs, *self._options)
 
     def widened(self, n_inputs: int) -> AutogradPart:
-        """The part itself: its columns have places, so there is no wider one."""
+        """Return the part itself: its columns have places, so there is no wider one."""
         if n_inputs != self.n_inputs:
             raise ValueError(f"{self.name} takes {self.n_inputs} columns and cannot be widened to {n_inputs}.")
         return self
 
-    def columns_used(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """All: weights are shared among columns."""
+    def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
+        """Return a mask (n_inputs,) of all inputs: columns share weights."""
         return np.ones(self.n_inputs, dtype=bool)
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
-        """Weights before the first round."""
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return the weights before the first round."""
         raise NotImplementedError
 
     def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs); pure and differentiable."""
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
         raise NotImplementedError
 
-    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Only parts with a linear path can be silenced."""
+    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
+        """Refuse: only parts with a linear path can be silenced."""
         raise NotImplementedError
 
     def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Graph | None]:
-        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), and the graph behind them."""
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), and the graph behind them."""
         if torch.is_grad_enabled() and any(views[name].requires_grad for name in self.shapes):
             return self.codes(views, x), None
         with torch.enable_grad():
@@ -144,7 +144,7 @@ class AutogradPart:
 
 
 class FeaturePart(AutogradPart):
-    """mu = V features(x) + b, plus a linear map of x when `skip`.
+    """An affine map of features, mu = V features(x) + b, plus a linear map of x when `skip`.
 
     Subclasses write `features`. As in `MLP`, features come before rows inside: (C, features, B).
 
@@ -153,7 +153,7 @@ class FeaturePart(AutogradPart):
     layers : dict of str to tuple of int
         Arrays of `features`, without the prefix; those named "bias..." start at zero.
     n_features : int
-        What `features` gives.
+        Number of features of a row.
     """
 
     def __init__(
@@ -161,12 +161,12 @@ class FeaturePart(AutogradPart):
         name: str,
         n_inputs: int,
         n_outputs: int,
-        *how: Any,
+        *options: Any,
         layers: Shapes,
         n_features: int,
         skip: bool,
     ):
-        super().__init__(name, n_inputs, n_outputs, skip, *how)
+        super().__init__(name, n_inputs, n_outputs, skip, *options)
         self.skip = skip
         shapes = {**layers, "weight_out": (n_outputs, n_features), "bias_out": (n_outputs, 1)}
         if skip:
@@ -177,20 +177,20 @@ class FeaturePart(AutogradPart):
 
     @property
     def first_weight(self) -> str:  # type: ignore[override]
-        """The skip, which has a weight for each column, or else the first layer."""
+        """Name of the skip's weights, which touch every column by itself, or else of the first layer's."""
         return f"{self.name}.weight_skip" if self.skip else self._first_layer
 
-    def silenced(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays of this part with an output that is zero whatever x."""
+    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
+        """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
         last = {f"{self.name}.{key}" for key in ("weight_out", "bias_out", "weight_skip")}
         return {name: np.zeros_like(arrays[name]) if name in last else arrays[name] for name in self.shapes}
 
     def features(self, views: Views, x: Tensor) -> Tensor:
-        """Features (C, n_features, B) of columns x (C, n_inputs, B)."""
+        """Return the features (C, n_features, B) of columns x (C, n_inputs, B)."""
         raise NotImplementedError
 
     def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Outputs (C, B, n_outputs) for inputs x (C, B, n_inputs); pure and differentiable."""
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
         x = x.transpose(1, 2)
         out = self.affine(views, "out", self.features(views, x))
         if self.skip:
@@ -198,13 +198,13 @@ class FeaturePart(AutogradPart):
         return out.transpose(1, 2)
 
     def affine(self, views: Views, layer: object, a: Tensor) -> Tensor:
-        """W a + b of one layer: (C, in, B) to (C, out, B)."""
+        """Return W a + b of one layer: (C, in, B) to (C, out, B)."""
         return torch.baddbmm(views[f"{self.name}.bias_{layer}"], views[f"{self.name}.weight_{layer}"], a)
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> dict[str, np.ndarray]:
-        """Gaussian weights of the scales of `MLP`, zero biases."""
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return Gaussian weights of the scales of `MLP`, and zero biases."""
         power = self.n_inputs if input_power is None else max(input_power, 1.0)
-        arrays = {}
+        arrays: Arrays = {}
         for name, (n_out, n_in) in self.shapes.items():
             if name.startswith(f"{self.name}.bias"):
                 arrays[name] = np.zeros((n_out, 1))
