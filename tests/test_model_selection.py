@@ -152,6 +152,18 @@ def passes(monkeypatch):
     return seen
 
 
+def trained_alone(monkeypatch):
+    """The runs that an estimator trains by itself from now on."""
+    seen = []
+
+    def spy(network, runs, schedule, engine):
+        seen.extend(runs)
+        return training.train(network, runs, schedule, engine)
+
+    monkeypatch.setattr(_transformer, "train", spy)
+    return seen
+
+
 def sizes(seen):
     return [len(runs) for runs in seen]
 
@@ -285,9 +297,10 @@ def test_n_jobs_is_read_as_scikit_learn_reads_it(ambient, n_jobs, expected, monk
 
 
 def test_workers_get_runs_of_equal_rates_and_no_worker_gets_none(monkeypatch):
-    # Only equal rates share a chunk of the stacked engine.
+    # Only equal rates share a chunk of the stacked engine. Here every other candidate has the same one.
     seen = passes(monkeypatch)
-    search = VectorizedGridSearchCV(PIPELINE, GRID, cv=3, refit=False, n_jobs=2)
+    grid = {"reduce__kl_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2]}
+    search = VectorizedGridSearchCV(PIPELINE, grid, cv=3, refit=False, n_jobs=2)
     with parallel_config("threading"):
         search.fit(X, Y, reduce__client_ids=IDS)
         assert sorted([run.settings.learning_rate for run in runs] for runs in seen) == [[1e-2] * 6, [3e-2] * 6]
@@ -298,9 +311,7 @@ def test_workers_get_runs_of_equal_rates_and_no_worker_gets_none(monkeypatch):
 
 def test_threads_need_not_know_the_pool(monkeypatch):
     # A thread inherits no context variable, so a fit in one would train by itself.
-    alone = []
-    train = _transformer.train
-    monkeypatch.setattr(_transformer, "train", lambda *args: alone.append(1) or train(*args))
+    alone = trained_alone(monkeypatch)
     seen = passes(monkeypatch)
     union = FeatureUnion([("reduce", PIPELINE["reduce"]), ("all", "passthrough")], n_jobs=2)
     search = VectorizedGridSearchCV(union, {"reduce__mi_weight": [0.0, 0.1]}, cv=2, refit=False, n_jobs=2)
@@ -313,9 +324,7 @@ def test_threads_need_not_know_the_pool(monkeypatch):
 
 def test_folds_of_an_unseeded_splitter_are_drawn_once(monkeypatch):
     seen = passes(monkeypatch)
-    alone = []
-    train = _transformer.train
-    monkeypatch.setattr(_transformer, "train", lambda *args: alone.append(1) or train(*args))
+    alone = trained_alone(monkeypatch)
     VectorizedGridSearchCV(PIPELINE, GRID, cv=ShuffleSplit(2), refit=False).fit(X, Y, reduce__client_ids=IDS)
     splits = iter(list(KFold(2).split(X)))  # an iterator can be read only once
     VectorizedGridSearchCV(PIPELINE, GRID, cv=splits, refit=False).fit(X, Y, reduce__client_ids=IDS)
@@ -342,6 +351,16 @@ def test_a_candidate_that_fails_is_scored_as_gridsearch_scores_it():
     with pytest.raises(ValueError, match="diverged"):
         search.fit(X, Y, reduce__client_ids=IDS)
     assert search.cv == 3
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
+def test_a_fit_that_diverges_is_not_tried_again(monkeypatch):
+    seen, alone = passes(monkeypatch), trained_alone(monkeypatch)
+    grid = {"reduce__learning_rate": [1e-2, 1e30], "ridge__alpha": [1e-3, 1.0]}
+    search = VectorizedGridSearchCV(PIPELINE, grid, cv=3, refit=False).fit(X, Y, reduce__client_ids=IDS)
+    assert np.isnan(search.cv_results_["mean_test_score"]).sum() == 2
+    assert sizes(seen) == [6]
+    assert alone == []
 
 
 def test_steps_before_are_fitted_on_training_rows_only():
