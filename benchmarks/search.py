@@ -1,7 +1,8 @@
 """VectorizedGridSearchCV against GridSearchCV(n_jobs=2) on the same search: seconds, ratios, equal scores.
 
-    python benchmarks/search.py                       # about three minutes on two cores
+    python benchmarks/search.py                       # about five minutes on two cores
     python benchmarks/search.py --loop-rounds 60      # the loop engine at its full length too: add ten minutes
+    python benchmarks/search.py --parts processes     # one of the three parts: stacked, loop, processes
 
 Tecator (fat), 3 IID clients, 27 candidates (three values each of `mi_weight`, `contrastive_weight` and
 `learning_rate`) x 5 folds, `Pipeline([FDRMFLTransformer(), Ridge()])`, otherwise default settings. Searches take
@@ -11,6 +12,9 @@ imported everything, before the clock runs. The refit of the best candidate is p
 The loop engine is an oracle, not a rival in speed, and slow. Its part runs `--loop-rounds` rounds a fit
 instead of 60, both searches alike; a round costs the same whatever their number. Its scores (R²) agree to the
 rounding of float32, which training amplifies: to 1e-3 is asked here.
+
+The last part is the vectorised search with two processes against itself with one. Only training is divided:
+preparation, scores and the refit take as long in both.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ GRID = {
     "fdrmfl__contrastive_weight": [0.0, 1e-3, 1e-2],
     "fdrmfl__learning_rate": [0.005, 0.01, 0.02],
 }
-ASKED = {"stacked": 3.0, "loop": 12.0}
+ASKED = {"stacked": 3.0, "loop": 12.0, "processes": 1.3}
 # The loop sums in another order: it is equal to rounding in a step, and training amplifies that.
 TOLERANCE = {"stacked": 0.0, "loop": 1e-3}
 FULL_ROUNDS = 60
@@ -56,9 +60,16 @@ class Comparison:
         return Pipeline([("fdrmfl", reducer), ("ridge", Ridge())])
 
     def vectorized(self) -> None:
-        """Ours, always with the stacked engine."""
-        search = VectorizedGridSearchCV(self.model("stacked"), self.grid, cv=self.folds, n_jobs=2)
-        self.searches["vectorized"] = search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
+        """Ours, always with the stacked engine, in two processes."""
+        self.searches["vectorized"] = self._vectorized(2)
+
+    def in_one_process(self) -> None:
+        """Ours in this process alone."""
+        self.searches["in one process"] = self._vectorized(1)
+
+    def _vectorized(self, n_jobs: int) -> VectorizedGridSearchCV:
+        search = VectorizedGridSearchCV(self.model("stacked"), self.grid, cv=self.folds, n_jobs=n_jobs)
+        return search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
 
     def usual(self) -> None:
         """scikit-learn's, in two processes."""
@@ -83,11 +94,16 @@ class Comparison:
         return int(np.prod([len(values) for values in self.grid.values()])) * len(self.folds)
 
 
-def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
-    """Both searches in turn, after a small one that starts the workers."""
+def start_workers(engine: str) -> None:
+    """Run small searches, for which the worker processes start and import everything."""
     warm_up = Comparison(engine, 1, {"fdrmfl__mi_weight": [0.0, 1e-3]})
     for search in (warm_up.usual, warm_up.vectorized):
         search()
+
+
+def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
+    """Both searches in turn."""
+    start_workers(engine)
     comparison = Comparison(engine, n_rounds, GRID)
     times = interleaved(
         {
@@ -116,17 +132,27 @@ def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Run both comparisons and report."""
-    options = parser(__doc__)
-    options.add_argument("--repeats", type=int, default=3, help="of the stacked comparison (default: %(default)s)")
-    options.add_argument(
-        "--loop-rounds", type=int, default=10, help="rounds a fit with the loop engine; 0 leaves it out"
+def measure_processes(repeats: int) -> dict[str, Any]:
+    """The vectorised search in one process and in two, in turn."""
+    start_workers("stacked")
+    comparison = Comparison("stacked", FULL_ROUNDS, GRID)
+    times = interleaved(
+        {"one": comparison.in_one_process, "two": comparison.vectorized},
+        repeats,
+        report=lambda line: note(f"processes: {line}"),
     )
-    args = options.parse_args()
-    results = [measure("stacked", FULL_ROUNDS, args.repeats)]
-    if args.loop_rounds:
-        results.append(measure("loop", args.loop_rounds, 2))
+    ratios = np.array(times["one"]) / np.array(times["two"])
+    return {
+        "fits": comparison.n_fits,
+        "seconds": times,
+        "ratio": float(np.median(times["one"]) / np.median(times["two"])),
+        "ratio_of_each_turn": ratios.tolist(),
+        "largest_score_difference": comparison.largest_difference(),
+    }
+
+
+def report_engines(results: list[dict[str, Any]]) -> None:
+    """Print the table of both engines of scikit-learn's search against ours."""
     rows = []
     for r in results:
         gap, allowed = r["largest_score_difference"], TOLERANCE[r["engine"]]
@@ -148,9 +174,48 @@ def main() -> None:
     header = ["engine of GridSearchCV", "GridSearchCV(n_jobs=2)", "two free processors", "Vectorized"]
     header += ["asked", "reached", "against two free", "ok"]
     print(table([*header, "scores agree"], rows))
-    if args.loop_rounds and args.loop_rounds != FULL_ROUNDS:
-        print(f"\nLoop engine: {args.loop_rounds} rounds a fit instead of {FULL_ROUNDS}, both searches alike.")
-    save(args.out, "search", {"asked": ASKED, "grid": GRID, "results": results})
+    for r in results:
+        if r["n_rounds"] != FULL_ROUNDS:
+            print(f"\n{r['engine']}: {r['n_rounds']} rounds a fit instead of {FULL_ROUNDS}, both searches alike.")
+
+
+def report_processes(result: dict[str, Any]) -> None:
+    """Print the table of one process against two."""
+    one, two = (f"{np.median(result['seconds'][name]):.1f} s" for name in ("one", "two"))
+    turns = result["ratio_of_each_turn"]
+    gap = result["largest_score_difference"]
+    row = [f"{result['fits']}", one, two, f"{ASKED['processes']:g}x", f"{result['ratio']:.2f}x"]
+    row += [f"{min(turns):.2f} to {max(turns):.2f}x", check(result["ratio"], ASKED["processes"], at_least=True)]
+    print("\n# The vectorised search, with two processes against one\n")
+    header = ["fits", "n_jobs=1", "n_jobs=2", "asked", "reached", "turn by turn", "ok", "scores agree"]
+    print(table(header, [[*row, "bit for bit" if gap == 0.0 else f"NO: {gap:.1e}"]]))
+
+
+def main() -> None:
+    """Run the parts asked for and report."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--parts", nargs="+", choices=list(ASKED), default=list(ASKED), help="what to measure (default: all)"
+    )
+    options.add_argument(
+        "--repeats", type=int, default=3, help="of the comparisons with the stacked engine (default: %(default)s)"
+    )
+    options.add_argument(
+        "--loop-rounds", type=int, default=10, help="rounds a fit with the loop engine; 0 leaves it out"
+    )
+    args = options.parse_args()
+    results, processes = [], None
+    if "stacked" in args.parts:
+        results.append(measure("stacked", FULL_ROUNDS, args.repeats))
+    if "loop" in args.parts and args.loop_rounds:
+        results.append(measure("loop", args.loop_rounds, 2))
+    if "processes" in args.parts:
+        processes = measure_processes(args.repeats)
+    if results:
+        report_engines(results)
+    if processes is not None:
+        report_processes(processes)
+    save(args.out, "search", {"asked": ASKED, "grid": GRID, "results": results, "processes": processes})
 
 
 if __name__ == "__main__":

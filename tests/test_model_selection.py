@@ -1,18 +1,27 @@
 """The vectorised searches are scikit-learn's, faster: same results, same habits."""
 
+import os
+import threading
+import time
+
 import numpy as np
 import pytest
+from joblib import effective_n_jobs, parallel_config
+from joblib.parallel import ThreadingBackend
 from numpy.testing import assert_allclose
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, ShuffleSplit
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
-from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
+from skfdrmfl.estimator import _transformer
+from skfdrmfl.estimator._postponed import Postponed, active_pool
+from skfdrmfl.federation import training
+from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV, _pool, _workers
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((60, 6)) @ rng.standard_normal((6, 12))
@@ -61,13 +70,6 @@ def test_the_size_of_a_pass_changes_nothing(chunk_size):
     same_results(parts.fit(X, Y, reduce__client_ids=IDS), whole)
 
 
-def test_processes_among_which_the_pass_is_divided_change_nothing():
-    grid = {**GRID, "reduce__shrinkage": [1e-1, 1e-5]}
-    here = VectorizedGridSearchCV(PIPELINE, grid, cv=3).fit(X, Y, reduce__client_ids=IDS)
-    divided = VectorizedGridSearchCV(PIPELINE, grid, cv=3, n_jobs=2)
-    same_results(divided.fit(X, Y, reduce__client_ids=IDS), here)
-
-
 def test_client_ids_and_groups_are_routed():
     with config_context(enable_metadata_routing=True):
         options = {"cv": GroupKFold(3), "scoring": "neg_mean_squared_error"}
@@ -76,6 +78,49 @@ def test_client_ids_and_groups_are_routed():
         same_results(ours, theirs)
     central = VectorizedGridSearchCV(PIPELINE, GRID, cv=GroupKFold(3)).fit(X, Y, groups=GROUPS)
     assert not np.array_equal(central.cv_results_["mean_test_score"], ours.cv_results_["mean_test_score"])
+
+
+class Grouped(FDRMFLTransformer):
+    """An estimator whose `fit` is told the groups too, and shows them as it is prepared."""
+
+    __metadata_request__fit = {"client_ids": True, "groups": True}
+    seen: list = []
+
+    def fit(self, X, y, client_ids=None, groups=None):
+        pool = active_pool()
+        return self if pool and pool.fit(self, X, y, client_ids, groups) else super().fit(X, y, client_ids)
+
+    def _prepare_fit(self, X, y, client_ids, groups=None):
+        if active_pool():
+            self.seen.append(groups)
+        return super()._prepare_fit(X, y, client_ids)
+
+
+@pytest.mark.parametrize("cv", [KFold(3), GroupKFold(3)])
+def test_groups_reach_the_fit_where_it_asks_for_them(cv):
+    Grouped.seen.clear()
+    model = Grouped(n_rounds=1, random_state=0)
+    with config_context(enable_metadata_routing=True):
+        search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.1]}, cv=cv)
+        search.fit(X, Y, client_ids=IDS, groups=GROUPS)
+    folds = cv.split(X, Y, GROUPS) if isinstance(cv, GroupKFold) else cv.split(X)
+    expected = [GROUPS[train] for train, _ in folds] * 2
+    assert len(Grouped.seen) == len(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(Grouped.seen, expected, strict=True))
+
+
+def test_fits_to_other_groups_are_other_fits():
+    Grouped.seen.clear()
+    pool = _pool.FitPool(_workers.Workers())
+    asked = [None, GROUPS, GROUPS.copy(), GROUPS + 1]
+    with pool.collecting():
+        for groups in asked:
+            with pytest.raises(Postponed):
+                Grouped(n_rounds=1, random_state=0).fit(X, Y, IDS, groups)
+    assert [None if groups is None else groups[0] for groups in Grouped.seen] == [None, 0, 1]
+    with pool.replaying():
+        assert all(hasattr(Grouped(n_rounds=1, random_state=0).fit(X, Y, IDS, groups), "weights_") for groups in asked)
+    assert len(Grouped.seen) == 3
 
 
 def test_the_bare_estimator_several_scores_and_a_refit_of_choice():
@@ -95,39 +140,195 @@ def test_randomized_search_draws_the_same_candidates():
     same_results(ours, RandomizedSearchCV(PIPELINE, space, **options).fit(X, Y, reduce__client_ids=IDS))
 
 
-def trainings(monkeypatch):
-    """The number of runs in each pass from now on."""
-    from skfdrmfl.federation import training
-    from skfdrmfl.model_selection import _pool as pooled
-
+def passes(monkeypatch):
+    """The runs of each pass that is trained in this process from now on."""
     seen = []
 
     def spy(network, runs, schedule, engine):
-        seen.append(len(runs))
+        seen.append(runs)
         return training.train(network, runs, schedule, engine)
 
-    monkeypatch.setattr(pooled, "train", spy)
+    monkeypatch.setattr(_workers, "train", spy)
     return seen
 
 
+def trained_alone(monkeypatch):
+    """The runs that an estimator trains by itself from now on."""
+    seen = []
+
+    def spy(network, runs, schedule, engine):
+        seen.extend(runs)
+        return training.train(network, runs, schedule, engine)
+
+    monkeypatch.setattr(_transformer, "train", spy)
+    return seen
+
+
+def sizes(seen):
+    return [len(runs) for runs in seen]
+
+
 def test_candidates_and_folds_train_in_one_pass(monkeypatch):
-    seen = trainings(monkeypatch)
+    seen = passes(monkeypatch)
     VectorizedGridSearchCV(PIPELINE, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS)
     # Candidates that differ only in Ridge's alpha share a fit.
-    assert seen == [4 * 3]
+    assert sizes(seen) == [4 * 3]
+
+
+@pytest.mark.parametrize(
+    ("chunk_size", "expected"), [(1, [1] * 12), (5, [5, 5, 2]), (6, [6, 6]), (12, [12]), (100, [12])]
+)
+def test_each_fit_is_trained_once_in_passes_of_the_size_asked_for(chunk_size, expected, monkeypatch):
+    seen = passes(monkeypatch)
+    search = VectorizedGridSearchCV(PIPELINE, GRID, cv=3, chunk_size=chunk_size, refit=False)
+    search.fit(X, Y, reduce__client_ids=IDS)
+    assert sizes(seen) == expected
+    assert len({(run.settings, run.x.numpy().tobytes()) for runs in seen for run in runs}) == 12
+
+
+def test_rows_that_wait_are_bounded_and_counted_once_a_fold(monkeypatch):
+    bytes_of_a_fold = 40 * 6 * 4  # training rows, whitened columns (X has rank 6), float32
+    seen = passes(monkeypatch)
+    search = VectorizedGridSearchCV(PIPELINE, GRID, cv=3, refit=False)
+    # The rows of three folds are too many, and they come with the first candidate.
+    monkeypatch.setattr(_pool, "MAX_WAITING_BYTES", 2.5 * bytes_of_a_fold)
+    search.fit(X, Y, reduce__client_ids=IDS)
+    assert sizes(seen) == [3, 3, 3, 3]
+    # They are not too many, and the other candidates bring no further ones.
+    seen.clear()
+    monkeypatch.setattr(_pool, "MAX_WAITING_BYTES", 3.5 * bytes_of_a_fold)
+    search.fit(X, Y, reduce__client_ids=IDS)
+    assert sizes(seen) == [12]
+    assert len({id(run.x) for run in seen[0]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ({"reduce__n_components": [1, 3], "reduce__hidden_layer_sizes": [(8,), (4, 4)]}, [3, 3, 3, 3]),
+        ({"reduce__n_rounds": [1, 4], "reduce__mi_weight": [0.0, 0.1]}, [6, 6]),
+        ({"reduce__engine": ["loop", "stacked", "auto"]}, [3, 6]),  # "auto" is the stacked one
+        ({"reduce__shrinkage": [1e-1, 1e-5]}, [6]),  # unequal ranks are padded
+    ],
+    ids=["shapes", "schedules", "engines", "ranks"],
+)
+def test_fits_of_unlike_shapes_or_schedules_train_in_passes_of_their_own(grid, expected, monkeypatch):
+    seen = passes(monkeypatch)
+    VectorizedGridSearchCV(PIPELINE, grid, cv=3, refit=False).fit(X, Y, reduce__client_ids=IDS)
+    assert sizes(seen) == expected
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1])
+def test_what_stops_training_stops_the_search_at_once(chunk_size, monkeypatch):
+    calls = []
+
+    def fails(*args):
+        calls.append(1)
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_workers, "train", fails)
+    with pytest.raises(MemoryError, match="no room"):
+        VectorizedGridSearchCV(PIPELINE, GRID, cv=3, chunk_size=chunk_size).fit(X, Y, reduce__client_ids=IDS)
+    assert len(calls) == 1
+
+
+def workers_meet(monkeypatch, folder):
+    """From now on a training leaves the number of its process and thread in `folder`, and waits for a second one."""
+    train_share = _workers._train_share
+
+    def waits(*args):
+        (folder / f"{os.getpid()} {threading.get_ident()}").touch()
+        patience = time.monotonic() + 60
+        while len(list(folder.iterdir())) < 2:
+            if time.monotonic() > patience:
+                raise TimeoutError("no other training runs at the same time")
+            time.sleep(0.01)
+        return train_share(*args)
+
+    monkeypatch.setattr(_workers, "_train_share", waits)
+
+
+def met(folder):
+    """Processes, and threads of all processes, in which trainings have met."""
+    ids = [path.name.split() for path in folder.iterdir()]
+    return {int(process) for process, _ in ids}, {int(thread) for _, thread in ids}
+
+
+class WithoutGenerators(ThreadingBackend):
+    supports_return_generator = False
+
+
+DIVIDED_GRID = {**GRID, "reduce__shrinkage": [1e-1, 1e-5]}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", WithoutGenerators()], ids=["loky", "threading", "lists"])
+def test_two_workers_train_at_once_and_change_nothing(backend, monkeypatch, tmp_path):
+    alone = VectorizedGridSearchCV(PIPELINE, DIVIDED_GRID, cv=3, n_jobs=1).fit(X, Y, reduce__client_ids=IDS)
+    workers_meet(monkeypatch, tmp_path)
+    divided = VectorizedGridSearchCV(PIPELINE, DIVIDED_GRID, cv=3, n_jobs=2)
+    if backend == "loky":  # nobody has to ask for it
+        divided.fit(X, Y, reduce__client_ids=IDS)
+    else:
+        with parallel_config(backend):
+            divided.fit(X, Y, reduce__client_ids=IDS)
+    same_results(divided, alone)
+    processes, threads = met(tmp_path)
+    if backend == "loky":
+        assert len(processes) == 2
+        assert os.getpid() not in processes
+    else:
+        assert processes == {os.getpid()}
+        assert len(threads) == 2
+        assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(
+    ("ambient", "n_jobs", "expected"),
+    [(None, None, [12]), (2, None, [6, 6]), (2, 1, [12]), (None, 3, [4, 4, 4]), (2, 3, [4, 4, 4]), (None, 5, None)],
+)
+def test_n_jobs_is_read_as_scikit_learn_reads_it(ambient, n_jobs, expected, monkeypatch):
+    seen = passes(monkeypatch)
+    search = VectorizedGridSearchCV(PIPELINE, GRID, cv=3, refit=False, n_jobs=n_jobs)
+    with parallel_config("threading", n_jobs=ambient):
+        workers = effective_n_jobs(n_jobs)
+        search.fit(X, Y, reduce__client_ids=IDS)
+    assert len(seen) == workers
+    assert sorted(sizes(seen)) == (expected or [2, 2, 2, 3, 3])
+
+
+def test_workers_get_runs_of_equal_rates_and_no_worker_gets_none(monkeypatch):
+    # Only equal rates share a chunk of the stacked engine. Here every other candidate has the same one.
+    seen = passes(monkeypatch)
+    grid = {"reduce__kl_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2]}
+    search = VectorizedGridSearchCV(PIPELINE, grid, cv=3, refit=False, n_jobs=2)
+    with parallel_config("threading"):
+        search.fit(X, Y, reduce__client_ids=IDS)
+        assert sorted([run.settings.learning_rate for run in runs] for runs in seen) == [[1e-2] * 6, [3e-2] * 6]
+        seen.clear()
+        search.set_params(n_jobs=50).fit(X, Y, reduce__client_ids=IDS)
+    assert sizes(seen) == [1] * 12
+
+
+def test_threads_need_not_know_the_pool(monkeypatch):
+    # A thread inherits no context variable, so a fit in one would train by itself.
+    alone = trained_alone(monkeypatch)
+    seen = passes(monkeypatch)
+    union = FeatureUnion([("reduce", PIPELINE["reduce"]), ("all", "passthrough")], n_jobs=2)
+    search = VectorizedGridSearchCV(union, {"reduce__mi_weight": [0.0, 0.1]}, cv=2, refit=False, n_jobs=2)
+    search.set_params(scoring=lambda fitted, X, y: float(fitted.transform(X)[:, 0].mean()))
+    with parallel_config("threading"):
+        search.fit(X, Y)
+    assert sorted(sizes(seen)) == [2, 2]
+    assert alone == []
 
 
 def test_folds_of_an_unseeded_splitter_are_drawn_once(monkeypatch):
-    from skfdrmfl.estimator import _transformer
-
-    seen = trainings(monkeypatch)
-    alone = []
-    train = _transformer.train
-    monkeypatch.setattr(_transformer, "train", lambda *args: alone.append(1) or train(*args))
+    seen = passes(monkeypatch)
+    alone = trained_alone(monkeypatch)
     VectorizedGridSearchCV(PIPELINE, GRID, cv=ShuffleSplit(2), refit=False).fit(X, Y, reduce__client_ids=IDS)
     splits = iter(list(KFold(2).split(X)))  # an iterator can be read only once
     VectorizedGridSearchCV(PIPELINE, GRID, cv=splits, refit=False).fit(X, Y, reduce__client_ids=IDS)
-    assert seen == [8, 8]
+    assert sizes(seen) == [8, 8]
     assert alone == []
 
 
@@ -152,6 +353,16 @@ def test_a_candidate_that_fails_is_scored_as_gridsearch_scores_it():
     assert search.cv == 3
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
+def test_a_fit_that_diverges_is_not_tried_again(monkeypatch):
+    seen, alone = passes(monkeypatch), trained_alone(monkeypatch)
+    grid = {"reduce__learning_rate": [1e-2, 1e30], "ridge__alpha": [1e-3, 1.0]}
+    search = VectorizedGridSearchCV(PIPELINE, grid, cv=3, refit=False).fit(X, Y, reduce__client_ids=IDS)
+    assert np.isnan(search.cv_results_["mean_test_score"]).sum() == 2
+    assert sizes(seen) == [6]
+    assert alone == []
+
+
 def test_steps_before_are_fitted_on_training_rows_only():
     class Spy(TransformerMixin, BaseEstimator):
         seen: list = []
@@ -172,7 +383,7 @@ def test_steps_before_are_fitted_on_training_rows_only():
 
 
 def test_parameters_that_cannot_be_pickled_are_fitted_one_by_one(monkeypatch):
-    seen = trainings(monkeypatch)
+    seen = passes(monkeypatch)
     estimator = clone(PIPELINE).set_params(reduce__modalities={"all": lambda table: slice(None)})
     ours = VectorizedGridSearchCV(estimator, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS)
     same_results(ours, GridSearchCV(estimator, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS))

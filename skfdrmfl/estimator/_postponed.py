@@ -15,7 +15,7 @@ class Postponed(BaseException):
 class Pool(Protocol):
     """What an estimator asks before it trains by itself."""
 
-    def fit(self, estimator: Any, X: Any, y: Any, client_ids: Any) -> bool:
+    def fit(self, estimator: Any, X: Any, y: Any, client_ids: Any, groups: Any = None) -> bool:
         """Fit the estimator from the pool, or put the fit in it; False if the estimator must train by itself."""
 
 

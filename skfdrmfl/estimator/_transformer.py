@@ -192,8 +192,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     """
 
     # Routed to fit and partial_fit without any set_fit_request call.
-    __metadata_request__fit: ClassVar = {"client_ids": True}
-    __metadata_request__partial_fit: ClassVar = {"client_ids": True}
+    __metadata_request__fit: ClassVar = {"client_ids": True, "groups": True}
+    __metadata_request__partial_fit: ClassVar = {"client_ids": True, "groups": True}
 
     _parameter_constraints: ClassVar = CONSTRAINTS
 
@@ -318,7 +318,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     # ---------------------------------------------------------------------------------------- training
 
-    def fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
+    def fit(
+        self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> FDRMFLTransformer:
         """Train for `n_rounds` rounds.
 
         Parameters
@@ -328,6 +330,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         client_ids : array-like of shape (n_samples,), default=None
             Label of the client that holds each row. None: one client holds all, which is centralised training.
+        groups : array-like of shape (n_samples,), default=None
+            Rows that belong together, such as repeated measurements of one sample. Those of one client are never
+            parted where it holds out rows (`early_stopping`, `tuning`, `shrinkage="auto"`); nor are rows of a client
+            that are equal in X, with or without groups.
 
         Returns
         -------
@@ -341,27 +347,30 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             Passed on after the finished rounds have been made the fitted model.
         """
         pool = active_pool()
-        if pool is not None and pool.fit(self, X, y, client_ids):
+        if pool is not None and pool.fit(self, X, y, client_ids, groups):
             return self
         with quiet_torch():
-            self._train(self._prepare_fit(X, y, client_ids))
+            self._train(self._prepare_fit(X, y, client_ids, groups))
         return self
 
-    def partial_fit(self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None) -> FDRMFLTransformer:
+    def partial_fit(
+        self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> FDRMFLTransformer:
         """Train one more round with whoever is there, at a constant learning rate.
 
-        Parameters and errors are those of `fit`. Preprocessing is fixed by the first call. Clients not met
+        Parameters and errors are those of `fit`; nothing is held out, so `groups` only matter to a first call with
+        `tuning`. Preprocessing is fixed by the first call. Clients not met
         before are appended to `clients_`.
         """
         with quiet_torch():
             earlier = vars(self).get("_fitted")
-            self._train(prepare(self, X, y, client_ids, earlier=earlier, whole=False))
+            self._train(prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False))
         return self
 
-    def _prepare_fit(self, X: Any, y: Any, client_ids: Any) -> Fitting:
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None) -> Fitting:
         """Return a fit that is ready to train; for searches, which train many together."""
         earlier = vars(self).get("_fitted") if self.warm_start else None
-        return prepare(self, X, y, client_ids, earlier=earlier)
+        return prepare(self, X, y, client_ids, groups, earlier=earlier)
 
     def _train(self, fitting: Fitting) -> None:
         """Train and keep the result; an interrupt first makes the finished rounds the model."""

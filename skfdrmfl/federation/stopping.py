@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.messages import HeldOutErrors
 from skfdrmfl.federation.server import ServerState
+
+
+@dataclass(frozen=True)
+class Best:
+    """Where each run stood after its best round, or at the start if no round was better.
+
+    Attributes
+    ----------
+    state : ServerState
+    rounds : ndarray of shape (runs,)
+        How many rounds each had been trained for.
+    patience : int
+        After how many more a run is done.
+    """
+
+    state: ServerState
+    rounds: Indices
+    patience: int
 
 
 class EarlyStopping:
@@ -26,17 +46,11 @@ class EarlyStopping:
 
     Attributes
     ----------
-    best : ServerState
-        Where each run stood after its best round: weights, earlier models and memory; at the start if no round was
-        better.
-    best_round : ndarray of shape (runs,)
-        How many rounds it had been trained for.
+    best : Best
     """
 
     def __init__(self, training: Training, patience: int, state: ServerState):
-        self.patience = patience
-        self.best = state
-        self.best_round = np.zeros(len(state.weights), dtype=np.int64)
+        self.best = Best(state, np.zeros(len(state.weights), dtype=np.int64), patience)
         self._training = training
         self._n_rounds = 0
         self._lowest = self._errors(state)[:, 0]
@@ -48,15 +62,19 @@ class EarlyStopping:
         self._n_rounds += 1
         better = errors < self._lowest
         self._lowest[better] = errors[better]
-        self.best_round[better] = self._n_rounds
-        keep = torch.as_tensor(better, device=state.weights.device).unsqueeze(-1)
-        self.best = ServerState(torch.where(keep, state.weights, self.best.weights), self.best.history)
+        keep = torch.as_tensor(better, device=state.weights.device)
+        before = self.best.state
+        self.best = replace(
+            self.best,
+            state=replace(before, weights=torch.where(keep.unsqueeze(-1), state.weights, before.weights)),
+            rounds=np.where(better, self._n_rounds, self.best.rounds),
+        )
         return values
 
     @property
     def done(self) -> NDArray[np.bool_]:
         """Runs that have gone `patience` rounds without a new best."""
-        return self._n_rounds - self.best_round >= self.patience
+        return self._n_rounds - self.best.rounds >= self.best.patience
 
     def _errors(self, state: ServerState) -> Float:
         """Return means (runs, 2) over the rows held out; NaN for NWJ where there are no pairs."""

@@ -23,7 +23,7 @@ from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState
-from skfdrmfl.federation.stopping import EarlyStopping
+from skfdrmfl.federation.stopping import Best, EarlyStopping
 from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import RECORDED
 
@@ -45,7 +45,8 @@ class Trained:
         Runs that stopped, at their last finite model.
     ledgers : tuple of Ledger
         What passed the door for each run.
-    stopping : EarlyStopping, default=None
+    best : Best, default=None
+        With early stopping, where each run stood at its best.
     validation : ndarray of shape (rounds, runs, 2), default=None
         Mean squared errors and NWJ values on the rows held out.
     """
@@ -56,7 +57,7 @@ class Trained:
     starts: tuple[Start, ...]
     diverged: NDArray[np.bool_]
     ledgers: tuple[Ledger, ...]
-    stopping: EarlyStopping | None = None
+    best: Best | None = None
     validation: Float | None = None
 
     @property
@@ -66,13 +67,13 @@ class Trained:
 
     def models_of(self, run: int) -> Tensor:
         """Return the models of one run (1 + H, D): the last or the best, then earlier ones, the latest first."""
-        best = self.state.weights if self.stopping is None else self.stopping.best.weights
+        best = self.state.weights if self.best is None else self.best.state.weights
         return torch.stack([models[run] for models in (best, *self.state.history)])
 
     def memory_of(self, run: int) -> Memory:
         """Return what the algorithm remembers of one run, client by client."""
         replicas = np.flatnonzero(self.cohort.runs == run)
-        memory = self.state.memory if self.stopping is None else self.stopping.best.memory
+        memory = self.state.memory if self.best is None else self.best.state.memory
         return memory.of_run(run, replicas, self.cohort.positions[replicas], self.starts[run].memory)
 
     def record_of(self, run: int) -> Record:
@@ -80,10 +81,10 @@ class Trained:
         replicas = self.cohort.runs == run
         losses = self.losses[:, replicas]
         positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
-        if self.stopping is None or self.validation is None:
+        if self.best is None or self.validation is None:
             return Record(losses, positions, sizes)
-        best_round = int(self.stopping.best_round[run])
-        n_rounds = min(len(losses), best_round + self.stopping.patience)
+        best_round = int(self.best.rounds[run])
+        n_rounds = min(len(losses), best_round + self.best.patience)
         return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
 
 
@@ -99,7 +100,8 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
-        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), stopping, followed)
+        best = None if stopping is None else stopping.best
+        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed)
 
     if not n_rounds:
         yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))

@@ -7,59 +7,25 @@ the pool. What a fit gives is the same, bit for bit, as if it had trained alone.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import joblib
-import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
-from sklearn.base import clone
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Present
-from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.estimator._postponed import Postponed, fits_go_to
-from skfdrmfl.estimator._preparation import Fitting
 from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import train_together
-from skfdrmfl.federation.training import Trained
-from skfdrmfl.federation.widths import stackable, trimmed
-from skfdrmfl.model.network import Network
+from skfdrmfl.federation.widths import stackable
+from skfdrmfl.model_selection._prepared import PreparedFit, give_fitted_attributes
 from skfdrmfl.model_selection._progress import Progress
+from skfdrmfl.model_selection._workers import Workers
 
 # Prepared rows that may wait in the pool.
 MAX_WAITING_BYTES = 256_000_000
-
-
-@dataclass
-class _Waiting:
-    donor: Any
-    fitting: Fitting
-    run: Run
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.fitting.plan.schedule
-
-    @property
-    def network(self) -> Network:
-        return self.fitting.plan.network
-
-    @property
-    def engine(self) -> str:
-        return self.fitting.simulation.engine
-
-    @property
-    def group(self) -> tuple:
-        """Fits of one group have networks of one shape, but for the width of their inputs, and all masks or none."""
-        masked = self.run.present is not None or self.run.settings.modality_dropout > 0
-        return (self.schedule, self.engine, self.run.x.device, masked, tuple(self.network.signature.items()))
 
 
 class FitPool:
@@ -67,87 +33,85 @@ class FitPool:
 
     Parameters
     ----------
-    most_waiting : int or None
+    workers : Workers
+        Who trains.
+    most_waiting : int, default=None
         Train as soon as this many fits wait; None lets as many wait as `MAX_WAITING_BYTES` of rows allow.
-    n_expected : int
-        Fits to come, for the progress bar.
-    progress : bool
-        Whether to show one.
-    n_jobs : int or None
-        Processes to train in; None trains here.
+    progress : Progress, default=None
+        The progress bar to keep up to date, if any.
+
+    Attributes
+    ----------
+    seconds : float
+        Time spent in training so far.
     """
 
-    def __init__(
-        self,
-        most_waiting: int | None = None,
-        *,
-        n_expected: int = 0,
-        progress: bool = False,
-        n_jobs: int | None = None,
-    ):
+    def __init__(self, workers: Workers, most_waiting: int | None = None, progress: Progress | None = None):
+        self.workers = workers
         self.most_waiting = most_waiting
-        self.n_processes = effective_n_jobs(1 if n_jobs is None else n_jobs)
+        self.progress = progress
         self.seconds = 0.0
-        self._donors: dict[str, Any] = {}
-        self._errors: dict[str, Exception] = {}
-        self._waiting: dict[str, _Waiting] = {}
-        self._tables: dict[str, tuple[Tensor, Tensor, Present | None]] = {}  # prepared rows of those who wait
         self._collecting = False
-        self._progress = Progress(n_expected) if progress else None
+        # By the hash of all that a fit depends on:
+        self._waiting: dict[str, PreparedFit] = {}
+        self._donors: dict[str, Any] = {}  # the trained
+        self._errors: dict[str, Exception] = {}  # what training raised
+        # Prepared rows of the fits that wait, by their own hash.
+        self._tables: dict[str, tuple[Tensor, Tensor, Present | None]] = {}
 
     # ------------------------------------------------------------------------------- the search's side
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Inside, fits are put in the pool; on leaving, all that wait are trained."""
+        """Put the fits inside in the pool; on leaving, train all that wait."""
         self._collecting = True
         try:
             with fits_go_to(self):
                 yield
-                self._train_all()
-            if self._progress:
-                self._progress.finish()
+                self._train_waiting()
+            if self.progress:
+                self.progress.finish()
         finally:
             self._collecting = False
 
+    def train_if_full(self) -> None:
+        """Train the fits that wait if no more of them may wait."""
+        if self._is_full():
+            self._train_waiting()
+
     @contextmanager
     def replaying(self) -> Iterator[None]:
-        """Inside, fits take their models from the pool."""
+        """Let the fits inside take their models from the pool."""
         with fits_go_to(self):
             yield
 
     # ---------------------------------------------------------------------------- the estimator's side
 
-    def fit(self, estimator: Any, X: Any, y: Any, client_ids: Any) -> bool:
-        """Fit from the pool; False if the estimator must train by itself."""
+    def fit(self, estimator: Any, X: Any, y: Any, client_ids: Any, groups: Any = None) -> bool:
+        """Fit the estimator from the pool, or put its fit in it; False if it must train by itself."""
         try:
-            key = joblib.hash((type(estimator), estimator.get_params(), X, y, client_ids))
+            key = joblib.hash((type(estimator), estimator.get_params(), X, y, client_ids, groups))
         except Exception:  # a parameter that cannot be pickled, such as a lambda
             key = None
         if self._collecting:
-            if key is not None and key not in self._donors:
-                donor = clone(estimator)
-                with quiet_torch():
-                    fitting = donor._prepare_fit(X, y, client_ids)
-                    run = fitting.run
-                self._waiting[key] = _Waiting(donor, fitting, self._sharing(run))
-                self._donors[key] = donor
-                if self._is_full():
-                    self._train_all()
+            if key is not None and not self._knows(key):
+                prepared = PreparedFit.of(estimator, X, y, client_ids, groups)
+                self._waiting[key] = replace(prepared, run=self._on_shared_rows(prepared.run))
             raise Postponed
         if key in self._errors:
             raise self._errors[key]
         if key not in self._donors:
             return False
-        parameters = estimator.get_params(deep=False)
-        fitted = {name: value for name, value in vars(self._donors[key]).items() if name not in parameters}
-        vars(estimator).update(copy.deepcopy(fitted))
+        give_fitted_attributes(self._donors[key], estimator)
         return True
 
     # ------------------------------------------------------------------------------------------ inside
 
-    def _sharing(self, run: Run) -> Run:
-        """The run on the same prepared rows as others who wait, if theirs are equal: candidates of one fold."""
+    def _knows(self, key: str) -> bool:
+        return key in self._waiting or key in self._donors or key in self._errors
+
+    def _on_shared_rows(self, run: Run) -> Run:
+        """Return the run on the rows of another that waits, if theirs are equal, as for candidates of one fold."""
         key = joblib.hash((run.x.cpu().numpy(), run.y.cpu().numpy(), run.present))
         x, y, present = self._tables.setdefault(key, (run.x, run.y, run.present))
         return replace(run, x=x, y=y, present=present)
@@ -157,66 +121,31 @@ class FitPool:
             return len(self._waiting) >= self.most_waiting
         return sum(x.numel() * x.element_size() for x, *_ in self._tables.values()) > MAX_WAITING_BYTES
 
-    def _train_all(self) -> None:
+    def _train_waiting(self) -> None:
+        """Train the fits that wait, group by group, each group in one pass."""
         start = time.perf_counter()
-        groups: dict[tuple, list[str]] = {}
-        for key, waiting in self._waiting.items():
-            groups.setdefault(waiting.group, []).append(key)
-        for keys in groups.values():
-            members = [self._waiting[key] for key in keys]
-            first = members[0]
-            runs, network = stackable([w.run for w in members], [w.network for w in members])
-            for share, trained in self._trained(network, runs, first.schedule, first.engine):
-                for i, member in enumerate(share):
-                    self._hand_over(keys[member], network, trained, i)
+        groups: dict[tuple, dict[str, PreparedFit]] = {}
+        for key, prepared in self._waiting.items():
+            groups.setdefault(prepared.group, {})[key] = prepared
+        for group in groups.values():
+            self._train_group(group)
         self._waiting.clear()
         self._tables.clear()
         self.seconds += time.perf_counter() - start
 
-    def _trained(
-        self, network: Network, runs: list[Run], schedule: Schedule, engine: str
-    ) -> Iterator[tuple[list[int], Trained]]:
-        """Numbers of some of the runs and what they trained to: all at once here, or a share in each process."""
-        if self.n_processes == 1:
-            with quiet_torch():
-                for trained in train_together(network, runs, schedule, engine):
-                    self._show(len(runs) * trained.n_rounds / max(1, len(schedule.rate_factors)))
-            self._show(done=len(runs))
-            yield list(range(len(runs))), trained
-            return
-        # Equal rates and decays side by side, as only those share a chunk.
-        order = sorted(range(len(runs)), key=lambda i: (runs[i].settings.learning_rate, runs[i].settings.weight_decay))
-        shares = [part.tolist() for part in np.array_split(order, min(self.n_processes, len(runs)))]
-        results = Parallel(n_jobs=self.n_processes, backend="loky", return_as="generator")(
-            delayed(_train_share)(network, [runs[i] for i in share], schedule, engine) for share in shares
-        )
-        for share, trained in zip(shares, results, strict=True):
-            self._show(done=len(share))
-            yield share, trained
+    def _train_group(self, group: dict[str, PreparedFit]) -> None:
+        keys, fits = list(group), list(group.values())
+        n_trained_before = len(self._donors) + len(self._errors)
+        runs, network = stackable([fit.run for fit in fits], [fit.network for fit in fits])
 
-    def _hand_over(self, key: str, network: Network, trained: Trained, run: int) -> None:
-        """Make a trained run the fitted model of its donor."""
-        waiting = self._waiting[key]
-        donor = waiting.donor
-        try:
-            donor._check_converged(trained, run)
-        except ValueError as error:
-            self._errors[key] = error
-            return
-        narrow = partial(trimmed, wide=network, network=waiting.network)
-        models, memory = narrow(trained.models_of(run)), trained.memory_of(run).mapped(narrow)
-        waiting.fitting.simulation.ledger.extend(trained.ledgers[run])
-        with quiet_torch():
-            donor._keep(waiting.fitting.finish(models, memory, trained.record_of(run)))
+        def report(n_trained: float) -> None:
+            if self.progress:
+                self.progress.show(n_trained_before + n_trained)
 
-    def _show(self, partial: float = 0.0, done: int = 0) -> None:
-        if self._progress:
-            self._progress.add(done)
-            self._progress.show(partial)
-
-
-def _train_share(network: Network, runs: list[Run], schedule: Schedule, engine: str) -> Trained:
-    """Train some runs to the end, in a process of its own."""
-    with quiet_torch():
-        *_, trained = train_together(network, runs, schedule, engine)
-    return trained
+        for numbers, trained in self.workers.train(network, runs, fits[0].schedule, fits[0].engine, report):
+            for i, number in enumerate(numbers):
+                try:
+                    fits[number].take_over(network, trained, i)
+                    self._donors[keys[number]] = fits[number].donor
+                except ValueError as error:
+                    self._errors[keys[number]] = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import parallel_config
@@ -24,6 +24,8 @@ from sklearn.utils.validation import _check_method_params
 from skfdrmfl.estimator._postponed import Postponed
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.model_selection._pool import FitPool
+from skfdrmfl.model_selection._progress import Progress
+from skfdrmfl.model_selection._workers import Workers
 
 __all__ = ["VectorizedGridSearchCV", "VectorizedRandomizedSearchCV"]
 
@@ -42,6 +44,15 @@ class _FixedSplits:
 
     def get_metadata_routing(self) -> Any:
         return get_routing_for_object(self.cv)
+
+
+class _Tasks(NamedTuple):
+    """What each candidate is fitted to: the training rows of each fold, with what is routed to `fit`."""
+
+    X: Any
+    y: Any
+    fit_params: dict[str, Any]
+    splits: list[tuple[Any, Any]]
 
 
 class _VectorizedSearch(BaseSearchCV):
@@ -63,19 +74,20 @@ class _VectorizedSearch(BaseSearchCV):
         -------
         self
         """
+        self._validate_params()
         cv = self.cv
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
         splits = list(check_cv(cv, y, classifier=False).split(X, y, **routed.splitter.split))
-        self._tasks = (X, y, routed.estimator.fit, splits)
+        self._tasks, self._workers = _Tasks(X, y, routed.estimator.fit, splits), Workers(self.n_jobs)
         self.cv = _FixedSplits(cv, splits)
         try:
-            # The fits are in the pool of this process.
+            # Training goes to the workers taken above. All else stays in this thread, where the pool is known.
             with parallel_config(backend="sequential"):
                 super().fit(X, y, **params)
         finally:
             self.cv = cv
-            del self._tasks
+            del self._tasks, self._workers
         n_fits = len(self.cv_results_["params"]) * self.n_splits_
         self.cv_results_["mean_fit_time"] = self.cv_results_["mean_fit_time"] + self._pool_seconds / n_fits
         return self
@@ -83,33 +95,34 @@ class _VectorizedSearch(BaseSearchCV):
     def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
         candidates = list(self._candidates())
         n_fits = len(candidates) * self.n_splits_
-        pool = FitPool(self.chunk_size, n_expected=n_fits, progress=self.verbose > 0, n_jobs=self.n_jobs)
+        pool = FitPool(self._workers, self.chunk_size, Progress(n_fits) if self.verbose > 0 else None)
         with pool.collecting():
             for candidate in candidates:
-                self._collect(candidate)
+                for train, _ in self._tasks.splits:
+                    self._collect(candidate, train)
+                    pool.train_if_full()
         self._pool_seconds = pool.seconds
         with pool.replaying():
             evaluate_candidates(candidates)
 
-    def _collect(self, candidate: dict[str, Any]) -> None:
-        """Put the fits of one candidate in the pool."""
-        X, y, fit_params, splits = self._tasks
-        for train, _ in splits:
-            try:
-                estimator = clone(self.estimator).set_params(**clone(candidate, safe=False))
-                if not _holds_fdrmfl(estimator):
-                    return
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # they come again when the fit is scored
-                    estimator.fit(
-                        _safe_indexing(X, train),
-                        None if y is None else _safe_indexing(y, train),
-                        **_check_method_params(X, params=fit_params, indices=train),
-                    )
-            except Postponed:
-                pass
-            except Exception:  # it comes again, and is dealt with as `error_score` says
-                pass
+    def _collect(self, candidate: dict[str, Any], train: Any) -> None:
+        """Put the fit of one candidate to the training rows of one fold in the pool."""
+        X, y, fit_params, _ = self._tasks
+        try:
+            estimator = clone(self.estimator).set_params(**clone(candidate, safe=False))
+            if not _holds_fdrmfl(estimator):
+                return
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they come again when the fit is scored
+                estimator.fit(
+                    _safe_indexing(X, train),
+                    None if y is None else _safe_indexing(y, train),
+                    **_check_method_params(X, params=fit_params, indices=train),
+                )
+        except Postponed:
+            pass
+        except Exception:  # it comes again, and is dealt with as `error_score` says
+            pass
 
 
 def _holds_fdrmfl(estimator: BaseEstimator) -> bool:
@@ -135,7 +148,9 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     scoring, refit, cv, error_score, return_train_score
         As in `GridSearchCV`.
     n_jobs : int, default=None
-        Processes among which the pass is divided, with the same results; None trains in this one. Scoring stays here.
+        Workers among which each pass is divided, with the same results: processes, or what the active joblib backend
+        has instead (threads, machines of a cluster). None is 1 unless a `joblib.parallel_config` says otherwise, -1
+        one for each processor. Preparation, scores and the refit stay in this process.
     pre_dispatch
         Accepted for compatibility.
     verbose : int, default=0
