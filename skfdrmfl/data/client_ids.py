@@ -34,8 +34,10 @@ def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray,
     return clients, np.array([place[label] for label in labels.tolist()], dtype=np.int64)[codes]
 
 
-def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X") -> NDArray:
-    """One label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
+def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str = "client_ids") -> NDArray:
+    """Return one label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
+
+    `rows_of` and `name` are what messages call the table and the labels.
 
     Raises
     ------
@@ -45,11 +47,9 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X") -> NDArra
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)
     if np.isscalar(client_ids):
-        raise ValueError(f"client_ids is the single value {reprlib.repr(client_ids)}; pass one id per row of X.")
+        raise ValueError(f"{name} is the single value {reprlib.repr(client_ids)}; pass one id per row of X.")
     if not hasattr(client_ids, "__len__") or isinstance(client_ids, (Mapping, Set)):
-        raise ValueError(
-            f"client_ids is a {type(client_ids).__name__}; pass a 1-D array or list with one id per row of X."
-        )
+        raise ValueError(f"{name} is a {type(client_ids).__name__}; pass a 1-D array or list with one id per row of X.")
     # Through a list, numpy would silently turn a mixture such as [1, "a"] into strings.
     ids = np.asarray(client_ids, dtype=None if hasattr(client_ids, "dtype") else object)
     if ids.dtype.kind == "T":  # numpy's strings of variable width
@@ -57,39 +57,39 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X") -> NDArra
     if ids.dtype.kind == "O" and any(
         isinstance(label, (Sequence, np.ndarray)) and not isinstance(label, (str, bytes)) for label in ids.ravel()
     ):
-        raise ValueError("client_ids is nested; pass a 1-D array or list with one id per row of X.")
+        raise ValueError(f"{name} is nested; pass a 1-D array or list with one id per row of X.")
     if ids.ndim != 1:
-        raise ValueError(f"client_ids has shape {ids.shape}; pass a 1-D array with one id per row of X.")
+        raise ValueError(f"{name} has shape {ids.shape}; pass a 1-D array with one id per row of X.")
     if len(ids) != n_rows:
-        raise ValueError(f"client_ids has {len(ids)} entries but {rows_of} has {n_rows} rows; pass one id per row.")
+        raise ValueError(f"{name} has {len(ids)} entries but {rows_of} has {n_rows} rows; pass one id per row.")
     if ids.dtype.kind == "O":
         missing = np.array([_is_missing(label) for label in ids], dtype=bool)
     else:
         missing = np.isnat(ids) if ids.dtype.kind == "M" else ids != ids
     if missing.any():
         raise ValueError(
-            f"client_ids is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
-            "name a client for every row, or drop those rows from X, y and client_ids."
+            f"{name} is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
+            f"name a client for every row, or drop those rows from X, y and {name}."
         )
     if ids.dtype.kind == "O":
         kinds = sorted({_kind(label) for label in ids})
         if len(kinds) > 1:
             raise ValueError(
-                f"client_ids mixes labels of type {' and '.join(kinds)}; convert them to one type, "
-                "for example with numpy.asarray(client_ids, dtype=str)."
+                f"{name} mixes labels of type {' and '.join(kinds)}; convert them to one type, "
+                f"for example with numpy.asarray({name}, dtype=str)."
             )
         labels = [plain_string(label) for label in ids]
         ids = np.array(labels)
         if ids.dtype.kind == "f" and len(np.unique(ids)) < len(set(labels)):
             raise ValueError(
-                f"client_ids holds numbers so large that {ids.dtype} cannot tell them apart; convert them to strings."
+                f"{name} holds numbers so large that {ids.dtype} cannot tell them apart; convert them to strings."
             )
     if ids.dtype.kind == "M":  # of one unit, or the same day would be two clients in two fits
         given, ids = ids, ids.astype("M8[us]")
         if (ids != given).any():
-            raise ValueError("client_ids holds times finer than a microsecond; convert them to strings.")
+            raise ValueError(f"{name} holds times finer than a microsecond; convert them to strings.")
     if ids.dtype.kind not in "iufbUSM":
-        raise ValueError(f"client_ids has labels of dtype {ids.dtype}; use integers or strings, one per row of X.")
+        raise ValueError(f"{name} has labels of dtype {ids.dtype}; use integers or strings, one per row of X.")
     return ids
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 
 import numpy as np
@@ -59,7 +60,7 @@ class Split(Subset):
         """Return which rows a client uses; see `Subset.mask`."""
         sizes = np.bincount(blocks)
         place = randomness.generator(self.seed, randomness.VALIDATION, position).permutation(len(sizes))
-        n_out = ceil(self.fraction * len(blocks))
+        n_out = ceil(Fraction(str(self.fraction)) * len(blocks))  # .07 of 100 is 7, not 7.000000000000001
         in_order = sizes[np.argsort(place)]
         before = np.concatenate(([0], np.cumsum(in_order)[:-1]))[place]  # rows of the blocks held out earlier
         out = ((before < n_out) & (place < len(sizes) - 1))[blocks]
@@ -114,5 +115,5 @@ def check_held_out(n_clients: int) -> None:
     if not n_clients:
         raise ValueError(
             "early_stopping=True needs clients with two rows or more, of which some are held out, but every client "
-            "has one row; set early_stopping=False."
+            "has one row, or rows that belong together; set early_stopping=False."
         )

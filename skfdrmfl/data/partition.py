@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import Split, Subset, check_held_out, number_blocks
@@ -66,3 +68,45 @@ def split_off(partition: Partition, fraction: float, seed: int) -> tuple[Partiti
     kept, held_out = (within(partition, Split(fraction, seed, side)) for side in (False, True))
     check_held_out(len(held_out.rows))
     return kept, held_out
+
+
+def blocks_of(table: NDArray, partition: Partition, groups: NDArray | None = None) -> Indices | None:
+    """Return labels of the blocks of rows that no split inside a client may part.
+
+    Rows of a client belong together if they are equal in all columns, or of one group, or each with a third one.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, n_features)
+    partition : Partition
+    groups : ndarray of shape (n,), default=None
+        Label of each row's group.
+
+    Returns
+    -------
+    ndarray of int of shape (n,), or None where every row is a block by itself
+    """
+    clients = np.empty(len(table), dtype=np.int64)
+    for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True):
+        clients[rows] = position
+    rows = np.ascontiguousarray(table + 0.0)  # minus zero is zero
+    equal = _numbered(clients, _codes(rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]))
+    labels = equal
+    if groups is not None:
+        grouped = _numbered(clients, _codes(groups))
+        n_equal = int(equal.max()) + 1
+        n_nodes = n_equal + int(grouped.max()) + 1
+        links = coo_array((np.ones(len(equal)), (equal, n_equal + grouped)), shape=(n_nodes, n_nodes))
+        _, component = connected_components(links, directed=False)
+        labels = component[equal].astype(np.int64)
+    return None if len(np.unique(labels)) == len(labels) else labels
+
+
+def _codes(labels: NDArray) -> Indices:
+    """Return the place of each label among the sorted ones."""
+    return np.unique(labels, return_inverse=True)[1].reshape(-1)
+
+
+def _numbered(clients: Indices, codes: Indices) -> Indices:
+    """Return a number for each pair of a client and a code."""
+    return _codes(clients * (int(codes.max()) + 1) + codes)

@@ -38,7 +38,7 @@ def _x_scores(transformed: Any) -> Any:
 class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """Let a transformer that knows nothing of clients stand where a federated one stands.
 
-    `fit` accepts `client_ids` and ignores it; `transform` and `fit_transform` return only the x-scores.
+    `fit` accepts `client_ids` and `groups` and ignores them; `transform` and `fit_transform` return only the x-scores.
     Both are needed to compare a federated transformer with the usual ones in one search: without the first,
     `client_ids` reaches `PCA.fit` and every rival scores NaN; without the second, a pipeline with
     :class:`~sklearn.cross_decomposition.PLSRegression` fails on the tuple its `fit_transform` returns.
@@ -62,8 +62,8 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    `client_ids` is requested by the class, so that metadata routing brings it here without any
-    `set_fit_request`; it is never passed on. Any other fit parameter goes to `estimator`: as it is with
+    `client_ids` and `groups` are requested by the class, so that metadata routing brings them here without any
+    `set_fit_request`; they are never passed on. Any other fit parameter goes to `estimator`: as it is with
     routing off, by the estimator's own requests with routing on.
 
     `get_feature_names_out`, `set_output`, `partial_fit` and `inverse_transform` exist where `estimator` has
@@ -83,13 +83,15 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """
 
     # Requested here, by the class, or every user would have to call set_fit_request on every rival.
-    __metadata_request__fit = {"client_ids": True}
-    __metadata_request__partial_fit = {"client_ids": True}
+    __metadata_request__fit = {"client_ids": True, "groups": True}
+    __metadata_request__partial_fit = {"client_ids": True, "groups": True}
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
+    ) -> Self:
         """Fit a clone of the estimator on all rows, whichever client they belong to.
 
         Parameters
@@ -98,7 +100,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             Targets; estimators that learn without them ignore them.
-        client_ids : array-like of shape (n_samples,), default=None
+        client_ids, groups : array-like of shape (n_samples,), default=None
             Ignored.
         **fit_params : dict
             Passed to the estimator's `fit`.
@@ -119,7 +121,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return self
 
     def fit_transform(
-        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any
+        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
     ) -> NDArray[Any]:
         """Fit, then return the x-scores of the training rows.
 
@@ -132,7 +134,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             Targets.
-        client_ids : array-like of shape (n_samples,), default=None
+        client_ids, groups : array-like of shape (n_samples,), default=None
             Ignored.
         **fit_params : dict
             Passed to the estimator.
@@ -150,7 +152,9 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return scores
 
     @available_if(_estimator_has("partial_fit"))
-    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, **fit_params: Any) -> Self:
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
+    ) -> Self:
         """Go on fitting the estimator with more rows, whichever client they belong to.
 
         Parameters
@@ -159,7 +163,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             Targets.
-        client_ids : array-like of shape (n_samples,), default=None
+        client_ids, groups : array-like of shape (n_samples,), default=None
             Ignored.
         **fit_params : dict
             Passed to the estimator's `partial_fit`.
@@ -231,7 +235,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return self._fitted("feature_names_in_")
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """What this object takes itself (`client_ids`) and what it hands on to the estimator.
+        """What this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator.
 
         Returns
         -------
@@ -267,7 +271,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """The metadata that the estimator's `method` gets: all of it, or what it requests under routing.
 
-        `client_ids` is a named argument of every caller and so never among `params`: it goes no further.
+        `client_ids` and `groups` are named arguments of every caller and so never among `params`: they go no further.
         """
         if get_config()["enable_metadata_routing"]:
             return process_routing(self, method, **params)["estimator"][method]

@@ -16,6 +16,7 @@ from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
+from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._fitted import Fitted
@@ -140,7 +141,7 @@ def prepare(
     if earlier is not None:
         known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
         ledger.round = earlier.n_rounds + 1
-    reading = read(draft, X, y, client_ids, ledger, known)
+    reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
@@ -153,7 +154,8 @@ def prepare(
         _check_continues(estimator, reading, earlier)
         blueprint = earlier.blueprint
     present = _present(reading, estimator.modalities)
-    tables = Tables(reading.table, reading.targets, present, n_modalities=len(reading.modalities))
+    blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
+    tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
@@ -286,6 +288,11 @@ def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Bluepri
     is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
     has_room = takes_linear(blueprint.network(_widths(reading), reading.targets.shape[1]))
     return tuner.everything(linear=is_linear and has_room)
+
+
+def _splits(estimator: Any) -> bool:
+    """Return whether clients hold out rows for some purpose."""
+    return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
 
 
 def _widths(reading: Reading) -> dict[str, int]:

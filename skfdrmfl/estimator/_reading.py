@@ -45,6 +45,8 @@ class Reading:
     clients : ndarray of shape (K,)
         Labels of all clients, those met before first.
     partition : Partition
+    groups : ndarray of shape (n,), or None
+        Labels of rows that belong together.
     categories : dict of int to ndarray
         Labels of each discrete column.
     modalities : dict of str to ndarray of int
@@ -58,12 +60,13 @@ class Reading:
     y_ndim: int
     clients: NDArray
     partition: Partition
+    groups: NDArray | None
     categories: Categories
     modalities: dict[str, Indices]
 
 
 def read(
-    draft: Any, X: Any, y: Any, client_ids: Any, ledger: Ledger, known: Mapping[str, Any] | None = None
+    draft: Any, X: Any, y: Any, client_ids: Any, groups: Any, ledger: Ledger, known: Mapping[str, Any] | None = None
 ) -> Reading:
     """Check everything that was passed.
 
@@ -71,7 +74,7 @@ def read(
     ----------
     draft : FDRMFLTransformer
         A copy of the estimator, on which scikit-learn may set what it likes.
-    X, y, client_ids
+    X, y, client_ids, groups
         As of `fit`.
     ledger : Ledger
         Counts the messages by which clients agree on categories.
@@ -79,6 +82,7 @@ def read(
         The "clients" and "categories" of earlier fits; None starts afresh.
     """
     fresh = known is None
+    _check_numeric(y)
     if known is None:
         discrete = {j: column_name(X, j) for j in discrete_columns(X)}
         categories: Categories = {}
@@ -99,6 +103,7 @@ def read(
         y_numeric=True,
     )
     ids = check_client_ids(client_ids, len(table))
+    together = None if groups is None else check_client_ids(groups, len(table), name="groups")
     targets = _numbers(target).reshape(len(table), -1)
     if known is None:
         clients, codes = encode_clients(ids)
@@ -113,7 +118,16 @@ def read(
         else resolve_modalities(draft.modalities, X, names, n_features)
     )
     return Reading(
-        n_features, names, table, targets, np.ndim(target), clients, Partition.of_codes(codes), categories, modalities
+        n_features,
+        names,
+        table,
+        targets,
+        np.ndim(target),
+        clients,
+        Partition.of_codes(codes),
+        together,
+        categories,
+        modalities,
     )
 
 
@@ -145,6 +159,12 @@ def present_in(
     if nan_passed:
         assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
     return None
+
+
+def _check_numeric(y: Any) -> None:
+    """Raise ValueError where objects, such as class labels, stand in the place of numbers."""
+    if getattr(y, "dtype", None) == np.dtype(object):
+        _numbers(y)
 
 
 def _numbers(target: Any) -> Float:

@@ -399,7 +399,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Print a line of progress, as often as `verbose` asks for."""
         done = trained.n_rounds
         if self.verbose and done and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
-            loss, mse = np.nanmean(trained.losses[-1], axis=0)[[TERMS.index("loss"), TERMS.index("mse")]]
+            record = trained.record_of(0)
+            loss, mse = (record.mean(TERMS.index(term))[-1] for term in ("loss", "mse"))
             print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 
     def _draft(self) -> FDRMFLTransformer:

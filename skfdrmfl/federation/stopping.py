@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.messages import HeldOutErrors
 from skfdrmfl.federation.server import ServerState
@@ -20,14 +22,20 @@ class Best:
 
     Attributes
     ----------
-    state : ServerState
+    weights : Tensor of shape (runs, D)
+    histories : tuple of tuples of Tensor of shape (D,)
+        Earlier global models of each run, as of that round, the latest first.
+    memory : Memory
+        What the algorithm remembered.
     rounds : ndarray of shape (runs,)
         How many rounds each had been trained for.
     patience : int
         After how many more a run is done.
     """
 
-    state: ServerState
+    weights: Tensor
+    histories: tuple[tuple[Tensor, ...], ...]
+    memory: Memory
     rounds: Indices
     patience: int
 
@@ -50,7 +58,9 @@ class EarlyStopping:
     """
 
     def __init__(self, training: Training, patience: int, state: ServerState):
-        self.best = Best(state, np.zeros(len(state.weights), dtype=np.int64), patience)
+        n_runs = len(state.weights)
+        histories = tuple(_earlier_models(state, run) for run in range(n_runs))
+        self.best = Best(state.weights, histories, state.memory, np.zeros(n_runs, dtype=np.int64), patience)
         self._training = training
         self._n_rounds = 0
         self._lowest = self._errors(state)[:, 0]
@@ -63,11 +73,16 @@ class EarlyStopping:
         better = errors < self._lowest
         self._lowest[better] = errors[better]
         keep = torch.as_tensor(better, device=state.weights.device)
-        before = self.best.state
+        runs = torch.as_tensor(self._training.cohort.runs, device=keep.device)
+        before = self.best
         self.best = replace(
-            self.best,
-            state=replace(before, weights=torch.where(keep.unsqueeze(-1), state.weights, before.weights)),
-            rounds=np.where(better, self._n_rounds, self.best.rounds),
+            before,
+            weights=torch.where(keep.unsqueeze(-1), state.weights, before.weights),
+            histories=tuple(
+                _earlier_models(state, run) if better[run] else before.histories[run] for run in range(len(better))
+            ),
+            memory=state.memory.where(keep, before.memory, runs),
+            rounds=np.where(better, self._n_rounds, before.rounds),
         )
         return values
 
@@ -81,3 +96,8 @@ class EarlyStopping:
         (sums,) = self._training.sum(HeldOutErrors(state.weights))
         pairs = np.where(sums.n_pairs > 0, sums.n_pairs, np.nan)
         return np.column_stack((sums.squares / sums.n_rows, sums.nwj / pairs))
+
+
+def _earlier_models(state: ServerState, run: int) -> tuple[Tensor, ...]:
+    """Return the models (D,) that a run had before its last one, the latest first."""
+    return tuple(models[run] for models in state.history)

@@ -67,13 +67,14 @@ class Trained:
 
     def models_of(self, run: int) -> Tensor:
         """Return the models of one run (1 + H, D): the last or the best, then earlier ones, the latest first."""
-        best = self.state.weights if self.best is None else self.best.state.weights
-        return torch.stack([models[run] for models in (best, *self.state.history)])
+        if self.best is not None:
+            return torch.stack([self.best.weights[run], *self.best.histories[run]])
+        return torch.stack([models[run] for models in (self.state.weights, *self.state.history)])
 
     def memory_of(self, run: int) -> Memory:
         """Return what the algorithm remembers of one run, client by client."""
         replicas = np.flatnonzero(self.cohort.runs == run)
-        memory = self.state.memory if self.best is None else self.best.state.memory
+        memory = self.state.memory if self.best is None else self.best.memory
         return memory.of_run(run, replicas, self.cohort.positions[replicas], self.starts[run].memory)
 
     def record_of(self, run: int) -> Record:
