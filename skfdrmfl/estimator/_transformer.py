@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from skfdrmfl.estimator._parameters import CONSTRAINTS
 from skfdrmfl.estimator._postponed import active_pool
 from skfdrmfl.estimator._preparation import Fitting, prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
+from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.ledger import FederationLog
 from skfdrmfl.federation.training import Trained
 from skfdrmfl.inspection import diagnosis
@@ -522,6 +524,44 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     @property
     def _n_features_out(self) -> int:
         return self._of_fit().network.n_components
+
+    # --------------------------------------------------------------------------------------- saving it
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to one file, without pickle: a npz with JSON inside.
+
+        The file appears whole or not at all; what stood there stays until then.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+        TypeError
+            The estimator holds what no such file can, such as a `TorchEncoder`, a callable selector, or a
+            `RandomState`; the message names it. `joblib.dump` takes these too.
+        """
+        check_is_fitted(self)
+        save(self, self._fitted, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FDRMFLTransformer:
+        """Return the fitted estimator from a file that `save` has written; `transform` gives equal bits.
+
+        Nothing in the file is ever run, whoever wrote it.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, of another kind, or of a version that this one cannot read.
+        """
+        return load(cls, path)
 
     # ------------------------------------------------------------------------------------ scikit-learn
 

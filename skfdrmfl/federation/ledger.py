@@ -91,6 +91,18 @@ class Ledger:
         other.round = self.round
         return other
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all that has been counted as plain values."""
+        return {"messages": [tuple(m) for m in self.messages], "round": self.round, "by_client": dict(self._by_client)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Ledger:
+        """Return the ledger of which `to_dict` gave these values."""
+        ledger = cls()
+        ledger.messages = [Message(*message) for message in values["messages"]]
+        ledger.round, ledger._by_client = values["round"], dict(values["by_client"])
+        return ledger
+
     def log(self, clients: Sequence[Any]) -> FederationLog:
         """Return what has been counted, for clients of these labels."""
         n = len(clients)

@@ -1,0 +1,120 @@
+"""Models in files of their own format: equal bits, no pickle, and a refusal of what the format cannot hold."""
+
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
+from torch import nn
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder, TorchEncoder
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 9))
+Y = X[:, 0] - X[:, 4] ** 2
+IDS = np.array(["north", "south", "east"])[np.arange(60) % 3]
+HOLES = X.copy()
+HOLES[::4, 5:] = np.nan
+FRAME = pd.DataFrame(X, columns=[f"c{j}" for j in range(9)]).assign(
+    kind=np.where(X[:, 2] > 0, "up", None), flag=X[:, 3] > 0
+)
+TWO = {"modalities": {"a": slice(0, 5), "b": [5, 6, 7, 8]}}
+OPTIONS = {"n_rounds": 3, "local_epochs": 1, "random_state": 0}
+CASES = {
+    "defaults": (X, {}),
+    "float32": (X.astype(np.float32), {}),
+    "missing modalities": (HOLES, {**TWO, "fusion": "attention", "modality_dropout": 0.2}),
+    "learned variances": (X, {**TWO, "alignment": "diagonal"}),
+    "encoders": (X, {**TWO, "encoders": {"a": Conv1DEncoder(n_channels=(4,), kernel_size=3), "b": RecurrentEncoder((2, 2))}}),
+    "categories": (FRAME, {}),
+    "tuning": (X, {"tuning": "auto"}),
+    "early stopping": (X, {"early_stopping": True, "head_hidden_layer_sizes": (4,)}),
+    "standardised, by mask": (X, {"modalities": {"m": np.ones(9, bool)}, "preprocessing": "standardize"}),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    table, parameters = CASES[request.param]
+    return table, FDRMFLTransformer(**OPTIONS, **parameters).fit(table, Y, client_ids=IDS)
+
+
+def test_a_loaded_model_is_the_saved_one_to_the_last_bit_and_trains_on_alike(case, tmp_path):
+    table, model = case
+    model.save(tmp_path / "model.npz")
+    loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
+    assert loaded.transform(table).tobytes() == model.transform(table).tobytes()
+    assert loaded.predict(table).tobytes() == model.predict(table).tobytes()
+    assert str(loaded.get_params()) == str(model.get_params())
+    assert loaded.clients_.tolist() == model.clients_.tolist()
+    assert list(loaded.federation_log_) == list(model.federation_log_)
+    assert loaded.federation_log_.by_client() == model.federation_log_.by_client()
+    assert getattr(loaded, "tuning_", None) == getattr(model, "tuning_", None)
+    assert {name: known.tolist() for name, known in loaded.categories_.items()} == {
+        name: known.tolist() for name, known in model.categories_.items()
+    }
+    for name, values in model.history_.items():
+        assert_array_equal(loaded.history_[name], values)
+    again = [m.partial_fit(table, Y, client_ids=IDS).predict(table) for m in (loaded, model)]
+    assert again[0].tobytes() == again[1].tobytes()
+
+
+def test_the_file_is_a_npz_without_pickles(tmp_path):
+    FDRMFLTransformer(**OPTIONS).fit(X, Y).save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as arrays:
+        assert all(array.dtype != object for name, array in arrays.items() if not name.endswith(".json"))
+    assert zipfile.ZipFile(tmp_path / "model.npz").testzip() is None
+
+
+def net(n_columns, n_outputs):
+    return nn.Linear(n_columns, n_outputs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"encoders": TorchEncoder(net)}, "TorchEncoder"),
+        ({"modalities": {"m": lambda table: list(range(9))}}, r"parameters\.modalities\.m"),
+        ({"random_state": np.random.RandomState(0)}, r"parameters\.random_state"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused_and_the_file_there_stays(changes, where, tmp_path):
+    path = tmp_path / "model.npz"
+    FDRMFLTransformer(**OPTIONS).fit(X, Y).save(path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match=f"{where}.*joblib.dump"):
+        FDRMFLTransformer(**{**OPTIONS, **changes}).fit(X, Y).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_an_attribute_of_its_own_would_be_lost_and_set_output_is_kept(tmp_path):
+    model = FDRMFLTransformer(**OPTIONS).fit(FRAME, Y).set_output(transform="pandas")
+    model.save(tmp_path / "model.npz")
+    loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
+    pd.testing.assert_frame_equal(loaded.transform(FRAME), model.transform(FRAME))
+    model.note = "mine"
+    with pytest.raises(TypeError, match=r"attributes of its own \(note\)"):
+        model.save(tmp_path / "model.npz")
+
+
+def test_only_fitted_models_are_saved_and_only_models_are_loaded(tmp_path):
+    with pytest.raises(NotFittedError):
+        FDRMFLTransformer().save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+    np.savez(tmp_path / "other.npz", x=X)
+    with pytest.raises(ValueError, match=r"other\.npz is no skfdrmfl archive"):
+        FDRMFLTransformer.load(tmp_path / "other.npz")
+
+
+def test_a_model_of_another_version_warns(tmp_path, monkeypatch):
+    model = FDRMFLTransformer(**OPTIONS).fit(X, Y)
+    with monkeypatch.context() as patch:
+        patch.setattr("skfdrmfl.estimator._saving.__version__", "0.0.1")
+        model.save(tmp_path / "model.npz")
+    with pytest.warns(InconsistentVersionWarning, match=r"version 0\.0\.1"):
+        loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
+    assert_array_equal(loaded.transform(X), model.transform(X))
