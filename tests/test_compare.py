@@ -44,16 +44,16 @@ N = 60
 class Witness(TransformerMixin, RegressorMixin, BaseEstimator):
     """In FDRMFL's place: quick, and it writes down what it was trained on. Its own head predicts 99."""
 
-    __metadata_request__fit = {"client_ids": True}
+    __metadata_request__fit = {"client_ids": True, "groups": True}
     seen: list[dict] = []  # shared by clones
 
     def __init__(self, n_components=2, random_state=None):
         self.n_components = n_components
         self.random_state = random_state
 
-    def fit(self, X, y, client_ids=None):
+    def fit(self, X, y, client_ids=None, groups=None):
         rows = np.asarray(X)[:, -1].astype(int)
-        self.seen.append({"rows": rows, "y": y, "ids": client_ids, "seed": self.random_state})
+        self.seen.append({"rows": rows, "y": y, "ids": client_ids, "groups": groups, "seed": self.random_state})
         self.columns_ = np.random.default_rng(self.random_state).permutation(3)[: self.n_components]
         return self
 
@@ -155,6 +155,24 @@ def test_who_is_trained_on_what(seen):
         assert_array_equal(fit["y"], y[fit["rows"]])
         assert fit["ids"] is None
     assert [fit["seed"] for fit in seen] == [5] * 15 + [6] * 6
+
+
+@pytest.mark.parametrize("as_", [np.asarray, list, pd.Series])
+def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups, as_):
+    X, y, ids = table()
+    names = np.array([f"sample {group}" for group in groups])
+    compare(X, y, ids, groups=as_(names), n_splits=3, n_seeds=1, transformer=Witness())
+    federated, others = seen[:3], seen[3:]
+    for fit in federated:
+        assert_array_equal(fit["groups"], names[fit["rows"]])
+    assert len(others) == 3 + 3 * 3
+    assert all(fit["groups"] is None for fit in others)  # centrally and alone: IgnoreClients keeps them
+
+
+def test_without_groups_no_fit_is_given_any(seen):
+    X, y, ids = table()
+    compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness())
+    assert all(fit["groups"] is None for fit in seen)
 
 
 def test_one_fit_serves_the_regressor_and_y_hat_only(comparison):

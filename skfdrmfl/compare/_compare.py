@@ -59,7 +59,8 @@ def compare(
         clients varies with the seed as well.
     groups : array-like of shape (n_samples,), default=None
         Rows that must not be parted, such as repeated measurements of one sample: one group is always in
-        one fold.
+        one fold. FDRMFL is given the groups of its training rows, to keep them together in the rows that it
+        holds out itself.
     n_components : int, default=2
         Number of features every method may pass on.
     n_splits : int, default=5
@@ -120,7 +121,8 @@ def compare(
         *rivals(n_components, most_components, seeds, regressor),
         *fdrmfl_runs(transformer, seeds, clients, regressor),
     ]
-    outcomes = _cross_validate(runs, X, measured, clients, folds, progress or _ignore_progress)
+    labels = None if groups is None else column_or_1d(groups)
+    outcomes = _cross_validate(runs, X, measured, clients, labels, folds, progress or _ignore_progress)
 
     fold_of_row = np.empty(len(measured), dtype=np.intp)
     for number, (_, test) in enumerate(folds):
@@ -158,6 +160,7 @@ def _cross_validate(
     X: ArrayLike,
     y: NDArray[np.float64],
     clients: NDArray[Any],
+    groups: NDArray[Any] | None,
     folds: list[Fold],
     progress: Progress,
 ) -> Iterator[_Outcome]:
@@ -174,10 +177,13 @@ def _cross_validate(
                 train = train[client_of_row[train] == run.client]
             if len(train) >= 2:
                 model = clone(run.model)
+                metadata = {"client_ids": client_of_row[train]}
+                if groups is not None:  # metadata routing refuses even None where no step asks for groups
+                    metadata["groups"] = groups[train]
                 start = time.perf_counter()
                 # The user's setting of transformers' output must not change what the regressor is given.
                 with config_context(enable_metadata_routing=True, transform_output="default"):
-                    model.fit(take_rows(X, train), y[train], client_ids=client_of_row[train])
+                    model.fit(take_rows(X, train), y[train], **metadata)
                     seconds.append(time.perf_counter() - start)
                     X_test = take_rows(X, test)
                     predicted[test] = model.predict(X_test)
