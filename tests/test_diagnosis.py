@@ -14,7 +14,8 @@ from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import extend_history
-from skfdrmfl.inspection.diagnosis import Diagnosis, TrainingHistory, diagnose
+from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
+from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 

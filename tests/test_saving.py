@@ -28,7 +28,10 @@ CASES = {
     "float32": (X.astype(np.float32), {}),
     "missing modalities": (HOLES, {**TWO, "fusion": "attention", "modality_dropout": 0.2}),
     "learned variances": (X, {**TWO, "alignment": "diagonal"}),
-    "encoders": (X, {**TWO, "encoders": {"a": Conv1DEncoder(n_channels=(4,), kernel_size=3), "b": RecurrentEncoder((2, 2))}}),
+    "encoders": (
+        X,
+        {**TWO, "encoders": {"a": Conv1DEncoder(n_channels=(4,), kernel_size=3), "b": RecurrentEncoder((2, 2))}},
+    ),
     "categories": (FRAME, {}),
     "tuning": (X, {"tuning": "auto"}),
     "early stopping": (X, {"early_stopping": True, "head_hidden_layer_sizes": (4,)}),

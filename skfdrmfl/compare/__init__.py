@@ -2,6 +2,7 @@
 
 from skfdrmfl.compare._arguments import InvalidArgument
 from skfdrmfl.compare._compare import compare
-from skfdrmfl.compare._comparison import Comparison, MethodResult
+from skfdrmfl.compare._comparison import Comparison
+from skfdrmfl.compare._result import MethodResult
 
 __all__ = ["Comparison", "InvalidArgument", "MethodResult", "compare"]

@@ -20,8 +20,9 @@ from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.compare._arguments import Fold, check_complete, check_components, check_seeds, clients_by_seed, make_folds
-from skfdrmfl.compare._comparison import Comparison, MethodResult
+from skfdrmfl.compare._comparison import Comparison
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, rivals
+from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 

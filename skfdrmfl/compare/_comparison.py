@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._table import spread, table_text
 
 if TYPE_CHECKING:
@@ -21,33 +22,6 @@ HEAD = "FDRMFL, y_hat only"
 CENTRAL = "FDRMFL, central"
 ALONE = "FDRMFL, each client alone"
 DRAWN = ("PCA", "PLS", "PLS, 16 components", FEDERATED)  # by `plot`, unless it is told otherwise
-
-
-@dataclass(frozen=True, eq=False)
-class MethodResult:
-    """The measures of one method; a run is one seed or, for clients alone, one client under the first seed.
-
-    Attributes
-    ----------
-    name : str
-        The method.
-    predicted : ndarray of shape (n_runs, n_samples)
-        Out-of-fold predictions, in the unit of y. NaN in folds where a client alone had fewer than two rows.
-    rmse, r2, rpd : ndarray of shape (n_runs,)
-        Measures of the predictions of all folds pooled; `rmse` in the unit of y.
-    fit_seconds : float
-        Wall time of one fit (reduction and regressor): the median over folds, the mean of that over runs.
-    client_r2 : dict of {client id: float}
-        R² on each client's own rows, the mean over seeds; NaN where it is not defined.
-    """
-
-    name: str
-    predicted: NDArray[np.float64]
-    rmse: NDArray[np.float64]
-    r2: NDArray[np.float64]
-    rpd: NDArray[np.float64]
-    fit_seconds: float
-    client_r2: dict[Any, float]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from skfdrmfl.compare._comparison import MethodResult
-
+from skfdrmfl.compare._result import MethodResult
 
 MOST_CLIENT_COLUMNS = 6  # beyond that the table shows the worst, the middle and the best client
 

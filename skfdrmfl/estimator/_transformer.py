@@ -26,7 +26,8 @@ from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.ledger import FederationLog
 from skfdrmfl.federation.training import Trained
-from skfdrmfl.inspection import diagnosis
+from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
+from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import TERMS
 
 
@@ -470,7 +471,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         n_categories = 0 if fitted is None else len(fitted.blueprint.categories)
         return accepts_nan(self.modalities, n_categories, getattr(self, "n_features_in_", 0))
 
-    def diagnose(self) -> diagnosis.Diagnosis:
+    def diagnose(self) -> Diagnosis:
         """What the training record says went wrong.
 
         Looks for a collapsed information estimate, alignment that fights prediction, stale contrastive anchors,
@@ -483,8 +484,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             is a report.
         """
         check_is_fitted(self)
-        return diagnosis.diagnose(
-            diagnosis.TrainingHistory(
+        return diagnose(
+            TrainingHistory(
                 self.history_,
                 self.n_samples_per_client_.astype(np.float64),
                 self.clients_.tolist(),

@@ -1,0 +1,36 @@
+"""What one method of a comparison reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """The measures of one method; a run is one seed or, for clients alone, one client under the first seed.
+
+    Attributes
+    ----------
+    name : str
+        The method.
+    predicted : ndarray of shape (n_runs, n_samples)
+        Out-of-fold predictions, in the unit of y. NaN in folds where a client alone had fewer than two rows.
+    rmse, r2, rpd : ndarray of shape (n_runs,)
+        Measures of the predictions of all folds pooled; `rmse` in the unit of y.
+    fit_seconds : float
+        Wall time of one fit (reduction and regressor): the median over folds, the mean of that over runs.
+    client_r2 : dict of {client id: float}
+        R² on each client's own rows, the mean over seeds; NaN where it is not defined.
+    """
+
+    name: str
+    predicted: NDArray[np.float64]
+    rmse: NDArray[np.float64]
+    r2: NDArray[np.float64]
+    rpd: NDArray[np.float64]
+    fit_seconds: float
+    client_r2: dict[Any, float]

@@ -1,0 +1,286 @@
+"""The failure signatures of the method: each check reads a training history and returns a finding, or nothing."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+import numpy as np
+
+from skfdrmfl.inspection.history import MSE_STEP, TrainingHistory
+
+# Errors are of standardised y: half its variance unexplained is poor on any scale.
+POOR_MSE = 0.5
+# The best critic of Gaussian pairs gains 0.02 over J = -2 ln 2 at R^2 = 8 %: less is as good as nothing.
+MI_GAIN = 0.02
+# Twice the information at that R^2, -1/2 ln(1 - 0.08) = 0.04 nats, for the NWJ value is noisy on small batches.
+MI_NWJ = 0.08
+# Nats that the NWJ value must lose from training rows to rows held out, on which it is noisy too. With y = x_1 + noise
+# at R^2 of 20 to 40 % it lost at most 0.21 (240 and 600 rows, a tenth held out); with y independent of X, 20 columns or
+# more and 60 to 600 rows, 0.23 to 2.1.
+MI_MEMORISED = 0.2
+# A regulariser moves between periods by a tenth in runs without any trouble.
+TERM_CHANGE = 0.1
+# A term is paid for in error only if its fall, with its weight, is worth a good part of what the error rose by.
+TERM_TRADE = 0.2
+# Where both rise, a term of less than a tenth of the two together does not matter.
+TERM_SHARE = 0.1
+# In units of what clients who go independent ways would show. In the first fifth of a run, clients alike stayed
+# below 2.6 even with y mostly noise; sorted by a noisy y they showed 2.5 to 6.
+EARLY_DRIFT = 3.0
+# Later, clients alike reach 10 too, each fitting its own noise: drift alone is no evidence then. With a rising
+# error it is, from what independent ways would show on.
+LATE_DRIFT = 1.0
+# Effective number of clients, beyond one, over the number of clients, beyond one. Log-normal sizes reach a third
+# at sigma = 1, two clients at 85 to 15.
+EFFECTIVE_CLIENTS = 1 / 3
+# Twice the others' error, beyond three standard errors of the mean square of n Gaussian residuals, sqrt(2 / n).
+LEFT_BEHIND = 2.0
+STANDARD_ERRORS = 3.0
+# Predicting the mean has error 1; a tenth more is not rounding.
+DIVERGED_MSE = 1.1
+
+
+def _finding(name: str, finding: str, evidence: dict[str, Any], remedy: str) -> dict[str, Any]:
+    """Return a finding as the plain dict that `Diagnosis` holds."""
+    return {"name": name, "finding": finding, "evidence": evidence, "remedy": remedy}
+
+
+def _mi_collapsed(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a critic that tells nothing of y from Z even on training rows, or one that has no pairs to learn from."""
+    if not history.weights["mi"]:
+        return None
+    *_, last = history.periods
+    values = history.recorded["mi_per_client"][last]
+    if not values[~np.isnan(values)].any():
+        return _finding(
+            "mi collapsed",
+            "R_mi is exactly 0: batches of one row have no marginal pairs, so the information term does nothing.",
+            {"mi": 0.0, "mi_weight": history.weights["mi"]},
+            "let batches hold several rows: raise batch_size, or merge clients of one row; else set mi_weight=0.",
+        )
+    nothing = 2 * log(2)
+    last_two = history.periods[-2:]  # twice in a row is "stable"
+    if len(last_two) < 2:
+        return None
+    mi = min(history.mean_mi("mi", period) for period in last_two)
+    nwj = max(history.mean_mi("mi_nwj", period) for period in last_two)
+    mse = history.mean("mse", last)
+    if not (mi >= nothing - MI_GAIN and nwj <= MI_NWJ and mse >= POOR_MSE):
+        return None
+    return _finding(
+        "mi collapsed",
+        "R_mi stays at its no-information value 2 ln 2 while y is predicted poorly: Z tells the critic nothing of y.",
+        {"mi": mi, "mi_no_information": nothing, "mi_nwj": nwj, "mse": mse},
+        "first make sure that y can be predicted from X at all (pooled, client_ids=None); then train longer or with a "
+        "higher learning_rate, lower the other weights, or raise batch_size. Where each client holds a narrow range "
+        "of y, pairs inside a batch hardly differ: the term cannot help there, set mi_weight=0.",
+    )
+
+
+def _mi_memorised(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a critic that tells y from Z on training rows only; without rows held out there is no evidence of it."""
+    if not history.weights["mi"]:
+        return None
+    *_, last = history.periods
+    nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
+    # NaN, for nothing recorded, fails every comparison.
+    if not (nwj > MI_NWJ and held_out <= MI_NWJ and nwj - held_out >= MI_MEMORISED):
+        return None
+    mse_held_out = history.held_out("mse", last)
+    if mse_held_out < POOR_MSE:  # then Z does tell y, and it is the few held-out pairs that say little
+        return None
+    evidence = {"mi_nwj": nwj, "validation_mi_nwj": held_out, "mse": history.mean("mse", last)}
+    if not np.isnan(mse_held_out):
+        evidence["validation_mse"] = mse_held_out
+    return _finding(
+        "mi memorised",
+        "the critic tells y from Z on training rows but not on rows held out: it has learned the rows by heart, and "
+        "mi_nwj says nothing of I(Z; y).",
+        evidence,
+        "do not read mi_nwj as information. If validation_mse is no better than 1, make sure that y can be predicted "
+        "from X at all; else fit less closely: more rows, more shrinkage or weight_decay, tuning='auto'; or set "
+        "mi_weight=0. The model that was kept is of round best_round_, perhaps earlier than the rounds judged here.",
+    )
+
+
+def _opposed(history: TrainingHistory, term: str, *, falls: bool) -> dict[str, Any] | None:
+    """Return evidence that the error rose, and stayed up, while a term that matters fell (or rose); None if it did not.
+
+    Of several pairs of periods that show it, the evidence is of the pair with the largest error.
+    """
+    weight, periods = history.weights[term], history.periods
+    found: dict[str, Any] | None = None
+    for i, before in enumerate(periods):
+        for after in periods[i + 1 :]:
+            if not (history.error_rose(before, after) and history.error_rose(before, periods[-1])):
+                continue
+            a, b = history.means_of_both(term, before, after)
+            mse_a, mse_b = history.means_of_both("mse", before, after)
+            if falls and not (0 < b <= a * (1 - TERM_CHANGE) and weight * (a - b) >= TERM_TRADE * (mse_b - mse_a)):
+                continue
+            if not falls and not (b >= a * (1 + TERM_CHANGE) and weight * b >= TERM_SHARE * (weight * b + mse_b)):
+                continue
+            if found is None or mse_b > found["mse_after"]:
+                found = {
+                    f"{term}_before": a,
+                    f"{term}_after": b,
+                    "mse_before": mse_a,
+                    "mse_after": mse_b,
+                    "weight": weight,
+                    "rounds": f"{before.start + 1}-{before.stop} against {after.start + 1}-{after.stop}",
+                }
+    return found
+
+
+def _kl_conflict(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find an error that rises while R_kl falls, or together with R_kl."""
+    evidence = _opposed(history, "kl", falls=True)
+    if evidence is not None:
+        return _finding(
+            "kl conflict",
+            "the error rises while R_kl falls: alignment is paid for in prediction, the modalities seem to carry "
+            "complementary signal.",
+            evidence,
+            "lower kl_weight, by ten times at first, or give modality_dim more room.",
+        )
+    evidence = _opposed(history, "kl", falls=False)
+    if evidence is not None:
+        return _finding(
+            "kl conflict",
+            "R_kl and the error rise together: the modalities' codes move apart against their alignment, and "
+            "prediction suffers.",
+            evidence,
+            "lower kl_weight if the modalities carry complementary signal; if the rows have changed, fit anew; "
+            "else lower learning_rate.",
+        )
+    return None
+
+
+def _stale_anchors(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find an error that rises while R_fcl falls: clients held to global models that do not suit them."""
+    evidence = _opposed(history, "contrastive", falls=True)
+    if evidence is None:
+        return None
+    participation = float(np.mean(~np.isnan(history.recorded["mse_per_client"])))
+    return _finding(
+        "stale anchors",
+        "R_fcl falls while the error of the clients rises: Z stays true to earlier global models that do not suit "
+        "the clients.",
+        evidence | {"participation": participation, "rounds_between_visits": 1.0 / participation},
+        "lower contrastive_weight, by ten times at first; raise participation, or shorten history_size.",
+    )
+
+
+def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find clients that undo one another's work: early and strongly, or all along while the error rises."""
+    periods = history.periods
+    if len(periods) < 2:
+        return None
+    # n_eff equal clients whose updates have nothing in common show a drift of n_eff - 1.
+    took_part = ~np.isnan(history.recorded["mse_per_client"])
+    n_rows = np.where(took_part, history.n_rows, 0.0)
+    independent = n_rows.sum(1) ** 2 / (n_rows**2).sum(1) - 1.0
+    if np.median(independent) < 0.1:  # one client, or as good as one
+        return None
+    relative = history.recorded["drift"] / np.maximum(independent, 0.1)
+    early = float(np.median(relative[periods[0]]))
+    overall = float(np.median(relative))
+    rises = history.error_rose(history.best_period, periods[-1])
+    if not (
+        (early >= EARLY_DRIFT and history.mean("mse", periods[0]) >= MSE_STEP) or (overall >= LATE_DRIFT and rises)
+    ):
+        return None
+    before, after = history.means_of_both("mse", history.best_period, periods[-1])
+    return _finding(
+        "client drift",
+        "clients undo each other's work"
+        + (
+            ", and the error rises as the learning rate falls: each refits its own rows, the average suits none."
+            if rises
+            else ": they move further apart in a round than the average moves."
+        ),
+        {
+            "drift": float(np.median(history.recorded["drift"])),
+            "drift_over_independent": overall,
+            "drift_over_independent_early": early,
+            "mse_best": before,
+            "mse_last": after,
+        },
+        "fewer local steps a round (local_epochs) and more rounds, or a lower learning_rate. If clients want different "
+        "answers for the same X, no one model suits them: add a column that tells them apart, or fit each kind alone.",
+    )
+
+
+def _client_imbalance(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find clients so unequal in rows that few of them make the average."""
+    n, k = history.n_rows, len(history.n_rows)
+    effective = float(n.sum() ** 2 / (n**2).sum())
+    if k < 2 or effective - 1 > EFFECTIVE_CLIENTS * (k - 1):
+        return None
+    return _finding(
+        "client imbalance",
+        "a few clients hold most rows: the average is theirs, the others have little say.",
+        {
+            "n_clients": k,
+            "effective_clients": effective,
+            "largest": int(n.max()),
+            "smallest": int(n.min()),
+            "share_of_largest": float(n.max() / n.sum()),
+        },
+        "score each client apart (skfdrmfl.metrics.r2_per_client); merge small clients of one kind, or split or "
+        "thin out the largest.",
+    )
+
+
+def _left_behind(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find one client whose error is far above that of the others."""
+    mse = history.per_client("mse", history.periods[-1])
+    judged = np.flatnonzero(~np.isnan(mse))
+    if len(judged) < 2:
+        return None
+    worst = judged[np.argmax(mse[judged])]
+    others = judged[judged != worst]
+    rest = float(np.average(mse[others], weights=history.n_rows[others]))
+    chance = 1.0 + STANDARD_ERRORS * np.sqrt(2.0 / history.n_rows[worst])
+    if not (mse[worst] >= LEFT_BEHIND * chance * rest and mse[worst] >= rest + MSE_STEP):
+        return None
+    return _finding(
+        "client left behind",
+        f"client {history.clients[worst]!r} is predicted far worse than the others.",
+        {
+            "client": history.clients[worst],
+            "mse": float(mse[worst]),
+            "mse_of_others": rest,
+            "rows_seen": int(history.n_rows[worst]),
+        },
+        "look at its rows first: units, instrument, outliers. If they are right, it needs more rows, more rounds, or a "
+        "model of its own.",
+    )
+
+
+def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a training error that rose above that of predicting the mean."""
+    best, last = history.best_period, history.periods[-1]
+    before, after = history.means_of_both("mse", best, last)
+    if not (after >= DIVERGED_MSE and history.error_rose(best, last)):
+        return None
+    return _finding(
+        "divergence",
+        "the training error has risen above 1, which predicting the mean would give.",
+        {"mse_best": before, "mse_last": after},
+        "lower learning_rate; see whether y or X have changed scale since the first fit (preprocessing stays as it "
+        "was); lower the weights of the terms.",
+    )
+
+
+CHECKS = (
+    _mi_collapsed,
+    _mi_memorised,
+    _kl_conflict,
+    _stale_anchors,
+    _client_drift,
+    _client_imbalance,
+    _left_behind,
+    _divergence,
+)
