@@ -36,8 +36,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.federation.engines import stacked
-from skfdrmfl.federation.runs import Run, Schedule, Settings
-from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.federation.engines.rows import Run
+from skfdrmfl.federation.runs import Schedule, Settings, Start
+from skfdrmfl.federation.simulation import train_together
+from skfdrmfl.federation.training import Trained
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.network import Network
 
@@ -94,12 +96,12 @@ class Ours:
             Partition.of_codes(owners * 0 if central else owners),
             Settings(workload.LEARNING_RATE, workload.WEIGHT_DECAY, 0.0, *terms, temperature=0.5),
             0,
-            self.network.layout.pack(first, dtype=torch.float32),
+            Start(self.network.layout.pack(first, dtype=torch.float32)),
         )
         most_rounds = 200 + 100_000 // n_clients
         schedule = Schedule((1.0,) * most_rounds, workload.N_EPOCHS, workload.BATCH_SIZE, participation, history_size=3)
         self.x, self.y = x, y
-        self._rounds: Iterator[Trained] = train(self.network, [run], schedule, engine)
+        self._rounds: Iterator[Trained] = train_together(self.network, [run], schedule, engine)
 
     def round(self) -> None:
         with torch.no_grad():

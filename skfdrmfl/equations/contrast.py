@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 # Vectors are divided by no less than this, as in torch's own cosine similarity: so zero stays zero.
 SHORTEST = 1e-8
-# A row whose Z is shorter than this is not turned: the slope of a cosine grows as 1 / |z| and has no limit at zero, so
+# A row whose Z is no longer than this is not turned: the slope of a cosine grows as 1 / |z| without a limit at zero, so
 # that one row could outweigh all others. So bounded, it adds 2 / (temperature * 1e-4) to the gradient at most, which
 # the default weight of the term and the mean over a batch bring to the order of the squared error's. Z is about one
 # long, and hardly a row in a million comes that close to zero.
@@ -39,9 +39,10 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
     Returns
     -------
     Tensor of shape (..., B), in nats; zero without negatives. With c = 1 every cosine is +1 or -1 and the
-    gradient is zero. It is zero too for rows of z shorter than `SHORTEST_TURNED`, whose direction means nothing.
+    gradient is zero. It is zero too for rows of z no longer than `SHORTEST_TURNED`, whose direction means nothing.
     """
-    z = torch.where(_length(z) < SHORTEST_TURNED, z.detach(), z)
+    if z.requires_grad:
+        z = torch.where(_length(z) <= SHORTEST_TURNED, z.detach(), z)
     similarity = _similarity(unit(z), references, temperature)
     return torch.logsumexp(similarity, -1) - similarity[..., 0]
 
@@ -55,7 +56,7 @@ def info_nce_gradient(z: Tensor, references: Tensor, temperature: Tensor | float
     d_similarity /= temperature
     gradient = (d_similarity.unsqueeze(-1) * references).sum(-2)  # with respect to the direction
     gradient -= (gradient * direction).sum(-1, keepdim=True) * direction  # only turning z changes a cosine
-    return gradient / length.masked_fill(length < SHORTEST_TURNED, torch.inf)
+    return gradient / torch.threshold(length, SHORTEST_TURNED, torch.inf)  # nothing for rows too short to be turned
 
 
 def _length(z: Tensor) -> Tensor:

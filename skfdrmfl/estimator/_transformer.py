@@ -114,7 +114,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
         training ends after `n_iter_no_change` rounds without a better one. Only in `fit`.
     validation_fraction : float in (0, 1), default=0.1
-        Share of its rows that each client holds out, rounded up, but never all.
+        Share of its rows that each client holds out, rounded up to whole groups, but never all.
     n_iter_no_change : int, default=10
         Rounds.
     algorithm : {"fedavg"}, default="fedavg"
@@ -163,12 +163,16 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
     history_ : dict of str to ndarray
-        Training means of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (a lower bound of I(Z; y) in
-        nats), each of shape (n_rounds_,), averaged over clients by size; and with the suffix "_per_client",
-        of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised y (after
-        tuning's "residual", of what the ridge leaves; after a mixture, of its network alone). A term whose weight is
-        0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their average,
-        relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2.
+        Means over training rows of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (nats; a lower bound of
+        I(Z; y) only on rows that the critic has not seen), each of shape (n_rounds_,), averaged over clients by size;
+        and with the suffix "_per_client", of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised
+        y (after tuning's "residual", of what the ridge leaves; after a mixture, of its network alone). A term whose
+        weight is 0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their
+        average, relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2. With `early_stopping`
+        "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,).
+    federation_log_ : FederationLog
+        Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
+        seen), one a round and kind; `by_kind()` and `by_client()` add up.
     n_rounds_ : int
         Rounds completed; 0 where tuning chose the ridge, and `history_` has no entries.
     n_features_in_ : int
@@ -474,8 +478,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     def diagnose(self) -> Diagnosis:
         """What the training record says went wrong.
 
-        Looks for a collapsed information estimate, alignment that fights prediction, stale contrastive anchors,
-        client drift, client imbalance, a client left behind, and divergence.
+        Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
+        contrastive anchors, client drift, client imbalance, a client left behind, and divergence.
 
         Returns
         -------

@@ -138,13 +138,4 @@ class Federation(Protocol):
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
 
 
-def total_of(answers: Sequence[Any]) -> Any:
-    """Return the sum of the answers, in their order; None where there is none."""
-    total: Any = None
-    for answer in answers:
-        if answer is not None:
-            total = answer if total is None else type(answer)(*(a + b for a, b in zip(total, answer, strict=True)))
-    return total
-
-
-__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "Query", "Roster", "Subset", "total_of"]
+__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "Query", "Roster", "Subset", "Training"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.federation.client import Client, Tables
-from skfdrmfl.federation.door import Query, Roster, total_of
+from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
@@ -159,12 +160,13 @@ class Simulation:
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
-        answers: list[list[Any]] = [[query(client) for query in queries] for client in self.clients]
-        totals = []
-        for query, mine in zip(queries, zip(*answers, strict=True), strict=True):
-            self._count(query, mine)
-            totals.append(total_of(mine))
-        return tuple(totals)
+        tallies = [_Tally(query) for query in queries]
+        for client in self.clients:
+            for tally in tallies:
+                tally.ask(client)
+        for tally in tallies:
+            tally.record(self.ledger, self.partition.positions)
+        return tuple(tally.total for tally in tallies)
 
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
@@ -199,17 +201,34 @@ class Simulation:
     def _within(self, subset: Any) -> Partition:
         return self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
 
-    def _count(self, query: Query, answers: Sequence[Any]) -> None:
-        """Count a query's arrays on their way down, and the answers on their way up."""
-        asked = bytes_of([value for value in vars(query).values() if isinstance(value, (torch.Tensor, np.ndarray))])
-        if asked:
-            self.ledger.record(DOWN, f"for {query.name}", (), self.partition.positions, asked)
-        who = np.array([answer is not None for answer in answers], dtype=bool)
-        if who.any():
-            first = answers[int(who.argmax())]
-            shape = shapes_of(first)
-            if None in shape:
-                n_bytes: Any = np.array([bytes_of(answer) for answer in answers if answer is not None])
-            else:
-                n_bytes = bytes_of(first)
-            self.ledger.record(UP, query.name, shape, self.partition.positions[who], n_bytes)
+
+class _Tally:
+    """The sum of all clients' answers to a query, taken as they come, and what they weigh."""
+
+    def __init__(self, query: Query):
+        self.query = query
+        self.total: Any = None
+        self._answered: list[int] = []
+        self._n_bytes: list[int] = []
+        self._shapes: tuple[Any, ...] = ()
+
+    def ask(self, client: Client) -> None:
+        """Add a client's answer, if it has one."""
+        answer = self.query(client)
+        if answer is None:
+            return
+        if not self._answered:
+            self._shapes = shapes_of(answer)
+        if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
+            self._n_bytes.append(bytes_of(answer))
+        self._answered.append(client.position)
+        self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
+
+    def record(self, ledger: Ledger, asked: Indices) -> None:
+        """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
+        arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
+        if arrays:
+            ledger.record(DOWN, f"for {self.query.name}", (), asked, bytes_of(arrays))
+        if self._answered:
+            n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
+            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes)

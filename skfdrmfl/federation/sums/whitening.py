@@ -63,7 +63,7 @@ class BlockSum:
         for x in client.slabs(self.block, self.subset):
             part = self.of(x)
             total = part if total is None else total + part
-            n_rows += len(x)
+            n_rows += x.shape[0]
         return None if total is None else Sums(n_rows, total)
 
 
