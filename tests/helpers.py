@@ -1,5 +1,7 @@
 """Small problems that the law tests share, and the objective written out once more, in other words."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -84,6 +86,12 @@ def make_run(network, sizes, *, seed=0, n_history=0, positions=None, **settings)
     x = normal([seed, 1], n, network.n_columns)
     y = x[:, :1].tanh() + 0.3 * normal([seed, 2], n, network.n_outputs)
     return Run(x, y, partition, make_settings(**settings), seed, Start(models[0], tuple(models[1:])))
+
+
+def in_float32(run):
+    """The run with rows and models in float32."""
+    start = replace(run.start, weights=run.start.weights.float(), history=tuple(h.float() for h in run.start.history))
+    return replace(run, x=run.x.float(), y=run.y.float(), start=start)
 
 
 def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0):

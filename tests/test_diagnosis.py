@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from helpers import federate, make_network, make_run
+from helpers import federate, in_float32, make_network, make_run
 from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
@@ -14,6 +14,7 @@ from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import extend_history
+from skfdrmfl.federation.runs import Start
 from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
 from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import RECORDED
@@ -429,8 +430,7 @@ def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
     network = make_network((10,), d=8, hidden=(32,))
 
     def single(sizes, seed):
-        run = make_run(network, sizes, seed=seed)
-        return Run(run.x.float(), run.y.float(), run.partition, run.settings, seed, run.start.weights.float())
+        return in_float32(make_run(network, sizes, seed=seed))
 
     run = single(sizes, 0)
     alone = [record.losses[:, -1] for record in federate("stacked", network, [run], (1.0,) * 3)]
@@ -455,7 +455,7 @@ def test_weights_so_far_apart_that_their_distance_overflows_raise_no_warning():
     run = make_run(network, [5, 3])
     far = torch.full((network.layout.size,), 3e38)
     far[1::2] = -3e38
-    big = Run(run.x.float(), run.y.float(), run.partition, run.settings, 0, far)
+    big = Run(run.x.float(), run.y.float(), run.partition, run.settings, 0, Start(far))
     (record,) = federate("stacked", network, [big], (1.0,))
     assert record.state.weights.isfinite().all()
 

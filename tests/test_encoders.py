@@ -127,7 +127,7 @@ def rows_for(part, *shape, seed=1):
 def federation(network, sizes, *, seed=0, **options):
     run = make_run(network, sizes, seed=seed, **options)
     x = torch.cat([rows_for(e, len(run.x), seed=[seed, m]) for m, e in enumerate(network.encoders.values())], -1)
-    return Run(x, run.y, run.partition, run.settings, run.seed, run.start.weights, run.start.history)
+    return Run(x, run.y, run.partition, run.settings, run.seed, run.start)
 
 
 def exact(value, expected, rtol=1e-9, atol=1e-11):
@@ -307,7 +307,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(kind):
     run = federation(network, [9, 4, 1, 13], n_history=1)
     x = run.x.clone()
     x[run.partition.rows[1]] = torch.nan
-    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start.weights, run.start.history)
+    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start)
     weights, other = (run_round("stacked", network, [r])[0] for r in (run, poisoned))
     assert torch.equal(other[[0, 2, 3]], weights[[0, 2, 3]])
     assert other[1].isnan().any()

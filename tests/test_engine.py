@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    in_float32,
     FLOAT,
     federate,
     make_network,
@@ -24,6 +25,7 @@ from skfdrmfl.equations import optimizers as optimizer
 from skfdrmfl.federation.engines import ENGINES as BACKENDS
 from skfdrmfl.federation.engines import stacked
 from skfdrmfl.federation.engines.rows import Run, stack
+from skfdrmfl.federation.runs import Start
 
 ENGINES = ("stacked", "loop")
 
@@ -162,11 +164,11 @@ def test_identical_clients_on_full_batches_are_one_client(engine, k):
     one = make_run(network, [6], mi_weight=0.0)  # the cyclic shift of the information term is the order's
     n = len(one.x)
     copies = Partition(np.arange(k), [n * i + one.partition.rows[0] for i in range(k)])
-    many = Run(one.x.repeat(k, 1), one.y.repeat(k, 1), copies, one.settings, one.seed, one.weights)
+    many = Run(one.x.repeat(k, 1), one.y.repeat(k, 1), copies, one.settings, one.seed, Start(one.start.weights))
     options = {"batch_size": 6, "n_epochs": 3, "rate_factors": (1.0, 1.0, 0.5, 0.5)}
     alone, together = (trained(network, [run], engine, **options)[-1].state for run in (one, many))
     exact(together.weights, alone.weights)
-    assert (alone.weights - one.weights).abs().max() > 0.01
+    assert (alone.weights - one.start.weights).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -174,7 +176,7 @@ def test_reported_terms_are_means_over_the_clients_steps(engine):
     network = make_network((3,))
     run = make_run(network, [4, 1], contrastive_weight=0.0)
     # Steps so small that the weights stand still: every step then sees the same model.
-    still = Run(run.x, run.y, run.partition, make_settings(learning_rate=1e-12), run.seed, run.start.weights)
+    still = Run(run.x, run.y, run.partition, make_settings(learning_rate=1e-12), run.seed, Start(run.start.weights))
     _, losses = run_round(engine, network, [still], batch_size=2, n_epochs=3)
     for k, rows in enumerate(run.partition.rows):
         y_hat = network.forward(network.layout.views(run.start.weights[None]), run.x[rows][None]).y_hat[0]
@@ -261,21 +263,10 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
     # Chaos would otherwise make a search's scores depend on which candidates are searched together.
     network = make_network((10,), d=8, hidden=(32,))  # the default widths
 
-    def single(run):
-        return Run(
-            run.x.float(),
-            run.y.float(),
-            run.partition,
-            run.settings,
-            run.seed,
-            run.start.weights.float(),
-            tuple(h.float() for h in run.start.history),
-        )
-
-    run = single(make_run(network, sizes, n_history=1))
+    run = in_float32(make_run(network, sizes, n_history=1))
     alone = trained(network, [run], "stacked")[-1].state.weights[0]
     for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
-        company = [single(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
+        company = [in_float32(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
         for runs in ([run, *company], [*company, run]):
             together = trained(network, runs, "stacked")[-1].state.weights
             assert torch.equal(together[0 if runs[0] is run else -1], alone)
@@ -300,7 +291,7 @@ def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
 def test_float32_training_stays_close_to_float64():
     network = make_network((3, 2))
     run = make_run(network, [7, 3, 1])
-    single = Run(run.x.float(), run.y.float(), run.partition, run.settings, run.seed, run.start.weights.float())
+    single = in_float32(run)
     for engine in ENGINES:
         mine, theirs = (trained(network, [r], engine)[-1].state.weights for r in (single, run))
         assert mine.dtype == torch.float32
@@ -321,8 +312,7 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
         Partition(run.partition.positions[order], [run.partition.rows[k] for k in order]),
         run.settings,
         run.seed,
-        run.start.weights,
-        run.start.history,
+        run.start,
     )
     for engine in ENGINES:
         weights, losses = run_round(engine, network, [run])
@@ -378,8 +368,7 @@ def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stand
         Partition(np.array([4, 0, 8, 2]), run.partition.rows),
         run.settings,
         run.seed,
-        run.start.weights,
-        run.start.history,
+        run.start,
     )
     assert not torch.allclose(run_round(engine, network, [moved], round_index=3)[0][2], weights[2], atol=1e-6)
     assert not torch.allclose(run_round(engine, network, [run], round_index=4)[0][2], weights[2], atol=1e-6)
@@ -442,7 +431,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, pois
     rows = run.partition.rows[victim]
     x[rows] *= poison
     y[rows] *= poison
-    poisoned = Run(x, y, run.partition, run.settings, run.seed, run.start.weights, run.start.history)
+    poisoned = Run(x, y, run.partition, run.settings, run.seed, run.start)
     weights, losses = run_round(engine, network, [run])
     other_weights, other_losses = run_round(engine, network, [poisoned])
     others = np.setdiff1d(np.arange(6), [victim])
@@ -459,14 +448,14 @@ def test_the_settings_and_models_of_a_run_reach_no_other_run(engine):
     runs = [make_run(network, [6, 3, 1], seed=i, n_history=1) for i in range(3)]
     weights, losses = run_round(engine, network, runs)
     middle = runs[1]
+    nan = torch.full_like(middle.start.weights, torch.nan)
     runs[1] = Run(
         middle.x,
         middle.y,
         middle.partition,
         make_settings(mi_weight=0.9, kl_weight=0.9, contrastive_weight=0.9, temperature=0.1, input_l1=0.5),
         middle.seed,
-        torch.full_like(middle.weights, torch.nan),
-        (torch.full_like(middle.weights, torch.nan),),
+        Start(nan, (nan,)),
     )
     other_weights, other_losses = run_round(engine, network, runs)
     others = [0, 1, 2, 6, 7, 8]

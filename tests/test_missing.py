@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import federate, make_network, make_run, normal, random_weights, run_round
+from helpers import federate, in_float32, make_network, make_run, normal, random_weights, run_round
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -19,6 +19,8 @@ from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.common import randomness
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.encoders import CategoricalEncoder
+from skfdrmfl.estimator._preparation import prepare
+from skfdrmfl.estimator._reading import present_in, with_codes
 from skfdrmfl.federation.engines.dropout import draw_kept
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.model.fusion import FUSIONS
@@ -181,7 +183,7 @@ def test_what_is_dropped_differs_between_clients_rounds_and_epochs_and_depends_o
 def test_anchors_are_dropped_and_references_are_not(engine):
     network = make_network((3, 2, 2))
     run = make_run(network, [6], n_history=1, modality_dropout=0.6)
-    cohort = stack([run])
+    cohort = stack([run]).cohort
     rows = run.partition.rows[0]
     key = cohort.keys(np.zeros(1, int), 4)
     kept = draw_kept(key.repeat(6), np.zeros(6, int), np.arange(6), np.full(6, 0.6), np.ones((6, 3), bool))
@@ -252,8 +254,7 @@ def test_who_is_stacked_beside_changes_no_bit(dropout):
     def run(seed, sizes):
         made = make_run(network, sizes, seed=seed, n_history=1, modality_dropout=dropout)
         made = blank(network, made, some(len(made.x), 3, seed))
-        floats = {"x": made.x.float(), "y": made.y.float(), "weights": made.weights.float()}
-        return replace(made, **floats, history=tuple(h.float() for h in made.history))
+        return in_float32(made)
 
     one, others = run(0, [20, 9, 4]), [run(1, [31, 2]), run(2, [5, 5, 5, 17])]
     alone = federate("stacked", network, [one], (1.0, 0.5), batch_size=8)[-1]
@@ -407,9 +408,9 @@ def test_preprocessing_is_that_of_the_rows_that_have_the_modality(kind):
 
 def test_a_complete_table_has_no_masks_and_no_counts_by_modality():
     plain = make().fit(X, Y, client_ids=IDS)
-    run = plain._prepare(X, Y, IDS, fresh=True)
+    run = prepare(plain, X, Y, IDS).run
     assert run.present is None
-    cohort = stack([run])
+    cohort = stack([run]).cohort
     assert cohort.dropout(np.arange(3)) is None
     assert cohort.counts.shape == (3,)
 
@@ -531,7 +532,7 @@ def in_library(frame, library):
 def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
     frame = in_library(with_nothing(MIXED, LACKING), library)
     model = make(modalities="prefix", fusion="mean").fit(frame, Y, client_ids=IDS)
-    run = model._prepare(frame, Y, IDS, fresh=False)
+    run = prepare(model, frame, Y, IDS, earlier=model._fitted).run
     assert_array_equal(run.present, np.column_stack((np.ones(N, bool), ~LACKING)))
     assert np.isfinite(model.transform(frame)).all()
     # With the mean, a row that lacks one is its other code: as in a model whose other encoder says something else.
@@ -546,7 +547,9 @@ def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
 def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     model = make(modalities="prefix").fit(MIXED, Y, client_ids=IDS)  # no missing label has a code of its own
     holes = with_nothing(MIXED, LACKING)
-    present = model._present(model._with_codes(holes).to_numpy(dtype=float))
+    blueprint = model._fitted.blueprint
+    table = with_codes(model, holes, blueprint.categories, reset=False).to_numpy(dtype=float)
+    present = present_in(table, blueprint.modalities, blueprint.categories, nan_passed=True)
     assert_array_equal(present[:, 1], ~LACKING)
     # Labels nobody has seen are unknown, not missing.
     unseen = holes.assign(lab__site="?")
@@ -560,12 +563,12 @@ def test_missing_labels_alone_are_still_a_category():
     holes = with_nothing(MIXED, LACKING, labels)
     model = make(modalities="prefix").fit(holes, Y, client_ids=IDS)
     assert model.categories_["lab__site"].tolist() == ["north", "south", "west", None]
-    assert model._prepare(holes, Y, IDS, fresh=False).present is None
+    assert prepare(model, holes, Y, IDS, earlier=model._fitted).run.present is None
     # Nor does a modality of labels alone ever lack, beside one that does.
     apart = {"nir": list(range(4)), "num": list(range(4, 9)), "label": [9, 10]}
     both = with_nothing(MIXED, LACKING)
     model = make(modalities=apart).fit(both, Y, client_ids=IDS)
-    present = model._prepare(both, Y, IDS, fresh=False).present
+    present = prepare(model, both, Y, IDS, earlier=model._fitted).run.present
     assert_array_equal(present, np.column_stack((np.ones(N, bool), ~LACKING, np.ones(N, bool))))
 
 

@@ -16,6 +16,7 @@ from skfdrmfl.equations import optimizers as optimizer
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.rounds import cosine_decay
+from skfdrmfl.federation.runs import Start
 
 # ------------------------------------------------------------------------------- mutual information
 
@@ -135,7 +136,7 @@ def test_federated_averaging_by_hand(engine):
     x = torch.tensor([[1.0, 2.0], [0.5, -1.0], [0.0, 3.0], [1.0, 1.0]], dtype=FLOAT)
     y = torch.tensor([[1.0], [2.0], [-1.0], [3.0]], dtype=FLOAT)
     partition = Partition.of_codes(np.array([0, 0, 1, 0]))
-    run = Run(x, y, partition, run.settings, 0, torch.zeros(network.layout.size, dtype=FLOAT))
+    run = Run(x, y, partition, run.settings, 0, Start(torch.zeros(network.layout.size, dtype=FLOAT)))
     records = federate(engine, network, [run], (1.0, 1.0), batch_size=4, n_epochs=1)
     for t, record in enumerate(records, 1):
         views = network.layout.views(record.state.weights)

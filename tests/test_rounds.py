@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.estimator import _transformer
 from skfdrmfl.federation.aggregation.mean import Average
+from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.rounds import cosine_decay
-from skfdrmfl.federation.runs import Schedule
+from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState, advance, invite
-from skfdrmfl.federation.training import train
+from skfdrmfl.federation.simulation import train_together
 from skfdrmfl.model.objective import TERMS
 
 ENGINES = ("stacked", "loop")
@@ -86,7 +86,7 @@ def test_history_keeps_the_last_models_the_latest_first(history_size):
     models = normal(0, 6, 1, 4)
     state = ServerState(models[0])
     for t in range(1, 6):
-        state = advance(state, models[t], history_size)
+        state = advance(state, models[t], Memory(), history_size)
         assert state.round_index == t
         assert torch.equal(state.weights, models[t])
         expected = [models[i] for i in range(t - 1, -1, -1)][:history_size]
@@ -149,7 +149,7 @@ def test_absentees_have_no_losses_and_no_say(engine):
     assert np.isfinite(record.losses[~absent]).all()
     x = run.x.clone()
     x[np.concatenate([run.partition.rows[k] for k in np.flatnonzero(absent)])] = torch.nan
-    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start.weights)
+    poisoned = Run(x, run.y, run.partition, run.settings, run.seed, Start(run.start.weights))
     (other,) = records_of(network, [poisoned], engine, rate_factors=(1.0,), participation=0.5)
     assert torch.equal(other.state.weights, record.state.weights)
 
@@ -193,9 +193,7 @@ def test_rounds_can_be_interrupted_and_continued(engine, participation):
             run.partition,
             run.settings,
             run.seed,
-            state.weights[0],
-            tuple(h[0] for h in state.history),
-            state.round_index,
+            Start(state.weights[0], tuple(h[0] for h in state.history), state.round_index),
         )
         continued = records_of(network, [rest], engine, rate_factors=factors[cut:], participation=participation)
         for mine, theirs in zip(continued, whole[cut:], strict=True):
@@ -214,13 +212,13 @@ def test_a_diverging_run_is_flagged_keeps_its_last_finite_model_and_the_others_g
     # Same settings, so that it trains beside the others; its rows overflow after one more step.
     wild = runs[1]
     x = wild.x * 1e155
-    runs[1] = Run(x, wild.y, wild.partition, wild.settings, wild.seed, wild.weights)
+    runs[1] = Run(x, wild.y, wild.partition, wild.settings, wild.seed, Start(wild.start.weights))
     together = records_of(network, runs, engine)
     assert len(together) == 4
     for t, record in enumerate(together):
         np.testing.assert_array_equal(record.diverged, [False, True, False])
         assert record.state.weights.isfinite().all()
-        exact(record.state.weights[1], wild.weights)
+        exact(record.state.weights[1], wild.start.weights)
         assert np.isnan(record.losses[3:6]).all() or t == 0  # trains no more
     for i in (0, 2):
         for mine, theirs in zip(together, records_of(network, [runs[i]], engine), strict=True):
@@ -234,13 +232,13 @@ def test_runs_can_diverge_in_different_rounds(engine):
     early, late, steady = (
         make_run(network, [5, 3], seed=i, learning_rate=rate) for i, rate in enumerate((1e-2, 1e200, 1e-2))
     )
-    early = Run(early.x * 1e155, early.y, early.partition, early.settings, early.seed, early.weights)
+    early = Run(early.x * 1e155, early.y, early.partition, early.settings, early.seed, Start(early.start.weights))
     # Factors so small that the fast one trains like others at first, and the others stand still.
     records = records_of(network, [early, late, steady], engine, rate_factors=(1e-202, 1e-202, 1.0, 1.0))
     flags = [record.diverged.tolist() for record in records]
     assert flags == [[True, False, False]] * 2 + [[True, True, False]] * 2
     assert torch.equal(records[3].state.weights[1], records[1].state.weights[1])
-    assert not torch.equal(records[1].state.weights[1], late.weights)
+    assert not torch.equal(records[1].state.weights[1], late.start.weights)
     assert records[3].state.weights.isfinite().all()
 
 
@@ -260,7 +258,7 @@ def test_a_model_of_large_finite_weights_has_not_diverged():
     run = make_run(network, [5], learning_rate=1e-30)
     weights = torch.zeros(network.layout.size)
     network.layout.views(weights)["a.weight0"].fill_(3e38)
-    big = Run(run.x.float() * 0, run.y.float(), run.partition, run.settings, run.seed, weights)
+    big = Run(run.x.float() * 0, run.y.float(), run.partition, run.settings, run.seed, Start(weights))
     (record,) = records_of(network, [big], rate_factors=(1.0,))
     assert not record.diverged.any()
     exact(record.state.weights[0], weights, rtol=1e-6)
@@ -275,7 +273,7 @@ def test_training_runs_together_reports_each_as_its_records_do(engine):
     runs = [make_run(network, sizes, seed=i) for i, sizes in enumerate(([5, 3], [4], [2, 2, 2]))]
     factors = (1.0, 0.5, 0.2)
     records = records_of(network, runs, engine, rate_factors=factors)
-    last = list(train(network, runs, Schedule(factors, 1, 4, 1.0, 2), engine))[-1]
+    last = list(train_together(network, runs, Schedule(factors, 1, 4, 1.0, 2), engine))[-1]
     assert last.n_rounds == 3
     for i, run in enumerate(runs):
         models, losses = last.models_of(i), last.record_of(i).losses
@@ -291,14 +289,14 @@ def test_training_runs_together_reports_each_as_its_records_do(engine):
 def test_runs_that_share_rows_share_them_in_the_cohort_too():
     network = make_network((3,))
     first, other = make_run(network, [5, 3]), make_run(network, [4], seed=1)
-    second = Run(first.x, first.y, first.partition, other.settings, 9, other.weights)
-    cohort = stack([first, other, second])
-    assert len(cohort.x) == 12
-    np.testing.assert_array_equal(cohort.rows_of(3), cohort.rows_of(0))
-    np.testing.assert_array_equal(cohort.sizes, [5, 3, 4, 5, 3])
-    np.testing.assert_array_equal(cohort.runs, [0, 0, 1, 2, 2])
-    assert torch.equal(cohort.x[cohort.rows_of(2)], other.x[other.partition.rows[0]])
-    assert torch.equal(cohort.y[cohort.rows_of(4)], first.y[first.partition.rows[1]])
+    second = Run(first.x, first.y, first.partition, other.settings, 9, Start(other.start.weights))
+    rows = stack([first, other, second])
+    assert len(rows.x) == 12
+    np.testing.assert_array_equal(rows.rows_of(3), rows.rows_of(0))
+    np.testing.assert_array_equal(rows.cohort.sizes, [5, 3, 4, 5, 3])
+    np.testing.assert_array_equal(rows.cohort.runs, [0, 0, 1, 2, 2])
+    assert torch.equal(rows.x[rows.rows_of(2)], other.x[other.partition.rows[0]])
+    assert torch.equal(rows.y[rows.rows_of(4)], first.y[first.partition.rows[1]])
 
 
 # ------------------------------------------------------------------------------- partial_fit and history_
@@ -341,7 +339,7 @@ def test_calls_of_partial_fit_are_rounds_at_a_constant_rate(monkeypatch, engine,
     piecewise = small(**options)
     for _ in range(5):
         piecewise.partial_fit(X, y, ids)
-    monkeypatch.setattr(_transformer, "cosine_decay", lambda t, n_rounds: 1.0)
+    monkeypatch.setattr("skfdrmfl.estimator._parameters.cosine_decay", lambda t, n_rounds: 1.0)
     assert_same_model(piecewise, small(**options).fit(X, y, ids))
     np.testing.assert_array_equal(piecewise.n_samples_per_client_, [40, 40, 40])
 

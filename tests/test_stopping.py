@@ -13,7 +13,7 @@ from skfdrmfl.data.held_out import split_off
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.training import train
+from skfdrmfl.federation.simulation import train_together
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
@@ -88,10 +88,10 @@ def test_runs_that_stop_at_different_times_end_as_each_would_alone():
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(run.__class__(**{**vars(run), "partition": kept, "held_out": held_out}))
     schedule = Schedule((1.0,) * 15, 2, 8, 1.0, 2, patience=2)
-    together = list(train(network, runs, schedule, "stacked"))[-1]
+    together = list(train_together(network, runs, schedule, "stacked"))[-1]
     lengths = set()
     for i, run in enumerate(runs):
-        alone = list(train(network, [run], schedule, "stacked"))[-1]
+        alone = list(train_together(network, [run], schedule, "stacked"))[-1]
         lengths.add(alone.n_rounds)
         torch.testing.assert_close(together.models_of(i)[0], alone.models_of(0)[0], rtol=1e-10, atol=1e-12)
         mine, theirs = together.record_of(i), alone.record_of(0)
