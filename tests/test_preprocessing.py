@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -422,3 +423,28 @@ def test_clients_are_an_append_only_list(first, later):
     assert more[later_codes].tolist() == later
     assert more[: len(clients)].tolist() == clients.tolist()
     assert sorted(more.tolist()) == sorted(set(first) | set(later))
+
+
+# -------------------------------------------------------------------------- the limit beyond which a block is wide
+
+
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize("span", [10.0, 1e6], ids=["one scale for all columns", "each its own"])
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_a_wide_block_is_low_dimensional_where_its_leading_axes_hold_99_percent(span, unit):
+    rng = np.random.default_rng(21)
+    signal = rng.standard_normal((80, 12)) @ np.linalg.qr(rng.standard_normal((40, 12))).Q.T
+    noise = rng.standard_normal((80, 40))
+    units = unit * span ** np.linspace(-0.5, 0.5, 40)
+
+    def table(level):
+        return np.insert((signal + level * noise) * units, 5, 7.0 * unit, axis=1)  # and a column that is constant
+
+    def share(level):
+        varying = np.delete(table(level), 5, axis=1) / unit
+        products = np.cov(varying.T) if span <= 100 else np.corrcoef(varying.T)
+        return np.linalg.eigvalsh(products)[-12:].sum() / np.trace(products)
+
+    limit = brentq(lambda level: share(level) - 0.99, 1e-3, 1.0)
+    for level, narrow in ((0.99 * limit, True), (1.01 * limit, False)):
+        assert (spectrum(read_from(table(level)), one_client(80)) is not None) == narrow

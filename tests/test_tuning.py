@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import N_FOLDS
@@ -223,3 +223,32 @@ def test_whitening_selects_all_columns_that_vary():
     constant = np.column_stack([X, np.ones(N)])
     model = FDRMFLTransformer(n_rounds=1, random_state=0).fit(constant, CURVED)
     assert_array_equal(model.selected_features_, np.arange(12))
+
+
+# ---------------------------------------------------------------------------- a network that beats the ridge
+
+
+def test_a_network_clearly_better_than_the_ridge_is_listed_first_and_fitted_in_its_share():
+    def curved(X):
+        return X[:, 1] + 2 * np.abs(X[:, 0])  # half of it a ridge can say
+
+    rng = np.random.default_rng(8)
+    X, new = rng.standard_normal((150, 3)), rng.standard_normal((500, 3))
+    y, ids = curved(X) + 0.1 * rng.standard_normal(150), np.arange(150) % 3
+    options = {"n_rounds": 8, "local_epochs": 3, "learning_rate": 0.05, "batch_size": 16, "random_state": 0}
+    model = FDRMFLTransformer(tuning="auto", **options).fit(X, y, ids)
+    first, *others = model.tuning_
+    assert first["start"] == "random"
+    assert 0 < first["share"] < 1  # or the mixture below shows little
+    errors = [entry["validation_mse"] for entry in model.tuning_]
+    assert errors == sorted(errors)  # the ridge among the others, where its error puts it
+    (alone,) = [entry for entry in others if entry["start"] == "ridge"]
+    assert first["validation_mse"] < 0.2 * alone["validation_mse"]
+    # Fitted is the network of these settings, and scikit-learn's ridge, in these shares.
+    chosen = {name: first[name] for name in ("shrinkage", "weight_decay")}
+    network = FDRMFLTransformer(**chosen, **options).fit(X, y, ids)
+    top = np.linalg.eigvalsh(np.cov(X.T, bias=True))[-1]
+    ridge = Ridge(alpha=first["penalty"] * len(X) * top).fit(X, y)
+    mixed = first["share"] * network.predict(new) + (1 - first["share"]) * ridge.predict(new)
+    assert_allclose(model.predict(new), mixed, atol=1e-5)
+    assert np.mean((model.predict(new) - curved(new)) ** 2) < 0.1 * np.mean((ridge.predict(new) - curved(new)) ** 2)
