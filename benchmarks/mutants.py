@@ -36,8 +36,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from _common import ROOT, note, table
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 PACKAGE = "skfdrmfl"
 FOLDERS = ("equations", "federation", "data", "model_selection")
@@ -61,10 +65,10 @@ OPERATORS = {
 }
 PAIRS = ("min max", "minimum maximum", "any all", "argmin argmax", "amin amax", "clamp_min clamp_max", "zeros ones")
 SWAPPED = {a: b for pair in PAIRS for a, b in (pair.split(), reversed(pair.split()))}
-Change = tuple[ast.AST, ast.AST]
+Changed = ast.expr | ast.stmt
 
 
-def changes(node: ast.AST, argument: str | None) -> Iterator[Change]:
+def changes(node: ast.AST, argument: str | None) -> Iterator[tuple[Changed, ast.AST]]:
     """What can be changed about a node, and to what; `argument` is the first one of the function around it."""
     match node:
         case ast.Compare(left, ops, right):
@@ -88,8 +92,8 @@ def changes(node: ast.AST, argument: str | None) -> Iterator[Change]:
         case ast.Call(ast.Attribute(value, name) as function) if name in SWAPPED:
             yield function, ast.Attribute(value, SWAPPED[name])
         case ast.Slice(lower, upper, step):
-            ends = {"lower": lower, "upper": upper, "step": step}
-            yield from ((node, ast.Slice(**(ends | {end: None}))) for end, value in ends.items() if value)
+            others = ast.Slice(None, upper, step), ast.Slice(lower, None, step), ast.Slice(lower, upper, None)
+            yield from ((node, other) for end, other in zip((lower, upper, step), others, strict=True) if end)
         case ast.If(test) | ast.While(test) | ast.IfExp(test) if isinstance(test, ast.Name | ast.Attribute | ast.Call):
             yield test, ast.UnaryOp(ast.Not(), test)
         case ast.Expr(ast.Call()) | ast.AugAssign() | ast.Raise():
@@ -151,21 +155,23 @@ def mutants_of(path: str, source: bytes) -> Iterator[Mutant]:
     for text in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(text))
 
-    def visit(node: ast.AST, statement: ast.AST, argument: str | None, at_import: bool) -> Iterator[Mutant]:
+    def visit(
+        node: ast.AST, statement: ast.stmt | None = None, argument: str | None = None, at_import: bool = True
+    ) -> Iterator[Mutant]:
         statement = node if isinstance(node, ast.stmt) else statement
         for old, new in changes(node, argument):
-            start, stop = starts[old.lineno - 1] + old.col_offset, starts[old.end_lineno - 1] + old.end_col_offset
-            lines = range(statement.lineno, old.end_lineno + 1)
+            last, end = old.end_lineno or old.lineno, old.end_col_offset or 0
+            start, stop = starts[old.lineno - 1] + old.col_offset, starts[last - 1] + end
+            lines = range(statement.lineno if statement else old.lineno, last + 1)
             yield Mutant(path, old.lineno, lines, at_import, start, stop, ast.unparse(new).encode())
-        inside = []
+        inside: list[ast.stmt] = []
         if isinstance(node, ast.FunctionDef):
             argument = next((a.arg for a in node.args.args if a.arg not in ("self", "cls")), None)
             inside = node.body
         for child in below(node):
             yield from visit(child, statement, argument, at_import and child not in inside)
 
-    module = ast.parse(source)
-    yield from visit(module, module, None, True)
+    yield from visit(ast.parse(source))
 
 
 def drawn(sources: dict[str, bytes], count: int, seed: int) -> list[Mutant]:
@@ -209,7 +215,7 @@ class Tests:
 def lines_in_functions(source: bytes) -> set[int]:
     """The lines that importing a file does not run."""
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
-    return {line for f in functions for line in range(f.body[0].lineno, f.end_lineno + 1)}
+    return {line for f in functions for line in range(f.body[0].lineno, (f.end_lineno or 0) + 1)}
 
 
 def measured(file: str, checkout: Path, cache: Path) -> Tests:
@@ -224,6 +230,7 @@ def measured(file: str, checkout: Path, cache: Path) -> Tests:
 
 
 def measure(file: str, checkout: Path, kept: Path) -> None:
+    """Run a test file under coverage, and write what is found to a file."""
     from coverage import CoverageData
 
     base = str(kept.with_suffix(""))
@@ -264,7 +271,7 @@ def environment(checkout: Path) -> dict[str, str]:
 
 
 def verdict(mutant: Mutant, tests: dict[str, float], checkout: Path) -> str:
-    """ "caught", "hangs" or "survives", in a copy of the repository, which is as before afterwards."""
+    """What becomes of a mutant in a copy of the repository, which is as before afterwards: caught, hangs, survives."""
     if not tests:
         return "survives"
     limits = ["-o", f"faulthandler_timeout={TEST_SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
@@ -302,13 +309,13 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(ROOT, folder, ignore=left_out))
 
 
-def in_copies(copies: Sequence[Path], work: Callable, tasks: Sequence) -> Iterator:
+def in_copies(copies: Sequence[Path], work: Callable[[T, Path], S], tasks: Sequence[T]) -> Iterator[S]:
     """The results of `work(task, copy)`, in the order of the tasks, as many at a time as there are copies."""
     free: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for copy in copies:
         free.put(copy)
 
-    def one(task):
+    def one(task: T) -> S:
         copy = free.get()
         try:
             return work(task, copy)
