@@ -448,3 +448,29 @@ def test_a_wide_block_is_low_dimensional_where_its_leading_axes_hold_99_percent(
     limit = brentq(lambda level: share(level) - 0.99, 1e-3, 1.0)
     for level, narrow in ((0.99 * limit, True), (1.01 * limit, False)):
         assert (spectrum(read_from(table(level)), one_client(80)) is not None) == narrow
+
+
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize(("n_columns", "exact"), [(20, True), (21, False)])
+def test_a_block_of_as_many_columns_as_the_limit_is_whitened_on_all_its_axes(n_columns, exact):
+    table = np.random.default_rng(22).standard_normal((60, n_columns))
+    found = spectrum(read_from(table), one_client(60))
+    assert (found is not None) == exact
+    if found is not None:
+        np.testing.assert_allclose(
+            found.eigenvalues * found.scale[0] ** 2, PCA().fit(table).explained_variance_ * 59 / 60
+        )
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 30])
+def test_transforming_in_slabs_changes_nothing(monkeypatch, at_a_time):
+    table = table_of(23, 30, 6)
+    columns = {"a": np.array([4, 0]), "b": np.array([1, 2, 3, 5])}
+    present = np.random.default_rng(23).random((30, 2)) < 0.6
+    (fitted,) = fit_tables(table, columns, one_client(30), "whiten", [SHRINKAGE])
+    widths = {"a": 3, "b": 4}
+    whole = fitted.apply(table, torch.float64, widths, present).numpy()
+    expected = transformed(table, columns=columns) * np.repeat(present, [2, 4], axis=1)
+    np.testing.assert_allclose(np.delete(whole, 2, axis=1), expected, rtol=1e-12)
+    monkeypatch.setattr("skfdrmfl.data.transforms.SLAB_ROWS", at_a_time)
+    np.testing.assert_allclose(fitted.apply(table, torch.float64, widths, present).numpy(), whole, rtol=1e-12)

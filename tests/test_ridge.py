@@ -128,3 +128,11 @@ def test_a_head_that_says_nothing_is_replaced():
 def test_networks_without_a_linear_path_say_so(options):
     assert not takes_linear(make_network((3, 2), **options))
     assert torch.is_tensor(random_weights(make_network((3, 2), **options), 1))
+
+
+# ------------------------------------------------------------------------------------ penalties that do alike
+
+
+def test_of_penalties_that_err_alike_the_largest_is_taken():
+    nothing = ridge.Ridge(X[:, :0], Y, Partition.of_codes(np.arange(40) % 3), GAINS[:0])  # all are the mean
+    assert nothing.best_penalty() == np.inf

@@ -1,13 +1,16 @@
 """tuning="auto" and shrinkage="auto": what is compared, what is chosen, and that the choice is what is fitted."""
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import Ridge, RidgeCV
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.held_out import N_FOLDS
+from skfdrmfl.data.held_out import N_FOLDS, inner_folds
+from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import Conv1DEncoder
 from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Tuner, _Errors
 from skfdrmfl.model_selection import VectorizedGridSearchCV
@@ -252,3 +255,46 @@ def test_a_network_clearly_better_than_the_ridge_is_listed_first_and_fitted_in_i
     mixed = first["share"] * network.predict(new) + (1 - first["share"]) * ridge.predict(new)
     assert_allclose(model.predict(new), mixed, atol=1e-5)
     assert np.mean((model.predict(new) - curved(new)) ** 2) < 0.1 * np.mean((ridge.predict(new) - curved(new)) ** 2)
+
+
+# -------------------------------------------------------------------------------------- folds inside clients
+
+
+@hypothesis.given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_every_client_deals_its_rows_evenly_to_the_folds_and_each_row_is_held_out_at_most_once(sizes, seed):
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    partition = Partition.of_codes(codes)
+    folds = list(inner_folds(partition, seed))
+    held_out_once: list[int] = []
+    for kept, held_out in folds:
+        assert kept.rows and held_out.rows
+        assert min(len(rows) for rows in (*kept.rows, *held_out.rows)) > 0
+        out = np.concatenate(held_out.rows)
+        assert_array_equal(np.sort(np.concatenate([*kept.rows, out])), np.arange(len(codes)))
+        for position, rows in zip(held_out.positions, held_out.rows, strict=True):
+            assert set(codes[rows]) == {position}
+        counts = np.bincount(codes[out], minlength=len(sizes))
+        assert np.isin(counts - np.array(sizes) // N_FOLDS, [0, 1]).all()
+        held_out_once += out.tolist()
+    assert len(set(held_out_once)) == len(held_out_once)
+    if max(sizes) >= N_FOLDS:  # each fold has rows, then
+        assert len(folds) == N_FOLDS
+        assert sorted(held_out_once) == list(range(len(codes)))
+
+
+def test_clients_of_one_row_are_spread_over_the_folds():
+    held_out = [fold.positions.tolist() for _, fold in inner_folds(Partition.of_codes(np.arange(6)), 0)]
+    assert sorted(map(len, held_out)) == [2, 2, 2]
+    assert list(inner_folds(Partition.of_codes(np.zeros(1, dtype=int)), 0)) == []
+
+
+def test_the_order_of_dealing_is_the_clients_own_and_the_seeds():
+    def dealt(codes, seed):
+        return [np.concatenate(fold.rows).tolist() for _, fold in inner_folds(Partition.of_codes(codes), seed)]
+
+    codes = np.repeat([0, 1], 9)
+    assert dealt(codes, 3) == dealt(codes, 3) != dealt(codes, 4)
+    first = [np.intersect1d(fold, np.arange(9)).tolist() for fold in dealt(codes, 3)]
+    second = [np.setdiff1d(fold, np.arange(9)).tolist() for fold in dealt(codes, 3)]
+    assert first == dealt(codes[:9], 3)  # whoever else is there
+    assert sorted(first) != sorted([row - 9 for row in fold] for fold in second)
