@@ -8,14 +8,17 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.federation.client import Tables
+from skfdrmfl.federation.door import Block
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Inputs, Schedule, Settings, Start
 from skfdrmfl.federation.simulation import LocalTraining, Simulation
+from skfdrmfl.federation.sums import whitening
+from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
 from skfdrmfl.federation.training import start_together
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.mlp import MLP
@@ -147,6 +150,35 @@ def identity(n_columns, gains=None):
     gains = np.ones(n_columns) if gains is None else np.asarray(gains, dtype=float)
     block = BlockTransform(np.zeros(n_columns), np.ones(n_columns), np.diag(gains), float(n_columns))
     return Inputs(TableTransform({"x": np.arange(n_columns)}, {"x": block}))
+
+
+# --------------------------------------------------------------------- sums over clients, from bare arrays
+
+
+def fit_tables(table, columns, partition, kind, shrinkages, present=None):
+    """The transformation of all modalities for each of `shrinkages`, from a simulated federation."""
+    simulation = Simulation(Tables(table, np.zeros((len(table), 1)), present, n_modalities=len(columns)), partition)
+    kinds = kind if isinstance(kind, dict) else dict.fromkeys(columns, kind)
+    blocks = {name: Block(mine, m) for m, (name, mine) in enumerate(columns.items())}
+    found = fit_blocks(simulation, blocks, kinds)
+    return [TableTransform(dict(columns), of_blocks) for of_blocks in transformations(found, shrinkages)]
+
+
+def block_of(table, partition, kind):
+    """What one block of all columns goes through: a spectrum, or a transformation."""
+    simulation = Simulation(Tables(table, np.zeros((len(table), 1))), partition)
+    return fit_blocks(simulation, {"x": Block(np.arange(table.shape[1]))}, {"x": kind})["x"]
+
+
+def spectrum(table, partition):
+    """Principal axes of all columns, or None where there are too many and no low-dimensional range."""
+    found = block_of(table, partition, "whiten")
+    return found if isinstance(found, BlockSpectrum) else None
+
+
+def fit_targets(targets, partition):
+    """The standardisation of outputs."""
+    return whitening.fit_targets(Simulation(Tables(np.zeros((len(targets), 0)), targets), partition))
 
 
 # ------------------------------------------------------------- the objective, by other routes of torch

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, federate, make_network, make_run, normal, random_weights
+from helpers import FLOAT, federate, in_float32, make_network, make_run, normal, random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -341,14 +341,10 @@ def test_the_stacked_engine_is_the_loop(kind, fusion, masked):
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(kind):
     network = make_network((10, 6), d=8, hidden=(32,), alignment=kind)  # the default widths
 
-    def single(run):
-        history = tuple(h.float() for h in run.start.history)
-        return replace(run, x=run.x.float(), y=run.y.float(), weights=run.start.weights.float(), history=history)
-
-    run = single(make_run(network, [33, 17, 5, 1], n_history=1))
+    run = in_float32(make_run(network, [33, 17, 5, 1], n_history=1))
     alone = federate("stacked", network, [run], (1.0, 0.5))[-1].state.weights[0]
     for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
-        company = [single(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
+        company = [in_float32(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
         for runs in ([run, *company], [*company, run]):
             together = federate("stacked", network, runs, (1.0, 0.5))[-1].state.weights
             assert torch.equal(together[0 if runs[0] is run else -1], alone)

@@ -273,3 +273,18 @@ def test_generators_of_different_purposes_are_different_streams():
     purposes = (randomness.INITIAL_WEIGHTS, randomness.PARTICIPATION, randomness.FOLDS)
     draws = [randomness.generator(1, purpose, 0).random() for purpose in purposes]
     assert len(set(draws)) == 3
+
+
+# ------------------------------------------------------------------------------------------ the order of a chunk
+
+
+def test_one_client_out_of_order_among_others_in_order_is_refused():
+    for sizes in ([9, 3, 9], [3, 9, 9], [9, 9, 8, 1, 5]):
+        with pytest.raises(ValueError, match="decreasing number of steps"):
+            BatchPlan(np.array(sizes), 4, 1)
+
+
+def test_clients_of_as_many_steps_may_stand_in_any_order():
+    for sizes in ([3, 4, 1], [5, 8, 6, 2, 4]):
+        plan = BatchPlan(np.array(sizes), 4, 2)
+        np.testing.assert_array_equal(plan.total_steps, 2 * np.ceil(np.array(sizes) / 4))

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, make_run, run_round
+from helpers import FLOAT, fit_tables, make_run, run_round
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import make_column_selector
@@ -17,11 +17,13 @@ from sklearn.pipeline import Pipeline
 from torch.nn import functional
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.categories import UNSEEN, agree, discrete_columns, encode
+from skfdrmfl.data.categories import UNSEEN, discrete_columns, encode, read_labels
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder
+from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.sums.whitening import fit_tables
+from skfdrmfl.federation.simulation import Simulation
+from skfdrmfl.federation.sums.labels import ColumnLabels, agree
 from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.layout import ParameterLayout
@@ -109,17 +111,14 @@ def test_categories_are_the_sorted_union_of_the_clients():
     assert small().fit(FRAME[["a", "b"]], Y).categories_ == {}
 
 
-def test_a_client_only_sends_its_set_of_labels(monkeypatch):
-    sent = []
-    original = Partition.sum_over_clients
-
-    def recorded(self, client):
-        return original(self, lambda rows: sent.append(client(rows)) or sent[-1])
-
-    monkeypatch.setattr(Partition, "sum_over_clients", recorded)
+def test_a_client_only_sends_its_set_of_labels():
     partition = Partition.of_codes(np.unique(IDS, return_inverse=True)[1])
-    agree(FRAME, [1], partition)
+    tables = Tables(np.empty((len(FRAME), 0)), np.empty((len(FRAME), 0)), labels=read_labels(FRAME, [1]))
+    simulation = Simulation(tables, partition)
+    sent = [ColumnLabels(1)(client) for client in simulation.clients]
     assert [set(s.labels) for s in sent] == [set(FRAME.loc[np.equal(IDS, name), "site"]) for name in "xyz"]
+    (known,) = agree(simulation, {1: "site"}).values()
+    assert known.tolist() == sorted(set().union(*(s.labels for s in sent)))
 
 
 def test_declared_but_absent_categories_do_not_count():

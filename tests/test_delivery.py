@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, make_network, normal, random_weights
+from helpers import FLOAT, identity, make_network, normal, random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.federation.client import Tables
+from skfdrmfl.federation.runs import Model
+from skfdrmfl.federation.simulation import Simulation
+from skfdrmfl.federation.sums import axes
 from skfdrmfl.model.evaluate import evaluate
+
+
+def deliver(network, arrays, x, partition):
+    """The model on principal axes of the rows x, which are the encoder inputs as they are."""
+    simulation = Simulation(Tables(x.numpy(), np.zeros((len(x), 1))), partition)
+    return axes.deliver(simulation, Model(network, arrays, identity(x.shape[1])))
 
 
 def problem(seed, codes, c=3, q=1, head_hidden=()):
@@ -77,17 +86,15 @@ def test_delivering_twice_changes_nothing():
 
 def test_the_rotation_is_made_of_client_sums_only(monkeypatch):
     network, arrays, x, partition = problem(1, [0, 0, 1, 2, 2, 2, 1, 0])
-    sent, honest = [], Partition.sum_over_clients
+    sent = []
+    for query in (axes.CodeSums, axes.CodeProducts):
 
-    def watched(self, client):
-        def one(rows):
-            assert any(np.array_equal(rows, mine) for mine in partition.rows)
-            sent.append([np.shape(value) for value in client(rows)])
-            return client(rows)
+        def watched(self, client, honest=query.__call__):
+            assert any(np.array_equal(client.rows, mine) for mine in partition.rows)
+            sent.append([np.shape(value) for value in honest(self, client)])
+            return honest(self, client)
 
-        return honest(self, one)
-
-    monkeypatch.setattr(Partition, "sum_over_clients", watched)
+        monkeypatch.setattr(query, "__call__", watched)
     deliver(network, arrays, x, partition)
     assert len(sent) == 2 * 3
     assert {shape for shapes in sent for shape in shapes} == {(), (3,), (3, 3), (3, 1)}

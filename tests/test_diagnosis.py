@@ -13,7 +13,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.record import extend_history
+from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Start
 from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
 from skfdrmfl.inspection.history import TrainingHistory
@@ -465,6 +465,6 @@ def test_a_value_of_minus_infinity_is_recorded_as_such():
     losses = np.zeros((2, 2, len(RECORDED)))
     losses[0, 0, RECORDED.index("mi_nwj")] = -np.inf
     losses[1, 1] = np.nan
-    history = extend_history({}, losses, np.arange(2), np.array([300, 5]), 2)
+    history = extend_history({}, Record(losses, np.arange(2), np.array([300, 5])), 2)
     np.testing.assert_array_equal(history["mi_nwj"], [-np.inf, 0.0])
     np.testing.assert_array_equal(history["mi_nwj_per_client"], [[-np.inf, 0.0], [0.0, np.nan]])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
-    in_float32,
     FLOAT,
     federate,
+    in_float32,
     make_network,
     make_run,
     make_settings,

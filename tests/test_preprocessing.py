@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from helpers import block_of, fit_tables, fit_targets, spectrum
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl.data.client_ids import encode_clients
 from skfdrmfl.data.partition import Partition
+from skfdrmfl.federation.client import Client
 from skfdrmfl.federation.sums import whitening as preprocessing
-from skfdrmfl.federation.sums.whitening import fit_tables, fit_targets, spectrum, standardisation
+from skfdrmfl.federation.sums.whitening import BlockSum
 
 SHRINKAGE = 1e-3
 
@@ -21,10 +24,6 @@ def table_of(seed, n, p, spread=2.0):
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((p, p)) * spread ** rng.uniform(-1, 1, p)
     return rng.standard_normal((n, p)) @ mixing + 3 * rng.standard_normal(p)
-
-
-def read_from(table):
-    return lambda rows: torch.as_tensor(table[rows])
 
 
 def one_client(n):
@@ -151,7 +150,7 @@ def test_reading_in_slabs_changes_nothing(monkeypatch):
     table = table_of(8, 33, 4)
     partition = Partition.of_codes(np.arange(33) % 3)
     whole = [transformed(table, partition, kind) for kind in ("whiten", "standardize")]
-    monkeypatch.setattr(preprocessing, "SLAB_ROWS", 4)
+    monkeypatch.setattr("skfdrmfl.federation.client.SLAB_ROWS", 4)
     for kind, z in zip(("whiten", "standardize"), whole, strict=True):
         np.testing.assert_allclose(transformed(table, partition, kind), z, rtol=1e-9, atol=1e-10)
 
@@ -308,7 +307,7 @@ def shrunk(centred):
 @pytest.mark.usefixtures("narrow_limit")
 def test_a_wide_block_without_a_low_dimensional_range_is_standardised():
     table = np.random.default_rng(2).standard_normal((60, 40))
-    assert spectrum(read_from(table), one_client(60)) is None
+    assert spectrum(table, one_client(60)) is None
     z = transformed(table, Partition.of_codes(np.arange(60) % 7))
     np.testing.assert_allclose(z, StandardScaler().fit_transform(table), rtol=1e-9, atol=1e-9)
 
@@ -333,36 +332,32 @@ def test_rows_are_read_one_client_at_a_time_and_leave_it_as_sums(monkeypatch, wi
     table = low_rank(4, 60, 15, 2, 1e-6)
     partition = Partition.of_codes(np.random.default_rng(5).integers(0, 4, 60))
     inside, reads, sent = [], [], []
+    honest_slabs, honest_answer = Client.slabs, BlockSum.__call__
 
-    def read(rows):
+    def slabs(self, block, subset):
         assert inside, "rows were read outside any client"
-        assert np.isin(rows, inside[0]).all(), "a client read the rows of another"
-        reads.append(len(rows))
-        return torch.as_tensor(table[rows])
+        assert self is inside[0], "a client read the rows of another"
+        for x in honest_slabs(self, block, subset):
+            np.testing.assert_array_equal(x.numpy(), table[self.rows][:, : x.shape[1]])
+            reads.append(len(x))
+            yield x
 
-    honest = Partition.sum_over_clients
+    def answer(self, client):
+        assert any(np.array_equal(client.rows, mine) for mine in partition.rows)
+        inside.append(client)
+        part = honest_answer(self, client)
+        inside.pop()
+        sent.append(tuple(np.shape(value) for value in part))
+        return part
 
-    def watched(self, client):
-        def guarded(rows):
-            assert any(np.array_equal(rows, mine) for mine in partition.rows)
-            inside.append(rows)
-            part = client(rows)
-            inside.pop()
-            sent.append(tuple(np.shape(value) for value in part))
-            return part
-
-        return honest(self, guarded)
-
-    monkeypatch.setattr(Partition, "sum_over_clients", watched)
+    monkeypatch.setattr(Client, "slabs", slabs)
+    monkeypatch.setattr(BlockSum, "__call__", answer)
     if kind == "targets":
-        monkeypatch.setattr(
-            preprocessing, "double", lambda rows: read(np.flatnonzero(np.isin(table[:, 0], rows[:, 0])))
-        )
         fit_targets(table, partition)
     elif kind == "whiten":
-        assert spectrum(read, partition) is not None
+        assert spectrum(table, partition) is not None
     else:
-        standardisation(read, partition)
+        block_of(table, partition, "standardize")
     assert sum(reads) % 60 == 0
     assert sum(reads) >= 120
     # What is sent has the same size whatever the number of rows: it is made of columns and directions.
@@ -379,18 +374,15 @@ def test_the_whole_fit_reads_nothing_but_what_clients_sum(monkeypatch):
     partition = Partition.of_codes(np.arange(40) % 4)
     clean = transformed(table, partition)
     shown = np.full_like(table, np.nan)
-    honest = Partition.sum_over_clients
+    honest = BlockSum.__call__
 
-    def one_at_a_time(self, client):
-        def alone(rows):
-            shown[rows] = table[rows]
-            part = client(rows)
-            shown[rows] = np.nan
-            return part
+    def alone(self, client):
+        shown[client.rows] = table[client.rows]
+        part = honest(self, client)
+        shown[client.rows] = np.nan
+        return part
 
-        return honest(self, alone)
-
-    monkeypatch.setattr(Partition, "sum_over_clients", one_at_a_time)
+    monkeypatch.setattr(BlockSum, "__call__", alone)
     (fitted,) = fit_tables(shown, {"x": np.arange(5)}, partition, "whiten", [SHRINKAGE])
     np.testing.assert_array_equal(fitted.apply(table, torch.float64).numpy(), clean)
     targets = fit_targets(shown, partition)
@@ -422,3 +414,54 @@ def test_clients_are_an_append_only_list(first, later):
     assert more[later_codes].tolist() == later
     assert more[: len(clients)].tolist() == clients.tolist()
     assert sorted(more.tolist()) == sorted(set(first) | set(later))
+
+
+# -------------------------------------------------------------------------- the limit beyond which a block is wide
+
+
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize("span", [10.0, 1e6], ids=["one scale for all columns", "each its own"])
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_a_wide_block_is_low_dimensional_where_its_leading_axes_hold_99_percent(span, unit):
+    rng = np.random.default_rng(21)
+    signal = rng.standard_normal((80, 12)) @ np.linalg.qr(rng.standard_normal((40, 12))).Q.T
+    noise = rng.standard_normal((80, 40))
+    units = unit * span ** np.linspace(-0.5, 0.5, 40)
+
+    def table(level):
+        return np.insert((signal + level * noise) * units, 5, 7.0 * unit, axis=1)  # and a column that is constant
+
+    def share(level):
+        varying = np.delete(table(level), 5, axis=1) / unit
+        products = np.cov(varying.T) if span <= 100 else np.corrcoef(varying.T)
+        return np.linalg.eigvalsh(products)[-12:].sum() / np.trace(products)
+
+    limit = brentq(lambda level: share(level) - 0.99, 1e-3, 1.0)
+    for level, narrow in ((0.99 * limit, True), (1.01 * limit, False)):
+        assert (spectrum(table(level), one_client(80)) is not None) == narrow
+
+
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize(("n_columns", "exact"), [(20, True), (21, False)])
+def test_a_block_of_as_many_columns_as_the_limit_is_whitened_on_all_its_axes(n_columns, exact):
+    table = np.random.default_rng(22).standard_normal((60, n_columns))
+    found = spectrum(table, one_client(60))
+    assert (found is not None) == exact
+    if found is not None:
+        np.testing.assert_allclose(
+            found.eigenvalues * found.scale[0] ** 2, PCA().fit(table).explained_variance_ * 59 / 60
+        )
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 30])
+def test_transforming_in_slabs_changes_nothing(monkeypatch, at_a_time):
+    table = table_of(23, 30, 6)
+    columns = {"a": np.array([4, 0]), "b": np.array([1, 2, 3, 5])}
+    present = np.random.default_rng(23).random((30, 2)) < 0.6
+    (fitted,) = fit_tables(table, columns, one_client(30), "whiten", [SHRINKAGE])
+    widths = {"a": 3, "b": 4}
+    whole = fitted.apply(table, torch.float64, widths, present).numpy()
+    expected = transformed(table, columns=columns) * np.repeat(present, [2, 4], axis=1)
+    np.testing.assert_allclose(np.delete(whole, 2, axis=1), expected, rtol=1e-12)
+    monkeypatch.setattr("skfdrmfl.data.transforms.SLAB_ROWS", at_a_time)
+    np.testing.assert_allclose(fitted.apply(table, torch.float64, widths, present).numpy(), whole, rtol=1e-12)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, normal, random_weights
+from helpers import identity, make_network, normal, random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -11,7 +11,9 @@ from sklearn.linear_model import Lasso, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.estimator._tuning import fit_ridge
+from skfdrmfl.federation.client import Tables
+from skfdrmfl.federation.runs import Targets
+from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums import ridge
 from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.linear_part import Linear, takes_linear, with_linear
@@ -20,6 +22,21 @@ rng = np.random.default_rng(0)
 X = rng.standard_normal((40, 5)) @ rng.standard_normal((5, 5))
 Y = np.stack([X[:, 0] - X[:, 1], X[:, 2] ** 2], 1) + 3.0 + 0.1 * rng.standard_normal((40, 2))
 GAINS = np.ones(5)
+
+
+def asked(x, y, partition, gains):
+    """A federation, encoder inputs x that are a table stretched by `gains`, and outputs y."""
+    stretched = np.divide(x, gains, out=np.zeros_like(x), where=gains > 0)
+    simulation = Simulation(Tables(stretched, y), partition)
+    return simulation, identity(x.shape[1], gains), Targets(())
+
+
+def fit_ridge(x, y, partition, gains, penalty):
+    return ridge.fit_ridge(*asked(x, y, partition, gains), penalty)
+
+
+def ridge_of(x, y, partition, gains):
+    return ridge.Ridge(*asked(x, y, partition, gains))
 
 
 def top(x):
@@ -40,7 +57,7 @@ def test_an_input_without_gain_has_no_coefficient_and_changes_nothing():
     with_it, without = fit_ridge(wider, Y, everyone, gains, 0.01), fit_ridge(X, Y, everyone, GAINS, 0.01)
     assert_allclose(with_it.coefficients[:5], without.coefficients, rtol=1e-9)
     assert (with_it.coefficients[5] == 0).all()
-    assert ridge.Ridge(wider, Y, everyone, gains).best_penalty() == ridge.Ridge(X, Y, everyone, GAINS).best_penalty()
+    assert ridge_of(wider, Y, everyone, gains).best_penalty() == ridge_of(X, Y, everyone, GAINS).best_penalty()
 
 
 def test_the_penalty_is_that_of_the_columns_before_they_were_stretched():
@@ -66,14 +83,14 @@ def test_the_penalty_is_the_one_that_leaving_out_each_row_in_turn_would_choose(n
         model = Lasso(alpha=1e12) if np.isinf(candidate) else Ridge(alpha=candidate * 40 * top(x), solver="svd")
         by_hand.append(((cross_val_predict(model, x, y, cv=LeaveOneOut()) - y) ** 2).sum())
     for codes in (np.zeros(40, dtype=np.int64), np.arange(40) % 3):
-        penalty = ridge.Ridge(x, y, Partition.of_codes(codes), np.ones(n_columns)).best_penalty()
+        penalty = ridge_of(x, y, Partition.of_codes(codes), np.ones(n_columns)).best_penalty()
         assert penalty == ridge.PENALTIES[int(np.argmin(by_hand))]
     assert 0 < np.argmin(by_hand) < len(by_hand) - 1  # or the test shows little
 
 
 def test_noise_is_left_to_the_mean():
     noise = np.random.default_rng(3).standard_normal((40, 1))
-    fitted = ridge.Ridge(X, noise, Partition.of_codes(np.arange(40) % 3), GAINS)
+    fitted = ridge_of(X, noise, Partition.of_codes(np.arange(40) % 3), GAINS)
     assert fitted.best_penalty() >= 1.0
     assert np.abs(fitted.linear(np.inf).coefficients).max() == 0.0
 
@@ -128,3 +145,11 @@ def test_a_head_that_says_nothing_is_replaced():
 def test_networks_without_a_linear_path_say_so(options):
     assert not takes_linear(make_network((3, 2), **options))
     assert torch.is_tensor(random_weights(make_network((3, 2), **options), 1))
+
+
+# ------------------------------------------------------------------------------------ penalties that do alike
+
+
+def test_of_penalties_that_err_alike_the_largest_is_taken():
+    nothing = ridge_of(X[:, :0], Y, Partition.of_codes(np.arange(40) % 3), GAINS[:0])  # all are the mean
+    assert nothing.best_penalty() == np.inf

@@ -255,7 +255,7 @@ def test_a_diverging_fit_is_an_error_and_leaves_the_estimator_as_it_was(params, 
         assert vars(estimator).keys() == copied.keys()
         assert all(value is before[name] for name, value in vars(estimator).items())
         if hasattr(estimator, "weights_"):
-            assert_array_equal(estimator.weights_["head.weight0"], copied["weights_"]["head.weight0"])
+            assert_array_equal(estimator.weights_["head.weight0"], copied["_fitted"].weights["head.weight0"])
 
 
 def test_a_diverging_partial_fit_keeps_the_model():

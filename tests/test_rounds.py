@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.federation.aggregation.mean import Average
 from skfdrmfl.federation.algorithms import Memory
+from skfdrmfl.federation.drift import squared_distances
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Schedule, Start
@@ -407,3 +408,15 @@ def test_how_clients_rows_are_interleaved_in_the_table_changes_nothing(order):
     one = small(n_rounds=2).fit(X, y, ids)
     other = small(n_rounds=2).fit(X[interleaved], y[interleaved], ids[interleaved])
     np.testing.assert_allclose(other.predict(X), one.predict(X), rtol=1e-4, atol=1e-5)
+
+
+# ----------------------------------------------------------------------------------------- lengths of steps
+
+
+@pytest.mark.parametrize("numbers", [1, 10, 25, 10**6])  # fewer than one model has, and more than all
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_squared_lengths_are_the_same_however_few_numbers_are_taken_at_a_time(monkeypatch, numbers, n_models):
+    monkeypatch.setattr("skfdrmfl.federation.drift.BLOCK", numbers)
+    weights, models, runs = normal(0, 7, 11), normal(1, n_models, 11), np.array([0, 2, 1, 1, 0, 2, 2]) % n_models
+    by_hand = [float(((w - models[run]) ** 2).sum()) for w, run in zip(weights, runs, strict=True)]
+    np.testing.assert_allclose(squared_distances(weights, models, runs), by_hand, rtol=1e-6)

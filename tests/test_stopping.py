@@ -1,5 +1,7 @@
 """Early stopping: who holds out what, which round is kept, and that company changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.held_out import split_off
-from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.partition import Partition, split_off
 from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines.batches import LANES
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import train_together
+from skfdrmfl.federation.server import ServerState
+from skfdrmfl.federation.simulation import LocalTraining, train_together
+from skfdrmfl.federation.stopping import EarlyStopping
+from skfdrmfl.model.evaluate import evaluate
+from skfdrmfl.model.network import Network
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
@@ -131,3 +137,30 @@ def test_where_no_round_helps_the_first_weights_are_kept():
     rows = np.sort(np.concatenate(kept.rows))
     untrained.fit(X[rows], NOISE[rows], IDS[rows])
     assert_allclose(model.predict(X), untrained.predict(X), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 150, 400, 10**6])
+def test_errors_are_the_same_however_few_numbers_go_through_the_network_at_a_time(monkeypatch, at_a_time):
+    network = make_network((4,))
+    runs, expected = [], []
+    for seed, sizes in enumerate(([40], [45, 3], [38], [9])):  # three hold out as many rows but for padding
+        run = make_run(network, sizes, seed=seed)
+        kept, held_out = split_off(run.partition, 0.99, seed)
+        runs.append(replace(run, partition=kept, held_out=held_out))
+        rows = np.concatenate(held_out.rows)
+        _, predicted = evaluate(network, network.arrays(run.start.weights), run.x[rows])
+        expected.append(np.mean((predicted - run.y[rows].numpy()) ** 2))
+    gathered = []
+    forward = Network.forward
+
+    def watched(self, views, x, *arguments, **options):
+        gathered.append(x.numel())
+        return forward(self, views, x, *arguments, **options)
+
+    monkeypatch.setattr("skfdrmfl.federation.engines.held_out.SLAB", at_a_time)
+    monkeypatch.setattr(Network, "forward", watched)
+    weights = torch.stack([run.start.weights for run in runs])
+    training = LocalTraining(network, runs, Schedule((), 1, 8, 1.0, 0), "stacked")
+    stopping = EarlyStopping(training, 2, ServerState(weights))
+    assert_allclose(stopping.follow(ServerState(weights))[:, 0], expected, rtol=1e-10)
+    assert max(gathered) <= max(at_a_time, LANES * 4)  # of one run, and of its rows, never fewer

@@ -1,15 +1,19 @@
 """tuning="auto" and shrinkage="auto": what is compared, what is chosen, and that the choice is what is fitted."""
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.held_out import N_FOLDS
+from skfdrmfl.data.held_out import EVERYTHING, N_FOLDS, inner_folds
+from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.encoders import Conv1DEncoder
 from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Errors, Tuner
+from skfdrmfl.federation.sums.errors import CandidateErrors
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
@@ -22,6 +26,18 @@ CURVED = np.abs(X[:, 0]) + np.cos(2 * X[:, 1])
 NOISE = rng.standard_normal(N)
 IDS = np.arange(N) % 3
 OPTIONS = {"n_rounds": 8, "local_epochs": 3, "random_state": 0}
+
+
+def errors_of(a, b):
+    """What a client sends of the errors of a network and a ridge."""
+    sent = CandidateErrors.of([(a, b)])
+    return Errors(sent.sums[0], sent.products[0])
+
+
+def folds_of(partition, seed):
+    """Rows kept and rows held out in each fold in which there are both."""
+    folds = [tuple(within(partition, side) for side in sides) for sides in inner_folds(EVERYTHING, seed)]
+    return [(kept, held_out) for kept, held_out in folds if kept.rows and held_out.rows]
 
 
 def tuned(y, **options):
@@ -138,7 +154,7 @@ def test_shrinkage_auto_compares_shrinkages_alone():
 
 def test_the_best_share_is_the_least_squares_one():
     a, b = rng.standard_normal((2, 50, 3))
-    errors = Errors.of(a[:20], b[:20]).plus(Errors.of(a[20:], b[20:]))
+    errors = errors_of(a[:20], b[:20]).plus(errors_of(a[20:], b[20:]))
     grid = np.linspace(0, 1, 1001)
     squares = [np.sum((s * a + (1 - s) * b) ** 2) for s in grid]
     assert_allclose(errors.best_share, grid[int(np.argmin(squares))], atol=1e-3)
@@ -156,7 +172,7 @@ def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, f
         ratio = difference.mean() / (difference.std() / np.sqrt(80))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("skfdrmfl.estimator._tuning.CLEAR", factor * ratio)
-            assert Errors.of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
+            assert errors_of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
 
 
 def test_a_network_that_is_better_by_chance_does_not_replace_the_ridge():
@@ -223,3 +239,75 @@ def test_whitening_selects_all_columns_that_vary():
     constant = np.column_stack([X, np.ones(N)])
     model = FDRMFLTransformer(n_rounds=1, random_state=0).fit(constant, CURVED)
     assert_array_equal(model.selected_features_, np.arange(12))
+
+
+# ---------------------------------------------------------------------------- a network that beats the ridge
+
+
+def test_a_network_clearly_better_than_the_ridge_is_listed_first_and_fitted_in_its_share():
+    def curved(X):
+        return X[:, 1] + 2 * np.abs(X[:, 0])  # half of it a ridge can say
+
+    rng = np.random.default_rng(8)
+    X, new = rng.standard_normal((150, 3)), rng.standard_normal((500, 3))
+    y, ids = curved(X) + 0.1 * rng.standard_normal(150), np.arange(150) % 3
+    options = {"n_rounds": 8, "local_epochs": 3, "learning_rate": 0.05, "batch_size": 16, "random_state": 0}
+    model = FDRMFLTransformer(tuning="auto", **options).fit(X, y, ids)
+    first, *others = model.tuning_
+    assert first["start"] == "random"
+    assert 0 < first["share"] < 1  # or the mixture below shows little
+    errors = [entry["validation_mse"] for entry in model.tuning_]
+    assert errors == sorted(errors)  # the ridge among the others, where its error puts it
+    (alone,) = [entry for entry in others if entry["start"] == "ridge"]
+    assert first["validation_mse"] < 0.2 * alone["validation_mse"]
+    # Fitted is the network of these settings, and scikit-learn's ridge, in these shares.
+    chosen = {name: first[name] for name in ("shrinkage", "weight_decay")}
+    network = FDRMFLTransformer(**chosen, **options).fit(X, y, ids)
+    top = np.linalg.eigvalsh(np.cov(X.T, bias=True))[-1]
+    ridge = Ridge(alpha=first["penalty"] * len(X) * top).fit(X, y)
+    mixed = first["share"] * network.predict(new) + (1 - first["share"]) * ridge.predict(new)
+    assert_allclose(model.predict(new), mixed, atol=1e-5)
+    assert np.mean((model.predict(new) - curved(new)) ** 2) < 0.1 * np.mean((ridge.predict(new) - curved(new)) ** 2)
+
+
+# -------------------------------------------------------------------------------------- folds inside clients
+
+
+@hypothesis.given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_every_client_deals_its_rows_evenly_to_the_folds_and_each_row_is_held_out_at_most_once(sizes, seed):
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    partition = Partition.of_codes(codes)
+    folds = folds_of(partition, seed)
+    held_out_once: list[int] = []
+    for kept, held_out in folds:
+        assert kept.rows and held_out.rows
+        assert min(len(rows) for rows in (*kept.rows, *held_out.rows)) > 0
+        out = np.concatenate(held_out.rows)
+        assert_array_equal(np.sort(np.concatenate([*kept.rows, out])), np.arange(len(codes)))
+        for position, rows in zip(held_out.positions, held_out.rows, strict=True):
+            assert set(codes[rows]) == {position}
+        counts = np.bincount(codes[out], minlength=len(sizes))
+        assert np.isin(counts - np.array(sizes) // N_FOLDS, [0, 1]).all()
+        held_out_once += out.tolist()
+    assert len(set(held_out_once)) == len(held_out_once)
+    if max(sizes) >= N_FOLDS:  # each fold has rows, then
+        assert len(folds) == N_FOLDS
+        assert sorted(held_out_once) == list(range(len(codes)))
+
+
+def test_clients_of_one_row_are_spread_over_the_folds():
+    held_out = [fold.positions.tolist() for _, fold in folds_of(Partition.of_codes(np.arange(6)), 0)]
+    assert sorted(map(len, held_out)) == [2, 2, 2]
+    assert folds_of(Partition.of_codes(np.zeros(1, dtype=int)), 0) == []
+
+
+def test_the_order_of_dealing_is_the_clients_own_and_the_seeds():
+    def dealt(codes, seed):
+        return [np.concatenate(fold.rows).tolist() for _, fold in folds_of(Partition.of_codes(codes), seed)]
+
+    codes = np.repeat([0, 1], 9)
+    assert dealt(codes, 3) == dealt(codes, 3) != dealt(codes, 4)
+    first = [np.intersect1d(fold, np.arange(9)).tolist() for fold in dealt(codes, 3)]
+    second = [np.setdiff1d(fold, np.arange(9)).tolist() for fold in dealt(codes, 3)]
+    assert first == dealt(codes[:9], 3)  # whoever else is there
+    assert sorted(first) != sorted([row - 9 for row in fold] for fold in second)

@@ -1,4 +1,7 @@
-"""The ledger: every message between server and clients, counted where it passes the door."""
+"""The ledger: the messages between server and clients, counted where they pass the door.
+
+What it leaves out is on the page on privacy.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ TOTAL, EACH = "total", "each"
 
 
 class Message(NamedTuple):
-    """All messages of one kind in one exchange.
+    """All messages of one kind: a query's way down, the answers to it, or what goes out or comes back in a round.
 
     Attributes
     ----------
     round : int
-        Rounds completed before, plus one; 0 before the first round.
+        The round, from 1, that it belongs to; what follows a round has its number. 0 before the first round.
     direction : {"up", "down"}
         "up" goes from clients to the server.
     what : str
@@ -31,8 +34,8 @@ class Message(NamedTuple):
         Clients who sent or received it.
     bytes : int
         Bytes of all of them together.
-    seen : {"total", "each"}
-        What the server needs of messages that go up: their sum, or each by itself.
+    seen : {"total", "each", ""}
+        What the server needs of messages that go up: their sum, or each by itself. Empty for those that go down.
     """
 
     round: int
@@ -45,7 +48,7 @@ class Message(NamedTuple):
 
 
 class Ledger:
-    """Messages so far, one record for all clients and messages of a kind in an exchange, and bytes by client."""
+    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -71,7 +74,7 @@ class Ledger:
             known = self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
         known[positions] += n_bytes
         all_bytes = int(np.sum(n_bytes)) if np.ndim(n_bytes) else int(n_bytes) * len(positions)
-        what = f"{self.stage}{what}"
+        what, seen = f"{self.stage}{what}", seen if direction == UP else ""
         self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
 
     def extend(self, other: Ledger) -> None:
@@ -111,7 +114,7 @@ class Ledger:
 
 
 class FederationLog(list[Message]):
-    """All messages between server and clients, a `Message` for each kind and exchange; printed, a table by kind.
+    """All messages between server and clients, a `Message` for each kind and query or round; printed, a table by kind.
 
     Parameters
     ----------
@@ -135,21 +138,21 @@ class FederationLog(list[Message]):
         ]
 
     def by_kind(self) -> list[dict[str, Any]]:
-        """Return the number of exchanges, messages and bytes of each kind, in order of first appearance."""
+        """Return the number of records, messages and bytes of each kind, in order of first appearance."""
         kinds: dict[tuple[str, str, str], dict[str, Any]] = {}
         for m in self:
             row = kinds.setdefault(
                 (m.direction, m.what, m.seen),
-                {"what": m.what, "direction": m.direction, "seen": m.seen, "exchanges": 0, "messages": 0, "bytes": 0},
+                {"what": m.what, "direction": m.direction, "seen": m.seen, "records": 0, "messages": 0, "bytes": 0},
             )
-            row["exchanges"] += 1
+            row["records"] += 1
             row["messages"] += m.clients
             row["bytes"] += m.bytes
         return list(kinds.values())
 
     def __repr__(self) -> str:
         rows = [[str(value) for value in row.values()] for row in self.by_kind()]
-        rows.insert(0, ["what", "direction", "seen", "exchanges", "messages", "bytes"])
+        rows.insert(0, ["what", "direction", "seen", "records", "messages", "bytes"])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return "\n".join(
             "  ".join(
