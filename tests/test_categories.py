@@ -208,7 +208,7 @@ def test_missing_is_a_category_of_its_own(library):
     )
     fitted = small().fit(frame, Y, client_ids=IDS)
     assert fitted.categories_["site"].tolist() == ["north", "south", "west", None]
-    codes = np.asarray(encode(frame, fitted._categories))[:, 1]
+    codes = np.asarray(encode(frame, fitted._fitted.blueprint.categories))[:, 1]
     assert_array_equal(codes == 3, holes["site"].isna())
     assert np.isfinite(fitted.transform(frame)).all()
     whole = small().fit(FRAME, Y, client_ids=IDS)  # saw none: missing is unseen
@@ -222,7 +222,7 @@ def test_codes_leave_the_type_of_the_numbers():
     fitted = small().fit(single, Y, client_ids=IDS)
     assert fitted.transform(single).dtype == np.float32
     assert fitted.transform(FRAME).dtype == np.float64
-    assert encode(single, fitted._categories).dtypes["site"] == np.int8
+    assert encode(single, fitted._fitted.blueprint.categories).dtypes["site"] == np.int8
     many = {0: np.arange(200).astype(str)}
     codes = encode(pd.DataFrame({"id": ["199", "x"]}), many)["id"]
     assert codes.dtype == np.int16 and codes.tolist() == [199, UNSEEN]
@@ -290,7 +290,7 @@ def test_padding_the_numeric_inputs_moves_nothing():
 
 def test_numeric_columns_are_whitened_beside_codes_that_pass():
     fitted = small(modalities={"all": ["b", "site", "a", "wet"], "rest": ["grade"]}).fit(FRAME, Y, client_ids=IDS)
-    table = np.asarray(encode(FRAME, fitted._categories), dtype=float)
+    table = np.asarray(encode(FRAME, fitted._fitted.blueprint.categories), dtype=float)
     x = fitted._fitted.table.apply(table, FLOAT).numpy()
     assert fitted._fitted.table.widths == {"all": 4, "rest": 1}
     assert_array_equal(x[:, [0, 1, 4]], table[:, [1, 2, 4]])

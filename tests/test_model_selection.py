@@ -18,9 +18,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
-from skfdrmfl.estimator import _transformer
+from skfdrmfl.estimator import _preparation
 from skfdrmfl.estimator._postponed import Postponed, active_pool
-from skfdrmfl.federation import training
+from skfdrmfl.federation import simulation
 from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV, _pool, _workers
 
 rng = np.random.default_rng(0)
@@ -146,9 +146,9 @@ def passes(monkeypatch):
 
     def spy(network, runs, schedule, engine):
         seen.append(runs)
-        return training.train(network, runs, schedule, engine)
+        return simulation.train_together(network, runs, schedule, engine)
 
-    monkeypatch.setattr(_workers, "train", spy)
+    monkeypatch.setattr(_workers, "train_together", spy)
     return seen
 
 
@@ -156,11 +156,11 @@ def trained_alone(monkeypatch):
     """The runs that an estimator trains by itself from now on."""
     seen = []
 
-    def spy(network, runs, schedule, engine):
-        seen.extend(runs)
-        return training.train(network, runs, schedule, engine)
+    def spy(self, honest=_preparation.Fitting.train):
+        seen.append(self.run)
+        return honest(self)
 
-    monkeypatch.setattr(_transformer, "train", spy)
+    monkeypatch.setattr(_preparation.Fitting, "train", spy)
     return seen
 
 
@@ -226,7 +226,7 @@ def test_what_stops_training_stops_the_search_at_once(chunk_size, monkeypatch):
         calls.append(1)
         raise MemoryError("no room")
 
-    monkeypatch.setattr(_workers, "train", fails)
+    monkeypatch.setattr(_workers, "train_together", fails)
     with pytest.raises(MemoryError, match="no room"):
         VectorizedGridSearchCV(PIPELINE, GRID, cv=3, chunk_size=chunk_size).fit(X, Y, reduce__client_ids=IDS)
     assert len(calls) == 1
