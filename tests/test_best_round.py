@@ -1,4 +1,4 @@
-"""What early stopping leaves behind: which rows are held out, the best round's models, and the critic's value on them."""
+"""What early stopping leaves: which rows are held out, the best round's models, and the critic's value on them."""
 
 import numpy as np
 import pytest

@@ -294,7 +294,7 @@ def test_numeric_columns_are_whitened_beside_codes_that_pass():
     x = fitted._fitted.table.apply(table, FLOAT).numpy()
     assert fitted._fitted.table.widths == {"all": 4, "rest": 1}
     assert_array_equal(x[:, [0, 1, 4]], table[:, [1, 2, 4]])
-    (alone,) = fit_tables(table, {"all": np.array([3, 0])}, Partition([0], [np.arange(N)]), "whiten", [2e-4])
+    (alone,) = fit_tables(table, {"all": np.array([3, 0])}, Partition(np.array([0]), [np.arange(N)]), "whiten", [2e-4])
     assert_allclose(np.abs(x[:, 2:4]), np.abs(alone.apply(table, FLOAT).numpy()), rtol=1e-9, atol=1e-9)
 
 

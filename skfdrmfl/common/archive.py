@@ -67,7 +67,7 @@ _REBUILT = {tag: rebuilt for tag, _, rebuilt in _FORMS.values()}
 
 
 def _encode(value: Any, place: str, arrays: list[np.ndarray]) -> Any:
-    """The JSON of a value; the arrays in it are appended to `arrays`."""
+    """Return the JSON of a value; the arrays in it are appended to `arrays`."""
     kind = type(value)
     if value is None or kind in (bool, str) or (kind is float and math.isfinite(value)):
         return value
@@ -99,7 +99,7 @@ def _encode(value: Any, place: str, arrays: list[np.ndarray]) -> Any:
 
 
 def _fields(value: Any, place: str) -> dict[str, Any]:
-    """What an object of a registered class is rebuilt from."""
+    """Return what an object of a registered class is rebuilt from."""
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
     parameters = value.get_params(deep=False)
@@ -109,7 +109,7 @@ def _fields(value: Any, place: str) -> dict[str, Any]:
 
 
 def _has_header(dtype: np.dtype) -> bool:
-    """Whether the header of a npy file says all there is to a type: not of Python objects, nor of other packages."""
+    """Return whether the header of a npy file says all there is to a type, no Python objects or foreign types in it."""
     try:
         return not dtype.hasobject and bool(npy.descr_to_dtype(npy.dtype_to_descr(dtype)) == dtype)
     except ValueError:  # fields that overlap
@@ -121,7 +121,7 @@ def _unfit(place: str, fact: str) -> TypeError:
 
 
 def _decode(node: Any, members: zipfile.ZipFile) -> Any:
-    """The value of a piece of JSON, with arrays from the members of the file."""
+    """Return the value of a piece of JSON, with arrays from the members of the file."""
     match node:
         case list():
             return [_decode(entry, members) for entry in node]

@@ -22,7 +22,7 @@ INITIAL_WEIGHTS, PARTICIPATION, FOLDS, VALIDATION = range(4)
 
 
 def seed_of(random_state: Any) -> int:
-    """A seed in [0, 2**63) from scikit-learn's `random_state`; None takes fresh entropy from the OS."""
+    """Return a seed in [0, 2**63) from scikit-learn's `random_state`; None takes fresh entropy from the OS."""
     if random_state is None:
         return secrets.randbits(63)
     if isinstance(random_state, (int, np.integer)) and random_state >= 0:
@@ -31,36 +31,36 @@ def seed_of(random_state: Any) -> int:
 
 
 def generator(seed: int, purpose: int, *key: int) -> np.random.Generator:
-    """The generator of one purpose of one run."""
+    """Return the generator of one purpose of one run."""
     return np.random.default_rng([seed, purpose, *key])
 
 
 def mix(z: U64) -> U64:
-    """Finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits that passes BigCrush."""
+    """Mix 64 bits by the finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection that passes BigCrush."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
 def client_keys(seeds: U64, round_index: int, positions: U64) -> U64:
-    """One 64-bit key a client from its run's seed, the round and its position in `clients_`."""
+    """Return one 64-bit key a client, from its run's seed, the round and its position in `clients_`."""
     keys = mix(seeds + _GOLDEN)
     keys = mix(keys + np.uint64((round_index + 1) * int(_GOLDEN) & _MASK))
     return mix(keys + (positions + np.uint64(1)) * _GOLDEN)
 
 
 def counters(epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> U64:
-    """Where in its client's SplitMix64 sequence the number of (epoch, row) stands."""
+    """Return where in its client's SplitMix64 sequence the number of (epoch, row) stands."""
     return ((epochs.astype(np.uint64) << np.uint64(32)) + rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN
 
 
 def dropout_keys(keys: U64) -> U64:
-    """The keys (C,) of `client_keys` for another purpose: which modalities are dropped (`modality_dropout`)."""
+    """Return the keys (C,) for another purpose than those of `client_keys`: which modalities are dropped."""
     return mix(keys ^ np.uint64(0xD1B54A32D192ED03))
 
 
 def permutation(seed: int, round_index: int, position: int, epoch: int, n_rows: int) -> NDArray[np.int64]:
-    """The order in which one client visits its rows in one epoch.
+    """Return the order in which one client visits its rows in one epoch.
 
     The rows sorted by 40 random bits each, exactly as `BatchPlan.draw` sorts many clients' rows at once.
     """

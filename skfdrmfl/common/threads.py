@@ -20,7 +20,7 @@ _original = 1  # the setting found by the first of them
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """One thread, no autograd unless asked for, and torch's defaults whatever the caller has set."""
+    """Hold torch to one thread, no autograd unless asked for, and its own defaults whatever the caller has set."""
     global _depth, _original
     with _lock:
         before = torch.get_num_threads()
@@ -48,7 +48,7 @@ def quiet_torch() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """A fork copies the lock and the count, but none of the threads that would give them back."""
+    """Start anew: a fork copies the lock and the count, but none of the threads that would give them back."""
     global _lock, _depth
     _lock = threading.Lock()
     _depth = 0

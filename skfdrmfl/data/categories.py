@@ -33,13 +33,13 @@ class Column(NamedTuple):
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a DataFrame of pandas or polars, neither of which is imported for the question."""
+    """Return whether X is a DataFrame of pandas or polars, neither of which is imported for the question."""
     libraries = (sys.modules.get("pandas"), sys.modules.get("polars"))
     return any(library is not None and isinstance(X, library.DataFrame) for library in libraries)
 
 
 def discrete_columns(X: Any) -> list[int]:
-    """Numbers of the columns of X that hold categories, strings or bools; none if X is no DataFrame.
+    """Return the numbers of the columns of X that hold categories, strings or bools; none if X is no DataFrame.
 
     Columns of Python objects are discrete if there is a string or a bool among them.
 
@@ -70,7 +70,7 @@ def read_labels(X: Any, columns: Sequence[int]) -> dict[int, Column]:
 
 
 def encode(X: Any, categories: Categories) -> Any:
-    """X with codes in the place of labels; `UNSEEN`, `UNSEEN_MISSING` for those that are not in `categories`.
+    """Return X with codes in the place of labels; `UNSEEN`, `UNSEEN_MISSING` for those not in `categories`.
 
     Raises
     ------
@@ -88,14 +88,14 @@ def encode(X: Any, categories: Categories) -> Any:
 
 
 def missing_codes(categories: Categories) -> dict[int, int]:
-    """The code of a missing label in each discrete column."""
+    """Return the code of a missing label in each discrete column."""
     return {
         j: len(known) - 1 if len(known) and known[-1] is None else UNSEEN_MISSING for j, known in categories.items()
     }
 
 
 def with_codes(transform: TableTransform, modalities: Mapping[str, Indices], categories: Categories) -> TableTransform:
-    """`transform` of the numeric columns, extended by the codes: they come first in their block, unchanged."""
+    """Return `transform` of the numeric columns, extended by the codes, which come first in their block, unchanged."""
     if not categories:
         return transform
     columns, blocks = {}, {}
@@ -109,13 +109,13 @@ def with_codes(transform: TableTransform, modalities: Mapping[str, Indices], cat
 
 
 def split(columns: Indices, categories: Categories) -> tuple[Indices, Indices]:
-    """The discrete and the numeric ones of a modality's columns, each in their order."""
+    """Return the discrete and the numeric ones of a modality's columns, each in their order."""
     discrete = np.isin(columns, list(categories))
     return columns[discrete], columns[~discrete]
 
 
 def by_kind(n_features: int, categories: Categories) -> dict[str, Indices]:
-    """Modalities "numeric" and "categorical", or the one there is."""
+    """Return the modalities "numeric" and "categorical", or the one there is."""
     discrete, numeric = split(np.arange(n_features), categories)
     return {name: c for name, c in (("numeric", numeric), ("categorical", discrete)) if len(c)}
 
@@ -147,7 +147,7 @@ def _kind_of(label: Any) -> str:
 
 
 def _codes(X: Any, j: int, known: NDArray) -> Indices:
-    """The code of every row of column j."""
+    """Return the code of every row of column j."""
     labels, places = _read(X, j)
     agreed = known.tolist()
     name = column_name(X, j)
@@ -185,7 +185,7 @@ def _is_discrete(X: Any, j: int, dtype: Any) -> bool:
 
 
 def _read(X: Any, j: int) -> Column:
-    """The labels of column j, and where they stand."""
+    """Return the labels of column j, and where they stand."""
     if _is_polars(X):
         values = X.to_series(j).to_list()
         place_of: dict[Any, int] = {}
@@ -211,7 +211,7 @@ def _read(X: Any, j: int) -> Column:
 
 
 def _replaced(X: Any, codes: Mapping[int, Indices]) -> Any:
-    """A frame that shares all other columns with X."""
+    """Return a frame that shares all other columns with X."""
     if _is_polars(X):
         frame = X.clone()
         for j, values in codes.items():
@@ -229,7 +229,7 @@ def _nothing() -> BlockTransform:
 
 
 def _behind_codes(n_codes: int, block: BlockTransform) -> BlockTransform:
-    """`block` for rows with codes before its columns; the power is that of the numeric columns alone."""
+    """Return `block` for rows with codes before its columns; the power is that of the numeric columns alone."""
     projection = None
     if block.projection is not None:
         n_columns, n_axes = block.projection.shape

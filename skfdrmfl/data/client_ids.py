@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray, NDArray[np.int64]]:
-    """Clients as an append-only list of labels, and the position in it of every row's client.
+    """Return the clients as an append-only list of labels, and the position in it of every row's client.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
 
 
 def check_same_labels(ids: NDArray, known: NDArray) -> None:
-    """Labels of later data must be of the kind of the earlier ones, or 1 and "1" would be two clients."""
+    """Check that labels of later data are of the kind of the earlier ones, or 1 and "1" would be two clients."""
 
     def kind(labels: NDArray) -> str:
         return {"b": "bools", "U": "strings", "S": "bytes", "M": "dates"}.get(labels.dtype.kind, "numbers")
@@ -107,7 +107,7 @@ def check_same_labels(ids: NDArray, known: NDArray) -> None:
 
 
 def plain_string(label: Any) -> Any:
-    """A string of str's own type, the value of a member of a string Enum; anything else as it is."""
+    """Return a string of str's own type, the value of a member of a string Enum; anything else as it is."""
     return str.__str__(label) if isinstance(label, str) else label
 
 

@@ -17,7 +17,7 @@ from skfdrmfl.common.arrays import Indices, Present
 def find_present(
     table: NDArray[np.floating], modalities: Mapping[str, Indices], missing_codes: Mapping[int, int] | None = None
 ) -> Present | None:
-    """Which modalities each row has: a row whose columns of one are all NaN, and labels all missing, lacks it.
+    """Return which modalities each row has: one whose columns are all NaN, and labels all missing, it lacks.
 
     Missing labels by themselves are categories, so a modality of discrete columns alone is there in every row.
 

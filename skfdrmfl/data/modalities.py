@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 def resolve_modalities(
     modalities: Any, X: Any, feature_names: NDArray | None, n_features: int
 ) -> dict[str, NDArray[np.int64]]:
-    """Column numbers of each modality.
+    """Return the column numbers of each modality.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def _by_prefix(feature_names: NDArray | None) -> dict[str, NDArray[np.int64]]:
 
 
 def _select(selector: Any, name: str, feature_names: NDArray | None, n_features: int) -> NDArray[np.int64]:
-    """Column numbers of one selector, in its order."""
+    """Return the column numbers of one selector, in its order."""
     if isinstance(selector, slice):
         if isinstance(selector.start, str) or isinstance(selector.stop, str):
             start = None if selector.start is None else _place(selector.start, name, feature_names)

@@ -48,18 +48,18 @@ class BlockTransform:
         return np.ones(self.n_outputs) if self.projection is None else np.linalg.norm(self.projection, axis=0)
 
     def apply(self, block: Tensor) -> Tensor:
-        """Transformed rows (n, r) of `block` (n, p), both float64."""
+        """Return transformed rows (n, r) of `block` (n, p), both float64."""
         # `tensor` copies: a model mapped from disk is read-only.
         centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
         return centred if self.projection is None else centred @ torch.tensor(self.projection)
 
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
+        """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
         return used & np.isfinite(self.scale)
 
     def undo(self, values: Float) -> Float:
-        """The rows (n, p) of which `values` are the standardised ones; a constant column is its mean again."""
+        """Return the rows (n, p) of which `values` are the standardised ones; a constant column is its mean again."""
         return np.where(np.isinf(self.scale), 0.0, self.scale) * values + self.mean
 
 
@@ -76,7 +76,7 @@ class BlockSpectrum:
     eigenvectors: Float
 
     def whitening(self, shrinkage: float) -> BlockTransform:
-        """W = V / sqrt(ev + shrinkage * ev_1)."""
+        """Return the whitening W = V / sqrt(ev + shrinkage * ev_1)."""
         shrunk = self.eigenvalues + shrinkage * self.eigenvalues[0]
         variance = self.eigenvalues / shrunk
         keep = variance > MIN_VARIANCE
@@ -116,7 +116,7 @@ class TableTransform:
         widths: Mapping[str, int] | None = None,
         present: Present | None = None,
     ) -> Tensor:
-        """Encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
+        """Return encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
 
         `widths` pads each block with zero columns, for networks shared by blocks of unequal rank; blocks that a row
         lacks according to `present` (n, M) are zeros.

@@ -18,7 +18,7 @@ from skfdrmfl.model.network import Network
 
 
 def specs_of(encoders: Any, modalities: Sequence[str]) -> dict[str, Any]:
-    """One encoder spec a modality, from the parameter `encoders`."""
+    """Return one encoder spec a modality, from the parameter `encoders`."""
     given = encoders if isinstance(encoders, Mapping) else dict.fromkeys(modalities, encoders)
     unknown = [name for name in given if name not in modalities]
     if unknown:
@@ -64,7 +64,7 @@ class Blueprint:
     def network(
         self, widths: Mapping[str, int], n_outputs: int, columns: Mapping[str, Indices] | None = None
     ) -> Network:
-        """The network for encoder inputs of these widths, which come from `columns` (None: from all)."""
+        """Return the network for encoder inputs of these widths, which come from `columns` (None: from all)."""
         columns = columns or self.modalities
         hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
 
@@ -85,7 +85,7 @@ class Blueprint:
         )
 
     def kinds(self, preprocessing: str | None) -> dict[str, str | None]:
-        """What each modality's columns go through when `preprocessing` is asked for."""
+        """Return what each modality's columns go through when `preprocessing` is asked for."""
         return {name: preprocessing_of(spec, preprocessing) for name, spec in self.specs.items()}
 
     @property

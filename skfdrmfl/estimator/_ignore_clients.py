@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _estimator_has(method: str) -> Callable[[IgnoreClients], bool]:
-    """A condition for `available_if`: the wrapped estimator has `method`."""
+    """Return a condition for `available_if`: the wrapped estimator has `method`."""
 
     def check(self: IgnoreClients) -> bool:
         # getattr, not hasattr: the inner estimator's own AttributeError says most.
@@ -31,7 +31,7 @@ def _estimator_has(method: str) -> Callable[[IgnoreClients], bool]:
 
 
 def _x_scores(transformed: Any) -> Any:
-    """The x-scores alone: cross-decomposition returns (x_scores, y_scores) when it is given y."""
+    """Return the x-scores alone: cross-decomposition returns (x_scores, y_scores) when it is given y."""
     return transformed[0] if isinstance(transformed, tuple) else transformed
 
 
@@ -178,7 +178,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Scores of the rows of X.
+        """Return scores of the rows of X.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     @available_if(_estimator_has("inverse_transform"))
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Rows from their scores, as the estimator gives them.
+        """Return rows from their scores, as the estimator gives them.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     @available_if(_estimator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
-        """Names of the scores, as the estimator gives them.
+        """Return names of the scores, as the estimator gives them.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return self._fitted("feature_names_in_")
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """What this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator.
+        """Return what this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator.
 
         Returns
         -------
@@ -261,7 +261,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _fresh_estimator(self) -> Any:
-        """An unfitted clone of `estimator`, or an error that says what to pass instead."""
+        """Return an unfitted clone of `estimator`, or an error that says what to pass instead."""
         missing = [method for method in ("fit", "transform") if not hasattr(self.estimator, method)]
         if missing or isinstance(self.estimator, type):
             fault = f"has no {' and no '.join(missing)}" if missing else "is a class, not an instance"
@@ -269,7 +269,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return clone(self.estimator)
 
     def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The metadata that the estimator's `method` gets: all of it, or what it requests under routing.
+        """Return the metadata that the estimator's `method` gets: all of it, or what it requests under routing.
 
         `client_ids` and `groups` are named arguments of every caller and so never among `params`: they go no further.
         """
@@ -278,7 +278,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return params
 
     def _fitted(self, attribute: str) -> Any:
-        """An attribute of the fitted estimator; AttributeError before `fit`, as hasattr() expects."""
+        """Return an attribute of the fitted estimator; AttributeError before `fit`, as hasattr() expects."""
         if not hasattr(self, "estimator_"):
             raise AttributeError(f"{type(self).__name__} has no {attribute} before fit; call fit first.")
         return getattr(self.estimator_, attribute)

@@ -288,7 +288,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.n_iter_no_change = n_iter_no_change
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; if `deep`, also those of the encoders, in a dict or not.
+        """Return parameters by name; if `deep`, also those of the encoders, in a dict or not.
 
         Parameters
         ----------
@@ -426,7 +426,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     # ---------------------------------------------------------------------------------------- using it
 
     def transform(self, X: Any) -> NDArray:
-        """The learned features Z.
+        """Return the learned features Z.
 
         Parameters
         ----------
@@ -440,7 +440,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         return self._evaluate(X)[0]
 
     def predict(self, X: Any) -> NDArray:
-        """The head's prediction y_hat = f(Z), in the units of y.
+        """Return the head's prediction y_hat = f(Z), in the units of y.
 
         Parameters
         ----------
@@ -476,7 +476,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         return accepts_nan(self.modalities, n_categories, getattr(self, "n_features_in_", 0))
 
     def diagnose(self) -> Diagnosis:
-        """What the training record says went wrong.
+        """Return what the training record says went wrong.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
         contrastive anchors, client drift, client imbalance, a client left behind, and divergence.

@@ -19,9 +19,11 @@ from skfdrmfl.data.transforms import SLAB_ROWS, double
 from skfdrmfl.federation.door import Block
 from skfdrmfl.federation.runs import Inputs, Model, Targets
 from skfdrmfl.model.evaluate import evaluate
+from skfdrmfl.model.linear_part import Linear
 
-# What is computed of all rows is kept for the next queries: about what one fold of tuning needs.
-MOST_KEPT = 16
+# What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
+# results (a few columns each) as one fold of tuning asks for.
+MOST_INPUTS, MOST_RESULTS = 12, 64
 
 
 class Tables:
@@ -52,20 +54,27 @@ class Tables:
         self.table, self.targets, self.present, self.blocks = table, targets, present, blocks
         self.labels = labels or {}
         self.n_modalities = n_modalities
-        self._kept: OrderedDict[tuple, tuple[Any, Any]] = OrderedDict()
+        self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
 
     def inputs(self, inputs: Inputs) -> Tensor:
         """Return the encoder inputs (n, columns) of all rows."""
-        return self._once(inputs, lambda: inputs.transform.apply(self.table, inputs.dtype, inputs.widths, self.present))
+        return self._inputs.once(
+            inputs, lambda: inputs.transform.apply(self.table, inputs.dtype, inputs.widths, self.present)
+        )
+
+    def linear(self, linear: Linear, inputs: Inputs) -> Float:
+        """Return what a linear model of encoder inputs predicts (n, q) of all rows."""
+        return self._results.once(linear, lambda: linear.predict(self.inputs(inputs).numpy()))
 
     def outputs(self, targets: Targets) -> Float:
         """Return what networks learn (n, q) of all rows."""
-        return self._once(targets, lambda: self._outputs(targets))
+        return self._results.once(targets, lambda: self._outputs(targets))
 
     def codes(self, model: Model) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of all rows."""
-        x = self.inputs
-        return self._once(model, lambda: evaluate(model.network, model.arrays, x(model.inputs), self.present))
+        return self._results.once(
+            model, lambda: evaluate(model.network, model.arrays, self.inputs(model.inputs), self.present)
+        )
 
     def _outputs(self, targets: Targets) -> Float:
         y = torch.as_tensor(self.targets)
@@ -73,17 +82,26 @@ class Tables:
             y = step.apply(y)
         learned = y.to(targets.dtype).double().numpy()
         if targets.linear is not None and targets.inputs is not None:
-            learned = learned - targets.linear.predict(self.inputs(targets.inputs).numpy())
+            learned = learned - self.linear(targets.linear, targets.inputs)
         return learned / targets.scale if targets.scale != 1.0 else learned
 
-    def _once(self, key: Any, compute: Callable[[], Any]) -> Any:
+
+class _Kept:
+    """Results by the object they were computed for; of more than `most` the one longest unused is dropped."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._kept: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+
+    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
         """Return what was computed for this very object before, or compute it."""
-        if (id(key),) not in self._kept:
-            self._kept[(id(key),)] = key, compute()  # the key is kept too: its number stays its own
-            while len(self._kept) > MOST_KEPT:
+        number = id(key)
+        if number not in self._kept:
+            self._kept[number] = key, compute()  # the object is kept too, so that its number stays its own
+            if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end((id(key),))
-        return self._kept[(id(key),)][1]
+        self._kept.move_to_end(number)
+        return self._kept[number][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +135,10 @@ class Client:
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:
         """Return encoder inputs (n, columns)."""
         return self.tables.inputs(inputs).numpy()[self.rows_of(subset)]
+
+    def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
+        """Return what a linear model of encoder inputs predicts (n, q)."""
+        return self.tables.linear(linear, inputs)[self.rows_of(subset)]
 
     def targets(self, targets: Targets, subset: Subset) -> Float:
         """Return what a network learns (n, q)."""

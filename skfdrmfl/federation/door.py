@@ -22,6 +22,7 @@ from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Inputs, Model, Plan, Targets
+from skfdrmfl.model.linear_part import Linear
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class ClientRows(Protocol):
 
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:
         """Return encoder inputs (n, columns)."""
+
+    def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
+        """Return what a linear model of encoder inputs predicts (n, q)."""
 
     def targets(self, targets: Targets, subset: Subset) -> Float:
         """Return what a network learns (n, q)."""

@@ -12,7 +12,7 @@ BLOCK = 64_000
 
 
 def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    """|w - v|^2 of each row w of `weights` (n, D) and its v: the same row of `models`, or that of its run.
+    """Return |w - v|^2 of each row w of `weights` (n, D) and its v, the row of `models` that is its own or its run's.
 
     Added up in float64 and returned with float32's digits, in which neither company nor padding shows.
     """
@@ -25,7 +25,7 @@ def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] |
 
 
 def relative_drift(moved: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each client's |w_k - w_t|^2 over the round's |w_{t+1} - w_t|^2, less one.
+    """Return each client's |w_k - w_t|^2 over the round's |w_{t+1} - w_t|^2, less one.
 
     Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their
     average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal

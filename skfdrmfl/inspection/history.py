@@ -97,6 +97,6 @@ class TrainingHistory:
         return float(np.median(values)) if len(values) else float("nan")
 
     def error_rose(self, before: slice, after: slice) -> bool:
-        """Whether the training error went up between two periods by more than it does in runs without trouble."""
+        """Return whether the training error rose between two periods by more than it does in runs without trouble."""
         a, b = self.means_of_both("mse", before, after)
         return b >= MSE_RISE * a and b >= a + MSE_STEP

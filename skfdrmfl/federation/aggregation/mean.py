@@ -59,14 +59,14 @@ class Average:
         return self._sum
 
     def _of_parameters(self, values: Tensor) -> Tensor:
-        """What each group has (..., groups), for each parameter (..., D); with one group (..., 1) will do."""
+        """Return what each group has (..., groups), for each parameter (..., D); of one group (..., 1)."""
         return values if self._group_of is None else values[..., self._group_of]
 
 
 def without_idle(
     weights: Tensor, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor
 ) -> Tensor:
-    """`weights` (C, D), those of groups for which a client has no row as they were sent out: it only let them decay.
+    """Return `weights` (C, D) with those of groups for which a client has no row as they were sent out.
 
     The other parameters are those of `Average`, `n_rows` (C, groups).
     """

@@ -10,7 +10,7 @@ from skfdrmfl.common.arrays import U64, Indices, Present
 
 
 def draw_kept(keys: U64, epochs: Indices, rows: Indices, probability: NDArray[np.float64], present: Present) -> Present:
-    """Which modalities are left when each that a row has is dropped with some probability.
+    """Return which modalities are left when each that a row has is dropped with some probability.
 
     Where all would go, one of them, drawn evenly, stays: of n modalities each is dropped with probability
     p - p^n / n.

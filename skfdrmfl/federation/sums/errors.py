@@ -79,16 +79,12 @@ class FoldErrors:
         y = client.targets(self.targets, self.subset)
         if not len(y):
             return None
-        by_ridge: dict[int, Float] = {}
         pairs = []
         for candidate in self.candidates:
             ridge = np.zeros_like(y)
             of_ridge = np.zeros_like(y)
             if candidate.linear is not None:
-                if id(candidate.linear) not in by_ridge:
-                    x = client.inputs(candidate.inputs, self.subset)
-                    by_ridge[id(candidate.linear)] = candidate.linear.predict(x)
-                ridge = by_ridge[id(candidate.linear)]
+                ridge = client.linear(candidate.linear, candidate.inputs, self.subset)
                 of_ridge = self.unit.undo(ridge) - y
             of_network = np.zeros_like(y)
             if candidate.model is not None:
