@@ -246,6 +246,7 @@ class Tuner:
         self, kept: Fold, held_out: Fold, y: BlockTransform, choices: Sequence[Choice], penalty: float | None
     ) -> list[Errors]:
         """Return what the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
+        self.federation.ledger.round = 0
         shrinkages = sorted({choice.shrinkage for choice in choices})
         transforms, unit = self.preprocess(kept, shrinkages, (y,))
         assert unit is not None

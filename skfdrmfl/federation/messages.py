@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
@@ -75,7 +77,10 @@ class HeldOutErrors:
     Attributes
     ----------
     weights : Tensor of shape (runs, D)
+    running : ndarray of bool of shape (runs,)
+        Runs that are not done: clients of the others are not asked, and what is answered for them means nothing.
     """
 
     name: ClassVar[str] = "errors on rows held out"
     weights: Tensor
+    running: NDArray[np.bool_]

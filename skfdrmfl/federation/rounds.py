@@ -122,7 +122,7 @@ def federated_rounds(
         step = drift.squared_distances(weights, state.weights)
         losses[:, -1] = drift.relative_drift(losses[:, -1], step[cohort.runs])
         state = server.advance(state, weights, memory, schedule.history_size)
-        validation = None if stopping is None else stopping.follow(state)
+        validation = None if stopping is None else stopping.follow(state, ~finished)
         yield RoundRecord(state, losses, diverged, validation)
         finished = diverged if stopping is None else diverged | stopping.done
         if finished.all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from operator import add
 from typing import Any
 
@@ -23,8 +24,11 @@ from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, 
 from skfdrmfl.federation.runs import Plan, Schedule
 from skfdrmfl.federation.training import Trained, train
 from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import TERMS
 
 TRAINING_DTYPE = torch.float32
+# In the place of a number of parameters, which networks padded to one width have different ones of.
+PARAMETERS = -1
 
 
 class LocalTraining:
@@ -63,61 +67,49 @@ class LocalTraining:
         by_ledger: dict[int, list[int]] = {}
         for run, ledger in enumerate(self.ledgers):
             by_ledger.setdefault(id(ledger), []).append(run)
+        # Each ledger with its runs; of each run, the first one that shares its ledger.
         self._shares = [(self.ledgers[mine[0]], mine) for mine in by_ledger.values()]
+        self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in self.ledgers])
+        self._n_parameters = [run.n_parameters or network.layout.size for run in runs]
+        self._bytes_of_number = rows.x.element_size()
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
-        each = broadcast.weights[:1], *(models[:1] for models in broadcast.history)
-        down = bytes_of(each) + (0 if broadcast.shift is None else bytes_of(broadcast.shift[:1]))
         for ledger, _ in self._shares:
             ledger.round = broadcast.round_index + 1
-        self._count(DOWN, "global models", (len(each), each[0].shape[1]), participants, down, TOTAL)
-        answered, up = [], (0, 0)
+        n_models = 1 + len(broadcast.history) + (broadcast.shift is not None)
+        self._count(DOWN, "global models", (n_models, PARAMETERS), participants, TOTAL)
+        answered = []
         for update in self._engine.run_round(participants, broadcast):
             answered.append(update.replicas)
-            up = bytes_of(update.weights[:1]), bytes_of(update.losses[:1])
             yield update
         replicas = np.concatenate(answered) if answered else participants[:0]
-        self._count(UP, "parameters", (each[0].shape[1],), replicas, up[0], TOTAL)
-        self._count(UP, "loss terms", (broadcast.weights.shape[0],), replicas, up[1], EACH)
+        self._count(UP, "parameters", (PARAMETERS,), replicas, TOTAL)
+        self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
-        answer = self._held_out.sums(query.weights)
-        for run, (ledger, positions) in enumerate(zip(self.ledgers, self._held_out.positions, strict=True)):
-            ledger.record(
-                DOWN,
-                "global models for rows held out",
-                (query.weights.shape[1],),
-                positions,
-                bytes_of(query.weights[run]),
-            )
+        for run in np.flatnonzero(query.running).tolist():
+            ledger, positions = self.ledgers[run], self._held_out.positions[run]
+            n_parameters = self._n_parameters[run]
+            down = n_parameters * self._bytes_of_number
+            ledger.record(DOWN, "global models for rows held out", (n_parameters,), positions, down)
             ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8)
-        return (answer,)
+        return (self._held_out.sums(query.weights),)
 
-    def _count(
-        self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, n_bytes: int, seen: str
-    ) -> None:
-        """Count messages of `n_bytes` a replica; those of all runs of a federation to or from a client are one."""
+    def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
+        """Count messages of a shape for each replica; those of all runs of a federation to or from a client are one."""
         runs, positions = self.cohort.runs[replicas], self.cohort.positions[replicas]
-        if len(self._shares) == 1:
-            shares = [(self._shares[0], positions)]
-        else:
-            ends = np.searchsorted(runs, np.arange(len(self.ledgers) + 1)) if np.all(np.diff(runs) >= 0) else None
-            shares = []
-            for share in self._shares:
-                _, mine = share
-                if ends is not None and len(mine) == 1:
-                    shares.append((share, positions[ends[mine[0]] : ends[mine[0] + 1]]))
-                else:
-                    shares.append((share, positions[np.isin(runs, mine)]))
-        for (ledger, mine), where in shares:
+        for ledger, mine in self._shares:
+            members = positions if len(self._shares) == 1 else positions[self._of_share[runs] == mine[0]]
+            own = tuple(self._n_parameters[mine[0]] if n == PARAMETERS else n for n in shape)
+            n_bytes = prod(own) * self._bytes_of_number
             if len(mine) == 1:
-                ledger.record(direction, what, shape, where, n_bytes, seen)
+                ledger.record(direction, what, own, members, n_bytes, seen)
             else:
-                clients, times = np.unique(where, return_counts=True)
-                ledger.record(direction, what, (len(mine), *shape), clients, n_bytes * times, seen)
+                clients, times = np.unique(members, return_counts=True)
+                ledger.record(direction, what, (len(mine), *own), clients, n_bytes * times, seen)
 
 
 def train_together(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
@@ -228,7 +220,7 @@ class _Tally:
         """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
         arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
         if arrays:
-            ledger.record(DOWN, f"for {self.query.name}", (), asked, bytes_of(arrays))
+            ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
         if self._answered:
             n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
             ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes)

@@ -65,9 +65,12 @@ class EarlyStopping:
         self._n_rounds = 0
         self._lowest = self._errors(state)[:, 0]
 
-    def follow(self, state: ServerState) -> Float:
-        """Return the mean squared errors and NWJ values (runs, 2) after a round, and keep what is better."""
-        values = self._errors(state)
+    def follow(self, state: ServerState, running: NDArray[np.bool_] | None = None) -> Float:
+        """Return the mean squared errors and NWJ values (runs, 2) after a round, and keep what is better.
+
+        `running` (runs,) are the runs that took part in it; None: all.
+        """
+        values = self._errors(state, running)
         errors = values[:, 0]
         self._n_rounds += 1
         better = errors < self._lowest
@@ -91,9 +94,11 @@ class EarlyStopping:
         """Runs that have gone `patience` rounds without a new best."""
         return self._n_rounds - self.best.rounds >= self.best.patience
 
-    def _errors(self, state: ServerState) -> Float:
+    def _errors(self, state: ServerState, running: NDArray[np.bool_] | None = None) -> Float:
         """Return means (runs, 2) over the rows held out; NaN for NWJ where there are no pairs."""
-        (sums,) = self._training.sum(HeldOutErrors(state.weights))
+        if running is None:
+            running = np.ones(len(state.weights), dtype=bool)
+        (sums,) = self._training.sum(HeldOutErrors(state.weights, running))
         pairs = np.where(sums.n_pairs > 0, sums.n_pairs, np.nan)
         return np.column_stack((sums.squares / sums.n_rows, sums.nwj / pairs))
 

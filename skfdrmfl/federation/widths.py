@@ -33,7 +33,7 @@ def stackable(runs: Sequence[Run], networks: Sequence[Network]) -> tuple[list[Ru
         pad = partial(_padded, network=network, wide=wide)
         history = tuple(pad(flat) for flat in run.start.history)
         start = replace(run.start, weights=pad(run.start.weights), history=history, memory=run.start.memory.mapped(pad))
-        padded.append(replace(run, x=tables[id(run.x)], start=start))
+        padded.append(replace(run, x=tables[id(run.x)], start=start, n_parameters=network.layout.size))
     return padded, wide
 
 
