@@ -220,8 +220,8 @@ def test_a_run_that_has_ended_stays_where_it_is_while_others_go_on():
 
 def test_runs_that_stop_early_in_company_end_as_each_would_alone():
     network, runs = make_network((4,)), []
-    for seed, (sizes, rate) in enumerate((([18, 9], 0.1), ([20], 0.02), ([30, 7, 5], 0.005), ([12, 9], 0.3))):
-        run = make_run(network, sizes, seed=seed, learning_rate=rate)
+    for seed, rate in enumerate((0.1, 0.02, 0.3, 0.05)):
+        run = make_run(network, [18, 9], seed=seed, learning_rate=rate)
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(replace(run, partition=kept, held_out=held_out))
     schedule = Schedule((1.0,) * 15, 2, 8, 1.0, 2, patience=2, algorithm="momentum")

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -421,3 +422,23 @@ def test_tables_of_unequal_rank_train_together_to_rounding():
     ours = VectorizedGridSearchCV(Pipeline(steps), {"log": ["passthrough", FunctionTransformer(np.sinh)]}, cv=3)
     theirs = GridSearchCV(Pipeline(steps), {"log": ["passthrough", FunctionTransformer(np.sinh)]}, cv=3)
     same_results(ours.fit(X, Y, reduce__client_ids=IDS), theirs.fit(X, Y, reduce__client_ids=IDS), 1e-5)
+
+
+# --------------------------------------------------------------------------------- groups and times of passes
+
+
+def test_fits_that_drop_modalities_and_fits_that_do_not_train_apart_with_the_usual_scores(monkeypatch):
+    seen = passes(monkeypatch)
+    model = FDRMFLTransformer(modalities={"a": slice(0, 3), "b": slice(3, None)}, n_rounds=3, random_state=0)
+    grid = {"modality_dropout": [0.0, 0.3]}
+    ours = VectorizedGridSearchCV(model, grid, cv=3).fit(X, Y, client_ids=IDS)
+    assert sizes(seen) == [3, 3]
+    same_results(ours, GridSearchCV(model, grid, cv=3).fit(X, Y, client_ids=IDS))
+
+
+def test_the_time_of_a_pass_is_shared_equally_among_its_fits(monkeypatch):
+    times = iter([100.0, 160.0])  # before and after the only pass, of 4 candidates and 3 folds
+    monkeypatch.setattr(_pool, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    search = VectorizedGridSearchCV(PIPELINE, {"reduce__mi_weight": [0.0, 0.1, 0.2, 0.3]}, cv=3, refit=False)
+    search.fit(X, Y, reduce__client_ids=IDS)
+    assert_allclose(search.cv_results_["mean_fit_time"], 5.0, atol=1.0)
