@@ -26,10 +26,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("encoders", "federation", "losses", "metrics"),
     ("estimator",),
     ("__init__", "compare", "flower", "model_selection"),
-    ("__main__", "cli"),
+    ("__main__",),
 )
 # Rooms that others of their own floor may import from as well: what everything stands on, and what is started.
-FOR_NEIGHBOURS = ("_version", "common", "cli")
+FOR_NEIGHBOURS = ("_version", "common")
 BLOCK = re.compile(r"(?<=```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 
 

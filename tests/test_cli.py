@@ -12,7 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from skfdrmfl import __version__, cli
+from skfdrmfl import __version__
+from skfdrmfl.compare import _cli as cli
 from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
