@@ -99,6 +99,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("before", type=Path, nargs="?", help="the other checkout")
     options.add_argument("--turns", type=int, default=7, help="turns of each task (default: %(default)s)")
+    options.add_argument("--only", default="", metavar="WORDS", help="tasks with these words in their names")
     options.add_argument("--work", action="store_true", help="used by the script itself")
     chosen = options.parse_args()
     if chosen.work:
@@ -108,7 +109,7 @@ def main() -> None:
         options.error("name the other checkout")
     before, after = worker(chosen.before), worker(Path(__file__).parents[1])
     rows, results = [], {}
-    for name in tasks():
+    for name in (name for name in tasks() if chosen.only in name):
         pairs = [(seconds(before, name), seconds(after, name)) for _ in range(1 + chosen.turns)][1:]
         ratio = float(np.median([a / b for a, b in pairs]))
         least = min(a for a, _ in pairs) / min(b for _, b in pairs)

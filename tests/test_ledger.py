@@ -223,6 +223,15 @@ def test_partial_fit_appends_and_rounds_are_counted_on():
     assert [row["client"] for row in before.by_client()] == ["a", "b", "c"]  # the earlier log stays as it was
 
 
+def test_a_call_that_fails_leaves_the_log_as_it_was():
+    model = small().fit(X, Y, client_ids=IDS)
+    before, by_client = list(model.federation_log_), model.federation_log_.by_client()
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(learning_rate=1e30, local_epochs=5).partial_fit(X, Y, client_ids=IDS)
+    assert list(model.federation_log_) == before
+    assert model.federation_log_.by_client() == by_client
+
+
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 def test_absentees_neither_send_nor_receive_in_a_round(engine):
     model = small(n_rounds=4, participation=0.4, history_size=0, engine=engine).fit(X, Y, client_ids=IDS)

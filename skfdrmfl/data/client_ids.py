@@ -69,7 +69,8 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
     if missing.any():
         raise ValueError(
             f"{name} is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
-            f"name a client for every row, or drop those rows from X, y and {name}."
+            f"name {'a client' if name == 'client_ids' else 'one'} for every row, or drop those rows from X, y and "
+            f"{name}."
         )
     if ids.dtype.kind == "O":
         kinds = sorted({_kind(label) for label in ids})

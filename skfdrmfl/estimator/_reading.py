@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from skfdrmfl.common.arrays import Float, Indices, Present
@@ -162,9 +163,16 @@ def present_in(
 
 
 def _check_numeric(y: Any) -> None:
-    """Raise ValueError where objects, such as class labels, stand in the place of numbers."""
-    if getattr(y, "dtype", None) == np.dtype(object):
-        _numbers(y)
+    """Raise ValueError where class labels or other objects stand in the place of numbers, or numbers are missing."""
+    if y is None or issparse(y):  # which scikit-learn refuses
+        return
+    values = np.asarray(y)
+    if values.dtype.kind not in "OUST":
+        return
+    finite = np.isfinite(_numbers(values.astype(object)))
+    if not finite.all():
+        rows = np.flatnonzero(~finite.reshape(len(values), -1).all(1))
+        raise ValueError(f"y is missing or infinite in {len(rows)} rows (first: row {rows[0]}); drop those rows.")
 
 
 def _numbers(target: Any) -> Float:

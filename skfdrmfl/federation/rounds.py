@@ -112,6 +112,10 @@ def federated_rounds(
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
             losses[mine, -1] = drift.squared_distances(weights, state.weights, cohort.runs[mine])
         weights, memory = algorithm.move(memory, state.weights, average.result(), factor)
+        if finished.any():  # an algorithm may move a model that nobody trains, too
+            going_on = torch.as_tensor(~finished, device=device)
+            weights = torch.where(going_on.unsqueeze(-1), weights, state.weights)
+            memory = memory.where(going_on, state.memory, runs)
         not_finite = answered & ~np.isfinite(losses[:, TERMS.index("loss")])
         if not_finite.any() or not torch.isfinite(weights.sum()):
             finite = torch.isfinite(weights).all(-1)

@@ -52,7 +52,7 @@ class Average:
         for run in np.flatnonzero((self._rows_answered != self._rows_of_run).any(1)):
             invited, answered = np.maximum(self._rows_of_run[run], 1.0), self._rows_answered[run]
             silent = torch.as_tensor((answered == 0) & (self._rows_of_run[run] > 0), device=self._sum.device)
-            share = np.where(self._rows_of_run[run] > 0, np.maximum(answered, 1.0) / invited, 1.0)
+            share = np.maximum(answered, 1.0) / invited
             divisor = self._of_parameters(torch.as_tensor(share, dtype=self._sum.dtype, device=self._sum.device))
             mean = self._sum[run] / divisor
             self._sum[run] = torch.where(self._of_parameters(silent), self._broadcast[run], mean)

@@ -26,7 +26,7 @@ OF_EACH_CLIENT = frozenset(
 
 def shared_settings(settings: Settings) -> Hashable:
     """Return the settings that all clients of a chunk must have in common: every one that is not of each client."""
-    return tuple(getattr(settings, f.name) for f in fields(Settings) if f.name not in OF_EACH_CLIENT)
+    return tuple(getattr(settings, f.name) for f in fields(settings) if f.name not in OF_EACH_CLIENT)
 
 
 class Chunk:

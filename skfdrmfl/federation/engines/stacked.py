@@ -38,13 +38,16 @@ class StackedEngine:
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
+        shifted = broadcast.shift is not None
         if self._participants is None or not np.array_equal(participants, self._participants):
             self._chunks = [
                 Chunk(self.rows, replicas, self.batch_size, self.n_epochs) for replicas in self._split(participants)
             ]
             self._participants = participants
             most = max(len(chunk.replicas) for chunk in self._chunks)
-            self._space = Workspace(self.network, most, self.rows.x, shifted=broadcast.shift is not None)
+            self._space = Workspace(self.network, most, self.rows.x, shifted=shifted)
+        elif shifted != self._space.shifted:
+            self._space = Workspace(self.network, self._space.most_clients, self.rows.x, shifted=shifted)
         for chunk in self._chunks:
             yield self._train(chunk, broadcast)
 

@@ -33,7 +33,7 @@ class Workspace:
 
     def __init__(self, network: Network, most_clients: int, like: Tensor, *, shifted: bool = False):
         self._layout = network.layout
-        self._shifted = shifted
+        self.most_clients, self.shifted = most_clients, shifted
         n_rows = FOLLOWED + 1 if shifted else SECOND_MOMENT + 1
         self._memory = like.new_zeros(n_rows, most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
@@ -74,7 +74,7 @@ class Workspace:
         """Take one step of the optimiser."""
         rows = self._flats
         followed = rows[GRADIENT]
-        if self._shifted:
+        if self.shifted:
             followed = torch.add(followed, rows[SHIFT], out=rows[FOLLOWED])
         step_(rows[WEIGHTS], followed, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
 
