@@ -59,6 +59,10 @@ SAME = {
     f"{_KEPT} + 1 else None": "works out again what the chunk has kept",
     "federation/engines/chunk.py: self.reference_round = 1": "nothing is kept yet, of whatever round",
     "federation/engines/chunk.py: self.reference_round = -2": "nothing is kept yet, of whatever round",
+    "equations/divergence.py: if codes.shape[-3] == 1:": "one row has no moments: the gradient is zero either way",
+    "equations/optimizers.py: "
+    "step_ = fused_adam_step_ if not hasattr(torch, '_fused_adamw_') else adam_step_": "the same step to rounding",
+    "federation/engines/stacked.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
     f"federation/sums/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
 }
 
