@@ -103,7 +103,7 @@ def test_networks_that_cannot_carry_a_ridge_are_tuned_without(options):
 
 
 def test_wide_tables_are_compared_with_the_mean():
-    wide = rng.standard_normal((30, 2100))
+    wide = np.random.default_rng(2).standard_normal((30, 2100))
     model = FDRMFLTransformer(tuning="auto", preprocessing="standardize", n_rounds=1, local_epochs=1, random_state=0)
     model.fit(wide, NOISE[:30], IDS[:30])
     (alone,) = [entry for entry in model.tuning_ if entry["start"] == "ridge"]
@@ -153,7 +153,7 @@ def test_shrinkage_auto_compares_shrinkages_alone():
 
 
 def test_the_best_share_is_the_least_squares_one():
-    a, b = rng.standard_normal((2, 50, 3))
+    a, b = np.random.default_rng(3).standard_normal((2, 50, 3))
     errors = errors_of(a[:20], b[:20]).plus(errors_of(a[20:], b[20:]))
     grid = np.linspace(0, 1, 1001)
     squares = [np.sum((s * a + (1 - s) * b) ** 2) for s in grid]
@@ -164,6 +164,7 @@ def test_the_best_share_is_the_least_squares_one():
 @pytest.mark.parametrize("share", [0.3, 1.0])
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, factor):
+    rng = np.random.default_rng(4)
     b = rng.standard_normal((80, 2))
     network = 0.95 * b + 0.3 * rng.standard_normal((80, 2))
     for scale in np.linspace(0.5, 1.0, 6):
@@ -223,7 +224,7 @@ def test_searches_and_several_outputs_work():
 
 
 def test_the_l1_penalty_selects_columns_and_only_those_matter():
-    Z = rng.standard_normal((200, 10))
+    Z = np.random.default_rng(1).standard_normal((200, 10))
     y = Z[:, 2] - Z[:, 7]
     model = FDRMFLTransformer(preprocessing="standardize", input_l1=1.0, n_rounds=20, random_state=0)
     model.fit(Z, y, np.arange(200) % 3)
