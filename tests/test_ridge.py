@@ -76,6 +76,7 @@ def test_an_infinite_penalty_and_constant_columns_give_the_mean():
 
 @pytest.mark.parametrize("n_columns", [5, 60])  # fewer than rows, and more
 def test_the_penalty_is_the_one_that_leaving_out_each_row_in_turn_would_choose(n_columns):
+    rng = np.random.default_rng(n_columns)
     x = rng.standard_normal((40, n_columns)) * 0.7 ** np.arange(n_columns)
     y = np.stack([x[:, 0] - x[:, 1], x[:, 2]], 1) + 0.5 * rng.standard_normal((40, 2))
     by_hand = []
