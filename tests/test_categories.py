@@ -23,7 +23,7 @@ from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, L
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.federation.sums.labels import ColumnLabels, agree
+from skfdrmfl.federation.sums.labels import agree
 from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.layout import ParameterLayout
@@ -111,14 +111,23 @@ def test_categories_are_the_sorted_union_of_the_clients():
     assert small().fit(FRAME[["a", "b"]], Y).categories_ == {}
 
 
-def test_a_client_only_sends_its_set_of_labels():
+def test_a_client_only_sends_its_set_of_labels(monkeypatch):
+    sent, honest = [], Simulation.sum
+
+    def watched(self, *queries):
+        sent.extend([query(client) for client in self.clients] for query in queries)
+        return honest(self, *queries)
+
+    monkeypatch.setattr(Simulation, "sum", watched)
     partition = Partition.of_codes(np.unique(IDS, return_inverse=True)[1])
     tables = Tables(np.empty((len(FRAME), 0)), np.empty((len(FRAME), 0)), labels=read_labels(FRAME, [1]))
-    simulation = Simulation(tables, partition)
-    sent = [ColumnLabels(1)(client) for client in simulation.clients]
-    assert [set(s.labels) for s in sent] == [set(FRAME.loc[np.equal(IDS, name), "site"]) for name in "xyz"]
-    (known,) = agree(simulation, {1: "site"}).values()
-    assert known.tolist() == sorted(set().union(*(s.labels for s in sent)))
+    (known,) = agree(Simulation(tables, partition), {1: "site"}).values()
+    # Of one query, one answer a client, of one part: a set.
+    (answers,) = sent
+    assert [len(answer) for answer in answers] == [1, 1, 1]
+    assert [set(labels) for (labels,) in answers] == [set(FRAME.loc[np.equal(IDS, name), "site"]) for name in "xyz"]
+    assert all(isinstance(labels, frozenset) for (labels,) in answers)
+    assert known.tolist() == sorted(set().union(*(labels for (labels,) in answers)))
 
 
 def test_declared_but_absent_categories_do_not_count():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.federation.client import Tables
+from skfdrmfl.federation.client import Client, Tables
 from skfdrmfl.federation.runs import Model
 from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums import axes
@@ -86,18 +86,25 @@ def test_delivering_twice_changes_nothing():
 
 def test_the_rotation_is_made_of_client_sums_only(monkeypatch):
     network, arrays, x, partition = problem(1, [0, 0, 1, 2, 2, 2, 1, 0])
-    sent = []
+    turned, variance = deliver(network, arrays, x, partition)
+    sent, shown = [], torch.full_like(x, torch.nan)  # nobody's rows can be read but by the client whose turn it is
     for query in (axes.CodeSums, axes.CodeProducts):
 
-        def watched(self, client, honest=query.__call__):
-            assert any(np.array_equal(client.rows, mine) for mine in partition.rows)
-            sent.append([np.shape(value) for value in honest(self, client)])
-            return honest(self, client)
+        def alone(self, client, honest=query.__call__):
+            shown[client.rows] = x[client.rows]
+            tables = Tables(shown.numpy(), np.zeros((len(x), 1)))  # a new one: the former keeps what it computed
+            part = honest(self, Client(tables, client.rows, client.position))
+            shown[client.rows] = torch.nan
+            sent.append([np.shape(value) for value in part])
+            return part
 
-        monkeypatch.setattr(query, "__call__", watched)
-    deliver(network, arrays, x, partition)
+        monkeypatch.setattr(query, "__call__", alone)
+    again, same = deliver(network, arrays, shown, partition)
     assert len(sent) == 2 * 3
     assert {shape for shapes in sent for shape in shapes} == {(), (3,), (3, 3), (3, 1)}
+    np.testing.assert_array_equal(same, variance)
+    for name in turned:
+        np.testing.assert_array_equal(again[name], turned[name], err_msg=name)
 
 
 def test_evaluating_in_slabs_changes_nothing(monkeypatch):
