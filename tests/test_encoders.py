@@ -35,6 +35,7 @@ from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.layout import ParameterLayout
+from skfdrmfl.model.mlp import DATA_GAIN, GAIN
 from skfdrmfl.model.network import Network
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
@@ -708,6 +709,38 @@ def test_all_arrays_are_matrices_and_first_weights_repeat(kind):
         assert_array_equal(draws[0][name], draws[1][name])
     assert not np.array_equal(draws[0][part.first_weight], draws[2][part.first_weight])
     assert random_weights(make_network([kind]), 1).isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_first_outputs_of_each_layer_have_the_promised_standard_deviation_whatever_the_scale_of_the_data(scale):
+    part = RecurrentEncoder((10, 40), hidden_size=200).build("a", 400, 50, ())
+    x = scale * normal(0, 300, 400).numpy()
+    arrays = part.initial((np.random.default_rng([3, i]) for i in range(99)), float((x**2).sum(1).mean()))
+    weights = {name.removeprefix("encoder.a."): array for name, array in arrays.items()}
+    assert (x @ weights["weight_skip"].T).std() == pytest.approx(DATA_GAIN, rel=0.05)
+    assert (x[:, :40] @ weights["weight_x"].T).std() == pytest.approx(GAIN, rel=0.05)
+    features = normal(1, 300, 200).numpy()
+    for name in ("weight_h", "weight_out"):
+        assert (features @ weights[name].T).std() == pytest.approx(GAIN, rel=0.05)
+
+
+def test_data_that_are_almost_zero_get_no_huge_first_weights():
+    part = part_of("conv1d")
+    tiny, one = (part.initial((np.random.default_rng(i) for i in range(99)), power) for power in (1e-12, 1.0))
+    for name, array in one.items():
+        assert_array_equal(tiny[name], array)
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0])
+def test_first_outputs_of_embedded_categories_beside_numbers_have_the_promised_standard_deviation(scale):
+    part = DenseEncoder((200,)).build_embedded("a", (50,) * 30, 50, 40, ())
+    rng = np.random.default_rng(0)
+    codes, numeric = rng.integers(0, 50, (300, 30)), scale * rng.standard_normal((300, 20))
+    arrays = part.initial((np.random.default_rng([3, i]) for i in range(99)), float((numeric**2).sum(1).mean()))
+    vectors = arrays["encoder.a.embedding"][codes + 51 * np.arange(30)]  # (rows, columns, entries of a vector)
+    assert (vectors**2).sum(-1).mean() == pytest.approx(GAIN**2, rel=0.05)
+    inputs = np.hstack([vectors.reshape(300, -1), numeric])
+    assert (inputs @ arrays["encoder.a.weight0"].T).std() == pytest.approx(DATA_GAIN, rel=0.05)
 
 
 def test_threads_can_use_one_model_at_the_same_time():

@@ -136,10 +136,12 @@ def test_what_a_row_lacks_influences_neither_values_nor_gradients(kind, poison):
 
 
 @pytest.mark.parametrize("kind", ["mean", *TRAINED])
-def test_a_mean_of_codes_that_agree_is_that_code(kind):
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_a_mean_of_codes_that_agree_is_that_code(kind, scale):
+    # Shares sum to one, also where all scores of a row are far below zero.
     fusion, layout, flat, codes = problem(kind)
     same = codes[:, :, :1].expand(-1, -1, M, -1)
-    pooled, _ = fusion.pool(layout.views(flat), same)
+    pooled, _ = fusion.pool(layout.views(scale * flat), same)
     exact(pooled, same[:, :, 0].repeat(1, 1, pooled.shape[-1] // D))
 
 
