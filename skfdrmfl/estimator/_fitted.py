@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint
+from skfdrmfl.estimator._privacy import NOT_RECORDED, Account
 from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.model.evaluate import evaluate
@@ -27,7 +28,7 @@ class Fitted:
     n_features : int
     feature_names : ndarray of str, or None
     clients : ndarray of shape (K,)
-    n_samples_per_client : ndarray of shape (K,)
+    n_samples_per_client : ndarray of shape (K,), or None
     blueprint : Blueprint
         What the network was built from.
     network : Network
@@ -44,9 +45,11 @@ class Fitted:
         The global model as trained, then earlier ones.
     memory : tuple of dict of str to ndarray
         What the algorithm remembers: of the server, and of each client.
+    account : Account, or None
+        With privacy, what has been spent. There are no rows by client then, and no variance.
     weights : dict of str to ndarray
         The global model as delivered.
-    variance : ndarray of shape (n_components,)
+    variance : ndarray of shape (n_components,), or None
     history : dict of str to ndarray
     n_rounds : int
     best_round : int or None
@@ -56,7 +59,7 @@ class Fitted:
     n_features: int
     feature_names: NDArray | None
     clients: NDArray
-    n_samples_per_client: Indices
+    n_samples_per_client: Indices | None
     blueprint: Blueprint
     network: Network
     seed: int
@@ -67,12 +70,13 @@ class Fitted:
     y_ndim: int
     models: NDArray
     weights: Arrays
-    variance: Float
+    variance: Float | None
     history: dict[str, Float]
     n_rounds: int
     best_round: int | None
     ledger: Ledger
     memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
+    account: Account | None = None
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
@@ -98,6 +102,8 @@ def read_from_fitted(name: str) -> Any:
         fitted = vars(estimator).get("_fitted")
         value = None if fitted is None else getattr(fitted, name)
         if value is None:
+            if fitted is not None and fitted.account is not None and name in NOT_RECORDED:
+                raise AttributeError(f"{type(estimator).__name__} has no {name}: with privacy it is not recorded.")
             raise AttributeError(f"{type(estimator).__name__} has no {name} before fit; call fit first.")
         return value
 

@@ -9,17 +9,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
 from skfdrmfl.common import randomness
-from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
-from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, unchanged
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._fitted import Fitted
+from skfdrmfl.estimator._privacy import (
+    Account,
+    bounds_of,
+    check_complete,
+    check_private,
+    is_private,
+    moments_multiplier,
+    nameless,
+    privacy_of,
+)
 from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
@@ -28,6 +39,8 @@ from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.privacy.accountant import Expense
+from skfdrmfl.federation.privacy.moments import standardisations
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
@@ -93,8 +106,14 @@ class Fitting:
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.simulation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
-        weights, variance = deliver(self.simulation, Model(network, arrays, run.inputs), run.subset)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
+        account, privacy = self.fitted.account, self.plan.schedule.privacy
+        variance: Float | None = None
+        if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
+            weights = arrays
+            account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
+        else:
+            weights, variance = deliver(self.simulation, Model(network, arrays, run.inputs), run.subset)
         best_round = self.fitted.best_round
         if record.best_round is not None:
             best_round = self.fitted.n_rounds + record.best_round
@@ -108,6 +127,7 @@ class Fitting:
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,
             ledger=ledger,
+            account=account,
         )
 
 
@@ -141,6 +161,11 @@ def prepare(
     if earlier is not None:
         known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
         ledger.round = earlier.n_rounds + 1
+    check_private(estimator, X, None if earlier is None else earlier.account, earlier is not None)
+    private = is_private(estimator)
+    if private:
+        client_ids = nameless(client_ids, _num_samples(X))
+        ledger.crowd = len(np.unique(client_ids))
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     subset, held_out = EVERYTHING, None
@@ -159,7 +184,9 @@ def prepare(
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
-    if earlier is None:
+    if private:
+        check_complete(present)
+    elif earlier is None:
         _check_modalities(simulation, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
@@ -170,8 +197,17 @@ def prepare(
     if whole and earlier is None and fitting.fitted.choice.start == "ridge":
         rates = ()
     run = replace(fitting.plan.runs[0], subset=subset, held_out=held_out)
-    plan = replace(fitting.plan, runs=(run,), schedule=schedule_of(estimator, rates, stops=whole))
-    return replace(fitting, plan=plan, fitted=_with_counts(fitting.fitted, reading))
+    schedule = schedule_of(estimator, rates, stops=whole)
+    fitted = _with_counts(fitting.fitted, reading)
+    if fitted.account is not None:
+        # Whoever knew the order of a client's rows would see how it changes with the places of the others.
+        run = replace(run, seed=randomness.seed_of(None))
+        schedule = replace(
+            schedule, privacy=privacy_of(estimator, len(reading.partition.rows), fitted.account.clip_norm)
+        )
+        fitted = replace(fitted, n_samples_per_client=None)
+    plan = replace(fitting.plan, runs=(run,), schedule=schedule)
+    return replace(fitting, plan=plan, fitted=fitted)
 
 
 def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
@@ -203,11 +239,30 @@ def _begin(
         first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
         return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
+    account: Account | None = None
+    if is_private(estimator):
+        account = Account((), float(estimator.dp_clip_norm), len(reading.partition.rows))
+        multiplier = moments_multiplier(estimator)
+        account = replace(account, bill=(Expense("preprocessing", multiplier, 1.0, 1),))
+
+    def private_moments() -> dict[str, BlockTransform]:
+        scaled = {name: block for name, block in blocks.items() if kinds[name] is not None} | {OUTPUTS: Block(None)}
+        known = {OUTPUTS: bounds_of(estimator.dp_bounds, "y", n_outputs)}
+        if len(scaled) > 1:
+            of_x = bounds_of(estimator.dp_bounds, "X", reading.n_features)
+            known |= {name: of_x.of(numeric[name]) for name in scaled if name != OUTPUTS}
+        found = standardisations(simulation, scaled, known, len(reading.partition.rows), multiplier)
+        left = {name: unchanged(len(numeric[name])) for name in blocks if name not in found}
+        return {name: (found | left)[name] for name in (*blocks, OUTPUTS)}
+
     def preprocess(
         subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
     ) -> tuple[list[TableTransform], BlockTransform | None]:
         outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
-        found = fit_blocks(simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}, subset)
+        if account is not None:
+            found: dict[str, BlockSpectrum | BlockTransform] = dict(private_moments())
+        else:
+            found = fit_blocks(simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}, subset)
         unit = found.pop(OUTPUTS, None)
         assert not isinstance(unit, BlockSpectrum)
         columns = {name: numeric[name] for name in blocks}
@@ -274,6 +329,7 @@ def _begin(
         n_rounds=0,
         best_round=None,
         ledger=simulation.ledger,
+        account=account,
     )
     run = RunPlan(inputs, targets, settings, seed, Start(first.to(simulation.device)))
     return Fitting(simulation, Plan(network, (run,), schedule_of(estimator, ())), fitted, linear, share)
@@ -325,7 +381,8 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray]:
 def _with_counts(fitted: Fitted, reading: Reading) -> Fitted:
     """Return what is fitted with the clients and the numbers of their rows up to now."""
     counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
-    counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
+    if fitted.n_samples_per_client is not None:
+        counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
     counts[reading.partition.positions] += reading.partition.sizes
     return replace(fitted, clients=reading.clients, n_samples_per_client=counts)
 

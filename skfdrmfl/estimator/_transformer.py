@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from dataclasses import asdict
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -120,7 +122,20 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     algorithm : {"fedavg"}, default="fedavg"
     aggregation : {"mean"}, default="mean"
     participation : float in (0, 1], default=1.0
-        Share of the clients drawn in each round, at least one.
+        Share of the clients drawn in each round, at least one. With privacy the probability with which each is drawn.
+    dp_noise_multiplier : float, default=0.0
+        Differential privacy of clients (docs/privacy.md): standard deviation of the noise on the sum of a round's
+        updates, relative to `dp_clip_norm`. With 0.0 and an infinite clip privacy is off; with a finite one updates
+        are clipped without noise and `epsilon_` is infinite. Noise comes from the system, not from `random_state`.
+    dp_clip_norm : float, default=inf
+        Length to which each client's update is cut, about that of a median one.
+    dp_target_quantile : float in (0, 1), default=None
+        Share of updates that is to lie within the clip, which follows it from `dp_clip_norm` on. None: it stays.
+    dp_bounds : dict of {"X", "y"} to (low, high), default=None
+        Public bounds, numbers or one a column, within which noisy moments are taken: of y always, of X with
+        `preprocessing="standardize"`. Values beyond count as on the bound there, and are used as they are elsewhere.
+    dp_delta : float in (0, 1), default=None
+        delta of `epsilon_`. None is K^-1.1 for K clients.
     engine : {"auto", "stacked", "loop"}, default="auto"
         "stacked" trains all clients at once, "loop" one after another; same results to rounding. "auto" is
         "stacked".
@@ -172,7 +187,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,).
     federation_log_ : FederationLog
         Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
-        seen), one a round and kind; `by_kind()` and `by_client()` add up.
+        seen), one a round and kind; `by_kind()` and `by_client()` add up. With privacy it counts the clients expected.
+    epsilon_ : float
+        Of all that clients have sent to this model, for adding or removing one of them; inf without privacy. Then
+        `clients_` are numbers, `history_` has "clip_norm" alone, Z is neither centred nor on principal axes, and
+        `n_samples_per_client_` and `component_variance_` do not exist.
+    privacy_bill_ : list of dict
+        What `epsilon_` adds up: "what", "noise_multiplier", "sampling_rate" and "times"; empty without privacy.
     n_rounds_ : int
         Rounds completed; 0 where tuning chose the ridge, and `history_` has no entries.
     n_features_in_ : int
@@ -242,6 +263,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         algorithm: str = "fedavg",
         aggregation: str = "mean",
         participation: float = 1.0,
+        dp_noise_multiplier: float = 0.0,
+        dp_clip_norm: float = inf,
+        dp_target_quantile: float | None = None,
+        dp_bounds: Any = None,
+        dp_delta: float | None = None,
         engine: str = "auto",
         device: str = "cpu",
         random_state: Any = None,
@@ -277,6 +303,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.algorithm = algorithm
         self.aggregation = aggregation
         self.participation = participation
+        self.dp_noise_multiplier = dp_noise_multiplier
+        self.dp_clip_norm = dp_clip_norm
+        self.dp_target_quantile = dp_target_quantile
+        self.dp_bounds = dp_bounds
+        self.dp_delta = dp_delta
         self.engine = engine
         self.device = device
         self.random_state = random_state
@@ -407,6 +438,9 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         done = trained.n_rounds
         if self.verbose and done and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
             record = trained.record_of(0)
+            if record.clip_norms:
+                print(f"[FDRMFL] round {done}/{n_rounds}, clip {record.clip_norms[-2]:.4g}", flush=True)
+                return
             loss, mse = (record.mean(TERMS.index(term))[-1] for term in ("loss", "mse"))
             print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 
@@ -488,6 +522,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             is a report.
         """
         check_is_fitted(self)
+        if self._fitted.account is not None:
+            return Diagnosis((), "nothing to judge: with privacy, losses are not recorded")
         return diagnose(
             TrainingHistory(
                 self.history_,
@@ -519,6 +555,18 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """All messages between server and clients."""
         fitted = self._of_fit()
         return fitted.ledger.log(fitted.clients.tolist())
+
+    @property
+    def epsilon_(self) -> float:
+        """Epsilon of all that clients have sent, inf without privacy."""
+        account = self._of_fit().account
+        return inf if account is None else account.epsilon(self.dp_delta)
+
+    @property
+    def privacy_bill_(self) -> list[dict[str, Any]]:
+        """What `epsilon_` adds up."""
+        account = self._of_fit().account
+        return [] if account is None else [asdict(expense) for expense in account.bill]
 
     def _of_fit(self) -> Fitted:
         """Return what the last fit left; AttributeError before any."""

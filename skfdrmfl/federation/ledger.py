@@ -14,7 +14,7 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Indices
 
 UP, DOWN = "up", "down"
-TOTAL, EACH = "total", "each"
+TOTAL, EACH, NOISY = "total", "each", "noisy total"
 
 
 class Message(NamedTuple):
@@ -34,8 +34,9 @@ class Message(NamedTuple):
         Clients who sent or received it.
     bytes : int
         Bytes of all of them together.
-    seen : {"total", "each", ""}
-        What the server needs of messages that go up: their sum, or each by itself. Empty for those that go down.
+    seen : {"total", "each", "noisy total", ""}
+        What the server needs of messages that go up: their sum, each by itself, or their sum with noise. Empty for
+        those that go down.
     """
 
     round: int
@@ -48,7 +49,16 @@ class Message(NamedTuple):
 
 
 class Ledger:
-    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client."""
+    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client.
+
+    Attributes
+    ----------
+    crowd : int, default=None
+        With privacy, how many clients are taken to send or receive any message, whoever and however many they are, and
+        no bytes are counted by client. None: who really did.
+    """
+
+    crowd: int | None = None
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -66,6 +76,12 @@ class Ledger:
         seen: str = TOTAL,
     ) -> None:
         """Count messages of one kind from or to the clients at `positions` (K,); `n_bytes` of each."""
+        what = f"{self.stage}{what}"
+        if self.crowd is not None:
+            seen = seen if direction == UP else ""
+            message = Message(self.round, direction, what, shape, self.crowd, int(n_bytes) * self.crowd, seen)
+            self.messages.append(message)
+            return
         if not len(positions):
             return
         known = self._by_client[direction]
@@ -74,7 +90,7 @@ class Ledger:
             known = self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
         known[positions] += n_bytes
         all_bytes = int(np.sum(n_bytes)) if np.ndim(n_bytes) else int(n_bytes) * len(positions)
-        what, seen = f"{self.stage}{what}", seen if direction == UP else ""
+        seen = seen if direction == UP else ""
         self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
 
     def extend(self, other: Ledger) -> None:
@@ -91,12 +107,17 @@ class Ledger:
         """Return a ledger that counts on by itself."""
         other = Ledger()
         other.extend(self)
-        other.round = self.round
+        other.round, other.crowd = self.round, self.crowd
         return other
 
     def to_dict(self) -> dict[str, Any]:
         """Return all that has been counted as plain values."""
-        return {"messages": [tuple(m) for m in self.messages], "round": self.round, "by_client": dict(self._by_client)}
+        return {
+            "messages": [tuple(m) for m in self.messages],
+            "round": self.round,
+            "by_client": dict(self._by_client),
+            "crowd": self.crowd,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Ledger:
@@ -104,10 +125,12 @@ class Ledger:
         ledger = cls()
         ledger.messages = [Message(*message) for message in values["messages"]]
         ledger.round, ledger._by_client = values["round"], dict(values["by_client"])
+        ledger.crowd = values.get("crowd")
         return ledger
 
     def log(self, clients: Sequence[Any]) -> FederationLog:
         """Return what has been counted, for clients of these labels."""
+        clients = clients if self.crowd is None else []
         n = len(clients)
         totals = [np.pad(self._by_client[d][:n], (0, max(0, n - len(self._by_client[d])))) for d in (UP, DOWN)]
         return FederationLog(self.messages, clients, *totals)

@@ -29,6 +29,8 @@ class Record:
         With early stopping, `VALIDATION`.
     best_round : int, default=None
         With early stopping, the best round, 0 if the first weights were never bettered.
+    clip_norms : tuple of float
+        With privacy, the clip of each round, then that of the next; nothing else is recorded then.
     """
 
     losses: Float
@@ -36,6 +38,7 @@ class Record:
     sizes: Indices
     validation: Float | None = None
     best_round: int | None = None
+    clip_norms: tuple[float, ...] = ()
 
     def weights(self) -> Float:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""
@@ -60,6 +63,8 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     n_clients : int
         Length of `clients_` now.
     """
+    if record.clip_norms:
+        return {"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])}
     out: dict[str, Float] = {}
     n_rounds, n_before = len(record.losses), len(history.get("mse", ()))
     for i, term in enumerate(RECORDED):

@@ -22,6 +22,7 @@ from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.messages import Broadcast
+from skfdrmfl.federation.privacy.mechanism import NoisyMean
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.stopping import EarlyStopping
 from skfdrmfl.model.objective import RECORDED, TERMS
@@ -40,12 +41,15 @@ class RoundRecord:
     diverged : ndarray of bool of shape (runs,)
     validation : ndarray of shape (runs, 2), default=None
         Mean squared errors and NWJ values on rows held out, if any are.
+    clip_norms : tuple of float
+        With privacy, the clip of this round and that of the next.
     """
 
     state: server.ServerState
     losses: Float
     diverged: NDArray[np.bool_]
     validation: Float | None = None
+    clip_norms: tuple[float, ...] = ()
 
 
 def cosine_decay(t: int, n_rounds: int) -> float:
@@ -61,6 +65,7 @@ def federated_rounds(
     *,
     group_of: Tensor | None = None,
     stopping: EarlyStopping | None = None,
+    used: Tensor | None = None,
 ) -> Iterator[RoundRecord]:
     """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
 
@@ -77,6 +82,8 @@ def federated_rounds(
     group_of : Tensor of int of shape (D,), default=None
         Where rows lack modalities, the group of each parameter (`Network.encoder_of`).
     stopping : EarlyStopping, default=None
+    used : Tensor of bool of shape (D,), default=None
+        With privacy, the parameters that are sent.
     """
     algorithm = ALGORITHMS[schedule.algorithm]
     device = state.weights.device
@@ -85,8 +92,9 @@ def federated_rounds(
     finished = diverged
     counts = cohort.counts
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
+    privacy = schedule.privacy
     for factor in schedule.rate_factors:
-        participants = np.concatenate(
+        participants = privacy.invite() if privacy is not None else np.concatenate(
             [
                 mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), schedule.participation)]
                 for run, mine in enumerate(replicas_of_run)
@@ -95,7 +103,8 @@ def federated_rounds(
         )
         shift = algorithm.shift(state.memory, runs)
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
-        average = AGGREGATIONS[schedule.aggregation](
+        noisy = None if privacy is None else NoisyMean(state.weights, privacy, used)
+        average = noisy or AGGREGATIONS[schedule.aggregation](
             state.weights, cohort.runs[participants], counts[participants], group_of
         )
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
@@ -107,6 +116,8 @@ def federated_rounds(
             if group_of is not None:
                 weights = without_idle(weights, state.weights, cohort.runs[mine], counts[mine], group_of)
             average.add(cohort.runs[mine], counts[mine], weights)
+            if noisy is not None:  # nothing else of a client is paid for
+                continue
             memory = algorithm.remember(memory, update, broadcast, runs)
             answered[mine] = True
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
@@ -127,7 +138,11 @@ def federated_rounds(
         losses[:, -1] = drift.relative_drift(losses[:, -1], step[cohort.runs])
         state = server.advance(state, weights, memory, schedule.history_size)
         validation = None if stopping is None else stopping.follow(state, ~finished)
-        yield RoundRecord(state, losses, diverged, validation)
+        clip_norms: tuple[float, ...] = ()
+        if privacy is not None and noisy is not None:
+            before, privacy = privacy, privacy.adapted(noisy.share_within)
+            clip_norms = before.clip_norm, privacy.clip_norm
+        yield RoundRecord(state, losses, diverged, validation, clip_norms)
         finished = diverged if stopping is None else diverged | stopping.done
         if finished.all():
             return

@@ -12,6 +12,7 @@ from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.federation.algorithms.base import Memory
+from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
 from skfdrmfl.model.linear_part import Linear
 from skfdrmfl.model.network import Network
 
@@ -49,6 +50,8 @@ class Schedule:
         Rounds without a better error on the rows held out that end a run; None does not stop early.
     algorithm, aggregation : str
         Keys of `ALGORITHMS` and `AGGREGATIONS`.
+    privacy : ClientPrivacy, default=None
+        What protects clients; None: nothing.
     """
 
     rate_factors: tuple[float, ...]
@@ -59,6 +62,7 @@ class Schedule:
     patience: int | None = None
     algorithm: str = "fedavg"
     aggregation: str = "mean"
+    privacy: ClientPrivacy | None = None
 
 
 @dataclass(frozen=True, eq=False)

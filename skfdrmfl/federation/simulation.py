@@ -19,7 +19,7 @@ from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
-from skfdrmfl.federation.ledger import DOWN, EACH, TOTAL, UP, Ledger, bytes_of, shapes_of
+from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger, bytes_of, shapes_of
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
 from skfdrmfl.federation.training import Trained, train
@@ -71,12 +71,15 @@ class LocalTraining:
         self._shares = [(self.ledgers[mine[0]], mine) for mine in by_ledger.values()]
         self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in self.ledgers])
         self._n_parameters = [run.n_parameters or network.layout.size for run in runs]
+        self._privacy = schedule.privacy
         self._bytes_of_number = rows.x.element_size()
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
         for ledger, _ in self._shares:
             ledger.round = broadcast.round_index + 1
+            if self._privacy is not None:
+                ledger.crowd = max(1, round(self._privacy.n_expected))
         n_models = 1 + len(broadcast.history) + (broadcast.shift is not None)
         self._count(DOWN, "global models", (n_models, PARAMETERS), participants, TOTAL)
         answered = []
@@ -84,6 +87,11 @@ class LocalTraining:
             answered.append(update.replicas)
             yield update
         replicas = np.concatenate(answered) if answered else participants[:0]
+        if self._privacy is not None:
+            self._count(UP, "clipped updates", (PARAMETERS,), replicas, NOISY)
+            if self._privacy.target_share is not None:
+                self._count(UP, "updates within the clip", (1,), replicas, NOISY)
+            return
         self._count(UP, "parameters", (PARAMETERS,), replicas, TOTAL)
         self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
 
@@ -223,4 +231,5 @@ class _Tally:
             ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
         if self._answered:
             n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
-            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes)
+            seen = getattr(self.query, "seen", TOTAL)
+            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)

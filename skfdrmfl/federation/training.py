@@ -49,6 +49,8 @@ class Trained:
         With early stopping, where each run stood at its best.
     validation : ndarray of shape (rounds, runs, 2), default=None
         Mean squared errors and NWJ values on the rows held out.
+    clip_norms : tuple of float
+        With privacy, the clip of each round, then that of the next.
     """
 
     state: ServerState
@@ -59,6 +61,7 @@ class Trained:
     ledgers: tuple[Ledger, ...]
     best: Best | None = None
     validation: Float | None = None
+    clip_norms: tuple[float, ...] = ()
 
     @property
     def n_rounds(self) -> int:
@@ -83,7 +86,7 @@ class Trained:
         losses = self.losses[:, replicas]
         positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
         if self.best is None or self.validation is None:
-            return Record(losses, positions, sizes)
+            return Record(losses, positions, sizes, clip_norms=self.clip_norms)
         best_round = int(self.best.rounds[run])
         n_rounds = min(len(losses), best_round + self.best.patience)
         return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
@@ -98,17 +101,23 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
     validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
+    clips: list[float] = []  # with privacy
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
         best = None if stopping is None else stopping.best
-        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed)
+        ledgers = tuple(training.ledgers)
+        return Trained(
+            state, losses[:t], cohort, tuple(starts), diverged, ledgers, best, followed, (*clips[:t], *clips[-1:])
+        )
 
     if not n_rounds:
         yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
-    rounds = federated_rounds(training, cohort, state, schedule, group_of=group_of, stopping=stopping)
+    used = None if schedule.privacy is None else network.trained(cohort.settings[0].mi_weight > 0)
+    rounds = federated_rounds(training, cohort, state, schedule, group_of=group_of, stopping=stopping, used=used)
     for t, record in enumerate(rounds):
         losses[t] = record.losses
+        clips[t:] = record.clip_norms
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
         yield stands(t + 1, record.state, record.diverged)

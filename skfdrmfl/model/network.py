@@ -212,6 +212,16 @@ class Network:
                 views[name].fill_(1 + m)
         return owner
 
+    def trained(self, critic: bool) -> Tensor:
+        """Return which entries of the flat vector (D,) are parameters that training moves, without gaps between arrays.
+
+        The critic is among them where it is used.
+        """
+        moves = torch.zeros(self.layout.size, dtype=torch.bool)
+        for name, view in self.layout.views(moves).items():
+            view.fill_(critic or name not in self.critic.shapes)
+        return moves
+
     # ----------------------------------------------------------------------------------------- backward
 
     def criticise_backward(self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor) -> Tensor:

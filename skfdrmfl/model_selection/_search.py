@@ -22,6 +22,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_method_params
 
 from skfdrmfl.estimator._postponed import Postponed
+from skfdrmfl.estimator._privacy import is_private
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.model_selection._pool import FitPool
 from skfdrmfl.model_selection._progress import Progress
@@ -112,6 +113,7 @@ class _VectorizedSearch(BaseSearchCV):
             estimator = clone(self.estimator).set_params(**clone(candidate, safe=False))
             if not _holds_fdrmfl(estimator):
                 return
+            _refuse_private(estimator)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they come again when the fit is scored
                 estimator.fit(
@@ -121,8 +123,24 @@ class _VectorizedSearch(BaseSearchCV):
                 )
         except Postponed:
             pass
+        except PrivateSearch:
+            raise
         except Exception:  # it comes again, and is dealt with as `error_score` says
             pass
+
+
+class PrivateSearch(ValueError):
+    """A search over clients that are to be private."""
+
+
+def _refuse_private(estimator: BaseEstimator) -> None:
+    for part in (estimator, *estimator.get_params(deep=True).values()):
+        if isinstance(part, FDRMFLTransformer) and is_private(part):
+            raise PrivateSearch(
+                f"dp_noise_multiplier={part.dp_noise_multiplier} in a search: its fits and scores ask the same clients "
+                "many times, and nobody adds up the bill; choose settings on public data and fit once, or search with "
+                "dp_noise_multiplier=0.0 and dp_clip_norm=inf."
+            )
 
 
 def _holds_fdrmfl(estimator: BaseEstimator) -> bool:

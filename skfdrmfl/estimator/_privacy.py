@@ -1,0 +1,172 @@
+"""Privacy of clients as the parameters ask for it: what it means to the rounds, and what it cannot go with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.archive import archived
+from skfdrmfl.common.arrays import Present
+from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.client_ids import check_client_ids
+from skfdrmfl.federation.privacy.accountant import (
+    Expense,
+    check_accountant,
+    default_delta,
+    epsilon,
+    with_expense,
+)
+from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
+from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE, Bounds
+
+# Algorithms of which the server remembers nothing of any one client.
+PRIVATE_ALGORITHMS = ("fedavg", "fedprox", "fedavgm", "fedadam")
+NOT_RECORDED = ("n_samples_per_client", "variance", "tuning", "best_round")
+
+
+@archived
+@dataclass(frozen=True)
+class Account:
+    """What private fits have spent, and where their clip stands.
+
+    Attributes
+    ----------
+    bill : tuple of Expense
+    clip_norm : float
+        The next round's.
+    n_clients : int
+        The most that any fit had.
+    """
+
+    bill: tuple[Expense, ...]
+    clip_norm: float
+    n_clients: int
+
+    def epsilon(self, delta: float | None) -> float:
+        """Return epsilon of the bill; None for delta is `default_delta`."""
+        return epsilon(self.bill, self.delta(delta))
+
+    def delta(self, delta: float | None) -> float:
+        """Return the delta that epsilon is for."""
+        return default_delta(self.n_clients) if delta is None else float(delta)
+
+    def after(self, what: str, privacy: ClientPrivacy, times: int, clip_norm: float) -> Account:
+        """Return the account after some rounds."""
+        expense = Expense(what, privacy.noise_multiplier, privacy.sampling_rate, times)
+        return Account(with_expense(self.bill, expense), clip_norm, max(self.n_clients, privacy.n_clients))
+
+
+def is_private(estimator: Any) -> bool:
+    """Return whether updates are clipped or get noise."""
+    return estimator.dp_noise_multiplier > 0 or estimator.dp_clip_norm < inf
+
+
+def moments_multiplier(estimator: Any) -> float:
+    """Return the noise multiplier of the moments that preprocessing asks of all clients."""
+    return MOMENTS_NOISE * float(estimator.dp_noise_multiplier)
+
+
+def privacy_of(estimator: Any, n_clients: int, clip_norm: float | None = None) -> ClientPrivacy | None:
+    """Return what protects clients in a round, None for nothing; `clip_norm` is that of a fit to go on from."""
+    if not is_private(estimator):
+        return None
+    adapts = estimator.dp_target_quantile is not None
+    return ClientPrivacy(
+        float(estimator.dp_noise_multiplier),
+        clip_norm if adapts and clip_norm is not None else float(estimator.dp_clip_norm),
+        float(estimator.participation),
+        n_clients,
+        float(estimator.dp_target_quantile) if adapts else None,
+    )
+
+
+def nameless(client_ids: Any, n_rows: int) -> NDArray[np.int64]:
+    """Return client ids (n,) as numbers from 0: what clients are called is not paid for."""
+    codes = np.unique(check_client_ids(client_ids, n_rows), return_inverse=True)[1].reshape(-1).astype(np.int64)
+    if codes.max(initial=0) == 0:
+        raise ValueError(
+            "privacy is that of one client among others, but there is one client; pass client_ids, or set "
+            "dp_noise_multiplier=0.0 and dp_clip_norm=inf."
+        )
+    return codes
+
+
+def check_private(estimator: Any, X: Any, earlier: Account | None, goes_on: bool) -> None:
+    """Raise ValueError where parameters ask for something that privacy cannot pay for, before anything is sent."""
+    private = is_private(estimator)
+    if goes_on and private != (earlier is not None):
+        was, now = ("private", "off") if earlier is not None else ("not private", "on")
+        raise ValueError(
+            f"the model to go on from was trained {was}, but privacy is {now} now; set dp_noise_multiplier and "
+            "dp_clip_norm back, or clone the estimator and fit it anew."
+        )
+    if not private:
+        if estimator.dp_target_quantile is not None:
+            raise ValueError(
+                f"dp_target_quantile={estimator.dp_target_quantile} needs a finite clip to start from; set dp_clip_norm."
+            )
+        return
+    if estimator.dp_clip_norm == inf:
+        raise ValueError(
+            f"dp_noise_multiplier={estimator.dp_noise_multiplier} is relative to dp_clip_norm, which is inf; set "
+            "dp_clip_norm to about the median length of an update, such as 1.0."
+        )
+    for name, bad, remedy in (
+        ("preprocessing", "whiten", 'preprocessing="standardize" (noisy whitening is worse than none), or None'),
+        ("early_stopping", True, "early_stopping=False and choose n_rounds on public data"),
+        ("tuning", "auto", "tuning=None and choose settings on public data"),
+        ("shrinkage", "auto", "a number as shrinkage"),
+    ):
+        if getattr(estimator, name) == bad:
+            raise ValueError(f"{name}={bad!r} asks clients for more than privacy can pay for; use {remedy}.")
+    if estimator.aggregation != "mean":
+        raise ValueError(
+            f"aggregation={estimator.aggregation!r} looks at each client's update, but with privacy only their noisy "
+            'sum is sent; use aggregation="mean".'
+        )
+    if estimator.algorithm not in PRIVATE_ALGORITHMS:
+        raise ValueError(
+            f"algorithm={estimator.algorithm!r} needs more of each client than its clipped update; use one of "
+            f"{', '.join(map(repr, PRIVATE_ALGORITHMS))}."
+        )
+    if discrete := discrete_columns(X):
+        raise ValueError(
+            f"X has discrete columns (first: column {min(discrete)}), whose labels would be sent without noise; encode "
+            "them by a list that is public, or leave them out."
+        )
+    if estimator.dp_noise_multiplier > 0:
+        check_accountant()
+
+
+def check_complete(present: Present | None) -> None:
+    """Raise ValueError where rows lack modalities: how many do would be sent without noise."""
+    if present is not None and not present.all():
+        raise ValueError(
+            f"{int((~present.all(1)).sum())} rows lack a modality, and with privacy it cannot be sent how many have "
+            "each; fill them in, or leave the rows out."
+        )
+
+
+def bounds_of(dp_bounds: Any, name: str, n_columns: int) -> Bounds:
+    """Return the public bounds of X or y, from the parameter `dp_bounds`."""
+    if not isinstance(dp_bounds, Mapping) or name not in dp_bounds:
+        raise ValueError(
+            f"standardising {name} with privacy needs public bounds, but dp_bounds is {dp_bounds!r}; pass "
+            'dp_bounds={"X": (low, high), "y": (low, high)}, known without looking at the data'
+            + (", or preprocessing=None." if name == "X" else ".")
+        )
+    try:
+        low, high = (np.broadcast_to(np.asarray(b, dtype=np.float64), (n_columns,)).copy() for b in dp_bounds[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"dp_bounds[{name!r}] is {dp_bounds[name]!r}; pass (low, high), each a number or one for each of the "
+            f"{n_columns} columns."
+        ) from error
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        raise ValueError(f"dp_bounds[{name!r}] is {dp_bounds[name]!r}; pass finite numbers, each low below its high.")
+    return Bounds(low, high)
