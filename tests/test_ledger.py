@@ -25,7 +25,10 @@ X = rng.standard_normal((N, P))
 Y = X[:, 0] + 0.1 * rng.standard_normal(N)
 IDS = np.repeat(["a", "b", "c"], [10, 8, 6])
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
-TRAINED = {"global models", "global models for rows held out", "parameters", "loss terms"}
+TRAINED = {
+    *("global models", "global models for rows held out", "parameters", "loss terms"),
+    *("clipped updates", "updates within the clip"),
+}
 
 
 def small(**parameters):
@@ -79,6 +82,8 @@ def fit_all():
         yield "tuning", small(tuning="auto").fit(X, Y, client_ids=IDS), {P, 1}
         partly = small(participation=0.4).fit(X, Y, client_ids=IDS)
         yield "continued", partly.partial_fit(X[:5], Y[:5], client_ids=["a", "a", "b", "new", "new"]), {P, 1}
+        dp = {"dp_clip_norm": 1.0, "dp_target_quantile": 0.5, "dp_bounds": {"X": (-9, 9), "y": (-9, 9)}}
+        yield "private", small(preprocessing="standardize", **dp).fit(X, Y, client_ids=IDS), {P, 1}
         patch.setattr(whitening, "MAX_EXACT_COLUMNS", 4)
         patch.setattr(whitening, "RANGE_DIMENSIONS", 5)
         yield "wide", small(shrinkage="auto").fit(flat, Y, client_ids=IDS), {P, 1}
@@ -96,6 +101,7 @@ def fits():
         fitted = model._fitted
         letters = {
             "p": sorted(p),
+            "e2": [2 * (P + 1)],
             "q": [len(fitted.target.mean)],
             "c": [2],
             "D": [fitted.network.layout.size],
@@ -176,6 +182,9 @@ def counted(log):
 def test_bytes_by_client_add_up_to_the_bytes_of_the_messages(fits):
     for model, _ in fits.values():
         log = model.federation_log_
+        if model.privacy_bill_:
+            assert log.by_client() == []
+            continue
         by_client = log.by_client()
         assert [row["client"] for row in by_client] == model.clients_.tolist()
         for direction, key in (("up", "sent"), ("down", "received")):

@@ -46,7 +46,7 @@ CONSTRAINTS: dict[str, Any] = {
     "aggregation": [StrOptions(set(AGGREGATIONS))],
     "participation": [Interval(Real, 0, 1, closed="right")],
     "dp_noise_multiplier": NOT_NEGATIVE,
-    "dp_clip_norm": POSITIVE,
+    "dp_clip_norm": [Interval(Real, 0, None, closed="right")],
     "dp_target_quantile": [Interval(Real, 0, 1, closed="neither"), None],
     "dp_bounds": [dict, None],
     "dp_delta": [Interval(Real, 0, 1, closed="neither"), None],

@@ -18,19 +18,10 @@ from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
-from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, unchanged
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._fitted import Fitted
-from skfdrmfl.estimator._privacy import (
-    Account,
-    bounds_of,
-    check_complete,
-    check_private,
-    is_private,
-    moments_multiplier,
-    nameless,
-    privacy_of,
-)
 from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
@@ -39,8 +30,6 @@ from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.ledger import Ledger
-from skfdrmfl.federation.privacy.accountant import Expense
-from skfdrmfl.federation.privacy.moments import standardisations
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
@@ -161,10 +150,9 @@ def prepare(
     if earlier is not None:
         known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
         ledger.round = earlier.n_rounds + 1
-    check_private(estimator, X, None if earlier is None else earlier.account, earlier is not None)
-    private = is_private(estimator)
-    if private:
-        client_ids = nameless(client_ids, _num_samples(X))
+    _privacy.check_private(estimator, X, None if earlier is None else earlier.account, earlier is not None)
+    if private := _privacy.is_private(estimator):
+        client_ids = _privacy.nameless(client_ids, _num_samples(X))
         ledger.crowd = len(np.unique(client_ids))
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
@@ -185,7 +173,7 @@ def prepare(
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
     if private:
-        check_complete(present)
+        _privacy.check_complete(present)
     elif earlier is None:
         _check_modalities(simulation, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
@@ -200,11 +188,7 @@ def prepare(
     schedule = schedule_of(estimator, rates, stops=whole)
     fitted = _with_counts(fitting.fitted, reading)
     if fitted.account is not None:
-        # Whoever knew the order of a client's rows would see how it changes with the places of the others.
-        run = replace(run, seed=randomness.seed_of(None))
-        schedule = replace(
-            schedule, privacy=privacy_of(estimator, len(reading.partition.rows), fitted.account.clip_norm)
-        )
+        run, schedule = _privacy.made_private(estimator, run, schedule, fitted.account, len(reading.partition.rows))
         fitted = replace(fitted, n_samples_per_client=None)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule)
     return replace(fitting, plan=plan, fitted=fitted)
@@ -239,30 +223,17 @@ def _begin(
         first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
         return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
-    account: Account | None = None
-    if is_private(estimator):
-        account = Account((), float(estimator.dp_clip_norm), len(reading.partition.rows))
-        multiplier = moments_multiplier(estimator)
-        account = replace(account, bill=(Expense("preprocessing", multiplier, 1.0, 1),))
-
-    def private_moments() -> dict[str, BlockTransform]:
-        scaled = {name: block for name, block in blocks.items() if kinds[name] is not None} | {OUTPUTS: Block(None)}
-        known = {OUTPUTS: bounds_of(estimator.dp_bounds, "y", n_outputs)}
-        if len(scaled) > 1:
-            of_x = bounds_of(estimator.dp_bounds, "X", reading.n_features)
-            known |= {name: of_x.of(numeric[name]) for name in scaled if name != OUTPUTS}
-        found = standardisations(simulation, scaled, known, len(reading.partition.rows), multiplier)
-        left = {name: unchanged(len(numeric[name])) for name in blocks if name not in found}
-        return {name: (found | left)[name] for name in (*blocks, OUTPUTS)}
+    account = _privacy.account_of(estimator, len(reading.partition.rows))
 
     def preprocess(
         subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
     ) -> tuple[list[TableTransform], BlockTransform | None]:
         outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
-        if account is not None:
-            found: dict[str, BlockSpectrum | BlockTransform] = dict(private_moments())
+        asked = simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
+        if account is None:
+            found = fit_blocks(*asked, subset)
         else:
-            found = fit_blocks(simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}, subset)
+            found = _privacy.noisy_blocks(estimator, *asked, reading.n_features, n_outputs)
         unit = found.pop(OUTPUTS, None)
         assert not isinstance(unit, BlockSpectrum)
         columns = {name: numeric[name] for name in blocks}

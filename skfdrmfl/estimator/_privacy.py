@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.archive import archived
 from skfdrmfl.common.arrays import Present
+from skfdrmfl.common.randomness import seed_of
 from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.client_ids import check_client_ids
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
+from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.privacy.accountant import (
     Expense,
     check_accountant,
@@ -22,7 +25,8 @@ from skfdrmfl.federation.privacy.accountant import (
     with_expense,
 )
 from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
-from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE, Bounds
+from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE, Bounds, standardisations
+from skfdrmfl.federation.runs import RunPlan, Schedule
 
 # Algorithms of which the server remembers nothing of any one client.
 PRIVATE_ALGORITHMS = ("fedavg", "fedprox", "fedavgm", "fedadam")
@@ -66,11 +70,6 @@ def is_private(estimator: Any) -> bool:
     return estimator.dp_noise_multiplier > 0 or estimator.dp_clip_norm < inf
 
 
-def moments_multiplier(estimator: Any) -> float:
-    """Return the noise multiplier of the moments that preprocessing asks of all clients."""
-    return MOMENTS_NOISE * float(estimator.dp_noise_multiplier)
-
-
 def privacy_of(estimator: Any, n_clients: int, clip_norm: float | None = None) -> ClientPrivacy | None:
     """Return what protects clients in a round, None for nothing; `clip_norm` is that of a fit to go on from."""
     if not is_private(estimator):
@@ -82,6 +81,47 @@ def privacy_of(estimator: Any, n_clients: int, clip_norm: float | None = None) -
         float(estimator.participation),
         n_clients,
         float(estimator.dp_target_quantile) if adapts else None,
+    )
+
+
+def account_of(estimator: Any, n_clients: int) -> Account | None:
+    """Return the account of a new fit, on which its preprocessing stands already; None without privacy."""
+    if not is_private(estimator):
+        return None
+    moments = Expense("preprocessing", MOMENTS_NOISE * float(estimator.dp_noise_multiplier), 1.0, 1)
+    return Account((moments,), float(estimator.dp_clip_norm), n_clients)
+
+
+def noisy_blocks(
+    estimator: Any,
+    federation: Federation,
+    blocks: Mapping[str, Block],
+    kinds: Mapping[str, str | None],
+    n_features: int,
+    n_outputs: int,
+) -> dict[str, BlockSpectrum | BlockTransform]:
+    """Return what each block's columns go through; those that are standardised, from noisy moments."""
+    bounds = {}
+    for name, block in blocks.items():
+        if kinds[name] is not None:
+            if block.columns is None:
+                bounds[name] = bounds_of(estimator.dp_bounds, "y", n_outputs)
+            else:
+                bounds[name] = bounds_of(estimator.dp_bounds, "X", n_features).of(block.columns)
+    asked = {name: blocks[name] for name in bounds}
+    multiplier = MOMENTS_NOISE * float(estimator.dp_noise_multiplier)
+    found = standardisations(federation, asked, bounds, len(federation.roster().positions), multiplier)
+    left = {n: unchanged(len(b.columns)) for n, b in blocks.items() if n not in found and b.columns is not None}
+    return {name: (found | left)[name] for name in blocks}
+
+
+def made_private(
+    estimator: Any, run: RunPlan, schedule: Schedule, account: Account, n_clients: int
+) -> tuple[RunPlan, Schedule]:
+    """Return a run and its schedule with what protects the clients."""
+    # Who knew in which order a client takes its rows would see that it depends on the places of the others.
+    return replace(run, seed=seed_of(None)), replace(
+        schedule, privacy=privacy_of(estimator, n_clients, account.clip_norm)
     )
 
 
@@ -108,7 +148,8 @@ def check_private(estimator: Any, X: Any, earlier: Account | None, goes_on: bool
     if not private:
         if estimator.dp_target_quantile is not None:
             raise ValueError(
-                f"dp_target_quantile={estimator.dp_target_quantile} needs a finite clip to start from; set dp_clip_norm."
+                f"dp_target_quantile={estimator.dp_target_quantile} needs a finite clip to start from; set "
+                "dp_clip_norm."
             )
         return
     if estimator.dp_clip_norm == inf:

@@ -94,12 +94,18 @@ def federated_rounds(
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
     privacy = schedule.privacy
     for factor in schedule.rate_factors:
-        participants = privacy.invite() if privacy is not None else np.concatenate(
-            [
-                mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), schedule.participation)]
-                for run, mine in enumerate(replicas_of_run)
-                if not finished[run]
-            ]
+        participants = (
+            privacy.invite()
+            if privacy is not None
+            else np.concatenate(
+                [
+                    mine[
+                        server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), schedule.participation)
+                    ]
+                    for run, mine in enumerate(replicas_of_run)
+                    if not finished[run]
+                ]
+            )
         )
         shift = algorithm.shift(state.memory, runs)
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)

@@ -83,7 +83,7 @@ class LocalTraining:
         n_models = 1 + len(broadcast.history) + (broadcast.shift is not None)
         self._count(DOWN, "global models", (n_models, PARAMETERS), participants, TOTAL)
         answered = []
-        for update in self._engine.run_round(participants, broadcast):
+        for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
             answered.append(update.replicas)
             yield update
         replicas = np.concatenate(answered) if answered else participants[:0]

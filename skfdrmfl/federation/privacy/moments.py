@@ -99,7 +99,9 @@ def standardisations(
     """
     n_columns = sum(len(bounds[name].low) for name in blocks)
     clip_norm = LENGTH_OF_COLUMN * sqrt(n_columns)
-    (answer,) = federation.sum(ClippedMoments(tuple(blocks.values()), tuple(bounds[name] for name in blocks), clip_norm))
+    (answer,) = federation.sum(
+        ClippedMoments(tuple(blocks.values()), tuple(bounds[name] for name in blocks), clip_norm)
+    )
     deviation = noise_multiplier * clip_norm
     means = (answer.values.numpy() + noise.gaussian(2 * n_columns, deviation)) / n_clients
     smallest = max(2 * deviation / n_clients, 1e-6)

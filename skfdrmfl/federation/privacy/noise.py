@@ -1,4 +1,4 @@
-"""Chance from the system's entropy: who takes part, and Gaussian noise. Never from `random_state`, and never repeated."""
+"""Chance from the system's entropy: who takes part, and Gaussian noise; never from `random_state`."""
 
 from __future__ import annotations
 
