@@ -55,8 +55,22 @@ OPEN_GRID = ParameterGrid(
         "hidden_layer_sizes": [(16,), (32,)],
     }
 )
-PRIVATE: dict[float, dict[str, Any]] = {}
-OPEN: dict[str, Any] = {}
+CHOSEN: dict[str, Any] = {
+    "participation": 0.1,
+    "n_rounds": 400,
+    "learning_rate": 0.01,
+    "dp_clip_norm": 0.03,
+    "hidden_layer_sizes": (16,),
+    "weight_decay": 0.1,
+}
+PRIVATE: dict[float, dict[str, Any]] = {8.0: CHOSEN, 2.0: CHOSEN}
+OPEN: dict[str, Any] = {
+    "participation": 0.1,
+    "n_rounds": 200,
+    "learning_rate": 0.003,
+    "hidden_layer_sizes": (32,),
+    "weight_decay": 0.1,
+}
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -1,8 +1,10 @@
 """Privacy of clients: what is clipped, how much noise there is, what it costs, and that nothing unpaid is left."""
 
+import importlib
 import io
 import pickle
 from math import exp, inf, sqrt
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -407,3 +409,16 @@ def test_several_modalities_without_holes_and_no_preprocessing_are_served():
     assert "rows by modality" not in {m.what for m in model.federation_log_}
     model = private(preprocessing=None, dp_bounds={"y": (-4, 4)}).fit(X, Y, client_ids=IDS)
     assert np.isfinite(model.predict(X)).all() and model.transform(X).shape == (len(X), 2)
+
+
+# ------------------------------------------------------------------------------------------------ an audit
+
+
+def test_an_audit_stays_below_the_claim_and_catches_noise_that_is_too_small(seeded, monkeypatch):
+    """A canary in the rounds of every fit, whose bound is far from the claim where noise is right."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    audit = importlib.import_module("audit")
+    sigma = 4.0
+    claim = epsilon([Expense("rounds", sigma, audit.RATE, audit.N_ROUNDS)], audit.DELTA)
+    assert 0.0 <= audit.audit(sigma, 150) < claim < 2.2
+    assert audit.audit(0.1 * sigma, 150) > claim

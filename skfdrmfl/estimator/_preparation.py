@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
 from skfdrmfl.common import randomness
-from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
@@ -96,8 +96,7 @@ class Fitting:
         ledger = self.simulation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
-        account, privacy = self.fitted.account, self.plan.schedule.privacy
-        variance: Float | None = None
+        account, privacy, variance = self.fitted.account, self.plan.schedule.privacy, None
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
             weights = arrays
             account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
