@@ -421,4 +421,4 @@ def test_an_audit_stays_below_the_claim_and_catches_noise_that_is_too_small(seed
     sigma = 4.0
     claim = epsilon([Expense("rounds", sigma, audit.RATE, audit.N_ROUNDS)], audit.DELTA)
     assert 0.0 <= audit.audit(sigma, 150) < claim < 2.2
-    assert audit.audit(0.1 * sigma, 150) > claim
+    assert audit.audit(0.1 * sigma, 150, sigma) > claim

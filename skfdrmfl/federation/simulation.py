@@ -90,7 +90,7 @@ class LocalTraining:
         if self._privacy is not None:
             self._count(UP, "clipped updates", (PARAMETERS,), replicas, NOISY)
             if self._privacy.target_share is not None:
-                self._count(UP, "updates within the clip", (1,), replicas, NOISY)
+                self._count(UP, "updates within the clip", (), replicas, NOISY)
             return
         self._count(UP, "parameters", (PARAMETERS,), replicas, TOTAL)
         self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
