@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.federation.algorithms import ALGORITHMS, Memory
+from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Schedule, Start
@@ -93,7 +94,6 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
     """Train all runs together; yield where they stand after every round, or at once if there is none."""
     cohort = training.cohort
     state = start_together(starts, cohort, schedule)
-    group_of = None if cohort.counts.ndim == 1 else network.encoder_of()
     stopping = None if schedule.patience is None else EarlyStopping(training, schedule.patience, state)
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
@@ -106,12 +106,25 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
 
     if not n_rounds:
         yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
-    rounds = federated_rounds(training, cohort, state, schedule, group_of=group_of, stopping=stopping)
+    available = _stacked_available(starts, cohort, n_rounds)
+    rounds = federated_rounds(training, cohort, state, schedule, stopping=stopping, available=available)
     for t, record in enumerate(rounds):
         losses[t] = record.losses
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
         yield stands(t + 1, record.state, record.diverged)
+
+
+def _stacked_available(starts: Sequence[Start], cohort: Cohort, n_rounds: int) -> NDArray[np.bool_] | None:
+    """Return which replicas can be invited to each round (rounds, R); None: all to all."""
+    if all(start.available is None for start in starts):
+        return None
+    sizes = np.bincount(cohort.runs, minlength=cohort.n_runs)
+    parts = [
+        np.ones((n_rounds, n), dtype=bool) if start.available is None else start.available
+        for start, n in zip(starts, sizes, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def start_together(starts: Sequence[Start], cohort: Cohort, schedule: Schedule) -> ServerState:
