@@ -18,6 +18,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.estimator._availability import availability_of, check_somebody_begins, last_there
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
@@ -93,7 +94,12 @@ class Fitting:
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.simulation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
-        weights, variance = deliver(self.simulation, Model(network, arrays, run.inputs), run.subset)
+        weights, variance = self.fitted.weights, self.fitted.variance
+        available = run.start.available
+        there = None if available is None else last_there(available[: max(1, len(record.losses))])
+        if there is None or there.any():  # else nobody has trained, and nobody is there to ask
+            simulation = self.simulation if there is None else self.simulation.among(there)
+            weights, variance = deliver(simulation, Model(network, arrays, run.inputs), run.subset)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
         if record.best_round is not None:
@@ -157,21 +163,40 @@ def prepare(
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
+    available, there = _available(estimator, reading, earlier, whole), simulation
+    if available is not None and earlier is None:
+        check_somebody_begins(available[0])
+        there = simulation.among(available[0])
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
     if earlier is None:
-        _check_modalities(simulation, reading, subset)
+        _check_modalities(there, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        fitting = _begin(estimator, simulation, reading, blueprint, seed, subset)
+        fitting = replace(_begin(estimator, there, reading, blueprint, seed, subset), simulation=simulation)
     else:
         fitting = _go_on(estimator, simulation, reading, earlier)
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
     if whole and earlier is None and fitting.fitted.choice.start == "ridge":
         rates = ()
-    run = replace(fitting.plan.runs[0], subset=subset, held_out=held_out)
+    run = fitting.plan.runs[0]
+    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule_of(estimator, rates, stops=whole))
     return replace(fitting, plan=plan, fitted=_with_counts(fitting.fitted, reading))
+
+
+def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
+    """Return who is there in each round to come; ValueError where early stopping would compare unlike rows."""
+    if estimator.availability is None:
+        return None
+    if whole and estimator.early_stopping:
+        raise ValueError(
+            "early_stopping=True compares rounds on the same rows held out, but with availability clients come and go; "
+            "set early_stopping=False, or use participation for clients drawn at random."
+        )
+    first_round = 1 if earlier is None else earlier.n_rounds + 1
+    n_rounds = int(estimator.n_rounds) if whole else 1
+    return availability_of(estimator.availability, reading.clients, reading.partition.positions, first_round, n_rounds)
 
 
 def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING
@@ -156,6 +157,14 @@ class Simulation:
     def roster(self) -> Roster:
         """Return who takes part."""
         return Roster(self.partition.positions, self.partition.sizes)
+
+    def among(self, there: NDArray[np.bool_]) -> Simulation:
+        """Return the federation of some of the clients (K,), with the same rows and the same ledger."""
+        if there.all():
+            return self
+        kept = np.flatnonzero(there)
+        partition = Partition(self.partition.positions[kept], [self.partition.rows[k] for k in kept.tolist()])
+        return replace(self, partition=partition)
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
