@@ -26,6 +26,7 @@ Y = X[:, 0] + 0.1 * rng.standard_normal(N)
 IDS = np.repeat(["a", "b", "c"], [10, 8, 6])
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
 TRAINED = {"global models", "global models for rows held out", "parameters", "loss terms"}
+TRAINED |= {"gradients", "shifts of gradients", "mean gradients"}
 
 
 def small(**parameters):
@@ -75,6 +76,8 @@ def fit_all():
         yield "missing", small(**several).fit(holes, two_outputs, client_ids=IDS), {4, 2}
         yield "categories", small().fit(frame, Y, client_ids=IDS), {3, 1}
         yield "early", small(early_stopping=True, **several).fit(X, Y, client_ids=IDS), {4, 2, 1}
+        for algorithm in ("scaffold", "fedsgd"):
+            yield algorithm, small(algorithm=algorithm).fit(X, Y, client_ids=IDS), {P, 1}
         yield "shrinkage", small(shrinkage="auto").fit(X, Y, client_ids=IDS), {P, 1}
         yield "tuning", small(tuning="auto").fit(X, Y, client_ids=IDS), {P, 1}
         partly = small(participation=0.4).fit(X, Y, client_ids=IDS)

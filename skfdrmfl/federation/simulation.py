@@ -83,8 +83,9 @@ class LocalTraining:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
         for ledger, _ in self._shares:
             ledger.round = broadcast.round_index + 1
-        n_models = 1 + len(broadcast.history) + (broadcast.shift is not None)
-        self._count(DOWN, "global models", (n_models, PARAMETERS), participants, TOTAL)
+        self._count(DOWN, "global models", (1 + len(broadcast.history), PARAMETERS), participants, TOTAL)
+        if broadcast.shift is not None:
+            self._count(DOWN, "shifts of gradients", (PARAMETERS,), participants, TOTAL)
         answered = []
         for update in self._engine.run_round(participants, broadcast):
             answered.append(update.replicas)
