@@ -53,6 +53,10 @@ class BlockTransform:
         centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
         return centred if self.projection is None else centred @ torch.tensor(self.projection)
 
+    def slopes(self, gradients: Float) -> Float:
+        """Return derivatives (..., p) with respect to the columns, given those with respect to the outputs (..., r)."""
+        return (gradients if self.projection is None else gradients @ self.projection.T) / self.scale
+
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)

@@ -32,6 +32,7 @@ from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
 from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.federation.sums.importance import importances
 from skfdrmfl.federation.sums.labels import rows_by_modality
 from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
 from skfdrmfl.federation.training import Trained, train
@@ -93,7 +94,8 @@ class Fitting:
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.simulation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
-        weights, variance = deliver(self.simulation, Model(network, arrays, run.inputs), run.subset)
+        model = Model(network, arrays, run.inputs)
+        weights, variance = deliver(self.simulation, model, run.subset)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
         if record.best_round is not None:
@@ -104,6 +106,7 @@ class Fitting:
             memory=(_arrays(memory.server), _arrays(memory.clients)),
             weights=weights,
             variance=variance,
+            importances=importances(self.simulation, model, self.fitted.n_features, run.subset),
             history=history,
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,
