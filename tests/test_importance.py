@@ -122,7 +122,7 @@ def test_columns_of_integer_codes_count_by_independent_draws_too():
         modalities={"code": [0], "x": [1]}, encoders={"code": CategoricalEncoder(3)}, **SMALL
     ).fit(X, X[:, 0] + X[:, 1])
     drawn = [model.predict(np.column_stack([np.full(50, v), X[:, 1]])) - model.predict(X) for v in X[:, 0]]
-    up, down = X + [0, 1e-5], X - [0, 1e-5]
+    up, down = X + np.array([0, 1e-5]), X - np.array([0, 1e-5])
     slope = (model.predict(up) - model.predict(down)) / 2e-5
     found = np.sqrt([0.5 * np.mean(np.array(drawn) ** 2), np.mean(slope**2) * np.var(X[:, 1])])
     assert_allclose(model.feature_importances_, found / found.sum(), rtol=1e-4)

@@ -76,7 +76,8 @@ def places(model: Model) -> tuple[Indices, Indices]:
 def importances(federation: Federation, model: Model, n_features: int, subset: Subset = EVERYTHING) -> Float:
     """Return the importance (n_features,) of each column of X for a model's predictions.
 
-    They add up to 1, or are all 0. With y_hat standardised and means over rows and outputs, before they are divided by their sum:
+    They add up to 1, or are all 0. With y_hat standardised and means over rows and outputs, before they are divided by
+    their sum:
 
     - of a numeric column, s_j sqrt(mean (d y_hat / d x_j)^2), with s_j the standard deviation of the column over rows
       that have it: the root mean square Jacobian times the spread, to first order the change of y_hat that one standard
