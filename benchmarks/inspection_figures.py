@@ -1,4 +1,4 @@
-"""Draw the figures of docs/inspection.md: Tecator's fat, three clients, default settings (a few seconds).
+"""Draw the figures of docs/inspection.md: Tecator's fat, three clients, early stopping (a few seconds).
 
 python benchmarks/inspection_figures.py [--out docs/figures]
 """

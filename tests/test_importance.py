@@ -141,6 +141,16 @@ def test_whoever_holds_which_row_the_importances_are_those_of_all_rows():
         assert_allclose(found, model.feature_importances_, rtol=1e-5)
 
 
+@pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
+@pytest.mark.parametrize("unit", [2.0**600, 2.0**-600])
+def test_units_of_columns_do_not_matter(preprocessing, unit):
+    X, y, ids = problem()
+    model = FDRMFLTransformer(preprocessing=preprocessing, **SMALL)
+    expected = model.fit(X, y, client_ids=ids).feature_importances_
+    found = model.fit(X * unit, y, client_ids=ids).feature_importances_
+    assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_a_constant_column_and_a_model_of_nothing_count_nothing():
     X, y, _ = problem()
     X[:, 4] = 7.0

@@ -91,7 +91,8 @@ class Tables:
         slopes: list[list[Any]] = [[] for _ in network.encoders]
         for slab in jacobians(network, arrays, x, self.present):
             for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
-                by_column = blocks[name].slopes(slab[..., network.columns[name]])[..., len(encoder.code_sizes) :]
+                block, gradients = blocks[name], slab[..., network.columns[name]]
+                by_column = block.slopes(gradients, block.units)[..., len(encoder.code_sizes) :]
                 mine.append(np.square(by_column).mean(1).astype(np.float32))
         for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
             first = network.columns[name].start

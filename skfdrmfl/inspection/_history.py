@@ -71,7 +71,7 @@ class HistoryDisplay(Display):
         else:
             lines = {name: history[name] for name in wanted if np.any(history[name] != 0)}
         best = model._fitted.best_round
-        display = cls(np.arange(1, model.n_rounds_ + 1), lines, terms[0] if by == "client" else "training mean", best)
+        display = cls(np.arange(1, model.n_rounds_ + 1), lines, terms[0] if by == "client" else "mean over rows", best)
         return display.plot(ax=ax, **line_kw)
 
     def plot(self, *, ax: Any = None, **line_kw: Any) -> HistoryDisplay:

@@ -19,6 +19,7 @@ class ResponseSums(NamedTuple):
 
     n_rows; responses (w,), of squared slopes by a column and of squared changes by a category; counts (w,), rows that
     have the place's modality; values and squares (w,), of a column about a centre and of the indicator of a category.
+    Columns are measured in `BlockTransform.units`, in which nothing overflows.
     """
 
     n_rows: float
@@ -49,13 +50,14 @@ class Responses:
         transform = self.model.inputs.transform
         for m, (name, encoder) in enumerate(self.model.network.encoders.items()):
             n_codes = len(encoder.code_sizes)
-            center = transform.blocks[name].mean[n_codes:]
+            block = transform.blocks[name]
+            center, units = block.mean[n_codes:], block.units[n_codes:]
             n_places = sum(encoder.code_sizes) + len(center)
             count, values, squares = 0, np.zeros(n_places), np.zeros(n_places)
             for slab in client.slabs(Block(transform.columns[name], m), self.subset):
                 x = slab.numpy()
                 parts = [x[:, [j]] == np.arange(size) for j, size in enumerate(encoder.code_sizes)]
-                rows = np.concatenate([*parts, x[:, n_codes:] - center], axis=1).astype(np.float64)
+                rows = np.concatenate([*parts, (x[:, n_codes:] - center) / units], axis=1).astype(np.float64)
                 count += len(rows)
                 values += rows.sum(0)
                 squares += (rows**2).sum(0)
