@@ -97,7 +97,7 @@ def test_a_category_counts_by_what_independent_draws_of_it_change():
     rng = np.random.default_rng(3)
     kind = rng.choice(["red", "green", "blue"], 60, p=[0.6, 0.3, 0.1])
     frame = pd.DataFrame({"x": rng.standard_normal(60), "kind": kind, "z": rng.standard_normal(60)})
-    y = frame["x"] + np.where(kind == "red", 2.0, -1.0)
+    y = np.column_stack([frame["x"] + np.where(kind == "red", 2.0, -1.0), 5 * frame["z"]])
     model = FDRMFLTransformer(**SMALL).fit(frame, y, client_ids=np.arange(60) % 3)
     scale = model._fitted.target.scale
     squares = np.zeros(3)
