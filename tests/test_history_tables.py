@@ -17,7 +17,7 @@ from skfdrmfl.model_selection import VectorizedGridSearchCV
 rng = np.random.default_rng(11)
 X = rng.standard_normal((60, 4))
 Y = X[:, 0] + 0.3 * rng.standard_normal(60)
-IDS = rng.permutation(np.repeat(["a", "b", "lone"], [39, 20, 1]))
+IDS = rng.permutation(np.repeat(["a", "b", "Lone"], [39, 20, 1]))
 EARLY = {
     **{"n_rounds": 6, "local_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0},
     **{"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 50},
@@ -44,7 +44,7 @@ def test_the_error_of_each_client_is_that_on_its_own_rows_held_out(model):
     t = last.best_round_ - 1  # predictions are those of the best round's model
     assert t >= 0
     for k, rows in enumerate(held_out_rows(model)):
-        if model.clients_[k] == "lone":
+        if model.clients_[k] == "Lone":
             assert not len(rows) and np.isnan(of_each[:, k]).all()
         else:
             expected = np.mean(((last.predict(X[rows]) - Y[rows]) / scale) ** 2)
@@ -76,6 +76,7 @@ def test_searches_in_one_pass_record_the_same_and_newcomers_have_no_past():
     after = alone.history_["validation_mse_per_client"]
     assert after.shape == (7, 4)
     assert np.isnan(after[:, 3]).all() and np.isnan(after[6]).all()
+    assert np.isnan(alone.history_["mse_per_client"][6, :3]).all() and alone.history_["mse_per_client"][6, 3] > 0
 
 
 def test_without_rows_held_out_there_are_none():
