@@ -13,7 +13,9 @@ import pytest
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.estimator._tuning import Choice, Tuner
+from skfdrmfl.federation.runs import Inputs, Model
 from skfdrmfl.federation.sums import whitening
+from skfdrmfl.federation.sums.importance import places
 from skfdrmfl.federation.sums.ridge import PENALTIES
 from skfdrmfl.model.objective import TERMS
 from skfdrmfl.model_selection import VectorizedGridSearchCV
@@ -106,6 +108,7 @@ def fits():
             "r": [5],
             "R": [{"shrinkage": 5, "wide": 5}.get(name, 12)],
             "e": [fitted.network.n_columns],
+            "w": [len(places(Model(fitted.network, fitted.weights, Inputs(fitted.table)))[0])],
         }
         found[name] = model, letters
     return found
@@ -218,7 +221,7 @@ def test_partial_fit_appends_and_rounds_are_counted_on():
     assert {m.round for m in added} == {3}
     assert [m.what for m in added] == [
         *("global models", "parameters", "loss terms"),
-        *("sums of Z", "for products of Z", "products of Z"),
+        *("sums of Z", "for products of Z", "products of Z", "responses and spreads"),
     ]
     rows = {row["client"]: row for row in after.by_client()}
     assert rows["b"] == known["b"] and rows["c"] == known["c"]  # absent from this call

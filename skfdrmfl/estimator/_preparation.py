@@ -33,6 +33,7 @@ from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
 from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.federation.sums.importance import importances
 from skfdrmfl.federation.sums.labels import rows_by_modality
 from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
 from skfdrmfl.federation.training import Trained, train
@@ -94,12 +95,14 @@ class Fitting:
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.simulation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
-        weights, variance = self.fitted.weights, self.fitted.variance
+        model = Model(network, arrays, run.inputs)
+        weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
         available = run.start.available
         there = None if available is None else last_there(available[: max(1, len(record.losses))])
         if there is None or there.any():  # else nobody has trained, and nobody is there to ask
             simulation = self.simulation if there is None else self.simulation.among(there)
-            weights, variance = deliver(simulation, Model(network, arrays, run.inputs), run.subset)
+            weights, variance = deliver(simulation, model, run.subset)
+            importance = importances(simulation, model, self.fitted.n_features, run.subset)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
         if record.best_round is not None:
@@ -110,6 +113,7 @@ class Fitting:
             memory=(_arrays(memory.server), _arrays(memory.clients)),
             weights=weights,
             variance=variance,
+            importances=importance,
             history=history,
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,

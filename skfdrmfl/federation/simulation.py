@@ -104,7 +104,7 @@ class LocalTraining:
             n_parameters = self._n_parameters[run]
             down = n_parameters * self._bytes_of_number
             ledger.record(DOWN, "global models for rows held out", (n_parameters,), positions, down)
-            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8)
+            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8, EACH)
         return (self._held_out.sums(query.weights),)
 
     def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:

@@ -50,6 +50,8 @@ class Trained:
         With early stopping, where each run stood at its best.
     validation : ndarray of shape (rounds, runs, 2), default=None
         Mean squared errors and NWJ values on the rows held out.
+    validation_of_each : ndarray of shape (rounds, R), default=None
+        Mean squared errors of each replica on its own.
     """
 
     state: ServerState
@@ -60,6 +62,7 @@ class Trained:
     ledgers: tuple[Ledger, ...]
     best: Best | None = None
     validation: Float | None = None
+    validation_of_each: Float | None = None
 
     @property
     def n_rounds(self) -> int:
@@ -87,7 +90,8 @@ class Trained:
             return Record(losses, positions, sizes)
         best_round = int(self.best.rounds[run])
         n_rounds = min(len(losses), best_round + self.best.patience)
-        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
+        of_each = None if self.validation_of_each is None else self.validation_of_each[:n_rounds, replicas]
+        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round, of_each)
 
 
 def train(training: Training, network: Network, starts: Sequence[Start], schedule: Schedule) -> Iterator[Trained]:
@@ -98,11 +102,15 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
     validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
+    of_each = None if stopping is None else np.empty((n_rounds, len(cohort.runs)))
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
         best = None if stopping is None else stopping.best
-        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed)
+        each = None if of_each is None else of_each[:t]
+        return Trained(
+            state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed, each
+        )
 
     if not n_rounds:
         yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
@@ -112,6 +120,8 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
         losses[t] = record.losses
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
+        if of_each is not None and stopping is not None:
+            of_each[t] = stopping.mse_of_each
         yield stands(t + 1, record.state, record.diverged)
 
 
