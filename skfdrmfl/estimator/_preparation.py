@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common import randomness
+from skfdrmfl.common.archive import archived
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
@@ -19,6 +20,8 @@ from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
+from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
+from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
@@ -43,6 +46,34 @@ OUTPUTS = ""
 
 
 @dataclass(frozen=True, eq=False)
+class Preparation:
+    """What preparation has found: all that it takes sums and tuning to know.
+
+    Attributes
+    ----------
+    choice : Choice
+    tuning : list of dict, or None
+        All that were compared.
+    table : TableTransform
+    target : BlockTransform
+    linear : Linear, default=None
+        After training the model is to predict `share` times what the network predicts plus this.
+    share : float
+    """
+
+    choice: Choice
+    tuning: list[dict[str, Any]] | None
+    table: TableTransform
+    target: BlockTransform
+    linear: Linear | None = None
+    share: float = 1.0
+
+
+for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
+    archived(_archived)
+
+
+@dataclass(frozen=True, eq=False)
 class Fitting:
     """A fit that is ready to train.
 
@@ -55,6 +86,9 @@ class Fitting:
     linear : Linear, default=None
         After training the model is to predict `share` times what the network predicts plus this.
     share : float
+    preparation : Preparation, default=None
+        None where it is that of an earlier fit.
+    checkpoint : Checkpoint
     """
 
     simulation: Simulation
@@ -62,6 +96,8 @@ class Fitting:
     fitted: Fitted
     linear: Linear | None = None
     share: float = 1.0
+    preparation: Preparation | None = None
+    checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     @property
     def run(self) -> Run:
@@ -72,7 +108,9 @@ class Fitting:
     def train(self) -> Iterator[Trained]:
         """Train, yielding where training stands after every round."""
         starts = [run.start for run in self.plan.runs]
-        return train(self.simulation.prepare(self.plan), self.plan.network, starts, self.plan.schedule)
+        training = self.simulation.prepare(self.plan)
+        resume = self.checkpoint.resume(training, starts, self.simulation.device)
+        return train(training, self.plan.network, starts, self.plan.schedule, resume)
 
     def finish(self, models: Tensor, memory: Memory, record: Record) -> Fitted:
         """Return what the fit leaves.
@@ -143,6 +181,13 @@ def prepare(
         ledger.round = earlier.n_rounds + 1
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    checkpoint = NoCheckpoint()
+    if whole and estimator.checkpoint_path is not None:
+        mark = fingerprint(estimator, reading, earlier)
+        checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), mark)
+        seed = seed if checkpoint.seed is None else checkpoint.seed
+        if checkpoint.found and estimator.verbose:
+            print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
@@ -163,7 +208,8 @@ def prepare(
         _check_modalities(simulation, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        fitting = _begin(estimator, simulation, reading, blueprint, seed, subset)
+        found = checkpoint.preparation or _begin(estimator, simulation, reading, blueprint, seed, subset)
+        fitting = _first(estimator, simulation, reading, blueprint, seed, found)
     else:
         fitting = _go_on(estimator, simulation, reading, earlier)
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
@@ -171,7 +217,9 @@ def prepare(
         rates = ()
     run = replace(fitting.plan.runs[0], subset=subset, held_out=held_out)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule_of(estimator, rates, stops=whole))
-    return replace(fitting, plan=plan, fitted=_with_counts(fitting.fitted, reading))
+    simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger)
+    return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
 def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
@@ -191,17 +239,15 @@ def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
 
 def _begin(
     estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, subset: Subset
-) -> Fitting:
-    """Return a fit that starts with preprocessing, and tuning where it is asked for."""
+) -> Preparation:
+    """Return what preprocessing finds, and tuning where it is asked for."""
     kinds = blueprint.kinds(estimator.preprocessing)
     numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
     blocks = {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
     n_outputs = reading.targets.shape[1]
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-        network = blueprint.network(widths, n_outputs, table.columns)
-        first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-        return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
+        return _built(blueprint, table, widths, n_outputs, seed)
 
     def preprocess(
         subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
@@ -247,11 +293,30 @@ def _begin(
         simulation.ledger.round = 0
     (table,), target = preprocess(subset, [choice.shrinkage], ())
     assert target is not None
-    network, first = build(table, table.widths)
-    inputs = Inputs(table, dtype=TRAINING_DTYPE)
-    targets, linear, share = Targets((target,), TRAINING_DTYPE), None, 1.0
+    linear, share = None, 1.0
     if choice.is_linear:
-        targets, linear, share = with_ridge(simulation, choice, table, targets, subset)
+        _, linear, share = with_ridge(simulation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
+    return Preparation(choice, tuned, table, target, linear, share)
+
+
+def _built(
+    blueprint: Blueprint, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
+) -> tuple[Network, Tensor]:
+    """Return the network for encoder inputs of given widths, and its first weights (D,)."""
+    network = blueprint.network(widths, n_outputs, table.columns)
+    first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
+    return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
+
+
+def _first(
+    estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, found: Preparation
+) -> Fitting:
+    """Return a fit that starts with what preparation has found."""
+    table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
+    network, first = _built(blueprint, table, table.widths, reading.targets.shape[1], seed)
+    targets = Targets((found.target,), TRAINING_DTYPE)
+    if choice.start == "residual":
+        targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
     if estimator.tuning is not None:
         settings = replace(settings, weight_decay=choice.weight_decay)
     fitted = Fitted(
@@ -263,9 +328,9 @@ def _begin(
         network=network,
         seed=seed,
         choice=choice,
-        tuning=tuned,
+        tuning=found.tuning,
         table=table,
-        target=target,
+        target=found.target,
         y_ndim=reading.y_ndim,
         models=first[None].numpy(),
         weights={},
@@ -275,8 +340,9 @@ def _begin(
         best_round=None,
         ledger=simulation.ledger,
     )
-    run = RunPlan(inputs, targets, settings, seed, Start(first.to(simulation.device)))
-    return Fitting(simulation, Plan(network, (run,), schedule_of(estimator, ())), fitted, linear, share)
+    run = RunPlan(Inputs(table, dtype=TRAINING_DTYPE), targets, settings, seed, Start(first.to(simulation.device)))
+    plan = Plan(network, (run,), schedule_of(estimator, ()))
+    return Fitting(simulation, plan, fitted, found.linear, found.share, found)
 
 
 def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:

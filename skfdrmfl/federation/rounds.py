@@ -61,6 +61,7 @@ def federated_rounds(
     *,
     group_of: Tensor | None = None,
     stopping: EarlyStopping | None = None,
+    diverged: NDArray[np.bool_] | None = None,
 ) -> Iterator[RoundRecord]:
     """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
 
@@ -77,15 +78,19 @@ def federated_rounds(
     group_of : Tensor of int of shape (D,), default=None
         Where rows lack modalities, the group of each parameter (`Network.encoder_of`).
     stopping : EarlyStopping, default=None
+    diverged : ndarray of bool of shape (runs,), default=None
+        Runs that have diverged before; None: no run.
     """
     algorithm = ALGORITHMS[schedule.algorithm]
     device = state.weights.device
     runs = torch.as_tensor(cohort.runs, device=device)
-    diverged = np.zeros(cohort.n_runs, dtype=bool)
-    finished = diverged
+    diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
+    finished = diverged if stopping is None else diverged | stopping.done
     counts = cohort.counts
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
     for factor in schedule.rate_factors:
+        if finished.all():
+            return
         participants = np.concatenate(
             [
                 mine[server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), schedule.participation)]
@@ -129,5 +134,3 @@ def federated_rounds(
         validation = None if stopping is None else stopping.follow(state, ~finished)
         yield RoundRecord(state, losses, diverged, validation)
         finished = diverged if stopping is None else diverged | stopping.done
-        if finished.all():
-            return
