@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common import randomness
-from skfdrmfl.common.archive import archived
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.estimator._beginning import Preparation, begin, built
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
 from skfdrmfl.estimator._fingerprint import fingerprint
@@ -43,34 +43,6 @@ from skfdrmfl.model.network import Network
 
 # The outputs among the blocks of columns: no modality has this name.
 OUTPUTS = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Preparation:
-    """What preparation has found: all that it takes sums and tuning to know.
-
-    Attributes
-    ----------
-    choice : Choice
-    tuning : list of dict, or None
-        All that were compared.
-    table : TableTransform
-    target : BlockTransform
-    linear : Linear, default=None
-        After training the model is to predict `share` times what the network predicts plus this.
-    share : float
-    """
-
-    choice: Choice
-    tuning: list[dict[str, Any]] | None
-    table: TableTransform
-    target: BlockTransform
-    linear: Linear | None = None
-    share: float = 1.0
-
-
-for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
-    archived(_archived)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +155,8 @@ def prepare(
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        mark = fingerprint(estimator, reading, earlier)
-        checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), mark)
+        of_this_fit = fingerprint(estimator, reading, earlier)
+        checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), of_this_fit)
         seed = seed if checkpoint.seed is None else checkpoint.seed
         if checkpoint.found and estimator.verbose:
             print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
@@ -208,8 +180,10 @@ def prepare(
         _check_modalities(simulation, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        found = checkpoint.preparation or _begin(estimator, simulation, reading, blueprint, seed, subset)
-        fitting = _first(estimator, simulation, reading, blueprint, seed, found)
+        found = checkpoint.preparation or _find(estimator, simulation, reading, blueprint, seed, subset)
+        network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
+        plan = Plan(network, (run,), schedule_of(estimator, ()))
+        fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
     else:
         fitting = _go_on(estimator, simulation, reading, earlier)
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
@@ -237,7 +211,7 @@ def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
     )
 
 
-def _begin(
+def _find(
     estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, subset: Subset
 ) -> Preparation:
     """Return what preprocessing finds, and tuning where it is asked for."""
@@ -247,7 +221,7 @@ def _begin(
     n_outputs = reading.targets.shape[1]
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-        return _built(blueprint, table, widths, n_outputs, seed)
+        return built(blueprint, table, widths, n_outputs, seed)
 
     def preprocess(
         subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
@@ -297,52 +271,6 @@ def _begin(
     if choice.is_linear:
         _, linear, share = with_ridge(simulation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
     return Preparation(choice, tuned, table, target, linear, share)
-
-
-def _built(
-    blueprint: Blueprint, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
-) -> tuple[Network, Tensor]:
-    """Return the network for encoder inputs of given widths, and its first weights (D,)."""
-    network = blueprint.network(widths, n_outputs, table.columns)
-    first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-    return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
-
-
-def _first(
-    estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, found: Preparation
-) -> Fitting:
-    """Return a fit that starts with what preparation has found."""
-    table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
-    network, first = _built(blueprint, table, table.widths, reading.targets.shape[1], seed)
-    targets = Targets((found.target,), TRAINING_DTYPE)
-    if choice.start == "residual":
-        targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
-    if estimator.tuning is not None:
-        settings = replace(settings, weight_decay=choice.weight_decay)
-    fitted = Fitted(
-        n_features=reading.n_features,
-        feature_names=reading.feature_names,
-        clients=reading.clients[:0],
-        n_samples_per_client=np.zeros(0, dtype=np.int64),
-        blueprint=blueprint,
-        network=network,
-        seed=seed,
-        choice=choice,
-        tuning=found.tuning,
-        table=table,
-        target=found.target,
-        y_ndim=reading.y_ndim,
-        models=first[None].numpy(),
-        weights={},
-        variance=np.zeros(0),
-        history={},
-        n_rounds=0,
-        best_round=None,
-        ledger=simulation.ledger,
-    )
-    run = RunPlan(Inputs(table, dtype=TRAINING_DTYPE), targets, settings, seed, Start(first.to(simulation.device)))
-    plan = Plan(network, (run,), schedule_of(estimator, ()))
-    return Fitting(simulation, plan, fitted, found.linear, found.share, found)
 
 
 def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:
