@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pickle
 import shutil
@@ -257,7 +258,7 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
 
 
 def test_all_that_lives_from_round_to_round_is_in_the_file():
-    """Whoever adds a field to one of these adds it to `_checkpoint._content`, or says here what it is rebuilt from."""
+    """Whoever adds a field to one of these sees to it that `_checkpoint` keeps it, and `train` goes on with it."""
     rebuilt = {"cohort", "starts", "ledgers"}  # from the rows and the plan; the ledger stands beside
     kept = {"state", "losses", "diverged", "best", "validation"}
     assert {field.name for field in fields(Trained)} == kept | rebuilt
@@ -533,7 +534,7 @@ def test_other_settings_are_refused(changes, what, kept):
 def test_every_parameter_counts_but_those_that_move_no_bit(kept):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=kept)
     free = {"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"}
-    written = _checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"]
+    written = json.loads(_checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"])
     assert model.get_params(deep=False).keys() - written.keys() == free - {"modalities"}
     # Equal values in other guise are the same settings.
     same = {"hidden_layer_sizes": [np.int64(32)], "learning_rate": np.float64(0.01), "n_rounds": np.int32(5)}

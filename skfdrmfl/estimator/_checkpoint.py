@@ -30,6 +30,8 @@ from skfdrmfl.federation.stopping import Best
 from skfdrmfl.federation.training import Trained
 
 KIND, BEGUN = "checkpoint of a fit", "what a fit began with"
+# What of `Trained` is an array or None. The rest is taken apart, or comes from the rows, the plan and the ledger.
+ARRAYS = tuple(f.name for f in fields(Trained) if f.name not in ("state", "best", "cohort", "starts", "ledgers"))
 ANEW = "name another checkpoint_path, or remove the file to train anew"
 
 
@@ -87,7 +89,7 @@ class Checkpoint(NoCheckpoint):
             what = "is a folder" if self.path.is_dir() else "lies in a folder that does not exist"
             raise ValueError(f"checkpoint_path is {str(path)!r}, which {what}; name a file in a folder that exists.")
         self._every = every
-        self._fingerprint = dict(fingerprint)
+        self._fingerprint = json.dumps(fingerprint)
         self._seen = self._stamp()
         self._training: dict[str, Any] | None = None
         self._ledger: Ledger | None = None
@@ -97,11 +99,11 @@ class Checkpoint(NoCheckpoint):
         self._begun = np.zeros(0, np.uint8)
         self.found = self._seen is not None
         if self.found:
-            self._read()
+            self._read(fingerprint)
 
     # ------------------------------------------------------------------------------------------- going on
 
-    def _read(self) -> None:
+    def _read(self, fingerprint: Mapping[str, str]) -> None:
         """Take what is in the file, if it is of this fit."""
         try:
             content = read(self.path, kind=KIND)
@@ -109,7 +111,7 @@ class Checkpoint(NoCheckpoint):
             raise ValueError(
                 f"checkpoint_path is {str(self.path)!r}, where there is no whole checkpoint ({error}); {ANEW}."
             ) from error
-        if changed := differences(content["fingerprint"], self._fingerprint):
+        if changed := differences(json.loads(content["fingerprint"]), fingerprint):
             raise ValueError(
                 f"checkpoint_path is {str(self.path)!r}, which holds another fit: {'; '.join(changed)}. Go on with "
                 f"what it was, {ANEW}; fits that search or cross-validate need checkpoint_path=None."
@@ -117,8 +119,10 @@ class Checkpoint(NoCheckpoint):
         self._begun, self._training = content["begun"], content["training"]
         begun = from_bytes(self._begun.tobytes(), kind=BEGUN)
         self.seed, self.preparation = begun["seed"], begun["preparation"]
-        messages = [Message(*_tuples(entry)) for entry in json.loads(content["ledger"].pop("messages").tobytes())]
-        self._ledger = Ledger.from_dict({"messages": messages, **content["ledger"]})
+        counted = json.loads(content["ledger"].tobytes())
+        counted["messages"] = [Message(*_tuples(entry)) for entry in counted["messages"]]
+        counted["by_client"] = {d: np.array(sums, dtype=np.int64) for d, sums in counted["by_client"].items()}
+        self._ledger = Ledger.from_dict(counted)
 
     def begin(self, seed: int, preparation: Any, ledger: Ledger) -> Ledger:
         """Write the file, unless it was there, and return the ledger to count on with: that of the file, if any."""
@@ -137,14 +141,12 @@ class Checkpoint(NoCheckpoint):
         weights, *history = torch.as_tensor(kept["models"], device=device).unbind()
         state = ServerState(weights, tuple(history), kept["round_index"], _memory(kept["memory"], device))
         trained = Trained(
-            state,
-            kept["losses"],
-            training.cohort,
-            tuple(starts),
-            np.array(kept["diverged"], dtype=bool),
-            tuple(training.ledgers),
-            None if kept["best"] is None else _best(kept["best"], device),
-            kept["validation"],
+            state=state,
+            best=None if kept["best"] is None else _best(kept["best"], device),
+            cohort=training.cohort,
+            starts=tuple(starts),
+            ledgers=tuple(training.ledgers),
+            **{name: kept[name] for name in ARRAYS},
         )
         self._written = trained.n_rounds
         return trained
@@ -176,12 +178,14 @@ class Checkpoint(NoCheckpoint):
             )
         n_messages = mark["n_messages"]
         self._texts += [json.dumps(message, default=int) for message in ledger.messages[len(self._texts) : n_messages]]
-        messages = np.frombuffer(f"[{','.join(self._texts[:n_messages])}]".encode(), np.uint8)
+        by_client = {direction: counted.tolist() for direction, counted in mark["by_client"].items()}
+        rest = json.dumps({"round": mark["round"], "by_client": by_client}).removeprefix("{")
+        messages = np.frombuffer(f'{{"messages": [{",".join(self._texts)}], {rest}'.encode(), np.uint8)
         content = {
             "fingerprint": self._fingerprint,
             "begun": self._begun,
             "training": training,
-            "ledger": {"messages": messages, "round": mark["round"], "by_client": mark["by_client"]},
+            "ledger": messages,
         }
         try:
             write(self.path, content, kind=KIND)
@@ -207,9 +211,7 @@ def _content(trained: Trained) -> dict[str, Any]:
         "models": _array(torch.stack((state.weights, *state.history))),
         "round_index": state.round_index,
         "memory": _arrays(state.memory),
-        "losses": trained.losses,
-        "diverged": trained.diverged.tolist(),
-        "validation": trained.validation,
+        **{name: getattr(trained, name) for name in ARRAYS},
         "best": None
         if best is None
         else {
