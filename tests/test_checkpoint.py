@@ -441,9 +441,12 @@ def test_a_chain_of_warm_starts_goes_on_with_a_path_for_each_link(tmp_path, monk
 def test_a_relative_path_is_that_of_the_folder_where_the_fit_began(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    before_each_round(lambda: os.chdir("/"), monkeypatch)
-    FDRMFLTransformer(**OPTIONS, checkpoint_path="run.npz").fit(X, Y, IDS)
-    assert {p.name for p in tmp_path.iterdir()} == {"run.npz", "elsewhere"}
+    rounds = before_each_round(lambda: os.chdir(tmp_path / "elsewhere"), monkeypatch)
+    for _ in range(2):
+        monkeypatch.chdir(tmp_path)
+        FDRMFLTransformer(**OPTIONS, checkpoint_path="run.npz").fit(X, Y, IDS)
+        assert rounds == list(range(5))  # the second time nothing is left to do
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == []
 
 
 def test_the_parameter_travels_with_the_estimator(path, tmp_path):
