@@ -32,9 +32,10 @@ from skfdrmfl.encoders import DenseEncoder, TorchEncoder
 from skfdrmfl.estimator import _checkpoint
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._tuning import Choice
-from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg, Memory
+from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
 from skfdrmfl.federation.engines.stacked import StackedEngine
-from skfdrmfl.federation.runs import Schedule, Start
+from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.federation.stopping import Best
@@ -214,12 +215,12 @@ class Momentum(FedAvg):
         zeros = torch.zeros_like(weights)
         return Memory({"velocity": zeros}, {"last": weights.new_zeros(n_replicas, weights.shape[1])})
 
-    def remember(self, memory, update, broadcast, runs):
+    def remember(self, memory, update, broadcast, cohort):
         last = memory.clients["last"].clone()
         last[torch.as_tensor(update.replicas)] += update.weights
         return Memory(memory.server, {"last": last})
 
-    def move(self, memory, weights, average, rate_factor):
+    def move(self, memory, cohort, weights, average, rate_factor):
         velocity = 0.5 * memory.server["velocity"] + (average - weights) + 1e-3 * memory.clients["last"].mean(0)
         return weights + velocity, Memory({"velocity": velocity}, memory.clients)
 
@@ -269,7 +270,6 @@ def test_all_that_lives_from_round_to_round_is_in_the_file():
     assert {field.name for field in fields(ServerState)} == {"weights", "history", "round_index", "memory"}
     best = {"weights", "histories", "memory", "rounds", "patience", "lowest"}
     assert {field.name for field in fields(Best)} == best
-    assert {field.name for field in fields(Start)} == {"weights", "history", "round_index", "memory"}
 
 
 @pytest.mark.parametrize("state", [None, 7], ids=["None", "RandomState"])

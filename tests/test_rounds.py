@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.federation.aggregation.mean import Average
-from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.drift import squared_distances
 from skfdrmfl.federation.engines.rows import Run, stack
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState, advance, invite

@@ -21,9 +21,9 @@ from torch import Tensor
 from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.estimator._fingerprint import differences
-from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.ledger import Ledger, Message
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.runs import Start
 from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.stopping import Best

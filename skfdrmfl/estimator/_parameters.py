@@ -45,7 +45,12 @@ CONSTRAINTS: dict[str, Any] = {
     "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
     "algorithm": [StrOptions(set(ALGORITHMS))],
     "aggregation": [StrOptions(set(AGGREGATIONS))],
+    "proximal_weight": NOT_NEGATIVE,
+    "server_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+    "server_momentum": [Interval(Real, 0, 1, closed="left")],
     "participation": [Interval(Real, 0, 1, closed="right")],
+    "availability": [callable, "array-like", None],
+    "min_clients": AT_LEAST_ONE,
     "engine": [StrOptions({"auto", *ENGINES})],
     "device": [str],
     "random_state": ["random_state"],
@@ -60,9 +65,17 @@ CONSTRAINTS: dict[str, Any] = {
 }
 
 
+# Settings that some algorithms alone read; with others they keep what changes nothing.
+OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm in ALGORITHMS.values()))
+
+
 def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
     """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
-    values = {field.name: float(getattr(estimator, field.name)) for field in fields(Settings)}
+    algorithm = ALGORITHMS[estimator.algorithm]
+    values = {f.name: float(getattr(estimator, f.name)) for f in fields(Settings) if f.name not in OF_ALGORITHMS}
+    for name in algorithm.uses:
+        value = getattr(estimator, name)
+        values[name] = float(getattr(algorithm, name) if value is None else value)
     if n_modalities < 2:
         values["modality_dropout"] = 0.0  # the only modality always stays
     return Settings(**(values | chosen))
@@ -79,6 +92,7 @@ def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool 
         int(estimator.n_iter_no_change) if stops and estimator.early_stopping else None,
         estimator.algorithm,
         estimator.aggregation,
+        int(estimator.min_clients),
     )
 
 

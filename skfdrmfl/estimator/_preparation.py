@@ -26,11 +26,11 @@ from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
-from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation

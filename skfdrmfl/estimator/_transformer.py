@@ -117,10 +117,29 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Share of its rows that each client holds out, rounded up to whole groups, but never all.
     n_iter_no_change : int, default=10
         Rounds.
-    algorithm : {"fedavg"}, default="fedavg"
+    algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"}, default="fedavg"
+        What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
+        "fedprox": clients are held near the global model by `proximal_weight`. "scaffold": each client's mean gradient
+        is replaced by that of all. "fedavgm", "fedadam": the server takes the average's step with momentum, or as a
+        gradient for Adam. "fedsgd": clients send the gradient over all their rows, the server takes a step of Adam: the
+        fit does not depend on who holds which row; its rounds are cheap, and it wants about ten times as many
+        (`n_rounds=600`). The last two and "scaffold" are for clients unlike each other.
+    proximal_weight : float, default=0.1
+        mu of "fedprox".
+    server_learning_rate : float, default=None
+        Of "fedavgm" (None: 1), "fedadam" (.1, decays with `learning_rate`) and "fedsgd" (.02, decays too; with
+        `weight_decay` at this rate).
+    server_momentum : float in [0, 1), default=0.9
+        Of "fedavgm".
     aggregation : {"mean"}, default="mean"
     participation : float in (0, 1], default=1.0
-        Share of the clients drawn in each round, at least one.
+        Share of the clients drawn in each round, at least one, among those who are there.
+    availability : callable, array-like of bool of shape (n_rounds, K), or None, default=None
+        Which clients are there in which round: `availability(round, client)`, rounds from 1 and clients by label, or
+        a table with columns in the order of `clients_`. None: all always. What precedes training comes from those who
+        are there in round 1, what follows it from those of the last round that anyone was there in.
+    min_clients : int, default=1
+        A round in which fewer are there is skipped: the model stays, and `history_` has NaN.
     engine : {"auto", "stacked", "loop"}, default="auto"
         "stacked" trains all clients at once, "loop" one after another; same results to rounding. "auto" is
         "stacked".
@@ -246,8 +265,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         preprocessing: str | None = "whiten",
         shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
+        proximal_weight: float = 0.1,
+        server_learning_rate: float | None = None,
+        server_momentum: float = 0.9,
         aggregation: str = "mean",
         participation: float = 1.0,
+        availability: Any = None,
+        min_clients: int = 1,
         engine: str = "auto",
         device: str = "cpu",
         random_state: Any = None,
@@ -283,8 +307,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.preprocessing = preprocessing
         self.shrinkage = shrinkage
         self.algorithm = algorithm
+        self.proximal_weight = proximal_weight
+        self.server_learning_rate = server_learning_rate
+        self.server_momentum = server_momentum
         self.aggregation = aggregation
         self.participation = participation
+        self.availability = availability
+        self.min_clients = min_clients
         self.engine = engine
         self.device = device
         self.random_state = random_state

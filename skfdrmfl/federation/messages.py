@@ -45,14 +45,17 @@ class Update:
     ----------
     replicas : ndarray of shape (C,)
     weights : Tensor of shape (C, D)
-        Parameters after local training.
+        Parameters after local training; where clients do not train (`Orders.trains`), their gradients.
     losses : Tensor of shape (C, terms)
         Terms of the objective, averaged over local steps.
+    gradients : Tensor of shape (C, D), default=None
+        Gradients averaged over local steps, where `Orders.gradients` asks for them.
     """
 
     replicas: Indices
     weights: Tensor
     losses: Tensor
+    gradients: Tensor | None = None
 
 
 class HeldOutSums(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from operator import add
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.partition import Partition, within
+from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.client import Client, Tables
 from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
@@ -54,7 +55,10 @@ class LocalTraining:
         ledgers: Sequence[Ledger] | None = None,
     ):
         rows = stack(runs)
+        if rows.present is not None:
+            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of()))
         self.cohort = rows.cohort
+        self._orders = ALGORITHMS[schedule.algorithm].orders
         self.ledgers = [Ledger() for _ in runs] if ledgers is None else list(ledgers)
         self._held_out = HeldOutRows(network, rows) if rows.held_out else None
         self._engine = ENGINES[engine](
@@ -63,6 +67,7 @@ class LocalTraining:
             batch_size=schedule.batch_size,
             n_epochs=schedule.local_epochs,
             keep_history=schedule.history_size > 0,
+            orders=self._orders,
         )
         by_ledger: dict[int, list[int]] = {}
         for run, ledger in enumerate(self.ledgers):
@@ -84,7 +89,9 @@ class LocalTraining:
             answered.append(update.replicas)
             yield update
         replicas = np.concatenate(answered) if answered else participants[:0]
-        self._count(UP, "parameters", (PARAMETERS,), replicas, TOTAL)
+        self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, TOTAL)
+        if self._orders.gradients:
+            self._count(UP, "mean gradients", (PARAMETERS,), replicas, EACH)
         self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:

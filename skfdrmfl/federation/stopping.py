@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.messages import HeldOutErrors
 from skfdrmfl.federation.server import ServerState
 

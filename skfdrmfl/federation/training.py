@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.federation.algorithms import ALGORITHMS, Memory
+from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Schedule, Start
@@ -102,7 +103,6 @@ def train(
     """
     cohort = training.cohort
     state = start_together(starts, cohort, schedule) if resume is None else resume.state
-    group_of = None if cohort.counts.ndim == 1 else network.encoder_of()
     n_done, best = (0, None) if resume is None else (resume.n_rounds, resume.best)
     patience = schedule.patience
     stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
@@ -123,12 +123,26 @@ def train(
     if resume is not None or not n_rounds:
         yield stands(n_done, state, diverged)
     left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
-    rounds = federated_rounds(training, cohort, state, left, group_of=group_of, stopping=stopping, diverged=diverged)
+    available = _stacked_available(starts, cohort, n_rounds)
+    available = None if available is None else available[n_done:]
+    rounds = federated_rounds(training, cohort, state, left, stopping=stopping, diverged=diverged, available=available)
     for t, record in enumerate(rounds, n_done):
         losses[t] = record.losses
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
         yield stands(t + 1, record.state, record.diverged)
+
+
+def _stacked_available(starts: Sequence[Start], cohort: Cohort, n_rounds: int) -> NDArray[np.bool_] | None:
+    """Return which replicas can be invited to each round (rounds, R); None: all to all."""
+    if all(start.available is None for start in starts):
+        return None
+    sizes = np.bincount(cohort.runs, minlength=cohort.n_runs)
+    parts = [
+        np.ones((n_rounds, n), dtype=bool) if start.available is None else start.available
+        for start, n in zip(starts, sizes, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def start_together(starts: Sequence[Start], cohort: Cohort, schedule: Schedule) -> ServerState:
