@@ -413,6 +413,7 @@ def test_training_that_diverges_does_so_again(path):
         with pytest.raises(ValueError, match="training diverged in round") as error:
             model.fit(X, Y, IDS)
         messages.append(str(error.value))
+        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["diverged"].any()
     assert messages[0] == messages[1]
 
 
@@ -502,6 +503,7 @@ CHANGED_IDS[3] = "north"
         ((X, Y[:, None], IDS), "fit: y is 60 x 1 float64"),
         ((X, Y, CHANGED_IDS), r"fit: client_ids is 4 clients \(\w+\) but was 4 clients \(\w+\)\. "),
         ((X, Y, np.where(IDS == "west", "wild", IDS)), "fit: client_ids is 4 clients"),
+        ((X, Y, IDS[::-1]), "fit: client_ids is 4 clients"),
         ((X, Y, None), "fit: client_ids is 1 clients"),
         ((X, Y, IDS, np.arange(60)), r"fit: groups is 60 int64 \(\w+\) but was None\. "),
     ],
@@ -634,6 +636,26 @@ def test_two_fits_on_one_path_at_once_are_found_out(path, monkeypatch):
         FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     monkeypatch.setattr(StackedEngine, "run_round", None)
     assert everything(clone(other).fit(X, Y, IDS)) == everything(other)  # the file is the other's still
+
+
+def test_a_twin_that_is_ahead_is_found_out_but_a_file_may_be_touched_or_copied_back(path, tmp_path, monkeypatch):
+    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=1)
+    expected = everything(FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS))
+
+    def touch():
+        shutil.copy(path, tmp_path / "copy")
+        os.replace(tmp_path / "copy", path)
+        os.utime(path)
+
+    with monkeypatch.context() as patch:
+        before_each_round(touch, patch)
+        assert everything(model.fit(X, Y, IDS)) == expected
+    finished = path.read_bytes()
+    path.unlink()
+    before_each_round(lambda: path.write_bytes(finished), monkeypatch)
+    with pytest.raises(ValueError, match="which something else has written while this fit went on"):
+        clone(model).fit(X, Y, IDS)
+    assert path.read_bytes() == finished
 
 
 def test_a_file_that_is_removed_meanwhile_is_written_again(path, monkeypatch):

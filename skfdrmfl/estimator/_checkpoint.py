@@ -170,8 +170,7 @@ class Checkpoint(NoCheckpoint):
 
     def _write(self, training: dict[str, Any] | None, ledger: Ledger, mark: dict[str, Any]) -> None:
         """Write the file, unless somebody else has."""
-        stamp = self._stamp()
-        if stamp not in (None, self._seen):
+        if self._stamp() not in (None, self._seen) and not self._is_as_left():
             raise ValueError(
                 f"checkpoint_path is {str(self.path)!r}, which something else has written while this fit went on; give "
                 "each fit a path of its own, and fits that search or cross-validate checkpoint_path=None."
@@ -191,6 +190,17 @@ class Checkpoint(NoCheckpoint):
             write(self.path, content, kind=KIND)
         finally:  # an interrupt may come when the file is there already
             self._seen = self._stamp()
+
+    def _is_as_left(self) -> bool:
+        """Return whether what is in the file is what this fit has put or found there: it may just have been touched."""
+        try:
+            content = read(self.path, kind=KIND)
+        except (ArchiveError, OSError):
+            return False
+        training = content["training"]
+        n_rounds = -1 if training is None else len(training["losses"])
+        before = content["fingerprint"], content["begun"].tobytes(), n_rounds
+        return before == (self._fingerprint, self._begun.tobytes(), self._written)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         """Return what tells the file there from any other; None: there is none."""
