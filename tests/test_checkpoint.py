@@ -512,6 +512,12 @@ def test_other_rows_are_refused(rows, what, kept):
     refused(kept, what, lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=kept).fit(*rows))
 
 
+def test_other_categories_of_equal_codes_are_refused(path):
+    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(FRAME, Y, IDS)
+    others = FRAME.assign(kind=np.where(X[:, 2] > 0, "over", None))
+    refused(path, "fit: X is 60 x 11 float64", lambda: clone(model).fit(others, Y, IDS))
+
+
 def test_other_groups_are_refused(path):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path)
     for groups in (np.arange(60) // 2, np.array([f"s{i // 2}" for i in range(60)]), np.array([*"ab"] * 30, object)):
