@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import torch
@@ -55,6 +56,8 @@ CONSTRAINTS: dict[str, Any] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
+    "checkpoint_path": [str, PathLike, None],
+    "checkpoint_every": AT_LEAST_ONE,
     "tuning": [StrOptions({"auto"}), None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,10 @@ from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins, last_there
+from skfdrmfl.estimator._beginning import Preparation, begin, built
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
+from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
+from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
@@ -57,6 +60,9 @@ class Fitting:
     linear : Linear, default=None
         After training the model is to predict `share` times what the network predicts plus this.
     share : float
+    preparation : Preparation, default=None
+        None where it is that of an earlier fit.
+    checkpoint : Checkpoint
     """
 
     simulation: Simulation
@@ -64,6 +70,8 @@ class Fitting:
     fitted: Fitted
     linear: Linear | None = None
     share: float = 1.0
+    preparation: Preparation | None = None
+    checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     @property
     def run(self) -> Run:
@@ -74,7 +82,9 @@ class Fitting:
     def train(self) -> Iterator[Trained]:
         """Train, yielding where training stands after every round."""
         starts = [run.start for run in self.plan.runs]
-        return train(self.simulation.prepare(self.plan), self.plan.network, starts, self.plan.schedule)
+        training = self.simulation.prepare(self.plan)
+        resume = self.checkpoint.resume(training, starts, self.simulation.device)
+        return train(training, self.plan.network, starts, self.plan.schedule, resume)
 
     def finish(self, models: Tensor, memory: Memory, record: Record) -> Fitted:
         """Return what the fit leaves.
@@ -153,6 +163,13 @@ def prepare(
         ledger.round = earlier.n_rounds + 1
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    checkpoint = NoCheckpoint()
+    if whole and estimator.checkpoint_path is not None:
+        of_this_fit = fingerprint(estimator, reading, earlier)
+        checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), of_this_fit)
+        seed = seed if checkpoint.seed is None else checkpoint.seed
+        if checkpoint.found and estimator.verbose:
+            print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
@@ -177,7 +194,10 @@ def prepare(
         _check_modalities(there, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        fitting = replace(_begin(estimator, there, reading, blueprint, seed, subset), simulation=simulation)
+        found = checkpoint.preparation or _find(estimator, there, reading, blueprint, seed, subset)
+        network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
+        plan = Plan(network, (run,), schedule_of(estimator, ()))
+        fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
     else:
         fitting = _go_on(estimator, simulation, reading, earlier)
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
@@ -186,7 +206,9 @@ def prepare(
     run = fitting.plan.runs[0]
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule_of(estimator, rates, stops=whole))
-    return replace(fitting, plan=plan, fitted=_with_counts(fitting.fitted, reading))
+    simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger)
+    return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
 def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
@@ -218,19 +240,17 @@ def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
     )
 
 
-def _begin(
+def _find(
     estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, subset: Subset
-) -> Fitting:
-    """Return a fit that starts with preprocessing, and tuning where it is asked for."""
+) -> Preparation:
+    """Return what preprocessing finds, and tuning where it is asked for."""
     kinds = blueprint.kinds(estimator.preprocessing)
     numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
     blocks = {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
     n_outputs = reading.targets.shape[1]
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-        network = blueprint.network(widths, n_outputs, table.columns)
-        first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-        return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
+        return built(blueprint, table, widths, n_outputs, seed)
 
     def preprocess(
         subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
@@ -276,36 +296,10 @@ def _begin(
         simulation.ledger.round = 0
     (table,), target = preprocess(subset, [choice.shrinkage], ())
     assert target is not None
-    network, first = build(table, table.widths)
-    inputs = Inputs(table, dtype=TRAINING_DTYPE)
-    targets, linear, share = Targets((target,), TRAINING_DTYPE), None, 1.0
+    linear, share = None, 1.0
     if choice.is_linear:
-        targets, linear, share = with_ridge(simulation, choice, table, targets, subset)
-    if estimator.tuning is not None:
-        settings = replace(settings, weight_decay=choice.weight_decay)
-    fitted = Fitted(
-        n_features=reading.n_features,
-        feature_names=reading.feature_names,
-        clients=reading.clients[:0],
-        n_samples_per_client=np.zeros(0, dtype=np.int64),
-        blueprint=blueprint,
-        network=network,
-        seed=seed,
-        choice=choice,
-        tuning=tuned,
-        table=table,
-        target=target,
-        y_ndim=reading.y_ndim,
-        models=first[None].numpy(),
-        weights={},
-        variance=np.zeros(0),
-        history={},
-        n_rounds=0,
-        best_round=None,
-        ledger=simulation.ledger,
-    )
-    run = RunPlan(inputs, targets, settings, seed, Start(first.to(simulation.device)))
-    return Fitting(simulation, Plan(network, (run,), schedule_of(estimator, ())), fitted, linear, share)
+        _, linear, share = with_ridge(simulation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
+    return Preparation(choice, tuned, table, target, linear, share)
 
 
 def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:

@@ -152,6 +152,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         1 prints about ten lines of progress, 2 every round.
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit's weights, its preprocessing kept.
+    checkpoint_path : str or path-like, default=None
+        File from which `fit`, killed and started again with the same rows and parameters, goes on, to end in the same
+        bits. It stays: after the last round `fit` returns the model in it at once. One fit has one path. None keeps
+        nothing. Of no consequence to `partial_fit`.
+    checkpoint_every : int, default=10
+        Rounds from one writing of that file to the next.
 
     Attributes
     ----------
@@ -283,6 +289,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         random_state: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 10,
         tuning: str | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -323,6 +331,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_every = checkpoint_every
         self.tuning = tuning
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -390,9 +400,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Raises
         ------
         ValueError
-            Bad input, before any training; or training diverged. The estimator is left as it was.
+            Bad input, before any training; or training diverged. The estimator is left as it was. So is a file at
+            `checkpoint_path` that is not of this fit.
         KeyboardInterrupt
-            Passed on after the finished rounds have been made the fitted model.
+            Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
         """
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids, groups):
@@ -426,12 +437,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         try:
             for trained in fitting.train():
                 self._check_converged(trained, 0)
+                fitting.checkpoint.follow(trained)
                 self._report(trained, len(fitting.plan.schedule.rate_factors))
         except KeyboardInterrupt:
             if trained is not None:
                 self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
+            fitting.checkpoint.flush()
             raise
         assert trained is not None
+        fitting.checkpoint.flush()
         self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
 
     def _check_converged(self, trained: Trained, run: int) -> None:

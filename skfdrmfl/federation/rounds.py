@@ -59,6 +59,7 @@ def federated_rounds(
     schedule: Schedule,
     *,
     stopping: EarlyStopping | None = None,
+    diverged: NDArray[np.bool_] | None = None,
     available: NDArray[np.bool_] | None = None,
 ) -> Iterator[RoundRecord]:
     """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
@@ -75,19 +76,23 @@ def federated_rounds(
     state : ServerState
     schedule : Schedule
     stopping : EarlyStopping, default=None
+    diverged : ndarray of bool of shape (runs,), default=None
+        Runs that have diverged before; None: no run.
     available : ndarray of bool of shape (rounds, R), default=None
         Who can be invited to each round; None: all.
     """
     algorithm = ALGORITHMS[schedule.algorithm]
     device = state.weights.device
     runs = torch.as_tensor(cohort.runs, device=device)
-    diverged = np.zeros(cohort.n_runs, dtype=bool)
-    finished = diverged
+    diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
+    finished = diverged if stopping is None else diverged | stopping.done
     counts, group_of = cohort.counts, cohort.group_of
     # What is sent is compared with what nobody's work would give: the model sent out, or a gradient of zero.
     origin = state.weights if algorithm.orders.trains else torch.zeros_like(state.weights)
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
     for t, factor in enumerate(schedule.rate_factors):
+        if finished.all():
+            return
         there = None if available is None else available[t]
         going_on = [mine for mine, done in zip(replicas_of_run, finished, strict=True) if not done]
         participants = _invited(cohort, going_on, state.round_index, schedule, there)
@@ -130,8 +135,6 @@ def federated_rounds(
         validation = None if stopping is None else stopping.follow(state, ~finished)
         yield RoundRecord(state, losses, diverged, validation)
         finished = diverged if stopping is None else diverged | stopping.done
-        if finished.all():
-            return
 
 
 def _invited(

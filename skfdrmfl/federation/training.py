@@ -7,7 +7,7 @@ whose schedules are equal train together, in one pass of the stacked engine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,11 +94,22 @@ class Trained:
         return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round, of_each)
 
 
-def train(training: Training, network: Network, starts: Sequence[Start], schedule: Schedule) -> Iterator[Trained]:
-    """Train all runs together; yield where they stand after every round, or at once if there is none."""
+def train(
+    training: Training,
+    network: Network,
+    starts: Sequence[Start],
+    schedule: Schedule,
+    resume: Trained | None = None,
+) -> Iterator[Trained]:
+    """Train all runs together; yield where they stand after every round, or at once if there is none.
+
+    With `resume`, where such a training stood after some of its rounds, it goes on from there, and yields that first.
+    """
     cohort = training.cohort
-    state = start_together(starts, cohort, schedule)
-    stopping = None if schedule.patience is None else EarlyStopping(training, schedule.patience, state)
+    state = start_together(starts, cohort, schedule) if resume is None else resume.state
+    n_done, best = (0, None) if resume is None else (resume.n_rounds, resume.best)
+    patience = schedule.patience
+    stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
     validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
@@ -112,11 +123,20 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
             state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed, each
         )
 
-    if not n_rounds:
-        yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
+    diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
+    if resume is not None:
+        losses[:n_done] = resume.losses
+        if validation is not None and resume.validation is not None:
+            validation[:n_done] = resume.validation
+        if of_each is not None and resume.validation_of_each is not None:
+            of_each[:n_done] = resume.validation_of_each
+    if resume is not None or not n_rounds:
+        yield stands(n_done, state, diverged)
+    left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
     available = _stacked_available(starts, cohort, n_rounds)
-    rounds = federated_rounds(training, cohort, state, schedule, stopping=stopping, available=available)
-    for t, record in enumerate(rounds):
+    available = None if available is None else available[n_done:]
+    rounds = federated_rounds(training, cohort, state, left, stopping=stopping, diverged=diverged, available=available)
+    for t, record in enumerate(rounds, n_done):
         losses[t] = record.losses
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
