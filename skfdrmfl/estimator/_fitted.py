@@ -44,6 +44,8 @@ class Fitted:
         The global model as trained, then earlier ones.
     memory : tuple of dict of str to ndarray
         What the algorithm remembers: of the server, and of each client.
+    dropped : list of dict
+        Who was left out, why and when (`left_out.LeftOut`).
     weights : dict of str to ndarray
         The global model as delivered.
     variance : ndarray of shape (n_components,)
@@ -73,6 +75,7 @@ class Fitted:
     best_round: int | None
     ledger: Ledger
     memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
+    dropped: list[dict[str, Any]] = field(default_factory=list)
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

@@ -25,6 +25,7 @@ from skfdrmfl.estimator._preparation import Fitting, prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.ledger import FederationLog
+from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE, LeftOut, warning
 from skfdrmfl.federation.training import Trained
 from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
 from skfdrmfl.inspection.history import TrainingHistory
@@ -118,7 +119,16 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     n_iter_no_change : int, default=10
         Rounds.
     algorithm : {"fedavg"}, default="fedavg"
-    aggregation : {"mean"}, default="mean"
+    aggregation : {"mean", "median", "trimmed_mean", "geometric_median", "centered_clipping"}, default="mean"
+        How a round's updates become one model. The mean weighs clients by rows; every other rule gives each client one
+        vote, as a number of rows is but a claim, and brings a guard of the sums: clients whose values are of another
+        order than those of most (factor 30) are left out of sums and training, with a warning (see `dropped_clients_`).
+    preaggregation : {None, "nnm"}, default=None
+        What updates go through before the rule. "nnm": each becomes the mean of the K - n_byzantine nearest to it, of
+        the K of the round, itself among them; with "mean" too all then have one vote, and the sums their guard.
+    n_byzantine : int, default=0
+        Clients of a round, fewer than half, that "trimmed_mean" and "nnm" take for dishonest; with 0 both are the mean
+        without weights. The other rules need no number.
     participation : float in (0, 1], default=1.0
         Share of the clients drawn in each round, at least one.
     engine : {"auto", "stacked", "loop"}, default="auto"
@@ -170,6 +180,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         weight is 0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their
         average, relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2. With `early_stopping`
         "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,).
+    dropped_clients_ : list of dict
+        Who was left out of something, over all calls: "client", its label; "reason", "update not finite" (with any
+        rule: parameters or loss were NaN or infinite) or "rows out of line" (the guard of the sums); and "rounds", from
+        1, in which updates were dropped. Empty where nobody was left out.
     federation_log_ : FederationLog
         Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
         seen), one a round and kind; `by_kind()` and `by_client()` add up.
@@ -213,6 +227,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     selected_features_ = read_from_fitted("selected_features")
     history_ = read_from_fitted("history")
     n_rounds_ = read_from_fitted("n_rounds")
+    dropped_clients_ = read_from_fitted("dropped")
 
     def __init__(
         self,
@@ -241,6 +256,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
         aggregation: str = "mean",
+        preaggregation: str | None = None,
+        n_byzantine: int = 0,
         participation: float = 1.0,
         engine: str = "auto",
         device: str = "cpu",
@@ -276,6 +293,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.shrinkage = shrinkage
         self.algorithm = algorithm
         self.aggregation = aggregation
+        self.preaggregation = preaggregation
+        self.n_byzantine = n_byzantine
         self.participation = participation
         self.engine = engine
         self.device = device
@@ -355,6 +374,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids, groups):
+            self._warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
             return self
         with quiet_torch():
             self._train(self._prepare_fit(X, y, client_ids, groups))
@@ -391,7 +411,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
             raise
         assert trained is not None
-        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
+        record = trained.record_of(0)
+        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), record))
+        self._warn_of(fitting.dropped(record), NOT_FINITE)
+
+    def _warn_of(self, entries: list[LeftOut], *reasons: str) -> None:
+        """Warn, once for each reason, of clients who were left out."""
+        for said in (warning(entries, reason) for reason in reasons):
+            if said is not None:
+                warnings.warn(said, UserWarning, stacklevel=4)
 
     def _check_converged(self, trained: Trained, run: int) -> None:
         """Raise ValueError if a run diverged."""
@@ -479,7 +507,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Return what the training record says went wrong.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
-        contrastive anchors, client drift, client imbalance, a client left behind, and divergence.
+        contrastive anchors, client drift, client imbalance, a client left behind, divergence, and clients left out.
 
         Returns
         -------
@@ -494,6 +522,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self.n_samples_per_client_.astype(np.float64),
                 self.clients_.tolist(),
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
+                self.dropped_clients_,
             )
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -53,6 +54,11 @@ class Update:
     replicas: Indices
     weights: Tensor
     losses: Tensor
+
+    def of(self, keep: NDArray[np.bool_]) -> Update:
+        """Return what the replicas that are marked in `keep` (C,) return."""
+        mine = torch.as_tensor(np.flatnonzero(keep), device=self.weights.device)
+        return Update(self.replicas[keep], self.weights[mine], self.losses[mine])
 
 
 class HeldOutSums(NamedTuple):

@@ -29,6 +29,8 @@ class Record:
         With early stopping, `VALIDATION`.
     best_round : int, default=None
         With early stopping, the best round, 0 if the first weights were never bettered.
+    dropped : ndarray of bool of shape (rounds, K), default=None
+        Whose updates were not finite; their losses are NaN, as if they had not taken part. None: nobody's.
     """
 
     losses: Float
@@ -36,6 +38,7 @@ class Record:
     sizes: Indices
     validation: Float | None = None
     best_round: int | None = None
+    dropped: NDArray[np.bool_] | None = None
 
     def weights(self) -> Float:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""

@@ -49,6 +49,10 @@ class Schedule:
         Rounds without a better error on the rows held out that end a run; None does not stop early.
     algorithm, aggregation : str
         Keys of `ALGORITHMS` and `AGGREGATIONS`.
+    preaggregation : str, default=None
+        Key of `PREAGGREGATIONS`: what updates go through before they are aggregated.
+    n_byzantine : int
+        How many clients rules that need a number take for dishonest.
     """
 
     rate_factors: tuple[float, ...]
@@ -59,6 +63,13 @@ class Schedule:
     patience: int | None = None
     algorithm: str = "fedavg"
     aggregation: str = "mean"
+    preaggregation: str | None = None
+    n_byzantine: int = 0
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether the server compares clients, and so needs what each sends and not only the total."""
+        return self.aggregation != "mean" or self.preaggregation is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,8 @@ class Trained:
         Where each run began.
     diverged : ndarray of bool of shape (runs,)
         Runs that stopped, at their last finite model.
+    dropped : ndarray of bool of shape (rounds, R)
+        Updates that were not finite.
     ledgers : tuple of Ledger
         What passed the door for each run.
     best : Best, default=None
@@ -56,6 +58,7 @@ class Trained:
     cohort: Cohort
     starts: tuple[Start, ...]
     diverged: NDArray[np.bool_]
+    dropped: NDArray[np.bool_]
     ledgers: tuple[Ledger, ...]
     best: Best | None = None
     validation: Float | None = None
@@ -80,13 +83,14 @@ class Trained:
     def record_of(self, run: int) -> Record:
         """Return what is recorded of one run, up to the round it stopped in."""
         replicas = self.cohort.runs == run
-        losses = self.losses[:, replicas]
+        losses, dropped = self.losses[:, replicas], self.dropped[:, replicas]
         positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
         if self.best is None or self.validation is None:
-            return Record(losses, positions, sizes)
+            return Record(losses, positions, sizes, dropped=dropped)
         best_round = int(self.best.rounds[run])
         n_rounds = min(len(losses), best_round + self.best.patience)
-        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
+        validation = self.validation[:n_rounds, run]
+        return Record(losses[:n_rounds], positions, sizes, validation, best_round, dropped[:n_rounds])
 
 
 def train(training: Training, network: Network, starts: Sequence[Start], schedule: Schedule) -> Iterator[Trained]:
@@ -97,18 +101,20 @@ def train(training: Training, network: Network, starts: Sequence[Start], schedul
     stopping = None if schedule.patience is None else EarlyStopping(training, schedule.patience, state)
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
+    dropped = np.zeros((n_rounds, len(cohort.runs)), dtype=bool)
     validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
         best = None if stopping is None else stopping.best
-        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed)
+        ledgers = tuple(training.ledgers)
+        return Trained(state, losses[:t], cohort, tuple(starts), diverged, dropped[:t], ledgers, best, followed)
 
     if not n_rounds:
         yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
     rounds = federated_rounds(training, cohort, state, schedule, group_of=group_of, stopping=stopping)
     for t, record in enumerate(rounds):
-        losses[t] = record.losses
+        losses[t], dropped[t] = record.losses, record.dropped
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
         yield stands(t + 1, record.state, record.diverged)

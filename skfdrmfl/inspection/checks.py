@@ -274,6 +274,24 @@ def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
+def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find clients whose rows or updates were left out of the fit."""
+    if not history.dropped:
+        return None
+    evidence = {
+        f"client {entry['client']!r}": entry["reason"] + (f", {n} rounds" if (n := len(entry["rounds"])) else "")
+        for entry in history.dropped
+    }
+    return _finding(
+        "client left out",
+        "the model knows nothing, or not all, of what some clients hold: their rows are of another order than most "
+        "clients', or their updates were not finite.",
+        evidence,
+        "rows out of line: see whether X or y is in other units there, or holds a corrupt row, and mend it; do not use "
+        "the model for such rows as they are. Updates not finite: look at the rows, scale X, or lower learning_rate.",
+    )
+
+
 CHECKS = (
     _mi_collapsed,
     _mi_memorised,
@@ -283,4 +301,5 @@ CHECKS = (
     _client_imbalance,
     _left_behind,
     _divergence,
+    _client_left_out,
 )

@@ -37,12 +37,15 @@ class TrainingHistory:
         Labels of the clients.
     weights : mapping of str to float
         lambda of "mi", "kl" and "contrastive".
+    dropped : sequence of mapping
+        The estimator's `dropped_clients_`.
     """
 
     recorded: Mapping[str, Float]
     n_rows: Float
     clients: Sequence[Any]
     weights: Mapping[str, float]
+    dropped: Sequence[Mapping[str, Any]] = ()
 
     @property
     def n_rounds(self) -> int:

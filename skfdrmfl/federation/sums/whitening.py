@@ -50,6 +50,7 @@ class BlockSum:
     """A sum over the rows of a block, taken a slab of rows at a time; subclasses say of what."""
 
     name: ClassVar[str]
+    powers: ClassVar[tuple[int, ...]] = (0, 1)
     block: Block
     subset: Subset
 
@@ -95,6 +96,7 @@ class SquaredDeviations(BlockSum):
     """The sum of squared deviations of each column from `mean` (p,), in units 1 / `per_unit` (p,)."""
 
     name: ClassVar[str] = "squared deviations"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     mean: Tensor
     per_unit: Tensor
 
@@ -108,6 +110,7 @@ class SecondMoments(BlockSum):
     """The sum of products (p, p) of all pairs of columns, centred and in units as in `SquaredDeviations`."""
 
     name: ClassVar[str] = "products of columns"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     mean: Tensor
     per_unit: Tensor
 
@@ -122,6 +125,7 @@ class RangeProducts(BlockSum):
     """The products of the second moments of scaled columns with some directions (p, r), not the moments themselves."""
 
     name: ClassVar[str] = "products with directions"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     mean: Tensor
     per_scale: Tensor
     directions: Tensor
