@@ -115,6 +115,8 @@ def federated_rounds(
                 dropped[mine[~usable]] = True
                 update, mine, moved = update.of(usable), mine[usable], moved[usable]
                 weights = weights[torch.as_tensor(usable, device=device)]
+                if not usable.any():
+                    continue
             average.add(cohort.runs[mine], counts[mine], weights)
             memory = algorithm.remember(memory, update, broadcast, runs)
             answered[mine] = True
