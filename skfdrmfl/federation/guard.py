@@ -21,8 +21,11 @@ from skfdrmfl.federation.door import Query
 from skfdrmfl.federation.left_out import OUT_OF_LINE, LeftOut, warning
 from skfdrmfl.federation.sums.magnitudes import Magnitudes
 
-# An answer is out of line if it is larger than the median one by this factor ...
-FACTOR = 30.0
+# An answer is out of line if it differs from the median one by this factor, where values are compared as they are, ...
+UNITS = 30.0
+# ... or exceeds it by this one, where it is a sum of what has gone through that: squared deviations from a mean, which
+# most share, are a hundred times larger at an honest client who holds the tail of a skew y ...
+SUMS = 100.0
 # ... and by this many standard deviations of the answers' logarithms, estimated from their median absolute deviation:
 # where clients differ much, as those sorted by a y of many orders of magnitude do, more is needed to stand out.
 DEVIATIONS = 3.0
@@ -110,7 +113,9 @@ def too_large(sums: Float, n_rows: Float, power: int = 1) -> NDArray[np.bool_]:
     ndarray of bool of shape (K,)
     """
     means = sums / n_rows[:, None]
-    return np.minimum(_stands_out(means, power), _stands_out(means * np.sqrt(n_rows)[:, None], power)) > 1
+    by_rows = _stands_out(means, power, SUMS)
+    by_root = _stands_out(means * np.sqrt(n_rows)[:, None], power, SUMS)
+    return np.minimum(by_rows, by_root) > 1
 
 
 def other_units(sums: Float, n_rows: Float, power: int = 1) -> NDArray[np.bool_]:
@@ -123,11 +128,11 @@ def other_units(sums: Float, n_rows: Float, power: int = 1) -> NDArray[np.bool_]
     means = sums / n_rows[:, None]
     typical = np.median(means, axis=0)
     relative = np.median(means[:, typical > 0] / typical[typical > 0], axis=1) if typical.any() else means[:, 0]
-    of_all, of_columns = _stands_out(means, power), _stands_out(relative[:, None], power)
+    of_all, of_columns = _stands_out(means, power, UNITS), _stands_out(relative[:, None], power, UNITS)
     return np.maximum(np.abs(of_all), np.abs(of_columns)) > 1
 
 
-def _stands_out(values: Float, power: int) -> Float:
+def _stands_out(values: Float, power: int, factor: float) -> Float:
     """Return how far the length of each row of `values` (K, p) is from the median one, 1 where it is out of line.
 
     Rows of zeros are nowhere in logarithms, and are not judged.
@@ -141,5 +146,5 @@ def _stands_out(values: Float, power: int) -> Float:
     away = logarithms - np.median(logarithms)
     deviation = float(np.median(np.abs(away))) / MAD_OF_NORMAL
     out = np.zeros(len(values))
-    out[judged] = away / max(log(FACTOR), DEVIATIONS * deviation)
+    out[judged] = away / max(log(factor), DEVIATIONS * deviation)
     return out
