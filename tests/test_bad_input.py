@@ -335,7 +335,7 @@ NAN, INF = float("nan"), float("inf")
         ("fusion", ["sum", None], "'concat'"),
         ("algorithm", ["fedprox", None], "'fedavg'"),
         ("aggregation", ["krum", None], "'mean'"),
-        ("preaggregation", ["mean", 1], "'nnm'"),
+        ("preaggregation", ["mean", 1], "'lengths'"),
         ("n_byzantine", [-1, 1.5, None], r"int in the range \[0, inf\)"),
         ("engine", ["vmap", None], "'stacked'"),
         ("device", [3, None], "'str'"),

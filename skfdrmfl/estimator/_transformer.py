@@ -123,12 +123,14 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         How a round's updates become one model. The mean weighs clients by rows; every other rule gives each client one
         vote, as a number of rows is but a claim, and brings a guard of the sums: clients whose values are of another
         order than those of most (factor 30) are left out of sums and training, with a warning (see `dropped_clients_`).
-    preaggregation : {None, "nnm"}, default=None
+    preaggregation : {None, "nnm", "lengths", "lengths+nnm"}, default=None
         What updates go through before the rule. "nnm": each becomes the mean of the K - n_byzantine nearest to it, of
-        the K of the round, itself among them; with "mean" too all then have one vote, and the sums their guard.
+        the K of the round, itself among them. "lengths": those that are twice as long or half as long as most, and out
+        of line, are left out, n_byzantine at most. "lengths+nnm": first one, then the other. With "mean" too all then
+        have one vote, and the sums their guard.
     n_byzantine : int, default=0
-        Clients of a round, fewer than half, that "trimmed_mean" and "nnm" take for dishonest; with 0 both are the mean
-        without weights. The other rules need no number.
+        Clients of a round, fewer than half, that "trimmed_mean" and every `preaggregation` take for dishonest; with 0
+        these change nothing but the weights. The other rules need no number.
     participation : float in (0, 1], default=1.0
         Share of the clients drawn in each round, at least one.
     engine : {"auto", "stacked", "loop"}, default="auto"

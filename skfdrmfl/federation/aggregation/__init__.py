@@ -9,6 +9,7 @@ from skfdrmfl.federation.aggregation.base import Aggregation
 from skfdrmfl.federation.aggregation.centered_clipping import centered_clipping
 from skfdrmfl.federation.aggregation.collected import Collected, Mixing, Rule
 from skfdrmfl.federation.aggregation.geometric_median import geometric_median
+from skfdrmfl.federation.aggregation.lengths import usual_lengths, usual_lengths_nearest_neighbors
 from skfdrmfl.federation.aggregation.mean import Average, unweighted
 from skfdrmfl.federation.aggregation.median import median
 from skfdrmfl.federation.aggregation.nearest_neighbors import nearest_neighbors
@@ -23,7 +24,11 @@ AGGREGATIONS: dict[str, Rule] = {
     "geometric_median": geometric_median,
     "centered_clipping": centered_clipping,
 }
-PREAGGREGATIONS: dict[str, Mixing] = {"nnm": nearest_neighbors}
+PREAGGREGATIONS: dict[str, Mixing] = {
+    "nnm": nearest_neighbors,
+    "lengths": usual_lengths,
+    "lengths+nnm": usual_lengths_nearest_neighbors,
+}
 
 
 def aggregation_of(

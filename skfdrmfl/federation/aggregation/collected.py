@@ -10,9 +10,10 @@ from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 
-# From the updates (K, D) of one run, and how many of them may be dishonest: one model (D,), or as many mixtures (K, D).
+# From updates w_k - w_t (K, D) of one run, and how many of them may be dishonest: the update (D,) of the model.
 Rule = Callable[[Tensor, int], Tensor]
-Mixing = Callable[[Tensor, int], Tensor]
+# From the same: other updates (K', D), and how many of those may be dishonest.
+Mixing = Callable[[Tensor, int], tuple[Tensor, int]]
 
 
 class Collected:
@@ -29,9 +30,9 @@ class Collected:
     broadcast, runs, n_rows, group_of
         As of `base.Aggregation`; of `n_rows` only who has any matters.
     rule : callable
-        From updates (K, D) and `n_byzantine` to a model (D,).
+        From updates w_k - w_t (K, D) and `n_byzantine` to that of the model (D,).
     mixing : callable, default=None
-        What the updates go through before, (K, D) to (K, D).
+        What the updates go through before.
     n_byzantine : int
         How many of the clients of a run may be dishonest.
     """
@@ -64,15 +65,16 @@ class Collected:
             return models
         runs, n_rows = (np.concatenate([kept[i] for kept in self._kept]) for i in (0, 1))
         weights = torch.cat([kept[2] for kept in self._kept])
+        moved = weights - self._broadcast[torch.as_tensor(runs, device=weights.device)]
         for run in np.unique(runs).tolist():
             for group, columns in enumerate(self._groups):
                 voters = np.flatnonzero((runs == run) & (n_rows[:, group] > 0))
                 if len(voters) and len(columns):
-                    points = weights[torch.as_tensor(voters, device=weights.device)]
-                    models[run, columns] = self._of(points if len(self._groups) == 1 else points[:, columns])
+                    points = moved[torch.as_tensor(voters, device=weights.device)]
+                    models[run, columns] += self._of(points if len(self._groups) == 1 else points[:, columns])
         return models
 
     def _of(self, points: Tensor) -> Tensor:
         """Return the aggregate (d,) of the votes (n, d) on some parameters."""
-        n_byzantine = min(self._n_byzantine, (len(points) - 1) // 2)
-        return self._rule(points if self._mixing is None else self._mixing(points, n_byzantine), n_byzantine)
+        votes = points, min(self._n_byzantine, (len(points) - 1) // 2)
+        return self._rule(*(votes if self._mixing is None else self._mixing(*votes)))
