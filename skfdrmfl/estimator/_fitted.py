@@ -85,6 +85,11 @@ class Fitted:
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
 
     @property
+    def tails(self) -> dict[str, float]:
+        """`BlockTransform.tail` of each modality, and of the outputs as "y"."""
+        return {name: block.tail for name, block in self.table.blocks.items()} | {"y": self.target.tail}
+
+    @property
     def selected_features(self) -> Indices:
         """Columns of X that Z depends on, ascending."""
         used = [

@@ -509,7 +509,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Return what the training record says went wrong.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
-        contrastive anchors, client drift, client imbalance, a client left behind, divergence, and clients left out.
+        contrastive anchors, client drift, client imbalance, a client left behind, divergence, rows far
+        from all others, and clients left out.
 
         Returns
         -------
@@ -525,6 +526,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self.clients_.tolist(),
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
                 self.dropped_clients_,
+                self._fitted.tails,
             )
         )
 

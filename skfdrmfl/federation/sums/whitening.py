@@ -8,7 +8,7 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -183,7 +183,7 @@ def fit_blocks(
             axes = _spectrum(m, u, deviation, moments)
         elif kinds[name] == "whiten":
             axes = _wide_spectrum(federation, blocks[name], subset, m, deviation, n)
-        found[name] = scaled(m, deviation) if axes is None else axes
+        found[name] = replace(scaled(m, deviation) if axes is None else axes, tail=_tail(deviation, u))
     for name, block in blocks.items():
         if name not in found:
             assert block.columns is not None
@@ -282,6 +282,12 @@ def _sorted_axes(mean: Float, scale: Float, ascending: Tensor, axes: Tensor) -> 
 
 
 # ------------------------------------------------------------------------------------------------ scales
+
+
+def _tail(deviation: Float, unit: Float) -> float:
+    """Return `BlockTransform.tail` of columns of these standard and mean absolute deviations (p,)."""
+    varies = (deviation > 0) & (unit > 0)
+    return float(np.median(deviation[varies] / unit[varies])) if varies.any() else 0.0
 
 
 def _inverse(values: Float) -> Float:
