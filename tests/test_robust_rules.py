@@ -76,7 +76,7 @@ def mixed(points, f):
 def of_usual_length(points, f):
     lengths = np.log(np.linalg.norm(points, axis=1))
     away = np.abs(lengths - np.median(lengths))
-    limit = max(np.log(2), 3 * np.median(away) / 0.6745)
+    limit = max(np.log(2), 2 * np.median(away) / 0.6745)
     furthest = sorted(range(len(points)), key=lambda i: -away[i])[:f]
     bad = [i for i in furthest if away[i] > limit]
     return np.delete(points, bad, axis=0), f - len(bad)

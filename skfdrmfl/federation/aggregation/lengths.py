@@ -13,14 +13,14 @@ from skfdrmfl.federation.aggregation.nearest_neighbors import nearest_neighbors
 # steps of Adam move equally far, whatever their rows say ...
 FACTOR = 2.0
 # ... and by this many standard deviations of the lengths' logarithms, estimated from their median absolute deviation.
-DEVIATIONS, MAD_OF_NORMAL = 3.0, 0.6745
+DEVIATIONS, MAD_OF_NORMAL = 2.0, 0.6745
 
 
 def usual_lengths(updates: Tensor, n_byzantine: int) -> tuple[Tensor, int]:
     """Return the updates without those, f at most, whose lengths are the furthest out of line.
 
     With l_k = log |w_k - w_t|, med their median and s = med |l_k - med| / 0.6745: without those of |l_k - med| above
-    max(log 2, 3 s), or without the f = `n_byzantine` furthest of them. Large updates are an attack that every rule
+    max(log 2, 2 s), or without the f = `n_byzantine` furthest of them. Large updates are an attack that every rule
     knows; very short ones, all in one direction against that of the others, look central to rules that go by
     distance, and hold a model back.
 
