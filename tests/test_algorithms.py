@@ -187,7 +187,7 @@ def test_who_joins_later_starts_from_zeros_and_who_is_absent_keeps_what_it_has()
 
 def one_that_grows(network):
     """Two runs, of which the first has a decay that makes weights grow, until they overflow in the third round."""
-    runs = [make_run(network, [6, 4], seed=1), make_run(network, [5, 3, 4], seed=2)]
+    runs = [make_run(network, [6, 5], seed=1), make_run(network, [5, 3, 4], seed=2)]
     grows = replace(runs[0].settings, weight_decay=1e6, mi_weight=0.0, contrastive_weight=0.0)
     return [replace(runs[0], settings=grows), runs[1]]
 

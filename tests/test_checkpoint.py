@@ -265,7 +265,7 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
 def test_all_that_lives_from_round_to_round_is_in_the_file():
     """Whoever adds a field to one of these sees to it that `_checkpoint` keeps it, and `train` goes on with it."""
     rebuilt = {"cohort", "starts", "ledgers"}  # from the rows and the plan; the ledger stands beside
-    kept = {"state", "losses", "diverged", "best", "validation", "validation_of_each"}
+    kept = {"state", "losses", "diverged", "best", "validation", "validation_of_each", "dropped"}
     assert {field.name for field in fields(Trained)} == kept | rebuilt
     assert {field.name for field in fields(ServerState)} == {"weights", "history", "round_index", "memory"}
     best = {"weights", "histories", "memory", "rounds", "patience", "lowest"}

@@ -30,12 +30,16 @@ class BlockTransform:
     projection : ndarray of shape (p, r), or None for the identity
     power : float
         Mean squared length of a transformed training row, which sets the scale of the first weights.
+    tail : float
+        The median column's standard deviation over its mean absolute deviation, in the training rows: 1.25 of Gaussian
+        ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     """
 
     mean: Float
     scale: Float
     projection: Float | None
     power: float
+    tail: float = 0.0
 
     @property
     def n_outputs(self) -> int:
@@ -79,13 +83,14 @@ class BlockTransform:
 class BlockSpectrum:
     """Principal axes of a block's pooled rows; every whitening of the block follows from them.
 
-    mean and scale are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
+    mean, scale and tail are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
     """
 
     mean: Float
     scale: Float
     eigenvalues: Float
     eigenvectors: Float
+    tail: float = 0.0
 
     def whitening(self, shrinkage: float) -> BlockTransform:
         """Return the whitening W = V / sqrt(ev + shrinkage * ev_1)."""
@@ -94,7 +99,7 @@ class BlockSpectrum:
         keep = variance > MIN_VARIANCE
         keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
-        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()))
+        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()), self.tail)
 
 
 @dataclass(frozen=True)

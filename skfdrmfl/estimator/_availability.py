@@ -13,16 +13,16 @@ from skfdrmfl.common.arrays import Indices
 def availability_of(
     availability: Any, clients: NDArray, positions: Indices, first_round: int, n_rounds: int
 ) -> NDArray[np.bool_] | None:
-    """Return which clients are there in each round to come (n_rounds, K); None: all.
+    """Return which of all clients are there in each round to come (n_rounds, K); None: all.
 
     Parameters
     ----------
     availability : callable, array-like or None
         As of `FDRMFLTransformer`.
-    clients : ndarray
+    clients : ndarray of shape (K,)
         Labels of all clients known.
-    positions : ndarray of shape (K,)
-        Which of them have rows now.
+    positions : ndarray
+        Which of them have rows now; the others are not asked about, and not there.
     first_round : int
         Number, from 1, of the first round to come.
     n_rounds : int
@@ -36,8 +36,10 @@ def availability_of(
         return None
     if callable(availability):
         labels = clients[positions].tolist()
-        rounds = range(first_round, first_round + n_rounds)
-        return np.array([[bool(availability(t, label)) for label in labels] for t in rounds], dtype=bool)
+        there = np.zeros((n_rounds, len(clients)), dtype=bool)
+        for t in range(n_rounds):
+            there[t, positions] = [bool(availability(first_round + t, label)) for label in labels]
+        return there
     table = np.asarray(availability)
     last_round = first_round + n_rounds - 1
     if table.ndim != 2 or table.shape[1] != len(clients) or len(table) < last_round:
@@ -47,7 +49,9 @@ def availability_of(
         )
     if table.dtype != bool and not np.isin(table, (0, 1)).all():
         raise ValueError("availability holds values other than True and False; pass a table of booleans.")
-    return table[first_round - 1 : last_round, positions].astype(bool)
+    there = np.zeros((n_rounds, len(clients)), dtype=bool)
+    there[:, positions] = table[first_round - 1 : last_round, positions]
+    return there
 
 
 def check_somebody_begins(there: NDArray[np.bool_]) -> None:

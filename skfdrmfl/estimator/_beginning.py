@@ -38,6 +38,8 @@ class Preparation:
     linear : Linear, default=None
         After training the model is to predict `share` times what the network predicts plus this.
     share : float
+    left_out : tuple of int
+        Positions of clients whom the guard of the sums has left out.
     """
 
     choice: Choice
@@ -46,6 +48,7 @@ class Preparation:
     target: BlockTransform
     linear: Linear | None = None
     share: float = 1.0
+    left_out: tuple[int, ...] = ()
 
 
 for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):

@@ -44,6 +44,8 @@ class Fitted:
         The global model as trained, then earlier ones.
     memory : tuple of dict of str to ndarray
         What the algorithm remembers: of the server, and of each client.
+    dropped : list of dict
+        Who was left out, why and when (`left_out.LeftOut`).
     weights : dict of str to ndarray
         The global model as delivered.
     variance : ndarray of shape (n_components,)
@@ -76,6 +78,7 @@ class Fitted:
     ledger: Ledger
     memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
     importances: Float | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
@@ -83,6 +86,11 @@ class Fitted:
         z, y_hat = evaluate(self.network, self.weights, x, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
+
+    @property
+    def tails(self) -> dict[str, float]:
+        """`BlockTransform.tail` of each modality, and of the outputs as "y"."""
+        return {name: block.tail for name, block in self.table.blocks.items()} | {"y": self.target.tail}
 
     @property
     def selected_features(self) -> Indices:

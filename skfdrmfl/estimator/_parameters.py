@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skfdrmfl.federation.aggregation import AGGREGATIONS
+from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.rounds import cosine_decay
@@ -48,6 +48,8 @@ CONSTRAINTS: dict[str, Any] = {
     "proximal_weight": NOT_NEGATIVE,
     "server_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
     "server_momentum": [Interval(Real, 0, 1, closed="left")],
+    "preaggregation": [StrOptions(set(PREAGGREGATIONS)), None],
+    "n_byzantine": [Interval(Integral, 0, None, closed="left")],
     "participation": [Interval(Real, 0, 1, closed="right")],
     "availability": [callable, "array-like", None],
     "min_clients": AT_LEAST_ONE,
@@ -93,7 +95,20 @@ def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool 
         estimator.algorithm,
         estimator.aggregation,
         int(estimator.min_clients),
+        estimator.preaggregation,
+        int(estimator.n_byzantine),
     )
+
+
+def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> None:
+    """Raise ValueError where as many clients of a round are taken for dishonest as there are others."""
+    n_invited = n_clients if participation >= 1.0 else max(1, round(participation * n_clients))
+    if n_byzantine and 2 * n_byzantine >= n_invited:
+        share = "" if n_invited == n_clients else f" ({participation} of {n_clients})"
+        raise ValueError(
+            f"n_byzantine is {n_byzantine}, but {n_invited} clients{share} take part in a round, and no rule can tell "
+            f"the honest where they are not the majority; set it to {max(0, (n_invited - 1) // 2)} at most."
+        )
 
 
 def cosine(n_rounds: int) -> tuple[float, ...]:

@@ -24,12 +24,14 @@ from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
 from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
-from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
+from skfdrmfl.estimator._parameters import check_byzantine, cosine, device_of, engine_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
+from skfdrmfl.federation import left_out
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.engines.rows import Run
+from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.record import Record, extend_history
@@ -38,6 +40,7 @@ from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
 from skfdrmfl.federation.sums.axes import deliver
 from skfdrmfl.federation.sums.importance import importances
 from skfdrmfl.federation.sums.labels import rows_by_modality
+from skfdrmfl.federation.sums.magnitudes import compare_magnitudes
 from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
 from skfdrmfl.federation.training import Trained, train
 from skfdrmfl.model.linear_part import Linear, takes_linear, with_linear
@@ -128,7 +131,17 @@ class Fitting:
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,
             ledger=ledger,
+            dropped=left_out.together(self.fitted.dropped, self.dropped(record)),
         )
+
+    def dropped(self, record: Record) -> list[left_out.LeftOut]:
+        """Return who was left out of this fit."""
+        guard = self.simulation.guard
+        out = [] if guard is None else guard.left_out()
+        if record.dropped is not None:
+            labels = self.fitted.clients.tolist()
+            out += left_out.of_rounds(record.dropped, record.positions, labels, self.fitted.n_rounds)
+        return out
 
 
 def prepare(
@@ -183,11 +196,15 @@ def prepare(
     present = _present(reading, estimator.modalities)
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+    check_byzantine(int(estimator.n_byzantine), len(reading.partition.rows), float(estimator.participation))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
     available, there = _available(estimator, reading, earlier, whole), simulation
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
         there = simulation.among(available[0])
+    if schedule_of(estimator, ()).is_robust:
+        there.guard = simulation.guard = Guard(reading.clients.tolist())
+        compare_magnitudes(there, [*_numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
     if earlier is None:
@@ -195,6 +212,8 @@ def prepare(
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
         found = checkpoint.preparation or _find(estimator, there, reading, blueprint, seed, subset)
+        if simulation.guard is not None:
+            simulation.guard.excluded.update(found.left_out)
         network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
         plan = Plan(network, (run,), schedule_of(estimator, ()))
         fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
@@ -245,8 +264,7 @@ def _find(
 ) -> Preparation:
     """Return what preprocessing finds, and tuning where it is asked for."""
     kinds = blueprint.kinds(estimator.preprocessing)
-    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
-    blocks = {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
+    blocks = _numeric_blocks(reading)
     n_outputs = reading.targets.shape[1]
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
@@ -259,7 +277,7 @@ def _find(
         found = fit_blocks(simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}, subset)
         unit = found.pop(OUTPUTS, None)
         assert not isinstance(unit, BlockSpectrum)
-        columns = {name: numeric[name] for name in blocks}
+        columns = {name: block.columns for name, block in blocks.items() if block.columns is not None}
         tables = [
             with_codes(TableTransform(columns, of_blocks), reading.modalities, reading.categories)
             for of_blocks in transformations(found, shrinkages)
@@ -299,7 +317,8 @@ def _find(
     linear, share = None, 1.0
     if choice.is_linear:
         _, linear, share = with_ridge(simulation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
-    return Preparation(choice, tuned, table, target, linear, share)
+    out = () if simulation.guard is None else tuple(sorted(simulation.guard.excluded))
+    return Preparation(choice, tuned, table, target, linear, share, out)
 
 
 def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:
@@ -316,6 +335,12 @@ def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Bluepri
 def _splits(estimator: Any) -> bool:
     """Return whether clients hold out rows for some purpose."""
     return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
+
+
+def _numeric_blocks(reading: Reading) -> dict[str, Block]:
+    """Return the columns of each modality that hold numbers, where it has any."""
+    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
+    return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
 
 
 def _widths(reading: Reading) -> dict[str, int]:

@@ -28,6 +28,7 @@ from skfdrmfl.estimator._preparation import Fitting, prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.ledger import FederationLog
+from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE, LeftOut, warning
 from skfdrmfl.federation.training import Trained
 from skfdrmfl.model.objective import TERMS
 
@@ -132,7 +133,18 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         `weight_decay` at this rate).
     server_momentum : float in [0, 1), default=0.9
         Of "fedavgm".
-    aggregation : {"mean"}, default="mean"
+    aggregation : {"mean", "median", "trimmed_mean", "geometric_median", "centered_clipping"}, default="mean"
+        How a round's updates become one model. The mean weighs clients by rows; every other rule gives each client one
+        vote, as a number of rows is but a claim, and brings a guard of the sums: clients whose values are of another
+        order than those of most (factor 30) are left out of sums and training, with a warning (see `dropped_clients_`).
+    preaggregation : {None, "nnm", "lengths", "lengths+nnm"}, default=None
+        What updates go through before the rule. "nnm": each becomes the mean of the K - n_byzantine nearest to it, of
+        the K of the round, itself among them. "lengths": those that are twice as long or half as long as most, and out
+        of line, are left out, n_byzantine at most. "lengths+nnm": first one, then the other. With "mean" too all then
+        have one vote, and the sums their guard.
+    n_byzantine : int, default=0
+        Clients of a round, fewer than half, that "trimmed_mean" and every `preaggregation` take for dishonest; with 0
+        these change nothing but the weights. The other rules need no number.
     participation : float in (0, 1], default=1.0
         Share of the clients drawn in each round, at least one, among those who are there.
     availability : callable, array-like of bool of shape (n_rounds, K), or None, default=None
@@ -206,6 +218,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         The means of `history_` as a table with a row for each round: `pandas.DataFrame(model.history_frame_)`.
     client_history_frame_ : dict of str to ndarray
         What `history_` has of each client as a table with a row for each round and client.
+    dropped_clients_ : list of dict
+        Who was left out of something, over all calls: "client", its label; "reason", "update not finite" (with any
+        rule: parameters or loss were NaN or infinite) or "rows out of line" (the guard of the sums); and "rounds", from
+        1, in which updates were dropped. Empty where nobody was left out.
     federation_log_ : FederationLog
         Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
         seen), one a round and kind; `by_kind()` and `by_client()` add up.
@@ -250,6 +266,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     selected_features_ = read_from_fitted("selected_features")
     history_ = read_from_fitted("history")
     n_rounds_ = read_from_fitted("n_rounds")
+    dropped_clients_ = read_from_fitted("dropped")
 
     def __init__(
         self,
@@ -281,6 +298,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         server_learning_rate: float | None = None,
         server_momentum: float = 0.9,
         aggregation: str = "mean",
+        preaggregation: str | None = None,
+        n_byzantine: int = 0,
         participation: float = 1.0,
         availability: Any = None,
         min_clients: int = 1,
@@ -323,6 +342,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.server_learning_rate = server_learning_rate
         self.server_momentum = server_momentum
         self.aggregation = aggregation
+        self.preaggregation = preaggregation
+        self.n_byzantine = n_byzantine
         self.participation = participation
         self.availability = availability
         self.min_clients = min_clients
@@ -407,6 +428,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids, groups):
+            self._warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
             return self
         with quiet_torch():
             self._train(self._prepare_fit(X, y, client_ids, groups))
@@ -446,7 +468,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
             raise
         assert trained is not None
         fitting.checkpoint.flush()
-        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
+        record = trained.record_of(0)
+        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), record))
+        self._warn_of(fitting.dropped(record), NOT_FINITE)
+
+    def _warn_of(self, entries: list[LeftOut], *reasons: str) -> None:
+        """Warn, once for each reason, of clients who were left out."""
+        for said in (warning(entries, reason) for reason in reasons):
+            if said is not None:
+                warnings.warn(said, UserWarning, stacklevel=4)
 
     def _check_converged(self, trained: Trained, run: int) -> None:
         """Raise ValueError if a run diverged."""
@@ -539,7 +569,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Return what the training record says went wrong.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
-        contrastive anchors, client drift, client imbalance, a client left behind, and divergence.
+        contrastive anchors, client drift, client imbalance, a client left behind, divergence, rows far
+        from all others, and clients left out.
 
         Returns
         -------
@@ -554,6 +585,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self.n_samples_per_client_.astype(np.float64),
                 self.clients_.tolist(),
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
+                self.dropped_clients_,
+                self._fitted.tails,
             )
         )
 

@@ -100,9 +100,13 @@ class Query(Protocol):
         What the ledger calls the answers.
     subset : Subset
         The rows it is about.
+    powers : tuple of int
+        Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts,
+        and what clients may well differ in, such as errors. A guard compares the others.
     """
 
     name: ClassVar[str]
+    powers: ClassVar[tuple[int, ...]]
 
     @property
     def subset(self) -> Subset:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -56,6 +57,12 @@ class Update:
     weights: Tensor
     losses: Tensor
     gradients: Tensor | None = None
+
+    def of(self, keep: NDArray[np.bool_]) -> Update:
+        """Return what the replicas that are marked in `keep` (C,) return."""
+        mine = torch.as_tensor(np.flatnonzero(keep), device=self.weights.device)
+        gradients = None if self.gradients is None else self.gradients[mine]
+        return Update(self.replicas[keep], self.weights[mine], self.losses[mine], gradients)
 
 
 class HeldOutSums(NamedTuple):

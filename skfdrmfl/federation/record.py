@@ -32,6 +32,8 @@ class Record:
         With early stopping, the best round, 0 if the first weights were never bettered.
     validation_of_each : ndarray of shape (rounds, K), default=None
         With early stopping, the error of each client on its own rows held out, NaN for one without any.
+    dropped : ndarray of bool of shape (rounds, K), default=None
+        Whose updates were not finite; their losses are NaN, as if they had not taken part. None: nobody's.
     """
 
     losses: Float
@@ -40,6 +42,7 @@ class Record:
     validation: Float | None = None
     best_round: int | None = None
     validation_of_each: Float | None = None
+    dropped: NDArray[np.bool_] | None = None
 
     def weights(self) -> Float:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.federation import drift, server
-from skfdrmfl.federation.aggregation import AGGREGATIONS
+from skfdrmfl.federation.aggregation import aggregation_of
 from skfdrmfl.federation.aggregation.mean import without_idle
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.left_out import finite_replicas
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.stopping import EarlyStopping
@@ -37,6 +38,8 @@ class RoundRecord:
     losses : ndarray of shape (R, n)
         What is `RECORDED` of each replica, NaN for those who were not invited or did not answer.
     diverged : ndarray of bool of shape (runs,)
+    dropped : ndarray of bool of shape (R,)
+        Whose updates were not finite, and went into nothing.
     validation : ndarray of shape (runs, 2), default=None
         Mean squared errors and NWJ values on rows held out, if any are.
     """
@@ -44,6 +47,7 @@ class RoundRecord:
     state: server.ServerState
     losses: Float
     diverged: NDArray[np.bool_]
+    dropped: NDArray[np.bool_]
     validation: Float | None = None
 
 
@@ -64,9 +68,9 @@ def federated_rounds(
 ) -> Iterator[RoundRecord]:
     """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
 
-    A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and
-    trains no more, the other runs go on. So it is with a run that `stopping` finds done. A run of which too few
-    clients are there skips the round: its model stays.
+    An update whose parameters or loss are not finite is dropped. A run in which all are, or whose average is not
+    finite, has diverged: it keeps the last finite model and trains no more, the other runs go on. So it is with a run
+    that `stopping` finds done. A run of which too few clients are there skips the round: its model stays.
 
     Parameters
     ----------
@@ -100,20 +104,28 @@ def federated_rounds(
             origin = state.weights
         shift = algorithm.shift(state.memory, cohort)
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
-        average = AGGREGATIONS[schedule.aggregation](origin, cohort.runs[participants], counts[participants], group_of)
+        average = aggregation_of(schedule, origin, cohort.runs[participants], counts[participants], group_of)
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
-        answered = np.zeros(len(cohort.runs), dtype=bool)
+        answered, dropped = np.zeros((2, len(cohort.runs)), dtype=bool)
         memory = state.memory
         for update in training.train(participants, broadcast) if len(participants) else ():
             mine = update.replicas
             weights = update.weights
             if group_of is not None:
                 weights = without_idle(weights, origin, cohort.runs[mine], counts[mine], group_of)
+            moved = drift.squared_distances(weights, origin, cohort.runs[mine])
+            usable = finite_replicas(update, moved)
+            if not usable.all():
+                dropped[mine[~usable]] = True
+                update, mine, moved = update.of(usable), mine[usable], moved[usable]
+                weights = weights[torch.as_tensor(usable, device=device)]
+                if not usable.any():
+                    continue
             average.add(cohort.runs[mine], counts[mine], weights)
             memory = algorithm.remember(memory, update, broadcast, cohort)
             answered[mine] = True
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
-            losses[mine, -1] = drift.squared_distances(weights, origin, cohort.runs[mine])
+            losses[mine, -1] = moved
         middle = average.result()
         weights, memory = algorithm.move(memory, cohort, state.weights, middle, factor)
         trained = np.bincount(cohort.runs[answered], minlength=cohort.n_runs) > 0
@@ -121,10 +133,10 @@ def federated_rounds(
             moves = torch.as_tensor(trained, device=device)
             weights = torch.where(moves.unsqueeze(-1), weights, state.weights)
             memory = memory.where(moves, state.memory, runs)
-        not_finite = answered & ~np.isfinite(losses[:, TERMS.index("loss")])
-        if not_finite.any() or not torch.isfinite(weights.sum()):
+        lost = np.setdiff1d(cohort.runs[dropped], cohort.runs[answered])
+        if len(lost) or not torch.isfinite(weights.sum()):
             finite = torch.isfinite(weights).all(-1)
-            finite[torch.as_tensor(cohort.runs[not_finite], device=device)] = False
+            finite[torch.as_tensor(lost, device=device)] = False
             diverged = diverged | ~finite.cpu().numpy()
             weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
             memory = memory.where(finite, state.memory, runs)
@@ -133,7 +145,7 @@ def federated_rounds(
         losses[:, -1] = drift.relative_drift(losses[:, -1], step[cohort.runs])
         state = server.advance(state, weights, memory, schedule.history_size)
         validation = None if stopping is None else stopping.follow(state, ~finished)
-        yield RoundRecord(state, losses, diverged, validation)
+        yield RoundRecord(state, losses, diverged, dropped, validation)
         finished = diverged if stopping is None else diverged | stopping.done
 
 

@@ -73,6 +73,10 @@ class Schedule:
         Keys of `ALGORITHMS` and `AGGREGATIONS`.
     min_clients : int
         A run of which fewer are there skips a round.
+    preaggregation : str, default=None
+        Key of `PREAGGREGATIONS`: what updates go through before they are aggregated.
+    n_byzantine : int
+        How many clients rules that need a number take for dishonest.
     """
 
     rate_factors: tuple[float, ...]
@@ -84,6 +88,13 @@ class Schedule:
     algorithm: str = "fedavg"
     aggregation: str = "mean"
     min_clients: int = 1
+    preaggregation: str | None = None
+    n_byzantine: int = 0
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether the server compares clients, and so needs what each sends and not only the total."""
+        return self.aggregation != "mean" or self.preaggregation is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +161,7 @@ class Start:
     memory : Memory
         What the algorithm remembers from earlier rounds, of this run alone.
     available : ndarray of bool of shape (rounds, K), default=None
-        Which of the run's clients can be invited to each round to come; None: all.
+        Which of all clients, in the order of `clients_`, can be invited to each round to come; None: all.
     """
 
     weights: Tensor

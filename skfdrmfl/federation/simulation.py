@@ -21,6 +21,7 @@ from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
+from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import DOWN, EACH, TOTAL, UP, Ledger, bytes_of, shapes_of
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
@@ -76,6 +77,7 @@ class LocalTraining:
         # Each ledger with its runs; of each run, the first one that shares its ledger.
         self._shares = [(self.ledgers[mine[0]], mine) for mine in by_ledger.values()]
         self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in self.ledgers])
+        self._seen = EACH if schedule.is_robust else TOTAL
         self._n_parameters = [run.n_parameters or network.layout.size for run in runs]
         self._bytes_of_number = rows.x.element_size()
 
@@ -91,7 +93,7 @@ class LocalTraining:
             answered.append(update.replicas)
             yield update
         replicas = np.concatenate(answered) if answered else participants[:0]
-        self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, TOTAL)
+        self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, self._seen)
         if self._orders.gradients:
             self._count(UP, "mean gradients", (PARAMETERS,), replicas, EACH)
         self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
@@ -141,6 +143,8 @@ class Simulation:
     device : torch.device
         Where clients train.
     ledger : Ledger
+    guard : Guard, default=None
+        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
     """
 
     tables: Tables
@@ -148,6 +152,7 @@ class Simulation:
     engine: str = "stacked"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         self.clients = [
@@ -160,22 +165,47 @@ class Simulation:
         return Roster(self.partition.positions, self.partition.sizes)
 
     def among(self, there: NDArray[np.bool_]) -> Simulation:
-        """Return the federation of some of the clients (K,), with the same rows and the same ledger."""
-        if there.all():
+        """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
+        kept = np.flatnonzero(there[self.partition.positions])
+        if len(kept) == len(self.clients):
             return self
-        kept = np.flatnonzero(there)
         partition = Partition(self.partition.positions[kept], [self.partition.rows[k] for k in kept.tolist()])
         return replace(self, partition=partition)
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        if self.guard is not None:
+            return self._guarded(self.guard, queries)
         tallies = [_Tally(query) for query in queries]
         for client in self.clients:
             for tally in tallies:
-                tally.ask(client)
+                tally.add(client.position, tally.query(client))
         for tally in tallies:
-            tally.record(self.ledger, self.partition.positions)
+            tally.record(self.ledger, self.partition.positions, TOTAL)
         return tuple(tally.total for tally in tallies)
+
+    def _guarded(self, guard: Guard, queries: Sequence[Query]) -> tuple[Any, ...]:
+        """Return the sums of the answers of those whom the guard leaves in; all are there before any is added."""
+        asked = self._without_excluded()
+        clients = [client for client in self.clients if client.position not in guard.excluded]
+        answers = [{c.position: answer for c in clients if (answer := query(c)) is not None} for query in queries]
+        guard.judge(queries, answers, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
+        totals = []
+        for query, by_position in zip(queries, answers, strict=True):
+            tally = _Tally(query)
+            for position, answer in by_position.items():
+                tally.add(position, answer, counts=position not in guard.excluded)
+            tally.record(self.ledger, asked.positions, EACH)
+            totals.append(tally.total)
+        return tuple(totals)
+
+    def _without_excluded(self) -> Partition:
+        """Return the rows of all clients but those whom a guard has left out."""
+        if self.guard is None or not self.guard.excluded:
+            return self.partition
+        out = np.isin(self.partition.positions, list(self.guard.excluded))
+        rows = [rows for rows, left_out in zip(self.partition.rows, out, strict=True) if not left_out]
+        return Partition(self.partition.positions[~out], rows)
 
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
@@ -208,11 +238,12 @@ class Simulation:
         return runs
 
     def _within(self, subset: Any) -> Partition:
-        return self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
+        members = self._without_excluded()
+        return members if subset is EVERYTHING else within(members, subset, self.tables.blocks)
 
 
 class _Tally:
-    """The sum of all clients' answers to a query, taken as they come, and what they weigh."""
+    """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
 
     def __init__(self, query: Query):
         self.query = query
@@ -221,23 +252,23 @@ class _Tally:
         self._n_bytes: list[int] = []
         self._shapes: tuple[Any, ...] = ()
 
-    def ask(self, client: Client) -> None:
-        """Add a client's answer, if it has one."""
-        answer = self.query(client)
+    def add(self, position: int, answer: Any, *, counts: bool = True) -> None:
+        """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
         if answer is None:
             return
         if not self._answered:
             self._shapes = shapes_of(answer)
         if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
             self._n_bytes.append(bytes_of(answer))
-        self._answered.append(client.position)
-        self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
+        self._answered.append(position)
+        if counts:
+            self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
 
-    def record(self, ledger: Ledger, asked: Indices) -> None:
+    def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
         """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
         arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
         if arrays:
             ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
         if self._answered:
             n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
-            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes)
+            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)

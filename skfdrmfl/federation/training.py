@@ -44,6 +44,8 @@ class Trained:
         Where each run began.
     diverged : ndarray of bool of shape (runs,)
         Runs that stopped, at their last finite model.
+    dropped : ndarray of bool of shape (rounds, R)
+        Updates that were not finite.
     ledgers : tuple of Ledger
         What passed the door for each run.
     best : Best, default=None
@@ -59,6 +61,7 @@ class Trained:
     cohort: Cohort
     starts: tuple[Start, ...]
     diverged: NDArray[np.bool_]
+    dropped: NDArray[np.bool_]
     ledgers: tuple[Ledger, ...]
     best: Best | None = None
     validation: Float | None = None
@@ -84,14 +87,15 @@ class Trained:
     def record_of(self, run: int) -> Record:
         """Return what is recorded of one run, up to the round it stopped in."""
         replicas = self.cohort.runs == run
-        losses = self.losses[:, replicas]
+        losses, dropped = self.losses[:, replicas], self.dropped[:, replicas]
         positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
         if self.best is None or self.validation is None:
-            return Record(losses, positions, sizes)
+            return Record(losses, positions, sizes, dropped=dropped)
         best_round = int(self.best.rounds[run])
         n_rounds = min(len(losses), best_round + self.best.patience)
-        of_each = None if self.validation_of_each is None else self.validation_of_each[:n_rounds, replicas]
-        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round, of_each)
+        each = None if self.validation_of_each is None else self.validation_of_each[:n_rounds, replicas]
+        validation = self.validation[:n_rounds, run]
+        return Record(losses[:n_rounds], positions, sizes, validation, best_round, each, dropped[:n_rounds])
 
 
 def train(
@@ -112,20 +116,20 @@ def train(
     stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
+    dropped = np.zeros((n_rounds, len(cohort.runs)), dtype=bool)
     validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
     of_each = None if stopping is None else np.empty((n_rounds, len(cohort.runs)))
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
         best = None if stopping is None else stopping.best
+        ledgers = tuple(training.ledgers)
         each = None if of_each is None else of_each[:t]
-        return Trained(
-            state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed, each
-        )
+        return Trained(state, losses[:t], cohort, tuple(starts), diverged, dropped[:t], ledgers, best, followed, each)
 
     diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
     if resume is not None:
-        losses[:n_done] = resume.losses
+        losses[:n_done], dropped[:n_done] = resume.losses, resume.dropped
         if validation is not None and resume.validation is not None:
             validation[:n_done] = resume.validation
         if of_each is not None and resume.validation_of_each is not None:
@@ -137,7 +141,7 @@ def train(
     available = None if available is None else available[n_done:]
     rounds = federated_rounds(training, cohort, state, left, stopping=stopping, diverged=diverged, available=available)
     for t, record in enumerate(rounds, n_done):
-        losses[t] = record.losses
+        losses[t], dropped[t] = record.losses, record.dropped
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
         if of_each is not None and stopping is not None:
@@ -149,12 +153,12 @@ def _stacked_available(starts: Sequence[Start], cohort: Cohort, n_rounds: int) -
     """Return which replicas can be invited to each round (rounds, R); None: all to all."""
     if all(start.available is None for start in starts):
         return None
-    sizes = np.bincount(cohort.runs, minlength=cohort.n_runs)
-    parts = [
-        np.ones((n_rounds, n), dtype=bool) if start.available is None else start.available
-        for start, n in zip(starts, sizes, strict=True)
-    ]
-    return np.concatenate(parts, axis=1)
+    available = np.ones((n_rounds, len(cohort.runs)), dtype=bool)
+    for run, start in enumerate(starts):
+        if start.available is not None:
+            replicas = cohort.runs == run
+            available[:, replicas] = start.available[:, cohort.positions[replicas]]
+    return available
 
 
 def start_together(starts: Sequence[Start], cohort: Cohort, schedule: Schedule) -> ServerState:

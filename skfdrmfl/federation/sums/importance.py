@@ -34,6 +34,7 @@ class Responses:
     """How predictions of a model respond to each column, and how each column varies."""
 
     name: ClassVar[str] = "responses and spreads"
+    powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 1, 2)
     model: Model
     subset: Subset = EVERYTHING
 
