@@ -133,8 +133,7 @@ def federate(
     schedule = Schedule(tuple(rate_factors), n_epochs, batch_size, participation, history_size, algorithm=algorithm)
     training = LocalTraining(network, runs, schedule, engine)
     state = start_together([run.start for run in runs], training.cohort, schedule)
-    group_of = None if training.cohort.counts.ndim == 1 else network.encoder_of()
-    return list(federated_rounds(training, training.cohort, state, schedule, group_of=group_of))
+    return list(federated_rounds(training, training.cohort, state, schedule))
 
 
 def simulate(X, y=None, codes=None, *, present=None, blocks=None, n_modalities=1):

@@ -14,10 +14,11 @@ from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import split_off
-from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg, Memory
+from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
 from skfdrmfl.federation.engines import ENGINES, chunk, loop
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule, Settings
 from skfdrmfl.federation.simulation import train_together
@@ -33,7 +34,7 @@ class ServerMomentum(FedAvg):
     def begin(self, memory, weights, n_replicas):
         return memory if memory.server else Memory({"momentum": torch.zeros_like(weights)}, memory.clients)
 
-    def move(self, memory, weights, average, rate_factor):
+    def move(self, memory, cohort, weights, average, rate_factor):
         momentum = BETA * memory.server["momentum"] + (average - weights)
         return weights + momentum, Memory({"momentum": momentum}, memory.clients)
 
@@ -50,12 +51,12 @@ class Leaning(FedAvg):
         zeros = weights.new_zeros(n_replicas, weights.shape[1])
         return Memory(memory.server, {"gone": zeros, "answers": zeros})
 
-    def shift(self, memory, runs):
+    def shift(self, memory, cohort):
         return self.factor * memory.clients["gone"]
 
-    def remember(self, memory, update, broadcast, runs):
+    def remember(self, memory, update, broadcast, cohort):
         gone, answers = memory.clients["gone"].clone(), memory.clients["answers"].clone()
-        gone[update.replicas] += update.weights - broadcast.weights[runs[update.replicas]]
+        gone[update.replicas] += update.weights - broadcast.weights[cohort.runs[update.replicas]]
         answers[update.replicas] += 1.0
         return Memory(memory.server, {"gone": gone, "answers": answers})
 
@@ -66,8 +67,8 @@ class Both(Leaning):
     def begin(self, memory, weights, n_replicas):
         return ServerMomentum().begin(super().begin(memory, weights, n_replicas), weights, n_replicas)
 
-    def move(self, memory, weights, average, rate_factor):
-        return ServerMomentum().move(memory, weights, average, rate_factor)
+    def move(self, memory, cohort, weights, average, rate_factor):
+        return ServerMomentum().move(memory, cohort, weights, average, rate_factor)
 
 
 @pytest.fixture(autouse=True)
@@ -186,7 +187,7 @@ def test_who_joins_later_starts_from_zeros_and_who_is_absent_keeps_what_it_has()
 
 def one_that_grows(network):
     """Two runs, of which the first has a decay that makes weights grow, until they overflow in the third round."""
-    runs = [make_run(network, [6, 4], seed=1), make_run(network, [5, 3, 4], seed=2)]
+    runs = [make_run(network, [6, 5], seed=1), make_run(network, [5, 3, 4], seed=2)]
     grows = replace(runs[0].settings, weight_decay=1e6, mi_weight=0.0, contrastive_weight=0.0)
     return [replace(runs[0], settings=grows), runs[1]]
 
@@ -387,7 +388,8 @@ def test_a_search_over_unequal_widths_leaves_each_fit_the_memory_it_would_have_a
 
 # ---------------------------------------------------------------------------------------------------- chunks
 
-SHARED = [field.name for field in fields(Settings) if field.name not in chunk.OF_EACH_CLIENT]
+EACH = chunk.OF_EACH_CLIENT | chunk.OF_SERVER
+SHARED = [field.name for field in fields(Settings) if field.name not in EACH]
 
 
 def chunks_of(runs, network):
@@ -428,8 +430,8 @@ def test_a_setting_added_later_is_shared_unless_it_is_named(monkeypatch):
 
 def test_training_that_has_no_shift_at_first_may_have_one_later(monkeypatch):
     class Later(Leaning):
-        def shift(self, memory, runs):
-            return super().shift(memory, runs) if memory.clients["answers"].any() else None
+        def shift(self, memory, cohort):
+            return super().shift(memory, cohort) if memory.clients["answers"].any() else None
 
     network = make_network((3,))
     run = make_run(network, [6, 5])

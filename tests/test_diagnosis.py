@@ -11,12 +11,12 @@ from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids
+from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
+from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Start
-from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
-from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
@@ -468,3 +468,43 @@ def test_a_value_of_minus_infinity_is_recorded_as_such():
     history = extend_history({}, Record(losses, np.arange(2), np.array([300, 5])), 2)
     np.testing.assert_array_equal(history["mi_nwj"], [-np.inf, 0.0])
     np.testing.assert_array_equal(history["mi_nwj_per_client"], [[-np.inf, 0.0], [0.0, np.nan]])
+
+
+# ------------------------------------------------------------------------------------ a row or two far off
+
+
+def spectra(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 3)) @ rng.standard_normal((3, 12)) + 5 + 0.01 * rng.standard_normal((n, 12))
+
+
+@pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
+@pytest.mark.parametrize(("n", "n_bad"), [(40, 1), (300, 1), (300, 2)])
+def test_a_corrupt_row_or_two_are_found(preprocessing, n, n_bad):
+    x = spectra(n)
+    ids = np.arange(n) % 4
+    model = FDRMFLTransformer(n_rounds=1, local_epochs=1, random_state=0, preprocessing=preprocessing)
+    assert "rows far off" not in model.fit(x, x[:, 0], ids).diagnose().names
+    bad = x.copy()
+    bad[:n_bad] *= 1000
+    found = next(f for f in model.fit(bad, x[:, 0], ids).diagnose() if f["name"] == "rows far off")
+    assert found["evidence"]["tail of x"] == pytest.approx(0.5 * np.sqrt(n / n_bad), rel=0.05)
+    assert "'x'" in found["finding"]
+    y = x[:, 0].copy()
+    y[:n_bad] = 1e6
+    assert "'y'" in next(f for f in model.fit(x, y, ids).diagnose() if f["name"] == "rows far off")["finding"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_client_in_other_units_skew_columns_and_rare_labels_are_not_a_row_or_two(seed):
+    rng = np.random.default_rng(seed)
+    x, ids = spectra(60), np.arange(60) % 6
+    model = FDRMFLTransformer(n_rounds=1, local_epochs=1, random_state=0)
+    for table in (
+        np.where((ids == 0)[:, None], 1000 * x, x),
+        np.exp(rng.standard_normal((60, 4))),
+        np.column_stack([x[:, 0], rng.random((60, 6)) < 0.1]),
+        x[:5],
+    ):
+        mine = ids[: len(table)]
+        assert "rows far off" not in model.fit(table, x[: len(table), 0], mine).diagnose().names

@@ -19,7 +19,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
-from skfdrmfl.estimator import _preparation
+from skfdrmfl.estimator import _fitting
 from skfdrmfl.estimator._postponed import Postponed, active_pool
 from skfdrmfl.federation import simulation
 from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV, _pool, _workers
@@ -157,11 +157,11 @@ def trained_alone(monkeypatch):
     """The runs that an estimator trains by itself from now on."""
     seen = []
 
-    def spy(self, honest=_preparation.Fitting.train):
+    def spy(self, honest=_fitting.Fitting.train):
         seen.append(self.run)
         return honest(self)
 
-    monkeypatch.setattr(_preparation.Fitting, "train", spy)
+    monkeypatch.setattr(_fitting.Fitting, "train", spy)
     return seen
 
 

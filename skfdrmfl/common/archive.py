@@ -8,6 +8,7 @@ numbers and lists stand for themselves, a JSON object for anything else, and its
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy
@@ -57,6 +58,7 @@ _FORMS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
     tuple: ("tuple", list, tuple),
     set: ("set", lambda x: sorted(x, key=repr), set),
     frozenset: ("frozenset", lambda x: sorted(x, key=repr), frozenset),
+    type(Path()): ("path", str, Path),
     slice: ("slice", lambda x: [x.start, x.stop, x.step], lambda x: slice(*x)),
     np.str_: ("str_", "".join, np.str_),
     np.bytes_: ("bytes_", bytes, np.bytes_),
@@ -155,8 +157,8 @@ def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
     path : str or path-like
         A process that is killed while it writes may leave a file `.NAME.*.tmp` beside it.
     content : object
-        None, bool, int, float, str, bytes, slice, arrays and scalars of numpy, objects of classes that are `archived`,
-        and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and bits.
+        None, bool, int, float, str, bytes, slice, Path, arrays and scalars of numpy, objects of classes that are
+        `archived`, and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and bits.
     kind : str
         What the content is, for `read` to ask for.
 
@@ -165,21 +167,12 @@ def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
     TypeError, ValueError
         The tree holds something else, or itself. Nothing is written.
     """
-    arrays: list[np.ndarray] = []
-    try:
-        tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": _encode(content, "", arrays)}
-        text = json.dumps(tree, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
-    except RecursionError as error:
-        raise ValueError("content contains itself or is nested too deeply; pass a flatter tree.") from error
+    text, arrays = _encoded(content, kind)
     target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w") as members:
-                members.writestr(zipfile.ZipInfo(_TREE), text)
-                for number, array in enumerate(arrays):
-                    with members.open(zipfile.ZipInfo(f"{number}.npy"), "w", force_zip64=True) as member:
-                        npy.write_array(member, array, version=(3, 0), allow_pickle=False)
+            _put(file, text, arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -194,6 +187,38 @@ def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
             os.close(folder)
 
 
+def to_bytes(content: Any, *, kind: str) -> bytes:
+    """Return the file that `write` would write: for what stays the same in a file that is written again and again."""
+    file = io.BytesIO()
+    _put(file, *_encoded(content, kind))
+    return file.getvalue()
+
+
+def from_bytes(data: bytes, *, kind: str) -> Any:
+    """Return the tree of which `to_bytes` made these bytes; errors are those of `read`, without a name of a file."""
+    return _tree(io.BytesIO(data), kind, "a part of the file")
+
+
+def _encoded(content: Any, kind: str) -> tuple[bytes, list[np.ndarray]]:
+    """Return the JSON of a tree, and its arrays."""
+    arrays: list[np.ndarray] = []
+    try:
+        tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": _encode(content, "", arrays)}
+        text = json.dumps(tree, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+    except RecursionError as error:
+        raise ValueError("content contains itself or is nested too deeply; pass a flatter tree.") from error
+    return text, arrays
+
+
+def _put(file: BinaryIO, text: bytes, arrays: list[np.ndarray]) -> None:
+    """Write JSON and arrays as a npz."""
+    with zipfile.ZipFile(file, "w") as members:
+        members.writestr(zipfile.ZipInfo(_TREE), text)
+        for number, array in enumerate(arrays):
+            with members.open(zipfile.ZipInfo(f"{number}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, array, version=(3, 0), allow_pickle=False)
+
+
 def read(path: str | os.PathLike[str], *, kind: str) -> Any:
     """Return the tree that `write` has put into a file. Nothing in a file is ever run, whoever wrote it.
 
@@ -203,18 +228,23 @@ def read(path: str | os.PathLike[str], *, kind: str) -> Any:
         The file is no archive or damaged, of another kind or a newer format, or holds objects of an unknown class.
     """
     with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as members:
-                tree = json.loads(members.read(_TREE).decode("utf-8", "surrogatepass"))
-                if tree["format"] != FORMAT:
-                    raise ValueError(f"format {tree['format']!r}")
-                if tree["version"] > VERSION:
-                    raise ArchiveError(f"has format version {tree['version']} (known: {VERSION}); use a newer skfdrmfl")
-                if tree["kind"] != kind:
-                    raise ArchiveError(f"is a {tree['kind']!r}, not a {kind!r}; pass a file of the kind {kind!r}")
-                return _decode(tree["content"], members)
-        except ArchiveError as error:
-            raise ArchiveError(f"{path} {error}.") from None
-        except Exception as error:
-            fact = f"is no {FORMAT}, or is damaged ({type(error).__name__}: {error})"
-            raise ArchiveError(f"{path} {fact}; pass a file that skfdrmfl has written.") from error
+        return _tree(file, kind, path)
+
+
+def _tree(file: BinaryIO, kind: str, path: Any) -> Any:
+    """Return the tree in an open file, which errors call `path`."""
+    try:
+        with zipfile.ZipFile(file) as members:
+            tree = json.loads(members.read(_TREE).decode("utf-8", "surrogatepass"))
+            if tree["format"] != FORMAT:
+                raise ValueError(f"format {tree['format']!r}")
+            if tree["version"] > VERSION:
+                raise ArchiveError(f"has format version {tree['version']} (known: {VERSION}); use a newer skfdrmfl")
+            if tree["kind"] != kind:
+                raise ArchiveError(f"is a {tree['kind']!r}, not a {kind!r}; pass a file of the kind {kind!r}")
+            return _decode(tree["content"], members)
+    except ArchiveError as error:
+        raise ArchiveError(f"{path} {error}.") from None
+    except Exception as error:
+        fact = f"is no {FORMAT}, or is damaged ({type(error).__name__}: {error})"
+        raise ArchiveError(f"{path} {fact}; pass a file that skfdrmfl has written.") from error

@@ -237,4 +237,4 @@ def _behind_codes(n_codes: int, block: BlockTransform) -> BlockTransform:
         projection[:n_codes, :n_codes] = np.eye(n_codes)
         projection[n_codes:, n_codes:] = block.projection
     mean = np.concatenate([np.zeros(n_codes), block.mean])
-    return BlockTransform(mean, np.concatenate([np.ones(n_codes), block.scale]), projection, block.power)
+    return BlockTransform(mean, np.concatenate([np.ones(n_codes), block.scale]), projection, block.power, block.tail)

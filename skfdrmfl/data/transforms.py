@@ -30,12 +30,16 @@ class BlockTransform:
     projection : ndarray of shape (p, r), or None for the identity
     power : float
         Mean squared length of a transformed training row, which sets the scale of the first weights.
+    tail : float
+        The median column's standard deviation over its mean absolute deviation, in the training rows: 1.25 of Gaussian
+        ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     """
 
     mean: Float
     scale: Float
     projection: Float | None
     power: float
+    tail: float = 0.0
 
     @property
     def n_outputs(self) -> int:
@@ -53,6 +57,18 @@ class BlockTransform:
         centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
         return centred if self.projection is None else centred @ torch.tensor(self.projection)
 
+    @property
+    def units(self) -> Float:
+        """Steps of the columns (p,) that move an output by up to one; squares in these are finite."""
+        reach = np.ones(len(self.mean)) if self.projection is None else np.abs(self.projection).max(1, initial=0.0)
+        says_something = (reach > 0) & np.isfinite(self.scale)
+        return np.where(says_something, self.scale, 1.0) / np.where(says_something, reach, 1.0)
+
+    def slopes(self, gradients: Float, units: Float | None = None) -> Float:
+        """Return derivatives (..., p) by the columns, given those by the outputs (..., r); by steps of `units` (p,)."""
+        steps = (1.0 if units is None else units) / self.scale
+        return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
+
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
@@ -67,13 +83,14 @@ class BlockTransform:
 class BlockSpectrum:
     """Principal axes of a block's pooled rows; every whitening of the block follows from them.
 
-    mean and scale are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
+    mean, scale and tail are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
     """
 
     mean: Float
     scale: Float
     eigenvalues: Float
     eigenvectors: Float
+    tail: float = 0.0
 
     def whitening(self, shrinkage: float) -> BlockTransform:
         """Return the whitening W = V / sqrt(ev + shrinkage * ev_1)."""
@@ -82,7 +99,7 @@ class BlockSpectrum:
         keep = variance > MIN_VARIANCE
         keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
-        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()))
+        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()), self.tail)
 
 
 @dataclass(frozen=True)

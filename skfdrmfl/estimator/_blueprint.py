@@ -13,6 +13,7 @@ from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import Categories
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
+from skfdrmfl.estimator._reading import Reading
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.network import Network
 
@@ -103,3 +104,18 @@ def check_rows(
         if name in readers:
             block = table[:, columns]
             readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+
+
+def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
+    """Return what parameters and columns say the network is to be."""
+    return Blueprint(
+        specs_of(estimator.encoders, list(reading.modalities)),
+        reading.modalities,
+        reading.categories,
+        estimator.n_components,
+        estimator.modality_dim,
+        estimator.hidden_layer_sizes,
+        estimator.head_hidden_layer_sizes,
+        estimator.fusion,
+        estimator.alignment,
+    )

@@ -45,6 +45,8 @@ class Fitted:
         The global model as trained, then earlier ones.
     memory : tuple of dict of str to ndarray
         What the algorithm remembers: of the server, and of each client.
+    dropped : list of dict
+        Who was left out, why and when (`left_out.LeftOut`).
     account : Account, or None
         With privacy, what has been spent. There are no rows by client then, and no variance.
     weights : dict of str to ndarray
@@ -54,6 +56,8 @@ class Fitted:
     n_rounds : int
     best_round : int or None
     ledger : Ledger
+    importances : ndarray of shape (n_features,), or None
+        How much each column of X moves predictions; None of models saved before there were any.
     """
 
     n_features: int
@@ -76,6 +80,8 @@ class Fitted:
     best_round: int | None
     ledger: Ledger
     memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
+    importances: Float | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)
     account: Account | None = None
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
@@ -84,6 +90,11 @@ class Fitted:
         z, y_hat = evaluate(self.network, self.weights, x, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
+
+    @property
+    def tails(self) -> dict[str, float]:
+        """`BlockTransform.tail` of each modality, and of the outputs as "y"."""
+        return {name: block.tail for name, block in self.table.blocks.items()} | {"y": self.target.tail}
 
     @property
     def selected_features(self) -> Indices:

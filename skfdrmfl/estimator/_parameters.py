@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skfdrmfl.federation.aggregation import AGGREGATIONS
+from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.rounds import cosine_decay
@@ -44,7 +45,14 @@ CONSTRAINTS: dict[str, Any] = {
     "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
     "algorithm": [StrOptions(set(ALGORITHMS))],
     "aggregation": [StrOptions(set(AGGREGATIONS))],
+    "proximal_weight": NOT_NEGATIVE,
+    "server_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+    "server_momentum": [Interval(Real, 0, 1, closed="left")],
+    "preaggregation": [StrOptions(set(PREAGGREGATIONS)), None],
+    "n_byzantine": [Interval(Integral, 0, None, closed="left")],
     "participation": [Interval(Real, 0, 1, closed="right")],
+    "availability": [callable, "array-like", None],
+    "min_clients": AT_LEAST_ONE,
     "dp_noise_multiplier": NOT_NEGATIVE,
     "dp_clip_norm": [Interval(Real, 0, None, closed="right")],
     "dp_target_quantile": [Interval(Real, 0, 1, closed="neither"), None],
@@ -55,6 +63,8 @@ CONSTRAINTS: dict[str, Any] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "warm_start": ["boolean"],
+    "checkpoint_path": [str, PathLike, None],
+    "checkpoint_every": AT_LEAST_ONE,
     "tuning": [StrOptions({"auto"}), None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -62,9 +72,17 @@ CONSTRAINTS: dict[str, Any] = {
 }
 
 
+# Settings that some algorithms alone read; with others they keep what changes nothing.
+OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm in ALGORITHMS.values()))
+
+
 def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
     """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
-    values = {field.name: float(getattr(estimator, field.name)) for field in fields(Settings)}
+    algorithm = ALGORITHMS[estimator.algorithm]
+    values = {f.name: float(getattr(estimator, f.name)) for f in fields(Settings) if f.name not in OF_ALGORITHMS}
+    for name in algorithm.uses:
+        value = getattr(estimator, name)
+        values[name] = float(getattr(algorithm, name) if value is None else value)
     if n_modalities < 2:
         values["modality_dropout"] = 0.0  # the only modality always stays
     return Settings(**(values | chosen))
@@ -81,7 +99,21 @@ def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool 
         int(estimator.n_iter_no_change) if stops and estimator.early_stopping else None,
         estimator.algorithm,
         estimator.aggregation,
+        int(estimator.min_clients),
+        estimator.preaggregation,
+        int(estimator.n_byzantine),
     )
+
+
+def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> None:
+    """Raise ValueError where as many clients of a round are taken for dishonest as there are others."""
+    n_invited = n_clients if participation >= 1.0 else max(1, round(participation * n_clients))
+    if n_byzantine and 2 * n_byzantine >= n_invited:
+        share = "" if n_invited == n_clients else f" ({participation} of {n_clients})"
+        raise ValueError(
+            f"n_byzantine is {n_byzantine}, but {n_invited} clients{share} take part in a round, and no rule can tell "
+            f"the honest where they are not the majority; set it to {max(0, (n_invited - 1) // 2)} at most."
+        )
 
 
 def cosine(n_rounds: int) -> tuple[float, ...]:

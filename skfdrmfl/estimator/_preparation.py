@@ -1,122 +1,39 @@
-"""From checked arrays to a fit that is ready to train, and from what was trained to what the fit leaves."""
+"""From what users pass to a fit that is ready to train: read, ask for sums, lay out the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
-from torch import Tensor
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
-from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.estimator import _privacy
-from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
+from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
+from skfdrmfl.estimator._beginning import begin
+from skfdrmfl.estimator._blueprint import blueprint_of, check_rows
+from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
+from skfdrmfl.estimator._continuing import check_continues, go_on
+from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
+from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
-from skfdrmfl.estimator._parameters import cosine, device_of, engine_of, schedule_of, settings_of
+from skfdrmfl.estimator._fitting import Fitting
+from skfdrmfl.estimator._parameters import check_byzantine, cosine, device_of, engine_of, schedule_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
-from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
-from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
-from skfdrmfl.federation.engines.rows import Run
+from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import Ledger
-from skfdrmfl.federation.record import Record, extend_history
-from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
-from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
-from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.federation.runs import Plan
+from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums.labels import rows_by_modality
-from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
-from skfdrmfl.federation.training import Trained, train
-from skfdrmfl.model.linear_part import Linear, takes_linear, with_linear
-from skfdrmfl.model.network import Network
-
-# The outputs among the blocks of columns: no modality has this name.
-OUTPUTS = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Fitting:
-    """A fit that is ready to train.
-
-    Attributes
-    ----------
-    simulation : Simulation
-    plan : Plan
-    fitted : Fitted
-        What there is to go on from: all but what training will add.
-    linear : Linear, default=None
-        After training the model is to predict `share` times what the network predicts plus this.
-    share : float
-    """
-
-    simulation: Simulation
-    plan: Plan
-    fitted: Fitted
-    linear: Linear | None = None
-    share: float = 1.0
-
-    @property
-    def run(self) -> Run:
-        """The prepared rows, for those who train many fits together."""
-        (run,) = self.simulation.runs(self.plan)
-        return run
-
-    def train(self) -> Iterator[Trained]:
-        """Train, yielding where training stands after every round."""
-        starts = [run.start for run in self.plan.runs]
-        return train(self.simulation.prepare(self.plan), self.plan.network, starts, self.plan.schedule)
-
-    def finish(self, models: Tensor, memory: Memory, record: Record) -> Fitted:
-        """Return what the fit leaves.
-
-        Parameters
-        ----------
-        models : Tensor of shape (1 + H, D)
-            The global model and earlier ones.
-        memory : Memory
-            What the algorithm remembers of this run.
-        record : Record
-        """
-        network, run = self.plan.network, self.plan.runs[0]
-        models = models.cpu()
-        arrays = network.arrays(models[0])
-        if self.linear is not None:
-            arrays = with_linear(network, arrays, self.linear, self.share)
-            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
-        ledger = self.simulation.ledger
-        ledger.round = self.fitted.n_rounds + len(record.losses)
-        history = extend_history(self.fitted.history, record, len(self.fitted.clients))
-        account, privacy, variance = self.fitted.account, self.plan.schedule.privacy, None
-        if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
-            weights = arrays
-            account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
-        else:
-            weights, variance = deliver(self.simulation, Model(network, arrays, run.inputs), run.subset)
-        best_round = self.fitted.best_round
-        if record.best_round is not None:
-            best_round = self.fitted.n_rounds + record.best_round
-        return replace(
-            self.fitted,
-            models=models.numpy(),
-            memory=(_arrays(memory.server), _arrays(memory.clients)),
-            weights=weights,
-            variance=variance,
-            history=history,
-            n_rounds=self.fitted.n_rounds + len(record.losses),
-            best_round=best_round,
-            ledger=ledger,
-            account=account,
-        )
+from skfdrmfl.federation.sums.magnitudes import compare_magnitudes
 
 
 def prepare(
@@ -155,197 +72,84 @@ def prepare(
         ledger.crowd = len(np.unique(client_ids))
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    checkpoint = NoCheckpoint()
+    if whole and estimator.checkpoint_path is not None:
+        of_this_fit = fingerprint(estimator, reading, earlier)
+        checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), of_this_fit)
+        seed = seed if checkpoint.seed is None else checkpoint.seed
+        if checkpoint.found and estimator.verbose:
+            print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
     if earlier is None:
         blueprint = blueprint_of(estimator, reading)
         # Encoders that do not fit are found before anything is computed.
-        blueprint.network(_widths(reading), reading.targets.shape[1])
+        blueprint.network(widths_of(reading), reading.targets.shape[1])
     else:
-        _check_continues(estimator, reading, earlier)
+        check_continues(estimator, reading, earlier)
         blueprint = earlier.blueprint
     present = _present(reading, estimator.modalities)
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+    check_byzantine(int(estimator.n_byzantine), len(reading.partition.rows), float(estimator.participation))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
+    available, there = _available(estimator, reading, earlier, whole), simulation
+    if available is not None and earlier is None:
+        check_somebody_begins(available[0])
+        there = simulation.among(available[0])
+    if schedule_of(estimator, ()).is_robust:
+        there.guard = simulation.guard = Guard(reading.clients.tolist())
+        compare_magnitudes(there, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
     if private:
         _privacy.check_complete(present)
     elif earlier is None:
-        _check_modalities(simulation, reading, subset)
+        _check_modalities(there, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        fitting = _begin(estimator, simulation, reading, blueprint, seed, subset)
+        found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset)
+        if simulation.guard is not None:
+            simulation.guard.excluded.update(found.left_out)
+        network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
+        fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.partition.rows)))
+        plan = Plan(network, (run,), schedule_of(estimator, ()))
+        fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
     else:
-        fitting = _go_on(estimator, simulation, reading, earlier)
+        fitting = go_on(estimator, simulation, reading, earlier)
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
     if whole and earlier is None and fitting.fitted.choice.start == "ridge":
         rates = ()
-    run = replace(fitting.plan.runs[0], subset=subset, held_out=held_out)
+    run = fitting.plan.runs[0]
+    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     schedule = schedule_of(estimator, rates, stops=whole)
-    fitted = _with_counts(fitting.fitted, reading)
+    simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger)
     if fitted.account is not None:
         run, schedule = _privacy.made_private(estimator, run, schedule, fitted.account, len(reading.partition.rows))
         fitted = replace(fitted, n_samples_per_client=None)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule)
-    return replace(fitting, plan=plan, fitted=fitted)
+    return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
-def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
-    """Return what parameters and columns say the network is to be."""
-    return Blueprint(
-        specs_of(estimator.encoders, list(reading.modalities)),
-        reading.modalities,
-        reading.categories,
-        estimator.n_components,
-        estimator.modality_dim,
-        estimator.hidden_layer_sizes,
-        estimator.head_hidden_layer_sizes,
-        estimator.fusion,
-        estimator.alignment,
-    )
-
-
-def _begin(
-    estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, subset: Subset
-) -> Fitting:
-    """Return a fit that starts with preprocessing, and tuning where it is asked for."""
-    kinds = blueprint.kinds(estimator.preprocessing)
-    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
-    blocks = {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
-    n_outputs = reading.targets.shape[1]
-
-    def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
-        network = blueprint.network(widths, n_outputs, table.columns)
-        first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-        return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
-
-    account = _privacy.account_of(estimator, len(reading.partition.rows))
-
-    def preprocess(
-        subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
-    ) -> tuple[list[TableTransform], BlockTransform | None]:
-        outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
-        asked = simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
-        if account is None:
-            found = fit_blocks(*asked, subset)
-        else:
-            found = _privacy.noisy_blocks(estimator, *asked, reading.n_features, n_outputs)
-        unit = found.pop(OUTPUTS, None)
-        assert not isinstance(unit, BlockSpectrum)
-        columns = {name: numeric[name] for name in blocks}
-        tables = [
-            with_codes(TableTransform(columns, of_blocks), reading.modalities, reading.categories)
-            for of_blocks in transformations(found, shrinkages)
-        ]
-        return tables, unit
-
-    choice = Choice(
-        "random",
-        DEFAULT_SHRINKAGE if estimator.shrinkage == "auto" else float(estimator.shrinkage),
-        float(estimator.weight_decay),
-    )
-    settings = settings_of(estimator, len(reading.modalities))
-    whitens = any(kinds[name] == "whiten" for name in blocks)
-    tuned = None
-    if estimator.tuning == "auto" or (estimator.shrinkage == "auto" and whitens):
-        simulation.ledger.stage = "tuning: "
-        tuner = Tuner(
-            simulation,
-            subset,
-            len(reading.modalities),
-            whitens,
-            preprocess,
-            build,
-            settings,
-            schedule_of(estimator, cosine(estimator.n_rounds)),
-            seed,
-            choice,
-            report=estimator.verbose > 0,
+def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
+    """Return who is there in each round to come; ValueError where early stopping would compare unlike rows."""
+    if estimator.availability is None:
+        return None
+    if whole and estimator.early_stopping:
+        raise ValueError(
+            "early_stopping=True compares rounds on the same rows held out, but with availability clients come and go; "
+            "set early_stopping=False, or use participation for clients drawn at random."
         )
-        compared = _compared(estimator, tuner, reading, blueprint)
-        choice = compared[0][0]
-        tuned = [{**asdict(candidate), "validation_mse": error} for candidate, error in compared]
-        simulation.ledger.stage = ""
-        simulation.ledger.round = 0
-    (table,), target = preprocess(subset, [choice.shrinkage], ())
-    assert target is not None
-    network, first = build(table, table.widths)
-    inputs = Inputs(table, dtype=TRAINING_DTYPE)
-    targets, linear, share = Targets((target,), TRAINING_DTYPE), None, 1.0
-    if choice.is_linear:
-        targets, linear, share = with_ridge(simulation, choice, table, targets, subset)
-    if estimator.tuning is not None:
-        settings = replace(settings, weight_decay=choice.weight_decay)
-    fitted = Fitted(
-        n_features=reading.n_features,
-        feature_names=reading.feature_names,
-        clients=reading.clients[:0],
-        n_samples_per_client=np.zeros(0, dtype=np.int64),
-        blueprint=blueprint,
-        network=network,
-        seed=seed,
-        choice=choice,
-        tuning=tuned,
-        table=table,
-        target=target,
-        y_ndim=reading.y_ndim,
-        models=first[None].numpy(),
-        weights={},
-        variance=np.zeros(0),
-        history={},
-        n_rounds=0,
-        best_round=None,
-        ledger=simulation.ledger,
-        account=account,
-    )
-    run = RunPlan(inputs, targets, settings, seed, Start(first.to(simulation.device)))
-    return Fitting(simulation, Plan(network, (run,), schedule_of(estimator, ())), fitted, linear, share)
-
-
-def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:
-    """Return the ways to fit that were compared by rows held out, the choice first."""
-    if estimator.tuning is None:
-        return tuner.shrinkage()
-    # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
-    # each more than a linear part knows.
-    is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
-    has_room = takes_linear(blueprint.network(_widths(reading), reading.targets.shape[1]))
-    return tuner.everything(linear=is_linear and has_room)
+    first_round = 1 if earlier is None else earlier.n_rounds + 1
+    n_rounds = int(estimator.n_rounds) if whole else 1
+    return availability_of(estimator.availability, reading.clients, reading.partition.positions, first_round, n_rounds)
 
 
 def _splits(estimator: Any) -> bool:
     """Return whether clients hold out rows for some purpose."""
     return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
-
-
-def _widths(reading: Reading) -> dict[str, int]:
-    """Return the number of columns of each modality."""
-    return {name: len(columns) for name, columns in reading.modalities.items()}
-
-
-def _go_on(estimator: Any, simulation: Simulation, reading: Reading, earlier: Fitted) -> Fitting:
-    """Return a fit that goes on from an earlier one, whose preprocessing and network stay."""
-    tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
-    device = simulation.device
-    models = torch.tensor(earlier.models, device=device)  # copied: mapped models are read-only
-    server, clients = ({n: torch.tensor(a, device=device) for n, a in part.items()} for part in earlier.memory)
-    run = RunPlan(
-        Inputs(earlier.table, dtype=TRAINING_DTYPE),
-        Targets((earlier.target,), TRAINING_DTYPE),
-        settings_of(estimator, len(reading.modalities), **tuned),
-        earlier.seed,
-        Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, Memory(server, clients)),
-    )
-    fitted = replace(earlier, ledger=simulation.ledger)
-    return Fitting(simulation, Plan(earlier.network, (run,), schedule_of(estimator, ())), fitted)
-
-
-def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray]:
-    """Return tensors as numpy arrays, which load anywhere."""
-    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
 
 def _with_counts(fitted: Fitted, reading: Reading) -> Fitted:
@@ -371,28 +175,3 @@ def _check_modalities(federation: Federation, reading: Reading, subset: Subset) 
     n_rows, everywhere = rows_by_modality(federation, n_modalities)
     kept = everywhere if subset is EVERYTHING else rows_by_modality(federation, n_modalities, subset)[1]
     check_somebody_has(list(reading.modalities), n_rows, everywhere, kept)
-
-
-def _check_continues(estimator: Any, reading: Reading, earlier: Fitted) -> None:
-    """Raise ValueError where what the network was built with has changed since."""
-    built = earlier.network.signature
-    n_outputs = reading.targets.shape[1]
-    if n_outputs != built["n_outputs"]:
-        raise ValueError(
-            f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "
-            "pass the same outputs, or fit a new estimator."
-        )
-    before, now = earlier.blueprint.modalities, reading.modalities
-    changed = []
-    if list(before) != list(now) or not all(np.array_equal(before[name], now[name]) for name in now):
-        changed = ["modalities"]
-    else:
-        signature = blueprint_of(estimator, reading).network(earlier.table.widths, n_outputs).signature
-        changed = [name for name, value in signature.items() if value != built[name]]
-    if changed:
-        # None for all encoders means those of `hidden_layer_sizes`.
-        what = "hidden_layer_sizes" if changed[0] == "encoders" and estimator.encoders is None else changed[0]
-        raise ValueError(
-            f"{what} is {getattr(estimator, what)!r} now, but the model to go on from was built "
-            "with another value; set it back, or clone the estimator and fit it anew."
-        )

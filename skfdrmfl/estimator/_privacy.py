@@ -30,7 +30,7 @@ from skfdrmfl.federation.runs import RunPlan, Schedule
 
 # Algorithms of which the server remembers nothing of any one client.
 PRIVATE_ALGORITHMS = ("fedavg", "fedprox", "fedavgm", "fedadam")
-NOT_RECORDED = ("n_samples_per_client", "variance", "tuning", "best_round")
+NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "best_round")
 
 
 @archived
@@ -165,11 +165,19 @@ def check_private(estimator: Any, X: Any, earlier: Account | None, goes_on: bool
     ):
         if getattr(estimator, name) == bad:
             raise ValueError(f"{name}={bad!r} asks clients for more than privacy can pay for; use {remedy}.")
-    if estimator.aggregation != "mean":
-        raise ValueError(
-            f"aggregation={estimator.aggregation!r} looks at each client's update, but with privacy only their noisy "
-            'sum is sent; use aggregation="mean".'
-        )
+    for name, plain in (("aggregation", "mean"), ("preaggregation", None)):
+        if getattr(estimator, name) != plain:
+            raise ValueError(
+                f"{name}={getattr(estimator, name)!r} looks at each client's update, but with privacy only their noisy "
+                f"sum is sent; use {name}={plain!r}."
+            )
+    for name, only, reason in (
+        ("availability", None, "says who is there, and with privacy each client comes by chance, which hides who does"),
+        ("min_clients", 1, "counts those who come, and with privacy nobody may know how many do"),
+        ("checkpoint_path", None, "would repeat rounds after a kill, which reveal more than they are billed for"),
+    ):
+        if getattr(estimator, name) is not only and getattr(estimator, name) != only:
+            raise ValueError(f"{name}={getattr(estimator, name)!r} {reason}; use {name}={only!r}.")
     if estimator.algorithm not in PRIVATE_ALGORITHMS:
         raise ValueError(
             f"algorithm={estimator.algorithm!r} needs more of each client than its clipped update; use one of "

@@ -18,18 +18,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skfdrmfl._version import __version__
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
+from skfdrmfl.diagnosis.history import TrainingHistory
+from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._blueprint import check_rows
 from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
 from skfdrmfl.estimator._parameters import CONSTRAINTS
 from skfdrmfl.estimator._postponed import active_pool
-from skfdrmfl.estimator._preparation import Fitting, prepare
+from skfdrmfl.estimator._fitting import Fitting
+from skfdrmfl.estimator._preparation import prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.ledger import FederationLog
+from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE, LeftOut, warning
 from skfdrmfl.federation.training import Trained
-from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
-from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import TERMS
 
 
@@ -119,10 +122,35 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Share of its rows that each client holds out, rounded up to whole groups, but never all.
     n_iter_no_change : int, default=10
         Rounds.
-    algorithm : {"fedavg"}, default="fedavg"
-    aggregation : {"mean"}, default="mean"
+    algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"}, default="fedavg"
+        What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
+        "fedprox": clients are held near the global model by `proximal_weight`. "scaffold": each client's mean gradient
+        is replaced by that of all. "fedavgm", "fedadam": the server takes the average's step with momentum, or as a
+        gradient for Adam. "fedsgd": clients send the gradient over all their rows, the server takes a step of Adam: the
+        fit does not depend on who holds which row; its rounds are cheap, and it wants about ten times as many
+        (`n_rounds=600`). The last two and "scaffold" are for clients unlike each other.
+    proximal_weight : float, default=0.1
+        mu of "fedprox".
+    server_learning_rate : float, default=None
+        Of "fedavgm" (None: 1), "fedadam" (.1, decays with `learning_rate`) and "fedsgd" (.02, decays too; with
+        `weight_decay` at this rate).
+    server_momentum : float in [0, 1), default=0.9
+        Of "fedavgm".
+    aggregation : {"mean", "median", "trimmed_mean", "geometric_median", "centered_clipping"}, default="mean"
+        How a round's updates become one model. The mean weighs clients by rows; every other rule gives each client one
+        vote, as a number of rows is but a claim, and brings a guard of the sums: clients whose values are of another
+        order than those of most (factor 30) are left out of sums and training, with a warning (see `dropped_clients_`).
+    preaggregation : {None, "nnm", "lengths", "lengths+nnm"}, default=None
+        What updates go through before the rule. "nnm": each becomes the mean of the K - n_byzantine nearest to it, of
+        the K of the round, itself among them. "lengths": those that are twice as long or half as long as most, and out
+        of line, are left out, n_byzantine at most. "lengths+nnm": first one, then the other. With "mean" too all then
+        have one vote, and the sums their guard.
+    n_byzantine : int, default=0
+        Clients of a round, fewer than half, that "trimmed_mean" and every `preaggregation` take for dishonest; with 0
+        these change nothing but the weights. The other rules need no number.
     participation : float in (0, 1], default=1.0
-        Share of the clients drawn in each round, at least one. With privacy the probability with which each is drawn.
+        Share of the clients drawn in each round, at least one, among those who are there. With privacy the probability
+        with which each is drawn.
     dp_noise_multiplier : float, default=0.0
         Differential privacy of clients (docs/privacy.md): standard deviation of the noise on the sum of a round's
         updates, relative to `dp_clip_norm`. With 0.0 and an infinite clip privacy is off; with a finite one updates
@@ -136,6 +164,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         `preprocessing="standardize"`. Values beyond count as on the bound there, and are used as they are elsewhere.
     dp_delta : float in (0, 1), default=None
         delta of `epsilon_`. None is K^-1.1 for K clients.
+    availability : callable, array-like of bool of shape (n_rounds, K), or None, default=None
+        Which clients are there in which round: `availability(round, client)`, rounds from 1 and clients by label, or
+        a table with columns in the order of `clients_`. None: all always. What precedes training comes from those who
+        are there in round 1, what follows it from those of the last round that anyone was there in.
+    min_clients : int, default=1
+        A round in which fewer are there is skipped: the model stays, and `history_` has NaN.
     engine : {"auto", "stacked", "loop"}, default="auto"
         "stacked" trains all clients at once, "loop" one after another; same results to rounding. "auto" is
         "stacked".
@@ -147,6 +181,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         1 prints about ten lines of progress, 2 every round.
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit's weights, its preprocessing kept.
+    checkpoint_path : str or path-like, default=None
+        File from which `fit`, killed and started again with the same rows and parameters, goes on, to end in the same
+        bits. It stays: after the last round `fit` returns the model in it at once. One fit has one path. None keeps
+        nothing. Of no consequence to `partial_fit`.
+    checkpoint_every : int, default=10
+        Rounds from one writing of that file to the next.
 
     Attributes
     ----------
@@ -174,6 +214,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     best_round_ : int
         With `early_stopping`, the round (from 1) whose model was kept, 0 for the weights before the first round:
         nothing could be learned, or tuning chose the ridge. `history_["validation_mse"]` has the errors.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        How much each column of X moves the prediction, adding up to 1: of a numeric column s_j sqrt(mean
+        (d y_hat / d x_j)^2), its spread times the root mean square Jacobian over training rows and (standardised)
+        outputs; of a discrete column, the same for independent draws of its categories (`importance.importances`).
+        From client sums at delivery. `SelectFromModel` and `RFE` read it.
     selected_features_ : ndarray of int
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
@@ -184,7 +229,16 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         y (after tuning's "residual", of what the ridge leaves; after a mixture, of its network alone). A term whose
         weight is 0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their
         average, relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2. With `early_stopping`
-        "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,).
+        "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,), and
+        "validation_mse_per_client" (n_rounds_, K) the error of each client on its own, NaN for who holds out none.
+    history_frame_ : dict of str to ndarray
+        The means of `history_` as a table with a row for each round: `pandas.DataFrame(model.history_frame_)`.
+    client_history_frame_ : dict of str to ndarray
+        What `history_` has of each client as a table with a row for each round and client.
+    dropped_clients_ : list of dict
+        Who was left out of something, over all calls: "client", its label; "reason", "update not finite" (with any
+        rule: parameters or loss were NaN or infinite) or "rows out of line" (the guard of the sums); and "rounds", from
+        1, in which updates were dropped. Empty where nobody was left out.
     federation_log_ : FederationLog
         Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
         seen), one a round and kind; `by_kind()` and `by_client()` add up. With privacy it counts the clients expected.
@@ -231,9 +285,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     component_variance_ = read_from_fitted("variance")
     tuning_ = read_from_fitted("tuning")
     best_round_ = read_from_fitted("best_round")
+    feature_importances_ = read_from_fitted("importances")
     selected_features_ = read_from_fitted("selected_features")
     history_ = read_from_fitted("history")
     n_rounds_ = read_from_fitted("n_rounds")
+    dropped_clients_ = read_from_fitted("dropped")
 
     def __init__(
         self,
@@ -261,8 +317,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         preprocessing: str | None = "whiten",
         shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
+        proximal_weight: float = 0.1,
+        server_learning_rate: float | None = None,
+        server_momentum: float = 0.9,
         aggregation: str = "mean",
+        preaggregation: str | None = None,
+        n_byzantine: int = 0,
         participation: float = 1.0,
+        availability: Any = None,
+        min_clients: int = 1,
         dp_noise_multiplier: float = 0.0,
         dp_clip_norm: float = inf,
         dp_target_quantile: float | None = None,
@@ -273,6 +336,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         random_state: Any = None,
         verbose: int = 0,
         warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 10,
         tuning: str | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -301,8 +366,15 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.preprocessing = preprocessing
         self.shrinkage = shrinkage
         self.algorithm = algorithm
+        self.proximal_weight = proximal_weight
+        self.server_learning_rate = server_learning_rate
+        self.server_momentum = server_momentum
         self.aggregation = aggregation
+        self.preaggregation = preaggregation
+        self.n_byzantine = n_byzantine
         self.participation = participation
+        self.availability = availability
+        self.min_clients = min_clients
         self.dp_noise_multiplier = dp_noise_multiplier
         self.dp_clip_norm = dp_clip_norm
         self.dp_target_quantile = dp_target_quantile
@@ -313,6 +385,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_every = checkpoint_every
         self.tuning = tuning
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -380,12 +454,14 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         Raises
         ------
         ValueError
-            Bad input, before any training; or training diverged. The estimator is left as it was.
+            Bad input, before any training; or training diverged. The estimator is left as it was. So is a file at
+            `checkpoint_path` that is not of this fit.
         KeyboardInterrupt
-            Passed on after the finished rounds have been made the fitted model.
+            Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
         """
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids, groups):
+            self._warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
             return self
         with quiet_torch():
             self._train(self._prepare_fit(X, y, client_ids, groups))
@@ -416,13 +492,24 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         try:
             for trained in fitting.train():
                 self._check_converged(trained, 0)
+                fitting.checkpoint.follow(trained)
                 self._report(trained, len(fitting.plan.schedule.rate_factors))
         except KeyboardInterrupt:
             if trained is not None:
                 self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
+            fitting.checkpoint.flush()
             raise
         assert trained is not None
-        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
+        fitting.checkpoint.flush()
+        record = trained.record_of(0)
+        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), record))
+        self._warn_of(fitting.dropped(record), NOT_FINITE)
+
+    def _warn_of(self, entries: list[LeftOut], *reasons: str) -> None:
+        """Warn, once for each reason, of clients who were left out."""
+        for said in (warning(entries, reason) for reason in reasons):
+            if said is not None:
+                warnings.warn(said, UserWarning, stacklevel=4)
 
     def _check_converged(self, trained: Trained, run: int) -> None:
         """Raise ValueError if a run diverged."""
@@ -488,6 +575,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         """Return Z and predictions of the rows of X."""
+        table, present = self._read(X)
+        with quiet_torch():
+            return self._fitted.evaluate(table, present)
+
+    def _read(self, X: Any) -> tuple[NDArray, NDArray | None]:
+        """Return the checked rows of X as numbers, and which modalities each has (None: all)."""
         check_is_fitted(self)
         blueprint = self._fitted.blueprint
         nan = self._accepts_nan()
@@ -500,8 +593,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         )
         present = present_in(table, blueprint.modalities, blueprint.categories, nan is not True)
         check_rows(blueprint.readers, blueprint.modalities, table, present)
-        with quiet_torch():
-            return self._fitted.evaluate(table, present)
+        return table, present
 
     def _accepts_nan(self) -> bool | str:
         """Return what `validate_data` accepts."""
@@ -513,7 +605,8 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """Return what the training record says went wrong.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
-        contrastive anchors, client drift, client imbalance, a client left behind, and divergence.
+        contrastive anchors, client drift, client imbalance, a client left behind, divergence, rows far
+        from all others, and clients left out.
 
         Returns
         -------
@@ -530,8 +623,21 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self.n_samples_per_client_.astype(np.float64),
                 self.clients_.tolist(),
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
+                self.dropped_clients_,
+                self._fitted.tails,
             )
         )
+
+    @property
+    def history_frame_(self) -> Table:
+        """Means of `history_`, a row for each round, as a dict of columns."""
+        return by_round(self._of_fit().history)
+
+    @property
+    def client_history_frame_(self) -> Table:
+        """What `history_` has of each client, a row for each round and client, as a dict of columns."""
+        fitted = self._of_fit()
+        return by_client(fitted.history, fitted.clients.tolist())
 
     @property
     def modalities_(self) -> dict[str, Indices]:

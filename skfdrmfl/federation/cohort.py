@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import U64, Indices
@@ -27,7 +29,9 @@ class Cohort:
     settings : tuple of Settings, one a run
     counts : ndarray of int of shape (R,) or (R, 1 + M)
         What the server weighs a replica's parameters by: its rows. Where rows lack modalities, all its rows, then
-        those that have each modality, which count for its encoder (`Network.encoder_of`).
+        those that have each modality, which count for its encoder.
+    group_of : Tensor of int of shape (D,), default=None
+        Where rows lack modalities, the column of `counts` of each parameter (`Network.encoder_of`).
     """
 
     runs: Indices
@@ -35,6 +39,7 @@ class Cohort:
     seeds: U64
     settings: tuple[Settings, ...]
     counts: Indices
+    group_of: Tensor | None = None
 
     @property
     def sizes(self) -> Indices:
@@ -45,6 +50,11 @@ class Cohort:
     def n_runs(self) -> int:
         """Number of runs."""
         return len(self.settings)
+
+    def setting(self, name: str, like: Tensor) -> Tensor:
+        """Return one of the settings of each run (runs, 1), of the type and device of `like`."""
+        values = [getattr(settings, name) for settings in self.settings]
+        return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(-1)
 
     def dropout(self, replicas: Indices) -> NDArray[np.float64] | None:
         """Return `modality_dropout` of some replicas (C,), or None where none of them drops anything."""

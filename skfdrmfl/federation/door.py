@@ -78,6 +78,9 @@ class ClientRows(Protocol):
     def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of a model."""
 
+    def responses(self, model: Model, subset: Subset) -> NDArray[np.float32]:
+        """Return how predictions respond to each place (n, w); see `sums.importance.ResponseSums`."""
+
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""
 
@@ -97,9 +100,13 @@ class Query(Protocol):
         What the ledger calls the answers.
     subset : Subset
         The rows it is about.
+    powers : tuple of int
+        Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts,
+        and what clients may well differ in, such as errors. A guard compares the others.
     """
 
     name: ClassVar[str]
+    powers: ClassVar[tuple[int, ...]]
 
     @property
     def subset(self) -> Subset:

@@ -110,6 +110,11 @@ class Ledger:
         other.round, other.crowd = self.round, self.crowd
         return other
 
+    def mark(self) -> dict[str, Any]:
+        """Return how far it has counted: the number of messages, the round, and bytes by client, copied."""
+        by_client = {direction: counted.copy() for direction, counted in self._by_client.items()}
+        return {"n_messages": len(self.messages), "round": self.round, "by_client": by_client}
+
     def to_dict(self) -> dict[str, Any]:
         """Return all that has been counted as plain values."""
         return {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -45,27 +46,38 @@ class Update:
     ----------
     replicas : ndarray of shape (C,)
     weights : Tensor of shape (C, D)
-        Parameters after local training.
+        Parameters after local training; where clients do not train (`Orders.trains`), their gradients.
     losses : Tensor of shape (C, terms)
         Terms of the objective, averaged over local steps.
+    gradients : Tensor of shape (C, D), default=None
+        Gradients averaged over local steps, where `Orders.gradients` asks for them.
     """
 
     replicas: Indices
     weights: Tensor
     losses: Tensor
+    gradients: Tensor | None = None
+
+    def of(self, keep: NDArray[np.bool_]) -> Update:
+        """Return what the replicas that are marked in `keep` (C,) return."""
+        mine = torch.as_tensor(np.flatnonzero(keep), device=self.weights.device)
+        gradients = None if self.gradients is None else self.gradients[mine]
+        return Update(self.replicas[keep], self.weights[mine], self.losses[mine], gradients)
 
 
 class HeldOutSums(NamedTuple):
-    """Sums over the rows that each run's clients hold out, all (runs,).
+    """Sums over the rows that each run's clients hold out, all (runs,) but the last.
 
     n_rows; squares, of errors of standardised y, mean over outputs; n_pairs, rows of clients with two or more, and nwj,
-    the sum over these of the critic's NWJ value.
+    the sum over these of the critic's NWJ value; and mse_of_each (R,), the mean of each replica's own squares, NaN for
+    one that holds out nothing.
     """
 
     n_rows: Float
     squares: Float
     n_pairs: Float
     nwj: Float
+    mse_of_each: Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ broadcast w_t -> participants train E local epochs on L_k -> aggregate by |D_k| 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import cos, pi
 
@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.federation import drift, server
-from skfdrmfl.federation.aggregation import AGGREGATIONS
+from skfdrmfl.federation.aggregation import aggregation_of
 from skfdrmfl.federation.aggregation.mean import without_idle
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.left_out import finite_replicas
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.privacy.mechanism import NoisyMean
 from skfdrmfl.federation.runs import Schedule
@@ -39,6 +40,8 @@ class RoundRecord:
     losses : ndarray of shape (R, n)
         What is `RECORDED` of each replica, NaN for those who were not invited or did not answer.
     diverged : ndarray of bool of shape (runs,)
+    dropped : ndarray of bool of shape (R,)
+        Whose updates were not finite, and went into nothing.
     validation : ndarray of shape (runs, 2), default=None
         Mean squared errors and NWJ values on rows held out, if any are.
     clip_norms : tuple of float
@@ -48,6 +51,7 @@ class RoundRecord:
     state: server.ServerState
     losses: Float
     diverged: NDArray[np.bool_]
+    dropped: NDArray[np.bool_]
     validation: Float | None = None
     clip_norms: tuple[float, ...] = ()
 
@@ -63,14 +67,16 @@ def federated_rounds(
     state: server.ServerState,
     schedule: Schedule,
     *,
-    group_of: Tensor | None = None,
     stopping: EarlyStopping | None = None,
+    diverged: NDArray[np.bool_] | None = None,
+    available: NDArray[np.bool_] | None = None,
     used: Tensor | None = None,
 ) -> Iterator[RoundRecord]:
     """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
 
-    A run whose average or whose losses are no longer finite has diverged: it keeps the last finite model and
-    trains no more, the other runs go on. So it is with a run that `stopping` finds done.
+    An update whose parameters or loss are not finite is dropped. A run in which all are, or whose average is not
+    finite, has diverged: it keeps the last finite model and trains no more, the other runs go on. So it is with a run
+    that `stopping` finds done. A run of which too few clients are there skips the round: its model stays.
 
     Parameters
     ----------
@@ -79,68 +85,79 @@ def federated_rounds(
     cohort : Cohort
     state : ServerState
     schedule : Schedule
-    group_of : Tensor of int of shape (D,), default=None
-        Where rows lack modalities, the group of each parameter (`Network.encoder_of`).
     stopping : EarlyStopping, default=None
+    diverged : ndarray of bool of shape (runs,), default=None
+        Runs that have diverged before; None: no run.
+    available : ndarray of bool of shape (rounds, R), default=None
+        Who can be invited to each round; None: all.
     used : Tensor of bool of shape (D,), default=None
         With privacy, the parameters that are sent.
     """
     algorithm = ALGORITHMS[schedule.algorithm]
     device = state.weights.device
     runs = torch.as_tensor(cohort.runs, device=device)
-    diverged = np.zeros(cohort.n_runs, dtype=bool)
-    finished = diverged
-    counts = cohort.counts
+    diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
+    finished = diverged if stopping is None else diverged | stopping.done
+    counts, group_of = cohort.counts, cohort.group_of
+    # What is sent is compared with what nobody's work would give: the model sent out, or a gradient of zero.
+    origin = state.weights if algorithm.orders.trains else torch.zeros_like(state.weights)
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
     privacy = schedule.privacy
-    for factor in schedule.rate_factors:
-        participants = (
-            privacy.invite()
-            if privacy is not None
-            else np.concatenate(
-                [
-                    mine[
-                        server.invite(int(cohort.seeds[mine[0]]), state.round_index, len(mine), schedule.participation)
-                    ]
-                    for run, mine in enumerate(replicas_of_run)
-                    if not finished[run]
-                ]
-            )
-        )
-        shift = algorithm.shift(state.memory, runs)
+    for t, factor in enumerate(schedule.rate_factors):
+        if finished.all():
+            return
+        there = None if available is None else available[t]
+        going_on = [mine for mine, done in zip(replicas_of_run, finished, strict=True) if not done]
+        if privacy is None:
+            participants = _invited(cohort, going_on, state.round_index, schedule, there)
+        else:
+            participants = privacy.invite()
+        if algorithm.orders.trains:
+            origin = state.weights
+        shift = algorithm.shift(state.memory, cohort)
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
-        noisy = None if privacy is None else NoisyMean(state.weights, privacy, used)
-        average = noisy or AGGREGATIONS[schedule.aggregation](
-            state.weights, cohort.runs[participants], counts[participants], group_of
-        )
+        noisy = None if privacy is None else NoisyMean(origin, privacy, used)
+        average = noisy or aggregation_of(schedule, origin, cohort.runs[participants], counts[participants], group_of)
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
-        answered = np.zeros(len(cohort.runs), dtype=bool)
+        answered, dropped = np.zeros((2, len(cohort.runs)), dtype=bool)
         memory = state.memory
-        for update in training.train(participants, broadcast):
+        for update in training.train(participants, broadcast) if len(participants) else ():
             mine = update.replicas
             weights = update.weights
             if group_of is not None:
-                weights = without_idle(weights, state.weights, cohort.runs[mine], counts[mine], group_of)
-            average.add(cohort.runs[mine], counts[mine], weights)
-            if noisy is not None:  # nothing else of a client is paid for
+                weights = without_idle(weights, origin, cohort.runs[mine], counts[mine], group_of)
+            if noisy is not None:  # nothing else of a client is paid for, not even that its update was not finite
+                noisy.add(cohort.runs[mine], counts[mine], weights)
                 continue
-            memory = algorithm.remember(memory, update, broadcast, runs)
+            moved = drift.squared_distances(weights, origin, cohort.runs[mine])
+            usable = finite_replicas(update, moved)
+            if not usable.all():
+                dropped[mine[~usable]] = True
+                update, mine, moved = update.of(usable), mine[usable], moved[usable]
+                weights = weights[torch.as_tensor(usable, device=device)]
+                if not usable.any():
+                    continue
+            average.add(cohort.runs[mine], counts[mine], weights)
+            memory = algorithm.remember(memory, update, broadcast, cohort)
             answered[mine] = True
             losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
-            losses[mine, -1] = drift.squared_distances(weights, state.weights, cohort.runs[mine])
-        weights, memory = algorithm.move(memory, state.weights, average.result(), factor)
-        if finished.any():  # an algorithm may move a model that nobody trains, too
-            going_on = torch.as_tensor(~finished, device=device)
-            weights = torch.where(going_on.unsqueeze(-1), weights, state.weights)
-            memory = memory.where(going_on, state.memory, runs)
-        not_finite = answered & ~np.isfinite(losses[:, TERMS.index("loss")])
-        if not_finite.any() or not torch.isfinite(weights.sum()):
+            losses[mine, -1] = moved
+        middle = average.result()
+        weights, memory = algorithm.move(memory, cohort, state.weights, middle, factor)
+        trained = np.bincount(cohort.runs[answered], minlength=cohort.n_runs) > 0
+        if privacy is None and not trained.all():  # an algorithm may move a model that nobody trains, too
+            moves = torch.as_tensor(trained, device=device)
+            weights = torch.where(moves.unsqueeze(-1), weights, state.weights)
+            memory = memory.where(moves, state.memory, runs)
+        lost = np.setdiff1d(cohort.runs[dropped], cohort.runs[answered])
+        if len(lost) or not torch.isfinite(weights.sum()):
             finite = torch.isfinite(weights).all(-1)
-            finite[torch.as_tensor(cohort.runs[not_finite], device=device)] = False
+            finite[torch.as_tensor(lost, device=device)] = False
             diverged = diverged | ~finite.cpu().numpy()
             weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
             memory = memory.where(finite, state.memory, runs)
-        step = drift.squared_distances(weights, state.weights)
+            middle = torch.where(finite.unsqueeze(-1), middle, origin)
+        step = drift.squared_distances(middle, origin)
         losses[:, -1] = drift.relative_drift(losses[:, -1], step[cohort.runs])
         state = server.advance(state, weights, memory, schedule.history_size)
         validation = None if stopping is None else stopping.follow(state, ~finished)
@@ -148,7 +165,22 @@ def federated_rounds(
         if privacy is not None and noisy is not None:
             before, privacy = privacy, privacy.adapted(noisy.share_within)
             clip_norms = before.clip_norm, privacy.clip_norm
-        yield RoundRecord(state, losses, diverged, validation, clip_norms)
+        yield RoundRecord(state, losses, diverged, dropped, validation, clip_norms)
         finished = diverged if stopping is None else diverged | stopping.done
-        if finished.all():
-            return
+
+
+def _invited(
+    cohort: Cohort,
+    replicas_of_runs: Sequence[Indices],
+    round_index: int,
+    schedule: Schedule,
+    available: NDArray[np.bool_] | None,
+) -> Indices:
+    """Return who takes part in a round: a share of those of each run who are there, nobody where too few are."""
+    invited = [np.zeros(0, dtype=np.int64)]
+    for mine in replicas_of_runs:
+        there = mine if available is None else mine[available[mine]]
+        if len(there) >= schedule.min_clients:
+            seed = int(cohort.seeds[mine[0]])
+            invited.append(there[server.invite(seed, round_index, len(there), schedule.participation)])
+    return np.concatenate(invited)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.federation.algorithms.base import Memory
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
 from skfdrmfl.model.linear_part import Linear
 from skfdrmfl.model.network import Network
@@ -29,6 +31,26 @@ class Settings:
     contrastive_weight: float
     temperature: float
     modality_dropout: float = 0.0
+    proximal_weight: float = 0.0
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What an algorithm has clients do in a round, and send.
+
+    Attributes
+    ----------
+    trains : bool, default=True
+        Whether clients take local steps and send the parameters these end with. If not, they stay at the broadcast
+        model and send, in the parameters' place, its gradient over all of their rows.
+    gradients : bool, default=False
+        Whether they send the mean of their steps' gradients too, as it was before any shift.
+    """
+
+    trains: bool = True
+    gradients: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,12 @@ class Schedule:
         Rounds without a better error on the rows held out that end a run; None does not stop early.
     algorithm, aggregation : str
         Keys of `ALGORITHMS` and `AGGREGATIONS`.
+    min_clients : int
+        A run of which fewer are there skips a round.
+    preaggregation : str, default=None
+        Key of `PREAGGREGATIONS`: what updates go through before they are aggregated.
+    n_byzantine : int
+        How many clients rules that need a number take for dishonest.
     privacy : ClientPrivacy, default=None
         What protects clients; None: nothing.
     """
@@ -62,7 +90,15 @@ class Schedule:
     patience: int | None = None
     algorithm: str = "fedavg"
     aggregation: str = "mean"
+    min_clients: int = 1
+    preaggregation: str | None = None
+    n_byzantine: int = 0
     privacy: ClientPrivacy | None = None
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether the server compares clients, and so needs what each sends and not only the total."""
+        return self.aggregation != "mean" or self.preaggregation is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +164,15 @@ class Start:
         Rounds completed before.
     memory : Memory
         What the algorithm remembers from earlier rounds, of this run alone.
+    available : ndarray of bool of shape (rounds, K), default=None
+        Which of all clients, in the order of `clients_`, can be invited to each round to come; None: all.
     """
 
     weights: Tensor
     history: tuple[Tensor, ...] = ()
     round_index: int = 0
     memory: Memory = field(default_factory=Memory)
+    available: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)

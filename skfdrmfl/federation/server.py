@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common import randomness
-from skfdrmfl.federation.algorithms.base import Memory
+from skfdrmfl.federation.memory import Memory
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from operator import add
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.partition import Partition, within
+from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.client import Client, Tables
 from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
+from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger, bytes_of, shapes_of
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
@@ -54,7 +57,10 @@ class LocalTraining:
         ledgers: Sequence[Ledger] | None = None,
     ):
         rows = stack(runs)
+        if rows.present is not None:
+            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of()))
         self.cohort = rows.cohort
+        self._orders = ALGORITHMS[schedule.algorithm].orders
         self.ledgers = [Ledger() for _ in runs] if ledgers is None else list(ledgers)
         self._held_out = HeldOutRows(network, rows) if rows.held_out else None
         self._engine = ENGINES[engine](
@@ -63,6 +69,7 @@ class LocalTraining:
             batch_size=schedule.batch_size,
             n_epochs=schedule.local_epochs,
             keep_history=schedule.history_size > 0,
+            orders=self._orders,
         )
         by_ledger: dict[int, list[int]] = {}
         for run, ledger in enumerate(self.ledgers):
@@ -70,6 +77,7 @@ class LocalTraining:
         # Each ledger with its runs; of each run, the first one that shares its ledger.
         self._shares = [(self.ledgers[mine[0]], mine) for mine in by_ledger.values()]
         self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in self.ledgers])
+        self._seen = EACH if schedule.is_robust else TOTAL
         self._n_parameters = [run.n_parameters or network.layout.size for run in runs]
         self._privacy = schedule.privacy
         self._bytes_of_number = rows.x.element_size()
@@ -80,8 +88,9 @@ class LocalTraining:
             ledger.round = broadcast.round_index + 1
             if self._privacy is not None:
                 ledger.crowd = max(1, round(self._privacy.n_expected))
-        n_models = 1 + len(broadcast.history) + (broadcast.shift is not None)
-        self._count(DOWN, "global models", (n_models, PARAMETERS), participants, TOTAL)
+        self._count(DOWN, "global models", (1 + len(broadcast.history), PARAMETERS), participants, TOTAL)
+        if broadcast.shift is not None:
+            self._count(DOWN, "shifts of gradients", (PARAMETERS,), participants, TOTAL)
         answered = []
         for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
             answered.append(update.replicas)
@@ -92,7 +101,9 @@ class LocalTraining:
             if self._privacy.target_share is not None:
                 self._count(UP, "updates within the clip", (), replicas, NOISY)
             return
-        self._count(UP, "parameters", (PARAMETERS,), replicas, TOTAL)
+        self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, self._seen)
+        if self._orders.gradients:
+            self._count(UP, "mean gradients", (PARAMETERS,), replicas, EACH)
         self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
@@ -103,7 +114,7 @@ class LocalTraining:
             n_parameters = self._n_parameters[run]
             down = n_parameters * self._bytes_of_number
             ledger.record(DOWN, "global models for rows held out", (n_parameters,), positions, down)
-            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8)
+            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8, EACH)
         return (self._held_out.sums(query.weights),)
 
     def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
@@ -140,6 +151,8 @@ class Simulation:
     device : torch.device
         Where clients train.
     ledger : Ledger
+    guard : Guard, default=None
+        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
     """
 
     tables: Tables
@@ -147,6 +160,7 @@ class Simulation:
     engine: str = "stacked"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         self.clients = [
@@ -158,15 +172,48 @@ class Simulation:
         """Return who takes part."""
         return Roster(self.partition.positions, self.partition.sizes)
 
+    def among(self, there: NDArray[np.bool_]) -> Simulation:
+        """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
+        kept = np.flatnonzero(there[self.partition.positions])
+        if len(kept) == len(self.clients):
+            return self
+        partition = Partition(self.partition.positions[kept], [self.partition.rows[k] for k in kept.tolist()])
+        return replace(self, partition=partition)
+
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        if self.guard is not None:
+            return self._guarded(self.guard, queries)
         tallies = [_Tally(query) for query in queries]
         for client in self.clients:
             for tally in tallies:
-                tally.ask(client)
+                tally.add(client.position, tally.query(client))
         for tally in tallies:
-            tally.record(self.ledger, self.partition.positions)
+            tally.record(self.ledger, self.partition.positions, TOTAL)
         return tuple(tally.total for tally in tallies)
+
+    def _guarded(self, guard: Guard, queries: Sequence[Query]) -> tuple[Any, ...]:
+        """Return the sums of the answers of those whom the guard leaves in; all are there before any is added."""
+        asked = self._without_excluded()
+        clients = [client for client in self.clients if client.position not in guard.excluded]
+        answers = [{c.position: answer for c in clients if (answer := query(c)) is not None} for query in queries]
+        guard.judge(queries, answers, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
+        totals = []
+        for query, by_position in zip(queries, answers, strict=True):
+            tally = _Tally(query)
+            for position, answer in by_position.items():
+                tally.add(position, answer, counts=position not in guard.excluded)
+            tally.record(self.ledger, asked.positions, EACH)
+            totals.append(tally.total)
+        return tuple(totals)
+
+    def _without_excluded(self) -> Partition:
+        """Return the rows of all clients but those whom a guard has left out."""
+        if self.guard is None or not self.guard.excluded:
+            return self.partition
+        out = np.isin(self.partition.positions, list(self.guard.excluded))
+        rows = [rows for rows, left_out in zip(self.partition.rows, out, strict=True) if not left_out]
+        return Partition(self.partition.positions[~out], rows)
 
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
@@ -199,11 +246,12 @@ class Simulation:
         return runs
 
     def _within(self, subset: Any) -> Partition:
-        return self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
+        members = self._without_excluded()
+        return members if subset is EVERYTHING else within(members, subset, self.tables.blocks)
 
 
 class _Tally:
-    """The sum of all clients' answers to a query, taken as they come, and what they weigh."""
+    """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
 
     def __init__(self, query: Query):
         self.query = query
@@ -212,19 +260,19 @@ class _Tally:
         self._n_bytes: list[int] = []
         self._shapes: tuple[Any, ...] = ()
 
-    def ask(self, client: Client) -> None:
-        """Add a client's answer, if it has one."""
-        answer = self.query(client)
+    def add(self, position: int, answer: Any, *, counts: bool = True) -> None:
+        """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
         if answer is None:
             return
         if not self._answered:
             self._shapes = shapes_of(answer)
         if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
             self._n_bytes.append(bytes_of(answer))
-        self._answered.append(client.position)
-        self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
+        self._answered.append(position)
+        if counts:
+            self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
 
-    def record(self, ledger: Ledger, asked: Indices) -> None:
+    def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
         """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
         arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
         if arrays:

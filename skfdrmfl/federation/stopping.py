@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.federation.algorithms import Memory
 from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.messages import HeldOutErrors
 from skfdrmfl.federation.server import ServerState
 
@@ -31,6 +31,8 @@ class Best:
         How many rounds each had been trained for.
     patience : int
         After how many more a run is done.
+    lowest : ndarray of shape (runs,)
+        Its mean squared error on the rows held out.
     """
 
     weights: Tensor
@@ -38,6 +40,7 @@ class Best:
     memory: Memory
     rounds: Indices
     patience: int
+    lowest: Float
 
 
 class EarlyStopping:
@@ -50,20 +53,30 @@ class EarlyStopping:
     patience : int
         Rounds without a new best after which a run is done.
     state : ServerState
-        Where the server stands before the first round.
+        Where the server stands.
+    best : Best, default=None
+        With which to go on; None: the server stands before the first round.
+    n_rounds : int, default=0
+        Rounds followed before.
 
     Attributes
     ----------
     best : Best
+    mse_of_each : ndarray of shape (R,)
+        Mean squared error of each replica on its own rows held out, after the last round; NaN for one without any.
     """
 
-    def __init__(self, training: Training, patience: int, state: ServerState):
-        n_runs = len(state.weights)
-        histories = tuple(_earlier_models(state, run) for run in range(n_runs))
-        self.best = Best(state.weights, histories, state.memory, np.zeros(n_runs, dtype=np.int64), patience)
+    def __init__(
+        self, training: Training, patience: int, state: ServerState, best: Best | None = None, n_rounds: int = 0
+    ):
         self._training = training
-        self._n_rounds = 0
-        self._lowest = self._errors(state)[:, 0]
+        self._n_rounds = n_rounds
+        if best is None:
+            n_runs = len(state.weights)
+            histories = tuple(_earlier_models(state, run) for run in range(n_runs))
+            rounds: Indices = np.zeros(n_runs, dtype=np.int64)
+            best = Best(state.weights, histories, state.memory, rounds, patience, self._errors(state)[:, 0])
+        self.best = best
 
     def follow(self, state: ServerState, running: NDArray[np.bool_] | None = None) -> Float:
         """Return the mean squared errors and NWJ values (runs, 2) after a round, and keep what is better.
@@ -73,8 +86,7 @@ class EarlyStopping:
         values = self._errors(state, running)
         errors = values[:, 0]
         self._n_rounds += 1
-        better = errors < self._lowest
-        self._lowest[better] = errors[better]
+        better = errors < self.best.lowest
         keep = torch.as_tensor(better, device=state.weights.device)
         runs = torch.as_tensor(self._training.cohort.runs, device=keep.device)
         before = self.best
@@ -86,6 +98,7 @@ class EarlyStopping:
             ),
             memory=state.memory.where(keep, before.memory, runs),
             rounds=np.where(better, self._n_rounds, before.rounds),
+            lowest=np.where(better, errors, before.lowest),
         )
         return values
 
@@ -99,6 +112,7 @@ class EarlyStopping:
         if running is None:
             running = np.ones(len(state.weights), dtype=bool)
         (sums,) = self._training.sum(HeldOutErrors(state.weights, running))
+        self.mse_of_each = sums.mse_of_each
         pairs = np.where(sums.n_pairs > 0, sums.n_pairs, np.nan)
         return np.column_stack((sums.squares / sums.n_rows, sums.nwj / pairs))
 

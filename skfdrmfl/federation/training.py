@@ -7,7 +7,7 @@ whose schedules are equal train together, in one pass of the stacked engine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.federation.algorithms import ALGORITHMS, Memory
+from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
 from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Schedule, Start
@@ -43,12 +44,16 @@ class Trained:
         Where each run began.
     diverged : ndarray of bool of shape (runs,)
         Runs that stopped, at their last finite model.
+    dropped : ndarray of bool of shape (rounds, R)
+        Updates that were not finite.
     ledgers : tuple of Ledger
         What passed the door for each run.
     best : Best, default=None
         With early stopping, where each run stood at its best.
     validation : ndarray of shape (rounds, runs, 2), default=None
         Mean squared errors and NWJ values on the rows held out.
+    validation_of_each : ndarray of shape (rounds, R), default=None
+        Mean squared errors of each replica on its own.
     clip_norms : tuple of float
         With privacy, the clip of each round, then that of the next.
     """
@@ -58,9 +63,11 @@ class Trained:
     cohort: Cohort
     starts: tuple[Start, ...]
     diverged: NDArray[np.bool_]
+    dropped: NDArray[np.bool_]
     ledgers: tuple[Ledger, ...]
     best: Best | None = None
     validation: Float | None = None
+    validation_of_each: Float | None = None
     clip_norms: tuple[float, ...] = ()
 
     @property
@@ -83,44 +90,95 @@ class Trained:
     def record_of(self, run: int) -> Record:
         """Return what is recorded of one run, up to the round it stopped in."""
         replicas = self.cohort.runs == run
-        losses = self.losses[:, replicas]
+        losses, dropped = self.losses[:, replicas], self.dropped[:, replicas]
         positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
         if self.best is None or self.validation is None:
-            return Record(losses, positions, sizes, clip_norms=self.clip_norms)
+            return Record(losses, positions, sizes, dropped=dropped, clip_norms=self.clip_norms)
         best_round = int(self.best.rounds[run])
         n_rounds = min(len(losses), best_round + self.best.patience)
-        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
+        each = None if self.validation_of_each is None else self.validation_of_each[:n_rounds, replicas]
+        validation = self.validation[:n_rounds, run]
+        return Record(losses[:n_rounds], positions, sizes, validation, best_round, each, dropped[:n_rounds])
 
 
-def train(training: Training, network: Network, starts: Sequence[Start], schedule: Schedule) -> Iterator[Trained]:
-    """Train all runs together; yield where they stand after every round, or at once if there is none."""
+def train(
+    training: Training,
+    network: Network,
+    starts: Sequence[Start],
+    schedule: Schedule,
+    resume: Trained | None = None,
+) -> Iterator[Trained]:
+    """Train all runs together; yield where they stand after every round, or at once if there is none.
+
+    With `resume`, where such a training stood after some of its rounds, it goes on from there, and yields that first.
+    """
     cohort = training.cohort
-    state = start_together(starts, cohort, schedule)
-    group_of = None if cohort.counts.ndim == 1 else network.encoder_of()
-    stopping = None if schedule.patience is None else EarlyStopping(training, schedule.patience, state)
+    state = start_together(starts, cohort, schedule) if resume is None else resume.state
+    n_done, best = (0, None) if resume is None else (resume.n_rounds, resume.best)
+    patience = schedule.patience
+    stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
     n_rounds = len(schedule.rate_factors)
     losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
+    dropped = np.zeros((n_rounds, len(cohort.runs)), dtype=bool)
     validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
+    of_each = None if stopping is None else np.empty((n_rounds, len(cohort.runs)))
     clips: list[float] = []  # with privacy
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
         best = None if stopping is None else stopping.best
         ledgers = tuple(training.ledgers)
+        each = None if of_each is None else of_each[:t]
         return Trained(
-            state, losses[:t], cohort, tuple(starts), diverged, ledgers, best, followed, (*clips[:t], *clips[-1:])
+            state,
+            losses[:t],
+            cohort,
+            tuple(starts),
+            diverged,
+            dropped[:t],
+            ledgers,
+            best,
+            followed,
+            each,
+            (*clips[:t], *clips[-1:]),
         )
 
-    if not n_rounds:
-        yield stands(0, state, np.zeros(cohort.n_runs, dtype=bool))
+    diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
+    if resume is not None:
+        losses[:n_done], dropped[:n_done] = resume.losses, resume.dropped
+        if validation is not None and resume.validation is not None:
+            validation[:n_done] = resume.validation
+        if of_each is not None and resume.validation_of_each is not None:
+            of_each[:n_done] = resume.validation_of_each
+    if resume is not None or not n_rounds:
+        yield stands(n_done, state, diverged)
+    left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
     used = None if schedule.privacy is None else network.trained(cohort.settings[0].mi_weight > 0)
-    rounds = federated_rounds(training, cohort, state, schedule, group_of=group_of, stopping=stopping, used=used)
-    for t, record in enumerate(rounds):
-        losses[t] = record.losses
+    available = _stacked_available(starts, cohort, n_rounds)
+    available = None if available is None else available[n_done:]
+    rounds = federated_rounds(
+        training, cohort, state, left, stopping=stopping, diverged=diverged, available=available, used=used
+    )
+    for t, record in enumerate(rounds, n_done):
+        losses[t], dropped[t] = record.losses, record.dropped
         clips[t:] = record.clip_norms
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
+        if of_each is not None and stopping is not None:
+            of_each[t] = stopping.mse_of_each
         yield stands(t + 1, record.state, record.diverged)
+
+
+def _stacked_available(starts: Sequence[Start], cohort: Cohort, n_rounds: int) -> NDArray[np.bool_] | None:
+    """Return which replicas can be invited to each round (rounds, R); None: all to all."""
+    if all(start.available is None for start in starts):
+        return None
+    available = np.ones((n_rounds, len(cohort.runs)), dtype=bool)
+    for run, start in enumerate(starts):
+        if start.available is not None:
+            replicas = cohort.runs == run
+            available[:, replicas] = start.available[:, cohort.positions[replicas]]
+    return available
 
 
 def start_together(starts: Sequence[Start], cohort: Cohort, schedule: Schedule) -> ServerState:

@@ -26,7 +26,9 @@ class Alignment:
     the rows' `weights` (..., B); and the `mask` (..., B, M) of the modalities a row has, None for all.
     """
 
+    # Whether a variance is learned; whether the rows of a batch count together, and not each by itself.
     learns_spread = False
+    joins_rows = False
 
     def value(self, codes: Tensor, raw: Tensor | None, weights: Tensor, mask: Tensor | None) -> Tensor:
         """Return R_kl of each batch (...)."""
@@ -75,6 +77,8 @@ class DiagonalAlignment(Alignment):
 
 class MomentsAlignment(Alignment):
     """Alignment of the codes' means and covariances over a batch; which code belongs to which row does not matter."""
+
+    joins_rows = True
 
     def value(self, codes: Tensor, raw: Tensor | None, weights: Tensor, mask: Tensor | None) -> Tensor:
         """Return R_kl of each batch (...)."""

@@ -10,7 +10,7 @@ from typing import Any
 from sklearn.base import clone
 
 from skfdrmfl.common.threads import quiet_torch
-from skfdrmfl.estimator._preparation import Fitting
+from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.training import Trained

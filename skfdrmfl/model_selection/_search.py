@@ -95,6 +95,8 @@ class _VectorizedSearch(BaseSearchCV):
 
     def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
         candidates = list(self._candidates())
+        for candidate in candidates:
+            _check_no_checkpoints(self._with(candidate))
         n_fits = len(candidates) * self.n_splits_
         pool = FitPool(self._workers, self.chunk_size, Progress(n_fits) if self.verbose > 0 else None)
         with pool.collecting():
@@ -106,11 +108,15 @@ class _VectorizedSearch(BaseSearchCV):
         with pool.replaying():
             evaluate_candidates(candidates)
 
+    def _with(self, candidate: dict[str, Any]) -> Any:
+        """Return a clone of the estimator with the parameters of a candidate."""
+        return clone(self.estimator).set_params(**clone(candidate, safe=False))
+
     def _collect(self, candidate: dict[str, Any], train: Any) -> None:
         """Put the fit of one candidate to the training rows of one fold in the pool."""
         X, y, fit_params, _ = self._tasks
         try:
-            estimator = clone(self.estimator).set_params(**clone(candidate, safe=False))
+            estimator = self._with(candidate)
             if not _holds_fdrmfl(estimator):
                 return
             _refuse_private(estimator)
@@ -144,8 +150,22 @@ def _refuse_private(estimator: BaseEstimator) -> None:
 
 
 def _holds_fdrmfl(estimator: BaseEstimator) -> bool:
+    return bool(_fdrmfl_in(estimator))
+
+
+def _fdrmfl_in(estimator: BaseEstimator) -> list[FDRMFLTransformer]:
     parts = [estimator, *estimator.get_params(deep=True).values()]
-    return any(isinstance(part, FDRMFLTransformer) for part in parts)
+    return [part for part in parts if isinstance(part, FDRMFLTransformer)]
+
+
+def _check_no_checkpoints(estimator: BaseEstimator) -> None:
+    """Raise ValueError where a fit would keep a checkpoint: all fits of a search would have one path."""
+    for part in _fdrmfl_in(estimator):
+        if part.checkpoint_path is not None:
+            raise ValueError(
+                f"checkpoint_path is {part.checkpoint_path!r}, but the fits of a search train together and keep no "
+                "checkpoints; set checkpoint_path=None, and a path on best_estimator_ if you fit that again."
+            )
 
 
 class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):

@@ -1,8 +1,52 @@
 """How the updates of a round become one model: a rule a file."""
 
+from __future__ import annotations
+
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Indices
 from skfdrmfl.federation.aggregation.base import Aggregation
-from skfdrmfl.federation.aggregation.mean import Average
+from skfdrmfl.federation.aggregation.centered_clipping import centered_clipping
+from skfdrmfl.federation.aggregation.collected import Collected, Mixing, Rule
+from skfdrmfl.federation.aggregation.geometric_median import geometric_median
+from skfdrmfl.federation.aggregation.lengths import usual_lengths, usual_lengths_nearest_neighbors
+from skfdrmfl.federation.aggregation.mean import Average, unweighted
+from skfdrmfl.federation.aggregation.median import median
+from skfdrmfl.federation.aggregation.nearest_neighbors import nearest_neighbors
+from skfdrmfl.federation.aggregation.trimmed_mean import trimmed_mean
+from skfdrmfl.federation.runs import Schedule
 
-AGGREGATIONS: dict[str, type[Aggregation]] = {"mean": Average}
+# The mean stands for FedAvg's, which weighs clients by rows and adds updates as they come, unless they are mixed first.
+AGGREGATIONS: dict[str, Rule] = {
+    "mean": unweighted,
+    "median": median,
+    "trimmed_mean": trimmed_mean,
+    "geometric_median": geometric_median,
+    "centered_clipping": centered_clipping,
+}
+PREAGGREGATIONS: dict[str, Mixing] = {
+    "nnm": nearest_neighbors,
+    "lengths": usual_lengths,
+    "lengths+nnm": usual_lengths_nearest_neighbors,
+}
 
-__all__ = ["AGGREGATIONS", "Aggregation", "Average"]
+
+def aggregation_of(
+    schedule: Schedule, broadcast: Tensor, runs: Indices, n_rows: Indices, group_of: Tensor | None = None
+) -> Aggregation:
+    """Return a round's aggregate, still without updates, by the rule that the schedule names; see `Aggregation`."""
+    if not schedule.is_robust:
+        return Average(broadcast, runs, n_rows, group_of)
+    mixing = None if schedule.preaggregation is None else PREAGGREGATIONS[schedule.preaggregation]
+    return Collected(
+        broadcast,
+        runs,
+        n_rows,
+        group_of,
+        rule=AGGREGATIONS[schedule.aggregation],
+        mixing=mixing,
+        n_byzantine=schedule.n_byzantine,
+    )
+
+
+__all__ = ["AGGREGATIONS", "PREAGGREGATIONS", "Aggregation", "Average", "Collected", "aggregation_of"]

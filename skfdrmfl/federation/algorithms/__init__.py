@@ -1,8 +1,18 @@
 """What the server makes of a round, and what it remembers: an algorithm a file."""
 
-from skfdrmfl.federation.algorithms.base import Algorithm, Memory
+from skfdrmfl.federation.algorithms.base import Algorithm
 from skfdrmfl.federation.algorithms.fedavg import FedAvg
+from skfdrmfl.federation.algorithms.fedprox import FedProx
+from skfdrmfl.federation.algorithms.scaffold import Scaffold
+from skfdrmfl.federation.algorithms.server_optimizers import FedAdam, FedAvgM, FedSGD
 
-ALGORITHMS: dict[str, Algorithm] = {"fedavg": FedAvg()}
+ALGORITHMS: dict[str, Algorithm] = {
+    "fedavg": FedAvg(),
+    "fedprox": FedProx(),
+    "scaffold": Scaffold(),
+    "fedavgm": FedAvgM(),
+    "fedadam": FedAdam(),
+    "fedsgd": FedSGD(),
+}
 
-__all__ = ["ALGORITHMS", "Algorithm", "FedAvg", "Memory"]
+__all__ = ["ALGORITHMS", "Algorithm", "FedAdam", "FedAvg", "FedAvgM", "FedProx", "FedSGD", "Scaffold"]

@@ -13,11 +13,15 @@ from skfdrmfl.common.arrays import U64, Indices
 from skfdrmfl.federation.engines.batches import BatchPlan
 from skfdrmfl.federation.engines.dropout import draw_kept
 from skfdrmfl.federation.engines.rows import TrainingRows
-from skfdrmfl.federation.runs import Settings
+from skfdrmfl.federation.runs import Orders, Settings
+from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TermWeights
 
 # The pass over all rows for the references takes this many batches' rows at a time.
 REFERENCE_BATCHES = 8
+TRAIN = Orders()
+# Settings that only the server reads.
+OF_SERVER = frozenset({"server_learning_rate", "server_momentum"})
 # Settings of which each client of a chunk has its own; the others are one number for the whole chunk.
 OF_EACH_CLIENT = frozenset(
     {"mi_weight", "kl_weight", "contrastive_weight", "temperature", "input_l1", "modality_dropout"}
@@ -26,23 +30,44 @@ OF_EACH_CLIENT = frozenset(
 
 def shared_settings(settings: Settings) -> Hashable:
     """Return the settings that all clients of a chunk must have in common: every one that is not of each client."""
-    return tuple(getattr(settings, f.name) for f in fields(settings) if f.name not in OF_EACH_CLIENT)
+    return tuple(getattr(settings, f.name) for f in fields(settings) if f.name not in OF_EACH_CLIENT | OF_SERVER)
+
+
+def batches_of(orders: Orders, network: Network, sizes: Indices, batch_size: int, n_epochs: int) -> tuple[int, int]:
+    """Return most rows in a batch and the number of epochs of a round.
+
+    Where clients take no step it is one pass over all rows, in batches that are larger, which costs less.
+    """
+    if orders.trains:
+        return batch_size, n_epochs
+    return int(sizes.max()) if network.alignment.joins_rows else REFERENCE_BATCHES * batch_size, 1
 
 
 class Chunk:
-    """Replicas trained together, alike in their shared settings, most steps first."""
+    """Replicas trained together, alike in their shared settings, most steps first.
 
-    def __init__(self, rows: TrainingRows, replicas: Indices, batch_size: int, n_epochs: int):
+    With `of_epoch`, rows are weighed for one sum over an epoch, and not for a step with each batch.
+    """
+
+    def __init__(
+        self, rows: TrainingRows, replicas: Indices, batch_size: int, n_epochs: int, *, of_epoch: bool = False
+    ):
         cohort, device, dtype = rows.cohort, rows.x.device, rows.x.dtype
         self.replicas = replicas
         settings = [cohort.settings[run] for run in cohort.runs[replicas]]
         self.learning_rate, self.weight_decay = settings[0].learning_rate, settings[0].weight_decay
+        self.proximal_weight = settings[0].proximal_weight
         self.runs = torch.as_tensor(cohort.runs[replicas], device=device)
         self.plan = BatchPlan(cohort.sizes[replicas], batch_size, n_epochs)
         self.rows = np.concatenate([rows.rows_of(r) for r in replicas])
         self.weights = torch.as_tensor(self.plan.weights, dtype=dtype, device=device)
         self.pair_weights = torch.as_tensor(self.plan.pair_weights, dtype=dtype, device=device)
         self.total_steps = torch.as_tensor(self.plan.total_steps, dtype=dtype, device=device)
+        if of_epoch:  # of all rows each has an equal share, not of its batch
+            share = (1.0 / self.total_steps.new_tensor(cohort.sizes[replicas]))[self.plan.clients_and_epochs()[0]]
+            self.weights = torch.where(self.weights > 0, share, 0.0)
+            self.pair_weights = torch.where(self.pair_weights > 0, share, 0.0)
+            self.total_steps = torch.ones_like(self.total_steps)
         self.lambdas = term_weights(rows, replicas)
         input_l1 = [s.input_l1 for s in settings]
         self.input_l1 = torch.tensor(input_l1, dtype=dtype, device=device)[:, None, None] if any(input_l1) else None

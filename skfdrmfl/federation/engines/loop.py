@@ -15,10 +15,11 @@ from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.equations.optimizers import adam_step_, soft_threshold_
 from skfdrmfl.federation.engines.batches import steps_per_epoch
-from skfdrmfl.federation.engines.chunk import term_weights
+from skfdrmfl.federation.engines.chunk import TRAIN, batches_of, term_weights
 from skfdrmfl.federation.engines.dropout import draw_kept
 from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.messages import Broadcast, Update
+from skfdrmfl.federation.runs import Orders
 from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS, Batch, local_objective, reference_codes
 
@@ -27,10 +28,18 @@ class LoopEngine:
     """One client after another, as a federation would run: the oracle of `StackedEngine`."""
 
     def __init__(
-        self, network: Network, rows: TrainingRows, *, batch_size: int, n_epochs: int, keep_history: bool = True
+        self,
+        network: Network,
+        rows: TrainingRows,
+        *,
+        batch_size: int,
+        n_epochs: int,
+        keep_history: bool = True,
+        orders: Orders = TRAIN,
     ):
         self.network, self.rows, self.cohort = network, rows, rows.cohort
-        self.batch_size, self.n_epochs = batch_size, n_epochs
+        self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
+        self.orders = orders
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates client by client."""
@@ -55,15 +64,16 @@ class LoopEngine:
             references = torch.stack(
                 [reference_codes(network, network.layout.views(model), x[None], mask) for model in models], -2
             )
-        first, second = torch.zeros_like(w), torch.zeros_like(w)
+        start, first, second, sum_of_gradients = w.clone(), *torch.zeros(3, *w.shape, dtype=w.dtype, device=w.device)
         step = torch.zeros((), dtype=torch.float32, device=x.device)
         rate = settings.learning_rate * broadcast.rate_factor
         totals = dict.fromkeys(TERMS, torch.zeros((), dtype=x.dtype, device=x.device))
         batches = self._batches(replica, broadcast.round_index)
+        n_means = len(batches) if self.orders.trains else 1
         for i, batch_rows in enumerate(batches):
             index = torch.as_tensor(batch_rows, device=x.device)
             n = len(batch_rows)
-            share = x.new_full((1, n), 1.0 / n)
+            share = x.new_full((1, n), 1.0 / (n if self.orders.trains else len(mine)))
             batch = Batch(
                 x[index][None],
                 y[torch.cat((index, index.roll(-1)))][None],
@@ -78,15 +88,23 @@ class LoopEngine:
                 (gradient,) = torch.autograd.grad(terms["loss"].sum(), w)
             w.requires_grad_(False)
             totals |= {name: totals[name] + value.detach() for name, value in terms.items()}
+            sum_of_gradients = sum_of_gradients + gradient
+            if not self.orders.trains:
+                continue
             if broadcast.shift is not None:
                 gradient = gradient + broadcast.shift[replica]
+            if settings.proximal_weight:
+                gradient = gradient + settings.proximal_weight * (w - start)
             adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
             if settings.input_l1:
                 views = network.layout.views(w)
                 for encoder in network.encoders.values():
                     soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
-        means = torch.stack([totals[name].expand(1) for name in TERMS], -1) / len(batches)
-        return Update(np.array([replica]), w, means)
+        means = torch.stack([totals[name].expand(1) for name in TERMS], -1) / n_means
+        if not self.orders.trains:
+            return Update(np.array([replica]), sum_of_gradients, means)
+        gradients = sum_of_gradients / len(batches) if self.orders.gradients else None
+        return Update(np.array([replica]), w, means, gradients)
 
     def _mask(
         self, replica: int, round_index: int, epoch: int, batch_rows: Indices, present: Present | None

@@ -11,10 +11,11 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.equations.optimizers import soft_threshold_
 from skfdrmfl.federation.engines.batches import batch_width, steps_per_epoch
-from skfdrmfl.federation.engines.chunk import REFERENCE_BATCHES, Chunk, shared_settings
+from skfdrmfl.federation.engines.chunk import REFERENCE_BATCHES, TRAIN, Chunk, batches_of, shared_settings
 from skfdrmfl.federation.engines.rows import TrainingRows
-from skfdrmfl.federation.engines.workspace import Workspace
+from skfdrmfl.federation.engines.workspace import Pulls, Workspace
 from skfdrmfl.federation.messages import Broadcast, Update
+from skfdrmfl.federation.runs import Orders
 from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS, Batch, Outputs, local_gradient, objective_terms, reference_codes
 
@@ -28,26 +29,38 @@ class StackedEngine:
     """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
 
     def __init__(
-        self, network: Network, rows: TrainingRows, *, batch_size: int, n_epochs: int, keep_history: bool = True
+        self,
+        network: Network,
+        rows: TrainingRows,
+        *,
+        batch_size: int,
+        n_epochs: int,
+        keep_history: bool = True,
+        orders: Orders = TRAIN,
     ):
         self.network, self.rows, self.cohort = network, rows, rows.cohort
-        self.batch_size, self.n_epochs = batch_size, n_epochs
-        self.keep_history = keep_history
+        self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
+        self.keep_history, self.orders = keep_history, orders
         self._participants: Indices | None = None
         self._chunks: list[Chunk] = []
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
-        shifted = broadcast.shift is not None
+        pulls = Pulls(
+            shifted=broadcast.shift is not None,
+            anchored=any(s.proximal_weight for s in self.cohort.settings),
+            summed=self.orders.gradients or not self.orders.trains,
+        )
         if self._participants is None or not np.array_equal(participants, self._participants):
             self._chunks = [
-                Chunk(self.rows, replicas, self.batch_size, self.n_epochs) for replicas in self._split(participants)
+                Chunk(self.rows, replicas, self.batch_size, self.n_epochs, of_epoch=not self.orders.trains)
+                for replicas in self._split(participants)
             ]
             self._participants = participants
             most = max(len(chunk.replicas) for chunk in self._chunks)
-            self._space = Workspace(self.network, most, self.rows.x, shifted=shifted)
-        elif shifted != self._space.shifted:
-            self._space = Workspace(self.network, self._space.most_clients, self.rows.x, shifted=shifted)
+            self._space = Workspace(self.network, most, self.rows.x, pulls)
+        elif pulls != self._space.pulls:
+            self._space = Workspace(self.network, self._space.most_clients, self.rows.x, pulls)
         for chunk in self._chunks:
             yield self._train(chunk, broadcast)
 
@@ -124,7 +137,6 @@ class StackedEngine:
         shift = None if broadcast.shift is None else broadcast.shift[torch.as_tensor(chunk.replicas, device=x.device)]
         space.open(broadcast.weights, chunk.runs, shift)
         rate = chunk.learning_rate * broadcast.rate_factor
-        decay = chunk.weight_decay
 
         keys = cohort.keys(chunk.replicas, broadcast.round_index)
         slots = plan.draw(keys)
@@ -156,7 +168,11 @@ class StackedEngine:
             outputs = []
             for batch in window.steps():
                 outputs.append(local_gradient(network, space.views, space.grads, batch, lambdas))
-                space.step_(rate, decay)
+                if space.pulls.summed:
+                    space.add_up()
+                if not self.orders.trains:
+                    continue
+                space.step_(rate, chunk.weight_decay, chunk.proximal_weight)
                 if chunk.input_l1 is not None:
                     for encoder in network.encoders.values():
                         soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
@@ -164,4 +180,10 @@ class StackedEngine:
                 totals[name][:active] += values.sum(0)
         means = chunk.lambdas.used({name: total / chunk.total_steps for name, total in totals.items()})
         means["loss"] = chunk.lambdas.total(means)
-        return Update(chunk.replicas, space.close(), torch.stack([means[name] for name in TERMS], -1))
+        losses = torch.stack([means[name] for name in TERMS], -1)
+        weights, gradients = space.close()
+        if gradients is None:
+            return Update(chunk.replicas, weights, losses)
+        if not self.orders.trains:
+            return Update(chunk.replicas, gradients, losses)
+        return Update(chunk.replicas, weights, losses, gradients / chunk.total_steps.unsqueeze(-1))

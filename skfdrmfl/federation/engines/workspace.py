@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from skfdrmfl.equations.optimizers import step_
 from skfdrmfl.model.network import Network
 
-# Rows of the memory. What the optimiser follows is the gradient, or, where an algorithm shifts it, another row: the
-# gradient of a term not in use is not written anew, and a shift added in place would pile up.
-WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, SHIFT, FOLLOWED = range(6)
+# Rows of the memory that all algorithms need; `Pulls` says which others there are.
+WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT = range(4)
+
+
+@dataclass(frozen=True)
+class Pulls:
+    """What there is beside the gradient of the objective.
+
+    Attributes
+    ----------
+    shifted : bool
+        Whether a shift is added to every gradient.
+    anchored : bool
+        Whether clients are pulled back to where they started from.
+    summed : bool
+        Whether gradients are added up, as they were before any pull.
+    """
+
+    shifted: bool = False
+    anchored: bool = False
+    summed: bool = False
 
 
 class Workspace:
     """Parameters, gradient and moments of the chunk in training.
 
     In each row of the memory, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
-    always steps over whole, aligned vectors, so that it treats an element alike wherever it stands: clients
-    who are done are put aside, and what it does to their places is of no consequence.
+    always steps over whole vectors; clients who are done are put aside, and what it does to their places is of no
+    consequence. Bits: see docs/bits.md, "whole vectors".
 
     Parameters
     ----------
@@ -27,15 +47,22 @@ class Workspace:
         Of any chunk.
     like : Tensor
         Of the type and device of the rows.
-    shifted : bool
-        Whether there are shifts of the gradients.
+    pulls : Pulls
     """
 
-    def __init__(self, network: Network, most_clients: int, like: Tensor, *, shifted: bool = False):
+    def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Pulls = Pulls()):
         self._layout = network.layout
-        self.most_clients, self.shifted = most_clients, shifted
-        n_rows = FOLLOWED + 1 if shifted else SECOND_MOMENT + 1
-        self._memory = like.new_zeros(n_rows, most_clients * self._layout.size)
+        self.most_clients, self.pulls = most_clients, pulls
+        # What the optimiser follows is the gradient, or, where something pulls, another row: the gradient of a term
+        # not in use is not written anew, and what is added in place would pile up.
+        extra = {
+            "shift": pulls.shifted,
+            "anchor": pulls.anchored,
+            "followed": pulls.shifted or pulls.anchored,
+            "sum": pulls.summed,
+        }
+        self._row = {name: SECOND_MOMENT + 1 + i for i, name in enumerate(name for name in extra if extra[name])}
+        self._memory = like.new_zeros(SECOND_MOMENT + 1 + len(self._row), most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
         self._n_places = 0
 
@@ -55,8 +82,13 @@ class Workspace:
                 torch.index_select(view, 0, runs, out=self._arrays[WEIGHTS][name])
         if shift is not None:
             for name, view in self._layout.views(shift).items():
-                self._arrays[SHIFT][name].copy_(view)
-        self._out = models.new_zeros(n_clients, self._layout.size)
+                self._arrays[self._row["shift"]][name].copy_(view)
+        if self.pulls.anchored:
+            self._flats[self._row["anchor"]].copy_(self._flats[WEIGHTS])
+        self._out = {
+            row: models.new_zeros(n_clients, self._layout.size)
+            for row in (WEIGHTS, *([self._row["sum"]] if self.pulls.summed else []))
+        }
         self.views, self.grads = self._arrays[WEIGHTS], self._arrays[GRADIENT]
         self._active = n_clients
 
@@ -70,18 +102,28 @@ class Workspace:
             {name: array[:active] for name, array in self._arrays[row].items()} for row in (WEIGHTS, GRADIENT)
         )
 
-    def step_(self, learning_rate: float, decay: float) -> None:
+    def add_up(self) -> None:
+        """Add the gradient to the sum."""
+        self._flats[self._row["sum"]].add_(self._flats[GRADIENT])
+
+    def step_(self, learning_rate: float, decay: float, proximal_weight: float = 0.0) -> None:
         """Take one step of the optimiser."""
         rows = self._flats
         followed = rows[GRADIENT]
-        if self.shifted:
-            followed = torch.add(followed, rows[SHIFT], out=rows[FOLLOWED])
+        if "followed" in self._row:
+            followed = rows[self._row["followed"]]
+            if self.pulls.shifted:
+                torch.add(rows[GRADIENT], rows[self._row["shift"]], out=followed)
+            else:
+                followed.copy_(rows[GRADIENT])
+            if self.pulls.anchored:
+                followed.add_(rows[WEIGHTS] - rows[self._row["anchor"]], alpha=proximal_weight)
         step_(rows[WEIGHTS], followed, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
 
-    def close(self) -> Tensor:
-        """Return the parameters (C, D)."""
+    def close(self) -> tuple[Tensor, Tensor | None]:
+        """Return the parameters (C, D), and the sums of the gradients where they are added up."""
         self._put_aside(0)
-        return self._out
+        return self._out[WEIGHTS], self._out[self._row["sum"]] if self.pulls.summed else None
 
     def _lay_out(self, n_places: int) -> None:
         if n_places != self._n_places:
@@ -91,8 +133,9 @@ class Workspace:
 
     def _put_aside(self, active: int) -> None:
         done = slice(active, self._active)
-        for name, view in self._layout.views(self._out[done]).items():
-            view.copy_(self._arrays[WEIGHTS][name][done])
+        for row, out in self._out.items():
+            for name, view in self._layout.views(out[done]).items():
+                view.copy_(self._arrays[row][name][done])
 
     def _pack(self, active: int) -> None:
         """Move the first `active` clients together, to spare the optimiser the others' places."""

@@ -67,6 +67,7 @@ class ClippedMoments:
 
     name: ClassVar[str] = "clipped moments"
     seen: ClassVar[str] = NOISY
+    powers: ClassVar[tuple[int, ...]] = (0,)
     blocks: tuple[Block, ...]
     bounds: tuple[Bounds, ...]
     clip_norm: float

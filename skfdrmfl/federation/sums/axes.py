@@ -32,6 +32,7 @@ class CodeSums:
     """The sum of Z under a model."""
 
     name: ClassVar[str] = "sums of Z"
+    powers: ClassVar[tuple[int, ...]] = (0, 1)
     model: Model
     subset: Subset = EVERYTHING
 
@@ -46,6 +47,7 @@ class CodeProducts:
     """Products of Z with itself and with predictions, under a model and about `center` (c,)."""
 
     name: ClassVar[str] = "products of Z"
+    powers: ClassVar[tuple[int, ...]] = (2, 2)
     model: Model
     center: Float
     subset: Subset = EVERYTHING

@@ -69,6 +69,7 @@ class FoldErrors:
     """
 
     name: ClassVar[str] = "errors of candidates"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
     candidates: tuple[Candidate, ...]
     unit: BlockTransform
     targets: Targets
@@ -108,6 +109,7 @@ class ResidualSquares:
     """How much a linear model leaves of y: `targets` says which."""
 
     name: ClassVar[str] = "squares of what a ridge leaves"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     targets: Targets
     subset: Subset = EVERYTHING
 

@@ -33,6 +33,7 @@ class ColumnLabels:
     """The labels of a discrete column, each once."""
 
     name: ClassVar[str] = "labels of categories"
+    powers: ClassVar[tuple[int, ...]] = (0,)
     column: int
     subset: Subset = EVERYTHING
 
@@ -76,6 +77,7 @@ class Presence:
     """How many rows have each modality."""
 
     name: ClassVar[str] = "rows by modality"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
     subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> PresenceCounts | None:

@@ -40,6 +40,7 @@ class MomentsQuery:
     """Sums and products of encoder inputs and outputs; of the first `n_columns` inputs, or of all."""
 
     name: ClassVar[str] = "products for the ridge"
+    powers: ClassVar[tuple[int, ...]] = (0, 1, 1, 2, 2)
     inputs: Inputs
     targets: Targets
     subset: Subset = EVERYTHING
@@ -81,6 +82,7 @@ class LeftOutErrors:
     """
 
     name: ClassVar[str] = "errors of the ridge on rows left out"
+    powers: ClassVar[tuple[int, ...]] = (0,)
     inputs: Inputs
     targets: Targets
     subset: Subset

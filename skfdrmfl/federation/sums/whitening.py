@@ -8,7 +8,7 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -50,6 +50,7 @@ class BlockSum:
     """A sum over the rows of a block, taken a slab of rows at a time; subclasses say of what."""
 
     name: ClassVar[str]
+    powers: ClassVar[tuple[int, ...]] = (0, 1)
     block: Block
     subset: Subset
 
@@ -95,6 +96,7 @@ class SquaredDeviations(BlockSum):
     """The sum of squared deviations of each column from `mean` (p,), in units 1 / `per_unit` (p,)."""
 
     name: ClassVar[str] = "squared deviations"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     mean: Tensor
     per_unit: Tensor
 
@@ -108,6 +110,7 @@ class SecondMoments(BlockSum):
     """The sum of products (p, p) of all pairs of columns, centred and in units as in `SquaredDeviations`."""
 
     name: ClassVar[str] = "products of columns"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     mean: Tensor
     per_unit: Tensor
 
@@ -122,6 +125,7 @@ class RangeProducts(BlockSum):
     """The products of the second moments of scaled columns with some directions (p, r), not the moments themselves."""
 
     name: ClassVar[str] = "products with directions"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
     mean: Tensor
     per_scale: Tensor
     directions: Tensor
@@ -179,7 +183,7 @@ def fit_blocks(
             axes = _spectrum(m, u, deviation, moments)
         elif kinds[name] == "whiten":
             axes = _wide_spectrum(federation, blocks[name], subset, m, deviation, n)
-        found[name] = scaled(m, deviation) if axes is None else axes
+        found[name] = replace(scaled(m, deviation) if axes is None else axes, tail=_tail(deviation, u))
     for name, block in blocks.items():
         if name not in found:
             assert block.columns is not None
@@ -278,6 +282,12 @@ def _sorted_axes(mean: Float, scale: Float, ascending: Tensor, axes: Tensor) -> 
 
 
 # ------------------------------------------------------------------------------------------------ scales
+
+
+def _tail(deviation: Float, unit: Float) -> float:
+    """Return `BlockTransform.tail` of columns of these standard and mean absolute deviations (p,)."""
+    varies = (deviation > 0) & (unit > 0)
+    return float(np.median(deviation[varies] / unit[varies])) if varies.any() else 0.0
 
 
 def _inverse(values: Float) -> Float:

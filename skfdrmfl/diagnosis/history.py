@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -37,12 +37,18 @@ class TrainingHistory:
         Labels of the clients.
     weights : mapping of str to float
         lambda of "mi", "kl" and "contrastive".
+    dropped : sequence of mapping
+        The estimator's `dropped_clients_`.
+    tails : mapping of str to float
+        `BlockTransform.tail` of each modality, and of the outputs as "y"; over all rows of the first call.
     """
 
     recorded: Mapping[str, Float]
     n_rows: Float
     clients: Sequence[Any]
     weights: Mapping[str, float]
+    dropped: Sequence[Mapping[str, Any]] = ()
+    tails: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_rounds(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.inspection.history import MSE_STEP, TrainingHistory
+from skfdrmfl.diagnosis.history import MSE_STEP, TrainingHistory
 
 # Errors are of standardised y: half its variance unexplained is poor on any scale.
 POOR_MSE = 0.5
@@ -39,6 +39,11 @@ LEFT_BEHIND = 2.0
 STANDARD_ERRORS = 3.0
 # Predicting the mean has error 1; a tenth more is not rounding.
 DIVERGED_MSE = 1.1
+
+# The standard over the mean absolute deviation is sqrt(n / k) / 2 where k of n rows are far from all others; at this
+# share of its value for one row, k is 2.8. Of Gaussian rows it is 1.25, of log-normal ones with sigma 1 about 2.
+FEW_ROWS = 0.6
+HEAVY_TAIL = 2.5
 
 
 def _finding(name: str, finding: str, evidence: dict[str, Any], remedy: str) -> dict[str, Any]:
@@ -274,6 +279,44 @@ def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
+def _rows_far_off(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find a block of columns most of which owe their spread to a row or two."""
+    n = float(history.n_rows.sum())
+    far = {
+        name: tail
+        for name, tail in history.tails.items()
+        if tail >= max(HEAVY_TAIL, FEW_ROWS * 0.5 * float(np.sqrt(n)))
+    }
+    if not far:
+        return None
+    return _finding(
+        "rows far off",
+        f"a row or two are so far from all others that they make most of the spread of {', '.join(map(repr, far))}: "
+        "scales and whitening are theirs, and what tells the other rows apart is shrunk away.",
+        {**{f"tail of {name}": tail for name, tail in far.items()}, "tail of one row": 0.5 * float(np.sqrt(n))},
+        "look at the rows of largest values, client by client: a corrupt spectrum, a comma, other units. Mend or leave "
+        "them out, and fit anew. Rules of aggregation other than 'mean' leave out their client where they are extreme.",
+    )
+
+
+def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find clients whose rows or updates were left out of the fit."""
+    if not history.dropped:
+        return None
+    evidence = {
+        f"client {entry['client']!r}": entry["reason"] + (f", {n} rounds" if (n := len(entry["rounds"])) else "")
+        for entry in history.dropped
+    }
+    return _finding(
+        "client left out",
+        "the model knows nothing, or not all, of what some clients hold: their rows are of another order than most "
+        "clients', or their updates were not finite.",
+        evidence,
+        "rows out of line: see whether X or y is in other units there, or holds a corrupt row, and mend it; do not use "
+        "the model for such rows as they are. Updates not finite: look at the rows, scale X, or lower learning_rate.",
+    )
+
+
 CHECKS = (
     _mi_collapsed,
     _mi_memorised,
@@ -283,4 +326,6 @@ CHECKS = (
     _client_imbalance,
     _left_behind,
     _divergence,
+    _rows_far_off,
+    _client_left_out,
 )

@@ -1,0 +1,111 @@
+"""What a fit begins with: all that preparation has found, and the network and first weights built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.common.archive import archived
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.estimator._blueprint import Blueprint
+from skfdrmfl.estimator._fitted import Fitted
+from skfdrmfl.estimator._parameters import settings_of
+from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._tuning import Choice
+from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.runs import Inputs, RunPlan, Start, Targets
+from skfdrmfl.federation.simulation import TRAINING_DTYPE
+from skfdrmfl.model.linear_part import Linear
+from skfdrmfl.model.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What preparation has found: all that it takes sums and tuning to know.
+
+    Attributes
+    ----------
+    choice : Choice
+    tuning : list of dict, or None
+        All that were compared.
+    table : TableTransform
+    target : BlockTransform
+    linear : Linear, default=None
+        After training the model is to predict `share` times what the network predicts plus this.
+    share : float
+    left_out : tuple of int
+        Positions of clients whom the guard of the sums has left out.
+    """
+
+    choice: Choice
+    tuning: list[dict[str, Any]] | None
+    table: TableTransform
+    target: BlockTransform
+    linear: Linear | None = None
+    share: float = 1.0
+    left_out: tuple[int, ...] = ()
+
+
+for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
+    archived(_archived)
+
+
+def built(
+    blueprint: Blueprint, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
+) -> tuple[Network, Tensor]:
+    """Return the network for encoder inputs of given widths, and its first weights (D,)."""
+    network = blueprint.network(widths, n_outputs, table.columns)
+    first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
+    return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
+
+
+def begin(
+    estimator: Any, reading: Reading, blueprint: Blueprint, seed: int, found: Preparation, device: torch.device
+) -> tuple[Network, RunPlan, Fitted]:
+    """Return the network, what is to be trained, and what there is before the first round.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+    reading : Reading
+    blueprint : Blueprint
+    seed : int
+    found : Preparation
+    device : torch.device
+        Where clients train.
+    """
+    table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
+    network, first = built(blueprint, table, table.widths, reading.targets.shape[1], seed)
+    targets = Targets((found.target,), TRAINING_DTYPE)
+    if choice.start == "residual":
+        targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
+    if estimator.tuning is not None:
+        settings = replace(settings, weight_decay=choice.weight_decay)
+    fitted = Fitted(
+        n_features=reading.n_features,
+        feature_names=reading.feature_names,
+        clients=reading.clients[:0],
+        n_samples_per_client=np.zeros(0, dtype=np.int64),
+        blueprint=blueprint,
+        network=network,
+        seed=seed,
+        choice=choice,
+        tuning=found.tuning,
+        table=table,
+        target=found.target,
+        y_ndim=reading.y_ndim,
+        models=first[None].numpy(),
+        weights={},
+        variance=np.zeros(0),
+        history={},
+        n_rounds=0,
+        best_round=None,
+        ledger=Ledger(),
+    )
+    run = RunPlan(Inputs(table, dtype=TRAINING_DTYPE), targets, settings, seed, Start(first.to(device)))
+    return network, run, fitted

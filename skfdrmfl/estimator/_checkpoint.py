@@ -1,0 +1,274 @@
+"""The checkpoint of a fit: a file from which the same fit, started again, goes on where it was killed.
+
+The file holds what preparation has found, and where training stands. It is written after preparation, after every few
+rounds and after the last one, and stays when the fit is done. No row is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.estimator._fingerprint import differences
+from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.ledger import Ledger, Message
+from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.runs import Start
+from skfdrmfl.federation.server import ServerState
+from skfdrmfl.federation.stopping import Best
+from skfdrmfl.federation.training import Trained
+
+KIND, BEGUN = "checkpoint of a fit", "what a fit began with"
+# What of `Trained` is an array or None. The rest is taken apart, or comes from the rows, the plan and the ledger.
+ARRAYS = tuple(f.name for f in fields(Trained) if f.name not in ("state", "best", "cohort", "starts", "ledgers"))
+ANEW = "name another checkpoint_path, or remove the file to train anew"
+
+
+class NoCheckpoint:
+    """Nothing is kept."""
+
+    seed: int | None = None
+    preparation: Any = None
+    found = False
+
+    def begin(self, seed: int, preparation: Any, ledger: Ledger) -> Ledger:
+        """Return the ledger to count on with: this one."""
+        return ledger
+
+    def resume(self, training: Training, starts: Sequence[Start], device: torch.device) -> Trained | None:
+        """Return where training stood: nowhere."""
+        return None
+
+    def follow(self, trained: Trained) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+class Checkpoint(NoCheckpoint):
+    """The file of one fit.
+
+    Parameters
+    ----------
+    path : str or path-like
+    every : int
+        Rounds from one writing to the next.
+    fingerprint : mapping of str to str
+        What the fit depends on.
+
+    Attributes
+    ----------
+    found : bool
+        Whether there was a file.
+    seed : int, default=None
+        That of the fit in the file.
+    preparation : object, default=None
+        What preparation had found.
+
+    Raises
+    ------
+    ValueError
+        What is there is no checkpoint, damaged, or of a fit with another fingerprint; or there is no such folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int, fingerprint: Mapping[str, str]):
+        self.path = Path(os.path.abspath(path))
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            what = "is a folder" if self.path.is_dir() else "lies in a folder that does not exist"
+            raise ValueError(f"checkpoint_path is {str(path)!r}, which {what}; name a file in a folder that exists.")
+        self._every = every
+        self._fingerprint = json.dumps(fingerprint)
+        self._seen = self._stamp()
+        self._training: dict[str, Any] | None = None
+        self._ledger: Ledger | None = None
+        self._texts: list[str] = []  # the JSON of each message of the ledger, so that each is put into words once
+        self._last: tuple[Trained, Ledger, dict[str, Any]] | None = None
+        self._written = -1
+        self._begun = np.zeros(0, np.uint8)
+        self.found = self._seen is not None
+        if self.found:
+            self._read(fingerprint)
+
+    # ------------------------------------------------------------------------------------------- going on
+
+    def _read(self, fingerprint: Mapping[str, str]) -> None:
+        """Take what is in the file, if it is of this fit."""
+        try:
+            content = read(self.path, kind=KIND)
+        except ArchiveError as error:
+            raise ValueError(
+                f"checkpoint_path is {str(self.path)!r}, where there is no whole checkpoint ({error}); {ANEW}."
+            ) from error
+        if changed := differences(json.loads(content["fingerprint"]), fingerprint):
+            raise ValueError(
+                f"checkpoint_path is {str(self.path)!r}, which holds another fit: {'; '.join(changed)}. Go on with "
+                f"what it was, {ANEW}; fits that search or cross-validate need checkpoint_path=None."
+            )
+        self._begun, self._training = content["begun"], content["training"]
+        begun = from_bytes(self._begun.tobytes(), kind=BEGUN)
+        self.seed, self.preparation = begun["seed"], begun["preparation"]
+        counted = json.loads(content["ledger"].tobytes())
+        counted["messages"] = [Message(*_tuples(entry)) for entry in counted["messages"]]
+        counted["by_client"] = {d: np.array(sums, dtype=np.int64) for d, sums in counted["by_client"].items()}
+        self._ledger = Ledger.from_dict(counted)
+
+    def begin(self, seed: int, preparation: Any, ledger: Ledger) -> Ledger:
+        """Write the file, unless it was there, and return the ledger to count on with: that of the file, if any."""
+        if self._ledger is not None:
+            return self._ledger
+        begun = to_bytes({"seed": seed, "preparation": preparation}, kind=BEGUN)
+        self._begun = np.frombuffer(begun, np.uint8)
+        self._write(None, ledger, ledger.mark())
+        return ledger
+
+    def resume(self, training: Training, starts: Sequence[Start], device: torch.device) -> Trained | None:
+        """Return where training stood when the file was written; None: before the first round."""
+        kept = self._training
+        if kept is None:
+            return None
+        weights, *history = torch.as_tensor(kept["models"], device=device).unbind()
+        state = ServerState(weights, tuple(history), kept["round_index"], _memory(kept["memory"], device))
+        trained = Trained(
+            state=state,
+            best=None if kept["best"] is None else _best(kept["best"], device),
+            cohort=training.cohort,
+            starts=tuple(starts),
+            ledgers=tuple(training.ledgers),
+            **{name: kept[name] for name in ARRAYS},
+        )
+        self._written = trained.n_rounds
+        return trained
+
+    # ------------------------------------------------------------------------------------------ keeping it
+
+    def follow(self, trained: Trained) -> None:
+        """Take note of where training stands, and write it down if it is time to."""
+        ledger = trained.ledgers[0]
+        self._last = trained, ledger, ledger.mark()  # the ledger counts on while the next round is under way
+        if trained.n_rounds % self._every == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write where training stood last, if that is not in the file."""
+        if self._last is None or self._last[0].n_rounds == self._written:
+            return
+        trained, ledger, mark = self._last
+        self._write(_content(trained), ledger, mark)
+        self._written = trained.n_rounds
+
+    def _write(self, training: dict[str, Any] | None, ledger: Ledger, mark: dict[str, Any]) -> None:
+        """Write the file, unless somebody else has."""
+        if self._stamp() not in (None, self._seen) and not self._is_as_left():
+            raise ValueError(
+                f"checkpoint_path is {str(self.path)!r}, which something else has written while this fit went on; give "
+                "each fit a path of its own, and fits that search or cross-validate checkpoint_path=None."
+            )
+        n_messages = mark["n_messages"]
+        self._texts += [json.dumps(message, default=int) for message in ledger.messages[len(self._texts) : n_messages]]
+        by_client = {direction: counted.tolist() for direction, counted in mark["by_client"].items()}
+        rest = json.dumps({"round": mark["round"], "by_client": by_client}).removeprefix("{")
+        messages = np.frombuffer(f'{{"messages": [{",".join(self._texts)}], {rest}'.encode(), np.uint8)
+        content = {
+            "fingerprint": self._fingerprint,
+            "begun": self._begun,
+            "training": training,
+            "ledger": messages,
+        }
+        try:
+            write(self.path, content, kind=KIND)
+        finally:  # an interrupt may come when the file is there already
+            self._seen = self._stamp()
+
+    def _is_as_left(self) -> bool:
+        """Return whether what is in the file is what this fit has put or found there: it may just have been touched."""
+        try:
+            content = read(self.path, kind=KIND)
+        except (ArchiveError, OSError):
+            return False
+        training = content["training"]
+        n_rounds = -1 if training is None else len(training["losses"])
+        before = content["fingerprint"], content["begun"].tobytes(), n_rounds
+        return before == (self._fingerprint, self._begun.tobytes(), self._written)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """Return what tells the file there from any other; None: there is none."""
+        try:
+            stat = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+# -------------------------------------------------------------------------------- training as plain values
+
+
+def _content(trained: Trained) -> dict[str, Any]:
+    """Return where training stands as plain values and arrays."""
+    state, best = trained.state, trained.best
+    return {
+        "models": _array(torch.stack((state.weights, *state.history))),
+        "round_index": state.round_index,
+        "memory": _arrays(state.memory),
+        **{name: getattr(trained, name) for name in ARRAYS},
+        "best": None
+        if best is None
+        else {
+            "models": [
+                _array(torch.stack((weights, *history)))
+                for weights, history in zip(best.weights, best.histories, strict=True)
+            ],
+            "memory": _arrays(best.memory),
+            "rounds": best.rounds.tolist(),
+            "patience": best.patience,
+            "lowest": best.lowest.tolist(),
+        },
+    }
+
+
+def _best(kept: dict[str, Any], device: torch.device) -> Best:
+    """Return where each run stood at its best."""
+    models = [torch.as_tensor(of_run, device=device) for of_run in kept["models"]]
+    rounds: Indices = np.array(kept["rounds"], dtype=np.int64)
+    return Best(
+        torch.stack([of_run[0] for of_run in models]),
+        tuple(tuple(of_run[1:]) for of_run in models),
+        _memory(kept["memory"], device),
+        rounds,
+        kept["patience"],
+        np.array(kept["lowest"], dtype=np.float64),
+    )
+
+
+def _arrays(memory: Memory) -> dict[str, dict[str, NDArray]]:
+    """Return what an algorithm remembers as arrays."""
+    return {
+        field.name: {name: _array(tensor) for name, tensor in getattr(memory, field.name).items()}
+        for field in fields(Memory)
+    }
+
+
+def _memory(arrays: Mapping[str, Mapping[str, NDArray]], device: torch.device) -> Memory:
+    """Return the memory of which `_arrays` gave these."""
+    parts = {part: {n: torch.as_tensor(a, device=device) for n, a in named.items()} for part, named in arrays.items()}
+    return Memory(**parts)
+
+
+def _array(tensor: Tensor) -> NDArray:
+    return tensor.cpu().numpy()
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists of lists as tuples of tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

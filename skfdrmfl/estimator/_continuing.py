@@ -1,0 +1,60 @@
+"""A fit that goes on from an earlier one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from skfdrmfl.estimator._blueprint import blueprint_of
+from skfdrmfl.estimator._fitted import Fitted
+from skfdrmfl.estimator._fitting import Fitting
+from skfdrmfl.estimator._parameters import schedule_of, settings_of
+from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.runs import Inputs, Plan, RunPlan, Start, Targets
+from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
+
+
+def go_on(estimator: Any, simulation: Simulation, reading: Reading, earlier: Fitted) -> Fitting:
+    """Return a fit that goes on from an earlier one, whose preprocessing and network stay."""
+    tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
+    device = simulation.device
+    models = torch.tensor(earlier.models, device=device)  # copied: mapped models are read-only
+    server, clients = ({n: torch.tensor(a, device=device) for n, a in part.items()} for part in earlier.memory)
+    run = RunPlan(
+        Inputs(earlier.table, dtype=TRAINING_DTYPE),
+        Targets((earlier.target,), TRAINING_DTYPE),
+        settings_of(estimator, len(reading.modalities), **tuned),
+        earlier.seed,
+        Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, Memory(server, clients)),
+    )
+    fitted = replace(earlier, ledger=simulation.ledger)
+    return Fitting(simulation, Plan(earlier.network, (run,), schedule_of(estimator, ())), fitted)
+
+
+def check_continues(estimator: Any, reading: Reading, earlier: Fitted) -> None:
+    """Raise ValueError where what the network was built with has changed since."""
+    built = earlier.network.signature
+    n_outputs = reading.targets.shape[1]
+    if n_outputs != built["n_outputs"]:
+        raise ValueError(
+            f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "
+            "pass the same outputs, or fit a new estimator."
+        )
+    before, now = earlier.blueprint.modalities, reading.modalities
+    changed = []
+    if list(before) != list(now) or not all(np.array_equal(before[name], now[name]) for name in now):
+        changed = ["modalities"]
+    else:
+        signature = blueprint_of(estimator, reading).network(earlier.table.widths, n_outputs).signature
+        changed = [name for name, value in signature.items() if value != built[name]]
+    if changed:
+        # None for all encoders means those of `hidden_layer_sizes`.
+        what = "hidden_layer_sizes" if changed[0] == "encoders" and estimator.encoders is None else changed[0]
+        raise ValueError(
+            f"{what} is {getattr(estimator, what)!r} now, but the model to go on from was built "
+            "with another value; set it back, or clone the estimator and fit it anew."
+        )

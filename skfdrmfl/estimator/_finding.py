@@ -1,0 +1,118 @@
+"""What preprocessing finds by sums, and tuning where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from skfdrmfl.data.categories import split, with_codes
+from skfdrmfl.data.held_out import Subset
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.estimator import _privacy
+from skfdrmfl.estimator._beginning import Preparation, built
+from skfdrmfl.estimator._blueprint import Blueprint
+from skfdrmfl.estimator._parameters import cosine, schedule_of, settings_of
+from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
+from skfdrmfl.federation.door import Block
+from skfdrmfl.federation.runs import Targets
+from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
+from skfdrmfl.model.linear_part import takes_linear
+from skfdrmfl.model.network import Network
+
+# The outputs among the blocks of columns: no modality has this name.
+OUTPUTS = ""
+
+
+def find(
+    estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, subset: Subset
+) -> Preparation:
+    """Return what preprocessing finds, and tuning where it is asked for."""
+    kinds = blueprint.kinds(estimator.preprocessing)
+    blocks = numeric_blocks(reading)
+    n_outputs = reading.targets.shape[1]
+
+    def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
+        return built(blueprint, table, widths, n_outputs, seed)
+
+    account = _privacy.account_of(estimator, len(reading.partition.rows))
+
+    def preprocess(
+        subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
+    ) -> tuple[list[TableTransform], BlockTransform | None]:
+        outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
+        asked = simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
+        if account is None:
+            found = fit_blocks(*asked, subset)
+        else:
+            found = _privacy.noisy_blocks(estimator, *asked, reading.n_features, n_outputs)
+        unit = found.pop(OUTPUTS, None)
+        assert not isinstance(unit, BlockSpectrum)
+        columns = {name: block.columns for name, block in blocks.items() if block.columns is not None}
+        tables = [
+            with_codes(TableTransform(columns, of_blocks), reading.modalities, reading.categories)
+            for of_blocks in transformations(found, shrinkages)
+        ]
+        return tables, unit
+
+    choice = Choice(
+        "random",
+        DEFAULT_SHRINKAGE if estimator.shrinkage == "auto" else float(estimator.shrinkage),
+        float(estimator.weight_decay),
+    )
+    settings = settings_of(estimator, len(reading.modalities))
+    whitens = any(kinds[name] == "whiten" for name in blocks)
+    tuned = None
+    if estimator.tuning == "auto" or (estimator.shrinkage == "auto" and whitens):
+        simulation.ledger.stage = "tuning: "
+        tuner = Tuner(
+            simulation,
+            subset,
+            len(reading.modalities),
+            whitens,
+            preprocess,
+            build,
+            settings,
+            schedule_of(estimator, cosine(estimator.n_rounds)),
+            seed,
+            choice,
+            report=estimator.verbose > 0,
+        )
+        compared = _compared(estimator, tuner, reading, blueprint)
+        choice = compared[0][0]
+        tuned = [{**asdict(candidate), "validation_mse": error} for candidate, error in compared]
+        simulation.ledger.stage = ""
+        simulation.ledger.round = 0
+    (table,), target = preprocess(subset, [choice.shrinkage], ())
+    assert target is not None
+    linear, share = None, 1.0
+    if choice.is_linear:
+        _, linear, share = with_ridge(simulation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
+    out = () if simulation.guard is None else tuple(sorted(simulation.guard.excluded))
+    return Preparation(choice, tuned, table, target, linear, share, out)
+
+
+def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:
+    """Return the ways to fit that were compared by rows held out, the choice first."""
+    if estimator.tuning is None:
+        return tuner.shrinkage()
+    # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
+    # each more than a linear part knows.
+    is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
+    has_room = takes_linear(blueprint.network(widths_of(reading), reading.targets.shape[1]))
+    return tuner.everything(linear=is_linear and has_room)
+
+
+def numeric_blocks(reading: Reading) -> dict[str, Block]:
+    """Return the columns of each modality that hold numbers, where it has any."""
+    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
+    return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
+
+
+def widths_of(reading: Reading) -> dict[str, int]:
+    """Return the number of columns of each modality."""
+    return {name: len(columns) for name, columns in reading.modalities.items()}

@@ -1,0 +1,121 @@
+"""What a fit depends on, as names and short texts: two fits with equal ones end in equal bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl._version import __version__
+from skfdrmfl.estimator._fitted import Fitted
+from skfdrmfl.estimator._reading import Reading
+
+VERSION = "the version of skfdrmfl"
+EARLIER = "the model to go on from"
+# Parameters that move no bit; what `modalities` and `warm_start` come to stands under names of its own.
+OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"})
+# Bytes of a table that are made contiguous at a time.
+SLAB = 2**24
+
+
+def fingerprint(estimator: Any, reading: Reading, earlier: Fitted | None) -> dict[str, str]:
+    """Return what a fit depends on: version, rows, the model to go on from, parameters.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+    reading : Reading
+    earlier : Fitted, default=None
+        The fit to go on from.
+    """
+    parameters = estimator.get_params(deep=False)
+    return {
+        VERSION: __version__,
+        EARLIER: "none" if earlier is None else _of_fit(earlier),
+        **_of_rows(reading),
+        **{name: described(value) for name, value in parameters.items() if name not in OF_NO_CONSEQUENCE},
+    }
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return what differs between two fingerprints, a clause each; the version alone where that differs."""
+    if before.get(VERSION) != now[VERSION]:
+        names = [VERSION]
+    else:
+        names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+    return [f"{name} is {now.get(name, 'unknown')} but was {before.get(name, 'unknown')}" for name in names]
+
+
+def described(value: Any) -> str:
+    """Return a text for the value of a parameter; equal values have equal texts, in any process."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    if value is None or isinstance(value, (str, bytes)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{described(k)}: {described(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "(" + ", ".join(map(described, value)) + ")"
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        inside = (f"{name}={described(entry)}" for name, entry in value.get_params(deep=False).items())
+        return f"{type(value).__qualname__}({', '.join(inside)})"
+    if hasattr(value, "__array__"):
+        return _of_array(np.asarray(value))
+    if hasattr(value, "__qualname__"):  # functions and classes
+        return f"{value.__module__}.{value.__qualname__}"
+    return type(value).__qualname__  # such as a RandomState, whose seed the checkpoint holds
+
+
+def _of_rows(reading: Reading) -> dict[str, str]:
+    """Return what the rows are."""
+    partition, groups = reading.partition, reading.groups
+    names = [] if reading.feature_names is None else reading.feature_names.tolist()
+    categories = [(int(j), known.tolist()) for j, known in reading.categories.items()]
+    columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
+    labels = repr(reading.clients.tolist()).encode()
+    whose: list[NDArray | bytes] = [partition.positions, partition.sizes, *partition.rows, labels]
+    return {
+        "X": _of_array(reading.table, repr((names, categories)).encode()),
+        "modalities": f"{', '.join(name for name, _ in columns)} ({_digest([repr(columns).encode()])})",
+        "y": _of_array(reading.targets, str(reading.y_ndim).encode()),
+        "client_ids": f"{len(reading.clients)} clients ({_digest(whose)})",
+        "groups": "None" if groups is None else _of_array(groups),
+    }
+
+
+def _of_fit(fitted: Fitted) -> str:
+    """Return what a fit is: all that training goes on from."""
+    arrays = [fitted.models, *(array for part in fitted.memory for array in part.values())]
+    seed = repr((fitted.seed, fitted.choice)).encode()
+    return f"one of {fitted.n_rounds} rounds ({_digest([*arrays, seed])})"
+
+
+def _of_array(array: NDArray, *more: bytes) -> str:
+    """Return the shape, type and digest of an array, and of some bytes that belong to it."""
+    shape = " x ".join(map(str, array.shape))
+    return f"{shape} {array.dtype} ({_digest([array, *more])})"
+
+
+def _digest(parts: Iterable[NDArray | bytes]) -> str:
+    """Return a short hash of arrays and bytes."""
+    total = blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, bytes):
+            total.update(part)
+        elif part.dtype.hasobject:
+            total.update(repr(part.tolist()).encode("utf-8", "surrogatepass"))
+        elif part.size:
+            n_rows = max(1, SLAB * len(part) // part.nbytes) if part.nbytes and part.ndim else 1
+            rows = np.atleast_1d(part)
+            for first in range(0, len(rows), n_rows):
+                total.update(np.ascontiguousarray(rows[first : first + n_rows]).view(np.uint8).data)
+        total.update(b"|")
+    return total.hexdigest()

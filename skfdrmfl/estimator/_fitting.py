@@ -1,0 +1,128 @@
+"""A fit that is ready to train, and what it leaves when it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.estimator._availability import last_there
+from skfdrmfl.estimator._beginning import Preparation
+from skfdrmfl.estimator._checkpoint import NoCheckpoint
+from skfdrmfl.estimator._fitted import Fitted
+from skfdrmfl.federation import left_out
+from skfdrmfl.federation.engines.rows import Run
+from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.record import Record, extend_history
+from skfdrmfl.federation.runs import Model, Plan
+from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.federation.sums.importance import importances
+from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.model.linear_part import Linear, with_linear
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """A fit that is ready to train.
+
+    Attributes
+    ----------
+    simulation : Simulation
+    plan : Plan
+    fitted : Fitted
+        What there is to go on from: all but what training will add.
+    linear : Linear, default=None
+        After training the model is to predict `share` times what the network predicts plus this.
+    share : float
+    preparation : Preparation, default=None
+        None where it is that of an earlier fit.
+    checkpoint : Checkpoint
+    """
+
+    simulation: Simulation
+    plan: Plan
+    fitted: Fitted
+    linear: Linear | None = None
+    share: float = 1.0
+    preparation: Preparation | None = None
+    checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
+
+    @property
+    def run(self) -> Run:
+        """The prepared rows, for those who train many fits together."""
+        (run,) = self.simulation.runs(self.plan)
+        return run
+
+    def train(self) -> Iterator[Trained]:
+        """Train, yielding where training stands after every round."""
+        starts = [run.start for run in self.plan.runs]
+        training = self.simulation.prepare(self.plan)
+        resume = self.checkpoint.resume(training, starts, self.simulation.device)
+        return train(training, self.plan.network, starts, self.plan.schedule, resume)
+
+    def finish(self, models: Tensor, memory: Memory, record: Record) -> Fitted:
+        """Return what the fit leaves.
+
+        Parameters
+        ----------
+        models : Tensor of shape (1 + H, D)
+            The global model and earlier ones.
+        memory : Memory
+            What the algorithm remembers of this run.
+        record : Record
+        """
+        network, run = self.plan.network, self.plan.runs[0]
+        models = models.cpu()
+        arrays = network.arrays(models[0])
+        if self.linear is not None:
+            arrays = with_linear(network, arrays, self.linear, self.share)
+            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
+        ledger = self.simulation.ledger
+        ledger.round = self.fitted.n_rounds + len(record.losses)
+        model = Model(network, arrays, run.inputs)
+        weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
+        available = run.start.available
+        there = None if available is None else last_there(available[: max(1, len(record.losses))])
+        account, privacy = self.fitted.account, self.plan.schedule.privacy
+        if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
+            weights, variance, importance = arrays, None, None
+            account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
+        elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
+            simulation = self.simulation if there is None else self.simulation.among(there)
+            weights, variance = deliver(simulation, model, run.subset)
+            importance = importances(simulation, model, self.fitted.n_features, run.subset)
+        history = extend_history(self.fitted.history, record, len(self.fitted.clients))
+        best_round = self.fitted.best_round
+        if record.best_round is not None:
+            best_round = self.fitted.n_rounds + record.best_round
+        return replace(
+            self.fitted,
+            models=models.numpy(),
+            memory=(_arrays(memory.server), _arrays(memory.clients)),
+            weights=weights,
+            variance=variance,
+            importances=importance,
+            history=history,
+            n_rounds=self.fitted.n_rounds + len(record.losses),
+            best_round=best_round,
+            ledger=ledger,
+            dropped=left_out.together(self.fitted.dropped, self.dropped(record)),
+            account=account,
+        )
+
+    def dropped(self, record: Record) -> list[left_out.LeftOut]:
+        """Return who was left out of this fit."""
+        guard = self.simulation.guard
+        out = [] if guard is None else guard.left_out()
+        if record.dropped is not None:
+            labels = self.fitted.clients.tolist()
+            out += left_out.of_rounds(record.dropped, record.positions, labels, self.fitted.n_rounds)
+        return out
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray]:
+    """Return tensors as numpy arrays, which load anywhere."""
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

@@ -1,0 +1,34 @@
+"""The mean of updates that are clipped to a ball about a centre, which moves to it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skfdrmfl.federation.aggregation.median import median
+
+N_STEPS = 10
+
+
+def centered_clipping(points: Tensor, n_byzantine: int = 0) -> Tensor:
+    """Return the centre v after ten steps v <- v + mean_k (w_k - v) min(1, tau / |w_k - v|) (Karimireddy et al. 2021).
+
+    Their radius tau is the user's; here it is the median distance of the updates to where v starts, their
+    coordinate-wise median, so that half of them are clipped at first and the rule follows the scale of the updates from
+    round to round. In float64.
+
+    Parameters
+    ----------
+    points : Tensor of shape (K, D)
+    n_byzantine : int
+        Not used.
+    """
+    exact = points.double()
+    centre = median(exact)
+    radius = torch.linalg.vector_norm(exact - centre, dim=1).median()
+    for _ in range(N_STEPS):
+        away = exact - centre
+        lengths = torch.linalg.vector_norm(away, dim=1)
+        share = torch.where(lengths > radius, radius / lengths, 1.0)
+        centre = centre + share @ away / len(points)
+    return centre.to(points.dtype)

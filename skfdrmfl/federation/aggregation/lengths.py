@@ -1,0 +1,51 @@
+"""Leaving out before a rule: updates that are far longer or far shorter than most."""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from skfdrmfl.federation.aggregation.nearest_neighbors import nearest_neighbors
+
+# An update is out of line if its length differs from the median one by this factor: clients who take equally many
+# steps of Adam move equally far, whatever their rows say ...
+FACTOR = 2.0
+# ... and by this many standard deviations of the lengths' logarithms, estimated from their median absolute deviation.
+DEVIATIONS, MAD_OF_NORMAL = 2.0, 0.6745
+
+
+def usual_lengths(updates: Tensor, n_byzantine: int) -> tuple[Tensor, int]:
+    """Return the updates without those, f at most, whose lengths are the furthest out of line.
+
+    With l_k = log |w_k - w_t|, med their median and s = med |l_k - med| / 0.6745: without those of |l_k - med| above
+    max(log 2, 2 s), or without the f = `n_byzantine` furthest of them. Large updates are an attack that every rule
+    knows; very short ones, all in one direction against that of the others, look central to rules that go by
+    distance, and hold a model back.
+
+    Parameters
+    ----------
+    updates : Tensor of shape (K, D)
+        w_k - w_t.
+    n_byzantine : int
+        f, less than K / 2.
+
+    Returns
+    -------
+    updates : Tensor of shape (K', D)
+    n_byzantine : int
+        How many of these may still be dishonest: f less those left out.
+    """
+    lengths = torch.linalg.vector_norm(updates.double(), dim=1).float().double().clamp_min(torch.finfo().tiny).log()
+    away = (lengths - lengths.quantile(0.5)).abs()
+    out = away > max(log(FACTOR), DEVIATIONS * float(away.quantile(0.5)) / MAD_OF_NORMAL)
+    furthest = torch.zeros_like(out)
+    furthest[away.argsort(dim=0, descending=True, stable=True)[:n_byzantine]] = True
+    left_out = out & furthest
+    return updates[~left_out], n_byzantine - int(left_out.sum())
+
+
+def usual_lengths_nearest_neighbors(updates: Tensor, n_byzantine: int) -> tuple[Tensor, int]:
+    """Return `nearest_neighbors` of `usual_lengths`."""
+    return nearest_neighbors(*usual_lengths(updates, n_byzantine))
