@@ -148,6 +148,15 @@ def test_a_million_rows_are_one_vote(rule, mixing):
     assert_allclose(in_one_go(points, rule, mixing, 1, claims), in_one_go(points, rule, mixing, 1), rtol=0)
 
 
+@pytest.mark.parametrize("f", [0, 1, 2, 3])
+def test_of_odd_lengths_only_the_furthest_go_and_no_more_than_may_be_dishonest(f):
+    usual = np.random.default_rng(6).standard_normal((6, 3))
+    usual /= np.linalg.norm(usual, axis=1)[:, None]
+    points = np.concatenate([[[9.0, 0, 0], [0, 0.01, 0]], usual])
+    expected = [points, np.delete(points, 1, axis=0), usual, usual][f].mean(0)  # short by more than the other is long
+    assert_allclose(in_one_go(points, "mean", "lengths", f), expected, rtol=1e-12)
+
+
 def test_of_few_votes_as_many_count_as_dishonest_as_leave_a_majority():
     points = np.array([[0.0], [1.0], [5.0]])
     assert in_one_go(points, "trimmed_mean", None, 4) == [1.0]
