@@ -24,9 +24,9 @@ from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._blueprint import check_rows
 from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
+from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import CONSTRAINTS
 from skfdrmfl.estimator._postponed import active_pool
-from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._preparation import prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._saving import load, save
