@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import r2_score, root_mean_squared_error
+from sklearn.metrics import make_scorer, r2_score, root_mean_squared_error
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.data.client_ids import check_client_ids
@@ -13,13 +13,27 @@ from skfdrmfl.data.client_ids import check_client_ids
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["r2_per_client", "rmse", "rpd"]
+__all__ = [
+    "SCORERS",
+    "ChemometricReport",
+    "bias",
+    "chemometric_report",
+    "r2_per_client",
+    "rmse",
+    "rmsec",
+    "rmsecv",
+    "rmsep",
+    "rpd",
+    "rpiq",
+    "sep",
+    "slope",
+]
 
 #: Root mean squared error, in the unit of y: scikit-learn's, under the name chemometricians use.
 rmse = root_mean_squared_error
 
 
-def rpd(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def rpd(y_true: ArrayLike, y_pred: ArrayLike, *, error: str = "rmse") -> float:
     """Return the ratio of performance to deviation: how many times smaller the error is than the spread of y.
 
     RPD is the sample standard deviation (`ddof=1`) of the reference values over the root mean squared error of the
@@ -32,6 +46,8 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike) -> float:
         Reference values.
     y_pred : array-like of shape (n_samples,)
         Predictions.
+    error : {"rmse", "sep"}, default="rmse"
+        What the deviation is divided by: the root mean squared error, or the standard error of prediction (`sep`).
 
     Returns
     -------
@@ -41,12 +57,12 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If there are fewer than two rows, or not as many predictions as reference values.
+        If there are fewer than two rows, not as many predictions as reference values, or another `error`.
 
     Notes
     -----
-    Many authors divide by the standard error of prediction, from which the bias is taken out. The root mean
-    squared error leaves it in, so that a biased model does not look better than it is.
+    Many authors divide by the standard error of prediction, from which the bias is taken out (`error="sep"`). The root
+    mean squared error leaves it in, so that a biased model does not look better than it is.
 
     References
     ----------
@@ -64,8 +80,255 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike) -> float:
         raise ValueError(
             f"rpd needs at least 2 rows for a standard deviation, got {len(y_true)}; pass pooled predictions."
         )
+    if error not in ("rmse", "sep"):
+        raise ValueError(f'error is {error!r}; use "rmse" or "sep".')
+    divisor = rmse(y_true, y_pred) if error == "rmse" else sep(y_true, y_pred)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.std(y_true, ddof=1) / np.float64(rmse(y_true, y_pred)))
+        return float(np.std(y_true, ddof=1) / np.float64(divisor))
+
+
+def rmsep(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the root mean squared error of prediction, RMSEP = sqrt(sum (y_hat - y)^2 / n), on rows not fitted to.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, and predictions of them.
+
+    Returns
+    -------
+    float
+        In the unit of y. RMSEP^2 = bias^2 + SEP^2 (n - 1) / n.
+
+    References
+    ----------
+    T. Naes, T. Isaksson, T. Fearn and T. Davies, "A User-Friendly Guide to Multivariate Calibration and
+    Classification", NIR Publications (2002), chapter 13.
+    """
+    return float(rmse(*_paired(y_true, y_pred)))
+
+
+def rmsec(y_true: ArrayLike, y_pred: ArrayLike, *, n_parameters: int = 0) -> float:
+    """Return the root mean squared error of calibration, RMSEC = sqrt(sum (y_hat - y)^2 / (n - n_parameters)).
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values of the rows that the model was fitted to, and its predictions of them.
+    n_parameters : int, default=0
+        Degrees of freedom that the fit has used: A + 1 for a regression on A components with an intercept. 0 gives the
+        plain root mean square; a network has no such number.
+
+    Returns
+    -------
+    float
+        In the unit of y.
+
+    Raises
+    ------
+    ValueError
+        If no degree of freedom is left.
+
+    References
+    ----------
+    H. Martens and T. Naes, "Multivariate Calibration", Wiley (1989), section 4.3.
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    if len(y_true) <= n_parameters:
+        raise ValueError(f"{len(y_true)} rows leave no degree of freedom to n_parameters={n_parameters}; lower it.")
+    return float(np.sqrt(np.sum((y_pred - y_true) ** 2) / (len(y_true) - n_parameters)))
+
+
+def rmsecv(
+    estimator: Any, X: Any, y: ArrayLike, *, cv: Any = None, groups: ArrayLike | None = None, params: Any = None
+) -> float:
+    """Return the root mean squared error of cross-validation: the RMSE of all rows' predictions out of fold.
+
+    RMSECV = sqrt(sum (y_hat_(-i) - y)^2 / n), pooled over folds: not the mean of the folds' own errors.
+
+    Parameters
+    ----------
+    estimator : regressor
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    cv, groups, params
+        As of `sklearn.model_selection.cross_val_predict`; clients go as `params={"client_ids": ...}`.
+
+    Returns
+    -------
+    float
+        In the unit of y.
+    """
+    from sklearn.model_selection import cross_val_predict
+
+    return rmsep(y, cross_val_predict(estimator, X, y, cv=cv, groups=groups, params=params))
+
+
+def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the mean error, bias = sum (y_hat - y) / n, in the unit of y: positive where predictions are too high.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, and predictions of them.
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    return float(np.mean(y_pred - y_true))
+
+
+def sep(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the standard error of prediction, SEP = sqrt(sum (y_hat - y - bias)^2 / (n - 1)).
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, and predictions of them.
+
+    Returns
+    -------
+    float
+        In the unit of y; the standard deviation of the errors, without their mean. NaN for a single row.
+
+    References
+    ----------
+    ISO 12099:2017, "Guidelines for the application of near infrared spectrometry".
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    return float(np.std(y_pred - y_true, ddof=1)) if len(y_true) > 1 else float("nan")
+
+
+def slope(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the slope of the least-squares line of reference values on predictions; 1 is right, below it overshoots.
+
+    b = sum (y_hat - mean y_hat)(y - mean y) / sum (y_hat - mean y_hat)^2, as ISO 12099 has it: measured on predicted.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, and predictions of them.
+
+    Returns
+    -------
+    float
+        NaN where all predictions are equal.
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    centred = y_pred - np.mean(y_pred)
+    if np.ptp(y_pred) == 0:
+        return float("nan")
+    return float(centred @ (y_true - np.mean(y_true)) / (centred @ centred))
+
+
+def rpiq(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return the ratio of performance to interquartile range, RPIQ = (Q3 - Q1) / RMSEP.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, whose quartiles (linearly interpolated) are taken, and predictions of them.
+
+    Returns
+    -------
+    float
+        Without unit; says of a skewed y what RPD says of a normal one. `inf` for a prediction without error.
+
+    References
+    ----------
+    V. Bellon-Maurel, E. Fernandez-Ahumada, B. Palagos, J.-M. Roger and A. McBratney, "Critical review of chemometric
+    indicators commonly used for assessing the quality of the prediction of soil attributes by NIR spectroscopy",
+    Trends in Analytical Chemistry 29 (2010) 1073-1081.
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    first, third = np.percentile(y_true, [25, 75])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float((third - first) / np.float64(rmse(y_true, y_pred)))
+
+
+class ChemometricReport(list[dict[str, Any]]):
+    """What `chemometric_report` returns: a list of dicts, which pandas takes as it is, that prints as a table."""
+
+    def __repr__(self) -> str:
+        rows = [list(self[0])] if self else []
+        rows += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in self]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+
+    __str__ = __repr__
+
+
+def chemometric_report(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike | None = None) -> ChemometricReport:
+    """Return the usual measures of a calibration in one table, of all rows and of each client's own.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, and predictions of them: of rows not fitted to for RMSEP, out of fold for RMSECV, of training
+        rows for RMSEC; which of the three "rmse" is follows from the rows.
+    client_ids : array-like of shape (n_samples,), default=None
+        The client of each row.
+
+    Returns
+    -------
+    ChemometricReport
+        A dict for all rows ("client" is "all"), then one for each client, sorted: "client", "n", "rmse", "bias", "sep",
+        "slope", "r2", "rpd" (on RMSE), "rpd_sep" (on SEP) and "rpiq"; NaN where a measure is not defined.
+
+    Examples
+    --------
+    >>> from skfdrmfl.metrics import chemometric_report
+    >>> chemometric_report([1.0, 2.0, 3.0, 4.0], [1.5, 2.0, 3.5, 4.0])
+    client  n    rmse  bias     sep   slope     r2    rpd  rpd_sep   rpiq
+       all  4  0.3536  0.25  0.2887  1.059  0.9  3.651    4.472  4.243
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    report = ChemometricReport([_measures("all", y_true, y_pred)])
+    if client_ids is not None:
+        clients = check_client_ids(client_ids, len(y_true), "y_true")
+        for client in np.unique(clients):
+            mine = clients == client
+            report.append(_measures(_plain(client), y_true[mine], y_pred[mine]))
+    return report
+
+
+def _measures(client: Any, y_true: NDArray[Any], y_pred: NDArray[Any]) -> dict[str, Any]:
+    """Return one row of the report."""
+    several = len(y_true) > 1
+    return {
+        "client": client,
+        "n": len(y_true),
+        "rmse": rmsep(y_true, y_pred),
+        "bias": bias(y_true, y_pred),
+        "sep": sep(y_true, y_pred),
+        "slope": slope(y_true, y_pred),
+        "r2": _r2_or_nan(y_true, y_pred),
+        "rpd": rpd(y_true, y_pred) if several else float("nan"),
+        "rpd_sep": rpd(y_true, y_pred, error="sep") if several else float("nan"),
+        "rpiq": rpiq(y_true, y_pred) if several else float("nan"),
+    }
+
+
+def _absolute_bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return |bias|, which a search can make small."""
+    return abs(bias(y_true, y_pred))
+
+
+def _slope_error(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Return |1 - slope|, infinite where there is none."""
+    found = slope(y_true, y_pred)
+    return abs(1.0 - found) if np.isfinite(found) else float("inf")
+
+
+#: Scorers by name, for `scoring` of searches and cross-validation: pass the dict, or one of them. Greater is better, so
+#: errors are negative.
+SCORERS = {
+    "neg_rmsep": make_scorer(rmsep, greater_is_better=False),
+    "neg_absolute_bias": make_scorer(_absolute_bias, greater_is_better=False),
+    "neg_sep": make_scorer(sep, greater_is_better=False),
+    "neg_slope_error": make_scorer(_slope_error, greater_is_better=False),
+    "rpd": make_scorer(rpd),
+    "rpd_sep": make_scorer(rpd, error="sep"),
+    "rpiq": make_scorer(rpiq),
+}
 
 
 def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -> dict[Any, float]:

@@ -11,12 +11,12 @@ from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids
+from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
+from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Start
-from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
-from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 

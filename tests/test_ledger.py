@@ -13,7 +13,9 @@ import pytest
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.estimator._tuning import Choice, Tuner
+from skfdrmfl.federation.runs import Inputs, Model
 from skfdrmfl.federation.sums import whitening
+from skfdrmfl.federation.sums.importance import places
 from skfdrmfl.federation.sums.ridge import PENALTIES
 from skfdrmfl.model.objective import TERMS
 from skfdrmfl.model_selection import VectorizedGridSearchCV
@@ -26,6 +28,7 @@ Y = X[:, 0] + 0.1 * rng.standard_normal(N)
 IDS = np.repeat(["a", "b", "c"], [10, 8, 6])
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
 TRAINED = {"global models", "global models for rows held out", "parameters", "loss terms"}
+TRAINED |= {"gradients", "shifts of gradients", "mean gradients"}
 
 
 def small(**parameters):
@@ -75,6 +78,8 @@ def fit_all():
         yield "missing", small(**several).fit(holes, two_outputs, client_ids=IDS), {4, 2}
         yield "categories", small().fit(frame, Y, client_ids=IDS), {3, 1}
         yield "early", small(early_stopping=True, **several).fit(X, Y, client_ids=IDS), {4, 2, 1}
+        for algorithm in ("scaffold", "fedsgd"):
+            yield algorithm, small(algorithm=algorithm).fit(X, Y, client_ids=IDS), {P, 1}
         yield "shrinkage", small(shrinkage="auto").fit(X, Y, client_ids=IDS), {P, 1}
         yield "tuning", small(tuning="auto").fit(X, Y, client_ids=IDS), {P, 1}
         partly = small(participation=0.4).fit(X, Y, client_ids=IDS)
@@ -103,6 +108,7 @@ def fits():
             "r": [5],
             "R": [{"shrinkage": 5, "wide": 5}.get(name, 12)],
             "e": [fitted.network.n_columns],
+            "w": [len(places(Model(fitted.network, fitted.weights, Inputs(fitted.table)))[0])],
         }
         found[name] = model, letters
     return found
@@ -215,7 +221,7 @@ def test_partial_fit_appends_and_rounds_are_counted_on():
     assert {m.round for m in added} == {3}
     assert [m.what for m in added] == [
         *("global models", "parameters", "loss terms"),
-        *("sums of Z", "for products of Z", "products of Z"),
+        *("sums of Z", "for products of Z", "products of Z", "responses and spreads"),
     ]
     rows = {row["client"]: row for row in after.by_client()}
     assert rows["b"] == known["b"] and rows["c"] == known["c"]  # absent from this call

@@ -53,6 +53,18 @@ class BlockTransform:
         centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
         return centred if self.projection is None else centred @ torch.tensor(self.projection)
 
+    @property
+    def units(self) -> Float:
+        """Steps of the columns (p,) that move an output by up to one; squares in these are finite."""
+        reach = np.ones(len(self.mean)) if self.projection is None else np.abs(self.projection).max(1, initial=0.0)
+        says_something = (reach > 0) & np.isfinite(self.scale)
+        return np.where(says_something, self.scale, 1.0) / np.where(says_something, reach, 1.0)
+
+    def slopes(self, gradients: Float, units: Float | None = None) -> Float:
+        """Return derivatives (..., p) by the columns, given those by the outputs (..., r); by steps of `units` (p,)."""
+        steps = (1.0 if units is None else units) / self.scale
+        return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
+
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)

@@ -125,6 +125,7 @@ class EmbeddingPart(FeaturePart):
 
     def __init__(self, name: str, n_categories: tuple[int, ...], size: int, n_outputs: int):
         self.table = EmbeddingTable(n_categories, size)
+        self.code_sizes = tuple(n_categories)
         super().__init__(
             name,
             len(n_categories),
@@ -174,6 +175,7 @@ class EmbeddedMLP(AutogradPart):
         super().__init__(name, n_inputs, n_outputs, tuple(n_categories), size)
         self.table = EmbeddingTable(tuple(n_categories), size)
         self.n_codes = len(n_categories)
+        self.code_sizes = tuple(n_categories)
         self.layers = MLP(name, self.table.n_features + n_inputs - self.n_codes, hidden, n_outputs, skip=skip)
         self._embedding = f"{name}.embedding"
         self.shapes = {self._embedding: self.table.shape, **self.layers.shapes}

@@ -51,6 +51,8 @@ class Fitted:
     n_rounds : int
     best_round : int or None
     ledger : Ledger
+    importances : ndarray of shape (n_features,), or None
+        How much each column of X moves predictions; None of models saved before there were any.
     """
 
     n_features: int
@@ -73,6 +75,7 @@ class Fitted:
     best_round: int | None
     ledger: Ledger
     memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
+    importances: Float | None = None
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

@@ -18,6 +18,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.estimator._availability import availability_of, check_somebody_begins, last_there
 from skfdrmfl.estimator._beginning import Preparation, begin, built
 from skfdrmfl.estimator._blueprint import Blueprint, check_rows, specs_of
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
@@ -35,6 +36,7 @@ from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
 from skfdrmfl.federation.sums.axes import deliver
+from skfdrmfl.federation.sums.importance import importances
 from skfdrmfl.federation.sums.labels import rows_by_modality
 from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
 from skfdrmfl.federation.training import Trained, train
@@ -103,7 +105,14 @@ class Fitting:
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.simulation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
-        weights, variance = deliver(self.simulation, Model(network, arrays, run.inputs), run.subset)
+        model = Model(network, arrays, run.inputs)
+        weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
+        available = run.start.available
+        there = None if available is None else last_there(available[: max(1, len(record.losses))])
+        if there is None or there.any():  # else nobody has trained, and nobody is there to ask
+            simulation = self.simulation if there is None else self.simulation.among(there)
+            weights, variance = deliver(simulation, model, run.subset)
+            importance = importances(simulation, model, self.fitted.n_features, run.subset)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
         if record.best_round is not None:
@@ -114,6 +123,7 @@ class Fitting:
             memory=(_arrays(memory.server), _arrays(memory.clients)),
             weights=weights,
             variance=variance,
+            importances=importance,
             history=history,
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,
@@ -153,9 +163,10 @@ def prepare(
         ledger.round = earlier.n_rounds + 1
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    available = _available(estimator, reading, earlier, whole)
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        of_this_fit = fingerprint(estimator, reading, earlier)
+        of_this_fit = fingerprint(estimator, reading, earlier, available)
         checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), of_this_fit)
         seed = seed if checkpoint.seed is None else checkpoint.seed
         if checkpoint.found and estimator.verbose:
@@ -174,13 +185,17 @@ def prepare(
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
+    there = simulation
+    if available is not None and earlier is None:
+        check_somebody_begins(available[0])
+        there = simulation.among(available[0])
     if held_out is not None:
         check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
     if earlier is None:
-        _check_modalities(simulation, reading, subset)
+        _check_modalities(there, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        found = checkpoint.preparation or _find(estimator, simulation, reading, blueprint, seed, subset)
+        found = checkpoint.preparation or _find(estimator, there, reading, blueprint, seed, subset)
         network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
         plan = Plan(network, (run,), schedule_of(estimator, ()))
         fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
@@ -189,11 +204,26 @@ def prepare(
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
     if whole and earlier is None and fitting.fitted.choice.start == "ridge":
         rates = ()
-    run = replace(fitting.plan.runs[0], subset=subset, held_out=held_out)
+    run = fitting.plan.runs[0]
+    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule_of(estimator, rates, stops=whole))
     simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger)
     fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger)
     return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
+
+
+def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
+    """Return who is there in each round to come; ValueError where early stopping would compare unlike rows."""
+    if estimator.availability is None:
+        return None
+    if whole and estimator.early_stopping:
+        raise ValueError(
+            "early_stopping=True compares rounds on the same rows held out, but with availability clients come and go; "
+            "set early_stopping=False, or use participation for clients drawn at random."
+        )
+    first_round = 1 if earlier is None else earlier.n_rounds + 1
+    n_rounds = int(estimator.n_rounds) if whole else 1
+    return availability_of(estimator.availability, reading.clients, reading.partition.positions, first_round, n_rounds)
 
 
 def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:

@@ -25,6 +25,7 @@ from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.data.modalities import resolve_modalities
 from skfdrmfl.data.partition import Partition
+from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.simulation import Simulation
@@ -88,9 +89,14 @@ def read(
         discrete = {j: column_name(X, j) for j in discrete_columns(X)}
         categories: Categories = {}
         if discrete:
-            _, codes = encode_clients(check_client_ids(client_ids, len(X)))
+            clients, codes = encode_clients(check_client_ids(client_ids, len(X)))
             labels = Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
-            categories = agree(Simulation(labels, Partition.of_codes(codes), ledger=ledger), discrete)
+            simulation = Simulation(labels, Partition.of_codes(codes), ledger=ledger)
+            available = availability_of(draft.availability, clients, np.arange(len(clients)), 1, 1)
+            if available is not None:
+                check_somebody_begins(available[0])
+                simulation = simulation.among(available[0])
+            categories = agree(simulation, discrete)
     else:
         categories = known["categories"]
     table, target = validate_data(

@@ -16,6 +16,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skfdrmfl._version import __version__
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
+from skfdrmfl.diagnosis.history import TrainingHistory
+from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._blueprint import check_rows
 from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
@@ -26,8 +29,6 @@ from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.ledger import FederationLog
 from skfdrmfl.federation.training import Trained
-from skfdrmfl.inspection.diagnosis import Diagnosis, diagnose
-from skfdrmfl.inspection.history import TrainingHistory
 from skfdrmfl.model.objective import TERMS
 
 
@@ -184,6 +185,11 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     best_round_ : int
         With `early_stopping`, the round (from 1) whose model was kept, 0 for the weights before the first round:
         nothing could be learned, or tuning chose the ridge. `history_["validation_mse"]` has the errors.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        How much each column of X moves the prediction, adding up to 1: of a numeric column s_j sqrt(mean
+        (d y_hat / d x_j)^2), its spread times the root mean square Jacobian over training rows and (standardised)
+        outputs; of a discrete column, the same for independent draws of its categories (`importance.importances`).
+        From client sums at delivery. `SelectFromModel` and `RFE` read it.
     selected_features_ : ndarray of int
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
@@ -194,7 +200,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         y (after tuning's "residual", of what the ridge leaves; after a mixture, of its network alone). A term whose
         weight is 0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their
         average, relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2. With `early_stopping`
-        "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,).
+        "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,), and
+        "validation_mse_per_client" (n_rounds_, K) the error of each client on its own, NaN for who holds out none.
+    history_frame_ : dict of str to ndarray
+        The means of `history_` as a table with a row for each round: `pandas.DataFrame(model.history_frame_)`.
+    client_history_frame_ : dict of str to ndarray
+        What `history_` has of each client as a table with a row for each round and client.
     federation_log_ : FederationLog
         Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
         seen), one a round and kind; `by_kind()` and `by_client()` add up.
@@ -235,6 +246,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
     component_variance_ = read_from_fitted("variance")
     tuning_ = read_from_fitted("tuning")
     best_round_ = read_from_fitted("best_round")
+    feature_importances_ = read_from_fitted("importances")
     selected_features_ = read_from_fitted("selected_features")
     history_ = read_from_fitted("history")
     n_rounds_ = read_from_fitted("n_rounds")
@@ -497,6 +509,12 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         """Return Z and predictions of the rows of X."""
+        table, present = self._read(X)
+        with quiet_torch():
+            return self._fitted.evaluate(table, present)
+
+    def _read(self, X: Any) -> tuple[NDArray, NDArray | None]:
+        """Return the checked rows of X as numbers, and which modalities each has (None: all)."""
         check_is_fitted(self)
         blueprint = self._fitted.blueprint
         nan = self._accepts_nan()
@@ -509,8 +527,7 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         )
         present = present_in(table, blueprint.modalities, blueprint.categories, nan is not True)
         check_rows(blueprint.readers, blueprint.modalities, table, present)
-        with quiet_torch():
-            return self._fitted.evaluate(table, present)
+        return table, present
 
     def _accepts_nan(self) -> bool | str:
         """Return what `validate_data` accepts."""
@@ -539,6 +556,17 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
             )
         )
+
+    @property
+    def history_frame_(self) -> Table:
+        """Means of `history_`, a row for each round, as a dict of columns."""
+        return by_round(self._of_fit().history)
+
+    @property
+    def client_history_frame_(self) -> Table:
+        """What `history_` has of each client, a row for each round and client, as a dict of columns."""
+        fitted = self._of_fit()
+        return by_client(fitted.history, fitted.clients.tolist())
 
     @property
     def modalities_(self) -> dict[str, Indices]:

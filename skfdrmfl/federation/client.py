@@ -20,6 +20,7 @@ from skfdrmfl.federation.door import Block
 from skfdrmfl.federation.runs import Inputs, Model, Targets
 from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.linear_part import Linear
+from skfdrmfl.model.sensitivity import jacobians, swaps
 
 # What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
 # results (a few columns each) as one fold of tuning asks for.
@@ -55,6 +56,7 @@ class Tables:
         self.labels = labels or {}
         self.n_modalities = n_modalities
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
+        self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as the table
 
     def inputs(self, inputs: Inputs) -> Tensor:
         """Return the encoder inputs (n, columns) of all rows."""
@@ -75,6 +77,29 @@ class Tables:
         return self._results.once(
             model, lambda: evaluate(model.network, model.arrays, self.inputs(model.inputs), self.present)
         )
+
+    def responses(self, model: Model) -> NDArray[np.float32]:
+        """Return how predictions of all rows respond to each place (n, w); see `sums.importance.ResponseSums`."""
+        kept, found = self._responses
+        if kept is not model:
+            self._responses = model, (found := self._respond(model))
+        return found
+
+    def _respond(self, model: Model) -> NDArray[np.float32]:
+        network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)
+        blocks, parts = model.inputs.transform.blocks, []
+        slopes: list[list[Any]] = [[] for _ in network.encoders]
+        for slab in jacobians(network, arrays, x, self.present):
+            for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
+                block, gradients = blocks[name], slab[..., network.columns[name]]
+                by_column = block.slopes(gradients, block.units)[..., len(encoder.code_sizes) :]
+                mine.append(np.square(by_column).mean(1).astype(np.float32))
+        for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
+            first = network.columns[name].start
+            for j, size in enumerate(encoder.code_sizes):
+                parts.append(swaps(network, arrays, x, first + j, size, self.present).astype(np.float32))
+            parts.append(np.concatenate(mine))
+        return np.concatenate(parts, axis=1)
 
     def _outputs(self, targets: Targets) -> Float:
         y = torch.as_tensor(self.targets)
@@ -149,6 +174,10 @@ class Client:
         z, y_hat = self.tables.codes(model)
         rows = self.rows_of(subset)
         return z[rows], y_hat[rows]
+
+    def responses(self, model: Model, subset: Subset) -> NDArray[np.float32]:
+        """Return how predictions respond to each place (n, w); see `sums.importance.ResponseSums`."""
+        return self.tables.responses(model)[self.rows_of(subset)]
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""

@@ -59,16 +59,18 @@ class Update:
 
 
 class HeldOutSums(NamedTuple):
-    """Sums over the rows that each run's clients hold out, all (runs,).
+    """Sums over the rows that each run's clients hold out, all (runs,) but the last.
 
     n_rows; squares, of errors of standardised y, mean over outputs; n_pairs, rows of clients with two or more, and nwj,
-    the sum over these of the critic's NWJ value.
+    the sum over these of the critic's NWJ value; and mse_of_each (R,), the mean of each replica's own squares, NaN for
+    one that holds out nothing.
     """
 
     n_rows: Float
     squares: Float
     n_pairs: Float
     nwj: Float
+    mse_of_each: Float
 
 
 @dataclass(frozen=True, eq=False)

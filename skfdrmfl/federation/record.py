@@ -13,6 +13,7 @@ from skfdrmfl.model.objective import RECORDED
 
 # What is recorded of the rows held out, in the order of `Record.validation`.
 VALIDATION = ("validation_mse", "validation_mi_nwj")
+VALIDATION_OF_EACH = "validation_mse_per_client"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Record:
         With early stopping, `VALIDATION`.
     best_round : int, default=None
         With early stopping, the best round, 0 if the first weights were never bettered.
+    validation_of_each : ndarray of shape (rounds, K), default=None
+        With early stopping, the error of each client on its own rows held out, NaN for one without any.
     """
 
     losses: Float
@@ -36,6 +39,7 @@ class Record:
     sizes: Indices
     validation: Float | None = None
     best_round: int | None = None
+    validation_of_each: Float | None = None
 
     def weights(self) -> Float:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""
@@ -63,11 +67,8 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     out: dict[str, Float] = {}
     n_rounds, n_before = len(record.losses), len(history.get("mse", ()))
     for i, term in enumerate(RECORDED):
-        mine = np.full((n_rounds, n_clients), np.nan)
-        mine[:, record.positions] = record.losses[:, :, i]
         before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
-        before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
-        out[f"{term}_per_client"] = np.concatenate([before, mine])
+        out[f"{term}_per_client"] = _appended(before, record.losses[:, :, i], record.positions, n_clients)
         out[term] = np.concatenate([history.get(term, np.empty(0)), record.mean(i)])
     for i, name in enumerate(VALIDATION):
         if record.validation is not None or name in history:
@@ -76,4 +77,18 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
                 np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
             )
             out[name] = np.concatenate([before, now])
+    if record.validation_of_each is not None or VALIDATION_OF_EACH in history:
+        before = history.get(VALIDATION_OF_EACH, np.full((n_before, n_clients), np.nan))
+        of_each = record.validation_of_each
+        if of_each is None:
+            of_each = np.full((n_rounds, len(record.positions)), np.nan)
+        out[VALIDATION_OF_EACH] = _appended(before, of_each, record.positions, n_clients)
     return out
+
+
+def _appended(before: Float, values: Float, positions: Indices, n_clients: int) -> Float:
+    """Return (rounds, n_clients): earlier rounds, then those of the clients at `positions`; NaN for who was absent."""
+    mine = np.full((len(values), n_clients), np.nan)
+    mine[:, positions] = values
+    before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
+    return np.concatenate([before, mine])

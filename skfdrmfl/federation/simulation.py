@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING
@@ -82,8 +83,9 @@ class LocalTraining:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
         for ledger, _ in self._shares:
             ledger.round = broadcast.round_index + 1
-        n_models = 1 + len(broadcast.history) + (broadcast.shift is not None)
-        self._count(DOWN, "global models", (n_models, PARAMETERS), participants, TOTAL)
+        self._count(DOWN, "global models", (1 + len(broadcast.history), PARAMETERS), participants, TOTAL)
+        if broadcast.shift is not None:
+            self._count(DOWN, "shifts of gradients", (PARAMETERS,), participants, TOTAL)
         answered = []
         for update in self._engine.run_round(participants, broadcast):
             answered.append(update.replicas)
@@ -102,7 +104,7 @@ class LocalTraining:
             n_parameters = self._n_parameters[run]
             down = n_parameters * self._bytes_of_number
             ledger.record(DOWN, "global models for rows held out", (n_parameters,), positions, down)
-            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8)
+            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8, EACH)
         return (self._held_out.sums(query.weights),)
 
     def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
@@ -156,6 +158,14 @@ class Simulation:
     def roster(self) -> Roster:
         """Return who takes part."""
         return Roster(self.partition.positions, self.partition.sizes)
+
+    def among(self, there: NDArray[np.bool_]) -> Simulation:
+        """Return the federation of some of the clients (K,), with the same rows and the same ledger."""
+        if there.all():
+            return self
+        kept = np.flatnonzero(there)
+        partition = Partition(self.partition.positions[kept], [self.partition.rows[k] for k in kept.tolist()])
+        return replace(self, partition=partition)
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""

@@ -62,6 +62,8 @@ class EarlyStopping:
     Attributes
     ----------
     best : Best
+    mse_of_each : ndarray of shape (R,)
+        Mean squared error of each replica on its own rows held out, after the last round; NaN for one without any.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class EarlyStopping:
         if running is None:
             running = np.ones(len(state.weights), dtype=bool)
         (sums,) = self._training.sum(HeldOutErrors(state.weights, running))
+        self.mse_of_each = sums.mse_of_each
         pairs = np.where(sums.n_pairs > 0, sums.n_pairs, np.nan)
         return np.column_stack((sums.squares / sums.n_rows, sums.nwj / pairs))
 

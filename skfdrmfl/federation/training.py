@@ -50,6 +50,8 @@ class Trained:
         With early stopping, where each run stood at its best.
     validation : ndarray of shape (rounds, runs, 2), default=None
         Mean squared errors and NWJ values on the rows held out.
+    validation_of_each : ndarray of shape (rounds, R), default=None
+        Mean squared errors of each replica on its own.
     """
 
     state: ServerState
@@ -60,6 +62,7 @@ class Trained:
     ledgers: tuple[Ledger, ...]
     best: Best | None = None
     validation: Float | None = None
+    validation_of_each: Float | None = None
 
     @property
     def n_rounds(self) -> int:
@@ -87,7 +90,8 @@ class Trained:
             return Record(losses, positions, sizes)
         best_round = int(self.best.rounds[run])
         n_rounds = min(len(losses), best_round + self.best.patience)
-        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round)
+        of_each = None if self.validation_of_each is None else self.validation_of_each[:n_rounds, replicas]
+        return Record(losses[:n_rounds], positions, sizes, self.validation[:n_rounds, run], best_round, of_each)
 
 
 def train(
@@ -107,19 +111,24 @@ def train(
     patience = schedule.patience
     stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
     n_rounds = len(schedule.rate_factors)
-    losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
-    validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
+    losses = np.full((n_rounds, len(cohort.runs), len(RECORDED)), np.nan)
+    validation = None if stopping is None else np.full((n_rounds, cohort.n_runs, 2), np.nan)
+    of_each = None if stopping is None else np.full((n_rounds, len(cohort.runs)), np.nan)
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
         followed = None if validation is None else validation[:t]
         best = None if stopping is None else stopping.best
-        return Trained(state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed)
+        each = None if of_each is None else of_each[:t]
+        return Trained(
+            state, losses[:t], cohort, tuple(starts), diverged, tuple(training.ledgers), best, followed, each
+        )
 
     diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
     if resume is not None:
-        losses[:n_done] = resume.losses
-        if validation is not None and resume.validation is not None:
-            validation[:n_done] = resume.validation
+        recorded = ((losses, resume.losses), (validation, resume.validation), (of_each, resume.validation_of_each))
+        for array, before in recorded:
+            if array is not None and before is not None:
+                array[:n_done] = before
     if resume is not None or not n_rounds:
         yield stands(n_done, state, diverged)
     left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
@@ -130,6 +139,8 @@ def train(
         losses[t] = record.losses
         if validation is not None and record.validation is not None:
             validation[t] = record.validation
+        if of_each is not None and stopping is not None:
+            of_each[t] = stopping.mse_of_each
         yield stands(t + 1, record.state, record.diverged)
 
 

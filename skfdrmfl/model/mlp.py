@@ -53,6 +53,8 @@ class MLP:
     skip : bool
     """
 
+    code_sizes: tuple[int, ...] = ()
+
     def __init__(self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False):
         self.name = name
         self.n_inputs, self.n_outputs = n_inputs, n_outputs

@@ -18,12 +18,14 @@ from skfdrmfl.model.mlp import DATA_GAIN, GAIN, Shapes, Views
 class Part(Protocol):
     """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
-    Every array is a matrix for each replica, (C, ., .): searches pad and trim them as such.
+    Every array is a matrix for each replica, (C, ., .): searches pad and trim them as such. The first inputs are codes,
+    of `code_sizes` categories; most parts have none.
     """
 
     name: str
     n_inputs: int
     n_outputs: int
+    code_sizes: tuple[int, ...]
     shapes: Shapes
 
     @property
@@ -84,6 +86,7 @@ class AutogradPart:
     shapes: Shapes
     first_weight: str
     linear_path: tuple[str, slice] | None = None
+    code_sizes: tuple[int, ...] = ()
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, *options: Any):
         self.name, self.n_inputs, self.n_outputs = name, n_inputs, n_outputs

@@ -28,7 +28,7 @@ class Average:
         self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor | None = None
     ):
         self._group_of = None if group_of is None else group_of.to(broadcast.device)
-        n_rows = n_rows.reshape(len(runs), -1)
+        n_rows = n_rows if n_rows.ndim > 1 else n_rows[:, None]
         self._rows_of_run = np.zeros((broadcast.shape[0], n_rows.shape[1]))
         np.add.at(self._rows_of_run, runs, n_rows)
         self._rows_answered = np.zeros_like(self._rows_of_run)

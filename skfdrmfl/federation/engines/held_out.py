@@ -36,6 +36,12 @@ class HeldOutRows:
         self._present = None if rows.present is None else torch.as_tensor(rows.present, device=rows.x.device)
         self._with_pairs = np.array([settings.mi_weight > 0 for settings in rows.cohort.settings])
         self.positions = [partition.positions for partition in rows.held_out]
+        # Of each run, the places of these clients among all replicas.
+        self._replicas = []
+        for run, held in enumerate(self.positions):
+            mine = np.flatnonzero(rows.cohort.runs == run)
+            self._replicas.append(mine[np.searchsorted(rows.cohort.positions[mine], held)])
+        self._n_replicas = len(rows.cohort.runs)
         # Runs of as many rows, in multiples of `LANES`, go through the network together: so a run's error is the
         # same, to the last bit, whatever other runs there are.
         self._groups: list[tuple[Indices, Tensor, Tensor]] = []
@@ -61,6 +67,7 @@ class HeldOutRows:
         """Return the sums of what each run's clients send, given the models (runs, D)."""
         n_runs = len(weights)
         n_rows, squares, n_pairs, nwj = np.zeros((4, n_runs))
+        mse_of_each = np.full(self._n_replicas, np.nan)
         for runs, slots, others in self._groups:
             step = max(1, SLAB // (slots.shape[1] * self._x.shape[1]))
             for i in range(0, len(runs), step):
@@ -70,10 +77,12 @@ class HeldOutRows:
                     clients, paired = self._clients[run], self._paired[run]
                     n_rows[run] = len(clients)
                     squares[run] = _over_clients(clients, mine[: len(clients)])
+                    sizes = np.bincount(clients)
+                    mse_of_each[self._replicas[run]] = np.bincount(clients, mine[: len(clients)]) / sizes
                     if self._with_pairs[run]:
                         n_pairs[run] = paired.sum()
                         nwj[run] = _over_clients(clients[paired], theirs[: len(clients)][paired])
-        return HeldOutSums(n_rows, squares, n_pairs, nwj)
+        return HeldOutSums(n_rows, squares, n_pairs, nwj, mse_of_each)
 
     def _values(self, weights: Tensor, runs: Indices, slots: Tensor, others: Tensor) -> tuple[Indices, Indices]:
         """Return squared errors and NWJ values (runs, B) of the rows in slots, beside the next row of their client."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.inspection.checks import CHECKS, MI_NWJ
-from skfdrmfl.inspection.history import FEWEST_ROUNDS, TrainingHistory
+from skfdrmfl.diagnosis.checks import CHECKS, MI_NWJ
+from skfdrmfl.diagnosis.history import FEWEST_ROUNDS, TrainingHistory
 
 
 class Diagnosis(list[dict[str, Any]]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.inspection.history import MSE_STEP, TrainingHistory
+from skfdrmfl.diagnosis.history import MSE_STEP, TrainingHistory
 
 # Errors are of standardised y: half its variance unexplained is poor on any scale.
 POOR_MSE = 0.5

@@ -1,0 +1,1 @@
+"""Functions that read what a fit has recorded, and judge it."""

@@ -1,0 +1,109 @@
+"""What all Displays share: axes, colours, the transformer inside a Pipeline, and what columns are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.data.client_ids import check_client_ids
+from skfdrmfl.estimator._transformer import FDRMFLTransformer
+
+# Okabe and Ito's palette: told apart with any colour vision.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#333333", "#F0E442")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+
+
+class Display:
+    """A picture that is computed first and drawn by `plot`; `ax_` and `figure_` are those it was drawn on last.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    """
+
+    ax_: Any
+    figure_: Any
+
+    def _begin(self, ax: Any) -> Any:
+        """Return the axes to draw on, new ones for None; ImportError where there is no matplotlib."""
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise ImportError(
+                f'{type(self).__name__} needs matplotlib, which is not installed; run: pip install "skfdrmfl[plot]"'
+            ) from error
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        return ax
+
+
+def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, Any]:
+    """Return the fitted transformer, and X as it reaches it: of a Pipeline, its first transformer of this kind.
+
+    Raises
+    ------
+    TypeError
+        There is none.
+    """
+    steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+    for step in steps:
+        if isinstance(step, FDRMFLTransformer):
+            check_is_fitted(step)
+            return step, X
+        if X is not None and hasattr(step, "transform"):
+            X = step.transform(X)
+    raise TypeError(
+        f"{type(estimator).__name__} is no FDRMFLTransformer, nor a Pipeline with one among its steps; pass one."
+    )
+
+
+def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[torch.Tensor, Present | None]:
+    """Return what the encoders read of the rows of X (n, columns), and which modalities each has (None: all)."""
+    table, present = model._read(X)
+    with quiet_torch():
+        return model._fitted.table.apply(table, torch.float64, present=present), present
+
+
+def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:
+    """Return the mask (n,) of each client's rows by its label, sorted; all rows under None without `client_ids`."""
+    if client_ids is None:
+        return {None: np.ones(n, dtype=bool)}
+    clients = check_client_ids(client_ids, n)
+    return {label: clients == label for label in np.unique(clients).tolist()}
+
+
+def style(i: int) -> dict[str, Any]:
+    """Return colour and marker of the i-th client."""
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+
+
+def names_of(model: FDRMFLTransformer) -> list[str]:
+    """Return what the columns of X are called; those without names have numbers."""
+    names = getattr(model, "feature_names_in_", None)
+    return list(map(str, np.arange(model.n_features_in_) if names is None else names))
+
+
+def positions_of(model: FDRMFLTransformer, names: Sequence[str]) -> tuple[Float, bool]:
+    """Return where each column stands on an axis (p,), and whether its name says so.
+
+    Names that are numbers, such as "1100", "1100.5" or "nir__1100", are wavelengths if all of the model's are: their
+    numbers are the axis. Else the columns stand one after another.
+    """
+    if hasattr(model, "feature_names_in_"):
+        try:
+            found: Float = np.array([float(name.rpartition("__")[2]) for name in names])
+        except ValueError:
+            found = np.array([np.nan])
+        if np.isfinite(found).all():
+            return found, True
+    return np.arange(len(names), dtype=np.float64), False

@@ -1,0 +1,129 @@
+"""Z, two components at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
+
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.inspection._base import Display, by_client, style, transformer_of
+
+
+def ellipse(points: Float, level: float, n: int = 100) -> Float:
+    """Return an outline (n, 2) that holds a share `level` of normal points like those given (m, 2), m at least 3.
+
+    {mean + sqrt(chi2_2(level)) L u : |u| = 1}, with L L' the sample covariance: points on it have that squared
+    Mahalanobis distance.
+    """
+    covariance = np.cov(points.T)
+    values, axes = np.linalg.eigh(covariance)
+    angle = np.linspace(0.0, 2 * np.pi, n)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    radius = np.sqrt(chi2.ppf(level, 2))
+    return points.mean(0) + radius * (axes * np.sqrt(values.clip(min=0.0)) @ circle).T
+
+
+class ScoresDisplay(Display):
+    """Rows by two components of Z, coloured by y or by client, with an ellipse for each client.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, 2)
+        The components that are drawn; the second is 0 of a model with one.
+    clients : dict of label to ndarray of bool of shape (n,)
+        Rows of each client; the label None holds all.
+    y : ndarray of shape (n,), or None
+        Colours, if not by client.
+    ellipses : dict of label to ndarray of shape (100, 2)
+        Outlines of clients of three rows or more.
+    labels : tuple of str
+        What the axes say.
+    """
+
+    def __init__(
+        self,
+        scores: Float,
+        clients: dict[Any, NDArray[np.bool_]],
+        y: Float | None,
+        ellipses: dict[Any, Float],
+        labels: tuple[str, str],
+    ):
+        self.scores, self.clients, self.y, self.ellipses, self.labels = scores, clients, y, ellipses, labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        client_ids: ArrayLike | None = None,
+        components: tuple[int, int] = (0, 1),
+        level: float | None = 0.95,
+        ax: Any = None,
+        **scatter_kw: Any,
+    ) -> ScoresDisplay:
+        """Draw the scores of rows.
+
+        Parameters
+        ----------
+        estimator : FDRMFLTransformer, or Pipeline with one
+            Fitted.
+        X : array-like of shape (n, n_features)
+        y : array-like of shape (n,), default=None
+            Colours; markers then tell clients apart. None: colours tell them.
+        client_ids : array-like of shape (n,), default=None
+        components : tuple of two int, default=(0, 1)
+        level : float in (0, 1) or None, default=0.95
+            Share of a normal client's rows within its ellipse; None draws none.
+        ax : matplotlib Axes, default=None
+        **scatter_kw
+            Passed to `Axes.scatter`.
+        """
+        model, rows = transformer_of(estimator, X)
+        z = np.asarray(model._evaluate(rows)[0], dtype=np.float64)
+        first, second = components
+        n_components = z.shape[1]
+        if not (0 <= first < n_components and (0 <= second < n_components or n_components == 1)):
+            raise ValueError(f"components is {components}, but Z has {n_components}; use 0 to {n_components - 1}.")
+        pair = np.column_stack([z[:, first], z[:, second] if n_components > 1 else np.zeros(len(z))])
+        clients = by_client(client_ids, len(z))
+        ellipses = {}
+        if level is not None and n_components > 1:
+            ellipses = {c: ellipse(pair[mine], level) for c, mine in clients.items() if mine.sum() > 2}
+        variance = model.component_variance_
+        total = variance.sum() or 1.0
+        labels = [
+            f"Z{i + 1} ({100 * variance[i] / total:.3g} % of variance)" for i in (first, second) if i < len(variance)
+        ]
+        display = cls(
+            pair,
+            clients,
+            None if y is None else np.asarray(y, dtype=np.float64).ravel(),
+            ellipses,
+            (labels[0], labels[1] if n_components > 1 else ""),
+        )
+        return display.plot(ax=ax, **scatter_kw)
+
+    def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
+        """Draw them."""
+        ax = self._begin(ax)
+        points = None
+        limits = {} if self.y is None else {"vmin": np.min(self.y), "vmax": np.max(self.y)}
+        for i, (label, mine) in enumerate(self.clients.items()):
+            look = style(i)
+            if self.y is not None:
+                look = {"marker": look["marker"], "c": self.y[mine], **limits}
+            look |= {"s": 18, "alpha": 0.8, "label": None if label is None else f"client {label}"}
+            points = ax.scatter(*self.scores[mine].T, **(look | scatter_kw))
+            if label in self.ellipses:
+                ax.plot(*self.ellipses[label].T, color=style(i)["color"], linewidth=1)
+        if self.y is not None and points is not None:
+            ax.figure.colorbar(points, ax=ax, label="y")
+        if None not in self.clients:
+            ax.legend()
+        ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
+        return self

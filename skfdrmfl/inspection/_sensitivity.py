@@ -1,0 +1,138 @@
+"""What moves a prediction, column by column: mean input Jacobian, regression vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.estimator._transformer import FDRMFLTransformer
+from skfdrmfl.inspection._base import COLOURS, Display, encoder_inputs, names_of, positions_of, transformer_of
+from skfdrmfl.model.sensitivity import is_linear, jacobians
+
+
+def mean_jacobian(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
+    """Return mean and deviation over rows of d y_hat / d x, each (q, n_features), in units of y per unit of x.
+
+    Columns of categories have no derivative: NaN. A row that lacks a modality has derivatives of 0 there.
+    """
+    fitted = model._fitted
+    x, present = encoder_inputs(model, X)
+    mean, deviation = np.zeros((2, len(fitted.target.mean), fitted.n_features))
+    unit = np.where(np.isinf(fitted.target.scale), 0.0, fitted.target.scale)[:, None]
+    with quiet_torch():
+        slabs = list(jacobians(fitted.network, fitted.weights, x, present))
+    for name, encoder in fitted.network.encoders.items():
+        columns, block = fitted.table.columns[name], fitted.table.blocks[name]
+        codes = columns[: len(encoder.code_sizes)]
+        found = np.concatenate([block.slopes(slab[..., fitted.network.columns[name]]) for slab in slabs]) * unit
+        mean[:, columns], deviation[:, columns] = found.mean(0), found.std(0)
+        mean[:, codes] = deviation[:, codes] = np.nan
+    return mean, deviation
+
+
+class SensitivityDisplay(Display):
+    """Mean derivative of the prediction by each column, with a band of one standard deviation over rows.
+
+    Parameters
+    ----------
+    sensitivities, deviations : ndarray of shape (n_outputs, n_features)
+        Mean and standard deviation over rows of d y_hat / d x, in units of y over units of x.
+    exact : bool
+        Whether the model is linear: then every row has the same derivative, the regression vector, and
+        y_hat = x' sensitivities + `intercept` exactly.
+    intercept : ndarray of shape (n_outputs,), or None
+        Of the linear model.
+    modalities : dict of str to ndarray of int
+        Columns of each; each has a line of its own.
+    positions : ndarray of shape (n_features,)
+        Where columns stand on the axis: the numbers in their names, or their places.
+    named : bool
+        Whether `positions` are from names.
+    """
+
+    def __init__(
+        self,
+        sensitivities: Float,
+        deviations: Float,
+        *,
+        exact: bool,
+        intercept: Float | None,
+        modalities: dict[str, Indices],
+        positions: Float,
+        named: bool,
+    ):
+        self.sensitivities, self.deviations, self.exact, self.intercept = sensitivities, deviations, exact, intercept
+        self.modalities, self.positions, self.named = modalities, positions, named
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        output: int = 0,
+        xlabel: str | None = None,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> SensitivityDisplay:
+        """Draw the sensitivities of a model's predictions on rows.
+
+        Parameters
+        ----------
+        estimator : FDRMFLTransformer, or Pipeline with one
+            Fitted; derivatives are by the columns that reach the transformer.
+        X : array-like of shape (n, n_features)
+            Rows over which the derivatives are averaged.
+        output : int, default=0
+            Which y.
+        xlabel : str, default=None
+            None says "wavelength" where the names of all columns are numbers, else "column".
+        ax : matplotlib Axes, default=None
+        **line_kw
+            Passed to `Axes.plot`.
+        """
+        model, rows = transformer_of(estimator, X)
+        mean, deviation = mean_jacobian(model, rows)
+        if not 0 <= output < len(mean):
+            raise ValueError(f"output is {output}, but the model has {len(mean)} outputs; use 0 to {len(mean) - 1}.")
+        exact = is_linear(model._fitted.network)
+        intercept = None
+        if exact:
+            table, present = model._read(rows)
+            whole = np.ones(len(table), dtype=bool) if present is None else present.all(1)
+            exact = bool(whole.all())
+            if exact:
+                y_hat = np.asarray(model.predict(rows), dtype=np.float64).reshape(len(table), -1)
+                intercept = y_hat[0] - mean @ table[0].astype(np.float64)
+        positions, named = positions_of(model, names_of(model))
+        display = cls(
+            mean,
+            deviation,
+            exact=exact,
+            intercept=intercept,
+            modalities=dict(model.modalities_),
+            positions=positions,
+            named=named,
+        )
+        return display.plot(output=output, xlabel=xlabel, ax=ax, **line_kw)
+
+    def plot(self, *, output: int = 0, xlabel: str | None = None, ax: Any = None, **line_kw: Any) -> SensitivityDisplay:
+        """Draw them; arguments are those of `from_estimator`."""
+        ax = self._begin(ax)
+        ax.axhline(0.0, color="#999999", linewidth=0.8)
+        for i, (name, columns) in enumerate(self.modalities.items()):
+            mine = columns[np.argsort(self.positions[columns], kind="stable")]
+            x, y, band = self.positions[mine], self.sensitivities[output, mine], self.deviations[output, mine]
+            colour = COLOURS[i % len(COLOURS)]
+            ax.plot(x, y, **({"color": colour, "label": name} | line_kw))
+            if not self.exact:
+                ax.fill_between(x, y - band, y + band, color=colour, alpha=0.2, linewidth=0)
+        if len(self.modalities) > 1:
+            ax.legend()
+        label = xlabel or ("wavelength (from the names of columns)" if self.named else "column")
+        what = "regression coefficient" if self.exact else "mean d ŷ / d x"
+        ax.set(xlabel=label, ylabel=f"{what} (units of y per unit of x)")
+        return self
