@@ -29,7 +29,7 @@ from skfdrmfl.common import randomness
 from skfdrmfl.common.archive import write
 from skfdrmfl.data.partition import split_off
 from skfdrmfl.encoders import DenseEncoder, TorchEncoder
-from skfdrmfl.estimator import _checkpoint
+from skfdrmfl.estimator import _checkpoint, _fingerprint
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
@@ -447,6 +447,15 @@ def test_a_chain_of_warm_starts_goes_on_with_a_path_for_each_link(tmp_path, monk
         model.fit(X, Y, IDS)
 
 
+def test_a_warm_start_from_another_model_is_refused(path):
+    for i, target in enumerate((Y, -Y)):
+        model = FDRMFLTransformer(**OPTIONS, warm_start=True).fit(X, target, IDS).set_params(checkpoint_path=path)
+        if i == 0:
+            assert everything(model.fit(X, Y, IDS))["others"][0] == 10
+        else:
+            refused(path, "fit: the model to go on from is one of 5 rounds", lambda m=model: m.fit(X, Y, IDS))
+
+
 def test_a_relative_path_is_that_of_the_folder_where_the_fit_began(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
@@ -514,6 +523,16 @@ CHANGED_IDS[3] = "north"
 )
 def test_other_rows_are_refused(rows, what, kept):
     refused(kept, what, lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=kept).fit(*rows))
+
+
+def test_all_rows_of_a_large_table_are_hashed_whatever_its_layout(monkeypatch):
+    whole = _fingerprint._digest([X])
+    monkeypatch.setattr(_fingerprint, "SLAB", 200)  # bytes: less than three rows
+    assert _fingerprint._digest([X]) == _fingerprint._digest([np.asfortranarray(X)]) == whole
+    for i in (0, 17, 59):
+        changed = X.copy()
+        changed[i, 8] += 1.0
+        assert _fingerprint._digest([changed]) != whole
 
 
 def test_other_categories_of_equal_codes_are_refused(path):
