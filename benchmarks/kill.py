@@ -1,6 +1,6 @@
 """Whether fits that are killed at random moments and started again end in the same bits, and what a checkpoint costs.
 
-    python benchmarks/kill.py                          # 4 configurations, 50 kills each: about 6 minutes
+    python benchmarks/kill.py                          # 4 configurations, 50 kills each: about 6 minutes on a free core
     python benchmarks/kill.py --kills 5
 
 Each run is a process of its own, killed with signal 9 at a moment drawn uniformly from the time that an undisturbed one
