@@ -1,6 +1,6 @@
 """Whether fits that are killed at random moments and started again end in the same bits, and what a checkpoint costs.
 
-    python benchmarks/kill.py                          # 4 configurations, 50 kills each: about 6 minutes
+    python benchmarks/kill.py                          # 4 configurations, 50 kills each: about 6 minutes on a free core
     python benchmarks/kill.py --kills 5
 
 Each run is a process of its own, killed with signal 9 at a moment drawn uniformly from the time that an undisturbed one
@@ -35,18 +35,14 @@ from _common import check, note, parser, save, table
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.estimator._checkpoint import Checkpoint
-from skfdrmfl.federation.algorithms import ALGORITHMS
 
 COMMON: dict[str, Any] = {"local_epochs": 2, "random_state": 0, "checkpoint_every": 1}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "scaffold": {"algorithm": "scaffold"},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 40},
-    "tuning, half of the clients": {"tuning": "auto", "participation": 0.5, "n_rounds": 20},
+    "tuning, half of the clients": {"tuning": "auto", "participation": 0.5, "n_rounds": 8},
 }
-if "scaffold" not in ALGORITHMS:
-    del CONFIGURATIONS["scaffold"]
-    CONFIGURATIONS["loop, half of the clients"] = {"engine": "loop", "participation": 0.5, "n_rounds": 10}
 ASKED = 1.0  # milliseconds beyond the disk's own
 
 
@@ -199,10 +195,12 @@ def main() -> int:
     options = parser(__doc__)
     options.add_argument("--kills", type=int, default=50, help="runs killed of each configuration (default: 50)")
     options.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    options.add_argument("--only", choices=CONFIGURATIONS, help="one of the configurations (default: all)")
     arguments = options.parse_args()
     rng = np.random.default_rng(arguments.seed)
     killed = {}
-    for name, parameters in CONFIGURATIONS.items():
+    for name in CONFIGURATIONS if arguments.only is None else [arguments.only]:
+        parameters = CONFIGURATIONS[name]
         killed[name] = killed_and_done(parameters, arguments.kills, rng)
         note(f"{name}: {killed[name]['equal']} of {killed[name]['runs']} equal")
     columns = ["runs", "equal", "kills", "before the first file", "while writing"]
@@ -213,8 +211,7 @@ def main() -> int:
     equal, runs = (sum(of[column] for of in killed.values()) for column in ("equal", "runs"))
     print(f"\nEqual bits: {equal} of {runs}, {check(equal, runs, at_least=True)}.")
 
-    settings: dict[str, dict[str, Any]] = {"default": {}}
-    settings |= {name: {"algorithm": name} for name in ALGORITHMS if name == "scaffold"}
+    settings: dict[str, dict[str, Any]] = {"default": {}, "scaffold": {"algorithm": "scaffold"}}
     memory = Path("/dev/shm")
     cost = {
         name: {

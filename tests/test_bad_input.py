@@ -333,7 +333,7 @@ NAN, INF = float("nan"), float("inf")
         ("participation", [0, -1, 1.01, NAN, 2], r"float in the range \(0.0, 1.0\]"),
         ("preprocessing", ["pca", 1, False], "'standardize'"),
         ("fusion", ["sum", None], "'concat'"),
-        ("algorithm", ["fedprox", None], "'fedavg'"),
+        ("algorithm", ["fedsomething", None], "'fedavg'"),
         ("aggregation", ["krum", None], "'mean'"),
         ("preaggregation", ["mean", 1], "'lengths'"),
         ("n_byzantine", [-1, 1.5, None], r"int in the range \[0, inf\)"),

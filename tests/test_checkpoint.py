@@ -29,7 +29,7 @@ from skfdrmfl.common import randomness
 from skfdrmfl.common.archive import write
 from skfdrmfl.data.partition import split_off
 from skfdrmfl.encoders import DenseEncoder, TorchEncoder
-from skfdrmfl.estimator import _checkpoint
+from skfdrmfl.estimator import _checkpoint, _fingerprint
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
@@ -54,6 +54,8 @@ FRAME = pd.DataFrame(X, columns=[f"c{j}" for j in range(9)]).assign(
 TWO = {"modalities": {"a": slice(0, 5), "b": [5, 6, 7, 8]}}
 OPTIONS = {"n_rounds": 5, "local_epochs": 1, "random_state": 0}
 
+THERE = np.array([[1, 1, 1, 0], [0, 0, 1, 0], [1, 0, 1, 1], [1, 1, 1, 1], [0, 1, 0, 1]], dtype=bool)
+
 
 def net(n_columns, n_outputs):
     return nn.Sequential(nn.Linear(n_columns, 5), nn.Tanh(), nn.Linear(5, n_outputs))
@@ -63,6 +65,7 @@ CASES = {
     "plain": (X, {}),
     "loop": (X, {"engine": "loop"}),
     "participation": (X, {"participation": 0.5, "history_size": 1, "contrastive_weight": 0.3}),
+    "availability": (X, {"availability": THERE, "min_clients": 2, "participation": 0.7, "algorithm": "scaffold"}),
     "no history": (X, {"history_size": 0}),
     "float32": (X.astype(np.float32), {}),
     "early stopping": (X, {"early_stopping": True, "n_rounds": 9, "n_iter_no_change": 2, "learning_rate": 0.1}),
@@ -257,6 +260,7 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
         assert torch.equal(rest[-1].state.weights, whole[-1].state.weights)
         assert rest[-1].losses.tobytes() == whole[-1].losses.tobytes()
         assert rest[-1].validation.tobytes() == whole[-1].validation.tobytes()
+        assert rest[-1].validation_of_each.tobytes() == whole[-1].validation_of_each.tobytes()
         assert rest[-1].diverged.tolist() == whole[-1].diverged.tolist()
         assert rest[-1].best.rounds.tolist() == whole[-1].best.rounds.tolist()
         assert torch.equal(rest[-1].best.weights, whole[-1].best.weights)
@@ -265,7 +269,7 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
 def test_all_that_lives_from_round_to_round_is_in_the_file():
     """Whoever adds a field to one of these sees to it that `_checkpoint` keeps it, and `train` goes on with it."""
     rebuilt = {"cohort", "starts", "ledgers"}  # from the rows and the plan; the ledger stands beside
-    kept = {"state", "losses", "diverged", "best", "validation", "validation_of_each", "dropped"}
+    kept = {"state", "losses", "diverged", "best", "validation", "validation_of_each", "dropped", "clip_norms"}
     assert {field.name for field in fields(Trained)} == kept | rebuilt
     assert {field.name for field in fields(ServerState)} == {"weights", "history", "round_index", "memory"}
     best = {"weights", "histories", "memory", "rounds", "patience", "lowest"}
@@ -443,6 +447,15 @@ def test_a_chain_of_warm_starts_goes_on_with_a_path_for_each_link(tmp_path, monk
         model.fit(X, Y, IDS)
 
 
+def test_a_warm_start_from_another_model_is_refused(path):
+    for i, target in enumerate((Y, -Y)):
+        model = FDRMFLTransformer(**OPTIONS, warm_start=True).fit(X, target, IDS).set_params(checkpoint_path=path)
+        if i == 0:
+            assert everything(model.fit(X, Y, IDS))["others"][0] == 10
+        else:
+            refused(path, "fit: the model to go on from is one of 5 rounds", lambda m=model: m.fit(X, Y, IDS))
+
+
 def test_a_relative_path_is_that_of_the_folder_where_the_fit_began(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
@@ -512,6 +525,16 @@ def test_other_rows_are_refused(rows, what, kept):
     refused(kept, what, lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=kept).fit(*rows))
 
 
+def test_all_rows_of_a_large_table_are_hashed_whatever_its_layout(monkeypatch):
+    whole = _fingerprint._digest([X])
+    monkeypatch.setattr(_fingerprint, "SLAB", 200)  # bytes: less than three rows
+    assert _fingerprint._digest([X]) == _fingerprint._digest([np.asfortranarray(X)]) == whole
+    for i in (0, 17, 59):
+        changed = X.copy()
+        changed[i, 8] += 1.0
+        assert _fingerprint._digest([changed]) != whole
+
+
 def test_other_categories_of_equal_codes_are_refused(path):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(FRAME, Y, IDS)
     others = FRAME.assign(kind=np.where(X[:, 2] > 0, "over", None))
@@ -544,6 +567,16 @@ def test_other_groups_are_refused(path):
 )
 def test_other_settings_are_refused(changes, what, kept):
     refused(kept, what, lambda: FDRMFLTransformer(**{**OPTIONS, **changes}, checkpoint_path=kept).fit(X, Y, IDS))
+
+
+def test_who_is_there_counts_round_by_round_and_not_by_the_name_of_a_function(path):
+    def fit(table):
+        model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path)
+        labels = sorted(set(IDS))
+        return model.set_params(availability=lambda t, client: table[t - 1, labels.index(client)]).fit(X, Y, IDS)
+
+    assert everything(fit(THERE)) == everything(fit(THERE))
+    refused(path, r"fit: availability is 5 x 4 bool \(\w+\) but was 5 x 4 bool", lambda: fit(THERE[::-1]))
 
 
 def test_every_parameter_counts_but_those_that_move_no_bit(kept):

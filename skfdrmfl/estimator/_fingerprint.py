@@ -22,7 +22,9 @@ OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every",
 SLAB = 2**24
 
 
-def fingerprint(estimator: Any, reading: Reading, earlier: Fitted | None) -> dict[str, str]:
+def fingerprint(
+    estimator: Any, reading: Reading, earlier: Fitted | None, available: NDArray[np.bool_] | None
+) -> dict[str, str]:
     """Return what a fit depends on: version, rows, the model to go on from, parameters.
 
     Parameters
@@ -31,8 +33,10 @@ def fingerprint(estimator: Any, reading: Reading, earlier: Fitted | None) -> dic
     reading : Reading
     earlier : Fitted, default=None
         The fit to go on from.
+    available : ndarray of bool of shape (rounds, K), default=None
+        Who is there in which round, which may be drawn: a function's name would not tell.
     """
-    parameters = estimator.get_params(deep=False)
+    parameters = estimator.get_params(deep=False) | {"availability": available}
     return {
         VERSION: __version__,
         EARLIER: "none" if earlier is None else _of_fit(earlier),

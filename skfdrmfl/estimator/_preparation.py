@@ -72,9 +72,10 @@ def prepare(
         ledger.crowd = len(np.unique(client_ids))
     reading = read(draft, X, y, client_ids, groups, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    available = _available(estimator, reading, earlier, whole)
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        of_this_fit = fingerprint(estimator, reading, earlier)
+        of_this_fit = fingerprint(estimator, reading, earlier, available)
         checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), of_this_fit)
         seed = seed if checkpoint.seed is None else checkpoint.seed
         if checkpoint.found and estimator.verbose:
@@ -94,7 +95,7 @@ def prepare(
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
     check_byzantine(int(estimator.n_byzantine), len(reading.partition.rows), float(estimator.participation))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
-    available, there = _available(estimator, reading, earlier, whole), simulation
+    there = simulation
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
         there = simulation.among(available[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from dataclasses import asdict
 from math import inf
 from typing import Any, ClassVar
 
@@ -16,27 +15,26 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfdrmfl._version import __version__
-from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
-from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
+from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._blueprint import check_rows
-from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
+from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import CONSTRAINTS
 from skfdrmfl.estimator._postponed import active_pool
 from skfdrmfl.estimator._preparation import prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
+from skfdrmfl.estimator._running import train_and_keep, warn_of
 from skfdrmfl.estimator._saving import load, save
-from skfdrmfl.federation.ledger import FederationLog
-from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE, LeftOut, warning
-from skfdrmfl.federation.training import Trained
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE
 
 
-class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator):
+class FDRMFLTransformer(
+    FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
+):
     """Supervised features from several modalities, learned by federated averaging over clients.
 
     Encoders give each modality a code mu_m = h_m(x^m), fusion gives Z = g(mu_1, .., mu_M), a head predicts
@@ -279,18 +277,6 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
 
     _parameter_constraints: ClassVar = CONSTRAINTS
 
-    clients_ = read_from_fitted("clients")
-    n_samples_per_client_ = read_from_fitted("n_samples_per_client")
-    weights_ = read_from_fitted("weights")
-    component_variance_ = read_from_fitted("variance")
-    tuning_ = read_from_fitted("tuning")
-    best_round_ = read_from_fitted("best_round")
-    feature_importances_ = read_from_fitted("importances")
-    selected_features_ = read_from_fitted("selected_features")
-    history_ = read_from_fitted("history")
-    n_rounds_ = read_from_fitted("n_rounds")
-    dropped_clients_ = read_from_fitted("dropped")
-
     def __init__(
         self,
         n_components: int = 2,
@@ -461,10 +447,10 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids, groups):
-            self._warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
+            warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
             return self
         with quiet_torch():
-            self._train(self._prepare_fit(X, y, client_ids, groups))
+            train_and_keep(self, self._prepare_fit(X, y, client_ids, groups))
         return self
 
     def partial_fit(
@@ -478,58 +464,13 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
         """
         with quiet_torch():
             earlier = vars(self).get("_fitted")
-            self._train(prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False))
+            train_and_keep(self, prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False))
         return self
 
     def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None) -> Fitting:
         """Return a fit that is ready to train; for searches, which train many together."""
         earlier = vars(self).get("_fitted") if self.warm_start else None
         return prepare(self, X, y, client_ids, groups, earlier=earlier)
-
-    def _train(self, fitting: Fitting) -> None:
-        """Train and keep the result; an interrupt first makes the finished rounds the model."""
-        trained = None
-        try:
-            for trained in fitting.train():
-                self._check_converged(trained, 0)
-                fitting.checkpoint.follow(trained)
-                self._report(trained, len(fitting.plan.schedule.rate_factors))
-        except KeyboardInterrupt:
-            if trained is not None:
-                self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
-            fitting.checkpoint.flush()
-            raise
-        assert trained is not None
-        fitting.checkpoint.flush()
-        record = trained.record_of(0)
-        self._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), record))
-        self._warn_of(fitting.dropped(record), NOT_FINITE)
-
-    def _warn_of(self, entries: list[LeftOut], *reasons: str) -> None:
-        """Warn, once for each reason, of clients who were left out."""
-        for said in (warning(entries, reason) for reason in reasons):
-            if said is not None:
-                warnings.warn(said, UserWarning, stacklevel=4)
-
-    def _check_converged(self, trained: Trained, run: int) -> None:
-        """Raise ValueError if a run diverged."""
-        if trained.diverged[run]:
-            raise ValueError(
-                f"training diverged in round {trained.n_rounds}: weights or losses are no longer finite with "
-                f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay} and "
-                f"preprocessing={self.preprocessing!r}; lower the rate or the decay, or scale X."
-            )
-
-    def _report(self, trained: Trained, n_rounds: int) -> None:
-        """Print a line of progress, as often as `verbose` asks for."""
-        done = trained.n_rounds
-        if self.verbose and done and (self.verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
-            record = trained.record_of(0)
-            if record.clip_norms:
-                print(f"[FDRMFL] round {done}/{n_rounds}, clip {record.clip_norms[-2]:.4g}", flush=True)
-                return
-            loss, mse = (record.mean(TERMS.index(term))[-1] for term in ("loss", "mse"))
-            print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
 
     def _draft(self) -> FDRMFLTransformer:
         """Return a copy on which input can be checked: bad input then leaves the estimator as it was."""
@@ -627,62 +568,6 @@ class FDRMFLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regre
                 self._fitted.tails,
             )
         )
-
-    @property
-    def history_frame_(self) -> Table:
-        """Means of `history_`, a row for each round, as a dict of columns."""
-        return by_round(self._of_fit().history)
-
-    @property
-    def client_history_frame_(self) -> Table:
-        """What `history_` has of each client, a row for each round and client, as a dict of columns."""
-        fitted = self._of_fit()
-        return by_client(fitted.history, fitted.clients.tolist())
-
-    @property
-    def modalities_(self) -> dict[str, Indices]:
-        """Columns of each modality."""
-        return self._of_fit().blueprint.modalities
-
-    @property
-    def shrinkage_(self) -> float:
-        """The shrinkage used."""
-        return self._of_fit().choice.shrinkage
-
-    @property
-    def categories_(self) -> dict[Any, NDArray]:
-        """Categories of each discrete column by its name (its number, if columns have no names)."""
-        fitted = self._of_fit()
-        names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
-        return {names[j]: known for j, known in fitted.blueprint.categories.items()}
-
-    @property
-    def federation_log_(self) -> FederationLog:
-        """All messages between server and clients."""
-        fitted = self._of_fit()
-        return fitted.ledger.log(fitted.clients.tolist())
-
-    @property
-    def epsilon_(self) -> float:
-        """Epsilon of all that clients have sent, inf without privacy."""
-        account = self._of_fit().account
-        return inf if account is None else account.epsilon(self.dp_delta)
-
-    @property
-    def privacy_bill_(self) -> list[dict[str, Any]]:
-        """What `epsilon_` adds up."""
-        account = self._of_fit().account
-        return [] if account is None else [asdict(expense) for expense in account.bill]
-
-    def _of_fit(self) -> Fitted:
-        """Return what the last fit left; AttributeError before any."""
-        if "_fitted" not in vars(self):
-            raise AttributeError(f"{type(self).__name__} is not fitted yet; call fit first.")
-        return self._fitted
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._of_fit().network.n_components
 
     # --------------------------------------------------------------------------------------- saving it
 

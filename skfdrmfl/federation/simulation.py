@@ -279,5 +279,5 @@ class _Tally:
             ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
         if self._answered:
             n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
-            seen = getattr(self.query, "seen", TOTAL)
+            seen = getattr(self.query, "seen", seen)  # what is sent with noise says so
             ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)

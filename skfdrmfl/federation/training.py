@@ -118,10 +118,10 @@ def train(
     patience = schedule.patience
     stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
     n_rounds = len(schedule.rate_factors)
-    losses = np.empty((n_rounds, len(cohort.runs), len(RECORDED)))
+    losses = np.full((n_rounds, len(cohort.runs), len(RECORDED)), np.nan)
     dropped = np.zeros((n_rounds, len(cohort.runs)), dtype=bool)
-    validation = None if stopping is None else np.empty((n_rounds, cohort.n_runs, 2))
-    of_each = None if stopping is None else np.empty((n_rounds, len(cohort.runs)))
+    validation = None if stopping is None else np.full((n_rounds, cohort.n_runs, 2), np.nan)
+    of_each = None if stopping is None else np.full((n_rounds, len(cohort.runs)), np.nan)
     clips: list[float] = []  # with privacy
 
     def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
@@ -145,11 +145,10 @@ def train(
 
     diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
     if resume is not None:
-        losses[:n_done], dropped[:n_done] = resume.losses, resume.dropped
-        if validation is not None and resume.validation is not None:
-            validation[:n_done] = resume.validation
-        if of_each is not None and resume.validation_of_each is not None:
-            of_each[:n_done] = resume.validation_of_each
+        before = (losses, resume.losses), (validation, resume.validation), (of_each, resume.validation_of_each)
+        for array, recorded in (*before, (dropped, resume.dropped)):
+            if array is not None and recorded is not None:
+                array[:n_done] = recorded
     if resume is not None or not n_rounds:
         yield stands(n_done, state, diverged)
     left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.estimator._fitting import Fitting
+from skfdrmfl.estimator._running import check_converged
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.training import Trained
@@ -75,7 +76,7 @@ class PreparedFit:
         ValueError
             The run diverged.
         """
-        self.donor._check_converged(trained, i)
+        check_converged(self.donor, trained, i)
         narrow = partial(trimmed, wide=network, network=self.network)
         self.fitting.simulation.ledger.extend(trained.ledgers[i])
         models, memory = narrow(trained.models_of(i)), trained.memory_of(i).mapped(narrow)

@@ -1,0 +1,90 @@
+"""What a fitted estimator shows, each attribute read from the one object that the fit has left."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.diagnosis.tables import Table, by_client, by_round
+from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
+from skfdrmfl.federation.ledger import FederationLog
+
+
+class FittedAttributes:
+    """The fitted attributes of `FDRMFLTransformer`, whose docstring describes them; an AttributeError before any fit."""
+
+    _fitted: Fitted
+    dp_delta: float | None
+
+    clients_ = read_from_fitted("clients")
+    n_samples_per_client_ = read_from_fitted("n_samples_per_client")
+    weights_ = read_from_fitted("weights")
+    component_variance_ = read_from_fitted("variance")
+    tuning_ = read_from_fitted("tuning")
+    best_round_ = read_from_fitted("best_round")
+    feature_importances_ = read_from_fitted("importances")
+    selected_features_ = read_from_fitted("selected_features")
+    history_ = read_from_fitted("history")
+    n_rounds_ = read_from_fitted("n_rounds")
+    dropped_clients_ = read_from_fitted("dropped")
+
+    @property
+    def history_frame_(self) -> Table:
+        """Means of `history_`, a row for each round, as a dict of columns."""
+        return by_round(self._of_fit().history)
+
+    @property
+    def client_history_frame_(self) -> Table:
+        """What `history_` has of each client, a row for each round and client, as a dict of columns."""
+        fitted = self._of_fit()
+        return by_client(fitted.history, fitted.clients.tolist())
+
+    @property
+    def modalities_(self) -> dict[str, Indices]:
+        """Columns of each modality."""
+        return self._of_fit().blueprint.modalities
+
+    @property
+    def shrinkage_(self) -> float:
+        """The shrinkage used."""
+        return self._of_fit().choice.shrinkage
+
+    @property
+    def categories_(self) -> dict[Any, NDArray]:
+        """Categories of each discrete column by its name (its number, if columns have no names)."""
+        fitted = self._of_fit()
+        names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
+        return {names[j]: known for j, known in fitted.blueprint.categories.items()}
+
+    @property
+    def federation_log_(self) -> FederationLog:
+        """All messages between server and clients."""
+        fitted = self._of_fit()
+        return fitted.ledger.log(fitted.clients.tolist())
+
+    @property
+    def epsilon_(self) -> float:
+        """Epsilon of all that clients have sent, inf without privacy."""
+        account = self._of_fit().account
+        return inf if account is None else account.epsilon(self.dp_delta)
+
+    @property
+    def privacy_bill_(self) -> list[dict[str, Any]]:
+        """What `epsilon_` adds up."""
+        account = self._of_fit().account
+        return [] if account is None else [asdict(expense) for expense in account.bill]
+
+    def _of_fit(self) -> Fitted:
+        """Return what the last fit left; AttributeError before any."""
+        if "_fitted" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} is not fitted yet; call fit first.")
+        return self._fitted
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._of_fit().network.n_components
