@@ -16,7 +16,7 @@ from skfdrmfl.federation.ledger import FederationLog
 
 
 class FittedAttributes:
-    """The fitted attributes of `FDRMFLTransformer`, whose docstring describes them; an AttributeError before any fit."""
+    """The fitted attributes of `FDRMFLTransformer`, described there; an AttributeError before any fit."""
 
     _fitted: Fitted
     dp_delta: float | None
