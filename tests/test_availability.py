@@ -166,3 +166,11 @@ def test_categories_come_from_who_is_there():
 def test_bad_availability_is_told(availability, changes, message):
     with pytest.raises(ValueError, match=message):
         fit(availability, **changes)
+
+
+def test_diagnosis_names_the_rounds_without_clients():
+    there = np.ones((12, 4), dtype=bool)
+    there[[4, 7], 1:] = False
+    findings = {found["name"]: found for found in fit(there, min_clients=2, n_rounds=12).diagnose()}
+    assert findings["rounds without clients"]["evidence"] == {"rounds": "5, 8", "n_rounds": 12}
+    assert "rounds without clients" not in fit(there, n_rounds=12).diagnose().names

@@ -253,3 +253,17 @@ def test_settings_that_an_algorithm_does_not_read_change_nothing():
         for rate in (None, 0.1)
     )
     assert_array_equal(default.transform(X), explicit.transform(X))
+
+
+def test_diagnosis_of_full_gradients_asks_for_rounds_and_not_for_less_drift():
+    X, y = load_tecator(return_X_y=True)
+    ids = make_client_ids(y, 4, "quantile")
+    few = FDRMFLTransformer(algorithm="fedsgd", n_rounds=20, random_state=0).fit(X, y, client_ids=ids).diagnose()
+    assert "too few rounds" in few.names
+    assert "client drift" not in few.names
+    noisy = np.random.default_rng(0).normal(scale=np.std(y), size=len(y)) + y
+    ids = make_client_ids(noisy, 4, "quantile")
+    drifting = FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, noisy, client_ids=ids).diagnose()
+    assert "too few rounds" not in drifting.names
+    (drift,) = (found for found in drifting if found["name"] == "client drift")
+    assert "scaffold" in drift["remedy"]

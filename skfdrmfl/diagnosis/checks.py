@@ -31,6 +31,9 @@ EARLY_DRIFT = 3.0
 # Later, clients alike reach 10 too, each fitting its own noise: drift alone is no evidence then. With a rising
 # error it is, from what independent ways would show on.
 LATE_DRIFT = 1.0
+# Full gradients take one step a round, and reach central training in about 600; from half of that on nothing is said.
+GRADIENT_ROUNDS = 300
+STILL_FALLS = 0.9
 # Effective number of clients, beyond one, over the number of clients, beyond one. Log-normal sizes reach a third
 # at sigma = 1, two clients at 85 to 15.
 EFFECTIVE_CLIENTS = 1 / 3
@@ -180,17 +183,18 @@ def _stale_anchors(history: TrainingHistory) -> dict[str, Any] | None:
 def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
     """Find clients that undo one another's work: early and strongly, or all along while the error rises."""
     periods = history.periods
-    if len(periods) < 2:
+    if len(periods) < 2 or history.algorithm == "fedsgd":  # whose clients take no step that could be undone
         return None
     # n_eff equal clients whose updates have nothing in common show a drift of n_eff - 1.
     took_part = ~np.isnan(history.recorded["mse_per_client"])
     n_rows = np.where(took_part, history.n_rows, 0.0)
-    independent = n_rows.sum(1) ** 2 / (n_rows**2).sum(1) - 1.0
-    if np.median(independent) < 0.1:  # one client, or as good as one
+    trained = took_part.any(1)
+    independent = n_rows.sum(1) ** 2 / np.where(trained, (n_rows**2).sum(1), np.nan) - 1.0
+    if not trained[periods[0]].any() or np.nanmedian(independent) < 0.1:  # one client, or as good as one
         return None
     relative = history.recorded["drift"] / np.maximum(independent, 0.1)
-    early = float(np.median(relative[periods[0]]))
-    overall = float(np.median(relative))
+    early = float(np.nanmedian(relative[periods[0]]))
+    overall = float(np.nanmedian(relative))
     rises = history.error_rose(history.best_period, periods[-1])
     if not (
         (early >= EARLY_DRIFT and history.mean("mse", periods[0]) >= MSE_STEP) or (overall >= LATE_DRIFT and rises)
@@ -206,14 +210,43 @@ def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
             else ": they move further apart in a round than the average moves."
         ),
         {
-            "drift": float(np.median(history.recorded["drift"])),
+            "drift": float(np.nanmedian(history.recorded["drift"])),
             "drift_over_independent": overall,
             "drift_over_independent_early": early,
             "mse_best": before,
             "mse_last": after,
         },
-        "fewer local steps a round (local_epochs) and more rounds, or a lower learning_rate. If clients want different "
+        'algorithm="scaffold" with local_epochs=1, or "fedsgd", each with n_rounds=600; or fewer local steps a round '
+        "(local_epochs) and more rounds, or a lower learning_rate. If clients want different "
         "answers for the same X, no one model suits them: add a column that tells them apart, or fit each kind alone.",
+    )
+
+
+def _too_few_rounds(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find full gradients that were stopped while the error was still falling."""
+    if history.algorithm != "fedsgd" or len(history.periods) < 2:
+        return None
+    before, after = history.means_of_both("mse", history.periods[-2], history.periods[-1])
+    if not (history.n_rounds < GRADIENT_ROUNDS and after < STILL_FALLS * before):
+        return None
+    return _finding(
+        "too few rounds",
+        f'algorithm="fedsgd" takes one step a round, and after {history.n_rounds} the error was still falling.',
+        {"rounds": history.n_rounds, "mse_before": before, "mse_last": after},
+        "n_rounds=600; or, where rounds are dear, server_learning_rate=0.05 with weight_decay=0.1.",
+    )
+
+
+def _skipped_rounds(history: TrainingHistory) -> dict[str, Any] | None:
+    """Find rounds that nobody took part in: too few clients were there, or none answered."""
+    nobody = np.isnan(history.recorded["mse_per_client"]).all(1)
+    if not nobody.any():
+        return None
+    return _finding(
+        "rounds without clients",
+        f"{int(nobody.sum())} of {history.n_rounds} rounds had no clients: the model stayed as it was.",
+        {"rounds": ", ".join(map(str, (1 + np.flatnonzero(nobody)[:10]).tolist())), "n_rounds": history.n_rounds},
+        "lower min_clients, or add rounds (n_rounds) for those that were lost.",
     )
 
 
@@ -323,6 +356,8 @@ CHECKS = (
     _kl_conflict,
     _stale_anchors,
     _client_drift,
+    _too_few_rounds,
+    _skipped_rounds,
     _client_imbalance,
     _left_behind,
     _divergence,

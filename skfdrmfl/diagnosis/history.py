@@ -41,6 +41,8 @@ class TrainingHistory:
         The estimator's `dropped_clients_`.
     tails : mapping of str to float
         `BlockTransform.tail` of each modality, and of the outputs as "y"; over all rows of the first call.
+    algorithm : str
+        The estimator's.
     """
 
     recorded: Mapping[str, Float]
@@ -49,6 +51,7 @@ class TrainingHistory:
     weights: Mapping[str, float]
     dropped: Sequence[Mapping[str, Any]] = ()
     tails: Mapping[str, float] = field(default_factory=dict)
+    algorithm: str = "fedavg"
 
     @property
     def n_rounds(self) -> int:

@@ -546,8 +546,8 @@ class FDRMFLTransformer(
         """Return what the training record says went wrong.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
-        contrastive anchors, client drift, client imbalance, a client left behind, divergence, rows far
-        from all others, and clients left out.
+        contrastive anchors, client drift, too few rounds, rounds without clients, client imbalance, a client left
+        behind, divergence, rows far from all others, and clients left out.
 
         Returns
         -------
@@ -566,6 +566,7 @@ class FDRMFLTransformer(
                 {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
                 self.dropped_clients_,
                 self._fitted.tails,
+                self.algorithm,
             )
         )
 
