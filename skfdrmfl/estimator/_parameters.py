@@ -105,6 +105,22 @@ def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool 
     )
 
 
+def check_algorithm(estimator: Any, schedule: Schedule) -> None:
+    """Raise ValueError where the algorithm would pass over another parameter in silence."""
+    orders = ALGORITHMS[estimator.algorithm].orders
+    if estimator.input_l1 and not orders.trains:
+        raise ValueError(
+            f"input_l1 is {estimator.input_l1}, which clients' local steps apply, but with algorithm="
+            f"{estimator.algorithm!r} they take none; set input_l1=0.0, or choose another algorithm."
+        )
+    if orders.gradients and schedule.is_robust:
+        raise ValueError(
+            f"algorithm={estimator.algorithm!r} adds a mean of all clients' gradients to each step, which no rule of "
+            f"aggregation protects; use algorithm='fedsgd' for clients unlike each other, or aggregation='mean' and "
+            "preaggregation=None."
+        )
+
+
 def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> None:
     """Raise ValueError where as many clients of a round are taken for dishonest as there are others."""
     n_invited = n_clients if participation >= 1.0 else max(1, round(participation * n_clients))

@@ -24,7 +24,7 @@ from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
 from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
-from skfdrmfl.estimator._parameters import check_byzantine, cosine, device_of, engine_of, schedule_of
+from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, engine_of, schedule_of
 from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
@@ -93,6 +93,7 @@ def prepare(
     present = _present(reading, estimator.modalities)
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+    check_algorithm(estimator, schedule_of(estimator, ()))
     check_byzantine(int(estimator.n_byzantine), len(reading.partition.rows), float(estimator.participation))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
     there = simulation

@@ -176,7 +176,7 @@ def _stacked_available(starts: Sequence[Start], cohort: Cohort, n_rounds: int) -
     for run, start in enumerate(starts):
         if start.available is not None:
             replicas = cohort.runs == run
-            available[:, replicas] = start.available[:, cohort.positions[replicas]]
+            available[:, replicas] = start.available[:n_rounds, cohort.positions[replicas]]
     return available
 
 
