@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mean, fedsgd": {"fusion": "mean", "algorithm": "fedsgd", "n_rounds": 600, "weight_decay": 0.1},
     "mean, scaffold": {"fusion": "mean", "algorithm": "scaffold", "n_rounds": 600, "local_epochs": 1},
 }
-CHOSEN = "mean"
+CHOSEN = "attention"
 
 
 def errors(corn: Any, target: int, seed: int, settings: dict[str, Any]) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ from math import log
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.diagnosis.history import MSE_STEP, TrainingHistory
 
@@ -188,7 +189,7 @@ def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
     # n_eff equal clients whose updates have nothing in common show a drift of n_eff - 1.
     took_part = ~np.isnan(history.recorded["mse_per_client"])
     n_rows = np.where(took_part, history.n_rows, 0.0)
-    trained = took_part.any(1)
+    trained: NDArray[np.bool_] = np.asarray(took_part.any(1))
     independent = n_rows.sum(1) ** 2 / np.where(trained, (n_rows**2).sum(1), np.nan) - 1.0
     if not trained[periods[0]].any() or np.nanmedian(independent) < 0.1:  # one client, or as good as one
         return None
