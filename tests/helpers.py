@@ -7,7 +7,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.held_out import Split, check_held_out
+from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block
@@ -232,3 +233,10 @@ def written_out_objective(network, views, x, y, references, settings, fusion="co
         nce = functional.cross_entropy(logits, torch.zeros(len(x), dtype=torch.long))
         loss = loss + settings.contrastive_weight * nce
     return loss
+
+
+def split_off(partition, fraction, seed):
+    """The rows to train on, and the rows that each client holds out."""
+    kept, held_out = (within(partition, Split(fraction, seed, side)) for side in (False, True))
+    check_held_out(len(held_out.rows))
+    return kept, held_out

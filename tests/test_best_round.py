@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers import dense, make_network, make_run, written_out_forward
+from helpers import dense, make_network, make_run, split_off, written_out_forward
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.partition import split_off
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.simulation import train_together
 

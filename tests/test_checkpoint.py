@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import make_network, make_run
+from helpers import make_network, make_run, split_off
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -27,7 +27,6 @@ from torch import nn
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.common import randomness
 from skfdrmfl.common.archive import write
-from skfdrmfl.data.partition import split_off
 from skfdrmfl.encoders import DenseEncoder, TorchEncoder
 from skfdrmfl.estimator import _checkpoint, _fingerprint
 from skfdrmfl.estimator._fingerprint import described

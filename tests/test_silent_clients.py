@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, normal, run_round
+from helpers import make_network, make_run, normal, run_round, split_off
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.partition import split_off
 from skfdrmfl.federation.aggregation import Average
 from skfdrmfl.federation.messages import Update
 from skfdrmfl.federation.record import extend_history

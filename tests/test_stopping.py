@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run
+from helpers import make_network, make_run, split_off
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.partition import Partition, split_off
+from skfdrmfl.data.partition import Partition
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.batches import LANES
 from skfdrmfl.federation.runs import Schedule

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.data.held_out import Split, Subset, check_held_out, number_blocks
+from skfdrmfl.data.held_out import Subset, number_blocks
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,6 @@ def within(partition: Partition, subset: Subset, blocks: Indices | None = None) 
         for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True)
     ]
     return partition.where(masks)
-
-
-def split_off(partition: Partition, fraction: float, seed: int) -> tuple[Partition, Partition]:
-    """Return the rows to train on, and the rows that each client holds out (`Split`).
-
-    Raises
-    ------
-    ValueError
-        If nobody can hold out any row.
-    """
-    kept, held_out = (within(partition, Split(fraction, seed, side)) for side in (False, True))
-    check_held_out(len(held_out.rows))
-    return kept, held_out
 
 
 def blocks_of(table: NDArray, partition: Partition, groups: NDArray | None = None) -> Indices | None:

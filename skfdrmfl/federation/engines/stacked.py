@@ -67,9 +67,8 @@ class StackedEngine:
     def _split(self, participants: Indices) -> list[Indices]:
         """Return chunks of equal shared settings, most steps first, sized to stay in cache.
 
-        A run that fits is never cut, and runs share a chunk only if their batches are equally wide. So a run is
-        summed in the same order, and ends in the same bits, whatever other runs train beside it (in float32,
-        with layers of even width).
+        A run that fits is never cut, and runs share a chunk only if their batches are equally wide. Bits: see
+        docs/bits.md, "chunks".
         """
         sizes = self.cohort.sizes
         width = int(min(self.batch_size, sizes[participants].max()))
