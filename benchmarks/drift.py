@@ -59,9 +59,14 @@ class Absent:
         return bool(self.table[round_ - 1, int(client)])
 
 
-def joining(round_: int, client: Any) -> bool:
-    """A third of ten clients join half-way."""
-    return round_ > 30 or int(client) >= 3
+class Joining:
+    """A third of ten clients join after some rounds."""
+
+    def __init__(self, after: int):
+        self.after = after
+
+    def __call__(self, round_: int, client: Any) -> bool:
+        return round_ > self.after or int(client) >= 3
 
 
 def rmse(seed: int, partition: dict[str, Any] | None, **parameters: Any) -> float:
@@ -108,14 +113,19 @@ def main() -> None:
     present = np.array(results["fedavg, 60 rounds | 10 random"])
     rows = []
     for name, changes in (
-        ("half absent in each round (availability)", lambda seed: {"availability": Absent(seed)}),
-        ("half absent in each round (participation)", lambda seed: {"participation": 0.5}),
-        ("a third join half-way", lambda seed: {"availability": joining}),
+        ("fedavg: half absent in each round (availability)", lambda seed: {"availability": Absent(seed)}),
+        ("fedavg: half absent in each round (participation)", lambda seed: {"participation": 0.5}),
+        ("fedavg: a third join half-way", lambda seed: {"availability": Joining(30)}),
     ):
         errors = np.array([rmse(seed, random, **changes(seed)) for seed in seeds])
         results[name] = errors.tolist()
         rows.append([name, ratio(errors, present)])
-    print(table(("fedavg, 10 random clients", "against all present"), rows))
+    gradients = ALGORITHMS["fedsgd, 600 rounds, decay .1"]
+    present = np.array(results["fedsgd, 600 rounds, decay .1 | 10 random"])
+    errors = np.array([rmse(seed, random, availability=Joining(300), **gradients) for seed in seeds])
+    results["fedsgd, a third join half-way"] = errors.tolist()
+    rows.append(["fedsgd, 600 rounds: a third join half-way", ratio(errors, present)])
+    print(table(("10 random clients", "against all present"), rows))
     save(arguments.out, "drift", results)
 
 
