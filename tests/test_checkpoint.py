@@ -310,6 +310,7 @@ print(hash(model.fit(X, Y, IDS).transform(X).tobytes()), flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
 def test_a_process_killed_at_any_moment_and_started_again_ends_in_the_same_bits(path, tmp_path):
     environment = {

@@ -301,6 +301,7 @@ def test_float32_training_stays_close_to_float64():
 # ------------------------------------------------------------------------- what must not change anything
 
 
+@pytest.mark.slow
 @given(sizes=ragged.filter(lambda s: len(s) > 1), data=st.data())
 def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
     network = make_network((3, 2))

@@ -191,6 +191,7 @@ def test_a_treatment_changes_the_spectrum_only(paper):
         assert_array_equal(treated[:, :30], paper["treatments"].PRETREATMENTS[name](rows.X[:, :30]))
 
 
+@pytest.mark.slow
 def test_what_undoes_gains_is_chosen_for_rows_with_gains_and_all_rounds_follow(paper):
     rows, methods = rows_with_gains_of_their_own(paper), paper["methods"]
     ((chosen, _),) = methods.TREATMENT_CHOSEN[methods.TREATED].fitted(rows, 0)

@@ -182,6 +182,7 @@ def test_lines_of_one_kind_are_added_up_and_others_are_new_lines():
     assert with_expense((a,), Expense("rounds", 2.0, 0.1, 0)) == (a,)
 
 
+@pytest.mark.slow
 def test_the_bill_of_a_fit_holds_preprocessing_and_every_round():
     model = private().fit(X, Y, client_ids=IDS)
     lines = [(e["what"], e["noise_multiplier"], e["sampling_rate"], e["times"]) for e in model.privacy_bill_]
@@ -191,6 +192,7 @@ def test_the_bill_of_a_fit_holds_preprocessing_and_every_round():
     assert model.set_params(dp_delta=1e-6).epsilon_ > epsilon(model._fitted.account.bill, K**-1.1)
 
 
+@pytest.mark.slow
 def test_partial_fit_and_warm_starts_add_to_the_bill_and_a_new_fit_does_not():
     model = private().fit(X, Y, client_ids=IDS)
     spent = [model.epsilon_]
@@ -204,6 +206,7 @@ def test_partial_fit_and_warm_starts_add_to_the_bill_and_a_new_fit_does_not():
     assert model.epsilon_ == spent[0]
 
 
+@pytest.mark.slow
 def test_saved_and_pickled_models_keep_the_bill(tmp_path):
     model = private(dp_target_quantile=0.5).fit(X, Y, client_ids=IDS)
     model.save(tmp_path / "model.npz")
