@@ -425,6 +425,7 @@ def test_with_one_modality_the_choice_has_no_effect(kind):
     assert other.weights_.keys() == plain.weights_.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holes", [False, True])
 def test_searches_over_alignment_are_gridsearchs_to_the_last_bit(holes):
     grid = {"alignment": KINDS, "kl_weight": [1e-3, 1.0], "shrinkage": [1e-1, 1e-5]}

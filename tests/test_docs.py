@@ -60,7 +60,7 @@ def run(code, first_line, page, names):
     return n_checked
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/recipes.md"])
+@pytest.mark.parametrize("name", ["README.md", pytest.param("docs/recipes.md", marks=pytest.mark.slow)])
 def test_the_blocks_run_and_give_what_they_say(name, monkeypatch):
     # What is checked does not depend on how long a model trains.
     monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)

@@ -484,6 +484,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_searches_over_encoders_agree(grid):
     model = mixed(encoders=mixed().encoders | {"lab": DenseEncoder((4,))})

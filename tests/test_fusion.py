@@ -238,6 +238,7 @@ def test_first_scores_of_codes_of_unit_variance_have_the_promised_standard_devia
     assert not any(arrays["fusion.preference"].any() for arrays in drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRAINED)
 def test_gates_find_the_modality_that_holds_the_signal_of_a_row(kind):
     # In each row one of two modalities is noise around zero, the other large and informative: which of them is

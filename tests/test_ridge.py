@@ -74,6 +74,7 @@ def test_an_infinite_penalty_and_constant_columns_give_the_mean():
         assert_allclose(predicted, np.broadcast_to(Y.mean(0), Y.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_columns", [5, 60])  # fewer than rows, and more
 def test_the_penalty_is_the_one_that_leaving_out_each_row_in_turn_would_choose(n_columns):
     rng = np.random.default_rng(n_columns)

@@ -279,7 +279,10 @@ def test_a_run_ends_alike_in_any_company(rule, mixing):
 
 @pytest.mark.parametrize(
     ("engine", "rule", "mixing"),
-    [("loop", "mean", None), ("stacked", "mean", None), *(("stacked", *pair) for pair in PAIRS)],
+    [
+        *((engine, "mean", None) for engine in ENGINES),
+        *(pytest.param("stacked", *pair, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, pair in enumerate(PAIRS)),
+    ],
 )
 @pytest.mark.parametrize("bad", [{"weights": torch.nan}, {"weights": -torch.inf}, {"loss": torch.nan}], ids=str)
 def test_an_update_that_is_not_finite_is_as_good_as_none(engine, rule, mixing, bad):
