@@ -425,3 +425,13 @@ def test_an_audit_stays_below_the_claim_and_catches_noise_that_is_too_small(seed
     claim = epsilon([Expense("rounds", sigma, audit.RATE, audit.N_ROUNDS)], audit.DELTA)
     assert 0.0 <= audit.audit(sigma, 150) < claim < 2.2
     assert audit.audit(0.1 * sigma, 150, sigma) > claim
+
+
+def test_a_round_that_nobody_came_to_looks_like_any_other_in_the_log(monkeypatch):
+    empty = iter([[], [0, 3], []])
+    monkeypatch.setattr(noise, "poisson_sample", lambda n, rate: np.array(next(empty), dtype=np.int64))
+    log = private().fit(X, Y, client_ids=IDS).federation_log_
+    rounds = [[m._replace(round=0) for m in log if m.round == t] for t in (1, 2, 3)]
+    kinds = [[m.what for m in messages if m.what in ("global models", "clipped updates")] for messages in rounds]
+    assert kinds == [["global models", "clipped updates"]] * 3
+    assert {m.clients for messages in rounds for m in messages} == {6}

@@ -99,8 +99,7 @@ def federated_rounds(
     diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
     finished = diverged if stopping is None else diverged | stopping.done
     counts, group_of = cohort.counts, cohort.group_of
-    # What is sent is compared with what nobody's work would give: the model sent out, or a gradient of zero.
-    origin = state.weights if algorithm.orders.trains else torch.zeros_like(state.weights)
+    nothing = torch.zeros_like(state.weights)
     replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
     privacy = schedule.privacy
     for t, factor in enumerate(schedule.rate_factors):
@@ -112,8 +111,8 @@ def federated_rounds(
             participants = _invited(cohort, going_on, state.round_index, schedule, there)
         else:
             participants = privacy.invite()
-        if algorithm.orders.trains:
-            origin = state.weights
+        # What is sent is compared with what nobody's work would give: the model sent out, or a gradient of zero.
+        origin = state.weights if algorithm.orders.trains else nothing
         shift = algorithm.shift(state.memory, cohort)
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
         noisy = None if privacy is None else NoisyMean(origin, privacy, used)
@@ -121,7 +120,7 @@ def federated_rounds(
         losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
         answered, dropped = np.zeros((2, len(cohort.runs)), dtype=bool)
         memory = state.memory
-        for update in training.train(participants, broadcast) if len(participants) else ():
+        for update in training.train(participants, broadcast):
             mine = update.replicas
             weights = update.weights
             if group_of is not None:
