@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import make_scorer, r2_score, root_mean_squared_error
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skfdrmfl.data.client_ids import check_client_ids
+from skfdrmfl.data.client_ids import rows_of_clients
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -283,10 +283,8 @@ def chemometric_report(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLi
     y_true, y_pred = _paired(y_true, y_pred)
     report = ChemometricReport([_measures("all", y_true, y_pred)])
     if client_ids is not None:
-        clients = check_client_ids(client_ids, len(y_true), "y_true")
-        for client in np.unique(clients):
-            mine = clients == client
-            report.append(_measures(_plain(client), y_true[mine], y_pred[mine]))
+        for client, mine in rows_of_clients(client_ids, len(y_true), "y_true").items():
+            report.append(_measures(client, y_true[mine], y_pred[mine]))
     return report
 
 
@@ -364,9 +362,8 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
     {'a': 1.0, 'b': -3.0}
     """
     y_true, y_pred = _paired(y_true, y_pred)
-    clients = check_client_ids(client_ids, len(y_true), "y_true")
-    rows_of = {client: clients == client for client in np.unique(clients)}
-    return {_plain(client): _r2_or_nan(y_true[rows], y_pred[rows]) for client, rows in rows_of.items()}
+    rows_of = rows_of_clients(client_ids, len(y_true), "y_true")
+    return {client: _r2_or_nan(y_true[rows], y_pred[rows]) for client, rows in rows_of.items()}
 
 
 def _r2_or_nan(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
@@ -380,8 +377,3 @@ def _paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray
     """Return reference values and predictions as 1-D arrays of one length."""
     check_consistent_length(y_true, y_pred)
     return column_or_1d(y_true), column_or_1d(y_pred)
-
-
-def _plain(label: Any) -> Any:
-    """Return the Python value of a numpy scalar, and anything else unchanged."""
-    return label.item() if isinstance(label, np.generic) else label

@@ -94,6 +94,13 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
     return ids
 
 
+def rows_of_clients(client_ids: Any, n_rows: int, rows_of: str = "X") -> dict[Any, NDArray[np.bool_]]:
+    """Return the mask (n,) of each client's rows by its plain label, sorted; errors are those of `check_client_ids`."""
+    clients = check_client_ids(client_ids, n_rows, rows_of)
+    # Compared with numpy's own scalars: a date that has become a plain value equals nothing in the array.
+    return {label.item() if isinstance(label, np.generic) else label: clients == label for label in np.unique(clients)}
+
+
 def check_same_labels(ids: NDArray, known: NDArray) -> None:
     """Check that labels of later data are of the kind of the earlier ones, or 1 and "1" would be two clients."""
 

@@ -93,14 +93,15 @@ def prepare(
     present = _present(reading, estimator.modalities)
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
-    check_algorithm(estimator, schedule_of(estimator, ()))
+    schedule = schedule_of(estimator, ())
+    check_algorithm(estimator, schedule)
     check_byzantine(int(estimator.n_byzantine), len(reading.partition.rows), float(estimator.participation))
     simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
     there = simulation
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
         there = simulation.among(available[0])
-    if schedule_of(estimator, ()).is_robust:
+    if schedule.is_robust:
         there.guard = simulation.guard = Guard(reading.clients.tolist())
         compare_magnitudes(there, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
@@ -116,7 +117,7 @@ def prepare(
             simulation.guard.excluded.update(found.left_out)
         network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
         fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.partition.rows)))
-        plan = Plan(network, (run,), schedule_of(estimator, ()))
+        plan = Plan(network, (run,), schedule)
         fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
     else:
         fitting = go_on(estimator, simulation, reading, earlier)

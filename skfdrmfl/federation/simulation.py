@@ -174,11 +174,8 @@ class Simulation:
 
     def among(self, there: NDArray[np.bool_]) -> Simulation:
         """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
-        kept = np.flatnonzero(there[self.partition.positions])
-        if len(kept) == len(self.clients):
-            return self
-        partition = Partition(self.partition.positions[kept], [self.partition.rows[k] for k in kept.tolist()])
-        return replace(self, partition=partition)
+        kept = there[self.partition.positions]
+        return self if kept.all() else replace(self, partition=self.partition.among(kept))
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
@@ -211,9 +208,7 @@ class Simulation:
         """Return the rows of all clients but those whom a guard has left out."""
         if self.guard is None or not self.guard.excluded:
             return self.partition
-        out = np.isin(self.partition.positions, list(self.guard.excluded))
-        rows = [rows for rows, left_out in zip(self.partition.rows, out, strict=True) if not left_out]
-        return Partition(self.partition.positions[~out], rows)
+        return self.partition.among(~np.isin(self.partition.positions, list(self.guard.excluded)))
 
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""

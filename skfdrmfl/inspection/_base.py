@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.common.threads import quiet_torch
-from skfdrmfl.data.client_ids import check_client_ids
+from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -76,10 +76,7 @@ def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[torch.Tensor, Pres
 
 def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:
     """Return the mask (n,) of each client's rows by its label, sorted; all rows under None without `client_ids`."""
-    if client_ids is None:
-        return {None: np.ones(n, dtype=bool)}
-    clients = check_client_ids(client_ids, n)
-    return {label: clients == label for label in np.unique(clients).tolist()}
+    return {None: np.ones(n, dtype=bool)} if client_ids is None else rows_of_clients(client_ids, n)
 
 
 def style(i: int) -> dict[str, Any]:
