@@ -2,6 +2,9 @@
 
 The file holds what preparation has found, and where training stands. It is written after preparation, after every few
 rounds and after the last one, and stays when the fit is done. No row is in it.
+
+What a killed fit sent after its last writing is sent again, and with privacy paid for again. So the file of a private
+fit is written before preparation too, and says how much may be sent before it is written next.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +38,34 @@ ARRAYS = tuple(f.name for f in fields(Trained) if f.name not in ("state", "best"
 ANEW = "name another checkpoint_path, or remove the file to train anew"
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """What clients may have sent more than once, because a fit was killed before it was written down.
+
+    Attributes
+    ----------
+    preparations : int
+        Times that preprocessing was begun and lost.
+    rounds : int
+        Rounds of training that were lost, at most.
+    """
+
+    preparations: int = 0
+    rounds: int = 0
+
+
 class NoCheckpoint:
     """Nothing is kept."""
 
     seed: int | None = None
     preparation: Any = None
     found = False
+    repeats = Repeats()
 
-    def begin(self, seed: int, preparation: Any, ledger: Ledger) -> Ledger:
+    def prepare(self, seed: int, ledger: Ledger) -> None:
+        """Do nothing."""
+
+    def begin(self, seed: int, preparation: Any, ledger: Ledger, n_rounds: int) -> Ledger:
         """Return the ledger to count on with: this one."""
         return ledger
 
@@ -67,6 +90,8 @@ class Checkpoint(NoCheckpoint):
         Rounds from one writing to the next.
     fingerprint : mapping of str to str
         What the fit depends on.
+    is_private : bool, default=False
+        Whether what is sent again has to be counted.
 
     Attributes
     ----------
@@ -76,6 +101,8 @@ class Checkpoint(NoCheckpoint):
         That of the fit in the file.
     preparation : object, default=None
         What preparation had found.
+    repeats : Repeats
+        What was sent again because of all kills so far; counted where the fit is private.
 
     Raises
     ------
@@ -83,12 +110,14 @@ class Checkpoint(NoCheckpoint):
         What is there is no checkpoint, damaged, or of a fit with another fingerprint; or there is no such folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: int, fingerprint: Mapping[str, str]):
+    def __init__(
+        self, path: str | os.PathLike[str], every: int, fingerprint: Mapping[str, str], *, is_private: bool = False
+    ):
         self.path = Path(os.path.abspath(path))
         if self.path.is_dir() or not self.path.parent.is_dir():
             what = "is a folder" if self.path.is_dir() else "lies in a folder that does not exist"
             raise ValueError(f"checkpoint_path is {str(path)!r}, which {what}; name a file in a folder that exists.")
-        self._every = every
+        self._every, self._n_rounds, self._is_private = every, 0, is_private
         self._fingerprint = json.dumps(fingerprint)
         self._seen = self._stamp()
         self._training: dict[str, Any] | None = None
@@ -119,19 +148,39 @@ class Checkpoint(NoCheckpoint):
         self._begun, self._training = content["begun"], content["training"]
         begun = from_bytes(self._begun.tobytes(), kind=BEGUN)
         self.seed, self.preparation = begun["seed"], begun["preparation"]
+        if self._is_private:
+            kept = content["repeats"]
+            at_risk = kept.pop("at_risk")
+            self.repeats = Repeats(**kept)
+            if not begun["prepared"]:  # killed in the middle of it: what it had asked for, it asks again
+                self.repeats = replace(self.repeats, preparations=self.repeats.preparations + 1)
+                return
+            self.repeats = replace(self.repeats, rounds=self.repeats.rounds + at_risk)
         counted = json.loads(content["ledger"].tobytes())
         counted["messages"] = [Message(*_tuples(entry)) for entry in counted["messages"]]
         counted["by_client"] = {d: np.array(sums, dtype=np.int64) for d, sums in counted["by_client"].items()}
         self._ledger = Ledger.from_dict(counted)
 
-    def begin(self, seed: int, preparation: Any, ledger: Ledger) -> Ledger:
+    def prepare(self, seed: int, ledger: Ledger) -> None:
+        """Write down that preparation begins, where what it asks for has to be paid for, unless it is done already."""
+        if self._is_private and self._ledger is None:
+            self._begin(seed, None, ledger, prepared=False)
+
+    def begin(self, seed: int, preparation: Any, ledger: Ledger, n_rounds: int) -> Ledger:
         """Write the file, unless it was there, and return the ledger to count on with: that of the file, if any."""
-        if self._ledger is not None:
-            return self._ledger
-        begun = to_bytes({"seed": seed, "preparation": preparation}, kind=BEGUN)
+        self._n_rounds = n_rounds
+        if self._ledger is None:
+            self._begin(seed, preparation, ledger, prepared=True)
+            return ledger
+        if self._is_private:  # before anything is sent again, so that the next restart counts it too
+            self._write(self._training, self._ledger, self._ledger.mark())
+        return self._ledger
+
+    def _begin(self, seed: int, preparation: Any, ledger: Ledger, *, prepared: bool) -> None:
+        """Write the file as it is before the first round."""
+        begun = to_bytes({"seed": seed, "preparation": preparation, "prepared": prepared}, kind=BEGUN)
         self._begun = np.frombuffer(begun, np.uint8)
         self._write(None, ledger, ledger.mark())
-        return ledger
 
     def resume(self, training: Training, starts: Sequence[Start], device: torch.device) -> Trained | None:
         """Return where training stood when the file was written; None: before the first round."""
@@ -186,6 +235,10 @@ class Checkpoint(NoCheckpoint):
             "training": training,
             "ledger": messages,
         }
+        if self._is_private:
+            n_done = 0 if training is None else len(training["losses"])
+            at_risk = max(0, min(self._every - n_done % self._every, self._n_rounds - n_done))
+            content["repeats"] = {**asdict(self.repeats), "at_risk": at_risk}
         try:
             write(self.path, content, kind=KIND)
         finally:  # an interrupt may come when the file is there already

@@ -23,7 +23,12 @@ SLAB = 2**24
 
 
 def fingerprint(
-    estimator: Any, reading: Reading, earlier: Fitted | None, available: NDArray[np.bool_] | None
+    estimator: Any,
+    reading: Reading,
+    earlier: Fitted | None,
+    available: NDArray[np.bool_] | None,
+    *,
+    is_private: bool = False,
 ) -> dict[str, str]:
     """Return what a fit depends on: version, rows, the model to go on from, parameters.
 
@@ -35,12 +40,14 @@ def fingerprint(
         The fit to go on from.
     available : ndarray of bool of shape (rounds, K), default=None
         Who is there in which round, which may be drawn: a function's name would not tell.
+    is_private : bool, default=False
+        Whether only what is public of the rows may be told: a hash of them would let a guess at a row be checked.
     """
     parameters = estimator.get_params(deep=False) | {"availability": available}
     return {
         VERSION: __version__,
         EARLIER: "none" if earlier is None else _of_fit(earlier),
-        **_of_rows(reading),
+        **(_of_columns(reading) if is_private else _of_rows(reading)),
         **{name: described(value) for name, value in parameters.items() if name not in OF_NO_CONSEQUENCE},
     }
 
@@ -76,6 +83,17 @@ def described(value: Any) -> str:
     if hasattr(value, "__qualname__"):  # functions and classes
         return f"{value.__module__}.{value.__qualname__}"
     return type(value).__qualname__  # such as a RandomState, whose seed the checkpoint holds
+
+
+def _of_columns(reading: Reading) -> dict[str, str]:
+    """Return what is public of the rows."""
+    names = [] if reading.feature_names is None else reading.feature_names.tolist()
+    columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
+    return {
+        "X": f"{reading.n_features} columns of {reading.table.dtype} ({_digest([repr((names, columns)).encode()])})",
+        "y": f"{reading.targets.shape[1]} columns",
+        "client_ids": f"{len(reading.clients)} clients",
+    }
 
 
 def _of_rows(reading: Reading) -> dict[str, str]:

@@ -75,8 +75,9 @@ def prepare(
     available = _available(estimator, reading, earlier, whole)
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        of_this_fit = fingerprint(estimator, reading, earlier, available)
-        checkpoint = Checkpoint(estimator.checkpoint_path, int(estimator.checkpoint_every), of_this_fit)
+        of_this_fit = fingerprint(estimator, reading, earlier, available, is_private=private)
+        every = int(estimator.checkpoint_every)
+        checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
         seed = seed if checkpoint.seed is None else checkpoint.seed
         if checkpoint.found and estimator.verbose:
             print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
@@ -112,6 +113,10 @@ def prepare(
         _check_modalities(there, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
+        if private:
+            kinds = blueprint.kinds(estimator.preprocessing)
+            _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.targets.shape[1])
+        checkpoint.prepare(seed, simulation.ledger)
         found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset)
         if simulation.guard is not None:
             simulation.guard.excluded.update(found.left_out)
@@ -127,11 +132,12 @@ def prepare(
     run = fitting.plan.runs[0]
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     schedule = schedule_of(estimator, rates, stops=whole)
-    simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger)
+    simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger, len(rates))
     fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger)
-    if fitted.account is not None:
-        run, schedule = _privacy.made_private(estimator, run, schedule, fitted.account, len(reading.partition.rows))
-        fitted = replace(fitted, n_samples_per_client=None)
+    if (account := fitted.account) is not None:
+        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.partition.rows))
+        account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
+        fitted = replace(fitted, n_samples_per_client=None, account=account)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule)
     return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 

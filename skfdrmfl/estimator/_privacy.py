@@ -64,6 +64,13 @@ class Account:
         expense = Expense(what, privacy.noise_multiplier, privacy.sampling_rate, times)
         return Account(with_expense(self.bill, expense), clip_norm, max(self.n_clients, privacy.n_clients))
 
+    def repeated(self, privacy: ClientPrivacy | None, n_preparations: int, n_rounds: int) -> Account:
+        """Return the account of a fit that is started again, after some of what it sent was lost."""
+        if privacy is None:
+            return self
+        bill = with_expense(self.bill, replace(_of_moments(privacy.noise_multiplier), times=n_preparations))
+        return replace(self, bill=bill).after("training rounds sent again", privacy, n_rounds, self.clip_norm)
+
 
 def is_private(estimator: Any) -> bool:
     """Return whether updates are clipped or get noise."""
@@ -88,8 +95,12 @@ def account_of(estimator: Any, n_clients: int) -> Account | None:
     """Return the account of a new fit, on which its preprocessing stands already; None without privacy."""
     if not is_private(estimator):
         return None
-    moments = Expense("preprocessing", MOMENTS_NOISE * float(estimator.dp_noise_multiplier), 1.0, 1)
-    return Account((moments,), float(estimator.dp_clip_norm), n_clients)
+    return Account((_of_moments(float(estimator.dp_noise_multiplier)),), float(estimator.dp_clip_norm), n_clients)
+
+
+def _of_moments(noise_multiplier: float) -> Expense:
+    """Return what it costs to standardise once."""
+    return Expense("preprocessing", MOMENTS_NOISE * noise_multiplier, 1.0, 1)
 
 
 def noisy_blocks(
@@ -174,7 +185,6 @@ def check_private(estimator: Any, X: Any, earlier: Account | None, goes_on: bool
     for name, only, reason in (
         ("availability", None, "says who is there, and with privacy each client comes by chance, which hides who does"),
         ("min_clients", 1, "counts those who come, and with privacy nobody may know how many do"),
-        ("checkpoint_path", None, "would repeat rounds after a kill, which reveal more than they are billed for"),
     ):
         if getattr(estimator, name) is not only and getattr(estimator, name) != only:
             raise ValueError(f"{name}={getattr(estimator, name)!r} {reason}; use {name}={only!r}.")
@@ -199,6 +209,13 @@ def check_complete(present: Present | None) -> None:
             f"{int((~present.all(1)).sum())} rows lack a modality, and with privacy it cannot be sent how many have "
             "each; fill them in, or leave the rows out."
         )
+
+
+def check_bounds(dp_bounds: Any, kinds: Mapping[str, str | None], n_features: int, n_outputs: int) -> None:
+    """Raise ValueError where something is to be standardised without public bounds."""
+    if any(kind is not None for kind in kinds.values()):
+        bounds_of(dp_bounds, "X", n_features)
+    bounds_of(dp_bounds, "y", n_outputs)
 
 
 def bounds_of(dp_bounds: Any, name: str, n_columns: int) -> Bounds:

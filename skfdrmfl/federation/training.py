@@ -145,6 +145,7 @@ def train(
 
     diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
     if resume is not None:
+        clips += resume.clip_norms
         before = (losses, resume.losses), (validation, resume.validation), (of_each, resume.validation_of_each)
         for array, recorded in (*before, (dropped, resume.dropped)):
             if array is not None and recorded is not None:
@@ -152,6 +153,8 @@ def train(
     if resume is not None or not n_rounds:
         yield stands(n_done, state, diverged)
     left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
+    if left.privacy is not None and resume is not None and resume.clip_norms:
+        left = replace(left, privacy=replace(left.privacy, clip_norm=resume.clip_norms[-1]))
     used = None if schedule.privacy is None else network.trained(cohort.settings[0].mi_weight > 0)
     available = _stacked_available(starts, cohort, n_rounds)
     available = None if available is None else available[n_done:]
