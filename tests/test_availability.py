@@ -86,6 +86,48 @@ def test_who_has_left_is_not_asked_at_the_end():
     assert_array_equal(took_part(model)[:, 2], np.arange(1, ROUNDS + 1) < 3)
 
 
+def test_of_who_has_left_nothing_is_remembered():
+    leaves = fit(lambda round_, client: client != "c" or round_ < 3, algorithm="scaffold")
+    control = leaves._fitted.memory[1]["control"]
+    assert_array_equal(np.abs(control).max(1) > 0, [True, True, False, True])
+    # One who is away for some rounds has not left.
+    away = fit(lambda round_, client: client != "c" or round_ in (1, ROUNDS), algorithm="scaffold")
+    assert (np.abs(away._fitted.memory[1]["control"]).max(1) > 0).all()
+
+
+def test_once_a_client_has_left_the_others_go_on_as_if_it_had_never_had_a_control_variate():
+    """Nor as if its rows weighed anything in the mean of the control variates."""
+    X, y, ids = problem()
+    parameters = {"local_epochs": 1, "batch_size": 8, "random_state": 0, "n_rounds": 2, "algorithm": "scaffold"}
+    both = []
+    for remembered in (1.0, 0.0):
+        model = FDRMFLTransformer(**parameters).partial_fit(X, y, client_ids=ids)
+        model._fitted.memory[1]["control"][2] *= remembered
+        model.set_params(warm_start=True, availability=lambda round_, client: client != "c")
+        both.append(model.fit(X, y, client_ids=ids))
+    assert_same(*both)
+    assert not both[0]._fitted.memory[1]["control"][2].any()
+    others = ids != "c"
+    alone = FDRMFLTransformer(**parameters).partial_fit(X, y, client_ids=ids)
+    alone.set_params(warm_start=True).fit(X[others], y[others], client_ids=ids[others])
+    assert_array_equal(alone._fitted.models, both[0]._fitted.models)
+
+
+def test_after_a_round_of_partial_fit_anybody_may_come_again():
+    X, y, ids = problem()
+    model = FDRMFLTransformer(
+        algorithm="scaffold",
+        local_epochs=1,
+        random_state=0,
+        availability=lambda round_, client: (round_, client) != (2, "c"),
+    )
+    model.partial_fit(X, y, client_ids=ids)
+    before = model._fitted.memory[1]["control"][2].copy()
+    model.partial_fit(X, y, client_ids=ids)
+    assert_array_equal(model._fitted.memory[1]["control"][2], before)
+    assert np.abs(before).max() > 0
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_round_with_too_few_clients_is_skipped(algorithm):
     """The model stays, whatever momentum the server has."""

@@ -153,7 +153,10 @@ def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: 
         )
     first_round = 1 if earlier is None else earlier.n_rounds + 1
     n_rounds = int(estimator.n_rounds) if whole else 1
-    return availability_of(estimator.availability, reading.clients, reading.partition.positions, first_round, n_rounds)
+    positions = reading.partition.positions
+    there = availability_of(estimator.availability, reading.clients, positions, first_round, n_rounds)
+    # After one round of `partial_fit` anybody may come again; after `fit` nobody has to be remembered.
+    return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
 
 
 def _splits(estimator: Any) -> bool:

@@ -6,7 +6,7 @@ the same thing: entries of one big stack, each with its own data and hyper-param
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,12 @@ class Cohort:
     def n_runs(self) -> int:
         """Number of runs."""
         return len(self.settings)
+
+    def staying(self, stays: NDArray[np.bool_]) -> Cohort:
+        """Return the cohort in which those who do not stay, of all replicas (R,), weigh nothing any more."""
+        counts = self.counts.copy()
+        counts[~stays] = 0
+        return replace(self, counts=counts)
 
     def setting(self, name: str, like: Tensor) -> Tensor:
         """Return one of the settings of each run (runs, 1), of the type and device of `like`."""

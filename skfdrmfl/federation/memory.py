@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
@@ -33,6 +35,11 @@ class Memory:
             {n: torch.where(keep.unsqueeze(-1), a, other.server[n]) for n, a in self.server.items()},
             {n: torch.where(keep[runs].unsqueeze(-1), a, other.clients[n]) for n, a in self.clients.items()},
         )
+
+    def of_staying(self, stays: NDArray[np.bool_]) -> Memory:
+        """Return the memory with zeros, as before they came, for those who do not stay, of all replicas (R,)."""
+        gone = torch.as_tensor(np.flatnonzero(~stays))
+        return Memory(self.server, {n: a.index_fill(0, gone.to(a.device), 0.0) for n, a in self.clients.items()})
 
     def of_run(self, run: int, replicas: Indices, positions: Indices, before: Memory) -> Memory:
         """Return the memory of one run alone, whose `replicas` are the clients at `positions`.

@@ -6,7 +6,7 @@ broadcast w_t -> participants train E local epochs on L_k -> aggregate by |D_k| 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 
 import numpy as np
@@ -88,8 +88,9 @@ def federated_rounds(
     stopping : EarlyStopping, default=None
     diverged : ndarray of bool of shape (runs,), default=None
         Runs that have diverged before; None: no run.
-    available : ndarray of bool of shape (rounds, R), default=None
-        Who can be invited to each round; None: all.
+    available : ndarray of bool of shape (rounds, R) or more rows, default=None
+        Who can be invited to each round, and in further rows who may come later; None: all. Who comes no more has
+        left: what the algorithm remembers of it is forgotten.
     used : Tensor of bool of shape (D,), default=None
         With privacy, the parameters that are sent.
     """
@@ -105,7 +106,10 @@ def federated_rounds(
     for t, factor in enumerate(schedule.rate_factors):
         if finished.all():
             return
-        there = None if available is None else available[t]
+        there, members = None, cohort
+        if available is not None:
+            there, stays = available[t], available[t:].any(0)
+            members, state = cohort.staying(stays), replace(state, memory=state.memory.of_staying(stays))
         going_on = [mine for mine, done in zip(replicas_of_run, finished, strict=True) if not done]
         if privacy is None:
             participants = _invited(cohort, going_on, state.round_index, schedule, there)
@@ -113,7 +117,7 @@ def federated_rounds(
             participants = privacy.invite()
         # What is sent is compared with what nobody's work would give: the model sent out, or a gradient of zero.
         origin = state.weights if algorithm.orders.trains else nothing
-        shift = algorithm.shift(state.memory, cohort)
+        shift = algorithm.shift(state.memory, members)
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
         noisy = None if privacy is None else NoisyMean(origin, privacy, used)
         average = noisy or aggregation_of(schedule, origin, cohort.runs[participants], counts[participants], group_of)

@@ -164,7 +164,7 @@ class Start:
         Rounds completed before.
     memory : Memory
         What the algorithm remembers from earlier rounds, of this run alone.
-    available : ndarray of bool of shape (rounds, K), default=None
+    available : ndarray of bool of shape (rounds or more, K), default=None
         Which of all clients, in the order of `clients_`, can be invited to each round to come; None: all.
     """
 

@@ -156,7 +156,7 @@ def train(
     if left.privacy is not None and resume is not None and resume.clip_norms:
         left = replace(left, privacy=replace(left.privacy, clip_norm=resume.clip_norms[-1]))
     used = None if schedule.privacy is None else network.trained(cohort.settings[0].mi_weight > 0)
-    available = _stacked_available(starts, cohort, n_rounds)
+    available = _stacked_available(starts, cohort)
     available = None if available is None else available[n_done:]
     rounds = federated_rounds(
         training, cohort, state, left, stopping=stopping, diverged=diverged, available=available, used=used
@@ -171,15 +171,16 @@ def train(
         yield stands(t + 1, record.state, record.diverged)
 
 
-def _stacked_available(starts: Sequence[Start], cohort: Cohort, n_rounds: int) -> NDArray[np.bool_] | None:
-    """Return which replicas can be invited to each round (rounds, R); None: all to all."""
-    if all(start.available is None for start in starts):
+def _stacked_available(starts: Sequence[Start], cohort: Cohort) -> NDArray[np.bool_] | None:
+    """Return which replicas can be invited to each round, and may come later (rounds or more, R); None: all to all."""
+    n_rows = max((len(start.available) for start in starts if start.available is not None), default=0)
+    if not n_rows:
         return None
-    available = np.ones((n_rounds, len(cohort.runs)), dtype=bool)
+    available = np.ones((n_rows, len(cohort.runs)), dtype=bool)
     for run, start in enumerate(starts):
         if start.available is not None:
             replicas = cohort.runs == run
-            available[:, replicas] = start.available[:n_rounds, cohort.positions[replicas]]
+            available[:, replicas] = start.available[:, cohort.positions[replicas]]
     return available
 
 
