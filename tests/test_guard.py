@@ -300,8 +300,9 @@ def test_each_call_looks_anew():
         model.partial_fit(X, Y, client_ids=IDS)  # mended
     assert np.isfinite(model.history_["mse_per_client"][-1]).all()
     assert names(model) == [9]
-    with pytest.warns(UserWarning, match="client 1 is left out"):
+    with pytest.warns(UserWarning, match="client 1 is left out") as caught:
         model.partial_fit(np.where((IDS == 1)[:, None], 1000 * X, X), Y, client_ids=IDS)
+    assert {w.filename for w in caught} == {__file__}  # of the user, not of the package
     assert np.isnan(model.history_["mse_per_client"][-1]).nonzero()[0].tolist() == [1]
     assert names(model) == [9, 1]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.federation.left_out import NOT_FINITE, LeftOut, warning
 from skfdrmfl.federation.training import Trained
@@ -46,7 +46,7 @@ def warn_of(entries: Sequence[LeftOut], *reasons: str) -> None:
     """Warn, once for each reason, of clients who were left out."""
     for said in (warning(list(entries), reason) for reason in reasons):
         if said is not None:
-            warnings.warn(said, UserWarning, stacklevel=4)
+            warn_caller(said)
 
 
 def _report(verbose: int, trained: Trained, n_rounds: int) -> None:

@@ -8,7 +8,6 @@ not beyond anything that most of them have.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.federation.door import Query
 from skfdrmfl.federation.left_out import OUT_OF_LINE, LeftOut, warning
 from skfdrmfl.federation.sums.magnitudes import Magnitudes
@@ -72,7 +72,7 @@ class Guard:
         self.excluded |= found
         said = warning(self._entries(found), OUT_OF_LINE)
         if said is not None:
-            warnings.warn(said, UserWarning, stacklevel=2)
+            warn_caller(said)
 
     def left_out(self) -> list[LeftOut]:
         """Return who was left out, for `dropped_clients_`."""
