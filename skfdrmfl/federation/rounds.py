@@ -108,7 +108,7 @@ def federated_rounds(
             return
         there, members = None, cohort
         if available is not None:
-            there, stays = available[t], available[t:].any(0)
+            there, stays = available[t], np.logical_or.reduce(available[t:])
             members, state = cohort.staying(stays), replace(state, memory=state.memory.of_staying(stays))
         going_on = [mine for mine, done in zip(replicas_of_run, finished, strict=True) if not done]
         if privacy is None:
