@@ -175,6 +175,27 @@ def test_epsilon_of_one_gaussian_is_that_of_its_closed_form():
     assert epsilon([Expense("once", 2.0, 1.0, 1)], 1e-5) == pytest.approx(brentq(lambda e: delta(e) - 1e-5, 0, 9), 1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "bill",
+    [
+        [Expense("rounds", 1.0, 0.1, 200)],
+        [Expense("rounds", 2.0, 0.5, 20)],
+        [Expense("rounds", 1.5, 0.01, 1000), Expense("more rounds", 1.0, 0.3, 60)],
+    ],
+)
+def test_epsilon_is_what_opacus_works_out_by_other_means(bill):
+    """Its convolution of privacy loss variables (Gopi et al. 2021) agrees, its Renyi divergences are an upper bound."""
+    from opacus import accountants
+
+    by_convolution, by_renyi = accountants.PRVAccountant(), accountants.RDPAccountant()
+    for theirs in (by_convolution, by_renyi):
+        theirs.history = [(e.noise_multiplier, e.sampling_rate, e.times) for e in bill]
+    ours = epsilon(bill, 1e-5)
+    assert ours == pytest.approx(by_convolution.get_epsilon(1e-5, eps_error=0.01), abs=0.015)
+    assert ours < by_renyi.get_epsilon(1e-5)
+
+
 def test_lines_of_one_kind_are_added_up_and_others_are_new_lines():
     a, b = Expense("rounds", 1.0, 0.1, 3), Expense("rounds", 2.0, 0.1, 1)
     assert with_expense((a,), a) == (Expense("rounds", 1.0, 0.1, 6),)
