@@ -249,7 +249,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     def feature_names_in_(self) -> NDArray[Any]:
         """Names of the features seen during `fit`, where they had any."""
         names = self._fitted("feature_names_in_")
-        return names if not self._labels.columns else self._labels.names
+        return names if self._labels.names is None else self._labels.names
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return what this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator.
