@@ -582,6 +582,7 @@ def test_who_is_there_counts_round_by_round_and_not_by_the_name_of_a_function(pa
 def test_every_parameter_counts_but_those_that_move_no_bit(kept):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=kept)
     free = {"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"}
+    free |= {"client_column", "groups_column"}
     written = json.loads(_checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"])
     assert model.get_params(deep=False).keys() - written.keys() == free - {"modalities"}
     # Equal values in other guise are the same settings.

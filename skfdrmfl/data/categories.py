@@ -48,7 +48,7 @@ def discrete_columns(X: Any) -> list[int]:
     ValueError
         Dates and times, which are neither categories nor numbers.
     """
-    if _is_polars(X):  # pandas has them refused when it is asked for numbers
+    if is_polars(X):  # pandas has them refused when it is asked for numbers
         for name, dtype in zip(X.columns, X.dtypes, strict=True):
             if dtype.is_temporal():
                 raise ValueError(
@@ -84,7 +84,7 @@ def encode(X: Any, categories: Categories) -> Any:
             f"X is a {type(X).__name__} without labels, but the model was fitted on a DataFrame with "
             f"{len(categories)} discrete columns; pass a DataFrame with the same columns."
         )
-    return _replaced(X, {j: _codes(X, j, known) for j, known in categories.items()})
+    return replaced(X, {j: _codes(X, j, known) for j, known in categories.items()})
 
 
 def missing_codes(categories: Categories) -> dict[int, int]:
@@ -114,9 +114,9 @@ def split(columns: Indices, categories: Categories) -> tuple[Indices, Indices]:
     return columns[discrete], columns[~discrete]
 
 
-def by_kind(n_features: int, categories: Categories) -> dict[str, Indices]:
-    """Return the modalities "numeric" and "categorical", or the one there is."""
-    discrete, numeric = split(np.arange(n_features), categories)
+def by_kind(features: Indices, categories: Categories) -> dict[str, Indices]:
+    """Return the modalities "numeric" and "categorical" of some columns, or the one there is."""
+    discrete, numeric = split(features, categories)
     return {name: c for name, c in (("numeric", numeric), ("categorical", discrete)) if len(c)}
 
 
@@ -164,7 +164,8 @@ def _codes(X: Any, j: int, known: NDArray) -> Indices:
 
 
 # ------------------------------------------------------------------------------------------ pandas and polars
-def _is_polars(X: Any) -> bool:
+def is_polars(X: Any) -> bool:
+    """Return whether X is of polars."""
     return type(X).__module__.partition(".")[0] == "polars"
 
 
@@ -174,7 +175,7 @@ def column_name(X: Any, j: int) -> str:
 
 
 def _is_discrete(X: Any, j: int, dtype: Any) -> bool:
-    if _is_polars(X):
+    if is_polars(X):
         return str(dtype).partition("(")[0] in {"String", "Boolean", "Categorical", "Enum", "Object"}
     if str(dtype) == "category":
         return True
@@ -186,7 +187,7 @@ def _is_discrete(X: Any, j: int, dtype: Any) -> bool:
 
 def _read(X: Any, j: int) -> Column:
     """Return the labels of column j, and where they stand."""
-    if _is_polars(X):
+    if is_polars(X):
         values = X.to_series(j).to_list()
         place_of: dict[Any, int] = {}
         places = np.array([-1 if v is None else place_of.setdefault(v, len(place_of)) for v in values], dtype=np.int64)
@@ -210,9 +211,9 @@ def _read(X: Any, j: int) -> Column:
     return Column(labels, places.astype(np.int64))
 
 
-def _replaced(X: Any, codes: Mapping[int, Indices]) -> Any:
+def replaced(X: Any, codes: Mapping[int, Indices]) -> Any:
     """Return a frame that shares all other columns with X."""
-    if _is_polars(X):
+    if is_polars(X):
         frame = X.clone()
         for j, values in codes.items():
             frame.replace_column(j, sys.modules["polars"].Series(X.columns[j], values))

@@ -37,7 +37,8 @@ def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray,
 def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str = "client_ids") -> NDArray:
     """Return one label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
 
-    `rows_of` and `name` are what messages call the table and the labels.
+    `rows_of` and `name` are what messages call the table and the labels, which are an argument of their own or, by any
+    other name, a column of X.
 
     Raises
     ------
@@ -46,6 +47,7 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
     """
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)
+    of_their_own = name in ("client_ids", "groups")
     if np.isscalar(client_ids):
         raise ValueError(f"{name} is the single value {reprlib.repr(client_ids)}; pass one id per row of X.")
     if not hasattr(client_ids, "__len__") or isinstance(client_ids, (Mapping, Set)):
@@ -69,15 +71,15 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
     if missing.any():
         raise ValueError(
             f"{name} is missing for {missing.sum()} of {n_rows} rows (first: row {missing.argmax()}); "
-            f"name {'a client' if name == 'client_ids' else 'one'} for every row, or drop those rows from X, y and "
-            f"{name}."
+            f"name {'a client' if name.startswith('client') else 'one'} for every row, or drop those rows from "
+            f"{f'X, y and {name}' if of_their_own else 'X and y'}."
         )
     if ids.dtype.kind == "O":
         kinds = sorted({_kind(label) for label in ids})
         if len(kinds) > 1:
             raise ValueError(
-                f"{name} mixes labels of type {' and '.join(kinds)}; convert them to one type, "
-                f"for example with numpy.asarray({name}, dtype=str)."
+                f"{name} mixes labels of type {' and '.join(kinds)}; convert them to one type, for example "
+                f"{f'with numpy.asarray({name}, dtype=str)' if of_their_own else 'strings'}."
             )
         labels = [plain_string(label) for label in ids]
         ids = np.array(labels)

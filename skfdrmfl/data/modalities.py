@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def resolve_modalities(
-    modalities: Any, X: Any, feature_names: NDArray | None, n_features: int
+    modalities: Any, X: Any, feature_names: NDArray | None, n_features: int, labels: Sequence[int] = ()
 ) -> dict[str, NDArray[np.int64]]:
     """Return the column numbers of each modality.
 
@@ -25,33 +25,40 @@ def resolve_modalities(
     X : table as the user passed it, for callables
     feature_names : ndarray of str of shape (n_features,), or None
     n_features : int
+    labels : sequence of int
+        Columns that hold labels: they count in positions, slices and masks, and belong to no modality, whatever
+        selects them.
 
     Returns
     -------
     dict of str to ndarray of int
-        Every column in exactly one modality.
+        Every column but `labels` in exactly one modality.
 
     Raises
     ------
     ValueError
         Unknown, repeated, overlapping or unassigned columns; an empty modality.
     """
+    if len(labels) == n_features:
+        raise ValueError("X has no columns but those of labels; pass measurements beside them.")
     if modalities is None:
-        return {"x": np.arange(n_features)}
+        return {"x": features_of(n_features, labels)}
     if isinstance(modalities, str):
         if modalities != "prefix":
             raise ValueError(f'modalities must be None, "prefix" or a dict; got {modalities!r}.')
-        return _by_prefix(feature_names)
+        return _by_prefix(feature_names, labels)
     if not isinstance(modalities, Mapping):
         raise ValueError(f'modalities must be None, "prefix" or a dict; got {type(modalities).__name__}.')
     if not modalities:
         raise ValueError("modalities is an empty dict; name at least one modality, or pass None.")
     resolved: dict[str, NDArray[np.int64]] = {}
     owner = np.full(n_features, -1)
+    owner[list(labels)] = len(modalities)
     for i, (name, selector) in enumerate(modalities.items()):
         if not isinstance(name, str) or not name:
             raise ValueError(f"modalities has the key {name!r}; its keys must be non-empty strings.")
         columns = _select(selector(X) if callable(selector) else selector, name, feature_names, n_features)
+        columns = columns[~np.isin(columns, labels)]
         if len(columns) == 0:
             raise ValueError(f"modality {name!r} selects no columns (selector {selector!r}); remove it.")
         taken = columns[owner[columns] >= 0]
@@ -74,13 +81,18 @@ def resolve_modalities(
     return resolved
 
 
+def features_of(n_features: int, labels: Sequence[int]) -> NDArray[np.int64]:
+    """Return the columns of a table that hold no labels."""
+    return np.delete(np.arange(n_features), list(labels))
+
+
 def _names(columns: NDArray[np.int64], feature_names: NDArray | None, most: int = 5) -> str:
     shown = [c if feature_names is None else str(feature_names[c]) for c in columns[:most].tolist()]
     what = "column" if feature_names is None else "columns named"
     return f"{what} {', '.join(map(repr, shown))}" + (", ..." if len(columns) > most else "")
 
 
-def _by_prefix(feature_names: NDArray | None) -> dict[str, NDArray[np.int64]]:
+def _by_prefix(feature_names: NDArray | None, labels: Sequence[int]) -> dict[str, NDArray[np.int64]]:
     if feature_names is None:
         raise ValueError(
             'modalities="prefix" needs column names, but X has none; pass a DataFrame with names like '
@@ -88,6 +100,8 @@ def _by_prefix(feature_names: NDArray | None) -> dict[str, NDArray[np.int64]]:
         )
     groups: dict[str, list[int]] = {}
     for j, column in enumerate(feature_names.tolist()):
+        if j in labels:
+            continue
         prefix, separator, rest = column.partition("__")
         if not (prefix and separator and rest):
             raise ValueError(

@@ -69,15 +69,22 @@ def diagnose(history: TrainingHistory) -> Diagnosis:
     Diagnosis
     """
     if not history.n_rounds:
-        return Diagnosis((), "no rounds to judge: tuning chose the ridge regression, which takes none")
+        text = f"no rounds to judge{_central(history)}: tuning chose the ridge regression, which takes none"
+        return Diagnosis((), text)
     return Diagnosis([finding for check in CHECKS if (finding := check(history)) is not None], _summary(history))
+
+
+def _central(history: TrainingHistory) -> str:
+    """Return what to say of a fit that got no clients, who may have been lost on the way."""
+    return " (no client_ids and no client_column: central training)" if history.central else ""
 
 
 def _summary(history: TrainingHistory) -> str:
     """Return one line that says what was looked at, and what the recorded information value is worth."""
     n, k, last = history.n_rounds, len(history.clients), history.periods[-1]
     mse = history.mean("mse", last)
-    line = f"{n} round{'s' * (n != 1)}, {k} client{'s' * (k != 1)}, training mse {mse:.3g} of the variance of y"
+    who = f"{k} client{'s' * (k != 1)}{_central(history)}"
+    line = f"{n} round{'s' * (n != 1)}, {who}, training mse {mse:.3g} of the variance of y"
     nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
     if history.weights["mi"] and not np.isnan(nwj):
         line += f", mi_nwj {nwj:.3g} nats on training rows"

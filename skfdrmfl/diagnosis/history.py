@@ -43,6 +43,8 @@ class TrainingHistory:
         `BlockTransform.tail` of each modality, and of the outputs as "y"; over all rows of the first call.
     algorithm : str
         The estimator's.
+    central : bool
+        Whether no fit was told whose rows they are.
     """
 
     recorded: Mapping[str, Float]
@@ -52,6 +54,7 @@ class TrainingHistory:
     dropped: Sequence[Mapping[str, Any]] = ()
     tails: Mapping[str, float] = field(default_factory=dict)
     algorithm: str = "fedavg"
+    central: bool = False
 
     @property
     def n_rounds(self) -> int:

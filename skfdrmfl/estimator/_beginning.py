@@ -106,6 +106,7 @@ def begin(
         n_rounds=0,
         best_round=None,
         ledger=Ledger(),
+        label_columns=reading.label_columns,
     )
     run = RunPlan(Inputs(table, dtype=TRAINING_DTYPE), targets, settings, seed, Start(first.to(device)))
     return network, run, fitted

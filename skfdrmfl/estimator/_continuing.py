@@ -44,6 +44,11 @@ def check_continues(estimator: Any, reading: Reading, earlier: Fitted) -> None:
             f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "
             "pass the same outputs, or fit a new estimator."
         )
+    if reading.label_columns != earlier.label_columns:
+        raise ValueError(
+            f"the columns of labels are {list(reading.label_columns)} now but were {list(earlier.label_columns)} when "
+            "the model was fitted; set client_column and groups_column back, or fit a new estimator."
+        )
     before, now = earlier.blueprint.modalities, reading.modalities
     changed = []
     if list(before) != list(now) or not all(np.array_equal(before[name], now[name]) for name in now):

@@ -16,8 +16,10 @@ from skfdrmfl.estimator._reading import Reading
 
 VERSION = "the version of skfdrmfl"
 EARLIER = "the model to go on from"
-# Parameters that move no bit; what `modalities` and `warm_start` come to stands under names of its own.
-OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"})
+# Parameters that move no bit; what the second line comes to stands under names of its own.
+OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every"}) | frozenset(
+    {"modalities", "warm_start", "client_column", "groups_column"}
+)
 # Bytes of a table that are made contiguous at a time.
 SLAB = 2**24
 

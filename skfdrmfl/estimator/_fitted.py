@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
+from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._privacy import NOT_RECORDED, Account
@@ -58,6 +59,10 @@ class Fitted:
     ledger : Ledger
     importances : ndarray of shape (n_features,), or None
         How much each column of X moves predictions; None of models saved before there were any.
+    label_columns : tuple of int
+        Columns of X that hold labels of rows, which later tables may have or not.
+    central : bool
+        Whether no call said whose rows they are.
     """
 
     n_features: int
@@ -83,6 +88,8 @@ class Fitted:
     importances: Float | None = None
     dropped: list[dict[str, Any]] = field(default_factory=list)
     account: Account | None = None
+    label_columns: tuple[int, ...] = ()
+    central: bool = False
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
@@ -90,6 +97,10 @@ class Fitted:
         z, y_hat = evaluate(self.network, self.weights, x, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
+
+    def blanked(self, X: Any) -> Any:
+        """Return X, which may have columns of labels or not, as a table that has zeros there."""
+        return LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(X)
 
     @property
     def tails(self) -> dict[str, float]:

@@ -9,7 +9,9 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, cl
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _get_feature_names, check_is_fitted
+
+from skfdrmfl.data.label_columns import LabelColumns, as_table, find_columns, is_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,22 +45,26 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     `client_ids` reaches `PCA.fit` and every rival scores NaN; without the second, a pipeline with
     :class:`~sklearn.cross_decomposition.PLSRegression` fails on the tuple its `fit_transform` returns.
 
-    Around a federated transformer it gives the same model trained centrally, on all rows as one client.
+    Around a federated transformer it gives the same model trained centrally, on all rows as one client; columns of
+    labels are then named here, not there.
 
     Parameters
     ----------
     estimator : transformer
         Any estimator with `fit` and `transform`; it is cloned, never fitted itself. Its parameters are
         reached as `estimator__<name>`.
+    client_column, groups_column : str or int, default=None
+        Columns of X that hold labels for federated rivals, by name or position; the estimator never sees them. They
+        must be there in `fit`, and may be missing later.
 
     Attributes
     ----------
     estimator_ : transformer
         The fitted clone of `estimator`; its own attributes (`n_components_`, `components_`, ...) are there.
     n_features_in_ : int
-        Number of features seen by `estimator_`; only where `estimator_` has it.
+        Number of features seen by `estimator_`, and of columns of labels; only where `estimator_` has it.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features seen by `estimator_`; only where `estimator_` has them.
+        Names of the features seen by `estimator_`, and of columns of labels; only where `estimator_` has them.
 
     Notes
     -----
@@ -86,8 +92,12 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     __metadata_request__fit = {"client_ids": True, "groups": True}
     __metadata_request__partial_fit = {"client_ids": True, "groups": True}
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(
+        self, estimator: Any, *, client_column: str | int | None = None, groups_column: str | int | None = None
+    ) -> None:
         self.estimator = estimator
+        self.client_column = client_column
+        self.groups_column = groups_column
 
     def fit(
         self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
@@ -116,8 +126,9 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             is passed through.
         """
         estimator = self._fresh_estimator()
-        estimator.fit(X, y, **self._params_for("fit", fit_params))
-        self.estimator_ = estimator
+        labels = self._find_labels(X)
+        estimator.fit(labels.dropped(X), y, **self._params_for("fit", fit_params))
+        self.estimator_, self._labels = estimator, labels
         return self
 
     def fit_transform(
@@ -147,8 +158,9 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         if not hasattr(self.estimator, "fit_transform"):
             return self.fit(X, y, **fit_params).transform(X)
         estimator = self._fresh_estimator()
-        scores = _x_scores(estimator.fit_transform(X, y, **self._params_for("fit_transform", fit_params)))
-        self.estimator_ = estimator
+        labels, params = self._find_labels(X), self._params_for("fit_transform", fit_params)
+        scores = _x_scores(estimator.fit_transform(labels.dropped(X), y, **params))
+        self.estimator_, self._labels = estimator, labels
         return scores
 
     @available_if(_estimator_has("partial_fit"))
@@ -172,9 +184,12 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         -------
         self : IgnoreClients
         """
-        estimator = self.estimator_ if hasattr(self, "estimator_") else self._fresh_estimator()
-        estimator.partial_fit(X, y, **self._params_for("partial_fit", fit_params))
-        self.estimator_ = estimator
+        if hasattr(self, "estimator_"):
+            estimator, labels = self.estimator_, self._labels
+        else:
+            estimator, labels = self._fresh_estimator(), self._find_labels(X)
+        estimator.partial_fit(labels.dropped(X), y, **self._params_for("partial_fit", fit_params))
+        self.estimator_, self._labels = estimator, labels
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -190,7 +205,7 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        return _x_scores(self.estimator_.transform(X))
+        return _x_scores(self.estimator_.transform(self._labels.dropped(X)))
 
     @available_if(_estimator_has("inverse_transform"))
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -227,12 +242,14 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     @property
     def n_features_in_(self) -> int:
         """Number of features seen during `fit`."""
-        return self._fitted("n_features_in_")
+        n_features = self._fitted("n_features_in_")
+        return n_features if not self._labels.columns else self._labels.n_features
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
         """Names of the features seen during `fit`, where they had any."""
-        return self._fitted("feature_names_in_")
+        names = self._fitted("feature_names_in_")
+        return names if self._labels.names is None else self._labels.names
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return what this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator.
@@ -267,6 +284,16 @@ class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             fault = f"has no {' and no '.join(missing)}" if missing else "is a class, not an instance"
             raise TypeError(f"estimator={self.estimator!r} {fault}; pass a transformer, as in IgnoreClients(PCA()).")
         return clone(self.estimator)
+
+    def _find_labels(self, X: Any) -> LabelColumns:
+        """Return where X has columns of labels."""
+        if self.client_column is None and self.groups_column is None:
+            return LabelColumns((), 0, None)
+        X = as_table(X)
+        if not is_table(X):  # which the estimator refuses
+            return LabelColumns((), 0, None)
+        columns = find_columns(X, self.client_column, self.groups_column)
+        return LabelColumns(tuple(sorted(columns)), X.shape[1], _get_feature_names(X))
 
     def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata that the estimator's `method` gets: all of it, or what it requests under routing.

@@ -69,6 +69,8 @@ CONSTRAINTS: dict[str, Any] = {
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": AT_LEAST_ONE,
+    "client_column": [str, Integral, None],
+    "groups_column": [str, Integral, None],
 }
 
 

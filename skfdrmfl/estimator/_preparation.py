@@ -12,6 +12,7 @@ from sklearn.utils.validation import _num_samples
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
+from skfdrmfl.data.label_columns import take_labels
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.estimator import _privacy
@@ -66,11 +67,12 @@ def prepare(
     if earlier is not None:
         known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
         ledger.round = earlier.n_rounds + 1
-    _privacy.check_private(estimator, X, None if earlier is None else earlier.account, earlier is not None)
+    given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
+    _privacy.check_private(estimator, given.X, None if earlier is None else earlier.account, earlier is not None)
     if private := _privacy.is_private(estimator):
-        client_ids = _privacy.nameless(client_ids, _num_samples(X))
-        ledger.crowd = len(np.unique(client_ids))
-    reading = read(draft, X, y, client_ids, groups, ledger, known)
+        given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
+        ledger.crowd = len(np.unique(given.client_ids))
+    reading = read(draft, given, y, ledger, known)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     available = _available(estimator, reading, earlier, whole)
     checkpoint = NoCheckpoint()
@@ -133,7 +135,8 @@ def prepare(
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     schedule = schedule_of(estimator, rates, stops=whole)
     simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger, len(rates))
-    fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger)
+    central = reading.central and (earlier is None or earlier.central)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger, central=central)
     if (account := fitted.account) is not None:
         run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.partition.rows))
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
@@ -175,7 +178,8 @@ def _with_counts(fitted: Fitted, reading: Reading) -> Fitted:
 
 def _present(reading: Reading, modalities: Any) -> Present | None:
     """Return which modalities each row has; None: all."""
-    nan_passed = accepts_nan(modalities, len(reading.categories), reading.n_features) is not True
+    n_features = reading.n_features - len(reading.label_columns)
+    nan_passed = accepts_nan(modalities, len(reading.categories), n_features) is not True
     return present_in(reading.table, reading.modalities, reading.categories, nan_passed)
 
 

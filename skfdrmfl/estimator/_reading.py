@@ -22,8 +22,9 @@ from skfdrmfl.data.categories import (
     read_labels,
 )
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
+from skfdrmfl.data.label_columns import Labelled
 from skfdrmfl.data.missing import find_present
-from skfdrmfl.data.modalities import resolve_modalities
+from skfdrmfl.data.modalities import features_of, resolve_modalities
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
 from skfdrmfl.federation.client import Tables
@@ -53,6 +54,10 @@ class Reading:
         Labels of each discrete column.
     modalities : dict of str to ndarray of int
         Columns of each.
+    label_columns : tuple of int
+        Columns of X that hold labels, zeros in the table.
+    central : bool
+        Whether nobody said whose rows they are, so that all are one client's.
     """
 
     n_features: int
@@ -65,24 +70,27 @@ class Reading:
     groups: NDArray | None
     categories: Categories
     modalities: dict[str, Indices]
+    label_columns: tuple[int, ...]
+    central: bool
 
 
-def read(
-    draft: Any, X: Any, y: Any, client_ids: Any, groups: Any, ledger: Ledger, known: Mapping[str, Any] | None = None
-) -> Reading:
+def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str, Any] | None = None) -> Reading:
     """Check everything that was passed.
 
     Parameters
     ----------
     draft : FDRMFLTransformer
         A copy of the estimator, on which scikit-learn may set what it likes.
-    X, y, client_ids, groups
+    given : Labelled
+        X and the labels of its rows.
+    y
         As of `fit`.
     ledger : Ledger
         Counts the messages by which clients agree on categories.
     known : mapping, default=None
         The "clients" and "categories" of earlier fits; None starts afresh.
     """
+    X, client_ids, groups, label_columns = given
     fresh = known is None
     _check_numeric(y)
     if known is None:
@@ -105,7 +113,9 @@ def read(
         y,
         reset=fresh,
         dtype=[np.float64, np.float32],
-        ensure_all_finite=accepts_nan(draft.modalities, len(categories), getattr(draft, "n_features_in_", 0)),
+        ensure_all_finite=accepts_nan(
+            draft.modalities, len(categories), getattr(draft, "n_features_in_", 0) - len(label_columns)
+        ),
         multi_output=True,
         y_numeric=True,
     )
@@ -120,9 +130,9 @@ def read(
     names = getattr(draft, "feature_names_in_", None)
     n_features = draft.n_features_in_
     modalities = (
-        by_kind(n_features, categories)
+        by_kind(features_of(n_features, label_columns), categories)
         if draft.modalities is None and categories
-        else resolve_modalities(draft.modalities, X, names, n_features)
+        else resolve_modalities(draft.modalities, X, names, n_features, label_columns)
     )
     return Reading(
         n_features,
@@ -135,6 +145,8 @@ def read(
         together,
         categories,
         modalities,
+        label_columns,
+        client_ids is None,
     )
 
 
@@ -146,7 +158,10 @@ def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool) -> An
 
 
 def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
-    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others."""
+    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others.
+
+    `n_features` does not count columns of labels.
+    """
     if modalities is None:  # numeric columns and categories, where there are both
         several = 0 < n_categories < n_features
     else:

@@ -15,6 +15,8 @@ from skfdrmfl.model.objective import TERMS
 def train_and_keep(estimator: Any, fitting: Fitting) -> None:
     """Train and keep the result; an interrupt first makes the finished rounds the model."""
     trained = None
+    if estimator.verbose and fitting.fitted.central:
+        print("[FDRMFL] no client_ids and no client_column: all rows are one client's, central training", flush=True)
     try:
         for trained in fitting.train():
             check_converged(estimator, trained, 0)

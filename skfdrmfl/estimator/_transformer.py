@@ -27,13 +27,14 @@ from skfdrmfl.estimator._parameters import CONSTRAINTS
 from skfdrmfl.estimator._postponed import active_pool
 from skfdrmfl.estimator._preparation import prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
+from skfdrmfl.estimator._representation import Representation
 from skfdrmfl.estimator._running import train_and_keep, warn_of
 from skfdrmfl.estimator._saving import load, save
 from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE
 
 
 class FDRMFLTransformer(
-    FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
+    FittedAttributes, Representation, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
 ):
     """Supervised features from several modalities, learned by federated averaging over clients.
 
@@ -120,6 +121,10 @@ class FDRMFLTransformer(
         Share of its rows that each client holds out, rounded up to whole groups, but never all.
     n_iter_no_change : int, default=10
         Rounds.
+    client_column, groups_column : str or int, default=None
+        Name or position (of a DataFrame too) of a column of X that holds what `client_ids` or `groups` would be: whole
+        numbers or strings, where `fit` cannot be given them (docs/tools.md). It counts in `n_features_in_`, is never a
+        feature, and may be missing in `transform` and `predict`.
     algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"}, default="fedavg"
         What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
         "fedprox": clients are held near the global model by `proximal_weight`. "scaffold": each client's mean gradient
@@ -328,6 +333,8 @@ class FDRMFLTransformer(
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        client_column: str | int | None = None,
+        groups_column: str | int | None = None,
     ):
         self.n_components = n_components
         self.modalities = modalities
@@ -377,6 +384,8 @@ class FDRMFLTransformer(
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.client_column = client_column
+        self.groups_column = groups_column
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return parameters by name; if `deep`, also those of the encoders, in a dict or not.
@@ -427,7 +436,8 @@ class FDRMFLTransformer(
             With several modalities, a row that lacks some has NaN in all of their columns.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         client_ids : array-like of shape (n_samples,), default=None
-            Label of the client that holds each row. None: one client holds all, which is centralised training.
+            Label of the client that holds each row. None, without `client_column`: one client holds all, which is
+        centralised training.
         groups : array-like of shape (n_samples,), default=None
             Rows that belong together, such as repeated measurements of one sample. Those of one client are never
             parted where it holds out rows (`early_stopping`, `tuning`, `shrinkage="auto"`); nor are rows of a client
@@ -527,7 +537,7 @@ class FDRMFLTransformer(
         nan = self._accepts_nan()
         table = validate_data(
             self,
-            with_codes(self, X, blueprint.categories, reset=False),
+            with_codes(self, self._fitted.blanked(X), blueprint.categories, reset=False),
             reset=False,
             dtype=[np.float64, np.float32],
             ensure_all_finite=nan,
@@ -539,8 +549,10 @@ class FDRMFLTransformer(
     def _accepts_nan(self) -> bool | str:
         """Return what `validate_data` accepts."""
         fitted = vars(self).get("_fitted")
-        n_categories = 0 if fitted is None else len(fitted.blueprint.categories)
-        return accepts_nan(self.modalities, n_categories, getattr(self, "n_features_in_", 0))
+        if fitted is None:
+            return accepts_nan(self.modalities, 0, 0)
+        n_features = fitted.n_features - len(fitted.label_columns)
+        return accepts_nan(self.modalities, len(fitted.blueprint.categories), n_features)
 
     def diagnose(self) -> Diagnosis:
         """Return what the training record says went wrong.
@@ -567,6 +579,7 @@ class FDRMFLTransformer(
                 self.dropped_clients_,
                 self._fitted.tails,
                 self.algorithm,
+                self._fitted.central,
             )
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.client_ids import rows_of_clients
+from skfdrmfl.data.modalities import features_of
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -94,13 +96,14 @@ def positions_of(model: FDRMFLTransformer, names: Sequence[str]) -> tuple[Float,
     """Return where each column stands on an axis (p,), and whether its name says so.
 
     Names that are numbers, such as "1100", "1100.5" or "nir__1100", are wavelengths if all of the model's are: their
-    numbers are the axis. Else the columns stand one after another.
+    numbers are the axis. Else the columns stand one after another. Columns of labels have no name that counts, and no
+    place among wavelengths.
     """
     if hasattr(model, "feature_names_in_"):
-        try:
-            found: Float = np.array([float(name.rpartition("__")[2]) for name in names])
-        except ValueError:
-            found = np.array([np.nan])
-        if np.isfinite(found).all():
+        measured = features_of(len(names), model._fitted.label_columns)
+        found: Float = np.full(len(names), np.nan)
+        with suppress(ValueError):
+            found[measured] = [float(names[j].rpartition("__")[2]) for j in measured.tolist()]
+        if np.isfinite(found[measured]).all():
             return found, True
     return np.arange(len(names), dtype=np.float64), False

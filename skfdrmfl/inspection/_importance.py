@@ -46,7 +46,8 @@ class ImportanceDisplay(Display):
         """
         model, _ = transformer_of(estimator)
         importances = model.feature_importances_
-        length = np.sqrt(np.mean(importances**2))
+        measured = np.concatenate(list(model.modalities_.values()))  # and no labels
+        length = np.sqrt(np.mean(importances[measured] ** 2))
         names = names_of(model)
         positions, named = positions_of(model, names)
         vip = importances / length if length > 0 else importances
@@ -55,7 +56,7 @@ class ImportanceDisplay(Display):
     def plot(self, *, xlabel: str | None = None, ax: Any = None, **bar_kw: Any) -> ImportanceDisplay:
         """Draw them."""
         ax = self._begin(ax)
-        apart = np.diff(np.unique(self.positions))
+        apart = np.diff(np.unique(self.positions[~np.isnan(self.positions)]))
         width = 0.9 * float(apart.min()) if len(apart) else 0.9
         for i, (name, columns) in enumerate(self.modalities.items()):
             look = {"width": width, "color": COLOURS[i % len(COLOURS)], "label": name}

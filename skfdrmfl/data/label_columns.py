@@ -1,0 +1,221 @@
+"""Columns of X that hold labels of rows and no measurement: read in training, of no consequence everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
+
+from skfdrmfl.data.categories import is_frame, is_polars, replaced
+from skfdrmfl.data.client_ids import check_client_ids
+
+# Of the smallest type: the type of the whole table is then that of the other columns.
+BLANK = np.int8(0)
+# Whole numbers up to here have one float64 each.
+MOST_EXACT = 2.0**53
+
+
+class Labelled(NamedTuple):
+    """A table and the labels of its rows.
+
+    Attributes
+    ----------
+    X : array-like or DataFrame
+        As it was passed, with zeros in the place of labels.
+    client_ids, groups : array-like of shape (n,), or None
+    columns : tuple of int
+        Columns of X that held labels, ascending.
+    """
+
+    X: Any
+    client_ids: Any
+    groups: Any
+    columns: tuple[int, ...]
+
+
+def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups_column: Any) -> Labelled:
+    """Return X and the labels of its rows, which come from columns of X where these are named.
+
+    Parameters
+    ----------
+    X : array-like or DataFrame of shape (n, n_features)
+    client_ids, groups : array-like of shape (n,), or None
+    client_column, groups_column : str, int or None
+        Names or positions.
+
+    Raises
+    ------
+    ValueError
+        Labels are given in both ways; X has no such column; or what it holds are no labels.
+    """
+    for column, parameter, given, name in (
+        (client_column, "client_column", client_ids, "client_ids"),
+        (groups_column, "groups_column", groups, "groups"),
+    ):
+        if column is not None and given is not None:
+            raise ValueError(
+                f"{name} was passed, but {parameter} is {column!r}: the labels are to come from that column of X; "
+                f"pass one of the two, with set_params({parameter}=None) or without {name}."
+            )
+    if client_column is None and groups_column is None:
+        return Labelled(X, client_ids, groups, ())
+    X = as_table(X)
+    if not is_table(X):  # which scikit-learn refuses
+        return Labelled(X, client_ids, groups, ())
+    columns = find_columns(X, client_column, groups_column)
+    if client_column is not None:
+        client_ids = _labels(X, columns[0], f"client_column={client_column!r}")
+    if groups_column is not None:
+        groups = _labels(X, columns[-1], f"groups_column={groups_column!r}")
+    return Labelled(_blanked(X, columns), client_ids, groups, tuple(sorted(columns)))
+
+
+def find_columns(X: Any, client_column: Any, groups_column: Any) -> list[int]:
+    """Return the positions in a table of the columns that are named, that of the clients first.
+
+    Raises
+    ------
+    ValueError
+        X has no such column, or both are one.
+    """
+    given = {"client_column": client_column, "groups_column": groups_column}
+    columns = [_place(X, column, parameter) for parameter, column in given.items() if column is not None]
+    if len(set(columns)) < len(columns):
+        raise ValueError(
+            f"client_column={client_column!r} and groups_column={groups_column!r} are one column; rows of a client "
+            "are not all one group, so name another column or leave groups_column out."
+        )
+    return columns
+
+
+@dataclass(frozen=True, eq=False)
+class LabelColumns:
+    """Where the tables of a fit had labels, which later tables may have or not.
+
+    Attributes
+    ----------
+    columns : tuple of int
+        Positions in a table that has them all, ascending.
+    n_features : int
+        Columns of such a table.
+    names : ndarray of str of shape (n_features,), or None
+    """
+
+    columns: tuple[int, ...]
+    n_features: int
+    names: NDArray | None
+
+    def blanked(self, X: Any) -> Any:
+        """Return X with zeros for labels, put in where it has none; unchanged if it is no table of this fit."""
+        if not self.columns:
+            return X
+        X = as_table(X)
+        present = self._present(X)
+        if present is None:
+            return X
+        X = _blanked(X, list(present.values()))
+        for column in self.columns:  # ascending: those to the right have not been put in yet
+            if column not in present:
+                name = -1 - column if self.names is None else str(self.names[column])
+                X = _with_blank(X, column, name)
+        return X
+
+    def dropped(self, X: Any) -> Any:
+        """Return X without the columns of labels that it has; unchanged if it is no table of this fit."""
+        if not self.columns:
+            return X
+        X = as_table(X)
+        present = self._present(X)
+        if not present:
+            return X
+        kept = [j for j in range(X.shape[1]) if j not in present.values()]
+        return _safe_indexing(X, kept, axis=1)
+
+    def _present(self, X: Any) -> dict[int, int] | None:
+        """Return where X has each of the columns that it has; None where that cannot be told."""
+        if not is_table(X):
+            return None
+        if is_frame(X) and self.names is not None:
+            here = list(X.columns)
+            return {j: here.index(self.names[j]) for j in self.columns if self.names[j] in here}
+        n_missing = self.n_features - X.shape[1]
+        if n_missing == 0:
+            return {j: j for j in self.columns}
+        return {} if n_missing == len(self.columns) else None
+
+
+def as_table(X: Any) -> Any:
+    """Return a frame or a sparse matrix as it is, anything else as an array.
+
+    Through a list of lists numpy would make strings of numbers beside labels.
+    """
+    if is_frame(X) or issparse(X):
+        return X
+    return np.asarray(X, dtype=object) if isinstance(X, (list, tuple)) else np.asarray(X)
+
+
+def is_table(X: Any) -> bool:
+    """Return whether X is a dense table."""
+    return not issparse(X) and len(X.shape) == 2
+
+
+def _place(X: Any, column: Any, parameter: str) -> int:
+    """Return the position of a column, given by name or position."""
+    n_columns = X.shape[1]
+    if isinstance(column, str):
+        names = list(X.columns) if is_frame(X) else None
+        if names is None:
+            raise ValueError(
+                f"{parameter} is {column!r}, but X has no column names where it arrives (something before may have "
+                "made it an array); give the column's position, such as 0."
+            )
+        if column not in names:
+            shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+            raise ValueError(f"{parameter} is {column!r}, which X does not have; its columns are {shown}.")
+        return names.index(column)
+    if not -n_columns <= column < n_columns:
+        raise ValueError(f"{parameter} is {column}, but X has {n_columns} columns; use 0 to {n_columns - 1}.")
+    return int(column) % n_columns
+
+
+def _labels(X: Any, j: int, name: str) -> NDArray:
+    """Return the labels in a column; floats are taken for the whole numbers that they must be."""
+    values = X[:, j] if not is_frame(X) else X.to_series(j) if is_polars(X) else X.iloc[:, j]
+    labels = check_client_ids(values, len(X), name=name)
+    if labels.dtype.kind == "f":
+        odd = labels[~(np.abs(labels) < MOST_EXACT) | (labels != np.floor(labels))]
+        if len(odd):
+            raise ValueError(
+                f"{name} holds {odd[0]}, which is no label: labels are whole numbers or strings. If a step before has "
+                "scaled the column, let it pass through; if one has dropped columns, positions have moved: pass the "
+                "labels to fit instead."
+            )
+        labels = labels.astype(np.int64)
+    return labels
+
+
+def _blanked(X: Any, columns: list[int]) -> Any:
+    """Return a copy of X with zeros in some columns; of a frame, with all other columns shared."""
+    if not columns:
+        return X
+    if is_frame(X):
+        return replaced(X, {j: np.full(len(X), BLANK) for j in columns})
+    X = np.array(X)
+    X[:, columns] = 0
+    return X
+
+
+def _with_blank(X: Any, j: int, name: Any) -> Any:
+    """Return X with a column of zeros at position j."""
+    if not is_frame(X):
+        return np.insert(X, j, 0, axis=1)
+    values = np.full(len(X), BLANK)
+    if is_polars(X):
+        return X.clone().insert_column(j, sys.modules["polars"].Series(name, values))
+    pandas = sys.modules["pandas"]
+    return pandas.concat([X.iloc[:, :j], pandas.DataFrame({name: values}, index=X.index), X.iloc[:, j:]], axis=1)
