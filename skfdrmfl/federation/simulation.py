@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.data.held_out import EVERYTHING
+from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.client import Client, Tables
@@ -22,9 +21,11 @@ from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.guard import Guard
-from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger, bytes_of, shapes_of
+from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger
+from skfdrmfl.federation.left_out import LeftOut
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
+from skfdrmfl.federation.totals import guarded_totals, totals
 from skfdrmfl.federation.training import Trained, train
 from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS
@@ -168,41 +169,29 @@ class Simulation:
             for position, rows in zip(self.partition.positions.tolist(), self.partition.rows, strict=True)
         ]
 
-    def roster(self) -> Roster:
-        """Return who takes part."""
-        return Roster(self.partition.positions, self.partition.sizes)
+    def roster(self, subset: Subset = EVERYTHING) -> Roster:
+        """Return who takes part, of those who have rows of a subset, and how many each has."""
+        members = self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
+        return Roster(members.positions, members.sizes)
 
     def among(self, there: NDArray[np.bool_]) -> Simulation:
         """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
         kept = there[self.partition.positions]
         return self if kept.all() else replace(self, partition=self.partition.among(kept))
 
+    def left_out(self) -> list[LeftOut]:
+        """Return whom the guard has left out."""
+        return [] if self.guard is None else self.guard.left_out()
+
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
-        if self.guard is not None:
-            return self._guarded(self.guard, queries)
-        tallies = [_Tally(query) for query in queries]
-        for client in self.clients:
-            for tally in tallies:
-                tally.add(client.position, tally.query(client))
-        for tally in tallies:
-            tally.record(self.ledger, self.partition.positions, TOTAL)
-        return tuple(tally.total for tally in tallies)
-
-    def _guarded(self, guard: Guard, queries: Sequence[Query]) -> tuple[Any, ...]:
-        """Return the sums of the answers of those whom the guard leaves in; all are there before any is added."""
-        asked = self._without_excluded()
-        clients = [client for client in self.clients if client.position not in guard.excluded]
-        answers = [{c.position: answer for c in clients if (answer := query(c)) is not None} for query in queries]
-        guard.judge(queries, answers, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
-        totals = []
-        for query, by_position in zip(queries, answers, strict=True):
-            tally = _Tally(query)
-            for position, answer in by_position.items():
-                tally.add(position, answer, counts=position not in guard.excluded)
-            tally.record(self.ledger, asked.positions, EACH)
-            totals.append(tally.total)
-        return tuple(totals)
+        members = self._without_excluded()
+        asked = Roster(members.positions, members.sizes)
+        there = set(members.positions.tolist())
+        answers = ((c.position, [query(c) for query in queries]) for c in self.clients if c.position in there)
+        if self.guard is None:
+            return totals(queries, asked, answers, self.ledger)
+        return guarded_totals(self.guard, queries, asked, answers, self.ledger)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""
@@ -240,39 +229,6 @@ class Simulation:
             )
         return runs
 
-    def _within(self, subset: Any) -> Partition:
+    def _within(self, subset: Subset) -> Partition:
         members = self._without_excluded()
         return members if subset is EVERYTHING else within(members, subset, self.tables.blocks)
-
-
-class _Tally:
-    """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
-
-    def __init__(self, query: Query):
-        self.query = query
-        self.total: Any = None
-        self._answered: list[int] = []
-        self._n_bytes: list[int] = []
-        self._shapes: tuple[Any, ...] = ()
-
-    def add(self, position: int, answer: Any, *, counts: bool = True) -> None:
-        """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
-        if answer is None:
-            return
-        if not self._answered:
-            self._shapes = shapes_of(answer)
-        if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
-            self._n_bytes.append(bytes_of(answer))
-        self._answered.append(position)
-        if counts:
-            self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
-
-    def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
-        """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
-        arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
-        if arrays:
-            ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
-        if self._answered:
-            n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
-            seen = getattr(self.query, "seen", seen)  # what is sent with noise says so
-            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)
