@@ -137,7 +137,7 @@ def test_whoever_holds_which_row_the_importances_are_those_of_all_rows():
         fitting = model._prepare_fit(X, y, ids)
         run = fitting.plan.runs[0]
         of_model = _fitting.Model(network, fitted.weights, run.inputs)
-        found = _fitting.importances(fitting.simulation, of_model, 6)
+        found = _fitting.importances(fitting.federation, of_model, 6)
         assert_allclose(found, model.feature_importances_, rtol=1e-5)
 
 

@@ -15,7 +15,7 @@ from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._parameters import settings_of
-from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.runs import Inputs, RunPlan, Start, Targets
@@ -65,22 +65,22 @@ def built(
 
 
 def begin(
-    estimator: Any, reading: Reading, blueprint: Blueprint, seed: int, found: Preparation, device: torch.device
+    estimator: Any, reading: Description, blueprint: Blueprint, seed: int, found: Preparation, device: torch.device
 ) -> tuple[Network, RunPlan, Fitted]:
     """Return the network, what is to be trained, and what there is before the first round.
 
     Parameters
     ----------
     estimator : FDRMFLTransformer
-    reading : Reading
+    reading : Description
     blueprint : Blueprint
     seed : int
     found : Preparation
     device : torch.device
-        Where clients train.
+        Where the server holds its models.
     """
     table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
-    network, first = built(blueprint, table, table.widths, reading.targets.shape[1], seed)
+    network, first = built(blueprint, table, table.widths, reading.n_outputs, seed)
     targets = Targets((found.target,), TRAINING_DTYPE)
     if choice.start == "residual":
         targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)

@@ -13,7 +13,7 @@ from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import Categories
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
-from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._reading import Description
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.network import Network
 
@@ -106,7 +106,7 @@ def check_rows(
             readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
 
 
-def blueprint_of(estimator: Any, reading: Reading) -> Blueprint:
+def blueprint_of(estimator: Any, reading: Description) -> Blueprint:
     """Return what parameters and columns say the network is to be."""
     return Blueprint(
         specs_of(estimator.encoders, list(reading.modalities)),

@@ -12,16 +12,17 @@ from skfdrmfl.estimator._blueprint import blueprint_of
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import schedule_of, settings_of
-from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._reading import Description
+from skfdrmfl.federation.door import Federation
 from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.runs import Inputs, Plan, RunPlan, Start, Targets
-from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.federation.simulation import TRAINING_DTYPE
 
 
-def go_on(estimator: Any, simulation: Simulation, reading: Reading, earlier: Fitted) -> Fitting:
+def go_on(estimator: Any, federation: Federation, reading: Description, earlier: Fitted) -> Fitting:
     """Return a fit that goes on from an earlier one, whose preprocessing and network stay."""
     tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
-    device = simulation.device
+    device = federation.device
     models = torch.tensor(earlier.models, device=device)  # copied: mapped models are read-only
     server, clients = ({n: torch.tensor(a, device=device) for n, a in part.items()} for part in earlier.memory)
     run = RunPlan(
@@ -31,14 +32,14 @@ def go_on(estimator: Any, simulation: Simulation, reading: Reading, earlier: Fit
         earlier.seed,
         Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, Memory(server, clients)),
     )
-    fitted = replace(earlier, ledger=simulation.ledger)
-    return Fitting(simulation, Plan(earlier.network, (run,), schedule_of(estimator, ())), fitted)
+    fitted = replace(earlier, ledger=federation.ledger)
+    return Fitting(federation, Plan(earlier.network, (run,), schedule_of(estimator, ())), fitted)
 
 
-def check_continues(estimator: Any, reading: Reading, earlier: Fitted) -> None:
+def check_continues(estimator: Any, reading: Description, earlier: Fitted) -> None:
     """Raise ValueError where what the network was built with has changed since."""
     built = earlier.network.signature
-    n_outputs = reading.targets.shape[1]
+    n_outputs = reading.n_outputs
     if n_outputs != built["n_outputs"]:
         raise ValueError(
             f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "

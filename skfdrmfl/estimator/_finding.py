@@ -15,11 +15,11 @@ from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._beginning import Preparation, built
 from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._parameters import cosine, schedule_of, settings_of
-from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
-from skfdrmfl.federation.door import Block
+from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.runs import Targets
-from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.federation.simulation import TRAINING_DTYPE
 from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
 from skfdrmfl.model.linear_part import takes_linear
 from skfdrmfl.model.network import Network
@@ -29,23 +29,23 @@ OUTPUTS = ""
 
 
 def find(
-    estimator: Any, simulation: Simulation, reading: Reading, blueprint: Blueprint, seed: int, subset: Subset
+    estimator: Any, federation: Federation, reading: Description, blueprint: Blueprint, seed: int, subset: Subset
 ) -> Preparation:
     """Return what preprocessing finds, and tuning where it is asked for."""
     kinds = blueprint.kinds(estimator.preprocessing)
     blocks = numeric_blocks(reading)
-    n_outputs = reading.targets.shape[1]
+    n_outputs = reading.n_outputs
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
         return built(blueprint, table, widths, n_outputs, seed)
 
-    account = _privacy.account_of(estimator, len(reading.partition.rows))
+    account = _privacy.account_of(estimator, len(reading.positions))
 
     def preprocess(
         subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
     ) -> tuple[list[TableTransform], BlockTransform | None]:
         outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
-        asked = simulation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
+        asked = federation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
         if account is None:
             found = fit_blocks(*asked, subset)
         else:
@@ -68,9 +68,9 @@ def find(
     whitens = any(kinds[name] == "whiten" for name in blocks)
     tuned = None
     if estimator.tuning == "auto" or (estimator.shrinkage == "auto" and whitens):
-        simulation.ledger.stage = "tuning: "
+        federation.ledger.stage = "tuning: "
         tuner = Tuner(
-            simulation,
+            federation,
             subset,
             len(reading.modalities),
             whitens,
@@ -85,34 +85,34 @@ def find(
         compared = _compared(estimator, tuner, reading, blueprint)
         choice = compared[0][0]
         tuned = [{**asdict(candidate), "validation_mse": error} for candidate, error in compared]
-        simulation.ledger.stage = ""
-        simulation.ledger.round = 0
+        federation.ledger.stage = ""
+        federation.ledger.round = 0
     (table,), target = preprocess(subset, [choice.shrinkage], ())
     assert target is not None
     linear, share = None, 1.0
     if choice.is_linear:
-        _, linear, share = with_ridge(simulation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
-    out = () if simulation.guard is None else tuple(sorted(simulation.guard.excluded))
+        _, linear, share = with_ridge(federation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
+    out = () if federation.guard is None else tuple(sorted(federation.guard.excluded))
     return Preparation(choice, tuned, table, target, linear, share, out)
 
 
-def _compared(estimator: Any, tuner: Tuner, reading: Reading, blueprint: Blueprint) -> list[tuple[Choice, float]]:
+def _compared(estimator: Any, tuner: Tuner, reading: Description, blueprint: Blueprint) -> list[tuple[Choice, float]]:
     """Return the ways to fit that were compared by rows held out, the choice first."""
     if estimator.tuning is None:
         return tuner.shrinkage()
     # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
     # each more than a linear part knows.
     is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
-    has_room = takes_linear(blueprint.network(widths_of(reading), reading.targets.shape[1]))
+    has_room = takes_linear(blueprint.network(widths_of(reading), reading.n_outputs))
     return tuner.everything(linear=is_linear and has_room)
 
 
-def numeric_blocks(reading: Reading) -> dict[str, Block]:
+def numeric_blocks(reading: Description) -> dict[str, Block]:
     """Return the columns of each modality that hold numbers, where it has any."""
     numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
     return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
 
 
-def widths_of(reading: Reading) -> dict[str, int]:
+def widths_of(reading: Description) -> dict[str, int]:
     """Return the number of columns of each modality."""
     return {name: len(columns) for name, columns in reading.modalities.items()}

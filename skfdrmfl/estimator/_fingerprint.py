@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl._version import __version__
 from skfdrmfl.estimator._fitted import Fitted
-from skfdrmfl.estimator._reading import Reading
+from skfdrmfl.estimator._reading import Description, Reading
 
 VERSION = "the version of skfdrmfl"
 EARLIER = "the model to go on from"
@@ -26,7 +26,7 @@ SLAB = 2**24
 
 def fingerprint(
     estimator: Any,
-    reading: Reading,
+    reading: Description,
     earlier: Fitted | None,
     available: NDArray[np.bool_] | None,
     *,
@@ -37,7 +37,8 @@ def fingerprint(
     Parameters
     ----------
     estimator : FDRMFLTransformer
-    reading : Reading
+    reading : Description
+        With the rows, where they are here.
     earlier : Fitted, default=None
         The fit to go on from.
     available : ndarray of bool of shape (rounds, K), default=None
@@ -87,32 +88,39 @@ def described(value: Any) -> str:
     return type(value).__qualname__  # such as a RandomState, whose seed the checkpoint holds
 
 
-def _of_columns(reading: Reading) -> dict[str, str]:
+def _of_columns(reading: Description) -> dict[str, str]:
     """Return what is public of the rows."""
     names = [] if reading.feature_names is None else reading.feature_names.tolist()
     columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
+    dtype = f" of {reading.table.dtype}" if isinstance(reading, Reading) else ""
     return {
-        "X": f"{reading.n_features} columns of {reading.table.dtype} ({_digest([repr((names, columns)).encode()])})",
-        "y": f"{reading.targets.shape[1]} columns",
+        "X": f"{reading.n_features} columns{dtype} ({_digest([repr((names, columns)).encode()])})",
+        "y": f"{reading.n_outputs} columns",
         "client_ids": f"{len(reading.clients)} clients",
     }
 
 
-def _of_rows(reading: Reading) -> dict[str, str]:
-    """Return what the rows are."""
-    partition, groups = reading.partition, reading.groups
+def _of_rows(reading: Description) -> dict[str, str]:
+    """Return what the rows are; of rows that are elsewhere, how many whoever has, and what their columns are."""
     names = [] if reading.feature_names is None else reading.feature_names.tolist()
     categories = [(int(j), known.tolist()) for j, known in reading.categories.items()]
     columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
     labels = repr(reading.clients.tolist()).encode()
-    whose: list[NDArray | bytes] = [partition.positions, partition.sizes, *partition.rows, labels]
-    return {
-        "X": _of_array(reading.table, repr((names, categories)).encode()),
+    whose: list[NDArray | bytes] = [reading.positions, reading.sizes]
+    what = {
+        "X": f"{reading.n_features} columns ({_digest([repr((names, categories)).encode()])})",
         "modalities": f"{', '.join(name for name, _ in columns)} ({_digest([repr(columns).encode()])})",
-        "y": _of_array(reading.targets, str(reading.y_ndim).encode()),
-        "client_ids": f"{len(reading.clients)} clients ({_digest(whose)})",
-        "groups": "None" if groups is None else _of_array(groups),
+        "y": f"{reading.n_outputs} outputs in {reading.y_ndim} dimensions",
     }
+    if isinstance(reading, Reading):
+        groups = reading.groups
+        whose += reading.partition.rows
+        what |= {
+            "X": _of_array(reading.table, repr((names, categories)).encode()),
+            "y": _of_array(reading.targets, str(reading.y_ndim).encode()),
+            "groups": "None" if groups is None else _of_array(groups),
+        }
+    return what | {"client_ids": f"{len(reading.clients)} clients ({_digest([*whose, labels])})"}
 
 
 def _of_fit(fitted: Fitted) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.estimator._availability import last_there
 from skfdrmfl.estimator._beginning import Preparation
 from skfdrmfl.estimator._checkpoint import NoCheckpoint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.federation import left_out
+from skfdrmfl.federation.door import Federation, NoAnswer
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.record import Record, extend_history
@@ -30,7 +33,7 @@ class Fitting:
 
     Attributes
     ----------
-    simulation : Simulation
+    federation : Federation
     plan : Plan
     fitted : Fitted
         What there is to go on from: all but what training will add.
@@ -42,7 +45,7 @@ class Fitting:
     checkpoint : Checkpoint
     """
 
-    simulation: Simulation
+    federation: Federation
     plan: Plan
     fitted: Fitted
     linear: Linear | None = None
@@ -53,14 +56,15 @@ class Fitting:
     @property
     def run(self) -> Run:
         """The prepared rows, for those who train many fits together."""
-        (run,) = self.simulation.runs(self.plan)
+        assert isinstance(self.federation, Simulation)
+        (run,) = self.federation.runs(self.plan)
         return run
 
     def train(self) -> Iterator[Trained]:
         """Train, yielding where training stands after every round."""
         starts = [run.start for run in self.plan.runs]
-        training = self.simulation.prepare(self.plan)
-        resume = self.checkpoint.resume(training, starts, self.simulation.device)
+        training = self.federation.prepare(self.plan)
+        resume = self.checkpoint.resume(training, starts, self.federation.device)
         return train(training, self.plan.network, starts, self.plan.schedule, resume)
 
     def finish(self, models: Tensor, memory: Memory, record: Record) -> Fitted:
@@ -80,7 +84,7 @@ class Fitting:
         if self.linear is not None:
             arrays = with_linear(network, arrays, self.linear, self.share)
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
-        ledger = self.simulation.ledger
+        ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)
         weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
@@ -91,9 +95,7 @@ class Fitting:
             weights, variance, importance = arrays, None, None
             account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
-            simulation = self.simulation if there is None else self.simulation.among(there)
-            weights, variance = deliver(simulation, model, run.subset)
-            importance = importances(simulation, model, self.fitted.n_features, run.subset)
+            weights, variance, importance = self._delivered(model, there)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
         if record.best_round is not None:
@@ -113,10 +115,24 @@ class Fitting:
             account=account,
         )
 
+    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float]:
+        """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
+        federation, subset = self.federation, self.plan.runs[0].subset
+        there = np.ones(len(self.fitted.clients), dtype=bool) if there is None else there.copy()
+        while True:
+            federation = self.federation.among(there)
+            try:
+                return *deliver(federation, model, subset), importances(
+                    federation, model, self.fitted.n_features, subset
+                )
+            except NoAnswer as silence:  # the model is trained: nobody's silence is to lose it
+                there[list(silence.positions)] = False
+                if not (silence.positions and there[federation.roster().positions].any()):
+                    raise
+
     def dropped(self, record: Record) -> list[left_out.LeftOut]:
         """Return who was left out of this fit."""
-        guard = self.simulation.guard
-        out = [] if guard is None else guard.left_out()
+        out = self.federation.left_out()
         if record.dropped is not None:
             labels = self.fitted.clients.tolist()
             out += left_out.of_rounds(record.dropped, record.positions, labels, self.fitted.n_rounds)

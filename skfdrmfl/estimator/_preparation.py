@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from sklearn.utils.validation import _num_samples
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
 from skfdrmfl.data.missing import check_somebody_has
@@ -18,7 +20,7 @@ from skfdrmfl.data.partition import blocks_of
 from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
 from skfdrmfl.estimator._beginning import begin
-from skfdrmfl.estimator._blueprint import blueprint_of, check_rows
+from skfdrmfl.estimator._blueprint import Blueprint, blueprint_of, check_rows
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
 from skfdrmfl.estimator._continuing import check_continues, go_on
 from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
@@ -26,7 +28,7 @@ from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, engine_of, schedule_of
-from skfdrmfl.estimator._reading import Reading, accepts_nan, present_in, read
+from skfdrmfl.estimator._reading import Description, Reading, accepts_nan, present_in, read
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.guard import Guard
@@ -62,17 +64,78 @@ def prepare(
     estimator._validate_params()
     device = device_of(estimator.device)
     draft = estimator._draft()
-    ledger = Ledger() if earlier is None else earlier.ledger.copy()
-    known = None
+    ledger, known = ledger_of(earlier), None
     if earlier is not None:
         known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
-        ledger.round = earlier.n_rounds + 1
+    private = _privacy.is_private(estimator)
+    check_private(estimator, earlier)
     given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
-    _privacy.check_private(estimator, given.X, None if earlier is None else earlier.account, earlier is not None)
-    if private := _privacy.is_private(estimator):
+    if private:
+        _privacy.check_no_labels(discrete_columns(given.X))
         given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
         ledger.crowd = len(np.unique(given.client_ids))
     reading = read(draft, given, y, ledger, known)
+
+    def gather(blueprint: Blueprint) -> Simulation:
+        tables = tables_of(estimator, reading, blueprint)
+        if private:
+            _privacy.check_complete(tables.present)
+        return Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
+
+    return lay_out(estimator, reading, gather, earlier=earlier, whole=whole)
+
+
+def check_private(estimator: Any, earlier: Fitted | None = None) -> None:
+    """Raise ValueError where parameters ask for something that privacy cannot pay for, before anything is sent."""
+    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
+
+
+def ledger_of(earlier: Fitted | None) -> Ledger:
+    """Return the ledger to count on with."""
+    if earlier is None:
+        return Ledger()
+    ledger = earlier.ledger.copy()
+    ledger.round = earlier.n_rounds + 1
+    return ledger
+
+
+def tables_of(estimator: Any, reading: Reading, blueprint: Blueprint) -> Tables:
+    """Return rows as those who hold them keep them.
+
+    Raises
+    ------
+    ValueError
+        They lack parts of modalities, or hold what the encoders cannot read.
+    """
+    present = _present(reading, estimator.modalities)
+    blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
+    check_rows(blueprint.readers, reading.modalities, reading.table, present)
+    return Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+
+
+def lay_out(
+    estimator: Any,
+    reading: Description,
+    gather: Callable[[Blueprint], Federation],
+    *,
+    earlier: Fitted | None = None,
+    whole: bool = True,
+) -> Fitting:
+    """Return what is to be trained by a federation, after its sums have been asked for.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+        Its parameters have been checked.
+    reading : Description
+        What is known of the rows.
+    gather : callable
+        Returns the federation that has them, given what the network is to be; nothing is asked of it before.
+    earlier, whole
+        As of `prepare`.
+    """
+    private = _privacy.is_private(estimator)
+    n_clients = len(reading.positions)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     available = _available(estimator, reading, earlier, whole)
     checkpoint = NoCheckpoint()
@@ -89,63 +152,57 @@ def prepare(
     if earlier is None:
         blueprint = blueprint_of(estimator, reading)
         # Encoders that do not fit are found before anything is computed.
-        blueprint.network(widths_of(reading), reading.targets.shape[1])
+        blueprint.network(widths_of(reading), reading.n_outputs)
     else:
         check_continues(estimator, reading, earlier)
         blueprint = earlier.blueprint
-    present = _present(reading, estimator.modalities)
-    blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
-    tables = Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
     schedule = schedule_of(estimator, ())
     check_algorithm(estimator, schedule)
-    check_byzantine(int(estimator.n_byzantine), len(reading.partition.rows), float(estimator.participation))
-    simulation = Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
-    there = simulation
+    check_byzantine(int(estimator.n_byzantine), n_clients, float(estimator.participation))
+    federation = gather(blueprint)
+    there = federation
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
-        there = simulation.among(available[0])
+        there = federation.among(available[0])
     if schedule.is_robust:
-        there.guard = simulation.guard = Guard(reading.clients.tolist())
+        there.guard = federation.guard = Guard(reading.clients.tolist())
         compare_magnitudes(there, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
-        check_held_out(sum(len(c.rows_of(held_out)) > 0 for c in simulation.clients))
-    if private:
-        _privacy.check_complete(present)
-    elif earlier is None:
+        check_held_out(len(federation.roster(held_out).positions))
+    if earlier is None and not private:
         _check_modalities(there, reading, subset)
-    check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
         if private:
             kinds = blueprint.kinds(estimator.preprocessing)
-            _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.targets.shape[1])
-        checkpoint.prepare(seed, simulation.ledger)
+            _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
+        checkpoint.prepare(seed, federation.ledger)
         found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset)
-        if simulation.guard is not None:
-            simulation.guard.excluded.update(found.left_out)
-        network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
-        fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.partition.rows)))
+        if federation.guard is not None:
+            federation.guard.excluded.update(found.left_out)
+        network, run, fitted = begin(estimator, reading, blueprint, seed, found, federation.device)
+        fitted = replace(fitted, account=_privacy.account_of(estimator, n_clients))
         plan = Plan(network, (run,), schedule)
-        fitting = Fitting(simulation, plan, fitted, found.linear, found.share, found)
+        fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)
     else:
-        fitting = go_on(estimator, simulation, reading, earlier)
+        fitting = go_on(estimator, federation, reading, earlier)
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
     if whole and earlier is None and fitting.fitted.choice.start == "ridge":
         rates = ()
     run = fitting.plan.runs[0]
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     schedule = schedule_of(estimator, rates, stops=whole)
-    simulation.ledger = checkpoint.begin(seed, fitting.preparation, simulation.ledger, len(rates))
+    federation.ledger = checkpoint.begin(seed, fitting.preparation, federation.ledger, len(rates))
     central = reading.central and (earlier is None or earlier.central)
-    fitted = replace(_with_counts(fitting.fitted, reading), ledger=simulation.ledger, central=central)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central)
     if (account := fitted.account) is not None:
-        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.partition.rows))
+        run, schedule = _privacy.made_private(estimator, run, schedule, account, n_clients)
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
         fitted = replace(fitted, n_samples_per_client=None, account=account)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule)
     return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
-def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
+def _available(estimator: Any, reading: Description, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
     """Return who is there in each round to come; ValueError where early stopping would compare unlike rows."""
     if estimator.availability is None:
         return None
@@ -156,7 +213,7 @@ def _available(estimator: Any, reading: Reading, earlier: Fitted | None, whole: 
         )
     first_round = 1 if earlier is None else earlier.n_rounds + 1
     n_rounds = int(estimator.n_rounds) if whole else 1
-    positions = reading.partition.positions
+    positions = reading.positions
     there = availability_of(estimator.availability, reading.clients, positions, first_round, n_rounds)
     # After one round of `partial_fit` anybody may come again; after `fit` nobody has to be remembered.
     return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
@@ -167,12 +224,12 @@ def _splits(estimator: Any) -> bool:
     return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
 
 
-def _with_counts(fitted: Fitted, reading: Reading) -> Fitted:
+def _with_counts(fitted: Fitted, reading: Description) -> Fitted:
     """Return what is fitted with the clients and the numbers of their rows up to now."""
     counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
     if fitted.n_samples_per_client is not None:
         counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
-    counts[reading.partition.positions] += reading.partition.sizes
+    counts[reading.positions] += reading.sizes
     return replace(fitted, clients=reading.clients, n_samples_per_client=counts)
 
 
@@ -183,7 +240,7 @@ def _present(reading: Reading, modalities: Any) -> Present | None:
     return present_in(reading.table, reading.modalities, reading.categories, nan_passed)
 
 
-def _check_modalities(federation: Federation, reading: Reading, subset: Subset) -> None:
+def _check_modalities(federation: Federation, reading: Description, subset: Subset) -> None:
     """Raise ValueError where no client has one of the modalities, or none keeps a row that has it."""
     if len(reading.modalities) < 2:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from skfdrmfl.common.archive import archived
 from skfdrmfl.common.arrays import Present
 from skfdrmfl.common.randomness import seed_of
-from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.client_ids import check_client_ids
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
 from skfdrmfl.federation.door import Block, Federation
@@ -147,7 +146,7 @@ def nameless(client_ids: Any, n_rows: int) -> NDArray[np.int64]:
     return codes
 
 
-def check_private(estimator: Any, X: Any, earlier: Account | None, goes_on: bool) -> None:
+def check_private(estimator: Any, earlier: Account | None, goes_on: bool) -> None:
     """Raise ValueError where parameters ask for something that privacy cannot pay for, before anything is sent."""
     private = is_private(estimator)
     if goes_on and private != (earlier is not None):
@@ -193,13 +192,17 @@ def check_private(estimator: Any, X: Any, earlier: Account | None, goes_on: bool
             f"algorithm={estimator.algorithm!r} needs more of each client than its clipped update; use one of "
             f"{', '.join(map(repr, PRIVATE_ALGORITHMS))}."
         )
-    if discrete := discrete_columns(X):
+    if estimator.dp_noise_multiplier > 0:
+        check_accountant()
+
+
+def check_no_labels(discrete: Collection[int]) -> None:
+    """Raise ValueError where there are discrete columns: their labels would be sent without noise."""
+    if discrete:
         raise ValueError(
             f"X has discrete columns (first: column {min(discrete)}), whose labels would be sent without noise; encode "
             "them by a list that is public, or leave them out."
         )
-    if estimator.dp_noise_multiplier > 0:
-        check_accountant()
 
 
 def check_complete(present: Present | None) -> None:

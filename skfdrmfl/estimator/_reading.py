@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,23 +33,20 @@ from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums.labels import agree
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """Checked input.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Description:
+    """What a server knows of X, y and their clients, wherever the rows are.
 
     Attributes
     ----------
     n_features : int
     feature_names : ndarray of str, or None
-    table : ndarray of shape (n, n_features)
-        Numbers, codes in the place of categories.
-    targets : ndarray of shape (n, q)
+    n_outputs : int
     y_ndim : int
     clients : ndarray of shape (K,)
         Labels of all clients, those met before first.
-    partition : Partition
-    groups : ndarray of shape (n,), or None
-        Labels of rows that belong together.
+    positions, sizes : ndarray of shape (K,)
+        Of those who are there, the place in `clients` and the number of rows.
     categories : dict of int to ndarray
         Labels of each discrete column.
     modalities : dict of str to ndarray of int
@@ -62,20 +59,39 @@ class Reading:
 
     n_features: int
     feature_names: NDArray | None
-    table: NDArray
-    targets: Float
+    n_outputs: int
     y_ndim: int
     clients: NDArray
-    partition: Partition
-    groups: NDArray | None
+    positions: Indices
+    sizes: Indices
     categories: Categories
     modalities: dict[str, Indices]
     label_columns: tuple[int, ...]
     central: bool
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reading(Description):
+    """Checked input.
+
+    Attributes
+    ----------
+    table : ndarray of shape (n, n_features)
+        Numbers, codes in the place of categories.
+    targets : ndarray of shape (n, q)
+    partition : Partition
+    groups : ndarray of shape (n,), or None
+        Labels of rows that belong together.
+    """
+
+    table: NDArray
+    targets: Float
+    partition: Partition
+    groups: NDArray | None
+
+
 def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str, Any] | None = None) -> Reading:
-    """Check everything that was passed.
+    """Check everything that was passed, after the clients have agreed on categories.
 
     Parameters
     ----------
@@ -90,23 +106,32 @@ def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str
     known : mapping, default=None
         The "clients" and "categories" of earlier fits; None starts afresh.
     """
+    if known is not None:
+        return read_with(draft, given, y, known["categories"], known["clients"])
+    X = given.X
+    discrete = {j: column_name(X, j) for j in discrete_columns(X)}
+    categories: Categories = {}
+    if discrete:
+        clients, codes = encode_clients(check_client_ids(given.client_ids, len(X)))
+        simulation = Simulation(labels_of(X, discrete), Partition.of_codes(codes), ledger=ledger)
+        available = availability_of(draft.availability, clients, np.arange(len(clients)), 1, 1)
+        if available is not None:
+            check_somebody_begins(available[0])
+            simulation = simulation.among(available[0])
+        categories = agree(simulation, discrete)
+    return read_with(draft, given, y, categories)
+
+
+def labels_of(X: Any, discrete: Iterable[int]) -> Tables:
+    """Return rows of which only the labels of discrete columns are known so far."""
+    return Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
+
+
+def read_with(draft: Any, given: Labelled, y: Any, categories: Categories, known: NDArray | None = None) -> Reading:
+    """Check everything that was passed, given the categories; `known` are clients of earlier fits (None: afresh)."""
     X, client_ids, groups, label_columns = given
     fresh = known is None
     _check_numeric(y)
-    if known is None:
-        discrete = {j: column_name(X, j) for j in discrete_columns(X)}
-        categories: Categories = {}
-        if discrete:
-            clients, codes = encode_clients(check_client_ids(client_ids, len(X)))
-            labels = Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
-            simulation = Simulation(labels, Partition.of_codes(codes), ledger=ledger)
-            available = availability_of(draft.availability, clients, np.arange(len(clients)), 1, 1)
-            if available is not None:
-                check_somebody_begins(available[0])
-                simulation = simulation.among(available[0])
-            categories = agree(simulation, discrete)
-    else:
-        categories = known["categories"]
     table, target = validate_data(
         draft,
         with_codes(draft, X, categories, reset=fresh),
@@ -125,8 +150,8 @@ def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str
     if known is None:
         clients, codes = encode_clients(ids)
     else:
-        check_same_labels(ids, known["clients"])
-        clients, codes = encode_clients(ids, known["clients"])
+        check_same_labels(ids, known)
+        clients, codes = encode_clients(ids, known)
     names = getattr(draft, "feature_names_in_", None)
     n_features = draft.n_features_in_
     modalities = (
@@ -134,19 +159,23 @@ def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str
         if draft.modalities is None and categories
         else resolve_modalities(draft.modalities, X, names, n_features, label_columns)
     )
+    partition = Partition.of_codes(codes)
     return Reading(
-        n_features,
-        names,
-        table,
-        targets,
-        np.ndim(target),
-        clients,
-        Partition.of_codes(codes),
-        together,
-        categories,
-        modalities,
-        label_columns,
-        client_ids is None,
+        n_features=n_features,
+        feature_names=names,
+        n_outputs=targets.shape[1],
+        y_ndim=np.ndim(target),
+        clients=clients,
+        positions=partition.positions,
+        sizes=partition.sizes,
+        categories=categories,
+        modalities=modalities,
+        label_columns=label_columns,
+        central=client_ids is None,
+        table=table,
+        targets=targets,
+        partition=partition,
+        groups=together,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.left_out import LeftOut
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Inputs, Model, Plan, Targets
 from skfdrmfl.model.linear_part import Linear
@@ -27,7 +29,7 @@ from skfdrmfl.model.linear_part import Linear
 
 @dataclass(frozen=True)
 class Roster:
-    """Who takes part.
+    """Who takes part, or has rows of a subset.
 
     Attributes
     ----------
@@ -134,19 +136,60 @@ class Training(Protocol):
         """Let participants train from what is broadcast; yield what comes back, in their order."""
 
 
+class NoAnswer(RuntimeError):
+    """Clients who were asked for what nobody else can say, and have not answered.
+
+    Parameters
+    ----------
+    said : str
+    positions : tuple of int
+        Who, by place in `clients_`.
+    """
+
+    def __init__(self, said: str, positions: tuple[int, ...] = ()):
+        super().__init__(said)
+        self.positions = positions
+
+
 class Federation(Protocol):
-    """What a server can ask of its clients."""
+    """What a server can ask of its clients.
+
+    Attributes
+    ----------
+    ledger : Ledger
+    guard : guard.Guard or None
+        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
+    device : torch.device
+        Where the server holds its models.
+    """
 
     ledger: Ledger
+    guard: Any
 
-    def roster(self) -> Roster:
-        """Return who takes part."""
+    @property
+    def device(self) -> torch.device:
+        """Where the server holds its models."""
+
+    def roster(self, subset: Subset = EVERYTHING) -> Roster:
+        """Return who takes part, of those who have rows of a subset, and how many each has."""
+
+    def among(self, there: NDArray[np.bool_]) -> Federation:
+        """Return the federation of those who are there, of all clients (K,)."""
+
+    def left_out(self) -> list[LeftOut]:
+        """Return who was left out so far, by whatever looks after the federation."""
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
-        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer.
+
+        Raises
+        ------
+        NoAnswer
+            Some did not answer at all: without them it would be a sum over others.
+        """
 
     def prepare(self, plan: Plan) -> Training:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
 
 
-__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "Query", "Roster", "Subset", "Training"]
+__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "NoAnswer", "Query", "Roster", "Subset", "Training"]

@@ -29,6 +29,9 @@ class Broadcast:
         Factor of the schedule on every learning rate.
     shift : Tensor of shape (R, D), default=None
         What each replica adds to every local gradient; None: nothing.
+    widths : ndarray of shape (R, 2), default=None
+        How wide the batches of each replica are (`chunk.widths_of`) beside others who train elsewhere; None: those who
+        train together are together. Bits: see docs/bits.md, "lanes".
     """
 
     weights: Tensor
@@ -36,6 +39,7 @@ class Broadcast:
     round_index: int
     rate_factor: float
     shift: Tensor | None = None
+    widths: Indices | None = None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -13,25 +11,25 @@ import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.data.held_out import EVERYTHING
+from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.client import Client, Tables
+from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.guard import Guard
-from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger, bytes_of, shapes_of
+from skfdrmfl.federation.ledger import Ledger
+from skfdrmfl.federation.left_out import LeftOut
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
+from skfdrmfl.federation.totals import guarded_totals, totals
 from skfdrmfl.federation.training import Trained, train
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS
 
 TRAINING_DTYPE = torch.float32
-# In the place of a number of parameters, which networks padded to one width have different ones of.
-PARAMETERS = -1
 
 
 class LocalTraining:
@@ -71,64 +69,24 @@ class LocalTraining:
             keep_history=schedule.history_size > 0,
             orders=self._orders,
         )
-        by_ledger: dict[int, list[int]] = {}
-        for run, ledger in enumerate(self.ledgers):
-            by_ledger.setdefault(id(ledger), []).append(run)
-        # Each ledger with its runs; of each run, the first one that shares its ledger.
-        self._shares = [(self.ledgers[mine[0]], mine) for mine in by_ledger.values()]
-        self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in self.ledgers])
-        self._seen = EACH if schedule.is_robust else TOTAL
-        self._n_parameters = [run.n_parameters or network.layout.size for run in runs]
-        self._privacy = schedule.privacy
-        self._bytes_of_number = rows.x.element_size()
+        n_parameters = [run.n_parameters or network.layout.size for run in runs]
+        self._messages = TrainingMessages(self.cohort, self.ledgers, n_parameters, schedule, rows.x.element_size())
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
-        for ledger, _ in self._shares:
-            ledger.round = broadcast.round_index + 1
-            if self._privacy is not None:
-                ledger.crowd = max(1, round(self._privacy.n_expected))
-        self._count(DOWN, "global models", (1 + len(broadcast.history), PARAMETERS), participants, TOTAL)
-        if broadcast.shift is not None:
-            self._count(DOWN, "shifts of gradients", (PARAMETERS,), participants, TOTAL)
+        self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
         answered = []
         for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
             answered.append(update.replicas)
             yield update
-        replicas = np.concatenate(answered) if answered else participants[:0]
-        if self._privacy is not None:
-            self._count(UP, "clipped updates", (PARAMETERS,), replicas, NOISY)
-            if self._privacy.target_share is not None:
-                self._count(UP, "updates within the clip", (), replicas, NOISY)
-            return
-        self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, self._seen)
-        if self._orders.gradients:
-            self._count(UP, "mean gradients", (PARAMETERS,), replicas, EACH)
-        self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
+        self._messages.answered(np.concatenate(answered) if answered else participants[:0])
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
         for run in np.flatnonzero(query.running).tolist():
-            ledger, positions = self.ledgers[run], self._held_out.positions[run]
-            n_parameters = self._n_parameters[run]
-            down = n_parameters * self._bytes_of_number
-            ledger.record(DOWN, "global models for rows held out", (n_parameters,), positions, down)
-            ledger.record(UP, query.name, ((), (), (), ()), positions, 4 * 8, EACH)
+            self._messages.held_out(run, self._held_out.positions[run], query.name)
         return (self._held_out.sums(query.weights),)
-
-    def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
-        """Count messages of a shape for each replica; those of all runs of a federation to or from a client are one."""
-        runs, positions = self.cohort.runs[replicas], self.cohort.positions[replicas]
-        for ledger, mine in self._shares:
-            members = positions if len(self._shares) == 1 else positions[self._of_share[runs] == mine[0]]
-            own = tuple(self._n_parameters[mine[0]] if n == PARAMETERS else n for n in shape)
-            n_bytes = prod(own) * self._bytes_of_number
-            if len(mine) == 1:
-                ledger.record(direction, what, own, members, n_bytes, seen)
-            else:
-                clients, times = np.unique(members, return_counts=True)
-                ledger.record(direction, what, (len(mine), *own), clients, n_bytes * times, seen)
 
 
 def train_together(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
@@ -168,41 +126,29 @@ class Simulation:
             for position, rows in zip(self.partition.positions.tolist(), self.partition.rows, strict=True)
         ]
 
-    def roster(self) -> Roster:
-        """Return who takes part."""
-        return Roster(self.partition.positions, self.partition.sizes)
+    def roster(self, subset: Subset = EVERYTHING) -> Roster:
+        """Return who takes part, of those who have rows of a subset, and how many each has."""
+        members = self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
+        return Roster(members.positions, members.sizes)
 
     def among(self, there: NDArray[np.bool_]) -> Simulation:
         """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
         kept = there[self.partition.positions]
         return self if kept.all() else replace(self, partition=self.partition.among(kept))
 
+    def left_out(self) -> list[LeftOut]:
+        """Return whom the guard has left out."""
+        return [] if self.guard is None else self.guard.left_out()
+
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
-        if self.guard is not None:
-            return self._guarded(self.guard, queries)
-        tallies = [_Tally(query) for query in queries]
-        for client in self.clients:
-            for tally in tallies:
-                tally.add(client.position, tally.query(client))
-        for tally in tallies:
-            tally.record(self.ledger, self.partition.positions, TOTAL)
-        return tuple(tally.total for tally in tallies)
-
-    def _guarded(self, guard: Guard, queries: Sequence[Query]) -> tuple[Any, ...]:
-        """Return the sums of the answers of those whom the guard leaves in; all are there before any is added."""
-        asked = self._without_excluded()
-        clients = [client for client in self.clients if client.position not in guard.excluded]
-        answers = [{c.position: answer for c in clients if (answer := query(c)) is not None} for query in queries]
-        guard.judge(queries, answers, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
-        totals = []
-        for query, by_position in zip(queries, answers, strict=True):
-            tally = _Tally(query)
-            for position, answer in by_position.items():
-                tally.add(position, answer, counts=position not in guard.excluded)
-            tally.record(self.ledger, asked.positions, EACH)
-            totals.append(tally.total)
-        return tuple(totals)
+        members = self._without_excluded()
+        asked = Roster(members.positions, members.sizes)
+        there = set(members.positions.tolist())
+        answers = ((c.position, [query(c) for query in queries]) for c in self.clients if c.position in there)
+        if self.guard is None:
+            return totals(queries, asked, answers, self.ledger)
+        return guarded_totals(self.guard, queries, asked, answers, self.ledger)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""
@@ -240,39 +186,6 @@ class Simulation:
             )
         return runs
 
-    def _within(self, subset: Any) -> Partition:
+    def _within(self, subset: Subset) -> Partition:
         members = self._without_excluded()
         return members if subset is EVERYTHING else within(members, subset, self.tables.blocks)
-
-
-class _Tally:
-    """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
-
-    def __init__(self, query: Query):
-        self.query = query
-        self.total: Any = None
-        self._answered: list[int] = []
-        self._n_bytes: list[int] = []
-        self._shapes: tuple[Any, ...] = ()
-
-    def add(self, position: int, answer: Any, *, counts: bool = True) -> None:
-        """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
-        if answer is None:
-            return
-        if not self._answered:
-            self._shapes = shapes_of(answer)
-        if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
-            self._n_bytes.append(bytes_of(answer))
-        self._answered.append(position)
-        if counts:
-            self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
-
-    def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
-        """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
-        arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
-        if arrays:
-            ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
-        if self._answered:
-            n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
-            seen = getattr(self.query, "seen", seen)  # what is sent with noise says so
-            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)

@@ -14,6 +14,7 @@ from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._running import check_converged
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.runs import Schedule
+from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.training import Trained
 from skfdrmfl.federation.widths import trimmed
 from skfdrmfl.model.network import Network
@@ -57,7 +58,8 @@ class PreparedFit:
     @property
     def engine(self) -> str:
         """Who trains it."""
-        return self.fitting.simulation.engine
+        assert isinstance(self.fitting.federation, Simulation)
+        return self.fitting.federation.engine
 
     @property
     def group(self) -> tuple:
@@ -78,7 +80,7 @@ class PreparedFit:
         """
         check_converged(self.donor, trained, i)
         narrow = partial(trimmed, wide=network, network=self.network)
-        self.fitting.simulation.ledger.extend(trained.ledgers[i])
+        self.fitting.federation.ledger.extend(trained.ledgers[i])
         models, memory = narrow(trained.models_of(i)), trained.memory_of(i).mapped(narrow)
         with quiet_torch():
             self.donor._keep(self.fitting.finish(models, memory, trained.record_of(i)))

@@ -40,6 +40,8 @@ class BatchPlan:
     sizes : ndarray of shape (C,)
         Rows of each client, at least 1; steps must not increase along the chunk.
     batch_size, n_epochs : int
+    width : int, default=None
+        Slots for a batch; None is the `batch_width` of these clients, and no less will do.
 
     Attributes
     ----------
@@ -49,13 +51,13 @@ class BatchPlan:
         The same, but 0 too where a batch has one row and so no marginal pair.
     """
 
-    def __init__(self, sizes: Indices, batch_size: int, n_epochs: int):
+    def __init__(self, sizes: Indices, batch_size: int, n_epochs: int, width: int | None = None):
         steps = steps_per_epoch(sizes, batch_size)
         total_steps = steps * n_epochs
         if np.any(np.diff(total_steps) > 0):
             raise ValueError("clients of a chunk must be ordered by decreasing number of steps.")
         self.total_steps = total_steps
-        self.width = batch_width(sizes, batch_size)
+        self.width = batch_width(sizes, batch_size) if width is None else width
         self.offsets = np.concatenate(([0], np.cumsum(sizes)))
         n_steps = int(total_steps[0])
         self.active = np.searchsorted(-total_steps, -np.arange(n_steps), side="left")

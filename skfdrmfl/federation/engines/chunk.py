@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skfdrmfl.common.arrays import U64, Indices
-from skfdrmfl.federation.engines.batches import BatchPlan
+from skfdrmfl.federation.engines.batches import BatchPlan, batch_width
 from skfdrmfl.federation.engines.dropout import draw_kept
 from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.runs import Orders, Settings
@@ -43,14 +43,27 @@ def batches_of(orders: Orders, network: Network, sizes: Indices, batch_size: int
     return int(sizes.max()) if network.alignment.joins_rows else REFERENCE_BATCHES * batch_size, 1
 
 
+def widths_of(sizes: Indices, batch_size: int) -> tuple[int, int]:
+    """Return the slots of a batch, and of one of the pass for the references, of clients of `sizes` rows together."""
+    return batch_width(sizes, batch_size), batch_width(sizes, REFERENCE_BATCHES * batch_size)
+
+
 class Chunk:
     """Replicas trained together, alike in their shared settings, most steps first.
 
-    With `of_epoch`, rows are weighed for one sum over an epoch, and not for a step with each batch.
+    With `of_epoch`, rows are weighed for one sum over an epoch, and not for a step with each batch. `widths` are those
+    of `widths_of`, None where they follow from the replicas that are here.
     """
 
     def __init__(
-        self, rows: TrainingRows, replicas: Indices, batch_size: int, n_epochs: int, *, of_epoch: bool = False
+        self,
+        rows: TrainingRows,
+        replicas: Indices,
+        batch_size: int,
+        n_epochs: int,
+        *,
+        of_epoch: bool = False,
+        widths: Indices | None = None,
     ):
         cohort, device, dtype = rows.cohort, rows.x.device, rows.x.dtype
         self.replicas = replicas
@@ -58,7 +71,8 @@ class Chunk:
         self.learning_rate, self.weight_decay = settings[0].learning_rate, settings[0].weight_decay
         self.proximal_weight = settings[0].proximal_weight
         self.runs = torch.as_tensor(cohort.runs[replicas], device=device)
-        self.plan = BatchPlan(cohort.sizes[replicas], batch_size, n_epochs)
+        width, reference_width = (None, None) if widths is None else widths.tolist()
+        self.plan = BatchPlan(cohort.sizes[replicas], batch_size, n_epochs, width)
         self.rows = np.concatenate([rows.rows_of(r) for r in replicas])
         self.weights = torch.as_tensor(self.plan.weights, dtype=dtype, device=device)
         self.pair_weights = torch.as_tensor(self.plan.pair_weights, dtype=dtype, device=device)
@@ -75,7 +89,7 @@ class Chunk:
         self.references: Tensor | None = None
         self.reference_round = -1
         # One pass over the rows in their own order, for the references.
-        self.reference_plan = BatchPlan(cohort.sizes[replicas], REFERENCE_BATCHES * batch_size, 1)
+        self.reference_plan = BatchPlan(cohort.sizes[replicas], REFERENCE_BATCHES * batch_size, 1, reference_width)
         self.reference_slots = torch.as_tensor(self.reference_plan.in_order(), device=device)
         self.present = None if rows.present is None else rows.present[self.rows]
         self.dropout = cohort.dropout(replicas)

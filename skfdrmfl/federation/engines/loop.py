@@ -14,6 +14,7 @@ from torch import Tensor
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.equations.optimizers import adam_step_, soft_threshold_
+from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.engines.batches import steps_per_epoch
 from skfdrmfl.federation.engines.chunk import TRAIN, batches_of, term_weights
 from skfdrmfl.federation.engines.dropout import draw_kept
@@ -40,6 +41,13 @@ class LoopEngine:
         self.network, self.rows, self.cohort = network, rows, rows.cohort
         self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
         self.orders = orders
+
+    @staticmethod
+    def company(
+        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
+    ) -> tuple[list[Indices], Indices | None]:
+        """Return each replica by itself, and None: nobody's batches depend on others; see `StackedEngine.company`."""
+        return list(participants.reshape(-1, 1)), None
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates client by client."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.equations.optimizers import soft_threshold_
-from skfdrmfl.federation.engines.batches import batch_width, steps_per_epoch
-from skfdrmfl.federation.engines.chunk import REFERENCE_BATCHES, TRAIN, Chunk, batches_of, shared_settings
+from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.federation.engines.batches import steps_per_epoch
+from skfdrmfl.federation.engines.chunk import TRAIN, Chunk, batches_of, shared_settings, widths_of
 from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.engines.workspace import Pulls, Workspace
 from skfdrmfl.federation.messages import Broadcast, Update
@@ -41,8 +42,20 @@ class StackedEngine:
         self.network, self.rows, self.cohort = network, rows, rows.cohort
         self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
         self.keep_history, self.orders = keep_history, orders
-        self._participants: Indices | None = None
+        self._company: tuple[Indices, Indices | None] | None = None  # of the chunks: who trains, and how wide
         self._chunks: list[Chunk] = []
+
+    @staticmethod
+    def company(
+        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
+    ) -> tuple[list[Indices], Indices]:
+        """Return the chunks in which replicas train and answer, and `widths_of` each replica (R, 2) in its chunk."""
+        batch_size, _ = batches_of(orders, network, cohort.sizes, batch_size, 1)
+        chunks = chunks_of(network, cohort, participants, batch_size, n_bytes)
+        widths = np.zeros((len(cohort.runs), 2), dtype=np.int64)
+        for chunk in chunks:
+            widths[chunk] = widths_of(cohort.sizes[chunk], batch_size)
+        return chunks, widths
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
@@ -51,12 +64,21 @@ class StackedEngine:
             anchored=any(s.proximal_weight for s in self.cohort.settings),
             summed=self.orders.gradients or not self.orders.trains,
         )
-        if self._participants is None or not np.array_equal(participants, self._participants):
+        widths = broadcast.widths
+        company = (participants, widths)
+        if self._company is None or not all(map(np.array_equal, company, self._company)):
             self._chunks = [
-                Chunk(self.rows, replicas, self.batch_size, self.n_epochs, of_epoch=not self.orders.trains)
-                for replicas in self._split(participants)
+                Chunk(
+                    self.rows,
+                    replicas,
+                    self.batch_size,
+                    self.n_epochs,
+                    of_epoch=not self.orders.trains,
+                    widths=None if widths is None else widths[replicas].max(0),
+                )
+                for replicas in self._split(participants, widths)
             ]
-            self._participants = participants
+            self._company = company
             most = max(len(chunk.replicas) for chunk in self._chunks)
             self._space = Workspace(self.network, most, self.rows.x, pulls)
         elif pulls != self._space.pulls:
@@ -64,38 +86,10 @@ class StackedEngine:
         for chunk in self._chunks:
             yield self._train(chunk, broadcast)
 
-    def _split(self, participants: Indices) -> list[Indices]:
-        """Return chunks of equal shared settings, most steps first, sized to stay in cache.
-
-        A run that fits is never cut, and runs share a chunk only if their batches are equally wide. Bits: see
-        docs/bits.md, "chunks".
-        """
-        sizes = self.cohort.sizes
-        width = int(min(self.batch_size, sizes[participants].max()))
-        bytes_each = self.rows.x.element_size() * (
-            4 * self.network.layout.size + 4 * width * (self.network.n_columns + 64)
-        )
-        most = max(1, CHUNK_BYTES // bytes_each)
-        of_run = self.cohort.runs[participants]
-        by_kind: dict[Hashable, list[Indices]] = {}
-        for run in np.unique(of_run):
-            members = participants[of_run == run]
-            kind = (
-                shared_settings(self.cohort.settings[run]),
-                batch_width(sizes[members], self.batch_size),
-                batch_width(sizes[members], REFERENCE_BATCHES * self.batch_size),
-            )
-            batches = by_kind.setdefault(kind, [])
-            if batches and len(batches[-1]) + len(members) <= most:
-                batches[-1] = np.concatenate((batches[-1], members))
-            else:
-                batches.append(members)
-        chunks = []
-        for members in (members for batches in by_kind.values() for members in batches):
-            steps = steps_per_epoch(sizes[members], self.batch_size)
-            members = members[np.lexsort((-sizes[members], -steps))]
-            chunks += np.array_split(members, -(-len(members) // most))
-        return chunks
+    def _split(self, participants: Indices, widths: Indices | None = None) -> list[Indices]:
+        """Return the chunks of some replicas; see `chunks_of`."""
+        n_bytes = self.rows.x.element_size()
+        return chunks_of(self.network, self.cohort, participants, self.batch_size, n_bytes, widths)
 
     def _references(self, chunk: Chunk, broadcast: Broadcast) -> Tensor | None:
         """Return each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
@@ -186,3 +180,49 @@ class StackedEngine:
         if not self.orders.trains:
             return Update(chunk.replicas, gradients, losses)
         return Update(chunk.replicas, weights, losses, gradients / chunk.total_steps.unsqueeze(-1))
+
+
+def chunks_of(
+    network: Network,
+    cohort: Cohort,
+    participants: Indices,
+    batch_size: int,
+    n_bytes: int,
+    widths: Indices | None = None,
+) -> list[Indices]:
+    """Return chunks of equal shared settings, most steps first, sized to stay in cache.
+
+    A run that fits is never cut, and runs share a chunk only if their batches are equally wide. Bits: see
+    docs/bits.md, "chunks". Chunks follow from sizes alone: a server that has no rows knows them too.
+
+    Parameters
+    ----------
+    network : Network
+    cohort : Cohort
+    participants : ndarray of shape (C,)
+        Replicas.
+    batch_size : int
+    n_bytes : int
+        Of a number.
+    widths : ndarray of shape (R, 2), default=None
+        `widths_of` each replica, where they do not follow from those who are here.
+    """
+    sizes = cohort.sizes
+    width = int(min(batch_size, sizes[participants].max()))
+    most = max(1, CHUNK_BYTES // (n_bytes * (4 * network.layout.size + 4 * width * (network.n_columns + 64))))
+    of_run = cohort.runs[participants]
+    by_kind: dict[Hashable, list[Indices]] = {}
+    for run in np.unique(of_run):
+        members = participants[of_run == run]
+        wide = widths_of(sizes[members], batch_size) if widths is None else tuple(widths[members].max(0).tolist())
+        batches = by_kind.setdefault((shared_settings(cohort.settings[run]), *wide), [])
+        if batches and len(batches[-1]) + len(members) <= most:
+            batches[-1] = np.concatenate((batches[-1], members))
+        else:
+            batches.append(members)
+    chunks = []
+    for members in (members for batches in by_kind.values() for members in batches):
+        steps = steps_per_epoch(sizes[members], batch_size)
+        members = members[np.lexsort((-sizes[members], -steps))]
+        chunks += np.array_split(members, -(-len(members) // most))
+    return chunks

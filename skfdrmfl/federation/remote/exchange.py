@@ -1,0 +1,207 @@
+"""Questions to clients who are elsewhere, and what becomes of those who do not answer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skfdrmfl.federation.door import NoAnswer
+from skfdrmfl.federation.left_out import LeftOut
+from skfdrmfl.federation.remote.channel import (
+    AN_ERROR,
+    DONE,
+    FAILED,
+    LOST,
+    NO_ANSWER,
+    NOT_AS_ASKED,
+    Channel,
+)
+from skfdrmfl.federation.remote.codec import WireError, from_packet, to_packet
+from skfdrmfl.federation.remote.packet import Packet, Request
+
+# A client may lose what it was given as often as this in one question, and may not answer a question that everybody
+# must answer this many times.
+TIMES = 3
+PATIENCE = 2
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a client has not answered."""
+
+    reason: str
+    detail: str = ""
+
+
+class Exchange:
+    """All that is said to clients who are elsewhere.
+
+    Parameters
+    ----------
+    channel : Channel
+    addresses : sequence
+        Of the clients, by position.
+    labels : sequence
+        What they are called.
+
+    Attributes
+    ----------
+    missed : list of LeftOut
+        Who has not answered what, and why.
+    """
+
+    def __init__(self, channel: Channel, addresses: Sequence[Any], labels: Sequence[Any]):
+        self._channel, self._addresses, self.labels = channel, list(addresses), list(labels)
+        self._known: list[set[str]] = [set() for _ in self._addresses]
+        self._standing: dict[str, Packet] = {}
+        self._name, self._n_names = secrets.token_hex(4), 0
+        self.missed: list[LeftOut] = []
+
+    # ------------------------------------------------------------------------------------- what clients keep
+
+    def keep(self, value: Any) -> str:
+        """Return a name for what clients are given once, and keep; it goes to each with the first question about it."""
+        self._n_names += 1
+        name = f"{self._name}.{self._n_names}"
+        self._standing[name] = to_packet(value)
+        return name
+
+    def forget(self, name: str) -> None:
+        """Let clients forget what has a name."""
+        self._standing.pop(name, None)
+
+    def forget_all_but(self, *names: str) -> None:
+        """Let clients forget everything else."""
+        self._standing = {name: packet for name, packet in self._standing.items() if name in names}
+
+    def knows(self, position: int, name: str) -> bool:
+        """Return whether a client is taken to have what has a name."""
+        return name in self._known[position]
+
+    # ---------------------------------------------------------------------------------------------- questions
+
+    def ask(
+        self,
+        what: str,
+        about: Mapping[int, Any],
+        needs: Sequence[str] = (),
+        check: Callable[[int, Any], None] | None = None,
+    ) -> tuple[dict[int, Any], dict[int, Silence]]:
+        """Return the answers by position, in the order of `about`, and why the others have not answered.
+
+        Parameters
+        ----------
+        what : str
+        about : mapping of int to object
+            The question to each client.
+        needs : sequence of str
+            Names of what they must have.
+        check : callable, default=None
+            Raises a WireError where a position's answer is not as it must be.
+        """
+        found: dict[int, Any] = {}
+        silent: dict[int, Silence] = {}
+        waiting = list(about)
+        for _ in range(TIMES):
+            replies = self._channel.ask({self._addresses[p]: self._request(what, p, about[p], needs) for p in waiting})
+            again = []
+            for p in waiting:
+                reply = replies.get(self._addresses[p])
+                if reply is None:
+                    silent[p] = Silence(NO_ANSWER)
+                    continue
+                try:
+                    kind, answer = from_packet(reply)
+                    if kind == LOST:
+                        self._known[p] -= set(answer)
+                        again.append(p)
+                    elif kind == FAILED:
+                        silent[p] = Silence(AN_ERROR, str(answer))
+                    elif kind == DONE:
+                        if check is not None:
+                            check(p, answer)
+                        found[p] = answer
+                        self._known[p] = (self._known[p] | set(needs)) & self._standing.keys()
+                    else:
+                        raise WireError("an answer of no known kind")
+                except (WireError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+                    silent[p] = Silence(NOT_AS_ASKED, str(error))
+            waiting = again
+            if not waiting:
+                break
+        silent |= {p: Silence(NOT_AS_ASKED, "it lost what it was given again and again") for p in waiting}
+        return {p: found[p] for p in about if p in found}, silent
+
+    def ask_all(
+        self,
+        what: str,
+        about: Mapping[int, Any],
+        needs: Sequence[str] = (),
+        check: Callable[[int, Any], None] | None = None,
+    ) -> dict[int, Any]:
+        """Return everybody's answers by position; who is silent is asked once more.
+
+        Raises
+        ------
+        NoAnswer
+            Some have not answered.
+        """
+        found: dict[int, Any] = {}
+        silent: dict[int, Silence] = {}
+        for _ in range(PATIENCE):
+            left = {p: question for p, question in about.items() if p not in found}
+            answers, silent = self.ask(what, left, needs, check)
+            found |= answers
+            if not silent:
+                return {p: found[p] for p in about}
+        raise self._stopped(silent, len(about))
+
+    def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
+        """Check that the answers to each of some queries are of one form, that of most.
+
+        Raises
+        ------
+        NoAnswer
+            Some are of another form: added up, arrays of unlike shapes would be stretched in silence.
+        """
+        odd: dict[int, Silence] = {}
+        for of_query in zip(*answers.values(), strict=True):
+            forms = [None if a is None else (type(a), *map(_form, a)) for a in of_query]
+            given = [form for form in forms if form is not None]
+            usual = max(given, key=given.count) if given else None
+            for p, form in zip(answers, forms, strict=True):
+                if form is not None and form != usual:
+                    odd[p] = Silence(NOT_AS_ASKED, "of another form than what most say")
+        if odd:
+            raise self._stopped(odd, len(answers))
+
+    def _stopped(self, silent: Mapping[int, Silence], n_asked: int) -> NoAnswer:
+        """Return the error that names who is silent, and keep it in mind."""
+        self.note(silent, ())
+        names = "; ".join(
+            f"{self.labels[p]!r}: {s.reason}{f' ({s.detail})' if s.detail else ''}" for p, s in silent.items()
+        )
+        return NoAnswer(
+            f"{len(silent)} of {n_asked} clients did not answer ({names}), and this cannot be worked out without "
+            "them; start them again, then the fit, which goes on from its checkpoint_path where it has one.",
+            tuple(silent),
+        )
+
+    def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
+        """Keep who has not answered, and in which rounds, for `dropped_clients_`."""
+        for p, silence in silent.items():
+            self.missed.append({"client": self.labels[p], "reason": silence.reason, "rounds": list(rounds)})
+
+    def _request(self, what: str, position: int, about: Any, needs: Sequence[str]) -> Packet:
+        missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
+        keep = tuple(self._standing)
+        return to_packet(Request(what, position, to_packet(about), tuple(needs), missing, keep))
+
+
+def _form(part: Any) -> Any:
+    """Return what parts of answers that can be added up have in common."""
+    return None if isinstance(part, frozenset) else np.shape(part)

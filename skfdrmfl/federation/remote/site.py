@@ -1,0 +1,166 @@
+"""A client who is elsewhere: it answers one request at a time, from its rows and from what it has kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.federation.messages import Broadcast, HeldOutErrors
+from skfdrmfl.federation.remote.channel import DONE, FAILED, LOST
+from skfdrmfl.federation.remote.codec import Build, WireError, from_packet, to_packet
+from skfdrmfl.federation.remote.packet import Packet, Request
+from skfdrmfl.federation.runs import Plan
+from skfdrmfl.federation.simulation import LocalTraining, Simulation
+
+_log = logging.getLogger("skfdrmfl")
+
+
+class Rows(Protocol):
+    """Where a client's rows come from."""
+
+    def describe(self, about: Any) -> Any:
+        """Return what a server may know of the rows before anything is agreed on."""
+
+    def labels(self, position: int) -> Simulation:
+        """Return the client alone, with nothing but the labels of its discrete columns."""
+
+    def gather(self, agreed: Any, position: int) -> tuple[Simulation, Build]:
+        """Return the client alone, ready to be asked, and what makes its networks."""
+
+
+class Site:
+    """One client, wherever it is.
+
+    Nothing but `kept` lives from one request to the next, so that each can be answered by a process of its own.
+
+    Parameters
+    ----------
+    rows : Rows
+    """
+
+    def __init__(self, rows: Rows):
+        self._rows = rows
+
+    def answer(self, packet: Packet, kept: Mapping[str, Packet]) -> tuple[Packet, dict[str, Packet]]:
+        """Return the answer to a request, and what is to be kept for those to come.
+
+        Parameters
+        ----------
+        packet : Packet
+            The request.
+        kept : mapping of str to Packet
+            What the last answer came with.
+        """
+        request: Request = from_packet(packet)
+        if not isinstance(request, Request):
+            raise WireError("a request was expected")
+        have = {**kept, **request.given}
+        have = {name: value for name, value in have.items() if name in request.keep}
+        lost = [name for name in request.needs if name not in have]
+        if lost:
+            return to_packet((LOST, lost)), have
+        try:
+            with quiet_torch():
+                return to_packet((DONE, self._answer(request, have))), have
+        except Exception as error:
+            # What errors say may quote rows: that stays here.
+            _log.exception("%s: no answer could be given", request.what)
+            return to_packet((FAILED, f"{type(error).__name__} in {request.what!r}; its own log says more")), have
+
+    def _answer(self, request: Request, have: Mapping[str, Packet]) -> Any:
+        if request.what == "describe":
+            return self._rows.describe(from_packet(request.about))
+        if request.what == "labels":
+            return _answers(self._rows.labels(request.position), from_packet(request.about))
+        agreed, *others = request.needs
+        simulation, build = self._rows.gather(from_packet(have[agreed]), request.position)
+        about = from_packet(request.about, build)
+        if request.what == "count":
+            return _count(simulation, about)
+        if request.what == "sum":
+            return _answers(simulation, about)
+        name, *models = others
+        prepared = from_packet(have[name], build)
+        plan: Plan = prepared["plan"]
+        if request.what == "prepare":
+            return _counts(simulation, plan)
+        simulation = replace(simulation, engine=prepared["engine"])
+        runs = simulation.runs(plan)
+        if not simulation.roster(_subset(plan)).positions.size:
+            runs = [replace(run, held_out=None) for run in runs]
+        training = LocalTraining(plan.network, runs, plan.schedule, simulation.engine)
+        kept_models = [from_packet(have[model]) for model in models]
+        if request.what == "held out":
+            return _held_out(training, kept_models[0])
+        if request.what == "train":
+            return _train(training, kept_models, about, simulation.device)
+        raise WireError(f"{request.what!r} is nothing that a client does")
+
+
+def _subset(plan: Plan) -> Subset:
+    """Return the rows that the runs of a plan hold out; those of one plan hold out the same."""
+    held_out = plan.runs[0].held_out
+    return EVERYTHING if held_out is None else held_out
+
+
+def _answers(simulation: Simulation, queries: Any) -> list[Any]:
+    (client,) = simulation.clients
+    return [query(client) for query in queries]
+
+
+def _count(simulation: Simulation, subset: Subset) -> int:
+    return int(simulation.roster(subset).sizes.sum())
+
+
+def _counts(simulation: Simulation, plan: Plan) -> dict[str, Any]:
+    """Return how many rows each run trains on, by modality where some lack any, and how many it holds out."""
+    (client,) = simulation.clients
+    masked = simulation.tables.present is not None
+    counts, held_out = [], []
+    for run in plan.runs:
+        present = client.presence(run.subset)
+        counts.append([len(present), *(present.sum(0).tolist() if masked else [])])
+        held_out.append(0 if run.held_out is None else _count(simulation, run.held_out))
+    return {"counts": np.array(counts, dtype=np.int64), "held_out": np.array(held_out, dtype=np.int64)}
+
+
+def _held_out(training: LocalTraining, models: Tensor) -> Any:
+    (sums,) = training.sum(HeldOutErrors(models, np.ones(len(models), dtype=bool)))
+    return sums
+
+
+def _train(
+    training: LocalTraining, models: list[Tensor], about: Mapping[str, Any], device: torch.device
+) -> dict[str, Tensor]:
+    """Return what the runs that are asked for send after a round, in their order."""
+    replica_of = {int(run): replica for replica, run in enumerate(training.cohort.runs)}
+    replicas = np.array([replica_of[int(run)] for run in about["runs"]], dtype=np.int64)
+    n_replicas, shift, widths = len(training.cohort.runs), about["shift"], about["widths"]
+    if shift is not None:
+        shift = models[0].new_zeros(n_replicas, models[0].shape[1]).index_copy_(0, torch.as_tensor(replicas), shift)
+    if widths is not None:
+        wide = np.zeros((n_replicas, 2), dtype=np.int64)
+        wide[replicas] = widths
+        widths = wide
+    moved = [model.to(device) for model in models]
+    shift = None if shift is None else shift.to(device)
+    broadcast = Broadcast(moved[0], tuple(moved[1:]), about["round"], about["rate"], shift, widths)
+    parts: dict[str, dict[int, Tensor]] = {"weights": {}, "losses": {}, "gradients": {}}
+    for update in training.train(replicas, broadcast):
+        for i, replica in enumerate(update.replicas.tolist()):
+            parts["weights"][replica], parts["losses"][replica] = update.weights[i], update.losses[i]
+            if update.gradients is not None:
+                parts["gradients"][replica] = update.gradients[i]
+    return {
+        name: torch.stack([of_replica[r] for r in replicas.tolist()]).cpu()
+        for name, of_replica in parts.items()
+        if of_replica
+    }
