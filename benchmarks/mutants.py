@@ -53,7 +53,12 @@ MEMORY = 12 << 30  # bytes of address space, so that a mutant that asks for all 
 # Mutants that behave as the package does, "file: the changed lines" -> why.
 _KEPT = "federation/engines/stacked.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
 _UNIT = "unit[(unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()) | (unit <= SMALLEST_UNIT)] = 0.0"
+_PULL = "torch.linalg.vector_norm(exact - centre, dim=1).clamp_min(SMALLEST_DISTANCE * unit)"
+_PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {
+    "data/categories.py: UNSEEN, UNSEEN_MISSING = -1, -3": "any two negative numbers do",
+    f"data/held_out.py: place = {_PLACE}": "of -1 places numpy permutes none, as of 0",
+    f"federation/aggregation/geometric_median.py: pull = 2.0 / {_PULL}": "pulls are divided by their sum",
     "data/categories.py: return BlockTransform(np.zeros(0), np.ones(0), None, 1.0)": "a power below 1 counts as 1",
     f"{_KEPT} - 2 else None": "works out again what the chunk has kept",
     f"{_KEPT} + 1 else None": "works out again what the chunk has kept",

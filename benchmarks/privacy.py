@@ -46,14 +46,27 @@ GRID = ParameterGrid(
         "weight_decay": [0.1],
     }
 )
+# Without privacy every algorithm may be tried: full gradients are far ahead.
+LOCAL: dict[str, list[Any]] = {
+    "n_rounds": [200, 400],
+    "participation": [0.1],
+    "weight_decay": [0.1, 0.3],
+    "learning_rate": [0.01, 0.003],
+    "hidden_layer_sizes": [(16,), (32,)],
+}
 OPEN_GRID = ParameterGrid(
-    {
-        "n_rounds": [200, 400],
-        "participation": [0.1],
-        "weight_decay": [0.1, 0.3],
-        "learning_rate": [0.01, 0.003],
-        "hidden_layer_sizes": [(16,), (32,)],
-    }
+    [
+        LOCAL,
+        LOCAL | {name: [value] for name, value in SERVER.items()},
+        LOCAL | {"algorithm": ["fedadam"]},
+        {
+            "algorithm": ["fedsgd"],
+            "n_rounds": [600],
+            "weight_decay": [0.03, 0.1, 0.3],
+            "hidden_layer_sizes": [(16,), (32,)],
+            "preprocessing": ["standardize", "whiten"],
+        },
+    ]
 )
 CHOSEN: dict[str, Any] = {
     "participation": 0.1,

@@ -173,6 +173,13 @@ def test_moments_alignment_is_the_distance_of_numpys_means_and_covariances(n, d,
     assert found.min() > 1e-2
 
 
+def test_moments_of_one_number_a_code_are_aligned_without_any_leading_dimension():
+    codes, weights = normal(0, 9, 2, 1), shares(1, 9)[0]
+    alone = losses.moments_alignment(codes, weights)
+    assert alone > 1e-2
+    exact(alone[None], losses.moments_alignment(codes[None], weights[None]))
+
+
 def test_which_row_has_which_code_is_of_no_consequence_to_moments_and_all_to_the_divergences():
     codes, weights = normal(0, 1, 8, 1, 3), torch.full((1, 8), 1 / 8, dtype=FLOAT)
     shuffled = torch.cat((codes, codes[:, torch.randperm(8, generator=torch.Generator().manual_seed(0))]), 2)

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from inspect import signature
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,6 +30,11 @@ X = rng.standard_normal((60, 6)) @ rng.standard_normal((6, 12))
 Y = np.sin(X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(60)
 IDS = np.repeat(["a", "b", "c"], [31, 20, 9])
 GROUPS = np.arange(60) // 2
+
+
+def defaults(search):
+    return {name: repr(p.default) for name, p in signature(search).parameters.items()}
+
 
 PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=3, local_epochs=2, random_state=0)), ("ridge", Ridge())])
 GRID = {"reduce__mi_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2], "ridge__alpha": [1e-3, 1.0]}
@@ -442,3 +448,27 @@ def test_the_time_of_a_pass_is_shared_equally_among_its_fits(monkeypatch):
     search = VectorizedGridSearchCV(PIPELINE, {"reduce__mi_weight": [0.0, 0.1, 0.2, 0.3]}, cv=3, refit=False)
     search.fit(X, Y, reduce__client_ids=IDS)
     assert_allclose(search.cv_results_["mean_fit_time"], 5.0, atol=1.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(VectorizedGridSearchCV, GridSearchCV), (VectorizedRandomizedSearchCV, RandomizedSearchCV)]
+)
+def test_parameters_that_scikit_learns_searches_have_too_have_the_same_defaults(ours, theirs):
+    known = defaults(theirs)
+    assert {name: value for name, value in defaults(ours).items() if name in known and value != known[name]} == {}
+
+
+def test_whole_numbers_to_predict_are_no_classes_to_split_by():
+    y = np.repeat(np.arange(3), 20)  # in order: classes would be spread over the folds
+    options = {"param_grid": {"reduce__learning_rate": [1e-2]}, "cv": 3, "error_score": "raise"}
+    ours, theirs = (search(PIPELINE, **options).fit(X, y) for search in (VectorizedGridSearchCV, GridSearchCV))
+    same_results(ours, theirs)
+
+
+def test_times_of_fits_add_up_to_no_more_than_the_search_took():
+    search = VectorizedGridSearchCV(PIPELINE, {"reduce__mi_weight": [0.0, 0.1]}, cv=2, refit=False)
+    start = time.perf_counter()
+    search.fit(X, Y, reduce__client_ids=IDS)
+    took = time.perf_counter() - start
+    times = search.cv_results_["mean_fit_time"] + search.cv_results_["mean_score_time"]
+    assert 0 < 2 * times.sum() < took

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl.data.client_ids import encode_clients
 from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.federation.client import Client
 from skfdrmfl.federation.sums import whitening as preprocessing
 from skfdrmfl.federation.sums.whitening import BlockSum
@@ -465,3 +466,8 @@ def test_transforming_in_slabs_changes_nothing(monkeypatch, at_a_time):
     np.testing.assert_allclose(np.delete(whole, 2, axis=1), expected, rtol=1e-12)
     monkeypatch.setattr("skfdrmfl.data.transforms.SLAB_ROWS", at_a_time)
     np.testing.assert_allclose(fitted.apply(table, torch.float64, widths, present).numpy(), whole, rtol=1e-12)
+
+
+def test_a_column_that_says_nothing_is_counted_in_its_own_units():
+    scale, projection = np.array([2.0, np.inf, 3.0]), np.array([[1.0, -4.0], [1.0, 1.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(BlockTransform(np.zeros(3), scale, projection, 1.0).units, [2.0 / 4.0, 1.0, 1.0])

@@ -155,3 +155,9 @@ def test_networks_without_a_linear_path_say_so(options):
 def test_of_penalties_that_err_alike_the_largest_is_taken():
     nothing = ridge_of(X[:, :0], Y, Partition.of_codes(np.arange(40) % 3), GAINS[:0])  # all are the mean
     assert nothing.best_penalty() == np.inf
+
+
+def test_penalties_are_half_a_decade_apart_and_the_last_is_the_mean():
+    *finite, last = ridge.PENALTIES
+    assert_allclose(np.diff(np.log10(finite)), 0.5, atol=1e-12)
+    assert last == np.inf
