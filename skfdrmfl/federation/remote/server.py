@@ -22,8 +22,8 @@ from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.left_out import LeftOut, together
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
-from skfdrmfl.federation.remote.codec import WireError
 from skfdrmfl.federation.remote.exchange import Exchange
+from skfdrmfl.federation.remote.packet import WireError
 from skfdrmfl.federation.runs import Plan, Start
 from skfdrmfl.federation.totals import guarded_totals, totals
 from skfdrmfl.model.objective import TERMS
