@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -72,16 +73,15 @@ class Processes:
                 print(f"===== {log.name}\n{log.read_text(errors='replace')[-4000:]}")
 
     def start(self, name, *arguments, **more):
-        log = open(self.folder / f"{name}.log", "ab")
-        process = subprocess.Popen(
-            [BIN / arguments[0], *map(str, arguments[1:])],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**self.environment, **more},
-            start_new_session=True,
-            cwd=self.folder,
-        )
-        log.close()
+        with open(self.folder / f"{name}.log", "ab") as log:
+            process = subprocess.Popen(
+                [BIN / arguments[0], *map(str, arguments[1:])],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**self.environment, **more},
+                start_new_session=True,
+                cwd=self.folder,
+            )
         self.running[name] = process
         return process
 
@@ -98,10 +98,8 @@ class Processes:
             except subprocess.TimeoutExpired:
                 continue
         process.wait(patience)
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def start_superlink(self, *more):
         arguments = ["flower-superlink", "--host", "127.0.0.1", "--port", self.port, "--isolation", "subprocess"]
@@ -157,14 +155,13 @@ class Processes:
         return answer["runs"][0]["status"]
 
     def wait_for_run(self, run, limit):
-        """The last status of a run."""
-        end = time.monotonic() + limit
-        while True:
-            status = self.status(run)
-            if status.startswith("finished"):
-                return status
-            assert time.monotonic() < end, f"the run is {status} after {limit} s"
-            time.sleep(1)
+        """The last status of a run. It has ended when its report is there; to ask Flower costs seconds each time."""
+        report = Path(f"{self.output}.json")
+        self.wait_for(report.exists, limit, "the end of the run")
+        end = time.monotonic() + 30
+        while not (status := self.status(run)).startswith("finished"):
+            assert time.monotonic() < end, f"the run is {status} after its report"
+        return status
 
     def wait_for(self, happens, limit, what):
         end = time.monotonic() + limit
