@@ -118,8 +118,8 @@ class Processes:
             s.settimeout(1)
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def start_node(self, client, key=None):
-        arguments = ["flower-supernode", "--superlink", f"127.0.0.1:{self.port}", "--port", free_port()]
+    def start_node(self, client, key=None, port=None):
+        arguments = ["flower-supernode", "--superlink", f"127.0.0.1:{port or self.port}", "--port", free_port()]
         arguments += ["--node-config", f'client="{client}"']
         if self.tls:
             arguments += ["--root-certificates", self.tls["ca"]]

@@ -7,8 +7,6 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from skfdrmfl.flower import client_app
 
-N_BYTES = {}
-
 
 class StandIn(Grid):
     """Clients by node id; node ids do not follow the order of labels."""
@@ -53,7 +51,7 @@ class StandIn(Grid):
         return replies
 
 
-def fit_on_flower(estimator, X, y, ids, tmp_path, **options):
+def fit_on_flower(estimator, X, y, ids, tmp_path, **config):
     """The fitted estimator as a run leaves it, and the grid it went over."""
     from skfdrmfl import FDRMFLTransformer
     from skfdrmfl.flower import server_app
@@ -67,6 +65,6 @@ def fit_on_flower(estimator, X, y, ids, tmp_path, **options):
 
     grid = StandIn([client_app(load_data, estimator)] * len(labels), labels)
     path = tmp_path / "model.skfdrmfl"
-    context = Context(1, 1, {}, RecordDict(), {"n-clients": len(labels)})
-    server_app(estimator, path, **options)(grid, context)
+    context = Context(1, 1, {}, RecordDict(), {"n-clients": len(labels), **config})
+    server_app(estimator, path)(grid, context)
     return FDRMFLTransformer.load(path), grid

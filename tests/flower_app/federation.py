@@ -45,8 +45,8 @@ def fault(client):
                 raise ValueError("row 7 holds secret 123.456")
 
 
-def spoiled(app, what):
-    """The ClientApp of a client that sends what nobody asked for, from some round on."""
+def spoiled(app, by_round):
+    """The ClientApp of a client that sends what nobody asked for, in some rounds."""
     import torch
 
     from skfdrmfl.federation.remote import site
@@ -55,8 +55,11 @@ def spoiled(app, what):
 
     def changed(training, models, about, device):
         sent = train(training, models, about, device)
-        if about["round"] >= 1:
-            sent["weights"] = torch.full_like(sent["weights"], torch.nan) if what == "nan" else sent["weights"][:, 1:]
+        what = (by_round + [""] * 100)[about["round"]]
+        if what == "nan":
+            sent["weights"] = torch.full_like(sent["weights"], torch.nan)
+        if what == "shape":
+            sent["weights"] = sent["weights"][:, 1:]
         return sent
 
     site._train = changed
