@@ -20,7 +20,7 @@ pytestmark = pytest.mark.flower
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 from flower_certificates import certificates, node_key
-from flower_processes import Processes, free_port
+from flower_processes import Processes
 from flower_standin import fit_on_flower
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
@@ -108,67 +108,89 @@ def test_a_client_imports_what_training_needs_and_no_more():
 PARAMETERS = {"n_rounds": 2, "random_state": 0}
 
 
-class Recorder(threading.Thread):
+class Recorder:
     """Passes connections on to another port, and keeps what goes over them."""
 
     def __init__(self, target):
-        super().__init__(daemon=True)
-        self.target, self.port, self.seen = target, free_port(), bytearray()
-        self.server = socket.create_server(("127.0.0.1", self.port))
-        self.start()
+        self.target, self.seen, self.open, self.threads = target, bytearray(), [], []
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.start(self.listen)
 
-    def run(self):
-        while True:
-            try:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for connection in (self.server, *self.open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(10)
+        for connection in (self.server, *self.open):
+            connection.close()
+
+    def start(self, work, *arguments):
+        self.threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self.threads[-1].start()
+
+    def listen(self):
+        with suppress(OSError):
+            while True:
                 here, _ = self.server.accept()
+                self.open.append(here)
                 there = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                return
-            for one, other in ((here, there), (there, here)):
-                threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+                self.open.append(there)
+                self.start(self.carry, here, there)
+                self.start(self.carry, there, here)
 
     def carry(self, one, other):
-        try:
+        with suppress(OSError):
             while data := one.recv(65536):
                 self.seen += data
                 other.sendall(data)
-        except OSError:
-            pass
-        finally:
-            one.close()
-            other.close()
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
 
 
 def test_over_tls_registered_nodes_give_the_bits_of_one_memory_and_nobody_else_gets_in(tmp_path):
     tls = certificates(tmp_path / "tls")
-    with Processes(tmp_path / "run", PARAMETERS, tls=tls) as processes:
+    with Processes(tmp_path / "run", PARAMETERS, tls=tls) as processes, Recorder(processes.port) as recorder:
         keys = {client: node_key(tmp_path / "tls" / f"node_{client}") for client in "abcx"}
         for client in "abc":
             done = processes.flwr("supernode", "register", keys[client]["public"], "loop", "--format", "json")
             assert '"success": true' in done.stdout, done.stdout + done.stderr
-        recorder = Recorder(processes.port)
         processes.start_node("x", keys["x"]["private"])  # nobody has registered it
         for client in "cab":
             processes.start_node(client, keys[client]["private"], port=recorder.port)
         run = processes.submit()
         assert processes.wait_for_run(run, 240) == "finished:completed"
         fitted = FDRMFLTransformer.load(processes.output)
-        said = (processes.folder / "node x.log").read_text(errors="replace")
+        said = {client: (processes.folder / f"node {client}.log").read_text(errors="replace") for client in "abcx"}
     assert fitted._fitted.models.tobytes() == fit_here(PARAMETERS)._fitted.models.tobytes()
     assert fitted.clients_.tolist() == ["a", "b", "c"]
-    assert "denied" in said.lower() or "unauthenticated" in said.lower() or "401" in said or "403" in said, said[-2000:]
+    assert "Failed to activate SuperNode" in said["x"]
+    assert {client: "SuperNode ID" in log for client, log in said.items()} == {
+        "a": True,
+        "b": True,
+        "c": True,
+        "x": False,
+    }
     seen = bytes(recorder.seen)
     assert len(seen) > 50_000 and seen[:2] == b"\x16\x03"  # a TLS handshake
     assert b"skfdrmfl" not in seen and b"HTTP/1.1" not in seen and b"json" not in seen
 
 
 def test_whoever_is_killed_late_or_wrong_is_left_out_and_named_and_training_ends(tmp_path):
-    parameters = {"n_rounds": 6, "random_state": 0, "algorithm": "scaffold", "verbose": 2}
-    faults = {"c": {"kill": 7}, "a": {"late": 9}}  # messages: one to describe, three of sums, then rounds
-    with Processes(tmp_path, parameters, faults=faults, late=600, spoiled={"b": ["", "nan", "shape"]}) as processes:
+    parameters = {"n_rounds": 5, "random_state": 0, "algorithm": "scaffold", "verbose": 2}
+    # By number of message: the first describes, three are of sums, the fifth is the first round.
+    faults = {"c": {"kill": 6}, "a": {"late": 8}}
+    within = 40.0
+    with Processes(
+        tmp_path, parameters, faults=faults, late=within + 15, spoiled={"b": ["", "nan", "shape"]}
+    ) as processes:
         for client in "abc":
             processes.start_node(client)
-        run = processes.submit(answer_within=45.0, wait=90.0)
+        run = processes.submit(answer_within=within, wait=90.0)
         node = processes.running["node c"]
         processes.wait_for(lambda: node.poll() is not None, 200, "the end of node c")
         processes.stop("node c")
@@ -181,23 +203,24 @@ def test_whoever_is_killed_late_or_wrong_is_left_out_and_named_and_training_ends
     left_out = {(entry["client"], entry["reason"]): entry["rounds"] for entry in report["left_out"]}
     assert left_out["b", "update not finite"] == [2]
     assert left_out["b", "answer not as asked"] == [3]
-    assert left_out["c", "no answer"][0] == 3
-    assert len(left_out["a", "no answer"]) == 1
+    assert left_out["c", "no answer"][0] == 2
+    assert 4 in left_out["a", "no answer"]
     losses = fitted.history_["loss_per_client"]
-    assert np.isfinite(losses[-1]).any() and np.isnan(losses).sum() == sum(map(len, left_out.values()))
+    assert np.isfinite(losses[-1, 2]), "who came back trains again"
+    assert np.isnan(losses).sum() == sum(map(len, left_out.values()))
 
 
 def test_after_a_superlink_restart_the_next_run_goes_on_to_the_same_bits(tmp_path):
     checkpoint = tmp_path / "checkpoint"
-    parameters = {"n_rounds": 4, "random_state": 0}
+    parameters = {"n_rounds": 3, "random_state": 0}
     kept = {**parameters, "checkpoint_path": str(checkpoint), "checkpoint_every": 1}
-    with Processes(tmp_path / "run", kept, n_clients=2) as processes:
+    with Processes(tmp_path / "run", kept) as processes:
         for client in "ab":
             processes.start_node(client)
         processes.submit(n_clients=2)
-        processes.wait_for(checkpoint.exists, 200, "the checkpoint")
+        processes.wait_for(checkpoint.exists, 240, "the checkpoint")
         before = checkpoint.stat().st_mtime_ns
-        processes.wait_for(lambda: checkpoint.stat().st_mtime_ns > before, 100, "a round")
+        processes.wait_for(lambda: checkpoint.stat().st_mtime_ns > before, 120, "a round")
         processes.stop("superlink", patience=1)
         assert not processes.output.exists()
         processes.start_superlink()

@@ -203,7 +203,8 @@ class RemoteTraining:
                 run = self.cohort.runs[replica]
                 if answer.n_rows[run] > 0:
                     mse_of_each[replica] = answer.squares[run] / answer.n_rows[run]
-        return (HeldOutSums(*sums, mse_of_each),)
+        n_rows, squares, n_pairs, nwj = sums
+        return (HeldOutSums(n_rows, squares, n_pairs, nwj, mse_of_each),)
 
     # ---------------------------------------------------------------------------------------------- details
 
