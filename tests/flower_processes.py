@@ -156,8 +156,7 @@ class Processes:
 
     def wait_for_run(self, run, limit):
         """The last status of a run. It has ended when its report is there; to ask Flower costs seconds each time."""
-        report = Path(f"{self.output}.json")
-        self.wait_for(report.exists, limit, "the end of the run")
+        self.wait_for(lambda: self.report()["run"] == run, limit, "the end of the run")
         end = time.monotonic() + 30
         while not (status := self.status(run)).startswith("finished"):
             assert time.monotonic() < end, f"the run is {status} after its report"
@@ -170,4 +169,6 @@ class Processes:
             time.sleep(0.2)
 
     def report(self):
-        return json.loads(Path(f"{self.output}.json").read_text())
+        """What the last run that has ended left beside the model."""
+        path = Path(f"{self.output}.json")
+        return json.loads(path.read_text() or '{"run": 0}') if path.exists() else {"run": 0}

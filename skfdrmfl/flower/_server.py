@@ -89,7 +89,7 @@ def server_app(
         With `checkpoint_path`, a run that ended early is gone on with by the next one.
     output : str or path-like
         Where the fitted model is written, whole or not at all; `FDRMFLTransformer.load` reads it. Beside it stands
-        `output` + ".json": whether the run finished, why not, and who was left out.
+        `output` + ".json": which run it was, whether it finished, why not, and who was left out.
     n_clients : int, default=2
         How many there have to be before anything is asked; the run's configuration "n-clients" goes before it.
     answer_within : float, default=600.0
@@ -114,7 +114,7 @@ def server_app(
             float(config.get("wait", wait)),
         )
         model = clone(estimator)
-        report = {"finished": False, "reason": "", "left_out": []}
+        report = {"run": context.run_id, "finished": False, "reason": "", "left_out": []}
         try:
             channel.gather()
             fit_elsewhere(model, channel)
