@@ -7,6 +7,9 @@ ARGS ?=
 # Two processes; each works with one thread (see tests/conftest.py). WORKERS=0 runs all in one.
 WORKERS ?= 2
 
+# Flower wants older packages than the rest: it has an environment of its own.
+FLOWER ?= .venv-flower
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DECLARED := pyproject.toml constraints.txt
@@ -14,16 +17,18 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format bench clean distclean
+.PHONY: help demo test test-flower newest-flower coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
 	@echo "make test       run the tests            (make test ARGS='-k losses', ARGS='-m slow', WORKERS=0)"
+	@echo "make test-flower    run the tests over real processes of Flower, in $(FLOWER), a few minutes"
+	@echo "make newest-flower  run them with the newest Flower there is, in a folder that is removed again"
 	@echo "make lint       check style and types    (make format: apply the style)"
 	@echo "make coverage   run the tests and report which lines they miss"
 	@echo "make bench      say how to run the benchmarks"
 	@echo "make clean      remove caches and build products"
-	@echo "make distclean  remove $(VENV) and out/ too"
+	@echo "make distclean  remove $(VENV), $(FLOWER) and out/ too"
 	@echo
 	@echo "Python: $(PYTHON), 3.11 or newer; another one with: make PYTHON=python3.12 test"
 
@@ -32,6 +37,19 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-flower: $(FLOWER)/.test
+	$(FLOWER)/bin/python -m pytest tests/test_flower.py -m flower $(ARGS)
+
+# For a nightly run: it says whether the range of versions in pyproject.toml may grow.
+newest-flower:
+	rm -rf $(FLOWER)-newest
+	$(PYTHON) -m venv $(FLOWER)-newest
+	$(FLOWER)-newest/bin/python -m pip --quiet install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(FLOWER)-newest/bin/python -m pip --quiet install --upgrade flwr cryptography pytest hypothesis --editable .
+	$(FLOWER)-newest/bin/python -m pip list | grep -i '^flwr '
+	$(FLOWER)-newest/bin/python -m pytest tests/test_flower.py -m flower $(ARGS)
+	rm -rf $(FLOWER)-newest
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
@@ -56,7 +74,7 @@ clean:
 	find skfdrmfl tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(FLOWER) $(FLOWER)-newest out
 
 # Set-up. Each stamp file in $(VENV) is touched when its step has succeeded, and its step is repeated
 # when the declared dependencies change.
@@ -108,5 +126,16 @@ $(VENV)/.test: $(VENV)/.build
 
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)
+
+$(FLOWER)/.test: constraints-flower.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || $(call fail,$(PYTHON) is not there. Name a Python 3.11 or newer: make PYTHON=...)
+	@echo "==> Making the virtual environment $(FLOWER), with PyTorch and Flower (a few minutes)"
+	@$(PYTHON) -m venv --clear $(FLOWER)
+	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< \
+	  "$$(grep '^torch==' $<)" setuptools || $(call fail,pip could not install PyTorch; its message is above.)
+	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< --no-build-isolation \
+	  --editable ".[flower]" cryptography hypothesis pytest || \
+	  $(call fail,pip could not install skfdrmfl[flower]; its message is above.)
+	@touch $@
 
 , := ,

@@ -16,12 +16,16 @@ import torch
 _lock = threading.Lock()
 _depth = 0  # how many fits and transforms are inside, in all threads
 _original = 1  # the setting found by the first of them
+_mine = threading.local()  # whether this thread is inside already
 
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
     """Hold torch to one thread, no autograd unless asked for, and its own defaults whatever the caller has set."""
     global _depth, _original
+    if getattr(_mine, "inside", False):  # all is set, and the outermost restores it
+        yield
+        return
     with _lock:
         before = torch.get_num_threads()
         if _depth == 0:
@@ -31,6 +35,7 @@ def quiet_torch() -> Iterator[None]:
             before = _original
         _depth += 1
         torch.set_num_threads(1)
+    _mine.inside = True
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
@@ -42,6 +47,7 @@ def quiet_torch() -> Iterator[None]:
                     stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
+        _mine.inside = False
         with _lock:
             _depth -= 1
             torch.set_num_threads(before)
@@ -49,9 +55,10 @@ def quiet_torch() -> Iterator[None]:
 
 def _after_fork() -> None:
     """Start anew: a fork copies the lock and the count, but none of the threads that would give them back."""
-    global _lock, _depth
+    global _lock, _depth, _mine
     _lock = threading.Lock()
     _depth = 0
+    _mine = threading.local()
 
 
 if hasattr(os, "register_at_fork"):

@@ -344,10 +344,11 @@ def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
     return _finding(
         "client left out",
         "the model knows nothing, or not all, of what some clients hold: their rows are of another order than most "
-        "clients', or their updates were not finite.",
+        "clients', their updates were not finite, or, over a network, they did not answer.",
         evidence,
         "rows out of line: see whether X or y is in other units there, or holds a corrupt row, and mend it; do not use "
-        "the model for such rows as they are. Updates not finite: look at the rows, scale X, or lower learning_rate.",
+        "the model for such rows as they are. Updates not finite: look at the rows, scale X, or lower learning_rate. "
+        "No answer: see to that client's machine, or give it longer.",
     )
 
 

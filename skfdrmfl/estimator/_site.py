@@ -18,6 +18,7 @@ from skfdrmfl.estimator._parameters import device_of, engine_of
 from skfdrmfl.estimator._preparation import tables_of
 from skfdrmfl.estimator._reading import Reading, labels_of, read_with
 from skfdrmfl.federation.remote.codec import Build
+from skfdrmfl.federation.remote.packet import Refusal
 from skfdrmfl.federation.remote.site import Site
 from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.model.network import Network
@@ -49,7 +50,7 @@ class SiteRows:
     """
 
     def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any):
-        self._estimator, self._label = estimator, label
+        self._estimator, self.label = estimator, label
         self._loaded = partial(_loaded, load_data)
 
     def describe(self, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +61,10 @@ class SiteRows:
         mine = agreed_parameters(self._estimator)
         for name, theirs in about["parameters"].items():
             if mine[name] != theirs:
-                raise ValueError(
-                    f"{name} is {mine[name]} here but {theirs} at the server; give both the same estimator."
-                )
+                raise Refusal(f"{name} is {mine[name]} here but {theirs} at the server; give both the same estimator.")
         given, y = self._load()
         discrete = {j: column_name(given.X, j) for j in discrete_columns(given.X)}
-        answer = {"label": self._label, "n_rows": len(given.X), "discrete": discrete}
+        answer = {"label": self.label, "n_rows": len(given.X), "discrete": discrete}
         if discrete and about["categories"] is None:
             return answer
         reading = self._read(given, y, about["categories"] or {})
@@ -125,17 +124,11 @@ def _alone(position: int, n_rows: int) -> Partition:
     return Partition(np.array([position]), [np.arange(n_rows)])
 
 
-class LoadError(RuntimeError):
-    """A user's `load_data` has failed, or has not given X and y."""
-
-
 def _loaded(load_data: Callable[[], Any]) -> tuple[Any, Any, Any]:
     """Return X, y and groups, which may be None."""
     try:
         data = load_data()
         X, y, *groups = data
     except Exception as error:
-        raise LoadError(
-            f"load_data raised {type(error).__name__}; it is to return (X, y) or (X, y, groups)."
-        ) from error
+        raise Refusal(f"load_data raised {type(error).__name__}; it is to return (X, y) or (X, y, groups).") from error
     return X, y, groups[0] if groups else None

@@ -42,7 +42,7 @@ class StackedEngine:
         self.network, self.rows, self.cohort = network, rows, rows.cohort
         self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
         self.keep_history, self.orders = keep_history, orders
-        self._company: tuple[Indices, Indices | None] | None = None  # of the chunks: who trains, and how wide
+        self._company: Indices | None = None  # of the chunks: who trains, and how wide
         self._chunks: list[Chunk] = []
 
     @staticmethod
@@ -65,8 +65,8 @@ class StackedEngine:
             summed=self.orders.gradients or not self.orders.trains,
         )
         widths = broadcast.widths
-        company = (participants, widths)
-        if self._company is None or not all(map(np.array_equal, company, self._company)):
+        company = participants if widths is None else np.column_stack((participants, widths[participants]))
+        if self._company is None or not np.array_equal(company, self._company):
             self._chunks = [
                 Chunk(
                     self.rows,

@@ -22,7 +22,7 @@ from skfdrmfl.data import held_out, transforms
 from skfdrmfl.federation import door, memory, messages, runs
 from skfdrmfl.federation.privacy import mechanism, moments
 from skfdrmfl.federation.remote import packet
-from skfdrmfl.federation.remote.packet import Packet
+from skfdrmfl.federation.remote.packet import KINDS, Packet, WireError
 from skfdrmfl.federation.sums import axes, errors, importance, labels, magnitudes, ridge, whitening
 from skfdrmfl.model import linear_part
 from skfdrmfl.model.network import Network
@@ -34,12 +34,6 @@ MODULES = (
     *(door, held_out, linear_part, memory, messages, runs, transforms, mechanism, moments, packet),
     *(axes, errors, importance, labels, magnitudes, ridge, whitening),
 )
-# Types of arrays that may come over a wire: numbers, booleans, and strings of fixed width.
-KINDS = frozenset("biufU")
-
-
-class WireError(ValueError):
-    """What has come is not what was agreed."""
 
 
 def _is_named_tuple(cls: Any) -> bool:

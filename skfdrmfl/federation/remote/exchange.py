@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +21,17 @@ from skfdrmfl.federation.remote.channel import (
     LOST,
     NO_ANSWER,
     NOT_AS_ASKED,
+    WHO,
     Channel,
 )
-from skfdrmfl.federation.remote.codec import WireError, from_packet, to_packet
-from skfdrmfl.federation.remote.packet import Packet, Request
+from skfdrmfl.federation.remote.codec import from_packet, to_packet
+from skfdrmfl.federation.remote.packet import Packet, Request, WireError
 
 # A client may lose what it was given as often as this in one question, and may not answer a question that everybody
-# must answer this many times.
+# must answer is put this many times at least, after a pause of some seconds.
 TIMES = 3
 PATIENCE = 2
+PAUSE = 5.0
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,10 @@ class Exchange:
             Raises a WireError where a position's answer is not as it must be.
         """
         found: dict[int, Any] = {}
-        silent: dict[int, Silence] = {}
-        waiting = list(about)
-        for _ in range(TIMES):
+        there = self._find(about)
+        silent = {p: Silence(NO_ANSWER) for p in about if p not in there}
+        waiting = [p for p in about if p in there]
+        for _ in range(TIMES if waiting else 0):
             replies = self._channel.ask({self._addresses[p]: self._request(what, p, about[p], needs) for p in waiting})
             again = []
             for p in waiting:
@@ -143,7 +149,7 @@ class Exchange:
         needs: Sequence[str] = (),
         check: Callable[[int, Any], None] | None = None,
     ) -> dict[int, Any]:
-        """Return everybody's answers by position; who is silent is asked once more.
+        """Return everybody's answers by position; who is not there is waited for, and asked again.
 
         Raises
         ------
@@ -152,12 +158,18 @@ class Exchange:
         """
         found: dict[int, Any] = {}
         silent: dict[int, Silence] = {}
-        for _ in range(PATIENCE):
+        end = time.monotonic() + self._channel.wait
+        for tries in itertools.count(1):
             left = {p: question for p, question in about.items() if p not in found}
             answers, silent = self.ask(what, left, needs, check)
             found |= answers
             if not silent:
                 return {p: found[p] for p in about}
+            if all(silence.reason != NO_ANSWER for silence in silent.values()):
+                break
+            if tries >= PATIENCE and time.monotonic() > end:
+                break
+            time.sleep(min(PAUSE, self._channel.wait))
         raise self._stopped(silent, len(about))
 
     def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
@@ -190,6 +202,22 @@ class Exchange:
             "them; start them again, then the fit, which goes on from its checkpoint_path where it has one.",
             tuple(silent),
         )
+
+    def _find(self, positions: Iterable[int]) -> set[int]:
+        """Return which of some positions can be asked; who has another address now is looked for there."""
+        now = self._channel.addresses()
+        missing = [p for p in positions if self._addresses[p] not in now]
+        strangers = [address for address in now if address not in self._addresses] if missing else []
+        if strangers:
+            who = {address: to_packet(Request(WHO, -1, to_packet(None))) for address in strangers}
+            for address, reply in self._channel.ask(who).items():
+                with suppress(WireError, TypeError, ValueError):
+                    kind, label = from_packet(reply)
+                    if kind == DONE and label in self.labels:
+                        p = self.labels.index(label)
+                        if p in missing:
+                            self._addresses[p], self._known[p] = address, set()
+        return {p for p in positions if self._addresses[p] in now}
 
     def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
         """Keep who has not answered, and in which rounds, for `dropped_clients_`."""

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
+import numpy as np
 from numpy.typing import NDArray
+
+# Types of arrays that may cross: numbers, booleans, and strings of fixed width.
+KINDS = frozenset("biufU")
+
+
+class WireError(ValueError):
+    """What has come is not what was agreed."""
+
+
+class Refusal(ValueError):
+    """A client cannot answer, for a reason that it may tell: the words hold nothing of its rows."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,36 @@ class Packet:
 
     text: str
     arrays: tuple[NDArray, ...] = ()
+
+    def flat(self) -> tuple[str, bytes]:
+        """Return all there is to it as a text and bytes, which any transport can carry."""
+        forms = [[array.dtype.str, list(array.shape)] for array in self.arrays]
+        data = b"".join(np.ascontiguousarray(array).tobytes() for array in self.arrays)
+        return json.dumps([self.text, forms], separators=(",", ":")), data
+
+    @classmethod
+    def of_flat(cls, text: str, data: bytes) -> Packet:
+        """Return the packet of which `flat` made these.
+
+        Raises
+        ------
+        WireError
+            They are of no packet.
+        """
+        try:
+            own, forms = json.loads(text)
+            arrays, start = [], 0
+            for name, shape in forms:
+                dtype = np.dtype(name)
+                if dtype.kind not in KINDS or not isinstance(own, str):
+                    raise ValueError(name)
+                arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape))
+                start += dtype.itemsize * prod(shape)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise WireError(f"a message is damaged ({type(error).__name__})") from error
+        if start != len(data):
+            raise WireError(f"a message holds {len(data)} bytes where {start} were announced")
+        return cls(own, tuple(arrays))
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.left_out import LeftOut, together
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
-from skfdrmfl.federation.remote.codec import WireError
 from skfdrmfl.federation.remote.exchange import Exchange
+from skfdrmfl.federation.remote.packet import WireError
 from skfdrmfl.federation.runs import Plan, Start
 from skfdrmfl.federation.totals import guarded_totals, totals
 from skfdrmfl.model.objective import TERMS
@@ -203,7 +203,8 @@ class RemoteTraining:
                 run = self.cohort.runs[replica]
                 if answer.n_rows[run] > 0:
                     mse_of_each[replica] = answer.squares[run] / answer.n_rows[run]
-        return (HeldOutSums(*sums, mse_of_each),)
+        n_rows, squares, n_pairs, nwj = sums
+        return (HeldOutSums(n_rows, squares, n_pairs, nwj, mse_of_each),)
 
     # ---------------------------------------------------------------------------------------------- details
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors
-from skfdrmfl.federation.remote.channel import DONE, FAILED, LOST
-from skfdrmfl.federation.remote.codec import Build, WireError, from_packet, to_packet
-from skfdrmfl.federation.remote.packet import Packet, Request
+from skfdrmfl.federation.remote.channel import DONE, FAILED, LOST, WHO
+from skfdrmfl.federation.remote.codec import Build, from_packet, to_packet
+from skfdrmfl.federation.remote.packet import Packet, Refusal, Request, WireError
 from skfdrmfl.federation.runs import Plan
 from skfdrmfl.federation.simulation import LocalTraining, Simulation
 
@@ -24,7 +24,9 @@ _log = logging.getLogger("skfdrmfl")
 
 
 class Rows(Protocol):
-    """Where a client's rows come from."""
+    """Where a client's rows come from, and what it is called."""
+
+    label: Any
 
     def describe(self, about: Any) -> Any:
         """Return what a server may know of the rows before anything is agreed on."""
@@ -70,12 +72,17 @@ class Site:
         try:
             with quiet_torch():
                 return to_packet((DONE, self._answer(request, have))), have
+        except Refusal as error:
+            _log.exception("%s: refused", request.what)
+            return to_packet((FAILED, str(error))), have
         except Exception as error:
             # What errors say may quote rows: that stays here.
             _log.exception("%s: no answer could be given", request.what)
             return to_packet((FAILED, f"{type(error).__name__} in {request.what!r}; its own log says more")), have
 
     def _answer(self, request: Request, have: Mapping[str, Packet]) -> Any:
+        if request.what == WHO:
+            return self._rows.label
         if request.what == "describe":
             return self._rows.describe(from_packet(request.about))
         if request.what == "labels":

@@ -1,0 +1,129 @@
+"""The server's side on Flower."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from sklearn.base import clone
+
+from skfdrmfl.estimator._elsewhere import fit_elsewhere
+from skfdrmfl.federation.remote.packet import Packet, WireError
+from skfdrmfl.flower._client import PACKET
+from skfdrmfl.flower._records import get, put
+
+# Seconds between two looks at who is there.
+LOOK = 1.0
+
+
+class GridChannel:
+    """Carries packets over a Grid. See `remote.channel.Channel`; an address is a node's id.
+
+    Parameters
+    ----------
+    grid : Grid
+    n_clients : int
+        How many there have to be before anything is asked.
+    answer_within : float
+        Seconds to wait for an answer.
+    wait : float
+        Seconds to wait for clients who are missing.
+    """
+
+    def __init__(self, grid: Grid, n_clients: int, answer_within: float, wait: float):
+        self._grid, self._n_clients, self._answer_within, self.wait = grid, n_clients, answer_within, wait
+
+    def gather(self) -> None:
+        """Wait until there are as many clients as there have to be; TimeoutError after `wait` seconds."""
+        end = time.monotonic() + self.wait
+        while (n := len(self.addresses())) < self._n_clients:
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f"{n} of {self._n_clients} clients are there after {self.wait:g} s; start the others' SuperNodes, "
+                    "or lower n-clients."
+                )
+            time.sleep(LOOK)
+
+    def addresses(self) -> list[int]:
+        """Return the ids of the nodes that are there now."""
+        return sorted(self._grid.get_node_ids())
+
+    def ask(self, packets: Mapping[int, Packet]) -> dict[int, Packet]:
+        """Return what nodes answer; who does not answer in time, or with an error of Flower's, is left out."""
+        messages = []
+        for node, packet in packets.items():
+            records = RecordDict()
+            put(records, PACKET, packet)
+            messages.append(Message(records, node, MessageType.QUERY, ttl=self._answer_within))
+        answers = {}
+        for reply in self._grid.send_and_receive(messages, timeout=self._answer_within):
+            if reply.has_content():
+                try:
+                    answers[reply.metadata.src_node_id] = get(reply.content, PACKET)
+                except WireError as error:
+                    print(f"[FDRMFL] node {reply.metadata.src_node_id}: {error}", flush=True)
+            else:
+                print(f"[FDRMFL] node {reply.metadata.src_node_id}: {reply.error.reason}", flush=True)
+        return answers
+
+
+def server_app(
+    estimator: Any,
+    output: str | os.PathLike[str],
+    *,
+    n_clients: int = 2,
+    answer_within: float = 600.0,
+    wait: float = 300.0,
+) -> ServerApp:
+    """Return the ServerApp that fits an estimator to the rows of all clients.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+        With `checkpoint_path`, a run that ended early is gone on with by the next one.
+    output : str or path-like
+        Where the fitted model is written, whole or not at all; `FDRMFLTransformer.load` reads it. Beside it stands
+        `output` + ".json": which run it was, whether it finished, why not, and who was left out.
+    n_clients : int, default=2
+        How many there have to be before anything is asked; the run's configuration "n-clients" goes before it.
+    answer_within : float, default=600.0
+        Seconds to wait for an answer ("answer-within"). Whoever is later is absent in that round.
+    wait : float, default=300.0
+        Seconds to wait for clients who are missing ("wait"): at the beginning, and where sums need everybody.
+
+    Returns
+    -------
+    ServerApp
+        Its run fails with the reason where the fit does.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        config = context.run_config
+        channel = GridChannel(
+            grid,
+            int(config.get("n-clients", n_clients)),
+            float(config.get("answer-within", answer_within)),
+            float(config.get("wait", wait)),
+        )
+        model = clone(estimator)
+        report = {"run": context.run_id, "finished": False, "reason": "", "left_out": []}
+        try:
+            channel.gather()
+            fit_elsewhere(model, channel)
+            model.save(output)
+            report |= {"finished": True, "left_out": model.dropped_clients_}
+        except BaseException as error:
+            report["reason"] = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            Path(f"{os.fspath(output)}.json").write_text(json.dumps(report, indent=2, default=str), encoding="utf-8")
+
+    return app

@@ -1,0 +1,237 @@
+"""Flower: the same fit through its messages in one process, and over real processes with all that befalls them.
+
+    make test-flower
+
+Those of real processes share what they can: each message to a client costs seconds.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flwr", reason="Flower's tests run by: make test-flower")
+pytestmark = pytest.mark.flower
+os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+
+from flower_certificates import certificates, node_key
+from flower_processes import Processes
+from flower_standin import fit_on_flower
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.datasets import load_tecator
+
+X, Y = load_tecator(return_X_y=True)
+IDS = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]
+SIZES = np.repeat(["a", "b", "c"], [150, 50, 15])[np.random.default_rng(0).permutation(215)]
+TWO = {"modalities": {"left": slice(0, 50), "right": slice(50, None)}}
+HOLES = np.where((IDS == "b")[:, None] & (np.arange(100) >= 50), np.nan, X)
+
+
+def fit_here(parameters, table=X, ids=IDS):
+    return FDRMFLTransformer(**parameters).fit(table, Y, client_ids=ids)
+
+
+# --------------------------------------------------------------------------------------------- one process
+
+
+@pytest.mark.parametrize(
+    ("parameters", "table", "ids"),
+    [
+        pytest.param({}, X, IDS, id="defaults"),
+        pytest.param(TWO, HOLES, IDS, id="a site without a modality"),
+        pytest.param({"participation": 0.67}, X, IDS, id="participation"),
+        pytest.param({"early_stopping": True}, X, SIZES, id="early stopping"),
+        pytest.param({"tuning": "auto", "n_rounds": 2}, X, SIZES, id="tuning"),
+        pytest.param({"algorithm": "scaffold"}, X, SIZES, id="scaffold"),
+    ],
+)
+def test_messages_give_the_bits_of_one_memory(parameters, table, ids, tmp_path):
+    parameters = {"n_rounds": 4, "random_state": 0} | parameters
+    a, (b, _) = (
+        fit_here(parameters, table, ids),
+        fit_on_flower(FDRMFLTransformer(**parameters), table, Y, ids, tmp_path),
+    )
+    assert a._fitted.models.tobytes() == b._fitted.models.tobytes()
+    assert np.abs(a.predict(table) - b.predict(table)).max() < 1e-6
+    report = json.loads((tmp_path / "model.skfdrmfl.json").read_text())
+    assert report == {"run": 1, "finished": True, "reason": "", "left_out": []}
+
+
+@pytest.mark.parametrize(("algorithm", "n_vectors"), [("fedavg", 1), ("scaffold", 2)])
+def test_a_round_costs_its_vectors_and_two_kilobytes(algorithm, n_vectors, tmp_path):
+    model = FDRMFLTransformer(n_rounds=5, random_state=0, algorithm=algorithm)
+    fitted, grid = fit_on_flower(model, X, Y, IDS, tmp_path)
+
+    def size(message):
+        return sum(len(part.deflate()) for part in get_all_nested_objects(message).values())
+
+    n_bytes = 4 * fitted._fitted.network.layout.size * n_vectors
+    rounds = grid.messages[-9 - 3 * 4 : -9]  # but the first, which brings the plan; three exchanges of sums follow
+    for _, question, answer in rounds:
+        assert n_bytes < size(question) < 1.05 * n_bytes + 2000
+        assert n_bytes < size(answer) < 1.05 * n_bytes + 2000
+
+
+def test_too_few_clients_are_an_error_within_the_limit_and_leave_no_model(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(TimeoutError, match="1 of 2 clients are there after 2 s"):
+        fit_on_flower(FDRMFLTransformer(), X, Y, np.zeros(215, dtype=int), tmp_path, **{"n-clients": 2, "wait": 2.0})
+    assert 2 <= time.monotonic() - start < 10
+    assert not (tmp_path / "model.skfdrmfl").exists()
+    report = json.loads((tmp_path / "model.skfdrmfl.json").read_text())
+    assert not report["finished"] and report["reason"].startswith("TimeoutError: 1 of 2 clients")
+
+
+def test_a_client_imports_what_training_needs_and_no_more():
+    import subprocess
+
+    code = (
+        "import sys, json; from skfdrmfl.flower import client_app; from skfdrmfl import FDRMFLTransformer; "
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(json.loads(done.stdout))
+    assert "torch" in imported
+    few = {"matplotlib", "pandas", "sklearn.model_selection", "sklearn.ensemble", "sklearn.linear_model"}
+    assert not imported & few
+
+
+# ------------------------------------------------------------------------------------------ real processes
+
+PARAMETERS = {"n_rounds": 2, "random_state": 0}
+
+
+class Recorder:
+    """Passes connections on to another port, and keeps what goes over them."""
+
+    def __init__(self, target):
+        self.target, self.seen, self.open, self.threads = target, bytearray(), [], []
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.start(self.listen)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for connection in (self.server, *self.open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(10)
+        for connection in (self.server, *self.open):
+            connection.close()
+
+    def start(self, work, *arguments):
+        self.threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self.threads[-1].start()
+
+    def listen(self):
+        with suppress(OSError):
+            while True:
+                here, _ = self.server.accept()
+                self.open.append(here)
+                there = socket.create_connection(("127.0.0.1", self.target))
+                self.open.append(there)
+                self.start(self.carry, here, there)
+                self.start(self.carry, there, here)
+
+    def carry(self, one, other):
+        with suppress(OSError):
+            while data := one.recv(65536):
+                self.seen += data
+                other.sendall(data)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_over_tls_registered_nodes_give_the_bits_of_one_memory_and_nobody_else_gets_in(tmp_path):
+    tls = certificates(tmp_path / "tls")
+    with Processes(tmp_path / "run", PARAMETERS, tls=tls) as processes, Recorder(processes.port) as recorder:
+        keys = {client: node_key(tmp_path / "tls" / f"node_{client}") for client in "abcx"}
+        for client in "abc":
+            done = processes.flwr("supernode", "register", keys[client]["public"], "loop", "--format", "json")
+            assert '"success": true' in done.stdout, done.stdout + done.stderr
+        processes.start_node("x", keys["x"]["private"])  # nobody has registered it
+        for client in "cab":
+            processes.start_node(client, keys[client]["private"], port=recorder.port)
+        run = processes.submit()
+        assert processes.wait_for_run(run, 240) == "finished:completed"
+        fitted = FDRMFLTransformer.load(processes.output)
+        said = {client: (processes.folder / f"node {client}.log").read_text(errors="replace") for client in "abcx"}
+    assert fitted._fitted.models.tobytes() == fit_here(PARAMETERS)._fitted.models.tobytes()
+    assert fitted.clients_.tolist() == ["a", "b", "c"]
+    assert "Failed to activate SuperNode" in said["x"]
+    assert {client: "SuperNode ID" in log for client, log in said.items()} == {
+        "a": True,
+        "b": True,
+        "c": True,
+        "x": False,
+    }
+    seen = bytes(recorder.seen)
+    assert len(seen) > 50_000 and seen[:2] == b"\x16\x03"  # a TLS handshake
+    assert b"skfdrmfl" not in seen and b"HTTP/1.1" not in seen and b"json" not in seen
+
+
+def test_whoever_is_killed_late_or_wrong_is_left_out_and_named_and_training_ends(tmp_path):
+    parameters = {"n_rounds": 5, "random_state": 0, "algorithm": "scaffold", "verbose": 2}
+    # By number of message: the first describes, three are of sums, the fifth is the first round.
+    faults = {"c": {"kill": 6}, "a": {"late": 8}}
+    within = 40.0
+    with Processes(
+        tmp_path, parameters, faults=faults, late=within + 15, spoiled={"b": ["", "nan", "shape"]}
+    ) as processes:
+        for client in "abc":
+            processes.start_node(client)
+        run = processes.submit(answer_within=within, wait=90.0)
+        node = processes.running["node c"]
+        processes.wait_for(lambda: node.poll() is not None, 200, "the end of node c")
+        processes.stop("node c")
+        processes.start_node("c")  # with nothing of what it had
+        assert processes.wait_for_run(run, 400) == "finished:completed"
+        report = processes.report()
+        fitted = FDRMFLTransformer.load(processes.output)
+    assert report["finished"]
+    assert np.isfinite(fitted.predict(X)).all()
+    left_out = {(entry["client"], entry["reason"]): entry["rounds"] for entry in report["left_out"]}
+    assert left_out["b", "update not finite"] == [2]
+    assert left_out["b", "answer not as asked"] == [3]
+    assert left_out["c", "no answer"][0] == 2
+    assert 4 in left_out["a", "no answer"]
+    losses = fitted.history_["loss_per_client"]
+    assert np.isfinite(losses[-1, 2]), "who came back trains again"
+    assert np.isnan(losses).sum() == sum(map(len, left_out.values()))
+
+
+def test_after_a_superlink_restart_the_next_run_goes_on_to_the_same_bits(tmp_path):
+    checkpoint = tmp_path / "checkpoint"
+    parameters = {"n_rounds": 3, "random_state": 0}
+    kept = {**parameters, "checkpoint_path": str(checkpoint), "checkpoint_every": 1}
+    with Processes(tmp_path / "run", kept) as processes:
+        for client in "ab":
+            processes.start_node(client)
+        processes.submit(n_clients=2)
+        processes.wait_for(checkpoint.exists, 240, "the checkpoint")
+        before = checkpoint.stat().st_mtime_ns
+        processes.wait_for(lambda: checkpoint.stat().st_mtime_ns > before, 120, "a round")
+        processes.stop("superlink", patience=1)
+        assert not processes.output.exists()
+        processes.start_superlink()
+        for (
+            client
+        ) in "ab":  # nodes leave a SuperLink that does not know them; whoever looks after them starts them anew
+            processes.stop(f"node {client}")
+            processes.start_node(client)
+        assert processes.wait_for_run(processes.submit(n_clients=2), 240) == "finished:completed"
+        fitted = FDRMFLTransformer.load(processes.output)
+    mine = IDS != "c"
+    here = FDRMFLTransformer(**parameters).fit(X[mine], Y[mine], client_ids=IDS[mine])
+    assert fitted._fitted.models.tobytes() == here._fitted.models.tobytes()

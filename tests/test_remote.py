@@ -1,0 +1,435 @@
+"""Rows that are elsewhere: the same fit as in one memory, over a channel of bytes, and what can go wrong on it."""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from wire import Wire, fit_over, rows_of, wire_of
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.estimator._site import site_of
+from skfdrmfl.federation.door import NoAnswer
+from skfdrmfl.federation.remote import codec
+from skfdrmfl.federation.remote.codec import from_packet, to_packet
+from skfdrmfl.federation.remote.packet import Packet
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))
+Y = X[:, 0] + np.tanh(X[:, 1]) + 0.1 * RNG.standard_normal(90)
+THREE = np.array(["x", "b", "c"])[np.arange(90) % 3]
+UNEQUAL = np.repeat(np.arange(5), [14, 41, 1, 25, 9])[np.random.default_rng(1).permutation(90)]
+TWO = {"modalities": {"a": slice(0, 5), "b": slice(5, None)}}
+HOLES = np.where((THREE == "c")[:, None] & (np.arange(8) >= 5), np.nan, X)
+FRAME = pd.DataFrame(
+    {
+        "n": X[:, 0],
+        "kind": np.where((X[:, 2] > 0) & (THREE == "b"), "up", "down"),
+        "m": X[:, 1],
+        "flag": X[:, 3] > 0,
+    }
+)
+
+
+def estimator(**parameters):
+    return FDRMFLTransformer(**({"n_rounds": 3, "local_epochs": 2, "random_state": 0} | parameters))
+
+
+def here(parameters, table=X, y=Y, ids=THREE, groups=None):
+    return estimator(**parameters).fit(table, y, client_ids=ids, groups=groups)
+
+
+def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
+    wire = wire_of(estimator(**parameters), table, y, ids, groups, kind)
+    return fit_over(wire, estimator(**parameters)), wire
+
+
+# --------------------------------------------------------------------------------------------- the same fit
+
+
+@pytest.mark.parametrize(
+    ("parameters", "table", "ids"),
+    [
+        pytest.param({}, X, THREE, id="defaults"),
+        pytest.param({}, X, UNEQUAL, id="unequal sizes"),
+        pytest.param({"engine": "loop"}, X, UNEQUAL, id="loop"),
+        pytest.param({"participation": 0.5, "n_rounds": 5}, X, UNEQUAL, id="participation"),
+        pytest.param(TWO, HOLES, THREE, id="a site without a modality"),
+        pytest.param(TWO | {"early_stopping": True, "fusion": "mean"}, HOLES, THREE, id="holes, early stopping"),
+        pytest.param({"early_stopping": True, "n_iter_no_change": 2, "n_rounds": 8}, X, UNEQUAL, id="early stopping"),
+        pytest.param({"algorithm": "scaffold"}, X, UNEQUAL, id="scaffold"),
+        pytest.param({"algorithm": "fedsgd"}, X, UNEQUAL, id="fedsgd"),
+        pytest.param({"algorithm": "fedadam", "history_size": 1}, X, THREE, id="fedadam"),
+        pytest.param({"aggregation": "median"}, X, THREE, id="median"),
+        pytest.param({}, FRAME, THREE, id="categories"),
+        pytest.param({"tuning": "auto", "n_rounds": 2}, X, UNEQUAL, id="tuning", marks=pytest.mark.slow),
+        pytest.param({"shrinkage": "auto", "n_rounds": 2}, X, UNEQUAL, id="shrinkage", marks=pytest.mark.slow),
+    ],
+)
+def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
+    a, (b, _) = here(parameters, table, ids=ids), there(parameters, table, ids=ids)
+    assert a._fitted.models.tobytes() == b._fitted.models.tobytes()
+    assert a._fitted.choice == b._fitted.choice
+    assert (a.clients_ == b.clients_).all() and (a.n_samples_per_client_ == b.n_samples_per_client_).all()
+    assert a.history_.keys() == b.history_.keys()
+    for name, values in a.history_.items():  # losses are summed in company, which shows in the last bits of float32
+        np.testing.assert_allclose(b.history_[name], values, rtol=2e-5, atol=2e-6, err_msg=name)
+    np.testing.assert_allclose(b.predict(table), a.predict(table), rtol=0, atol=1e-6 * np.abs(Y).max())
+    np.testing.assert_allclose(b.feature_importances_, a.feature_importances_, atol=1e-6)
+
+
+def test_groups_stay_together_elsewhere_too():
+    groups = np.arange(90) // 6
+    parameters = {"early_stopping": True, "validation_fraction": 0.3}
+    a, (b, _) = here(parameters, groups=groups), there(parameters, groups=groups)
+    assert a._fitted.models.tobytes() == b._fitted.models.tobytes()
+    assert a._fitted.models.tobytes() != here(parameters)._fitted.models.tobytes()
+
+
+def test_a_model_fitted_elsewhere_is_saved_and_loaded(tmp_path):
+    model, _ = there({})
+    model.save(tmp_path / "model")
+    again = FDRMFLTransformer.load(tmp_path / "model")
+    assert np.array_equal(again.transform(X), model.transform(X))
+
+
+def test_the_ledger_counts_what_it_counts_here_but_for_models_that_clients_have():
+    a, (b, _) = (
+        here({"algorithm": "scaffold", "early_stopping": True}),
+        there({"algorithm": "scaffold", "early_stopping": True}),
+    )
+    models = ("global models", "global models for rows held out")
+    assert [m for m in a.federation_log_ if m.what not in models] == [
+        m for m in b.federation_log_ if m.what not in models
+    ]
+    n_bytes = 4 * b._fitted.network.layout.size
+    # Each model goes to each client once: the first, and one for each round, for its rows held out.
+    assert [m.bytes for m in b.federation_log_ if m.what in models] == [3 * n_bytes] * (1 + b.n_rounds_)
+
+
+# ------------------------------------------------------------------------------------------------ the wire
+
+
+def test_a_round_costs_what_the_algorithm_declares_and_two_kilobytes():
+    for algorithm, n_vectors in (("fedavg", 1), ("scaffold", 2)):
+        model, wire = there({"algorithm": algorithm, "n_rounds": 5, "history_size": 3})
+        n_bytes = 4 * model._fitted.network.layout.size * n_vectors
+        rounds = [(sent, came) for _, request, sent, came in wire.asked if request.what == "train"]
+        assert len(rounds) == 15
+        for sent, came in rounds[3:]:  # the first brings the plan
+            assert n_bytes < sent < 1.05 * n_bytes + 2000
+            assert n_bytes < came < 1.05 * n_bytes + 2000
+
+
+def test_history_goes_only_to_who_has_missed_it():
+    class Patchy(Wire):
+        """The second client misses the third round."""
+
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 2 and request.position == 1:
+                return None
+            return super().answer(address, packet)
+
+    model, wire = there({"n_rounds": 5, "history_size": 3}, kind=Patchy)
+    given = {
+        (from_packet(request.about)["round"], request.position): sum(
+            len(from_packet(value).shape) == 2 for value in request.given.values() if len(value.arrays) == 1
+        )
+        for _, request, _, _ in wire.asked
+        if request.what == "train"
+    }
+    assert [given[t, 0] for t in range(5)] == [1] * 5
+    assert [given.get((t, 1)) for t in range(5)] == [1, 1, None, 2, 1]
+    assert (
+        np.isnan(model.history_["loss_per_client"][2, 1]) and not np.isnan(model.history_["loss_per_client"][3:]).any()
+    )
+    assert model.dropped_clients_ == [{"client": "c", "reason": "no answer", "rounds": [3]}]
+
+
+def test_no_row_is_in_what_goes_down_and_no_model_in_what_clients_prepare_from():
+    model, wire = there({"algorithm": "scaffold"})
+    rows = {X[i].tobytes() for i in range(90)} | {X[i].astype(np.float32).tobytes() for i in range(90)}
+    for _, request, _, _ in wire.asked:
+        for packet in (request.about, *request.given.values()):
+            assert not any(row in array.tobytes() for array in packet.arrays for row in rows)
+    plan = next(r.given[r.needs[1]] for _, r, *_ in wire.asked if r.what == "train")
+    assert '"runs.RunPlan"' in plan.text
+    assert model._fitted.network.layout.size not in [array.size for array in plan.arrays]
+
+
+def test_values_come_back_as_they_were():
+    shared = np.arange(6.0).reshape(2, 3)
+    value = {
+        "list": [1, -(2**70), 1.5, float("inf"), "é", None, True],
+        "tuple": ((), (1, (2,))),
+        3: frozenset({"a", None, 2}),
+        "scalar": np.float32(0.1),
+        "twice": [shared, shared],
+        "turned": np.asfortranarray(shared),
+        "tensor": torch.arange(4, dtype=torch.float64).reshape(2, 2).T,
+        "objects": np.array(["a", None], dtype=object),
+    }
+    text, data = to_packet(value).flat()
+    back = from_packet(Packet.of_flat(text, data))
+    assert back.keys() == value.keys()
+    assert back["list"] == value["list"] and back["tuple"] == value["tuple"] and back[3] == value[3]
+    assert back["scalar"] == value["scalar"] and back["scalar"].dtype == np.float32
+    assert back["twice"][0] is back["twice"][1] and np.array_equal(back["twice"][0], shared)
+    assert back["turned"].flags.f_contiguous and np.array_equal(back["turned"], shared)
+    assert back["tensor"].stride() == value["tensor"].stride() and torch.equal(back["tensor"], value["tensor"])
+    assert back["objects"].tolist() == ["a", None]
+    back["twice"][0][0, 0] = 7.0  # what has come can be written to
+
+
+def test_every_sum_can_cross():
+    import pkgutil
+
+    from skfdrmfl.federation import sums
+
+    carried = {module.__name__ for module in codec.MODULES}
+    assert {f"{sums.__name__}.{module.name}" for module in pkgutil.iter_modules(sums.__path__)} <= carried
+
+
+def test_what_is_not_agreed_cannot_cross():
+    class Other:
+        pass
+
+    with pytest.raises(TypeError, match="Other cannot be sent"):
+        to_packet([Other()])
+    with pytest.raises(TypeError, match="array of datetime64"):
+        to_packet(np.array(["2026-01-01"], dtype="M8[D]"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        '{"object": "os.system", "fields": {"command": "true"}}',
+        '{"object": "door.Roster", "fields": {"nobody": 1}}',
+        '{"array": 3}',
+        '{"set": [1], "of": "door.Roster"}',
+        '{"network": [["x", 3]]}',
+        '{"again": 4}',
+        '{"what": 1}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_damaged_or_unknown_is_refused_as_such(text):
+    with pytest.raises(codec.WireError):
+        from_packet(Packet(text))
+
+
+def test_bytes_that_do_not_fit_are_refused():
+    text, data = to_packet(np.arange(3.0)).flat()
+    for broken in (data[:-1], data + b"0"):
+        with pytest.raises(codec.WireError):
+            Packet.of_flat(text, broken)
+    with pytest.raises(codec.WireError):
+        Packet.of_flat(text.replace("<f8", "|O"), data)
+
+
+# ---------------------------------------------------------------------------------------- what can go wrong
+
+
+class Forgetful(Wire):
+    """Clients who now and then start anew."""
+
+    def answer(self, address, packet):
+        if len(self.asked) % 5 == 3:
+            self.kept[address] = {}
+        return super().answer(address, packet)
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
+def test_a_client_that_has_lost_everything_is_told_again(algorithm):
+    parameters = {"algorithm": algorithm, "n_rounds": 5, "early_stopping": True}
+    model, wire = there(parameters, kind=Forgetful)
+    assert model._fitted.models.tobytes() == here(parameters)._fitted.models.tobytes()
+    assert sum(came < 200 for _, request, _, came in wire.asked if request.what == "train") > 1  # "lost"
+
+
+def test_a_client_that_comes_back_under_another_address_goes_on():
+    class Moving(Wire):
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 1 and address == "node 1":
+                self.sites["node 9"], self.kept["node 9"] = self.sites.pop(address), {}
+                return None
+            return super().answer(address, packet)
+
+    model, wire = there({"n_rounds": 4}, kind=Moving)
+    (left_out,) = model.dropped_clients_
+    assert left_out["reason"] == "no answer" and left_out["rounds"] == [2]
+    assert {address for address, request, *_ in wire.asked if request.what == "sum"} >= {"node 9"}
+    assert np.isnan(model.history_["loss_per_client"]).sum() == 1
+
+
+def test_a_round_without_one_client_is_the_mean_of_the_others():
+    class Without(Wire):
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            silent = request.what == "train" and from_packet(request.about)["round"] == 1 and request.position == 0
+            return None if silent else super().answer(address, packet)
+
+    model, _ = there({}, kind=Without)
+    available = np.ones((3, 3), dtype=bool)
+    available[1, 0] = False
+    oracle = here({"availability": available})
+    np.testing.assert_allclose(model._fitted.models, oracle._fitted.models, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda sent: sent | {"weights": sent["weights"] * np.nan}, "update not finite"),
+        (lambda sent: sent | {"weights": sent["weights"][:, 1:]}, "answer not as asked"),
+        (lambda sent: sent | {"losses": sent["losses"].double()}, "answer not as asked"),
+        (lambda sent: {"weights": sent["weights"]}, "answer not as asked"),
+        (lambda sent: [1, 2, 3], "answer not as asked"),
+    ],
+    ids=["nan", "shape", "type", "missing", "nonsense"],
+)
+def test_an_update_that_is_none_is_left_out_with_the_reason(spoil, reason):
+    class Spoiled(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            request = self.asked[-1][1]
+            if request.what == "train" and request.position == 1 and from_packet(request.about)["round"] == 1:
+                kind, sent = from_packet(answer)
+                return to_packet((kind, spoil(sent)))
+            return answer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if reason == "update not finite" else "error")
+        model, _ = there({}, kind=Spoiled)
+    assert model.dropped_clients_ == [{"client": "c", "reason": reason, "rounds": [2]}]
+    assert np.isfinite(model._fitted.models).all()
+
+
+def test_sums_need_everybody_and_say_who_is_missing():
+    class Silent(Wire):
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            silent = request.what == "sum" and request.position == 1
+            return None if silent else super().answer(address, packet)
+
+    model = estimator()
+    with pytest.raises(NoAnswer, match=r"1 of 3 clients did not answer \('c': no answer\)"):
+        fit_over(wire_of(model, X, Y, THREE, kind=Silent), model)
+    assert not hasattr(model, "weights_")
+
+
+def test_a_sum_of_another_shape_stops_the_fit_and_names_the_client():
+    class Stretched(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            request = self.asked[-1][1]
+            if request.what == "sum" and request.position == 2:
+                kind, sums = from_packet(answer)
+                return to_packet((kind, [sums[0]._replace(total=sums[0].total[:1]), *sums[1:]]))
+            return answer
+
+    with pytest.raises(NoAnswer, match=r"'x': answer not as asked \(of another form"):
+        there({}, kind=Stretched)
+
+
+def test_who_leaves_after_training_does_not_lose_the_model():
+    class Leaving(Wire):
+        def answer(self, address, packet):
+            n_rounds = sum(request.what == "train" for _, request, *_ in self.asked)
+            gone = n_rounds == 9 and from_packet(packet).position == 0
+            return None if gone else super().answer(address, packet)
+
+    model, _ = there({}, kind=Leaving)
+    assert model._fitted.models.tobytes() == here({})._fitted.models.tobytes()
+    assert model.dropped_clients_ == [{"client": "b", "reason": "no answer", "rounds": []}]
+    left = THREE != "b"
+    assert np.abs(model.transform(X[left]).mean(0)).max() < 1e-7
+
+
+def test_errors_of_clients_tell_nothing_of_their_rows(caplog):
+    def broken():
+        raise ValueError("row 7 holds secret 123.456")
+
+    model = estimator()
+    sites = {1: site_of(model, rows_of(X, Y, THREE == "b"), "b"), 2: site_of(model, broken, "c")}
+    with pytest.raises(NoAnswer, match="load_data raised ValueError") as raised:
+        fit_over(Wire(sites), model)
+    assert "secret" not in str(raised.value)
+    assert "secret" in caplog.text  # where the rows are, it is said
+    strings = X.astype(object)
+    strings[1, 2] = "patient 123"
+    sites[2] = site_of(model, rows_of(strings, Y, THREE == "b"), "c")
+    with pytest.raises(NoAnswer, match="ValueError in 'describe'") as raised:
+        fit_over(Wire(sites), model)
+    assert "patient" not in str(raised.value)
+
+
+def test_clients_that_do_not_fit_together_are_named():
+    model = estimator()
+
+    def fit(**sites):
+        wire = Wire({i: site_of(*site) for i, site in enumerate(sites.values())})
+        return fit_over(wire, model)
+
+    b, c = rows_of(X, Y, THREE == "b"), rows_of(X, Y, THREE == "c")
+    with pytest.raises(ValueError, match="client 'c' has other columns than client 'b' \\(7 and 8\\)"):
+        fit(b=(model, b, "b"), c=(model, rows_of(X[:, 1:], Y, THREE == "c"), "c"))
+    with pytest.raises(ValueError, match="several clients are called 'b'"):
+        fit(b=(model, b, "b"), c=(model, c, "b"))
+    with pytest.raises(NoAnswer, match=re.escape("hidden_layer_sizes is (16) here but (32) at the server")):
+        fit(b=(model, b, "b"), c=(estimator(hidden_layer_sizes=(16,)), c, "c"))
+    with pytest.raises(ValueError, match="client 'c' has other names of columns"):
+        frame = pd.DataFrame(X, columns=list("abcdefgh"))
+        fit(
+            b=(model, rows_of(frame, Y, THREE == "b"), "b"),
+            c=(model, rows_of(frame[list("abcdefhg")], Y, THREE == "c"), "c"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"warm_start": True}, "warm_start=True goes on"),
+        ({"availability": lambda t, c: True}, "availability simulates"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused(parameters, said):
+    with pytest.raises(ValueError, match=said):
+        there(parameters)
+
+
+def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
+    class Stopping(Wire):
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 3:
+                raise KeyboardInterrupt
+            return super().answer(address, packet)
+
+    parameters = {"n_rounds": 5, "algorithm": "scaffold"}
+    kept = {**parameters, "checkpoint_path": str(tmp_path / "checkpoint"), "checkpoint_every": 2}
+    with pytest.raises(KeyboardInterrupt):
+        there(kept, kind=Stopping)
+    model, wire = there(kept)
+    assert model._fitted.models.tobytes() == here(parameters)._fitted.models.tobytes()
+    assert sorted({from_packet(r.about)["round"] for _, r, *_ in wire.asked if r.what == "train"}) == [3, 4]
+
+
+@pytest.mark.slow
+def test_privacy_costs_what_it_costs_here():
+    pytest.importorskip("dp_accounting")
+    parameters = {
+        "preprocessing": "standardize",
+        "dp_noise_multiplier": 1.0,
+        "dp_clip_norm": 0.1,
+        "dp_bounds": {"X": (-5, 5), "y": (-5, 5)},
+        "participation": 0.6,
+    }
+    ids = np.arange(90) % 30
+    a, (b, _) = here(parameters, ids=ids), there(parameters, ids=ids)
+    assert a.epsilon_ == b.epsilon_ and a.privacy_bill_ == b.privacy_bill_
+    assert not hasattr(b, "n_samples_per_client_") and b.clients_.tolist() == list(range(30))

@@ -1,0 +1,65 @@
+"""A channel in one memory through which packets go as bytes, as over a network."""
+
+import numpy as np
+
+from skfdrmfl.estimator._elsewhere import fit_elsewhere
+from skfdrmfl.estimator._site import site_of
+from skfdrmfl.federation.remote.codec import from_packet
+from skfdrmfl.federation.remote.packet import Packet
+
+
+class Wire:
+    """Clients by address, in another order than by label; answers come in another order than questions.
+
+    Attributes
+    ----------
+    asked : list of tuple
+        Address, `Request`, and bytes of request and answer.
+    """
+
+    wait = 0.0
+
+    def __init__(self, sites):
+        self.sites, self.kept, self.asked = dict(sites), {address: {} for address in sites}, []
+
+    def addresses(self):
+        return sorted(self.sites)
+
+    def ask(self, packets):
+        answers = {}
+        for address, packet in reversed(packets.items()):
+            if (answer := self.answer(address, packet)) is not None:
+                answers[address] = answer
+        return answers
+
+    def answer(self, address, packet):
+        """What one client answers, or None; tests put faults here."""
+        text, data = packet.flat()
+        request = from_packet(packet)
+        answer, self.kept[address] = self.sites[address].answer(Packet.of_flat(text, data), self.kept[address])
+        back, back_data = answer.flat()
+        self.asked.append((address, request, len(text) + len(data), len(back) + len(back_data)))
+        return Packet.of_flat(back, back_data)
+
+
+def rows_of(X, y, mine, groups=None):
+    """A load_data for some rows."""
+    X = X[mine] if isinstance(X, np.ndarray) else X.iloc[mine]
+    return lambda: (X, y[mine]) if groups is None else (X, y[mine], groups[mine])
+
+
+def wire_of(estimator, X, y, ids, groups=None, kind=Wire):
+    """A channel to one client a label."""
+    labels = np.unique(ids).tolist()
+    places = np.random.default_rng(3).permutation(len(labels)).tolist()
+    return kind(
+        {
+            f"node {place}": site_of(estimator, rows_of(X, y, np.flatnonzero(ids == label), groups), label)
+            for label, place in zip(labels, places, strict=True)
+        }
+    )
+
+
+def fit_over(channel, estimator):
+    """The estimator, fitted over a channel."""
+    return fit_elsewhere(estimator, channel)
