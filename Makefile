@@ -14,11 +14,12 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format bench clean distclean
+.PHONY: help demo test test-tools coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
 	@echo "make test       run the tests            (make test ARGS='-k losses', ARGS='-m slow', WORKERS=0)"
+	@echo "make test-tools try clients with mapie, crepes, shap, optuna, chemotools, skops and nirs4all, which it installs"
 	@echo "make lint       check style and types    (make format: apply the style)"
 	@echo "make coverage   run the tests and report which lines they miss"
 	@echo "make bench      say how to run the benchmarks"
@@ -32,6 +33,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-tools: $(VENV)/.tools
+	$(BIN)/python -m pytest -m tools $(ARGS)
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
@@ -105,6 +109,9 @@ $(VENV)/.demo: $(VENV)/.build
 
 $(VENV)/.test: $(VENV)/.build
 	$(call install,test)
+
+$(VENV)/.tools: $(VENV)/.build
+	$(call install,tools)
 
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)
