@@ -41,6 +41,7 @@ class NoCheckpoint:
     seed: int | None = None
     preparation: Any = None
     found = False
+    goes_on = False
 
     def begin(self, seed: int, preparation: Any, ledger: Ledger) -> Ledger:
         """Return the ledger to count on with: this one."""
@@ -76,6 +77,8 @@ class Checkpoint(NoCheckpoint):
         That of the fit in the file.
     preparation : object, default=None
         What preparation had found.
+    goes_on : bool
+        Whether `resume` will return where training stood.
 
     Raises
     ------
@@ -117,6 +120,7 @@ class Checkpoint(NoCheckpoint):
                 f"what it was, {ANEW}; fits that search or cross-validate need checkpoint_path=None."
             )
         self._begun, self._training = content["begun"], content["training"]
+        self.goes_on = self._training is not None
         begun = from_bytes(self._begun.tobytes(), kind=BEGUN)
         self.seed, self.preparation = begun["seed"], begun["preparation"]
         counted = json.loads(content["ledger"].tobytes())

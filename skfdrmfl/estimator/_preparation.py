@@ -19,6 +19,7 @@ from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
 from skfdrmfl.estimator._beginning import begin
 from skfdrmfl.estimator._blueprint import blueprint_of, check_rows
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
 from skfdrmfl.estimator._continuing import check_continues, go_on
 from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
@@ -46,6 +47,7 @@ def prepare(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
+    task: Task | None = None,
 ) -> Fitting:
     """Check everything, fix preprocessing and network unless there are earlier ones, and return what is to be trained.
 
@@ -58,6 +60,8 @@ def prepare(
         The fit to go on from.
     whole : bool, default=True
         Whether it is all of `fit`, or one round.
+    task : Task, default=None
+        What tuning is to be part of.
     """
     estimator._validate_params()
     device = device_of(estimator.device)
@@ -114,7 +118,9 @@ def prepare(
         _check_modalities(there, reading, subset)
     check_rows(blueprint.readers, reading.modalities, reading.table, present)
     if earlier is None:
-        found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset)
+        found = checkpoint.preparation or find(
+            estimator, there, reading, blueprint, seed, subset, Task(estimator) if task is None else task
+        )
         if simulation.guard is not None:
             simulation.guard.excluded.update(found.left_out)
         network, run, fitted = begin(estimator, reading, blueprint, seed, found, simulation.device)
