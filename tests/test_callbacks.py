@@ -1,23 +1,25 @@
-"""Callbacks: what they are told, that they move no bit, and that they can end a fit; the bars of `verbose`."""
+"""Callbacks: what they are told, that they move no bit, and that they can end a fit."""
 
 import csv
 import pickle
+import re
 import sys
 import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import CSVLogger, FDRMFLTransformer
-from skfdrmfl.common.progress import Bar
 from skfdrmfl.federation.engines.stacked import StackedEngine
-from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
+from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 callbacks = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
@@ -274,33 +276,33 @@ def test_the_csv_file_tells_the_fits_of_a_search_apart_in_other_processes_too(tm
     assert sum("search" in row["task"] for row in rows) == 8
 
 
-# ------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------------ recipes
 
 
-def test_a_bar_and_the_lines_in_its_place_say_how_far_it_is(capsys, monkeypatch):
-    for installed in (True, False):
-        if not installed:
-            monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-        bar = Bar("work", 40, "step")
-        for done in range(1, 41):
-            bar.reach(done, f"mse {done}")
-        bar.close()
-        out, shown = capsys.readouterr()
-        assert out == "" and "work" in shown and "40/40" in shown and "mse 40" in shown
-    assert len(shown.splitlines()) == 10
-    Bar("work", 40, "step", shown=False).reach(40)
-    assert capsys.readouterr() == ("", "")
+@pytest.mark.parametrize("name", ["mlflow", "torch.utils.tensorboard"])
+def test_a_recipe_of_the_page_logs_each_round(name, monkeypatch):
+    logged = []
+    mlflow = SimpleNamespace(
+        log_params=lambda params: None,
+        log_metrics=lambda numbers, step: logged.append((step, numbers["mse"])),
+        start_run=nullcontext,
+    )
 
+    class SummaryWriter:
+        def __init__(self, folder):
+            pass
 
-@pytest.mark.parametrize("search", [VectorizedGridSearchCV, VectorizedRandomizedSearchCV])
-def test_a_search_prints_true_things_of_each_candidate(search, capsys):
-    options = {} if search is VectorizedGridSearchCV else {"n_iter": 2, "random_state": 0}
-    found = search(fdrmfl(), {"mi_weight": [0.0, 0.01]}, cv=2, verbose=2, **options).fit(X, Y, client_ids=IDS)
-    out, bar = capsys.readouterr()
-    assert "0.0s" not in out and "CV" not in out
-    lines = [line for line in out.splitlines() if line.startswith("[search] ") and "score" in line]
-    assert len(lines) == 2 and "2 candidates, 2 folds: 4 fits" in out
-    for line, mean in zip(lines, found.cv_results_["mean_test_score"], strict=True):
-        assert f"score {mean:.4g} (" in line
-    assert "100%" in bar
-    assert found.verbose == 2 and clone(found).verbose == 2
+        def add_scalar(self, name, value, step):
+            logged.extend([(step, value)] if name == "mse" else [])
+
+        def close(self):
+            logged.append("closed")
+
+    monkeypatch.setitem(sys.modules, name, mlflow if name == "mlflow" else SimpleNamespace(SummaryWriter=SummaryWriter))
+    page = (Path(__file__).parents[1] / "docs" / "progress.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if name in text]
+    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
+    names = {"X": X, "y": Y, "client_ids": IDS}
+    exec(compile(block, "progress.md", "exec"), names)
+    mse = names["model"].history_["mse"]
+    assert logged[:2] == [(1, mse[0]), (2, mse[1])] and logged[2:] == ([] if name == "mlflow" else ["closed"])

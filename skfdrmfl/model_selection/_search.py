@@ -27,6 +27,7 @@ from skfdrmfl.common.progress import Bar
 from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._postponed import Postponed
 from skfdrmfl.estimator._privacy import is_private
+from skfdrmfl.estimator._representation import DocumentationLink
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.model_selection._pool import FitPool
 from skfdrmfl.model_selection._workers import Workers
@@ -60,7 +61,7 @@ class _Tasks(NamedTuple):
     verbose: int
 
 
-class _VectorizedSearch(BaseSearchCV):
+class _VectorizedSearch(DocumentationLink, BaseSearchCV):
     """Goes through the search twice: once to gather the fits and train them, once to score them."""
 
     cv: Any
@@ -104,17 +105,17 @@ class _VectorizedSearch(BaseSearchCV):
         candidates = list(self._candidates())
         for candidate in candidates:
             _check_no_checkpoints(self._with(candidate))
-        n_fits = len(candidates) * self.n_splits_
-        X, y, verbose = self._tasks.X, self._tasks.y, self._tasks.verbose
+        X, y, _, splits, verbose = self._tasks
+        n_fits = len(candidates) * len(splits)
         if verbose > 0:
-            print(f"[search] {len(candidates)} candidates, {self.n_splits_} folds: {n_fits} fits", flush=True)
+            print(f"[search] {len(candidates)} candidates, {len(splits)} folds: {n_fits} fits", flush=True)
         context = None if callback_ctx is None else callback_ctx.subcontext(task_name="search", max_subtasks=None)
         task = Task(self, context, X, y).begin()
         with closing(Bar("[search] training", n_fits, "fit", shown=verbose > 0)) as bar:
             pool = FitPool(self._workers, bar, task, self.chunk_size)
             with pool.collecting():
                 for candidate in candidates:
-                    for train, _ in self._tasks.splits:
+                    for train, _ in splits:
                         self._collect(candidate, train)
                         pool.train_if_full()
             bar.reach(n_fits)  # candidates that differ only in later steps share fits
