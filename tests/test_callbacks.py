@@ -39,7 +39,7 @@ class OfOneEstimator:
     """Remembers all that a callback hears."""
 
     def __init__(self, stop_after=None, error=None):
-        self.heard, self.fitted, self.metadata, self.stop_after, self.error = [], [], [], stop_after, error
+        self.heard, self.fitted, self.numbers, self.stop_after, self.error = [], [], [], stop_after, error
 
     def setup(self, estimator, context):
         self.heard.append(("setup", type(estimator).__name__))
@@ -51,14 +51,15 @@ class OfOneEstimator:
         assert (X is None) == (y is None)
         self.heard.append(("begin", context.task_name))
 
-    def on_fit_task_end(self, estimator, context, *, metadata=None, fitted_estimator=None):
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         self.heard.append(("end", context.task_name))
-        if context.task_name == "round" and metadata is not None:
-            self.metadata.append(metadata)
+        numbers = getattr(context, "numbers", None)
+        if context.task_name == "round" and numbers is not None:
+            self.numbers.append(numbers)
             self.fitted.append(fitted_estimator)
-            if self.error is not None and len(self.metadata) == 2:
+            if self.error is not None and len(self.numbers) == 2:
                 raise self.error
-            return len(self.metadata) == self.stop_after
+            return len(self.numbers) == self.stop_after
 
 
 class Recorder(OfOneEstimator):
@@ -109,7 +110,7 @@ def test_each_round_is_a_task_with_the_numbers_of_the_history_and_a_model_fitted
     tasks = [(what, name) for what, name in recorder.heard if what in ("begin", "end")]
     assert tasks == [("begin", "fit"), *4 * [("begin", "round"), ("end", "round")], ("end", "fit")]
     assert recorder.heard[0] == ("setup", "FDRMFLTransformer") and recorder.heard[-1][0] == "teardown"
-    for t, numbers in enumerate(recorder.metadata):
+    for t, numbers in enumerate(recorder.numbers):
         assert numbers["round"] == t + 1
         for name in ("loss", "mse", "mi", "drift"):
             assert numbers[name] == model.history_[name][t]
@@ -166,7 +167,7 @@ def test_tuning_has_a_task_for_each_fold_and_round():
     assert names(recorder, "begin")[:5] == ["fit", "tuning", "fold", "round", "round"]
     assert names(recorder, "begin").count("fold") == 3 and names(recorder, "begin").count("training") == 1
     assert sorted(names(recorder, "begin")) == sorted(names(recorder, "end"))
-    assert [numbers["round"] for numbers in recorder.metadata] == [1, 2]  # of training alone
+    assert [numbers["round"] for numbers in recorder.numbers] == [1, 2]  # of training alone
 
 
 def test_a_fit_that_goes_on_from_a_checkpoint_has_tasks_for_the_rounds_left(tmp_path):
@@ -174,7 +175,7 @@ def test_a_fit_that_goes_on_from_a_checkpoint_has_tasks_for_the_rounds_left(tmp_
     fdrmfl(checkpoint_path=path, checkpoint_every=1).set_callbacks(Recorder(stop_after=1)).fit(X, Y, IDS)
     recorder = Recorder()
     model = fdrmfl(checkpoint_path=path).set_callbacks(recorder).fit(X, Y, IDS)
-    assert [numbers["round"] for numbers in recorder.metadata] == [2, 3, 4]
+    assert [numbers["round"] for numbers in recorder.numbers] == [2, 3, 4]
     assert same_fit(model, fdrmfl().fit(X, Y, IDS))
     recorder = Recorder()
     fdrmfl(checkpoint_path=path).set_callbacks(recorder).fit(X, Y, IDS)
@@ -188,7 +189,7 @@ def test_a_private_round_reports_its_clip_alone():
         fdrmfl(dp_clip_norm=0.5, preprocessing=None, dp_bounds={"y": (-3.0, 3.0)}).set_callbacks(recorder).fit(
             X, Y, IDS
         )
-    assert [set(numbers) for numbers in recorder.metadata] == 4 * [{"round", "clip_norm"}]
+    assert [set(numbers) for numbers in recorder.numbers] == 4 * [{"round", "clip_norm"}]
 
 
 def test_partial_fit_is_heard_and_clones_and_files_keep_the_model_alone(tmp_path):
@@ -209,6 +210,14 @@ def test_a_pipeline_hands_its_callbacks_down_without_a_warning():
     pipeline.fit(X, Y, reduce__client_ids=IDS)
     assert names(recorder, "setup") == ["Pipeline"] and names(recorder, "begin").count("round") == 4
     assert names(recorder, "begin")[0] == "fit"
+
+
+def test_scikit_learns_monitor_follows_the_score_from_round_to_round():
+    monitor = callbacks.ScoringMonitor(scoring="r2")
+    model = fdrmfl().set_callbacks(monitor).fit(X, Y, IDS)
+    scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "round"]
+    assert scores[-1] == model.score(X, Y)
+    assert scores == [fdrmfl().set_callbacks(Recorder(stop_after=t)).fit(X, Y, IDS).score(X, Y) for t in range(1, 5)]
 
 
 GRID = {"mi_weight": [0.0, 0.01], "n_rounds": [2, 3]}

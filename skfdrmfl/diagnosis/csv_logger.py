@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,17 @@ class CSVLogger:
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
 
-    def on_fit_task_end(self, estimator: Any, context: Any, *, metadata: Mapping[str, Any] | None = None) -> None:
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Write what a round reports; other tasks report nothing."""
-        if not metadata or "round" not in metadata:
+        found = getattr(context, "numbers", None) or {}
+        if "round" not in found:
             return
         above = list(_ancestors(context))
         started = above[-1].init_time
         task = " > ".join(f"{each.task_name} {each.task_id}" for each in reversed(above))
         seconds = f"{(datetime.now(UTC) - started).total_seconds():.3f}"
-        numbers = [metadata.get(name, "") for name in NUMBERS]
-        self._append((started.isoformat(timespec="seconds"), task, metadata["round"], seconds, *numbers))
+        numbers = [found.get(name, "") for name in NUMBERS]
+        self._append((started.isoformat(timespec="seconds"), task, found["round"], seconds, *numbers))
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """Do nothing: every line is on the disk already."""

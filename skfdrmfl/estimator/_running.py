@@ -36,9 +36,8 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
             for trained in fitting.train():
                 check_converged(estimator, trained, 0)
                 fitting.checkpoint.follow(trained)
-                record = trained.record_of(0)
-                teller.tell(record, trained.n_rounds)
-                numbers = partial(record.numbers, trained.n_rounds)
+                numbers = trained.record_of(0).numbers(trained.n_rounds)
+                teller.tell(numbers)
                 if rounds.follow(trained, numbers, partial(_attributes_so_far, fitting, trained)):
                     break
     except KeyboardInterrupt:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from skfdrmfl.common.progress import Bar
-from skfdrmfl.federation.record import Record
 
 NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one client's, central training"
 
@@ -27,10 +28,9 @@ class Teller:
         self._shown = verbose > 0
         self._bar = Bar("[FDRMFL] training", n_rounds, "round", shown=verbose == 1 and n_rounds > 1)
 
-    def tell(self, record: Record, done: int) -> None:
-        """Show where training stands after a round."""
-        if done and self._shown:
-            numbers = record.numbers(done)
+    def tell(self, numbers: Mapping[str, float]) -> None:
+        """Show where training stands after a round, by what `Record.numbers` says of it."""
+        if (done := int(numbers["round"])) and self._shown:
             shown = [name for name in ("loss", "mse", "clip_norm") if name in numbers]
             text = ", ".join(f"{name.removesuffix('_norm')} {numbers[name]:.4g}" for name in shown)
             self._bar.reach(done, text)

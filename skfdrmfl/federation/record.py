@@ -54,6 +54,8 @@ class Record:
     def numbers(self, n_rounds: int) -> dict[str, float]:
         """Return the means of the last of `n_rounds` rounds by name, and which round that is, from 1."""
         found: dict[str, float] = {"round": n_rounds}
+        if not n_rounds:
+            return found
         if self.clip_norms:
             return found | {"clip_norm": float(self.clip_norms[-2])}
         if n_rounds <= len(self.losses):
