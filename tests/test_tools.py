@@ -16,8 +16,10 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
+from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 pytestmark = [pytest.mark.tools, pytest.mark.filterwarnings("default")]
 
@@ -191,3 +193,23 @@ def test_nirs4all_cannot_write_an_infinite_parameter_of_a_bare_model(tmp_path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Exception, match="failed to parse pipeline DSL JSON"):
         run([{"model": fdrmfl(0)}])
+
+
+# ------------------------------------------------------------------------------------------------ rich
+
+
+def test_scikit_learns_bars_show_fits_tuning_and_searches(capfd, monkeypatch):
+    from sklearn.callback import ProgressBar
+
+    monkeypatch.setenv("COLUMNS", "250")
+
+    bars = ProgressBar(max_propagation_depth=None)
+    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(**(SMALL | {"shrinkage": "auto"})))
+    pipeline.set_callbacks(bars).fit(X, Y, fdrmfltransformer__client_ids=CODES)
+    shown = capfd.readouterr().out
+    for task in ("FDRMFLTransformer - fit", "tuning", "fold #2", "training"):
+        assert task in shown
+    search = VectorizedGridSearchCV(fdrmfl(), {"mi_weight": [0.0, 0.01]}, cv=2).set_callbacks(bars)
+    search.fit(X, Y, client_ids=CODES)
+    shown = capfd.readouterr().out
+    assert "search" in shown and "pass" in shown and "100%" in shown
