@@ -17,13 +17,14 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-flower newest-flower coverage lint format bench clean distclean
+.PHONY: help demo test test-flower newest-flower test-tools coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
 	@echo "make test       run the tests            (make test ARGS='-k losses', ARGS='-m slow', WORKERS=0)"
 	@echo "make test-flower    run the tests over real processes of Flower, in $(FLOWER), a few minutes"
 	@echo "make newest-flower  run them with the newest Flower there is, in a folder that is removed again"
+	@echo "make test-tools try clients with mapie, crepes, shap, optuna, chemotools, skops and nirs4all, which it installs"
 	@echo "make lint       check style and types    (make format: apply the style)"
 	@echo "make coverage   run the tests and report which lines they miss"
 	@echo "make bench      say how to run the benchmarks"
@@ -50,6 +51,9 @@ newest-flower:
 	$(FLOWER)-newest/bin/python -m pip list | grep -i '^flwr '
 	$(FLOWER)-newest/bin/python -m pytest tests/test_flower.py -m flower $(ARGS)
 	rm -rf $(FLOWER)-newest
+
+test-tools: $(VENV)/.tools
+	$(BIN)/python -m pytest -m tools $(ARGS)
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
@@ -123,6 +127,9 @@ $(VENV)/.demo: $(VENV)/.build
 
 $(VENV)/.test: $(VENV)/.build
 	$(call install,test)
+
+$(VENV)/.tools: $(VENV)/.build
+	$(call install,tools)
 
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)

@@ -9,12 +9,14 @@ from skfdrmfl._version import __version__
 
 if TYPE_CHECKING:
     from skfdrmfl.datasets import stack_modalities
+    from skfdrmfl.diagnosis.csv_logger import CSVLogger
     from skfdrmfl.estimator._ignore_clients import IgnoreClients
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
-__all__ = ["FDRMFLTransformer", "IgnoreClients", "__version__", "stack_modalities"]
+__all__ = ["CSVLogger", "FDRMFLTransformer", "IgnoreClients", "__version__", "stack_modalities"]
 
 _HOMES = {
+    "CSVLogger": "skfdrmfl.diagnosis.csv_logger",
     "FDRMFLTransformer": "skfdrmfl.estimator._transformer",
     "IgnoreClients": "skfdrmfl.estimator._ignore_clients",
     "stack_modalities": "skfdrmfl.datasets",

@@ -20,7 +20,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
+from skfdrmfl.common.progress import Bar
 from skfdrmfl.estimator import _fitting
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._postponed import Postponed, active_pool
 from skfdrmfl.federation import simulation
 from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV, _pool, _workers
@@ -97,7 +99,7 @@ class Grouped(FDRMFLTransformer):
         pool = active_pool()
         return self if pool and pool.fit(self, X, y, client_ids, groups) else super().fit(X, y, client_ids)
 
-    def _prepare_fit(self, X, y, client_ids, groups=None):
+    def _prepare_fit(self, X, y, client_ids, groups=None, task=None):
         if active_pool():
             self.seen.append(groups)
         return super()._prepare_fit(X, y, client_ids)
@@ -118,7 +120,7 @@ def test_groups_reach_the_fit_where_it_asks_for_them(cv):
 
 def test_fits_to_other_groups_are_other_fits():
     Grouped.seen.clear()
-    pool = _pool.FitPool(_workers.Workers())
+    pool = _pool.FitPool(_workers.Workers(), Bar("", 1, "fit", shown=False), Task(None))
     asked = [None, GROUPS, GROUPS.copy(), GROUPS + 1]
     with pool.collecting():
         for groups in asked:

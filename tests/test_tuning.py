@@ -74,7 +74,7 @@ def test_a_target_without_signal_costs_next_to_nothing():
 
 def test_the_ridge_alone_takes_no_rounds_and_can_be_trained_on(monkeypatch, capsys):
     monkeypatch.setattr(Errors, "best_share", 1.0)  # no mixtures
-    model = tuned(LINEAR, n_rounds=1, local_epochs=1, verbose=1)
+    model = tuned(LINEAR, n_rounds=1, local_epochs=1, verbose=2)
     assert capsys.readouterr().out.count("tuning, fold") == N_FOLDS
     assert model.tuning_[0]["start"] == "ridge"
     assert model.n_rounds_ == len(model.history_["mse"]) == 0

@@ -61,6 +61,7 @@ class NoCheckpoint:
     preparation: Any = None
     found = False
     repeats = Repeats()
+    goes_on = False
 
     def prepare(self, seed: int, ledger: Ledger) -> None:
         """Do nothing."""
@@ -103,6 +104,8 @@ class Checkpoint(NoCheckpoint):
         What preparation had found.
     repeats : Repeats
         What was sent again because of all kills so far; counted where the fit is private.
+    goes_on : bool
+        Whether `resume` will return where training stood.
 
     Raises
     ------
@@ -146,6 +149,7 @@ class Checkpoint(NoCheckpoint):
                 f"what it was, {ANEW}; fits that search or cross-validate need checkpoint_path=None."
             )
         self._begun, self._training = content["begun"], content["training"]
+        self.goes_on = self._training is not None
         begun = from_bytes(self._begun.tobytes(), kind=BEGUN)
         self.seed, self.preparation = begun["seed"], begun["preparation"]
         if self._is_private:

@@ -11,6 +11,7 @@ from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.categories import Categories
 from skfdrmfl.data.client_ids import check_client_ids, encode_clients
 from skfdrmfl.estimator import _privacy
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._parameters import engine_of
 from skfdrmfl.estimator._preparation import check_private, lay_out, ledger_of
 from skfdrmfl.estimator._reading import Description
@@ -56,7 +57,7 @@ def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
     with quiet_torch():
         reading, federation = gather(estimator, channel)
         fitting = lay_out(estimator, reading, lambda blueprint: federation)
-        train_and_keep(estimator, fitting)
+        train_and_keep(estimator, fitting, Task(estimator))
     return estimator
 
 

@@ -14,6 +14,7 @@ from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransfo
 from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._beginning import Preparation, built
 from skfdrmfl.estimator._blueprint import Blueprint
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._parameters import cosine, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
@@ -29,7 +30,13 @@ OUTPUTS = ""
 
 
 def find(
-    estimator: Any, federation: Federation, reading: Description, blueprint: Blueprint, seed: int, subset: Subset
+    estimator: Any,
+    federation: Federation,
+    reading: Description,
+    blueprint: Blueprint,
+    seed: int,
+    subset: Subset,
+    task: Task,
 ) -> Preparation:
     """Return what preprocessing finds, and tuning where it is asked for."""
     kinds = blueprint.kinds(estimator.preprocessing)
@@ -80,7 +87,8 @@ def find(
             schedule_of(estimator, cosine(estimator.n_rounds)),
             seed,
             choice,
-            report=estimator.verbose > 0,
+            verbose=int(estimator.verbose),
+            task=task,
         )
         compared = _compared(estimator, tuner, reading, blueprint)
         choice = compared[0][0]

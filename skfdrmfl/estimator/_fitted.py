@@ -98,6 +98,11 @@ class Fitted:
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
 
+    def attributes(self) -> dict[str, Any]:
+        """Return what an estimator keeps of it, by name: itself, and what scikit-learn looks for."""
+        named = {} if self.feature_names is None else {"feature_names_in_": self.feature_names}
+        return {"_fitted": self, "n_features_in_": self.n_features, **named}
+
     def blanked(self, X: Any) -> Any:
         """Return X, which may have columns of labels or not, as a table that has zeros there."""
         return LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(X)

@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from skfdrmfl.data.label_columns import LabelColumns, as_table, find_columns, is_table
+from skfdrmfl.estimator._representation import DocumentationLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def _x_scores(transformed: Any) -> Any:
     return transformed[0] if isinstance(transformed, tuple) else transformed
 
 
-class IgnoreClients(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """Let a transformer that knows nothing of clients stand where a federated one stands.
 
     `fit` accepts `client_ids` and `groups` and ignores them; `transform` and `fit_transform` return only the x-scores.

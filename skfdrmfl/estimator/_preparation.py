@@ -21,6 +21,7 @@ from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
 from skfdrmfl.estimator._beginning import begin
 from skfdrmfl.estimator._blueprint import Blueprint, blueprint_of, check_rows
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
 from skfdrmfl.estimator._continuing import check_continues, go_on
 from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
@@ -48,6 +49,7 @@ def prepare(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
+    task: Task | None = None,
 ) -> Fitting:
     """Check everything, fix preprocessing and network unless there are earlier ones, and return what is to be trained.
 
@@ -60,6 +62,8 @@ def prepare(
         The fit to go on from.
     whole : bool, default=True
         Whether it is all of `fit`, or one round.
+    task : Task, default=None
+        What tuning is to be part of.
     """
     estimator._validate_params()
     device = device_of(estimator.device)
@@ -82,7 +86,7 @@ def prepare(
             _privacy.check_complete(tables.present)
         return Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
 
-    return lay_out(estimator, reading, gather, earlier=earlier, whole=whole)
+    return lay_out(estimator, reading, gather, earlier=earlier, whole=whole, task=task)
 
 
 def check_private(estimator: Any, earlier: Fitted | None = None) -> None:
@@ -120,6 +124,7 @@ def lay_out(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
+    task: Task | None = None,
 ) -> Fitting:
     """Return what is to be trained by a federation, after its sums have been asked for.
 
@@ -131,7 +136,7 @@ def lay_out(
         What is known of the rows.
     gather : callable
         Returns the federation that has them, given what the network is to be; nothing is asked of it before.
-    earlier, whole
+    earlier, whole, task
         As of `prepare`.
     """
     private = _privacy.is_private(estimator)
@@ -176,7 +181,8 @@ def lay_out(
             kinds = blueprint.kinds(estimator.preprocessing)
             _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
         checkpoint.prepare(seed, federation.ledger)
-        found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset)
+        task = Task(estimator) if task is None else task
+        found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset, task)
         if federation.guard is not None:
             federation.guard.excluded.update(found.left_out)
         network, run, fitted = begin(estimator, reading, blueprint, seed, found, federation.device)

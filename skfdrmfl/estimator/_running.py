@@ -1,37 +1,55 @@
-"""Training from the first round to the last: progress, divergence, interrupts, checkpoints, and who was left out."""
+"""Training from the first round to the last: callbacks, divergence, interrupts, checkpoints, and who was left out."""
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.estimator._callbacks import Rounds, Task
+from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
+from skfdrmfl.estimator._telling import Teller
 from skfdrmfl.federation.left_out import NOT_FINITE, LeftOut, warning
 from skfdrmfl.federation.training import Trained
-from skfdrmfl.model.objective import TERMS
 
 
-def train_and_keep(estimator: Any, fitting: Fitting) -> None:
-    """Train and keep the result; an interrupt first makes the finished rounds the model."""
+def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
+    """Train and keep the result; an interrupt first makes the finished rounds the model.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+    fitting : Fitting
+    task : Task
+        What the rounds are part of.
+    """
     trained = None
-    if estimator.verbose and fitting.fitted.central:
-        print("[FDRMFL] no client_ids and no client_column: all rows are one client's, central training", flush=True)
+    n_rounds = len(fitting.plan.schedule.rate_factors)
+    rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on)
     try:
-        for trained in fitting.train():
-            check_converged(estimator, trained, 0)
-            fitting.checkpoint.follow(trained)
-            _report(estimator.verbose, trained, len(fitting.plan.schedule.rate_factors))
+        with closing(Teller(estimator.verbose, n_rounds, central=fitting.fitted.central)) as teller:
+            for trained in fitting.train():
+                check_converged(estimator, trained, 0)
+                fitting.checkpoint.follow(trained)
+                numbers = trained.record_of(0).numbers(trained.n_rounds)
+                teller.tell(numbers)
+                if rounds.follow(trained, numbers, partial(_attributes_so_far, fitting, trained)):
+                    break
     except KeyboardInterrupt:
         if trained is not None:
-            estimator._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0)))
+            estimator._keep(_finished(fitting, trained))
         fitting.checkpoint.flush()
         raise
     assert trained is not None
     fitting.checkpoint.flush()
-    record = trained.record_of(0)
-    estimator._keep(fitting.finish(trained.models_of(0), trained.memory_of(0), record))
-    warn_of(fitting.dropped(record), NOT_FINITE)
+    estimator._keep(_finished(fitting, trained))
+    warn_of(fitting.dropped(trained.record_of(0)), NOT_FINITE)
 
 
 def check_converged(estimator: Any, trained: Trained, run: int) -> None:
@@ -51,13 +69,19 @@ def warn_of(entries: Sequence[LeftOut], *reasons: str) -> None:
             warn_caller(said)
 
 
-def _report(verbose: int, trained: Trained, n_rounds: int) -> None:
-    """Print a line of progress, as often as `verbose` asks for."""
-    done = trained.n_rounds
-    if verbose and done and (verbose > 1 or done == n_rounds or done % max(1, n_rounds // 10) == 0):
-        record = trained.record_of(0)
-        if record.clip_norms:
-            print(f"[FDRMFL] round {done}/{n_rounds}, clip {record.clip_norms[-2]:.4g}", flush=True)
-            return
-        loss, mse = (record.mean(TERMS.index(term))[-1] for term in ("loss", "mse"))
-        print(f"[FDRMFL] round {done}/{n_rounds}, loss {loss:.4g}, mse {mse:.4g}", flush=True)
+def _finished(fitting: Fitting, trained: Trained) -> Fitted:
+    """Return what the rounds so far leave."""
+    return fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0))
+
+
+def _attributes_so_far(fitting: Fitting, trained: Trained) -> dict[str, Any]:
+    """Return the attributes of an estimator fitted so far.
+
+    Delivery asks the clients; what passes the door for this is nobody's message, nor does the guard keep what it sees.
+    """
+    federation: Any = fitting.federation
+    apart = replace(federation, ledger=federation.ledger.copy(), guard=copy.deepcopy(federation.guard))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = _finished(replace(fitting, federation=apart), trained)
+    return fitted.attributes()

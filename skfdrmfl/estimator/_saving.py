@@ -21,6 +21,7 @@ from skfdrmfl.encoders import (
     RecurrentEncoder,
 )
 from skfdrmfl.estimator._blueprint import Blueprint
+from skfdrmfl.estimator._callbacks import OF_CALLBACKS
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.ledger import Ledger
@@ -41,7 +42,7 @@ for _archived in (
 def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to a file; see `FDRMFLTransformer.save`."""
     parameters = estimator.get_params(deep=False)
-    others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - {"_fitted", OUTPUT}
+    others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - {"_fitted", OUTPUT} - OF_CALLBACKS
     if others:
         raise TypeError(
             f"the estimator has attributes of its own ({', '.join(sorted(others))}), which a file would lose; "

@@ -21,6 +21,7 @@ from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._blueprint import check_rows
+from skfdrmfl.estimator._callbacks import CallbackSupportMixin, Task, with_callbacks
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import CONSTRAINTS
@@ -34,7 +35,13 @@ from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE
 
 
 class FDRMFLTransformer(
-    FittedAttributes, Representation, ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, BaseEstimator
+    FittedAttributes,
+    Representation,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Supervised features from several modalities, learned by federated averaging over clients.
 
@@ -181,7 +188,7 @@ class FDRMFLTransformer(
     random_state : int, RandomState instance or None, default=None
         Initial weights, order of rows, choice of participants. None takes fresh entropy from the system.
     verbose : int, default=0
-        1 prints about ten lines of progress, 2 every round.
+        1 shows a progress bar (with tqdm, else about ten lines), 2 prints every round.
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit's weights, its preprocessing kept.
     checkpoint_path : str or path-like, default=None
@@ -425,6 +432,7 @@ class FDRMFLTransformer(
 
     # ---------------------------------------------------------------------------------------- training
 
+    @with_callbacks
     def fit(
         self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> FDRMFLTransformer:
@@ -457,12 +465,21 @@ class FDRMFLTransformer(
         """
         pool = active_pool()
         if pool is not None and pool.fit(self, X, y, client_ids, groups):
+            Task.of_fit(self, X, y, 0).end(fitted=self._fitted.attributes)
             warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
             return self
+        tunes = self.tuning is not None or self.shrinkage == "auto"
+        task = Task.of_fit(self, X, y, 2 if tunes else self.n_rounds)
         with quiet_torch():
-            train_and_keep(self, self._prepare_fit(X, y, client_ids, groups))
+            fitting = self._prepare_fit(X, y, client_ids, groups, task)
+            training = task.sub("training", len(fitting.plan.schedule.rate_factors)) if tunes else task
+            train_and_keep(self, fitting, training)
+        if tunes:
+            training.end(fitted=self._fitted.attributes)
+        task.end(fitted=self._fitted.attributes)
         return self
 
+    @with_callbacks
     def partial_fit(
         self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> FDRMFLTransformer:
@@ -472,15 +489,18 @@ class FDRMFLTransformer(
         `tuning`. Preprocessing is fixed by the first call. Clients not met
         before are appended to `clients_`.
         """
+        task = Task.of_fit(self, X, y, None, "partial_fit")
         with quiet_torch():
             earlier = vars(self).get("_fitted")
-            train_and_keep(self, prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False))
+            fitting = prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False, task=task)
+            train_and_keep(self, fitting, task)
+        task.end(fitted=self._fitted.attributes)
         return self
 
-    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None) -> Fitting:
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None, task: Task | None = None) -> Fitting:
         """Return a fit that is ready to train; for searches, which train many together."""
         earlier = vars(self).get("_fitted") if self.warm_start else None
-        return prepare(self, X, y, client_ids, groups, earlier=earlier)
+        return prepare(self, X, y, client_ids, groups, earlier=earlier, task=task)
 
     def _draft(self) -> FDRMFLTransformer:
         """Return a copy on which input can be checked: bad input then leaves the estimator as it was."""
@@ -488,12 +508,8 @@ class FDRMFLTransformer(
 
     def _keep(self, fitted: Fitted) -> None:
         """Make what a fit leaves that of this estimator."""
-        self._fitted = fitted
-        self.n_features_in_ = fitted.n_features
-        if fitted.feature_names is not None:
-            self.feature_names_in_ = fitted.feature_names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self.__dict__.pop("feature_names_in_", None)
+        self.__dict__.update(fitted.attributes())
 
     # ---------------------------------------------------------------------------------------- using it
 

@@ -7,7 +7,9 @@ All networks of a fold train together, as runs of one stacked pass; a federated 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +17,17 @@ import torch
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.progress import Bar
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.estimator._callbacks import Rounds, Task
 from skfdrmfl.federation.door import Federation
 from skfdrmfl.federation.runs import Inputs, Model, Plan, RunPlan, Schedule, Settings, Start, Targets
 from skfdrmfl.federation.sums.errors import Candidate, FoldErrors, ResidualSquares
 from skfdrmfl.federation.sums.labels import Presence
 from skfdrmfl.federation.sums.ridge import Ridge, fit_ridge
 from skfdrmfl.federation.sums.whitening import fit_targets
-from skfdrmfl.federation.training import train
+from skfdrmfl.federation.training import Trained, train
 from skfdrmfl.model.linear_part import Linear
 from skfdrmfl.model.network import Network
 
@@ -144,8 +148,10 @@ class Tuner:
         Of the training.
     fallback : Choice
         What to do where nothing can be compared.
-    report : bool
-        Whether to print a line for each fold.
+    verbose : int
+        1 shows a bar, more prints a line for each fold.
+    task : Task
+        What tuning is part of.
     """
 
     federation: Federation
@@ -158,7 +164,8 @@ class Tuner:
     schedule: Schedule
     seed: int
     fallback: Choice
-    report: bool = False
+    verbose: int
+    task: Task
 
     def shrinkage(self) -> list[tuple[Choice, float]]:
         """Return the networks of all shrinkages and their mean squared errors, best first."""
@@ -192,11 +199,17 @@ class Tuner:
         y = fit_targets(self.federation, self.subset)
         penalty = self._penalty(y) if linear and folds else None
         errors = [Errors(np.zeros(3), np.zeros((3, 3)))] * len(choices)
-        for i, (kept, held_out) in enumerate(folds, 1):
-            if self.report:
-                print(f"[FDRMFL] tuning, fold {i}/{len(folds)}: {len(choices)} networks", flush=True)
-            sent = self._fold(kept, held_out, y, choices, penalty)
-            errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
+        task, n_rounds = self.task.sub("tuning", len(folds)), len(self.schedule.rate_factors)
+        with closing(Bar("[FDRMFL] tuning", len(folds) * n_rounds, "round", shown=self.verbose == 1)) as bar:
+            for i, (kept, held_out) in enumerate(folds):
+                if self.verbose > 1:
+                    print(f"[FDRMFL] tuning, fold {i + 1}/{len(folds)}: {len(choices)} networks", flush=True)
+                fold = task.sub("fold", n_rounds)
+                follow = partial(_follow, Rounds(fold, n_rounds), bar, i * n_rounds)
+                sent = self._fold(kept, held_out, y, choices, penalty, follow)
+                errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
+                fold.end()
+        task.end()
         networks = []
         for choice, error in zip(choices, errors, strict=True):
             shares = [1.0]
@@ -243,7 +256,13 @@ class Tuner:
         return Ridge(self.federation, Inputs(transform), Targets((y,)), self.subset).best_penalty()
 
     def _fold(
-        self, kept: Fold, held_out: Fold, y: BlockTransform, choices: Sequence[Choice], penalty: float | None
+        self,
+        kept: Fold,
+        held_out: Fold,
+        y: BlockTransform,
+        choices: Sequence[Choice],
+        penalty: float | None,
+        follow: Callable[[Trained], None],
     ) -> list[Errors]:
         """Return what the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
         self.federation.ledger.round = 0
@@ -273,7 +292,8 @@ class Tuner:
             scales.append(scale)
         schedule = replace(self.schedule, patience=None)
         training = self.federation.prepare(Plan(network, tuple(runs), schedule))
-        *_, last = train(training, network, [run.start for run in runs], schedule)
+        for last in train(training, network, [run.start for run in runs], schedule):
+            follow(last)
         candidates = []
         for i, (choice, scale) in enumerate(zip(choices, scales, strict=True)):
             s, model = choice.shrinkage, None
@@ -285,6 +305,12 @@ class Tuner:
             Errors(sums, products).plus(DIVERGED) if candidate.model is None else Errors(sums, products)
             for candidate, sums, products in zip(candidates, sent.sums, sent.products, strict=True)
         ]
+
+
+def _follow(rounds: Rounds, bar: Bar, n_before: int, trained: Trained) -> None:
+    """Tell callbacks, who cannot stop a fold, and the bar of a round of all candidates."""
+    rounds.follow(trained)
+    bar.reach(n_before + trained.n_rounds)
 
 
 def residual(

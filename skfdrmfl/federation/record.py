@@ -51,6 +51,19 @@ class Record:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""
         return np.where(np.isnan(self.losses[:, :, 0]), 0.0, self.sizes)
 
+    def numbers(self, n_rounds: int) -> dict[str, float]:
+        """Return the means of the last of `n_rounds` rounds by name, and which round that is, from 1."""
+        found: dict[str, float] = {"round": n_rounds}
+        if not n_rounds:
+            return found
+        if self.clip_norms:
+            return found | {"clip_norm": float(self.clip_norms[-2])}
+        if n_rounds <= len(self.losses):
+            found |= {term: float(self.mean(i)[-1]) for i, term in enumerate(RECORDED)}
+        if self.validation is not None and n_rounds <= len(self.validation):
+            found |= dict(zip(VALIDATION, self.validation[-1].tolist(), strict=True))
+        return found
+
     def mean(self, i: int) -> Float:
         """Return the mean by rows (rounds,) of what stands at place i; NaN in rounds that nobody took part in."""
         weights = self.weights()

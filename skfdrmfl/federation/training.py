@@ -75,6 +75,13 @@ class Trained:
         """Rounds completed."""
         return len(self.losses)
 
+    def is_over(self, n_rounds: int) -> bool:
+        """Return whether no round follows, of `n_rounds` at most."""
+        over = self.diverged
+        if self.best is not None:
+            over = over | (self.n_rounds - self.best.rounds >= self.best.patience)
+        return self.n_rounds >= n_rounds or bool(over.all())
+
     def models_of(self, run: int) -> Tensor:
         """Return the models of one run (1 + H, D): the last or the best, then earlier ones, the latest first."""
         if self.best is not None:

@@ -17,11 +17,12 @@ import joblib
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Present
+from skfdrmfl.common.progress import Bar
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._postponed import Postponed, fits_go_to
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.widths import stackable
 from skfdrmfl.model_selection._prepared import PreparedFit, give_fitted_attributes
-from skfdrmfl.model_selection._progress import Progress
 from skfdrmfl.model_selection._workers import Workers
 
 # Prepared rows that may wait in the pool.
@@ -37,8 +38,10 @@ class FitPool:
         Who trains.
     most_waiting : int, default=None
         Train as soon as this many fits wait; None lets as many wait as `MAX_WAITING_BYTES` of rows allow.
-    progress : Progress, default=None
-        The progress bar to keep up to date, if any.
+    bar : Bar
+        Shows how many fits are trained.
+    task : Task
+        What the passes are part of.
 
     Attributes
     ----------
@@ -46,10 +49,10 @@ class FitPool:
         Time spent in training so far.
     """
 
-    def __init__(self, workers: Workers, most_waiting: int | None = None, progress: Progress | None = None):
+    def __init__(self, workers: Workers, bar: Bar, task: Task, most_waiting: int | None = None):
         self.workers = workers
         self.most_waiting = most_waiting
-        self.progress = progress
+        self.bar, self.task = bar, task
         self.seconds = 0.0
         self._collecting = False
         # By the hash of all that a fit depends on:
@@ -69,8 +72,6 @@ class FitPool:
             with fits_go_to(self):
                 yield
                 self._train_waiting()
-            if self.progress:
-                self.progress.finish()
         finally:
             self._collecting = False
 
@@ -137,10 +138,11 @@ class FitPool:
         keys, fits = list(group), list(group.values())
         n_trained_before = len(self._donors) + len(self._errors)
         runs, network = stackable([fit.run for fit in fits], [fit.network for fit in fits])
+        of_pass = self.task.sub("pass", None)
 
         def report(n_trained: float) -> None:
-            if self.progress:
-                self.progress.show(n_trained_before + n_trained)
+            self.bar.reach(n_trained_before + n_trained)
+            of_pass.sub("part").end({"n_fits": n_trained_before + n_trained})
 
         for numbers, trained in self.workers.train(network, runs, fits[0].schedule, fits[0].engine, report):
             for i, number in enumerate(numbers):
@@ -149,3 +151,4 @@ class FitPool:
                     self._donors[keys[number]] = fits[number].donor
                 except ValueError as error:
                     self._errors[keys[number]] = error
+        of_pass.end()

@@ -10,6 +10,7 @@ from typing import Any
 from sklearn.base import clone
 
 from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.estimator._callbacks import OF_CALLBACKS
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._running import check_converged
 from skfdrmfl.federation.engines.rows import Run
@@ -88,6 +89,6 @@ class PreparedFit:
 
 def give_fitted_attributes(donor: Any, estimator: Any) -> None:
     """Copy to the estimator all that fitting has left on the donor."""
-    parameters = estimator.get_params(deep=False)
-    fitted = {name: value for name, value in vars(donor).items() if name not in parameters}
+    others = estimator.get_params(deep=False).keys() | OF_CALLBACKS
+    fitted = {name: value for name, value in vars(donor).items() if name not in others}
     vars(estimator).update(copy.deepcopy(fitted))

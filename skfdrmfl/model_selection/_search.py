@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +23,13 @@ from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_method_params
 
+from skfdrmfl.common.progress import Bar
+from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._postponed import Postponed
 from skfdrmfl.estimator._privacy import is_private
+from skfdrmfl.estimator._representation import DocumentationLink
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.model_selection._pool import FitPool
-from skfdrmfl.model_selection._progress import Progress
 from skfdrmfl.model_selection._workers import Workers
 
 __all__ = ["VectorizedGridSearchCV", "VectorizedRandomizedSearchCV"]
@@ -48,18 +52,21 @@ class _FixedSplits:
 
 
 class _Tasks(NamedTuple):
-    """What each candidate is fitted to: the training rows of each fold, with what is routed to `fit`."""
+    """What each candidate is fitted to: the training rows of each fold, with what is routed to `fit`; and `verbose`."""
 
     X: Any
     y: Any
     fit_params: dict[str, Any]
     splits: list[tuple[Any, Any]]
+    verbose: int
 
 
-class _VectorizedSearch(BaseSearchCV):
+class _VectorizedSearch(DocumentationLink, BaseSearchCV):
     """Goes through the search twice: once to gather the fits and train them, once to score them."""
 
     cv: Any
+    verbose: int
+    _pool_seconds: float
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Run the search; as scikit-learn's, with `client_ids` routed or passed by step name.
@@ -76,37 +83,55 @@ class _VectorizedSearch(BaseSearchCV):
         self
         """
         self._validate_params()
-        cv = self.cv
+        cv, verbose = self.cv, self.verbose
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
         splits = list(check_cv(cv, y, classifier=False).split(X, y, **routed.splitter.split))
-        self._tasks, self._workers = _Tasks(X, y, routed.estimator.fit, splits), Workers(self.n_jobs)
-        self.cv = _FixedSplits(cv, splits)
+        self._tasks, self._workers = _Tasks(X, y, routed.estimator.fit, splits, verbose), Workers(self.n_jobs)
+        # What scikit-learn would print of each fit is not true of fits that were trained before.
+        self.cv, self.verbose = _FixedSplits(cv, splits), 0
         try:
             # Training goes to the workers taken above. All else stays in this thread, where the pool is known.
             with parallel_config(backend="sequential"):
                 super().fit(X, y, **params)
         finally:
-            self.cv = cv
+            self.cv, self.verbose = cv, verbose
             del self._tasks, self._workers
         n_fits = len(self.cv_results_["params"]) * self.n_splits_
         self.cv_results_["mean_fit_time"] = self.cv_results_["mean_fit_time"] + self._pool_seconds / n_fits
         return self
 
-    def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
         candidates = list(self._candidates())
         for candidate in candidates:
             _check_no_checkpoints(self._with(candidate))
-        n_fits = len(candidates) * self.n_splits_
-        pool = FitPool(self._workers, self.chunk_size, Progress(n_fits) if self.verbose > 0 else None)
-        with pool.collecting():
-            for candidate in candidates:
-                for train, _ in self._tasks.splits:
-                    self._collect(candidate, train)
-                    pool.train_if_full()
+        X, y, _, splits, verbose = self._tasks
+        n_fits = len(candidates) * len(splits)
+        if verbose > 0:
+            print(f"[search] {len(candidates)} candidates, {len(splits)} folds: {n_fits} fits", flush=True)
+        context = None if callback_ctx is None else callback_ctx.subcontext(task_name="search", max_subtasks=None)
+        task = Task(self, context, X, y).begin()
+        with closing(Bar("[search] training", n_fits, "fit", shown=verbose > 0)) as bar:
+            pool = FitPool(self._workers, bar, task, self.chunk_size)
+            with pool.collecting():
+                for candidate in candidates:
+                    for train, _ in splits:
+                        self._collect(candidate, train)
+                        pool.train_if_full()
+            bar.reach(n_fits)  # candidates that differ only in later steps share fits
         self._pool_seconds = pool.seconds
         with pool.replaying():
-            evaluate_candidates(candidates)
+            if context is None:
+                results = evaluate_candidates(candidates)
+            else:
+                options = {"task_name": "evaluation", "max_subtasks": n_fits, "sequential_subtasks": False}
+                context = context.subcontext(**options)
+                evaluation = Task(self, context, X, y).begin()
+                results = evaluate_candidates(candidates, callback_ctx=context)
+                evaluation.end()
+        task.end()
+        if verbose > 1:
+            _print_scores(results)
 
     def _with(self, candidate: dict[str, Any]) -> Any:
         """Return a clone of the estimator with the parameters of a candidate."""
@@ -114,9 +139,9 @@ class _VectorizedSearch(BaseSearchCV):
 
     def _collect(self, candidate: dict[str, Any], train: Any) -> None:
         """Put the fit of one candidate to the training rows of one fold in the pool."""
-        X, y, fit_params, _ = self._tasks
+        X, y, fit_params = self._tasks[:3]
         try:
-            estimator = self._with(candidate)
+            estimator = _unheard(self._with(candidate))
             if not _holds_fdrmfl(estimator):
                 return
             _refuse_private(estimator)
@@ -133,6 +158,26 @@ class _VectorizedSearch(BaseSearchCV):
             raise
         except Exception:  # it comes again, and is dealt with as `error_score` says
             pass
+
+
+def _print_scores(results: dict[str, Any]) -> None:
+    """Print a line for each candidate: its scores, mean and folds."""
+    names = [name.removeprefix("mean_test_") for name in results if name.startswith("mean_test_")]
+    for i, candidate in enumerate(results["params"]):
+        said = []
+        for name in names:
+            splits = [results[key][i] for key in results if re.fullmatch(rf"split\d+_test_{re.escape(name)}", key)]
+            folds = ", ".join(f"{score:.4g}" for score in splits)
+            said.append(f"{name} {results[f'mean_test_{name}'][i]:.4g} ({folds})")
+        print(f"[search] {i + 1}/{len(results['params'])} {candidate}: {'; '.join(said)}", flush=True)
+
+
+def _unheard(estimator: BaseEstimator) -> BaseEstimator:
+    """Return the estimator, of which no callback will hear: its fit comes again when it is scored."""
+    for part in (estimator, *estimator.get_params(deep=True).values()):
+        if hasattr(part, "get_params") and not isinstance(part, type):
+            vars(part).pop("_skl_callbacks", None)
+    return estimator
 
 
 class PrivateSearch(ValueError):
@@ -192,7 +237,7 @@ class VectorizedGridSearchCV(_VectorizedSearch, GridSearchCV):
     pre_dispatch
         Accepted for compatibility.
     verbose : int, default=0
-        Above 0, a progress bar on standard error.
+        Above 0, a progress bar on standard error; above 1, the scores of each candidate too.
     chunk_size : int, default=None
         Fits trained in one pass, which bounds memory; None takes as many as 256 MB of prepared rows allow.
 

@@ -1,0 +1,116 @@
+"""A fit's tasks, as the callbacks of scikit-learn (from 1.9 on) are told of them.
+
+A fit has a task for each round. With tuning it has two, "tuning" and "training", and the rounds are theirs: those of
+"tuning" in a task for each fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from skfdrmfl.federation.training import Trained
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Has no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method."""
+        return method
+
+
+__all__ = ["OF_CALLBACKS", "CallbackSupportMixin", "Rounds", "Task", "with_callbacks"]
+
+# What scikit-learn keeps on an estimator: the callbacks, for good, and while it is fitted where in which fit it stands.
+OF_CALLBACKS = frozenset({"_skl_callbacks", "_parent_callback_ctx", "_callback_fit_ctx", "_skl_callbacks_to_teardown"})
+
+
+class Task:
+    """A task of a fit; without callbacks, one that nobody is told of.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+    context : CallbackContext, default=None
+    X, y : array-like
+        What callbacks are told that the task is done on.
+    """
+
+    def __init__(self, estimator: Any, context: Any = None, X: Any = None, y: Any = None):
+        self._estimator, self._context, self._data = estimator, context, {"X": X, "y": y}
+
+    @classmethod
+    def of_fit(cls, estimator: Any, X: Any, y: Any, max_subtasks: int | None, name: str = "fit") -> Task:
+        """Begin the task that is all of a fit, within that of a meta-estimator if there is one."""
+        if not hasattr(estimator, "_init_callback_context"):
+            return cls(estimator)
+        context = estimator._init_callback_context(task_name=name, max_subtasks=max_subtasks)
+        return cls(estimator, context, X, y).begin()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self._context is not None and bool(getattr(self._estimator, "_skl_callbacks", None))
+
+    def begin(self) -> Task:
+        """Tell that the task begins."""
+        if self.is_heard:
+            self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+        return self
+
+    def sub(self, name: str, max_subtasks: int | None = 0) -> Task:
+        """Begin a task that is part of this one, after those before; None for a number of parts not known."""
+        if not self.is_heard:
+            return Task(self._estimator)
+        context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
+        return Task(self._estimator, context, **self._data).begin()
+
+    def end(self, numbers: dict[str, float] | None = None, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
+        """Tell that the task is done; return whether a callback asks to stop.
+
+        Parameters
+        ----------
+        numbers : dict of str to float, default=None
+            What callbacks find as `context.numbers`. Not as `metadata`, which scikit-learn's hand on to scorers.
+        fitted : callable, default=None
+            Makes the attributes of an estimator fitted so far, if any wants one.
+        """
+        if not self.is_heard:
+            return False
+        self._context.numbers = numbers
+        told = self._context.call_on_fit_task_end(
+            estimator=self._estimator, **self._data, reconstruction_attributes=fitted
+        )
+        return bool(told)
+
+
+class Rounds:
+    """The rounds of a task, each a task from its beginning to its end.
+
+    Parameters
+    ----------
+    task : Task
+    n_rounds : int
+        Most that there can be.
+    goes_on : bool, default=False
+        Whether training first says where it stands, which is the end of no round.
+    """
+
+    def __init__(self, task: Task, n_rounds: int, *, goes_on: bool = False):
+        self._task, self._n_rounds = task, n_rounds
+        self._round = None if goes_on or not n_rounds else task.sub("round")
+
+    def follow(
+        self,
+        trained: Trained,
+        numbers: dict[str, float] | None = None,
+        fitted: Callable[[], dict[str, Any]] | None = None,
+    ) -> bool:
+        """Tell that a round is done, and that the next begins; return whether a callback asks to stop."""
+        stops = self._round is not None and self._round.end(numbers, fitted)
+        self._round = None if stops or trained.is_over(self._n_rounds) else self._task.sub("round")
+        return stops
