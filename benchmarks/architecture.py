@@ -25,11 +25,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data", "model"),
     ("encoders", "federation", "losses", "metrics"),
     ("estimator",),
-    ("__init__", "compare", "flower", "inspection", "model_selection"),
-    ("__main__",),
+    ("__init__", "flower", "inspection", "model_selection"),
+    ("__main__", "cli", "compare"),
 )
 # Rooms that others of their own floor may import from as well: what everything stands on, and what is started.
-FOR_NEIGHBOURS = ("_version", "common")
+FOR_NEIGHBOURS = ("_version", "common", "cli", "compare")
 BLOCK = re.compile(r"(?<=```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 
 

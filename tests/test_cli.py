@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from skfdrmfl import __version__
-from skfdrmfl.compare import _cli as cli
+from skfdrmfl.cli import compare as command
+from skfdrmfl.cli import main as cli
+from skfdrmfl.cli import screen
 from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
@@ -24,7 +26,7 @@ QUICK = ["compare", "--seeds", "1", "--folds", "2"]
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch, tmp_path):
     """The default transformer, trained for two rounds; relative paths lead to a folder of the test."""
-    monkeypatch.setattr(compare_module, "FDRMFLTransformer", lambda: FDRMFLTransformer(n_rounds=2))
+    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
     monkeypatch.chdir(tmp_path)
 
 
@@ -33,7 +35,7 @@ def no_training(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("trained before the arguments were checked")
 
-    monkeypatch.setattr(compare_module, "_cross_validate", refuse)
+    monkeypatch.setattr(compare_module, "cross_validate", refuse)
 
 
 def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
@@ -135,7 +137,7 @@ def test_interrupted_work_leaves_one_line_and_nothing_else(monkeypatch, capsys, 
         assert os.listdir("out")  # the folder is in use
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare_module, "_cross_validate", interrupt)
+    monkeypatch.setattr(compare_module, "cross_validate", interrupt)
     assert cli.main(QUICK) == 130
     assert capsys.readouterr() == ("", "\nskfdrmfl: interrupted; nothing was written.\n")
     assert os.listdir(tmp_path) == []
@@ -146,11 +148,14 @@ def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsy
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "compare.json").write_text("former")
 
-    def fail(text, path):
-        path.write_text(text[:100])
-        raise error
+    def fail(text):
+        def write(path):
+            path.write_text(text[:100])
+            raise error
 
-    monkeypatch.setattr(cli, "_write_text", fail)
+        return write
+
+    monkeypatch.setattr(command, "text_file", fail)
     assert cli.main(QUICK) == (130 if error is KeyboardInterrupt else 1)
     assert os.listdir(tmp_path / "out") == ["compare.json"]
     assert (tmp_path / "out" / "compare.json").read_text() == "former"
@@ -180,12 +185,12 @@ def test_ctrl_c_in_a_terminal_ends_with_130(tmp_path):
 def test_ctrl_c_while_libraries_are_loaded_waits_until_they_are():
     loaded = []
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), cli._interrupt_waits():
+    with pytest.raises(KeyboardInterrupt), screen.interrupt_waits():
         signal.raise_signal(signal.SIGINT)
         loaded.append("all")
     assert loaded == ["all"]
     assert signal.getsignal(signal.SIGINT) is before
-    with cli._interrupt_waits():
+    with screen.interrupt_waits():
         loaded.append("again")
     assert loaded == ["all", "again"]
 
@@ -201,7 +206,7 @@ def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, c
 
 def test_without_tqdm_progress_is_eleven_lines(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    with cli._progress() as progress:
+    with screen.progress_bar() as progress:
         for done in range(116):
             progress(done, 115, "PCA")
     out, err = capsys.readouterr()
@@ -212,7 +217,7 @@ def test_without_tqdm_progress_is_eleven_lines(monkeypatch, capsys):
 
 
 def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):
-    with cli._progress() as progress:
+    with screen.progress_bar() as progress:
         for done in range(4):
             progress(done, 3, "PCA")
     out, err = capsys.readouterr()

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
@@ -32,12 +33,15 @@ NAMES = [
     "GaussianRandomProjection",
     "PLS",
     "PLS, 16 components",
+    "PLS, components chosen",
+    "RidgeCV, all columns",
     "FDRMFL",
     "FDRMFL, y_hat only",
     "FDRMFL, central",
     "FDRMFL, each client alone",
 ]
-SEEDLESS = ["mean predictor", "PCA", "TruncatedSVD", "PLS", "PLS, 16 components"]
+ALL_COLUMNS = ["PLS, components chosen", "RidgeCV, all columns"]
+SEEDLESS = ["mean predictor", "PCA", "TruncatedSVD", "PLS", "PLS, 16 components", *ALL_COLUMNS]
 N = 60
 
 
@@ -244,7 +248,7 @@ def test_the_regressor_is_the_same_behind_every_method():
     X, y, ids = table()
     comparison = compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Five(), transformer=Witness())
     for method in comparison.methods:
-        exempt = method.name in ("mean predictor", "FDRMFL, y_hat only")
+        exempt = method.name in ("mean predictor", "FDRMFL, y_hat only", *ALL_COLUMNS)
         assert exempt != (method.predicted == 5.0).all(), method.name
 
 
@@ -288,7 +292,7 @@ def test_progress_counts_every_fit():
         transformer=Witness(),
         progress=lambda done, total, name: calls.append((done, total, name)),
     )
-    n_fits = 2 * (6 + 2 + 3)  # rivals; federated and central; three clients alone
+    n_fits = 2 * (8 + 2 + 3)  # rivals; federated and central; three clients alone
     assert [done for done, _, _ in calls] == list(range(n_fits + 1))
     assert {total for _, total, _ in calls} == {n_fits}
     assert {name for _, _, name in calls} <= set(NAMES)
@@ -372,7 +376,7 @@ def test_json_holds_everything_and_is_strict(comparison):
     assert [method["name"] for method in written["methods"]] == NAMES
     assert_allclose(written["measured"], comparison.measured)
     assert np.shape(written["client_ids"]) == (3, N)
-    federated = written["methods"][6]
+    federated = written["methods"][NAMES.index("FDRMFL")]
     assert_allclose(federated["predicted"], comparison["FDRMFL"].predicted)
     assert federated["rmse"]["mean"] == pytest.approx(np.mean(federated["rmse"]["runs"]))
     assert federated["rmse"]["sd"] == pytest.approx(np.std(federated["rmse"]["runs"], ddof=1))
@@ -402,24 +406,45 @@ def test_an_unknown_method_is_named_beside_the_known():
         made_up({0: 1.0, 1: 1.0})["LDA"]
 
 
-def test_the_figure_has_a_panel_a_method_with_the_same_axes_and_every_row(comparison):
-    figure = comparison.plot()
-    assert [axes.get_title().split(":")[0] for axes in figure.axes] == [
-        "PCA",
-        "PLS",
-        "PLS, 16 components",
-        "FDRMFL",
-    ]
-    assert len({axes.get_xlim() for axes in figure.axes} | {axes.get_ylim() for axes in figure.axes}) == 1
-    for axes, name in zip(figure.axes, ["PCA", "PLS", "PLS, 16 components", "FDRMFL"], strict=True):
-        drawn = np.concatenate([points.get_offsets() for points in axes.collections])
-        expected = np.c_[comparison.measured, comparison[name].predicted[0]]
-        assert_allclose(drawn[np.argsort(drawn[:, 0])], expected[np.argsort(expected[:, 0])])
-        assert f"{comparison[name].rmse[0]:.3g}" in axes.get_title()
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+DRAWN = ["PCA", "PLS", "PLS, components chosen", "RidgeCV, all columns", "FDRMFL"]
+
+
+def drawn_points(axes):
+    points = np.concatenate([cloud.get_offsets() for cloud in axes.collections])
+    return points[np.lexsort(points.T[::-1])]
+
+
+def test_the_figure_has_a_column_a_method_with_the_same_axes_every_row_and_its_residual(comparison):
+    above, below = np.reshape(comparison.plot().axes, (2, 5))
+    assert [axes.get_title().split("\n")[0] for axes in above] == DRAWN
+    assert len({axes.get_xlim() for axes in (*above, *below)} | {axes.get_ylim() for axes in above}) == 1
+    assert len({axes.get_ylim() for axes in below}) == 1
+    y = comparison.measured
+    for name, top, bottom in zip(DRAWN, above, below, strict=True):
+        predicted = comparison[name].predicted[0]
+        order = np.lexsort((predicted, y))
+        assert_allclose(drawn_points(top), np.c_[y, predicted][order])
+        assert_allclose(drawn_points(bottom), np.c_[y, predicted - y][order])
+        assert np.abs(predicted - y).max() <= bottom.get_ylim()[1]
+        assert f"{comparison[name].rmse[0]:.3g}" in top.get_title()
+    labels = [text.get_text() for text in above[0].get_legend().get_texts()]
     assert labels == ["client 0", "client 1", "client 2"]
-    hidden = comparison.plot(names=NAMES[:5]).axes  # two rows, three places empty
-    assert [axes.get_visible() for axes in hidden] == [True] * 5 + [False] * 3
+    hidden = comparison.plot(names=NAMES[:7]).axes  # two bands, three places of each row of the second empty
+    assert [axes.get_visible() for axes in hidden] == [True] * 10 + ([True] * 2 + [False] * 3) * 2
+
+
+def test_the_figure_goes_on_axes_that_are_given(comparison):
+    one = Figure().subplots()
+    assert comparison.plot(ax=one) is one.figure
+    assert_allclose(drawn_points(one)[:, 0], np.sort(comparison.measured))
+    assert one.get_title().startswith("FDRMFL\n")
+    grid = Figure().subplots(2, 2)
+    comparison.plot(ax=grid, names=["PCA", "FDRMFL"])
+    assert [axes.get_title()[:3] for axes in grid.flat] == ["PCA", "FDR", "", ""]
+    with pytest.raises(ValueError, match=r"ax has shape \(2, 2\) but there are 5 methods to draw"):
+        comparison.plot(ax=grid)
+    with pytest.raises(ValueError, match="pass axes of shape"):
+        comparison.plot(ax=one, names=["PCA", "FDRMFL"])
 
 
 def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatch):
