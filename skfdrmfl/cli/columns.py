@@ -52,7 +52,7 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
     notes: list[str] = []
     names = list(frame.columns)
     if not args.target:
-        wrong(command, "--target", "none", "of the columns is named", f"choose from {_shown(names, 12)}")
+        wrong(command, "--target", "none", "of the columns is named", f"choose from {shown(names, 12)}")
     for option, wanted in (
         ("--target", args.target),
         ("--clients-column", [args.clients_column] if args.clients_column else []),
@@ -70,9 +70,9 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
         if name in dropped:
             wrong(command, "--drop", name, "is also asked for as target, clients or groups", "take it out of one")
     if dropped:
-        notes.append(f"Left out as asked: {_shown(dropped)}.")
+        notes.append(f"Left out as asked: {shown(dropped)}.")
 
-    y = _targets(frame, args, command)
+    y = targets(frame, args.target, command)
     rows = y.notna().all(axis=1)
     if not rows.all():
         notes.append(f"Left out {int((~rows).sum())} rows without {' or '.join(args.target)}.")
@@ -117,7 +117,7 @@ def _unknown(command: str, option: str, name: str, names: list[str]) -> None:
     """Refuse a name that no column has, with names that are like it."""
     lower = {other.lower(): other for other in names}
     near = [lower[other] for other in get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
-    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {_shown(names, 12)}."
+    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {shown(names, 12)}."
     wrong(command, option, name, "is no column of the table", remedy.rstrip("."))
 
 
@@ -132,11 +132,17 @@ def _matching(command: str, patterns: list[str], names: list[str]) -> list[str]:
     return found
 
 
-def _targets(frame: Any, args: Any, command: str) -> Any:
-    """Return the targets as numbers; refuse what is none."""
+def targets(frame: Any, names: list[str], command: str, *, allow_empty: bool = False) -> Any:
+    """Return the targets as numbers, NaN where there is none; refuse what is no number.
+
+    Raises
+    ------
+    UsageError
+        A column of text, yes and no or dates; one without values unless `allow_empty`.
+    """
     pandas = _pandas()
     columns = {}
-    for name in args.target:
+    for name in names:
         column = frame[name]
         if pandas.api.types.is_bool_dtype(column):
             wrong(
@@ -150,8 +156,8 @@ def _targets(frame: Any, args: Any, command: str) -> Any:
             wrong(command, "--target", name, "holds dates", "write them as numbers, such as days since a date")
         numbers = pandas.to_numeric(column, errors="coerce")
         odd = column[numbers.isna() & column.notna()]
-        if len(odd) == column.notna().sum() and len(odd):
-            labels = _shown([str(label) for label in odd.unique()], 3)
+        if len(odd) == column.notna().sum() > 0:
+            labels = shown([str(label) for label in odd.unique()], 3)
             fact = f"holds text ({labels}), and only numbers can be predicted"
             wrong(command, "--target", name, fact, "name a measured column; to tell classes apart use a classifier")
         if len(odd):
@@ -160,10 +166,10 @@ def _targets(frame: Any, args: Any, command: str) -> Any:
         columns[name] = numbers.astype("float64")
     y = pandas.DataFrame(columns)
     infinite = y.isin([float("inf"), float("-inf")]).any()
-    for name in args.target:
+    for name in names:
         if infinite[name]:
             wrong(command, "--target", name, "has infinite values", "correct them")
-        if y[name].isna().all():
+        if y[name].isna().all() and not allow_empty:
             wrong(command, "--target", name, "has no values", "name a measured column")
     return y
 
@@ -194,13 +200,13 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
         details = [
             f"{name} ({frame[name].nunique()} values, such as {frame[name].dropna().iloc[0]!r})" for name in text
         ]
-        notes.append(f"Left out, text: {_shown(details)}; --categories NAME uses one as labels.")
+        notes.append(f"Left out, text: {shown(details)}; --categories NAME uses one as labels.")
     if dates:
-        notes.append(f"Left out, dates: {_shown(dates)}.")
+        notes.append(f"Left out, dates: {shown(dates)}.")
     if empty:
-        notes.append(f"Left out, empty: {_shown(empty)}.")
+        notes.append(f"Left out, empty: {shown(empty)}.")
     if numbering:
-        notes.append(f"Left out, numbers the rows: {_shown(numbering)}; --keep NAME uses it.")
+        notes.append(f"Left out, numbers the rows: {shown(numbering)}; --keep NAME uses it.")
     return _pandas().DataFrame(kept, index=frame.index)
 
 
@@ -220,7 +226,7 @@ def _without_missing(X: Any, args: Any, command: str, notes: list[str]) -> tuple
             command,
             "FILE",
             args.file,
-            f"has infinite values in {_shown(list(infinite.index[infinite]))}",
+            f"has infinite values in {shown(list(infinite.index[infinite]))}",
             "correct them",
         )
     gaps = X.isna()
@@ -231,7 +237,7 @@ def _without_missing(X: Any, args: Any, command: str, notes: list[str]) -> tuple
     where = f"{int(rows.sum())} of {len(X)} rows, {int(columns.sum())} of {X.shape[1]} columns"
     names = list(columns.index[columns])
     if args.missing == "columns":
-        notes.append(f"Left out, values missing: {_shown(names)}.")
+        notes.append(f"Left out, values missing: {shown(names)}.")
         return X.loc[:, ~columns], every_row
     if args.missing == "rows":
         if rows.all():
@@ -271,11 +277,11 @@ def _look_for_the_target(X: Any, y: Any, args: Any, command: str, notes: list[st
         same = [name for name in r.index[r >= LINEAR] if name not in args.keep]
         if same:
             fact = f"is a linear function of the target {target}, so that nothing is left to predict"
-            wrong(command, "FILE", f"column {_shown(same)}", fact, f"pass --drop {same[0]}, or --keep {same[0]}")
+            wrong(command, "FILE", f"column {shown(same)}", fact, f"pass --drop {same[0]}, or --keep {same[0]}")
         near += [f"{name} ({r[name]:.3f} with {target})" for name in r.index[(r > SUSPICIOUS) & (r < LINEAR)]]
     if near:
         notes.append(
-            f"Nearly the target: {_shown(near)} by correlation. Where that is another result of the laboratory and not "
+            f"Nearly the target: {shown(near)} by correlation. Where that is another result of the laboratory and not "
             "known when predicting, leave it out with --drop."
         )
 
@@ -287,11 +293,11 @@ def _look_for_others(X: Any, notes: list[str]) -> None:
     n_spectrum = len(names) - len(others)
     if n_spectrum >= 10 and 0 < len(others) <= 0.2 * len(names):
         notes.append(
-            f"Features: {n_spectrum} columns that look like a spectrum, and {_shown(others)}. If these are not known "
+            f"Features: {n_spectrum} columns that look like a spectrum, and {shown(others)}. If these are not known "
             f"when predicting, such as results of the laboratory, pass --drop {','.join(others[:MOST_SHOWN])}"
         )
     else:
-        notes.append(f"Features: {len(names)} columns, {_shown(names, 4)}.")
+        notes.append(f"Features: {len(names)} columns, {shown(names, 4)}.")
 
 
 def _describe(clients: Any, groups: Any, notes: list[str]) -> None:
@@ -299,16 +305,16 @@ def _describe(clients: Any, groups: Any, notes: list[str]) -> None:
     if clients is not None:
         counts = clients.value_counts()
         few = [f"{label} ({n})" for label, n in counts.items() if n < FEW_ROWS]
-        notes.append(f"{len(counts)} clients: {_shown([f'{label} ({n} rows)' for label, n in counts.items()])}.")
+        notes.append(f"{len(counts)} clients: {shown([f'{label} ({n} rows)' for label, n in counts.items()])}.")
         if few:
             notes.append(
-                f"Clients with fewer than {FEW_ROWS} rows: {_shown(few)}. What they send says much about each row."
+                f"Clients with fewer than {FEW_ROWS} rows: {shown(few)}. What they send says much about each row."
             )
     if groups is not None:
         notes.append(f"{groups.nunique()} groups of rows that stay together.")
 
 
-def _shown(names: list[str], most: int = MOST_SHOWN) -> str:
+def shown(names: list[str], most: int = MOST_SHOWN) -> str:
     """Return names in one line, the middle of many left out."""
     if len(names) <= most:
         return ", ".join(map(str, names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shlex
 import sys
 import time
@@ -19,7 +18,7 @@ from skfdrmfl.cli.errors import Interrupted, wrong
 from skfdrmfl.cli.options import add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Writer, output_folder, text_file
 from skfdrmfl.cli.parameters import transformer
-from skfdrmfl.cli.reading import read_table
+from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def of_file(args: argparse.Namespace) -> Task:
     y = columns.y.iloc[:, 0] if columns.y.shape[1] == 1 else columns.y
     named = {
         "data": str(args.file),
-        "sha256": hashlib.sha256(args.file.read_bytes()).hexdigest(),
+        "sha256": digest(args.file),
         "unit": args.unit or "",
     }
     if columns.clients is not None:

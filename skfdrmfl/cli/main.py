@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import Any, NoReturn
 
-from skfdrmfl.cli import compare
+from skfdrmfl.cli import compare, fit, predict, report
 from skfdrmfl.cli.errors import FileProblem, Interrupted, UsageError
 from skfdrmfl.cli.options import Parser
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-COMMANDS = (compare,)
+COMMANDS = (compare, fit, predict, report)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -119,14 +119,15 @@ def add_reading(parser: Any) -> None:
     )
 
 
-def add_missing(parser: Any) -> None:
-    """Add the option that says what becomes of missing values."""
+def add_missing(parser: Any, *more: str) -> None:
+    """Add the option that says what becomes of missing values; `more` are further answers."""
     add(
         parser,
         "--missing",
-        choices=("error", "rows", "columns"),
+        choices=("error", "rows", "columns", *more),
         default="error",
-        help="what to do about missing values in features: stop, leave out these rows, or these columns",
+        help="what to do about missing values in features: stop, leave out these rows, or these columns"
+        + (", or keep rows that lack a whole modality" if "keep" in more else ""),
     )
 
 

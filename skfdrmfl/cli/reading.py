@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 from collections import Counter
@@ -72,6 +73,11 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
     if not len(frame):
         raise FileProblem(f"{path} has a line of names and no rows; save the table again.")
     return frame.reset_index(drop=True), notes
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, by which it is known again."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _import(name: str, path: Path) -> Any:

@@ -275,6 +275,24 @@ class Comparison:
                 "with `skfdrmfl compare`."
             ) from error
 
+    def to_html(self, *, title: str = "Comparison", unit: str = "") -> str:
+        """Return a page that stands by itself: tables, figures, settings, versions, the ledger, how to repeat it.
+
+        Parameters
+        ----------
+        title : str, default="Comparison"
+        unit : str, default=""
+            Unit of y.
+
+        Returns
+        -------
+        str
+            HTML with all figures inside. Without matplotlib it has the tables alone, and says so.
+        """
+        from skfdrmfl.compare._page import page
+
+        return page(self, title, unit)
+
     def plot(
         self,
         *,
@@ -343,7 +361,7 @@ class Comparison:
             "on its own rows.",
         ]
         if n_seeds > 1:
-            lines.insert(1, f"± is the standard deviation over {n_seeds} seeds; methods without it have no seed.")
+            lines.insert(4, f"± is the standard deviation over {n_seeds} seeds; methods without it have no seed.")
         if any(np.isnan(method.predicted).any() for method in self.methods):
             lines.append(f"{ALONE}: folds in which a client has fewer than two training rows are left out.")
         if self.ratios:
