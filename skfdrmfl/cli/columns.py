@@ -27,8 +27,6 @@ class Columns:
         Features: numbers, and labels where `--categories` asks for them.
     y : DataFrame of shape (n, targets)
     clients, groups : Series of shape (n,) or None
-    rest : DataFrame
-        Columns that are none of these.
     notes : list of str
         What was done, in whole sentences.
     """
@@ -37,7 +35,6 @@ class Columns:
     y: Any
     clients: Any
     groups: Any
-    rest: Any
     notes: list[str] = field(default_factory=list)
 
 
@@ -75,8 +72,8 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
     y = targets(frame, args.target, command)
     rows = y.notna().all(axis=1)
     if not rows.all():
-        notes.append(f"Left out {int((~rows).sum())} rows without {' or '.join(args.target)}.")
-        frame, y = frame.loc[rows].reset_index(drop=True), y.loc[rows].reset_index(drop=True)
+        notes.append(f"Left out {counted(int((~rows).sum()), 'row')} without {' or '.join(args.target)}.")
+        frame, y = frame.loc[rows], y.loc[rows]
     for name in args.target:
         n_values = y[name].nunique()
         if n_values == 1:
@@ -87,8 +84,7 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
     X, rows = _without_missing(X, args, command, notes)
-    frame, y = frame.loc[rows].reset_index(drop=True), y.loc[rows].reset_index(drop=True)
-    X = X.reset_index(drop=True)
+    frame, y = frame.loc[rows], y.loc[rows]
     if X.shape[1] == 0:
         wrong(command, "FILE", args.file, "leaves no column of numbers to predict from", "look at --drop and --target")
     clients, groups = (
@@ -98,19 +94,14 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
     _look_for_the_target(X, y, args, command, notes)
     _look_for_others(X, notes)
     _describe(clients, groups, notes)
-    rest = frame[[name for name in frame.columns if name not in X.columns and name not in args.target]]
-    return Columns(X, y, clients, groups, rest, notes)
+    return Columns(X, y, clients, groups, notes)
 
 
 def _check_roles(command: str, args: Any, roles: list[str]) -> None:
     """Refuse a column that is to be two things."""
-    twice = {name for name in roles if roles.count(name) > 1}
-    for name in twice:
-        both = args.clients_column == args.groups_column == name
-        fact = (
-            "is asked for twice" if not both else "is clients and groups at once, which would put a client in one fold"
-        )
-        wrong(command, "--groups-column" if both else "--target", name, fact, "name another column, or leave one out")
+    for name in dict.fromkeys(roles):
+        if roles.count(name) > 1 and not (roles.count(name) == 2 and args.clients_column == args.groups_column == name):
+            wrong(command, "--target", name, "is asked for twice", "name another column, or leave one out")
 
 
 def _unknown(command: str, option: str, name: str, names: list[str]) -> None:
@@ -161,7 +152,9 @@ def targets(frame: Any, names: list[str], command: str, *, allow_empty: bool = F
             fact = f"holds text ({labels}), and only numbers can be predicted"
             wrong(command, "--target", name, fact, "name a measured column; to tell classes apart use a classifier")
         if len(odd):
-            where = f"{len(odd)} values that are no numbers, such as {odd.iloc[0]!r} in row {odd.index[0] + 1}"
+            where = (
+                f"{counted(len(odd), 'value')} that are no numbers, such as {odd.iloc[0]!r} in row {odd.index[0] + 1}"
+            )
             wrong(command, "--target", name, f"has {where}", f"correct them, or pass --na {str(odd.iloc[0])!r}")
         columns[name] = numbers.astype("float64")
     y = pandas.DataFrame(columns)
@@ -212,9 +205,10 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
 
 def _numbers_the_rows(column: Any) -> bool:
     """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last."""
-    if len(column) < 3 or column.isna().any() or column.iloc[0] not in (0, 1):
+    if len(column) < 3 or column.isna().any():
         return False
-    return bool((column.diff().iloc[1:] == 1).all())
+    ahead = column - column.index  # the index counts the rows of the file
+    return bool(ahead.nunique() == 1 and ahead.iloc[0] in (0, 1))
 
 
 def _without_missing(X: Any, args: Any, command: str, notes: list[str]) -> tuple[Any, Any]:
@@ -244,9 +238,9 @@ def _without_missing(X: Any, args: Any, command: str, notes: list[str]) -> tuple
             wrong(
                 command, "--missing", "rows", "would leave no row: each has a gap", "pass --missing columns, or --drop"
             )
-        notes.append(f"Left out {int(rows.sum())} rows with missing values.")
+        notes.append(f"Left out {counted(int(rows.sum()), 'row')} with missing values.")
         return X.loc[~rows], ~rows
-    first = f"first: {names[0]!r} in row {int(gaps[names[0]].to_numpy().argmax()) + 1}"
+    first = f"first: {names[0]!r} in row {gaps.index[gaps[names[0]]][0] + 1}"
     remedy = "pass --missing rows or --missing columns to leave these out, or fill them in the file"
     wrong(command, "FILE", args.file, f"has missing values in {where} ({first})", remedy)
 
@@ -257,8 +251,8 @@ def _labels(frame: Any, name: str | None, option: str, command: str) -> Any:
         return None
     column = frame[name]
     if column.isna().any():
-        row = int(column.isna().to_numpy().argmax()) + 1
-        fact = f"has no value in {int(column.isna().sum())} rows (first: row {row})"
+        empty = column.index[column.isna()]
+        fact = f"has no value in {counted(len(empty), 'row')} (first: row {empty[0] + 1})"
         wrong(command, option, name, fact, "name one for every row, or leave those rows out of the file")
     types = _pandas().api.types
     if types.is_integer_dtype(column) and not types.is_bool_dtype(column):
@@ -305,13 +299,21 @@ def _describe(clients: Any, groups: Any, notes: list[str]) -> None:
     if clients is not None:
         counts = clients.value_counts()
         few = [f"{label} ({n})" for label, n in counts.items() if n < FEW_ROWS]
-        notes.append(f"{len(counts)} clients: {shown([f'{label} ({n} rows)' for label, n in counts.items()])}.")
+        sizes = [f"{label} ({counted(n, 'row')})" for label, n in counts.items()]
+        notes.append(f"{counted(len(counts), 'client')}: {shown(sizes)}.")
         if few:
             notes.append(
                 f"Clients with fewer than {FEW_ROWS} rows: {shown(few)}. What they send says much about each row."
             )
     if groups is not None:
-        notes.append(f"{groups.nunique()} groups of rows that stay together.")
+        notes.append(f"{counted(groups.nunique(), 'group')} of rows that stay together.")
+        if clients is not None and groups.equals(clients):
+            notes.append("Clients are the groups too: each is predicted by models that have not seen it.")
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number of things, one or several."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def shown(names: list[str], most: int = MOST_SHOWN) -> str:

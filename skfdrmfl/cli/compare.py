@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.errors import Interrupted, wrong
+from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
 from skfdrmfl.cli.options import add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Writer, output_folder, text_file
 from skfdrmfl.cli.parameters import transformer
@@ -191,7 +191,10 @@ def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
                 progress=progress,
             )
     except InvalidArgument as error:
+        # It is a ValueError too, and comes before what only a fit finds out.
         wrong("compare", OPTIONS.get(error.name, error.name), error.value, error.fact, error.remedy)
+    except ValueError as error:
+        raise FileProblem(f"the comparison cannot be made with these rows: {first_line(error)}") from error
 
 
 def _dealer(y: Any, args: argparse.Namespace) -> Any:

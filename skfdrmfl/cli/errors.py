@@ -17,6 +17,12 @@ class Interrupted(Exception):
     """Ctrl-C, after which something was kept; the text says what."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, its name if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def wrong(command: str, option: str, value: object, fact: str, remedy: str) -> NoReturn:
     """Raise the usage error that names an option, its value, what is wrong with it and what to do."""
-    raise UsageError(f"skfdrmfl {command}: error: argument {option}: {value} {fact}; {remedy}.")
+    end = "" if remedy.endswith("?") else "."
+    raise UsageError(f"skfdrmfl {command}: error: argument {option}: {value} {fact}; {remedy}{end}")

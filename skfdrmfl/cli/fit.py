@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
-from skfdrmfl.cli.errors import FileProblem, Interrupted, wrong
+from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
 from skfdrmfl.cli.options import add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Writer, output_folder, text_file
 from skfdrmfl.cli.parameters import transformer
@@ -107,7 +107,7 @@ def _train(model: Any, columns: Columns) -> bool:
             raise
         return True
     except ValueError as error:
-        raise FileProblem(f"the model cannot be fitted to these rows: {error}") from error
+        raise FileProblem(f"the model cannot be fitted to these rows: {first_line(error)}") from error
     finally:
         model.verbose = verbose
     return False

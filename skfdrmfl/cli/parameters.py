@@ -33,7 +33,7 @@ def transformer(args: Any, command: str, **fixed: Any) -> Any:
         if name not in known:
             near = get_close_matches(name, known, n=3)
             remedy = f"did you mean {' or '.join(near)}?" if near else "help(skfdrmfl.FDRMFLTransformer) lists them"
-            wrong(command, "--set", name, "is no parameter of FDRMFLTransformer", remedy.rstrip("?"))
+            wrong(command, "--set", name, "is no parameter of FDRMFLTransformer", remedy)
         if name in BY_OPTION or name in fixed:
             option = BY_OPTION.get(name, f"--{name.replace('_', '-')}")
             wrong(command, "--set", text, "has an option of its own", f"pass {option}")

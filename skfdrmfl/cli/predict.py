@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import shown, targets
-from skfdrmfl.cli.errors import FileProblem, wrong
+from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.options import Names, add, add_reading
 from skfdrmfl.cli.output import Writer, output_folder
@@ -59,14 +59,14 @@ def run(args: argparse.Namespace) -> None:
         try:
             model = FDRMFLTransformer.load(args.model)
         except ValueError as error:
-            raise FileProblem(str(error)) from error
+            raise FileProblem(first_line(error)) from error
         record = _record_of(args.model)
         print("\n".join(notes), flush=True)
         X = _features(frame, model, record, args)
         try:
             predicted, Z = model.predict(X).reshape(len(X), -1), model.transform(X)
         except ValueError as error:
-            raise FileProblem(f"{args.file} cannot be predicted: {error}") from error
+            raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
         names = _targets_of(args, record, predicted.shape[1])
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):

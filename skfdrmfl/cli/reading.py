@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import FileProblem, UsageError
+from skfdrmfl.cli.errors import FileProblem, UsageError, first_line
 
 SEPARATORS = {";": "';'", "\t": "a tabulator", ",": "','", "|": "'|'"}
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
@@ -19,7 +19,7 @@ SAMPLE_LINES = 50
 
 
 def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
-    """Return the pandas DataFrame in a file, and sentences that say how it was read.
+    """Return the pandas DataFrame in a file, its rows numbered as there from 0, and sentences that say how it was read.
 
     Parameters
     ----------
@@ -61,8 +61,9 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
     except (FileProblem, UsageError, OSError):
         raise
     except Exception as error:  # each reader has errors of its own kind
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise FileProblem(f"{path} cannot be read as a table ({lines[0]}); save it again, or as CSV.") from error
+        raise FileProblem(
+            f"{path} cannot be read as a table ({first_line(error)}); save it again, or as CSV."
+        ) from error
     _check_names(path, [str(name) for name in frame.columns])
     frame.columns = [str(name).strip() for name in frame.columns]
     empty_rows = frame.isna().all(axis=1)
@@ -72,7 +73,7 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
         frame = frame.loc[~empty_rows]
     if not len(frame):
         raise FileProblem(f"{path} has a line of names and no rows; save the table again.")
-    return frame.reset_index(drop=True), notes
+    return frame, notes
 
 
 def digest(path: Path) -> str:
@@ -98,15 +99,14 @@ def _read_text(pandas: Any, path: Path, args: Any) -> tuple[Any, str]:
         raise FileProblem(f"{path} has no text in it; save the table again.")
     given = {"tab": "\t"}.get(args.separator, args.separator)
     separator = given or _separator_of(lines)
-    _check_names(path, next(csv.reader([lines[0]], delimiter=separator)))
+    names, *values = csv.reader(lines, delimiter=separator)
+    _check_names(path, names)
+    if any(len(row) > len(names) for row in values):  # pandas would take the first column for an index
+        raise FileProblem(f"{path} has more values in its rows than names in its first line; give every column a name.")
     decimal = args.decimal or _decimal_of(lines, separator)
     frame = pandas.read_csv(
         io.StringIO(text), sep=separator, decimal=decimal, na_values=args.na, skipinitialspace=True, low_memory=False
     )
-    if not isinstance(frame.index, pandas.RangeIndex):
-        raise FileProblem(f"{path} has more values in its rows than names in its first line; give every column a name.")
-    if args.decimal is None and decimal == "," and not _has_decimal_commas(lines, separator):
-        decimal = "."
     how = [f"separated by {SEPARATORS.get(separator, repr(separator))}"]
     how += ["decimal comma"] if decimal == "," else []
     how += [] if encoding == "utf-8-sig" else [f"encoded as {encoding}"]
@@ -158,7 +158,9 @@ def _read_excel(pandas: Any, path: Path, args: Any, command: str) -> tuple[Any, 
         names = [str(name) for name in book.sheet_names]
         sheet = args.sheet or names[0]
         if args.sheet is None and len(names) > 1:
-            filled = [name for name in names if not book.parse(name, header=None, nrows=2).empty]
+            filled = [
+                name for name in names if not pandas.read_excel(book, sheet_name=name, header=None, nrows=2).empty
+            ]
             if len(filled) > 1:
                 raise UsageError(
                     f"skfdrmfl {command}: error: {path} has {len(filled)} sheets with something on them "
@@ -170,11 +172,11 @@ def _read_excel(pandas: Any, path: Path, args: Any, command: str) -> tuple[Any, 
                 f"skfdrmfl {command}: error: argument --sheet: {sheet!r} is not in {path}; choose from "
                 f"{', '.join(map(repr, names))}."
             )
-        top = book.parse(sheet, header=None, nrows=1)
+        top = pandas.read_excel(book, sheet_name=sheet, header=None, nrows=1)
         if top.empty:
             raise FileProblem(f"{path} has nothing on its sheet {sheet!r}; name another one with --sheet.")
         _check_names(path, [str(name) for name in top.iloc[0].tolist() if name == name])
-        return book.parse(sheet, na_values=args.na), f"Excel, sheet {sheet!r}"
+        return pandas.read_excel(book, sheet_name=sheet, na_values=args.na), f"Excel, sheet {sheet!r}"
 
 
 def _check_names(path: Path, names: list[str]) -> None:

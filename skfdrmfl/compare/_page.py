@@ -25,7 +25,6 @@ tr.own { background: #eef5fb; } img { max-width: 100%; }
 code, pre { font: .9rem ui-monospace, monospace; background: #f5f5f5; } code { padding: 0 .2rem; }
 pre { padding: .6rem; white-space: pre-wrap; } .note { color: #555; font-size: .9rem; }
 """
-RIVALS_SEE = "pooled rows of all clients"
 OWN = "FDRMFL"
 
 
@@ -74,8 +73,8 @@ def answer(comparison: Any, output: str, unit: str = "") -> str:
     else:
         verdict = f"about as much as the best rival: {best.name} errs {ratio_text(ratio)} times as much"
     return (
-        f"FDRMFL has an RMSE of {own.rmse.mean():.3g}{suffix}, {verdict} (95 % interval, rows resampled), with the "
-        f"{RIVALS_SEE}. Predicting the mean has {mean.rmse.mean():.3g}{suffix}."
+        f"FDRMFL has an RMSE of {own.rmse.mean():.3g}{suffix}, {verdict} (95 % interval, rows resampled); rivals "
+        f"see the pooled rows of all clients. Predicting the mean has {mean.rmse.mean():.3g}{suffix}."
     )
 
 
@@ -117,9 +116,9 @@ def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
     received = sum(row["bytes"] for row in ledger["by_kind"] if row["direction"] == "down")
     yield (
         f"<p>In one fit of FDRMFL ({ledger['n_rows']} rows of the first fold, {ledger['n_rounds']} rounds) clients "
-        f"sent {_bytes(sent)} and received {_bytes(received)}; no row is among it. The column on what the server sees says "
-        "whether it needs the total over clients or each by itself. The clients are simulated here: the rivals, and the "
-        "regressor behind FDRMFL, see pooled rows.</p>"
+        f"sent {_bytes(sent)} and received {_bytes(received)}. None of the messages is a row, but the sums of a client "
+        "with one row are that row. The server needs the total over clients of a message, or each by itself. The "
+        "clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
     )
     kinds = [
         [row["what"], row["direction"], row["seen"] or "-", str(row["messages"]), _bytes(row["bytes"])]
@@ -138,7 +137,11 @@ def _repeat(settings: dict[str, Any]) -> Iterable[str]:
     lines = []
     if versions:
         pinned = ("scikit-learn", "torch", "numpy", "scipy")
-        lines.append(" ".join(["pip install", *(f"{name}=={versions[name]}" for name in pinned if name in versions)]))
+        lines.append(
+            " ".join(
+                ["pip install", *(f"{name}=={versions[name].partition('+')[0]}" for name in pinned if name in versions)]
+            )
+        )
     if "command" in settings:
         lines.append(settings["command"])
     else:

@@ -34,7 +34,7 @@ def plot_predicted(
     n_columns = min(len(panels), MOST_IN_A_ROW)
     n_bands = -(-len(panels) // n_columns)
     height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT)
-    figure = figure_class(figsize=(PANEL_INCHES * n_columns, height * n_bands + 1.0))
+    figure = figure_class(figsize=(PANEL_INCHES * n_columns, height * n_bands + 0.75))
     figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
     grid = figure.subplots(2 * n_bands, n_columns, squeeze=False, height_ratios=[1.0, RESIDUAL_HEIGHT] * n_bands)
     for axes in grid.flat:

@@ -77,7 +77,8 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
         if n_splits < 2 or len(X) < 4:
             return []
         splitter = KFold if groups is None else GroupKFold
-        return list(splitter(n_splits, shuffle=True, random_state=self.random_state).split(X, groups=groups))
+        folds = splitter(n_splits, shuffle=True, random_state=self.random_state).split(X, groups=groups)
+        return [(train, test) for train, test in folds if len(train) >= 3]  # a large group may leave fewer
 
     def _choose(self, X: NDArray[Any], y: NDArray[Any], folds: list[tuple[Any, Any]], most: int) -> int:
         """Return the number of components with the least squared error over the folds."""
