@@ -31,6 +31,7 @@ def options(**changes):
         "keep": [],
         "categories": [],
         "missing": "error",
+        "modalities": None,
         "file": Path("table.csv"),
     }
     return Namespace(**(defaults | changes))
@@ -247,6 +248,11 @@ def test_several_targets_are_no_features_of_each_other():
         ({}, {"fat": [np.inf] + [1.0] * 39}, "fat has infinite values"),
         ({}, {"850": [np.inf] + [1.0] * 39}, "has infinite values in 850"),
         ({"clients_column": "site"}, {"site": [None] + ["a"] * 39}, "site has no value in 1 row (first: row 1)"),
+        (
+            {"modalities": "prefix"},
+            {},
+            "prefix needs names such as nir__1100, and 850, 852, 854, ... sample (13 in all)",
+        ),
         ({"drop": ["8*", "sample"]}, {}, "leaves no column of numbers to predict from"),
     ],
 )

@@ -87,6 +87,12 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
     frame, y = frame.loc[rows], y.loc[rows]
     if X.shape[1] == 0:
         wrong(command, "FILE", args.file, "leaves no column of numbers to predict from", "look at --drop and --target")
+    bare = [name for name in X.columns if not all(name.partition("__"))]
+    if args.modalities == "prefix" and bare:
+        fact = f"needs names such as nir__1100, and {shown(bare)} have no prefix"
+        wrong(
+            command, "--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option"
+        )
     clients, groups = (
         _labels(frame, name, option, command)
         for name, option in ((args.clients_column, "--clients-column"), (args.groups_column, "--groups-column"))
