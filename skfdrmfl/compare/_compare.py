@@ -27,7 +27,7 @@ from skfdrmfl.compare._arguments import (
     targets,
 )
 from skfdrmfl.compare._comparison import Comparison
-from skfdrmfl.compare._methods import check_rivals, fdrmfl_runs, reductions, regressions, ridge, rival_runs
+from skfdrmfl.compare._methods import Run, check_rivals, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._versions import versions
@@ -184,7 +184,7 @@ def compare(
             methods=tuple(
                 _result(name, output, [_of_output(outcome, j) for outcome in of_method], column, clients)
                 for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
-                for name, of_method in _by_method(outcomes).items()
+                for name, of_method in _by_method(outcomes, runs).items()
             ),
             measured=measured,
             client_ids=clients,
@@ -205,12 +205,12 @@ def compare(
     return result(finished)
 
 
-def _by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Return the outcomes of each method by its name, methods in order of first appearance."""
-    of_methods: dict[str, list[Outcome]] = {}
+def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:
+    """Return the outcomes of each method by its name, methods in the order of the runs, whichever was done first."""
+    of_methods: dict[str, list[Outcome]] = {name: [] for run in runs for name in (run.name, run.head_name)}
     for outcome in outcomes:
-        of_methods.setdefault(outcome.run.name, []).append(outcome)
-    return of_methods
+        of_methods[outcome.run.name].append(outcome)
+    return {name: of_method for name, of_method in of_methods.items() if of_method}
 
 
 def _of_output(outcome: Outcome, j: int) -> Outcome:

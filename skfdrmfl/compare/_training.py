@@ -12,6 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils.metadata_routing import get_routing_for_object
+from threadpoolctl import threadpool_limits
 
 from skfdrmfl.compare._arguments import Fold
 from skfdrmfl.compare._methods import Run
@@ -54,7 +55,10 @@ def cross_validate(runs: list[Run], rows: Rows, progress: Progress) -> Iterator[
     alone = [run for run in runs if not _can_wait(run.model)]
     together = [run for run in runs if _can_wait(run.model)]
     for run in alone:
-        yield from _outcomes(run, rows, counter)
+        # More threads gain little at these sizes, stall on a busy machine, and change the last bits.
+        with threadpool_limits(limits=1):
+            outcomes = list(_outcomes(run, rows, counter))
+        yield from outcomes
     if not together:
         return
     pool = FitPool(Workers(), progress=cast("Any", counter))
