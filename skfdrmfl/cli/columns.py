@@ -98,7 +98,7 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
         for name, option in ((args.clients_column, "--clients-column"), (args.groups_column, "--groups-column"))
     )
     _look_for_the_target(X, y, args, command, notes)
-    _look_for_others(X, notes)
+    _look_for_others(X, {*args.keep, *args.categories}, notes)
     _describe(clients, groups, notes)
     return Columns(X, y, clients, groups, notes)
 
@@ -286,11 +286,11 @@ def _look_for_the_target(X: Any, y: Any, args: Any, command: str, notes: list[st
         )
 
 
-def _look_for_others(X: Any, notes: list[str]) -> None:
-    """Name the columns beside a spectrum, which may be results of the laboratory."""
+def _look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:
+    """Name the columns beside a spectrum that may be results of the laboratory, but for those that are meant."""
     names = list(X.columns)
-    others = [name for name in names if not WAVELENGTH.fullmatch(name)]
-    n_spectrum = len(names) - len(others)
+    n_spectrum = sum(WAVELENGTH.fullmatch(name) is not None for name in names)
+    others = [name for name in names if not WAVELENGTH.fullmatch(name) and name not in meant]
     if n_spectrum >= 10 and 0 < len(others) <= 0.2 * len(names):
         notes.append(
             f"Features: {n_spectrum} columns that look like a spectrum, and {shown(others)}. If these are not known "
