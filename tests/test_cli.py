@@ -287,7 +287,7 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     out = capsys.readouterr().out
     assert out.startswith("Read data.csv: 60 rows x 24 columns (separated by ';', decimal comma).\n")
     assert "Left out, text: operator (1 values, such as 'Ann')" in out
-    assert "data.csv, fat: 60 rows x 20 columns, 2 clients (site), 2 components, 2 folds grouped" in out
+    assert "data.csv, fat: 60 rows x 20 columns, 2 clients (site), 2 components, 2 folds grouped by sample" in out
     written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     assert written["measured"] == table["fat"].tolist()
     assert written["client_ids"] == [table["site"].tolist()]

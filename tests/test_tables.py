@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from skfdrmfl.cli.columns import divide
+from skfdrmfl.cli.columns import LINEAR, _correlations, divide
 from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.reading import read_table
 
@@ -293,3 +294,17 @@ def test_small_clients_and_class_like_targets_are_pointed_out():
 def test_a_column_may_be_clients_and_groups_at_once():
     found = parts(spectra(), clients_column="site", groups_column="site")
     assert "each is predicted by models that have not seen it" in said(found, "Clients are the groups too")
+
+
+def test_correlations_are_pandas_own_whatever_is_missing_or_constant():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.standard_normal((30, 6)) + 5.0)
+    y = pd.Series(rng.standard_normal(30)) + 0.5 * frame[0]
+    frame[1] = 0.1  # sums of it round
+    frame.iloc[3:9, 2] = np.nan
+    frame[3] = -3 * y + 2
+    expected = frame.corrwith(y).abs()
+    expected[1] = 0.0
+    found = _correlations(frame.to_numpy(), y.to_numpy())
+    assert_allclose(found, expected, atol=1e-12)
+    assert found[3] >= LINEAR

@@ -273,17 +273,36 @@ def _look_for_the_target(X: Any, y: Any, args: Any, command: str, notes: list[st
     if len(X) < 4:
         return
     for target in y.columns:
-        r = numbers.corrwith(y[target]).abs().fillna(0.0)
-        same = [name for name in r.index[r >= LINEAR] if name not in args.keep]
+        r = _correlations(numbers.to_numpy(), y[target].to_numpy())
+        same = [
+            name for name, value in zip(numbers.columns, r, strict=True) if value >= LINEAR and name not in args.keep
+        ]
         if same:
             fact = f"is a linear function of the target {target}, so that nothing is left to predict"
             wrong(command, "FILE", f"column {shown(same)}", fact, f"pass --drop {same[0]}, or --keep {same[0]}")
-        near += [f"{name} ({r[name]:.3f} with {target})" for name in r.index[(r > SUSPICIOUS) & (r < LINEAR)]]
+        near += [
+            f"{name} ({value:.3f} with {target})"
+            for name, value in zip(numbers.columns, r, strict=True)
+            if SUSPICIOUS < value < LINEAR
+        ]
     if near:
         notes.append(
             f"Nearly the target: {shown(near)} by correlation. Where that is another result of the laboratory and not "
             "known when predicting, leave it out with --drop."
         )
+
+
+def _correlations(X: Any, y: Any) -> Any:
+    """Return |r| of each column (n, columns) with y (n,), over the rows where it has a value; 0 for a constant one."""
+    import numpy as np
+
+    there = np.isfinite(X)
+    n = np.maximum(there.sum(axis=0), 1)
+    x_mean, y_mean = np.where(there, X, 0.0).sum(axis=0) / n, (there * y[:, None]).sum(axis=0) / n
+    x, z = np.where(there, X - x_mean, 0.0), np.where(there, y[:, None] - y_mean, 0.0)
+    x_size, y_size = np.sqrt((x**2).sum(axis=0)), np.sqrt((z**2).sum(axis=0))
+    varies = (x_size > 1e-12 * np.abs(x_mean) * np.sqrt(n)) & (y_size > 0)
+    return np.where(varies, np.abs((x * z).sum(axis=0)) / np.where(varies, x_size * y_size, 1.0), 0.0)
 
 
 def _look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:

@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -104,8 +103,7 @@ def run(args: argparse.Namespace) -> None:
     if args.file is None:
         args.target = builtin.targets_of(args.data, args.target, "compare")
     inputs = [args.file] if args.file else []
-    with ExitStack() as stack:
-        write = stack.enter_context(output_folder("compare", "--out", args.out, (TABLE, FIGURE), inputs))
+    with output_folder("compare", "--out", args.out, (TABLE, FIGURE), inputs) as write:
         # Imported so late that a wrong argument or folder need not wait for torch and scikit-learn.
         with interrupt_waits():
             from skfdrmfl.compare import ComparisonInterrupted
@@ -153,11 +151,9 @@ def of_file(args: argparse.Namespace) -> Task:
     columns = divide(frame, args, "compare")
     notes += columns.notes
     y = columns.y.iloc[:, 0] if columns.y.shape[1] == 1 else columns.y
-    named = {
-        "data": str(args.file),
-        "sha256": digest(args.file),
-        "unit": args.unit or "",
-    }
+    named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}
+    if columns.groups is not None:
+        named["groups_column"] = args.groups_column
     if columns.clients is not None:
         named["clients_column"] = args.clients_column
         return Task(columns.X, y, columns.clients.to_numpy(), columns.groups, named, notes)
@@ -206,7 +202,12 @@ def _dealer(y: Any, args: argparse.Namespace) -> Any:
 
 def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: Any) -> None:
     """Print the table and write the files."""
-    named = {**task.named, "target": ", ".join(args.target), "notes": task.notes, "command": shlex.join(_command(args))}
+    named = {
+        **task.named,
+        "target": ", ".join(args.target),
+        "notes": task.notes,
+        "command": shlex.join(["skfdrmfl", *args.argv]),
+    }
     comparison = replace(comparison, settings=named | comparison.settings)
     title = title_of(comparison)
     print(f"{title}\n\n{comparison.to_table()}\n", flush=True)
@@ -217,15 +218,12 @@ def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: A
         print(f"Written: {path}")
 
 
-def _command(args: argparse.Namespace) -> list[str]:
-    """Return the command line that gives this comparison."""
-    return ["skfdrmfl", *args.argv]
-
-
 def title_of(comparison: Comparison) -> str:
     """Return one line that says what was compared."""
     s = comparison.settings
-    folds = f"{s['n_splits']} folds" + (" grouped by repeated samples" if s["grouped"] else "")
+    folds = f"{s['n_splits']} folds" + (
+        f" grouped by {s.get('groups_column', 'repeated samples')}" if s["grouped"] else ""
+    )
     how = s["clients_column"] if "clients_column" in s else s["scheme"]
     clients = "1 client" if s["n_clients"] == 1 else f"{s['n_clients']} clients ({how})"
     components = "1 component" if s["n_components"] == 1 else f"{s['n_components']} components"

@@ -67,7 +67,7 @@ def compare(
     random_state: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Cross-validate FDRMFL and the usual reductions with the same regressor on the same folds.
+    """Cross-validate FDRMFL, the usual reductions before the same regressor, and regressions, on the same folds.
 
     Parameters
     ----------
