@@ -64,6 +64,7 @@ def cross_validate(runs: list[Run], rows: Rows, progress: Progress) -> Iterator[
     pool = FitPool(Workers(), progress=cast("Any", counter))
     counter.begin_pass(len(together) * len(rows.folds), together[0].name)
     _train_together(pool, together, rows)
+    counter.finish()
     share = pool.seconds / (len(together) * len(rows.folds))
     with pool.replaying():
         for run in together:
