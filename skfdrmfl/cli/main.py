@@ -74,7 +74,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit", **kwargs)
 
     def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> NoReturn:
-        from skfdrmfl._version import __version__
+        from skfdrmfl.common.version import __version__
 
         print(f"skfdrmfl {__version__}")
         parser.exit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from skfdrmfl._version import __version__
+from skfdrmfl.common.version import __version__
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
