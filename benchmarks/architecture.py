@@ -21,15 +21,15 @@ PACKAGE = ROOT / "skfdrmfl"
 PAGE = ROOT / "docs" / "architecture.md"
 # The plan: folders and single files by floors, from the ground up. `__init__` is the package's own file.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "common", "datasets", "diagnosis", "equations"),
+    ("common", "datasets", "diagnosis", "equations"),
     ("data", "model"),
     ("encoders", "federation", "losses", "metrics"),
     ("estimator",),
-    ("__init__", "compare", "flower", "inspection", "model_selection"),
-    ("__main__",),
+    ("__init__", "flower", "inspection", "model_selection"),
+    ("__main__", "cli", "compare"),
 )
 # Rooms that others of their own floor may import from as well: what everything stands on, and what is started.
-FOR_NEIGHBOURS = ("_version", "common")
+FOR_NEIGHBOURS = ("common", "cli", "compare")
 BLOCK = re.compile(r"(?<=```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 
 

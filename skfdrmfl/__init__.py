@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from skfdrmfl._version import __version__
+from skfdrmfl.common.version import __version__
 
 if TYPE_CHECKING:
     from skfdrmfl.datasets import stack_modalities

@@ -2,7 +2,7 @@
 
 import sys
 
-from skfdrmfl.compare._cli import main
+from skfdrmfl.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

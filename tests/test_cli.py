@@ -8,15 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.model_selection import GroupKFold
 
 from skfdrmfl import __version__
-from skfdrmfl.compare import _cli as cli
+from skfdrmfl.cli import compare as command
+from skfdrmfl.cli import main as cli
+from skfdrmfl.cli import screen
+from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
+from skfdrmfl.compare import _training as training
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
+from skfdrmfl.metrics import chemometric_report
 
 QUICK = ["compare", "--seeds", "1", "--folds", "2"]
 
@@ -24,7 +34,7 @@ QUICK = ["compare", "--seeds", "1", "--folds", "2"]
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch, tmp_path):
     """The default transformer, trained for two rounds; relative paths lead to a folder of the test."""
-    monkeypatch.setattr(compare_module, "FDRMFLTransformer", lambda: FDRMFLTransformer(n_rounds=2))
+    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
     monkeypatch.chdir(tmp_path)
 
 
@@ -33,7 +43,7 @@ def no_training(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("trained before the arguments were checked")
 
-    monkeypatch.setattr(compare_module, "_cross_validate", refuse)
+    monkeypatch.setattr(compare_module, "cross_validate", refuse)
 
 
 def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
@@ -135,7 +145,7 @@ def test_interrupted_work_leaves_one_line_and_nothing_else(monkeypatch, capsys, 
         assert os.listdir("out")  # the folder is in use
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare_module, "_cross_validate", interrupt)
+    monkeypatch.setattr(compare_module, "cross_validate", interrupt)
     assert cli.main(QUICK) == 130
     assert capsys.readouterr() == ("", "\nskfdrmfl: interrupted; nothing was written.\n")
     assert os.listdir(tmp_path) == []
@@ -146,11 +156,14 @@ def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsy
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "compare.json").write_text("former")
 
-    def fail(text, path):
-        path.write_text(text[:100])
-        raise error
+    def fail(text):
+        def write(path):
+            path.write_text(text[:100])
+            raise error
 
-    monkeypatch.setattr(cli, "_write_text", fail)
+        return write
+
+    monkeypatch.setattr(command, "text_file", fail)
     assert cli.main(QUICK) == (130 if error is KeyboardInterrupt else 1)
     assert os.listdir(tmp_path / "out") == ["compare.json"]
     assert (tmp_path / "out" / "compare.json").read_text() == "former"
@@ -180,12 +193,12 @@ def test_ctrl_c_in_a_terminal_ends_with_130(tmp_path):
 def test_ctrl_c_while_libraries_are_loaded_waits_until_they_are():
     loaded = []
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), cli._interrupt_waits():
+    with pytest.raises(KeyboardInterrupt), screen.interrupt_waits():
         signal.raise_signal(signal.SIGINT)
         loaded.append("all")
     assert loaded == ["all"]
     assert signal.getsignal(signal.SIGINT) is before
-    with cli._interrupt_waits():
+    with screen.interrupt_waits():
         loaded.append("again")
     assert loaded == ["all", "again"]
 
@@ -201,7 +214,7 @@ def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, c
 
 def test_without_tqdm_progress_is_eleven_lines(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    with cli._progress() as progress:
+    with screen.progress_bar() as progress:
         for done in range(116):
             progress(done, 115, "PCA")
     out, err = capsys.readouterr()
@@ -212,7 +225,7 @@ def test_without_tqdm_progress_is_eleven_lines(monkeypatch, capsys):
 
 
 def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):
-    with cli._progress() as progress:
+    with screen.progress_bar() as progress:
         for done in range(4):
             progress(done, 3, "PCA")
     out, err = capsys.readouterr()
@@ -249,3 +262,258 @@ def test_help_names_every_option_and_its_default(capsys):
         assert option in text
     for default in ("tecator", "iid", "(default: 3)", "(default: 2)", "(default: 5)", "(default: out)"):
         assert default in text
+
+
+# ------------------------------------------------------------------------------------------- a table of one's own
+COLUMNS = ["--target", "fat", "--clients-column", "site", "--groups-column", "sample"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """60 rows of 20 wavelengths; what else is in the table is left out, or said."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 20))
+    frame = pd.DataFrame(X, columns=[str(1000 + 10 * j) for j in range(20)])
+    frame["fat"] = X[:, 0] + 2 * X[:, 1] + 0.1 * rng.standard_normal(60)
+    frame["site"] = np.array(["lab", "mill"])[np.arange(60) % 2]
+    frame["sample"] = np.arange(60) // 2
+    frame["operator"] = "Ann"
+    frame.to_csv("data.csv", index=False, sep=";", decimal=",")
+    return frame
+
+
+def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pictures(table, capsys, tmp_path):
+    assert cli.main(["compare", "data.csv", *COLUMNS, "--seeds", "1", "--folds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Read data.csv: 60 rows x 24 columns (separated by ';', decimal comma).\n")
+    assert "Left out, text: operator (1 values, such as 'Ann')" in out
+    assert "data.csv, fat: 60 rows x 20 columns, 2 clients (site), 2 components, 2 folds grouped by sample" in out
+    written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert written["measured"] == table["fat"].tolist()
+    assert written["client_ids"] == [table["site"].tolist()]
+    assert written["groups"] == table["sample"].tolist()
+    folds = GroupKFold(2, shuffle=True, random_state=0).split(table, groups=table["sample"])
+    assert [np.flatnonzero(np.array(written["fold"]) == k).tolist() for k in (0, 1)] == [b.tolist() for _, b in folds]
+
+    assert cli.main(["fit", "data.csv", *COLUMNS, "--random-state", "3", "--set", "learning_rate=0.02"]) == 0
+    out, err = capsys.readouterr()
+    assert "round 2/2" in err and "round" not in out.split("RMSEC")[0]
+    model = FDRMFLTransformer.load("out/model.npz")
+    X, y = table.iloc[:, :20], table["fat"]
+    expected = FDRMFLTransformer(random_state=3, learning_rate=0.02)
+    expected.fit(X, y, client_ids=table["site"], groups=table["sample"])
+    assert_array_equal(model.predict(X), expected.predict(X))
+    assert model.verbose == 0
+    record = json.loads((tmp_path / "out" / "model.json").read_text(encoding="utf-8"))
+    assert record["clients"] == {"lab": 30, "mill": 30}
+    assert record["rmsec"] == [pytest.approx(np.sqrt(np.mean((expected.predict(X) - y) ** 2)))]
+    assert f"RMSEC fat {record['rmsec'][0]:.4g}" in out
+
+    shuffled = table.iloc[::-1, ::-1].assign(extra=range(60))
+    shuffled.to_csv("new.csv", index=False)
+    assert cli.main(["predict", "out/model.npz", "new.csv", "--scores"]) == 0
+    out = capsys.readouterr().out
+    predictions = pd.read_csv("out/predictions.csv")
+    assert list(predictions.columns) == ["operator", "sample", "site", "fat", "extra", "predicted_fat", "Z1", "Z2"]
+    assert_allclose(predictions["predicted_fat"], expected.predict(X)[::-1], rtol=1e-12)
+    assert_allclose(predictions[["Z1", "Z2"]], expected.transform(X)[::-1], rtol=1e-9, atol=1e-12)
+    report = chemometric_report(y, expected.predict(X), table["site"])
+    for line in str(report).splitlines():
+        assert line in out
+    assert "fitted to this very file" not in out
+
+    assert cli.main(["report"]) == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "skfdrmfl compare data.csv --target fat" in page and "data:image/png;base64," in page
+    names = [
+        "compare.json",
+        "compare.png",
+        "model.json",
+        "model.npz",
+        "model.png",
+        "predictions.csv",
+        "predictions.png",
+    ]
+    assert sorted(os.listdir("out")) == [*names, "report.html"]
+    for name in ("compare.png", "model.png", "predictions.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def model(table):
+    """A model of the table's spectra, written as `fit` writes it."""
+    assert cli.main(["fit", "data.csv", *COLUMNS, "--no-figure", "--save", "model.npz"]) == 0
+    return FDRMFLTransformer.load("model.npz")
+
+
+def test_predict_needs_no_target_and_finds_columns_by_name(table, model, capsys):
+    table.drop(columns=["fat", "site"]).to_csv("bare.csv", index=False)
+    capsys.readouterr()
+    assert cli.main(["predict", "model.npz", "bare.csv", "--out", "p.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "Predicted from 20 columns by name; passed on: sample, operator." in out
+    assert "No measured values in the table" in out
+    assert not os.path.exists("p.png")
+    assert_allclose(pd.read_csv("p.csv")["predicted_fat"], model.predict(table.iloc[:, :20]), rtol=1e-12)
+    assert cli.main(["predict", "model.npz", "data.csv", "--out", "p.csv", "--no-figure"]) == 0
+    assert "the model was fitted to this very file: rmse is RMSEC" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t.drop(columns=["1000", "1010"]),
+            "lacks 2 of the 20 columns that the model was fitted to: 1000, 1010;",
+        ),
+        (lambda t: t.assign(**{"1020": "high"}), "has 'high' in column 1020, row 1, and the model takes numbers"),
+        (lambda t: t.assign(**{"1020": [np.nan] + [0.0] * 59}), "cannot be predicted: Input X contains NaN."),
+    ],
+)
+def test_rows_that_cannot_be_predicted_are_one_line(table, model, capsys, change, message):
+    change(table).to_csv("new.csv", index=False)
+    capsys.readouterr()
+    assert cli.main(["predict", "model.npz", "new.csv"]) == 1
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+    assert not os.path.exists("out")
+
+
+def test_a_model_without_its_record_still_predicts(table, model, capsys):
+    os.remove("model.json")
+    assert cli.main(["predict", "model.npz", "data.csv", "--target", "fat", "--no-figure"]) == 0
+    assert "fat, 60 rows with measured values" in capsys.readouterr().out
+    assert cli.main(["predict", "model.npz", "data.csv", "--no-figure"]) == 0
+    assert "predicted_y" in pd.read_csv("out/predictions.csv")
+    assert cli.main(["predict", "model.npz", "data.csv", "--target", "fat,ash"]) == 2
+    assert "names 2 columns; the model predicts 1." in capsys.readouterr().err
+
+
+def test_nothing_is_written_over_what_is_read(table, model, capsys):
+    before = {name: Path(name).read_bytes() for name in ("data.csv", "model.npz", "model.json")}
+    os.link("data.csv", "again.csv")
+    for arguments in (
+        ["predict", "model.npz", "data.csv", "--out", "data.csv"],
+        ["predict", "model.npz", "data.csv", "--out", "./again.csv"],
+        ["report", "model.json", "--out", "model.json"],
+    ):
+        assert cli.main(arguments) == 2
+        assert "is the file that is read; name another one for the result." in capsys.readouterr().err
+    assert before == {name: Path(name).read_bytes() for name in before}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ("compare gone.csv --target fat", 1, "gone.csv is not there"),
+        ("compare data.csv", 2, "--target: none of the columns is named; choose from 1000, 1010"),
+        ("compare data.csv --target fat --clients 61", 2, "--clients: 61 is more than the 60 rows; pass at most 60."),
+        (
+            "compare data.csv --target fat --groups-column site",
+            2,
+            "--folds: 5 is more than the 2 groups; pass at most 2.",
+        ),
+        ("compare data.csv --target fat --components 22", 2, "--components: 22 is more than the columns or the rows"),
+        (
+            "compare data.csv --target fat --set rounds=3",
+            2,
+            "--set: rounds is no parameter of FDRMFLTransformer; did you",
+        ),
+        ("compare data.csv --target fat --set n_rounds", 2, "--set: n_rounds has no value; write it as name=value"),
+        (
+            "compare data.csv --target fat --set tuning=auto",
+            2,
+            "--set: tuning=auto has an option of its own; pass --tuning.",
+        ),
+        ("compare data.csv --target fat --set fusion=best", 2, "--set: fusion=best is refused (The 'fusion' parameter"),
+        ("compare data.csv --target fat --modalities prefix", 2, "--modalities: prefix needs names such as nir__1100"),
+        ("compare --drop fat", 2, "--drop: fat is for tables; name a FILE too, or leave it out."),
+        ("fit data.csv --target fat --save model.bin", 2, "--save: model.bin does not end in .npz"),
+        ("predict gone.npz data.csv", 1, "gone.npz is not there; run `skfdrmfl fit` first"),
+        ("predict data.csv data.csv", 1, "data.csv"),
+        ("predict data.csv data.csv --out p.txt", 2, "--out: p.txt does not end in .csv; pass p.csv."),
+        ("report", 1, "out/compare.json is not there; run `skfdrmfl compare` first"),
+        ("report data.csv", 1, "data.csv: this is no comparison in the form of this version"),
+    ],
+)
+def test_what_a_command_cannot_do_is_one_line_with_a_remedy(table, no_training, capsys, arguments, status, message):
+    assert cli.main(arguments.split()) == status
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert sorted(os.listdir()) == ["data.csv"]
+
+
+def test_without_a_column_of_clients_rows_are_dealt_and_that_is_said(table, capsys):
+    arguments = "compare data.csv --target fat --drop site,sample --seeds 1 --folds 2 --clients 2 --no-figure"
+    assert cli.main(arguments.split()) == 0
+    out = capsys.readouterr().out
+    assert "No --clients-column: the rows are dealt to 2 simulated clients (iid)" in out
+    written = json.loads(Path("out/compare.json").read_text(encoding="utf-8"))
+    assert written["client_ids"] == [make_client_ids(table["fat"], 2, random_state=0).tolist()]
+
+
+def test_ctrl_c_in_a_comparison_keeps_what_is_finished(table, monkeypatch, capsys):
+    def stop(pool, runs, rows):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_train_together", stop)
+    assert cli.main(["compare", "data.csv", *COLUMNS, "--seeds", "1", "--folds", "2", "--no-figure"]) == 130
+    out, err = capsys.readouterr()
+    assert "RidgeCV, all columns" in out and "FDRMFL, central  " not in out
+    assert "Interrupted: methods and seeds" in out
+    assert err.endswith("\nskfdrmfl: interrupted; what is finished is above and in the files.\n")
+    assert os.listdir("out") == ["compare.json"]
+
+
+def test_ctrl_c_in_a_fit_keeps_the_rounds_that_are_finished(table, monkeypatch, capsys):
+    fit = FDRMFLTransformer.fit
+
+    def stopped(self, *rows, **more):
+        n_rounds, self.n_rounds = self.n_rounds, 1
+        fit(self, *rows, **more)
+        self.n_rounds = n_rounds
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FDRMFLTransformer, "fit", stopped)
+    assert cli.main(["fit", "data.csv", *COLUMNS, "--no-figure"]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; the model that is written is that after 1 of 2 rounds.\n")
+    assert FDRMFLTransformer.load("out/model.npz").n_rounds_ == 1
+
+    def stopped_at_once(self, *rows, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FDRMFLTransformer, "fit", stopped_at_once)
+    assert cli.main(["fit", "data.csv", *COLUMNS, "--save", "other/model.npz"]) == 130
+    assert capsys.readouterr().err.endswith("skfdrmfl: interrupted; nothing was written.\n")
+    assert not os.path.exists("other")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("n_rounds=7", "n_rounds", 7),
+        ("weight_decay=1", "weight_decay", 1.0),
+        ("hidden_layer_sizes=64,32", "hidden_layer_sizes", (64, 32)),
+        ("hidden_layer_sizes=64", "hidden_layer_sizes", (64,)),
+        ("head_hidden_layer_sizes=()", "head_hidden_layer_sizes", ()),
+        ("preprocessing=none", "preprocessing", None),
+        ("early_stopping=true", "early_stopping", True),
+        ("shrinkage=auto", "shrinkage", "auto"),
+        ("algorithm=scaffold", "algorithm", "scaffold"),
+        ("dp_clip_norm=inf", "dp_clip_norm", float("inf")),
+    ],
+)
+def test_a_parameter_that_is_set_has_the_kind_of_its_default(text, name, value):
+    args = Namespace(components=2, tuning=None, modalities=None, set=[text])
+    found = transformer(args, "fit").get_params()[name]
+    assert found == value and type(found) is type(value)
+
+
+def test_no_command_loads_a_library_before_it_runs():
+    code = (
+        "import sys, skfdrmfl.cli.main as cli\n"
+        "assert cli.main(['predict', 'gone.npz', 'gone.csv']) == 1\n"
+        "assert not {'numpy', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.compare import Comparison, InvalidArgument, MethodResult, compare
+from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
+from skfdrmfl.compare._page import answer
+from skfdrmfl.compare._paired import rmse_ratio
+from skfdrmfl.compare._pls import ChosenPLS
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
+from skfdrmfl.model_selection._workers import Workers
 
 NAMES = [
     "mean predictor",
@@ -32,12 +39,15 @@ NAMES = [
     "GaussianRandomProjection",
     "PLS",
     "PLS, 16 components",
+    "PLS, components chosen",
+    "RidgeCV, all columns",
     "FDRMFL",
     "FDRMFL, y_hat only",
     "FDRMFL, central",
     "FDRMFL, each client alone",
 ]
-SEEDLESS = ["mean predictor", "PCA", "TruncatedSVD", "PLS", "PLS, 16 components"]
+ALL_COLUMNS = ["PLS, components chosen", "RidgeCV, all columns"]
+SEEDLESS = ["mean predictor", "PCA", "TruncatedSVD", "PLS", "PLS, 16 components", *ALL_COLUMNS]
 N = 60
 
 
@@ -244,7 +254,7 @@ def test_the_regressor_is_the_same_behind_every_method():
     X, y, ids = table()
     comparison = compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Five(), transformer=Witness())
     for method in comparison.methods:
-        exempt = method.name in ("mean predictor", "FDRMFL, y_hat only")
+        exempt = method.name in ("mean predictor", "FDRMFL, y_hat only", *ALL_COLUMNS)
         assert exempt != (method.predicted == 5.0).all(), method.name
 
 
@@ -288,7 +298,7 @@ def test_progress_counts_every_fit():
         transformer=Witness(),
         progress=lambda done, total, name: calls.append((done, total, name)),
     )
-    n_fits = 2 * (6 + 2 + 3)  # rivals; federated and central; three clients alone
+    n_fits = 2 * (8 + 2 + 3)  # rivals; federated and central; three clients alone
     assert [done for done, _, _ in calls] == list(range(n_fits + 1))
     assert {total for _, total, _ in calls} == {n_fits}
     assert {name for _, _, name in calls} <= set(NAMES)
@@ -372,7 +382,7 @@ def test_json_holds_everything_and_is_strict(comparison):
     assert [method["name"] for method in written["methods"]] == NAMES
     assert_allclose(written["measured"], comparison.measured)
     assert np.shape(written["client_ids"]) == (3, N)
-    federated = written["methods"][6]
+    federated = written["methods"][NAMES.index("FDRMFL")]
     assert_allclose(federated["predicted"], comparison["FDRMFL"].predicted)
     assert federated["rmse"]["mean"] == pytest.approx(np.mean(federated["rmse"]["runs"]))
     assert federated["rmse"]["sd"] == pytest.approx(np.std(federated["rmse"]["runs"], ddof=1))
@@ -402,24 +412,45 @@ def test_an_unknown_method_is_named_beside_the_known():
         made_up({0: 1.0, 1: 1.0})["LDA"]
 
 
-def test_the_figure_has_a_panel_a_method_with_the_same_axes_and_every_row(comparison):
-    figure = comparison.plot()
-    assert [axes.get_title().split(":")[0] for axes in figure.axes] == [
-        "PCA",
-        "PLS",
-        "PLS, 16 components",
-        "FDRMFL",
-    ]
-    assert len({axes.get_xlim() for axes in figure.axes} | {axes.get_ylim() for axes in figure.axes}) == 1
-    for axes, name in zip(figure.axes, ["PCA", "PLS", "PLS, 16 components", "FDRMFL"], strict=True):
-        drawn = np.concatenate([points.get_offsets() for points in axes.collections])
-        expected = np.c_[comparison.measured, comparison[name].predicted[0]]
-        assert_allclose(drawn[np.argsort(drawn[:, 0])], expected[np.argsort(expected[:, 0])])
-        assert f"{comparison[name].rmse[0]:.3g}" in axes.get_title()
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+DRAWN = ["PCA", "PLS", "PLS, components chosen", "RidgeCV, all columns", "FDRMFL"]
+
+
+def drawn_points(axes):
+    points = np.concatenate([cloud.get_offsets() for cloud in axes.collections])
+    return points[np.lexsort(points.T[::-1])]
+
+
+def test_the_figure_has_a_column_a_method_with_the_same_axes_every_row_and_its_residual(comparison):
+    above, below = np.reshape(comparison.plot().axes, (2, 5))
+    assert [axes.get_title().split("\n")[0] for axes in above] == DRAWN
+    assert len({axes.get_xlim() for axes in (*above, *below)} | {axes.get_ylim() for axes in above}) == 1
+    assert len({axes.get_ylim() for axes in below}) == 1
+    y = comparison.measured
+    for name, top, bottom in zip(DRAWN, above, below, strict=True):
+        predicted = comparison[name].predicted[0]
+        order = np.lexsort((predicted, y))
+        assert_allclose(drawn_points(top), np.c_[y, predicted][order])
+        assert_allclose(drawn_points(bottom), np.c_[y, predicted - y][order])
+        assert np.abs(predicted - y).max() <= bottom.get_ylim()[1]
+        assert f"{comparison[name].rmse[0]:.3g}" in top.get_title()
+    labels = [text.get_text() for text in above[0].get_legend().get_texts()]
     assert labels == ["client 0", "client 1", "client 2"]
-    hidden = comparison.plot(names=NAMES[:5]).axes  # two rows, three places empty
-    assert [axes.get_visible() for axes in hidden] == [True] * 5 + [False] * 3
+    hidden = comparison.plot(names=NAMES[:7]).axes  # two bands, three places of each row of the second empty
+    assert [axes.get_visible() for axes in hidden] == [True] * 10 + ([True] * 2 + [False] * 3) * 2
+
+
+def test_the_figure_goes_on_axes_that_are_given(comparison):
+    one = Figure().subplots()
+    assert comparison.plot(ax=one) is one.figure
+    assert_allclose(drawn_points(one)[:, 0], np.sort(comparison.measured))
+    assert one.get_title().startswith("FDRMFL\n")
+    grid = Figure().subplots(2, 2)
+    comparison.plot(ax=grid, names=["PCA", "FDRMFL"])
+    assert [axes.get_title()[:3] for axes in grid.flat] == ["PCA", "FDR", "", ""]
+    with pytest.raises(ValueError, match=r"ax has shape \(2, 2\) but there are 5 methods to draw"):
+        comparison.plot(ax=grid)
+    with pytest.raises(ValueError, match="pass axes of shape"):
+        comparison.plot(ax=one, names=["PCA", "FDRMFL"])
 
 
 def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatch):
@@ -438,3 +469,342 @@ def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones():
     assert error["FDRMFL"] < 0.5 * error["PLS, 16 components"] < 0.5 * error["PLS"] < error["PCA"]
     assert error["FDRMFL"] < result["FDRMFL, each client alone"].rmse.mean()
     assert error["PCA"] < error["mean predictor"]
+
+
+# ------------------------------------------------------------------------------- rivals, outputs, intervals, forms
+def test_the_strongest_rivals_are_what_scikit_learn_makes_of_the_same_folds(comparison, groups):
+    X, y, _ = table()
+    cv = list(splits(groups, X))
+    ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-6, 3, 10)))
+    assert_allclose(comparison["RidgeCV, all columns"].predicted[0], cross_val_predict(ridge, X, y, cv=cv), atol=1e-8)
+    predicted = np.empty(N)
+    for train, test in cv:
+        inner = list(GroupKFold(5, shuffle=True, random_state=0).split(X[train], groups=groups[train]))
+        search = GridSearchCV(
+            PLSRegression(), {"n_components": list(range(1, 21))}, cv=inner, scoring="neg_mean_squared_error"
+        )
+        predicted[test] = search.fit(X[train], y[train]).predict(X[test])
+    # GridSearchCV averages over folds, ChosenPLS over rows: the same number of rows in each, or the same choice here.
+    assert_allclose(comparison["PLS, components chosen"].predicted[0], predicted, atol=1e-6)
+
+
+def test_chosen_pls_has_for_each_number_the_error_of_a_fit_with_that_number():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 12)) * np.logspace(0, -3, 12) + 5.0
+    y = X @ rng.standard_normal(12) + 0.01 * rng.standard_normal(40)
+    model = ChosenPLS(max_components=8, n_splits=4).fit(X, y)
+    folds = list(KFold(4, shuffle=True, random_state=0).split(X))
+    errors = [
+        sum(((PLSRegression(n).fit(X[a], y[a]).predict(X[b]).ravel() - y[b]) ** 2).sum() for a, b in folds)
+        for n in range(1, 9)
+    ]
+    assert model.n_components_.tolist() == [1 + int(np.argmin(errors))]
+    best = PLSRegression(int(model.n_components_[0])).fit(X, y)
+    assert_allclose(model.predict(X), best.predict(X).ravel())
+    two = ChosenPLS(max_components=8, n_splits=4).fit(X, np.c_[y, X[:, 0]])
+    assert two.n_components_[0] == model.n_components_[0]
+    assert_allclose(two.predict(X)[:, 0], model.predict(X))
+
+
+def test_chosen_pls_goes_without_a_choice_where_there_is_none():
+    X, y, _ = table(6)
+    assert ChosenPLS().fit(X[:3], y[:3]).n_components_.tolist() == [1]
+    assert ChosenPLS().fit(X, y, groups=[0, 0, 0, 0, 0, 1]).predict(X).shape == (6,)  # one fold trains on one row
+    assert np.isfinite(
+        ChosenPLS().fit(np.ones((6, 3)) * np.arange(6)[:, None], np.arange(6.0)).predict(np.ones((1, 3)))
+    )
+
+
+class Recorder(RegressorMixin, BaseEstimator):
+    """A rival that would break on `client_ids`, and says which rows it was fitted to."""
+
+    seen: list[int] = []
+
+    def fit(self, X, y):
+        self.seen.append(len(X))
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), 7.0)
+
+
+def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are():
+    X, y, ids = table()
+    rivals = {
+        "seven": Recorder(),
+        "PCA of five": make_pipeline(StandardScaler(), PCA(5)),  # no predict: a reduction
+        "mine": FDRMFLTransformer(n_rounds=2, random_state=0),  # asks for client_ids
+    }
+    Recorder.seen.clear()
+    result = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness(), rivals=rivals)
+    names = [method.name for method in result.methods]
+    first = names.index("FDRMFL")
+    assert names[first - 3 : first] == list(rivals)
+    assert Recorder.seen == [30, 30]
+    assert (result["seven"].predicted == 7.0).all()
+    cv = list(KFold(2, shuffle=True, random_state=0).split(X))
+    five = make_pipeline(StandardScaler(), PCA(5), RidgeCV(alphas=np.logspace(-6, 3, 10)))
+    assert_allclose(result["PCA of five"].predicted[0], cross_val_predict(five, X, y, cv=cv), atol=1e-8)
+    own = np.empty(N)
+    for train, test in cv:
+        own[test] = clone(rivals["mine"]).fit(X[train], y[train], client_ids=ids[train]).predict(X[test])
+    assert_array_equal(result["mine"].predicted[0], own)
+    assert result.settings["rivals"]["seven"] == "Recorder()"
+
+
+@pytest.mark.parametrize(
+    ("rivals", "message"),
+    [
+        ({"PCA": LinearRegression()}, "rivals='PCA' is the name of a method that is compared anyway"),
+        ({"mine": LinearRegression}, "is no estimator; pass an object such as Ridge()"),
+        ({"mine": 3}, "is no estimator"),
+        ({1: LinearRegression()}, "rivals=1 is no name of a rival"),
+    ],
+)
+def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, rivals, message):
+    X, y, ids = table()
+    with pytest.raises(InvalidArgument, match=message.replace("(", r"\(").replace(")", r"\)")):
+        compare(X, y, ids, rivals=rivals, transformer=Witness())
+    assert seen == []
+
+
+def test_fits_in_one_pass_have_the_bits_of_fits_one_by_one(groups):
+    X, y, ids = table()
+    model = FDRMFLTransformer(n_rounds=2, engine="stacked")
+    result = compare(X, y, ids, groups=groups, n_splits=2, n_seeds=2, transformer=model)
+    ridge = RidgeCV(alphas=np.logspace(-6, 3, 10))
+    cv = list(GroupKFold(2, shuffle=True, random_state=0).split(X, groups=groups))
+    for seed in (0, 1):
+        federated, head, central = np.empty((3, N))
+        for train, test in cv:
+            one = clone(model).set_params(random_state=seed)
+            Z = one.fit(X[train], y[train], client_ids=ids[train], groups=groups[train]).transform(X[train])
+            federated[test] = ridge.fit(Z, y[train]).predict(one.transform(X[test]))
+            head[test] = one.predict(X[test])
+            one = clone(model).set_params(random_state=seed).fit(X[train], y[train])
+            central[test] = ridge.fit(one.transform(X[train]), y[train]).predict(one.transform(X[test]))
+        assert_array_equal(result["FDRMFL"].predicted[seed], federated)
+        assert_array_equal(result["FDRMFL, y_hat only"].predicted[seed], head)
+        assert_array_equal(result["FDRMFL, central"].predicted[seed], central)
+    train = cv[0][0][ids[cv[0][0]] == 0]
+    alone = clone(model).set_params(random_state=0).fit(X[train], y[train])
+    expected = ridge.fit(alone.transform(X[train]), y[train]).predict(alone.transform(X[cv[0][1]]))
+    assert_array_equal(result["FDRMFL, each client alone"].predicted[0, cv[0][1]], expected)
+
+
+def test_all_fits_of_fdrmfl_wait_for_one_pass(monkeypatch):
+    passes = []
+    train = Workers.train
+
+    def counted(self, network, runs, *rest):
+        passes.append(len(runs))
+        return train(self, network, runs, *rest)
+
+    monkeypatch.setattr(Workers, "train", counted)
+    X, y, ids = table()
+    compare(X, y, ids, n_splits=2, n_seeds=2, transformer=FDRMFLTransformer(n_rounds=1))
+    assert passes == [2 * (2 + 2 + 3)]  # folds x (federated and central under two seeds, three clients alone)
+
+
+@pytest.fixture(scope="module")
+def of_two():
+    X, y, ids = table()
+    targets = pd.DataFrame({"fat": y, "water": 3 * X[:, 2] - y})
+    return targets, compare(X, targets, ids, n_splits=3, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=3))
+
+
+def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
+    targets, result = of_two
+    assert result.outputs == ("fat", "water")
+    X, _, ids = table()
+    own = np.empty((N, 2))
+    for train, test in KFold(3, shuffle=True, random_state=0).split(X):
+        model = FDRMFLTransformer(n_rounds=3, random_state=0)
+        own[test] = model.fit(X[train], targets.iloc[train], client_ids=ids[train]).predict(X[test])
+    for j, output in enumerate(result.outputs):
+        one = result.of(output)
+        assert [method.name for method in one.methods] == NAMES
+        assert_array_equal(one.measured, targets[output])
+        assert_array_equal(one["FDRMFL, y_hat only"].predicted[0], own[:, j])
+        assert_array_equal(result["FDRMFL", output].rmse, one["FDRMFL"].rmse)
+        for method in one.methods:
+            assert_allclose(method.rmse, [rmse(targets[output], run) for run in method.predicted])
+    single = compare(X, targets["water"], ids, n_splits=3, n_seeds=1, transformer=Witness())
+    for name in ("RidgeCV, all columns", "PLS, components chosen", "PCA", "mean predictor"):
+        assert_allclose(result[name, "water"].predicted, single[name].predicted, atol=1e-8, err_msg=name)
+    assert single.outputs == ("water",)
+    with pytest.raises(KeyError, match="There are 2 outputs; ask for"):
+        result["FDRMFL"]
+    with pytest.raises(KeyError, match="no output 'ash'; choose from 'fat', 'water'"):
+        result.of("ash")
+    text = result.to_table()
+    assert text.index("fat:") < text.index("water:")
+    assert result.plot(output="water").axes[0].get_title() == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3g}"
+
+
+def test_the_frame_has_a_row_for_each_method_and_output(of_two):
+    targets, result = of_two
+    frame = result.to_frame()
+    assert list(zip(frame["output"], frame["method"], strict=True)) == [(o, m) for o in targets for m in NAMES]
+    for row in frame.itertuples():
+        method, true = result[row.method, row.output], targets[row.output]
+        assert row.rmse == method.rmse.mean()
+        assert row.bias == pytest.approx(np.mean(method.predicted[0] - true))
+        assert row.rmse**2 == pytest.approx(row.bias**2 + row.sep**2 * (N - 1) / N) or row.n_runs > 1
+        assert row.r2_client_0 == method.client_r2[0]
+    own = frame[frame["method"] == "FDRMFL"]
+    assert (own["rmse_ratio"] == 1).all() and own["rmse_ratio_low"].isna().all()
+
+
+def test_a_ratio_is_that_of_the_root_mean_squares_with_an_interval_that_covers():
+    """The truth is known: errors of twice the size. Of 80 intervals about 76 hold it."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for seed in range(80):
+        common = rng.standard_normal(60)
+        own, other = common + rng.standard_normal(60), 2 * (common + rng.standard_normal(60))
+        ratio = rmse_ratio(other**2, own**2, np.arange(60), seed)
+        assert ratio.value == pytest.approx(np.sqrt((other**2).sum() / (own**2).sum()))
+        held += ratio.low <= 2.0 <= ratio.high
+    assert 69 <= held <= 79
+
+
+def test_rows_of_a_group_are_drawn_together_and_rows_that_were_not_predicted_are_left_out():
+    rng = np.random.default_rng(0)
+    own, other = rng.random((2, 30))
+    apart = rmse_ratio(other, own, np.arange(30))
+    repeated = rmse_ratio(np.repeat(other, 5), np.repeat(own, 5), np.repeat(np.arange(30), 5))
+    assert_allclose(apart, repeated)  # copies of a row say nothing more
+    assert_allclose(rmse_ratio(np.r_[other, np.nan], np.r_[own, 1.0], np.arange(31)), apart)
+    assert np.isnan(rmse_ratio(other, np.zeros(30), np.arange(30)).value)
+
+
+def test_the_ratios_are_of_errors_averaged_over_runs(comparison):
+    y = comparison.measured
+    squared = {name: ((comparison[name].predicted - y) ** 2).mean(0) for name in ("PCA", "FDRMFL")}
+    ratio = comparison.ratios["PCA", "y"]
+    assert ratio.value == pytest.approx(np.sqrt(squared["PCA"].sum() / squared["FDRMFL"].sum()))
+    assert ratio == rmse_ratio(squared["PCA"], squared["FDRMFL"], comparison.groups)
+    assert f"{ratio.value:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]" in comparison.to_table()
+
+
+def test_json_gives_the_comparison_back(of_two, comparison):
+    for result in (comparison, of_two[1]):
+        back = Comparison.from_json(result.to_json())
+        assert back.to_json() == result.to_json()
+        assert back.to_table() == result.to_table()
+        assert back.plot().axes[0].get_title() == result.plot().axes[0].get_title()
+    for text in ("{}", "[1]", "no", '{"format": "other"}'):
+        with pytest.raises(ValueError, match="this is no comparison in the form of this version"):
+            Comparison.from_json(text)
+
+
+class Reader(HTMLParser):
+    """Checks that tags close, and gathers what a page would fetch and its text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.fetched, self.text, self.rows = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        self.fetched += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data)
+
+
+def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two):
+    _, result = of_two
+    settings = {"notes": ["a <b> & c"], "command": "skfdrmfl compare 'my data.csv'"} | result.settings
+    result = replace(result, settings=settings)
+    reader = Reader()
+    reader.feed(result.to_html(title="Meat <1>", unit="%"))
+    assert reader.open == []
+    assert len(reader.fetched) == 2
+    assert all(address.startswith("data:image/png;base64,") for address in reader.fetched)
+    text = "".join(reader.text)
+    for line in (
+        "Meat <1>",
+        "a <b> & c",
+        "skfdrmfl compare 'my data.csv'",
+        "FDRMFLTransformer(",
+        "FDRMFL has an RMSE of",
+    ):
+        assert line in text
+    for output in result.outputs:
+        one = result.of(output)
+        for method in one.methods:
+            assert any(row[:1] == [method.name] and f"{method.r2.mean():.3f}" in row for row in reader.rows)
+    assert [name for name, *_ in reader.rows if name in result.settings["versions"]] == list(
+        result.settings["versions"]
+    )
+    kinds = {row["what"] for row in result.ledger["by_kind"]}
+    assert kinds and kinds <= {row[0] for row in reader.rows if row}
+    assert result.ledger["n_rows"] == 40
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"), [(0.5, "less than every rival"), (2.0, "more than the best rival"), (1.0, "about as much as")]
+)
+def test_the_answer_says_who_errs_less_and_by_how_much(own, verdict):
+    rng = np.random.default_rng(0)
+    y, error = rng.standard_normal((2, 200))
+    methods = []
+    for name, size in (("mean predictor", 5.0), ("RidgeCV, all columns", 1.0), ("FDRMFL", own)):
+        predicted = y + size * (error if size != own or own == 1.0 else rng.permutation(error))
+        values = {"rmse": np.array([rmse(y, predicted)]), "r2": np.ones(1), "rpd": np.ones(1)}
+        methods.append(MethodResult(name, predicted[None], **values, fit_seconds=0.1, client_r2={}))
+    result = Comparison(tuple(methods), y, np.zeros((1, 200)), np.zeros(200), {"n_seeds": 1})
+    text = answer(result, "y", "g")
+    assert verdict in text
+    assert "RidgeCV, all columns" in text
+    assert f"Predicting the mean has {methods[0].rmse[0]:.3g} g" in text
+
+
+def test_what_is_finished_survives_an_interrupt():
+    X, y, ids = table()
+    calls = []
+
+    def stop(done, total, name):
+        calls.append(name)
+        if name == "RidgeCV, all columns":
+            raise KeyboardInterrupt
+
+    with pytest.raises(ComparisonInterrupted) as interrupt:
+        compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness(), progress=stop)
+    finished = interrupt.value.finished
+    assert [method.name for method in finished.methods] == NAMES[:7]
+    assert "Interrupted: methods and seeds that were not finished are missing." in finished.to_table()
+    assert "least error" in finished.to_html()
+    with pytest.raises(ComparisonInterrupted) as interrupt:
+        compare(X, y, ids, transformer=Witness(), progress=lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert interrupt.value.finished is None
+
+
+def test_labels_in_a_frame_are_columns_to_rivals_and_categories_to_fdrmfl():
+    X, y, ids = table()
+    colours = np.array(["red", "green", "blue"])[np.arange(N) % 3]
+    y = y + 3.0 * (colours == "red")
+    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(20)]).assign(colour=colours)
+    result = compare(frame, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1))
+    one_hot = np.c_[np.eye(3)[np.searchsorted(["blue", "green", "red"], colours)], X]
+    ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-6, 3, 10)))
+    cv = KFold(2, shuffle=True, random_state=0)
+    expected = cross_val_predict(ridge, one_hot, y, cv=cv)
+    assert_allclose(result["RidgeCV, all columns"].predicted[0], expected, atol=1e-8)
+    assert all(np.isfinite(method.predicted).all() for method in result.methods[:9])
+
+
+def test_a_transformer_that_keeps_checkpoints_is_refused(tmp_path):
+    X, y, ids = table()
+    with pytest.raises(InvalidArgument, match="of which the many fits of a comparison would have one"):
+        compare(X, y, ids, transformer=FDRMFLTransformer(checkpoint_path=tmp_path / "one"))

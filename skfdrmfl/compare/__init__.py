@@ -1,4 +1,4 @@
-"""The comparison of FDRMFL with the usual reductions on the same folds, with the same regressor; its command line."""
+"""The comparison of FDRMFL with the usual reductions and regressions on the same folds, with the same regressor."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skfdrmfl.compare._arguments import InvalidArgument
-    from skfdrmfl.compare._compare import compare
+    from skfdrmfl.compare._compare import ComparisonInterrupted, compare
     from skfdrmfl.compare._comparison import Comparison
     from skfdrmfl.compare._result import MethodResult
 
-__all__ = ["Comparison", "InvalidArgument", "MethodResult", "compare"]
+__all__ = ["Comparison", "ComparisonInterrupted", "InvalidArgument", "MethodResult", "compare"]
 
 _HOMES = {
     "Comparison": "_comparison",
+    "ComparisonInterrupted": "_compare",
     "InvalidArgument": "_arguments",
     "MethodResult": "_result",
     "compare": "_compare",

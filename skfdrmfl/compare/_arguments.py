@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.utils import _safe_indexing as take_columns
 from sklearn.utils import column_or_1d
 
+from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.client_ids import check_client_ids
 
 if TYPE_CHECKING:
@@ -40,8 +42,36 @@ class InvalidArgument(ValueError):
         self.name, self.value, self.fact, self.remedy = name, value, fact, remedy
 
 
+def targets(y: ArrayLike) -> NDArray[np.float64]:
+    """Return y as numbers, (n,) of one output and (n, n_outputs) of several."""
+    values = np.asarray(y)
+    if values.ndim != 2 or values.shape[1] == 1:
+        values = column_or_1d(values)
+    return values.astype(np.float64)
+
+
+def output_names(y: ArrayLike, values: NDArray[np.float64]) -> tuple[str, ...]:
+    """Return what the outputs are called: the names of a dataframe's columns, of a series, or y, or y0, y1, ..."""
+    if values.ndim == 1:
+        name = getattr(y, "name", None)
+        return (str(name),) if isinstance(name, str) else ("y",)
+    names = getattr(y, "columns", [f"y{j}" for j in range(values.shape[1])])
+    return tuple(map(str, names))
+
+
+def check_transformer(transformer: Any) -> None:
+    """Refuse a transformer that keeps checkpoints: its many fits would have one path."""
+    path = getattr(transformer, "checkpoint_path", None)
+    if path is not None:
+        fact = "keeps a checkpoint, of which the many fits of a comparison would have one"
+        raise InvalidArgument("transformer", f"<checkpoint_path={path!r}>", fact, "set checkpoint_path=None")
+
+
 def check_complete(name: str, values: ArrayLike) -> None:
     """Refuse NaN and infinity, which would end in an error of the first method that cannot take them."""
+    discrete = discrete_columns(values)
+    if discrete:
+        values = take_columns(values, [j for j in range(np.shape(values)[1]) if j not in discrete], axis=1)
     table = np.asarray(values)
     if table.dtype.kind == "f" and not np.isfinite(table).all():
         n_rows = int((~np.isfinite(table.reshape(len(table), -1))).any(1).sum())

@@ -1,28 +1,36 @@
-"""The comparison itself: every reduction to a few features meets the same folds and the same regressor.
+"""The comparison itself: every method meets the same folds, and every reduction the same regressor.
 
-Each method turns the training rows into `n_components` scores, one and the same regressor is fitted on those,
-and the test rows of every fold are predicted once. All that is learned, scalers included, is learned from
-training rows. A mean predictor stands first, because an error says little without its own.
+A reduction turns the training rows into `n_components` scores, one and the same regressor is fitted on those, and the
+test rows of every fold are predicted once. Beside them stand regressions on all columns. All that is learned, scalers
+and numbers of components included, is learned from training rows. A mean predictor stands first, because an error says
+little without its own.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn import config_context
 from sklearn.base import clone
-from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
-from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skfdrmfl.compare._arguments import Fold, check_complete, check_components, check_seeds, clients_by_seed, make_folds
+from skfdrmfl.compare._arguments import (
+    check_complete,
+    check_components,
+    check_seeds,
+    check_transformer,
+    clients_by_seed,
+    make_folds,
+    output_names,
+    targets,
+)
 from skfdrmfl.compare._comparison import Comparison
-from skfdrmfl.compare._methods import Run, fdrmfl_runs, rivals
+from skfdrmfl.compare._methods import Run, check_rivals, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._result import MethodResult
+from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
+from skfdrmfl.compare._versions import versions
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
@@ -30,7 +38,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-Progress = Callable[[int, int, str], None]
+class ComparisonInterrupted(KeyboardInterrupt):
+    """Ctrl-C during :func:`compare`.
+
+    Attributes
+    ----------
+    finished : Comparison or None
+        What was finished by then: whole methods, or the first seeds of one; None if nothing was.
+    """
+
+    def __init__(self, finished: Comparison | None):
+        super().__init__("the comparison was interrupted")
+        self.finished = finished
 
 
 def compare(
@@ -44,17 +63,19 @@ def compare(
     n_seeds: int = 3,
     regressor: Any = None,
     transformer: Any = None,
+    rivals: Mapping[str, Any] | None = None,
     random_state: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Cross-validate FDRMFL and the usual reductions with the same regressor on the same folds.
+    """Cross-validate FDRMFL, the usual reductions before the same regressor, and regressions, on the same folds.
 
     Parameters
     ----------
     X : array-like or dataframe of shape (n_samples, n_features)
-        Rows of all clients.
-    y : array-like of shape (n_samples,)
-        One numeric target.
+        Rows of all clients. Discrete columns of a dataframe are one column a label to all methods but FDRMFL, which
+        embeds them.
+    y : array-like or dataframe of shape (n_samples,) or (n_samples, n_outputs)
+        One numeric target or several, which FDRMFL and PLS scores learn together.
     client_ids : array-like of shape (n_samples,), or callable
         The client of each row; or a function of a seed (int) that returns them, so that the split into
         clients varies with the seed as well.
@@ -70,10 +91,15 @@ def compare(
         Number of seeds: FDRMFL, the random projection and a callable `client_ids` are repeated with
         `random_state`, `random_state + 1`, ... The folds stay.
     regressor : regressor, default=None
-        What is fitted on the features. None means `RidgeCV(alphas=numpy.logspace(-6, 3, 10))`.
+        What is fitted on the features. None means `RidgeCV(alphas=numpy.logspace(-6, 3, 10))`, with a penalty for each
+        output.
     transformer : FDRMFLTransformer, default=None
         The federated transformer, for settings of your own such as `modalities`; `n_components` and
         `random_state` are set here. None means the default settings.
+    rivals : dict of str to estimator, default=None
+        Further methods, by the names they are to have in the table. A regressor or a Pipeline that ends in one is used
+        as it is; what has no `predict` is a reduction and followed by `regressor`. Each is fitted to the pooled rows,
+        and given `client_ids` and `groups` if its metadata request asks for them.
     random_state : int, default=0
         First seed, and seed of the folds.
     progress : callable, default=None
@@ -82,21 +108,25 @@ def compare(
     Returns
     -------
     Comparison
-        One :class:`MethodResult` each for: the mean predictor; PCA; TruncatedSVD; GaussianRandomProjection;
-        PLS scores; PLS with 16 components, if it fits; FDRMFL; its y_hat only; FDRMFL trained centrally; and
-        FDRMFL trained by each client alone (under the first seed only).
+        One :class:`MethodResult` each, and for each output, for: the mean predictor; PCA; TruncatedSVD;
+        GaussianRandomProjection; PLS scores; PLS with 16 components, if it fits; PLS regression with as many components
+        as inner folds choose; RidgeCV on all columns; the rivals; FDRMFL; its y_hat only; FDRMFL trained centrally;
+        and FDRMFL trained by each client alone (under the first seed only).
 
     Raises
     ------
     InvalidArgument
         A ValueError: an argument cannot work with these data. It is raised before any training.
+    ComparisonInterrupted
+        A KeyboardInterrupt, after Ctrl-C; it has what is finished.
     ValueError
         Labels of clients that are missing or cannot be compared, before any training too.
 
     Notes
     -----
     The regressor behind FDRMFL is fitted on the pooled features Z of the training rows, as it is for every
-    other method; the row for y_hat only is what is reached without that.
+    other method; the row for y_hat only is what is reached without that. All fits of FDRMFL train in one pass, to the
+    same bits as one by one, unless the transformer is private.
 
     Examples
     --------
@@ -107,109 +137,91 @@ def compare(
     >>> print(comparison.to_table())  # doctest: +SKIP
     """
     check_consistent_length(X, y, groups)
-    measured: NDArray[np.float64] = column_or_1d(y).astype(np.float64)
+    measured = targets(y)
     check_complete("X", X)
     check_complete("y", measured)
     seeds = check_seeds(random_state, n_seeds)
     folds = make_folds(X, groups, n_splits, random_state)
     most_components = check_components(n_components, X, folds)
     clients = clients_by_seed(client_ids, seeds, len(measured))
-    regressor = RidgeCV(alphas=np.logspace(-6, 3, 10)) if regressor is None else regressor
+    outputs = output_names(y, measured)
+    n_outputs = len(outputs)
+    regressor = ridge(n_outputs) if regressor is None else regressor
     transformer = clone(FDRMFLTransformer() if transformer is None else transformer)
+    check_transformer(transformer)
     transformer.set_params(n_components=n_components)
 
     runs = [
-        *rivals(n_components, most_components, seeds, regressor),
+        *reductions(n_components, most_components, seeds, regressor, X),
+        *regressions(n_outputs, random_state, X),
         *fdrmfl_runs(transformer, seeds, clients, regressor),
     ]
+    check_rivals(rivals, {name for run in runs for name in (run.name, run.head_name)})
+    first = next(i for i, run in enumerate(runs) if run.head_name)  # FDRMFL stands last
+    runs[first:first] = rival_runs(rivals, regressor)
     labels = None if groups is None else column_or_1d(groups)
-    outcomes = _cross_validate(runs, X, measured, clients, labels, folds, progress or _ignore_progress)
-
     fold_of_row = np.empty(len(measured), dtype=np.intp)
     for number, (_, test) in enumerate(folds):
         fold_of_row[test] = number
-    return Comparison(
-        methods=tuple(_result(name, of_method, measured, clients) for name, of_method in _by_method(outcomes).items()),
-        measured=measured,
-        client_ids=clients,
-        fold=fold_of_row,
-        settings={
-            "n_samples": len(measured),
-            "n_features": int(np.shape(X)[1]),
-            "n_clients": len(np.unique(clients[0])),
-            "n_components": n_components,
-            "n_splits": n_splits,
-            "grouped": groups is not None,
-            "n_seeds": n_seeds,
-            "random_state": random_state,
-            "regressor": type(regressor).__name__,
-        },
-    )
+    settings = {
+        "n_samples": len(measured),
+        "n_features": int(np.shape(X)[1]),
+        "n_clients": len(np.unique(clients[0])),
+        "n_components": n_components,
+        "n_splits": n_splits,
+        "grouped": groups is not None,
+        "n_seeds": n_seeds,
+        "random_state": random_state,
+        "regressor": type(regressor).__name__,
+        "transformer": repr(transformer),
+        "rivals": {name: repr(rival) for name, rival in (rivals or {}).items()},
+        "versions": versions(),
+    }
+
+    def result(outcomes: list[Outcome], **more: Any) -> Comparison:
+        """Return the comparison of the methods of these outcomes."""
+        return Comparison(
+            methods=tuple(
+                _result(name, output, [_of_output(outcome, j) for outcome in of_method], column, clients)
+                for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
+                for name, of_method in _by_method(outcomes, runs).items()
+            ),
+            measured=measured,
+            client_ids=clients,
+            fold=fold_of_row,
+            settings=settings | more,
+            groups=None if labels is None else np.unique(labels, return_inverse=True)[1],
+            outputs=outputs,
+            ledger=next((outcome.ledger for outcome in outcomes if outcome.ledger), {}),
+        )
+
+    rows = Rows(X, measured, clients, labels, folds)
+    finished: list[Outcome] = []
+    try:
+        for outcome in cross_validate(runs, rows, progress or _ignore_progress):
+            finished.append(outcome)
+    except KeyboardInterrupt as error:
+        raise ComparisonInterrupted(result(finished, interrupted=True) if finished else None) from error
+    return result(finished)
 
 
-class _Outcome(NamedTuple):
-    """What the cross-validation of one run gave."""
-
-    run: Run
-    predicted: NDArray[np.float64]  # out-of-fold predictions (n,), in the unit of y
-    covered: NDArray[np.bool_]  # (n,), rows of folds in which the model could be trained
-    fit_seconds: float  # median wall time of a fit
-
-
-def _cross_validate(
-    runs: list[Run],
-    X: ArrayLike,
-    y: NDArray[np.float64],
-    clients: NDArray[Any],
-    groups: NDArray[Any] | None,
-    folds: list[Fold],
-    progress: Progress,
-) -> Iterator[_Outcome]:
-    """Fit every run on every training fold and predict its test fold; yield the outcome of each run."""
-    done, total = 0, len(runs) * len(folds)
-    progress(done, total, runs[0].name)
-    for run in runs:
-        client_of_row = clients[run.seed or 0]
-        predicted, by_head = np.full((2, len(y)), np.nan)
-        covered = np.zeros(len(y), dtype=bool)
-        seconds = []
-        for train, test in folds:
-            if run.client is not None:
-                train = train[client_of_row[train] == run.client]
-            if len(train) >= 2:
-                model = clone(run.model)
-                metadata = {"client_ids": client_of_row[train]}
-                if groups is not None:  # metadata routing refuses even None where no step asks for groups
-                    metadata["groups"] = groups[train]
-                start = time.perf_counter()
-                # The user's setting of transformers' output must not change what the regressor is given.
-                with config_context(enable_metadata_routing=True, transform_output="default"):
-                    model.fit(take_rows(X, train), y[train], **metadata)
-                    seconds.append(time.perf_counter() - start)
-                    X_test = take_rows(X, test)
-                    predicted[test] = model.predict(X_test)
-                    if run.head_name:
-                        by_head[test] = model.named_steps["reduce"].predict(X_test)
-                covered[test] = True
-            done += 1
-            progress(done, total, run.name)
-        if covered.sum() >= 2:  # fewer have no R²
-            outcome = _Outcome(run, predicted, covered, float(np.median(seconds)))
-            yield outcome
-            if run.head_name:
-                yield outcome._replace(run=run._replace(name=run.head_name), predicted=by_head)
-
-
-def _by_method(outcomes: Iterator[_Outcome]) -> dict[str, list[_Outcome]]:
-    """Return the outcomes of each method by its name, methods in order of first appearance."""
-    of_methods: dict[str, list[_Outcome]] = {}
+def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:
+    """Return the outcomes of each method by its name, methods in the order of the runs, whichever was done first."""
+    of_methods: dict[str, list[Outcome]] = {name: [] for run in runs for name in (run.name, run.head_name)}
     for outcome in outcomes:
-        of_methods.setdefault(outcome.run.name, []).append(outcome)
-    return of_methods
+        of_methods[outcome.run.name].append(outcome)
+    return {name: of_method for name, of_method in of_methods.items() if of_method}
 
 
-def _result(name: str, outcomes: list[_Outcome], y: NDArray[np.float64], clients: NDArray[Any]) -> MethodResult:
-    """Return the measures of one method from the outcomes of its runs."""
+def _of_output(outcome: Outcome, j: int) -> Outcome:
+    """Return an outcome with the predictions of one output alone, (n,)."""
+    return outcome._replace(predicted=outcome.predicted.reshape(len(outcome.predicted), -1)[:, j])
+
+
+def _result(
+    name: str, output: str, outcomes: list[Outcome], y: NDArray[np.float64], clients: NDArray[Any]
+) -> MethodResult:
+    """Return the measures of one method from the outcomes of its runs, for one output: y (n,)."""
 
     def of_runs(measure: Callable[..., float]) -> NDArray[np.float64]:
         return np.array([measure(y[o.covered], o.predicted[o.covered]) for o in outcomes], dtype=np.float64)
@@ -222,13 +234,14 @@ def _result(name: str, outcomes: list[_Outcome], y: NDArray[np.float64], clients
         rpd=of_runs(rpd),
         fit_seconds=float(np.mean([outcome.fit_seconds for outcome in outcomes])),
         client_r2=_mean_client_r2(outcomes, y, clients),
+        output=output,
     )
 
 
-def _mean_client_r2(outcomes: list[_Outcome], y: NDArray[np.float64], clients: NDArray[Any]) -> dict[Any, float]:
+def _mean_client_r2(outcomes: list[Outcome], y: NDArray[np.float64], clients: NDArray[Any]) -> dict[Any, float]:
     """Return R² on each client's own rows: the mean over the seeds in which it is defined."""
     values: dict[Any, list[float]] = {client: [] for client in np.unique(clients).tolist()}
-    for run, predicted, covered, _ in outcomes:
+    for run, predicted, covered, *_ in outcomes:
         # A method without a seed is the same under each of them, but the clients' rows are not.
         for client_of_row in clients if run.seed is None else clients[[run.seed]]:
             for client, r2 in r2_per_client(y[covered], predicted[covered], client_of_row[covered]).items():

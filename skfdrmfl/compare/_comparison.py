@@ -1,27 +1,34 @@
-"""The outcome of a comparison: the measures of each method, as text, as JSON and as a figure."""
+"""The outcome of a comparison: the measures of each method, as text, as a frame, as JSON, as a figure and as a page."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skfdrmfl.compare._paired import Ratio, rmse_ratio
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._table import spread, table_text
+from skfdrmfl.metrics import bias, sep, slope
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 
+FORMAT = "skfdrmfl comparison 1"
 MEAN = "mean predictor"
 FEDERATED = "FDRMFL"
 HEAD = "FDRMFL, y_hat only"
 CENTRAL = "FDRMFL, central"
 ALONE = "FDRMFL, each client alone"
-DRAWN = ("PCA", "PLS", "PLS, 16 components", FEDERATED)  # by `plot`, unless it is told otherwise
+RIDGE = "RidgeCV, all columns"
+CHOSEN_PLS = "PLS, components chosen"
+DRAWN = ("PCA", "PLS", CHOSEN_PLS, RIDGE, FEDERATED)  # by `plot`, unless it is told otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +38,22 @@ class Comparison:
     Attributes
     ----------
     methods : tuple of MethodResult
-        In the order of the table, the mean predictor first.
-    measured : ndarray of shape (n_samples,)
+        In the order of the table, the mean predictor first; of several outputs, output by output.
+    measured : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         The reference values y.
     client_ids : ndarray of shape (n_seeds, n_samples)
         The client of each row, seed by seed.
     fold : ndarray of shape (n_samples,)
         The fold in which each row was predicted.
     settings : dict
-        The arguments of the comparison, as plain values.
+        The arguments of the comparison, as plain values, and the versions of what it was made with.
+    groups : ndarray of int of shape (n_samples,), or None
+        Rows of one number were never parted.
+    outputs : tuple of str
+        What is predicted.
+    ledger : dict
+        What passed between clients and server in the first fit of FDRMFL: "n_rows", "n_rounds", "by_kind" and
+        "by_client", as `federation_log_` has them.
     """
 
     methods: tuple[MethodResult, ...]
@@ -47,24 +61,130 @@ class Comparison:
     client_ids: NDArray[Any]
     fold: NDArray[np.intp]
     settings: dict[str, Any] = field(default_factory=dict)
+    groups: NDArray[np.intp] | None = None
+    outputs: tuple[str, ...] = ("y",)
+    ledger: dict[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> MethodResult:
-        """Return the result of the method with this name."""
-        for method in self.methods:
+    def __getitem__(self, name: str | tuple[str, str]) -> MethodResult:
+        """Return the result of the method with this name; of several outputs, of a (method, output)."""
+        name, output = name if isinstance(name, tuple) else (name, None)
+        if output is None and len(self.outputs) > 1:
+            raise KeyError(
+                f"There are {len(self.outputs)} outputs; ask for ({name!r}, {self.outputs[0]!r}), or use `of`."
+            )
+        mine = [method for method in self.methods if output in (None, method.output)]
+        if not mine:
+            raise KeyError(f"There is no output {output!r}; choose from {', '.join(map(repr, self.outputs))}.")
+        for method in mine:
             if method.name == name:
                 return method
-        names = ", ".join(repr(method.name) for method in self.methods)
+        names = ", ".join(repr(method.name) for method in mine)
         raise KeyError(f"There is no method {name!r}; choose from {names}.")
 
+    def of(self, output: str) -> Comparison:
+        """Return the comparison of one of several outputs.
+
+        Parameters
+        ----------
+        output : str
+            One of `outputs`.
+
+        Returns
+        -------
+        Comparison
+        """
+        if output not in self.outputs:
+            raise KeyError(f"There is no output {output!r}; choose from {', '.join(map(repr, self.outputs))}.")
+        column = self.measured.reshape(len(self.measured), -1)[:, self.outputs.index(output)]
+        mine = tuple(method for method in self.methods if len(self.outputs) == 1 or method.output == output)
+        return replace(self, methods=mine, measured=column, outputs=(output,))
+
+    @cached_property
+    def ratios(self) -> dict[tuple[str, str], Ratio]:
+        """The RMSE of each (method, output) over that of FDRMFL on the same rows, with a paired 95 % interval.
+
+        Runs are averaged first: squared errors of a row over seeds, or over the clients' own models. The interval is of
+        a bootstrap over rows, or groups of rows; it holds for these folds and fitted models.
+        """
+        found = {}
+        for output in self.outputs:
+            one = self.of(output)
+            squared = {method.name: _squared(method, one.measured) for method in one.methods}
+            if FEDERATED not in squared:
+                continue
+            rows = np.arange(len(one.measured)) if self.groups is None else self.groups
+            for name, errors in squared.items():
+                if name != FEDERATED:
+                    found[name, output] = rmse_ratio(errors, squared[FEDERATED], rows)
+        return found
+
     def to_table(self) -> str:
-        """Return the table as text: RMSE, R², RPD, seconds of a fit, and R² per client.
+        """Return the table as text: RMSE, R², RPD, the RMSE over FDRMFL's, seconds of a fit, and R² per client.
 
         Returns
         -------
         str
-            Lines without a trailing newline.
+            Lines without a trailing newline; of several outputs a table each, under its name.
         """
-        return "\n".join([table_text(self.methods), "", *self._footnotes()])
+        tables = []
+        for output in self.outputs:
+            one = self.of(output)
+            ratios = {name: ratio for (name, of), ratio in self.ratios.items() if of == output}
+            heading = [f"{output}:"] if len(self.outputs) > 1 else []
+            tables.append("\n".join([*heading, table_text(one.methods, ratios)]))
+        return "\n".join(["\n\n".join(tables), "", *self._footnotes()])
+
+    def to_frame(self) -> Any:
+        """Return the measures as a pandas DataFrame, a row for each output and method.
+
+        Returns
+        -------
+        DataFrame
+            "output", "method", "rmse" (mean over runs), "rmse_sd", "r2", "rpd", "bias", "sep", "slope" (of the
+            first run), "rmse_ratio", "rmse_ratio_low", "rmse_ratio_high" (over FDRMFL's; see `ratios`), "fit_seconds",
+            "n_runs", and "r2_client_A" for each client A.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError(
+                'to_frame needs pandas, which is not installed; run: pip install "skfdrmfl[table]"'
+            ) from error
+        return DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what `to_frame` shows as a list of dicts, which needs no pandas."""
+        rows = []
+        for method in self.methods:
+            y = self.of(method.output if len(self.outputs) > 1 else self.outputs[0]).measured
+            first = np.isfinite(method.predicted[0])
+            true, predicted = y[first], method.predicted[0][first]
+            of_ratio = self.ratios.get((method.name, method.output), Ratio(*[float("nan")] * 3))
+            rows.append(
+                {
+                    "output": method.output,
+                    "method": method.name,
+                    "rmse": float(method.rmse.mean()),
+                    "rmse_sd": spread(method.rmse),
+                    "r2": float(method.r2.mean()),
+                    "rpd": float(method.rpd.mean()),
+                    "bias": bias(true, predicted),
+                    "sep": sep(true, predicted),
+                    "slope": slope(true, predicted),
+                    "rmse_ratio": 1.0 if method.name == FEDERATED else of_ratio.value,
+                    "rmse_ratio_low": of_ratio.low,
+                    "rmse_ratio_high": of_ratio.high,
+                    "fit_seconds": method.fit_seconds,
+                    "n_runs": len(method.rmse),
+                    **{f"r2_client_{client}": r2 for client, r2 in method.client_r2.items()},
+                }
+            )
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python values that :mod:`json` can write; NaN becomes None.
@@ -72,13 +192,16 @@ class Comparison:
         Returns
         -------
         dict
-            With `settings`, `methods`, `measured`, `client_ids` and `fold`.
+            With `settings`, `methods`, `measured`, `client_ids`, `fold`, `groups`, `outputs` and `ledger`.
         """
         return {
+            "format": FORMAT,
             "settings": self.settings,
+            "outputs": list(self.outputs),
             "methods": [
                 {
                     "name": method.name,
+                    "output": method.output,
                     **{
                         name: {
                             "mean": _number(runs.mean()),
@@ -87,15 +210,18 @@ class Comparison:
                         }
                         for name, runs in (("rmse", method.rmse), ("r2", method.r2), ("rpd", method.rpd))
                     },
+                    "rmse_ratio": list(map(_number, self.ratios.get((method.name, method.output), ()))),
                     "fit_seconds": _number(method.fit_seconds),
                     "client_r2": {str(client): _number(r2) for client, r2 in method.client_r2.items()},
                     "predicted": [_numbers(run) for run in method.predicted],
                 }
                 for method in self.methods
             ],
-            "measured": _numbers(self.measured),
+            "measured": self.measured.tolist(),
             "client_ids": _plain(self.client_ids).tolist(),
             "fold": self.fold.tolist(),
+            "groups": None if self.groups is None else self.groups.tolist(),
+            "ledger": self.ledger,
         }
 
     def to_json(self) -> str:
@@ -107,24 +233,97 @@ class Comparison:
         """
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
-    def plot(self, *, names: list[str] | None = None, title: str = "", unit: str = "") -> Figure:
-        """Draw out-of-fold predictions against measured values, a panel a method, under the first seed.
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """Return the comparison of which :meth:`to_json` gave this text; labels of clients in measures are strings.
 
-        Of a method with one model a client, the predictions of the first client's model are drawn.
+        Raises
+        ------
+        ValueError
+            The text is no such JSON.
+        """
+        try:
+            values = json.loads(text)
+            if values["format"] != FORMAT:
+                raise ValueError(f"format {values['format']!r}")
+            methods = tuple(
+                MethodResult(
+                    method["name"],
+                    np.array(method["predicted"], dtype=np.float64),
+                    rmse=_runs(method["rmse"]),
+                    r2=_runs(method["r2"]),
+                    rpd=_runs(method["rpd"]),
+                    fit_seconds=_float(method["fit_seconds"]),
+                    client_r2={client: _float(r2) for client, r2 in method["client_r2"].items()},
+                    output=method["output"],
+                )
+                for method in values["methods"]
+            )
+            return cls(
+                methods,
+                np.array(values["measured"], dtype=np.float64),
+                np.array(values["client_ids"]),
+                np.array(values["fold"], dtype=np.intp),
+                values["settings"],
+                None if values["groups"] is None else np.array(values["groups"], dtype=np.intp),
+                tuple(values["outputs"]),
+                values["ledger"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"this is no comparison in the form of this version ({type(error).__name__}: {error}); write it again "
+                "with `skfdrmfl compare`."
+            ) from error
+
+    def to_html(self, *, title: str = "Comparison", unit: str = "") -> str:
+        """Return a page that stands by itself: tables, figures, settings, versions, the ledger, how to repeat it.
 
         Parameters
         ----------
-        names : list of str, default=None
-            Methods to draw. None draws PCA, PLS, PLS with more components and FDRMFL, as far as they were compared.
+        title : str, default="Comparison"
+        unit : str, default=""
+            Unit of y.
+
+        Returns
+        -------
+        str
+            HTML with all figures inside. Without matplotlib it has the tables alone, and says so.
+        """
+        from skfdrmfl.compare._page import page
+
+        return page(self, title, unit)
+
+    def plot(
+        self,
+        *,
+        names: Sequence[str] | None = None,
+        output: str | None = None,
+        title: str = "",
+        unit: str = "",
+        ax: Any = None,
+    ) -> Figure:
+        """Draw out-of-fold predictions against measured values, and below them what is left, a column a method.
+
+        Those of the first seed are drawn; of a method with one model a client, those of the first client's model.
+
+        Parameters
+        ----------
+        names : sequence of str, default=None
+            Methods to draw. None draws PCA, PLS, PLS with chosen components, RidgeCV and FDRMFL, as far as they were
+            compared; on a single `ax` FDRMFL alone.
+        output : str, default=None
+            Which of several outputs; None is the first.
         title : str, default=""
             A line above the panels.
         unit : str, default=""
             Unit of y, for the axes.
+        ax : matplotlib Axes, or array of them of shape (2, len(names)), default=None
+            Where to draw: on one, the predictions of one method without residuals. None makes a figure.
 
         Returns
         -------
         matplotlib.figure.Figure
-            The figure is not known to pyplot: nothing has to be closed, and no screen is needed.
+            One that is made here is not known to pyplot: nothing has to be closed, and no screen is needed.
 
         Raises
         ------
@@ -132,30 +331,66 @@ class Comparison:
             If matplotlib is not installed.
         KeyError
             If a method of that name was not compared.
+        ValueError
+            If there are not as many axes as panels.
         """
-        from skfdrmfl.compare._plots import plot_predicted
+        from skfdrmfl.compare._plots import plot_on, plot_predicted
 
+        one = self.of(self.outputs[0] if output is None else output)
         if names is None:
-            names = [method.name for method in self.methods if method.name in DRAWN]
-        panels = {f"{m.name}: RMSE {m.rmse[0]:.3g}": m.predicted[0] for m in (self[name] for name in names)}
-        return plot_predicted(self.measured, self.client_ids[0], panels, title=title, unit=unit)
+            drawn = DRAWN if ax is None or np.ndim(ax) else (FEDERATED,)
+            names = [method.name for method in one.methods if method.name in drawn] or [one.methods[0].name]
+        panels = {f"{m.name}\nRMSE {m.rmse[0]:.3g}": m.predicted[0] for m in (one[name] for name in names)}
+        what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
+        if ax is not None:
+            return plot_on(ax, one.measured, self.client_ids[0], panels, unit=unit)
+        title = ", ".join(filter(None, (title, what))) if what not in title else title
+        return plot_predicted(one.measured, self.client_ids[0], panels, title=title, unit=unit)
 
     def _footnotes(self) -> list[str]:
         """Return the lines below the table that say what its rows and figures are."""
         n_seeds = self.settings["n_seeds"]
         lines = [
-            f"Every method but {MEAN!r} and {HEAD!r} is followed by the same {self.settings['regressor']}.",
-            "PCA, TruncatedSVD, GaussianRandomProjection and PLS see the rows of all clients, scaled.",
+            f"Reductions, FDRMFL among them, are followed by the same {self.settings['regressor']}; the mean predictor",
+            f"  and the y_hat of FDRMFL are not. {CHOSEN_PLS!r} and {RIDGE!r} predict",
+            "  by themselves, from all columns; number and penalty come from the training rows.",
+            "All rivals see the rows of all clients.",
             f"{HEAD}: the prediction of its own head. {CENTRAL}: trained on all rows as one client.",
             f"{ALONE}: trained on one client's rows, regressor too, and tested on all rows;",
             "  its ± is over clients, under the first seed; the R² of a client is that of its own model "
             "on its own rows.",
         ]
         if n_seeds > 1:
-            lines.insert(1, f"± is the standard deviation over {n_seeds} seeds; methods without it have no seed.")
+            lines.insert(4, f"± is the standard deviation over {n_seeds} seeds; methods without it have no seed.")
         if any(np.isnan(method.predicted).any() for method in self.methods):
             lines.append(f"{ALONE}: folds in which a client has fewer than two training rows are left out.")
+        if self.ratios:
+            unit = "rows" if self.groups is None else "groups of rows"
+            lines.append(
+                f"x FDRMFL: RMSE over FDRMFL's on the same rows [95 % of a paired bootstrap over {unit}, models fixed]."
+            )
+        if self.settings.get("interrupted"):
+            lines.append("Interrupted: methods and seeds that were not finished are missing.")
         return lines
+
+
+def _squared(method: MethodResult, y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the squared error of each row (n,), the mean over the runs that have predicted it, NaN without any."""
+    squared = (method.predicted - y) ** 2
+    there = np.isfinite(squared)
+    n_runs = there.sum(axis=0)
+    total: NDArray[np.float64] = np.where(there, squared, 0.0).sum(axis=0)
+    return np.where(n_runs > 0, total / np.maximum(n_runs, 1), np.nan)
+
+
+def _runs(measure: dict[str, Any]) -> NDArray[np.float64]:
+    """Return a measure of each run (n_runs,) as JSON has it."""
+    return np.array(measure["runs"], dtype=np.float64)
+
+
+def _float(value: float | None) -> float:
+    """Return a number that JSON has, NaN for None."""
+    return float("nan") if value is None else float(value)
 
 
 def _plain(labels: NDArray[Any]) -> NDArray[Any]:

@@ -1,24 +1,29 @@
-"""The models that are compared: the usual reductions and FDRMFL, each in front of the same regressor."""
+"""The models that are compared: the usual reductions and FDRMFL in front of one regressor, and rivals by themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
-from skfdrmfl.compare._comparison import ALONE, CENTRAL, FEDERATED, HEAD, MEAN
+from skfdrmfl.compare._arguments import InvalidArgument
+from skfdrmfl.compare._comparison import ALONE, CENTRAL, CHOSEN_PLS, FEDERATED, HEAD, MEAN, RIDGE
+from skfdrmfl.compare._pls import ChosenPLS
+from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.estimator._ignore_clients import IgnoreClients
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 STRONG_PLS_COMPONENTS = 16  # about what PLS needs on spectra: the rival that is not held to n_components
@@ -28,21 +33,28 @@ class Run(NamedTuple):
     """A model to cross-validate; a method is one run, or several that differ in seed or client."""
 
     name: str
-    model: Pipeline
+    model: Any
     seed: int | None = None  # position among the seeds; None if the model depends on none
     client: Any = None  # the client on whose rows alone it is trained; None for all rows
     head_name: str = ""  # the name under which the reducer's own predictions are reported too
 
 
-def rivals(n_components: int, most_components: int, seeds: range, regressor: Any) -> Iterator[Run]:
-    """Yield the methods that pool the rows of all clients, the mean predictor first."""
+def ridge(n_outputs: int) -> RidgeCV:
+    """Return the ridge regression that stands behind every reduction unless another regressor is asked for."""
+    return RidgeCV(alphas=np.logspace(-6, 3, 10), alpha_per_target=n_outputs > 1)
+
+
+def reductions(n_components: int, most_components: int, seeds: range, regressor: Any, X: ArrayLike) -> Iterator[Run]:
+    """Yield the reductions that pool the rows of all clients, the mean predictor first."""
+    before = _numbers(X)
 
     def run(name: str, *reducer: Any, seed: int | None = None) -> Run:
         # IgnoreClients lets each stand where FDRMFL stands.
-        steps = [("reduce", IgnoreClients(make_pipeline(*reducer))), ("regress", regressor)]
+        steps = [("reduce", IgnoreClients(make_pipeline(*before, *reducer))), ("regress", regressor)]
         return Run(name, Pipeline(steps), seed)
 
-    yield Run(MEAN, Pipeline([("reduce", IgnoreClients(FunctionTransformer())), ("regress", DummyRegressor())]))
+    mean = [("reduce", IgnoreClients(make_pipeline(*before, FunctionTransformer()))), ("regress", DummyRegressor())]
+    yield Run(MEAN, Pipeline(mean))
     # Exact solvers, so that these three need no seed.
     yield run("PCA", StandardScaler(), PCA(n_components, svd_solver="full"))
     # On centred columns it would be PCA again.
@@ -53,6 +65,37 @@ def rivals(n_components: int, most_components: int, seeds: range, regressor: Any
     yield run("PLS", PLSRegression(n_components))  # it standardises by itself
     if n_components < STRONG_PLS_COMPONENTS <= most_components:
         yield run(f"PLS, {STRONG_PLS_COMPONENTS} components", PLSRegression(STRONG_PLS_COMPONENTS))
+
+
+def regressions(n_outputs: int, random_state: int, X: ArrayLike) -> Iterator[Run]:
+    """Yield what predicts from all columns, the rows of all clients pooled."""
+    before = _numbers(X)
+    yield Run(CHOSEN_PLS, make_pipeline(*before, ChosenPLS(random_state=random_state)))
+    yield Run(RIDGE, make_pipeline(*before, StandardScaler(), ridge(n_outputs)))
+
+
+def rival_runs(rivals: Mapping[str, Any] | None, regressor: Any) -> Iterator[Run]:
+    """Yield the user's own rivals: what has no `predict` is a reduction, and is followed by the regressor."""
+    for name, rival in (rivals or {}).items():
+        if hasattr(rival, "predict"):
+            yield Run(name, rival)
+        else:
+            yield Run(name, Pipeline([("reduce", IgnoreClients(rival)), ("regress", regressor)]))
+
+
+def check_rivals(rivals: Mapping[str, Any] | None, taken: set[str]) -> None:
+    """Refuse rivals that no fit can be made of, before any training."""
+    for name, rival in (rivals or {}).items():
+        if not isinstance(name, str) or not name:
+            raise InvalidArgument("rivals", name, "is no name of a rival", "pass a dict of names to estimators")
+        if name in taken:
+            raise InvalidArgument(
+                "rivals", name, "is the name of a method that is compared anyway", "call it otherwise"
+            )
+        if isinstance(rival, type) or not hasattr(rival, "fit") or not hasattr(rival, "get_params"):
+            shown = rival if isinstance(rival, type) else type(rival)
+            remedy = "pass an object such as Ridge(), or a Pipeline of such"
+            raise InvalidArgument("rivals", f"{{{name!r}: {shown.__name__}}}", "is no estimator", remedy)
 
 
 def fdrmfl_runs(transformer: Any, seeds: range, clients: NDArray[Any], regressor: Any) -> Iterator[Run]:
@@ -69,3 +112,12 @@ def fdrmfl_runs(transformer: Any, seeds: range, clients: NDArray[Any], regressor
         if position == 0:  # the clients give a spread already, and there may be many of them
             for client in np.unique(clients[position]):
                 yield Run(ALONE, central, position, client=client)
+
+
+def _numbers(X: ArrayLike) -> list[Any]:
+    """Return the step that makes numbers of the discrete columns of a frame, if it has any: one column a label."""
+    discrete = discrete_columns(X)
+    if not discrete:
+        return []
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    return [make_column_transformer((one_hot, discrete), remainder="passthrough")]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.compare._paired import Ratio
 from skfdrmfl.compare._result import MethodResult
 
 MOST_CLIENT_COLUMNS = 6  # beyond that the table shows the worst, the middle and the best client
 
 
-def table_text(methods: Sequence[MethodResult]) -> str:
-    """Return RMSE, R², RPD, seconds of a fit and R² per client of each method, in aligned columns under titles."""
+def table_text(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) -> str:
+    """Return the measures of each method in aligned columns under titles."""
+    return _aligned(table_cells(methods, ratios))
+
+
+def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) -> list[list[str]]:
+    """Return RMSE, R², RPD, the RMSE over FDRMFL's, seconds of a fit and R² per client of each method, titles first.
+
+    Without `ratios`, the RMSE over FDRMFL's by method, there is no such column.
+    """
     titles, client_cells = _client_columns(methods)
     decimals = _decimals([float(method.rmse.mean()) for method in methods])
-    rows = [["method", "RMSE", "±", "R²", "RPD", "fit (s)", *titles]]
+    of_ratios = ["x FDRMFL"] if ratios else []
+    rows = [["method", "RMSE", "±", "R²", "RPD", *of_ratios, "fit (s)", *titles]]
     for method, of_clients in zip(methods, client_cells, strict=True):
         rows.append(
             [
@@ -25,11 +35,17 @@ def table_text(methods: Sequence[MethodResult]) -> str:
                 f"{spread(method.rmse):.{decimals}f}" if len(method.rmse) > 1 else "",
                 f"{method.r2.mean():.3f}",
                 f"{method.rpd.mean():.2f}",
+                *([ratio_text(ratios.get(method.name))] if ratios else []),
                 f"{method.fit_seconds:.3f}",
                 *of_clients,
             ]
         )
-    return _aligned(rows)
+    return rows
+
+
+def ratio_text(ratio: Ratio | None) -> str:
+    """Return a ratio and the ends of its interval with three digits; FDRMFL itself, which has none, is 1."""
+    return "1" if ratio is None else f"{ratio.value:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]"
 
 
 def spread(runs: NDArray[np.float64]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl._version import __version__
+from skfdrmfl.common.version import __version__
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._reading import Description, Reading
 

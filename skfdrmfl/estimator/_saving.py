@@ -9,8 +9,8 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
-from skfdrmfl._version import __version__
 from skfdrmfl.common.archive import ArchiveError, archived, read, write
+from skfdrmfl.common.version import __version__
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import (
     CategoricalEncoder,

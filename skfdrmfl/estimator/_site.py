@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl._version import __version__
+from skfdrmfl.common.version import __version__
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition

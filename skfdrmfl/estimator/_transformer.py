@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Regress
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skfdrmfl._version import __version__
 from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.common.version import __version__
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params

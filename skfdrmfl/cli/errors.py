@@ -1,0 +1,28 @@
+"""What ends a command: each is one line on standard error and an exit status."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class UsageError(Exception):
+    """A wrong argument, or data that do not fit it; the text of the exception is the whole message."""
+
+
+class FileProblem(Exception):
+    """A file that cannot be read for what it is said to be, or a package that reading it takes."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C, after which something was kept; the text says what."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, its name if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def wrong(command: str, option: str, value: object, fact: str, remedy: str) -> NoReturn:
+    """Raise the usage error that names an option, its value, what is wrong with it and what to do."""
+    end = "" if remedy.endswith("?") else "."
+    raise UsageError(f"skfdrmfl {command}: error: argument {option}: {value} {fact}; {remedy}{end}")

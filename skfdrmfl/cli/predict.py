@@ -1,0 +1,200 @@
+"""The command `predict`: a model and a table become predictions, with their errors where the target is there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skfdrmfl.cli.columns import shown, targets
+from skfdrmfl.cli.errors import FileProblem, first_line, wrong
+from skfdrmfl.cli.fit import names_beside
+from skfdrmfl.cli.options import Names, add, add_reading
+from skfdrmfl.cli.output import Writer, output_folder
+from skfdrmfl.cli.reading import digest, read_table
+from skfdrmfl.cli.screen import interrupt_waits
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "predict",
+        help="predict the rows of a table with a model that `fit` has written",
+        description="Predict the rows of a table with a model that `fit` has written. Columns are found by their "
+        "names; others are passed on to the result. Where the target is among them the errors are printed and drawn.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model, such as out/model.npz")
+    parser.add_argument("file", metavar="FILE", type=Path, help="table: .csv, .tsv, .txt, .parquet or .xlsx")
+    add(parser, "--out", type=Path, default=Path("out", "predictions.csv"), metavar="FILE", help="the predictions")
+    parser.add_argument("--scores", action="store_true", help="write the features Z too")
+    add(
+        parser,
+        "--target",
+        metavar="NAME",
+        action=Names,
+        default=[],
+        help="column with measured values (default: those that the model was fitted to, where they are there)",
+    )
+    add(parser, "--clients-column", metavar="NAME", help="column that says whose row it is (default: as in the fit)")
+    parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
+    add_reading(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.out.suffix.lower() != ".csv":
+        wrong("predict", "--out", args.out, "does not end in .csv", f"pass {args.out.with_suffix('.csv')}")
+    if not args.model.is_file():
+        raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
+    picture = f"{args.out.stem}.png"
+    inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
+    with output_folder("predict", "--out", args.out.parent, [args.out.name, picture], inputs) as write:
+        frame, notes = read_table(args.file, args, "predict")
+        with interrupt_waits():
+            from skfdrmfl.estimator._transformer import FDRMFLTransformer
+        try:
+            model = FDRMFLTransformer.load(args.model)
+        except ValueError as error:
+            raise FileProblem(first_line(error)) from error
+        record = _record_of(args.model)
+        print("\n".join(notes), flush=True)
+        X = _features(frame, model, record, args)
+        try:
+            predicted, Z = model.predict(X).reshape(len(X), -1), model.transform(X)
+        except ValueError as error:
+            raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
+        names = _targets_of(args, record, predicted.shape[1])
+        result = frame[[name for name in frame.columns if name not in X.columns]].copy()
+        for j, name in enumerate(names):
+            result[_free(f"predicted_{name}", result)] = predicted[:, j]
+        if args.scores:
+            for j in range(Z.shape[1]):
+                result[_free(f"Z{j + 1}", result)] = Z[:, j]
+        files: dict[str, Writer] = {args.out.name: partial(result.to_csv, index=False)}
+        measured = [name for name in names if name in frame.columns]
+        files |= _judge(frame, predicted, names, measured, record, args, picture)
+        for path in write(files):
+            print(f"Written: {path}")
+
+
+def _record_of(model: Path) -> dict[str, Any]:
+    """Return the record that `fit` has written beside the model, an empty one where there is none."""
+    path = model.with_name(names_beside(model)[1])
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and "targets" in record else {}
+
+
+def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> Any:
+    """Return the columns that the model was fitted to, in its order, as numbers and labels."""
+    import pandas
+
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        raise FileProblem(f"{args.model} knows no names of columns; it was fitted to an array, so predict in Python.")
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise FileProblem(
+            f"{args.file} lacks {len(missing)} of the {len(names)} columns that the model was fitted to: "
+            f"{shown(missing)}; its own are {shown(list(frame.columns))}."
+        )
+    categories = set(record.get("categories", ()))
+    columns = {}
+    for name in names:
+        if name in categories:
+            columns[name] = frame[name].astype("string").astype("category")
+            continue
+        numbers = pandas.to_numeric(frame[name], errors="coerce")
+        odd = frame[name][numbers.isna() & frame[name].notna()]
+        if len(odd):
+            raise FileProblem(
+                f"{args.file} has {odd.iloc[0]!r} in column {name}, row {odd.index[0] + 1}, and the model takes "
+                f"numbers; correct it, or pass --na {str(odd.iloc[0])!r}."
+            )
+        columns[name] = numbers.astype("float64")
+    others = [name for name in frame.columns if name not in columns]
+    print(f"Predicted from {len(names)} columns by name; passed on: {shown(others) if others else 'no others'}.")
+    return pandas.DataFrame(columns, index=frame.index)
+
+
+def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int) -> list[str]:
+    """Return what the predictions are called."""
+    names = args.target or record.get("targets") or [f"y{j + 1}" if n_outputs > 1 else "y" for j in range(n_outputs)]
+    if len(names) != n_outputs:
+        wrong("predict", "--target", ",".join(names), f"names {len(names)} columns", f"the model predicts {n_outputs}")
+    return list(names)
+
+
+def _judge(
+    frame: Any,
+    predicted: Any,
+    names: list[str],
+    measured: list[str],
+    record: dict[str, Any],
+    args: argparse.Namespace,
+    picture: str,
+) -> dict[str, Writer]:
+    """Print the errors where measured values are there; return the writer of their picture."""
+    for name in args.target:
+        if name not in measured:
+            wrong("predict", "--target", name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
+    if not measured:
+        print("No measured values in the table: nothing to judge the predictions by.")
+        return {}
+    from skfdrmfl.metrics import chemometric_report
+
+    clients_column = args.clients_column or record.get("clients_column")
+    if args.clients_column and args.clients_column not in frame.columns:
+        options = shown(list(frame.columns))
+        wrong("predict", "--clients-column", args.clients_column, "is no column of the table", f"choose from {options}")
+    clients = frame[clients_column] if clients_column in frame.columns else None
+    y = targets(frame, measured, "predict", allow_empty=True)
+    if digest(args.file) == record.get("sha256"):
+        what = "the model was fitted to this very file: rmse is RMSEC, and says little of new rows"
+    else:
+        what = "rmse is RMSEP, as far as the model has not seen these rows"
+    drawn = {}
+    for name in measured:
+        rows = y[name].notna() & (True if clients is None else clients.notna())
+        if not rows.any():
+            print(f"\n{name}: no measured values.")
+            continue
+        mine = None if clients is None else clients[rows].astype(str).to_numpy()
+        pair = y[name][rows].to_numpy(), predicted[rows.to_numpy(), names.index(name)]
+        report = chemometric_report(*pair, mine)
+        print(f"\n{name}, {int(rows.sum())} rows with measured values ({what}):")
+        print(report, flush=True)
+        drawn[name] = (*pair, mine)
+    print()
+    return _figure(picture, drawn, args) if args.figure and drawn else {}
+
+
+def _figure(name: str, drawn: dict[str, Any], args: argparse.Namespace) -> dict[str, Writer]:
+    """Return the writer of the picture of predicted against measured values."""
+    try:
+        from matplotlib.figure import Figure
+
+        from skfdrmfl.inspection import PredictedMeasuredDisplay
+    except ImportError as error:
+        print(f'skfdrmfl predict: no figure ({error}); run: pip install "skfdrmfl[plot]"', file=sys.stderr)
+        return {}
+    figure = Figure(figsize=(4.6 * len(drawn), 4.4), layout="constrained")
+    for ax, (target, (y, y_pred, clients)) in zip(
+        figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True
+    ):
+        PredictedMeasuredDisplay.from_predictions(y, y_pred, client_ids=clients, ax=ax)
+        ax.set_title(target)
+    return {name: lambda path: figure.savefig(path, dpi=130, format="png")}
+
+
+def _free(name: str, result: Any) -> str:
+    """Return the name, with a mark where the table has such a column already."""
+    while name in result.columns:
+        name += "_"
+    return name

@@ -1,0 +1,51 @@
+"""The command `report`: one page of HTML from what `compare` has written. Nothing is trained again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from skfdrmfl.cli.compare import TABLE, title_of
+from skfdrmfl.cli.errors import FileProblem
+from skfdrmfl.cli.options import add
+from skfdrmfl.cli.output import output_folder, text_file
+from skfdrmfl.cli.screen import interrupt_waits
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "report",
+        help="write one self-contained HTML page of a comparison",
+        description="Write one self-contained HTML page of a comparison: answer, tables, figures, settings, versions, "
+        "what left the clients, and how to repeat it. Nothing is trained again.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        default=Path("out", TABLE),
+        help="what `skfdrmfl compare` has written (default: %(default)s)",
+    )
+    add(parser, "--out", type=Path, metavar="FILE", help="the page (default: report.html beside FILE)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if not args.file.is_file():
+        raise FileProblem(f"{args.file} is not there; run `skfdrmfl compare` first, or name its {TABLE}.")
+    out = args.out or args.file.with_name("report.html")
+    with output_folder("report", "--out", out.parent, [out.name], [args.file]) as write:
+        with interrupt_waits():
+            from skfdrmfl.compare import Comparison
+        try:
+            comparison = Comparison.from_json(args.file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FileProblem(f"{args.file}: {error}") from error
+        title = title_of(comparison) if "data" in comparison.settings else "Comparison"
+        text = comparison.to_html(title=title, unit=comparison.settings.get("unit", ""))
+        for path in write({out.name: text_file(text)}):
+            print(f"Written: {path}")

@@ -1,0 +1,183 @@
+"""A comparison as one page of HTML that stands by itself: nothing is fetched, figures are inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from skfdrmfl.compare._table import ratio_text, table_cells
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+.answer { font-size: 1.1rem; background: #eef5fb; border-left: 4px solid #0072B2; padding: .6rem 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
+th, td { padding: .25rem .45rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #eee; }
+th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #999; }
+tr.own { background: #eef5fb; } img { max-width: 100%; }
+code, pre { font: .9rem ui-monospace, monospace; background: #f5f5f5; } code { padding: 0 .2rem; }
+pre { padding: .6rem; white-space: pre-wrap; } .note { color: #555; font-size: .9rem; }
+"""
+OWN = "FDRMFL"
+
+
+def page(comparison: Any, title: str, unit: str) -> str:
+    """Return the page of a `Comparison`.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    title, unit : str
+        A heading, and the unit of y.
+
+    Returns
+    -------
+    str
+    """
+    parts = [f"<h1>{escape(title)}</h1>"]
+    for output in comparison.outputs:
+        parts += _of_output(comparison, output, unit)
+    footnotes = comparison.to_table().rpartition("\n\n")[2].splitlines()
+    parts.append(f'<p class="note">{"<br>".join(map(escape, footnotes))}</p>')
+    parts += _data(comparison.settings)
+    parts += _ledger(comparison.ledger)
+    parts += _repeat(comparison.settings)
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+    body = "\n".join(parts)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
+
+
+def answer(comparison: Any, output: str, unit: str = "") -> str:
+    """Return in a sentence or two how FDRMFL stands to the best rival, and to the mean predictor."""
+    one = comparison.of(output)
+    by_name = {method.name: method for method in one.methods}
+    best = min((m for m in one.methods if not m.name.startswith(OWN)), key=lambda m: m.rmse.mean())
+    suffix = f" {unit}" if unit else ""
+    if OWN not in by_name:
+        return f"The least error is that of {best.name}: RMSE {best.rmse.mean():.3g}{suffix}."
+    own, mean = by_name[OWN], one.methods[0]
+    ratio = comparison.ratios[best.name, output]
+    if ratio.low > 1:
+        verdict = f"less than every rival: the best, {best.name}, errs {ratio_text(ratio)} times as much"
+    elif ratio.high < 1:
+        verdict = f"more than the best rival, {best.name}, which errs {ratio_text(ratio)} times as much"
+    else:
+        verdict = f"about as much as the best rival: {best.name} errs {ratio_text(ratio)} times as much"
+    return (
+        f"FDRMFL has an RMSE of {own.rmse.mean():.3g}{suffix}, {verdict} (95 % interval, rows resampled); rivals "
+        f"see the pooled rows of all clients. Predicting the mean has {mean.rmse.mean():.3g}{suffix}."
+    )
+
+
+def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
+    """Yield the answer, the table and the figure of one output."""
+    one = comparison.of(output)
+    if len(comparison.outputs) > 1:
+        yield f"<h2>{escape(output)}</h2>"
+    yield f'<p class="answer">{escape(answer(comparison, output, unit))}</p>'
+    cells = table_cells(one.methods, {name: ratio for (name, of), ratio in comparison.ratios.items() if of == output})
+    yield _table(cells[0], cells[1:], own=OWN)
+    try:
+        figure = one.plot(unit=unit)
+    except ImportError as error:
+        yield f'<p class="note">No figure: {escape(str(error))}</p>'
+    else:
+        yield _image(figure, f"Predicted against measured values of {output}, and residuals, for several methods")
+
+
+def _data(settings: dict[str, Any]) -> Iterable[str]:
+    """Yield what was compared on, and how."""
+    yield "<h2>Data and settings</h2>"
+    notes = settings.get("notes", [])
+    if notes:
+        yield f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
+    shown = {k: v for k, v in settings.items() if k not in ("notes", "versions", "command") and v not in ("", {}, None)}
+    yield _table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
+    yield "<h2>Versions</h2>"
+    yield _table(["of", "version"], [[name, value] for name, value in settings.get("versions", {}).items()])
+
+
+def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
+    """Yield what passed between clients and server."""
+    yield "<h2>What left the clients</h2>"
+    if not ledger:
+        yield "<p>No federated fit was finished, so there is no record.</p>"
+        return
+    sent = sum(row["bytes"] for row in ledger["by_kind"] if row["direction"] == "up")
+    received = sum(row["bytes"] for row in ledger["by_kind"] if row["direction"] == "down")
+    yield (
+        f"<p>In one fit of FDRMFL ({ledger['n_rows']} rows of the first fold, {ledger['n_rounds']} rounds) clients "
+        f"sent {_bytes(sent)} and received {_bytes(received)}. None of the messages is a row, but the sums of a client "
+        "with one row are that row. The server needs the total over clients of a message, or each by itself. The "
+        "clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
+    )
+    kinds = [
+        [row["what"], row["direction"], row["seen"] or "-", str(row["messages"]), _bytes(row["bytes"])]
+        for row in ledger["by_kind"]
+    ]
+    yield _table(["message", "direction", "the server sees", "messages", "size"], kinds)
+    clients = [[row["client"], _bytes(row["sent"]), _bytes(row["received"])] for row in ledger["by_client"]]
+    if clients:
+        yield _table(["client", "sent", "received"], clients)
+
+
+def _repeat(settings: dict[str, Any]) -> Iterable[str]:
+    """Yield how to get these numbers again."""
+    yield "<h2>Repeat it</h2>"
+    versions = settings.get("versions", {})
+    lines = []
+    if versions:
+        pinned = ("scikit-learn", "torch", "numpy", "scipy")
+        lines.append(
+            " ".join(
+                ["pip install", *(f"{name}=={versions[name].partition('+')[0]}" for name in pinned if name in versions)]
+            )
+        )
+    if "command" in settings:
+        lines.append(settings["command"])
+    else:
+        lines.append("skfdrmfl.compare.compare(...) with the settings above")
+    yield f"<pre>{escape(chr(10).join(lines))}</pre>"
+    if "sha256" in settings:
+        yield f"<p class='note'>The table has the SHA-256 <code>{escape(settings['sha256'])}</code>.</p>"
+    yield "<p class='note'>Everything random follows from the seeds; seconds do not.</p>"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], own: str = "") -> str:
+    """Return a table; the row whose first cell is `own` is marked."""
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = "\n".join(
+        f"<tr{' class=own' if own and row[0] == own else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _image(figure: Figure, text: str) -> str:
+    """Return a figure as an image inside the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<p><img alt="{escape(text)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _text(value: Any) -> str:
+    """Return a setting as text."""
+    return ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _bytes(n: int) -> str:
+    """Return a number of bytes with its unit."""
+    for unit, size in (("MB", 1_000_000), ("kB", 1_000)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n} B"

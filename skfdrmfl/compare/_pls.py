@@ -1,0 +1,100 @@
+"""PLS with as many components as folds inside the training rows ask for: the chemometrician's own choice."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.model_selection import GroupKFold, KFold
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class ChosenPLS(RegressorMixin, BaseEstimator):
+    """PLS regression whose number of components has the least error in folds of the training rows.
+
+    Each output has a model and a number of its own (PLS1).
+
+    Parameters
+    ----------
+    max_components : int, default=30
+        Most components that are tried.
+    n_splits : int, default=5
+        Inner folds, shuffled; rows of one group stay together.
+    random_state : int, default=0
+        Of the folds.
+
+    Attributes
+    ----------
+    n_components_ : ndarray of int of shape (n_outputs,)
+        The numbers chosen.
+    """
+
+    __metadata_request__fit: ClassVar = {"groups": True}
+
+    def __init__(self, max_components: int = 30, n_splits: int = 5, random_state: int = 0):
+        self.max_components = max_components
+        self.n_splits = n_splits
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> ChosenPLS:
+        """Choose the number of components and fit with it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        groups : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self
+        """
+        table, values = validate_data(self, X, y, multi_output=True, y_numeric=True)
+        self._one = values.ndim == 1
+        columns = values.reshape(len(values), -1).T
+        folds = self._folds(table, groups)
+        most = min(self.max_components, table.shape[1], *(len(train) - 1 for train, _ in folds)) if folds else 1
+        self.n_components_ = np.array([self._choose(table, column, folds, max(1, most)) for column in columns])
+        self._models = [_fitted(table, column, n) for column, n in zip(columns, self.n_components_, strict=True)]
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return predictions of shape (n_samples,), or (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        predicted = np.stack([model.predict(X).ravel() for model in self._models], axis=1)
+        return predicted[:, 0] if self._one else predicted
+
+    def _folds(self, X: NDArray[Any], groups: ArrayLike | None) -> list[tuple[Any, Any]]:
+        """Return the inner folds, none where there are not two rows or groups."""
+        n_splits = min(self.n_splits, len(X) if groups is None else len(np.unique(np.asarray(groups))))
+        if n_splits < 2 or len(X) < 4:
+            return []
+        splitter = KFold if groups is None else GroupKFold
+        folds = splitter(n_splits, shuffle=True, random_state=self.random_state).split(X, groups=groups)
+        return [(train, test) for train, test in folds if len(train) >= 3]  # a large group may leave fewer
+
+    def _choose(self, X: NDArray[Any], y: NDArray[Any], folds: list[tuple[Any, Any]], most: int) -> int:
+        """Return the number of components with the least squared error over the folds."""
+        squared = np.zeros(most)
+        for train, test in folds:
+            model = _fitted(X[train], y[train], most)
+            # One fit has the coefficients of all smaller numbers: the first columns of rotations and loadings.
+            centred = (X[test] - model._x_mean) / model._x_std
+            steps = (centred @ model.x_rotations_) * model.y_loadings_[0] * model._y_std  # (rows, most)
+            squared += ((y[test][:, None] - model.intercept_ - np.cumsum(steps, axis=1)) ** 2).sum(axis=0)
+        return int(squared.argmin()) + 1
+
+
+def _fitted(X: NDArray[Any], y: NDArray[Any], n_components: int) -> PLSRegression:
+    """Return PLS1 fitted with so many components, or as many as leave something to explain."""
+    with warnings.catch_warnings():
+        # Components beyond the rank are zero, and change no prediction.
+        warnings.filterwarnings("ignore", message=".*residual is constant")
+        return PLSRegression(n_components).fit(X, y)

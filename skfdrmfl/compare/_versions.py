@@ -1,0 +1,21 @@
+"""Which versions of what gave a result."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from skfdrmfl.common.version import __version__
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the library, of Python, of what the library stands on, and the platform."""
+    found = {"skfdrmfl": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # imported from a folder without metadata
+            found[name] = "unknown"
+    return found | {"platform": platform.platform(terse=True), "machine": platform.machine()}
