@@ -14,11 +14,12 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format bench clean distclean
+.PHONY: help demo test docs site-test coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
 	@echo "make test       run the tests            (make test ARGS='-k losses', ARGS='-m slow', WORKERS=0)"
+	@echo "make docs       build the site: docs/_build/html/index.html (make site-test: build it, then look at it)"
 	@echo "make lint       check style and types    (make format: apply the style)"
 	@echo "make coverage   run the tests and report which lines they miss"
 	@echo "make bench      say how to run the benchmarks"
@@ -32,6 +33,14 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+docs: $(VENV)/.docs
+	$(BIN)/cffconvert --validate
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs -d docs/_build/doctrees . docs/_build/html
+	@echo "The site is in docs/_build/html/index.html"
+
+site-test: docs $(VENV)/.test $(VENV)/.site
+	$(BIN)/python -m pytest tests/test_site.py -m site $(ARGS)
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
@@ -52,6 +61,7 @@ bench: $(VENV)/.test
 
 clean:
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf docs/_build docs/api docs/gallery
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find skfdrmfl tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -105,6 +115,12 @@ $(VENV)/.demo: $(VENV)/.build
 
 $(VENV)/.test: $(VENV)/.build
 	$(call install,test)
+
+$(VENV)/.docs: $(VENV)/.build
+	$(call install,docs)
+
+$(VENV)/.site: $(VENV)/.build
+	$(call install,site)
 
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)
