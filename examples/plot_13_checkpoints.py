@@ -26,8 +26,9 @@ from skfdrmfl.datasets import load_tecator, make_client_ids
 folder = Path(tempfile.mkdtemp())
 script = f"""
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.datasets import load_tecator, make_client_ids
+
 X, y = load_tecator(return_X_y=True)
-client_ids = make_client_ids(y, 3, random_state=0)
 model = FDRMFLTransformer(
     n_rounds=200, random_state=0, checkpoint_path=r"{folder / "run.npz"}", checkpoint_every=20
 )
@@ -38,7 +39,7 @@ model.fit(X, y, client_ids=make_client_ids(y, 3, random_state=0)).save(r"{folder
 # Kill it as soon as its file is there, then run it again to the end.
 
 process = subprocess.Popen([sys.executable, "-c", script])
-while not (folder / "run.npz").exists():
+while process.poll() is None and not (folder / "run.npz").exists():
     time.sleep(0.01)
 time.sleep(0.5)
 os.kill(process.pid, signal.SIGKILL)
