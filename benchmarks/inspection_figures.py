@@ -44,8 +44,8 @@ def first_picture(out: Path) -> None:
             pipeline.fit(X[train], y[train], reduce__client_ids=client_ids[train])
             y_hat[test] = pipeline.predict(X[test])
         PredictedMeasuredDisplay.from_predictions(y, y_hat, client_ids=client_ids, ax=ax)
-        name = "PCA" if isinstance(reduce, IgnoreClients) else "FDRMFL, three clients"
-        ax.set_title(f"{name}: two features of 100 wavelengths")
+        name = "PCA, all rows pooled" if isinstance(reduce, IgnoreClients) else "FDRMFL, three clients"
+        ax.set_title(f"{name}: two features")
         ax.set_xlabel("fat measured, %")
         ax.set_ylabel("fat predicted, %")
     figure.savefig(out / "first.png", dpi=90, metadata={"Software": None})

@@ -108,8 +108,12 @@ def sections_of(index: str) -> list[tuple[str, list[str]]]:
 
 
 def give_index_its_contents(app: Any, name: str, source: list[str]) -> None:
-    """Append hidden tables of contents to the index: on a repository page they would be noise."""
+    """Append hidden tables of contents to the index: on a repository page they would be noise.
+
+    The gallery is there when its examples have been run; a repository page links to the examples.
+    """
     if name == root_doc:
+        source[0] = source[0].replace("../examples/GALLERY_HEADER.rst", "gallery/index.rst")
         for caption, links in sections_of(source[0]):
             pages = "\n".join(f"/{os.path.normpath(f'docs/{link}')}" for link in links)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
