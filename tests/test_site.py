@@ -57,21 +57,22 @@ def pages():
 # ----------------------------------------------------------------------------------------- from the files alone
 
 
+def leads_somewhere(path, link, pages):
+    target, anchor = urldefrag(link)
+    there = (path.parent / unquote(urlparse(target).path)).resolve() if target else path
+    if there.is_dir():
+        there /= "index.html"
+    if not there.exists() or SITE not in there.parents:
+        return False
+    return there.suffix != ".html" or unquote(anchor) in pages[there].anchors
+
+
 def test_every_internal_link_leads_to_a_file_and_an_anchor(pages):
-    broken = []
-    for path, page in pages.items():
-        for link in [*page.links, *page.pictures]:
-            if is_outside(link):
-                continue
-            target, anchor = urldefrag(link)
-            there = (path.parent / unquote(urlparse(target).path)).resolve() if target else path
-            if there.is_dir():
-                there /= "index.html"
-            if not there.exists() or SITE not in there.parents:
-                broken.append(f"{path.relative_to(SITE)}: {link}")
-            elif there.suffix == ".html" and unquote(anchor) not in pages[there].anchors:
-                broken.append(f"{path.relative_to(SITE)}: {link}")
-    assert not broken
+    internal = [
+        (path, link) for path, page in pages.items() for link in [*page.links, *page.pictures] if not is_outside(link)
+    ]
+    assert len(internal) > 1000
+    assert [(path.name, link) for path, link in internal if not leads_somewhere(path, link, pages)] == []
 
 
 def test_every_page_is_reached_from_the_first(pages):
