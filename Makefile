@@ -35,7 +35,6 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 docs: $(VENV)/.docs
-	$(BIN)/cffconvert --validate
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs -d docs/_build/doctrees . docs/_build/html
 	@echo "The site is in docs/_build/html/index.html"
 

@@ -156,6 +156,7 @@ def test_the_citation_and_the_package_say_the_same():
 
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors", "type"} <= set(citation)
     assert citation["version"] == skfdrmfl.__version__
     assert [author["name"] for author in citation["authors"]] == [author["name"] for author in project["authors"]]
     assert citation["license"] == project["license"]
