@@ -439,6 +439,22 @@ def cost() -> Figure:
     return figure
 
 
+def speed() -> Figure:
+    """A round of the stacked engine against other frameworks."""
+    rows = read("speed_frameworks")
+    figure, (ax,) = canvas(7.5, 2.8)
+    y = np.arange(len(rows))
+    intervals(ax, rows, y, ("last_run", "low", "high"), BLUE, "last run, and all seven")
+    ax.plot(values(rows, "asked"), y, "|", color=RED, markersize=12, markeredgewidth=2, label="asked")
+    ax.set_xscale("log")
+    ax.set_xticks([5, 10, 20, 40, 100], ["5x", "10x", "20x", "40x", "100x"])
+    ax.minorticks_off()
+    ax.set_xlabel("how many times as fast")
+    name_rows(ax, [f"{r['against']}, K = {r['clients']}" for r in rows])
+    ax.legend(frameon=False, fontsize=8, loc="upper right")
+    return figure
+
+
 FIGURES: tuple[Callable[[], Figure], ...] = (
     accuracy,
     tuning,
@@ -457,6 +473,7 @@ FIGURES: tuple[Callable[[], Figure], ...] = (
     sites,
     information,
     cost,
+    speed,
 )
 
 
