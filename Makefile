@@ -35,6 +35,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 docs: $(VENV)/.docs
+	rm -rf docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs -d docs/_build/doctrees . docs/_build/html
 	@echo "The site is in docs/_build/html/index.html"
 

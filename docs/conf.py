@@ -62,6 +62,8 @@ numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -86,6 +88,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "write_computation_times": False,
     "abort_on_example_error": True,
+    "parallel": 2,
     "thumbnail_size": (360, 240),
     "image_srcset": ["2x"],
     "capture_repr": ("_repr_html_", "__repr__"),
@@ -152,6 +155,7 @@ def write_the_way_in(app: Any, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         target = f"{root_doc}.html"
         page = f'<!doctype html><meta charset="utf-8"><title>{html_title}</title>'
+        page += '<link rel="icon" href="_static/icon.svg">'
         page += f'<meta http-equiv="refresh" content="0; url={target}"><a href="{target}">{html_title}</a>\n'
         Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
 
