@@ -66,11 +66,12 @@ html_favicon = "_static/icon.svg"
 html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {root_doc: [], "**": ["globaltoc.html"]}
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "docs/method": [], "docs/clients": [], "docs/privacy": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
@@ -100,11 +101,11 @@ warnings.filterwarnings("error", module="skfdrmfl")
 # ------------------------------------------------------------------------------------------------ the index
 
 
-def sections_of(index: str) -> list[tuple[str, list[str]]]:
+def sections_of(index: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """Headings of the index with the pages that its lines link to: one line a page is all that a new page needs."""
     found = []
     for part in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
-        links = re.findall(r"^(?:- |\| )\[[^\]]+\]\(([^)#:]+?)(?:\.md|\.rst)\)", part, flags=re.MULTILINE)
+        links = re.findall(r"^- \[([^\]]+)\]\(([^)#:]+?)(?:\.md|\.rst)\)", part, flags=re.MULTILINE)
         if links:
             found.append((part.partition("\n")[0], links))
     return found
@@ -118,7 +119,7 @@ def give_index_its_contents(app: Any, name: str, source: list[str]) -> None:
     if name == root_doc:
         source[0] = source[0].replace("../examples/GALLERY_HEADER.rst", "gallery/index.rst")
         for caption, links in sections_of(source[0]):
-            pages = "\n".join(f"/{os.path.normpath(f'docs/{link}')}" for link in links)
+            pages = "\n".join(f"{title} </{os.path.normpath(f'docs/{link}')}>" for title, link in links)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
 
 
