@@ -17,7 +17,7 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-flower newest-flower test-tools coverage lint format bench clean distclean
+.PHONY: help demo test docs site-test test-flower newest-flower test-tools coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-flower    run the tests over real processes of Flower, in $(FLOWER), a few minutes"
 	@echo "make newest-flower  run them with the newest Flower there is, in a folder that is removed again"
 	@echo "make test-tools try clients with mapie, crepes, shap, optuna, chemotools, skops and nirs4all, which it installs"
+	@echo "make docs       build the site: docs/_build/html/index.html (make site-test: build it, then look at it)"
 	@echo "make lint       check style and types    (make format: apply the style)"
 	@echo "make coverage   run the tests and report which lines they miss"
 	@echo "make bench      say how to run the benchmarks"
@@ -55,6 +56,14 @@ newest-flower:
 test-tools: $(VENV)/.tools
 	$(BIN)/python -m pytest -m tools $(ARGS)
 
+docs: $(VENV)/.docs
+	rm -rf docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs -d docs/_build/doctrees . docs/_build/html
+	@echo "The site is in docs/_build/html/index.html"
+
+site-test: docs $(VENV)/.test $(VENV)/.site
+	$(BIN)/python -m pytest tests/test_site.py -m site $(ARGS)
+
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
 	$(BIN)/python -m coverage report
@@ -74,6 +83,7 @@ bench: $(VENV)/.test
 
 clean:
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf docs/_build docs/api docs/gallery
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find skfdrmfl tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -130,6 +140,11 @@ $(VENV)/.test: $(VENV)/.build
 
 $(VENV)/.tools: $(VENV)/.build
 	$(call install,tools)
+$(VENV)/.docs: $(VENV)/.build
+	$(call install,docs)
+
+$(VENV)/.site: $(VENV)/.build
+	$(call install,site)
 
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)

@@ -1,4 +1,4 @@
-"""Draw the figures of docs/inspection.md: Tecator's fat, three clients, early stopping (a few seconds).
+"""Draw the pictures of fitted models in README and docs/inspection.md: Tecator's fat, three clients (a few seconds).
 
 python benchmarks/inspection_figures.py [--out docs/figures]
 """
@@ -12,9 +12,14 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import numpy as np
 from matplotlib import pyplot
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline
 
-from skfdrmfl import FDRMFLTransformer
+from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.inspection import (
     HistoryDisplay,
@@ -26,10 +31,33 @@ from skfdrmfl.inspection import (
 )
 
 
+def first_picture(out: Path) -> None:
+    """Two features of PCA and two of FDRMFL, the same ridge behind them: every row predicted from other folds."""
+    tecator = load_tecator("fat")
+    X, y, groups = tecator.data, tecator.target, tecator.groups
+    client_ids = make_client_ids(y, 3, random_state=0)
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.8), sharex=True, sharey=True, layout="constrained")
+    for ax, reduce in zip(axes, (IgnoreClients(PCA(2)), FDRMFLTransformer(2, random_state=0)), strict=True):
+        pipeline = Pipeline([("reduce", reduce), ("ridge", RidgeCV(np.logspace(-6, 3, 10)))])
+        y_hat = np.empty_like(y)
+        for train, test in GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups):
+            pipeline.fit(X[train], y[train], reduce__client_ids=client_ids[train])
+            y_hat[test] = pipeline.predict(X[test])
+        PredictedMeasuredDisplay.from_predictions(y, y_hat, client_ids=client_ids, ax=ax)
+        name = "PCA, all rows pooled" if isinstance(reduce, IgnoreClients) else "FDRMFL, three clients"
+        ax.set_title(f"{name}: two features")
+        ax.set_xlabel("fat measured, %")
+        ax.set_ylabel("fat predicted, %")
+    figure.savefig(out / "first.png", dpi=90, metadata={"Software": None})
+    print(out / "first.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "figures")
     out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    first_picture(out)
     tecator = load_tecator("fat", as_frame=True)
     X, y, groups = tecator.data, tecator.target, tecator.groups
     client_ids = make_client_ids(y, 3, random_state=0)
@@ -54,7 +82,6 @@ def main() -> None:
             lambda ax: HistoryDisplay.from_estimator(model, terms=("mse", "validation_mse"), ax=ax),
         ],
     }
-    out.mkdir(parents=True, exist_ok=True)
     for name, panels in pictures.items():
         figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
         for ax, draw in zip(axes, panels, strict=True):

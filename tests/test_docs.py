@@ -1,10 +1,12 @@
 """The documentation holds: its blocks run and give what they say, its links lead somewhere, its names exist."""
 
 import ast
+import csv
 import importlib
 import re
+import tomllib
 from pathlib import Path
-from pkgutil import walk_packages
+from pkgutil import iter_modules, walk_packages
 
 import pytest
 import sklearn
@@ -134,6 +136,46 @@ def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for path in ROOT.glob("docs/*.md"):
         assert path.name == "index.md" or f"({path.name})" in index
+
+
+def test_every_public_name_is_in_the_api_reference():
+    """By module, as `currentmodule` has it there; and nothing stands there that is not public."""
+    listed = {}
+    for _, code in blocks(ROOT / "docs" / "api.md", "{eval-rst}"):
+        (module,) = re.findall(r"currentmodule:: (\S+)", code)
+        listed[module] = set(re.findall(r"^   (\w+)$", code, re.MULTILINE))
+    for found in iter_modules(skfdrmfl.__path__, "skfdrmfl."):
+        if not found.name.rpartition(".")[2].startswith("_"):
+            public = set(getattr(importlib.import_module(found.name), "__all__", ()))
+            assert listed.get(found.name, set()) == public, found.name
+    assert listed["skfdrmfl"] == set(skfdrmfl.__all__) - {"__version__"}
+
+
+def test_the_citation_and_the_package_say_the_same():
+    import yaml
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors", "type"} <= set(citation)
+    assert citation["version"] == skfdrmfl.__version__
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in project["authors"]]
+    assert citation["license"] == project["license"]
+    assert "2512.02076" in citation["references"][0]["url"]
+    assert project["urls"]["Paper"] == citation["references"][0]["url"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "data").rglob("*.csv")), ids=lambda path: path.stem)
+def test_every_table_of_the_documentation_is_a_table_and_is_linked(path):
+    rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
+    name = path.relative_to(ROOT / "docs").as_posix()
+    assert any(f"({name})" in page.read_text(encoding="utf-8").replace("docs/data", "data") for page in PAGES), name
+
+
+def test_every_figure_is_shown_on_a_page():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for path in (ROOT / "docs" / "figures").iterdir():
+        assert f"figures/{path.name})" in text, path.name
 
 
 def test_the_changelog_has_this_version():

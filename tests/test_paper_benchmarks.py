@@ -339,23 +339,29 @@ def test_what_was_asked_is_compared_in_the_same_repeats(paper, tmp_path):
     for repeat, scores in enumerate((rival | ours, {methods.RIDGE: {"itself": [0.36]}})):
         args = study.options(None, cases=[], repeats=1).parse_args(["--out", str(tmp_path), "--first", str(repeat)])
         study.each("fair", args, lambda case, r, s=scores: {"scores": s, "n_test": [1], "n_train": [4]}, [case])
-    row = report.targets_table(tmp_path)["targets"].splitlines()[-1]
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == [
-        "corn-m5-oil",
-        methods.AUTO,
-        methods.RIDGE,
-        "0.200",
-        "0.300 / - / -",
-        "no, 50 % above",
-        "0 of 1",
-    ]
+    header, rows = report.targets_table(tmp_path)["targets"]
+    (row,) = rows
+    found = dict(zip(header, row, strict=True))
+    assert (found["case"], found["with"], found["asked"]) == ("corn-m5-oil", methods.AUTO, methods.RIDGE)
+    assert_allclose([found["at_most"], found["ridge"]], [0.2, 0.3])
+    assert (found["forest"], found["itself"], found["reached"]) == (None, None, "no")
+    assert (found["repeats_below"], found["repeats"]) == (0, 1)
 
 
-def test_the_page_takes_tables_at_their_marks_only(paper):
-    page = "x\n<!-- begin t -->\nold\n<!-- end t -->\ny\n"
-    filled = paper["report"].filled
-    assert filled(page, {"t": "new"}) == "x\n<!-- begin t -->\n\nnew\n\n<!-- end t -->\ny\n"
-    assert filled(filled(page, {"t": "new"}), {"t": "new"}) == filled(page, {"t": "new"})
-    with pytest.raises(ValueError, match="0 places for the table 'u'"):
-        filled(page, {"u": "new"})
+def test_a_table_without_records_leaves_its_file_and_one_with_records_replaces_it(paper, tmp_path):
+    report = paper["report"]
+    report.write({"t": (["a", "b"], [["x, y", 0.123456], [None, 7]])}, tmp_path)
+    text = 'a,b\n"x, y",0.1235\n,7\n'
+    assert (tmp_path / "t.csv").read_text() == text
+    assert report.write({"t": (["a", "b"], [])}, tmp_path) == []
+    assert (tmp_path / "t.csv").read_text() == text
+    assert report.write({"t": (["a"], [[1]])}, tmp_path) == ["t"]
+    assert (tmp_path / "t.csv").read_text() == "a\n1\n"
+
+
+def test_the_files_of_the_paper_have_the_columns_that_the_report_writes(paper, tmp_path):
+    report = paper["report"]
+    made = {name: header for maker in report.MAKERS for name, (header, _) in maker(tmp_path).items()}
+    files = {path.stem: path.read_text(encoding="utf-8").splitlines() for path in report.DATA.glob("*.csv")}
+    assert {name: lines[0].split(",") for name, lines in files.items()} == made
+    assert all(len(lines) > 1 for lines in files.values())

@@ -67,6 +67,7 @@ def fetch_corn(
         frame : DataFrame, or None
             Data and target side by side, with `as_frame`.
         feature_names, target_names : list of str
+            Names of the columns and of the targets.
         modalities : dict
             ``{"m5": slice(0, 700), ...}``, as `FDRMFLTransformer` takes it.
         wavelengths : ndarray of shape (700 * n_instruments,)

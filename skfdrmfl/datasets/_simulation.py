@@ -64,14 +64,18 @@ def make_simulation(
     -------
     (data, target), or a Bunch if not `return_X_y`
         data : ndarray or DataFrame of shape (n_samples, 3604), float64
+            The three blocks side by side.
         target : ndarray or Series of shape (n_samples,), float64
+            The function above.
         frame : DataFrame of shape (n_samples, 3605), or None
             Data and target side by side, with `as_frame`.
         feature_names, target_names : list of str
+            Names of the columns and of the targets.
         modalities : dict
             ``{"image": slice(0, 3072), "text": slice(3072, 3572), "vector": slice(3572, 3604)}``, as
             `FDRMFLTransformer` takes it.
         DESCR : str
+            Description and source.
 
     Raises
     ------

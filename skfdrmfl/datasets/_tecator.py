@@ -42,6 +42,7 @@ def load_tecator(target: str | Sequence[str] = "fat", return_X_y: bool = False, 
         frame : DataFrame of shape (215, 100 + n_targets), or None
             Data and target side by side, with `as_frame`.
         feature_names, target_names : list of str
+            Names of the columns and of the targets.
         modalities : dict
             ``{"nir": slice(0, 100)}``, as `FDRMFLTransformer` takes it.
         wavelengths : ndarray of shape (100,)

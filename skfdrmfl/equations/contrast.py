@@ -23,7 +23,7 @@ def unit(z: Tensor) -> Tensor:
 def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
     """Return InfoNCE of each row against the same row under earlier global models (eq. 12).
 
-    - log( exp(s_0 / tau) / sum_h exp(s_h / tau) ), s_h the cosine similarity of z and reference h. The
+    It is -log( exp(s_0 / tau) / sum_h exp(s_h / tau) ), s_h the cosine similarity of z and reference h. The
     denominator includes the positive, so n negatives as close as the positive give log(1 + n).
 
     Parameters

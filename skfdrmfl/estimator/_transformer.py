@@ -261,7 +261,9 @@ class FDRMFLTransformer(
     n_rounds_ : int
         Rounds completed; 0 where tuning chose the ridge, and `history_` has no entries.
     n_features_in_ : int
+        Columns of X in `fit`.
     feature_names_in_ : ndarray of str
+        Their names, where X had names.
 
     See Also
     --------

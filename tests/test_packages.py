@@ -1,0 +1,89 @@
+"""What is built for others: a wheel and a source archive that hold what they should, install, and say who made them."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import skfdrmfl
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+DATA = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "skfdrmfl" / "datasets" / "data").iterdir())
+
+
+def run(*arguments, cwd, **environment):
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment or None, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def build(folder, what, out):
+    """Build in a folder with the setuptools that is here; return the archive."""
+    out.mkdir()
+    code = f"from setuptools import build_meta; print(build_meta.build_{what}({str(out)!r}))"
+    return out / run("-c", code, cwd=folder).splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """The source archive of a copy of the repository, and the wheel that is built from it alone."""
+    folder = tmp_path_factory.mktemp("packages")
+    ignored = shutil.ignore_patterns(".*", "_build", "gallery", "out", "build", "dist", "__pycache__", "*.egg-info")
+    copy = shutil.copytree(ROOT, folder / "copy", ignore=ignored)
+    sdist = build(copy, "sdist", folder / "sdist")
+    with tarfile.open(sdist) as archive:
+        names = set(archive.getnames())
+        archive.extractall(folder / "unpacked", filter="data")
+    (source,) = (folder / "unpacked").iterdir()
+    return names, build(source, "wheel", folder / "wheel")
+
+
+def test_the_source_archive_has_what_a_build_needs(archives):
+    names, _ = archives
+    inside = {name.partition("/")[2] for name in names}
+    assert {"pyproject.toml", "README.md", "LICENSE", "skfdrmfl/py.typed", *DATA} <= inside
+
+
+def test_the_wheel_has_every_module_and_all_data_and_nothing_else(archives):
+    _, wheel = archives
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "skfdrmfl").rglob("*.py")}
+    assert {name for name in inside if name.endswith(".py")} == modules
+    assert {"skfdrmfl/py.typed", *DATA} <= inside
+    assert all(name.startswith("skfdrmfl/") for name in inside)
+
+
+def test_the_metadata_say_who_what_and_on_which_terms(archives):
+    _, wheel = archives
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+        (entry_points,) = (n for n in archive.namelist() if n.endswith(".dist-info/entry_points.txt"))
+        assert "skfdrmfl = skfdrmfl.compare._cli:main" in archive.read(entry_points).decode()
+        assert any(name.endswith("/LICENSE") for name in archive.namelist())
+    assert (metadata["Name"], metadata["Version"]) == ("skfdrmfl", skfdrmfl.__version__)
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["Author"] == "skfdrmfl developers"
+    assert "Paper, https://arxiv.org/abs/2512.02076" in metadata.get_all("Project-URL")
+    assert "Topic :: Scientific/Engineering :: Chemistry" in metadata.get_all("Classifier")
+    assert metadata.get_payload().startswith("# skfdrmfl")
+
+
+def test_the_wheel_installs_and_works_from_where_it_was_installed(archives, tmp_path):
+    _, wheel = archives
+    there = tmp_path / "there"
+    run("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", there, wheel, cwd=tmp_path)
+    code = (
+        "import skfdrmfl; from skfdrmfl.datasets import load_tecator; X, y = load_tecator(return_X_y=True);"
+        "print(skfdrmfl.__file__, X.shape)"
+    )
+    said = run("-c", code, cwd=tmp_path, PYTHONPATH=str(there))
+    assert said.split() == [str(there / "skfdrmfl" / "__init__.py"), "(215,", "100)"]
