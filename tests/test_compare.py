@@ -472,6 +472,7 @@ def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones():
 
 
 # ------------------------------------------------------------------------------- rivals, outputs, intervals, forms
+@pytest.mark.slow
 def test_the_strongest_rivals_are_what_scikit_learn_makes_of_the_same_folds(comparison, groups):
     X, y, _ = table()
     cv = list(splits(groups, X))
@@ -656,6 +657,7 @@ def test_the_frame_has_a_row_for_each_method_and_output(of_two):
     assert (own["rmse_ratio"] == 1).all() and own["rmse_ratio_low"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_ratio_is_that_of_the_root_mean_squares_with_an_interval_that_covers():
     """The truth is known: errors of twice the size. Of 80 intervals about 76 hold it."""
     rng = np.random.default_rng(0)
@@ -790,6 +792,7 @@ def test_what_is_finished_survives_an_interrupt():
     assert interrupt.value.finished is None
 
 
+@pytest.mark.slow
 def test_labels_in_a_frame_are_columns_to_rivals_and_categories_to_fdrmfl():
     X, y, ids = table()
     colours = np.array(["red", "green", "blue"])[np.arange(N) % 3]
