@@ -444,6 +444,7 @@ def test_what_a_command_cannot_do_is_one_line_with_a_remedy(table, no_training, 
     assert sorted(os.listdir()) == ["data.csv"]
 
 
+@pytest.mark.slow
 def test_without_a_column_of_clients_rows_are_dealt_and_that_is_said(table, capsys):
     arguments = "compare data.csv --target fat --drop site,sample --seeds 1 --folds 2 --clients 2 --no-figure"
     assert cli.main(arguments.split()) == 0

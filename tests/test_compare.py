@@ -472,6 +472,7 @@ def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones():
 
 
 # ------------------------------------------------------------------------------- rivals, outputs, intervals, forms
+@pytest.mark.slow
 def test_the_strongest_rivals_are_what_scikit_learn_makes_of_the_same_folds(comparison, groups):
     X, y, _ = table()
     cv = list(splits(groups, X))
@@ -656,6 +657,7 @@ def test_the_frame_has_a_row_for_each_method_and_output(of_two):
     assert (own["rmse_ratio"] == 1).all() and own["rmse_ratio_low"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_ratio_is_that_of_the_root_mean_squares_with_an_interval_that_covers():
     """The truth is known: errors of twice the size. Of 80 intervals about 76 hold it."""
     rng = np.random.default_rng(0)
@@ -724,7 +726,11 @@ class Reader(HTMLParser):
 
 def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two):
     _, result = of_two
-    settings = {"notes": ["a <b> & c"], "command": "skfdrmfl compare 'my data.csv'"} | result.settings
+    settings = {
+        "notes": ["a <b> & c"],
+        "command": "skfdrmfl compare 'my data.csv'",
+        "data": "a<b>.csv",
+    } | result.settings
     result = replace(result, settings=settings)
     reader = Reader()
     reader.feed(result.to_html(title="Meat <1>", unit="%"))
@@ -753,14 +759,14 @@ def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two):
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"), [(0.5, "less than every rival"), (2.0, "more than the best rival"), (1.0, "about as much as")]
+    ("own", "verdict"), [(0.5, "less than every rival"), (2.0, "more than the best rival"), (0.97, "about as much as")]
 )
 def test_the_answer_says_who_errs_less_and_by_how_much(own, verdict):
     rng = np.random.default_rng(0)
     y, error = rng.standard_normal((2, 200))
     methods = []
     for name, size in (("mean predictor", 5.0), ("RidgeCV, all columns", 1.0), ("FDRMFL", own)):
-        predicted = y + size * (error if size != own or own == 1.0 else rng.permutation(error))
+        predicted = y + size * (error if size != own else rng.permutation(error))
         values = {"rmse": np.array([rmse(y, predicted)]), "r2": np.ones(1), "rpd": np.ones(1)}
         methods.append(MethodResult(name, predicted[None], **values, fit_seconds=0.1, client_r2={}))
     result = Comparison(tuple(methods), y, np.zeros((1, 200)), np.zeros(200), {"n_seeds": 1})
@@ -790,6 +796,7 @@ def test_what_is_finished_survives_an_interrupt():
     assert interrupt.value.finished is None
 
 
+@pytest.mark.slow
 def test_labels_in_a_frame_are_columns_to_rivals_and_categories_to_fdrmfl():
     X, y, ids = table()
     colours = np.array(["red", "green", "blue"])[np.arange(N) % 3]
