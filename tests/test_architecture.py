@@ -116,6 +116,20 @@ def test_the_door_is_light(arguments):
     assert imported.isdisjoint({"numpy", "sklearn", "torch"})
 
 
+@pytest.mark.slow
+def test_the_transformer_needs_none_of_the_extras():
+    extras = ["matplotlib", "tqdm", "rich", "flwr", "dp_accounting", "pandas", "polars", "mlflow"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({extras}));"
+        "from skfdrmfl import CSVLogger, FDRMFLTransformer, IgnoreClients;"
+        "from skfdrmfl.model_selection import VectorizedGridSearchCV; import skfdrmfl.inspection;"
+        "import numpy as np; X = np.random.default_rng(0).standard_normal((30, 3));"
+        "FDRMFLTransformer(n_rounds=2, verbose=1).fit(X, X[:, 0], np.arange(30) % 2)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # ---------------------------------------------------------------------- that the rules find what breaks them
 
 

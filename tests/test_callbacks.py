@@ -102,6 +102,7 @@ def test_listening_and_verbose_change_no_bit(options, capsys):
     for other in (heard, *shown):
         assert same_fit(silent, other)
     assert len(recorder.fitted) == silent.n_rounds_ > 0
+    assert sorted(names(recorder, "begin")) == sorted(names(recorder, "end"))
 
 
 def test_each_round_is_a_task_with_the_numbers_of_the_history_and_a_model_fitted_so_far():
@@ -248,6 +249,11 @@ def test_a_callback_of_the_transformer_hears_each_fit_of_a_search_once():
     search.fit(X, Y, client_ids=IDS)
     assert len(names(recorder, "setup")) == len(names(recorder, "teardown")) == 4
     assert names(recorder, "begin") == names(recorder, "end") == 4 * ["fit"]
+    recorder = OfOneEstimator()
+    pipeline = Pipeline([("reduce", fdrmfl())]).set_callbacks(recorder)
+    search = VectorizedGridSearchCV(pipeline, {"reduce__mi_weight": [0.0, 0.01]}, cv=2, refit=False)
+    search.fit(X, Y, reduce__client_ids=IDS)
+    assert len(names(recorder, "setup")) == 4
 
 
 # ------------------------------------------------------------------------------------------ a CSV file

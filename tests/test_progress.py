@@ -27,7 +27,9 @@ Y = np.where(IDS == "large", X[:, 0], 3.0 * rng.standard_normal(80))  # the smal
 )
 def test_the_numbers_printed_are_the_historys_means_by_rows(options, capsys):
     model = FDRMFLTransformer(n_rounds=6, local_epochs=1, random_state=0, verbose=2, **options).fit(X, Y, IDS)
-    printed = re.findall(r"round (\d+)/6, loss (\S+), mse (\S+)", capsys.readouterr().out)
+    out, bar = capsys.readouterr()
+    assert bar == ""
+    printed = re.findall(r"round (\d+)/6, loss (\S+), mse (\S+)", out)
     history = model.history_
     expected = [
         (str(t + 1), f"{history['loss'][t]:.4g}", f"{history['mse'][t]:.4g}") for t in range(len(history["loss"]))

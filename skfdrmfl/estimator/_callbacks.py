@@ -69,19 +69,23 @@ class Task:
         context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
         return Task(self._estimator, context, **self._data).begin()
 
-    def end(self, numbers: dict[str, float] | None = None, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
+    def end(
+        self,
+        numbers: Callable[[], dict[str, float]] | None = None,
+        fitted: Callable[[], dict[str, Any]] | None = None,
+    ) -> bool:
         """Tell that the task is done; return whether a callback asks to stop.
 
         Parameters
         ----------
-        numbers : dict of str to float, default=None
-            What callbacks find as `context.numbers`. Not as `metadata`, which scikit-learn's hand on to scorers.
+        numbers : callable, default=None
+            Makes what callbacks find as `context.numbers`; not as `metadata`, which scikit-learn's hand on to scorers.
         fitted : callable, default=None
             Makes the attributes of an estimator fitted so far, if any wants one.
         """
         if not self.is_heard:
             return False
-        self._context.numbers = numbers
+        self._context.numbers = None if numbers is None else numbers()
         told = self._context.call_on_fit_task_end(
             estimator=self._estimator, **self._data, reconstruction_attributes=fitted
         )
@@ -107,7 +111,7 @@ class Rounds:
     def follow(
         self,
         trained: Trained,
-        numbers: dict[str, float] | None = None,
+        numbers: Callable[[], dict[str, float]] | None = None,
         fitted: Callable[[], dict[str, Any]] | None = None,
     ) -> bool:
         """Tell that a round is done, and that the next begins; return whether a callback asks to stop."""

@@ -37,7 +37,7 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
             for trained in fitting.train():
                 check_converged(estimator, trained, 0)
                 fitting.checkpoint.follow(trained)
-                numbers = trained.record_of(0).numbers(trained.n_rounds)
+                numbers = partial(trained.numbers_of, 0)
                 teller.tell(numbers)
                 if rounds.follow(trained, numbers, partial(_attributes_so_far, fitting, trained)):
                     break

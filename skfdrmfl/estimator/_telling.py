@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from skfdrmfl.common.progress import Bar
 
@@ -28,9 +28,12 @@ class Teller:
         self._shown = verbose > 0
         self._bar = Bar("[FDRMFL] training", n_rounds, "round", shown=verbose == 1 and n_rounds > 1)
 
-    def tell(self, numbers: Mapping[str, float]) -> None:
-        """Show where training stands after a round, by what `Record.numbers` says of it."""
-        if (done := int(numbers["round"])) and self._shown:
+    def tell(self, of_round: Callable[[], Mapping[str, float]]) -> None:
+        """Show where training stands after a round, by what `Trained.numbers_of` says of it when it is asked."""
+        if not self._shown:
+            return
+        numbers = of_round()
+        if done := int(numbers["round"]):
             shown = [name for name in ("loss", "mse", "clip_norm") if name in numbers]
             text = ", ".join(f"{name.removesuffix('_norm')} {numbers[name]:.4g}" for name in shown)
             self._bar.reach(done, text)

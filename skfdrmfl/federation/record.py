@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,16 +51,13 @@ class Record:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""
         return np.where(np.isnan(self.losses[:, :, 0]), 0.0, self.sizes)
 
-    def numbers(self, n_rounds: int) -> dict[str, float]:
-        """Return the means of the last of `n_rounds` rounds by name, and which round that is, from 1."""
-        found: dict[str, float] = {"round": n_rounds}
-        if not n_rounds:
-            return found
+    def numbers(self) -> dict[str, float]:
+        """Return the means of the last round by name."""
         if self.clip_norms:
-            return found | {"clip_norm": float(self.clip_norms[-2])}
-        if n_rounds <= len(self.losses):
-            found |= {term: float(self.mean(i)[-1]) for i, term in enumerate(RECORDED)}
-        if self.validation is not None and n_rounds <= len(self.validation):
+            return {"clip_norm": float(self.clip_norms[-2])}
+        last = replace(self, losses=self.losses[-1:])
+        found = {term: float(last.mean(i)[0]) for i, term in enumerate(RECORDED)}
+        if self.validation is not None:
             found |= dict(zip(VALIDATION, self.validation[-1].tolist(), strict=True))
         return found
 

@@ -107,6 +107,22 @@ class Trained:
         validation = self.validation[:n_rounds, run]
         return Record(losses[:n_rounds], positions, sizes, validation, best_round, each, dropped[:n_rounds])
 
+    def numbers_of(self, run: int) -> dict[str, float]:
+        """Return what the last round of one run reports: its number "round", from 1, and means by name."""
+        if not self.n_rounds:
+            return {"round": 0}
+        replicas = self.cohort.runs == run
+        losses, positions, sizes = (
+            self.losses[-1:, replicas],
+            self.cohort.positions[replicas],
+            self.cohort.sizes[replicas],
+        )
+        validation = None if self.validation is None else self.validation[-1:, run]
+        return {
+            "round": self.n_rounds,
+            **Record(losses, positions, sizes, validation, clip_norms=self.clip_norms).numbers(),
+        }
+
 
 def train(
     training: Training,

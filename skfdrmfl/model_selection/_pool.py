@@ -142,7 +142,7 @@ class FitPool:
 
         def report(n_trained: float) -> None:
             self.bar.reach(n_trained_before + n_trained)
-            of_pass.sub("part").end({"n_fits": n_trained_before + n_trained})
+            of_pass.sub("part").end(lambda: {"n_fits": n_trained_before + n_trained})
 
         for numbers, trained in self.workers.train(network, runs, fits[0].schedule, fits[0].engine, report):
             for i, number in enumerate(numbers):
