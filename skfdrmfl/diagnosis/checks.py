@@ -347,8 +347,8 @@ def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
         "clients', their updates were not finite, or, over a network, they did not answer.",
         evidence,
         "rows out of line: see whether X or y is in other units there, or holds a corrupt row, and mend it; do not use "
-        "the model for such rows as they are. Updates not finite: look at the rows, scale X, or lower learning_rate. No "
-        "answer: see to that client's machine, or give it longer.",
+        "the model for such rows as they are. Updates not finite: look at the rows, scale X, or lower learning_rate. "
+        "No answer: see to that client's machine, or give it longer.",
     )
 
 
