@@ -90,6 +90,13 @@ def test_too_few_clients_are_an_error_within_the_limit_and_leave_no_model(tmp_pa
     assert not report["finished"] and report["reason"].startswith("TimeoutError: 1 of 2 clients")
 
 
+def test_what_no_file_can_hold_is_refused_before_anything_is_asked(tmp_path):
+    model = FDRMFLTransformer(modalities={"x": lambda X: slice(None)})
+    with pytest.raises(TypeError, match=r"modalities\.x is a"):
+        fit_on_flower(model, X, Y, IDS, tmp_path)
+    assert json.loads((tmp_path / "model.skfdrmfl.json").read_text())["reason"].startswith("TypeError: modalities.x")
+
+
 def test_a_client_imports_what_training_needs_and_no_more():
     import subprocess
 
