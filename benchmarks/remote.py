@@ -72,9 +72,7 @@ def own_time(n_rows: int, n_columns: int) -> None:
         LocalTraining.train = train  # type: ignore[method-assign]
     own = np.array(channel.seconds[-3 - len(spent) : -3])  # three exchanges of sums follow the rounds
     ratio = own / spent
-    print(
-        f"{n_rows} rows, {n_columns} columns: {np.median(spent):.2f} s of training, own time {np.median(ratio):.3f} of it"
-    )
+    print(f"{n_rows} rows, {n_columns} columns: {np.median(spent):.2f} s of training, own time {np.median(ratio):.3f}")
 
 
 def few_rounds() -> None:
