@@ -27,11 +27,10 @@ from skfdrmfl.federation.remote.channel import (
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet, Request, WireError
 
-# A client may lose what it was given as often as this in one question, and may not answer a question that everybody
-# must answer is put this many times at least, after a pause of some seconds.
+# How often a question is put to a client that has lost what it was given.
 TIMES = 3
-PATIENCE = 2
-PAUSE = 5.0
+# How often, at least, one that everybody must answer is put to who is silent, and the seconds between.
+PATIENCE, PAUSE = 2, 5.0
 
 
 @dataclass(frozen=True)
