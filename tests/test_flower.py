@@ -90,6 +90,13 @@ def test_too_few_clients_are_an_error_within_the_limit_and_leave_no_model(tmp_pa
     assert not report["finished"] and report["reason"].startswith("TimeoutError: 1 of 2 clients")
 
 
+def test_what_no_file_can_hold_is_refused_before_anything_is_asked(tmp_path):
+    model = FDRMFLTransformer(modalities={"x": lambda X: slice(None)})
+    with pytest.raises(TypeError, match=r"modalities\.x is a"):
+        fit_on_flower(model, X, Y, IDS, tmp_path)
+    assert json.loads((tmp_path / "model.skfdrmfl.json").read_text())["reason"].startswith("TypeError: modalities.x")
+
+
 def test_a_client_imports_what_training_needs_and_no_more():
     import subprocess
 
@@ -164,31 +171,25 @@ def test_over_tls_registered_nodes_give_the_bits_of_one_memory_and_nobody_else_g
         for client in "cab":
             processes.start_node(client, keys[client]["private"], port=recorder.port)
         run = processes.submit()
-        assert processes.wait_for_run(run, 240) == "finished:completed"
+        assert processes.wait_for_run(run, 400) == "finished:completed"
         fitted = FDRMFLTransformer.load(processes.output)
         said = {client: (processes.folder / f"node {client}.log").read_text(errors="replace") for client in "abcx"}
     assert fitted._fitted.models.tobytes() == fit_here(PARAMETERS)._fitted.models.tobytes()
     assert fitted.clients_.tolist() == ["a", "b", "c"]
     assert "Failed to activate SuperNode" in said["x"]
-    assert {client: "SuperNode ID" in log for client, log in said.items()} == {
-        "a": True,
-        "b": True,
-        "c": True,
-        "x": False,
-    }
+    assert [client for client, log in said.items() if "SuperNode ID" in log] == ["a", "b", "c"]
     seen = bytes(recorder.seen)
     assert len(seen) > 50_000 and seen[:2] == b"\x16\x03"  # a TLS handshake
     assert b"skfdrmfl" not in seen and b"HTTP/1.1" not in seen and b"json" not in seen
 
 
 def test_whoever_is_killed_late_or_wrong_is_left_out_and_named_and_training_ends(tmp_path):
-    parameters = {"n_rounds": 5, "random_state": 0, "algorithm": "scaffold", "verbose": 2}
+    parameters = {"n_rounds": 4, "random_state": 0, "algorithm": "scaffold", "verbose": 2}
     # By number of message: the first describes, three are of sums, the fifth is the first round.
-    faults = {"c": {"kill": 6}, "a": {"late": 8}}
+    faults = {"c": {"kill": 6}, "a": {"late": 6}}
     within = 40.0
-    with Processes(
-        tmp_path, parameters, faults=faults, late=within + 15, spoiled={"b": ["", "nan", "shape"]}
-    ) as processes:
+    settings = {"faults": faults, "late": within + 15, "spoiled": {"b": ["", "", "nan", "shape"]}}
+    with Processes(tmp_path, parameters, **settings) as processes:
         for client in "abc":
             processes.start_node(client)
         run = processes.submit(answer_within=within, wait=90.0)
@@ -202,10 +203,10 @@ def test_whoever_is_killed_late_or_wrong_is_left_out_and_named_and_training_ends
     assert report["finished"]
     assert np.isfinite(fitted.predict(X)).all()
     left_out = {(entry["client"], entry["reason"]): entry["rounds"] for entry in report["left_out"]}
-    assert left_out["b", "update not finite"] == [2]
-    assert left_out["b", "answer not as asked"] == [3]
+    assert left_out["b", "update not finite"] == [3]
+    assert left_out["b", "answer not as asked"] == [4]
     assert left_out["c", "no answer"][0] == 2
-    assert 4 in left_out["a", "no answer"]
+    assert left_out["a", "no answer"][0] == 2
     losses = fitted.history_["loss_per_client"]
     assert np.isfinite(losses[-1, 2]), "who came back trains again"
     assert np.isnan(losses).sum() == sum(map(len, left_out.values()))
@@ -213,7 +214,7 @@ def test_whoever_is_killed_late_or_wrong_is_left_out_and_named_and_training_ends
 
 def test_after_a_superlink_restart_the_next_run_goes_on_to_the_same_bits(tmp_path):
     checkpoint = tmp_path / "checkpoint"
-    parameters = {"n_rounds": 3, "random_state": 0}
+    parameters = {"n_rounds": 2, "random_state": 0}
     kept = {**parameters, "checkpoint_path": str(checkpoint), "checkpoint_every": 1}
     with Processes(tmp_path / "run", kept) as processes:
         for client in "ab":
@@ -225,12 +226,10 @@ def test_after_a_superlink_restart_the_next_run_goes_on_to_the_same_bits(tmp_pat
         processes.stop("superlink", patience=1)
         assert not processes.output.exists()
         processes.start_superlink()
-        for (
-            client
-        ) in "ab":  # nodes leave a SuperLink that does not know them; whoever looks after them starts them anew
+        for client in "ab":  # nodes leave a SuperLink that does not know them, and are started anew
             processes.stop(f"node {client}")
             processes.start_node(client)
-        assert processes.wait_for_run(processes.submit(n_clients=2), 240) == "finished:completed"
+        assert processes.wait_for_run(processes.submit(n_clients=2), 400) == "finished:completed"
         fitted = FDRMFLTransformer.load(processes.output)
     mine = IDS != "c"
     here = FDRMFLTransformer(**parameters).fit(X[mine], Y[mine], client_ids=IDS[mine])

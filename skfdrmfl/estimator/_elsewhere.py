@@ -19,6 +19,7 @@ from skfdrmfl.estimator._running import train_and_keep
 from skfdrmfl.estimator._site import agreed_parameters
 from skfdrmfl.federation.remote.channel import Channel
 from skfdrmfl.federation.remote.exchange import Exchange
+from skfdrmfl.federation.remote.packet import WireError
 from skfdrmfl.federation.remote.server import Remote, RemoteLabels
 from skfdrmfl.federation.sums.labels import agree
 
@@ -79,7 +80,7 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
     addresses = channel.addresses()
     first = Exchange(channel, addresses, [f"at {address}" for address in addresses])
     about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": None}
-    said = first.ask_all("describe", dict.fromkeys(range(len(addresses)), about))
+    said = first.ask_all("describe", dict.fromkeys(range(len(addresses)), about), check=_check_described)
     order, clients = _ordered([answer["label"] for answer in said.values()])
     told = [said[i] for i in order]
     exchange = Exchange(channel, [addresses[i] for i in order], clients.tolist())
@@ -96,7 +97,8 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
     categories: Categories = {}
     if discrete:
         categories = agree(RemoteLabels(exchange, positions, sizes, None, "", engine_of(estimator), ledger), discrete)
-        told = list(exchange.ask_all("describe", dict.fromkeys(everybody, about | {"categories": categories})).values())
+        questions = dict.fromkeys(everybody, about | {"categories": categories})
+        told = list(exchange.ask_all("describe", questions, check=_check_described).values())
     _check_alike(exchange.labels, told, list(ALIKE))
     names = told[0]["feature_names"]
     by_modality = None
@@ -125,6 +127,17 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
     )
     agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
     return reading, Remote(exchange, positions, sizes, by_modality, agreed, engine_of(estimator), ledger)
+
+
+def _check_described(position: int, answer: Any) -> None:
+    """Raise WireError where an answer is no description."""
+    n_rows = answer["n_rows"]
+    if "label" not in answer or not isinstance(n_rows, int) or n_rows < 1:
+        raise WireError("a description of rows was asked for")
+    if not answer["discrete"] or "modalities" in answer:
+        missing = [name for name in (*ALIKE, "by_modality") if name not in answer]
+        if missing:
+            raise WireError(f"a description of rows lacks {missing[0]}")
 
 
 def _ordered(labels: list[Any]) -> tuple[list[int], Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
-from skfdrmfl.common.archive import ArchiveError, archived, read, write
+from skfdrmfl.common.archive import ArchiveError, archived, read, to_bytes, write
 from skfdrmfl.common.version import __version__
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import (
@@ -56,6 +56,11 @@ def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
         "ledger": fitted.ledger.to_dict(),
     }
     write(path, content, kind=KIND)
+
+
+def check_saves(estimator: Any) -> None:
+    """Raise TypeError where an estimator holds what no file can: before it is fitted for long."""
+    to_bytes(estimator.get_params(deep=False), kind=KIND)
 
 
 def load(cls: Any, path: str | os.PathLike[str]) -> Any:

@@ -26,7 +26,7 @@ def client_app(load_data: Callable[[Context], Any], estimator: Any) -> ClientApp
         load_data(context) returns (X, y) or (X, y, groups), as `fit` takes them: the rows of this client alone. It is
         called for every message, so it is to be quick. What it raises stays in this client's own log.
     estimator : FDRMFLTransformer
-        As the server has it. `device` and `engine` are this client's own.
+        As the server has it; `device` is this client's own.
 
     Returns
     -------

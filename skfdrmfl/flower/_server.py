@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from sklearn.base import clone
 
 from skfdrmfl.estimator._elsewhere import fit_elsewhere
+from skfdrmfl.estimator._saving import check_saves
 from skfdrmfl.federation.remote.packet import Packet, WireError
 from skfdrmfl.flower._client import PACKET
 from skfdrmfl.flower._records import get, put
@@ -86,7 +87,7 @@ def server_app(
     Parameters
     ----------
     estimator : FDRMFLTransformer
-        With `checkpoint_path`, a run that ended early is gone on with by the next one.
+        One that `save` takes. With `checkpoint_path`, a run that ended early is gone on with by the next one.
     output : str or path-like
         Where the fitted model is written, whole or not at all; `FDRMFLTransformer.load` reads it. Beside it stands
         `output` + ".json": which run it was, whether it finished, why not, and who was left out.
@@ -116,6 +117,7 @@ def server_app(
         model = clone(estimator)
         report = {"run": context.run_id, "finished": False, "reason": "", "left_out": []}
         try:
+            check_saves(model)
             channel.gather()
             fit_elsewhere(model, channel)
             model.save(output)

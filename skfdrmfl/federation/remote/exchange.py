@@ -27,11 +27,10 @@ from skfdrmfl.federation.remote.channel import (
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet, Request, WireError
 
-# A client may lose what it was given as often as this in one question, and may not answer a question that everybody
-# must answer is put this many times at least, after a pause of some seconds.
+# How often a question is put to a client that has lost what it was given.
 TIMES = 3
-PATIENCE = 2
-PAUSE = 5.0
+# How often, at least, one that everybody must answer is put to who is silent, and the seconds between.
+PATIENCE, PAUSE = 2, 5.0
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,12 @@ class Exchange:
         there = self._find(about)
         silent = {p: Silence(NO_ANSWER) for p in about if p not in there}
         waiting = [p for p in about if p in there]
+        questions = {id(question): question for question in about.values()}  # one for many, or each its own
+        written = {key: to_packet(question) for key, question in questions.items()}
         for _ in range(TIMES if waiting else 0):
-            replies = self._channel.ask({self._addresses[p]: self._request(what, p, about[p], needs) for p in waiting})
+            replies = self._channel.ask(
+                {self._addresses[p]: self._request(what, p, written[id(about[p])], needs) for p in waiting}
+            )
             again = []
             for p in waiting:
                 reply = replies.get(self._addresses[p])
@@ -224,10 +227,10 @@ class Exchange:
         for p, silence in silent.items():
             self.missed.append({"client": self.labels[p], "reason": silence.reason, "rounds": list(rounds)})
 
-    def _request(self, what: str, position: int, about: Any, needs: Sequence[str]) -> Packet:
+    def _request(self, what: str, position: int, about: Packet, needs: Sequence[str]) -> Packet:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
-        return to_packet(Request(what, position, to_packet(about), tuple(needs), missing, keep))
+        return to_packet(Request(what, position, about, tuple(needs), missing, keep))
 
 
 def _form(part: Any) -> Any:

@@ -79,7 +79,9 @@ class Remote:
         return self if kept.all() else self._of(kept)
 
     def left_out(self) -> list[LeftOut]:
-        """Return whom the guard has left out, and who has not answered."""
+        """Return whom the guard has left out, and who has not answered; with privacy nobody may know who came."""
+        if self.ledger.crowd is not None:
+            return []
         return together([] if self.guard is None else self.guard.left_out(), self.exchange.missed)
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
@@ -215,17 +217,15 @@ class RemoteTraining:
         holding = np.zeros((len(plan.runs), n_all), dtype=bool)
         if all(run.subset is EVERYTHING and run.held_out is None for run in plan.runs):
             by_modality = federation.by_modality
-            mine = (
-                federation.sizes[:, None] if by_modality is None else np.column_stack((federation.sizes, by_modality))
-            )
+            mine = federation.sizes[:, None]
+            mine = mine if by_modality is None else np.column_stack((mine, by_modality))
             counts = {p: np.tile(row, (len(plan.runs), 1)) for p, row in zip(federation.positions, mine, strict=True)}
         else:
             n_columns = 1 + len(plan.network.encoders) if masked else 1
 
             def check(position: int, answer: Any) -> None:
-                if np.shape(answer["counts"]) != (len(plan.runs), n_columns) or len(answer["held_out"]) != len(
-                    plan.runs
-                ):
+                shapes = np.shape(answer["counts"]), np.shape(answer["held_out"])
+                if shapes != ((len(plan.runs), n_columns), (len(plan.runs),)):
                     raise WireError("numbers of rows were asked for")
 
             about = dict.fromkeys(federation.positions.tolist(), self._name)

@@ -74,11 +74,12 @@ class Site:
                 return to_packet((DONE, self._answer(request, have))), have
         except Refusal as error:
             _log.exception("%s: refused", request.what)
-            return to_packet((FAILED, str(error))), have
+            return to_packet((FAILED, f"{self._rows.label!r}: {error}")), have
         except Exception as error:
             # What errors say may quote rows: that stays here.
             _log.exception("%s: no answer could be given", request.what)
-            return to_packet((FAILED, f"{type(error).__name__} in {request.what!r}; its own log says more")), have
+            said = f"{self._rows.label!r}: {type(error).__name__} in {request.what!r}; its own log says more"
+            return to_packet((FAILED, said)), have
 
     def _answer(self, request: Request, have: Mapping[str, Packet]) -> Any:
         if request.what == WHO:
