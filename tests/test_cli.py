@@ -297,7 +297,7 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
 
     assert cli.main(["fit", "data.csv", *COLUMNS, "--random-state", "3", "--set", "learning_rate=0.02"]) == 0
     out, err = capsys.readouterr()
-    assert "round 2/2" in err and "round" not in out.split("RMSEC")[0]
+    assert "[FDRMFL] training: 100%" in err and "round" not in out.split("RMSEC")[0]
     model = FDRMFLTransformer.load("out/model.npz")
     X, y = table.iloc[:, :20], table["fat"]
     expected = FDRMFLTransformer(random_state=3, learning_rate=0.02)
