@@ -35,16 +35,24 @@ COMMON: dict[str, Any] = {
     "contrastive_weight": 0.0,
     "history_size": 0,
 }
-SERVER: dict[str, Any] = {"algorithm": "fedavgm", "server_momentum": 0.9, "server_learning_rate": 0.5}
+MOMENTUM: dict[str, list[Any]] = {"algorithm": ["fedavgm"], "server_momentum": [0.9], "server_learning_rate": [0.5]}
+FEW: dict[str, list[Any]] = {
+    "participation": [0.1],
+    "learning_rate": [0.01],
+    "hidden_layer_sizes": [(16,)],
+    "weight_decay": [0.1],
+}
 GRID = ParameterGrid(
-    {
-        "participation": [0.1],
-        "n_rounds": [200, 400],
-        "learning_rate": [0.01],
-        "dp_clip_norm": [0.02, 0.03, 0.05, 0.1],
-        "hidden_layer_sizes": [(16,)],
-        "weight_decay": [0.1],
-    }
+    [
+        FEW | MOMENTUM | {"n_rounds": [200, 400], "dp_clip_norm": [0.02, 0.03, 0.05, 0.1]},
+        FEW
+        | {
+            "algorithm": ["fedadam"],
+            "n_rounds": [400, 800],
+            "server_learning_rate": [0.02, 0.03, 0.05],
+            "dp_clip_norm": [0.05, 0.1, 0.2],
+        },
+    ]
 )
 # Without privacy every algorithm may be tried: full gradients are far ahead.
 LOCAL: dict[str, list[Any]] = {
@@ -57,7 +65,7 @@ LOCAL: dict[str, list[Any]] = {
 OPEN_GRID = ParameterGrid(
     [
         LOCAL,
-        LOCAL | {name: [value] for name, value in SERVER.items()},
+        LOCAL | MOMENTUM,
         LOCAL | {"algorithm": ["fedadam"]},
         {
             "algorithm": ["fedsgd"],
@@ -69,20 +77,23 @@ OPEN_GRID = ParameterGrid(
     ]
 )
 CHOSEN: dict[str, Any] = {
+    "algorithm": "fedadam",
     "participation": 0.1,
-    "n_rounds": 400,
     "learning_rate": 0.01,
-    "dp_clip_norm": 0.03,
+    "server_learning_rate": 0.05,
     "hidden_layer_sizes": (16,),
     "weight_decay": 0.1,
 }
-PRIVATE: dict[float, dict[str, Any]] = {8.0: CHOSEN, 2.0: CHOSEN}
+PRIVATE: dict[float, dict[str, Any]] = {
+    8.0: CHOSEN | {"n_rounds": 800, "dp_clip_norm": 0.05},
+    2.0: CHOSEN | {"n_rounds": 400, "dp_clip_norm": 0.2},
+}
 OPEN: dict[str, Any] = {
-    "participation": 0.1,
-    "n_rounds": 200,
-    "learning_rate": 0.003,
+    "algorithm": "fedsgd",
+    "n_rounds": 600,
+    "weight_decay": 0.3,
     "hidden_layer_sizes": (32,),
-    "weight_decay": 0.1,
+    "preprocessing": "whiten",
 }
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -125,7 +136,7 @@ def rmse(seed: int, settings: dict[str, Any], eps: float | None = None) -> tuple
     private: dict[str, Any] = {}
     if eps is not None:
         sigma = multiplier_for(eps, settings["participation"], settings["n_rounds"])
-        private = {"dp_noise_multiplier": sigma, "dp_bounds": BOUNDS, **SERVER}
+        private = {"dp_noise_multiplier": sigma, "dp_bounds": BOUNDS}
     model = FDRMFLTransformer(random_state=seed, **(COMMON | private | settings)).fit(X, y, client_ids=ids)
     return float(np.sqrt(np.mean((model.predict(X_test) - y_test) ** 2))), model.epsilon_
 

@@ -67,7 +67,7 @@ def test_the_metadata_say_who_what_and_on_which_terms(archives):
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
         (entry_points,) = (n for n in archive.namelist() if n.endswith(".dist-info/entry_points.txt"))
-        assert "skfdrmfl = skfdrmfl.compare._cli:main" in archive.read(entry_points).decode()
+        assert "skfdrmfl = skfdrmfl.cli.main:main" in archive.read(entry_points).decode()
         assert any(name.endswith("/LICENSE") for name in archive.namelist())
     assert (metadata["Name"], metadata["Version"]) == ("skfdrmfl", skfdrmfl.__version__)
     assert metadata["License-Expression"] == "BSD-3-Clause"
