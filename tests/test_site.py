@@ -90,8 +90,9 @@ def test_every_page_is_reached_from_the_first(pages):
 
 
 def public_names():
-    """Every name of `__all__` of every public module, by the name it is imported under; flower needs Flower for that."""
-    modules = {module.name for module in iter_modules(skfdrmfl.__path__) if not module.name.startswith("_")} - {"flower"}
+    """Every name of `__all__` of every public module, by the name it is imported under."""
+    modules = [module.name for module in iter_modules(skfdrmfl.__path__) if not module.name.startswith("_")]
+    modules.remove("flower")  # which cannot be imported without Flower
     for name in ("", *modules):
         module = importlib.import_module(f"skfdrmfl.{name}".rstrip("."))
         for public in getattr(module, "__all__", ()):
