@@ -8,7 +8,10 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures without a screen
 
+import native_builds
 from hypothesis import settings
+
+native_builds.register()
 
 # "deterministic" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, and more.
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=50)

@@ -12,7 +12,8 @@ from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block
-from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines import ENGINES as ALL_ENGINES
+from skfdrmfl.federation.engines import native
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.rounds import federated_rounds
@@ -27,6 +28,9 @@ from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS
 
 FLOAT = torch.float64
+
+# The engines that can train in float64 here: without a C compiler, not the native one.
+ENGINES = {name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(torch.float64) is not None}
 
 
 def normal(seed, *shape):

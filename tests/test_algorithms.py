@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, federate, make_network, make_run, normal, random_weights, run_round, split_off
+from helpers import ENGINES, FLOAT, federate, make_network, make_run, normal, random_weights, run_round, split_off
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
-from skfdrmfl.federation.engines import ENGINES, chunk, loop
+from skfdrmfl.federation.engines import chunk, loop
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.engines.stacked import StackedEngine
 from skfdrmfl.federation.memory import Memory

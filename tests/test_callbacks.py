@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import CSVLogger, FDRMFLTransformer
-from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 callbacks = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
@@ -145,15 +145,15 @@ def test_an_error_in_a_callback_leaves_the_estimator_as_it_was_and_an_interrupt_
 
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_an_interrupt_in_a_round_keeps_the_rounds_before_whatever_is_shown(verbose, monkeypatch):
-    rounds, run_round = [], StackedEngine.run_round
+    rounds, sent = [], TrainingMessages.sent
 
     def interrupted(self, *args):
         rounds.append(1)
         if len(rounds) == 3:
             raise KeyboardInterrupt
-        return run_round(self, *args)
+        sent(self, *args)
 
-    monkeypatch.setattr(StackedEngine, "run_round", interrupted)
+    monkeypatch.setattr(TrainingMessages, "sent", interrupted)
     recorder = Recorder()
     model = fdrmfl(verbose=verbose).set_callbacks(recorder)
     with pytest.raises(KeyboardInterrupt):

@@ -32,7 +32,7 @@ from skfdrmfl.estimator import _checkpoint, _fingerprint
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
-from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.server import ServerState
@@ -63,6 +63,7 @@ def net(n_columns, n_outputs):
 CASES = {
     "plain": (X, {}),
     "loop": (X, {"engine": "loop"}),
+    "stacked": (X, {"engine": "stacked"}),
     "participation": (X, {"participation": 0.5, "history_size": 1, "contrastive_weight": 0.3}),
     "availability": (X, {"availability": THERE, "min_clients": 2, "participation": 0.7, "algorithm": "scaffold"}),
     "no history": (X, {"history_size": 0}),
@@ -114,29 +115,29 @@ class Killed(BaseException):
 
 def killed_in_round(t, monkeypatch, fit, *, error=Killed):
     """Run a fit that dies in the middle of round `t`, when clients have been sent the model."""
-    train_round = StackedEngine.run_round
+    send = TrainingMessages.sent
 
-    def run_round(self, participants, broadcast):
+    def sent(self, participants, broadcast, n_models):
         if broadcast.round_index + 1 == t:
             raise error
-        return train_round(self, participants, broadcast)
+        send(self, participants, broadcast, n_models)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StackedEngine, "run_round", run_round)
+        patch.setattr(TrainingMessages, "sent", sent)
         with pytest.raises(error):
             fit()
 
 
 def before_each_round(act, monkeypatch):
     """Let something happen before each round; return the list of rounds, which grows."""
-    rounds, train_round = [], StackedEngine.run_round
+    rounds, send = [], TrainingMessages.sent
 
-    def run_round(self, participants, broadcast):
+    def sent(self, participants, broadcast, n_models):
         act()
         rounds.append(broadcast.round_index)
-        return train_round(self, participants, broadcast)
+        send(self, participants, broadcast, n_models)
 
-    monkeypatch.setattr(StackedEngine, "run_round", run_round)
+    monkeypatch.setattr(TrainingMessages, "sent", sent)
     return rounds
 
 
@@ -356,7 +357,7 @@ def test_the_file_is_written_after_preparation_every_few_rounds_and_at_the_end(e
 def test_a_fit_that_is_done_is_returned_at_once_whatever_the_number_of_restarts(path, monkeypatch, capsys):
     model = FDRMFLTransformer(**{**OPTIONS, "random_state": None}, checkpoint_path=path).fit(X, Y, IDS)
     written = path.stat().st_mtime_ns, path.read_bytes()
-    monkeypatch.setattr(StackedEngine, "run_round", None)
+    monkeypatch.setattr(TrainingMessages, "sent", None)
     for again in (clone(model), model):
         capsys.readouterr()
         assert everything(again.set_params(verbose=1, checkpoint_every=3).fit(X, Y, IDS)) == everything(model)
@@ -560,7 +561,7 @@ def test_other_groups_are_refused(path):
         ({"random_state": None}, "random_state is None but was 0"),
         ({"encoders": DenseEncoder((5,))}, r"encoders is DenseEncoder\(.*hidden_layer_sizes=\(5\).* but was None"),
         ({"modalities": {"m": slice(None)}}, r"fit: modalities is m \(\w+\) but was"),
-        ({"engine": "loop"}, "engine is 'loop' but was 'auto'"),
+        ({"engine": "loop"}, r"engine is 'loop' but was '\w+'"),
         ({"early_stopping": True}, "early_stopping is True but was False"),
         ({"hidden_layer_sizes": (31,)}, r"hidden_layer_sizes is \(31\) but was \(32\)"),
     ],
@@ -582,7 +583,7 @@ def test_who_is_there_counts_round_by_round_and_not_by_the_name_of_a_function(pa
 def test_every_parameter_counts_but_those_that_move_no_bit(kept):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=kept)
     free = {"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"}
-    free |= {"client_column", "groups_column"}
+    free |= {"client_column", "groups_column", "n_jobs"}
     written = json.loads(_checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"])
     assert model.get_params(deep=False).keys() - written.keys() == free - {"modalities"}
     # Equal values in other guise are the same settings.
@@ -674,7 +675,7 @@ def test_two_fits_on_one_path_at_once_are_found_out(path, monkeypatch):
     monkeypatch.setattr(_checkpoint.Checkpoint, "begin", meanwhile)
     with pytest.raises(ValueError, match="which something else has written while this fit went on; give each fit"):
         FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
-    monkeypatch.setattr(StackedEngine, "run_round", None)
+    monkeypatch.setattr(TrainingMessages, "sent", None)
     assert everything(clone(other).fit(X, Y, IDS)) == everything(other)  # the file is the other's still
 
 

@@ -6,17 +6,17 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from helpers import federate, in_float32, make_network, make_run
+from helpers import ENGINES, federate, in_float32, make_network, make_run
 from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
-from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Start
+from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.model.objective import RECORDED
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
@@ -388,6 +388,7 @@ def test_drift_is_the_spread_about_the_average_over_the_length_of_the_step(engin
     network = make_network((3,))
     run = make_run(network, [7, 3, 2, 4])
     sent = []
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_: None)
     honest = ENGINES[engine].run_round
 
     def watched(self, participants, broadcast):

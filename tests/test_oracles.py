@@ -6,14 +6,13 @@ from math import exp, log, log1p
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, federate, make_network, make_run
+from helpers import ENGINES, FLOAT, federate, make_network, make_run
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
 from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.equations import optimizers as optimizer
-from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Start

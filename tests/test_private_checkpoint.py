@@ -10,7 +10,7 @@ import pytest
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.common.archive import read
 from skfdrmfl.estimator import _checkpoint, _privacy
-from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.federation.privacy import noise
 from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE
 
@@ -48,18 +48,18 @@ def fit(path, every=1, table=X, **more):
 
 def killed(monkeypatch, path, t, every=1, **more):
     """Fit, and die while clients train in round `t`; 0 is preparation."""
-    train_round = StackedEngine.run_round
+    send = TrainingMessages.sent
 
-    def run_round(self, participants, broadcast):
+    def sent(self, participants, broadcast, n_models):
         if broadcast.round_index + 1 == t:
             raise Killed
-        return train_round(self, participants, broadcast)
+        send(self, participants, broadcast, n_models)
 
     def noisy(*arguments):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(StackedEngine, "run_round", run_round)
+        patch.setattr(TrainingMessages, "sent", sent)
         if t == 0:
             patch.setattr(_privacy, "standardisations", noisy)
         with pytest.raises(Killed):
@@ -121,7 +121,7 @@ def test_a_warm_start_pays_for_its_own_rounds_alone(path, tmp_path, monkeypatch)
 
     first = chain()
     with monkeypatch.context() as patch:
-        patch.setattr(StackedEngine, "run_round", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(TrainingMessages, "sent", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             first.fit(X, Y, client_ids=IDS)
     bill = [(e["what"], e["times"]) for e in chain().fit(X, Y, client_ids=IDS).privacy_bill_]
@@ -130,16 +130,16 @@ def test_a_warm_start_pays_for_its_own_rounds_alone(path, tmp_path, monkeypatch)
 
 
 def test_after_an_interrupt_the_finished_rounds_are_not_sent_again(path, monkeypatch):
-    train_round = StackedEngine.run_round
+    send = TrainingMessages.sent
 
-    def run_round(self, participants, broadcast):
+    def sent(self, participants, broadcast, n_models):
         if broadcast.round_index == 3:
             raise KeyboardInterrupt
-        return train_round(self, participants, broadcast)
+        send(self, participants, broadcast, n_models)
 
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=4)
     with monkeypatch.context() as patch:
-        patch.setattr(StackedEngine, "run_round", run_round)
+        patch.setattr(TrainingMessages, "sent", sent)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, Y, client_ids=IDS)
     assert times(model) == {"preprocessing": 1, "training rounds": 3}

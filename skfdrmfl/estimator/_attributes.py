@@ -32,6 +32,7 @@ class FittedAttributes:
     history_ = read_from_fitted("history")
     n_rounds_ = read_from_fitted("n_rounds")
     dropped_clients_ = read_from_fitted("dropped")
+    engine_ = read_from_fitted("engine")
 
     @property
     def history_frame_(self) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from skfdrmfl.data.categories import Categories
 from skfdrmfl.data.client_ids import check_client_ids, encode_clients
 from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._callbacks import Task
-from skfdrmfl.estimator._parameters import engine_of
 from skfdrmfl.estimator._preparation import check_private, lay_out, ledger_of
 from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._running import train_and_keep
@@ -57,7 +57,9 @@ def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
     check_private(estimator)
     with quiet_torch():
         reading, federation = gather(estimator, channel)
-        fitting = lay_out(estimator, reading, lambda blueprint: federation)
+        fitting = lay_out(
+            estimator, reading, lambda blueprint, engine: replace(federation, engine=engine), federation.device
+        )
         train_and_keep(estimator, fitting, Task(estimator))
     return estimator
 
@@ -96,7 +98,7 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
         clients = positions
     categories: Categories = {}
     if discrete:
-        categories = agree(RemoteLabels(exchange, positions, sizes, None, "", engine_of(estimator), ledger), discrete)
+        categories = agree(RemoteLabels(exchange, positions, sizes, None, "", "stacked", ledger), discrete)
         questions = dict.fromkeys(everybody, about | {"categories": categories})
         told = list(exchange.ask_all("describe", questions, check=_check_described).values())
     _check_alike(exchange.labels, told, list(ALIKE))
@@ -126,7 +128,7 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
         central=False,
     )
     agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
-    return reading, Remote(exchange, positions, sizes, by_modality, agreed, engine_of(estimator), ledger)
+    return reading, Remote(exchange, positions, sizes, by_modality, agreed, "stacked", ledger)
 
 
 def _check_described(position: int, answer: Any) -> None:

@@ -17,7 +17,7 @@ from skfdrmfl.estimator._reading import Description, Reading
 VERSION = "the version of skfdrmfl"
 EARLIER = "the model to go on from"
 # Parameters that move no bit; what the second line comes to stands under names of its own.
-OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every"}) | frozenset(
+OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every", "n_jobs"}) | frozenset(
     {"modalities", "warm_start", "client_column", "groups_column"}
 )
 # Bytes of a table that are made contiguous at a time.
@@ -29,6 +29,7 @@ def fingerprint(
     reading: Description,
     earlier: Fitted | None,
     available: NDArray[np.bool_] | None,
+    engine: str,
     *,
     is_private: bool = False,
 ) -> dict[str, str]:
@@ -43,10 +44,12 @@ def fingerprint(
         The fit to go on from.
     available : ndarray of bool of shape (rounds, K), default=None
         Who is there in which round, which may be drawn: a function's name would not tell.
+    engine : str
+        Which one trains: "auto" would not tell.
     is_private : bool, default=False
         Whether only what is public of the rows may be told: a hash of them would let a guess at a row be checked.
     """
-    parameters = estimator.get_params(deep=False) | {"availability": available}
+    parameters = estimator.get_params(deep=False) | {"availability": available, "engine": engine}
     return {
         VERSION: __version__,
         EARLIER: "none" if earlier is None else _of_fit(earlier),

@@ -63,6 +63,8 @@ class Fitted:
         Columns of X that hold labels of rows, which later tables may have or not.
     central : bool
         Whether no call said whose rows they are.
+    engine : str
+        Key of `ENGINES`: which one trained last.
     """
 
     n_features: int
@@ -90,6 +92,7 @@ class Fitted:
     account: Account | None = None
     label_columns: tuple[int, ...] = ()
     central: bool = False
+    engine: str = "stacked"
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

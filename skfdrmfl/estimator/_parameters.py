@@ -59,6 +59,7 @@ CONSTRAINTS: dict[str, Any] = {
     "dp_bounds": [dict, None],
     "dp_delta": [Interval(Real, 0, 1, closed="neither"), None],
     "engine": [StrOptions({"auto", *ENGINES})],
+    "n_jobs": [Integral, None],
     "device": [str],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
@@ -137,11 +138,6 @@ def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> N
 def cosine(n_rounds: int) -> tuple[float, ...]:
     """Return the factor on the learning rate of each round of `fit`."""
     return tuple(cosine_decay(t, n_rounds) for t in range(n_rounds))
-
-
-def engine_of(estimator: Any) -> str:
-    """Return the engine to train with."""
-    return "stacked" if estimator.engine == "auto" else str(estimator.engine)
 
 
 def device_of(device: str) -> torch.device:

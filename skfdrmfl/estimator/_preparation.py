@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
 
@@ -28,10 +30,11 @@ from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
 from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
-from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, engine_of, schedule_of
+from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of
 from skfdrmfl.estimator._reading import Description, Reading, accepts_nan, present_in, read
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
+from skfdrmfl.federation.engines import engine_for
 from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.runs import Plan
@@ -80,13 +83,14 @@ def prepare(
         ledger.crowd = len(np.unique(given.client_ids))
     reading = read(draft, given, y, ledger, known)
 
-    def gather(blueprint: Blueprint) -> Simulation:
+    def gather(blueprint: Blueprint, engine: str) -> Simulation:
         tables = tables_of(estimator, reading, blueprint)
         if private:
             _privacy.check_complete(tables.present)
-        return Simulation(tables, reading.partition, engine_of(estimator), device, ledger)
+        n_threads = effective_n_jobs(estimator.n_jobs)
+        return Simulation(tables, reading.partition, engine, device, ledger, n_threads=n_threads)
 
-    return lay_out(estimator, reading, gather, earlier=earlier, whole=whole, task=task)
+    return lay_out(estimator, reading, gather, device, earlier=earlier, whole=whole, task=task)
 
 
 def check_private(estimator: Any, earlier: Fitted | None = None) -> None:
@@ -120,7 +124,8 @@ def tables_of(estimator: Any, reading: Reading, blueprint: Blueprint) -> Tables:
 def lay_out(
     estimator: Any,
     reading: Description,
-    gather: Callable[[Blueprint], Federation],
+    gather: Callable[[Blueprint, str], Federation],
+    device: torch.device,
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
@@ -135,7 +140,10 @@ def lay_out(
     reading : Description
         What is known of the rows.
     gather : callable
-        Returns the federation that has them, given what the network is to be; nothing is asked of it before.
+        Returns the federation that has them, given what the network is to be and which engine trains; nothing is asked
+        of it before.
+    device : torch.device
+        Where clients train.
     earlier, whole, task
         As of `prepare`.
     """
@@ -143,9 +151,17 @@ def lay_out(
     n_clients = len(reading.positions)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     available = _available(estimator, reading, earlier, whole)
+    if earlier is None:
+        blueprint = blueprint_of(estimator, reading)
+        # Encoders that do not fit are found before anything is computed.
+        network = blueprint.network(widths_of(reading), reading.n_outputs)
+    else:
+        check_continues(estimator, reading, earlier)
+        blueprint, network = earlier.blueprint, earlier.network
+    engine = engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes)
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        of_this_fit = fingerprint(estimator, reading, earlier, available, is_private=private)
+        of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
         every = int(estimator.checkpoint_every)
         checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
         seed = seed if checkpoint.seed is None else checkpoint.seed
@@ -154,17 +170,10 @@ def lay_out(
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
-    if earlier is None:
-        blueprint = blueprint_of(estimator, reading)
-        # Encoders that do not fit are found before anything is computed.
-        blueprint.network(widths_of(reading), reading.n_outputs)
-    else:
-        check_continues(estimator, reading, earlier)
-        blueprint = earlier.blueprint
     schedule = schedule_of(estimator, ())
     check_algorithm(estimator, schedule)
     check_byzantine(int(estimator.n_byzantine), n_clients, float(estimator.participation))
-    federation = gather(blueprint)
+    federation = gather(blueprint, engine)
     there = federation
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
@@ -199,7 +208,7 @@ def lay_out(
     schedule = schedule_of(estimator, rates, stops=whole)
     federation.ledger = checkpoint.begin(seed, fitting.preparation, federation.ledger, len(rates))
     central = reading.central and (earlier is None or earlier.central)
-    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central, engine=engine)
     if (account := fitted.account) is not None:
         run, schedule = _privacy.made_private(estimator, run, schedule, account, n_clients)
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)

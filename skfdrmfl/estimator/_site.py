@@ -14,7 +14,7 @@ from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.estimator._blueprint import Blueprint, blueprint_of
 from skfdrmfl.estimator._fingerprint import described
-from skfdrmfl.estimator._parameters import device_of, engine_of
+from skfdrmfl.estimator._parameters import device_of
 from skfdrmfl.estimator._preparation import tables_of
 from skfdrmfl.estimator._reading import Reading, labels_of, read_with
 from skfdrmfl.federation.remote.codec import Build
@@ -112,7 +112,7 @@ class SiteRows:
         blueprint = blueprint_of(self._estimator, reading) if blueprint is None else blueprint
         tables = tables_of(self._estimator, reading, blueprint)
         alone = _alone(position, len(reading.table))
-        return Simulation(tables, alone, engine_of(self._estimator), device_of(self._estimator.device))
+        return Simulation(tables, alone, device=device_of(self._estimator.device))
 
 
 def site_of(estimator: Any, load_data: Callable[[], Any], label: Any) -> Site:

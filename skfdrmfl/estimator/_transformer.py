@@ -180,9 +180,13 @@ class FDRMFLTransformer(
         are there in round 1, what follows it from those of the last round that anyone was there in.
     min_clients : int, default=1
         A round in which fewer are there is skipped: the model stays, and `history_` has NaN.
-    engine : {"auto", "stacked", "loop"}, default="auto"
-        "stacked" trains all clients at once, "loop" one after another; same results to rounding. "auto" is
-        "stacked".
+    engine : {"auto", "native", "stacked", "loop"}, default="auto"
+        "native" trains in compiled code, many times faster; "stacked" all clients at once, in torch; "loop" one after
+        another, by autograd. Same results to rounding, which the processor decides on too with "native". "auto" is
+        "native" where it has been compiled and covers what is asked for (docs/native.md), else "stacked".
+    n_jobs : int, default=None
+        Threads on which "native" trains clients; -1 is one a processor, None 1 or what `joblib.parallel_config` says.
+        Moves no bit.
     device : str, default="cpu"
         Where to train: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is one.
     random_state : int, RandomState instance or None, default=None
@@ -245,6 +249,8 @@ class FDRMFLTransformer(
         The means of `history_` as a table with a row for each round: `pandas.DataFrame(model.history_frame_)`.
     client_history_frame_ : dict of str to ndarray
         What `history_` has of each client as a table with a row for each round and client.
+    engine_ : str
+        Which engine trained.
     dropped_clients_ : list of dict
         Who was left out of something, over all calls: "client", its label; "reason", "update not finite" (with any
         rule: parameters or loss were NaN or infinite) or "rows out of line" (the guard of the sums); and "rounds", from
@@ -332,6 +338,7 @@ class FDRMFLTransformer(
         dp_bounds: Any = None,
         dp_delta: float | None = None,
         engine: str = "auto",
+        n_jobs: int | None = None,
         device: str = "cpu",
         random_state: Any = None,
         verbose: int = 0,
@@ -383,6 +390,7 @@ class FDRMFLTransformer(
         self.dp_bounds = dp_bounds
         self.dp_delta = dp_delta
         self.engine = engine
+        self.n_jobs = n_jobs
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

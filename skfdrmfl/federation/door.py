@@ -22,7 +22,7 @@ from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.left_out import LeftOut
-from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.federation.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Inputs, Model, Plan, Targets
 from skfdrmfl.model.linear_part import Linear
 
@@ -134,6 +134,26 @@ class Training(Protocol):
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
+
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+    ) -> Iterator[Averaged] | None:
+        """Go through rounds of plain averaging without the server, or return None where it takes one.
+
+        The rounds yielded are those that `train` and the mean would give, to the bit. They may end early: before a
+        round in which something is not finite.
+
+        Parameters
+        ----------
+        invited : iterator of ndarray
+            Who takes part in each round.
+        broadcast : Broadcast
+            What is sent out in the first.
+        rate_factors : sequence of float
+            Of each round.
+        history_size : int
+            Earlier models sent out with each.
+        """
 
 
 class NoAnswer(RuntimeError):

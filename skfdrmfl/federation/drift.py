@@ -24,7 +24,7 @@ def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] |
     return torch.cat(squares).float().cpu().numpy()
 
 
-def relative_drift(moved: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+def relative_drift(moved: NDArray[np.floating], step: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return each client's |w_k - w_t|^2 over the round's |w_{t+1} - w_t|^2, less one.
 
     Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their

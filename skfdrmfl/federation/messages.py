@@ -69,6 +69,31 @@ class Update:
         return Update(self.replicas[keep], self.weights[mine], self.losses[mine], gradients)
 
 
+@dataclass(frozen=True)
+class Averaged:
+    """One round of federated averaging that the clients' side went through by itself.
+
+    Attributes
+    ----------
+    participants : ndarray of shape (C,)
+        Replicas that took part.
+    weights : Tensor of shape (runs, D)
+        The averages.
+    losses : ndarray of shape (R, terms)
+        Terms of the objective of each replica, NaN for those who were not invited.
+    moved : ndarray of shape (R,)
+        Squared length of each one's update, NaN likewise.
+    steps : ndarray of shape (runs,)
+        Squared length of the step of each average.
+    """
+
+    participants: Indices
+    weights: Tensor
+    losses: Float
+    moved: NDArray[np.float32]
+    steps: NDArray[np.float32]
+
+
 class HeldOutSums(NamedTuple):
     """Sums over the rows that each run's clients hold out, all (runs,) but the last.
 

@@ -94,10 +94,58 @@ def federated_rounds(
     used : Tensor of bool of shape (D,), default=None
         With privacy, the parameters that are sent.
     """
+    diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
+    is_plain = ALGORITHMS[schedule.algorithm].only_averages and not schedule.is_robust and schedule.privacy is None
+    if is_plain and stopping is None and available is None:
+        yield from _averaged_rounds(training, cohort, state, schedule, diverged)
+    else:
+        yield from _rounds_by_the_server(training, cohort, state, schedule, stopping, diverged, available, used)
+
+
+def _averaged_rounds(
+    training: Training, cohort: Cohort, state: server.ServerState, schedule: Schedule, diverged: NDArray[np.bool_]
+) -> Iterator[RoundRecord]:
+    """Run rounds of which nothing is asked but the average: by the clients' side, where it goes through them itself."""
+    replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
+    nobody = np.zeros(len(cohort.runs), dtype=bool)
+    while schedule.rate_factors and not diverged.all():
+        factors = schedule.rate_factors
+        going_on = [mine for mine, done in zip(replicas_of_run, diverged, strict=True) if not done]
+        numbers = range(state.round_index, state.round_index + len(factors))
+        invited = (_invited(cohort, going_on, number, schedule, None) for number in numbers)
+        sent = Broadcast(state.weights, state.history, state.round_index, factors[0])
+        rounds = training.average_rounds(invited, sent, factors, schedule.history_size)
+        n_done = 0
+        for averaged in rounds or ():
+            n_done += 1
+            losses: Float = np.concatenate((averaged.losses, averaged.moved[:, None]), 1, dtype=np.float64)
+            losses[:, -1] = drift.relative_drift(losses[:, -1], averaged.steps[cohort.runs])
+            state = server.advance(state, averaged.weights, state.memory, schedule.history_size)
+            yield RoundRecord(state, losses, diverged, nobody)
+        schedule = replace(schedule, rate_factors=factors[n_done:])
+        # One round by the server: a client's update is not finite, or every round is.
+        n_left = len(schedule.rate_factors) if rounds is None else 1
+        here = replace(schedule, rate_factors=schedule.rate_factors[:n_left])
+        for record in _rounds_by_the_server(training, cohort, state, here, None, diverged, None, None):
+            yield record
+            state, diverged = record.state, record.diverged
+        schedule = replace(schedule, rate_factors=schedule.rate_factors[n_left:])
+
+
+def _rounds_by_the_server(
+    training: Training,
+    cohort: Cohort,
+    state: server.ServerState,
+    schedule: Schedule,
+    stopping: EarlyStopping | None,
+    diverged: NDArray[np.bool_],
+    available: NDArray[np.bool_] | None,
+    used: Tensor | None,
+) -> Iterator[RoundRecord]:
+    """Run rounds one by one; parameters are those of `federated_rounds`."""
     algorithm = ALGORITHMS[schedule.algorithm]
     device = state.weights.device
     runs = torch.as_tensor(cohort.runs, device=device)
-    diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
     finished = diverged if stopping is None else diverged | stopping.done
     counts, group_of = cohort.counts, cohort.group_of
     nothing = torch.zeros_like(state.weights)

@@ -23,7 +23,7 @@ from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.guard import Guard
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.federation.left_out import LeftOut
-from skfdrmfl.federation.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.federation.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
 from skfdrmfl.federation.totals import guarded_totals, totals
 from skfdrmfl.federation.training import Trained, train
@@ -44,6 +44,8 @@ class LocalTraining:
         Key of `ENGINES`.
     ledgers : sequence of Ledger, default=None
         One a run, the same for runs of one federation; None starts a new one for each run.
+    n_threads : int, default=1
+        For engines that can use several.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LocalTraining:
         schedule: Schedule,
         engine: str,
         ledgers: Sequence[Ledger] | None = None,
+        n_threads: int = 1,
     ):
         rows = stack(runs)
         if rows.present is not None:
@@ -68,6 +71,7 @@ class LocalTraining:
             n_epochs=schedule.local_epochs,
             keep_history=schedule.history_size > 0,
             orders=self._orders,
+            n_threads=n_threads,
         )
         n_parameters = [run.n_parameters or network.layout.size for run in runs]
         self._messages = TrainingMessages(self.cohort, self.ledgers, n_parameters, schedule, rows.x.element_size())
@@ -81,6 +85,28 @@ class LocalTraining:
             yield update
         self._messages.answered(np.concatenate(answered) if answered else participants[:0])
 
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+    ) -> Iterator[Averaged] | None:
+        """Go through rounds of plain averaging, or return None where the engine leaves them to the server."""
+        go_on = getattr(self._engine, "average_rounds", None)
+        if go_on is None or self.cohort.group_of is not None:
+            return None
+        rounds = go_on(invited, broadcast, rate_factors, history_size)
+        return self._counted(rounds, broadcast, history_size)
+
+    def _counted(self, rounds: Iterator[Averaged], broadcast: Broadcast, history_size: int) -> Iterator[Averaged]:
+        """Yield rounds, counting what passed the door in each."""
+        for averaged in rounds:
+            participants = averaged.participants
+            self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
+            self._messages.answered(participants)
+            yield averaged
+            history = (broadcast.weights, *broadcast.history)[:history_size]
+            broadcast = replace(
+                broadcast, weights=averaged.weights, history=history, round_index=broadcast.round_index + 1
+            )
+
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
@@ -89,9 +115,11 @@ class LocalTraining:
         return (self._held_out.sums(query.weights),)
 
 
-def train_together(network: Network, runs: Sequence[Run], schedule: Schedule, engine: str) -> Iterator[Trained]:
+def train_together(
+    network: Network, runs: Sequence[Run], schedule: Schedule, engine: str, n_threads: int = 1
+) -> Iterator[Trained]:
     """Train the runs of several federations in one pass; see `training.train`."""
-    training = LocalTraining(network, runs, schedule, engine)
+    training = LocalTraining(network, runs, schedule, engine, n_threads=n_threads)
     return train(training, network, [run.start for run in runs], schedule)
 
 
@@ -111,6 +139,8 @@ class Simulation:
     ledger : Ledger
     guard : Guard, default=None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
+    n_threads : int, default=1
+        On which clients train, where the engine can use several.
     """
 
     tables: Tables
@@ -119,6 +149,7 @@ class Simulation:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
     guard: Guard | None = None
+    n_threads: int = 1
 
     def __post_init__(self) -> None:
         self.clients = [
@@ -159,7 +190,7 @@ class Simulation:
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         runs = self.runs(plan)
-        return LocalTraining(plan.network, runs, plan.schedule, self.engine, [self.ledger] * len(runs))
+        return LocalTraining(plan.network, runs, plan.schedule, self.engine, [self.ledger] * len(runs), self.n_threads)
 
     def runs(self, plan: Plan) -> list[Run]:
         """Return the prepared rows of each run of a plan; runs that share inputs or targets share tensors."""

@@ -63,6 +63,12 @@ class PreparedFit:
         return self.fitting.federation.engine
 
     @property
+    def n_threads(self) -> int:
+        """On how many threads it trains alone."""
+        assert isinstance(self.fitting.federation, Simulation)
+        return self.fitting.federation.n_threads
+
+    @property
     def group(self) -> tuple:
         """What is equal in fits that train together.
 

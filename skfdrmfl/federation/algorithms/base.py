@@ -29,6 +29,10 @@ class Algorithm(Protocol):
     uses: ClassVar[frozenset[str]]
     server_learning_rate: ClassVar[float]
 
+    @property
+    def only_averages(self) -> bool:
+        """Whether the average is the next model, and nothing else happens between rounds."""
+
     def begin(self, memory: Memory, weights: Tensor, n_replicas: int) -> Memory:
         """Return the memory before the first round; arrays that are there already stay.
 

@@ -38,6 +38,7 @@ class StackedEngine:
         n_epochs: int,
         keep_history: bool = True,
         orders: Orders = TRAIN,
+        n_threads: int = 1,
     ):
         self.network, self.rows, self.cohort = network, rows, rows.cohort
         self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)

@@ -181,6 +181,11 @@ class RemoteTraining:
                 yield Update(replicas, parts["weights"], parts["losses"], parts.get("gradients"))
         self._messages.answered(np.concatenate(came) if came else participants[:0])
 
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+    ) -> None:
+        """Return None: every round passes the server."""
+
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out."""
         (name,) = self._named([query.weights])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.federation.engines import engine_for
 from skfdrmfl.federation.messages import Broadcast, HeldOutErrors
 from skfdrmfl.federation.remote.channel import DONE, FAILED, LOST, WHO
 from skfdrmfl.federation.remote.codec import Build, from_packet, to_packet
@@ -100,11 +101,13 @@ class Site:
         plan: Plan = prepared["plan"]
         if request.what == "prepare":
             return _counts(simulation, plan)
-        simulation = replace(simulation, engine=prepared["engine"])
+        engine, sizes = prepared["engine"], simulation.partition.sizes
+        if engine == "native":  # what is not compiled here is trained in torch
+            engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes)
         runs = simulation.runs(plan)
         if not simulation.roster(_subset(plan)).positions.size:
             runs = [replace(run, held_out=None) for run in runs]
-        training = LocalTraining(plan.network, runs, plan.schedule, simulation.engine)
+        training = LocalTraining(plan.network, runs, plan.schedule, engine)
         kept_models = [from_packet(have[model]) for model in models]
         if request.what == "held out":
             return _held_out(training, kept_models[0])

@@ -1,0 +1,35 @@
+"""Builds of `native.c` that only tests need: for float64, and with sanitizers."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+from skfdrmfl.federation.engines import native
+
+SOURCE = Path(native.__file__).with_name("native.c")
+FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]
+COMPILER = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
+
+
+def build(*flags):
+    """Compile the source once for each content and flags, whichever process comes first; return the path."""
+    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"skfdrmfl-native-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    library = folder / f"{key}.so"
+    if not library.exists():
+        draft = folder / f"{key}.{os.getpid()}"
+        subprocess.run([COMPILER, *FLAGS, *flags, str(SOURCE), "-lm", "-o", str(draft)], check=True)
+        draft.replace(library)
+    return library
+
+
+def register():
+    """Let the native engine train in float64 too, where there is a compiler."""
+    if COMPILER is not None:
+        native.LIBRARIES[torch.float64] = [build("-DNATIVE_DOUBLE")]
