@@ -16,20 +16,27 @@ FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]
 COMPILER = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
 
 
+def compile_source(source, library, *flags):
+    """Compile a C file to a library, and return its path."""
+    subprocess.run([COMPILER, *FLAGS, *flags, str(source), "-lm", "-o", str(library)], check=True)
+    return library
+
+
 def build(*flags):
-    """Compile the source once for each content and flags, whichever process comes first; return the path."""
+    """Compile `native.c`, once for each content and flags, whichever process comes first; return the path."""
     key = hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"skfdrmfl-native-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{key}.so"
     if not library.exists():
-        draft = folder / f"{key}.{os.getpid()}"
-        subprocess.run([COMPILER, *FLAGS, *flags, str(SOURCE), "-lm", "-o", str(draft)], check=True)
-        draft.replace(library)
+        compile_source(SOURCE, folder / f"{key}.{os.getpid()}", *flags).replace(library)
     return library
 
 
 def register():
     """Let the native engine train in float64 too, where there is a compiler."""
-    if COMPILER is not None:
+    given = os.environ.get("SKFDRMFL_NATIVE_FLOAT64")
+    if given is not None:
+        native.LIBRARIES[torch.float64] = [Path(given)]
+    elif COMPILER is not None:
         native.LIBRARIES[torch.float64] = [build("-DNATIVE_DOUBLE")]

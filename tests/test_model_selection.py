@@ -42,6 +42,8 @@ def defaults(search):
 
 
 PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=3, local_epochs=2, random_state=0)), ("ridge", Ridge())])
+# Torch trains in workers; the native engine in threads of its own, in one pass.
+IN_TORCH = clone(PIPELINE).set_params(reduce__engine="stacked")
 GRID = {"reduce__mi_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2], "ridge__alpha": [1e-3, 1.0]}
 
 
@@ -156,9 +158,9 @@ def passes(monkeypatch):
     """The runs of each pass that is trained in this process from now on."""
     seen = []
 
-    def spy(network, runs, schedule, engine):
+    def spy(network, runs, *rest):
         seen.append(runs)
-        return simulation.train_together(network, runs, schedule, engine)
+        return simulation.train_together(network, runs, *rest)
 
     monkeypatch.setattr(_workers, "train_together", spy)
     return seen
@@ -275,9 +277,9 @@ DIVIDED_GRID = {**GRID, "reduce__shrinkage": [1e-1, 1e-5]}
 
 @pytest.mark.parametrize("backend", ["loky", "threading", WithoutGenerators()], ids=["loky", "threading", "lists"])
 def test_two_workers_train_at_once_and_change_nothing(backend, monkeypatch, tmp_path):
-    alone = VectorizedGridSearchCV(PIPELINE, DIVIDED_GRID, cv=3, n_jobs=1).fit(X, Y, reduce__client_ids=IDS)
+    alone = VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=1).fit(X, Y, reduce__client_ids=IDS)
     workers_meet(monkeypatch, tmp_path)
-    divided = VectorizedGridSearchCV(PIPELINE, DIVIDED_GRID, cv=3, n_jobs=2)
+    divided = VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=2)
     if backend == "loky":  # nobody has to ask for it
         divided.fit(X, Y, reduce__client_ids=IDS)
     else:
@@ -300,7 +302,7 @@ def test_two_workers_train_at_once_and_change_nothing(backend, monkeypatch, tmp_
 )
 def test_n_jobs_is_read_as_scikit_learn_reads_it(ambient, n_jobs, expected, monkeypatch):
     seen = passes(monkeypatch)
-    search = VectorizedGridSearchCV(PIPELINE, GRID, cv=3, refit=False, n_jobs=n_jobs)
+    search = VectorizedGridSearchCV(IN_TORCH, GRID, cv=3, refit=False, n_jobs=n_jobs)
     with parallel_config("threading", n_jobs=ambient):
         workers = effective_n_jobs(n_jobs)
         search.fit(X, Y, reduce__client_ids=IDS)
@@ -312,7 +314,7 @@ def test_workers_get_runs_of_equal_rates_and_no_worker_gets_none(monkeypatch):
     # Only equal rates share a chunk of the stacked engine. Here every other candidate has the same one.
     seen = passes(monkeypatch)
     grid = {"reduce__kl_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2]}
-    search = VectorizedGridSearchCV(PIPELINE, grid, cv=3, refit=False, n_jobs=2)
+    search = VectorizedGridSearchCV(IN_TORCH, grid, cv=3, refit=False, n_jobs=2)
     with parallel_config("threading"):
         search.fit(X, Y, reduce__client_ids=IDS)
         assert sorted([run.settings.learning_rate for run in runs] for runs in seen) == [[1e-2] * 6, [3e-2] * 6]
@@ -325,7 +327,7 @@ def test_threads_need_not_know_the_pool(monkeypatch):
     # A thread inherits no context variable, so a fit in one would train by itself.
     alone = trained_alone(monkeypatch)
     seen = passes(monkeypatch)
-    union = FeatureUnion([("reduce", PIPELINE["reduce"]), ("all", "passthrough")], n_jobs=2)
+    union = FeatureUnion([("reduce", IN_TORCH["reduce"]), ("all", "passthrough")], n_jobs=2)
     search = VectorizedGridSearchCV(union, {"reduce__mi_weight": [0.0, 0.1]}, cv=2, refit=False, n_jobs=2)
     search.set_params(scoring=lambda fitted, X, y: float(fitted.transform(X)[:, 0].mean()))
     with parallel_config("threading"):

@@ -144,7 +144,8 @@ class FitPool:
             self.bar.reach(n_trained_before + n_trained)
             of_pass.sub("part").end(lambda: {"n_fits": n_trained_before + n_trained})
 
-        for numbers, trained in self.workers.train(network, runs, fits[0].schedule, fits[0].engine, report):
+        of_all = fits[0].schedule, fits[0].engine, report, max(fit.n_threads for fit in fits)
+        for numbers, trained in self.workers.train(network, runs, *of_all):
             for i, number in enumerate(numbers):
                 try:
                     fits[number].take_over(network, trained, i)

@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 
 from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.simulation import train_together
 from skfdrmfl.federation.training import Trained
 from skfdrmfl.model.network import Network
+
+# Backends whose workers are on this machine: an engine with threads of its own trains faster without them.
+LOCAL = ("LokyBackend", "ThreadingBackend", "MultiprocessingBackend")
 
 
 class Workers:
@@ -31,6 +36,7 @@ class Workers:
     def __init__(self, n_jobs: int | None = None):
         self.n_workers = effective_n_jobs(n_jobs)
         self._parallel = _parallel(n_jobs) if self.n_workers > 1 else None
+        self._are_here = type(get_active_backend()[0]).__name__ in LOCAL
 
     def train(
         self,
@@ -39,6 +45,7 @@ class Workers:
         schedule: Schedule,
         engine: str,
         report: Callable[[float], None],
+        n_threads: int = 1,
     ) -> Iterator[tuple[list[int], Trained]]:
         """Train the runs, each once, and yield the shares they are divided into as they are done.
 
@@ -48,6 +55,8 @@ class Workers:
             As `train_together` takes them.
         report : callable
             Called with how many runs have been trained so far, which is a fraction in the midst of a run.
+        n_threads : int, default=1
+            On how many an engine that has them is to train at least.
 
         Yields
         ------
@@ -56,10 +65,10 @@ class Workers:
         trained : Trained
             Run i of it is `runs[numbers[i]]`.
         """
-        if self._parallel is None:
+        if self._parallel is None or (self._are_here and ENGINES[engine].has_threads):
             n_rounds = max(1, len(schedule.rate_factors))
             with quiet_torch():
-                for trained in train_together(network, runs, schedule, engine):
+                for trained in train_together(network, runs, schedule, engine, max(self.n_workers, n_threads)):
                     report(len(runs) * trained.n_rounds / n_rounds)
             yield list(range(len(runs))), trained
             return

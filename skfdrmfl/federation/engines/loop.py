@@ -6,6 +6,7 @@ Autograd on the same objective, the optimiser written out, no padding, one clien
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from skfdrmfl.model.objective import TERMS, Batch, local_objective, reference_co
 
 class LoopEngine:
     """One client after another, as a federation would run: the oracle of `StackedEngine`."""
+
+    has_threads: ClassVar[bool] = False
 
     def __init__(
         self,

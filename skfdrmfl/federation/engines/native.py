@@ -12,6 +12,7 @@ from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -199,6 +200,8 @@ class PackedNetwork:
 class NativeEngine:
     """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
 
+    has_threads: ClassVar[bool] = True
+
     def __init__(
         self,
         network: Network,
@@ -332,8 +335,9 @@ class NativeEngine:
                 models = self._net.unpacked(weights[done : rounds.round])
                 # Bits: see docs/bits.md, "float32's digits".
                 moved, steps = of_moved.astype(np.float32), of_steps.astype(np.float32)
+                losses = terms.astype(self._arrays["x"].dtype)
                 for t in range(done, rounds.round):
-                    yield Averaged(mine[t], models[t - done], terms[t], moved[t], steps[t])
+                    yield Averaged(mine[t], models[t - done], losses[t], moved[t], steps[t])
                 done = rounds.round
                 if rounds.is_odd:
                     return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ WINDOW_BYTES = 4_000_000
 
 class StackedEngine:
     """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
+
+    has_threads: ClassVar[bool] = False
 
     def __init__(
         self,

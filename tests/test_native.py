@@ -1,0 +1,453 @@
+"""The native engine against the loop and the stacked one: values, bits, threads, interrupts, and what it refuses."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import native_builds
+import numpy as np
+import pytest
+import torch
+from helpers import federate, in_float32, make_network, make_run, make_settings, random_weights
+from hypothesis import given
+from hypothesis import settings as drawing
+from hypothesis import strategies as st
+from joblib import parallel_config
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.datasets import load_tecator, make_client_ids
+from skfdrmfl.encoders import Conv1DEncoder, LinearEncoder
+from skfdrmfl.federation.engines import ENGINES, engine_for, native
+from skfdrmfl.federation.engines.rows import stack
+from skfdrmfl.federation.messages import Broadcast
+from skfdrmfl.federation.runs import Orders
+from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.model_selection import VectorizedGridSearchCV
+
+pytestmark = pytest.mark.skipif(
+    native.library() is None or native.library(torch.float64) is None, reason="nothing has been compiled of native.c"
+)
+
+TECATOR, FAT = load_tecator(return_X_y=True)
+IDS = make_client_ids(FAT, 3, random_state=0)
+PLAIN = Orders()
+OPTIONS = {"n_rounds": 6, "local_epochs": 2, "random_state": 0}
+
+
+def exact(value, expected, rtol=1e-10, atol=1e-11):
+    torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
+
+
+def updates_of(engine, network, run, broadcast, orders=PLAIN, **options):
+    """What each replica of a run returns, in the order of the replicas."""
+    rows = stack([run])
+    with torch.no_grad():
+        backend = ENGINES[engine](network, rows, orders=orders, **{"batch_size": 5, "n_epochs": 2} | options)
+        found = {}
+        for update in backend.run_round(np.arange(len(rows.cohort.runs)), broadcast):
+            for i, replica in enumerate(update.replicas.tolist()):
+                gradients = None if update.gradients is None else update.gradients[i]
+                found[replica] = update.weights[i], update.losses[i], gradients
+    return [found[replica] for replica in sorted(found)]
+
+
+# ------------------------------------------------------------------------------------------------ exact
+
+
+@st.composite
+def rounds(draw):
+    """A network, a run, what is broadcast, and orders."""
+    widths = draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
+    network = make_network(
+        tuple(widths),
+        c=draw(st.integers(1, 5)),
+        d=draw(st.integers(1, 5)),
+        q=draw(st.integers(1, 3)),
+        hidden=tuple(draw(st.lists(st.integers(1, 18), max_size=2))),
+        head_hidden=tuple(draw(st.lists(st.integers(1, 6), max_size=2))),
+        skip=draw(st.booleans()),
+    )
+    sizes = draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    weight = st.sampled_from([0.0, 0.3])
+    run = make_run(
+        network,
+        sizes,
+        seed=draw(st.integers(0, 99)),
+        n_history=draw(st.integers(0, 3)),
+        mi_weight=draw(weight),
+        kl_weight=draw(weight),
+        contrastive_weight=draw(weight),
+        temperature=draw(st.sampled_from([0.1, 1.0])),
+        input_l1=draw(st.sampled_from([0.0, 0.02])),
+        proximal_weight=draw(weight),
+        modality_dropout=draw(weight) if len(widths) > 1 else 0.0,
+    )
+    if len(widths) > 1 and draw(st.booleans()):
+        rng = np.random.default_rng(len(run.x))
+        present = rng.random((len(run.x), len(widths))) < 0.7
+        present[np.arange(len(run.x)), rng.integers(0, len(widths), len(run.x))] = True
+        run = replace(run, present=present)
+    trains = draw(st.booleans()) or run.settings.input_l1 > 0
+    orders = Orders(trains=trains, gradients=trains and draw(st.booleans()))
+    shift = None
+    if draw(st.booleans()):
+        shift = 0.05 * random_weights(network, len(sizes), seed=5)
+    models = [run.start.weights[None], *(model[None] for model in run.start.history)]
+    sent = Broadcast(models[0], tuple(models[1:]), draw(st.integers(0, 9)), 0.7, shift)
+    return network, run, sent, orders, draw(st.sampled_from([3, 16, 33]))
+
+
+@given(rounds())
+@drawing(max_examples=60)
+def test_in_float64_it_is_the_loop(drawn):
+    network, run, sent, orders, batch_size = drawn
+    ours, theirs = (updates_of(e, network, run, sent, orders, batch_size=batch_size) for e in ("native", "loop"))
+    for mine, other in zip(ours, theirs, strict=True):
+        for value, expected in zip(mine, other, strict=True):
+            assert (value is None) == (expected is None)
+            if expected is not None:
+                exact(value, expected)
+
+
+def test_a_step_in_float32_differs_from_float64_by_rounding():
+    network = make_network((40, 9), c=3, d=8, q=2, hidden=(32,))
+    run = make_run(network, [60, 31], n_history=2)
+    sent = Broadcast(run.start.weights[None], tuple(h[None] for h in run.start.history), 0, 1.0)
+    narrow = Broadcast(sent.weights.float(), tuple(h.float() for h in sent.history), 0, 1.0)
+    orders = Orders(trains=False)
+    for precise, mine in zip(
+        updates_of("loop", network, run, sent, orders),
+        updates_of("native", network, in_float32(run), narrow, orders),
+        strict=True,
+    ):
+        scale = float(precise[0].abs().max())
+        assert float((mine[0].double() - precise[0]).abs().max()) < 3e-7 * scale
+        exact(mine[1].double(), precise[1], rtol=2e-6, atol=1e-6)
+
+
+def call(library, *arrays):
+    """Call `values` of a library with arrays, and their length."""
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
+    ctypes.CDLL(str(library)).values(*pointers, ctypes.c_int64(len(arrays[0])))
+
+
+def test_the_fast_exponential_and_logarithm_are_right_to_two_units_in_the_last_place(tmp_path):
+    source = tmp_path / "numbers.c"
+    source.write_text(
+        f'#include "{native_builds.SOURCE}"\n'
+        "EXPORT void values(float *e, float *l, const float *x, const float *y, whole n) {"
+        "EACH(i, n) e[i] = exponential(x[i]); EACH(i, n) l[i] = logarithm(y[i]); }\n"
+    )
+    library = native_builds.compile_source(source, tmp_path / "numbers.so")
+    rng = np.random.default_rng(0)
+    x = np.concatenate((rng.uniform(-87, 88.7, 200_000), rng.uniform(-1, 1, 100_000), [0.0, -0.0])).astype(np.float32)
+    y = np.concatenate((np.exp(rng.uniform(-60, 60, 200_000)), rng.uniform(0.5, 2, 100_002))).astype(np.float32)
+    e, log = np.empty_like(x), np.empty_like(y)
+    ctypes.CDLL(str(library)).values(
+        *(a.ctypes.data_as(ctypes.c_void_p) for a in (e, log, x, y)), ctypes.c_int64(len(x))
+    )
+    true = np.exp(x.astype(np.float64))
+    assert np.max(np.abs(e - true) / np.spacing(true.astype(np.float32))) <= 2
+    true = np.log(y.astype(np.float64))
+    # Near 1 the logarithm passes zero: what counts there is the argument's own rounding.
+    assert np.max(np.abs(log - true) / np.maximum(np.spacing(np.abs(true).astype(np.float32)), 2.0**-24)) <= 2
+    edges = np.array([-np.inf, -200.0, 89.0, np.inf, np.nan], dtype=np.float32)
+    found, unused = np.empty_like(edges), np.ones_like(edges)
+    call(library, found, unused, edges, unused)
+    assert_array_equal(found, [0.0, 0.0, np.inf, np.inf, np.nan])
+
+
+# ------------------------------------------------------------------------------------------------- bits
+
+
+def bits(records):
+    """What rounds leave, as bytes."""
+    return [(r.state.weights.numpy().tobytes(), r.losses.tobytes(), r.diverged.tobytes()) for r in records]
+
+
+def two_runs(dtype=in_float32):
+    network = make_network((5, 3), d=4, hidden=(9,))
+    runs = [make_run(network, [17, 1, 40, 8, 23]), make_run(network, [30, 6], seed=3, learning_rate=0.03)]
+    return network, [dtype(run) for run in runs]
+
+
+@pytest.mark.parametrize("participation", [1.0, 0.5])
+def test_rounds_in_one_call_are_those_by_the_server_to_the_last_bit(participation, monkeypatch):
+    network, runs = two_runs()
+    options = {"rate_factors": (1.0, 0.9, 0.5, 0.4, 0.1), "participation": participation}
+    together = bits(federate("native", network, runs, **options))
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_: None)
+    assert bits(federate("native", network, runs, **options)) == together
+
+
+def test_calls_may_end_anywhere(monkeypatch):
+    network, runs = two_runs()
+    whole = bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4)))
+    monkeypatch.setattr(native, "SECONDS", 0.0)  # every call ends with its first block
+    monkeypatch.setattr(native, "BLOCK_BYTES", 1)  # of two clients; and one round is begun a call
+    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4))) == whole
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_threads_move_no_bit(n_threads, monkeypatch):
+    network, runs = two_runs()
+    alone = bits(federate("native", network, runs, (1.0, 0.9, 0.5)))
+    built = native.NativeEngine.__init__
+    monkeypatch.setattr(native.NativeEngine, "__init__", lambda *a, **k: built(*a, **k | {"n_threads": n_threads}))
+    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5))) == alone
+
+
+def test_who_trains_beside_moves_no_bit():
+    network, runs = two_runs()
+    (alone, *_) = federate("native", network, runs[:1], (1.0, 0.9))
+    (beside, *_) = federate("native", network, runs, (1.0, 0.9))
+    assert beside.state.weights[0].numpy().tobytes() == alone.state.weights[0].numpy().tobytes()
+    assert beside.losses[:5].tobytes() == alone.losses.tobytes()
+
+
+def test_a_client_that_is_not_finite_is_left_to_the_server():
+    network, runs = two_runs()
+    x = runs[0].x.clone()
+    x[runs[0].partition.rows[2]] = torch.nan
+    sick = [replace(runs[0], x=x), runs[1]]
+    ours, theirs = (federate(engine, network, sick, (1.0, 0.9, 0.5)) for engine in ("native", "stacked"))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert_array_equal(mine.dropped, other.dropped)
+        assert_array_equal(np.isnan(mine.losses), np.isnan(other.losses))
+        torch.testing.assert_close(mine.state.weights, other.state.weights, rtol=1e-3, atol=1e-5)
+    assert ours[0].dropped.sum() == 1
+
+
+def test_a_run_that_diverges_leaves_the_others_alone():
+    network, runs = two_runs()
+    wild = [replace(runs[1], settings=make_settings(learning_rate=1e30)), runs[0]]
+    records = federate("native", network, wild, (1.0, 0.9, 0.5))
+    assert [r.diverged.tolist() for r in records] == [[True, False]] * 3
+    alone = federate("native", network, [runs[0]], (1.0, 0.9, 0.5))
+    assert records[-1].state.weights[1].numpy().tobytes() == alone[-1].state.weights[0].numpy().tobytes()
+
+
+# ------------------------------------------------------------------------------------------------ a fit
+
+
+def fitted(**parameters):
+    return FDRMFLTransformer(**OPTIONS | parameters).fit(TECATOR, FAT, client_ids=IDS)
+
+
+def test_auto_takes_it_and_says_so():
+    assert fitted().engine_ == "native"
+    assert fitted(fusion="mean").engine_ == "stacked"
+    assert fitted(engine="stacked").engine_ == "stacked"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"participation": 0.6},
+        {"early_stopping": True},
+        {"algorithm": "scaffold"},
+        {"algorithm": "fedsgd"},
+        {"algorithm": "fedprox"},
+        {"aggregation": "median"},
+        {"history_size": 0},
+        {"n_rounds": 1},
+    ],
+    ids=str,
+)
+def test_a_fit_is_that_of_the_stacked_engine_and_so_is_its_ledger(parameters):
+    ours, theirs = (fitted(engine=engine, **parameters) for engine in ("native", "stacked"))
+    spread = np.ptp(theirs.predict(TECATOR))
+    assert np.abs(ours.predict(TECATOR) - theirs.predict(TECATOR)).max() < 0.01 * spread
+    assert list(ours.federation_log_) == list(theirs.federation_log_)
+    assert ours.history_.keys() == theirs.history_.keys()
+    for name in ("mse", "kl", "loss"):
+        np.testing.assert_allclose(ours.history_[name], theirs.history_[name], rtol=0.02, atol=1e-4)
+
+
+def test_threads_and_verbosity_move_no_bit_of_a_fit(capsys):
+    plain = fitted().transform(TECATOR)
+    for parameters in ({"n_jobs": 2}, {"n_jobs": -1}, {"verbose": 2}):
+        assert_array_equal(fitted(**parameters).transform(TECATOR), plain)
+    with parallel_config("threading", n_jobs=2):
+        assert_array_equal(fitted().transform(TECATOR), plain)
+
+
+def test_n_jobs_reaches_the_engine(monkeypatch):
+    asked = []
+    built = native.NativeEngine.__init__
+
+    def watched(self, *arguments, **options):
+        asked.append(options["n_threads"])
+        built(self, *arguments, **options)
+
+    monkeypatch.setattr(native.NativeEngine, "__init__", watched)
+    fitted(n_jobs=3)
+    with parallel_config("threading", n_jobs=2):
+        fitted()
+    fitted()
+    search = VectorizedGridSearchCV(
+        FDRMFLTransformer(**OPTIONS), {"mi_weight": [0.0, 0.1]}, cv=2, n_jobs=4, refit=False
+    )
+    search.fit(TECATOR, FAT, client_ids=IDS)
+    assert asked == [3, 2, 1, 4]
+
+
+def test_a_search_gives_each_fit_the_bits_it_has_alone():
+    model = make_pipeline(FDRMFLTransformer(**OPTIONS))
+    grid = {"fdrmfltransformer__shrinkage": [1e-1, 1e-5], "fdrmfltransformer__learning_rate": [0.01, 0.03]}
+    search = VectorizedGridSearchCV(model, grid, cv=2, n_jobs=2).fit(TECATOR, FAT, fdrmfltransformer__client_ids=IDS)
+    assert search.best_estimator_[0].engine_ == "native"
+    rows = np.arange(len(FAT))
+    train, test = rows[len(rows) // 2 + 1 :], rows[: len(rows) // 2 + 1]
+    for i, parameters in enumerate(search.cv_results_["params"]):
+        alone = clone(model).set_params(**parameters)
+        alone.fit(TECATOR[train], FAT[train], fdrmfltransformer__client_ids=IDS[train])
+        assert search.cv_results_["split0_test_score"][i] == alone.score(TECATOR[test], FAT[test])
+
+
+# ------------------------------------------------------------------------------------------- interrupts
+
+
+def large_fit():
+    """A fit of some seconds."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6_000, 60))
+    return FDRMFLTransformer(n_rounds=400, random_state=0, preprocessing=None), X, X[:, 0] + X[:, 1] ** 2
+
+
+def test_an_interrupt_is_seen_within_a_second_and_keeps_the_rounds_that_are_done():
+    model, X, y = large_fit()
+    pressed = []
+
+    def press():
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(1.0, press)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    waited = time.monotonic() - pressed[0]
+    timer.join()
+    assert 0 < model.n_rounds_ < 400
+    assert waited < 5.0  # a second and what it takes to finish, on a machine that may be busy
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_other_threads_go_on_meanwhile():
+    model, X, y = large_fit()
+    ticks, stop = [], threading.Event()
+
+    def tick():
+        while not stop.wait(0.01):
+            ticks.append(time.monotonic())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    model.set_params(n_rounds=40).fit(X, y)
+    stop.set()
+    thread.join()
+    assert len(ticks) > 5 and max(np.diff(ticks)) < 0.35
+
+
+def test_it_trains_in_a_process_that_was_forked():
+    code = (
+        "import os, sys, numpy as np; from skfdrmfl import FDRMFLTransformer\n"
+        "X = np.random.default_rng(0).standard_normal((60, 5)); y = X[:, 0]\n"
+        "model = FDRMFLTransformer(n_rounds=3, random_state=0, n_jobs=2, engine='native')\n"
+        "def fit(): return model.fit(X, y, [0, 1] * 30)\n"
+        "expected = fit().predict(X)\n"
+        "pid = os.fork()\n"
+        "if pid == 0: os._exit(0 if np.array_equal(fit().predict(X), expected) else 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120).returncode == 0
+
+
+# ------------------------------------------------------------------------------------ what is not covered
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"fusion": "gated"}, "engine='native' covers fusion='concat' alone; set engine='stacked'"),
+        ({"alignment": "moments", "modalities": {"a": slice(0, 50), "b": slice(50, 100)}}, "alignment='homoscedastic'"),
+        ({"encoders": Conv1DEncoder()}, "that of modality 'x' is another"),
+        ({"history_size": 64}, "covers history_size up to 63"),
+    ],
+)
+def test_what_it_does_not_cover_is_refused_by_name_and_left_to_torch_by_auto(parameters, said):
+    with pytest.raises(ValueError, match=said):
+        fitted(engine="native", **parameters)
+    assert fitted(engine="auto", **parameters).engine_ == "stacked"
+
+
+def test_linear_encoders_and_several_modalities_are_covered():
+    options = {"modalities": {"a": slice(0, 50), "b": slice(50, 100)}, "encoders": {"b": LinearEncoder()}}
+    assert fitted(**options).engine_ == "native"
+
+
+def test_without_a_compiled_library_auto_is_the_stacked_engine(monkeypatch):
+    monkeypatch.setattr(native, "library", lambda dtype=None: None)
+    assert fitted().engine_ == "stacked"
+    with pytest.raises(ValueError, match="engine='native' has not been compiled for this machine: install a wheel"):
+        fitted(engine="native")
+
+
+def test_a_library_for_another_processor_is_passed_over(monkeypatch, tmp_path):
+    source = tmp_path / "foreign.c"
+    source.write_text("int processor_can(void) { return 0; }\n")
+    foreign, broken = native_builds.compile_source(source, tmp_path / "foreign.so"), tmp_path / "broken.so"
+    broken.write_bytes(b"no library")
+    good = native.LIBRARIES[torch.float32]
+    monkeypatch.setattr(native, "LIBRARIES", {torch.float32: [foreign, broken, *good]})
+    found = native.library.__wrapped__(torch.float32)
+    assert found is not None and hasattr(found, "train_rounds")
+    monkeypatch.setattr(native, "LIBRARIES", {torch.float32: [foreign, broken]})
+    assert native.library.__wrapped__(torch.float32) is None
+
+
+def test_a_client_of_too_many_rows_is_left_to_torch():
+    network = make_network((3,))
+    device = torch.device("cpu")
+    assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS - 1])) == "native"
+    assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS])) == "stacked"
+
+
+def test_there_is_no_room_beyond_a_ragged_clients_rows():
+    # Every other row is NaN and nobody's: one that is read turns up in the weights.
+    network = make_network((6, 4))
+    run = in_float32(make_run(network, [5, 3, 9], n_history=1))
+    x = torch.full((2 * len(run.x), run.x.shape[1]), torch.nan)
+    y = torch.full((2 * len(run.y), run.y.shape[1]), torch.nan)
+    x[::2], y[::2] = run.x, run.y
+    spread = replace(run, x=x, y=y, partition=Partition(run.partition.positions, [2 * r for r in run.partition.rows]))
+    ours, expected = (federate("native", network, [r], (1.0, 0.5)) for r in (spread, run))
+    assert bits(ours) == bits(expected)
+
+
+@pytest.mark.slow
+def test_sanitizers_find_nothing(tmp_path):
+    """Run rounds of many kinds in a process of their own, under the sanitizers of address and undefined behaviour."""
+    flags = ("-DNATIVE_DOUBLE", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    library = native_builds.build(*flags)
+    runtime = subprocess.run([native_builds.COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True)
+    environment = os.environ | {
+        "LD_PRELOAD": runtime.stdout.strip(),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "SKFDRMFL_NATIVE_FLOAT64": str(library),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", __file__, "-k"]
+    chosen = "in_float64_it_is_the_loop or no_room"
+    done = subprocess.run([*command, chosen], env=environment, capture_output=True, text=True, timeout=540)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
