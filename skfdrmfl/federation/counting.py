@@ -87,9 +87,10 @@ class TrainingMessages:
 
     def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
         """Count messages of a shape for each replica; those of all runs of a federation to or from a client are one."""
-        runs, positions = self._cohort.runs[replicas], self._cohort.positions[replicas]
+        positions = self._cohort.positions[replicas]
+        of_share = None if len(self._shares) == 1 else self._of_share[self._cohort.runs[replicas]]
         for ledger, mine in self._shares:
-            members = positions if len(self._shares) == 1 else positions[self._of_share[runs] == mine[0]]
+            members = positions if of_share is None else positions[of_share == mine[0]]
             own = tuple(self._n_parameters[mine[0]] if n == PARAMETERS else n for n in shape)
             n_bytes = prod(own) * self._n_bytes
             if len(mine) == 1:

@@ -84,12 +84,14 @@ class Ledger:
             return
         if not len(positions):
             return
-        known = self._by_client[direction]
-        missing = int(positions.max()) + 1 - len(known)
-        if missing > 0:
-            known = self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
-        known[positions] += n_bytes
-        all_bytes = int(np.sum(n_bytes)) if np.ndim(n_bytes) else int(n_bytes) * len(positions)
+        try:
+            self._by_client[direction][positions] += n_bytes
+        except IndexError:  # some are met for the first time
+            known = self._by_client[direction]
+            missing = int(positions.max()) + 1 - len(known)
+            self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
+            self._by_client[direction][positions] += n_bytes
+        all_bytes = int(np.sum(np.broadcast_to(n_bytes, len(positions))))
         seen = seen if direction == UP else ""
         self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
 

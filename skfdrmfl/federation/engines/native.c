@@ -112,6 +112,14 @@ INLINE real logarithm(real x) {
 #endif
 }
 
+INLINE real root(real x) {
+#ifdef NATIVE_DOUBLE
+    return sqrt(x);
+#else
+    return sqrtf(x);
+#endif
+}
+
 INLINE real sigmoid(real a) { return (real)1 / ((real)1 + exponential(-a)); }
 
 /* log(1 + e^t): minus the log of a sigmoid. */
@@ -207,16 +215,19 @@ INLINE whole n_gated(const Part *p, whole l) {
     return l == p->n_layers - 1 ? 0 : p->layers[l].n_out - (l == 0 && p->has_skip ? p->n_out : 0);
 }
 
+static void silu(real *restrict out, real *restrict gate, whole n) {
+    EACH(i, n) {
+        gate[i] = sigmoid(out[i]);
+        out[i] *= gate[i];
+    }
+}
+
 static const real *forward(const Part *p, const Tape *tape, const real *w, const real *a, whole lanes) {
     EACH(l, p->n_layers) {
         const Layer *y = p->layers + l;
-        real *out = tape->out[l], *gate = tape->gate[l];
-        product(out, lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias);
-        EACH(i, n_gated(p, l) * lanes) {
-            gate[i] = sigmoid(out[i]);
-            out[i] *= gate[i];
-        }
-        a = out;
+        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias);
+        silu(tape->out[l], tape->gate[l], n_gated(p, l) * lanes);
+        a = tape->out[l];
     }
     real *last = tape->out[p->n_layers - 1];
     if (p->has_skip) {
@@ -302,24 +313,30 @@ static const real *codes_and_z(const Network *net, Space *s, const real *w, whol
     return forward(net->parts + net->n_modalities, s->tapes + net->n_modalities, w, pooled, lanes);
 }
 
-/* eq. 6 and `information.nwj`: the critic on pairs (z_i, y_i) and (z_i, y_{i+1}); its gradient goes to d_z. */
+/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first, one after the other. */
+static void information(const real *restrict joint, const real *restrict marginal, const real *restrict share,
+                        double weight, real *restrict mi, real *restrict nwj, real *restrict d_t, whole lanes) {
+    EACH(l, lanes) {
+        mi[l] = softplus(-joint[l]) + softplus(marginal[l]);
+        nwj[l] = joint[l] - exponential(marginal[l]) + (real)1;
+        d_t[l] = (real)-weight * share[l] * sigmoid(-joint[l]);
+        d_t[lanes + l] = (real)weight * share[l] * sigmoid(marginal[l]);
+    }
+}
+
+/* The critic on pairs (z_i, y_i) and (z_i, y_{i+1}); its gradient goes to d_z. */
 static void mutual_information(const Network *net, Space *s, const real *w, const real *z, whole n_rows, whole lanes,
                                double weight, double *terms) {
     const Part *critic = net->parts + net->n_modalities + 2;
     Tape *tape = s->tapes + net->n_modalities + 2;
     EACH(k, net->c) EACH(l, lanes) s->pairs[k * 2 * lanes + l] = s->pairs[k * 2 * lanes + lanes + l] = z[k * lanes + l];
     const real *t = forward(critic, tape, w, s->pairs, 2 * lanes);
-    real *d_joint = s->d_t, *d_marginal = s->d_t + lanes, *js = s->values, *nwj = s->values + lanes;
-    const int alone = n_rows == 1; /* one row makes no marginal pair */
-    EACH(l, lanes) {
-        real joint = t[l], marginal = t[lanes + l], share = alone ? 0 : s->weights[l];
-        js[l] = alone ? 0 : softplus(-joint) + softplus(marginal);
-        nwj[l] = alone ? 0 : joint - exponential(marginal) + (real)1;
-        d_joint[l] = (real)-weight * share * sigmoid(-joint);
-        d_marginal[l] = (real)weight * share * sigmoid(marginal);
+    const int has_pairs = n_rows > 1; /* one row makes no marginal pair */
+    information(t, t + lanes, s->weights, has_pairs ? weight : 0, s->values, s->values + lanes, s->d_t, lanes);
+    if (has_pairs) {
+        terms[MI] += sum_of(s->values, s->weights, lanes);
+        terms[NWJ] += sum_of(s->values + lanes, s->weights, lanes);
     }
-    terms[MI] += sum_of(js, s->weights, lanes);
-    terms[NWJ] += sum_of(nwj, s->weights, lanes);
     whole ld = turn(s->turned, s->pairs, net->c + net->q, 2 * lanes);
     backward(critic, tape, w, s->g, s->turned, ld, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
     EACH(k, net->c) EACH(l, lanes) s->d_z[k * lanes + l] += s->d_pairs[k * 2 * lanes + l] + s->d_pairs[k * 2 * lanes + lanes + l];
@@ -357,39 +374,39 @@ static void alignment(const Network *net, Space *s, whole lanes, int masked, dou
 static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau, double weight,
                      double *terms) {
     const real shortest = 1e-8, shortest_turned = 1e-4; /* of `equations/contrast.py` */
-    whole c = net->c;
+    whole c = net->c, n = c * lanes;
     real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes, *nce = total + lanes;
-    real *along = nce + lanes;
-    EACH(l, lanes) length[l] = 0;
+    real *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
+    memset(length, 0, lanes * sizeof(real));
     EACH(k, c) EACH(l, lanes) length[l] += z[k * lanes + l] * z[k * lanes + l];
-    EACH(l, lanes) length[l] = sqrt(length[l] > shortest * shortest ? length[l] : shortest * shortest);
+    EACH(l, lanes) length[l] = root(length[l] > shortest * shortest ? length[l] : shortest * shortest);
+    EACH(k, c) EACH(l, lanes) direction[k * lanes + l] = z[k * lanes + l] / length[l];
+    memset(p, 0, n_models * lanes * sizeof(real));
+    EACH(h, n_models) { /* cosines over tau */
+        real *of = p + h * lanes;
+        EACH(k, c) EACH(l, lanes) of[l] += s->references[h * n + k * lanes + l] * direction[k * lanes + l];
+        EACH(l, lanes) of[l] /= (real)tau;
+        EACH(l, lanes) most[l] = h == 0 || of[l] > most[l] ? of[l] : most[l];
+    }
+    EACH(l, lanes) nce[l] = most[l] - p[l];
+    memset(total, 0, lanes * sizeof(real));
     EACH(h, n_models) {
-        EACH(l, lanes) p[h * lanes + l] = 0;
-        EACH(k, c) EACH(l, lanes) p[h * lanes + l] += s->references[(h * c + k) * lanes + l] * (z[k * lanes + l] / length[l]);
-        EACH(l, lanes) {
-            p[h * lanes + l] /= (real)tau;
-            most[l] = h == 0 || p[h * lanes + l] > most[l] ? p[h * lanes + l] : most[l];
-        }
-    }
-    EACH(l, lanes) {
-        nce[l] = most[l] - p[l];
-        total[l] = along[l] = 0;
-    }
-    EACH(h, n_models) EACH(l, lanes) {
-        p[h * lanes + l] = exponential(p[h * lanes + l] - most[l]);
-        total[l] += p[h * lanes + l];
+        real *of = p + h * lanes;
+        EACH(l, lanes) of[l] = exponential(of[l] - most[l]);
+        EACH(l, lanes) total[l] += of[l];
     }
     EACH(l, lanes) nce[l] += logarithm(total[l]);
-    EACH(h, n_models) EACH(l, lanes) p[h * lanes + l] = (p[h * lanes + l] / total[l] - (real)(h == 0)) / (real)tau;
-    EACH(k, c) EACH(l, lanes) { /* the gradient with respect to the direction; d_pairs has room for it */
-        real sum = 0;
-        EACH(h, n_models) sum += p[h * lanes + l] * s->references[(h * c + k) * lanes + l];
-        s->d_pairs[k * lanes + l] = sum;
-        along[l] += sum * (z[k * lanes + l] / length[l]);
+    memset(gradient, 0, n * sizeof(real));
+    EACH(h, n_models) { /* with respect to the direction */
+        real *of = p + h * lanes, positive = h == 0;
+        EACH(l, lanes) of[l] = (of[l] / total[l] - positive) / (real)tau;
+        EACH(k, c) EACH(l, lanes) gradient[k * lanes + l] += of[l] * s->references[h * n + k * lanes + l];
     }
+    memset(along, 0, lanes * sizeof(real));
+    EACH(k, c) EACH(l, lanes) along[l] += gradient[k * lanes + l] * direction[k * lanes + l];
     EACH(k, c) EACH(l, lanes) { /* only turning z changes a cosine, and rows too short are not turned */
-        real turn = s->d_pairs[k * lanes + l] - along[l] * (z[k * lanes + l] / length[l]);
-        s->d_z[k * lanes + l] += length[l] > shortest_turned ? turn / length[l] * ((real)weight * s->weights[l]) : (real)0;
+        real turn = (gradient[k * lanes + l] - along[l] * direction[k * lanes + l]) / length[l];
+        s->d_z[k * lanes + l] += length[l] > shortest_turned ? turn * ((real)weight * s->weights[l]) : (real)0;
     }
     terms[CONTRASTIVE] += sum_of(nce, s->weights, lanes);
 }
@@ -443,7 +460,7 @@ static void adam_step(whole n, real *restrict w, const real *restrict g, real *r
         if (start) gradient += pull * (w[i] - start[i]);
         first[i] += (gradient - first[i]) * (real)(1.0 - 0.9);
         second[i] = second[i] * (real)0.999 + gradient * gradient * (real)(1.0 - 0.999);
-        w[i] = w[i] * decay - step * first[i] / ((real)sqrt(second[i] * correction) + (real)1e-8);
+        w[i] = w[i] * decay - step * first[i] / (root(second[i] * correction) + (real)1e-8);
     }
 }
 
@@ -522,7 +539,7 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
             EACH(l, n_rows) {
                 real length = 0;
                 EACH(k, width) length += z[k * batch.lanes + l] * z[k * batch.lanes + l];
-                length = sqrt(length > (real)1e-8 * (real)1e-8 ? length : (real)1e-8 * (real)1e-8);
+                length = root(length > (real)1e-8 * (real)1e-8 ? length : (real)1e-8 * (real)1e-8);
                 EACH(k, width) all[((first + l) * c->n_models + h) * width + k] = z[k * batch.lanes + l] / length;
             }
         }
