@@ -67,8 +67,8 @@ class Comparison:
         """Ours in this process alone."""
         self.searches["in one process"] = self._vectorized(1)
 
-    def _vectorized(self, n_jobs: int) -> VectorizedGridSearchCV:
-        search = VectorizedGridSearchCV(self.model("stacked"), self.grid, cv=self.folds, n_jobs=n_jobs)
+    def _vectorized(self, n_jobs: int, engine: str = "stacked") -> VectorizedGridSearchCV:
+        search = VectorizedGridSearchCV(self.model(engine), self.grid, cv=self.folds, n_jobs=n_jobs)
         return search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
 
     def usual(self) -> None:
