@@ -35,6 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator
+from skfdrmfl.federation.engines import native
 
 PARTS = ("fits", "rounds", "squared", "search", "many", "tuning")
 Row = list[Any]
@@ -179,6 +180,8 @@ def main() -> None:
     options.add_argument("--jax", metavar="PYTHON", help="a Python that has JAX")
     args = options.parse_args()
     torch.set_num_threads(1)
+    # Rounds are handed out one by one, and computed many in a call: samples must be long against a call.
+    native.SECONDS = args.sample / 20
     warnings.simplefilter("ignore", ConvergenceWarning)
     work = {"fits": fits, "rounds": rounds, "squared": squared, "search": searches, "many": many, "tuning": tuned}
     rows = [row for part in PARTS if part in args.only for row in work[part](args)]
