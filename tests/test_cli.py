@@ -79,6 +79,67 @@ def test_options_reach_the_comparison(tmp_path):
     assert written["client_ids"] == [ids.tolist()]
 
 
+def test_rivals_are_estimators_that_can_be_imported(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from sklearn.linear_model import Lasso\nfrom sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\nlasso = make_pipeline(StandardScaler(), Lasso())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    wanted = {
+        "DecisionTreeRegressor": "sklearn.tree:DecisionTreeRegressor(max_depth=2)",
+        "leaves": "leaves=sklearn.tree.DecisionTreeRegressor(max_depth=2, random_state=0, criterion='absolute_error')",
+        "first": "first = sklearn.feature_selection:SelectKBest(k=1)",
+        "lasso": "mine:lasso",
+    }
+    options = [option for text in wanted.values() for option in ("--rivals", text)]
+    assert cli.main([*QUICK, *options, "--seed", "5", "--no-figure"]) == 0
+    written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert written["settings"]["rivals"] == {
+        "DecisionTreeRegressor": "DecisionTreeRegressor(max_depth=2, random_state=5)",
+        "leaves": "DecisionTreeRegressor(criterion='absolute_error', max_depth=2, random_state=0)",
+        "first": "SelectKBest(k=1)",
+        "lasso": "Pipeline(steps=[('standardscaler', StandardScaler()), ('lasso', Lasso())])",
+    }
+    names = [method["name"] for method in written["methods"]]
+    assert names[names.index("FDRMFL") - 4 : names.index("FDRMFL")] == list(wanted)
+
+
+@pytest.mark.parametrize(
+    ("texts", "fact"),
+    [
+        (["SVR"], "SVR names no class in a module; write it as module:Class, such as sklearn.svm:SVR"),
+        (["sklearn.svm:"], "sklearn.svm: names no class in a module"),
+        (["sklearn.svn:SVR"], "sklearn.svn:SVR cannot be imported (No module named 'sklearn.svn'); correct or install"),
+        (["broken:SVR"], "broken:SVR cannot be imported (division by zero); correct or install"),
+        (["sklearn.svm:SVX"], "sklearn.svm:SVX cannot be imported (sklearn.svm has no SVX); did you mean SVR or"),
+        (["sklearn.svm:l1_min_c"], "sklearn.svm:l1_min_c is no estimator; write it as"),
+        (["sklearn.pipeline:Pipeline"], "sklearn.pipeline:Pipeline is refused (Pipeline.__init__() missing 1 required"),
+        (["sklearn.svm:SVR(c=1)"], "sklearn.svm:SVR(c=1) is refused (SVR.__init__() got an unexpected keyword"),
+        *(
+            ([text], f"{text} has parameters that are not name=value, with numbers or quoted texts")
+            for text in (
+                "sklearn.svm:SVR(10)",
+                "sklearn.svm:SVR(C=ten)",
+                "sklearn.svm:SVR(C=1",
+                "sklearn.svm:SVR(**{})",
+            )
+        ),
+        (["made:lasso(alpha=1)"], "made:lasso(alpha=1) has parameters, but is made already; leave them out."),
+        (["sklearn.svm:SVR", "sklearn.svm:SVR(C=1)"], "sklearn.svm:SVR(C=1) is the second rival called SVR; name it:"),
+        (["PCA=sklearn.decomposition:KernelPCA"], "PCA is the name of a method that is compared anyway; call it"),
+    ],
+    ids=str,
+)
+def test_a_rival_that_is_none_is_one_line(no_training, capsys, tmp_path, monkeypatch, texts, fact):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "made.py").write_text("from sklearn.linear_model import Lasso\nlasso = Lasso()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert cli.main(["compare", *(option for text in texts for option in ("--rivals", text))]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"skfdrmfl compare: error: argument --rivals: {fact}")
+    assert err.count("\n") == 1
+
+
 def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys):
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal((80, 700)) for name in ("m5", "mp5", "mp6")}
