@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import normal, simulate
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING
@@ -26,7 +27,6 @@ from skfdrmfl.federation.privacy.moments import (
     standardisations,
 )
 from skfdrmfl.model_selection import VectorizedGridSearchCV
-from tests.helpers import normal, simulate
 
 K, P = 12, 4
 IDS = np.array([f"site {i}" for i in np.repeat(np.arange(K), 5)])
