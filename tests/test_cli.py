@@ -24,6 +24,7 @@ from skfdrmfl.cli import screen
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare import _training as training
+from skfdrmfl.compare import compare
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import chemometric_report
@@ -44,6 +45,14 @@ def no_training(monkeypatch):
         raise AssertionError("trained before the arguments were checked")
 
     monkeypatch.setattr(compare_module, "cross_validate", refuse)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """A comparison, quickly."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((24, 3))
+    return compare(X, X[:, 0], np.arange(24) % 2, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1))
 
 
 def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
@@ -140,12 +149,18 @@ def test_a_rival_that_is_none_is_one_line(no_training, capsys, tmp_path, monkeyp
     assert err.count("\n") == 1
 
 
-def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys):
+def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys, monkeypatch, finished):
+    tasks = []
+    monkeypatch.setattr(command, "compare_task", lambda task, args: tasks.append(task) or finished)
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal((80, 700)) for name in ("m5", "mp5", "mp6")}
-    np.savez(tmp_path / "corn.npz", **arrays, y=rng.standard_normal((80, 4)))
+    values = rng.standard_normal((80, 4))
+    np.savez(tmp_path / "corn.npz", **arrays, y=values)
     assert cli.main([*QUICK, "--data", "corn", "--path", "corn.npz", "--target", "oil", "--no-figure"]) == 0
-    assert capsys.readouterr().out.startswith("Corn, oil (%): 80 rows x 700 columns")
+    assert capsys.readouterr().out.startswith("Corn, oil (%): ")
+    (task,) = tasks
+    assert_array_equal(task.X, arrays["m5"])
+    assert_array_equal(task.y, values[:, 1])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +228,8 @@ def test_interrupted_work_leaves_one_line_and_nothing_else(monkeypatch, capsys, 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsys, tmp_path, error):
+def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsys, tmp_path, error, finished):
+    monkeypatch.setattr(command, "compare_task", lambda task, args: finished)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "compare.json").write_text("former")
 
@@ -264,7 +280,8 @@ def test_ctrl_c_while_libraries_are_loaded_waits_until_they_are():
     assert loaded == ["all", "again"]
 
 
-def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, capsys, tmp_path):
+def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, capsys, tmp_path, finished):
+    monkeypatch.setattr(command, "compare_task", lambda task, args: finished)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(QUICK) == 0
     out, err = capsys.readouterr()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -294,14 +291,3 @@ def test_a_display_draws_on_the_axes_it_is_given_and_again_elsewhere(model):
     assert display.ax_ is axes[0] and display.figure_ is figure
     assert {line.get_color() for line in axes[0].lines[:2]} == {"red"}
     assert display.plot(ax=axes[1]) is display and display.ax_ is axes[1]
-
-
-def test_matplotlib_is_imported_when_something_is_drawn():
-    code = (
-        "import sys, skfdrmfl.inspection, skfdrmfl.metrics; assert 'matplotlib' not in sys.modules\n"
-        "sys.modules['matplotlib'] = None\n"
-        "try: skfdrmfl.inspection.PredictedMeasuredDisplay.from_predictions([1., 2.], [1., 2.])\n"
-        "except ImportError as e: assert 'skfdrmfl[plot]' in str(e)\n"
-        "else: raise SystemExit('drawn without matplotlib')"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
