@@ -77,7 +77,7 @@ CASES = {
     **{name: (X, {"algorithm": name}) for name in ALGORITHMS},
 }
 # In these no more is kept than in the others.
-SELDOM = ("no history", "float32", "shrinkage", "stopped at once", "fedavg", "fedprox", "fedavgm")
+SELDOM = ("participation", "no history", "float32", "shrinkage", "stopped at once", "fedavg", "fedprox", "fedavgm")
 
 
 def everything(model, table=X):

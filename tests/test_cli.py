@@ -88,7 +88,7 @@ def test_options_reach_the_comparison(tmp_path):
     assert written["client_ids"] == [ids.tolist()]
 
 
-def test_rivals_are_estimators_that_can_be_imported(tmp_path, monkeypatch):
+def test_rivals_are_estimators_that_can_be_imported(table, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from sklearn.linear_model import Lasso\nfrom sklearn.pipeline import make_pipeline\n"
         "from sklearn.preprocessing import StandardScaler\nlasso = make_pipeline(StandardScaler(), Lasso())\n"
@@ -97,16 +97,16 @@ def test_rivals_are_estimators_that_can_be_imported(tmp_path, monkeypatch):
     wanted = {
         "DecisionTreeRegressor": "sklearn.tree:DecisionTreeRegressor(max_depth=2)",
         "leaves": "leaves=sklearn.tree.DecisionTreeRegressor(max_depth=2, random_state=0, criterion='absolute_error')",
-        "first": "first = sklearn.feature_selection:SelectKBest(k=1)",
+        "kernel": "kernel = sklearn.decomposition:KernelPCA(n_components=1)",
         "lasso": "mine:lasso",
     }
     options = [option for text in wanted.values() for option in ("--rivals", text)]
-    assert cli.main([*QUICK, *options, "--seed", "5", "--no-figure"]) == 0
+    assert cli.main([*QUICK, "data.csv", *COLUMNS, *options, "--seed", "5", "--no-figure"]) == 0
     written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     assert written["settings"]["rivals"] == {
         "DecisionTreeRegressor": "DecisionTreeRegressor(max_depth=2, random_state=5)",
         "leaves": "DecisionTreeRegressor(criterion='absolute_error', max_depth=2, random_state=0)",
-        "first": "SelectKBest(k=1)",
+        "kernel": "KernelPCA(n_components=1, random_state=5)",
         "lasso": "Pipeline(steps=[('standardscaler', StandardScaler()), ('lasso', Lasso())])",
     }
     names = [method["name"] for method in written["methods"]]

@@ -59,7 +59,10 @@ def same_results(ours, theirs, rtol=0.0):
     "grid",
     [
         GRID,
-        {"reduce__shrinkage": [1e-1, 1e-5], "reduce__random_state": [0, 1]},  # unequal ranks, unequal seeds
+        pytest.param(
+            {"reduce__shrinkage": [1e-1, 1e-5], "reduce__random_state": [0, 1]},  # unequal ranks, unequal seeds
+            marks=pytest.mark.slow,
+        ),
         {"reduce__n_components": [1, 3], "reduce__hidden_layer_sizes": [(8,), (4, 4)]},  # no two alike
         {"reduce__n_rounds": [1, 4], "reduce__engine": ["loop", "stacked"], "reduce__history_size": [0, 2]},
         [{"reduce__kl_weight": [0.0, 1.0]}, {"reduce": [IgnoreClients(PCA(2)), IgnoreClients(PCA(4))]}],
