@@ -90,6 +90,24 @@ def test_a_line_for_each_client(model):
 # --------------------------------------------------------------------------------------------------- scores
 
 
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (np.where(IDS == "a", "as measured", "slipped"), ["as measured", "slipped"]),
+        (np.where(IDS == "a", 3, 7), ["client 3", "client 7"]),
+    ],
+    ids=["text", "numbers"],
+)
+def test_groups_of_rows_are_called_what_they_are_and_numbers_are_clients(model, labels, named):
+    for display in (
+        ScoresDisplay.from_estimator(model, FRAME, client_ids=labels),
+        PredictedMeasuredDisplay.from_estimator(model, FRAME, Y, client_ids=labels),
+        OutlierDisplay.from_estimator(model, FRAME, client_ids=labels),
+    ):
+        texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert [text for text in texts if text in named] == named
+
+
 def test_scores_of_each_client_are_drawn_with_an_ellipse(model):
     display = ScoresDisplay.from_estimator(model, FRAME, client_ids=IDS, level=0.8)
     Z = model.transform(FRAME)
