@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -38,6 +39,23 @@ def add_corn(options: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="corn.npz (default: ../shared/data/corn.npz beside the repository; see fetch_corn)",
     )
+
+
+def add_csv(options: argparse.ArgumentParser, name: str) -> None:
+    """The option that keeps results as the table that figures are drawn from."""
+    options.add_argument(
+        "--csv", type=Path, metavar="FILE", help=f"write a CSV too; that of the documentation is docs/data/{name}.csv"
+    )
+
+
+def save_csv(path: Path | None, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV, and say so; nothing where no path is given."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    print(f"Written to {path}")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> str:

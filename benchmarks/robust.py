@@ -2,6 +2,7 @@
 
     python benchmarks/robust.py                        # 5 seeds, 5 folds: about 20 minutes
     python benchmarks/robust.py --seeds 1 --rules mean median --attacks none IPM
+    python benchmarks/robust.py --rules mean "median + lengths+nnm, 90 rounds" --csv docs/data/robust.csv
 
 Protocol: 5 folds, repeats of a spectrum together; the training rows are dealt at random to ten clients. The RMSE is
 that of the five folds' test rows together, as a ratio to that of the mean without attackers at the same seed (clients,
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import check, note, parser, save, table
+from _common import add_csv, check, note, parser, save, save_csv, table
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
@@ -43,6 +44,7 @@ from skfdrmfl.federation.messages import Broadcast, Update
 from skfdrmfl.federation.simulation import Simulation
 
 N_CLIENTS, N_ATTACKERS = 10, 3
+CSV_HEADER = ("rule", "attack", "ratio", "half_width")
 ASKED_ATTACKED, ASKED_PEACE = 1.25, 1.05
 Float = NDArray[np.float64]
 
@@ -163,12 +165,17 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return float(np.mean(ratios)), float(half)
 
 
-def cell(ratios: list[float]) -> str:
-    """Mean and interval as text."""
+def cells(ratios: list[float]) -> tuple[str, str]:
+    """Mean and half of its interval as text; no half of what is beyond use or has no spread, nothing of failures."""
     mean, half = interval(ratios)
     if not np.isfinite(mean):
-        return "fails"
-    return f"{mean:.3g}" if mean > 10 else f"{mean:.2f} ± {half:.2f}"
+        return "", ""
+    return (f"{mean:.3g}", "") if mean > 10 else (f"{mean:.2f}", f"{half:.2f}" if half > 0 else "")
+
+
+def cell(ratios: list[float]) -> str:
+    """The same in one text."""
+    return " ± ".join(filter(None, cells(ratios))) or "fails"
 
 
 def main() -> None:
@@ -180,6 +187,7 @@ def main() -> None:
         "--attacks", nargs="+", choices=(*ALL, *HARDER), default=list(ALL), help="which (default: all)"
     )
     options.add_argument("--choose", action="store_true", help="compare on other seeds and inner rows")
+    add_csv(options, "robust")
     arguments = options.parse_args()
     tecator = load_tecator("fat")
     X, y, groups = tecator.data, tecator.target, tecator.groups
@@ -212,6 +220,8 @@ def main() -> None:
         )
     name = "robust_choice" if arguments.choose else "robust"
     save(arguments.out, name, {"seeds": seeds, "rules": rules, "ratios": found, "recommended": RECOMMENDED})
+    lines = [[rule, attack, *cells(ratios)] for rule, of in found.items() for attack, ratios in of.items()]
+    save_csv(arguments.csv, CSV_HEADER, lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sites whose instruments differ altogether: Corn's m5 at one, mp5 at the other, as two modalities, against each alone.
 
     python benchmarks/sites.py                     # four targets, five seeds: about five minutes
+    python benchmarks/sites.py --csv docs/data/sites.csv  # as the documentation keeps it
     python benchmarks/sites.py --choose            # compares settings on other seeds
 
 Each seed deals 60 of the 80 samples to the two sites, 30 each, of which a site measures its own with its own
@@ -19,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from typing import Any
 
 import numpy as np
-from _common import add_corn, parser, save, table
+from _common import add_corn, add_csv, parser, save, save_csv, table
 from scipy.stats import t as student
 
 from skfdrmfl import FDRMFLTransformer
@@ -27,6 +28,7 @@ from skfdrmfl.datasets import fetch_corn
 
 TARGETS = ("moisture", "oil", "protein", "starch")
 SITES = ("m5", "mp5")
+CSV_HEADER = ("target", "site", "ratio", "low", "high")
 SEEDS, SEEDS_OF_CHOICE = (31, 32, 33, 34, 35), (11, 12, 13)
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -72,30 +74,39 @@ def errors(corn: Any, target: int, seed: int, settings: dict[str, Any]) -> list[
     return out
 
 
+def intervals(found: np.ndarray) -> np.ndarray:
+    """Ratios and the ends of their 95 % intervals, (sites, 3), of errors (seeds, sites, 2)."""
+    logs = np.log(found[..., 0] / found[..., 1])
+    half = student.ppf(0.975, len(found) - 1) * logs.std(0, ddof=1) / np.sqrt(len(found))
+    return np.exp(np.stack([logs.mean(0), logs.mean(0) - half, logs.mean(0) + half], axis=1))
+
+
 def main() -> None:
     """Print ratios by target and site."""
     options = parser(__doc__)
     add_corn(options)
     options.add_argument("--choose", action="store_true")
+    options.add_argument("--seeds", type=int, nargs="+", help="others than those of the table")
+    add_csv(options, "sites")
     arguments = options.parse_args()
     corn = {site: fetch_corn(arguments.corn, instrument=site, target="all") for site in SITES}
-    seeds = SEEDS_OF_CHOICE if arguments.choose else SEEDS
+    seeds = arguments.seeds or (SEEDS_OF_CHOICE if arguments.choose else SEEDS)
     names = list(SETTINGS) if arguments.choose else [CHOSEN]
-    rows, results = [], {}
+    rows: list[list[str]] = []
+    lines: list[list[str]] = []
+    results: dict[str, Any] = {}
     for name in names:
         for target, label in enumerate(TARGETS):
             found = np.array([errors(corn, target, seed, SETTINGS[name]) for seed in seeds])  # (seeds, sites, 2)
             results[f"{name} | {label}"] = found.tolist()
-            logs = np.log(found[..., 0] / found[..., 1])
-            half = student.ppf(0.975, len(seeds) - 1) * logs.std(0, ddof=1) / np.sqrt(len(seeds))
-            cells = [
-                f"{np.exp(a):.2f} ({np.exp(a - h):.2f}-{np.exp(a + h):.2f})"
-                for a, h in zip(logs.mean(0), half, strict=True)
-            ]
-            rows.append([name, label, *cells])
+            cells = [[f"{value:.2f}" for value in of_site] for of_site in intervals(found)]
+            rows.append([name, label, *(f"{ratio} ({low}-{high})" for ratio, low, high in cells)])
+            if name == CHOSEN:
+                lines += [[label, site, *cell] for site, cell in zip(SITES, cells, strict=True)]
             print("  ".join(rows[-1]), flush=True)
     print("\n" + table(("settings", "target", *SITES), rows, left=2))
     save(arguments.out, "sites", results)
+    save_csv(arguments.csv, CSV_HEADER, lines)
 
 
 if __name__ == "__main__":

@@ -76,8 +76,9 @@ def test_variances_grow_with_their_raw_value_and_small_raw_values_are_log_varian
 
 @pytest.mark.parametrize(("a", "b", "s", "t"), [(0.0, 1.5, 1.0, 2.0), (-0.7, 0.4, 0.3, 0.3), (2.0, 1.0, 4.0, 0.25)])
 def test_the_diagonal_divergence_is_the_integral_over_both_densities(a, b, s, t):
+    p, q = norm(a, np.sqrt(s)), norm(b, np.sqrt(t))
+
     def integrand(x):
-        p, q = norm(a, np.sqrt(s)), norm(b, np.sqrt(t))
         return (p.pdf(x) - q.pdf(x)) * (p.logpdf(x) - q.logpdf(x))
 
     integral, _ = quad(integrand, -25, 25, limit=200)
@@ -321,9 +322,15 @@ def test_local_gradient_is_autograd_of_local_objective(kind, fusion, masked):
         assert view.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fusion", sorted(FUSIONS))
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "fusion", "masked"),
+    [
+        pytest.param(KINDS[i], fusion, masked, marks=[pytest.mark.slow] * ((i + j + 2 * masked) % 4 > 0))
+        for i in range(len(KINDS))
+        for j, fusion in enumerate(sorted(FUSIONS))
+        for masked in (False, True)
+    ],
+)
 def test_the_stacked_engine_is_the_loop(kind, fusion, masked):
     network = make_network((3, 2, 2), fusion=fusion, alignment=kind)
     runs = [
@@ -344,7 +351,7 @@ def test_the_stacked_engine_is_the_loop(kind, fusion, masked):
     assert (kl[[0, 5]] > 1e-3).all() and (kl[3:5] == 0).all()
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(kind):
     network = make_network((10, 6), d=8, hidden=(32,), alignment=kind)  # the default widths
 
@@ -471,7 +478,7 @@ def test_predictions_do_not_depend_on_how_reliable_a_code_is(kind):
     assert_array_equal(model.transform(X), before[1])
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
 def test_tuning_early_stopping_and_diagnosis_work_with_it(kind):
     options = {"alignment": kind, "kl_weight": 0.1, "n_rounds": 6}
     tuned = make(tuning="auto", **options).fit(X, Y, client_ids=IDS)

@@ -56,7 +56,7 @@ def models_by_round(model, X, y, ids):
     return [fitting.run.start.weights, *(trained.state.weights[0].clone() for trained in fitting.train())]
 
 
-@pytest.mark.parametrize("history_size", [0, 1, 3])
+@pytest.mark.parametrize("history_size", [0, pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(("target", "rate"), [(Y, 0.03), (Y, 0.3), (NOISE, 3.0)], ids=["some", "one", "none"])
 def test_the_models_kept_are_that_of_the_best_round_and_those_before_it(history_size, target, rate):
     options = {**OPTIONS, "learning_rate": rate, "history_size": history_size, "n_iter_no_change": 4}

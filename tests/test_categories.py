@@ -341,7 +341,7 @@ def test_models_are_saved_cloned_and_hand_out_frames(modalities, tmp_path):
     assert_array_equal(out, Z)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("library", ["pandas", pytest.param("polars", marks=pytest.mark.slow)])
 def test_both_searches_give_the_same_scores(library, monkeypatch):
     X = FRAME.drop(columns="grade")
     X = X if library == "pandas" else in_polars(X)

@@ -77,6 +77,8 @@ CASES = {
     "a module": (X, {"encoders": TorchEncoder(net), "n_rounds": 3}),
     **{name: (X, {"algorithm": name}) for name in ALGORITHMS},
 }
+# In these no more is kept than in the others.
+SELDOM = ("participation", "no history", "float32", "shrinkage", "stopped at once", "fedavg", "fedprox", "fedavgm")
 
 
 def everything(model, table=X):
@@ -153,7 +155,7 @@ def path(tmp_path):
 # ------------------------------------------------------------------------------------------- the same bits
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SELDOM)) for case in CASES])
 def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_path, monkeypatch):
     table, parameters = CASES[case]
     plain = FDRMFLTransformer(**{**OPTIONS, **parameters}).fit(table, Y, IDS)
@@ -170,8 +172,8 @@ def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_
         assert path.read_bytes() == Path(copies[-1]).read_bytes()
 
 
-@pytest.mark.parametrize("every", [1, 2, 3, 100])
-@pytest.mark.parametrize("t", [1, 3, 5])
+@pytest.mark.parametrize("every", [1, 2, pytest.param(3, marks=pytest.mark.slow), 100])
+@pytest.mark.parametrize("t", [1, pytest.param(3, marks=pytest.mark.slow), 5])
 def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, monkeypatch):
     parameters = {**OPTIONS, "early_stopping": True, "n_iter_no_change": 100}
     expected = everything(FDRMFLTransformer(**parameters).fit(X, Y, IDS))

@@ -24,6 +24,7 @@ from skfdrmfl.cli import screen
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare import _training as training
+from skfdrmfl.compare import compare
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import chemometric_report
@@ -44,6 +45,14 @@ def no_training(monkeypatch):
         raise AssertionError("trained before the arguments were checked")
 
     monkeypatch.setattr(compare_module, "cross_validate", refuse)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """A comparison, quickly."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((24, 3))
+    return compare(X, X[:, 0], np.arange(24) % 2, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1))
 
 
 def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
@@ -79,12 +88,79 @@ def test_options_reach_the_comparison(tmp_path):
     assert written["client_ids"] == [ids.tolist()]
 
 
-def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys):
+def test_rivals_are_estimators_that_can_be_imported(table, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from sklearn.linear_model import Lasso\nfrom sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\nlasso = make_pipeline(StandardScaler(), Lasso())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    wanted = {
+        "DecisionTreeRegressor": "sklearn.tree:DecisionTreeRegressor(max_depth=2)",
+        "leaves": "leaves=sklearn.tree.DecisionTreeRegressor(max_depth=2, random_state=0, criterion='absolute_error')",
+        "kernel": "kernel = sklearn.decomposition:KernelPCA(n_components=1)",
+        "lasso": "mine:lasso",
+    }
+    options = [option for text in wanted.values() for option in ("--rivals", text)]
+    assert cli.main([*QUICK, "data.csv", *COLUMNS, *options, "--seed", "5", "--no-figure"]) == 0
+    written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert written["settings"]["rivals"] == {
+        "DecisionTreeRegressor": "DecisionTreeRegressor(max_depth=2, random_state=5)",
+        "leaves": "DecisionTreeRegressor(criterion='absolute_error', max_depth=2, random_state=0)",
+        "kernel": "KernelPCA(n_components=1, random_state=5)",
+        "lasso": "Pipeline(steps=[('standardscaler', StandardScaler()), ('lasso', Lasso())])",
+    }
+    names = [method["name"] for method in written["methods"]]
+    assert names[names.index("FDRMFL") - 4 : names.index("FDRMFL")] == list(wanted)
+
+
+@pytest.mark.parametrize(
+    ("texts", "fact"),
+    [
+        (["SVR"], "SVR names no class in a module; write it as module:Class, such as sklearn.svm:SVR"),
+        (["sklearn.svm:"], "sklearn.svm: names no class in a module"),
+        (["sklearn.svn:SVR"], "sklearn.svn:SVR cannot be imported (No module named 'sklearn.svn'); correct or install"),
+        (["broken:SVR"], "broken:SVR cannot be imported (division by zero); correct or install"),
+        (["sklearn.svm:SVX"], "sklearn.svm:SVX cannot be imported (sklearn.svm has no SVX); did you mean SVR or"),
+        (["sklearn.svm:l1_min_c"], "sklearn.svm:l1_min_c is no estimator; write it as"),
+        (["sklearn.pipeline:Pipeline"], "sklearn.pipeline:Pipeline is refused (Pipeline.__init__() missing 1 required"),
+        (["sklearn.svm:SVR(c=1)"], "sklearn.svm:SVR(c=1) is refused (SVR.__init__() got an unexpected keyword"),
+        *(
+            ([text], f"{text} has parameters that are not name=value, with numbers or quoted texts")
+            for text in (
+                "sklearn.svm:SVR(10)",
+                "sklearn.svm:SVR(C=ten)",
+                "sklearn.svm:SVR(C=1",
+                "sklearn.svm:SVR(**{})",
+            )
+        ),
+        (["made:lasso(alpha=1)"], "made:lasso(alpha=1) has parameters, but is made already; leave them out."),
+        (["sklearn.svm:SVR", "sklearn.svm:SVR(C=1)"], "sklearn.svm:SVR(C=1) is the second rival called SVR; name it:"),
+        (["PCA=sklearn.decomposition:KernelPCA"], "PCA is the name of a method that is compared anyway; call it"),
+    ],
+    ids=str,
+)
+def test_a_rival_that_is_none_is_one_line(no_training, capsys, tmp_path, monkeypatch, texts, fact):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "made.py").write_text("from sklearn.linear_model import Lasso\nlasso = Lasso()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert cli.main(["compare", *(option for text in texts for option in ("--rivals", text))]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"skfdrmfl compare: error: argument --rivals: {fact}")
+    assert err.count("\n") == 1
+
+
+def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys, monkeypatch, finished):
+    tasks = []
+    monkeypatch.setattr(command, "compare_task", lambda task, args: tasks.append(task) or finished)
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal((80, 700)) for name in ("m5", "mp5", "mp6")}
-    np.savez(tmp_path / "corn.npz", **arrays, y=rng.standard_normal((80, 4)))
+    values = rng.standard_normal((80, 4))
+    np.savez(tmp_path / "corn.npz", **arrays, y=values)
     assert cli.main([*QUICK, "--data", "corn", "--path", "corn.npz", "--target", "oil", "--no-figure"]) == 0
-    assert capsys.readouterr().out.startswith("Corn, oil (%): 80 rows x 700 columns")
+    assert capsys.readouterr().out.startswith("Corn, oil (%): ")
+    (task,) = tasks
+    assert_array_equal(task.X, arrays["m5"])
+    assert_array_equal(task.y, values[:, 1])
 
 
 @pytest.mark.parametrize(
@@ -152,7 +228,8 @@ def test_interrupted_work_leaves_one_line_and_nothing_else(monkeypatch, capsys, 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsys, tmp_path, error):
+def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsys, tmp_path, error, finished):
+    monkeypatch.setattr(command, "compare_task", lambda task, args: finished)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "compare.json").write_text("former")
 
@@ -203,7 +280,8 @@ def test_ctrl_c_while_libraries_are_loaded_waits_until_they_are():
     assert loaded == ["all", "again"]
 
 
-def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, capsys, tmp_path):
+def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, capsys, tmp_path, finished):
+    monkeypatch.setattr(command, "compare_task", lambda task, args: finished)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(QUICK) == 0
     out, err = capsys.readouterr()

@@ -61,11 +61,11 @@ def test_the_table_has_every_pair():
 def run(row, column, path):
     """Fit with two features at once."""
     rng = np.random.default_rng(1)
-    X = rng.normal(size=(60, 5))
-    y = X[:, 0] - X[:, 3] + 0.1 * rng.normal(size=60)
-    ids = np.resize(list("abcde"), 60)
+    X = rng.normal(size=(40, 5))
+    y = X[:, 0] - X[:, 3] + 0.1 * rng.normal(size=40)
+    ids = np.resize(list("abcde"), 40)
     names = {row, column}
-    parameters = {"n_rounds": 3, "local_epochs": 1, "random_state": 0} | FEATURES[row] | FEATURES[column]
+    parameters = {"n_rounds": 2, "local_epochs": 1, "random_state": 0} | FEATURES[row] | FEATURES[column]
     if "checkpoint" in names:
         parameters["checkpoint_path"] = path
     if "missing modalities" in names:

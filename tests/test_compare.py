@@ -167,7 +167,7 @@ def test_who_is_trained_on_what(seen):
     assert [fit["seed"] for fit in seen] == [5] * 15 + [6] * 6
 
 
-@pytest.mark.parametrize("as_", [np.asarray, list, pd.Series])
+@pytest.mark.parametrize("as_", [np.asarray, pytest.param(list, marks=pytest.mark.slow), pd.Series])
 def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups, as_):
     X, y, ids = table()
     names = np.array([f"sample {group}" for group in groups])

@@ -49,7 +49,7 @@ def run(search, data, *, routing, **more):
         return search.fit(X, y, **{name: client_ids}, **more)
 
 
-@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("routing", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_search_compares_all_reducers_and_none_scores_nan(data, routing):
     search = GridSearchCV(pipeline(), {"reduce": reducers()}, cv=3, error_score="raise")
     run(search, data, routing=routing)

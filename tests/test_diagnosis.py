@@ -200,7 +200,7 @@ def healthy(**options):
         {"participation": 0.5},
         {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0},
         {"modalities": None, "n_components": 1},
-        {"engine": "loop", "n_rounds": 6},
+        pytest.param({"engine": "loop", "n_rounds": 6}, marks=pytest.mark.slow),
         {"n_rounds": 1},
     ],
     ids=str,

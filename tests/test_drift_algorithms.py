@@ -48,7 +48,7 @@ def update_of(network, run, weights, history, t, factor, *, orders=TRAIN, shift=
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("participation", [1.0, 0.6])
+@pytest.mark.parametrize("participation", [pytest.param(1.0, marks=pytest.mark.slow), 0.6])
 def test_both_engines_agree(algorithm, participation):
     network = make_network((3, 2))
     runs = make_runs(network, proximal_weight=0.7 if algorithm == "fedprox" else 0.0)
@@ -272,6 +272,7 @@ def test_diagnosis_of_full_gradients_asks_for_rounds_and_not_for_less_drift():
 
 def test_a_search_over_algorithms_scores_as_gridsearch_does_to_the_last_bit():
     X, y = load_tecator(return_X_y=True)
+    X = X[:, ::4]
     ids = make_client_ids(y, 4, "quantile")
     grid = {"algorithm": list(ALGORITHMS), "server_learning_rate": [None, 0.05], "proximal_weight": [0.1, 1.0]}
     estimator = FDRMFLTransformer(n_rounds=3, local_epochs=1, random_state=0)

@@ -277,7 +277,11 @@ def test_replicas_are_independent(kind):
 COMPANIES = [*[(kind,) for kind in SPECS], ("conv1d", "dense", "categorical"), ("recurrent", "torch", "conv2d")]
 
 
-@pytest.mark.parametrize("kinds", COMPANIES, ids="+".join)
+@pytest.mark.parametrize(
+    "kinds",
+    [pytest.param(kinds, marks=[pytest.mark.slow] * (i % 2)) for i, kinds in enumerate(COMPANIES)],
+    ids="+".join,
+)
 def test_the_stacked_engine_is_the_loop(kinds):
     network = make_network(kinds)
     runs = [

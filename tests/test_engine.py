@@ -16,7 +16,7 @@ from helpers import (
     run_round,
     written_out_objective,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
@@ -207,6 +207,7 @@ networks = st.sampled_from(
 )
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(
     federations=federations,
     network=networks,
@@ -257,7 +258,7 @@ def test_a_run_in_company_is_the_run_alone(engine):
         first = stop
 
 
-@pytest.mark.parametrize("sizes", [[7, 2, 1], [4, 9], [33, 17, 5, 1]])
+@pytest.mark.parametrize("sizes", [pytest.param([7, 2, 1], marks=pytest.mark.slow), [4, 9], [33, 17, 5, 1]])
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
     # Chaos would otherwise make a search's scores depend on which candidates are searched together.
     network = make_network((10,), d=8, hidden=(32,))  # the default widths
@@ -422,8 +423,8 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("victim", [0, 1, 3, 5])
-@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow), 3, 5])
+@pytest.mark.parametrize("poison", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow), 1e6])
 def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, poison):
     network = make_network((3, 2), q=2)
     run = make_run(network, [9, 4, 4, 1, 13, 2], n_history=2, input_l1=0.1)

@@ -41,7 +41,7 @@ def names(model):
 # ------------------------------------------------------------------------------------ whom it leaves out
 
 
-@pytest.mark.parametrize("factor", [1000.0, 100.0, 1e-3, 1e30])
+@pytest.mark.parametrize("factor", [1000.0, pytest.param(100.0, marks=pytest.mark.slow), 1e-3, 1e30])
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize", None])
 def test_clients_in_other_units_are_left_out_and_named(factor, preprocessing):
     bad = np.where(np.isin(IDS, [7, 8, 9])[:, None], factor * X, X)
@@ -105,7 +105,7 @@ def test_mixing_alone_brings_the_guard():
 
 @pytest.mark.parametrize("n_clients", [3, 5, 10, 20])
 @pytest.mark.parametrize("scheme", ["iid", "quantile", "dirichlet"])
-@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("centred", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_nobody_is_left_out_however_rows_are_dealt(n_clients, scheme, centred):
     ids = make_client_ids(Y, n_clients, scheme=scheme, alpha=0.1, random_state=1)
     x, y = (X - X.mean(0), Y - Y.mean()) if centred else (X, Y)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,12 +95,3 @@ def test_tables_say_what_the_history_says(model):
     wide = long.pivot(index="round", columns="client", values="mse")
     assert_array_equal(wide[model.clients_.tolist()].to_numpy(), model.history_["mse_per_client"])
     assert "validation_mse" in long
-
-
-def test_tables_need_no_pandas():
-    code = (
-        "import sys; sys.modules['pandas'] = None; import numpy as np; from skfdrmfl import FDRMFLTransformer\n"
-        "m = FDRMFLTransformer(n_rounds=1).fit(np.eye(6), np.arange(6.0))\n"
-        "assert m.history_frame_['round'].tolist() == [1] == m.client_history_frame_['round'].tolist()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

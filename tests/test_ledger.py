@@ -201,8 +201,8 @@ def test_bytes_by_client_add_up_to_the_bytes_of_the_messages(fits):
             assert sum(row["bytes"] for row in log.by_kind() if row["direction"] == direction) == total
 
 
-def test_ten_thousand_clients_cost_no_more_records_than_three():
-    K = 10_000
+@pytest.mark.parametrize("K", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_thousands_of_clients_cost_no_more_records_than_three(K):
     x = np.random.default_rng(1).standard_normal((K, 1))
     model = small(n_rounds=1, hidden_layer_sizes=(), modality_dim=1, n_components=1, preprocessing=None, mi_weight=0)
     few = model.fit(x[:3], x[:3, 0], client_ids=np.arange(3)).federation_log_

@@ -41,10 +41,11 @@ def defaults(search):
     return {name: repr(p.default) for name, p in signature(search).parameters.items()}
 
 
-PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=3, local_epochs=2, random_state=0)), ("ridge", Ridge())])
+PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=2, local_epochs=1, random_state=0)), ("ridge", Ridge())])
 # Torch trains in workers; the native engine in threads of its own, in one pass.
 IN_TORCH = clone(PIPELINE).set_params(reduce__engine="stacked")
 GRID = {"reduce__mi_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2], "ridge__alpha": [1e-3, 1.0]}
+FEW = {"reduce__mi_weight": [0.0, 0.1], "ridge__alpha": [1e-3, 1.0]}
 
 
 def same_results(ours, theirs, rtol=0.0):
@@ -63,7 +64,10 @@ def same_results(ours, theirs, rtol=0.0):
     "grid",
     [
         GRID,
-        {"reduce__shrinkage": [1e-1, 1e-5], "reduce__random_state": [0, 1]},  # unequal ranks, unequal seeds
+        pytest.param(
+            {"reduce__shrinkage": [1e-1, 1e-5], "reduce__random_state": [0, 1]},  # unequal ranks, unequal seeds
+            marks=pytest.mark.slow,
+        ),
         {"reduce__n_components": [1, 3], "reduce__hidden_layer_sizes": [(8,), (4, 4)]},  # no two alike
         {"reduce__n_rounds": [1, 4], "reduce__engine": ["loop", "stacked"], "reduce__history_size": [0, 2]},
         [{"reduce__kl_weight": [0.0, 1.0]}, {"reduce": [IgnoreClients(PCA(2)), IgnoreClients(PCA(4))]}],
@@ -71,13 +75,13 @@ def same_results(ours, theirs, rtol=0.0):
     ids=["one group", "ranks and seeds", "shapes", "schedules", "other estimators"],
 )
 def test_scores_are_gridsearchs_to_the_last_bit(grid):
-    options = {"cv": KFold(3, shuffle=True, random_state=1), "return_train_score": True}
+    options = {"cv": KFold(2, shuffle=True, random_state=1), "return_train_score": True}
     ours = VectorizedGridSearchCV(PIPELINE, grid, **options).fit(X, Y, reduce__client_ids=IDS)
     theirs = GridSearchCV(PIPELINE, grid, **options).fit(X, Y, reduce__client_ids=IDS)
     same_results(ours, theirs)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 2, 5])
+@pytest.mark.parametrize("chunk_size", [1, *(pytest.param(size, marks=pytest.mark.slow) for size in (2, 5))])
 def test_the_size_of_a_pass_changes_nothing(chunk_size):
     whole = VectorizedGridSearchCV(PIPELINE, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS)
     parts = VectorizedGridSearchCV(PIPELINE, GRID, cv=3, chunk_size=chunk_size)
@@ -87,10 +91,10 @@ def test_the_size_of_a_pass_changes_nothing(chunk_size):
 def test_client_ids_and_groups_are_routed():
     with config_context(enable_metadata_routing=True):
         options = {"cv": GroupKFold(3), "scoring": "neg_mean_squared_error"}
-        ours = VectorizedGridSearchCV(PIPELINE, GRID, **options).fit(X, Y, client_ids=IDS, groups=GROUPS)
-        theirs = GridSearchCV(PIPELINE, GRID, **options).fit(X, Y, client_ids=IDS, groups=GROUPS)
+        ours = VectorizedGridSearchCV(PIPELINE, FEW, **options).fit(X, Y, client_ids=IDS, groups=GROUPS)
+        theirs = GridSearchCV(PIPELINE, FEW, **options).fit(X, Y, client_ids=IDS, groups=GROUPS)
         same_results(ours, theirs)
-    central = VectorizedGridSearchCV(PIPELINE, GRID, cv=GroupKFold(3)).fit(X, Y, groups=GROUPS)
+    central = VectorizedGridSearchCV(PIPELINE, FEW, cv=GroupKFold(3)).fit(X, Y, groups=GROUPS)
     assert not np.array_equal(central.cv_results_["mean_test_score"], ours.cv_results_["mean_test_score"])
 
 
@@ -190,7 +194,13 @@ def test_candidates_and_folds_train_in_one_pass(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("chunk_size", "expected"), [(1, [1] * 12), (5, [5, 5, 2]), (6, [6, 6]), (12, [12]), (100, [12])]
+    ("chunk_size", "expected"),
+    [
+        (1, [1] * 12),
+        (5, [5, 5, 2]),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((6, [6, 6]), (12, [12]))),
+        (100, [12]),
+    ],
 )
 def test_each_fit_is_trained_once_in_passes_of_the_size_asked_for(chunk_size, expected, monkeypatch):
     seen = passes(monkeypatch)
@@ -272,12 +282,17 @@ class WithoutGenerators(ThreadingBackend):
     supports_return_generator = False
 
 
-DIVIDED_GRID = {**GRID, "reduce__shrinkage": [1e-1, 1e-5]}
+DIVIDED_GRID = {**FEW, "reduce__shrinkage": [1e-1, 1e-5]}
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """A search in one process."""
+    return VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=1).fit(X, Y, reduce__client_ids=IDS)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", WithoutGenerators()], ids=["loky", "threading", "lists"])
-def test_two_workers_train_at_once_and_change_nothing(backend, monkeypatch, tmp_path):
-    alone = VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=1).fit(X, Y, reduce__client_ids=IDS)
+def test_two_workers_train_at_once_and_change_nothing(backend, alone, monkeypatch, tmp_path):
     workers_meet(monkeypatch, tmp_path)
     divided = VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=2)
     if backend == "loky":  # nobody has to ask for it
@@ -298,7 +313,13 @@ def test_two_workers_train_at_once_and_change_nothing(backend, monkeypatch, tmp_
 
 @pytest.mark.parametrize(
     ("ambient", "n_jobs", "expected"),
-    [(None, None, [12]), (2, None, [6, 6]), (2, 1, [12]), (None, 3, [4, 4, 4]), (2, 3, [4, 4, 4]), (None, 5, None)],
+    [
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((None, None, [12]), (None, 3, [4, 4, 4]))),
+        (2, None, [6, 6]),
+        (2, 1, [12]),
+        (2, 3, [4, 4, 4]),
+        (None, 5, None),
+    ],
 )
 def test_n_jobs_is_read_as_scikit_learn_reads_it(ambient, n_jobs, expected, monkeypatch):
     seen = passes(monkeypatch)
@@ -399,8 +420,8 @@ def test_steps_before_are_fitted_on_training_rows_only():
 def test_parameters_that_cannot_be_pickled_are_fitted_one_by_one(monkeypatch):
     seen = passes(monkeypatch)
     estimator = clone(PIPELINE).set_params(reduce__modalities={"all": lambda table: slice(None)})
-    ours = VectorizedGridSearchCV(estimator, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS)
-    same_results(ours, GridSearchCV(estimator, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS))
+    ours = VectorizedGridSearchCV(estimator, FEW, cv=3).fit(X, Y, reduce__client_ids=IDS)
+    same_results(ours, GridSearchCV(estimator, FEW, cv=3).fit(X, Y, reduce__client_ids=IDS))
     assert seen == []
 
 
@@ -418,14 +439,14 @@ def test_the_searched_estimator_and_the_parameters_are_left_alone():
 def test_a_search_can_continue_training():
     best = VectorizedGridSearchCV(PIPELINE["reduce"], {"mi_weight": [0.0, 0.1]}, cv=3).fit(X, Y, client_ids=IDS)
     fitted = best.best_estimator_
-    assert fitted.n_rounds_ == 3
-    assert fitted.partial_fit(X, Y, client_ids=IDS).n_rounds_ == 4
+    assert fitted.n_rounds_ == 2
+    assert fitted.partial_fit(X, Y, client_ids=IDS).n_rounds_ == 3
 
 
 def test_progress_goes_to_standard_error(capsys):
-    VectorizedGridSearchCV(PIPELINE, GRID, cv=3, verbose=1).fit(X, Y, reduce__client_ids=IDS)
+    VectorizedGridSearchCV(PIPELINE, FEW, cv=3, verbose=1).fit(X, Y, reduce__client_ids=IDS)
     assert "100%" in capsys.readouterr().err
-    VectorizedGridSearchCV(PIPELINE, GRID, cv=3).fit(X, Y, reduce__client_ids=IDS)
+    VectorizedGridSearchCV(PIPELINE, FEW, cv=3).fit(X, Y, reduce__client_ids=IDS)
     assert capsys.readouterr().err == ""
 
 

@@ -91,12 +91,15 @@ def test_any_shrinkage_whitens_any_rank(shrinkage):
     [None, np.arange(N), np.minimum(np.arange(N), 3), np.where(np.arange(N) < N - 1, 0, 1)],
     ids=["one client", "every row its own", "some one-row clients", "one row aside"],
 )
-def test_any_share_of_the_rows(client_ids, preprocessing):
-    for engine in ("stacked", "loop"):
-        assert_finite(client_ids=client_ids, preprocessing=preprocessing, engine=engine)
+@pytest.mark.parametrize("engine", ["stacked", pytest.param("loop", marks=pytest.mark.slow)])
+def test_any_share_of_the_rows(client_ids, preprocessing, engine):
+    assert_finite(client_ids=client_ids, preprocessing=preprocessing, engine=engine)
 
 
-@pytest.mark.parametrize("params", [{}, {"shrinkage": "auto"}, {"preprocessing": None}, {"engine": "loop"}])
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"shrinkage": "auto"}, {"preprocessing": None}, pytest.param({"engine": "loop"}, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_hardly_any_rows(n, params):
     for client_ids in (None, np.arange(n)):
@@ -108,7 +111,7 @@ def test_one_row_predicts_itself():
     assert_allclose(assert_finite(X[:1], Y[:1], None).predict(X[:1]), Y[:1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("p", [300, 2500])
+@pytest.mark.parametrize("p", [300, pytest.param(2500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("params", [{}, {"preprocessing": "standardize"}, {"shrinkage": "auto"}], ids=str)
 def test_more_columns_than_rows(p, params):
     wide = np.random.default_rng(1).standard_normal((N, p))
@@ -199,7 +202,7 @@ def test_unscaled_data_with_a_large_offset_are_a_finite_model_or_an_error(offset
 # ------------------------------------------------------------------------------------ extreme parameters
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["stacked", pytest.param("loop", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "params",
     [
@@ -240,7 +243,7 @@ def test_a_numpy_scalar_is_as_good_as_a_number():
     assert_allclose(assert_finite(**params).predict(X), assert_finite().predict(X), rtol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["stacked", pytest.param("loop", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("params", [{"learning_rate": 1e30}, {"weight_decay": 1e12, "n_rounds": 30}], ids=str)
 def test_a_diverging_fit_is_an_error_and_leaves_the_estimator_as_it_was(params, engine):
     name, value = next(iter(params.items()))
@@ -381,8 +384,10 @@ def test_a_random_state_instance_moves_on():
 
 
 @pytest.mark.parametrize("random_state", [None, 0, "instance"])
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
-@pytest.mark.parametrize("shrinkage", [2e-4, "auto"])
+@pytest.mark.parametrize(
+    ("engine", "shrinkage"),
+    [("stacked", 2e-4), ("loop", 2e-4), ("stacked", "auto"), pytest.param("loop", "auto", marks=pytest.mark.slow)],
+)
 def test_global_random_states_are_neither_used_nor_moved(random_state, engine, shrinkage):
     if random_state == "instance":
         random_state = np.random.RandomState(0)
@@ -419,7 +424,7 @@ def use(engine="stacked", x=X):
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
-@pytest.mark.parametrize("n_threads", [1, 2, 4])
+@pytest.mark.parametrize("n_threads", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 def test_the_number_of_threads_changes_no_bit_and_is_restored(threads, n_threads, engine):
     wide = np.random.default_rng(0).standard_normal((N, 300))
     threads(1)
@@ -441,7 +446,12 @@ def test_the_number_of_threads_is_restored_after_an_error(threads):
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 @pytest.mark.parametrize(
     "mode",
-    [torch.no_grad, torch.enable_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)],
+    [
+        torch.no_grad,
+        pytest.param(torch.enable_grad, marks=pytest.mark.slow),
+        torch.inference_mode,
+        pytest.param(lambda: torch.set_grad_enabled(False), marks=pytest.mark.slow),
+    ],
     ids=["no_grad", "enable_grad", "inference_mode", "grad disabled"],
 )
 def test_gradient_modes_change_nothing_and_stay_as_they_are(mode, engine):
@@ -458,7 +468,9 @@ def test_gradient_modes_change_nothing_and_stay_as_they_are(mode, engine):
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)], ids=str
+)
 def test_the_default_dtype_changes_nothing_and_stays_as_it_is(dtype, engine):
     expected = use(engine)
     before = torch.get_default_dtype()
@@ -496,7 +508,7 @@ def test_numpy_error_settings_change_nothing():
         assert_finite(client_ids=np.arange(N), participation=0.1)
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_threads", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_fits_in_parallel_threads_are_the_serial_ones(threads, n_threads):
     threads(n_threads)
     seeds = list(range(6))
@@ -584,13 +596,20 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import sklearn.base, sklearn.metrics, sklearn.utils.validation, torch
 Blocked.tried.clear()  # those two ask for some of them, and do without
-import skfdrmfl
+import skfdrmfl, skfdrmfl.inspection, skfdrmfl.metrics
 {PROLOGUE}
 for params in ({{}}, {{"engine": "loop"}}, {{"shrinkage": "auto"}}):
-    digest(small(**params).fit(X, y, client_ids=ids).partial_fit(X, y, client_ids=ids))
+    model = small(**params).fit(X, y, client_ids=ids).partial_fit(X, y, client_ids=ids)
+    digest(model)
+    assert model.history_frame_["round"].tolist() == [1, 2, 3]
+    assert model.client_history_frame_["round"].tolist() == [1, 1, 1, 2, 2, 2, 3, 3, 3]
 print("done", *Blocked.tried, *[n for n in ("torch._dynamo", "torch._inductor") if n in sys.modules])
+try:
+    skfdrmfl.inspection.PredictedMeasuredDisplay.from_predictions([1.0, 2.0], [1.0, 2.0])
+except ImportError as error:
+    print("drawn" if Blocked.tried != ["matplotlib"] else "refused" * ("skfdrmfl[plot]" in str(error)))
 """
-    assert run_python(script) == ["done"]
+    assert run_python(script) == ["done", "refused"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is a thing of POSIX")
@@ -625,7 +644,7 @@ def busy():
 thread = threading.Thread(target=busy)
 thread.start()
 try:
-    for _ in range(3):
+    for _ in range(2):
         assert forked()[0] == expected, "during a fit"
 finally:
     stop.set()

@@ -18,6 +18,7 @@ from skfdrmfl.cli.options import add, add_columns, add_missing, add_model, add_r
 from skfdrmfl.cli.output import Writer, output_folder, text_file
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.reading import digest, read_table
+from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ OPTIONS = {
     "random_state": "--seed",
     "client_ids": "--clients-column",
     "transformer": "--set",
+    "rivals": "--rivals",
 }
 TABLE, FIGURE = "compare.json", "compare.png"
 
@@ -67,6 +69,15 @@ def add_to(commands: Any) -> None:
         choices=("iid", "dirichlet", "quantile"),
         default="iid",
         help="how rows are dealt to simulated clients",
+    )
+    add(
+        group,
+        "--rivals",
+        metavar="[NAME=]MODULE:CLASS",
+        action="append",
+        default=[],
+        help="one more method: an estimator of scikit-learn's kind, such as sklearn.svm:SVR or "
+        "'forest=sklearn.ensemble:RandomForestRegressor(n_estimators=300)'; may be repeated",
     )
     add(group, "--seeds", type=at_least(1), default=3, metavar="N", help="repetitions of all that is random")
     add(group, "--folds", type=at_least(2), default=5, metavar="N", help="cross-validation folds")
@@ -172,6 +183,7 @@ def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
     from skfdrmfl.compare import InvalidArgument, compare
 
     model = transformer(args, "compare")
+    rivals = rivals_of(args.rivals, args.seed, "compare")
     try:
         with progress_bar() as progress:
             return compare(
@@ -184,6 +196,7 @@ def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
                 n_seeds=args.seeds,
                 random_state=args.seed,
                 transformer=model,
+                rivals=rivals,
                 progress=progress,
             )
     except InvalidArgument as error:

@@ -53,18 +53,21 @@ class Names(argparse.Action):
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), *names])
 
 
+def add_target(parser: Any, help: str) -> None:
+    """Add the option that names the columns with measured values."""
+    add(parser, "--target", metavar="NAME", action=Names, default=[], help=help)
+
+
+def add_clients_column(parser: Any, more: str) -> None:
+    """Add the option that names the column of clients; `more` ends its help."""
+    add(parser, "--clients-column", metavar="NAME", help=f"column that says whose row it is, {more}")
+
+
 def add_columns(parser: Any) -> None:
     """Add the options that say what the columns of a table are."""
     group = parser.add_argument_group("what the columns are")
-    add(
-        group,
-        "--target",
-        metavar="NAME",
-        action=Names,
-        default=[],
-        help="column to predict; several: fat,water, or the option repeated",
-    )
-    add(group, "--clients-column", metavar="NAME", help="column that says whose row it is, such as site or instrument")
+    add_target(group, "column to predict; several: fat,water, or the option repeated")
+    add_clients_column(group, "such as site or instrument")
     add(
         group,
         "--groups-column",

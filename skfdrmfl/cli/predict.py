@@ -12,7 +12,7 @@ from typing import Any
 from skfdrmfl.cli.columns import shown, targets
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
-from skfdrmfl.cli.options import Names, add, add_reading
+from skfdrmfl.cli.options import add, add_clients_column, add_reading, add_target
 from skfdrmfl.cli.output import Writer, output_folder
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
@@ -31,15 +31,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="table: .csv, .tsv, .txt, .parquet or .xlsx")
     add(parser, "--out", type=Path, default=Path("out", "predictions.csv"), metavar="FILE", help="the predictions")
     parser.add_argument("--scores", action="store_true", help="write the features Z too")
-    add(
-        parser,
-        "--target",
-        metavar="NAME",
-        action=Names,
-        default=[],
-        help="column with measured values (default: those that the model was fitted to, where they are there)",
+    add_target(
+        parser, "column with measured values; without it those that the model was fitted to, where they are there"
     )
-    add(parser, "--clients-column", metavar="NAME", help="column that says whose row it is (default: as in the fit)")
+    add_clients_column(parser, "without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
     add_reading(parser)
 

@@ -13,7 +13,8 @@ from skfdrmfl.data.categories import Categories
 from skfdrmfl.data.client_ids import check_client_ids, encode_clients
 from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._callbacks import Task
-from skfdrmfl.estimator._preparation import check_private, lay_out, ledger_of
+from skfdrmfl.estimator._preparation import lay_out, ledger_of
+from skfdrmfl.estimator._privacy import check_private
 from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._running import train_and_keep
 from skfdrmfl.estimator._site import agreed_parameters

@@ -75,7 +75,7 @@ def prepare(
     if earlier is not None:
         known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
     private = _privacy.is_private(estimator)
-    check_private(estimator, earlier)
+    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
     given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
     if private:
         _privacy.check_no_labels(discrete_columns(given.X))
@@ -91,11 +91,6 @@ def prepare(
         return Simulation(tables, reading.partition, engine, device, ledger, n_threads=n_threads)
 
     return lay_out(estimator, reading, gather, device, earlier=earlier, whole=whole, task=task)
-
-
-def check_private(estimator: Any, earlier: Fitted | None = None) -> None:
-    """Raise ValueError where parameters ask for something that privacy cannot pay for, before anything is sent."""
-    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
 
 
 def ledger_of(earlier: Fitted | None) -> Ledger:

@@ -146,7 +146,7 @@ def nameless(client_ids: Any, n_rows: int) -> NDArray[np.int64]:
     return codes
 
 
-def check_private(estimator: Any, earlier: Account | None, goes_on: bool) -> None:
+def check_private(estimator: Any, earlier: Account | None = None, goes_on: bool = False) -> None:
     """Raise ValueError where parameters ask for something that privacy cannot pay for, before anything is sent."""
     private = is_private(estimator)
     if goes_on and private != (earlier is not None):

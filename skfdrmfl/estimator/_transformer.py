@@ -170,8 +170,9 @@ class FDRMFLTransformer(
     dp_target_quantile : float in (0, 1), default=None
         Share of updates that is to lie within the clip, which follows it from `dp_clip_norm` on. None: it stays.
     dp_bounds : dict of {"X", "y"} to (low, high), default=None
-        Public bounds, numbers or one a column, within which noisy moments are taken: of y always, of X with
-        `preprocessing="standardize"`. Values beyond count as on the bound there, and are used as they are elsewhere.
+        Public bounds, numbers or one a column (of labels too), within which noisy moments are taken: of y always, of X
+        with `preprocessing="standardize"`. Values beyond count as on the bound there, and are used as they are
+        elsewhere.
     dp_delta : float in (0, 1), default=None
         delta of `epsilon_`. None is K^-1.1 for K clients.
     availability : callable, array-like of bool of shape (n_rounds, K), or None, default=None

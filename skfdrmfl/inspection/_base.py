@@ -81,6 +81,11 @@ def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool
     return {None: np.ones(n, dtype=bool)} if client_ids is None else rows_of_clients(client_ids, n)
 
 
+def shown(label: Any) -> str | None:
+    """Return a group's name in a legend: text as it is, a number as a client's; None where all are one."""
+    return label if label is None or isinstance(label, str) else f"client {label}"
+
+
 def style(i: int) -> dict[str, Any]:
     """Return colour and marker of the i-th client."""
     return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}

@@ -10,7 +10,7 @@ from scipy.stats import chi2, f
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.inspection._base import Display, by_client, encoder_inputs, style, transformer_of
+from skfdrmfl.inspection._base import Display, by_client, encoder_inputs, shown, style, transformer_of
 
 # Components with less variance than this, relative to the first, are noise of rounding and do not count in T².
 SMALLEST_VARIANCE = 1e-12
@@ -135,7 +135,7 @@ class OutlierDisplay(Display):
         """Draw them."""
         ax = self._begin(ax)
         for i, (label, mine) in enumerate(self.clients.items()):
-            look = {**style(i), "s": 18, "alpha": 0.8, "label": None if label is None else f"client {label}"}
+            look = {**style(i), "s": 18, "alpha": 0.8, "label": shown(label)}
             ax.scatter(self.t2[mine], self.q[mine], **(look | scatter_kw))
         if np.isfinite(self.t2_limit):
             ax.axvline(self.t2_limit, color="#333333", linewidth=0.8, linestyle="--")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.inspection._base import Display, by_client, style
+from skfdrmfl.inspection._base import Display, by_client, shown, style
 from skfdrmfl.metrics import chemometric_report
 
 
@@ -84,7 +84,7 @@ class PredictedMeasuredDisplay(Display):
         ends = [min(self.y_true.min(), self.y_pred.min()), max(self.y_true.max(), self.y_pred.max())]
         ax.plot(ends, ends, color="#333333", linewidth=1)
         for i, (label, mine) in enumerate(self.clients.items()):
-            look = {**style(i), "s": 18, "alpha": 0.8, "label": None if label is None else f"client {label}"}
+            look = {**style(i), "s": 18, "alpha": 0.8, "label": shown(label)}
             ax.scatter(self.y_true[mine], self.y_pred[mine], **(look | scatter_kw))
         if None not in self.clients:
             ax.legend(loc="lower right")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.inspection._base import Display, by_client, style, transformer_of
+from skfdrmfl.inspection._base import Display, by_client, shown, style, transformer_of
 
 
 def ellipse(points: Float, level: float, n: int = 100) -> Float:
@@ -117,7 +117,7 @@ class ScoresDisplay(Display):
             look = style(i)
             if self.y is not None:
                 look = {"marker": look["marker"], "c": self.y[mine], **limits}
-            look |= {"s": 18, "alpha": 0.8, "label": None if label is None else f"client {label}"}
+            look |= {"s": 18, "alpha": 0.8, "label": shown(label)}
             points = ax.scatter(*self.scores[mine].T, **(look | scatter_kw))
             if label in self.ellipses:
                 ax.plot(*self.ellipses[label].T, color=style(i)["color"], linewidth=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skfdrmfl.federation.aggregation.median import median
+from skfdrmfl.federation.aggregation.median import middle
 
 N_STEPS = 10
 
@@ -23,9 +23,7 @@ def centered_clipping(points: Tensor, n_byzantine: int = 0) -> Tensor:
     n_byzantine : int
         Not used.
     """
-    exact = points.double()
-    centre = median(exact)
-    radius = torch.linalg.vector_norm(exact - centre, dim=1).median()
+    exact, centre, radius = middle(points)
     for _ in range(N_STEPS):
         away = exact - centre
         lengths = torch.linalg.vector_norm(away, dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skfdrmfl.federation.aggregation.median import median
+from skfdrmfl.federation.aggregation.median import middle
 
 MAX_STEPS = 100
 # Of the median distance: how much of it counts as the same point, and a step shorter than which ends the search.
@@ -24,9 +24,7 @@ def geometric_median(points: Tensor, n_byzantine: int = 0) -> Tensor:
     n_byzantine : int
         Not used.
     """
-    exact = points.double()
-    centre = median(exact)
-    unit = torch.linalg.vector_norm(exact - centre, dim=1).median()
+    exact, centre, unit = middle(points)
     if unit == 0:  # most are one point, which is the minimum
         return centre.to(points.dtype)
     for _ in range(MAX_STEPS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -19,3 +20,10 @@ def median(points: Tensor, n_byzantine: int = 0) -> Tensor:
     """
     ordered = points.sort(0).values
     return 0.5 * ordered[(len(points) - 1) // 2] + 0.5 * ordered[len(points) // 2]
+
+
+def middle(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where rules that search begin: the updates in float64, their median, and their median distance to it."""
+    exact = points.double()
+    centre = median(exact)
+    return exact, centre, torch.linalg.vector_norm(exact - centre, dim=1).median()
