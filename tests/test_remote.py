@@ -10,9 +10,10 @@ import torch
 from wire import Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.estimator._site import site_of
 from skfdrmfl.federation.door import NoAnswer
-from skfdrmfl.federation.remote import codec
+from skfdrmfl.federation.remote import codec, prepared
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet
 
@@ -20,6 +21,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))
 Y = X[:, 0] + np.tanh(X[:, 1]) + 0.1 * RNG.standard_normal(90)
 THREE = np.array(["x", "b", "c"])[np.arange(90) % 3]
+OF_LABEL = {"b": THREE == "b", "c": THREE == "c", "x": THREE == "x"}
 UNEQUAL = np.repeat(np.arange(5), [14, 41, 1, 25, 9])[np.random.default_rng(1).permutation(90)]
 TWO = {"modalities": {"a": slice(0, 5), "b": slice(5, None)}}
 HOLES = np.where((THREE == "c")[:, None] & (np.arange(8) >= 5), np.nan, X)
@@ -229,6 +231,84 @@ def test_bytes_that_do_not_fit_are_refused():
             Packet.of_flat(text, broken)
     with pytest.raises(codec.WireError):
         Packet.of_flat(text.replace("<f8", "|O"), data)
+
+
+# --------------------------------------------------------------------------------- what clients have prepared
+
+
+@pytest.fixture
+def transformed(monkeypatch):
+    """How many rows are transformed, each time some are."""
+    n_rows, apply = [], TableTransform.apply
+
+    def counted(self, table, *arguments):
+        n_rows.append(len(table))
+        return apply(self, table, *arguments)
+
+    monkeypatch.setattr(TableTransform, "apply", counted)
+    return n_rows
+
+
+def test_a_client_transforms_its_rows_once_for_all_rounds(transformed):
+    after = []
+
+    class Counting(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            if self.asked[-1][1].what in ("train", "held out"):
+                after.append(len(transformed))
+            return answer
+
+    _, wire = there({"n_rounds": 4, "early_stopping": True}, kind=Counting)
+    assert after == [1, 2, *[3] * 25]  # four rounds, and errors on rows held out before and after each
+    assert not any(name.endswith(prepared.ROWS) for _, r, *_ in wire.asked for name in (*r.given, *r.keep))
+
+
+def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
+    n_kept = []
+
+    class Looking(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            n_kept.append(sum(name.endswith(prepared.ROWS) for name in self.kept[address]))
+            return answer
+
+    _, wire = there({"shrinkage": "auto", "n_rounds": 1}, kind=Looking)
+    n_plans = len({r.needs[1] for _, r, *_ in wire.asked if r.what == "train"})
+    assert n_plans > 1 and max(n_kept) == 1
+
+
+def test_more_than_is_to_be_kept_is_prepared_for_each_message(transformed, monkeypatch):
+    monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30 - 1)  # of the 8 whitened columns of 30 rows
+    model, wire = there({"n_rounds": 4})
+    n_rounds = len(transformed)
+    assert model._fitted.models.tobytes() == here({"n_rounds": 4})._fitted.models.tobytes()
+    assert not any(name.endswith(prepared.ROWS) for kept in wire.kept.values() for name in kept)
+    monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30)
+    transformed.clear()
+    there({"n_rounds": 4})
+    assert n_rounds - len(transformed) == 3 * 3
+
+
+def test_rows_that_have_changed_are_prepared_anew():
+    class Changing(Wire):
+        """From the third round on all have other rows."""
+
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 2:
+                self.sites[address] = self.others[request.position]
+            if self.forgets:
+                self.kept[address] = {n: p for n, p in self.kept[address].items() if not n.endswith(prepared.ROWS)}
+            return super().answer(address, packet)
+
+    models = []
+    for forgets in (False, True):
+        model = estimator(n_rounds=4)
+        Changing.others = [site_of(model, rows_of(X[::-1], Y, mine), label) for label, mine in OF_LABEL.items()]
+        Changing.forgets = forgets
+        models.append(fit_over(wire_of(model, X, Y, THREE, kind=Changing), model)._fitted.models.tobytes())
+    assert models[0] == models[1] != here({"n_rounds": 4})._fitted.models.tobytes()
 
 
 # ---------------------------------------------------------------------------------------- what can go wrong
