@@ -51,6 +51,7 @@ def fit_here(parameters, table=X, ids=IDS):
         pytest.param({"early_stopping": True}, X, SIZES, id="early stopping"),
         pytest.param({"tuning": "auto", "n_rounds": 2}, X, SIZES, id="tuning"),
         pytest.param({"algorithm": "scaffold"}, X, SIZES, id="scaffold"),
+        pytest.param({"availability": [[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 0]]}, X, IDS, id="availability"),
     ],
 )
 def test_messages_give_the_bits_of_one_memory(parameters, table, ids, tmp_path):
@@ -63,6 +64,18 @@ def test_messages_give_the_bits_of_one_memory(parameters, table, ids, tmp_path):
     assert np.abs(a.predict(table) - b.predict(table)).max() < 1e-6
     report = json.loads((tmp_path / "model.skfdrmfl.json").read_text())
     assert report == {"run": 1, "finished": True, "reason": "", "left_out": []}
+
+
+def test_a_loaded_model_is_gone_on_from(tmp_path):
+    parameters = {"n_rounds": 2, "random_state": 0, "algorithm": "scaffold", "warm_start": True}
+    here = fit_here(parameters)
+    loaded, _ = fit_on_flower(FDRMFLTransformer(**parameters), X, Y, IDS, tmp_path)
+    mine = IDS != "a"
+    here.fit(X[mine], Y[mine], client_ids=IDS[mine])
+    again, _ = fit_on_flower(loaded, X[mine], Y[mine], IDS[mine], tmp_path)
+    assert again._fitted.models.tobytes() == here._fitted.models.tobytes()
+    assert again.n_rounds_ == 4 and again.n_samples_per_client_.tolist() == here.n_samples_per_client_.tolist()
+    assert loaded.n_rounds_ == 2
 
 
 @pytest.mark.parametrize(("algorithm", "n_vectors"), [("fedavg", 1), ("scaffold", 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -11,7 +12,6 @@ from typing import Any
 
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
-from sklearn.base import clone
 
 from skfdrmfl.estimator._elsewhere import fit_elsewhere
 from skfdrmfl.estimator._saving import check_saves
@@ -87,7 +87,8 @@ def server_app(
     Parameters
     ----------
     estimator : FDRMFLTransformer
-        One that `save` takes. With `checkpoint_path`, a run that ended early is gone on with by the next one.
+        One that `save` takes. With `checkpoint_path`, a run that ended early is gone on with by the next one. With
+        `warm_start` and fitted, as `load` returns it, runs go on from there; clients may come and have left since.
     output : str or path-like
         Where the fitted model is written, whole or not at all; `FDRMFLTransformer.load` reads it. Beside it stands
         `output` + ".json": which run it was, whether it finished, why not, and who was left out.
@@ -114,7 +115,7 @@ def server_app(
             float(config.get("answer-within", answer_within)),
             float(config.get("wait", wait)),
         )
-        model = clone(estimator)
+        model = copy.copy(estimator)
         report = {"run": context.run_id, "finished": False, "reason": "", "left_out": []}
         try:
             check_saves(model)
