@@ -422,6 +422,19 @@ def test_a_client_that_comes_back_under_another_address_goes_on():
     assert np.isnan(model.history_["loss_per_client"]).sum() == 1
 
 
+def test_who_has_moved_is_found_in_the_next_round_though_the_old_address_still_stands():
+    class Moved(Wire):
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 1 and address == "node 1":
+                self.sites["node 9"], self.kept["node 9"] = self.sites["node 1"], {}
+            return None if "node 9" in self.sites and address == "node 1" else super().answer(address, packet)
+
+    model, _ = there({"n_rounds": 4}, kind=Moved)
+    (left_out,) = model.dropped_clients_
+    assert left_out["reason"] == "no answer" and left_out["rounds"] == [2]
+
+
 def test_a_round_without_one_client_is_the_mean_of_the_others():
     class Without(Wire):
         def answer(self, address, packet):
