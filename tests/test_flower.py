@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -29,6 +30,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Request
+from skfdrmfl.federation.remote.prepared import ROWS
 from skfdrmfl.flower import _server, client_app
 
 X, Y = load_tecator(return_X_y=True)
@@ -94,6 +96,8 @@ def test_a_round_costs_its_vectors_and_two_kilobytes(algorithm, n_vectors, tmp_p
     for _, question, answer in rounds:
         assert n_bytes < size(question) < 1.05 * n_bytes + 2000
         assert n_bytes < size(answer) < 1.05 * n_bytes + 2000
+    for context in grid.contexts.values():  # rows as the network reads them are kept where they are
+        assert sum(key.endswith(f"{ROWS} bytes") for key in context.state) == 1
 
 
 def test_answers_are_looked_for_until_all_are_there_or_the_time_is_over(monkeypatch):
@@ -217,10 +221,13 @@ def test_over_tls_and_a_superlink_restart_registered_nodes_give_the_bits_of_one_
     kept = {**PARAMETERS, "checkpoint_path": str(checkpoint), "checkpoint_every": 1}
     with Processes(tmp_path / "run", kept, tls=tls) as processes, Recorder(processes.port) as recorder:
 
+        def register(client):
+            return processes.flwr("supernode", "register", keys[client]["public"], "loop", "--format", "json")
+
         def start_nodes():
-            for client in "abc":
-                done = processes.flwr("supernode", "register", keys[client]["public"], "loop", "--format", "json")
-                assert '"success": true' in done.stdout, done.stdout + done.stderr
+            with ThreadPoolExecutor() as pool:  # each takes seconds to start
+                for done in pool.map(register, "abc"):
+                    assert '"success": true' in done.stdout, done.stdout + done.stderr
             for client in "cab":
                 processes.start_node(client, keys[client]["private"], port=recorder.port)
 

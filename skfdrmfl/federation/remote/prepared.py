@@ -18,8 +18,9 @@ from skfdrmfl.federation.runs import Inputs, Plan, Targets
 
 # What a plan's name ends with where it names what was prepared for it.
 ROWS = " rows"
-# More than this is prepared for each message: it would have to be held, and carried to each process.
-MOST_BYTES = 2**27
+# More than this is prepared for each message: it would have to be held, and carried to and from each process. Of 120 MB
+# Flower gives the next process what was there before, as that starts sooner than they are written.
+MOST_BYTES = 2**25
 
 
 def recall(tables: Tables, plan: Plan, kept: Packet) -> None:
