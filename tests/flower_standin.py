@@ -35,20 +35,25 @@ class StandIn(Grid):
         return list(self.nodes)
 
     def push_messages(self, messages):
-        raise NotImplementedError
-
-    def pull_messages(self, message_ids):
-        raise NotImplementedError
-
-    def send_and_receive(self, messages, *, timeout=None):
-        assert timeout is not None, "every wait has a limit"
+        """Let clients answer at once; what they say waits, in another order."""
         replies = []
         for message in reversed(list(messages)):
+            message.metadata.__dict__["_message_id"] = message.object_id
             node = message.metadata.dst_node_id
             reply = self.apps[node](message, self.contexts[node])
             self.messages.append((node, message, reply))
             replies.append(reply)
+        self.replies = replies
+        return [reply.metadata.reply_to_message_id for reply in reversed(replies)]
+
+    def pull_messages(self, message_ids):
+        """All that has been answered, once."""
+        replies, self.replies = self.replies, []
+        assert {reply.metadata.reply_to_message_id for reply in replies} == set(message_ids)
         return replies
+
+    def send_and_receive(self, messages, *, timeout=None):
+        raise NotImplementedError
 
 
 def fit_on_flower(estimator, X, y, ids, tmp_path, **config):

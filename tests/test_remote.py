@@ -10,9 +10,10 @@ import torch
 from wire import Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.estimator._site import site_of
 from skfdrmfl.federation.door import NoAnswer
-from skfdrmfl.federation.remote import codec
+from skfdrmfl.federation.remote import codec, prepared
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet
 
@@ -20,6 +21,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))
 Y = X[:, 0] + np.tanh(X[:, 1]) + 0.1 * RNG.standard_normal(90)
 THREE = np.array(["x", "b", "c"])[np.arange(90) % 3]
+OF_LABEL = {"b": THREE == "b", "c": THREE == "c", "x": THREE == "x"}
 UNEQUAL = np.repeat(np.arange(5), [14, 41, 1, 25, 9])[np.random.default_rng(1).permutation(90)]
 TWO = {"modalities": {"a": slice(0, 5), "b": slice(5, None)}}
 HOLES = np.where((THREE == "c")[:, None] & (np.arange(8) >= 5), np.nan, X)
@@ -31,6 +33,8 @@ FRAME = pd.DataFrame(
         "flag": X[:, 3] > 0,
     }
 )
+# Nobody comes to the third round, "b" not to the first, and "x" no more after the second.
+PATCHY = [[0, 1, 1], [1, 0, 1], [0, 0, 0], [1, 0, 0], [1, 1, 0]]
 
 
 def estimator(**parameters):
@@ -70,12 +74,19 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
         pytest.param({"algorithm": "fedadam", "history_size": 1}, X, THREE, id="fedadam"),
         pytest.param({"aggregation": "median"}, X, THREE, id="median"),
         pytest.param({}, FRAME, THREE, id="categories"),
+        pytest.param({"availability": PATCHY, "n_rounds": 5}, X, THREE, id="availability"),
+        pytest.param({"availability": PATCHY, "n_rounds": 5, "algorithm": "scaffold"}, X, THREE, id="patchy scaffold"),
+        pytest.param({"availability": PATCHY, "n_rounds": 5, "min_clients": 2}, X, THREE, id="rounds without enough"),
+        pytest.param({"availability": lambda t, client: t > 2 or client != "b"}, FRAME, THREE, id="a label to come"),
         pytest.param({"tuning": "auto", "n_rounds": 2}, X, UNEQUAL, id="tuning", marks=pytest.mark.slow),
         pytest.param({"shrinkage": "auto", "n_rounds": 2}, X, UNEQUAL, id="shrinkage", marks=pytest.mark.slow),
     ],
 )
 def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
-    a, (b, _) = here(parameters, table, ids=ids), there(parameters, table, ids=ids)
+    assert_alike(here(parameters, table, ids=ids), there(parameters, table, ids=ids)[0], table)
+
+
+def assert_alike(a, b, table):
     assert a._fitted.models.tobytes() == b._fitted.models.tobytes()
     assert a._fitted.choice == b._fitted.choice
     assert (a.clients_ == b.clients_).all() and (a.n_samples_per_client_ == b.n_samples_per_client_).all()
@@ -84,6 +95,68 @@ def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
         np.testing.assert_allclose(b.history_[name], values, rtol=2e-5, atol=2e-6, err_msg=name)
     np.testing.assert_allclose(b.predict(table), a.predict(table), rtol=0, atol=1e-6 * np.abs(Y).max())
     np.testing.assert_allclose(b.feature_importances_, a.feature_importances_, atol=1e-6)
+
+
+def test_who_is_not_there_in_a_round_is_asked_nothing():
+    _, wire = there({"availability": PATCHY, "n_rounds": 5})
+    trained = {(from_packet(r.about)["round"], r.position) for _, r, *_ in wire.asked if r.what == "train"}
+    assert trained == {(t, p) for t, row in enumerate(PATCHY) for p, is_there in enumerate(row) if is_there}
+    summed = [r.position for _, r, *_ in wire.asked if r.what == "sum"]
+    n_before = [r.what for _, r, *_ in wire.asked].index("train") - 3  # but for the descriptions
+    assert n_before == 6 and set(summed[:n_before]) == {1, 2} and set(summed[n_before:]) == {0, 1}
+
+
+def test_nobody_there_in_the_first_round_is_an_error_elsewhere_too():
+    with pytest.raises(ValueError, match="no client be there in round 1"):
+        there({"availability": lambda t, client: t > 1}, FRAME)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "table"),
+    [
+        pytest.param({}, X, id="defaults"),
+        pytest.param({"algorithm": "scaffold"}, X, id="scaffold"),
+        pytest.param({"algorithm": "fedadam"}, X, id="fedadam"),
+        pytest.param({"early_stopping": True}, X, id="early stopping"),
+        pytest.param(TWO | {"algorithm": "scaffold"}, HOLES, id="a site without a modality"),
+        pytest.param({}, FRAME.assign(kind=np.where(THREE == "c", "late", FRAME["kind"])), id="a label too late"),
+        pytest.param({"availability": lambda t, client: t != 4 or client == "d"}, X, id="availability"),
+    ],
+)
+def test_a_fit_goes_on_elsewhere_with_whoever_is_there(parameters, table):
+    parameters = parameters | {"warm_start": True}
+    first, second = THREE != "c", THREE != "x"  # one has left since, one has come, and one is called otherwise
+    ids = np.where((THREE == "b") & (np.arange(90) > 45), "d", THREE)
+
+    def part(mine):
+        return table[mine] if isinstance(table, np.ndarray) else table[mine].reset_index(drop=True)
+
+    model = here(parameters, part(first), Y[first], THREE[first])
+    over = fit_over(wire_of(model, part(first), Y[first], THREE[first]), estimator(**parameters))
+    assert_alike(model, over, table)
+    model.fit(part(second), Y[second], client_ids=ids[second])
+    again = fit_over(wire_of(estimator(**parameters), part(second), Y[second], ids[second]), over)
+    assert again is over and over.clients_.tolist() == ["b", "x", "c", "d"] and over.n_rounds_ == 6
+    assert_alike(model, over, table)
+    assert log_but_for_models(model) == log_but_for_models(over)
+
+
+def test_what_does_not_go_on_from_a_model_is_refused_and_the_model_stays():
+    model, _ = there({"warm_start": True}, FRAME)
+    before = model._fitted.models.tobytes()
+    for table, parameters, said in (
+        (FRAME.rename(columns={"n": "k"}), {}, "others than those of the model to go on from"),
+        (FRAME.assign(more=1.0), {}, "others than those of the model to go on from"),
+        (FRAME, {"hidden_layer_sizes": (8,)}, "hidden_layer_sizes is"),
+        (FRAME, {"dp_clip_norm": 1.0}, "was trained not private"),
+    ):
+        model.set_params(hidden_layer_sizes=(32,), dp_clip_norm=np.inf).set_params(**parameters)
+        with pytest.raises(ValueError, match=said):
+            fit_over(wire_of(model, table, Y, THREE), model)
+        assert model._fitted.models.tobytes() == before
+    model.set_params(dp_clip_norm=np.inf)
+    with pytest.raises(ValueError, match="client_ids are numbers now"):
+        fit_over(wire_of(model, FRAME, Y, np.arange(90) % 3), model)
 
 
 def test_groups_stay_together_elsewhere_too():
@@ -101,18 +174,22 @@ def test_a_model_fitted_elsewhere_is_saved_and_loaded(tmp_path):
     assert np.array_equal(again.transform(X), model.transform(X))
 
 
+MODELS = ("global models", "global models for rows held out")
+
+
+def log_but_for_models(model):
+    return [m for m in model.federation_log_ if m.what not in MODELS]
+
+
 def test_the_ledger_counts_what_it_counts_here_but_for_models_that_clients_have():
     a, (b, _) = (
         here({"algorithm": "scaffold", "early_stopping": True}),
         there({"algorithm": "scaffold", "early_stopping": True}),
     )
-    models = ("global models", "global models for rows held out")
-    assert [m for m in a.federation_log_ if m.what not in models] == [
-        m for m in b.federation_log_ if m.what not in models
-    ]
+    assert log_but_for_models(a) == log_but_for_models(b)
     n_bytes = 4 * b._fitted.network.layout.size
     # Each model goes to each client once: the first, and one for each round, for its rows held out.
-    assert [m.bytes for m in b.federation_log_ if m.what in models] == [3 * n_bytes] * (1 + b.n_rounds_)
+    assert [m.bytes for m in b.federation_log_ if m.what in MODELS] == [3 * n_bytes] * (1 + b.n_rounds_)
 
 
 # ------------------------------------------------------------------------------------------------ the wire
@@ -237,6 +314,84 @@ def test_bytes_that_do_not_fit_are_refused():
         Packet.of_flat(text.replace("<f8", "|O"), data)
 
 
+# --------------------------------------------------------------------------------- what clients have prepared
+
+
+@pytest.fixture
+def transformed(monkeypatch):
+    """How many rows are transformed, each time some are."""
+    n_rows, apply = [], TableTransform.apply
+
+    def counted(self, table, *arguments):
+        n_rows.append(len(table))
+        return apply(self, table, *arguments)
+
+    monkeypatch.setattr(TableTransform, "apply", counted)
+    return n_rows
+
+
+def test_a_client_transforms_its_rows_once_for_all_rounds(transformed):
+    after = []
+
+    class Counting(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            if self.asked[-1][1].what in ("train", "held out"):
+                after.append(len(transformed))
+            return answer
+
+    _, wire = there({"n_rounds": 4, "early_stopping": True}, kind=Counting)
+    assert after == [1, 2, *[3] * 25]  # four rounds, and errors on rows held out before and after each
+    assert not any(name.endswith(prepared.ROWS) for _, r, *_ in wire.asked for name in (*r.given, *r.keep))
+
+
+def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
+    n_kept = []
+
+    class Looking(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            n_kept.append(sum(name.endswith(prepared.ROWS) for name in self.kept[address]))
+            return answer
+
+    _, wire = there({"shrinkage": "auto", "n_rounds": 1}, kind=Looking)
+    n_plans = len({r.needs[1] for _, r, *_ in wire.asked if r.what == "train"})
+    assert n_plans > 1 and max(n_kept) == 1
+
+
+def test_more_than_is_to_be_kept_is_prepared_for_each_message(transformed, monkeypatch):
+    monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30 - 1)  # of the 8 whitened columns of 30 rows
+    model, wire = there({"n_rounds": 4})
+    n_rounds = len(transformed)
+    assert model._fitted.models.tobytes() == here({"n_rounds": 4})._fitted.models.tobytes()
+    assert not any(name.endswith(prepared.ROWS) for kept in wire.kept.values() for name in kept)
+    monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30)
+    transformed.clear()
+    there({"n_rounds": 4})
+    assert n_rounds - len(transformed) == 3 * 3
+
+
+def test_rows_that_have_changed_are_prepared_anew():
+    class Changing(Wire):
+        """From the third round on all have other rows."""
+
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 2:
+                self.sites[address] = self.others[request.position]
+            if self.forgets:
+                self.kept[address] = {n: p for n, p in self.kept[address].items() if not n.endswith(prepared.ROWS)}
+            return super().answer(address, packet)
+
+    models = []
+    for forgets in (False, True):
+        model = estimator(n_rounds=4)
+        Changing.others = [site_of(model, rows_of(X[::-1], Y, mine), label) for label, mine in OF_LABEL.items()]
+        Changing.forgets = forgets
+        models.append(fit_over(wire_of(model, X, Y, THREE, kind=Changing), model)._fitted.models.tobytes())
+    assert models[0] == models[1] != here({"n_rounds": 4})._fitted.models.tobytes()
+
+
 # ---------------------------------------------------------------------------------------- what can go wrong
 
 
@@ -271,6 +426,19 @@ def test_a_client_that_comes_back_under_another_address_goes_on():
     assert left_out["reason"] == "no answer" and left_out["rounds"] == [2]
     assert {address for address, request, *_ in wire.asked if request.what == "sum"} >= {"node 9"}
     assert np.isnan(model.history_["loss_per_client"]).sum() == 1
+
+
+def test_who_has_moved_is_found_in_the_next_round_though_the_old_address_still_stands():
+    class Moved(Wire):
+        def answer(self, address, packet):
+            request = from_packet(packet)
+            if request.what == "train" and from_packet(request.about)["round"] == 1 and address == "node 1":
+                self.sites["node 9"], self.kept["node 9"] = self.sites["node 1"], {}
+            return None if "node 9" in self.sites and address == "node 1" else super().answer(address, packet)
+
+    model, _ = there({"n_rounds": 4}, kind=Moved)
+    (left_out,) = model.dropped_clients_
+    assert left_out["reason"] == "no answer" and left_out["rounds"] == [2]
 
 
 def test_a_round_without_one_client_is_the_mean_of_the_others():
@@ -396,18 +564,6 @@ def test_clients_that_do_not_fit_together_are_named():
         )
 
 
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"warm_start": True}, "warm_start=True goes on"),
-        ({"availability": lambda t, c: True}, "availability simulates"),
-    ],
-)
-def test_what_cannot_be_carried_is_refused(parameters, said):
-    with pytest.raises(ValueError, match=said):
-        there(parameters)
-
-
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     class Stopping(Wire):
         def answer(self, address, packet):
@@ -434,8 +590,13 @@ def test_privacy_costs_what_it_costs_here():
         "dp_clip_norm": 0.1,
         "dp_bounds": {"X": (-5, 5), "y": (-5, 5)},
         "participation": 0.6,
+        "warm_start": True,
     }
     ids = np.arange(90) % 30
     a, (b, _) = here(parameters, ids=ids), there(parameters, ids=ids)
     assert a.epsilon_ == b.epsilon_ and a.privacy_bill_ == b.privacy_bill_
+    before = a.epsilon_
+    a.fit(X, Y, client_ids=ids)
+    fit_over(wire_of(b, X, Y, ids), b)
+    assert a.epsilon_ == b.epsilon_ > before and a.privacy_bill_ == b.privacy_bill_
     assert not hasattr(b, "n_samples_per_client_") and b.clients_.tolist() == list(range(30))

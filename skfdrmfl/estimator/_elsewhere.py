@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.common.threads import quiet_torch
-from skfdrmfl.data.categories import Categories
-from skfdrmfl.data.client_ids import check_client_ids, encode_clients
+from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.estimator import _privacy
+from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
+from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._callbacks import Task
+from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._preparation import lay_out, ledger_of
-from skfdrmfl.estimator._privacy import check_private
 from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._running import train_and_keep
 from skfdrmfl.estimator._site import agreed_parameters
@@ -42,68 +44,72 @@ def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
     Parameters
     ----------
     estimator : FDRMFLTransformer
+        With `warm_start` and fitted before, the fit goes on from there.
     channel : Channel
 
     Raises
     ------
     ValueError
-        Clients who do not fit together, or parameters that cannot be carried.
+        Clients who do not fit together, or not with what the estimator has learned before.
     NoAnswer
         Clients who have not answered what nobody else can say.
     TimeoutError
         Too few clients are there.
     """
     estimator._validate_params()
-    check_carried(estimator)
-    check_private(estimator)
+    earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
+    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
     with quiet_torch():
-        reading, federation = gather(estimator, channel)
-        fitting = lay_out(
-            estimator, reading, lambda blueprint, engine: replace(federation, engine=engine), federation.device
-        )
+        reading, federation = gather(estimator, channel, earlier)
+
+        def gathered(_: Blueprint, engine: str) -> Remote:
+            return replace(federation, engine=engine)
+
+        fitting = lay_out(estimator, reading, gathered, federation.device, earlier=earlier)
         train_and_keep(estimator, fitting, Task(estimator))
     return estimator
 
 
-def check_carried(estimator: Any) -> None:
-    """Raise ValueError where parameters ask for what only works in one memory."""
-    if estimator.warm_start:
-        raise ValueError(
-            "warm_start=True goes on from an earlier fit, which a fit over a network cannot do yet; set it to False."
-        )
-    if estimator.availability is not None:
-        raise ValueError(
-            "availability simulates who is there, but over a network clients come and go by themselves; set it to "
-            "None, and min_clients and participation as they suit you."
-        )
-
-
-def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
-    """Return what the clients say of their rows, and the federation of them."""
-    addresses = channel.addresses()
-    first = Exchange(channel, addresses, [f"at {address}" for address in addresses])
-    about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": None}
-    said = first.ask_all("describe", dict.fromkeys(range(len(addresses)), about), check=_check_described)
-    order, clients = _ordered([answer["label"] for answer in said.values()])
-    told = [said[i] for i in order]
-    exchange = Exchange(channel, [addresses[i] for i in order], clients.tolist())
-    everybody = range(len(clients))
-    _check_alike(exchange.labels, told, ["discrete"])
-    positions = np.arange(len(clients))
+def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Description, Remote]:
+    """Return what the clients say of their rows, and the federation of them; `earlier` is the fit to go on from."""
+    there = channel.addresses()
+    first = Exchange(channel, there, [f"at {address}" for address in there])
+    categories = None if earlier is None else earlier.blueprint.categories
+    about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": categories}
+    said = first.ask_all("describe", dict.fromkeys(range(len(there)), about), check=_check_described)
+    ids = _labels([answer["label"] for answer in said.values()])
+    private = _privacy.is_private(estimator)
+    names = _privacy.nameless(ids, len(ids)) if private else ids
+    if earlier is not None:
+        check_same_labels(names, earlier.clients)
+    clients, codes = encode_clients(names, None if earlier is None else earlier.clients)
+    order = np.argsort(codes).tolist()
+    positions, told = codes[order], [said[i] for i in order]
+    labels: list[Any] = [None] * len(clients)
+    addresses: list[Any] = [None] * len(clients)  # of clients of earlier fits, who need not be there
+    for i, p in zip(order, positions.tolist(), strict=True):
+        labels[p], addresses[p] = said[i]["label"], there[i]
+    exchange = Exchange(channel, addresses, labels)
+    labels_there = [labels[p] for p in positions.tolist()]
+    _check_alike(labels_there, told, ["discrete"])
     sizes = np.array([answer["n_rows"] for answer in told], dtype=np.int64)
-    ledger = ledger_of(None)
+    ledger = ledger_of(earlier)
     discrete = told[0]["discrete"]
-    if _privacy.is_private(estimator):
+    if private:
         _privacy.check_no_labels(discrete)
-        ledger.crowd = len(clients)
-        clients = positions
-    categories: Categories = {}
-    if discrete:
-        categories = agree(RemoteLabels(exchange, positions, sizes, None, "", "stacked", ledger), discrete)
-        questions = dict.fromkeys(everybody, about | {"categories": categories})
-        told = list(exchange.ask_all("describe", questions, check=_check_described).values())
-    _check_alike(exchange.labels, told, list(ALIKE))
-    names = told[0]["feature_names"]
+        ledger.crowd = len(positions)
+    if categories is None:
+        categories = {}
+        if discrete:
+            asked = RemoteLabels(exchange, positions, sizes, None, "", "stacked", ledger)
+            available = availability_of(estimator.availability, clients, positions, 1, 1)
+            if available is not None:
+                check_somebody_begins(available[0])
+            categories = agree(asked if available is None else asked.among(available[0]), discrete)
+            questions = dict.fromkeys(positions.tolist(), about | {"categories": categories})
+            told = list(exchange.ask_all("describe", questions, check=_check_described).values())
+    _check_alike(labels_there, told, list(ALIKE))
+    feature_names = told[0]["feature_names"]
     by_modality = None
     if any(answer["by_modality"] is not None for answer in told):
         n_modalities = len(told[0]["modalities"])
@@ -113,11 +119,11 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
                 for a, n in zip(told, sizes, strict=True)
             ]
         )
-        if _privacy.is_private(estimator):
+        if private:
             _privacy.check_complete(by_modality == sizes[:, None])
     reading = Description(
         n_features=told[0]["n_features"],
-        feature_names=None if names is None else np.array(names, dtype=object),
+        feature_names=None if feature_names is None else np.array(feature_names, dtype=object),
         n_outputs=told[0]["n_outputs"],
         y_ndim=told[0]["y_ndim"],
         clients=clients,
@@ -128,6 +134,8 @@ def gather(estimator: Any, channel: Channel) -> tuple[Description, Remote]:
         label_columns=tuple(told[0]["label_columns"]),
         central=False,
     )
+    if earlier is not None:
+        _check_same_columns(reading, earlier)
     agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
     return reading, Remote(exchange, positions, sizes, by_modality, agreed, "stacked", ledger)
 
@@ -143,14 +151,24 @@ def _check_described(position: int, answer: Any) -> None:
             raise WireError(f"a description of rows lacks {missing[0]}")
 
 
-def _ordered(labels: list[Any]) -> tuple[list[int], Any]:
-    """Return the order of clients by their labels, and the labels in it; ValueError where two have one."""
+def _labels(labels: list[Any]) -> NDArray:
+    """Return what clients are called, checked; ValueError where two have one label."""
     ids = check_client_ids(labels, len(labels), "the federation", "clients")
-    clients, codes = encode_clients(ids)
-    if len(clients) < len(labels):
+    if len(np.unique(ids)) < len(labels):
         twice = sorted({repr(label) for label in labels if labels.count(label) > 1})
         raise ValueError(f"several clients are called {', '.join(twice)}; give each a label of its own.")
-    return np.argsort(codes).tolist(), clients
+    return ids
+
+
+def _check_same_columns(reading: Description, earlier: Fitted) -> None:
+    """Raise ValueError where the columns are others than those of the model to go on from."""
+    now, before = (None if names is None else list(names) for names in (reading.feature_names, earlier.feature_names))
+    if reading.n_features != earlier.n_features or (now is not None and before is not None and now != before):
+        raise ValueError(
+            f"the clients' columns ({reading.n_features if now is None else _short(now)}) are others than those of the "
+            f"model to go on from ({earlier.n_features if before is None else _short(before)}); let load_data return "
+            "the same, or fit a new estimator."
+        )
 
 
 def _check_alike(labels: list[Any], told: list[Mapping[str, Any]], names: list[str]) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
-from sklearn.base import clone
 
 from skfdrmfl.estimator._elsewhere import fit_elsewhere
 from skfdrmfl.estimator._saving import check_saves
@@ -19,8 +19,8 @@ from skfdrmfl.federation.remote.packet import Packet, WireError
 from skfdrmfl.flower._client import PACKET
 from skfdrmfl.flower._records import get, put
 
-# Seconds between two looks at who is there.
-LOOK = 1.0
+# Seconds between two looks at who is there, or has answered: Flower's own three are half of what a short round takes.
+LOOK = 0.5
 
 
 class GridChannel:
@@ -63,7 +63,7 @@ class GridChannel:
             put(records, PACKET, packet)
             messages.append(Message(records, node, MessageType.QUERY, ttl=self._answer_within))
         answers = {}
-        for reply in self._grid.send_and_receive(messages, timeout=self._answer_within):
+        for reply in self._replies(messages):
             if reply.has_content():
                 try:
                     answers[reply.metadata.src_node_id] = get(reply.content, PACKET)
@@ -72,6 +72,19 @@ class GridChannel:
             else:
                 print(f"[FDRMFL] node {reply.metadata.src_node_id}: {reply.error.reason}", flush=True)
         return answers
+
+    def _replies(self, messages: list[Message]) -> Iterator[Message]:
+        """Send messages, and yield what is said to them, until all are answered or the time is over."""
+        end = time.monotonic() + self._answer_within
+        open_ = {number for number in self._grid.push_messages(messages) if number}
+        while open_:
+            for reply in self._grid.pull_messages(open_):
+                open_.discard(reply.metadata.reply_to_message_id)
+                yield reply
+            if time.monotonic() > end:
+                break
+            if open_:
+                time.sleep(LOOK)
 
 
 def server_app(
@@ -87,7 +100,8 @@ def server_app(
     Parameters
     ----------
     estimator : FDRMFLTransformer
-        One that `save` takes. With `checkpoint_path`, a run that ended early is gone on with by the next one.
+        One that `save` takes. With `checkpoint_path`, a run that ended early is gone on with by the next one. With
+        `warm_start` and fitted, as `load` returns it, runs go on from there; clients may come and have left since.
     output : str or path-like
         Where the fitted model is written, whole or not at all; `FDRMFLTransformer.load` reads it. Beside it stands
         `output` + ".json": which run it was, whether it finished, why not, and who was left out.
@@ -114,7 +128,7 @@ def server_app(
             float(config.get("answer-within", answer_within)),
             float(config.get("wait", wait)),
         )
-        model = clone(estimator)
+        model = copy.copy(estimator)
         report = {"run": context.run_id, "finished": False, "reason": "", "left_out": []}
         try:
             check_saves(model)

@@ -334,8 +334,9 @@ class NativeEngine:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
                 models = self._net.unpacked(weights[done : rounds.round])
                 # Bits: see docs/bits.md, "float32's digits".
-                moved, steps = of_moved.astype(np.float32), of_steps.astype(np.float32)
-                losses = terms.astype(self._arrays["x"].dtype)
+                with np.errstate(over="ignore"):  # of a run that is about to diverge
+                    moved, steps = of_moved.astype(np.float32), of_steps.astype(np.float32)
+                    losses = terms.astype(self._arrays["x"].dtype)
                 for t in range(done, rounds.round):
                     yield Averaged(mine[t], models[t - done], losses[t], moved[t], steps[t])
                 done = rounds.round

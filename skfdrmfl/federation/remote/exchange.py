@@ -61,6 +61,7 @@ class Exchange:
     def __init__(self, channel: Channel, addresses: Sequence[Any], labels: Sequence[Any]):
         self._channel, self._addresses, self.labels = channel, list(addresses), list(labels)
         self._known: list[set[str]] = [set() for _ in self._addresses]
+        self._silent: set[int] = set()  # who has not answered the last time
         self._standing: dict[str, Packet] = {}
         self._name, self._n_names = secrets.token_hex(4), 0
         self.missed: list[LeftOut] = []
@@ -122,7 +123,9 @@ class Exchange:
                 reply = replies.get(self._addresses[p])
                 if reply is None:
                     silent[p] = Silence(NO_ANSWER)
+                    self._silent.add(p)
                     continue
+                self._silent.discard(p)
                 try:
                     kind, answer = from_packet(reply)
                     if kind == LOST:
@@ -207,9 +210,12 @@ class Exchange:
         )
 
     def _find(self, positions: Iterable[int]) -> set[int]:
-        """Return which of some positions can be asked; who has another address now is looked for there."""
+        """Return which of some positions can be asked; who has another address now is looked for there.
+
+        Who was silent is looked for too: a channel may take long to see that nobody is at an address any more.
+        """
         now = self._channel.addresses()
-        missing = [p for p in positions if self._addresses[p] not in now]
+        missing = [p for p in positions if self._addresses[p] not in now or p in self._silent]
         strangers = [address for address in now if address not in self._addresses] if missing else []
         if strangers:
             who = {address: to_packet(Request(WHO, -1, to_packet(None))) for address in strangers}

@@ -18,6 +18,7 @@ from skfdrmfl.federation.messages import Broadcast, HeldOutErrors
 from skfdrmfl.federation.remote.channel import DONE, FAILED, LOST, WHO
 from skfdrmfl.federation.remote.codec import Build, from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet, Refusal, Request, WireError
+from skfdrmfl.federation.remote.prepared import ROWS, prepared, recall
 from skfdrmfl.federation.runs import Plan
 from skfdrmfl.federation.simulation import LocalTraining, Simulation
 
@@ -66,7 +67,7 @@ class Site:
         if not isinstance(request, Request):
             raise WireError("a request was expected")
         have = {**kept, **request.given}
-        have = {name: value for name, value in have.items() if name in request.keep}
+        have = {name: value for name, value in have.items() if name.removesuffix(ROWS) in request.keep}
         lost = [name for name in request.needs if name not in have]
         if lost:
             return to_packet((LOST, lost)), have
@@ -82,7 +83,8 @@ class Site:
             said = f"{self._rows.label!r}: {type(error).__name__} in {request.what!r}; its own log says more"
             return to_packet((FAILED, said)), have
 
-    def _answer(self, request: Request, have: Mapping[str, Packet]) -> Any:
+    def _answer(self, request: Request, have: dict[str, Packet]) -> Any:
+        """Return the answer; what has been prepared for it joins what the client has."""
         if request.what == WHO:
             return self._rows.label
         if request.what == "describe":
@@ -97,14 +99,18 @@ class Site:
         if request.what == "sum":
             return _answers(simulation, about)
         name, *models = others
-        prepared = from_packet(have[name], build)
-        plan: Plan = prepared["plan"]
+        told = from_packet(have[name], build)
+        plan: Plan = told["plan"]
         if request.what == "prepare":
             return _counts(simulation, plan)
-        engine, sizes = prepared["engine"], simulation.partition.sizes
+        engine, sizes = told["engine"], simulation.partition.sizes
         if engine == "native":  # what is not compiled here is trained in torch
             engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes)
+        if (rows := name + ROWS) in have:
+            recall(simulation.tables, plan, have[rows])
         runs = simulation.runs(plan)
+        if rows not in have and (found := prepared(simulation.tables, plan)) is not None:
+            have[rows] = found
         if not simulation.roster(_subset(plan)).positions.size:
             runs = [replace(run, held_out=None) for run in runs]
         training = LocalTraining(plan.network, runs, plan.schedule, engine)
