@@ -17,7 +17,7 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs site-test test-flower newest-flower test-tools coverage lint format bench clean distclean
+.PHONY: help demo test docs site-test test-flower newest-flower test-tools wheel coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
@@ -26,6 +26,7 @@ help:
 	@echo "make newest-flower  run them with the newest Flower there is, in a folder that is removed again"
 	@echo "make test-tools try clients with mapie, crepes, shap, optuna, chemotools, skops and nirs4all, which it installs"
 	@echo "make docs       build the site: docs/_build/html/index.html (make site-test: build it, then look at it)"
+	@echo "make wheel      build the wheel, with the native engine compiled, and the source archive in dist/"
 	@echo "make lint       check style and types    (make format: apply the style)"
 	@echo "make coverage   run the tests and report which lines they miss"
 	@echo "make bench      say how to run the benchmarks"
@@ -63,6 +64,15 @@ docs: $(VENV)/.docs
 
 site-test: docs $(VENV)/.test $(VENV)/.site
 	$(BIN)/python -m pytest tests/test_site.py -m site $(ARGS)
+
+# For Linux of about this machine's age and newer; docs/native.md says how for older ones and for ARM.
+wheel: $(VENV)/.wheel
+	rm -rf dist build
+	$(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir dist/plain .
+	PATH="$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/plain/*.whl
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	rm -rf dist/plain
+	@ls dist
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
@@ -145,6 +155,9 @@ $(VENV)/.docs: $(VENV)/.build
 
 $(VENV)/.site: $(VENV)/.build
 	$(call install,site)
+
+$(VENV)/.wheel: $(VENV)/.build
+	$(call install,wheel)
 
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import native_builds
 import numpy as np
@@ -26,11 +26,12 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.encoders import Conv1DEncoder, LinearEncoder
-from skfdrmfl.federation.engines import ENGINES, engine_for, native
+from skfdrmfl.federation.engines import ENGINES, chunk, engine_for, native
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Orders
+from skfdrmfl.federation.runs import Orders, Settings
 from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.model.objective import TERMS
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 pytestmark = pytest.mark.skipif(
@@ -451,3 +452,9 @@ def test_sanitizers_find_nothing(tmp_path):
     chosen = "in_float64_it_is_the_loop or no_room"
     done = subprocess.run([*command, chosen], env=environment, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def test_it_knows_every_setting_of_a_client_and_every_term():
+    # A new one is to be written in `native.c` too, or to be refused by `why_not`.
+    assert set(native.SETTINGS) == {field.name for field in fields(Settings)} - chunk.OF_SERVER
+    assert TERMS == ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from functools import cache
 from math import inf
 from typing import Any, ClassVar
 
@@ -404,6 +405,12 @@ class FDRMFLTransformer(
         self.n_iter_no_change = n_iter_no_change
         self.client_column = client_column
         self.groups_column = groups_column
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the parameters' names, which scikit-learn reads off the signature, thousands of times a search."""
+        return super()._get_param_names()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return parameters by name; if `deep`, also those of the encoders, in a dict or not.

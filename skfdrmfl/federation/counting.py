@@ -49,6 +49,7 @@ class TrainingMessages:
         # Each ledger with its runs; of each run, the first one that shares its ledger.
         self._shares = [(ledgers[mine[0]], mine) for mine in by_ledger.values()]
         self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in ledgers])
+        self._last: tuple[Indices, list[Indices]] | None = None
         self._orders = ALGORITHMS[schedule.algorithm].orders
         self._seen = EACH if schedule.is_robust else TOTAL
         self._n_parameters, self._privacy, self._n_bytes = n_parameters, schedule.privacy, n_bytes
@@ -85,12 +86,16 @@ class TrainingMessages:
         ledger.record(DOWN, "global models for rows held out", (n_parameters,), whom, down)
         ledger.record(UP, name, ((), (), (), ()), positions, 4 * 8, EACH)
 
+    def _members(self, replicas: Indices) -> list[Indices]:
+        """Return the positions of some replicas' clients, by ledger; mostly they are those of the message before."""
+        if self._last is None or not np.array_equal(self._last[0], replicas):
+            positions, of_share = self._cohort.positions[replicas], self._of_share[self._cohort.runs[replicas]]
+            self._last = replicas, [positions[of_share == mine[0]] for _, mine in self._shares]
+        return self._last[1]
+
     def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
         """Count messages of a shape for each replica; those of all runs of a federation to or from a client are one."""
-        positions = self._cohort.positions[replicas]
-        of_share = None if len(self._shares) == 1 else self._of_share[self._cohort.runs[replicas]]
-        for ledger, mine in self._shares:
-            members = positions if of_share is None else positions[of_share == mine[0]]
+        for (ledger, mine), members in zip(self._shares, self._members(replicas), strict=True):
             own = tuple(self._n_parameters[mine[0]] if n == PARAMETERS else n for n in shape)
             n_bytes = prod(own) * self._n_bytes
             if len(mine) == 1:

@@ -112,6 +112,12 @@ class Ledger:
         other.round, other.crowd = self.round, self.crowd
         return other
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
+        """Return a ledger that counts on by itself; messages, which never change, are shared."""
+        other = self.copy()
+        other.stage = self.stage
+        return other
+
     def mark(self) -> dict[str, Any]:
         """Return how far it has counted: the number of messages, the round, and bytes by client, copied."""
         by_client = {direction: counted.copy() for direction, counted in self._by_client.items()}

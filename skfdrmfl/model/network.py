@@ -89,6 +89,10 @@ class Network:
         shapes |= fusion.shapes(len(self.encoders), modality_dim)
         self.layout = ParameterLayout(shapes)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        """Return the network itself: it never changes."""
+        return self
+
     @property
     def widths(self) -> dict[str, int]:
         """Number of inputs of each encoder, by modality."""

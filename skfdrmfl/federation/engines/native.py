@@ -214,11 +214,11 @@ class NativeEngine:
         n_threads: int = 1,
     ):
         self.network, self.rows, self.cohort = network, rows, rows.cohort
-        found = library(rows.x.dtype)
-        if found is None:
-            raise ValueError(f"engine='native' has not been compiled for {rows.x.dtype} and this machine.")
-        self._library = found
         self._dtype: torch.dtype = rows.x.dtype
+        found = library(self._dtype)
+        if found is None:
+            raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
+        self._library = found
         self._orders, self._keeps_history = orders, keep_history
         self._net = PackedNetwork(network)
         self._n_threads = max(1, n_threads)
@@ -264,7 +264,7 @@ class NativeEngine:
         if shift is not None:
             struct.shift = shift.data_ptr()
         summed = self._orders.gradients or not self._orders.trains
-        for replicas in np.array_split(participants, -(-len(participants) // self._n_block())):
+        for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
             n = len(replicas)
             weights = torch.empty(n, self._net.size, dtype=self._dtype)
             sums = torch.empty_like(weights) if summed else None
@@ -273,11 +273,9 @@ class NativeEngine:
                 "train_clients",
                 struct,
                 c_int64(len(self.cohort.runs)),
-                c_void_p(_whole(replicas).ctypes.data),
+                c_void_p(_pointer(replicas)),
                 c_int64(n),
-                c_void_p(weights.data_ptr()),
-                c_void_p(None if sums is None else sums.data_ptr()),
-                c_void_p(terms.ctypes.data),
+                *(c_void_p(_pointer(array)) for array in (weights, sums, terms)),
             )
             losses = torch.from_numpy(terms).to(self._dtype)
             gradients = None if sums is None else self._net.unpacked(sums)
@@ -315,20 +313,8 @@ class NativeEngine:
             of_moved, of_steps = np.full((n, n_replicas), np.nan), np.zeros((n, n_runs))
             n_block = min(int(np.diff(starts).max()), self._n_block())
             block = torch.empty(max(1, n_block), size, dtype=self._dtype)
-            rounds = _Rounds(
-                n,
-                n_replicas,
-                history_size,
-                participants.ctypes.data,
-                starts.ctypes.data,
-                factors.ctypes.data,
-                weights.data_ptr(),
-                terms.ctypes.data,
-                of_moved.ctypes.data,
-                of_steps.ctypes.data,
-                n_block,
-                block.data_ptr(),
-            )
+            arrays: list[NDArray | Tensor] = [participants, starts, factors, weights, terms, of_moved, of_steps]
+            rounds = _Rounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
             done = 0
             while True:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
@@ -377,9 +363,16 @@ class NativeEngine:
             shape = (len(self.rows.rows), n_models, self.network.n_components)
             self._references = np.empty(shape, dtype=self._arrays["x"].dtype)
             self._reference_round = np.full(len(self.cohort.runs), -1)
-            self._clients.references = self._references.ctypes.data
-            self._clients.reference_round = self._reference_round.ctypes.data
+            self._clients.references = _pointer(self._references)
+            self._clients.reference_round = _pointer(self._reference_round)
             self._clients.n_models = n_models
+
+
+def _pointer(array: NDArray | Tensor | None) -> int | None:
+    """Return where an array begins, which must be kept as long as that is used."""
+    if array is None:
+        return None
+    return array.data_ptr() if isinstance(array, Tensor) else array.ctypes.data
 
 
 def _whole(values: NDArray) -> Indices:
