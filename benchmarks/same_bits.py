@@ -63,7 +63,7 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
     def fit(table: Any = X, target: Any = y, clients: Any = ids, partial: int = 0, **parameters: Any) -> Any:
         def run() -> Arrays:
-            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0} | parameters))
+            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0, "engine": "stacked"} | parameters))
             model.fit(table, target, client_ids=clients)
             for _ in range(partial):
                 model.partial_fit(table, target, client_ids=clients)
@@ -73,7 +73,9 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
     def search(kind: Any, grid: dict[str, Any], **options: Any) -> Any:
         def run() -> Arrays:
-            pipeline = Pipeline([("reduce", FDRMFLTransformer(n_rounds=4, random_state=0)), ("ridge", Ridge())])
+            pipeline = Pipeline(
+                [("reduce", FDRMFLTransformer(n_rounds=4, random_state=0, engine="stacked")), ("ridge", Ridge())]
+            )
             found = kind(pipeline, grid, cv=3, **options).fit(X, y, reduce__client_ids=ids)
             scores = {k: np.asarray(v, dtype=float) for k, v in found.cv_results_.items() if k.endswith("test_score")}
             return scores | of(found.best_estimator_.named_steps["reduce"], X)

@@ -44,8 +44,8 @@ typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
 typedef struct { whole n_in, n_out, ld, weight, bias; } Layer;                /* offsets among a client's parameters */
 typedef struct { whole n_layers, has_skip, n_out; const Layer *layers; } Part; /* `model/mlp.py` */
 typedef struct {
-    whole n_modalities, d, c, q, n_parameters, x_ld;
-    const whole *columns; /* first column of each modality in a padded row of x */
+    whole n_modalities, d, c, q, n_parameters, n_columns, x_ld;
+    const whole *columns; /* where each modality begins in a row of x that is padded to x_ld */
     const Part *parts;    /* the encoders, then fusion, head and critic */
 } Network;
 typedef struct {
@@ -269,7 +269,7 @@ static void backward(const Part *p, const Tape *tape, const real *w, real *g, co
 /* ---------------------------------------------------------------------------------- one batch, and its objective */
 
 typedef struct { /* the memory in which one thread trains one client after another */
-    real *w, *g, *first, *second;
+    real *g, *first, *second;
     real *x, *x_turned, *weights, *pairs, *codes, *pooled, *d_codes, *d_z, *d_pairs, *d_out, *d_t, *values, *mean, *mask, *turned;
     real *references;
     uint64_t *order, *spare;
@@ -284,7 +284,12 @@ static void gather(const Network *net, const Clients *c, Space *s, Batch b, cons
     whole lanes = b.lanes, q = net->q;
     EACH(l, lanes) {
         whole row = rows[b.rows[l < b.n_rows ? l : 0]], next = rows[b.rows[l + 1 < b.n_rows ? l + 1 : 0]];
-        memcpy(s->x + l * net->x_ld, c->x + row * net->x_ld, net->x_ld * sizeof(real));
+        const real *from = c->x + row * net->n_columns;
+        EACH(m, net->n_modalities) {
+            whole width = net->parts[m].layers[0].n_in;
+            memcpy(s->x + l * net->x_ld + net->columns[m], from, (size_t)width * sizeof(real));
+            from += width;
+        }
         EACH(k, q) {
             s->pairs[(net->c + k) * 2 * lanes + l] = c->y[row * q + k];
             s->pairs[(net->c + k) * 2 * lanes + lanes + l] = c->y[next * q + k];
@@ -596,15 +601,15 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
 
 /* --------------------------------------------------------------------------- many clients, on several threads */
 
-/* Lays the arrays of a space out from `at` on, which may be NULL; returns the number of bytes. */
-static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most_rows, whole most_batch, char *at) {
-    char *begin = at;
+/* Lays the arrays of a space out in `memory`, unless that is NULL; returns the number of bytes. */
+static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most_rows, whole most_batch, char *memory) {
+    size_t used = 0;
     whole lanes = rounded(most_batch), parts = net->n_modalities + 3, wide = LANES;
     whole features = net->n_modalities * net->d + net->c + net->q;
 #define TAKE(pointer, n) \
     do { \
-        (pointer) = (void *)at; \
-        at += ((size_t)(n) * sizeof *(pointer) + 63) / 64 * 64; \
+        (pointer) = memory ? (void *)(memory + used) : 0; \
+        used += ((size_t)(n) * sizeof *(pointer) + 63) / 64 * 64; \
     } while (0)
     s->most_lanes = lanes;
     TAKE(s->tapes, parts);
@@ -617,10 +622,9 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
         TAKE(out, n);
         TAKE(gate, n);
         TAKE(d, n);
-        if (!begin) continue;
+        if (!memory) continue;
         s->tapes[p].out[l] = out, s->tapes[p].gate[l] = gate, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
     }
-    TAKE(s->w, net->n_parameters);
     TAKE(s->g, net->n_parameters);
     TAKE(s->first, net->n_parameters);
     TAKE(s->second, net->n_parameters);
@@ -644,7 +648,7 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     TAKE(s->spare, most_rows);
     TAKE(s->numbers, most_rows > lanes ? most_rows : lanes);
 #undef TAKE
-    return (size_t)(at - begin);
+    return used;
 }
 
 typedef struct { /* threads that share the items of one job after another, and sleep in between */

@@ -38,7 +38,7 @@ NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
 LIBRARIES = {torch.float32: [Path(__file__).resolve().with_name(name) for name in NAMES]}
 # A call returns after about so many seconds, so that an interrupt is seen.
 SECONDS = 0.4
-# Memory for the parameters that clients return before they are averaged, and for the models of rounds in one call.
+# Memory for the parameters that clients return before they are averaged, and for what the rounds of a call leave.
 BLOCK_BYTES = 8_000_000
 
 
@@ -52,7 +52,7 @@ class _Part(Structure):
 
 class _Network(Structure):
     _fields_ = [
-        *((name, c_int64) for name in ("n_modalities", "d", "c", "q", "n_parameters", "x_ld")),
+        *((name, c_int64) for name in ("n_modalities", "d", "c", "q", "n_parameters", "n_columns", "x_ld")),
         ("columns", c_void_p),
         ("parts", POINTER(_Part)),
     ]
@@ -181,6 +181,7 @@ class PackedNetwork:
             network.n_components,
             network.n_outputs,
             self.size,
+            network.n_columns,
             int(self.columns[-1]),
             self.columns.ctypes.data,
             self._parts,
@@ -224,12 +225,9 @@ class NativeEngine:
         self._n_threads = max(1, n_threads)
         batch_size, n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
         cohort = rows.cohort
-        x = rows.x.new_zeros(len(rows.x), int(self._net.columns[-1]))
-        for columns, first in zip(network.columns.values(), self._net.columns.tolist(), strict=False):
-            x[:, first : first + columns.stop - columns.start] = rows.x[:, columns]
         settings = np.array([[getattr(s, name) for name in SETTINGS] for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {
-            "x": x.numpy(),
+            "x": rows.x.contiguous().numpy(),
             "y": rows.y.contiguous().numpy(),
             "rows": _whole(rows.rows),
             "offsets": _whole(rows.offsets),
@@ -300,7 +298,8 @@ class NativeEngine:
         """
         n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
         self._make_room_for_references(history_size + 1)
-        most = max(1, BLOCK_BYTES // (n_runs * size * self.rows.x.element_size()))
+        bytes_of_round = n_runs * size * self.rows.x.element_size() + n_replicas * (len(TERMS) + 1) * 8
+        most = max(1, BLOCK_BYTES // bytes_of_round)
         first = 0
         while mine := list(islice(invited, most)):
             n = len(mine)
