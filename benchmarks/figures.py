@@ -455,6 +455,22 @@ def speed() -> Figure:
     return figure
 
 
+def native() -> Figure:
+    """The native engine beside others."""
+    rows = [row for row in read("native") if row["sense"] == ">=" and float(row["asked"])]
+    figure, (ax,) = canvas(7.5, 0.26 * len(rows) + 0.9)
+    y = np.arange(len(rows))
+    ax.barh(y, values(rows, "median"), color=BLUE, height=0.6, label="reached")
+    ax.plot(values(rows, "asked"), y, "|", color=RED, markersize=12, markeredgewidth=2, label="asked")
+    ax.set_xscale("log")
+    ax.set_xticks([1, 2, 5, 10, 20, 50], ["1x", "2x", "5x", "10x", "20x", "50x"])
+    ax.minorticks_off()
+    ax.set_xlabel("how many times as fast")
+    name_rows(ax, [row["what"] for row in rows])
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
 FIGURES: tuple[Callable[[], Figure], ...] = (
     accuracy,
     tuning,
@@ -474,6 +490,7 @@ FIGURES: tuple[Callable[[], Figure], ...] = (
     information,
     cost,
     speed,
+    native,
 )
 
 

@@ -1,6 +1,7 @@
 """The native engine against the stacked one, scikit-learn's MLP, plain PyTorch and JAX: ratios in one run.
 
     python benchmarks/native.py                              # about ten minutes on two cores
+    python benchmarks/native.py --csv docs/data/native.csv   # as the documentation keeps it
     python benchmarks/native.py --only fits rounds           # some of: fits rounds squared search many tuning
     python benchmarks/native.py --jax /path/to/python        # JAX too, in an environment that has it (see "squared")
 
@@ -28,7 +29,7 @@ import engines
 import numpy as np
 import search
 import torch
-from _common import check, interleaved, note, parser, save, table
+from _common import add_csv, check, interleaved, note, parser, save, save_csv, table
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
@@ -177,6 +178,7 @@ def main() -> None:
     options.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
     options.add_argument("--repeats", type=int, default=7, help="turns of everybody (default: %(default)s)")
     options.add_argument("--sample", type=float, default=0.3, help="seconds of a sample (default: %(default)s)")
+    add_csv(options, "native")
     options.add_argument("--jax", metavar="PYTHON", help="a Python that has JAX")
     args = options.parse_args()
     torch.set_num_threads(1)
@@ -187,6 +189,10 @@ def main() -> None:
     rows = [row for part in PARTS if part in args.only for row in work[part](args)]
     print(table(["", "asked", "medians", "least times", ""], rows))
     save(args.out, "native", {"rows": rows})
+    numbers = [
+        [what, *asked.removesuffix("x").split(), *(r.removesuffix("x") for r in rest)] for what, asked, *rest, _ in rows
+    ]
+    save_csv(args.csv, ("what", "sense", "asked", "median", "least"), numbers)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.estimator._site import site_of
 from skfdrmfl.federation.door import NoAnswer
-from skfdrmfl.federation.remote import codec, prepared
+from skfdrmfl.federation.engines import native
+from skfdrmfl.federation.remote import codec, prepared, site
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet
 
@@ -58,6 +59,7 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
     [
         pytest.param({}, X, THREE, id="defaults"),
         pytest.param({}, X, UNEQUAL, id="unequal sizes"),
+        pytest.param({"engine": "stacked"}, X, UNEQUAL, id="stacked"),
         pytest.param({"engine": "loop"}, X, UNEQUAL, id="loop", marks=pytest.mark.slow),
         pytest.param({"participation": 0.5, "n_rounds": 5}, X, UNEQUAL, id="participation"),
         pytest.param(TWO, HOLES, THREE, id="a site without a modality"),
@@ -95,6 +97,20 @@ def assert_alike(a, b, table):
         np.testing.assert_allclose(b.history_[name], values, rtol=2e-5, atol=2e-6, err_msg=name)
     np.testing.assert_allclose(b.predict(table), a.predict(table), rtol=0, atol=1e-6 * np.abs(Y).max())
     np.testing.assert_allclose(b.feature_importances_, a.feature_importances_, atol=1e-6)
+
+
+@pytest.mark.skipif(native.library() is None, reason="nothing has been compiled of native.c")
+def test_a_site_that_has_nothing_compiled_trains_in_torch(monkeypatch):
+    asked = []
+
+    def in_torch(engine, *_):
+        asked.append(engine)
+        return "stacked"
+
+    monkeypatch.setattr(site, "engine_for", in_torch)
+    model, _ = there({})
+    assert model.engine_ == "native" and set(asked) == {"auto"}
+    assert_alike(here({"engine": "stacked"}), model, X)
 
 
 def test_who_is_not_there_in_a_round_is_asked_nothing():
