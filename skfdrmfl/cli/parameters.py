@@ -24,6 +24,7 @@ def transformer(args: Any, command: str, **fixed: Any) -> Any:
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
     values: dict[str, Any] = {"n_components": args.components, "tuning": args.tuning, "modalities": args.modalities}
+    values["n_jobs"] = -1  # threads move no bit
     known = inspect.signature(FDRMFLTransformer).parameters
     for text in args.set:
         name, equals, value = text.partition("=")
