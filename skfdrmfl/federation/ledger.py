@@ -91,7 +91,7 @@ class Ledger:
             missing = int(positions.max()) + 1 - len(known)
             self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
             self._by_client[direction][positions] += n_bytes
-        all_bytes = int(np.sum(np.broadcast_to(n_bytes, len(positions))))
+        all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * len(positions))
         seen = seen if direction == UP else ""
         self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
 
