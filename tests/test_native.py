@@ -198,7 +198,7 @@ def test_calls_may_end_anywhere(monkeypatch):
     assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4))) == whole
 
 
-@pytest.mark.parametrize("n_threads", [2, 3, 8])
+@pytest.mark.parametrize("n_threads", [2, 3, 8, 10**9])
 def test_threads_move_no_bit(n_threads, monkeypatch):
     network, runs = two_runs()
     alone = bits(federate("native", network, runs, (1.0, 0.9, 0.5)))

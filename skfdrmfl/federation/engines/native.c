@@ -31,7 +31,8 @@ enum { WIDTH = 32, TILE_ROWS = 6 };
 #else
 enum { WIDTH = 16, TILE_ROWS = 6 };
 #endif
-enum { LANES = 16, V = WIDTH / sizeof(real), TILE_VECTORS = 2, MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
+enum { LANES = 16, V = WIDTH / sizeof(real), TILE_VECTORS = 2 };
+enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
 enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
 typedef real vector __attribute__((vector_size(WIDTH), may_alias));
 typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
@@ -270,7 +271,8 @@ static void backward(const Part *p, const Tape *tape, const real *w, real *g, co
 
 typedef struct { /* the memory in which one thread trains one client after another */
     real *g, *first, *second;
-    real *x, *x_turned, *weights, *pairs, *codes, *pooled, *d_codes, *d_z, *d_pairs, *d_out, *d_t, *values, *mean, *mask, *turned;
+    real *x, *x_turned, *weights, *pairs, *codes, *pooled, *mask;
+    real *d_codes, *d_z, *d_pairs, *d_out, *d_t, *values, *mean, *turned;
     real *references;
     uint64_t *order, *spare;
     whole *numbers, most_lanes;
@@ -318,7 +320,7 @@ static const real *codes_and_z(const Network *net, Space *s, const real *w, whol
     return forward(net->parts + net->n_modalities, s->tapes + net->n_modalities, w, pooled, lanes);
 }
 
-/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first, one after the other. */
+/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
 static void information(const real *restrict joint, const real *restrict marginal, const real *restrict share,
                         double weight, real *restrict mi, real *restrict nwj, real *restrict d_t, whole lanes) {
     EACH(l, lanes) {
@@ -344,7 +346,10 @@ static void mutual_information(const Network *net, Space *s, const real *w, cons
     }
     whole ld = turn(s->turned, s->pairs, net->c + net->q, 2 * lanes);
     backward(critic, tape, w, s->g, s->turned, ld, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
-    EACH(k, net->c) EACH(l, lanes) s->d_z[k * lanes + l] += s->d_pairs[k * 2 * lanes + l] + s->d_pairs[k * 2 * lanes + lanes + l];
+    EACH(k, net->c) {
+        const real *of_joint = s->d_pairs + k * 2 * lanes, *of_marginal = of_joint + lanes;
+        EACH(l, lanes) s->d_z[k * lanes + l] += of_joint[l] + of_marginal[l];
+    }
 }
 
 /* eq. 11 with sigma = 1, over the pairs of modalities that a row has (eq. 7 to 9, `divergence.modality_alignment`). */
@@ -376,12 +381,12 @@ static void alignment(const Network *net, Space *s, whole lanes, int masked, dou
 }
 
 /* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, then under earlier ones. */
-static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau, double weight,
-                     double *terms) {
+static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau,
+                     double weight, double *terms) {
     const real shortest = 1e-8, shortest_turned = 1e-4; /* of `equations/contrast.py` */
     whole c = net->c, n = c * lanes;
-    real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes, *nce = total + lanes;
-    real *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
+    real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes;
+    real *nce = total + lanes, *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
     memset(length, 0, lanes * sizeof(real));
     EACH(k, c) EACH(l, lanes) length[l] += z[k * lanes + l] * z[k * lanes + l];
     EACH(l, lanes) length[l] = root(length[l] > shortest * shortest ? length[l] : shortest * shortest);
@@ -416,8 +421,8 @@ static void contrast(const Network *net, Space *s, const real *z, whole lanes, w
     terms[CONTRASTIVE] += sum_of(nce, s->weights, lanes);
 }
 
-/* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g and
-   adds its terms up. */
+/* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g,
+   and adds its terms up. */
 static void local_gradient(const Network *net, Space *s, const real *w, Batch b, const Settings *o, int masked,
                            whole n_models, double *terms) {
     whole M = net->n_modalities, lanes = b.lanes, q = net->q, c = net->c, d = net->d;
@@ -448,8 +453,8 @@ static void local_gradient(const Network *net, Space *s, const real *w, Batch b,
         s->d_codes[i] += masked && !(s->mask[m * lanes + l] > 0) ? 0 : s->d_out[i];
     }
     EACH(m, M)
-        backward(net->parts + m, s->tapes + m, w, s->g, s->x + net->columns[m], net->x_ld, s->d_codes + m * d * lanes, 0,
-                 lanes, b.n_rows);
+        backward(net->parts + m, s->tapes + m, w, s->g, s->x + net->columns[m], net->x_ld,
+                 s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
 }
 
 /* ------------------------------------------------------------------------- one client (loop.LoopEngine._train) */
@@ -552,7 +557,8 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
     c->reference_round[replica] = b->round_index;
 }
 
-/* Trains one client; writes its parameters to w, the sum of its gradients to `sum` unless NULL, and the means of its terms. */
+/* Trains one client; writes its parameters to w, the sum of its gradients to `sum` unless that is NULL, and the means
+   of its terms. */
 static void train_client(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica, real *w,
                          real *sum, double *terms) {
     whole n = c->offsets[replica + 1] - c->offsets[replica], run = c->runs[replica], D = net->n_parameters;
@@ -596,7 +602,8 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     }
     if (c->trains) EACH(i, N_TERMS) terms[i] /= (double)t;
     if (c->trains && sum) EACH(i, D) sum[i] /= (real)t;
-    terms[LOSS] = terms[MSE] + o->mi_weight * terms[MI] + o->kl_weight * terms[KL] + o->contrastive_weight * terms[CONTRASTIVE];
+    terms[LOSS] = terms[MSE] + o->mi_weight * terms[MI] + o->kl_weight * terms[KL];
+    terms[LOSS] += o->contrastive_weight * terms[CONTRASTIVE];
 }
 
 /* --------------------------------------------------------------------------- many clients, on several threads */
@@ -613,7 +620,10 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     } while (0)
     s->most_lanes = lanes;
     TAKE(s->tapes, parts);
-    EACH(p, parts) EACH(l, net->parts[p].n_layers) wide = net->parts[p].layers[l].ld > wide ? net->parts[p].layers[l].ld : wide;
+    EACH(p, parts) EACH(l, net->parts[p].n_layers) {
+        whole ld = net->parts[p].layers[l].ld;
+        wide = ld > wide ? ld : wide;
+    }
     real *turned;
     TAKE(turned, 2 * lanes * wide);
     EACH(p, parts) EACH(l, net->parts[p].n_layers) {
@@ -664,7 +674,8 @@ typedef struct { /* threads that share the items of one job after another, and s
 typedef struct { Team *team; whole number; pthread_t thread; } Member;
 
 static void take_items(Team *team, whole number) {
-    for (whole i; (i = atomic_fetch_add(&team->next, 1)) < team->n_items;) team->work(team->what, team->spaces + number, i);
+    for (whole i; (i = atomic_fetch_add(&team->next, 1)) < team->n_items;)
+        team->work(team->what, team->spaces + number, i);
 }
 
 static void *follow(void *member) {
@@ -759,8 +770,9 @@ static whole with_team(const Network *net, const Clients *c, whole n_replicas, w
 /* Whether this processor has what this file was compiled for. */
 EXPORT int processor_can(void) {
 #if defined(__AVX512F__)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("fma");
+    int has_512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+    has_512 = has_512 && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq");
+    return has_512 && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 #elif defined(__AVX2__)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #else
@@ -777,8 +789,8 @@ static whole train_all(Team *team, void *what) {
 }
 
 /* Lets n clients train from what is broadcast; see `Work`. */
-EXPORT int train_clients(const Network *net, const Clients *c, const Broadcast *b, whole n_replicas, const whole *replicas,
-                  whole n, real *weights, real *sums, double *terms, whole n_threads) {
+EXPORT int train_clients(const Network *net, const Clients *c, const Broadcast *b, whole n_replicas,
+                         const whole *replicas, whole n, real *weights, real *sums, double *terms, whole n_threads) {
     Some some = {{net, c, b, replicas, weights, sums, terms}, n};
     return (int)with_team(net, c, n_replicas, n_threads < n ? n_threads : n, train_all, &some);
 }
@@ -791,7 +803,7 @@ typedef struct { /* rounds of FedAvg to go through, and where it stands among th
     double *terms, *moved, *steps;  /* (n_rounds, replicas, N_TERMS) and (n_rounds, replicas), (n_rounds, runs) */
     whole n_block;                  /* clients whose parameters there is room for */
     real *block;                    /* (n_block, D) */
-    whole round, n_answered, is_odd; /* finished rounds; answers in the one under way; whether something was not finite */
+    whole round, n_answered, is_odd; /* finished; answers in the one under way; whether something was not finite */
 } Rounds;
 
 typedef struct { Work work; Rounds *rounds; whole n; double seconds; const double *shares; real *average; } Under;
@@ -820,7 +832,10 @@ NOT_FUSED static void add_slice(void *what, Space *s, whole i) {
 
 static double squared_distance(const real *a, const real *b, whole n) {
     double sums[LANES] = {0};
-    for (whole i = 0; i < n; i += LANES) EACH(k, LANES) sums[k] += (double)(a[i + k] - b[i + k]) * (double)(a[i + k] - b[i + k]);
+    for (whole i = 0; i < n; i += LANES) EACH(k, LANES) {
+        double away = a[i + k] - b[i + k];
+        sums[k] += away * away;
+    }
     for (whole half = LANES / 2; half; half /= 2) EACH(k, half) sums[k] += sums[k + half];
     return sums[0];
 }
@@ -857,13 +872,17 @@ static whole go_on(Team *team, void *what) {
         /* The models before this round, the latest first: of rounds in this call, then of those before. */
         b.round_index = first->round_index + r->round;
         b.rate_factor = r->rate_factors[r->round];
-        b.n_models = first->n_models + r->round < r->history_size + 1 ? first->n_models + r->round : r->history_size + 1;
+        whole n_models = first->n_models + r->round;
+        b.n_models = n_models < r->history_size + 1 ? n_models : r->history_size + 1;
         EACH(h, b.n_models)
             b.models[h] = h < r->round ? r->weights + (r->round - 1 - h) * c->n_runs * D : first->models[h - r->round];
         const whole *participants = r->participants + r->starts[r->round];
         whole n = r->starts[r->round + 1] - r->starts[r->round];
         memset(totals, 0, (size_t)c->n_runs * sizeof *totals);
-        EACH(i, n) totals[c->runs[participants[i]]] += (double)(c->offsets[participants[i] + 1] - c->offsets[participants[i]]);
+        EACH(i, n) {
+            whole k = participants[i];
+            totals[c->runs[k]] += (double)(c->offsets[k + 1] - c->offsets[k]);
+        }
         EACH(i, n) {
             whole k = participants[i];
             shares[k] = (double)(c->offsets[k + 1] - c->offsets[k]) / totals[c->runs[k]];
@@ -905,7 +924,8 @@ late:
 
 /* Goes through rounds of FedAvg, for about so many seconds: call it again until `round` is `n_rounds`. What a round was
    not finite in is left to the caller: it stops before that one, `is_odd`. */
-EXPORT int train_rounds(const Network *net, const Clients *c, const Broadcast *b, Rounds *rounds, double seconds, whole n_threads) {
+EXPORT int train_rounds(const Network *net, const Clients *c, const Broadcast *b, Rounds *rounds, double seconds,
+                        whole n_threads) {
     Under under = {.work = {.net = net, .clients = c, .broadcast = b}, .rounds = rounds, .seconds = seconds};
     return (int)with_team(net, c, rounds->n_replicas, n_threads, go_on, &under);
 }

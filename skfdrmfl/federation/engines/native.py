@@ -36,6 +36,8 @@ LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 
 # What may have been compiled of it, the best first. Tests add a build for float64.
 NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
 LIBRARIES = {torch.float32: [Path(__file__).resolve().with_name(name) for name in NAMES]}
+# More threads than this are not started: each takes memory of its own.
+MOST_THREADS = 256
 # A call returns after about so many seconds, so that an interrupt is seen.
 SECONDS = 0.4
 # Memory for the parameters that clients return before they are averaged, and for what the rounds of a call leave.
@@ -222,7 +224,7 @@ class NativeEngine:
         self._library = found
         self._orders, self._keeps_history = orders, keep_history
         self._net = PackedNetwork(network)
-        self._n_threads = max(1, n_threads)
+        self._n_threads = max(1, min(n_threads, len(rows.cohort.runs), MOST_THREADS))
         batch_size, n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
         cohort = rows.cohort
         settings = np.array([[getattr(s, name) for name in SETTINGS] for s in cohort.settings])
