@@ -17,7 +17,9 @@ from skfdrmfl.federation.engines import native
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
-DATA = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "skfdrmfl" / "datasets" / "data").iterdir())
+DATA = sorted(
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "skfdrmfl" / "datasets" / "data").iterdir() if path.is_file()
+)
 
 
 def run(*arguments, cwd, **environment):
