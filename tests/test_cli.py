@@ -247,6 +247,7 @@ def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsy
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a POSIX signal here")
 def test_ctrl_c_in_a_terminal_ends_with_130(tmp_path):
     process = subprocess.Popen(

@@ -291,7 +291,14 @@ def alone():
     return VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=1).fit(X, Y, reduce__client_ids=IDS)
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading", WithoutGenerators()], ids=["loky", "threading", "lists"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("loky", marks=pytest.mark.slow),
+        "threading",
+        pytest.param(WithoutGenerators(), id="lists"),
+    ],
+)
 def test_two_workers_train_at_once_and_change_nothing(backend, alone, monkeypatch, tmp_path):
     workers_meet(monkeypatch, tmp_path)
     divided = VectorizedGridSearchCV(IN_TORCH, DIVIDED_GRID, cv=3, n_jobs=2)

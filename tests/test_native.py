@@ -141,6 +141,7 @@ def call(library, *arrays):
     ctypes.CDLL(str(library)).values(*pointers, ctypes.c_int64(len(arrays[0])))
 
 
+@pytest.mark.slow
 def test_the_fast_exponential_and_logarithm_are_right_to_two_units_in_the_last_place(tmp_path):
     source = tmp_path / "numbers.c"
     source.write_text(
@@ -361,6 +362,7 @@ def test_other_threads_go_on_meanwhile():
     assert len(ticks) > 5 and max(np.diff(ticks)) < 0.35
 
 
+@pytest.mark.slow
 def test_it_trains_in_a_process_that_was_forked():
     code = (
         "import os, sys, numpy as np; from skfdrmfl import FDRMFLTransformer\n"
