@@ -361,6 +361,7 @@ def table(tmp_path):
     return frame
 
 
+@pytest.mark.slow
 def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pictures(table, capsys, tmp_path):
     assert cli.main(["compare", "data.csv", *COLUMNS, "--seeds", "1", "--folds", "2"]) == 0
     out = capsys.readouterr().out

@@ -270,6 +270,7 @@ def test_diagnosis_of_full_gradients_asks_for_rounds_and_not_for_less_drift():
     assert "scaffold" in drift["remedy"]
 
 
+@pytest.mark.slow
 def test_a_search_over_algorithms_scores_as_gridsearch_does_to_the_last_bit():
     X, y = load_tecator(return_X_y=True)
     X = X[:, ::4]

@@ -284,6 +284,7 @@ def test_as_many_components_as_hold_the_variance(paper):
         assert paper["methods"].LikePCA(PCA()).fit(table).transform(table).shape[1] == expected
 
 
+@pytest.mark.slow
 def test_the_vae_repeats_itself_and_leaves_the_global_generator_alone(paper):
     import torch
 
@@ -294,6 +295,7 @@ def test_the_vae_repeats_itself_and_leaves_the_global_generator_alone(paper):
     assert_array_equal(state, torch.get_rng_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["as_it_is", "missing"])
 def test_variants_in_one_pass_score_as_fits_one_by_one(paper, how):
     case, table = small_case(paper)
