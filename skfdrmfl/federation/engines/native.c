@@ -121,6 +121,12 @@ INLINE real root(real x) {
 #endif
 }
 
+/* The length of a vector, given its square, but no less than `contrast.SHORTEST`. */
+INLINE real length_of(real square) {
+    const real shortest = 1e-8;
+    return root(square > shortest * shortest ? square : shortest * shortest);
+}
+
 INLINE real sigmoid(real a) { return (real)1 / ((real)1 + exponential(-a)); }
 
 /* log(1 + e^t): minus the log of a sigmoid. */
@@ -383,13 +389,13 @@ static void alignment(const Network *net, Space *s, whole lanes, int masked, dou
 /* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, then under earlier ones. */
 static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau,
                      double weight, double *terms) {
-    const real shortest = 1e-8, shortest_turned = 1e-4; /* of `equations/contrast.py` */
+    const real shortest_turned = 1e-4; /* of `equations/contrast.py` */
     whole c = net->c, n = c * lanes;
     real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes;
     real *nce = total + lanes, *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
     memset(length, 0, lanes * sizeof(real));
     EACH(k, c) EACH(l, lanes) length[l] += z[k * lanes + l] * z[k * lanes + l];
-    EACH(l, lanes) length[l] = root(length[l] > shortest * shortest ? length[l] : shortest * shortest);
+    EACH(l, lanes) length[l] = length_of(length[l]);
     EACH(k, c) EACH(l, lanes) direction[k * lanes + l] = z[k * lanes + l] / length[l];
     memset(p, 0, n_models * lanes * sizeof(real));
     EACH(h, n_models) { /* cosines over tau */
@@ -428,14 +434,13 @@ static void local_gradient(const Network *net, Space *s, const real *w, Batch b,
     whole M = net->n_modalities, lanes = b.lanes, q = net->q, c = net->c, d = net->d;
     const real *z = codes_and_z(net, s, w, lanes, masked);
     const real *y_hat = forward(net->parts + M + 1, s->tapes + M + 1, w, z, lanes);
-    real *squares = s->values;
-    memset(squares, 0, lanes * sizeof(real));
     memset(s->d_z, 0, c * lanes * sizeof(real));
     memset(s->d_codes, 0, M * d * lanes * sizeof(real));
     if (o->mi_weight > 0) mutual_information(net, s, w, z, b.n_rows, lanes, o->mi_weight, terms);
     if (o->kl_weight > 0 && M > 1) alignment(net, s, lanes, masked, o->kl_weight, terms);
     if (o->contrastive_weight > 0 && n_models > 1)
         contrast(net, s, z, lanes, n_models, o->temperature, o->contrastive_weight, terms);
+    real *squares = s->values;
     memset(squares, 0, lanes * sizeof(real));
     EACH(k, q) EACH(l, lanes) { /* `prediction.squared_error` */
         real error = y_hat[k * lanes + l] - s->pairs[(c + k) * 2 * lanes + l];
@@ -547,9 +552,9 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
             gather(net, c, s, batch, rows, 0.0);
             const real *z = codes_and_z(net, s, w, batch.lanes, c->present != 0);
             EACH(l, n_rows) {
-                real length = 0;
-                EACH(k, width) length += z[k * batch.lanes + l] * z[k * batch.lanes + l];
-                length = root(length > (real)1e-8 * (real)1e-8 ? length : (real)1e-8 * (real)1e-8);
+                real square = 0;
+                EACH(k, width) square += z[k * batch.lanes + l] * z[k * batch.lanes + l];
+                real length = length_of(square);
                 EACH(k, width) all[((first + l) * c->n_models + h) * width + k] = z[k * batch.lanes + l] / length;
             }
         }

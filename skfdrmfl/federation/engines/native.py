@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.engines.chunk import TRAIN, batches_of
+from skfdrmfl.federation.engines.loop import LoopEngine
 from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.messages import Averaged, Broadcast, Update
 from skfdrmfl.federation.runs import Orders
@@ -155,8 +155,7 @@ class PackedNetwork:
         parts: list[MLP] = [*network.encoders.values(), network.mixer, network.head, network.critic]  # type: ignore[list-item]
         self._layers = []  # kept: the structures point to them
         structs = []
-        index = np.zeros(network.layout.size, dtype=np.int64)
-        index[:] = -1
+        index = np.full(network.layout.size, -1)
         size = 0
         for part in parts:
             layers = (_Layer * (len(part.hidden) + 1))()
@@ -204,6 +203,7 @@ class NativeEngine:
     """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
 
     has_threads: ClassVar[bool] = True
+    company = staticmethod(LoopEngine.company)  # each client by itself
 
     def __init__(
         self,
@@ -249,13 +249,6 @@ class NativeEngine:
         )
         self._contrasts = keep_history and bool(settings[:, SETTINGS.index("contrastive_weight")].any())
 
-    @staticmethod
-    def company(
-        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
-    ) -> tuple[list[Indices], Indices | None]:
-        """Return each replica by itself, and None: nobody's batches depend on others; see `StackedEngine.company`."""
-        return list(participants.reshape(-1, 1)), None
-
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates block by block."""
         struct = self._broadcast(broadcast)
@@ -287,17 +280,7 @@ class NativeEngine:
     def average_rounds(
         self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
     ) -> Iterator[Averaged]:
-        """Go through rounds of federated averaging, yielding each; stop before one in which something is not finite.
-
-        Parameters
-        ----------
-        invited : iterator of ndarray
-            Who takes part in each round.
-        broadcast : Broadcast
-            What is sent out in the first.
-        rate_factors : sequence of float
-        history_size : int
-        """
+        """Go through rounds of federated averaging, yielding each; see `door.Training.average_rounds`."""
         n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
         self._make_room_for_references(history_size + 1)
         bytes_of_round = n_runs * size * self.rows.x.element_size() + n_replicas * (len(TERMS) + 1) * 8
