@@ -15,7 +15,7 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.data.categories import Column
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
-from skfdrmfl.data.transforms import SLAB_ROWS, double
+from skfdrmfl.data.transforms import NUMPY, SLAB_ROWS
 from skfdrmfl.federation.door import Block
 from skfdrmfl.federation.runs import Inputs, Model, Targets
 from skfdrmfl.model.evaluate import evaluate
@@ -106,10 +106,10 @@ class Tables:
         return np.concatenate(parts, axis=1)
 
     def _outputs(self, targets: Targets) -> Float:
-        y = torch.as_tensor(self.targets)
+        y = self.targets
         for step in targets.steps:
             y = step.apply(y)
-        learned = y.to(targets.dtype).double().numpy()
+        learned = y.astype(NUMPY[targets.dtype]).astype(np.float64)
         if targets.linear is not None and targets.inputs is not None:
             learned = learned - self.linear(targets.linear, targets.inputs)
         return learned / targets.scale if targets.scale != 1.0 else learned
@@ -154,12 +154,13 @@ class Client:
         for start in range(0, len(rows), SLAB_ROWS):
             mine = rows[start : start + SLAB_ROWS]
             if block.columns is None:
-                x = double(self.tables.targets[mine])
+                x = self.tables.targets[mine]
             else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
-                x = double(self.tables.table[np.ix_(mine, block.columns)])
+                x = self.tables.table[np.ix_(mine, block.columns)]
+            x = np.array(x, dtype=np.float64)
             for transform in block.after:
                 x = transform.apply(x)
-            yield x
+            yield torch.from_numpy(x)
 
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:
         """Return encoder inputs (n, columns)."""
