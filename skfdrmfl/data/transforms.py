@@ -70,6 +70,13 @@ class BlockTransform:
         steps = (1.0 if units is None else units) / self.scale
         return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
 
+    def squared_slopes(self, gradients: Float, units: Float) -> Float:
+        """Return the sums (p,) of squared `slopes` over gradients (n, r); of many from their products (r, r) alone."""
+        if self.projection is None or len(gradients) < self.n_outputs:
+            return np.square(self.slopes(gradients, units)).sum(0)
+        directions = self.projection * (units / self.scale)[:, None]
+        return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)
+
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
