@@ -23,11 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from _common import add_corn, note, parser, save, table
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import fetch_corn, load_tecator, make_client_ids, stack_modalities
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 N_CLIENTS, N_FOLDS = 3, 5
 ALIGNMENTS = ("homoscedastic", "diagonal", "moments")
@@ -84,7 +83,7 @@ def errors(rows: Rows, setting: dict[str, Any], repeat: int) -> dict[str, dict[s
     grid = [{"kl_weight": [0.0]}, {"alignment": list(ALIGNMENTS), "kl_weight": list(WEIGHTS)}]
     scoring = {"all": squared_error(None)} | {name: squared_error(c) for name, c in rows.modalities.items()}
     folds = GroupKFold(N_FOLDS, shuffle=True, random_state=repeat)
-    search = VectorizedGridSearchCV(model, grid, scoring=scoring, cv=folds, refit=False)
+    search = GridSearchCV(model, grid, scoring=scoring, cv=folds, refit=False)
     client_ids = make_client_ids(rows.y, N_CLIENTS, random_state=repeat)
     results = search.fit(rows.X, rows.y, client_ids=client_ids, groups=rows.groups).cv_results_
     found = {}

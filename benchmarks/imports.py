@@ -19,7 +19,6 @@ IMPORTS = {
     "torch and scikit-learn": FOUNDATION,
     "import skfdrmfl": "import skfdrmfl",
     "FDRMFLTransformer": "from skfdrmfl import FDRMFLTransformer",
-    "and the vectorised searches": "from skfdrmfl.model_selection import VectorizedGridSearchCV",
 }
 
 

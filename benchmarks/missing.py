@@ -26,11 +26,10 @@ import numpy as np
 from _common import add_corn, check, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GridSearchCV, KFold
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import fetch_corn, make_client_ids
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ASKED = 1.25  # RMSE with an instrument missing in half of the rows, over that with all present
 N_CLIENTS = 3
@@ -71,7 +70,7 @@ def predictions(
     holes = [without(X_test, columns) for columns in blocks.values()]
     filled = [without(X_test, columns, mean) for columns in blocks.values()]
 
-    search = VectorizedGridSearchCV(
+    search = GridSearchCV(
         FDRMFLTransformer(modalities=blocks, random_state=seed),
         GRID,
         scoring=expected_score(blocks),

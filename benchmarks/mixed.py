@@ -39,7 +39,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ASKED = 1.05  # RMSE relative to the better rival
 N_COMPONENTS, N_CLIENTS = 8, 3
@@ -116,14 +115,14 @@ def behind_z(seed: int, modalities: Any = None) -> Pipeline:
     return Pipeline([("fdrmfl", transformer), ("ridge", ridge())])
 
 
-def fdrmfl(inner: KFold, seed: int) -> VectorizedGridSearchCV:
+def fdrmfl(inner: KFold, seed: int) -> GridSearchCV:
     """The search over FDRMFL's parameters."""
     grid = {
         "fdrmfl__modalities": [None, TOGETHER],
         "fdrmfl__hidden_layer_sizes": [(), (32,)],
         "fdrmfl__weight_decay": [0.3, 1.0, 3.0],
     }
-    return VectorizedGridSearchCV(behind_z(seed), grid, cv=inner, scoring="neg_root_mean_squared_error")
+    return GridSearchCV(behind_z(seed), grid, cv=inner, scoring="neg_root_mean_squared_error")
 
 
 def rmse(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:

@@ -27,7 +27,6 @@ from typing import Any
 
 import engines
 import numpy as np
-import search
 import torch
 from _common import add_csv, check, interleaved, note, parser, save, save_csv, table
 from sklearn.exceptions import ConvergenceWarning
@@ -38,7 +37,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.federation.engines import native
 
-PARTS = ("fits", "rounds", "squared", "search", "many", "tuning")
+PARTS = ("fits", "rounds", "squared", "many", "tuning")
 Row = list[Any]
 
 
@@ -122,17 +121,6 @@ def squared(options: Any) -> list[Row]:
     return rows
 
 
-def searches(options: Any) -> list[Row]:
-    """A whole search."""
-    usual = search.Comparison("stacked", search.FULL_ROUNDS, search.GRID)
-    ours = search.Comparison("native", search.FULL_ROUNDS, search.GRID)
-    search.start_workers("stacked")
-    work = {"native": lambda: ours._vectorized(2, "native"), "usual": usual.usual}
-    times = interleaved(work, max(1, options.repeats // 2))
-    note(f"search: {np.median(times['native']):.2f} s")
-    return [compared("search, 27 x 5, against GridSearchCV(n_jobs=2)", 10.0, times["usual"], times["native"])]
-
-
 def many(options: Any) -> list[Row]:
     """Ten thousand clients."""
     contenders: dict[str, Any] = {
@@ -183,7 +171,7 @@ def main() -> None:
     args = options.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    work = {"fits": fits, "rounds": rounds, "squared": squared, "search": searches, "many": many, "tuning": tuned}
+    work = {"fits": fits, "rounds": rounds, "squared": squared, "many": many, "tuning": tuned}
     rows, usual = [], native.SECONDS
     for part in (part for part in PARTS if part in args.only):
         # Single rounds are handed out one by one, and computed many in a call: samples must be long against a call.

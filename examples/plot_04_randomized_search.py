@@ -7,21 +7,20 @@ predicts y, too little lets noise in; from 1e-4 to 1e-3 there is a floor, and th
 """
 
 # %%
-# Sixteen draws from a log-uniform distribution, trained in one pass with all folds and clients.
+# Sixteen draws from a log-uniform distribution.
 
 import matplotlib.pyplot as plt
 from scipy.stats import loguniform
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, RandomizedSearchCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.model_selection import VectorizedRandomizedSearchCV
 
 tecator = load_tecator("fat")
 X, y, groups = tecator.data, tecator.target, tecator.groups
 client_ids = make_client_ids(y, 3, random_state=0)
 
-search = VectorizedRandomizedSearchCV(
+search = RandomizedSearchCV(
     FDRMFLTransformer(n_rounds=30, random_state=0),
     {"shrinkage": loguniform(1e-6, 1e-1)},
     n_iter=16,

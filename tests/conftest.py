@@ -10,6 +10,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures without a screen
 
 import native_builds
+import pytest
 from hypothesis import settings
 
 native_builds.register()
@@ -21,6 +22,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))
 
 # Collecting makes a million objects that stay: searching them for garbage again and again took a quarter of its time.
 gc.disable()
+
+
+@pytest.fixture(autouse=True)
+def nothing_prepared():
+    """Let every test prepare its own fits: some change what preparation does."""
+    from skfdrmfl.estimator._memo import MEMO
+
+    MEMO.clear()
 
 
 def pytest_collection_finish():

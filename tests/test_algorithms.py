@@ -9,7 +9,6 @@ import pytest
 import torch
 from helpers import ENGINES, FLOAT, federate, make_network, make_run, normal, random_weights, run_round, split_off
 from numpy.testing import assert_array_equal
-from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
@@ -21,8 +20,6 @@ from skfdrmfl.federation.memory import Memory
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule, Settings
 from skfdrmfl.federation.simulation import train_together
-from skfdrmfl.federation.widths import stackable, trimmed
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 BETA = 0.7
 
@@ -324,65 +321,6 @@ def test_a_fit_anew_forgets():
     assert_array_equal(again[0]["momentum"], memory[0]["momentum"])
     model.set_params(warm_start=True).fit(X, Y, IDS)
     assert (model._fitted.memory[1]["answers"] == 4).all()
-
-
-# ------------------------------------------------------------------------------------------ unequal widths
-
-
-def test_memory_is_padded_and_trimmed_with_the_networks_it_belongs_to():
-    narrow, wide = make_network((2, 3)), make_network((4, 1))
-    runs, memories = [], []
-    for seed, network in enumerate((narrow, wide)):
-        run = make_run(network, [6, 5], seed=seed)
-        memory = Memory(
-            {"momentum": random_weights(network, 1, seed=seed + 5)[0]},
-            {name: random_weights(network, 2, seed=seed + 7) for name in ("gone", "answers")},
-        )
-        memories.append(memory)
-        runs.append(replace(run, start=replace(run.start, memory=memory)))
-    padded, common = stackable(runs, [narrow, wide])
-    schedule = Schedule((1.0, 0.5), 2, 4, 1.0, 2, algorithm="both")
-    together = list(train_together(common, padded, schedule, "stacked"))[-1]
-    for i, network in enumerate((narrow, wide)):
-        back = padded[i].start.memory.mapped(lambda flat, own=network: trimmed(flat, common, own))
-        assert torch.equal(back.server["momentum"], memories[i].server["momentum"])
-        assert torch.equal(back.clients["gone"], memories[i].clients["gone"])
-        assert padded[i].start.memory.clients["gone"].shape == (2, common.layout.size)
-        alone = list(train_together(network, [runs[i]], schedule, "stacked"))[-1].memory_of(0)
-        memory = together.memory_of(i).mapped(lambda flat, own=network: trimmed(flat, common, own))
-        as_exact(memory.server["momentum"], alone.server["momentum"])
-        as_exact(memory.clients["gone"], alone.clients["gone"])
-
-
-def test_a_search_over_unequal_widths_leaves_each_fit_the_memory_it_would_have_alone():
-    grid = {"shrinkage": [1e-5, 1e-1, 2e-1], "learning_rate": [0.003, 0.01]}
-    # Columns that nearly depend on each other: shrinkage drops the directions of so little variance.
-    x = normal(4, 40, 6).numpy() * 10.0 ** -np.arange(6) @ normal(5, 6, 6).numpy()
-
-    def searched(Search):
-        memories = []
-
-        def score(model, X, y):
-            layout = model._fitted.network.layout  # what stands between its arrays is nobody's
-            parts = [{n: layout.views(torch.as_tensor(a)) for n, a in part.items()} for part in model._fitted.memory]
-            memories.append((model._fitted.network.widths, *parts))
-            return 0.0
-
-        Search(FDRMFLTransformer(n_rounds=3, **OPTIONS), grid, scoring=score, cv=2, refit=False).fit(
-            *(x, Y), client_ids=IDS
-        )
-        return memories
-
-    together, one_by_one = searched(VectorizedGridSearchCV), searched(GridSearchCV)
-    assert len({str(widths) for widths, *_ in together}) > 1  # or the test shows nothing
-    for mine, theirs in zip(together, one_by_one, strict=True):
-        assert mine[0] == theirs[0]
-        for part, other in zip(mine[1:], theirs[1:], strict=True):
-            assert part.keys() == other.keys()
-            for name in part:
-                assert part[name].keys() == other[name].keys()
-                for array in part[name]:
-                    as_exact(part[name][array], other[name][array], rtol=1e-4, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------- chunks

@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
 from three_modalities import IDS, WIDTHS, N, X, Y, make
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
@@ -23,7 +22,6 @@ from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, LinearEncoder, 
 from skfdrmfl.model.alignment import ALIGNMENTS
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective, objective_terms
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ENGINES = ("stacked", "loop")
 KINDS = sorted(ALIGNMENTS)
@@ -437,22 +435,6 @@ def test_with_one_modality_the_choice_has_no_effect(kind):
     plain, other = (make(modalities=None, alignment=a).fit(X, Y, client_ids=IDS) for a in ("homoscedastic", kind))
     assert_array_equal(other.transform(X), plain.transform(X))
     assert other.weights_.keys() == plain.weights_.keys()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("holes", [False, True])
-def test_searches_over_alignment_are_gridsearchs_to_the_last_bit(holes):
-    grid = {"alignment": KINDS, "kl_weight": [1e-3, 1.0], "shrinkage": [1e-1, 1e-5]}
-    table = HOLES if holes else X
-    ours, theirs = (
-        search(make(n_rounds=2), grid, cv=3).fit(table, Y, client_ids=IDS)
-        for search in (VectorizedGridSearchCV, GridSearchCV)
-    )
-    for key, values in theirs.cv_results_.items():
-        if key.startswith(("split", "mean_test")):
-            assert_array_equal(ours.cv_results_[key], values)
-    assert len(set(theirs.cv_results_["mean_test_score"])) > 6
-    assert_array_equal(ours.predict(table), theirs.predict(table))
 
 
 @pytest.mark.parametrize("kind", OTHERS)

@@ -6,7 +6,6 @@ from numpy.testing import assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 SITES = np.array(["a", "b", "c", "d"])
 ROUNDS = 6
@@ -175,15 +174,6 @@ def test_partial_fit_counts_rounds_on_and_keeps_the_model_where_nobody_is_there(
     assert any(np.abs(array - model.weights_[name]).max() > 0 for name, array in first.items())
     assert sorted(set(asked)) == [1, 2, 3]
     assert_array_equal(took_part(model).any(1), [True, False, True])
-
-
-def test_searches_in_one_pass_agree_with_fits_alone():
-    X, y, ids = problem()
-    estimator = FDRMFLTransformer(n_rounds=4, local_epochs=1, random_state=0, availability=joins("b", 3))
-    grid = {"learning_rate": [0.01, 0.03]}
-    search = VectorizedGridSearchCV(estimator, grid, cv=2).fit(X, y, client_ids=ids)
-    alone = search.best_estimator_.__class__(**search.best_estimator_.get_params(deep=False)).fit(X, y, client_ids=ids)
-    np.testing.assert_allclose(search.best_estimator_.predict(X), alone.predict(X), rtol=1e-4, atol=1e-4)
 
 
 def test_categories_come_from_who_is_there():

@@ -11,9 +11,6 @@ from helpers import FLOAT, fit_tables, make_run, run_round
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import make_column_selector
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
 from torch.nn import functional
 
 from skfdrmfl import FDRMFLTransformer
@@ -28,8 +25,6 @@ from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.layout import ParameterLayout
 from skfdrmfl.model.network import Network
-from skfdrmfl.model_selection import VectorizedGridSearchCV
-from skfdrmfl.model_selection import _pool as pooled
 
 pd = pytest.importorskip("pandas")
 
@@ -287,16 +282,6 @@ def test_the_stacked_engine_equals_the_loop(spec):
         assert_allclose(stacked[1][term], loop[1][term], rtol=1e-8, atol=1e-8)
 
 
-def test_padding_the_numeric_inputs_moves_nothing():
-    narrow = DenseEncoder().build_embedded("m", (3,), 3, 2, (4,))
-    wide = narrow.widened(5)
-    assert wide.signature == narrow.signature
-    rngs = [(np.random.default_rng(i) for i in range(9)) for _ in range(2)]
-    first, padded = narrow.initial(rngs[0], 2.0), wide.initial(rngs[1], 2.0)
-    for name, array in first.items():
-        assert_array_equal(padded[name][: array.shape[0], : array.shape[1]], array)
-
-
 def test_numeric_columns_are_whitened_beside_codes_that_pass():
     fitted = small(modalities={"all": ["b", "site", "a", "wet"], "rest": ["grade"]}).fit(FRAME, Y, client_ids=IDS)
     table = np.asarray(encode(FRAME, fitted._fitted.blueprint.categories), dtype=float)
@@ -339,22 +324,6 @@ def test_models_are_saved_cloned_and_hand_out_frames(modalities, tmp_path):
     out = clone(fitted).set_output(transform="pandas").fit(FRAME, Y, client_ids=IDS).transform(FRAME)
     assert out.columns.tolist() == fitted.get_feature_names_out().tolist()
     assert_array_equal(out, Z)
-
-
-@pytest.mark.parametrize("library", ["pandas", pytest.param("polars", marks=pytest.mark.slow)])
-def test_both_searches_give_the_same_scores(library, monkeypatch):
-    X = FRAME.drop(columns="grade")
-    X = X if library == "pandas" else in_polars(X)
-    pipeline = Pipeline([("reduce", small(modalities={"all": ["site", "a", "wet", "b"]})), ("ridge", Ridge())])
-    grid = {"reduce__weight_decay": [0.1, 0.3], "reduce__modalities": [None, {"all": ["site", "a", "wet", "b"]}]}
-    searches = [search(pipeline, grid, cv=2, error_score="raise") for search in (GridSearchCV, VectorizedGridSearchCV)]
-    searches[0].fit(X, Y, reduce__client_ids=IDS)
-    from_pool = []
-    original = pooled.FitPool.fit
-    monkeypatch.setattr(pooled.FitPool, "fit", lambda *args: from_pool.append(original(*args)) or from_pool[-1])
-    searches[1].fit(X, Y, reduce__client_ids=IDS)
-    assert from_pool == [True] * 8  # the fits of the search; the refit takes place outside
-    assert_array_equal(*(search.cv_results_["mean_test_score"] for search in searches))
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -21,7 +21,6 @@ import torch
 from helpers import make_network, make_run, split_off
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from skfdrmfl import FDRMFLTransformer
@@ -39,7 +38,6 @@ from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.federation.stopping import Best
 from skfdrmfl.federation.training import Trained, train
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 RNG = np.random.default_rng(20)
 X = RNG.standard_normal((60, 9))
@@ -706,18 +704,6 @@ def test_a_file_that_is_removed_meanwhile_is_written_again(path, monkeypatch):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     monkeypatch.undo()
     assert everything(clone(model).fit(X, Y, IDS)) == everything(model)
-
-
-@pytest.mark.parametrize("where", ["estimator", "candidates"])
-def test_a_search_in_one_pass_refuses_checkpoints(where, path):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path if where == "estimator" else None)
-    grid = {"fdrmfltransformer__mi_weight": [0.0, 0.1]}
-    if where == "candidates":
-        grid["fdrmfltransformer__checkpoint_path"] = [None, path]
-    search = VectorizedGridSearchCV(make_pipeline(model), grid, cv=2)
-    with pytest.raises(ValueError, match=r"checkpoint_path is .*run\.npz.*set checkpoint_path=None"):
-        search.fit(X, Y)
-    assert not path.exists()
 
 
 def test_a_search_fit_by_fit_is_told_that_one_path_is_too_few(path):

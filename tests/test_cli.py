@@ -23,7 +23,6 @@ from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import screen
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
-from skfdrmfl.compare import _training as training
 from skfdrmfl.compare import compare
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
@@ -535,10 +534,10 @@ def test_without_a_column_of_clients_rows_are_dealt_and_that_is_said(table, caps
 
 
 def test_ctrl_c_in_a_comparison_keeps_what_is_finished(table, monkeypatch, capsys):
-    def stop(pool, runs, rows):
+    def stop(self, *rows, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_train_together", stop)
+    monkeypatch.setattr(FDRMFLTransformer, "fit", stop)
     assert cli.main(["compare", "data.csv", *COLUMNS, "--seeds", "1", "--folds", "2", "--no-figure"]) == 130
     out, err = capsys.readouterr()
     assert "RidgeCV, all columns" in out and "FDRMFL, central  " not in out

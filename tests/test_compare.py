@@ -30,7 +30,6 @@ from skfdrmfl.compare._paired import rmse_ratio
 from skfdrmfl.compare._pls import ChosenPLS
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
-from skfdrmfl.model_selection._workers import Workers
 
 NAMES = [
     "mean predictor",
@@ -569,7 +568,7 @@ def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, riva
     assert seen == []
 
 
-def test_fits_in_one_pass_have_the_bits_of_fits_one_by_one(groups):
+def test_fits_of_fdrmfl_are_those_made_by_hand(groups):
     X, y, ids = table()
     model = FDRMFLTransformer(n_rounds=2, engine="stacked")
     result = compare(X, y, ids, groups=groups, n_splits=2, n_seeds=2, transformer=model)
@@ -591,20 +590,6 @@ def test_fits_in_one_pass_have_the_bits_of_fits_one_by_one(groups):
     alone = clone(model).set_params(random_state=0).fit(X[train], y[train])
     expected = ridge.fit(alone.transform(X[train]), y[train]).predict(alone.transform(X[cv[0][1]]))
     assert_array_equal(result["FDRMFL, each client alone"].predicted[0, cv[0][1]], expected)
-
-
-def test_all_fits_of_fdrmfl_wait_for_one_pass(monkeypatch):
-    passes = []
-    train = Workers.train
-
-    def counted(self, network, runs, *rest):
-        passes.append(len(runs))
-        return train(self, network, runs, *rest)
-
-    monkeypatch.setattr(Workers, "train", counted)
-    X, y, ids = table()
-    compare(X, y, ids, n_splits=2, n_seeds=2, transformer=FDRMFLTransformer(n_rounds=1))
-    assert passes == [2 * (2 + 2 + 3)]  # folds x (federated and central under two seeds, three clients alone)
 
 
 @pytest.fixture(scope="module")

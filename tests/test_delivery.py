@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
+from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder
 from skfdrmfl.federation.client import Client, Tables
 from skfdrmfl.federation.runs import Model
 from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums import axes
 from skfdrmfl.model.evaluate import evaluate
+from skfdrmfl.model.fusion import FUSIONS
+from skfdrmfl.model.network import Network
 
 
 def deliver(network, arrays, x, partition):
@@ -115,13 +118,54 @@ def test_evaluating_in_slabs_changes_nothing(monkeypatch):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 
 
-def test_evaluation_is_the_networks_forward():
-    network, arrays, x, _ = problem(3, [0] * 5, q=2)
-    flat = network.layout.pack(arrays, dtype=FLOAT)
-    act = network.forward(network.layout.views(flat[None]), x[None])
-    z, y_hat = evaluate(network, arrays, x)
-    np.testing.assert_allclose(z, act.z[0].numpy(), rtol=1e-12)
-    np.testing.assert_allclose(y_hat, act.y_hat[0].numpy(), rtol=1e-12)
+def by_forward(network, arrays, x, present=None):
+    """Z and predictions by the definition, in one piece."""
+    views = network.layout.views(network.layout.pack(arrays, dtype=FLOAT)[None])
+    act = network.forward(views, x[None], None if present is None else torch.as_tensor(present)[None])
+    return act.z[0].numpy(), act.y_hat[0].numpy()
+
+
+@given(
+    columns=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    hidden=st.sampled_from([(), (4,), (5, 3)]),
+    head_hidden=st.sampled_from([(), (3,)]),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 2)),
+    fusion=st.sampled_from(list(FUSIONS)),
+    skip=st.booleans(),
+    n=st.integers(1, 7),
+    masked=st.booleans(),
+    scale=st.sampled_from([0.5, 30.0]),
+    seed=st.integers(0, 99),
+)
+def test_evaluation_is_the_networks_forward(columns, hidden, head_hidden, sizes, fusion, skip, n, masked, scale, seed):
+    c, d, q = sizes
+    network = make_network(columns, c=c, d=d, q=q, hidden=hidden, head_hidden=head_hidden, fusion=fusion, skip=skip)
+    arrays = network.arrays(random_weights(network, 1, seed, scale)[0])
+    x = normal([seed, 7], n, sum(columns))
+    present = np.random.default_rng(seed).random((n, len(columns))) < 0.6 if masked else None
+    with pytest.MonkeyPatch.context() as patch:  # without torch
+        patch.setattr(Network, "forward", None)
+        found = evaluate(network, arrays, x, present)
+    for mine, theirs in zip(found, by_forward(network, arrays, x, present), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12 * max(1.0, np.abs(theirs).max()))
+
+
+def test_a_gate_that_is_shut_stays_finite_and_silent():
+    network = make_network((2,), hidden=(3,))
+    arrays = network.arrays(random_weights(network, 1)[0])
+    x = 1e6 * normal(0, 4, 2)
+    for mine, theirs in zip(evaluate(network, arrays, x), by_forward(network, arrays, x), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("encoder", [Conv1DEncoder(n_channels=(2,), kernel_size=2), RecurrentEncoder((3, 2))])
+def test_other_networks_are_evaluated_by_their_own_forward(encoder):
+    part = encoder.build("a", 6, 3, (4,))
+    network = Network({"a": part}, FUSIONS["concat"](), modality_dim=3, n_components=2, n_outputs=1)
+    arrays = network.arrays(random_weights(network, 1)[0])
+    x = normal(1, 5, 6)
+    for mine, theirs in zip(evaluate(network, arrays, x), by_forward(network, arrays, x), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 
 
 def test_rows_all_alike_give_a_z_of_zeros():

@@ -18,7 +18,6 @@ from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Start
 from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.model.objective import RECORDED
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 # ------------------------------------------------------------------------------------- runs built to fail
 
@@ -439,16 +438,6 @@ def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
     for runs, mine in (([run, *company], slice(len(sizes))), ([*company, run], slice(-len(sizes), None))):
         together = [record.losses[mine, -1] for record in federate("stacked", network, runs, (1.0,) * 3)]
         np.testing.assert_array_equal(together, alone)
-
-
-def test_drift_in_a_search_with_padded_inputs_is_the_drift_alone():
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((40, 8)) @ np.diag([8, 4, 2, 1, 0.01, 0.01, 0.001, 0.001])
-    y, ids = X[:, 0], np.arange(40) % 3
-    model = FDRMFLTransformer(n_rounds=3, random_state=0)
-    search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 1e-3]}, cv=2).fit(X, y, client_ids=ids)
-    alone = FDRMFLTransformer(n_rounds=3, random_state=0, **search.best_params_).fit(X, y, client_ids=ids)
-    np.testing.assert_array_equal(search.best_estimator_.history_["drift"], alone.history_["drift"])
 
 
 def test_weights_so_far_apart_that_their_distance_overflows_raise_no_warning():

@@ -7,7 +7,6 @@ import pytest
 import torch
 from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
@@ -19,7 +18,6 @@ from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders, Schedule
 from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.model.objective import Batch, local_objective, reference_codes
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 FACTORS = (1.0, 0.7, 0.4)
 SIZES = [9, 4, 6]
@@ -268,18 +266,3 @@ def test_diagnosis_of_full_gradients_asks_for_rounds_and_not_for_less_drift():
     assert "too few rounds" not in drifting.names
     (drift,) = (found for found in drifting if found["name"] == "client drift")
     assert "scaffold" in drift["remedy"]
-
-
-@pytest.mark.slow
-def test_a_search_over_algorithms_scores_as_gridsearch_does_to_the_last_bit():
-    X, y = load_tecator(return_X_y=True)
-    X = X[:, ::4]
-    ids = make_client_ids(y, 4, "quantile")
-    grid = {"algorithm": list(ALGORITHMS), "server_learning_rate": [None, 0.05], "proximal_weight": [0.1, 1.0]}
-    estimator = FDRMFLTransformer(n_rounds=3, local_epochs=1, random_state=0)
-    scores = [
-        search(estimator, grid, cv=2).fit(X, y, client_ids=ids).cv_results_["mean_test_score"]
-        for search in (VectorizedGridSearchCV, GridSearchCV)
-    ]
-    assert_array_equal(*scores)
-    assert len(set(scores[0].tolist())) == 10  # one each, and two where the rate (three) or the pull (one) counts

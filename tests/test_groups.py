@@ -23,7 +23,6 @@ from skfdrmfl.data.held_out import EVERYTHING, N_FOLDS, Split, inner_folds
 from skfdrmfl.data.partition import Partition, blocks_of, within
 from skfdrmfl.federation.runs import Targets
 from skfdrmfl.federation.sums import ridge
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 # ------------------------------------------------------------------------------------------------ the leak
 
@@ -263,14 +262,13 @@ def test_who_ignores_clients_ignores_groups(routing):
     assert_array_equal(pca, PCA(2).fit_transform(X))
 
 
-@pytest.mark.parametrize("Search", [GridSearchCV, VectorizedGridSearchCV])
-def test_searches_hand_groups_to_the_folds_and_to_every_fit(Search):
+def test_searches_hand_groups_to_the_folds_and_to_every_fit():
     learner = FDRMFLTransformer(**SMALL)
     pipeline = Pipeline([("scale", StandardScaler()), ("reduce", learner), ("ridge", Ridge())])
     grid = {"reduce": [learner, IgnoreClients(PCA(2))]}
     cv = GroupKFold(3)
     with config_context(enable_metadata_routing=True):
-        search = Search(pipeline, grid, cv=cv, error_score="raise").fit(X, Y, client_ids=IDS, groups=GROUPS)
+        search = GridSearchCV(pipeline, grid, cv=cv, error_score="raise").fit(X, Y, client_ids=IDS, groups=GROUPS)
     scores = []
     for train, test in cv.split(X, Y, GROUPS):
         x = StandardScaler().fit(X[train]).transform

@@ -20,7 +20,6 @@ from skfdrmfl.federation.guard import SUMS, UNITS, Guard, other_units, too_large
 from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums import magnitudes, whitening
 from skfdrmfl.federation.sums.magnitudes import Magnitudes, compare_magnitudes
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
 ROBUST = {"aggregation": "median", **SMALL}
@@ -305,20 +304,3 @@ def test_each_call_looks_anew():
     assert {w.filename for w in caught} == {__file__}  # of the user, not of the package
     assert np.isnan(model.history_["mse_per_client"][-1]).nonzero()[0].tolist() == [1]
     assert names(model) == [9, 1]
-
-
-def test_a_search_in_one_pass_leaves_out_who_is_left_out_alone():
-    bad = np.where((IDS == 9)[:, None], 1000 * X, X)
-    grid = {"shrinkage": [1e-4, 1e-2], "learning_rate": [1e-2, 1e-3]}
-    rows = np.arange(len(X))
-    search = VectorizedGridSearchCV(FDRMFLTransformer(**ROBUST), grid, cv=[(rows, rows)])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        search.fit(bad, Y, client_ids=IDS)
-    said = [w for w in caught if "client 9 is left out" in str(w.message)]
-    assert len(said) == 5  # four candidates and the best one again
-    alone = fitted(bad, Y, IDS, **search.best_params_)
-    assert names(search.best_estimator_) == names(alone) == [9]
-    assert_array_equal(search.best_estimator_.predict(X), alone.predict(X))
-    for parameters, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
-        assert fitted(bad, Y, IDS, **parameters).score(bad, Y) == pytest.approx(score, rel=1e-5)

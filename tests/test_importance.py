@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import Split
+from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder, RecurrentEncoder
 from skfdrmfl.estimator import _fitting
 
@@ -139,6 +140,35 @@ def test_whoever_holds_which_row_the_importances_are_those_of_all_rows():
         of_model = _fitting.Model(network, fitted.weights, run.inputs)
         found = _fitting.importances(fitting.federation, of_model, 6)
         assert_allclose(found, model.feature_importances_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "missing modalities", "categories"])
+def test_rows_taken_in_slabs_have_the_importances_of_all_at_once(kind, monkeypatch):
+    X, y, ids = problem()
+    parameters = {} if kind == "numbers" else {"modalities": {"u": [0, 1, 2], "v": [3, 4, 5]}}
+    if kind == "missing modalities":
+        X[::3, 3:] = np.nan
+    elif kind == "categories":
+        X[:, 4] = np.arange(60) % 3
+        parameters["encoders"] = {"v": CategoricalEncoder(3)}
+        parameters["modalities"] = {"u": [0, 1, 2, 3, 5], "v": [4]}
+    y = np.column_stack([y, y**2])
+    whole = FDRMFLTransformer(**SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
+    monkeypatch.setattr("skfdrmfl.federation.client.SLAB_ROWS", 7)
+    found = FDRMFLTransformer(**SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
+    assert_allclose(found, whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 4, 50])
+@pytest.mark.parametrize("projected", [False, True])
+def test_squared_slopes_are_those_of_each_row_added(n, projected):
+    rng = np.random.default_rng(n)
+    projection = rng.standard_normal((6, 4)) if projected else None
+    block = BlockTransform(np.zeros(6), np.r_[1.0, 2.0, 0.5, 3.0, np.inf, 1.0], projection, 1.0)
+    gradients = rng.standard_normal((n, block.n_outputs))
+    expected = sum(block.slopes(row, block.units) ** 2 for row in gradients)
+    assert_allclose(block.squared_slopes(gradients, block.units), expected, rtol=1e-12)
+    assert expected[4] == 0
 
 
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])

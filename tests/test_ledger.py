@@ -18,7 +18,6 @@ from skfdrmfl.federation.sums import whitening
 from skfdrmfl.federation.sums.importance import places
 from skfdrmfl.federation.sums.ridge import PENALTIES
 from skfdrmfl.model.objective import TERMS
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"
 rng = np.random.default_rng(0)
@@ -261,52 +260,6 @@ def test_absentees_neither_send_nor_receive_in_a_round(engine):
     for row, n in zip(log.by_client(), there.tolist(), strict=True):
         assert row["sent"] == beside["up"] + n * (size + 4 * len(TERMS))
         assert row["received"] == beside["down"] + n * size
-
-
-def logs_in_one_pass(grid, x=X, y=Y, **parameters):
-    """Each candidate's parameters, its log from a search that trains all in one pass, and its log when fitted alone."""
-    found = []
-
-    def score(model, *_):
-        found.append(({name: getattr(model, name) for name in grid}, model.federation_log_))
-        return 0.0
-
-    everything = np.arange(N)
-    search = VectorizedGridSearchCV(
-        small(**parameters), grid, cv=[(everything, everything)], scoring=score, refit=False, error_score="raise"
-    )
-    search.fit(x, y, client_ids=IDS)
-    for chosen, together in found:
-        yield chosen, together, small(**parameters, **chosen).fit(x, y, client_ids=IDS).federation_log_
-
-
-def agree(together, alone):
-    return together == alone and together.by_client() == alone.by_client()
-
-
-@pytest.mark.parametrize("parameters", [{}, {"participation": 0.4}], ids=["all", "some"])
-def test_a_fit_in_one_pass_with_others_has_its_own_log(parameters):
-    found = list(logs_in_one_pass({"learning_rate": [1e-3, 1e-2], "random_state": [0, 1]}, **parameters))
-    assert len(found) == 4
-    for chosen, together, alone in found:
-        assert agree(together, alone), chosen
-
-
-def test_a_fit_that_stops_early_in_one_pass_with_others_has_its_own_log():
-    learnable = X[:, 0] + 0.5 * np.random.default_rng(0).standard_normal(N)
-    options = {"n_rounds": 12, "early_stopping": True, "n_iter_no_change": 2, "validation_fraction": 0.3}
-    found = list(logs_in_one_pass({"learning_rate": [1e-3, 0.1, 1.0]}, y=learnable, **options))
-    assert len({len(alone) for _, _, alone in found}) > 1  # they end in different rounds
-    for chosen, together, alone in found:
-        assert agree(together, alone), chosen
-
-
-def test_a_narrower_network_in_one_pass_with_wider_ones_has_its_own_log():
-    shrunk = X * np.array([1, 1, 1, 0.05, 0.04, 0.03])
-    found = list(logs_in_one_pass({"shrinkage": [1e-5, 1e4]}, shrunk))
-    assert len({m.shape for _, _, alone in found for m in alone if m.what == "parameters"}) > 1
-    for chosen, together, alone in found:
-        assert agree(together, alone), chosen
 
 
 def test_folds_of_tuning_begin_before_their_first_round(fits):

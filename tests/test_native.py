@@ -19,8 +19,6 @@ from hypothesis import settings as drawing
 from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
-from sklearn.base import clone
-from sklearn.pipeline import make_pipeline
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
@@ -32,7 +30,6 @@ from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders, Settings
 from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.model.objective import TERMS
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 pytestmark = pytest.mark.skipif(
     native.library() is None or native.library(torch.float64) is None, reason="nothing has been compiled of native.c"
@@ -297,24 +294,7 @@ def test_n_jobs_reaches_the_engine(monkeypatch):
     with parallel_config("threading", n_jobs=2):
         fitted()
     fitted()
-    search = VectorizedGridSearchCV(
-        FDRMFLTransformer(**OPTIONS), {"mi_weight": [0.0, 0.1]}, cv=2, n_jobs=4, refit=False
-    )
-    search.fit(TECATOR, FAT, client_ids=IDS)
-    assert asked == [3, 2, 1, 4]
-
-
-def test_a_search_gives_each_fit_the_bits_it_has_alone():
-    model = make_pipeline(FDRMFLTransformer(**OPTIONS))
-    grid = {"fdrmfltransformer__shrinkage": [1e-1, 1e-5], "fdrmfltransformer__learning_rate": [0.01, 0.03]}
-    search = VectorizedGridSearchCV(model, grid, cv=2, n_jobs=2).fit(TECATOR, FAT, fdrmfltransformer__client_ids=IDS)
-    assert search.best_estimator_[0].engine_ == "native"
-    rows = np.arange(len(FAT))
-    train, test = rows[len(rows) // 2 + 1 :], rows[: len(rows) // 2 + 1]
-    for i, parameters in enumerate(search.cv_results_["params"]):
-        alone = clone(model).set_params(**parameters)
-        alone.fit(TECATOR[train], FAT[train], fdrmfltransformer__client_ids=IDS[train])
-        assert search.cv_results_["split0_test_score"][i] == alone.score(TECATOR[test], FAT[test])
+    assert asked == [3, 2, 1]
 
 
 # ------------------------------------------------------------------------------------------- interrupts

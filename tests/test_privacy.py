@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import normal, simulate
+from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING
@@ -27,7 +28,6 @@ from skfdrmfl.federation.privacy.moments import (
     ClippedMoments,
     standardisations,
 )
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 K, P = 12, 4
 IDS = np.array([f"site {i}" for i in np.repeat(np.arange(K), 5)])
@@ -449,9 +449,19 @@ def test_a_model_is_private_all_along_or_never():
         model.partial_fit(X, Y, client_ids=IDS)
 
 
-def test_searches_in_one_pass_are_refused():
-    with pytest.raises(ValueError, match=r"in a search: .* choose settings on public data"):
-        VectorizedGridSearchCV(private(), {"learning_rate": [0.1, 0.01]}, cv=2).fit(X, Y, client_ids=IDS)
+def test_every_fit_of_a_search_has_its_own_bill():
+    bills = []
+
+    def score(model, X, y):
+        bills.append((model.epsilon_, model.privacy_bill_))
+        return 0.0
+
+    everything = np.arange(len(X))
+    search = GridSearchCV(private(), {"learning_rate": [0.1, 0.01]}, cv=[(everything, everything)], scoring=score)
+    search.fit(X, Y, client_ids=IDS)
+    alone = private().fit(X, Y, client_ids=IDS)
+    assert bills == [(alone.epsilon_, alone.privacy_bill_)] * 2
+    assert search.best_estimator_.epsilon_ == alone.epsilon_
 
 
 def test_several_modalities_without_holes_and_no_preprocessing_are_served():

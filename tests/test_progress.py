@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.estimator import _representation
-from skfdrmfl.model_selection import VectorizedGridSearchCV, VectorizedRandomizedSearchCV
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((80, 4))
@@ -71,26 +69,6 @@ def test_a_bar_and_the_lines_in_its_place_say_how_far_it_is(capsys, monkeypatch)
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("search", [VectorizedGridSearchCV, VectorizedRandomizedSearchCV])
-def test_a_search_prints_true_things_of_each_candidate(search, capsys):
-    options = {} if search is VectorizedGridSearchCV else {"n_iter": 2, "random_state": 0}
-    found = search(
-        FDRMFLTransformer(n_rounds=3, local_epochs=1, random_state=0),
-        {"mi_weight": [0.0, 0.01]},
-        cv=2,
-        verbose=2,
-        **options,
-    ).fit(X, Y, client_ids=IDS)
-    out, bar = capsys.readouterr()
-    assert "0.0s" not in out and "CV" not in out
-    lines = [line for line in out.splitlines() if line.startswith("[search] ") and "score" in line]
-    assert len(lines) == 2 and "2 candidates, 2 folds: 4 fits" in out
-    for line, mean in zip(lines, found.cv_results_["mean_test_score"], strict=True):
-        assert f"score {mean:.4g} (" in line
-    assert "100%" in bar
-    assert found.verbose == 2 and clone(found).verbose == 2
-
-
 def links(estimator):
     """Where the documentation links of an estimator's diagram lead."""
     return re.findall(r'sk-estimator-doc-link[^>]*href="([^"]*)"', estimator._repr_html_())
@@ -108,8 +86,7 @@ def test_the_diagram_links_to_a_page_that_is_there(tmp_path, monkeypatch):
     assert links(model) == [page.as_uri()]
     assert page.as_uri() in links(make_pipeline(IgnoreClients(model), model))
     monkeypatch.setattr(_representation, "_published", lambda: "https://docs.example/")
-    search = VectorizedGridSearchCV(model, {})
-    assert links(search)[0] == "https://docs.example/api/skfdrmfl.model_selection.VectorizedGridSearchCV.html"
+    assert links(model)[0] == "https://docs.example/api/skfdrmfl.FDRMFLTransformer.html"
 
 
 def test_a_class_of_somebody_else_has_no_link_of_ours():

@@ -16,8 +16,10 @@ import torch
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.estimator import _fitting
 from skfdrmfl.federation import server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -441,6 +443,23 @@ def test_the_number_of_threads_is_restored_after_an_error(threads):
     with pytest.raises(ValueError, match="diverged"):
         small(learning_rate=1e30).fit(X, Y)
     assert torch.get_num_threads() == 3
+
+
+def blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_numpy_multiplies_on_one_thread_inside_and_has_its_threads_again(monkeypatch):
+    wide, inside, deliver = np.random.default_rng(0).standard_normal((N, 300)), [], _fitting.deliver
+    monkeypatch.setattr(_fitting, "deliver", lambda *args: inside.append(blas_threads()) or deliver(*args))
+    with threadpool_limits(1, user_api="blas"):
+        expected = use("native", wide)
+    with threadpool_limits(2, user_api="blas"):
+        assert_array_equal(use("native", wide), expected)
+        with pytest.raises(ValueError, match="diverged"):
+            small(learning_rate=1e30).fit(X, Y)
+        assert blas_threads() == {2}
+    assert inside == [{1}] * 4
 
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])

@@ -20,7 +20,6 @@ from skfdrmfl.federation.simulation import LocalTraining, train_together
 from skfdrmfl.federation.stopping import EarlyStopping
 from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.network import Network
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((90, 6))
@@ -105,16 +104,6 @@ def test_runs_that_stop_at_different_times_end_as_each_would_alone():
         assert_allclose(mine.losses, theirs.losses, rtol=1e-8)
         assert_allclose(mine.validation, theirs.validation, rtol=1e-8)
     assert len(lengths) > 1  # or the test shows nothing
-
-
-def test_a_search_stops_each_fit_as_it_would_stop_alone():
-    grid = {"learning_rate": [0.01, 0.1], "weight_decay": [0.0, 1.0]}
-    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=2, n_rounds=8, local_epochs=2, random_state=0)
-    search = VectorizedGridSearchCV(model, grid, cv=3).fit(X, Y, client_ids=IDS)
-    fold = slice(30, 90)  # the first of three
-    for i, params in enumerate(search.cv_results_["params"]):
-        alone = FDRMFLTransformer(**{**model.get_params(deep=False), **params}).fit(X[fold], Y[fold], IDS[fold])
-        assert alone.score(X[:30], Y[:30]) == search.cv_results_["split0_test_score"][i]
 
 
 def test_partial_fit_goes_on_from_the_best_round_and_holds_nothing_out():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING, N_FOLDS, inner_folds
@@ -14,7 +15,6 @@ from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.encoders import Conv1DEncoder
 from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Errors, Tuner
 from skfdrmfl.federation.sums.errors import CandidateErrors
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
 N = 60
@@ -197,7 +197,7 @@ def test_a_mixture_predicts_what_its_network_and_the_ridge_do_in_their_shares(mo
 def test_a_search_whose_fits_end_in_a_ridge_works(monkeypatch):
     monkeypatch.setattr(Errors, "best_share", 1.0)
     model = FDRMFLTransformer(tuning="auto", n_rounds=1, local_epochs=1, random_state=0)
-    search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2, verbose=1).fit(X, LINEAR, client_ids=IDS)
+    search = GridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2).fit(X, LINEAR, client_ids=IDS)
     assert search.best_estimator_.n_rounds_ == 0
     assert search.best_score_ > 0.99
 
@@ -213,7 +213,7 @@ def test_candidates_that_diverge_are_last_and_the_ridge_stays():
 def test_searches_and_several_outputs_work():
     Y = np.stack([LINEAR, CURVED], 1)
     model = FDRMFLTransformer(tuning="auto", n_rounds=2, local_epochs=1, random_state=0)
-    search = VectorizedGridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2).fit(X, Y, client_ids=IDS)
+    search = GridSearchCV(model, {"mi_weight": [0.0, 0.01]}, cv=2).fit(X, Y, client_ids=IDS)
     fold = slice(30, 60)
     alone = clone(model).set_params(mi_weight=0.0).fit(X[fold], Y[fold], IDS[fold])
     assert alone.score(X[:30], Y[:30]) == search.cv_results_["split0_test_score"][0]

@@ -10,19 +10,23 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 _depth = 0  # how many fits and transforms are inside, in all threads
 _original = 1  # the setting found by the first of them
+_blas: list[tuple[Any, int]] = []  # numpy's and scipy's libraries with more than one thread, and how many
 _mine = threading.local()  # whether this thread is inside already
 
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Hold torch to one thread, no autograd unless asked for, and its own defaults whatever the caller has set."""
-    global _depth, _original
+    """Hold torch to one thread, no autograd unless asked for, and its own defaults; numpy to one thread too."""
+    global _depth, _original, _blas
     if getattr(_mine, "inside", False):  # all is set, and the outermost restores it
         yield
         return
@@ -30,6 +34,9 @@ def quiet_torch() -> Iterator[None]:
         before = torch.get_num_threads()
         if _depth == 0:
             _original = before
+            _blas = [(library, n) for library in _libraries() if (n := library.get_num_threads()) > 1]
+            for library, _ in _blas:
+                library.set_num_threads(1)
         elif before == 1:
             # A thread that starts while another is inside inherits its 1: give it what that one found.
             before = _original
@@ -51,6 +58,15 @@ def quiet_torch() -> Iterator[None]:
         with _lock:
             _depth -= 1
             torch.set_num_threads(before)
+            if _depth == 0:
+                for library, n_threads in _blas:
+                    library.set_num_threads(n_threads)
+
+
+@cache
+def _libraries() -> list[Any]:
+    """Return the libraries that multiply matrices for numpy and scipy, looked for once."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 def _after_fork() -> None:

@@ -125,8 +125,7 @@ def compare(
     Notes
     -----
     The regressor behind FDRMFL is fitted on the pooled features Z of the training rows, as it is for every
-    other method; the row for y_hat only is what is reached without that. All fits of FDRMFL train in one pass, to the
-    same bits as one by one, unless the transformer is private.
+    other method; the row for y_hat only is what is reached without that.
 
     Examples
     --------

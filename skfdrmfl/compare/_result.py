@@ -22,8 +22,7 @@ class MethodResult:
     rmse, r2, rpd : ndarray of shape (n_runs,)
         Measures of the predictions of all folds pooled; `rmse` in the unit of y.
     fit_seconds : float
-        Wall time of one fit (reduction and regressor): the median over folds, the mean of that over runs. Of fits
-        that trained in one pass it has an equal share of the pass.
+        Wall time of one fit (reduction and regressor): the median over folds, the mean of that over runs.
     client_r2 : dict of {client id: float}
         R² on each client's own rows, the mean over seeds; NaN where it is not defined.
     output : str

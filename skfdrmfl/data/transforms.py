@@ -17,6 +17,7 @@ from skfdrmfl.common.arrays import Float, Indices, Present
 MIN_VARIANCE = 1e-6
 # Rows a client reads at a time.
 SLAB_ROWS = 1024
+NUMPY = {torch.float64: np.float64, torch.float32: np.float32}
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class BlockTransform:
         """Length of an output's change when the scaled columns move by one along its direction (r,)."""
         return np.ones(self.n_outputs) if self.projection is None else np.linalg.norm(self.projection, axis=0)
 
-    def apply(self, block: Tensor) -> Tensor:
+    def apply(self, block: Float) -> Float:
         """Return transformed rows (n, r) of `block` (n, p), both float64."""
-        # `tensor` copies: a model mapped from disk is read-only.
-        centred = (block - torch.tensor(self.mean)) / torch.tensor(self.scale)
-        return centred if self.projection is None else centred @ torch.tensor(self.projection)
+        centred = block - self.mean
+        centred /= self.scale
+        return centred if self.projection is None else centred @ self.projection
 
     @property
     def units(self) -> Float:
@@ -68,6 +69,13 @@ class BlockTransform:
         """Return derivatives (..., p) by the columns, given those by the outputs (..., r); by steps of `units` (p,)."""
         steps = (1.0 if units is None else units) / self.scale
         return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
+
+    def squared_slopes(self, gradients: Float, units: Float) -> Float:
+        """Return the sums (p,) of squared `slopes` over gradients (n, r); of many from their products (r, r) alone."""
+        if self.projection is None or len(gradients) < self.n_outputs:
+            return np.square(self.slopes(gradients, units)).sum(0)
+        directions = self.projection * (units / self.scale)[:, None]
+        return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)
 
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
@@ -139,23 +147,19 @@ class TableTransform:
         lacks according to `present` (n, M) are zeros.
         """
         widths = widths or self.widths
-        out = torch.zeros(len(table), sum(widths.values()), dtype=dtype)
-        for i in range(0, len(table), SLAB_ROWS):
-            slab = table[i : i + SLAB_ROWS]
-            start = 0
-            for m, (name, block) in enumerate(self.blocks.items()):
-                stop = start + block.n_outputs
-                rows = block.apply(double(slab[:, self.columns[name]]))
-                if present is not None:
-                    rows[torch.as_tensor(~present[i : i + SLAB_ROWS, m])] = 0.0
-                out[i : i + SLAB_ROWS, start:stop] = rows
-                start += widths[name]
-        return out
-
-
-def double(rows: NDArray) -> Tensor:
-    """Return a float64 tensor that holds a copy of the rows."""
-    return torch.as_tensor(np.array(rows, dtype=np.float64))  # a copy: memory maps can be read-only
+        out = np.zeros((len(table), sum(widths.values())), dtype=NUMPY[dtype])
+        with np.errstate(over="ignore", invalid="ignore"):  # rows that are too large are found by training
+            for i in range(0, len(table), SLAB_ROWS):
+                slab = table[i : i + SLAB_ROWS]
+                start = 0
+                for m, (name, block) in enumerate(self.blocks.items()):
+                    stop = start + block.n_outputs
+                    rows = block.apply(np.take(slab, self.columns[name], axis=1).astype(np.float64, copy=False))
+                    if present is not None:
+                        rows[~present[i : i + SLAB_ROWS, m]] = 0.0
+                    out[i : i + SLAB_ROWS, start:stop] = rows
+                    start += widths[name]
+        return torch.from_numpy(out)
 
 
 def unchanged(n_columns: int) -> BlockTransform:

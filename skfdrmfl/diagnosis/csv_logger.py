@@ -21,8 +21,7 @@ COLUMNS = ("started", "task", "round", "seconds", *NUMBERS)
 class CSVLogger:
     """Callback of scikit-learn (1.9) that writes a line to a CSV file after each round of every fit.
 
-    It follows fits inside a Pipeline or a search, in other processes too. Of the fits that a vectorised search trains
-    in one pass it sees none, of its refit all rounds.
+    It follows fits inside a Pipeline or a search, in other processes too.
 
     Parameters
     ----------

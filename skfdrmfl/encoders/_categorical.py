@@ -190,11 +190,6 @@ class EmbeddedMLP(AutogradPart):
         """Name of the weights that vectors and numeric inputs are multiplied with."""
         return self.layers.first_weight
 
-    def widened(self, n_inputs: int) -> EmbeddedMLP:
-        """Return the same part for more numeric inputs."""
-        sizes, layers = self.table.n_categories, self.layers
-        return EmbeddedMLP(self.name, sizes, self.table.size, n_inputs, layers.hidden, self.n_outputs, skip=layers.skip)
-
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
         """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights.
 

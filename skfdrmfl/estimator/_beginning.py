@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,16 @@ class Preparation:
     share: float = 1.0
     left_out: tuple[int, ...] = ()
 
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What encoders read."""
+        return Inputs(self.table, dtype=TRAINING_DTYPE)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """What the network learns, less what a linear model predicts."""
+        return Targets((self.target,), TRAINING_DTYPE)
+
 
 for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
     archived(_archived)
@@ -81,7 +92,7 @@ def begin(
     """
     table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
     network, first = built(blueprint, table, table.widths, reading.n_outputs, seed)
-    targets = Targets((found.target,), TRAINING_DTYPE)
+    targets = found.targets
     if choice.start == "residual":
         targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
     if estimator.tuning is not None:
@@ -108,5 +119,5 @@ def begin(
         ledger=Ledger(),
         label_columns=reading.label_columns,
     )
-    run = RunPlan(Inputs(table, dtype=TRAINING_DTYPE), targets, settings, seed, Start(first.to(device)))
+    run = RunPlan(found.inputs, targets, settings, seed, Start(first.to(device)))
     return network, run, fitted

@@ -15,6 +15,7 @@ from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._beginning import Preparation, built
 from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._callbacks import Task
+from skfdrmfl.estimator._memo import prepared_once
 from skfdrmfl.estimator._parameters import cosine, schedule_of, settings_of
 from skfdrmfl.estimator._reading import Description
 from skfdrmfl.estimator._tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
@@ -49,7 +50,10 @@ def find(
     account = _privacy.account_of(estimator, len(reading.positions))
 
     def preprocess(
-        subset: Subset, shrinkages: Sequence[float], after: tuple[BlockTransform, ...] | None
+        subset: Subset,
+        shrinkages: Sequence[float],
+        after: tuple[BlockTransform, ...] | None,
+        federation: Federation = federation,
     ) -> tuple[list[TableTransform], BlockTransform | None]:
         outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
         asked = federation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
@@ -95,13 +99,22 @@ def find(
         tuned = [{**asdict(candidate), "validation_mse": error} for candidate, error in compared]
         federation.ledger.stage = ""
         federation.ledger.round = 0
-    (table,), target = preprocess(subset, [choice.shrinkage], ())
-    assert target is not None
-    linear, share = None, 1.0
-    if choice.is_linear:
-        _, linear, share = with_ridge(federation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
-    out = () if federation.guard is None else tuple(sorted(federation.guard.excluded))
-    return Preparation(choice, tuned, table, target, linear, share, out)
+
+    def prepare(federation: Federation) -> Preparation:
+        (table,), target = preprocess(subset, [choice.shrinkage], (), federation)
+        assert target is not None
+        linear, share = None, 1.0
+        if choice.is_linear:
+            _, linear, share = with_ridge(federation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
+        out = () if federation.guard is None else tuple(sorted(federation.guard.excluded))
+        return Preparation(choice, tuned, table, target, linear, share, out)
+
+    # Neither what tuning found, which depends on training, nor anything private is kept, nor what a file keeps already.
+    if tuned is not None or account is not None or estimator.checkpoint_path is not None:
+        return prepare(federation)
+    columns = {name: (block.columns, block.modality) for name, block in blocks.items()}
+    read = columns, reading.modalities, list(reading.categories), kinds, choice.shrinkage, subset
+    return prepared_once(federation, read, choice, prepare)
 
 
 def _compared(estimator: Any, tuner: Tuner, reading: Description, blueprint: Blueprint) -> list[tuple[Choice, float]]:

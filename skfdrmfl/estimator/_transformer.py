@@ -26,13 +26,11 @@ from skfdrmfl.estimator._callbacks import CallbackSupportMixin, Task, with_callb
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import CONSTRAINTS
-from skfdrmfl.estimator._postponed import active_pool
 from skfdrmfl.estimator._preparation import prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._representation import Representation
-from skfdrmfl.estimator._running import train_and_keep, warn_of
+from skfdrmfl.estimator._running import train_and_keep
 from skfdrmfl.estimator._saving import load, save
-from skfdrmfl.federation.left_out import NOT_FINITE, OUT_OF_LINE
 
 
 class FDRMFLTransformer(
@@ -481,11 +479,6 @@ class FDRMFLTransformer(
         KeyboardInterrupt
             Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
         """
-        pool = active_pool()
-        if pool is not None and pool.fit(self, X, y, client_ids, groups):
-            Task.of_fit(self, X, y, 0).end(fitted=self._fitted.attributes)
-            warn_of(self.dropped_clients_, OUT_OF_LINE, NOT_FINITE)
-            return self
         tunes = self.tuning is not None or self.shrinkage == "auto"
         task = Task.of_fit(self, X, y, 2 if tunes else self.n_rounds)
         with quiet_torch():
@@ -516,7 +509,7 @@ class FDRMFLTransformer(
         return self
 
     def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None, task: Task | None = None) -> Fitting:
-        """Return a fit that is ready to train; for searches, which train many together."""
+        """Return a fit that is ready to train."""
         earlier = vars(self).get("_fitted") if self.warm_start else None
         return prepare(self, X, y, client_ids, groups, earlier=earlier, task=task)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.data.categories import Column
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
-from skfdrmfl.data.transforms import SLAB_ROWS, double
+from skfdrmfl.data.transforms import NUMPY, SLAB_ROWS
 from skfdrmfl.federation.door import Block
 from skfdrmfl.federation.runs import Inputs, Model, Targets
 from skfdrmfl.model.evaluate import evaluate
@@ -56,7 +56,7 @@ class Tables:
         self.labels = labels or {}
         self.n_modalities = n_modalities
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
-        self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as the table
+        self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
 
     def know(self, of: Inputs | Targets, found: Any) -> None:
         """Take what `inputs` or `outputs` returned of the same rows before."""
@@ -82,34 +82,33 @@ class Tables:
             model, lambda: evaluate(model.network, model.arrays, self.inputs(model.inputs), self.present)
         )
 
-    def responses(self, model: Model) -> NDArray[np.float32]:
-        """Return how predictions of all rows respond to each place (n, w); see `sums.importance.ResponseSums`."""
+    def responses(self, model: Model, rows: Indices) -> Float:
+        """Return the sums over some rows of how predictions respond to each place (w,); see `ResponseSums`."""
+        if len(rows) >= SLAB_ROWS:
+            slabs = (rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS))
+            return np.sum([_squares(model, *self._respond(model, slab)) for slab in slabs], axis=0)
         kept, found = self._responses
-        if kept is not model:
-            self._responses = model, (found := self._respond(model))
-        return found
+        if kept is not model:  # of all rows at once, for clients of few rows each
+            parts = [self._respond(model, slice(i, i + SLAB_ROWS)) for i in range(0, len(self.table), SLAB_ROWS)]
+            found = [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
+            self._responses = model, found
+        return _squares(model, *(part[rows].astype(np.float64) for part in found))
 
-    def _respond(self, model: Model) -> NDArray[np.float32]:
-        network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)
-        blocks, parts = model.inputs.transform.blocks, []
-        slopes: list[list[Any]] = [[] for _ in network.encoders]
-        for slab in jacobians(network, arrays, x, self.present):
-            for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
-                block, gradients = blocks[name], slab[..., network.columns[name]]
-                by_column = block.slopes(gradients, block.units)[..., len(encoder.code_sizes) :]
-                mine.append(np.square(by_column).mean(1).astype(np.float32))
-        for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
-            first = network.columns[name].start
-            for j, size in enumerate(encoder.code_sizes):
-                parts.append(swaps(network, arrays, x, first + j, size, self.present).astype(np.float32))
-            parts.append(np.concatenate(mine))
-        return np.concatenate(parts, axis=1)
+    def _respond(self, model: Model, rows: Indices | slice) -> tuple[Float, Float]:
+        """Return derivatives (n, q, columns) of y_hat by encoder inputs, and its squared changes by all codes."""
+        network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)[rows]
+        present = None if self.present is None else self.present[rows]
+        changes = [np.empty((len(x), 0))]
+        for name, encoder in network.encoders.items():
+            for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
+                changes.append(swaps(network, arrays, x, column, n_codes, present))
+        return np.concatenate(list(jacobians(network, arrays, x, present))), np.concatenate(changes, axis=1)
 
     def _outputs(self, targets: Targets) -> Float:
-        y = torch.as_tensor(self.targets)
+        y = self.targets
         for step in targets.steps:
             y = step.apply(y)
-        learned = y.to(targets.dtype).double().numpy()
+        learned = y.astype(NUMPY[targets.dtype]).astype(np.float64)
         if targets.linear is not None and targets.inputs is not None:
             learned = learned - self.linear(targets.linear, targets.inputs)
         return learned / targets.scale if targets.scale != 1.0 else learned
@@ -133,6 +132,19 @@ class _Kept:
         return self._kept[number][1]
 
 
+def _squares(model: Model, gradients: Float, changes: Float) -> Float:
+    """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes, as `_respond` returns them."""
+    sums, n_before = [], 0
+    for name, encoder in model.network.encoders.items():
+        n_codes, block = sum(encoder.code_sizes), model.inputs.transform.blocks[name]
+        sums.append(changes[:, n_before : n_before + n_codes].sum(0))
+        n_before += n_codes
+        by_input = gradients[..., model.network.columns[name]]
+        of_columns = block.squared_slopes(by_input.reshape(-1, by_input.shape[-1]), block.units)
+        sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
+    return np.concatenate(sums)
+
+
 @dataclass(frozen=True, eq=False)
 class Client:
     """One client: its place in `clients_`, and which rows of the tables are its own. See `door.ClientRows`."""
@@ -154,12 +166,13 @@ class Client:
         for start in range(0, len(rows), SLAB_ROWS):
             mine = rows[start : start + SLAB_ROWS]
             if block.columns is None:
-                x = double(self.tables.targets[mine])
+                x = self.tables.targets[mine]
             else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
-                x = double(self.tables.table[np.ix_(mine, block.columns)])
+                x = self.tables.table[np.ix_(mine, block.columns)]
+            x = np.array(x, dtype=np.float64)
             for transform in block.after:
                 x = transform.apply(x)
-            yield x
+            yield torch.from_numpy(x)
 
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:
         """Return encoder inputs (n, columns)."""
@@ -179,9 +192,10 @@ class Client:
         rows = self.rows_of(subset)
         return z[rows], y_hat[rows]
 
-    def responses(self, model: Model, subset: Subset) -> NDArray[np.float32]:
-        """Return how predictions respond to each place (n, w); see `sums.importance.ResponseSums`."""
-        return self.tables.responses(model)[self.rows_of(subset)]
+    def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
+        """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
+        rows = self.rows_of(subset)
+        return len(rows), self.tables.responses(model, rows)
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""

@@ -15,7 +15,7 @@ from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.model.objective import TERMS
 
-# In the place of a number of parameters, which networks padded to one width have different ones of.
+# In the place of a number of parameters.
 PARAMETERS = -1
 
 

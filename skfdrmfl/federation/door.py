@@ -80,8 +80,8 @@ class ClientRows(Protocol):
     def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of a model."""
 
-    def responses(self, model: Model, subset: Subset) -> NDArray[np.float32]:
-        """Return how predictions respond to each place (n, w); see `sums.importance.ResponseSums`."""
+    def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
+        """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""

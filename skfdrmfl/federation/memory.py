@@ -69,7 +69,7 @@ class Memory:
         )
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Memory:
-        """Return the memory with every array changed alike, such as moved to a device or padded to wider inputs."""
+        """Return the memory with every array changed alike, such as moved to a device."""
         return Memory(
             {name: change(array) for name, array in self.server.items()},
             {name: change(array) for name, array in self.clients.items()},

@@ -73,7 +73,7 @@ class LocalTraining:
             orders=self._orders,
             n_threads=n_threads,
         )
-        n_parameters = [run.n_parameters or network.layout.size for run in runs]
+        n_parameters = [network.layout.size] * len(runs)
         self._messages = TrainingMessages(self.cohort, self.ledgers, n_parameters, schedule, rows.x.element_size())
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:

@@ -75,10 +75,6 @@ class MLP:
         """What two parts have in common that differ only in the width of their input."""
         return (self.hidden, self.n_outputs, self.skip)
 
-    def widened(self, n_inputs: int) -> MLP:
-        """Return the same part for a wider input."""
-        return MLP(self.name, n_inputs, self.hidden, self.n_outputs, skip=self.skip)
-
     @property
     def first_weight(self) -> str:
         """Name of the weights that x is multiplied with."""

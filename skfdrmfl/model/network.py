@@ -100,7 +100,7 @@ class Network:
 
     @property
     def signature(self) -> dict[str, Any]:
-        """What two networks that can train in one stack have in common: all but the widths of dense inputs."""
+        """What two networks have in common where one goes on from the other: all but the widths of dense inputs."""
         return {
             "modality_dim": self.modality_dim,
             "encoders": tuple((name, e.signature) for name, e in self.encoders.items()),
@@ -110,18 +110,6 @@ class Network:
             "n_outputs": self.n_outputs,
             "alignment": self._alignment,
         }
-
-    def widened(self, widths: Mapping[str, int]) -> Network:
-        """Return the same network for wider inputs."""
-        return Network(
-            {name: encoder.widened(widths[name]) for name, encoder in self.encoders.items()},
-            self.fusion,
-            modality_dim=self.modality_dim,
-            n_components=self.n_components,
-            n_outputs=self.n_outputs,
-            head_hidden=self._head_hidden,
-            alignment=self._alignment,
-        )
 
     def initial(self, seed: int, input_powers: Mapping[str, float]) -> Arrays:
         """Return weights before the first round, drawn by the run's seed; `input_powers` is E||x^m||^2 by modality.

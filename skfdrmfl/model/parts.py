@@ -18,7 +18,7 @@ from skfdrmfl.model.mlp import DATA_GAIN, GAIN, Shapes, Views
 class Part(Protocol):
     """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
-    Every array is a matrix for each replica, (C, ., .): searches pad and trim them as such. The first inputs are codes,
+    Every array is a matrix for each replica, (C, ., .). The first inputs are codes,
     of `code_sizes` categories; most parts have none.
     """
 
@@ -30,7 +30,7 @@ class Part(Protocol):
 
     @property
     def signature(self) -> tuple:
-        """What two parts that can train in one stack have in common; hashable."""
+        """What two parts have in common where one goes on from the other's weights; hashable."""
 
     @property
     def first_weight(self) -> str:
@@ -39,9 +39,6 @@ class Part(Protocol):
     @property
     def linear_path(self) -> tuple[str, slice] | None:
         """The array, and its rows, that map x to the output linearly; None if the part has no linear path."""
-
-    def widened(self, n_inputs: int) -> Any:
-        """Return the same part for a wider input, where its signature leaves the width open."""
 
     def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
         """Return a copy of this part's arrays with which the output is zero for every x, given a linear path."""
@@ -94,14 +91,8 @@ class AutogradPart:
 
     @property
     def signature(self) -> tuple:
-        """All that describes the part: it cannot be widened, so the width of its input is included."""
+        """All that describes the part, the width of its input included."""
         return (type(self).__name__, self.n_inputs, self.n_outputs, *self._options)
-
-    def widened(self, n_inputs: int) -> AutogradPart:
-        """Return the part itself: its columns have places, so there is no wider one."""
-        if n_inputs != self.n_inputs:
-            raise ValueError(f"{self.name} takes {self.n_inputs} columns and cannot be widened to {n_inputs}.")
-        return self
 
     def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
         """Return a mask (n_inputs,) of all inputs: columns share weights."""

@@ -33,8 +33,6 @@ class Run:
         Which modalities each row has; None: all.
     held_out : Partition, default=None
         Rows that its clients hold out.
-    n_parameters : int, default=None
-        Parameters D of its own network, where it trains padded to a wider one.
     """
 
     x: Tensor
@@ -45,7 +43,6 @@ class Run:
     start: Start
     present: Present | None = None
     held_out: Partition | None = None
-    n_parameters: int | None = None
 
 
 @dataclass(frozen=True)

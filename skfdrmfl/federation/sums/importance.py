@@ -40,11 +40,11 @@ class Responses:
 
     def __call__(self, client: ClientRows) -> ResponseSums | None:
         """Return a client's sums."""
-        responses = client.responses(self.model, self.subset)
-        if not len(responses):
+        n_rows, responses = client.responses(self.model, self.subset)
+        if not n_rows:
             return None
         sums = [np.concatenate(of_places) for of_places in zip(*self._spreads(client), strict=True)]
-        return ResponseSums(float(len(responses)), responses.sum(0, dtype=np.float64), *sums)
+        return ResponseSums(float(n_rows), responses, *sums)
 
     def _spreads(self, client: ClientRows) -> Iterator[tuple[Float, Float, Float]]:
         """Yield counts, sums and squares (places,) of each modality's places."""
@@ -57,8 +57,10 @@ class Responses:
             count, values, squares = 0, np.zeros(n_places), np.zeros(n_places)
             for slab in client.slabs(Block(transform.columns[name], m), self.subset):
                 x = slab.numpy()
-                parts = [x[:, [j]] == np.arange(size) for j, size in enumerate(encoder.code_sizes)]
-                rows = np.concatenate([*parts, (x[:, n_codes:] - center) / units], axis=1).astype(np.float64)
+                rows = (x[:, n_codes:] - center) / units
+                if n_codes:
+                    parts = [x[:, [j]] == np.arange(size) for j, size in enumerate(encoder.code_sizes)]
+                    rows = np.concatenate([*parts, rows], axis=1).astype(np.float64)
                 count += len(rows)
                 values += rows.sum(0)
                 squares += (rows**2).sum(0)
