@@ -125,10 +125,6 @@ class Training(Protocol):
     def cohort(self) -> Cohort:
         """Who trains in which run."""
 
-    @property
-    def ledgers(self) -> Sequence[Ledger]:
-        """What passes the door, for each run; runs of one federation share a ledger."""
-
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models of all runs err on the rows that were set aside."""
 
@@ -136,12 +132,12 @@ class Training(Protocol):
         """Let participants train from what is broadcast; yield what comes back, in their order."""
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float]
     ) -> Iterator[Averaged] | None:
         """Go through rounds of plain averaging without the server, or return None where it takes one.
 
-        The rounds yielded are those that `train` and the mean would give, to the bit. They may end early: before a
-        round in which something is not finite.
+        Yielded are blocks of one or more rounds, which are those that `train` and the mean would give, to the bit. They
+        may end early: before a round in which something is not finite.
 
         Parameters
         ----------
@@ -151,8 +147,6 @@ class Training(Protocol):
             What is sent out in the first.
         rate_factors : sequence of float
             Of each round.
-        history_size : int
-            Earlier models sent out with each.
         """
 
 
