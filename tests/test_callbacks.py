@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import before_rounds
 from numpy.testing import assert_array_equal
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -18,8 +19,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import CSVLogger, FDRMFLTransformer
-from skfdrmfl.federation.counting import TrainingMessages
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 callbacks = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
@@ -145,15 +144,14 @@ def test_an_error_in_a_callback_leaves_the_estimator_as_it_was_and_an_interrupt_
 
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_an_interrupt_in_a_round_keeps_the_rounds_before_whatever_is_shown(verbose, monkeypatch):
-    rounds, sent = [], TrainingMessages.sent
+    rounds = []
 
-    def interrupted(self, *args):
+    def interrupted(_):
         rounds.append(1)
         if len(rounds) == 3:
             raise KeyboardInterrupt
-        sent(self, *args)
 
-    monkeypatch.setattr(TrainingMessages, "sent", interrupted)
+    before_rounds(monkeypatch, interrupted)
     recorder = Recorder()
     model = fdrmfl(verbose=verbose).set_callbacks(recorder)
     with pytest.raises(KeyboardInterrupt):
@@ -219,41 +217,6 @@ def test_scikit_learns_monitor_follows_the_score_from_round_to_round():
     scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "round"]
     assert scores[-1] == model.score(X, Y)
     assert scores == [fdrmfl().set_callbacks(Recorder(stop_after=t)).fit(X, Y, IDS).score(X, Y) for t in range(1, 5)]
-
-
-GRID = {"mi_weight": [0.0, 0.01], "n_rounds": [2, 3]}
-
-
-def test_a_vectorised_search_is_heard_and_scores_as_without():
-    silent = VectorizedGridSearchCV(fdrmfl(), GRID, cv=2).fit(X, Y, client_ids=IDS)
-    recorder = Recorder()
-    heard = VectorizedGridSearchCV(fdrmfl(), GRID, cv=2).set_callbacks(recorder).fit(X, Y, client_ids=IDS)
-    for name in ("mean_test_score", "split0_test_score", "rank_test_score"):
-        assert_array_equal(heard.cv_results_[name], silent.cv_results_[name])
-    assert same_fit(silent.best_estimator_, heard.best_estimator_)
-    begun = names(recorder, "begin")
-    assert sorted(begun) == sorted(names(recorder, "end"))
-    assert begun[:3] == ["fit", "search", "pass"]
-    assert begun.count("pass") == 2  # one for each number of rounds
-    assert begun.count("part") == 2 + 3  # rounds, each of all fits of a pass
-    evaluation = begun[begun.index("evaluation") + 1 :]
-    assert (
-        evaluation.count("round") == heard.best_params_["n_rounds"]
-    )  # of the refit: what is scored is trained already
-    assert len(names(recorder, "setup")) == len(names(recorder, "teardown")) == 1
-
-
-def test_a_callback_of_the_transformer_hears_each_fit_of_a_search_once():
-    recorder = OfOneEstimator()
-    search = VectorizedGridSearchCV(fdrmfl().set_callbacks(recorder), {"mi_weight": [0.0, 0.01]}, cv=2, refit=False)
-    search.fit(X, Y, client_ids=IDS)
-    assert len(names(recorder, "setup")) == len(names(recorder, "teardown")) == 4
-    assert names(recorder, "begin") == names(recorder, "end") == 4 * ["fit"]
-    recorder = OfOneEstimator()
-    pipeline = Pipeline([("reduce", fdrmfl())]).set_callbacks(recorder)
-    search = VectorizedGridSearchCV(pipeline, {"reduce__mi_weight": [0.0, 0.01]}, cv=2, refit=False)
-    search.fit(X, Y, reduce__client_ids=IDS)
-    assert len(names(recorder, "setup")) == 4
 
 
 # ------------------------------------------------------------------------------------------ a CSV file

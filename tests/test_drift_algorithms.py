@@ -5,21 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights
+from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights, tensor
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.engines.chunk import TRAIN, term_weights
 from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders, Schedule
 from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.model.objective import Batch, local_objective, reference_codes
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 FACTORS = (1.0, 0.7, 0.4)
 SIZES = [9, 4, 6]
@@ -220,9 +218,9 @@ def test_scaffold_takes_modalities_by_their_own_rows():
     run = replace(run, present=present)
 
     schedule = Schedule((1.0,), 1, 4, 1.0, 2, algorithm="scaffold")
-    cohort = LocalTraining(network, [run], schedule, "stacked").cohort
+    members = LocalTraining(network, [run], schedule, "stacked").cohort.members_of(0)
     control = random_weights(network, 2, seed=5)
-    shift = ALGORITHMS["scaffold"].shift(Memory({}, {"control": control}), cohort)
+    shift = tensor(ALGORITHMS["scaffold"].shift(AlgorithmState({}, {"control": control.numpy()}), members))
     of_second = network.encoder_of() == 2
     assert_allclose(shift[1][of_second], np.zeros(int(of_second.sum())), atol=1e-12)
     mean = (6 * control[0] + 5 * control[1]) / 11
@@ -268,18 +266,3 @@ def test_diagnosis_of_full_gradients_asks_for_rounds_and_not_for_less_drift():
     assert "too few rounds" not in drifting.names
     (drift,) = (found for found in drifting if found["name"] == "client drift")
     assert "scaffold" in drift["remedy"]
-
-
-@pytest.mark.slow
-def test_a_search_over_algorithms_scores_as_gridsearch_does_to_the_last_bit():
-    X, y = load_tecator(return_X_y=True)
-    X = X[:, ::4]
-    ids = make_client_ids(y, 4, "quantile")
-    grid = {"algorithm": list(ALGORITHMS), "server_learning_rate": [None, 0.05], "proximal_weight": [0.1, 1.0]}
-    estimator = FDRMFLTransformer(n_rounds=3, local_epochs=1, random_state=0)
-    scores = [
-        search(estimator, grid, cv=2).fit(X, y, client_ids=ids).cv_results_["mean_test_score"]
-        for search in (VectorizedGridSearchCV, GridSearchCV)
-    ]
-    assert_array_equal(*scores)
-    assert len(set(scores[0].tolist())) == 10  # one each, and two where the rate (three) or the pull (one) counts

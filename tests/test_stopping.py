@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, split_off
+from helpers import make_network, make_run, split_off, train_together
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -14,13 +14,12 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.batches import LANES
+from skfdrmfl.federation.messages import HeldOutErrors, HeldOutSums
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.server import ServerState
-from skfdrmfl.federation.simulation import LocalTraining, train_together
-from skfdrmfl.federation.stopping import EarlyStopping
+from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.federation.stopping import means
 from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.network import Network
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((90, 6))
@@ -107,16 +106,6 @@ def test_runs_that_stop_at_different_times_end_as_each_would_alone():
     assert len(lengths) > 1  # or the test shows nothing
 
 
-def test_a_search_stops_each_fit_as_it_would_stop_alone():
-    grid = {"learning_rate": [0.01, 0.1], "weight_decay": [0.0, 1.0]}
-    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=2, n_rounds=8, local_epochs=2, random_state=0)
-    search = VectorizedGridSearchCV(model, grid, cv=3).fit(X, Y, client_ids=IDS)
-    fold = slice(30, 90)  # the first of three
-    for i, params in enumerate(search.cv_results_["params"]):
-        alone = FDRMFLTransformer(**{**model.get_params(deep=False), **params}).fit(X[fold], Y[fold], IDS[fold])
-        assert alone.score(X[:30], Y[:30]) == search.cv_results_["split0_test_score"][i]
-
-
 def test_partial_fit_goes_on_from_the_best_round_and_holds_nothing_out():
     model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=2, **OPTIONS).fit(X, Y, IDS)
     n_rounds = model.n_rounds_
@@ -159,8 +148,9 @@ def test_errors_are_the_same_however_few_numbers_go_through_the_network_at_a_tim
 
     monkeypatch.setattr("skfdrmfl.federation.engines.held_out.SLAB", at_a_time)
     monkeypatch.setattr(Network, "forward", watched)
-    weights = torch.stack([run.start.weights for run in runs])
+    weights = np.stack([run.start.weights.numpy() for run in runs])
     training = LocalTraining(network, runs, Schedule((), 1, 8, 1.0, 0), "stacked")
-    stopping = EarlyStopping(training, 2, ServerState(weights))
-    assert_allclose(stopping.follow(ServerState(weights))[:, 0], expected, rtol=1e-10)
+    (sums,) = training.sum(HeldOutErrors(weights, np.ones(len(runs), dtype=bool)))
+    found = [means(HeldOutSums(*(part[i] for part in sums)))[0] for i in range(len(runs))]
+    assert_allclose(found, expected, rtol=1e-10)
     assert max(gathered) <= max(at_a_time, LANES * 4)  # of one run, and of its rows, never fewer

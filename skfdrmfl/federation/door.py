@@ -132,7 +132,7 @@ class Training(Protocol):
         """Let participants train from what is broadcast; yield what comes back, in their order."""
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float]
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
     ) -> Iterator[Averaged] | None:
         """Go through rounds of plain averaging without the server, or return None where it takes one.
 
@@ -147,6 +147,8 @@ class Training(Protocol):
             What is sent out in the first.
         rate_factors : sequence of float
             Of each round.
+        each_round : bool
+            Whether to yield each round by itself, before the next is counted.
         """
 
 

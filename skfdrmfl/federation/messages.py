@@ -5,6 +5,7 @@ Arrays are numpy's where the server is, and torch's in engines; `simulation.Loca
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -102,6 +103,13 @@ class Averaged:
     losses: Float
     moved: NDArray[np.float32]
     steps: NDArray[np.float32]
+
+    def split(self) -> Iterator[Averaged]:
+        """Yield each round as a block of its own."""
+        for t in range(len(self.participants)):
+            of_round = slice(t, t + 1)
+            arrays = (array[of_round] for array in (self.weights, self.losses, self.moved, self.steps))
+            yield Averaged(self.participants[of_round], *arrays)
 
 
 class HeldOutSums(NamedTuple):

@@ -90,7 +90,8 @@ class Recorder:
     def __init__(self, before: Record, n_rounds: int, *, holds_out: bool):
         n_clients = len(before.positions)
         self._before, self._n_rounds = before, before.n_rounds
-        self._losses = _extended(before.losses, n_rounds, np.nan)
+        # Client by client in memory: the order in which means are added up depends on it.
+        self._losses = _extended(before.losses.swapaxes(0, 1), n_rounds, np.nan, axis=1).swapaxes(0, 1)
         nobody = np.zeros((0, n_clients), dtype=bool)
         self._dropped = _extended(nobody if before.dropped is None else before.dropped, n_rounds, False)
         self._validation = self._of_each = None
@@ -131,11 +132,11 @@ class Recorder:
         )
 
 
-def _extended(array: NDArray, n_rounds: int, filled: float) -> NDArray:
-    """Return an array (rounds, ...) with room for `n_rounds` in all."""
-    out = np.full((max(n_rounds, len(array)), *array.shape[1:]), filled, array.dtype)
-    out[: len(array)] = array
-    return out
+def _extended(array: NDArray, n_rounds: int, filled: float, axis: int = 0) -> NDArray:
+    """Return an array in memory of its own, with room for `n_rounds` in all along an axis."""
+    missing = [(0, 0)] * array.ndim
+    missing[axis] = 0, max(0, n_rounds - array.shape[axis])
+    return np.pad(array, missing, constant_values=filled)
 
 
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> dict[str, Float]:

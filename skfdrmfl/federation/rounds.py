@@ -8,7 +8,7 @@ many runs at once. After each round it yields where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from math import cos, pi
 from typing import Any
@@ -67,11 +67,14 @@ class TrainRounds:
         What is sent out in the first.
     rate_factors : sequence of float
         Of each round.
+    each_round : bool
+        Whether to be told of each round by itself.
     """
 
     invited: Sequence[Indices]
     broadcast: Broadcast
     rate_factors: Sequence[float]
+    each_round: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +103,8 @@ def federated_run(
 ) -> Generator[Request | Trained, Any, None]:
     """Train one run to its end, from where it stands.
 
-    An update whose parameters or loss are not finite is dropped. Where all are, or the model after a round is not finite,
-    the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there, or that
+    An update whose parameters or loss are not finite is dropped. Where all are, or the model after a round is not
+    finite, the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there, or that
     nobody answers, leaves the model as it is.
 
     Parameters
@@ -123,7 +126,8 @@ def federated_run(
     recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
     if schedule.patience is not None and trained.best is None:
         error, _ = means((yield HeldOut(trained.state.weights)))
-        trained = replace(trained, best=Best(trained.state, 0, error, schedule.patience))
+        best = Best(trained.state, 0, error, schedule.patience)
+        trained = replace(trained, best=best, record=recorder.record(0, best.round))
     if trained.n_rounds or not n_rounds:
         yield trained
     if privacy is not None and trained.record.clip_norms:
@@ -132,12 +136,11 @@ def federated_run(
 
     while not trained.is_over(n_rounds):
         if in_one_go:
-            request = _rounds_ahead(members, schedule, trained)
-            blocks = yield request
+            blocks = yield _rounds_ahead(members, schedule, trained, each_round=each_round)
             in_one_go = blocks is not None
             for block in blocks or ():
-                for trained in _after(trained, block, recorder, schedule.history_size, each_round=each_round):
-                    yield trained
+                trained = _after(trained, block, recorder, schedule.history_size)
+                yield trained
             if trained.is_over(n_rounds):
                 break
 
@@ -208,7 +211,7 @@ def invited(
     return there[server.invite(members.seed, round_index, len(there), schedule.participation)]
 
 
-def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained) -> TrainRounds:
+def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, each_round: bool) -> TrainRounds:
     """Return what is asked for all rounds to come."""
     state, factors = trained.state, schedule.rate_factors[trained.n_rounds :]
     numbers = range(state.round_index, state.round_index + len(factors))
@@ -216,22 +219,19 @@ def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained) -> Tra
         who = [invited(members, schedule, state.round_index)] * len(factors)
     else:
         who = [invited(members, schedule, number) for number in numbers]
-    return TrainRounds(who, Broadcast(state.weights, state.history, state.round_index, factors[0]), factors)
+    sent = Broadcast(state.weights, state.history, state.round_index, factors[0])
+    return TrainRounds(who, sent, factors, each_round)
 
 
-def _after(
-    trained: Trained, block: Averaged, recorder: Recorder, history_size: int, *, each_round: bool
-) -> Iterator[Trained]:
-    """Yield where a run stands after each round of a block, or after the last."""
-    n_before = trained.n_rounds
+def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
+    """Return where a run stands after a block of rounds."""
     losses = np.concatenate((block.losses, block.moved[..., None]), -1, dtype=np.float64)
     losses[..., -1] = drift.relative_drift(losses[..., -1], block.steps)
     recorder.add(losses)
     state = trained.state
-    for t, weights in enumerate(block.weights, n_before + 1):
+    for weights in block.weights:
         state = server.advance(state, weights, state.memory, history_size)
-        if each_round or t == n_before + len(losses):
-            yield replace(trained, state=state, record=recorder.record(t))
+    return replace(trained, state=state, record=recorder.record(trained.n_rounds + len(losses)))
 
 
 class _Answers:

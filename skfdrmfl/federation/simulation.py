@@ -91,23 +91,25 @@ class LocalTraining:
         self._messages.answered(np.concatenate(answered) if answered else participants[:0])
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float]
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
     ) -> Iterator[Averaged] | None:
         """Go through rounds of plain averaging, or return None where the engine leaves them to the server."""
         go_on = getattr(self._engine, "average_rounds", None)
         if go_on is None or self.cohort.group_of is not None:
             return None
-        rounds = go_on(invited, self._tensors(broadcast), rate_factors, self._schedule.history_size)
-        return self._counted(rounds, broadcast)
+        blocks = go_on(invited, self._tensors(broadcast), rate_factors, self._schedule.history_size)
+        if each_round:
+            blocks = (block for several in blocks for block in several.split())
+        return self._counted(blocks, broadcast)
 
     def _counted(self, blocks: Iterator[Averaged], broadcast: Broadcast) -> Iterator[Averaged]:
         """Yield blocks of rounds, counting what passed the door in each round."""
-        first, n_models = broadcast.round_index, 1 + len(broadcast.history)
+        done, n_models = broadcast.round_index, 1 + len(broadcast.history)
         for block in blocks:
             n_rounds = len(block.participants)
-            known = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
-            self._messages.rounds(block.participants, first, known)
-            first, n_models = first + n_rounds, n_models + n_rounds
+            sent = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
+            self._messages.rounds(block.participants, done, sent)
+            done, n_models = done + n_rounds, n_models + n_rounds
             yield replace(block, weights=block.weights.numpy())
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:

@@ -146,7 +146,8 @@ class _Exchange:
                 joined[key] = np.concatenate([first + mine for first, mine in zip(starts, who, strict=True)])
             invited.append(joined[key])
         factors = next(iter(requests.values())).rate_factors
-        blocks = self._training.average_rounds(iter(invited), broadcast, factors)
+        each_round = any(request.each_round for request in requests.values())
+        blocks = self._training.average_rounds(iter(invited), broadcast, factors, each_round=each_round)
         if blocks is None:
             return dict.fromkeys(requests)
         copies = tee(blocks, len(requests))  # runs go on in step, so that one block is kept at a time

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.federation.aggregation.mean import by_group
 
 # From updates w_k - w_t (K, D), and how many of them may be dishonest: the update (D,) of the model.
 Rule = Callable[[NDArray, int], NDArray]
@@ -53,7 +54,7 @@ class Collected:
 
     def add(self, n_rows: Indices, weights: NDArray) -> None:
         """Keep the parameters of some clients."""
-        self._kept.append((n_rows.reshape(len(weights), -1), weights.copy()))
+        self._kept.append((by_group(n_rows), weights.copy()))
 
     @np.errstate(over="ignore", invalid="ignore")  # whether the model is finite is looked at afterwards
     def result(self) -> NDArray:

@@ -23,14 +23,14 @@ class Average:
 
     def __init__(self, origin: NDArray, n_rows: Indices, group_of: Indices | None = None):
         self._origin, self._group_of = origin, group_of
-        self._invited: Float = n_rows.reshape(len(n_rows), -1).sum(0, dtype=np.float64)
+        self._invited: Float = by_group(n_rows).sum(0, dtype=np.float64)
         self._answered = np.zeros_like(self._invited)
         self._sum = np.where(self._of_parameters(self._invited == 0), origin, np.zeros_like(origin))
 
     @np.errstate(over="ignore", invalid="ignore")  # whether the sum is finite is looked at afterwards
     def add(self, n_rows: Indices, weights: NDArray) -> None:
         """Add the parameters of some clients."""
-        n_rows = n_rows.reshape(len(weights), -1)
+        n_rows = by_group(n_rows)
         self._answered += n_rows.sum(0)
         # One by one, product and sum rounded each. Bits: see docs/bits.md, "one sum a run".
         shares = (n_rows / np.maximum(self._invited, 1.0)).astype(weights.dtype)
@@ -52,6 +52,11 @@ class Average:
     def _of_parameters(self, values: NDArray) -> NDArray:
         """Return what each group has (groups,), for each parameter (D,); of one group (1,)."""
         return values if self._group_of is None else values[self._group_of]
+
+
+def by_group(n_rows: Indices) -> Indices:
+    """Return numbers of rows (C,) or (C, groups) as (C, groups)."""
+    return n_rows if n_rows.ndim > 1 else n_rows[:, None]
 
 
 def keep_untrained_parameters(weights: NDArray, origin: NDArray, n_rows: Indices, group_of: Indices) -> NDArray:

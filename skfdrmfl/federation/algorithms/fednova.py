@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.federation.aggregation.mean import by_group
 from skfdrmfl.federation.algorithms.base import Algorithm, Round
 from skfdrmfl.federation.cohort import Members
 from skfdrmfl.federation.memory import AlgorithmState
@@ -43,7 +44,7 @@ class FedNova(Algorithm):
     ) -> tuple[NDArray, AlgorithmState]:
         """Return w_t plus tau_eff times the average direction."""
         members = round_.members
-        rows = np.where(round_.answered[:, None], members.counts.reshape(len(round_.steps), -1), 0)
+        rows = np.where(round_.answered[:, None], by_group(members.counts), 0)
         tau = round_.steps @ rows / np.maximum(rows.sum(0), 1)
         of_parameters = tau if members.group_of is None else tau[members.group_of]
         return model + of_parameters.astype(model.dtype) * average, state

@@ -171,7 +171,7 @@ class RemoteTraining:
         self._messages.answered(np.concatenate(came) if came else participants[:0])
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float]
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
     ) -> None:
         """Return None: every round passes the server."""
 
