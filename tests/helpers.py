@@ -162,9 +162,7 @@ class Together:
         parts = [getattr(trained.record, name) for trained in self.stands]
         return np.concatenate(
             [
-                np.pad(
-                    part, [(0, self.n_rounds - len(part)), *[(0, 0)] * (part.ndim - 1)], constant_values=filled
-                )
+                np.pad(part, [(0, self.n_rounds - len(part)), *[(0, 0)] * (part.ndim - 1)], constant_values=filled)
                 for part in parts
             ],
             axis=1,

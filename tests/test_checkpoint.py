@@ -410,7 +410,7 @@ def test_training_that_diverges_does_so_again(path):
         with pytest.raises(ValueError, match="training diverged in round") as error:
             model.fit(X, Y, IDS)
         messages.append(str(error.value))
-        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["diverged"].any()
+        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["diverged"]
     assert messages[0] == messages[1]
 
 

@@ -149,8 +149,8 @@ class Checkpoint(NoCheckpoint):
             ) from error
         if content.get("format") != FORMAT:
             raise ValueError(
-                f"checkpoint_path is {str(self.path)!r}, which another version of skfdrmfl has written; go on with that "
-                f"one, {ANEW}."
+                f"checkpoint_path is {str(self.path)!r}, which another version of skfdrmfl has written; go on with "
+                f"that one, {ANEW}."
             )
         if changed := differences(json.loads(content["fingerprint"]), fingerprint):
             raise ValueError(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -175,16 +174,10 @@ class Federation(Protocol):
     ledger : Ledger
     guard : guard.Guard or None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
-    device : torch.device
-        Where the server holds its models.
     """
 
     ledger: Ledger
     guard: Any
-
-    @property
-    def device(self) -> torch.device:
-        """Where the server holds its models."""
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""

@@ -20,8 +20,8 @@ class AlgorithmState:
     server : mapping of str to ndarray
         Arrays of the server: (D,), or a number as ().
     clients : mapping of str to ndarray of shape (K, D)
-        A row for each client: while a run trains, of its members; as kept by a fit, in the order of `clients_`, zeros for
-        a client that has not trained yet.
+        A row for each client: while a run trains, of its members; as kept by a fit, in the order of `clients_`, zeros
+        for a client that has not trained yet.
     """
 
     server: Mapping[str, NDArray] = field(default_factory=dict)

@@ -108,8 +108,8 @@ class Averaged:
         """Yield each round as a block of its own."""
         for t in range(len(self.participants)):
             of_round = slice(t, t + 1)
-            arrays = (array[of_round] for array in (self.weights, self.losses, self.moved, self.steps))
-            yield Averaged(self.participants[of_round], *arrays)
+            weights, losses = self.weights[of_round], self.losses[of_round]
+            yield Averaged(self.participants[of_round], weights, losses, self.moved[of_round], self.steps[of_round])
 
 
 class HeldOutSums(NamedTuple):

@@ -104,8 +104,8 @@ def federated_run(
     """Train one run to its end, from where it stands.
 
     An update whose parameters or loss are not finite is dropped. Where all are, or the model after a round is not
-    finite, the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there, or that
-    nobody answers, leaves the model as it is.
+    finite, the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there,
+    or that nobody answers, leaves the model as it is.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ def federated_run(
     recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
     if schedule.patience is not None and trained.best is None:
         error, _ = means((yield HeldOut(trained.state.weights)))
-        best = Best(trained.state, 0, error, schedule.patience)
-        trained = replace(trained, best=best, record=recorder.record(0, best.round))
+        at_start = Best(trained.state, 0, error, schedule.patience)
+        trained = replace(trained, best=at_start, record=recorder.record(0, at_start.round))
     if trained.n_rounds or not n_rounds:
         yield trained
     if privacy is not None and trained.record.clip_norms:

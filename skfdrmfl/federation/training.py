@@ -57,9 +57,7 @@ def train(
         members = training.cohort.members_of(run)
         trained = Trained.begin(start, members, schedule) if resume is None else resume[run]
         available = None if start.available is None else start.available[:, members.positions]
-        runs.append(
-            federated_run(members, schedule, trained, available=available, used=used, each_round=each_round)
-        )
+        runs.append(federated_run(members, schedule, trained, available=available, used=used, each_round=each_round))
     return drive_together(runs, training)
 
 
@@ -105,8 +103,8 @@ def drive_together(runs: Sequence[Run], training: Training) -> Iterator[tuple[Tr
 class _Exchange:
     """Asks the clients what several runs ask, all of it at once.
 
-    The arrays of all runs are stacked; a run that asks nothing is stacked with the models that it had last. Equal models
-    give the same stack, by which clients who are elsewhere know that they have it.
+    The arrays of all runs are stacked; a run that asks nothing is stacked with the models that it had last. The same
+    models give the same stack, by which clients who are elsewhere know that they have it.
     """
 
     def __init__(self, training: Training):
@@ -162,7 +160,7 @@ class _Exchange:
         models = self._stack([models[0] if models else next(iter(requests.values())).model for models in self._models])
         (sums,) = self._training.sum(HeldOutErrors(models, running))
         return {
-            run: HeldOutSums(*(part[run] for part in sums[:4]), sums.mse_of_each[self._replicas[run]])
+            run: HeldOutSums._make([*(part[run] for part in sums[:4]), sums.mse_of_each[self._replicas[run]]])
             for run in requests
         }
 
@@ -175,6 +173,8 @@ class _Exchange:
         for run, models in enumerate(self._models):
             if run in broadcasts:
                 models = (broadcasts[run].weights, *broadcasts[run].history)
+            elif not models:  # it has ended before
+                models = (first.weights,)
             elif run not in self._ahead:  # as if a round had passed without a step
                 models = (models[0], *models)
             self._models[run] = (*models, *models[-1:] * n_models)[:n_models]

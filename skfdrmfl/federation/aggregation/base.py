@@ -18,8 +18,8 @@ class Aggregation(Protocol):
         Parameters
         ----------
         n_rows : ndarray of shape (C,) or (C, groups)
-            |D_k|; or, for each group of parameters, the rows that count for it. A client has no say on a group for which
-            it has no row.
+            |D_k|; or, for each group of parameters, the rows that count for it. A client has no say on a group for
+            which it has no row.
         weights : ndarray of shape (C, D)
             Not kept: a caller may write to it afterwards.
         """

@@ -19,8 +19,8 @@ class Scaffold(Algorithm):
     """Clients follow g_k - c_k + c: c_k is the mean gradient of client k's last round, c the mean of all c_k by rows.
 
     The paper's option II reads c_k off the step, which holds for plain gradient steps alone; of Adam's the mean of the
-    gradients is the same thing. A client that has not taken part yet has c_k = 0. One client's gradient is in everybody's
-    c, so that robust rules, which see parameters alone, do not protect it.
+    gradients is the same thing. A client that has not taken part yet has c_k = 0. One client's gradient is in c, which
+    all follow: robust rules, which see parameters alone, do not protect it.
     """
 
     orders: ClassVar[Orders] = Orders(gradients=True)
