@@ -1,6 +1,7 @@
 """Small problems that the law tests share, and the objective written out once more, in other words."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -11,17 +12,17 @@ from skfdrmfl.data.held_out import Split, check_held_out
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.federation.client import Tables
+from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.federation.door import Block
 from skfdrmfl.federation.engines import ENGINES as ALL_ENGINES
 from skfdrmfl.federation.engines import native
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Inputs, Schedule, Settings, Start
 from skfdrmfl.federation.simulation import LocalTraining, Simulation
 from skfdrmfl.federation.sums import whitening
 from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
-from skfdrmfl.federation.training import start_together
+from skfdrmfl.federation.training import train
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
@@ -122,6 +123,88 @@ def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epoch
     return weights, losses
 
 
+def start_of(run):
+    """Where a run begins, its models as the server has them."""
+    start = run.start
+    return replace(start, weights=np.asarray(start.weights), history=tuple(map(np.asarray, start.history)))
+
+
+@dataclass
+class Together:
+    """Where several runs stand, side by side: models as tensors (runs, D), records of all replicas (rounds, R, ...)."""
+
+    stands: tuple
+
+    @property
+    def n_rounds(self):
+        return max(trained.n_rounds for trained in self.stands)
+
+    @property
+    def state(self):
+        states = [trained.state for trained in self.stands]
+        memories = [state.memory for state in states]
+        server = {name: tensor(np.stack([m.server[name] for m in memories])) for name in memories[0].server}
+        clients = {name: tensor(np.concatenate([m.clients[name] for m in memories])) for name in memories[0].clients}
+        history = zip(*(state.history for state in states), strict=False)
+        return SimpleNamespace(
+            weights=tensor(np.stack([state.weights for state in states])),
+            history=tuple(tensor(np.stack(models)) for models in history),
+            round_index=states[0].round_index,
+            memory=SimpleNamespace(server=server, clients=clients),
+        )
+
+    @property
+    def diverged(self):
+        return np.array([trained.diverged for trained in self.stands])
+
+    def recorded(self, name, filled=np.nan):
+        """What is recorded of all replicas under a name, filled up after the end of a run."""
+        parts = [getattr(trained.record, name) for trained in self.stands]
+        return np.concatenate(
+            [
+                np.pad(part, [(0, self.n_rounds - len(part)), *[(0, 0)] * (part.ndim - 1)], constant_values=filled)
+                for part in parts
+            ],
+            axis=1,
+        )
+
+    losses = property(lambda self: self.recorded("losses"))
+    dropped = property(lambda self: self.recorded("dropped", False))
+    validation_of_each = property(lambda self: self.recorded("validation_of_each"))
+
+    def models_of(self, run):
+        return tensor(self.stands[run].models)
+
+    def memory_of(self, run):
+        memory = self.stands[run].memory
+        return SimpleNamespace(
+            server={name: tensor(array) for name, array in memory.server.items()},
+            clients={name: tensor(array) for name, array in memory.clients.items()},
+        )
+
+    def record_of(self, run):
+        return self.stands[run].record
+
+
+class AfterRound(Together):
+    """The same, of its last round alone."""
+
+    losses = property(lambda self: self.recorded("losses")[-1])
+
+
+def tensor(array):
+    """A tensor with the numbers of an array."""
+    return torch.as_tensor(np.array(array))
+
+
+def train_together(network, runs, schedule, engine, *, change=None, resume=None, kind=Together):
+    """Where several runs that train together stand after each round; `change` may put something before the clients."""
+    training = LocalTraining(network, runs, schedule, engine)
+    training = training if change is None else change(training)
+    starts = [start_of(run) for run in runs]
+    return map(kind, train(training, network, starts, schedule, None if resume is None else resume.stands))
+
+
 def federate(
     engine,
     network,
@@ -134,11 +217,25 @@ def federate(
     history_size=2,
     algorithm="fedavg",
 ):
-    """The records of some rounds of all runs together, one a rate factor."""
+    """Where some rounds of all runs together lead, one a rate factor."""
     schedule = Schedule(tuple(rate_factors), n_epochs, batch_size, participation, history_size, algorithm=algorithm)
-    training = LocalTraining(network, runs, schedule, engine)
-    state = start_together([run.start for run in runs], training.cohort, schedule)
-    return list(federated_rounds(training, training.cohort, state, schedule))
+    return list(train_together(network, runs, schedule, engine, kind=AfterRound))
+
+
+def before_rounds(patch, act):
+    """Let `act(t)` happen before anything of round t, from 0, is counted; rounds trained in one go are one round."""
+    sent, rounds = TrainingMessages.sent, TrainingMessages.rounds
+
+    def sent_later(self, participants, broadcast, n_models):
+        act(broadcast.round_index)
+        sent(self, participants, broadcast, n_models)
+
+    def rounds_later(self, participants, round_index, n_models):
+        act(round_index)
+        rounds(self, participants, round_index, n_models)
+
+    patch.setattr(TrainingMessages, "sent", sent_later)
+    patch.setattr(TrainingMessages, "rounds", rounds_later)
 
 
 def simulate(X, y=None, codes=None, *, present=None, blocks=None, n_modalities=1):

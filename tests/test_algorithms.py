@@ -7,64 +7,74 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 import torch
-from helpers import ENGINES, FLOAT, federate, make_network, make_run, normal, random_weights, run_round, split_off
+from helpers import (
+    ENGINES,
+    FLOAT,
+    federate,
+    make_network,
+    make_run,
+    normal,
+    random_weights,
+    run_round,
+    split_off,
+    train_together,
+)
 from numpy.testing import assert_array_equal
 from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
+from skfdrmfl.federation.algorithms import ALGORITHMS, Algorithm
 from skfdrmfl.federation.engines import chunk, loop
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.engines.stacked import StackedEngine
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule, Settings
-from skfdrmfl.federation.simulation import train_together
 
 BETA = 0.7
 
 
-class ServerMomentum(FedAvg):
+class ServerMomentum(Algorithm):
     """m <- BETA m + (average - w), w <- w + m."""
 
-    def begin(self, memory, weights, n_replicas):
-        return memory if memory.server else Memory({"momentum": torch.zeros_like(weights)}, memory.clients)
+    def start(self, state, model, n_clients):
+        return state if state.server else AlgorithmState({"momentum": np.zeros_like(model)}, state.clients)
 
-    def move(self, memory, cohort, weights, average, rate_factor):
-        momentum = BETA * memory.server["momentum"] + (average - weights)
-        return weights + momentum, Memory({"momentum": momentum}, memory.clients)
+    def step(self, state, model, average, round_):
+        momentum = BETA * state.server["momentum"] + (average - model)
+        return model + momentum, AlgorithmState({"momentum": momentum}, state.clients)
 
 
-class Leaning(FedAvg):
+class Leaning(Algorithm):
     """Every client leans to where it has gone before: its shift is `factor` times the sum of its updates so far."""
 
     def __init__(self, factor):
         self.factor = factor
 
-    def begin(self, memory, weights, n_replicas):
-        if memory.clients:
-            return memory
-        zeros = weights.new_zeros(n_replicas, weights.shape[1])
-        return Memory(memory.server, {"gone": zeros, "answers": zeros})
+    def start(self, state, model, n_clients):
+        if state.clients:
+            return state
+        zeros = np.zeros((n_clients, len(model)), model.dtype)
+        return AlgorithmState(state.server, {"gone": zeros, "answers": zeros})
 
-    def shift(self, memory, cohort):
-        return self.factor * memory.clients["gone"]
+    def shift(self, state, members):
+        return self.factor * state.clients["gone"]
 
-    def remember(self, memory, update, broadcast, cohort):
-        gone, answers = memory.clients["gone"].clone(), memory.clients["answers"].clone()
-        gone[update.replicas] += update.weights - broadcast.weights[cohort.runs[update.replicas]]
+    def read(self, state, update, model, members):
+        gone, answers = state.clients["gone"].copy(), state.clients["answers"].copy()
+        gone[update.replicas] += update.weights - model
         answers[update.replicas] += 1.0
-        return Memory(memory.server, {"gone": gone, "answers": answers})
+        return update.weights, AlgorithmState(state.server, {"gone": gone, "answers": answers})
 
 
 class Both(Leaning):
     """`Leaning` and `ServerMomentum` at once."""
 
-    def begin(self, memory, weights, n_replicas):
-        return ServerMomentum().begin(super().begin(memory, weights, n_replicas), weights, n_replicas)
+    def start(self, state, model, n_clients):
+        return ServerMomentum().start(super().start(state, model, n_clients), model, n_clients)
 
-    def move(self, memory, cohort, weights, average, rate_factor):
-        return ServerMomentum().move(memory, cohort, weights, average, rate_factor)
+    def step(self, state, model, average, round_):
+        return ServerMomentum().step(state, model, average, round_)
 
 
 @pytest.fixture(autouse=True)
@@ -168,16 +178,18 @@ def test_only_who_answers_remembers():
 
 def test_who_joins_later_starts_from_zeros_and_who_is_absent_keeps_what_it_has():
     network = make_network((3,))
-    before = Memory({}, {name: normal(i, 3, network.layout.size) for i, name in enumerate(("gone", "answers"))})
+    known = {name: normal(i, 3, network.layout.size) for i, name in enumerate(("gone", "answers"))}
+    before = AlgorithmState({}, {name: array.numpy() for name, array in known.items()})
     run = make_run(network, [4, 6, 3], positions=[0, 2, 5])
     run = replace(run, start=replace(run.start, memory=before))
     schedule = Schedule((1.0,), 1, 4, 1.0, 2, algorithm="lean")
-    after = list(train_together(network, [run], schedule, "stacked"))[-1].memory_of(0).clients["answers"]
+    (trained,) = list(train_together(network, [run], schedule, "stacked"))[-1].stands
+    after = trained.memory.of_all(run.partition.positions, before).clients["answers"]
     answers = before.clients["answers"]
-    assert torch.equal(after[[0, 2]], answers[[0, 2]] + 1.0)
-    assert torch.equal(after[1], answers[1])  # absent
-    assert torch.equal(after[3:5], torch.zeros_like(after[3:5]))  # not met yet
-    assert torch.equal(after[5], torch.ones_like(after[5]))
+    assert_array_equal(after[[0, 2]], answers[[0, 2]] + 1.0)
+    assert_array_equal(after[1], answers[1])  # absent
+    assert not after[3:5].any()  # not met yet
+    assert (after[5] == 1.0).all()
     assert len(after) == 6
 
 
@@ -367,8 +379,8 @@ def test_a_setting_added_later_is_shared_unless_it_is_named(monkeypatch):
 
 def test_training_that_has_no_shift_at_first_may_have_one_later(monkeypatch):
     class Later(Leaning):
-        def shift(self, memory, cohort):
-            return super().shift(memory, cohort) if memory.clients["answers"].any() else None
+        def shift(self, state, members):
+            return super().shift(state, members) if state.clients["answers"].any() else None
 
     network = make_network((3,))
     run = make_run(network, [6, 5])

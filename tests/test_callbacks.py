@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import before_rounds
 from numpy.testing import assert_array_equal
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -18,7 +19,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import CSVLogger, FDRMFLTransformer
-from skfdrmfl.federation.counting import TrainingMessages
 
 callbacks = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
@@ -144,15 +144,14 @@ def test_an_error_in_a_callback_leaves_the_estimator_as_it_was_and_an_interrupt_
 
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_an_interrupt_in_a_round_keeps_the_rounds_before_whatever_is_shown(verbose, monkeypatch):
-    rounds, sent = [], TrainingMessages.sent
+    rounds = []
 
-    def interrupted(self, *args):
+    def interrupted(_):
         rounds.append(1)
         if len(rounds) == 3:
             raise KeyboardInterrupt
-        sent(self, *args)
 
-    monkeypatch.setattr(TrainingMessages, "sent", interrupted)
+    before_rounds(monkeypatch, interrupted)
     recorder = Recorder()
     model = fdrmfl(verbose=verbose).set_callbacks(recorder)
     with pytest.raises(KeyboardInterrupt):

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from helpers import make_network, make_run, split_off
+from helpers import before_rounds, make_network, make_run, split_off, train_together
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from torch import nn
@@ -30,14 +29,13 @@ from skfdrmfl.encoders import DenseEncoder, TorchEncoder
 from skfdrmfl.estimator import _checkpoint, _fingerprint
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._tuning import Choice
-from skfdrmfl.federation.algorithms import ALGORITHMS, FedAvg
-from skfdrmfl.federation.counting import TrainingMessages
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.algorithms import ALGORITHMS, Algorithm
+from skfdrmfl.federation.memory import AlgorithmState
+from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.server import ServerState
-from skfdrmfl.federation.simulation import LocalTraining
 from skfdrmfl.federation.stopping import Best
-from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.federation.trained import Trained
 
 RNG = np.random.default_rng(20)
 X = RNG.standard_normal((60, 9))
@@ -115,29 +113,26 @@ class Killed(BaseException):
 
 def killed_in_round(t, monkeypatch, fit, *, error=Killed):
     """Run a fit that dies in the middle of round `t`, when clients have been sent the model."""
-    send = TrainingMessages.sent
 
-    def sent(self, participants, broadcast, n_models):
-        if broadcast.round_index + 1 == t:
+    def die(round_index):
+        if round_index + 1 == t:
             raise error
-        send(self, participants, broadcast, n_models)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingMessages, "sent", sent)
+        before_rounds(patch, die)
         with pytest.raises(error):
             fit()
 
 
 def before_each_round(act, monkeypatch):
     """Let something happen before each round; return the list of rounds, which grows."""
-    rounds, send = [], TrainingMessages.sent
+    rounds = []
 
-    def sent(self, participants, broadcast, n_models):
+    def acted(round_index):
         act()
-        rounds.append(broadcast.round_index)
-        send(self, participants, broadcast, n_models)
+        rounds.append(round_index)
 
-    monkeypatch.setattr(TrainingMessages, "sent", sent)
+    before_rounds(monkeypatch, acted)
     return rounds
 
 
@@ -209,23 +204,24 @@ def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, m
         assert everything(clone(model).fit(X, Y, IDS)) == expected
 
 
-class Momentum(FedAvg):
-    """An algorithm that remembers something of the server and of each client."""
+class Momentum(Algorithm):
+    """An algorithm that keeps something of the server and of each client."""
 
-    def begin(self, memory, weights, n_replicas):
-        if memory.server:
-            return memory
-        zeros = torch.zeros_like(weights)
-        return Memory({"velocity": zeros}, {"last": weights.new_zeros(n_replicas, weights.shape[1])})
+    def start(self, state, model, n_clients):
+        if state.server:
+            return state
+        return AlgorithmState(
+            {"velocity": np.zeros_like(model)}, {"last": np.zeros((n_clients, len(model)), model.dtype)}
+        )
 
-    def remember(self, memory, update, broadcast, cohort):
-        last = memory.clients["last"].clone()
-        last[torch.as_tensor(update.replicas)] += update.weights
-        return Memory(memory.server, {"last": last})
+    def read(self, state, update, model, members):
+        last = state.clients["last"].copy()
+        last[update.replicas] += update.weights
+        return update.weights, AlgorithmState(state.server, {"last": last})
 
-    def move(self, memory, cohort, weights, average, rate_factor):
-        velocity = 0.5 * memory.server["velocity"] + (average - weights) + 1e-3 * memory.clients["last"].mean(0)
-        return weights + velocity, Memory({"velocity": velocity}, memory.clients)
+    def step(self, state, model, average, round_):
+        velocity = 0.5 * state.server["velocity"] + (average - model) + 1e-3 * state.clients["last"].mean(0)
+        return model + velocity, AlgorithmState({"velocity": velocity}, state.clients)
 
 
 @pytest.mark.parametrize("stops", [False, True])
@@ -246,34 +242,31 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
         run = make_run(network, sizes, seed=seed, learning_rate=rate)
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(run.__class__(**{**vars(run), "partition": kept, "held_out": held_out}))
-    starts = [run.start for run in runs]
     schedule = Schedule(tuple(np.linspace(1, 0.1, 8)), 2, 8, 1.0, 2, patience=3)
 
     def stages(resume=None):
-        return list(train(LocalTraining(network, runs, schedule, "stacked"), network, starts, schedule, resume))
+        return list(train_together(network, runs, schedule, "stacked", resume=resume))
 
     whole = stages()
     assert whole[-1].diverged.tolist() == [False, True, False]
     for t, stage in enumerate(whole):
         rest = stages(stage)
         assert len(rest) == len(whole) - t
-        assert torch.equal(rest[-1].state.weights, whole[-1].state.weights)
-        assert rest[-1].losses.tobytes() == whole[-1].losses.tobytes()
-        assert rest[-1].validation.tobytes() == whole[-1].validation.tobytes()
-        assert rest[-1].validation_of_each.tobytes() == whole[-1].validation_of_each.tobytes()
-        assert rest[-1].diverged.tolist() == whole[-1].diverged.tolist()
-        assert rest[-1].best.rounds.tolist() == whole[-1].best.rounds.tolist()
-        assert torch.equal(rest[-1].best.weights, whole[-1].best.weights)
+        for mine, theirs in zip(rest[-1].stands, whole[-1].stands, strict=True):
+            assert mine.models.tobytes() == theirs.models.tobytes()
+            assert mine.state.weights.tobytes() == theirs.state.weights.tobytes()
+            for name in ("losses", "validation", "validation_of_each"):
+                assert getattr(mine.record, name).tobytes() == getattr(theirs.record, name).tobytes()
+            assert (mine.diverged, mine.best.round) == (theirs.diverged, theirs.best.round)
 
 
 def test_all_that_lives_from_round_to_round_is_in_the_file():
-    """Whoever adds a field to one of these sees to it that `_checkpoint` keeps it, and `train` goes on with it."""
-    rebuilt = {"cohort", "starts", "ledgers"}  # from the rows and the plan; the ledger stands beside
-    kept = {"state", "losses", "diverged", "best", "validation", "validation_of_each", "dropped", "clip_norms"}
-    assert {field.name for field in fields(Trained)} == kept | rebuilt
+    """A field that is added to one of these has to be kept by `_checkpoint`."""
+    assert {field.name for field in fields(Trained)} == {"state", "record", "best", "diverged"}
     assert {field.name for field in fields(ServerState)} == {"weights", "history", "round_index", "memory"}
-    best = {"weights", "histories", "memory", "rounds", "patience", "lowest"}
-    assert {field.name for field in fields(Best)} == best
+    assert {field.name for field in fields(AlgorithmState)} == {"server", "clients"}
+    assert {field.name for field in fields(Best)} == {"state", "round", "lowest", "patience"}
+    assert {field.name for field in fields(Record)} == {*_checkpoint.RECORDED, "positions", "sizes"}
 
 
 @pytest.mark.parametrize("state", [None, 7], ids=["None", "RandomState"])
@@ -357,7 +350,7 @@ def test_the_file_is_written_after_preparation_every_few_rounds_and_at_the_end(e
 def test_a_fit_that_is_done_is_returned_at_once_whatever_the_number_of_restarts(path, monkeypatch, capsys):
     model = FDRMFLTransformer(**{**OPTIONS, "random_state": None}, checkpoint_path=path).fit(X, Y, IDS)
     written = path.stat().st_mtime_ns, path.read_bytes()
-    monkeypatch.setattr(TrainingMessages, "sent", None)
+    before_rounds(monkeypatch, None)
     for again in (clone(model), model):
         capsys.readouterr()
         assert everything(again.set_params(verbose=1, checkpoint_every=3).fit(X, Y, IDS)) == everything(model)
@@ -418,7 +411,7 @@ def test_training_that_diverges_does_so_again(path):
         with pytest.raises(ValueError, match="training diverged in round") as error:
             model.fit(X, Y, IDS)
         messages.append(str(error.value))
-        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["diverged"].any()
+        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["diverged"]
     assert messages[0] == messages[1]
 
 
@@ -675,7 +668,7 @@ def test_two_fits_on_one_path_at_once_are_found_out(path, monkeypatch):
     monkeypatch.setattr(_checkpoint.Checkpoint, "begin", meanwhile)
     with pytest.raises(ValueError, match="which something else has written while this fit went on; give each fit"):
         FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
-    monkeypatch.setattr(TrainingMessages, "sent", None)
+    before_rounds(monkeypatch, None)
     assert everything(clone(other).fit(X, Y, IDS)) == everything(other)  # the file is the other's still
 
 

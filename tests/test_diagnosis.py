@@ -387,7 +387,7 @@ def test_drift_is_the_spread_about_the_average_over_the_length_of_the_step(engin
     network = make_network((3,))
     run = make_run(network, [7, 3, 2, 4])
     sent = []
-    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_: None)
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
     honest = ENGINES[engine].run_round
 
     def watched(self, participants, broadcast):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights
+from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights, tensor
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
@@ -13,7 +13,7 @@ from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.engines.chunk import TRAIN, term_weights
 from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders, Schedule
 from skfdrmfl.federation.simulation import LocalTraining
@@ -218,9 +218,9 @@ def test_scaffold_takes_modalities_by_their_own_rows():
     run = replace(run, present=present)
 
     schedule = Schedule((1.0,), 1, 4, 1.0, 2, algorithm="scaffold")
-    cohort = LocalTraining(network, [run], schedule, "stacked").cohort
+    members = LocalTraining(network, [run], schedule, "stacked").cohort.members_of(0)
     control = random_weights(network, 2, seed=5)
-    shift = ALGORITHMS["scaffold"].shift(Memory({}, {"control": control}), cohort)
+    shift = tensor(ALGORITHMS["scaffold"].shift(AlgorithmState({}, {"control": control.numpy()}), members))
     of_second = network.encoder_of() == 2
     assert_allclose(shift[1][of_second], np.zeros(int(of_second.sum())), atol=1e-12)
     mean = (6 * control[0] + 5 * control[1]) / 11

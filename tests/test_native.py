@@ -184,7 +184,7 @@ def test_rounds_in_one_call_are_those_by_the_server_to_the_last_bit(participatio
     network, runs = two_runs()
     options = {"rate_factors": (1.0, 0.9, 0.5, 0.4, 0.1), "participation": participation}
     together = bits(federate("native", network, runs, **options))
-    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_: None)
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
     assert bits(federate("native", network, runs, **options)) == together
 
 

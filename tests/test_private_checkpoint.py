@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from helpers import before_rounds
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.common.archive import read
 from skfdrmfl.estimator import _checkpoint, _privacy
-from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.federation.privacy import noise
 from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE
 
@@ -48,18 +48,16 @@ def fit(path, every=1, table=X, **more):
 
 def killed(monkeypatch, path, t, every=1, **more):
     """Fit, and die while clients train in round `t`; 0 is preparation."""
-    send = TrainingMessages.sent
 
-    def sent(self, participants, broadcast, n_models):
-        if broadcast.round_index + 1 == t:
+    def die(round_index):
+        if round_index + 1 == t:
             raise Killed
-        send(self, participants, broadcast, n_models)
 
     def noisy(*arguments):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingMessages, "sent", sent)
+        before_rounds(patch, die)
         if t == 0:
             patch.setattr(_privacy, "standardisations", noisy)
         with pytest.raises(Killed):
@@ -121,7 +119,7 @@ def test_a_warm_start_pays_for_its_own_rounds_alone(path, tmp_path, monkeypatch)
 
     first = chain()
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingMessages, "sent", lambda *_: (_ for _ in ()).throw(Killed))
+        before_rounds(patch, lambda _: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             first.fit(X, Y, client_ids=IDS)
     bill = [(e["what"], e["times"]) for e in chain().fit(X, Y, client_ids=IDS).privacy_bill_]
@@ -130,16 +128,13 @@ def test_a_warm_start_pays_for_its_own_rounds_alone(path, tmp_path, monkeypatch)
 
 
 def test_after_an_interrupt_the_finished_rounds_are_not_sent_again(path, monkeypatch):
-    send = TrainingMessages.sent
-
-    def sent(self, participants, broadcast, n_models):
-        if broadcast.round_index == 3:
+    def interrupted(round_index):
+        if round_index == 3:
             raise KeyboardInterrupt
-        send(self, participants, broadcast, n_models)
 
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=4)
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingMessages, "sent", sent)
+        before_rounds(patch, interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, Y, client_ids=IDS)
     assert times(model) == {"preprocessing": 1, "training rounds": 3}

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, normal, run_round
+from helpers import make_network, make_run, normal, run_round, train_together
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -17,8 +17,7 @@ from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS, Colle
 from skfdrmfl.federation.aggregation.centered_clipping import N_STEPS
 from skfdrmfl.federation.messages import Update
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import LocalTraining, Simulation
-from skfdrmfl.federation.training import train
+from skfdrmfl.federation.simulation import Simulation
 
 ENGINES = ("stacked", "loop")
 ROBUST = [name for name in AGGREGATIONS if name != "mean"]
@@ -96,12 +95,10 @@ def by_hand(points, rule, mixing, f):
 
 def in_one_go(points, rule, mixing, f, n_rows=None):
     """The same by the package, of one run that starts at 0."""
-    points = torch.as_tensor(points)
-    runs = np.zeros(len(points), dtype=np.int64)
     n_rows = np.ones(len(points), dtype=np.int64) if n_rows is None else n_rows
-    aggregate = aggregation_of(schedule(rule, mixing, f), torch.zeros(1, points.shape[1]).to(points), runs, n_rows)
-    aggregate.add(runs, n_rows, points)
-    return aggregate.result()[0].numpy()
+    aggregate = aggregation_of(schedule(rule, mixing, f), np.zeros(points.shape[1], points.dtype), n_rows)
+    aggregate.add(n_rows, points)
+    return aggregate.result()
 
 
 def schedule(rule, mixing, f, n_rounds=1, **options):
@@ -170,9 +167,8 @@ def test_of_few_votes_as_many_count_as_dishonest_as_leave_a_majority():
 
 def trained(engine, network, runs, *options, change=None, **more):
     """Where training stands after each round; `change` may alter what passes."""
-    training = LocalTraining(network, runs, plan := schedule(*options, **more), engine)
-    training = training if change is None else Changed(training, change)
-    return list(train(training, network, [run.start for run in runs], plan))
+    put_before = None if change is None else lambda training: Changed(training, change)
+    return list(train_together(network, runs, schedule(*options, **more), engine, change=put_before))
 
 
 class Changed:
@@ -180,9 +176,9 @@ class Changed:
 
     def __init__(self, training, change):
         self._training, self._change = training, change
-        self.cohort, self.ledgers, self.sum = training.cohort, training.ledgers, training.sum
+        self.cohort, self.sum = training.cohort, training.sum
 
-    def average_rounds(self, *_):
+    def average_rounds(self, *_, **__):
         """Let every round pass here."""
 
     def train(self, participants, broadcast):
@@ -194,8 +190,8 @@ class Changed:
 
 def replaced(update, replicas, weights=None, loss=None):
     """The update with numbers in the place of what some replicas send."""
-    mine = torch.as_tensor(np.isin(update.replicas, replicas))
-    out = Update(update.replicas, update.weights.clone(), update.losses.clone())
+    mine = np.isin(update.replicas, replicas)
+    out = Update(update.replicas, update.weights.copy(), update.losses.copy())
     if weights is not None:
         out.weights[mine] = weights
     if loss is not None:
@@ -400,18 +396,16 @@ def test_half_of_the_clients_cannot_be_dishonest(parameters, message):
 
 
 def test_collected_takes_the_place_of_the_mean_only_where_a_rule_or_mixing_asks_for_it():
-    arguments = (torch.zeros(1, 3), np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64))
+    arguments = (np.zeros(3), np.ones(2, dtype=np.int64))
     assert not isinstance(aggregation_of(schedule("mean", None, 2), *arguments), Collected)
     assert all(isinstance(aggregation_of(schedule(*pair, 0), *arguments), Collected) for pair in PAIRS)
 
 
 def test_updates_may_come_in_parts_and_outlive_their_buffer():
-    points, runs, ones = normal(5, 4, 3), np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64)
-    aggregate = aggregation_of(
-        schedule("median", None, 0), torch.zeros(1, 3).to(points), np.tile(runs, 2), np.tile(ones, 2)
-    )
-    buffer = torch.empty(2, 3).to(points)
-    for part in points.split(2):
-        buffer.copy_(part)
-        aggregate.add(runs, ones, buffer)
-    assert_allclose(aggregate.result()[0], np.median(points.numpy(), axis=0), rtol=1e-14)
+    points, ones = normal(5, 4, 3).numpy(), np.ones(2, dtype=np.int64)
+    aggregate = aggregation_of(schedule("median", None, 0), np.zeros(3), np.tile(ones, 2))
+    buffer = np.empty((2, 3))
+    for part in (points[:2], points[2:]):
+        buffer[:] = part
+        aggregate.add(ones, buffer)
+    assert_allclose(aggregate.result(), np.median(points, axis=0), rtol=1e-14)

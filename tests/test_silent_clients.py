@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, normal, run_round, split_off
+from helpers import make_network, make_run, normal, run_round, split_off, train_together
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,8 +15,7 @@ from skfdrmfl.federation.aggregation import Average
 from skfdrmfl.federation.messages import Update
 from skfdrmfl.federation.record import extend_history
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import LocalTraining, Simulation
-from skfdrmfl.federation.training import train
+from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.model.objective import RECORDED, TERMS
 
 ENGINES = ("stacked", "loop")
@@ -28,9 +27,9 @@ class Patchy:
 
     def __init__(self, training, lost):
         self._training, self._lost = training, lost
-        self.cohort, self.ledgers, self.sum = training.cohort, training.ledgers, training.sum
+        self.cohort, self.sum = training.cohort, training.sum
 
-    def average_rounds(self, *_):
+    def average_rounds(self, *_, **__):
         """Let every round pass here."""
 
     def train(self, participants, broadcast):
@@ -38,15 +37,13 @@ class Patchy:
         for update in self._training.train(participants, broadcast):
             answers = ~np.isin(update.replicas, lost)
             if answers.any():
-                keep = torch.as_tensor(answers)
-                yield Update(update.replicas[answers], update.weights[keep], update.losses[keep])
+                yield Update(update.replicas[answers], update.weights[answers], update.losses[answers])
 
 
 def run_through(engine, network, runs, lost, **options):
     """Where training stands after each round in which `lost` replicas are silent."""
     schedule = Schedule((1.0,) * len(lost), 2, 4, 1.0, 2, **options)
-    training = Patchy(LocalTraining(network, runs, schedule, engine), lost)
-    return list(train(training, network, [run.start for run in runs], schedule))
+    return list(train_together(network, runs, schedule, engine, change=lambda training: Patchy(training, lost)))
 
 
 def by_hand(engine, network, run, stands, t, answered):
@@ -160,37 +157,31 @@ def test_where_rows_lack_modalities_each_group_of_parameters_is_the_mean_over_it
 def test_when_all_answer_the_bits_are_those_of_the_plain_weighted_sum(sizes, seed, n_groups):
     n_rows = np.array(sizes)[:, None] * np.ones((1, n_groups), dtype=np.int64)
     n_rows[:, 1:] = np.random.default_rng(seed).integers(0, 5, n_rows[:, 1:].shape)
-    runs = np.random.default_rng(seed).integers(0, 2, len(sizes))
-    broadcast, returned = normal([seed, 0], 2, 6).float(), normal([seed, 1], len(sizes), 6).float()
-    group_of = torch.arange(6) % n_groups
-    average = Average(broadcast, runs, n_rows, group_of)
-    average.add(runs, n_rows, returned)
-    expected = torch.zeros_like(broadcast)
-    for run in range(2):
-        total = n_rows[runs == run].sum(0)
-        for k in np.flatnonzero(runs == run):
-            share = torch.as_tensor(n_rows[k] / np.maximum(total, 1), dtype=torch.float32)
-            expected[run] += returned[k] * share[group_of]
-        nobody = torch.as_tensor(total == 0)[group_of]
-        expected[run] = torch.where(nobody, broadcast[run], expected[run])
-    assert torch.equal(average.result(), expected)
+    origin, returned = normal([seed, 0], 6).float(), normal([seed, 1], len(sizes), 6).float()
+    group_of = np.arange(6) % n_groups
+    average = Average(origin.numpy(), n_rows, group_of)
+    average.add(n_rows, returned.numpy())
+    expected, total = torch.zeros_like(origin), n_rows.sum(0)
+    for mine, rows in zip(returned, n_rows, strict=True):
+        expected += mine * torch.as_tensor(rows / np.maximum(total, 1), dtype=torch.float32)[group_of]
+    expected = torch.where(torch.as_tensor(total == 0)[group_of], origin, expected)
+    assert torch.equal(torch.as_tensor(average.result()), expected)
 
 
 @given(st.integers(0, 999), st.integers(1, 8), st.integers(1, 3))
 def test_the_mean_over_those_who_answered_is_the_one_of_inviting_them_alone(seed, n_clients, n_groups):
     rng = np.random.default_rng(seed)
-    n_rows, runs = rng.integers(0, 9, (n_clients, n_groups)), rng.integers(0, 3, n_clients)
-    broadcast, returned = normal([seed, 0], 3, 6), normal([seed, 1], n_clients, 6)
-    group_of = torch.arange(6) % n_groups
+    n_rows = rng.integers(0, 9, (n_clients, n_groups))
+    origin, returned = normal([seed, 0], 6).numpy(), normal([seed, 1], n_clients, 6).numpy()
+    group_of = np.arange(6) % n_groups
     answered = np.flatnonzero(rng.random(n_clients) < 0.5)
-    some = Average(broadcast, runs, n_rows, group_of)
+    some, alone = Average(origin, n_rows, group_of), Average(origin, n_rows[answered], group_of)
     if not len(answered):
-        assert torch.equal(some.result(), broadcast)
+        assert_array_equal(some.result(), origin)
         return
-    alone = Average(broadcast, runs[answered], n_rows[answered], group_of)
     for average in (some, alone):
-        average.add(runs[answered], n_rows[answered], returned[answered])
-    as_exact(some.result(), alone.result())
+        average.add(n_rows[answered], returned[answered])
+    assert_allclose(some.result(), alone.result(), rtol=1e-10, atol=1e-12)
 
 
 def test_a_fit_goes_on_when_clients_fall_silent(monkeypatch):

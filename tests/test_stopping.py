@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, split_off
+from helpers import make_network, make_run, split_off, train_together
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -14,10 +14,10 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.engines.batches import LANES
+from skfdrmfl.federation.messages import HeldOutErrors, HeldOutSums
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.server import ServerState
-from skfdrmfl.federation.simulation import LocalTraining, train_together
-from skfdrmfl.federation.stopping import EarlyStopping
+from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.federation.stopping import means
 from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.network import Network
 
@@ -148,8 +148,9 @@ def test_errors_are_the_same_however_few_numbers_go_through_the_network_at_a_tim
 
     monkeypatch.setattr("skfdrmfl.federation.engines.held_out.SLAB", at_a_time)
     monkeypatch.setattr(Network, "forward", watched)
-    weights = torch.stack([run.start.weights for run in runs])
+    weights = np.stack([run.start.weights.numpy() for run in runs])
     training = LocalTraining(network, runs, Schedule((), 1, 8, 1.0, 0), "stacked")
-    stopping = EarlyStopping(training, 2, ServerState(weights))
-    assert_allclose(stopping.follow(ServerState(weights))[:, 0], expected, rtol=1e-10)
+    (sums,) = training.sum(HeldOutErrors(weights, np.ones(len(runs), dtype=bool)))
+    found = [means(HeldOutSums(*(part[i] for part in sums)))[0] for i in range(len(runs))]
+    assert_allclose(found, expected, rtol=1e-10)
     assert max(gathered) <= max(at_a_time, LANES * 4)  # of one run, and of its rows, never fewer

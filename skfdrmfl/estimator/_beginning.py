@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.archive import archived
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
@@ -68,15 +67,15 @@ for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
 
 def built(
     blueprint: Blueprint, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
-) -> tuple[Network, Tensor]:
+) -> tuple[Network, NDArray]:
     """Return the network for encoder inputs of given widths, and its first weights (D,)."""
     network = blueprint.network(widths, n_outputs, table.columns)
     first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-    return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
+    return network, network.layout.pack(first, dtype=TRAINING_DTYPE).numpy()
 
 
 def begin(
-    estimator: Any, reading: Description, blueprint: Blueprint, seed: int, found: Preparation, device: torch.device
+    estimator: Any, reading: Description, blueprint: Blueprint, seed: int, found: Preparation
 ) -> tuple[Network, RunPlan, Fitted]:
     """Return the network, what is to be trained, and what there is before the first round.
 
@@ -87,8 +86,6 @@ def begin(
     blueprint : Blueprint
     seed : int
     found : Preparation
-    device : torch.device
-        Where the server holds its models.
     """
     table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
     network, first = built(blueprint, table, table.widths, reading.n_outputs, seed)
@@ -110,7 +107,7 @@ def begin(
         table=table,
         target=found.target,
         y_ndim=reading.y_ndim,
-        models=first[None].numpy(),
+        models=first[None],
         weights={},
         variance=np.zeros(0),
         history={},
@@ -119,5 +116,5 @@ def begin(
         ledger=Ledger(),
         label_columns=reading.label_columns,
     )
-    run = RunPlan(found.inputs, targets, settings, seed, Start(first.to(device)))
+    run = RunPlan(found.inputs, targets, settings, seed, Start(first))
     return network, run, fitted

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from skfdrmfl.federation.training import Trained
-
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before 1.9
@@ -105,16 +103,17 @@ class Rounds:
     """
 
     def __init__(self, task: Task, n_rounds: int, *, goes_on: bool = False):
-        self._task, self._n_rounds = task, n_rounds
+        self._task = task
         self._round = None if goes_on or not n_rounds else task.sub("round")
 
     def follow(
         self,
-        trained: Trained,
+        *,
+        is_over: bool,
         numbers: Callable[[], dict[str, float]] | None = None,
         fitted: Callable[[], dict[str, Any]] | None = None,
     ) -> bool:
-        """Tell that a round is done, and that the next begins; return whether a callback asks to stop."""
+        """Tell that a round is done, and that the next begins unless training `is_over`; return whether to stop."""
         stops = self._round is not None and self._round.end(numbers, fitted)
-        self._round = None if stops or trained.is_over(self._n_rounds) else self._task.sub("round")
+        self._round = None if stops or is_over else self._task.sub("round")
         return stops

@@ -11,30 +11,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
-from skfdrmfl.common.arrays import Indices
 from skfdrmfl.estimator._fingerprint import differences
-from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.cohort import Members
 from skfdrmfl.federation.ledger import Ledger, Message
-from skfdrmfl.federation.memory import Memory
-from skfdrmfl.federation.runs import Start
+from skfdrmfl.federation.memory import AlgorithmState
+from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.stopping import Best
-from skfdrmfl.federation.training import Trained
+from skfdrmfl.federation.trained import Trained
 
 KIND, BEGUN = "checkpoint of a fit", "what a fit began with"
-# What of `Trained` is an array or None. The rest is taken apart, or comes from the rows, the plan and the ledger.
-ARRAYS = tuple(f.name for f in fields(Trained) if f.name not in ("state", "best", "cohort", "starts", "ledgers"))
+# Of what a file holds of training; files of another are refused.
+FORMAT = 2
+# What of `Record` is in it; the rest comes from the rows.
+RECORDED = ("losses", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
 ANEW = "name another checkpoint_path, or remove the file to train anew"
 
 
@@ -62,6 +60,7 @@ class NoCheckpoint:
     found = False
     repeats = Repeats()
     goes_on = False
+    keeps = False
 
     def prepare(self, seed: int, ledger: Ledger) -> None:
         """Do nothing."""
@@ -70,8 +69,8 @@ class NoCheckpoint:
         """Return the ledger to count on with: this one."""
         return ledger
 
-    def resume(self, training: Training, starts: Sequence[Start], device: torch.device) -> Trained | None:
-        """Return where training stood: nowhere."""
+    def resume(self, members: Members) -> list[Trained] | None:
+        """Return where the run stood: nowhere."""
         return None
 
     def follow(self, trained: Trained) -> None:
@@ -106,12 +105,16 @@ class Checkpoint(NoCheckpoint):
         What was sent again because of all kills so far; counted where the fit is private.
     goes_on : bool
         Whether `resume` will return where training stood.
+    keeps : bool
+        Whether rounds are written down.
 
     Raises
     ------
     ValueError
         What is there is no checkpoint, damaged, or of a fit with another fingerprint; or there is no such folder.
     """
+
+    keeps = True
 
     def __init__(
         self, path: str | os.PathLike[str], every: int, fingerprint: Mapping[str, str], *, is_private: bool = False
@@ -124,7 +127,8 @@ class Checkpoint(NoCheckpoint):
         self._fingerprint = json.dumps(fingerprint)
         self._seen = self._stamp()
         self._training: dict[str, Any] | None = None
-        self._ledger: Ledger | None = None
+        self._ledger: Ledger | None = None  # that of the file
+        self._counting = Ledger()
         self._texts: list[str] = []  # the JSON of each message of the ledger, so that each is put into words once
         self._last: tuple[Trained, Ledger, dict[str, Any]] | None = None
         self._written = -1
@@ -143,6 +147,11 @@ class Checkpoint(NoCheckpoint):
             raise ValueError(
                 f"checkpoint_path is {str(self.path)!r}, where there is no whole checkpoint ({error}); {ANEW}."
             ) from error
+        if content.get("format") != FORMAT:
+            raise ValueError(
+                f"checkpoint_path is {str(self.path)!r}, which another version of skfdrmfl has written; go on with "
+                f"that one, {ANEW}."
+            )
         if changed := differences(json.loads(content["fingerprint"]), fingerprint):
             raise ValueError(
                 f"checkpoint_path is {str(self.path)!r}, which holds another fit: {'; '.join(changed)}. Go on with "
@@ -173,6 +182,7 @@ class Checkpoint(NoCheckpoint):
     def begin(self, seed: int, preparation: Any, ledger: Ledger, n_rounds: int) -> Ledger:
         """Write the file, unless it was there, and return the ledger to count on with: that of the file, if any."""
         self._n_rounds = n_rounds
+        self._counting = ledger if self._ledger is None else self._ledger
         if self._ledger is None:
             self._begin(seed, preparation, ledger, prepared=True)
             return ledger
@@ -186,29 +196,22 @@ class Checkpoint(NoCheckpoint):
         self._begun = np.frombuffer(begun, np.uint8)
         self._write(None, ledger, ledger.mark())
 
-    def resume(self, training: Training, starts: Sequence[Start], device: torch.device) -> Trained | None:
-        """Return where training stood when the file was written; None: before the first round."""
+    def resume(self, members: Members) -> list[Trained] | None:
+        """Return where the run stood when the file was written; None: before the first round."""
         kept = self._training
         if kept is None:
             return None
-        weights, *history = torch.as_tensor(kept["models"], device=device).unbind()
-        state = ServerState(weights, tuple(history), kept["round_index"], _memory(kept["memory"], device))
-        trained = Trained(
-            state=state,
-            best=None if kept["best"] is None else _best(kept["best"], device),
-            cohort=training.cohort,
-            starts=tuple(starts),
-            ledgers=tuple(training.ledgers),
-            **{name: kept[name] for name in ARRAYS},
-        )
-        self._written = trained.n_rounds
-        return trained
+        recorded = {name: kept[name] for name in RECORDED}
+        record = Record(positions=members.positions, sizes=members.sizes, **recorded)
+        best = None if kept["best"] is None else Best(**{**kept["best"], "state": _state(kept["best"]["state"])})
+        self._written = record.n_rounds
+        return [Trained(_state(kept["state"]), record, best, kept["diverged"])]
 
     # ------------------------------------------------------------------------------------------ keeping it
 
     def follow(self, trained: Trained) -> None:
         """Take note of where training stands, and write it down if it is time to."""
-        ledger = trained.ledgers[0]
+        ledger = self._counting
         self._last = trained, ledger, ledger.mark()  # the ledger counts on while the next round is under way
         if trained.n_rounds % self._every == 0:
             self.flush()
@@ -234,6 +237,7 @@ class Checkpoint(NoCheckpoint):
         rest = json.dumps({"round": mark["round"], "by_client": by_client}).removeprefix("{")
         messages = np.frombuffer(f'{{"messages": [{",".join(self._texts)}], {rest}'.encode(), np.uint8)
         content = {
+            "format": FORMAT,
             "fingerprint": self._fingerprint,
             "begun": self._begun,
             "training": training,
@@ -273,57 +277,29 @@ class Checkpoint(NoCheckpoint):
 
 def _content(trained: Trained) -> dict[str, Any]:
     """Return where training stands as plain values and arrays."""
-    state, best = trained.state, trained.best
+    best = trained.best
     return {
-        "models": _array(torch.stack((state.weights, *state.history))),
+        "state": _parts(trained.state),
+        "diverged": trained.diverged,
+        "best": None if best is None else {**vars(best), "state": _parts(best.state)},
+        **{name: getattr(trained.record, name) for name in RECORDED},
+    }
+
+
+def _parts(state: ServerState) -> dict[str, Any]:
+    """Return a state as plain values and arrays."""
+    memory = {part: dict(arrays) for part, arrays in vars(state.memory).items()}
+    return {
+        "models": np.stack((state.weights, *state.history)),
         "round_index": state.round_index,
-        "memory": _arrays(state.memory),
-        **{name: getattr(trained, name) for name in ARRAYS},
-        "best": None
-        if best is None
-        else {
-            "models": [
-                _array(torch.stack((weights, *history)))
-                for weights, history in zip(best.weights, best.histories, strict=True)
-            ],
-            "memory": _arrays(best.memory),
-            "rounds": best.rounds.tolist(),
-            "patience": best.patience,
-            "lowest": best.lowest.tolist(),
-        },
+        "memory": memory,
     }
 
 
-def _best(kept: dict[str, Any], device: torch.device) -> Best:
-    """Return where each run stood at its best."""
-    models = [torch.as_tensor(of_run, device=device) for of_run in kept["models"]]
-    rounds: Indices = np.array(kept["rounds"], dtype=np.int64)
-    return Best(
-        torch.stack([of_run[0] for of_run in models]),
-        tuple(tuple(of_run[1:]) for of_run in models),
-        _memory(kept["memory"], device),
-        rounds,
-        kept["patience"],
-        np.array(kept["lowest"], dtype=np.float64),
-    )
-
-
-def _arrays(memory: Memory) -> dict[str, dict[str, NDArray]]:
-    """Return what an algorithm remembers as arrays."""
-    return {
-        field.name: {name: _array(tensor) for name, tensor in getattr(memory, field.name).items()}
-        for field in fields(Memory)
-    }
-
-
-def _memory(arrays: Mapping[str, Mapping[str, NDArray]], device: torch.device) -> Memory:
-    """Return the memory of which `_arrays` gave these."""
-    parts = {part: {n: torch.as_tensor(a, device=device) for n, a in named.items()} for part, named in arrays.items()}
-    return Memory(**parts)
-
-
-def _array(tensor: Tensor) -> NDArray:
-    return tensor.cpu().numpy()
+def _state(parts: Mapping[str, Any]) -> ServerState:
+    """Return the state of which `_parts` gave these."""
+    weights, *history = parts["models"]
+    return ServerState(weights, tuple(history), parts["round_index"], AlgorithmState(**parts["memory"]))
 
 
 def _tuples(value: Any) -> Any:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from skfdrmfl.estimator._blueprint import blueprint_of
 from skfdrmfl.estimator._fitted import Fitted
@@ -14,7 +13,7 @@ from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import schedule_of, settings_of
 from skfdrmfl.estimator._reading import Description
 from skfdrmfl.federation.door import Federation
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.runs import Inputs, Plan, RunPlan, Start, Targets
 from skfdrmfl.federation.simulation import TRAINING_DTYPE
 
@@ -22,15 +21,14 @@ from skfdrmfl.federation.simulation import TRAINING_DTYPE
 def go_on(estimator: Any, federation: Federation, reading: Description, earlier: Fitted) -> Fitting:
     """Return a fit that goes on from an earlier one, whose preprocessing and network stay."""
     tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
-    device = federation.device
-    models = torch.tensor(earlier.models, device=device)  # copied: mapped models are read-only
-    server, clients = ({n: torch.tensor(a, device=device) for n, a in part.items()} for part in earlier.memory)
+    models = np.array(earlier.models)  # copied: mapped models are read-only
+    memory = AlgorithmState(*({name: np.array(array) for name, array in part.items()} for part in earlier.memory))
     run = RunPlan(
         Inputs(earlier.table, dtype=TRAINING_DTYPE),
         Targets((earlier.target,), TRAINING_DTYPE),
         settings_of(estimator, len(reading.modalities), **tuned),
         earlier.seed,
-        Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, Memory(server, clients)),
+        Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, memory),
     )
     fitted = replace(earlier, ledger=federation.ledger)
     return Fitting(federation, Plan(earlier.network, (run,), schedule_of(estimator, ())), fitted)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.threads import quiet_torch
@@ -65,7 +66,7 @@ def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
         def gathered(_: Blueprint, engine: str) -> Remote:
             return replace(federation, engine=engine)
 
-        fitting = lay_out(estimator, reading, gathered, federation.device, earlier=earlier)
+        fitting = lay_out(estimator, reading, gathered, torch.device("cpu"), earlier=earlier)
         train_and_keep(estimator, fitting, Task(estimator))
     return estimator
 

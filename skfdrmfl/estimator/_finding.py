@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import Subset
@@ -44,7 +44,7 @@ def find(
     blocks = numeric_blocks(reading)
     n_outputs = reading.n_outputs
 
-    def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, Tensor]:
+    def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, NDArray]:
         return built(blueprint, table, widths, n_outputs, seed)
 
     account = _privacy.account_of(estimator, len(reading.positions))

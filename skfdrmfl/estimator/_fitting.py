@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.estimator._availability import last_there
@@ -17,13 +17,14 @@ from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.federation import left_out
 from skfdrmfl.federation.door import Federation, NoAnswer
 from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Model, Plan
 from skfdrmfl.federation.simulation import TRAINING_DTYPE, Simulation
 from skfdrmfl.federation.sums.axes import deliver
 from skfdrmfl.federation.sums.importance import importances
-from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.federation.trained import Trained
+from skfdrmfl.federation.training import train
 from skfdrmfl.model.linear_part import Linear, with_linear
 
 
@@ -60,30 +61,30 @@ class Fitting:
         (run,) = self.federation.runs(self.plan)
         return run
 
-    def train(self) -> Iterator[Trained]:
-        """Train, yielding where training stands after every round."""
-        starts = [run.start for run in self.plan.runs]
+    def train(self, *, each_round: bool = True) -> Iterator[Trained]:
+        """Train, yielding where training stands after every round, or without `each_round` now and then."""
+        network, schedule, start = self.plan.network, self.plan.schedule, self.plan.runs[0].start
         training = self.federation.prepare(self.plan)
-        resume = self.checkpoint.resume(training, starts, self.federation.device)
-        return train(training, self.plan.network, starts, self.plan.schedule, resume)
+        resume = self.checkpoint.resume(training.cohort.members_of(0))
+        stands = train(training, network, [start], schedule, resume, each_round=each_round)
+        return (trained for (trained,) in stands)
 
-    def finish(self, models: Tensor, memory: Memory, record: Record) -> Fitted:
+    def finish(self, models: NDArray, memory: AlgorithmState, record: Record) -> Fitted:
         """Return what the fit leaves.
 
         Parameters
         ----------
-        models : Tensor of shape (1 + H, D)
+        models : ndarray of shape (1 + H, D)
             The global model and earlier ones.
-        memory : Memory
-            What the algorithm remembers of this run.
+        memory : AlgorithmState
+            What the algorithm keeps of each client that has trained.
         record : Record
         """
         network, run = self.plan.network, self.plan.runs[0]
-        models = models.cpu()
-        arrays = network.arrays(models[0])
+        arrays = network.arrays(torch.from_numpy(models[0]))
         if self.linear is not None:
             arrays = with_linear(network, arrays, self.linear, self.share)
-            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
+            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None].numpy()  # earlier ones had another Z
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)
@@ -96,14 +97,15 @@ class Fitting:
             account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
             weights, variance, importance = self._delivered(model, there)
+        memory = memory.of_all(record.positions, run.start.memory)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
         if record.best_round is not None:
             best_round = self.fitted.n_rounds + record.best_round
         return replace(
             self.fitted,
-            models=models.numpy(),
-            memory=(_arrays(memory.server), _arrays(memory.clients)),
+            models=models,
+            memory=(dict(memory.server), dict(memory.clients)),
             weights=weights,
             variance=variance,
             importances=importance,
@@ -137,8 +139,3 @@ class Fitting:
             labels = self.fitted.clients.tolist()
             out += left_out.of_rounds(record.dropped, record.positions, labels, self.fitted.n_rounds)
         return out
-
-
-def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray]:
-    """Return tensors as numpy arrays, which load anywhere."""
-    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

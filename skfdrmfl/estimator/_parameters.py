@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.federation.algorithms import ALGORITHMS
+from skfdrmfl.federation.algorithms.base import INPUT_L1, ROBUST_RULES
 from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Schedule, Settings
@@ -109,18 +110,17 @@ def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool 
 
 
 def check_algorithm(estimator: Any, schedule: Schedule) -> None:
-    """Raise ValueError where the algorithm would pass over another parameter in silence."""
-    orders = ALGORITHMS[estimator.algorithm].orders
-    if estimator.input_l1 and not orders.trains:
+    """Raise ValueError where the algorithm would pass over another parameter in silence, or is not protected by it."""
+    refuses = ALGORITHMS[estimator.algorithm].refuses
+    if estimator.input_l1 and INPUT_L1 in refuses:
         raise ValueError(
-            f"input_l1 is {estimator.input_l1}, which clients' local steps apply, but with algorithm="
-            f"{estimator.algorithm!r} they take none; set input_l1=0.0, or choose another algorithm."
+            f"input_l1 is {estimator.input_l1}, but algorithm={estimator.algorithm!r} {refuses[INPUT_L1]}; set "
+            "input_l1=0.0, or choose another algorithm."
         )
-    if orders.gradients and schedule.is_robust:
+    if schedule.is_robust and ROBUST_RULES in refuses:
         raise ValueError(
-            f"algorithm={estimator.algorithm!r} adds a mean of all clients' gradients to each step, which no rule of "
-            f"aggregation protects; use algorithm='fedsgd' for clients unlike each other, or aggregation='mean' and "
-            "preaggregation=None."
+            f"algorithm={estimator.algorithm!r} {refuses[ROBUST_RULES]}; use algorithm='fedsgd' for clients unlike "
+            "each other, or aggregation='mean' and preaggregation=None."
         )
 
 

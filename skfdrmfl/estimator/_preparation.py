@@ -189,7 +189,7 @@ def lay_out(
         found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset, task)
         if federation.guard is not None:
             federation.guard.excluded.update(found.left_out)
-        network, run, fitted = begin(estimator, reading, blueprint, seed, found, federation.device)
+        network, run, fitted = begin(estimator, reading, blueprint, seed, found)
         fitted = replace(fitted, account=_privacy.account_of(estimator, n_clients))
         plan = Plan(network, (run,), schedule)
         fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)

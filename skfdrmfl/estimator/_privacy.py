@@ -15,6 +15,8 @@ from skfdrmfl.common.arrays import Present
 from skfdrmfl.common.randomness import seed_of
 from skfdrmfl.data.client_ids import check_client_ids
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
+from skfdrmfl.federation.algorithms import ALGORITHMS
+from skfdrmfl.federation.algorithms.base import PRIVACY
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.privacy.accountant import (
     Expense,
@@ -27,8 +29,6 @@ from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
 from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE, Bounds, standardisations
 from skfdrmfl.federation.runs import RunPlan, Schedule
 
-# Algorithms of which the server remembers nothing of any one client.
-PRIVATE_ALGORITHMS = ("fedavg", "fedprox", "fedavgm", "fedadam")
 NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "best_round")
 
 
@@ -187,11 +187,10 @@ def check_private(estimator: Any, earlier: Account | None = None, goes_on: bool 
     ):
         if getattr(estimator, name) is not only and getattr(estimator, name) != only:
             raise ValueError(f"{name}={getattr(estimator, name)!r} {reason}; use {name}={only!r}.")
-    if estimator.algorithm not in PRIVATE_ALGORITHMS:
-        raise ValueError(
-            f"algorithm={estimator.algorithm!r} needs more of each client than its clipped update; use one of "
-            f"{', '.join(map(repr, PRIVATE_ALGORITHMS))}."
-        )
+    refuses = ALGORITHMS[estimator.algorithm].refuses
+    if PRIVACY in refuses:
+        others = ", ".join(repr(name) for name, algorithm in ALGORITHMS.items() if PRIVACY not in algorithm.refuses)
+        raise ValueError(f"algorithm={estimator.algorithm!r} {refuses[PRIVACY]}; use one of {others}.")
     if estimator.dp_noise_multiplier > 0:
         check_accountant()
 

@@ -16,7 +16,7 @@ from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._telling import Teller
 from skfdrmfl.federation.left_out import NOT_FINITE, LeftOut, warning
-from skfdrmfl.federation.training import Trained
+from skfdrmfl.federation.trained import Trained
 
 
 def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
@@ -32,14 +32,15 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
     trained = None
     n_rounds = len(fitting.plan.schedule.rate_factors)
     rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on)
+    heard = task.is_heard or estimator.verbose > 0 or fitting.checkpoint.keeps
     try:
         with closing(Teller(estimator.verbose, n_rounds, central=fitting.fitted.central)) as teller:
-            for trained in fitting.train():
-                check_converged(estimator, trained, 0)
+            for trained in fitting.train(each_round=heard):
+                check_converged(estimator, trained)
                 fitting.checkpoint.follow(trained)
-                numbers = partial(trained.numbers_of, 0)
-                teller.tell(numbers)
-                if rounds.follow(trained, numbers, partial(_attributes_so_far, fitting, trained)):
+                teller.tell(trained.numbers)
+                over, fitted = trained.is_over(n_rounds), partial(_attributes_so_far, fitting, trained)
+                if rounds.follow(is_over=over, numbers=trained.numbers, fitted=fitted):
                     break
     except KeyboardInterrupt:
         if trained is not None:
@@ -49,12 +50,12 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
     assert trained is not None
     fitting.checkpoint.flush()
     estimator._keep(_finished(fitting, trained))
-    warn_of(fitting.dropped(trained.record_of(0)), NOT_FINITE)
+    warn_of(fitting.dropped(trained.record), NOT_FINITE)
 
 
-def check_converged(estimator: Any, trained: Trained, run: int) -> None:
-    """Raise ValueError if a run diverged."""
-    if trained.diverged[run]:
+def check_converged(estimator: Any, trained: Trained) -> None:
+    """Raise ValueError if training has diverged."""
+    if trained.diverged:
         raise ValueError(
             f"training diverged in round {trained.n_rounds}: weights or losses are no longer finite with "
             f"learning_rate={estimator.learning_rate}, weight_decay={estimator.weight_decay} and "
@@ -71,7 +72,7 @@ def warn_of(entries: Sequence[LeftOut], *reasons: str) -> None:
 
 def _finished(fitting: Fitting, trained: Trained) -> Fitted:
     """Return what the rounds so far leave."""
-    return fitting.finish(trained.models_of(0), trained.memory_of(0), trained.record_of(0))
+    return fitting.finish(trained.models, trained.memory, trained.record)
 
 
 def _attributes_so_far(fitting: Fitting, trained: Trained) -> dict[str, Any]:

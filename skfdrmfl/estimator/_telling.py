@@ -29,7 +29,7 @@ class Teller:
         self._bar = Bar("[FDRMFL] training", n_rounds, "round", shown=verbose == 1 and n_rounds > 1)
 
     def tell(self, of_round: Callable[[], Mapping[str, float]]) -> None:
-        """Show where training stands after a round, by what `Trained.numbers_of` says of it when it is asked."""
+        """Show where training stands after a round, by what `Trained.numbers` says of it when it is asked."""
         if not self._shown:
             return
         numbers = of_round()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.progress import Bar
@@ -27,7 +27,8 @@ from skfdrmfl.federation.sums.errors import Candidate, FoldErrors, ResidualSquar
 from skfdrmfl.federation.sums.labels import Presence
 from skfdrmfl.federation.sums.ridge import Ridge, fit_ridge
 from skfdrmfl.federation.sums.whitening import fit_targets
-from skfdrmfl.federation.training import Trained, train
+from skfdrmfl.federation.trained import Trained
+from skfdrmfl.federation.training import train
 from skfdrmfl.model.linear_part import Linear
 from skfdrmfl.model.network import Network
 
@@ -159,7 +160,7 @@ class Tuner:
     n_modalities: int
     whitens: bool
     preprocess: Preprocess
-    build: Callable[[TableTransform, Mapping[str, int]], tuple[Network, Tensor]]
+    build: Callable[[TableTransform, Mapping[str, int]], tuple[Network, NDArray]]
     settings: Settings
     schedule: Schedule
     seed: int
@@ -205,7 +206,7 @@ class Tuner:
                 if self.verbose > 1:
                     print(f"[FDRMFL] tuning, fold {i + 1}/{len(folds)}: {len(choices)} networks", flush=True)
                 fold = task.sub("fold", n_rounds)
-                follow = partial(_follow, Rounds(fold, n_rounds), bar, i * n_rounds)
+                follow = partial(_follow, Rounds(fold, n_rounds), bar, i * n_rounds, n_rounds)
                 sent = self._fold(kept, held_out, y, choices, penalty, follow)
                 errors = [before.plus(now) for before, now in zip(errors, sent, strict=True)]
                 fold.end()
@@ -262,7 +263,7 @@ class Tuner:
         y: BlockTransform,
         choices: Sequence[Choice],
         penalty: float | None,
-        follow: Callable[[Trained], None],
+        follow: Callable[[Sequence[Trained]], None],
     ) -> list[Errors]:
         """Return what the clients send of each choice, fitted on the rows kept; `penalty` is None without a ridge."""
         self.federation.ledger.round = 0
@@ -292,13 +293,14 @@ class Tuner:
             scales.append(scale)
         schedule = replace(self.schedule, patience=None)
         training = self.federation.prepare(Plan(network, tuple(runs), schedule))
-        for last in train(training, network, [run.start for run in runs], schedule):
+        starts, heard = [run.start for run in runs], self.verbose > 0 or self.task.is_heard
+        for last in train(training, network, starts, schedule, each_round=heard):
             follow(last)
         candidates = []
         for i, (choice, scale) in enumerate(zip(choices, scales, strict=True)):
             s, model = choice.shrinkage, None
-            if not last.diverged[i]:
-                model = Model(network, network.arrays(last.models_of(i)[0]), inputs[s])
+            if not last[i].diverged:
+                model = Model(network, network.arrays(torch.from_numpy(last[i].models[0])), inputs[s])
             candidates.append(Candidate(model, linear[s], exact[s], scale))
         (sent,) = self.federation.sum(FoldErrors(tuple(candidates), unit, Targets((y,)), held_out))
         return [
@@ -307,10 +309,10 @@ class Tuner:
         ]
 
 
-def _follow(rounds: Rounds, bar: Bar, n_before: int, trained: Trained) -> None:
+def _follow(rounds: Rounds, bar: Bar, n_before: int, n_rounds: int, stands: Sequence[Trained]) -> None:
     """Tell callbacks, who cannot stop a fold, and the bar of a round of all candidates."""
-    rounds.follow(trained)
-    bar.reach(n_before + trained.n_rounds)
+    rounds.follow(is_over=all(trained.is_over(n_rounds) for trained in stands))
+    bar.reach(n_before + max(trained.n_rounds for trained in stands))
 
 
 def residual(

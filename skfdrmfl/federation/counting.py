@@ -1,4 +1,4 @@
-"""The messages of training, put into ledgers."""
+"""The messages of training, put into the ledger."""
 
 from __future__ import annotations
 
@@ -10,96 +10,97 @@ import numpy as np
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.cohort import Cohort
-from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger
+from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Kind, Ledger
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.model.objective import TERMS
 
-# In the place of a number of parameters.
-PARAMETERS = -1
-
 
 class TrainingMessages:
-    """Counts what passes the door while runs train.
+    """Counts what passes the door while runs of one federation train.
 
     Parameters
     ----------
     cohort : Cohort
-    ledgers : sequence of Ledger
-        One a run, the same for runs of one federation.
-    n_parameters : sequence of int
-        D of each run's own network.
+    ledger : Ledger
+    n_parameters : int
+        D.
     schedule : Schedule
     n_bytes : int
         Of a number.
     """
 
-    def __init__(
-        self,
-        cohort: Cohort,
-        ledgers: Sequence[Ledger],
-        n_parameters: Sequence[int],
-        schedule: Schedule,
-        n_bytes: int,
-    ):
-        by_ledger: dict[int, list[int]] = {}
-        for run, ledger in enumerate(ledgers):
-            by_ledger.setdefault(id(ledger), []).append(run)
-        self._cohort, self._ledgers = cohort, ledgers
-        # Each ledger with its runs; of each run, the first one that shares its ledger.
-        self._shares = [(ledgers[mine[0]], mine) for mine in by_ledger.values()]
-        self._of_share = np.array([by_ledger[id(ledger)][0] for ledger in ledgers])
-        self._last: tuple[Indices, list[Indices]] | None = None
-        self._orders = ALGORITHMS[schedule.algorithm].orders
-        self._seen = EACH if schedule.is_robust else TOTAL
-        self._n_parameters, self._privacy, self._n_bytes = n_parameters, schedule.privacy, n_bytes
+    def __init__(self, cohort: Cohort, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
+        self._cohort, self._ledger = cohort, ledger
+        self._n_parameters, self._n_bytes, self._privacy = n_parameters, n_bytes, schedule.privacy
+        orders, seen = ALGORITHMS[schedule.algorithm].orders, EACH if schedule.is_robust else TOTAL
+        self._answers: list[tuple[str, tuple[int, ...], str]]  # what comes back from each, by shape and who sees it
+        if self._privacy is not None:
+            self._answers = [("clipped updates", (n_parameters,), NOISY)]
+            if self._privacy.target_share is not None:
+                self._answers.append(("updates within the clip", (), NOISY))
+        else:
+            self._answers = [("parameters" if orders.trains else "gradients", (n_parameters,), seen)]
+            if orders.gradients:
+                self._answers.append(("mean gradients", (n_parameters,), EACH))
+            self._answers.append(("loss terms", (len(TERMS),), EACH))
+            if orders.steps:
+                self._answers.append(("local steps", (), EACH))
 
     def sent(self, participants: Indices, broadcast: Broadcast, n_models: Indices) -> None:
         """Count what goes out in a round to participants (C,): to each so many models, `n_models` (C,)."""
-        for ledger, _ in self._shares:
-            ledger.round = broadcast.round_index + 1
-            if self._privacy is not None:
-                ledger.crowd = max(1, round(self._privacy.n_expected))
+        self._ledger.round = broadcast.round_index + 1
+        if self._privacy is not None:
+            self._ledger.crowd = max(1, round(self._privacy.n_expected))
         for n in sorted(set(n_models.tolist())) or [1 + len(broadcast.history)]:
             if n:
-                self._count(DOWN, "global models", (n, PARAMETERS), participants[n_models == n], TOTAL)
+                self._count(DOWN, "global models", (n, self._n_parameters), participants[n_models == n], TOTAL)
         if broadcast.shift is not None:
-            self._count(DOWN, "shifts of gradients", (PARAMETERS,), participants, TOTAL)
+            self._count(DOWN, "shifts of gradients", (self._n_parameters,), participants, TOTAL)
 
     def answered(self, replicas: Indices) -> None:
         """Count what came back from some replicas."""
-        if self._privacy is not None:
-            self._count(UP, "clipped updates", (PARAMETERS,), replicas, NOISY)
-            if self._privacy.target_share is not None:
-                self._count(UP, "updates within the clip", (), replicas, NOISY)
-            return
-        self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, self._seen)
-        if self._orders.gradients:
-            self._count(UP, "mean gradients", (PARAMETERS,), replicas, EACH)
-        self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
+        for what, shape, seen in self._answers:
+            self._count(UP, what, shape, replicas, seen)
 
-    def held_out(self, run: int, positions: Indices, name: str, sent_to: Indices | None = None) -> None:
+    def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
+        """Count rounds of plain averaging, in each of which so many models go out and all answer.
+
+        Parameters
+        ----------
+        participants : sequence of ndarray, one a round
+        round_index : int
+            Rounds completed before the first.
+        n_models : sequence of int
+        """
+        first = 0
+        for t in range(1, len(participants) + 1):
+            alike = t < len(participants) and n_models[t] == n_models[first]
+            if not alike or participants[t] is not participants[first]:
+                kinds = [self._kind(DOWN, "global models", (n_models[first], self._n_parameters), TOTAL)]
+                kinds += [self._kind(UP, *answer) for answer in self._answers]
+                rounds = range(round_index + first + 1, round_index + t + 1)
+                self._ledger.record_rounds(rounds, kinds, *self._clients(participants[first]))
+                first = t
+
+    def held_out(self, positions: Indices, name: str, sent_to: Indices | None = None) -> None:
         """Count how one run's errors on rows held out are asked for and answered; `sent_to` (None: all) get a model."""
-        ledger, n_parameters = self._ledgers[run], self._n_parameters[run]
-        down = n_parameters * self._n_bytes
+        down = self._n_parameters * self._n_bytes
         whom = positions if sent_to is None else sent_to
-        ledger.record(DOWN, "global models for rows held out", (n_parameters,), whom, down)
-        ledger.record(UP, name, ((), (), (), ()), positions, 4 * 8, EACH)
+        self._ledger.record(DOWN, "global models for rows held out", (self._n_parameters,), whom, down)
+        self._ledger.record(UP, name, ((), (), (), ()), positions, 4 * 8, EACH)
 
-    def _members(self, replicas: Indices) -> list[Indices]:
-        """Return the positions of some replicas' clients, by ledger; mostly they are those of the message before."""
-        if self._last is None or not np.array_equal(self._last[0], replicas):
-            positions, of_share = self._cohort.positions[replicas], self._of_share[self._cohort.runs[replicas]]
-            self._last = replicas, [positions[of_share == mine[0]] for _, mine in self._shares]
-        return self._last[1]
+    def _kind(self, direction: str, what: str, shape: tuple[int, ...], seen: str) -> Kind:
+        """Return messages of a shape for each replica; those of all runs to or from a client are one."""
+        n_runs = self._cohort.n_runs
+        return Kind(direction, what, shape if n_runs == 1 else (n_runs, *shape), prod(shape) * self._n_bytes, seen)
+
+    def _clients(self, replicas: Indices) -> tuple[Indices, Indices | int]:
+        """Return the positions of some replicas' clients, each once, and how many replicas each has."""
+        positions = self._cohort.positions[replicas]
+        return (positions, 1) if self._cohort.n_runs == 1 else np.unique(positions, return_counts=True)
 
     def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
-        """Count messages of a shape for each replica; those of all runs of a federation to or from a client are one."""
-        for (ledger, mine), members in zip(self._shares, self._members(replicas), strict=True):
-            own = tuple(self._n_parameters[mine[0]] if n == PARAMETERS else n for n in shape)
-            n_bytes = prod(own) * self._n_bytes
-            if len(mine) == 1:
-                ledger.record(direction, what, own, members, n_bytes, seen)
-            else:
-                clients, times = np.unique(members, return_counts=True)
-                ledger.record(direction, what, (len(mine), *own), clients, n_bytes * times, seen)
+        kind = self._kind(direction, what, shape, seen)
+        positions, times = self._clients(replicas)
+        self._ledger.record(direction, what, kind.shape, positions, kind.n_bytes * times, seen)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -125,10 +124,6 @@ class Training(Protocol):
     def cohort(self) -> Cohort:
         """Who trains in which run."""
 
-    @property
-    def ledgers(self) -> Sequence[Ledger]:
-        """What passes the door, for each run; runs of one federation share a ledger."""
-
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models of all runs err on the rows that were set aside."""
 
@@ -136,12 +131,12 @@ class Training(Protocol):
         """Let participants train from what is broadcast; yield what comes back, in their order."""
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
     ) -> Iterator[Averaged] | None:
         """Go through rounds of plain averaging without the server, or return None where it takes one.
 
-        The rounds yielded are those that `train` and the mean would give, to the bit. They may end early: before a
-        round in which something is not finite.
+        Yielded are blocks of one or more rounds, which are those that `train` and the mean would give, to the bit. They
+        may end early: before a round in which something is not finite.
 
         Parameters
         ----------
@@ -151,8 +146,8 @@ class Training(Protocol):
             What is sent out in the first.
         rate_factors : sequence of float
             Of each round.
-        history_size : int
-            Earlier models sent out with each.
+        each_round : bool
+            Whether to yield each round by itself, before the next is counted.
         """
 
 
@@ -179,16 +174,10 @@ class Federation(Protocol):
     ledger : Ledger
     guard : guard.Guard or None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
-    device : torch.device
-        Where the server holds its models.
     """
 
     ledger: Ledger
     guard: Any
-
-    @property
-    def device(self) -> torch.device:
-        """Where the server holds its models."""
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""

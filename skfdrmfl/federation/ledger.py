@@ -48,6 +48,16 @@ class Message(NamedTuple):
     seen: str
 
 
+class Kind(NamedTuple):
+    """A kind of message that passes in every round: as of `Message`, with the bytes of one."""
+
+    direction: str
+    what: str
+    shape: tuple[Any, ...]
+    n_bytes: int
+    seen: str
+
+
 class Ledger:
     """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client.
 
@@ -94,6 +104,20 @@ class Ledger:
         all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * len(positions))
         seen = seen if direction == UP else ""
         self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
+
+    def record_rounds(
+        self, rounds: Sequence[int], kinds: Sequence[Kind], positions: Indices, times: Indices | int = 1
+    ) -> None:
+        """Count messages of some kinds in each of several rounds, `times` (K,) for the clients at `positions` (K,).
+
+        What it leaves is what `record` leaves, called for each round and kind.
+        """
+        messages, self.messages = self.messages, []
+        for kind in kinds:
+            self.record(kind.direction, kind.what, kind.shape, positions, len(rounds) * kind.n_bytes * times, kind.seen)
+        templates = [message._replace(bytes=message.bytes // len(rounds)) for message in self.messages]
+        messages += [Message(number, *template[1:]) for number in rounds for template in templates]
+        self.messages, self.round = messages, rounds[-1]
 
     def extend(self, other: Ledger) -> None:
         """Count what another ledger has counted."""

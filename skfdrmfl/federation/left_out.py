@@ -24,9 +24,9 @@ def finite_replicas(update: Update, moved: NDArray[np.float64]) -> NDArray[np.bo
     `moved` (C,) are the squared lengths of the updates, finite wherever one has no entry that is not, but for some that
     are merely large.
     """
-    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, TERMS.index("loss")].cpu().numpy())
+    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, TERMS.index("loss")])
     if not np.isfinite(moved).all():
-        finite = finite & update.weights.isfinite().all(-1).cpu().numpy()
+        finite = finite & np.isfinite(update.weights).all(-1)
     return finite
 
 

@@ -1,84 +1,54 @@
-"""What an algorithm remembers between rounds, of the server and of each client."""
+"""What an algorithm keeps between rounds, of the server and of each client."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What an algorithm remembers from round to round.
+class AlgorithmState:
+    """What an algorithm keeps from round to round; empty for one that keeps nothing.
 
     Attributes
     ----------
-    server : mapping of str to Tensor of shape (runs, D)
-        Arrays of the server. Of one run alone: (D,).
-    clients : mapping of str to Tensor of shape (R, D)
-        Arrays of each replica. Of one run alone: (K, D), client by client in the order of `clients_`; who has not been
-        met yet has zeros.
+    server : mapping of str to ndarray
+        Arrays of the server: (D,), or a number as ().
+    clients : mapping of str to ndarray of shape (K, D)
+        A row for each client: while a run trains, of its members; as kept by a fit, in the order of `clients_`, zeros
+        for a client that has not trained yet.
     """
 
-    server: Mapping[str, Tensor] = field(default_factory=dict)
-    clients: Mapping[str, Tensor] = field(default_factory=dict)
+    server: Mapping[str, NDArray] = field(default_factory=dict)
+    clients: Mapping[str, NDArray] = field(default_factory=dict)
 
-    def where(self, keep: Tensor, other: Memory, runs: Tensor) -> Memory:
-        """Return this memory for the runs to `keep` (runs,), `other` for the rest; `runs` (R,) are the replicas'."""
-        return Memory(
-            {n: torch.where(keep.unsqueeze(-1), a, other.server[n]) for n, a in self.server.items()},
-            {n: torch.where(keep[runs].unsqueeze(-1), a, other.clients[n]) for n, a in self.clients.items()},
-        )
+    def forgetting(self, gone: NDArray[np.bool_]) -> AlgorithmState:
+        """Return the state with zeros in the rows of clients that are `gone` (K,)."""
+        if not self.clients or not gone.any():
+            return self
+        return AlgorithmState(self.server, {n: np.where(gone[:, None], 0.0, a) for n, a in self.clients.items()})
 
-    def of_staying(self, stays: NDArray[np.bool_]) -> Memory:
-        """Return the memory with zeros, as before they came, for those who do not stay, of all replicas (R,)."""
-        gone = torch.as_tensor(np.flatnonzero(~stays))
-        return Memory(self.server, {n: a.index_fill(0, gone.to(a.device), 0.0) for n, a in self.clients.items()})
-
-    def of_run(self, run: int, replicas: Indices, positions: Indices, before: Memory) -> Memory:
-        """Return the memory of one run alone, whose `replicas` are the clients at `positions`.
-
-        Clients who did not take part keep what they had in `before`, the memory of that run alone at the start.
-        """
+    def of_members(self, positions: Indices) -> AlgorithmState:
+        """Return the rows of the clients at some places in `clients_`, zeros beyond the last that is known."""
         clients = {}
         for name, array in self.clients.items():
-            known = before.clients.get(name, array.new_zeros(0, array.shape[1]))
+            clients[name] = np.zeros((len(positions), *array.shape[1:]), array.dtype)
+            known = positions < len(array)
+            clients[name][known] = array[positions[known]]
+        return AlgorithmState(self.server, clients)
+
+    def of_all(self, positions: Indices, before: AlgorithmState) -> AlgorithmState:
+        """Return the inverse of `of_members`; clients at other places keep their rows of `before`."""
+        clients = {}
+        for name, array in self.clients.items():
+            known = before.clients.get(name, array[:0])
             n_clients = max(len(known), int(positions.max(initial=-1)) + 1)
-            clients[name] = array.new_zeros(n_clients, array.shape[1])
+            clients[name] = np.zeros((n_clients, *array.shape[1:]), array.dtype)
             clients[name][: len(known)] = known
-            clients[name][torch.as_tensor(positions, device=array.device)] = array[replicas]
-        return Memory({name: array[run] for name, array in self.server.items()}, clients)
-
-    @staticmethod
-    def of_runs(memories: Sequence[Memory], positions: Sequence[Indices]) -> Memory:
-        """Return the memory of several runs together, each of clients at `positions`; all remember the same arrays."""
-        first = memories[0]
-        clients = {
-            name: [_rows_at(m.clients[name], p) for m, p in zip(memories, positions, strict=True)]
-            for name in first.clients
-        }
-        return Memory(
-            {name: torch.stack([memory.server[name] for memory in memories]) for name in first.server},
-            {name: torch.cat(parts) for name, parts in clients.items()},
-        )
-
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Memory:
-        """Return the memory with every array changed alike, such as moved to a device."""
-        return Memory(
-            {name: change(array) for name, array in self.server.items()},
-            {name: change(array) for name, array in self.clients.items()},
-        )
-
-
-def _rows_at(array: Tensor, positions: Indices) -> Tensor:
-    """Return the rows (K, D) at some positions, zeros beyond the last."""
-    rows = array.new_zeros(len(positions), array.shape[1])
-    known = torch.as_tensor(positions < len(array))
-    rows[known] = array[torch.as_tensor(positions[positions < len(array)])]
-    return rows
+            clients[name][positions] = array
+        return AlgorithmState(self.server, clients)

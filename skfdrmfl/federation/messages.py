@@ -1,44 +1,49 @@
-"""What the server sends out in a round, and what comes back."""
+"""What the server sends out in a round, and what comes back.
+
+Arrays are numpy's where the server is, and torch's in engines; `simulation.LocalTraining` stands between them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
+
+# An array of numpy or a tensor of torch.
+Array = Any
 
 
 @dataclass(frozen=True)
 class Broadcast:
-    """What the server sends out at the start of a round.
+    """What the server sends out at the start of a round; of one run alone without the axis of runs.
 
     Attributes
     ----------
-    weights : Tensor of shape (runs, D)
+    weights : array of shape (runs, D)
         Global models.
-    history : tuple of Tensor of shape (runs, D)
+    history : tuple of arrays of shape (runs, D)
         Earlier global models, the latest first.
     round_index : int
         Rounds completed before.
     rate_factor : float
         Factor of the schedule on every learning rate.
-    shift : Tensor of shape (R, D), default=None
+    shift : array of shape (R, D), default=None
         What each replica adds to every local gradient; None: nothing.
     widths : ndarray of shape (R, 2), default=None
         How wide the batches of each replica are (`chunk.widths_of`) beside others who train elsewhere; None: those who
         train together are together. Bits: see docs/bits.md, "lanes".
     """
 
-    weights: Tensor
-    history: tuple[Tensor, ...]
+    weights: Array
+    history: tuple[Array, ...]
     round_index: int
     rate_factor: float
-    shift: Tensor | None = None
+    shift: Array | None = None
     widths: Indices | None = None
 
 
@@ -49,49 +54,62 @@ class Update:
     Attributes
     ----------
     replicas : ndarray of shape (C,)
-    weights : Tensor of shape (C, D)
+        Of one run alone, places among its members.
+    weights : array of shape (C, D)
         Parameters after local training; where clients do not train (`Orders.trains`), their gradients.
-    losses : Tensor of shape (C, terms)
+    losses : array of shape (C, terms)
         Terms of the objective, averaged over local steps.
-    gradients : Tensor of shape (C, D), default=None
+    gradients : array of shape (C, D), default=None
         Gradients averaged over local steps, where `Orders.gradients` asks for them.
+    steps : ndarray of int of shape (C,), default=None
+        Numbers of local steps, where `Orders.steps` asks for them.
     """
 
     replicas: Indices
-    weights: Tensor
-    losses: Tensor
-    gradients: Tensor | None = None
+    weights: Array
+    losses: Array
+    gradients: Array | None = None
+    steps: Indices | None = None
 
     def of(self, keep: NDArray[np.bool_]) -> Update:
         """Return what the replicas that are marked in `keep` (C,) return."""
-        mine = torch.as_tensor(np.flatnonzero(keep), device=self.weights.device)
-        gradients = None if self.gradients is None else self.gradients[mine]
-        return Update(self.replicas[keep], self.weights[mine], self.losses[mine], gradients)
+        if keep.all():
+            return self
+        mine = np.flatnonzero(keep)
+        gradients, steps = (None if part is None else part[mine] for part in (self.gradients, self.steps))
+        return Update(self.replicas[mine], self.weights[mine], self.losses[mine], gradients, steps)
 
 
 @dataclass(frozen=True)
 class Averaged:
-    """One round of federated averaging that the clients' side went through by itself.
+    """Rounds of federated averaging that the clients' side went through by itself, one after another.
 
     Attributes
     ----------
-    participants : ndarray of shape (C,)
+    participants : sequence of ndarray, one a round
         Replicas that took part.
-    weights : Tensor of shape (runs, D)
+    weights : array of shape (rounds, runs, D)
         The averages.
-    losses : ndarray of shape (R, terms)
+    losses : ndarray of shape (rounds, R, terms)
         Terms of the objective of each replica, NaN for those who were not invited.
-    moved : ndarray of shape (R,)
+    moved : ndarray of shape (rounds, R)
         Squared length of each one's update, NaN likewise.
-    steps : ndarray of shape (runs,)
+    steps : ndarray of shape (rounds, runs)
         Squared length of the step of each average.
     """
 
-    participants: Indices
-    weights: Tensor
+    participants: list[Indices]
+    weights: Array
     losses: Float
     moved: NDArray[np.float32]
     steps: NDArray[np.float32]
+
+    def split(self) -> Iterator[Averaged]:
+        """Yield each round as a block of its own."""
+        for t in range(len(self.participants)):
+            of_round = slice(t, t + 1)
+            weights, losses = self.weights[of_round], self.losses[of_round]
+            yield Averaged(self.participants[of_round], weights, losses, self.moved[of_round], self.steps[of_round])
 
 
 class HeldOutSums(NamedTuple):
@@ -117,11 +135,11 @@ class HeldOutErrors:
 
     Attributes
     ----------
-    weights : Tensor of shape (runs, D)
+    weights : array of shape (runs, D)
     running : ndarray of bool of shape (runs,)
         Runs that are not done: clients of the others are not asked, and what is answered for them means nothing.
     """
 
     name: ClassVar[str] = "errors on rows held out"
-    weights: Tensor
+    weights: Array
     running: NDArray[np.bool_]

@@ -47,6 +47,11 @@ class Record:
     dropped: NDArray[np.bool_] | None = None
     clip_norms: tuple[float, ...] = ()
 
+    @property
+    def n_rounds(self) -> int:
+        """Rounds completed."""
+        return len(self.losses)
+
     def weights(self) -> Float:
         """Return what each client counts for in each round (rounds, K): its rows if it took part."""
         return np.where(np.isnan(self.losses[:, :, 0]), 0.0, self.sizes)
@@ -67,6 +72,71 @@ class Record:
         values = np.where(np.isnan(self.losses[:, :, i]), 0.0, self.losses[:, :, i])
         alone = weights.sum(1) == 0
         return np.where(alone, np.nan, np.average(values, axis=1, weights=np.where(alone[:, None], 1.0, weights)))
+
+
+class Recorder:
+    """Takes down rounds of one run as they pass; what it has returned before stays as it is.
+
+    Parameters
+    ----------
+    before : Record
+        Rounds of the same run that are completed already.
+    n_rounds : int
+        Most that there can be, those before included.
+    holds_out : bool
+        Whether there are errors on rows held out.
+    """
+
+    def __init__(self, before: Record, n_rounds: int, *, holds_out: bool):
+        n_clients = len(before.positions)
+        self._before, self._n_rounds = before, before.n_rounds
+        # Client by client in memory: the order in which means are added up depends on it.
+        self._losses = _extended(before.losses.swapaxes(0, 1), n_rounds, np.nan, axis=1).swapaxes(0, 1)
+        nobody = np.zeros((0, n_clients), dtype=bool)
+        self._dropped = _extended(nobody if before.dropped is None else before.dropped, n_rounds, False)
+        self._validation = self._of_each = None
+        if holds_out:
+            known, of_each = before.validation, before.validation_of_each
+            self._validation = _extended(np.zeros((0, 2)) if known is None else known, n_rounds, np.nan)
+            self._of_each = _extended(np.zeros((0, n_clients)) if of_each is None else of_each, n_rounds, np.nan)
+        self._clip_norms = list(before.clip_norms)
+
+    def add(self, losses: Float, dropped: NDArray[np.bool_] | None = None) -> None:
+        """Take down some rounds: what is `RECORDED` (rounds, K, n), and whose updates were not finite (rounds, K)."""
+        last = self._n_rounds + len(losses)
+        self._losses[self._n_rounds : last] = losses
+        if dropped is not None:
+            self._dropped[self._n_rounds : last] = dropped
+        self._n_rounds = last
+
+    def add_held_out(self, values: tuple[float, float], of_each: Float) -> None:
+        """Take down the last round's errors on rows held out, of all clients and of each."""
+        assert self._validation is not None and self._of_each is not None
+        self._validation[self._n_rounds - 1], self._of_each[self._n_rounds - 1] = values, of_each
+
+    def add_clip(self, now: float, then: float) -> None:
+        """Take down the clip of the last round, and that of the next."""
+        self._clip_norms[self._n_rounds - 1 :] = now, then
+
+    def record(self, n_rounds: int, best_round: int | None = None) -> Record:
+        """Return what is recorded of the first `n_rounds`."""
+        held = [None if array is None else array[:n_rounds] for array in (self._validation, self._of_each)]
+        return replace(
+            self._before,
+            losses=self._losses[:n_rounds],
+            dropped=self._dropped[:n_rounds],
+            validation=held[0],
+            validation_of_each=held[1],
+            best_round=best_round,
+            clip_norms=tuple(self._clip_norms),
+        )
+
+
+def _extended(array: NDArray, n_rounds: int, filled: float, axis: int = 0) -> NDArray:
+    """Return an array in memory of its own, with room for `n_rounds` in all along an axis."""
+    missing = [(0, 0)] * array.ndim
+    missing[axis] = 0, max(0, n_rounds - array.shape[axis])
+    return np.pad(array, missing, constant_values=filled)
 
 
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> dict[str, Float]:

@@ -1,59 +1,90 @@
-"""The federated algorithm, a round at a time.
+"""The federated algorithm, a round at a time, about one model.
 
 broadcast w_t -> participants train E local epochs on L_k -> aggregate by |D_k| -> the algorithm moves to w_{t+1}
+
+A run is a generator. It yields what it asks of the clients and is sent the answers; `training.drive_together` asks for
+many runs at once. After each round it yields where it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from math import cos, pi
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.arrays import Indices
 from skfdrmfl.federation import drift, server
-from skfdrmfl.federation.aggregation import aggregation_of
-from skfdrmfl.federation.aggregation.mean import without_idle
+from skfdrmfl.federation.aggregation import Aggregation, aggregation_of
+from skfdrmfl.federation.aggregation.mean import keep_untrained_parameters
 from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.federation.cohort import Cohort
-from skfdrmfl.federation.door import Training
+from skfdrmfl.federation.algorithms.base import Round
+from skfdrmfl.federation.cohort import Members
 from skfdrmfl.federation.left_out import finite_replicas
-from skfdrmfl.federation.messages import Broadcast
+from skfdrmfl.federation.memory import AlgorithmState
+from skfdrmfl.federation.messages import Averaged, Broadcast, HeldOutSums, Update
 from skfdrmfl.federation.privacy.mechanism import NoisyMean
+from skfdrmfl.federation.record import Recorder
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.stopping import EarlyStopping
+from skfdrmfl.federation.stopping import Best, means
+from skfdrmfl.federation.trained import Trained
 from skfdrmfl.model.objective import RECORDED, TERMS
 
 
-@dataclass(frozen=True)
-class RoundRecord:
-    """One finished round.
+@dataclass(frozen=True, eq=False)
+class Train:
+    """Asks some clients to train from what is broadcast. The answer is None, after all updates have been taken.
 
     Attributes
     ----------
-    state : ServerState
-        Where the server stands after it.
-    losses : ndarray of shape (R, n)
-        What is `RECORDED` of each replica, NaN for those who were not invited or did not answer.
-    diverged : ndarray of bool of shape (runs,)
-    dropped : ndarray of bool of shape (R,)
-        Whose updates were not finite, and went into nothing.
-    validation : ndarray of shape (runs, 2), default=None
-        Mean squared errors and NWJ values on rows held out, if any are.
-    clip_norms : tuple of float
-        With privacy, the clip of this round and that of the next.
+    participants : ndarray of shape (C,)
+        Places among the members.
+    broadcast : Broadcast
+        Of one run.
+    take : callable
+        Is given each `Update` as it comes.
     """
 
-    state: server.ServerState
-    losses: Float
-    diverged: NDArray[np.bool_]
-    dropped: NDArray[np.bool_]
-    validation: Float | None = None
-    clip_norms: tuple[float, ...] = ()
+    participants: Indices
+    broadcast: Broadcast
+    take: Callable[[Update], None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainRounds:
+    """Asks for many rounds of plain averaging. The answer is an iterator of `Averaged`, or None: ask round by round.
+
+    The iterator ends early before a round in which something is not finite.
+
+    Attributes
+    ----------
+    invited : sequence of ndarray
+        Who takes part in each round.
+    broadcast : Broadcast
+        What is sent out in the first.
+    rate_factors : sequence of float
+        Of each round.
+    each_round : bool
+        Whether to be told of each round by itself.
+    """
+
+    invited: Sequence[Indices]
+    broadcast: Broadcast
+    rate_factors: Sequence[float]
+    each_round: bool
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Asks how a model errs on the rows held out. The answer is the `HeldOutSums` of this run."""
+
+    model: NDArray
+
+
+Request = Train | TrainRounds | HeldOut
 
 
 def cosine_decay(t: int, n_rounds: int) -> float:
@@ -61,177 +92,214 @@ def cosine_decay(t: int, n_rounds: int) -> float:
     return 0.5 * (1.0 + cos(pi * t / n_rounds))
 
 
-def federated_rounds(
-    training: Training,
-    cohort: Cohort,
-    state: server.ServerState,
+def federated_run(
+    members: Members,
     schedule: Schedule,
+    trained: Trained,
     *,
-    stopping: EarlyStopping | None = None,
-    diverged: NDArray[np.bool_] | None = None,
     available: NDArray[np.bool_] | None = None,
-    used: Tensor | None = None,
-) -> Iterator[RoundRecord]:
-    """Run one round for each rate factor of the schedule, from `state` on, yielding a record after each.
+    used: NDArray[np.bool_] | None = None,
+    each_round: bool = True,
+) -> Generator[Request | Trained, Any, None]:
+    """Train one run to its end, from where it stands.
 
-    An update whose parameters or loss are not finite is dropped. A run in which all are, or whose average is not
-    finite, has diverged: it keeps the last finite model and trains no more, the other runs go on. So it is with a run
-    that `stopping` finds done. A run of which too few clients are there skips the round: its model stays.
+    An update whose parameters or loss are not finite is dropped. Where all are, or the model after a round is not
+    finite, the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there,
+    or that nobody answers, leaves the model as it is.
 
     Parameters
     ----------
-    training : Training
-        The clients.
-    cohort : Cohort
-    state : ServerState
+    members : Members
     schedule : Schedule
-    stopping : EarlyStopping, default=None
-    diverged : ndarray of bool of shape (runs,), default=None
-        Runs that have diverged before; None: no run.
-    available : ndarray of bool of shape (rounds, R) or more rows, default=None
-        Who can be invited to each round, and in further rows who may come later; None: all. Who comes no more has
-        left: what the algorithm remembers of it is forgotten.
-    used : Tensor of bool of shape (D,), default=None
+        Of all rounds, those before `trained` included.
+    trained : Trained
+        Where the run begins: `Trained.begin`, or where it stood after some rounds, which is yielded first.
+    available : ndarray of bool of shape (rounds, K) or more rows, default=None
+        Who can be invited to each round, and in further rows who may come later; None: all. A client that comes no more
+        has left: what the algorithm keeps of it is forgotten.
+    used : ndarray of bool of shape (D,), default=None
         With privacy, the parameters that are sent.
+    each_round : bool, default=True
+        Whether to yield after each round also where many are trained in one go; else after each such block.
     """
-    diverged = np.zeros(cohort.n_runs, dtype=bool) if diverged is None else diverged
-    is_plain = ALGORITHMS[schedule.algorithm].only_averages and not schedule.is_robust and schedule.privacy is None
-    if is_plain and stopping is None and available is None:
-        yield from _averaged_rounds(training, cohort, state, schedule, diverged)
-    else:
-        yield from _rounds_by_the_server(training, cohort, state, schedule, stopping, diverged, available, used)
+    n_rounds, privacy = len(schedule.rate_factors), schedule.privacy
+    recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
+    if schedule.patience is not None and trained.best is None:
+        error, _ = means((yield HeldOut(trained.state.weights)))
+        at_start = Best(trained.state, 0, error, schedule.patience)
+        trained = replace(trained, best=at_start, record=recorder.record(0, at_start.round))
+    if trained.n_rounds or not n_rounds:
+        yield trained
+    if privacy is not None and trained.record.clip_norms:
+        privacy = replace(privacy, clip_norm=trained.record.clip_norms[-1])
+    in_one_go = goes_in_one_go(schedule) and available is None
 
+    while not trained.is_over(n_rounds):
+        if in_one_go:
+            blocks = yield _rounds_ahead(members, schedule, trained, each_round=each_round)
+            in_one_go = blocks is not None
+            for block in blocks or ():
+                trained = _after(trained, block, recorder, schedule.history_size)
+                yield trained
+            if trained.is_over(n_rounds):
+                break
 
-def _averaged_rounds(
-    training: Training, cohort: Cohort, state: server.ServerState, schedule: Schedule, diverged: NDArray[np.bool_]
-) -> Iterator[RoundRecord]:
-    """Run rounds of which nothing is asked but the average: by the clients' side, where it goes through them itself."""
-    replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
-    nobody = np.zeros(len(cohort.runs), dtype=bool)
-    while schedule.rate_factors and not diverged.all():
-        factors = schedule.rate_factors
-        going_on = [mine for mine, done in zip(replicas_of_run, diverged, strict=True) if not done]
-        numbers = range(state.round_index, state.round_index + len(factors))
-        invited = (_invited(cohort, going_on, number, schedule, None) for number in numbers)
-        sent = Broadcast(state.weights, state.history, state.round_index, factors[0])
-        rounds = training.average_rounds(invited, sent, factors, schedule.history_size)
-        n_done = 0
-        for averaged in rounds or ():
-            n_done += 1
-            losses: Float = np.concatenate((averaged.losses, averaged.moved[:, None]), 1, dtype=np.float64)
-            losses[:, -1] = drift.relative_drift(losses[:, -1], averaged.steps[cohort.runs])
-            state = server.advance(state, averaged.weights, state.memory, schedule.history_size)
-            yield RoundRecord(state, losses, diverged, nobody)
-        schedule = replace(schedule, rate_factors=factors[n_done:])
-        # One round by the server: a client's update is not finite, or every round is.
-        n_left = len(schedule.rate_factors) if rounds is None else 1
-        here = replace(schedule, rate_factors=schedule.rate_factors[:n_left])
-        for record in _rounds_by_the_server(training, cohort, state, here, None, diverged, None, None):
-            yield record
-            state, diverged = record.state, record.diverged
-        schedule = replace(schedule, rate_factors=schedule.rate_factors[n_left:])
-
-
-def _rounds_by_the_server(
-    training: Training,
-    cohort: Cohort,
-    state: server.ServerState,
-    schedule: Schedule,
-    stopping: EarlyStopping | None,
-    diverged: NDArray[np.bool_],
-    available: NDArray[np.bool_] | None,
-    used: Tensor | None,
-) -> Iterator[RoundRecord]:
-    """Run rounds one by one; parameters are those of `federated_rounds`."""
-    algorithm = ALGORITHMS[schedule.algorithm]
-    device = state.weights.device
-    runs = torch.as_tensor(cohort.runs, device=device)
-    finished = diverged if stopping is None else diverged | stopping.done
-    counts, group_of = cohort.counts, cohort.group_of
-    nothing = torch.zeros_like(state.weights)
-    replicas_of_run = [np.flatnonzero(cohort.runs == run) for run in range(cohort.n_runs)]
-    privacy = schedule.privacy
-    for t, factor in enumerate(schedule.rate_factors):
-        if finished.all():
-            return
-        there, members = None, cohort
+        # Who is there, and who is invited.
+        t, state, algorithm = trained.n_rounds, trained.state, ALGORITHMS[schedule.algorithm]
+        there, present = None, members
         if available is not None:
-            there, stays = available[t], np.logical_or.reduce(available[t:])
-            members, state = cohort.staying(stays), replace(state, memory=state.memory.of_staying(stays))
-        going_on = [mine for mine, done in zip(replicas_of_run, finished, strict=True) if not done]
+            there, gone = available[t], ~np.logical_or.reduce(available[t:])
+            present, state = members.without(gone), replace(state, memory=state.memory.forgetting(gone))
+        participants = invited(members, schedule, state.round_index, there) if privacy is None else privacy.invite()
+
+        # The model goes out, and updates are added as they come.
+        broadcast = Broadcast(
+            state.weights,
+            state.history,
+            state.round_index,
+            schedule.rate_factors[t],
+            algorithm.shift(state.memory, present),
+        )
+        nothing = np.zeros_like(state.weights)
+        origin = nothing if algorithm.averages_directions else state.weights
+        aggregate: Aggregation
         if privacy is None:
-            participants = _invited(cohort, going_on, state.round_index, schedule, there)
+            aggregate = aggregation_of(schedule, origin, members.counts[participants], members.group_of)
         else:
-            participants = privacy.invite()
-        # What is sent is compared with what nobody's work would give: the model sent out, or a gradient of zero.
-        origin = state.weights if algorithm.orders.trains else nothing
-        shift = algorithm.shift(state.memory, members)
-        broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
-        noisy = None if privacy is None else NoisyMean(origin, privacy, used)
-        average = noisy or aggregation_of(schedule, origin, cohort.runs[participants], counts[participants], group_of)
-        losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
-        answered, dropped = np.zeros((2, len(cohort.runs)), dtype=bool)
-        memory = state.memory
-        for update in training.train(participants, broadcast):
-            mine = update.replicas
-            weights = update.weights
-            if group_of is not None:
-                weights = without_idle(weights, origin, cohort.runs[mine], counts[mine], group_of)
-            if noisy is not None:  # nothing else of a client is paid for, not even that its update was not finite
-                noisy.add(cohort.runs[mine], counts[mine], weights)
-                continue
-            moved = drift.squared_distances(weights, origin, cohort.runs[mine])
-            usable = finite_replicas(update, moved)
-            if not usable.all():
-                dropped[mine[~usable]] = True
-                update, mine, moved = update.of(usable), mine[usable], moved[usable]
-                weights = weights[torch.as_tensor(usable, device=device)]
-                if not usable.any():
-                    continue
-            average.add(cohort.runs[mine], counts[mine], weights)
-            memory = algorithm.remember(memory, update, broadcast, cohort)
-            answered[mine] = True
-            losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
-            losses[mine, -1] = moved
-        middle = average.result()
-        weights, memory = algorithm.move(memory, cohort, state.weights, middle, factor)
-        trained = np.bincount(cohort.runs[answered], minlength=cohort.n_runs) > 0
-        if privacy is None and not trained.all():  # an algorithm may move a model that nobody trains, too
-            moves = torch.as_tensor(trained, device=device)
-            weights = torch.where(moves.unsqueeze(-1), weights, state.weights)
-            memory = memory.where(moves, state.memory, runs)
-        lost = np.setdiff1d(cohort.runs[dropped], cohort.runs[answered])
-        if len(lost) or not torch.isfinite(weights.sum()):
-            finite = torch.isfinite(weights).all(-1)
-            finite[torch.as_tensor(lost, device=device)] = False
-            diverged = diverged | ~finite.cpu().numpy()
-            weights = torch.where(finite.unsqueeze(-1), weights, state.weights)
-            memory = memory.where(finite, state.memory, runs)
-            middle = torch.where(finite.unsqueeze(-1), middle, origin)
-        step = drift.squared_distances(middle, origin)
-        losses[:, -1] = drift.relative_drift(losses[:, -1], step[cohort.runs])
+            aggregate = noisy = NoisyMean(origin, privacy, used)
+        answers = _Answers(members, schedule, state, aggregate, origin)
+        yield Train(participants, broadcast, answers.take)
+
+        # The algorithm makes the next model of the aggregate.
+        facts = Round(present, broadcast.rate_factor, answers.answered, answers.steps)
+        middle, weights, memory = answers.moved(facts)
+        diverged = answers.lost or not np.isfinite(weights).all()
+        if diverged:
+            middle, weights, memory = origin, state.weights, state.memory
         state = server.advance(state, weights, memory, schedule.history_size)
-        validation = None if stopping is None else stopping.follow(state, ~finished)
-        clip_norms: tuple[float, ...] = ()
-        if privacy is not None and noisy is not None:
+        step = drift.squared_distances(middle[None], origin)
+        answers.losses[:, -1] = drift.relative_drift(answers.losses[:, -1], step)
+        recorder.add(answers.losses[None], answers.dropped[None])
+        if privacy is not None:
             before, privacy = privacy, privacy.adapted(noisy.share_within)
-            clip_norms = before.clip_norm, privacy.clip_norm
-        yield RoundRecord(state, losses, diverged, dropped, validation, clip_norms)
-        finished = diverged if stopping is None else diverged | stopping.done
+            recorder.add_clip(before.clip_norm, privacy.clip_norm)
+
+        # Clients say how it errs on rows held out.
+        best = trained.best
+        if best is not None:
+            sums: HeldOutSums = yield HeldOut(state.weights)
+            recorder.add_held_out(means(sums), sums.mse_of_each)
+            best = best.or_better(state, t + 1, means(sums)[0])
+        record = recorder.record(t + 1, None if best is None else best.round)
+        trained = Trained(state, record, best, diverged)
+        yield trained
 
 
-def _invited(
-    cohort: Cohort,
-    replicas_of_runs: Sequence[Indices],
-    round_index: int,
-    schedule: Schedule,
-    available: NDArray[np.bool_] | None,
+def goes_in_one_go(schedule: Schedule) -> bool:
+    """Return whether nothing happens between rounds but averaging."""
+    plain = not schedule.is_robust and schedule.privacy is None and schedule.patience is None
+    return ALGORITHMS[schedule.algorithm].only_averages and plain
+
+
+def invited(
+    members: Members, schedule: Schedule, round_index: int, available: NDArray[np.bool_] | None = None
 ) -> Indices:
-    """Return who takes part in a round: a share of those of each run who are there, nobody where too few are."""
-    invited = [np.zeros(0, dtype=np.int64)]
-    for mine in replicas_of_runs:
-        there = mine if available is None else mine[available[mine]]
-        if len(there) >= schedule.min_clients:
-            seed = int(cohort.seeds[mine[0]])
-            invited.append(there[server.invite(seed, round_index, len(there), schedule.participation)])
-    return np.concatenate(invited)
+    """Return who takes part in a round: a share of those who are there, nobody where too few are."""
+    there = np.arange(len(members.positions)) if available is None else np.flatnonzero(available)
+    if len(there) < max(1, schedule.min_clients):
+        return there[:0]
+    return there[server.invite(members.seed, round_index, len(there), schedule.participation)]
+
+
+def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, each_round: bool) -> TrainRounds:
+    """Return what is asked for all rounds to come."""
+    state, factors = trained.state, schedule.rate_factors[trained.n_rounds :]
+    numbers = range(state.round_index, state.round_index + len(factors))
+    if schedule.participation >= 1.0:
+        who = [invited(members, schedule, state.round_index)] * len(factors)
+    else:
+        who = [invited(members, schedule, number) for number in numbers]
+    sent = Broadcast(state.weights, state.history, state.round_index, factors[0])
+    return TrainRounds(who, sent, factors, each_round)
+
+
+def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
+    """Return where a run stands after a block of rounds."""
+    losses = np.concatenate((block.losses, block.moved[..., None]), -1, dtype=np.float64)
+    losses[..., -1] = drift.relative_drift(losses[..., -1], block.steps)
+    recorder.add(losses)
+    state = trained.state
+    for weights in block.weights:
+        state = server.advance(state, weights, state.memory, history_size)
+    return replace(trained, state=state, record=recorder.record(trained.n_rounds + len(losses)))
+
+
+class _Answers:
+    """What comes back in a round of one run.
+
+    Attributes
+    ----------
+    answered, dropped : ndarray of bool of shape (K,)
+        Whose updates are in the aggregate, and whose were not finite. With privacy nobody may know.
+    losses : ndarray of shape (K, n)
+        What is `RECORDED`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
+    steps : ndarray of int of shape (K,)
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        schedule: Schedule,
+        state: server.ServerState,
+        aggregate: Aggregation,
+        origin: NDArray,
+    ):
+        self._members, self._state, self._memory = members, state, state.memory
+        self._algorithm, self._is_private = ALGORITHMS[schedule.algorithm], schedule.privacy is not None
+        self._aggregate, self._origin = aggregate, origin
+        self._sent_from = state.weights if self._algorithm.orders.trains else np.zeros_like(state.weights)
+        n_clients = len(members.positions)
+        self.losses = np.full((n_clients, len(RECORDED)), np.nan)
+        self.answered, self.dropped = np.zeros((2, n_clients), dtype=bool)
+        self.steps = np.zeros(n_clients, dtype=np.int64)
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is dropped
+    def take(self, update: Update) -> None:
+        """Take the update of some members into the aggregate."""
+        members, model = self._members, self._state.weights
+        if members.group_of is not None:
+            n_rows = members.counts[update.replicas]
+            kept = keep_untrained_parameters(update.weights, self._sent_from, n_rows, members.group_of)
+            update = replace(update, weights=kept)
+        if self._is_private:  # nothing else of a client is paid for, not even that its update was not finite
+            self._aggregate.add(members.counts[update.replicas], update.weights)
+            return
+        moved = drift.squared_distances(update.weights, self._sent_from)
+        usable = finite_replicas(update, moved)
+        self.dropped[update.replicas[~usable]] = True
+        update, moved = update.of(usable), moved[usable]
+        if not len(moved):
+            return
+        mine = update.replicas
+        points, self._memory = self._algorithm.read(self._memory, update, model, members)
+        if points is not update.weights:
+            moved = drift.squared_distances(points, self._origin)
+        self._aggregate.add(members.counts[mine], points)
+        self.answered[mine] = True
+        if update.steps is not None:
+            self.steps[mine] = update.steps
+        self.losses[mine, : len(TERMS)] = update.losses
+        self.losses[mine, -1] = moved
+
+    @property
+    def lost(self) -> bool:
+        """Whether updates were dropped, and none is left."""
+        return bool(self.dropped.any()) and not self.answered.any()
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def moved(self, facts: Round) -> tuple[NDArray, NDArray, AlgorithmState]:
+        """Return the aggregate, the next model (D,) and what the algorithm keeps; without an answer all stays."""
+        middle, state = self._aggregate.result(), self._state
+        if not self._is_private and not self.answered.any():  # an algorithm may move a model that nobody trains, too
+            return middle, state.weights, state.memory
+        return middle, *self._algorithm.step(self._memory, state.weights, middle, facts)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
 from skfdrmfl.model.linear_part import Linear
 from skfdrmfl.model.network import Network
@@ -47,10 +46,13 @@ class Orders:
         model and send, in the parameters' place, its gradient over all of their rows.
     gradients : bool, default=False
         Whether they send the mean of their steps' gradients too, as it was before any shift.
+    steps : bool, default=False
+        Whether they send the number of their steps too.
     """
 
     trains: bool = True
     gradients: bool = False
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,22 +158,22 @@ class Start:
 
     Attributes
     ----------
-    weights : Tensor of shape (D,)
+    weights : ndarray of shape (D,)
         Global model.
-    history : tuple of Tensor of shape (D,)
+    history : tuple of ndarray of shape (D,)
         Earlier global models, the latest first.
     round_index : int
         Rounds completed before.
-    memory : Memory
-        What the algorithm remembers from earlier rounds, of this run alone.
+    memory : AlgorithmState
+        What the algorithm keeps from earlier rounds, of all clients in the order of `clients_`.
     available : ndarray of bool of shape (rounds or more, K), default=None
         Which of all clients, in the order of `clients_`, can be invited to each round to come; None: all.
     """
 
-    weights: Tensor
-    history: tuple[Tensor, ...] = ()
+    weights: NDArray
+    history: tuple[NDArray, ...] = ()
     round_index: int = 0
-    memory: Memory = field(default_factory=Memory)
+    memory: AlgorithmState = field(default_factory=AlgorithmState)
     available: NDArray[np.bool_] | None = None
 
 

@@ -1,4 +1,4 @@
-"""What the server does: invite clients, average what they return, remember earlier global models.
+"""Where the server of one run stands, and whom it invites.
 
 It sees parameters, row counts and loss sums, never rows.
 """
@@ -9,32 +9,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common import randomness
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.federation.memory import AlgorithmState
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that lives from one round to the next, for every run.
+    """All that lives from one round of a run to the next.
 
     Attributes
     ----------
-    weights : Tensor of shape (runs, D)
+    weights : ndarray of shape (D,)
         The global model w_t.
-    history : tuple of Tensor of shape (runs, D)
+    history : tuple of ndarray of shape (D,)
         Earlier global models, the latest first.
     round_index : int
         t, rounds completed so far.
-    memory : Memory
-        What the algorithm remembers.
+    memory : AlgorithmState
     """
 
-    weights: Tensor
-    history: tuple[Tensor, ...] = ()
+    weights: NDArray
+    history: tuple[NDArray, ...] = ()
     round_index: int = 0
-    memory: Memory = field(default_factory=Memory)
+    memory: AlgorithmState = field(default_factory=AlgorithmState)
 
 
 def invite(seed: int, round_index: int, n_clients: int, participation: float) -> NDArray[np.int64]:
@@ -46,7 +44,7 @@ def invite(seed: int, round_index: int, n_clients: int, participation: float) ->
     return np.sort(rng.choice(n_clients, n_invited, replace=False))
 
 
-def advance(state: ServerState, weights: Tensor, memory: Memory, history_size: int) -> ServerState:
+def advance(state: ServerState, weights: NDArray, memory: AlgorithmState, history_size: int) -> ServerState:
     """Return the state after a round that ended with `weights` and `memory`."""
     history = (state.weights, *state.history)[:history_size]
     return ServerState(weights, history, state.round_index + 1, memory)

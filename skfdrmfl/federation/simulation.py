@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
@@ -18,6 +19,7 @@ from skfdrmfl.federation.client import Client, Tables
 from skfdrmfl.federation.counting import TrainingMessages
 from skfdrmfl.federation.door import Query, Roster
 from skfdrmfl.federation.engines import ENGINES
+from skfdrmfl.federation.engines.batches import steps_per_epoch
 from skfdrmfl.federation.engines.held_out import HeldOutRows
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.guard import Guard
@@ -26,14 +28,15 @@ from skfdrmfl.federation.left_out import LeftOut
 from skfdrmfl.federation.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.federation.runs import Plan, Schedule
 from skfdrmfl.federation.totals import guarded_totals, totals
-from skfdrmfl.federation.training import Trained, train
 from skfdrmfl.model.network import Network
 
 TRAINING_DTYPE = torch.float32
 
 
 class LocalTraining:
-    """The clients of all runs, ready to train together; what leaves them is counted by run.
+    """The clients of all runs, ready to train together. See `door.Training`.
+
+    Arrays are numpy's outside; engines are given tensors, on the device of the rows.
 
     Parameters
     ----------
@@ -42,8 +45,8 @@ class LocalTraining:
     schedule : Schedule
     engine : str
         Key of `ENGINES`.
-    ledgers : sequence of Ledger, default=None
-        One a run, the same for runs of one federation; None starts a new one for each run.
+    ledger : Ledger, default=None
+        Counts what leaves the clients; None starts a new one.
     n_threads : int, default=1
         For engines that can use several.
     """
@@ -54,15 +57,14 @@ class LocalTraining:
         runs: Sequence[Run],
         schedule: Schedule,
         engine: str,
-        ledgers: Sequence[Ledger] | None = None,
+        ledger: Ledger | None = None,
         n_threads: int = 1,
     ):
         rows = stack(runs)
         if rows.present is not None:
-            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of()))
+            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of().numpy()))
         self.cohort = rows.cohort
-        self._orders = ALGORITHMS[schedule.algorithm].orders
-        self.ledgers = [Ledger() for _ in runs] if ledgers is None else list(ledgers)
+        self._orders, self._schedule = ALGORITHMS[schedule.algorithm].orders, schedule
         self._held_out = HeldOutRows(network, rows) if rows.held_out else None
         self._engine = ENGINES[engine](
             network,
@@ -73,54 +75,68 @@ class LocalTraining:
             orders=self._orders,
             n_threads=n_threads,
         )
-        n_parameters = [network.layout.size] * len(runs)
-        self._messages = TrainingMessages(self.cohort, self.ledgers, n_parameters, schedule, rows.x.element_size())
+        self._like = rows.x.new_zeros(0)
+        ledger, n_bytes = Ledger() if ledger is None else ledger, rows.x.element_size()
+        self._messages = TrainingMessages(self.cohort, ledger, network.layout.size, schedule, n_bytes)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
         self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
         answered = []
-        for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
+        for update in self._engine.run_round(participants, self._tensors(broadcast)) if len(participants) else ():
             answered.append(update.replicas)
-            yield update
+            parts = (update.weights, update.losses, update.gradients)
+            weights, losses, gradients = (None if part is None else part.cpu().numpy() for part in parts)
+            yield Update(update.replicas, weights, losses, gradients, self._steps(update.replicas))
         self._messages.answered(np.concatenate(answered) if answered else participants[:0])
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
     ) -> Iterator[Averaged] | None:
         """Go through rounds of plain averaging, or return None where the engine leaves them to the server."""
         go_on = getattr(self._engine, "average_rounds", None)
         if go_on is None or self.cohort.group_of is not None:
             return None
-        rounds = go_on(invited, broadcast, rate_factors, history_size)
-        return self._counted(rounds, broadcast, history_size)
+        blocks = go_on(invited, self._tensors(broadcast), rate_factors, self._schedule.history_size)
+        if each_round:
+            blocks = (block for several in blocks for block in several.split())
+        return self._counted(blocks, broadcast)
 
-    def _counted(self, rounds: Iterator[Averaged], broadcast: Broadcast, history_size: int) -> Iterator[Averaged]:
-        """Yield rounds, counting what passed the door in each."""
-        for averaged in rounds:
-            participants = averaged.participants
-            self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
-            self._messages.answered(participants)
-            yield averaged
-            history = (broadcast.weights, *broadcast.history)[:history_size]
-            broadcast = replace(
-                broadcast, weights=averaged.weights, history=history, round_index=broadcast.round_index + 1
-            )
+    def _counted(self, blocks: Iterator[Averaged], broadcast: Broadcast) -> Iterator[Averaged]:
+        """Yield blocks of rounds, counting what passed the door in each round."""
+        done, n_models = broadcast.round_index, 1 + len(broadcast.history)
+        for block in blocks:
+            n_rounds = len(block.participants)
+            sent = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
+            self._messages.rounds(block.participants, done, sent)
+            done, n_models = done + n_rounds, n_models + n_rounds
+            yield replace(block, weights=block.weights.numpy())
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
         for run in np.flatnonzero(query.running).tolist():
-            self._messages.held_out(run, self._held_out.positions[run], query.name)
-        return (self._held_out.sums(query.weights),)
+            self._messages.held_out(self._held_out.positions[run], query.name)
+        return (self._held_out.sums(self._tensor(query.weights)),)
 
+    def _steps(self, replicas: Indices) -> Indices | None:
+        """Return how many local steps some replicas take in a round; None where nobody asks."""
+        if not self._orders.steps:
+            return None
+        per_epoch: Indices = steps_per_epoch(self.cohort.sizes[replicas], self._schedule.batch_size)
+        return self._schedule.local_epochs * per_epoch
 
-def train_together(
-    network: Network, runs: Sequence[Run], schedule: Schedule, engine: str, n_threads: int = 1
-) -> Iterator[Trained]:
-    """Train the runs of several federations in one pass; see `training.train`."""
-    training = LocalTraining(network, runs, schedule, engine, n_threads=n_threads)
-    return train(training, network, [run.start for run in runs], schedule)
+    def _tensors(self, broadcast: Broadcast) -> Broadcast:
+        """Return what is broadcast as engines read it."""
+        return replace(
+            broadcast,
+            weights=self._tensor(broadcast.weights),
+            history=tuple(map(self._tensor, broadcast.history)),
+            shift=None if broadcast.shift is None else self._tensor(broadcast.shift),
+        )
+
+    def _tensor(self, array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(self._like)
 
 
 @dataclass(eq=False)
@@ -190,7 +206,7 @@ class Simulation:
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         runs = self.runs(plan)
-        return LocalTraining(plan.network, runs, plan.schedule, self.engine, [self.ledger] * len(runs), self.n_threads)
+        return LocalTraining(plan.network, runs, plan.schedule, self.engine, self.ledger, self.n_threads)
 
     def runs(self, plan: Plan) -> list[Run]:
         """Return the prepared rows of each run of a plan; runs that share inputs or targets share tensors."""

@@ -1,127 +1,28 @@
-"""From prepared clients to trained weights: the server's loop over rounds, and what it leaves.
+"""Runs that train together: one exchange with the clients carries what all of them ask.
 
-A run is one federation with its own rows, seed and hyper-parameters. Runs whose networks have equal shapes and
-whose schedules are equal train together, in one pass of the stacked engine.
+A run is one federation with its own rows, seed and hyper-parameters (a candidate of tuning). Runs whose networks have
+equal shapes and whose schedules are equal train together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import tee
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.door import Training
-from skfdrmfl.federation.ledger import Ledger
-from skfdrmfl.federation.memory import Memory
-from skfdrmfl.federation.record import Record
-from skfdrmfl.federation.rounds import federated_rounds
+from skfdrmfl.federation.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.federation.rounds import HeldOut, Request, Train, TrainRounds, federated_run
 from skfdrmfl.federation.runs import Schedule, Start
-from skfdrmfl.federation.server import ServerState
-from skfdrmfl.federation.stopping import Best, EarlyStopping
+from skfdrmfl.federation.trained import Trained
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import RECORDED
 
-
-@dataclass(frozen=True)
-class Trained:
-    """Where training stands after some rounds.
-
-    Attributes
-    ----------
-    state : ServerState
-        The global models, earlier ones, and what the algorithm remembers.
-    losses : ndarray of shape (rounds, R, n)
-        What is `RECORDED` of each replica in each round, NaN if absent.
-    cohort : Cohort
-    starts : tuple of Start
-        Where each run began.
-    diverged : ndarray of bool of shape (runs,)
-        Runs that stopped, at their last finite model.
-    dropped : ndarray of bool of shape (rounds, R)
-        Updates that were not finite.
-    ledgers : tuple of Ledger
-        What passed the door for each run.
-    best : Best, default=None
-        With early stopping, where each run stood at its best.
-    validation : ndarray of shape (rounds, runs, 2), default=None
-        Mean squared errors and NWJ values on the rows held out.
-    validation_of_each : ndarray of shape (rounds, R), default=None
-        Mean squared errors of each replica on its own.
-    clip_norms : tuple of float
-        With privacy, the clip of each round, then that of the next.
-    """
-
-    state: ServerState
-    losses: Float
-    cohort: Cohort
-    starts: tuple[Start, ...]
-    diverged: NDArray[np.bool_]
-    dropped: NDArray[np.bool_]
-    ledgers: tuple[Ledger, ...]
-    best: Best | None = None
-    validation: Float | None = None
-    validation_of_each: Float | None = None
-    clip_norms: tuple[float, ...] = ()
-
-    @property
-    def n_rounds(self) -> int:
-        """Rounds completed."""
-        return len(self.losses)
-
-    def is_over(self, n_rounds: int) -> bool:
-        """Return whether no round follows, of `n_rounds` at most."""
-        over = self.diverged
-        if self.best is not None:
-            over = over | (self.n_rounds - self.best.rounds >= self.best.patience)
-        return self.n_rounds >= n_rounds or bool(over.all())
-
-    def models_of(self, run: int) -> Tensor:
-        """Return the models of one run (1 + H, D): the last or the best, then earlier ones, the latest first."""
-        if self.best is not None:
-            return torch.stack([self.best.weights[run], *self.best.histories[run]])
-        return torch.stack([models[run] for models in (self.state.weights, *self.state.history)])
-
-    def memory_of(self, run: int) -> Memory:
-        """Return what the algorithm remembers of one run, client by client."""
-        replicas = np.flatnonzero(self.cohort.runs == run)
-        memory = self.state.memory if self.best is None else self.best.memory
-        return memory.of_run(run, replicas, self.cohort.positions[replicas], self.starts[run].memory)
-
-    def record_of(self, run: int) -> Record:
-        """Return what is recorded of one run, up to the round it stopped in."""
-        replicas = self.cohort.runs == run
-        losses, dropped = self.losses[:, replicas], self.dropped[:, replicas]
-        positions, sizes = self.cohort.positions[replicas], self.cohort.sizes[replicas]
-        if self.best is None or self.validation is None:
-            return Record(losses, positions, sizes, dropped=dropped, clip_norms=self.clip_norms)
-        best_round = int(self.best.rounds[run])
-        n_rounds = min(len(losses), best_round + self.best.patience)
-        each = None if self.validation_of_each is None else self.validation_of_each[:n_rounds, replicas]
-        validation = self.validation[:n_rounds, run]
-        return Record(losses[:n_rounds], positions, sizes, validation, best_round, each, dropped[:n_rounds])
-
-    def numbers_of(self, run: int) -> dict[str, float]:
-        """Return what the last round of one run reports: its number "round", from 1, and means by name."""
-        if not self.n_rounds:
-            return {"round": 0}
-        replicas = self.cohort.runs == run
-        losses, positions, sizes = (
-            self.losses[-1:, replicas],
-            self.cohort.positions[replicas],
-            self.cohort.sizes[replicas],
-        )
-        validation = None if self.validation is None else self.validation[-1:, run]
-        return {
-            "round": self.n_rounds,
-            **Record(losses, positions, sizes, validation, clip_norms=self.clip_norms).numbers(),
-        }
+Run = Generator[Request | Trained, Any, None]
 
 
 def train(
@@ -129,90 +30,191 @@ def train(
     network: Network,
     starts: Sequence[Start],
     schedule: Schedule,
-    resume: Trained | None = None,
-) -> Iterator[Trained]:
-    """Train all runs together; yield where they stand after every round, or at once if there is none.
+    resume: Sequence[Trained] | None = None,
+    *,
+    each_round: bool = True,
+) -> Iterator[tuple[Trained, ...]]:
+    """Train all runs together; yield where each stands after every round, or at once if there is none.
 
-    With `resume`, where such a training stood after some of its rounds, it goes on from there, and yields that first.
+    Parameters
+    ----------
+    training : Training
+        The clients, prepared.
+    network : Network
+    starts : sequence of Start
+        Where each run begins.
+    schedule : Schedule
+    resume : sequence of Trained, default=None
+        Where each run stood after some of its rounds: it goes on from there, and yields that first.
+    each_round : bool, default=True
+        As of `rounds.federated_run`.
     """
-    cohort = training.cohort
-    state = start_together(starts, cohort, schedule) if resume is None else resume.state
-    n_done, best = (0, None) if resume is None else (resume.n_rounds, resume.best)
-    patience = schedule.patience
-    stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
-    n_rounds = len(schedule.rate_factors)
-    losses = np.full((n_rounds, len(cohort.runs), len(RECORDED)), np.nan)
-    dropped = np.zeros((n_rounds, len(cohort.runs)), dtype=bool)
-    validation = None if stopping is None else np.full((n_rounds, cohort.n_runs, 2), np.nan)
-    of_each = None if stopping is None else np.full((n_rounds, len(cohort.runs)), np.nan)
-    clips: list[float] = []  # with privacy
-
-    def stands(t: int, state: ServerState, diverged: NDArray[np.bool_]) -> Trained:
-        followed = None if validation is None else validation[:t]
-        best = None if stopping is None else stopping.best
-        ledgers = tuple(training.ledgers)
-        each = None if of_each is None else of_each[:t]
-        return Trained(
-            state,
-            losses[:t],
-            cohort,
-            tuple(starts),
-            diverged,
-            dropped[:t],
-            ledgers,
-            best,
-            followed,
-            each,
-            (*clips[:t], *clips[-1:]),
-        )
-
-    diverged = np.zeros(cohort.n_runs, dtype=bool) if resume is None else resume.diverged
-    if resume is not None:
-        clips += resume.clip_norms
-        before = (losses, resume.losses), (validation, resume.validation), (of_each, resume.validation_of_each)
-        for array, recorded in (*before, (dropped, resume.dropped)):
-            if array is not None and recorded is not None:
-                array[:n_done] = recorded
-    if resume is not None or not n_rounds:
-        yield stands(n_done, state, diverged)
-    left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
-    if left.privacy is not None and resume is not None and resume.clip_norms:
-        left = replace(left, privacy=replace(left.privacy, clip_norm=resume.clip_norms[-1]))
-    used = None if schedule.privacy is None else network.trained(cohort.settings[0].mi_weight > 0)
-    available = _stacked_available(starts, cohort)
-    available = None if available is None else available[n_done:]
-    rounds = federated_rounds(
-        training, cohort, state, left, stopping=stopping, diverged=diverged, available=available, used=used
-    )
-    for t, record in enumerate(rounds, n_done):
-        losses[t], dropped[t] = record.losses, record.dropped
-        clips[t:] = record.clip_norms
-        if validation is not None and record.validation is not None:
-            validation[t] = record.validation
-        if of_each is not None and stopping is not None:
-            of_each[t] = stopping.mse_of_each
-        yield stands(t + 1, record.state, record.diverged)
-
-
-def _stacked_available(starts: Sequence[Start], cohort: Cohort) -> NDArray[np.bool_] | None:
-    """Return which replicas can be invited to each round, and may come later (rounds or more, R); None: all to all."""
-    n_rows = max((len(start.available) for start in starts if start.available is not None), default=0)
-    if not n_rows:
-        return None
-    available = np.ones((n_rows, len(cohort.runs)), dtype=bool)
+    used = None
+    if schedule.privacy is not None:
+        used = network.trained(training.cohort.settings[0].mi_weight > 0).numpy()
+    runs = []
     for run, start in enumerate(starts):
-        if start.available is not None:
-            replicas = cohort.runs == run
-            available[:, replicas] = start.available[:, cohort.positions[replicas]]
-    return available
+        members = training.cohort.members_of(run)
+        trained = Trained.begin(start, members, schedule) if resume is None else resume[run]
+        available = None if start.available is None else start.available[:, members.positions]
+        runs.append(federated_run(members, schedule, trained, available=available, used=used, each_round=each_round))
+    return drive_together(runs, training)
 
 
-def start_together(starts: Sequence[Start], cohort: Cohort, schedule: Schedule) -> ServerState:
-    """Return the server's state before the first round of all runs."""
-    weights = torch.stack([start.weights for start in starts])
-    history = tuple(torch.stack(models) for models in zip(*(start.history for start in starts), strict=True))
-    positions: list[Indices] = [cohort.positions[cohort.runs == run] for run in range(cohort.n_runs)]
-    algorithm = ALGORITHMS[schedule.algorithm]
-    memory = Memory.of_runs([start.memory for start in starts], positions)
-    memory = algorithm.begin(memory, weights, len(cohort.runs))
-    return ServerState(weights, history, starts[0].round_index, memory)
+def drive_together(runs: Sequence[Run], training: Training) -> Iterator[tuple[Trained, ...]]:
+    """Let many runs go on, and put what they ask at a time into one exchange.
+
+    Parameters
+    ----------
+    runs : sequence of generator
+        Of `rounds.federated_run`, in the order of the runs of `training`.
+    training : Training
+
+    Yields
+    ------
+    tuple of Trained
+        Where each run stands, whenever all that go on have said so; the others stand where they ended.
+    """
+    exchange = _Exchange(training)
+    asked: dict[int, Request | Trained] = {}
+    stands: dict[int, Trained] = {}
+
+    def go_on(run: int, answer: Any = None) -> None:
+        """Take what a run asks next, if it goes on."""
+        asked.pop(run, None)
+        with suppress(StopIteration):
+            asked[run] = runs[run].send(answer)
+
+    for run in range(len(runs)):
+        go_on(run)
+    while asked:
+        requests = {run: request for run, request in asked.items() if not isinstance(request, Trained)}
+        if not requests:
+            stands |= {run: trained for run, trained in asked.items() if isinstance(trained, Trained)}
+            yield tuple(stands[run] for run in range(len(runs)))
+            for run in sorted(asked):
+                go_on(run)
+            continue
+        kind = type(next(iter(requests.values())))
+        for run, answer in exchange.answers({r: q for r, q in requests.items() if type(q) is kind}).items():
+            go_on(run, answer)
+
+
+class _Exchange:
+    """Asks the clients what several runs ask, all of it at once.
+
+    The arrays of all runs are stacked; a run that asks nothing is stacked with the models that it had last. The same
+    models give the same stack, by which clients who are elsewhere know that they have it.
+    """
+
+    def __init__(self, training: Training):
+        self._training, self._cohort = training, training.cohort
+        self._replicas = [self._cohort.replicas_of(run) for run in range(self._cohort.n_runs)]
+        self._models: list[tuple[NDArray, ...]] = [()] * self._cohort.n_runs  # of each run, the latest first
+        self._ahead: set[int] = set()  # runs of whose models the latest has not been sent out to train
+        self._stacks: dict[tuple[int, ...], tuple[tuple[NDArray, ...], NDArray]] = {}
+
+    def answers(self, requests: dict[int, Any]) -> dict[int, Any]:
+        """Return the answer to each run's request; all are of one kind."""
+        kind = type(next(iter(requests.values())))
+        if kind is HeldOut:
+            return self._held_out(requests)
+        return self._rounds(requests) if kind is TrainRounds else self._round(requests)
+
+    def _round(self, requests: dict[int, Train]) -> dict[int, None]:
+        """Let the participants of all runs train, and hand each run its clients' updates."""
+        broadcasts = {run: request.broadcast for run, request in requests.items()}
+        participants = [self._replicas[run].start + request.participants for run, request in requests.items()]
+        sent = replace(self._stacked(broadcasts), shift=self._shift(broadcasts))
+        for update in self._training.train(np.concatenate(participants), sent):
+            of_run = self._cohort.runs[update.replicas]
+            for run in np.unique(of_run).tolist():
+                requests[run].take(self._own(update.of(of_run == run), run))
+        return dict.fromkeys(requests)
+
+    def _rounds(self, requests: dict[int, TrainRounds]) -> dict[int, Iterator[Averaged] | None]:
+        """Let the clients' side go through many rounds of all runs, if it can."""
+        broadcast = self._stacked({run: request.broadcast for run, request in requests.items()})
+        starts = [self._replicas[run].start for run in requests]
+        joined: dict[tuple[int, ...], NDArray] = {}  # rounds with the same participants have the same array
+        invited = []
+        for who in zip(*(request.invited for request in requests.values()), strict=True):
+            key = tuple(map(id, who))
+            if key not in joined:
+                joined[key] = np.concatenate([first + mine for first, mine in zip(starts, who, strict=True)])
+            invited.append(joined[key])
+        factors = next(iter(requests.values())).rate_factors
+        each_round = any(request.each_round for request in requests.values())
+        blocks = self._training.average_rounds(iter(invited), broadcast, factors, each_round=each_round)
+        if blocks is None:
+            return dict.fromkeys(requests)
+        copies = tee(blocks, len(requests))  # runs go on in step, so that one block is kept at a time
+        return {run: self._own_blocks(copy, run) for run, copy in zip(requests, copies, strict=True)}
+
+    def _held_out(self, requests: dict[int, HeldOut]) -> dict[int, HeldOutSums]:
+        """Return the errors of each run on the rows held out."""
+        for run, request in requests.items():
+            self._models[run] = (request.model, *self._models[run])
+            self._ahead.add(run)
+        running = np.isin(np.arange(len(self._models)), list(requests))
+        models = self._stack([models[0] if models else next(iter(requests.values())).model for models in self._models])
+        (sums,) = self._training.sum(HeldOutErrors(models, running))
+        return {
+            run: HeldOutSums._make([*(part[run] for part in sums[:4]), sums.mse_of_each[self._replicas[run]]])
+            for run in requests
+        }
+
+    # ------------------------------------------------------------------------------------------ all runs as one
+
+    def _stacked(self, broadcasts: dict[int, Broadcast]) -> Broadcast:
+        """Return what goes out for all runs; those that ask nothing stay where they are."""
+        first = next(iter(broadcasts.values()))
+        n_models = 1 + len(first.history)
+        for run, models in enumerate(self._models):
+            if run in broadcasts:
+                models = (broadcasts[run].weights, *broadcasts[run].history)
+            elif not models:  # it has ended before
+                models = (first.weights,)
+            elif run not in self._ahead:  # as if a round had passed without a step
+                models = (models[0], *models)
+            self._models[run] = (*models, *models[-1:] * n_models)[:n_models]
+        self._ahead.clear()
+        before, self._stacks = self._stacks, {}
+        stacks = [self._stack([models[i] for models in self._models], before) for i in range(n_models)]
+        return Broadcast(stacks[0], tuple(stacks[1:]), first.round_index, first.rate_factor)
+
+    def _stack(
+        self, rows: list[NDArray], before: dict[tuple[int, ...], tuple[tuple[NDArray, ...], NDArray]] | None = None
+    ) -> NDArray:
+        """Return the models (runs, D) of all runs: of the same models the same array."""
+        key = tuple(map(id, rows))
+        if key not in self._stacks:
+            known = (before or {}).get(key)
+            stacked = rows[0][None] if len(rows) == 1 else np.stack(rows)
+            self._stacks[key] = (tuple(rows), stacked) if known is None else known
+        return self._stacks[key][1]
+
+    def _shift(self, broadcasts: dict[int, Broadcast]) -> NDArray | None:
+        """Return the shifts of all replicas (R, D); None: of none."""
+        shifts = {run: broadcast.shift for run, broadcast in broadcasts.items() if broadcast.shift is not None}
+        if not shifts:
+            return None
+        if len(self._replicas) == 1:
+            return shifts[0]
+        like = next(iter(shifts.values()))
+        out = np.zeros((len(self._cohort.runs), like.shape[1]), like.dtype)
+        for run, shift in shifts.items():
+            out[self._replicas[run]] = shift
+        return out
+
+    def _own(self, update: Update, run: int) -> Update:
+        """Return an update of one run's replicas as that of its members."""
+        first = self._replicas[run].start
+        return update if first == 0 else replace(update, replicas=update.replicas - first)
+
+    def _own_blocks(self, blocks: Iterator[Averaged], run: int) -> Iterator[Averaged]:
+        """Yield what blocks of rounds are to one run."""
+        mine, of_run = self._replicas[run], slice(run, run + 1)
+        for block in blocks:
+            of_members = (block.losses[:, mine], block.moved[:, mine])
+            yield Averaged(block.participants, block.weights[:, run], *of_members, block.steps[:, of_run])

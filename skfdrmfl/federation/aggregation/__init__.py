@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.federation.aggregation.base import Aggregation
@@ -32,21 +32,14 @@ PREAGGREGATIONS: dict[str, Mixing] = {
 
 
 def aggregation_of(
-    schedule: Schedule, broadcast: Tensor, runs: Indices, n_rows: Indices, group_of: Tensor | None = None
+    schedule: Schedule, origin: NDArray, n_rows: Indices, group_of: Indices | None = None
 ) -> Aggregation:
-    """Return a round's aggregate, still without updates, by the rule that the schedule names; see `Aggregation`."""
+    """Return a round's aggregate, still without updates, by the rule that the schedule names; see `Average`."""
     if not schedule.is_robust:
-        return Average(broadcast, runs, n_rows, group_of)
+        return Average(origin, n_rows, group_of)
     mixing = None if schedule.preaggregation is None else PREAGGREGATIONS[schedule.preaggregation]
-    return Collected(
-        broadcast,
-        runs,
-        n_rows,
-        group_of,
-        rule=AGGREGATIONS[schedule.aggregation],
-        mixing=mixing,
-        n_byzantine=schedule.n_byzantine,
-    )
+    rule = AGGREGATIONS[schedule.aggregation]
+    return Collected(origin, group_of, rule=rule, mixing=mixing, n_byzantine=schedule.n_byzantine)
 
 
 __all__ = ["AGGREGATIONS", "PREAGGREGATIONS", "Aggregation", "Average", "Collected", "aggregation_of"]

@@ -1,34 +1,28 @@
-"""What an aggregation rule is: updates go in as they come, one model a run comes out."""
+"""What an aggregation is: updates of one run go in as they come, one model comes out."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 
 
 class Aggregation(Protocol):
-    """One round's aggregate.
+    """One round's aggregate."""
 
-    Parameters
-    ----------
-    broadcast : Tensor of shape (runs, D)
-        The global models sent out; a run of which nobody answers keeps its own.
-    runs : ndarray of shape (participants,)
-        Run of everyone invited.
-    n_rows : ndarray of shape (participants,) or (participants, groups)
-        |D_k|; or, for each group of parameters, the rows that count for it. A group for which no row counts keeps its
-        values.
-    group_of : Tensor of int of shape (D,), default=None
-        Group of each parameter, where there are several.
-    """
+    def add(self, n_rows: Indices, weights: NDArray) -> None:
+        """Take the parameters (C, D) of clients with `n_rows`.
 
-    def __init__(self, broadcast: Tensor, runs: Indices, n_rows: Indices, group_of: Tensor | None = None): ...
+        Parameters
+        ----------
+        n_rows : ndarray of shape (C,) or (C, groups)
+            |D_k|; or, for each group of parameters, the rows that count for it. A client has no say on a group for
+            which it has no row.
+        weights : ndarray of shape (C, D)
+            Not kept: a caller may write to it afterwards.
+        """
 
-    def add(self, runs: Indices, n_rows: Indices, weights: Tensor) -> None:
-        """Take the parameters (C, D) of clients of `runs` (C,) with `n_rows` (as above)."""
-
-    def result(self) -> Tensor:
-        """Return the models (runs, D)."""
+    def result(self) -> NDArray:
+        """Return the model (D,). Parameters on which nobody has a say stay as they were sent out."""

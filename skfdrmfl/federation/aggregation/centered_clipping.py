@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.federation.aggregation.median import middle
 
 N_STEPS = 10
 
 
-def centered_clipping(points: Tensor, n_byzantine: int = 0) -> Tensor:
+def centered_clipping(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """Return the centre v after ten steps v <- v + mean_k (w_k - v) min(1, tau / |w_k - v|) (Karimireddy et al. 2021).
 
     Their radius tau is the user's; here it is the median distance of the updates to where v starts, their
@@ -19,14 +19,14 @@ def centered_clipping(points: Tensor, n_byzantine: int = 0) -> Tensor:
 
     Parameters
     ----------
-    points : Tensor of shape (K, D)
+    points : ndarray of shape (K, D)
     n_byzantine : int
         Not used.
     """
     exact, centre, radius = middle(points)
     for _ in range(N_STEPS):
         away = exact - centre
-        lengths = torch.linalg.vector_norm(away, dim=1)
-        share = torch.where(lengths > radius, radius / lengths, 1.0)
+        lengths = np.linalg.norm(away, axis=1)
+        share = np.divide(radius, lengths, out=np.ones_like(lengths), where=lengths > radius)
         centre = centre + share @ away / len(points)
-    return centre.to(points.dtype)
+    return centre.astype(points.dtype)

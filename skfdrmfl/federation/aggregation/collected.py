@@ -1,23 +1,23 @@
-"""What rules have in common that need all updates of a run at once: who votes on what, and run by run."""
+"""What rules have in common that need all updates at once: who votes on what."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.federation.aggregation.mean import by_group
 
-# From updates w_k - w_t (K, D) of one run, and how many of them may be dishonest: the update (D,) of the model.
-Rule = Callable[[Tensor, int], Tensor]
+# From updates w_k - w_t (K, D), and how many of them may be dishonest: the update (D,) of the model.
+Rule = Callable[[NDArray, int], NDArray]
 # From the same: other updates (K', D), and how many of those may be dishonest.
-Mixing = Callable[[Tensor, int], tuple[Tensor, int]]
+Mixing = Callable[[NDArray, int], tuple[NDArray, int]]
 
 
 class Collected:
-    """One round's aggregate by a rule over the updates of each run, kept until all have come. See `base.Aggregation`.
+    """One round's aggregate by a rule over all updates, kept until all have come. See `base.Aggregation`.
 
     **Each client has one vote, however many rows it has**: a count of rows is but a claim. A client has no vote on a
     group of parameters for which it has no rows, such as the encoder of a modality that it lacks, and each group is
@@ -27,54 +27,52 @@ class Collected:
 
     Parameters
     ----------
-    broadcast, runs, n_rows, group_of
-        As of `base.Aggregation`; of `n_rows` only who has any matters.
+    origin : ndarray of shape (D,)
+        What updates are measured from: the model sent out, or zeros.
+    group_of : ndarray of int of shape (D,), default=None
+        Group of each parameter, where there are several.
     rule : callable
         From updates w_k - w_t (K, D) and `n_byzantine` to that of the model (D,).
     mixing : callable, default=None
         What the updates go through before.
     n_byzantine : int
-        How many of the clients of a run may be dishonest.
+        How many of the clients may be dishonest.
     """
 
     def __init__(
         self,
-        broadcast: Tensor,
-        runs: Indices,
-        n_rows: Indices,
-        group_of: Tensor | None = None,
+        origin: NDArray,
+        group_of: Indices | None = None,
         *,
         rule: Rule,
         mixing: Mixing | None = None,
         n_byzantine: int = 0,
     ):
-        self._broadcast, self._rule, self._mixing, self._n_byzantine = broadcast, rule, mixing, n_byzantine
-        n_groups = n_rows.reshape(len(runs), -1).shape[1]
-        of = torch.zeros(broadcast.shape[1], dtype=torch.int64) if group_of is None else group_of.cpu()
-        self._groups = [torch.nonzero(of == group)[:, 0].to(broadcast.device) for group in range(n_groups)]
-        self._kept: list[tuple[Indices, Indices, Tensor]] = []
+        self._origin, self._group_of = origin, group_of
+        self._rule, self._mixing, self._n_byzantine = rule, mixing, n_byzantine
+        self._kept: list[tuple[Indices, NDArray]] = []
 
-    def add(self, runs: Indices, n_rows: Indices, weights: Tensor) -> None:
-        """Keep the parameters (C, D) of clients of `runs` (C,) with `n_rows` (C,) or (C, groups)."""
-        self._kept.append((runs, n_rows.reshape(len(runs), -1), weights.clone()))
+    def add(self, n_rows: Indices, weights: NDArray) -> None:
+        """Keep the parameters of some clients."""
+        self._kept.append((by_group(n_rows), weights.copy()))
 
-    def result(self) -> Tensor:
-        """Return the models (runs, D)."""
-        models = self._broadcast.clone()
+    @np.errstate(over="ignore", invalid="ignore")  # whether the model is finite is looked at afterwards
+    def result(self) -> NDArray:
+        """Return the model (D,)."""
+        model = self._origin.copy()
         if not self._kept:
-            return models
-        runs, n_rows = (np.concatenate([kept[i] for kept in self._kept]) for i in (0, 1))
-        weights = torch.cat([kept[2] for kept in self._kept])
-        moved = weights - self._broadcast[torch.as_tensor(runs, device=weights.device)]
-        for run in np.unique(runs).tolist():
-            for group, columns in enumerate(self._groups):
-                voters = np.flatnonzero((runs == run) & (n_rows[:, group] > 0))
-                if len(voters) and len(columns):
-                    points = moved[torch.as_tensor(voters, device=weights.device)]
-                    models[run, columns] += self._of(points if len(self._groups) == 1 else points[:, columns])
-        return models
+            return model
+        votes = np.concatenate([n_rows for n_rows, _ in self._kept]) > 0
+        moved = np.concatenate([weights for _, weights in self._kept]) - self._origin
+        if self._group_of is None:
+            return model + self._of(moved[votes[:, 0]]) if votes.any() else model
+        for group in np.unique(self._group_of).tolist():
+            mine = self._group_of == group
+            if votes[:, group].any():
+                model[mine] += self._of(moved[np.ix_(votes[:, group], mine)])
+        return model
 
-    def _of(self, points: Tensor) -> Tensor:
+    def _of(self, points: NDArray) -> NDArray:
         """Return the aggregate (d,) of the votes (n, d) on some parameters."""
         votes = points, min(self._n_byzantine, (len(points) - 1) // 2)
         return self._rule(*(votes if self._mixing is None else self._mixing(*votes)))

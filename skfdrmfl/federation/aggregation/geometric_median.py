@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.federation.aggregation.median import middle
 
@@ -12,7 +12,7 @@ MAX_STEPS = 100
 SMALLEST_DISTANCE, SMALLEST_STEP = 1e-6, 1e-12
 
 
-def geometric_median(points: Tensor, n_byzantine: int = 0) -> Tensor:
+def geometric_median(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """Return argmin_v sum_k |w_k - v| by smoothed Weiszfeld steps (Weiszfeld 1937; Pillutla et al. 2022).
 
     v <- sum_k b_k w_k / sum_k b_k, b_k = 1 / max(|w_k - v|, nu), from the coordinate-wise median on, nu a millionth of
@@ -20,17 +20,17 @@ def geometric_median(points: Tensor, n_byzantine: int = 0) -> Tensor:
 
     Parameters
     ----------
-    points : Tensor of shape (K, D)
+    points : ndarray of shape (K, D)
     n_byzantine : int
         Not used.
     """
     exact, centre, unit = middle(points)
     if unit == 0:  # most are one point, which is the minimum
-        return centre.to(points.dtype)
+        return centre.astype(points.dtype)
     for _ in range(MAX_STEPS):
-        pull = 1.0 / torch.linalg.vector_norm(exact - centre, dim=1).clamp_min(SMALLEST_DISTANCE * unit)
+        pull = 1.0 / np.maximum(np.linalg.norm(exact - centre, axis=1), SMALLEST_DISTANCE * unit)
         step = (pull / pull.sum()) @ (exact - centre)
         centre = centre + step
-        if torch.linalg.vector_norm(step) <= SMALLEST_STEP * unit:
+        if np.linalg.norm(step) <= SMALLEST_STEP * unit:
             break
-    return centre.to(points.dtype)
+    return centre.astype(points.dtype)

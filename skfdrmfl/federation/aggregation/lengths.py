@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import log
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.federation.aggregation.nearest_neighbors import nearest_neighbors
 
@@ -16,7 +16,7 @@ FACTOR = 2.0
 DEVIATIONS, MAD_OF_NORMAL = 2.0, 0.6745
 
 
-def usual_lengths(updates: Tensor, n_byzantine: int) -> tuple[Tensor, int]:
+def usual_lengths(updates: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
     """Return the updates without those, f at most, whose lengths are the furthest out of line.
 
     With l_k = log |w_k - w_t|, med their median and s = med |l_k - med| / 0.6745: without those of |l_k - med| above
@@ -26,26 +26,27 @@ def usual_lengths(updates: Tensor, n_byzantine: int) -> tuple[Tensor, int]:
 
     Parameters
     ----------
-    updates : Tensor of shape (K, D)
+    updates : ndarray of shape (K, D)
         w_k - w_t.
     n_byzantine : int
         f, less than K / 2.
 
     Returns
     -------
-    updates : Tensor of shape (K', D)
+    updates : ndarray of shape (K', D)
     n_byzantine : int
         How many of these may still be dishonest: f less those left out.
     """
-    lengths = torch.linalg.vector_norm(updates.double(), dim=1).float().double().clamp_min(torch.finfo().tiny).log()
-    away = (lengths - lengths.quantile(0.5)).abs()
-    out = away > max(log(FACTOR), DEVIATIONS * float(away.quantile(0.5)) / MAD_OF_NORMAL)
-    furthest = torch.zeros_like(out)
-    furthest[away.argsort(dim=0, descending=True, stable=True)[:n_byzantine]] = True
+    lengths = np.linalg.norm(updates.astype(np.float64), axis=1).astype(np.float32).astype(np.float64)
+    logarithms = np.log(np.maximum(lengths, np.finfo(np.float32).tiny))
+    away = np.abs(logarithms - np.median(logarithms))
+    out = away > max(log(FACTOR), DEVIATIONS * float(np.median(away)) / MAD_OF_NORMAL)
+    furthest = np.zeros_like(out)
+    furthest[(-away).argsort(kind="stable")[:n_byzantine]] = True
     left_out = out & furthest
     return updates[~left_out], n_byzantine - int(left_out.sum())
 
 
-def usual_lengths_nearest_neighbors(updates: Tensor, n_byzantine: int) -> tuple[Tensor, int]:
+def usual_lengths_nearest_neighbors(updates: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
     """Return `nearest_neighbors` of `usual_lengths`."""
     return nearest_neighbors(*usual_lengths(updates, n_byzantine))

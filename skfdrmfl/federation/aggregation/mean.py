@@ -3,77 +3,67 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from skfdrmfl.common.arrays import Float, Indices
 
 
 class Average:
-    """FedAvg: parameters averaged by |D_k| over the participants of each run (McMahan et al. 2017).
+    """FedAvg: parameters averaged by |D_k| over those who answer (McMahan et al. 2017). See `base.Aggregation`.
 
     Parameters
     ----------
-    broadcast : Tensor of shape (runs, D)
-        The global models sent out; a run without participants keeps its own.
-    runs : ndarray of shape (participants,)
-        Run of everyone invited.
+    origin : ndarray of shape (D,)
+        What updates are measured from: the model sent out, or zeros.
     n_rows : ndarray of shape (participants,) or (participants, groups)
-        |D_k|; or, for each group of parameters, the rows that count for it. A group for which no row counts keeps
-        its values.
-    group_of : Tensor of int of shape (D,), default=None
+        Of everyone invited, as of `add`.
+    group_of : ndarray of int of shape (D,), default=None
         Group of each parameter, where there are several.
     """
 
-    def __init__(
-        self, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor | None = None
-    ):
-        self._group_of = None if group_of is None else group_of.to(broadcast.device)
-        n_rows = n_rows if n_rows.ndim > 1 else n_rows[:, None]
-        self._rows_of_run = np.zeros((broadcast.shape[0], n_rows.shape[1]))
-        np.add.at(self._rows_of_run, runs, n_rows)
-        self._rows_answered = np.zeros_like(self._rows_of_run)
-        self._broadcast = broadcast
-        self._sum = torch.zeros_like(broadcast)
-        for run in np.flatnonzero((self._rows_of_run == 0).any(1)):
-            without = torch.as_tensor(self._rows_of_run[run] == 0, device=broadcast.device)
-            self._sum[run] = torch.where(self._of_parameters(without), broadcast[run], 0.0)
+    def __init__(self, origin: NDArray, n_rows: Indices, group_of: Indices | None = None):
+        self._origin, self._group_of = origin, group_of
+        self._invited: Float = by_group(n_rows).sum(0, dtype=np.float64)
+        self._answered = np.zeros_like(self._invited)
+        self._sum = np.where(self._of_parameters(self._invited == 0), origin, np.zeros_like(origin))
 
-    def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
-        """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (as above) return."""
-        np.add.at(self._rows_answered, runs, n_rows.reshape(len(runs), -1))
-        # Not a matrix product. Bits: see docs/bits.md, "one sum a run".
-        shares = n_rows.reshape(len(runs), -1) / np.maximum(self._rows_of_run[runs], 1.0)
-        share = self._of_parameters(torch.as_tensor(shares, dtype=weights.dtype, device=weights.device))
-        index = torch.as_tensor(runs, device=weights.device)
-        self._sum.index_add_(0, index, weights * share)
+    @np.errstate(over="ignore", invalid="ignore")  # whether the sum is finite is looked at afterwards
+    def add(self, n_rows: Indices, weights: NDArray) -> None:
+        """Add the parameters of some clients."""
+        n_rows = by_group(n_rows)
+        self._answered += n_rows.sum(0)
+        # One by one, product and sum rounded each. Bits: see docs/bits.md, "one sum a run".
+        shares = (n_rows / np.maximum(self._invited, 1.0)).astype(weights.dtype)
+        product = np.empty_like(self._sum)
+        for mine, share in zip(weights, shares, strict=True):
+            np.multiply(mine, self._of_parameters(share), out=product)
+            self._sum += product
 
-    def result(self) -> Tensor:
-        """Return the averages (runs, D) over those who answered; a group of which nobody answered keeps its values."""
-        for run in np.flatnonzero((self._rows_answered != self._rows_of_run).any(1)):
-            invited, answered = np.maximum(self._rows_of_run[run], 1.0), self._rows_answered[run]
-            silent = torch.as_tensor((answered == 0) & (self._rows_of_run[run] > 0), device=self._sum.device)
-            share = np.maximum(answered, 1.0) / invited
-            divisor = self._of_parameters(torch.as_tensor(share, dtype=self._sum.dtype, device=self._sum.device))
-            mean = self._sum[run] / divisor
-            self._sum[run] = torch.where(self._of_parameters(silent), self._broadcast[run], mean)
-        return self._sum
+    @np.errstate(over="ignore", invalid="ignore")
+    def result(self) -> NDArray:
+        """Return the average (D,) over those who answered; a group of which nobody answered keeps its values."""
+        if (self._answered == self._invited).all():
+            return self._sum
+        silent = (self._answered == 0) & (self._invited > 0)
+        share = np.maximum(self._answered, 1.0) / np.maximum(self._invited, 1.0)
+        mean = self._sum / self._of_parameters(share.astype(self._sum.dtype))
+        return np.where(self._of_parameters(silent), self._origin, mean)
 
-    def _of_parameters(self, values: Tensor) -> Tensor:
-        """Return what each group has (..., groups), for each parameter (..., D); of one group (..., 1)."""
-        return values if self._group_of is None else values[..., self._group_of]
+    def _of_parameters(self, values: NDArray) -> NDArray:
+        """Return what each group has (groups,), for each parameter (D,); of one group (1,)."""
+        return values if self._group_of is None else values[self._group_of]
 
 
-def without_idle(
-    weights: Tensor, broadcast: Tensor, runs: NDArray[np.int64], n_rows: NDArray[np.int64], group_of: Tensor
-) -> Tensor:
-    """Return `weights` (C, D) with those of groups for which a client has no row as they were sent out.
-
-    The other parameters are those of `Average`, `n_rows` (C, groups).
-    """
-    idle = torch.as_tensor(n_rows == 0, device=weights.device)[:, group_of.to(weights.device)]
-    return torch.where(idle, broadcast.index_select(0, torch.as_tensor(runs, device=weights.device)), weights)
+def by_group(n_rows: Indices) -> Indices:
+    """Return numbers of rows (C,) or (C, groups) as (C, groups)."""
+    return n_rows if n_rows.ndim > 1 else n_rows[:, None]
 
 
-def unweighted(points: Tensor, n_byzantine: int = 0) -> Tensor:
+def keep_untrained_parameters(weights: NDArray, origin: NDArray, n_rows: Indices, group_of: Indices) -> NDArray:
+    """Return `weights` (C, D) with those of groups for which a client has no row, `n_rows` (C, groups), as sent out."""
+    return np.where((n_rows == 0)[:, group_of], origin, weights)
+
+
+def unweighted(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """Return the mean of updates (K, D), one vote each: what follows where updates are mixed before."""
-    return points.mean(0)
+    return points.mean(0, dtype=np.float64).astype(points.dtype)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float
 
 
-def median(points: Tensor, n_byzantine: int = 0) -> Tensor:
+def median(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """Return the median of each coordinate, the mean of the middle two where clients are even (Yin et al. 2018).
 
     med_j = argmin_v sum_k |w_kj - v|. It needs no guess at the dishonest: fewer than half of the clients, whatever
@@ -14,16 +16,17 @@ def median(points: Tensor, n_byzantine: int = 0) -> Tensor:
 
     Parameters
     ----------
-    points : Tensor of shape (K, D)
+    points : ndarray of shape (K, D)
     n_byzantine : int
         Not used.
     """
-    ordered = points.sort(0).values
+    ordered = np.sort(points, axis=0)
     return 0.5 * ordered[(len(points) - 1) // 2] + 0.5 * ordered[len(points) // 2]
 
 
-def middle(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def middle(points: NDArray) -> tuple[Float, Float, float]:
     """Return where rules that search begin: the updates in float64, their median, and their median distance to it."""
-    exact = points.double()
+    exact: Float = points.astype(np.float64)
     centre = median(exact)
-    return exact, centre, torch.linalg.vector_norm(exact - centre, dim=1).median()
+    distances = np.sort(np.linalg.norm(exact - centre, axis=1))
+    return exact, centre, float(distances[(len(points) - 1) // 2])

@@ -4,43 +4,45 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.federation.aggregation.mean import Average
-from skfdrmfl.federation.algorithms.fedavg import FedAvg
-from skfdrmfl.federation.cohort import Cohort
-from skfdrmfl.federation.memory import Memory
-from skfdrmfl.federation.messages import Broadcast, Update
+from skfdrmfl.federation.algorithms.base import Algorithm
+from skfdrmfl.federation.cohort import Members
+from skfdrmfl.federation.memory import AlgorithmState
+from skfdrmfl.federation.messages import Update
 from skfdrmfl.federation.runs import Orders
 
 
-class Scaffold(FedAvg):
+class Scaffold(Algorithm):
     """Clients follow g_k - c_k + c: c_k is the mean gradient of client k's last round, c the mean of all c_k by rows.
 
     The paper's option II reads c_k off the step, which holds for plain gradient steps alone; of Adam's the mean of the
-    gradients is the same thing. Who has not taken part yet has c_k = 0.
+    gradients is the same thing. A client that has not taken part yet has c_k = 0. One client's gradient is in c, which
+    all follow: robust rules, which see parameters alone, do not protect it.
     """
 
     orders: ClassVar[Orders] = Orders(gradients=True)
 
-    def begin(self, memory: Memory, weights: Tensor, n_replicas: int) -> Memory:
+    def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
         """Return control variates of zero."""
-        if memory.clients:
-            return memory
-        return Memory(memory.server, {"control": weights.new_zeros(n_replicas, weights.shape[1])})
+        if state.clients:
+            return state
+        return AlgorithmState(state.server, {"control": np.zeros((n_clients, len(model)), model.dtype)})
 
-    def shift(self, memory: Memory, cohort: Cohort) -> Tensor | None:
+    def shift(self, state: AlgorithmState, members: Members) -> NDArray:
         """Return c - c_k."""
-        control = memory.clients["control"]
-        nothing = control.new_zeros(cohort.n_runs, control.shape[1])
-        mean = Average(nothing, cohort.runs, cohort.counts, cohort.group_of)
-        mean.add(cohort.runs, cohort.counts, control)
-        return mean.result()[torch.as_tensor(cohort.runs, device=control.device)] - control
+        control = state.clients["control"]
+        mean = Average(np.zeros_like(control[0]), members.counts, members.group_of)
+        mean.add(members.counts, control)
+        return mean.result() - control
 
-    def remember(self, memory: Memory, update: Update, broadcast: Broadcast, cohort: Cohort) -> Memory:
-        """Return the memory with new control variates of those who have answered."""
+    def read(
+        self, state: AlgorithmState, update: Update, model: NDArray, members: Members
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return the parameters, and new control variates of those who have answered."""
         assert update.gradients is not None
-        control = memory.clients["control"].clone()
-        control[torch.as_tensor(update.replicas, device=control.device)] = update.gradients
-        return Memory(memory.server, {"control": control})
+        control = state.clients["control"].copy()
+        control[update.replicas] = update.gradients
+        return update.weights, AlgorithmState(state.server, {"control": control})

@@ -4,60 +4,64 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from skfdrmfl.equations.optimizers import adam_direction
-from skfdrmfl.federation.algorithms.fedavg import FedAvg
-from skfdrmfl.federation.cohort import Cohort
-from skfdrmfl.federation.memory import Memory
+from skfdrmfl.equations.optimizers import BETA_1, BETA_2, EPSILON
+from skfdrmfl.federation.algorithms.base import Algorithm, Round
+from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.runs import Orders
 
 
-class FedAvgM(FedAvg):
+class FedAvgM(Algorithm):
     """m_{t+1} = server_momentum m_t + (average - w_t), w_{t+1} = w_t + server_learning_rate m_{t+1}."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"server_learning_rate", "server_momentum"})
 
-    def begin(self, memory: Memory, weights: Tensor, n_replicas: int) -> Memory:
+    def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
         """Return a momentum of zero."""
-        return memory if memory.server else Memory({"momentum": torch.zeros_like(weights)}, memory.clients)
+        return state if state.server else AlgorithmState({"momentum": np.zeros_like(model)}, state.clients)
 
-    def move(
-        self, memory: Memory, cohort: Cohort, weights: Tensor, average: Tensor, rate_factor: float
-    ) -> tuple[Tensor, Memory]:
-        """Return the models moved along the momentum."""
-        momentum = cohort.setting("server_momentum", weights) * memory.server["momentum"] + (average - weights)
-        rate = cohort.setting("server_learning_rate", weights)
-        return weights + rate * momentum, Memory({"momentum": momentum}, memory.clients)
+    def step(
+        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return the model moved along the momentum."""
+        settings = round_.members.settings
+        momentum = settings.server_momentum * state.server["momentum"] + (average - model)
+        return model + settings.server_learning_rate * momentum, AlgorithmState({"momentum": momentum}, state.clients)
 
 
-class FedAdam(FedAvg):
+class FedAdam(Algorithm):
     """The server takes a step of Adam along w_t - average, at server_learning_rate times the schedule's factor."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"server_learning_rate"})
     server_learning_rate: ClassVar[float] = 0.1
 
-    def begin(self, memory: Memory, weights: Tensor, n_replicas: int) -> Memory:
+    def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
         """Return moments of zero."""
-        if memory.server:
-            return memory
-        return Memory({name: torch.zeros_like(weights) for name in ("first", "second", "steps")}, memory.clients)
+        if state.server:
+            return state
+        moments = {name: np.zeros_like(model) for name in ("first", "second")}
+        return AlgorithmState({**moments, "steps": np.zeros(())}, state.clients)
 
-    def move(
-        self, memory: Memory, cohort: Cohort, weights: Tensor, average: Tensor, rate_factor: float
-    ) -> tuple[Tensor, Memory]:
-        """Return the models after a step of Adam."""
-        return self._step(memory, cohort, weights, weights - average, rate_factor)
+    def step(
+        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return the model after a step of Adam."""
+        return self._moved(state, model, model - average, round_)
 
-    def _step(
-        self, memory: Memory, cohort: Cohort, weights: Tensor, gradient: Tensor, rate_factor: float
-    ) -> tuple[Tensor, Memory]:
-        # Steps are counted parameter by parameter, so that they are padded and stacked as all else is.
-        steps = memory.server["steps"] + 1.0
-        direction, first, second = adam_direction(gradient, memory.server["first"], memory.server["second"], steps)
-        rate = rate_factor * cohort.setting("server_learning_rate", weights)
-        return weights - rate * direction, Memory({"first": first, "second": second, "steps": steps}, memory.clients)
+    def _moved(
+        self, state: AlgorithmState, model: NDArray, gradient: NDArray, round_: Round
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return the model after a step of Adam along a gradient, each element by itself."""
+        server = state.server
+        n_steps = float(np.max(server["steps"])) + 1.0  # files of before count them parameter by parameter
+        first = server["first"] + (1.0 - BETA_1) * (gradient - server["first"])
+        second = BETA_2 * server["second"] + (1.0 - BETA_2) * np.square(gradient)
+        root = np.sqrt(second / (1.0 - BETA_2**n_steps)) + EPSILON
+        rate = round_.rate_factor * round_.members.settings.server_learning_rate
+        moved = model - rate * (first / (1.0 - BETA_1**n_steps) / root)
+        return moved, AlgorithmState({"first": first, "second": second, "steps": np.array(n_steps)}, state.clients)
 
 
 class FedSGD(FedAdam):
@@ -69,11 +73,12 @@ class FedSGD(FedAdam):
 
     orders: ClassVar[Orders] = Orders(trains=False)
     server_learning_rate: ClassVar[float] = 0.02
+    averages_directions: ClassVar[bool] = True
 
-    def move(
-        self, memory: Memory, cohort: Cohort, weights: Tensor, average: Tensor, rate_factor: float
-    ) -> tuple[Tensor, Memory]:
-        """Return the models after a step of Adam with decay; `average` is the gradient."""
-        rate = rate_factor * cohort.setting("server_learning_rate", weights)
-        decayed = weights * (1.0 - rate * cohort.setting("weight_decay", weights))
-        return self._step(memory, cohort, decayed, average, rate_factor)
+    def step(
+        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return the model after a step of Adam with decay; `average` is the gradient."""
+        settings = round_.members.settings
+        rate = round_.rate_factor * settings.server_learning_rate
+        return self._moved(state, model * (1.0 - rate * settings.weight_decay), average, round_)

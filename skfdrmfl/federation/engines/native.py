@@ -39,7 +39,7 @@ LIBRARIES = {torch.float32: [Path(__file__).resolve().with_name(name) for name i
 # More threads than this are not started: each takes memory of its own.
 MOST_THREADS = 256
 # A call returns after about so many seconds, so that an interrupt is seen.
-SECONDS = 0.4
+SECONDS = 0.1
 # Memory for the parameters that clients return before they are averaged, and for what the rounds of a call leave.
 BLOCK_BYTES = 8_000_000
 
@@ -280,7 +280,7 @@ class NativeEngine:
     def average_rounds(
         self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
     ) -> Iterator[Averaged]:
-        """Go through rounds of federated averaging, yielding each; see `door.Training.average_rounds`."""
+        """Go through rounds of federated averaging, yielding those of each call; see `door.Training.average_rounds`."""
         n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
         self._make_room_for_references(history_size + 1)
         bytes_of_round = n_runs * size * self.rows.x.element_size() + n_replicas * (len(TERMS) + 1) * 8
@@ -302,13 +302,13 @@ class NativeEngine:
             done = 0
             while True:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
-                models = self._net.unpacked(weights[done : rounds.round])
-                # Bits: see docs/bits.md, "float32's digits".
-                with np.errstate(over="ignore"):  # of a run that is about to diverge
-                    moved, steps = of_moved.astype(np.float32), of_steps.astype(np.float32)
-                    losses = terms.astype(self._arrays["x"].dtype)
-                for t in range(done, rounds.round):
-                    yield Averaged(mine[t], models[t - done], losses[t], moved[t], steps[t])
+                passed = slice(done, rounds.round)
+                if done < rounds.round:
+                    # Bits: see docs/bits.md, "float32's digits".
+                    with np.errstate(over="ignore"):  # of a run that is about to diverge
+                        moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
+                        losses = terms[passed].astype(self._arrays["x"].dtype)
+                    yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
                 done = rounds.round
                 if rounds.is_odd:
                     return

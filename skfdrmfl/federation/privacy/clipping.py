@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from math import exp
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float
 
 # eta_C of Andrew et al.: how fast the length follows the fraction of updates within it.
 CLIP_RATE = 0.2
 
 
-def clipped(updates: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
+@np.errstate(over="ignore", invalid="ignore")
+def clipped(updates: NDArray, clip_norm: float) -> tuple[Float, NDArray[np.bool_]]:
     """Return updates (C, D) in float64, none longer than `clip_norm`, and which were not longer before (C,).
 
     u min(1, C / |u|). An update that is not finite becomes zero and counts as longer: it says nothing, and nobody is
     told, since that would be one more thing to pay for.
     """
-    updates = updates.double()
-    finite = torch.isfinite(updates).all(-1)
-    updates = torch.where(finite.unsqueeze(-1), updates, 0.0)
-    lengths = torch.linalg.vector_norm(updates, dim=-1)
+    updates = updates.astype(np.float64)
+    finite = np.isfinite(updates).all(-1)
+    updates = np.where(finite[:, None], updates, 0.0)
+    lengths = np.linalg.norm(updates, axis=-1)
     within = finite & (lengths <= clip_norm)
-    factors = torch.where(lengths > clip_norm, clip_norm / lengths, 1.0)
-    return updates * factors.unsqueeze(-1), within
+    factors = np.divide(clip_norm, lengths, out=np.ones_like(lengths), where=lengths > clip_norm)
+    return updates * factors[:, None], within
 
 
 def adapted(clip_norm: float, share_within: float, target_share: float) -> float:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.federation.privacy import noise
@@ -57,41 +56,39 @@ class ClientPrivacy:
 
 
 class NoisyMean:
-    """The aggregate of a private round of one run: an `Aggregation` with equal weights and a fixed denominator.
+    """The aggregate of a private round: an `Aggregation` with equal weights and a fixed denominator.
 
     Parameters
     ----------
-    broadcast : Tensor of shape (1, D)
+    origin : ndarray of shape (D,)
+        The model sent out.
     privacy : ClientPrivacy
-    used : Tensor of bool of shape (D,), default=None
+    used : ndarray of bool of shape (D,), default=None
         Parameters that are trained and sent; the others stay as they were. None: all.
     """
 
-    def __init__(self, broadcast: Tensor, privacy: ClientPrivacy, used: Tensor | None = None):
-        if len(broadcast) != 1:
-            raise ValueError(f"{len(broadcast)} runs in one pass cannot be private; fit them one after another.")
-        self._broadcast, self._privacy = broadcast, privacy
-        self._used = torch.ones(1, dtype=torch.bool) if used is None else used
-        self._used = self._used.to(broadcast.device)
-        self._sum = torch.zeros(broadcast.shape[1], dtype=torch.float64, device=broadcast.device)
+    def __init__(self, origin: NDArray, privacy: ClientPrivacy, used: NDArray[np.bool_] | None = None):
+        self._origin, self._privacy = origin, privacy
+        self._used = np.ones(1, dtype=bool) if used is None else used
+        self._sum = np.zeros(len(origin))
         self._centred_count = 0.0
 
-    def add(self, runs: Indices, n_rows: NDArray, weights: Tensor) -> None:
+    def add(self, n_rows: NDArray, weights: NDArray) -> None:
         """Take the parameters (C, D) of some clients, whatever the numbers of their rows."""
-        updates = torch.where(self._used, weights.double() - self._broadcast.double(), 0.0)
+        updates = np.where(self._used, weights.astype(np.float64) - self._origin.astype(np.float64), 0.0)
         updates, within = clipped(updates, self._privacy.clip_norm)
         self._sum += updates.sum(0)
         self._centred_count += float(within.sum()) - 0.5 * len(weights)
 
-    def result(self) -> Tensor:
-        """Return the model (1, D); noise is drawn once, so ask once."""
+    def result(self) -> NDArray:
+        """Return the model (D,); noise is drawn once, so ask once."""
         privacy = self._privacy
         multiplier, deviation = privacy.noise_multiplier, 0.0
         if privacy.target_share is not None:
             multiplier, deviation = noise.divided(privacy.noise_multiplier, privacy.n_expected)
         drawn = noise.gaussian(len(self._sum), multiplier * privacy.clip_norm)
-        total = self._sum + torch.where(self._used, torch.as_tensor(drawn, device=self._sum.device), 0.0)
+        total = self._sum + np.where(self._used, drawn, 0.0)
         count = self._centred_count + float(noise.gaussian(1, deviation)[0])
         self.share_within = count / privacy.n_expected + 0.5
-        mean = self._broadcast.double() + total / privacy.n_expected
-        return mean.to(self._broadcast.dtype)
+        mean = self._origin.astype(np.float64) + total / privacy.n_expected
+        return mean.astype(self._origin.dtype)

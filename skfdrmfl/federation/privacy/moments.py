@@ -83,7 +83,8 @@ class ClippedMoments:
                 total += torch.cat((u.sum(0), u.square().sum(0)))
                 n_rows += len(x)
             parts.append(total / n_rows)
-        return Moments(clipped(torch.cat(parts)[None], self.clip_norm)[0][0])
+        clipped_sums, _ = clipped(torch.cat(parts)[None].numpy(), self.clip_norm)
+        return Moments(torch.from_numpy(clipped_sums[0]))
 
 
 def standardisations(

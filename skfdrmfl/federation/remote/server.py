@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
@@ -28,7 +26,7 @@ from skfdrmfl.federation.runs import Plan, Start
 from skfdrmfl.federation.totals import guarded_totals, totals
 from skfdrmfl.model.objective import TERMS
 
-CPU = torch.device("cpu")
+TRAINING_DTYPE = np.dtype(np.float32)
 
 
 @dataclass(eq=False)
@@ -59,11 +57,6 @@ class Remote:
     ledger: Ledger
     guard: Guard | None = None
     asks_for: ClassVar[str] = "sum"
-
-    @property
-    def device(self) -> torch.device:
-        """The processor: clients choose for themselves where to train."""
-        return CPU
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
@@ -104,7 +97,7 @@ class Remote:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         members = self._without_excluded()
         # Where a server begins is its own: clients are told round by round.
-        stays = replace(plan, runs=tuple(replace(run, start=Start(torch.zeros(0))) for run in plan.runs))
+        stays = replace(plan, runs=tuple(replace(run, start=Start(np.zeros(0, TRAINING_DTYPE))) for run in plan.runs))
         self.exchange.forget_all_but(self.agreed)  # plans come one after another
         name = self.exchange.keep({"plan": stays, "engine": self.engine})
         return RemoteTraining(members, plan, name)
@@ -132,13 +125,9 @@ class RemoteTraining:
         self._agreed, self._engine = federation.agreed, federation.engine
         self._orders = ALGORITHMS[plan.schedule.algorithm].orders
         self.cohort, self._holding = self._counted(federation)
-        self.ledgers = [federation.ledger] * len(plan.runs)
-        size = plan.network.layout.size
-        self._n_bytes = torch.finfo(torch.float32).bits // 8
-        self._messages = TrainingMessages(
-            self.cohort, self.ledgers, [size] * len(plan.runs), plan.schedule, self._n_bytes
-        )
-        self._models: list[tuple[str, Tensor]] = []  # those that clients may be asked about, and their names
+        size, self._n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
+        self._messages = TrainingMessages(self.cohort, federation.ledger, size, plan.schedule, self._n_bytes)
+        self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
         self._contrasts = any(run.settings.contrastive_weight for run in plan.runs)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
@@ -161,7 +150,7 @@ class RemoteTraining:
                 "runs": cohort.runs[mine],
                 "round": broadcast.round_index,
                 "rate": broadcast.rate_factor,
-                "shift": None if broadcast.shift is None else broadcast.shift[torch.as_tensor(mine)],
+                "shift": None if broadcast.shift is None else broadcast.shift[mine],
                 "widths": None if widths is None else widths[mine],
             }
             for p, mine in asked.items()
@@ -175,14 +164,14 @@ class RemoteTraining:
             if len(replicas):
                 came.append(replicas)
                 parts = {
-                    key: torch.stack([answers[place[r][0]][key][place[r][1]] for r in replicas.tolist()])
-                    for key in ("weights", "losses", *(["gradients"] if self._orders.gradients else []))
+                    key: np.stack([answers[place[r][0]][key][place[r][1]] for r in replicas.tolist()])
+                    for key in self._parts(1)
                 }
-                yield Update(replicas, parts["weights"], parts["losses"], parts.get("gradients"))
+                yield Update(replicas, **parts)
         self._messages.answered(np.concatenate(came) if came else participants[:0])
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
     ) -> None:
         """Return None: every round passes the server."""
 
@@ -193,7 +182,7 @@ class RemoteTraining:
         for run in running.tolist():
             holding = np.flatnonzero(self._holding[run])
             new = np.array([p for p in holding.tolist() if not self._exchange.knows(p, name)], dtype=np.int64)
-            self._messages.held_out(run, holding, query.name, new)
+            self._messages.held_out(holding, query.name, new)
         positions = np.flatnonzero(self._holding[running].any(0)).tolist()
         about = dict.fromkeys(positions)
 
@@ -252,14 +241,14 @@ class RemoteTraining:
             seeds=np.array([plan.runs[run].seed for run in runs.tolist()], dtype=np.uint64),
             settings=tuple(run.settings for run in plan.runs),
             counts=table if masked else table[:, 0],
-            group_of=plan.network.encoder_of() if masked else None,
+            group_of=plan.network.encoder_of().numpy() if masked else None,
         )
         return cohort, holding
 
     def _needs(self, models: Sequence[str]) -> list[str]:
         return [self._agreed, self._name, *models]
 
-    def _named(self, models: Sequence[Tensor]) -> list[str]:
+    def _named(self, models: Sequence[NDArray]) -> list[str]:
         """Return the names of models (runs, D) that clients keep; those not asked about any more are forgotten."""
         known = {id(model): name for name, model in self._models}
         named = [(known.get(id(model)) or self._exchange.keep(model), model) for model in models]
@@ -272,16 +261,24 @@ class RemoteTraining:
         self._models = [*named, *older]
         return [name for name, _ in named]
 
+    def _parts(self, n_replicas: int) -> dict[str, tuple[int, ...]]:
+        """Return what `Update` is made of, and the shape of each part of the answer of so many replicas."""
+        size = self._plan.network.layout.size
+        parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(TERMS))}
+        if self._orders.gradients:
+            parts["gradients"] = (n_replicas, size)
+        if self._orders.steps:
+            parts["steps"] = (n_replicas,)
+        return parts
+
     def _check(self, answer: Any, n_replicas: int) -> None:
         """Raise WireError where an update is not of the form that was asked for; what is in it, others look at."""
-        size = self._plan.network.layout.size
-        wanted = {"weights": (n_replicas, size), "losses": (n_replicas, len(TERMS))}
-        if self._orders.gradients:
-            wanted["gradients"] = (n_replicas, size)
-        for key, shape in wanted.items():
-            part = answer[key]
-            if not isinstance(part, Tensor) or part.shape != shape or part.dtype != torch.float32:
-                raise WireError(f"{key} of shape {shape} in float32 were asked for")
+        for key, shape in self._parts(n_replicas).items():
+            part, dtype = answer[key], np.dtype(np.int64) if key == "steps" else TRAINING_DTYPE
+            if not isinstance(part, np.ndarray) or part.shape != shape or part.dtype != dtype:
+                raise WireError(f"{key} of shape {shape} in {dtype} were asked for")
+            if key == "steps" and not (part > 0).all():
+                raise WireError("numbers of local steps are 1 at least")
 
 
 def _number(position: int, answer: Any) -> None:

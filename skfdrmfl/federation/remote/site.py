@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.held_out import EVERYTHING, Subset
@@ -118,7 +117,7 @@ class Site:
         if request.what == "held out":
             return _held_out(training, kept_models[0])
         if request.what == "train":
-            return _train(training, kept_models, about, simulation.device)
+            return _train(training, kept_models, about)
         raise WireError(f"{request.what!r} is nothing that a client does")
 
 
@@ -149,35 +148,30 @@ def _counts(simulation: Simulation, plan: Plan) -> dict[str, Any]:
     return {"counts": np.array(counts, dtype=np.int64), "held_out": np.array(held_out, dtype=np.int64)}
 
 
-def _held_out(training: LocalTraining, models: Tensor) -> Any:
+def _held_out(training: LocalTraining, models: NDArray) -> Any:
     (sums,) = training.sum(HeldOutErrors(models, np.ones(len(models), dtype=bool)))
     return sums
 
 
-def _train(
-    training: LocalTraining, models: list[Tensor], about: Mapping[str, Any], device: torch.device
-) -> dict[str, Tensor]:
+def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, Any]) -> dict[str, NDArray]:
     """Return what the runs that are asked for send after a round, in their order."""
     replica_of = {int(run): replica for replica, run in enumerate(training.cohort.runs)}
     replicas = np.array([replica_of[int(run)] for run in about["runs"]], dtype=np.int64)
     n_replicas, shift, widths = len(training.cohort.runs), about["shift"], about["widths"]
     if shift is not None:
-        shift = models[0].new_zeros(n_replicas, models[0].shape[1]).index_copy_(0, torch.as_tensor(replicas), shift)
+        wide = np.zeros((n_replicas, models[0].shape[1]), models[0].dtype)
+        wide[replicas] = shift
+        shift = wide
     if widths is not None:
         wide = np.zeros((n_replicas, 2), dtype=np.int64)
         wide[replicas] = widths
         widths = wide
-    moved = [model.to(device) for model in models]
-    shift = None if shift is None else shift.to(device)
-    broadcast = Broadcast(moved[0], tuple(moved[1:]), about["round"], about["rate"], shift, widths)
-    parts: dict[str, dict[int, Tensor]] = {"weights": {}, "losses": {}, "gradients": {}}
+    broadcast = Broadcast(models[0], tuple(models[1:]), about["round"], about["rate"], shift, widths)
+    parts: dict[str, dict[int, NDArray]] = {name: {} for name in ("weights", "losses", "gradients", "steps")}
     for update in training.train(replicas, broadcast):
-        for i, replica in enumerate(update.replicas.tolist()):
-            parts["weights"][replica], parts["losses"][replica] = update.weights[i], update.losses[i]
-            if update.gradients is not None:
-                parts["gradients"][replica] = update.gradients[i]
+        for name, of_replica in parts.items():
+            if (part := getattr(update, name)) is not None:
+                of_replica.update(zip(update.replicas.tolist(), part, strict=True))
     return {
-        name: torch.stack([of_replica[r] for r in replicas.tolist()]).cpu()
-        for name, of_replica in parts.items()
-        if of_replica
+        name: np.stack([of_replica[r] for r in replicas.tolist()]) for name, of_replica in parts.items() if of_replica
     }
