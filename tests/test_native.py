@@ -31,6 +31,7 @@ from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders, Settings
 from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.objective import TERMS
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
@@ -65,8 +66,8 @@ def updates_of(engine, network, run, broadcast, orders=PLAIN, **options):
 
 
 @st.composite
-def rounds(draw):
-    """A network, a run, what is broadcast, and orders."""
+def rounds(draw, fusion):
+    """A network with a fusion, a run, what is broadcast, and orders."""
     widths = draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
     network = make_network(
         tuple(widths),
@@ -76,6 +77,7 @@ def rounds(draw):
         hidden=tuple(draw(st.lists(st.integers(1, 18), max_size=2))),
         head_hidden=tuple(draw(st.lists(st.integers(1, 6), max_size=2))),
         skip=draw(st.booleans()),
+        fusion=fusion,
     )
     sizes = draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
     weight = st.sampled_from([0.0, 0.3])
@@ -94,8 +96,7 @@ def rounds(draw):
     )
     if len(widths) > 1 and draw(st.booleans()):
         rng = np.random.default_rng(len(run.x))
-        present = rng.random((len(run.x), len(widths))) < 0.7
-        present[np.arange(len(run.x)), rng.integers(0, len(widths), len(run.x))] = True
+        present = rng.random((len(run.x), len(widths))) < 0.7  # some rows have one modality, some none
         run = replace(run, present=present)
     trains = draw(st.booleans()) or run.settings.input_l1 > 0
     orders = Orders(trains=trains, gradients=trains and draw(st.booleans()))
@@ -104,13 +105,14 @@ def rounds(draw):
         shift = 0.05 * random_weights(network, len(sizes), seed=5)
     models = [run.start.weights[None], *(model[None] for model in run.start.history)]
     sent = Broadcast(models[0], tuple(models[1:]), draw(st.integers(0, 9)), 0.7, shift)
-    return network, run, sent, orders, draw(st.sampled_from([3, 16, 33]))
+    return network, run, sent, orders, draw(st.sampled_from([1, 3, 16, 33]))
 
 
-@given(rounds())
-@drawing(max_examples=60)
-def test_in_float64_it_is_the_loop(drawn):
-    network, run, sent, orders, batch_size = drawn
+@pytest.mark.parametrize("fusion", FUSIONS)
+@given(st.data())
+@drawing(max_examples=30)
+def test_in_float64_it_is_the_loop(fusion, data):
+    network, run, sent, orders, batch_size = data.draw(rounds(fusion))
     ours, theirs = (updates_of(e, network, run, sent, orders, batch_size=batch_size) for e in ("native", "loop"))
     for mine, other in zip(ours, theirs, strict=True):
         for value, expected in zip(mine, other, strict=True):
