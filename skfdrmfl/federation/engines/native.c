@@ -9,6 +9,7 @@
    Lanes beyond the batch repeat its first row with weight zero. A weight matrix is (outputs, ld), its rows padded with
    zeros to a multiple of LANES: so all loops run over whole vectors. `native.py` packs and unpacks. */
 
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,10 +45,16 @@ typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
 
 typedef struct { whole n_in, n_out, ld, weight, bias; } Layer;                /* offsets among a client's parameters */
 typedef struct { whole n_layers, has_skip, n_out; const Layer *layers; } Part; /* `model/mlp.py` */
+typedef struct { /* `model/fusion.py`; their equations stand at `pool` */
+    whole n_pooled, n_shares, n_alike; /* entries of the pooled code, shares of each modality, entries of each share */
+    double scale;
+    const Layer *scores; /* of each modality, or NULL */
+} Fusion;
 typedef struct {
     whole n_modalities, d, c, q, n_parameters, n_columns, x_ld;
     const whole *columns; /* where each modality begins in a row of x that is padded to x_ld */
-    const Part *parts;    /* the encoders, then fusion, head and critic */
+    const Part *parts;    /* the encoders, then the fusion's affine map, head and critic */
+    Fusion fusion;
 } Network;
 typedef struct {
     double learning_rate, weight_decay, input_l1, mi_weight, kl_weight, contrastive_weight, temperature;
@@ -273,12 +280,12 @@ static void backward(const Part *p, const Tape *tape, const real *w, real *g, co
     }
 }
 
-/* ---------------------------------------------------------------------------------- one batch, and its objective */
+/* -------------------------------------------------------------------------------------- one batch, and its codes */
 
 typedef struct { /* the memory in which one thread trains one client after another */
     real *g, *first, *second;
-    real *x, *x_turned, *weights, *pairs, *codes, *pooled, *mask;
-    real *d_codes, *d_z, *d_pairs, *d_out, *d_t, *values, *mean, *turned;
+    real *x, *x_turned, *weights, *pairs, *codes, *mask, *shares, *pooled;
+    real *d_codes, *d_z, *d_pairs, *d_out, *d_t, *d_shares, *partial, *values, *mean, *turned;
     real *references;
     uint64_t *order, *spare;
     whole *numbers, most_lanes;
@@ -308,23 +315,121 @@ static void gather(const Network *net, const Clients *c, Space *s, Batch b, cons
     transpose(s->x_turned, lanes, s->x, net->x_ld, lanes, net->x_ld);
 }
 
-/* Codes, and Z, of the batch; a modality that a row lacks counts as a code of zeros (`fusion.ConcatFusion`). */
-static const real *codes_and_z(const Network *net, Space *s, const real *w, whole lanes, int masked) {
+/* Codes of the batch, zero where a row lacks the modality. */
+static void encode(const Network *net, Space *s, const real *w, whole lanes, int masked) {
     EACH(m, net->n_modalities) {
         const Part *p = net->parts + m;
-        s->tapes[m].out[p->n_layers - 1] = s->codes + m * net->d * lanes;
+        real *mu = s->codes + m * net->d * lanes;
+        s->tapes[m].out[p->n_layers - 1] = mu;
         forward(p, s->tapes + m, w, s->x_turned + net->columns[m] * lanes, lanes);
+        if (masked) EACH(j, net->d) EACH(l, lanes)
+            mu[j * lanes + l] = s->mask[m * lanes + l] > 0 ? mu[j * lanes + l] : 0;
     }
-    const real *pooled = s->codes;
-    if (masked) {
-        EACH(m, net->n_modalities) EACH(j, net->d) EACH(l, lanes) {
-            whole i = (m * net->d + j) * lanes + l;
-            s->pooled[i] = s->mask[m * lanes + l] > 0 ? s->codes[i] : 0;
-        }
-        pooled = s->pooled;
-    }
-    return forward(net->parts + net->n_modalities, s->tapes + net->n_modalities, w, pooled, lanes);
 }
+
+/* ---------------------------------------------------------------- fusion (model/fusion.py), forward and back */
+
+/* The softmax, over the modalities that a row has, of the scores W_m mu_m * scale + b_m: of zeros where there are none.
+   What a row lacks has a share of zero. */
+static void shares(const Network *net, Space *s, const real *w, whole lanes, int masked) {
+    const Fusion *f = &net->fusion;
+    whole M = net->n_modalities, n = f->n_shares * lanes;
+    EACH(m, M) {
+        real *score = s->shares + m * n;
+        const real *mask = s->mask + m * lanes;
+        if (f->scores) {
+            const Layer *y = f->scores + m;
+            const real *mu = s->codes + m * net->d * lanes;
+            product(score, lanes, y->n_out, w + y->weight, y->ld, 1, mu, lanes, y->n_in, lanes, 0);
+            EACH(k, f->n_shares) EACH(l, lanes)
+                score[k * lanes + l] = score[k * lanes + l] * (real)f->scale + w[y->bias + k];
+        } else
+            memset(score, 0, n * sizeof(real));
+        if (masked) EACH(k, f->n_shares) EACH(l, lanes)
+            score[k * lanes + l] = mask[l] > 0 ? score[k * lanes + l] : -(real)INFINITY;
+    }
+    EACH(k, f->n_shares) {
+        real *restrict most = s->values, *restrict total = s->values + lanes, *first = s->shares + k * lanes;
+        EACH(l, lanes) most[l] = -FLT_MAX, total[l] = 0;
+        EACH(m, M) EACH(l, lanes) most[l] = first[m * n + l] > most[l] ? first[m * n + l] : most[l];
+        EACH(m, M) EACH(l, lanes) {
+            first[m * n + l] = exponential(first[m * n + l] - most[l]);
+            total[l] += first[m * n + l];
+        }
+        EACH(l, lanes) total[l] = total[l] > 0 ? total[l] : 1; /* a row that has no modality */
+        EACH(m, M) EACH(l, lanes) first[m * n + l] /= total[l];
+    }
+}
+
+/* The pooled code of a row, from the codes of the modalities that it has (`fusion.Fusion`):
+
+       concat      [mu_1, .., mu_M], zeros for those that it lacks
+       mean        sum_m s_m mu_m, s_m = 1 / (how many it has)
+       gated       sum_m s_m mu_m entry by entry, s_m = softmax over m of W_m mu_m + b_m
+       attention   [a_1, .., a_h], a_j = sum_m s_mj mu_m, s_j = softmax over m of q_j mu_m / sqrt(d) + b_jm
+
+   The last three differ in how many shares a modality has: 1, d or h; entry e is the sum of share e / n_alike times
+   entry e mod d of the code. */
+static const real *pool(const Network *net, Space *s, const real *w, whole lanes, int masked) {
+    const Fusion *f = &net->fusion;
+    whole M = net->n_modalities, d = net->d;
+    if (!f->n_shares) return s->codes;
+    shares(net, s, w, lanes, masked);
+    memset(s->pooled, 0, f->n_pooled * lanes * sizeof(real));
+    EACH(e, f->n_pooled) EACH(m, M) {
+        const real *share = s->shares + (m * f->n_shares + e / f->n_alike) * lanes;
+        const real *mu = s->codes + (m * d + e % d) * lanes;
+        real *restrict pooled = s->pooled + e * lanes;
+        EACH(l, lanes) pooled[l] += share[l] * mu[l];
+    }
+    return s->pooled;
+}
+
+/* Writes the gradients of W and b to g, and adds that of the codes to d_codes. */
+static void pool_backward(const Network *net, Space *s, const real *w, const real *d_pooled, whole lanes, int masked,
+                          whole n_rows) {
+    const Fusion *f = &net->fusion;
+    whole M = net->n_modalities, d = net->d, n = f->n_shares * lanes;
+    if (!f->n_shares) {
+        EACH(m, M) EACH(j, d) EACH(l, lanes) {
+            whole i = (m * d + j) * lanes + l;
+            s->d_codes[i] += masked && !(s->mask[m * lanes + l] > 0) ? 0 : d_pooled[i];
+        }
+        return;
+    }
+    memset(s->d_shares, 0, M * n * sizeof(real));
+    EACH(e, f->n_pooled) EACH(m, M) {
+        whole at = (m * f->n_shares + e / f->n_alike) * lanes, of = (m * d + e % d) * lanes;
+        const real *share = s->shares + at, *mu = s->codes + of, *d_entry = d_pooled + e * lanes;
+        real *restrict d_share = s->d_shares + at, *restrict d_mu = s->d_codes + of;
+        EACH(l, lanes) {
+            d_share[l] += d_entry[l] * mu[l];
+            d_mu[l] += d_entry[l] * share[l];
+        }
+    }
+    if (!f->scores) return;
+    EACH(k, f->n_shares) { /* of a softmax: d_score_m = s_m (d_s_m - sum_n s_n d_s_n) */
+        real *restrict along = s->values, *restrict d_share = s->d_shares + k * lanes;
+        const real *share = s->shares + k * lanes;
+        memset(along, 0, lanes * sizeof(real));
+        EACH(m, M) EACH(l, lanes) along[l] += share[m * n + l] * d_share[m * n + l];
+        EACH(m, M) EACH(l, lanes) d_share[m * n + l] = share[m * n + l] * (d_share[m * n + l] - along[l]);
+    }
+    EACH(m, M) memset(s->g + f->scores[m].weight, 0, f->n_shares * f->scores[m].ld * sizeof(real));
+    EACH(m, M) {
+        const Layer *y = f->scores + m;
+        real *d_score = s->d_shares + m * n, *d_mu = s->d_codes + m * d * lanes;
+        EACH(k, y->n_out) s->g[y->bias + k] = sum_of(d_score + k * lanes, 0, lanes);
+        EACH(i, n) d_score[i] *= (real)f->scale;
+        turn(s->turned, s->codes + m * d * lanes, d, lanes);
+        product(s->partial, y->ld, y->n_out, d_score, lanes, 1, s->turned, y->ld, n_rows, y->ld, 0);
+        EACH(i, y->n_out * y->ld) s->g[y->weight + i] += s->partial[i]; /* queries are those of all modalities */
+        product(s->partial, lanes, d, w + y->weight, 1, y->ld, d_score, lanes, y->n_out, lanes, 0);
+        EACH(i, d * lanes) d_mu[i] += s->partial[i];
+    }
+}
+
+/* ---------------------------------------------------------------------------------- the objective of one batch */
 
 /* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
 static void information(const real *restrict joint, const real *restrict marginal, const real *restrict share,
@@ -373,7 +478,7 @@ static void alignment(const Network *net, Space *s, whole lanes, int masked, dou
     }
     EACH(j, d) {
         EACH(l, lanes) s->mean[l] = 0;
-        EACH(m, M) EACH(l, lanes) s->mean[l] += (masked ? s->pooled : s->codes)[(m * d + j) * lanes + l];
+        EACH(m, M) EACH(l, lanes) s->mean[l] += s->codes[(m * d + j) * lanes + l];
         EACH(l, lanes) s->mean[l] *= factor[l] > 0 ? factor[l] / ((real)1 + factor[l]) : (real)0; /* 1 / n */
         EACH(m, M) EACH(l, lanes) {
             whole i = (m * d + j) * lanes + l;
@@ -432,7 +537,9 @@ static void contrast(const Network *net, Space *s, const real *z, whole lanes, w
 static void local_gradient(const Network *net, Space *s, const real *w, Batch b, const Settings *o, int masked,
                            whole n_models, double *terms) {
     whole M = net->n_modalities, lanes = b.lanes, q = net->q, c = net->c, d = net->d;
-    const real *z = codes_and_z(net, s, w, lanes, masked);
+    encode(net, s, w, lanes, masked);
+    const real *pooled = pool(net, s, w, lanes, masked);
+    const real *z = forward(net->parts + M, s->tapes + M, w, pooled, lanes);
     const real *y_hat = forward(net->parts + M + 1, s->tapes + M + 1, w, z, lanes);
     memset(s->d_z, 0, c * lanes * sizeof(real));
     memset(s->d_codes, 0, M * d * lanes * sizeof(real));
@@ -451,12 +558,9 @@ static void local_gradient(const Network *net, Space *s, const real *w, Batch b,
     whole ld = turn(s->turned, z, c, lanes);
     backward(net->parts + M + 1, s->tapes + M + 1, w, s->g, s->turned, ld, s->d_out, s->d_pairs, lanes, b.n_rows);
     EACH(i, c * lanes) s->d_z[i] += s->d_pairs[i];
-    ld = turn(s->turned, masked ? s->pooled : s->codes, M * d, lanes);
+    ld = turn(s->turned, pooled, net->fusion.n_pooled, lanes);
     backward(net->parts + M, s->tapes + M, w, s->g, s->turned, ld, s->d_z, s->d_out, lanes, b.n_rows);
-    EACH(m, M) EACH(j, d) EACH(l, lanes) {
-        whole i = (m * d + j) * lanes + l;
-        s->d_codes[i] += masked && !(s->mask[m * lanes + l] > 0) ? 0 : s->d_out[i];
-    }
+    pool_backward(net, s, w, s->d_out, lanes, masked, b.n_rows);
     EACH(m, M)
         backward(net->parts + m, s->tapes + m, w, s->g, s->x + net->columns[m], net->x_ld,
                  s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
@@ -534,7 +638,7 @@ static void drop_modalities(const Network *net, Space *s, Batch b, uint64_t key,
 
 /* Writes unit Z of all rows of a client under the models to its references; of those it has, only the newest is new. */
 static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica) {
-    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c;
+    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c, M = net->n_modalities;
     const whole *rows = c->rows + c->offsets[replica];
     real *all = c->references + c->offsets[replica] * c->n_models * width;
     int has_older = c->reference_round[replica] >= 0 && c->reference_round[replica] == b->round_index - 1;
@@ -550,7 +654,9 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
             EACH(i, n_rows) s->numbers[i] = first + i;
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
-            const real *z = codes_and_z(net, s, w, batch.lanes, c->present != 0);
+            encode(net, s, w, batch.lanes, c->present != 0);
+            const real *pooled = pool(net, s, w, batch.lanes, c->present != 0);
+            const real *z = forward(net->parts + M, s->tapes + M, w, pooled, batch.lanes);
             EACH(l, n_rows) {
                 real square = 0;
                 EACH(k, width) square += z[k * batch.lanes + l] * z[k * batch.lanes + l];
@@ -617,7 +723,8 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
 static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most_rows, whole most_batch, char *memory) {
     size_t used = 0;
     whole lanes = rounded(most_batch), parts = net->n_modalities + 3, wide = LANES;
-    whole features = net->n_modalities * net->d + net->c + net->q;
+    whole n_codes = net->n_modalities * net->d, n_pooled = net->fusion.n_pooled, n_shares = net->fusion.n_shares;
+    whole features = n_codes + n_pooled + net->c + net->q;
 #define TAKE(pointer, n) \
     do { \
         (pointer) = memory ? (void *)(memory + used) : 0; \
@@ -647,9 +754,12 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     TAKE(s->x_turned, lanes * net->x_ld);
     TAKE(s->weights, lanes);
     TAKE(s->pairs, 2 * lanes * rounded(net->c + net->q));
-    TAKE(s->codes, lanes * rounded(net->n_modalities * net->d));
-    TAKE(s->pooled, lanes * rounded(net->n_modalities * net->d));
-    TAKE(s->d_codes, lanes * rounded(net->n_modalities * net->d));
+    TAKE(s->codes, lanes * rounded(n_codes + 3)); /* the last code is turned four rows at a time */
+    TAKE(s->pooled, lanes * rounded(n_pooled));
+    TAKE(s->shares, lanes * rounded(net->n_modalities * n_shares));
+    TAKE(s->d_shares, lanes * rounded(net->n_modalities * n_shares));
+    TAKE(s->partial, rounded(n_shares) * rounded(net->d) + lanes * rounded(net->d));
+    TAKE(s->d_codes, lanes * rounded(n_codes));
     TAKE(s->d_z, lanes * rounded(net->c));
     TAKE(s->d_pairs, 2 * lanes * rounded(net->c + net->q));
     TAKE(s->d_out, lanes * rounded(features));

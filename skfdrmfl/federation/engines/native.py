@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from functools import cache
 from itertools import islice
+from math import sqrt
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.messages import Averaged, Broadcast, Update
 from skfdrmfl.federation.runs import Orders
 from skfdrmfl.model.alignment import HomoscedasticAlignment
-from skfdrmfl.model.fusion import ConcatFusion
+from skfdrmfl.model.fusion import N_QUERIES, AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import TERMS
@@ -52,11 +53,20 @@ class _Part(Structure):
     _fields_ = [("n_layers", c_int64), ("has_skip", c_int64), ("n_out", c_int64), ("layers", POINTER(_Layer))]
 
 
+class _Fusion(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("n_pooled", "n_shares", "n_alike")),
+        ("scale", c_double),
+        ("scores", POINTER(_Layer)),
+    ]
+
+
 class _Network(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("n_modalities", "d", "c", "q", "n_parameters", "n_columns", "x_ld")),
         ("columns", c_void_p),
         ("parts", POINTER(_Part)),
+        ("fusion", _Fusion),
     ]
 
 
@@ -118,8 +128,8 @@ def why_not(network: Network, device: torch.device, history_size: int, sizes: In
     """Return why these clients cannot train here, as the end of a sentence; None: they can."""
     if device.type != "cpu":
         return f"trains on the processor, and device is {str(device)!r}"
-    if type(network.fusion) is not ConcatFusion:
-        return "covers fusion='concat' alone"
+    if type(network.fusion) not in (ConcatFusion, MeanFusion, GatedFusion, AttentionFusion):
+        return f"does not cover the fusion {type(network.fusion).__name__}"
     if not isinstance(network.alignment, HomoscedasticAlignment):
         return "covers alignment='homoscedastic' alone"
     for name, part in network.encoders.items():
@@ -153,26 +163,23 @@ class PackedNetwork:
 
     def __init__(self, network: Network):
         parts: list[MLP] = [*network.encoders.values(), network.mixer, network.head, network.critic]  # type: ignore[list-item]
+        self._layout = network.layout
+        self._index = torch.full((network.layout.size,), -1)
+        self.size = 0
         self._layers = []  # kept: the structures point to them
         structs = []
-        index = np.full(network.layout.size, -1)
-        size = 0
         for part in parts:
             layers = (_Layer * (len(part.hidden) + 1))()
-            for i, layer in enumerate(layers):
-                weight, bias = f"{part.name}.weight{i}", f"{part.name}.bias{i}"
-                n_out, n_in = network.layout.shapes[weight]
-                layer.n_in, layer.n_out, layer.ld = n_in, n_out, _rounded(n_in)
-                layer.weight, layer.bias = size, size + n_out * layer.ld
-                place = size + np.arange(n_out)[:, None] * layer.ld + np.arange(n_in)
-                index[network.layout.offsets[weight] :][: n_out * n_in] = place.ravel()
-                index[network.layout.offsets[bias] :][:n_out] = layer.bias + np.arange(n_out)
-                size = layer.bias + _rounded(n_out)
+            for i in range(len(layers)):
+                n_out, n_in = network.layout.shapes[f"{part.name}.weight{i}"]
+                weight = self._place(f"{part.name}.weight{i}", _rounded(n_in), 1)
+                bias = self._place(f"{part.name}.bias{i}", 1, 1)
+                layers[i] = _Layer(n_in, n_out, _rounded(n_in), weight, bias)
             self._layers.append(layers)
             structs.append(_Part(len(layers), part.skip, part.n_outputs, layers))
-        self.size = size + LANES  # the last of these stay zero: the gaps of the flat vector
-        index[index < 0] = size
-        self._index = torch.from_numpy(index)
+        fusion = self._fusion(network)
+        self._index[self._index < 0] = self.size  # the gaps of the flat vector
+        self.size += LANES  # which stay zero
         widths = [_rounded(encoder.n_inputs) for encoder in network.encoders.values()]
         self.columns = np.cumsum([0, *widths])
         self._parts = (_Part * len(structs))(*structs)
@@ -186,7 +193,34 @@ class PackedNetwork:
             int(self.columns[-1]),
             self.columns.ctypes.data,
             self._parts,
+            fusion,
         )
+
+    def _place(self, name: str, row: int, column: int) -> int:
+        """Give a matrix of the layout a place, entry (i, j) at i * row + j * column behind the returned offset."""
+        first, (n, k) = self.size, self._layout.shapes[name]
+        places = first + torch.arange(n)[:, None] * row + torch.arange(k) * column
+        self._index[self._layout.offsets[name] :][: n * k] = places.flatten()
+        self.size += _rounded((n - 1) * row + (k - 1) * column + 1)
+        return first
+
+    def _fusion(self, network: Network) -> _Fusion:
+        """Return the fusion: the equations stand at `pool` of `native.c`."""
+        fusion, d, n = network.fusion, network.modality_dim, len(network.encoders)
+        n_pooled, ld = fusion.n_pooled(n, d), _rounded(d)
+        if isinstance(fusion, ConcatFusion):
+            return _Fusion(n_pooled)
+        if isinstance(fusion, MeanFusion):
+            return _Fusion(n_pooled, 1, d)
+        if isinstance(fusion, GatedFusion):
+            weight, bias = self._place("fusion.gate_weight", ld, 1), self._place("fusion.gate_bias", 1, 1)
+            scores = (_Layer * n)(*(_Layer(d, d, ld, weight + m * d * ld, bias + m * d) for m in range(n)))
+            self._layers.append(scores)
+            return _Fusion(n_pooled, d, 1, 1.0, scores)
+        weight, bias = self._place("fusion.query", ld, 1), self._place("fusion.preference", 1, N_QUERIES)
+        scores = (_Layer * n)(*(_Layer(d, N_QUERIES, ld, weight, bias + m * N_QUERIES) for m in range(n)))
+        self._layers.append(scores)
+        return _Fusion(n_pooled, N_QUERIES, d, 1.0 / sqrt(d), scores)
 
     def packed(self, flat: Tensor) -> Tensor:
         """Return parameters (..., D) as they stand there (..., size), contiguous."""
