@@ -587,7 +587,7 @@ def test_ctrl_c_in_a_fit_keeps_the_rounds_that_are_finished(table, monkeypatch, 
 )
 def test_a_parameter_that_is_set_has_the_kind_of_its_default(text, name, value):
     args = Namespace(components=2, tuning=None, modalities=None, set=[text])
-    found = transformer(args, "fit").get_params()[name]
+    found = transformer(args).get_params()[name]
     assert found == value and type(found) is type(value)
 
 

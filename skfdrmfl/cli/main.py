@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, NoReturn
 
 from skfdrmfl.cli import compare, fit, predict, report
 from skfdrmfl.cli.errors import FileProblem, Interrupted, UsageError
 from skfdrmfl.cli.options import Parser
+from skfdrmfl.common.version import __version__
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 COMMANDS = (compare, fit, predict, report)
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         args.argv = argv
         args.run(args)
     except UsageError as error:
-        print(error, file=sys.stderr)
+        prog = error.prog or f"skfdrmfl {args.command}"
+        print(f"{prog}: error: {error}", file=sys.stderr)
         return EXIT_USAGE
     except (FileProblem, OSError) as error:  # such as a full disk
         print(f"skfdrmfl: error: {error}", file=sys.stderr)
@@ -60,21 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Federated, supervised, multimodal dimensionality reduction. From a table to an answer: "
         "skfdrmfl compare data.csv --target fat, then fit and predict.",
     )
-    parser.add_argument("--version", action=_Version)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    shown = f"skfdrmfl {__version__}"
+    parser.add_argument("--version", action="version", version=shown, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_to(commands)
     return parser
-
-
-class _Version(argparse.Action):
-    """The option `--version`, which reads the version only when it is asked for."""
-
-    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show the version and exit", **kwargs)
-
-    def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> NoReturn:
-        from skfdrmfl.common.version import __version__
-
-        print(f"skfdrmfl {__version__}")
-        parser.exit()

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import FileProblem, UsageError, first_line
+from skfdrmfl.cli.errors import FileProblem, UsageError, first_line, wrong
 
 SEPARATORS = {";": "';'", "\t": "a tabulator", ",": "','", "|": "'|'"}
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
@@ -18,7 +18,7 @@ COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 SAMPLE_LINES = 50
 
 
-def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
+def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     """Return the pandas DataFrame in a file, its rows numbered as there from 0, and sentences that say how it was read.
 
     Parameters
@@ -26,8 +26,6 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
     path : Path
     args : argparse.Namespace
         With the options of `add_reading`.
-    command : str
-        What error messages name.
 
     Raises
     ------
@@ -38,10 +36,8 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
     """
     kind = path.suffix.lower()
     if kind not in TEXT | PARQUET | EXCEL:
-        raise UsageError(
-            f"skfdrmfl {command}: error: {path} is no kind of file that can be read; name a .csv, .tsv, .txt, "
-            ".parquet or .xlsx file."
-        )
+        fact = "is no kind of file that can be read"
+        raise UsageError(f"{path} {fact}; name a .csv, .tsv, .txt, .parquet or .xlsx file.")
     if not path.exists():
         raise FileProblem(f"{path} is not there; look at the name and at the folder you are in.")
     if not path.is_file():
@@ -57,7 +53,7 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
             frame, how = pandas.read_parquet(path), "Parquet"
         else:
             _import("openpyxl", path)
-            frame, how = _read_excel(pandas, path, args, command)
+            frame, how = _read_excel(pandas, path, args)
     except (FileProblem, UsageError, OSError):
         raise
     except Exception as error:  # each reader has errors of its own kind
@@ -143,16 +139,11 @@ def _separator_of(lines: list[str]) -> str:
 
 def _decimal_of(lines: list[str], separator: str) -> str:
     """Return the decimal mark: a comma where values such as 0,52 stand between other separators."""
-    return "," if separator != "," and _has_decimal_commas(lines, separator) else "."
+    values = (value.strip() for row in csv.reader(lines[1:], delimiter=separator) for value in row)
+    return "," if separator != "," and any(map(COMMA_NUMBER.fullmatch, values)) else "."
 
 
-def _has_decimal_commas(lines: list[str], separator: str) -> bool:
-    """Return whether some value is a number with a comma."""
-    rows = csv.reader(lines[1:], delimiter=separator)
-    return any(COMMA_NUMBER.fullmatch(value.strip()) for row in rows for value in row)
-
-
-def _read_excel(pandas: Any, path: Path, args: Any, command: str) -> tuple[Any, str]:
+def _read_excel(pandas: Any, path: Path, args: Any) -> tuple[Any, str]:
     """Return the table on a sheet of a workbook, and which sheet that is."""
     with pandas.ExcelFile(path, engine="openpyxl") as book:
         names = [str(name) for name in book.sheet_names]
@@ -162,16 +153,13 @@ def _read_excel(pandas: Any, path: Path, args: Any, command: str) -> tuple[Any, 
                 name for name in names if not pandas.read_excel(book, sheet_name=name, header=None, nrows=2).empty
             ]
             if len(filled) > 1:
+                shown = ", ".join(map(repr, filled))
                 raise UsageError(
-                    f"skfdrmfl {command}: error: {path} has {len(filled)} sheets with something on them "
-                    f"({', '.join(map(repr, filled))}); name one with --sheet."
+                    f"{path} has {len(filled)} sheets with something on them ({shown}); name one with --sheet."
                 )
             sheet = (filled or names)[0]
         if sheet not in names:
-            raise UsageError(
-                f"skfdrmfl {command}: error: argument --sheet: {sheet!r} is not in {path}; choose from "
-                f"{', '.join(map(repr, names))}."
-            )
+            wrong("--sheet", repr(sheet), f"is not in {path}", f"choose from {', '.join(map(repr, names))}")
         top = pandas.read_excel(book, sheet_name=sheet, header=None, nrows=1)
         if top.empty:
             raise FileProblem(f"{path} has nothing on its sheet {sheet!r}; name another one with --sheet.")
