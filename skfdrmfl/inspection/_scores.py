@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.inspection._base import Display, by_client, shown, style, transformer_of
+from skfdrmfl.inspection._base import COLOURS, Display, by_client, transformer_of
 
 
 def ellipse(points: Float, level: float, n: int = 100) -> Float:
@@ -111,19 +111,9 @@ class ScoresDisplay(Display):
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
         """Draw them."""
         ax = self._begin(ax)
-        points = None
-        limits = {} if self.y is None else {"vmin": np.min(self.y), "vmax": np.max(self.y)}
-        for i, (label, mine) in enumerate(self.clients.items()):
-            look = style(i)
-            if self.y is not None:
-                look = {"marker": look["marker"], "c": self.y[mine], **limits}
-            look |= {"s": 18, "alpha": 0.8, "label": shown(label)}
-            points = ax.scatter(*self.scores[mine].T, **(look | scatter_kw))
+        self._scatter(self.scores, self.clients, scatter_kw, y=self.y)
+        for i, label in enumerate(self.clients):
             if label in self.ellipses:
-                ax.plot(*self.ellipses[label].T, color=style(i)["color"], linewidth=1)
-        if self.y is not None and points is not None:
-            ax.figure.colorbar(points, ax=ax, label="y")
-        if None not in self.clients:
-            ax.legend()
+                ax.plot(*self.ellipses[label].T, color=COLOURS[i % len(COLOURS)], linewidth=1)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         return self
