@@ -291,16 +291,16 @@ def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, c
     assert os.listdir(tmp_path / "out") == ["compare.json"]
 
 
-def test_without_tqdm_progress_is_eleven_lines(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+def test_without_tqdm_progress_is_ten_lines(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with screen.progress_bar() as progress:
         for done in range(116):
             progress(done, 115, "PCA")
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert [line.split()[0] for line in lines] == [str(10 * tenth) for tenth in range(11)]
-    assert lines[-1] == "100 %  115 of 115 fits, PCA"
+    assert [line.split()[1] for line in lines] == [f"{-(-115 * tenth // 10)}/115" for tenth in range(1, 11)]
+    assert lines[-1] == "compare: 115/115 fits, PCA"
 
 
 def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):

@@ -19,23 +19,13 @@ LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
 
 @dataclass
 class Columns:
-    """The parts of a table.
+    """The parts of a table."""
 
-    Attributes
-    ----------
-    X : DataFrame of shape (n, columns)
-        Features: numbers, and labels where `--categories` asks for them.
-    y : DataFrame of shape (n, targets)
-    clients, groups : Series of shape (n,) or None
-    notes : list of str
-        What was done, in whole sentences.
-    """
-
-    X: Any
-    y: Any
-    clients: Any
-    groups: Any
-    notes: list[str]
+    X: Any  # DataFrame (n, columns) of numbers, and of labels where `--categories` asks for them
+    y: Any  # DataFrame (n, targets)
+    clients: Any  # Series (n,), or None
+    groups: Any  # Series (n,), or None
+    notes: list[str]  # what was done, in whole sentences
 
     @property
     def target(self) -> Any:
@@ -44,13 +34,7 @@ class Columns:
 
 
 def divide(frame: Any, args: Any) -> Columns:
-    """Return the parts of a table as the options of `add_columns` and `add_missing` say.
-
-    Raises
-    ------
-    UsageError
-        An option names a column that is not there, or the data do not fit it.
-    """
+    """Return the parts of a table as `add_columns` and `add_missing` have it; refuse what does not fit."""
     notes: list[str] = []
     names = list(frame.columns)
     roles = _roles(names, args)
@@ -136,13 +120,7 @@ def _matching(patterns: list[str], names: list[str]) -> list[str]:
 
 
 def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
-    """Return the targets as numbers, NaN where there is none; refuse what is no number.
-
-    Raises
-    ------
-    UsageError
-        A column of text, yes and no or dates; one without values unless `allow_empty`.
-    """
+    """Return the targets as numbers, NaN where there is none; refuse other values, and none unless `allow_empty`."""
     columns = {}
     for name in names:
         column = frame[name]

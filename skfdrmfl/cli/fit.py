@@ -80,13 +80,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _train(model: Any, columns: Columns) -> bool:
-    """Fit the model, rounds shown on standard error; return whether Ctrl-C ended it after some of them.
-
-    Raises
-    ------
-    FileProblem
-        The rows cannot be fitted to.
-    """
+    """Fit the model, rounds shown on standard error; return whether Ctrl-C ended it after some of them."""
     labels = {"client_ids": columns.clients, "groups": columns.groups}
     verbose, model.verbose = model.verbose, max(1, model.verbose)
     try:

@@ -15,23 +15,10 @@ COMMANDS = (compare, fit, predict, report)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line on arguments without the program's name, None for those of the process; return its status.
 
-    Parameters
-    ----------
-    argv : list of str, default=None
-        Arguments without the program's name; None takes those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if all went well, 1 if a file could not be read or written or a fit failed, 2 for a wrong
-        argument or data that do not fit the arguments, 130 after Ctrl-C.
-
-    Raises
-    ------
-    SystemExit
-        After `--help` and `--version`, with status 0.
+    That is 0 if all went well, 1 if a file could not be read or written or a fit failed, 2 for a wrong argument or data
+    that do not fit the arguments, 130 after Ctrl-C. After `--help` and `--version` there is SystemExit.
     """
     try:
         argv = sys.argv[1:] if argv is None else argv

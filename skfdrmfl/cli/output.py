@@ -23,17 +23,8 @@ def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Seque
     """Make sure that files can be written to `folder` and give a function that writes them, all or none.
 
     Files are prepared in a hidden folder inside `folder` and moved into place at the end, so that an interruption
-    leaves no half of a file. Folders that were made for them are removed again if the work fails.
-
-    Parameters
-    ----------
-    option : str
-        What error messages name.
-    folder : Path
-    names : sequence of str
-        Files that may be written there.
-    inputs : sequence of Path
-        Files that are read, which none of these may replace.
+    leaves no half of a file. Folders that were made for them are removed again if the work fails. `names` are the files
+    that may be written, `inputs` those that are read and must not be replaced; messages name `option`.
     """
     for name, source in product(names, inputs):
         with suppress(OSError):  # one of them is not there

@@ -14,13 +14,7 @@ BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities":
 
 
 def transformer(args: Any, **fixed: Any) -> Any:
-    """Return the unfitted transformer that the options of `add_model` describe.
-
-    Raises
-    ------
-    UsageError
-        A parameter that does not exist, is set by an option of its own, or has a value that it does not take.
-    """
+    """Return the unfitted transformer that the options of `add_model` describe; refuse what it does not take."""
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
     values: dict[str, Any] = {"n_components": args.components, "tuning": args.tuning, "modalities": args.modalities}

@@ -21,18 +21,8 @@ SAMPLE_LINES = 50
 def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     """Return the pandas DataFrame in a file, its rows numbered as there from 0, and sentences that say how it was read.
 
-    Parameters
-    ----------
-    path : Path
-    args : argparse.Namespace
-        With the options of `add_reading`.
-
-    Raises
-    ------
-    FileProblem
-        There is no such file, it holds no table, or a package is missing.
-    UsageError
-        An option does not fit the file.
+    `args` has the options of `add_reading`. FileProblem: there is no such file, it holds no table, or a package is
+    missing; UsageError: an option does not fit the file.
     """
     kind = path.suffix.lower()
     if kind not in TEXT | PARQUET | EXCEL:

@@ -18,11 +18,6 @@ def rivals_of(texts: list[str], random_state: int) -> dict[str, Any]:
     """Return the estimators that texts such as `svr=sklearn.svm:SVR(C=10)` describe, by name or else by class.
 
     Estimators that are made here get `random_state` where they have such a parameter and the text gives none.
-
-    Raises
-    ------
-    UsageError
-        A text that is no such path, or whose object cannot be imported, made or fitted.
     """
     rivals: dict[str, Any] = {}
     for text in texts:

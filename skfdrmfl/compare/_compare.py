@@ -27,7 +27,7 @@ from skfdrmfl.compare._arguments import (
     targets,
 )
 from skfdrmfl.compare._comparison import Comparison
-from skfdrmfl.compare._methods import Run, check_rivals, fdrmfl_runs, reductions, regressions, ridge, rival_runs
+from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._versions import versions
@@ -156,9 +156,9 @@ def compare(
         *regressions(n_outputs, random_state, X),
         *fdrmfl_runs(transformer, seeds, clients, regressor),
     ]
-    check_rivals(rivals, {name for run in runs for name in (run.name, run.head_name)})
     first = next(i for i, run in enumerate(runs) if run.head_name)  # FDRMFL stands last
-    runs[first:first] = rival_runs(rivals, regressor)
+    taken = {name for run in runs for name in (run.name, run.head_name)}
+    runs[first:first] = rival_runs(rivals, taken, regressor)
     labels = None if groups is None else column_or_1d(groups)
     fold_of_row = np.empty(len(measured), dtype=np.intp)
     for number, (_, test) in enumerate(folds):
@@ -182,7 +182,7 @@ def compare(
         """Return the comparison of the methods of these outcomes."""
         return Comparison(
             methods=tuple(
-                _result(name, output, [_of_output(outcome, j) for outcome in of_method], column, clients)
+                _result(name, output, of_method, j, column, clients)
                 for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
                 for name, of_method in _by_method(outcomes, runs).items()
             ),
@@ -198,7 +198,7 @@ def compare(
     rows = Rows(X, measured, clients, labels, folds)
     finished: list[Outcome] = []
     try:
-        for outcome in cross_validate(runs, rows, progress or _ignore_progress):
+        for outcome in cross_validate(runs, rows, progress or (lambda *_: None)):
             finished.append(outcome)
     except KeyboardInterrupt as error:
         raise ComparisonInterrupted(result(finished, interrupted=True) if finished else None) from error
@@ -213,15 +213,11 @@ def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, li
     return {name: of_method for name, of_method in of_methods.items() if of_method}
 
 
-def _of_output(outcome: Outcome, j: int) -> Outcome:
-    """Return an outcome with the predictions of one output alone, (n,)."""
-    return outcome._replace(predicted=outcome.predicted.reshape(len(outcome.predicted), -1)[:, j])
-
-
 def _result(
-    name: str, output: str, outcomes: list[Outcome], y: NDArray[np.float64], clients: NDArray[Any]
+    name: str, output: str, outcomes: list[Outcome], j: int, y: NDArray[np.float64], clients: NDArray[Any]
 ) -> MethodResult:
-    """Return the measures of one method from the outcomes of its runs, for one output: y (n,)."""
+    """Return the measures of one method from the outcomes of its runs, for one output: the j-th, y (n,)."""
+    outcomes = [o._replace(predicted=o.predicted.reshape(len(y), -1)[:, j]) for o in outcomes]
 
     def of_runs(measure: Callable[..., float]) -> NDArray[np.float64]:
         return np.array([measure(y[o.covered], o.predicted[o.covered]) for o in outcomes], dtype=np.float64)
@@ -248,7 +244,3 @@ def _mean_client_r2(outcomes: list[Outcome], y: NDArray[np.float64], clients: ND
                 if run.client in (None, client) and not np.isnan(r2):
                     values[client].append(r2)
     return {client: float(np.mean(of_seeds)) if of_seeds else np.nan for client, of_seeds in values.items()}
-
-
-def _ignore_progress(done: int, total: int, name: str) -> None:
-    """Report nothing: what `progress=None` stands for."""
