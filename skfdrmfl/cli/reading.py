@@ -119,10 +119,9 @@ def _separator_of(lines: list[str]) -> str:
     so a semicolon or a tabulator that gives one width goes before a comma.
     """
     for separator in SEPARATORS:
-        widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator))
-        width, n_lines = widths.most_common(1)[0]
-        first = len(next(csv.reader(lines[:1], delimiter=separator)))
-        if width > 1 and first == width and n_lines >= 0.9 * len(lines):
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        width, n_lines = Counter(widths).most_common(1)[0]
+        if widths[0] == width > 1 and n_lines >= 0.9 * len(lines):
             return separator
     return ","
 
@@ -139,9 +138,8 @@ def _read_excel(pandas: Any, path: Path, args: Any) -> tuple[Any, str]:
         names = [str(name) for name in book.sheet_names]
         sheet = args.sheet or names[0]
         if args.sheet is None and len(names) > 1:
-            filled = [
-                name for name in names if not pandas.read_excel(book, sheet_name=name, header=None, nrows=2).empty
-            ]
+            first_rows = pandas.read_excel(book, sheet_name=names, header=None, nrows=2)
+            filled = [name for name in names if not first_rows[name].empty]
             if len(filled) > 1:
                 shown = ", ".join(map(repr, filled))
                 raise UsageError(
@@ -159,8 +157,7 @@ def _read_excel(pandas: Any, path: Path, args: Any) -> tuple[Any, str]:
 
 def _check_names(path: Path, names: list[str]) -> None:
     """Refuse column names that occur twice, which a reader would rename in silence."""
-    counts = Counter(name.strip() for name in names)
-    twice = [name for name, n in counts.items() if n > 1 and name]
+    twice = [name for name, n in Counter(map(str.strip, names)).items() if n > 1 and name]
     if twice:
         shown = ", ".join(map(repr, twice[:5])) + (", ..." if len(twice) > 5 else "")
         raise FileProblem(f"{path} has more than one column called {shown}; give each column a name of its own.")

@@ -16,16 +16,7 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skfdrmfl.compare._arguments import (
-    check_complete,
-    check_components,
-    check_seeds,
-    check_transformer,
-    clients_by_seed,
-    make_folds,
-    output_names,
-    targets,
-)
+from skfdrmfl.compare import _arguments
 from skfdrmfl.compare._comparison import Comparison
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._result import MethodResult
@@ -137,18 +128,18 @@ def compare(
     >>> print(comparison.to_table())  # doctest: +SKIP
     """
     check_consistent_length(X, y, groups)
-    measured = targets(y)
-    check_complete("X", X)
-    check_complete("y", measured)
-    seeds = check_seeds(random_state, n_seeds)
-    folds = make_folds(X, groups, n_splits, random_state)
-    most_components = check_components(n_components, X, folds)
-    clients = clients_by_seed(client_ids, seeds, len(measured))
-    outputs = output_names(y, measured)
+    measured = _arguments.targets(y)
+    _arguments.check_complete("X", X)
+    _arguments.check_complete("y", measured)
+    seeds = _arguments.check_seeds(random_state, n_seeds)
+    folds = _arguments.make_folds(X, groups, n_splits, random_state)
+    most_components = _arguments.check_components(n_components, X, folds)
+    clients = _arguments.clients_by_seed(client_ids, seeds, len(measured))
+    outputs = _arguments.output_names(y, measured)
     n_outputs = len(outputs)
     regressor = ridge(n_outputs) if regressor is None else regressor
     transformer = clone(FDRMFLTransformer() if transformer is None else transformer)
-    check_transformer(transformer)
+    _arguments.check_transformer(transformer)
     transformer.set_params(n_components=n_components)
 
     runs = [

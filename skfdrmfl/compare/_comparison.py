@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skfdrmfl.common.extras import import_extra
+from skfdrmfl.compare._page import page
 from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
+from skfdrmfl.compare._plots import plot_predicted
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._table import spread, table_text
 from skfdrmfl.metrics import bias, sep, slope
@@ -266,8 +268,6 @@ class Comparison:
         str
             HTML with all figures inside. Without matplotlib it has the tables alone, and says so.
         """
-        from skfdrmfl.compare._page import page
-
         return page(self, title, unit)
 
     def plot(
@@ -311,18 +311,14 @@ class Comparison:
         ValueError
             If there are not as many axes as panels.
         """
-        from skfdrmfl.compare._plots import plot_on, plot_predicted
-
         one = self.of(self.outputs[0] if output is None else output)
         if names is None:
             drawn = DRAWN if ax is None or np.ndim(ax) else (FEDERATED,)
             names = [method.name for method in one.methods if method.name in drawn] or [one.methods[0].name]
         panels = {f"{m.name}\nRMSE {m.rmse[0]:.3g}": m.predicted[0] for m in (one[name] for name in names)}
         what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
-        if ax is not None:
-            return plot_on(ax, one.measured, self.client_ids[0], panels, unit=unit)
         title = ", ".join(filter(None, (title, what))) if what not in title else title
-        return plot_predicted(one.measured, self.client_ids[0], panels, title=title, unit=unit)
+        return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
 
     def _footnotes(self) -> list[str]:
         """Return the lines below the table that say what its rows and figures are."""
@@ -353,11 +349,8 @@ class Comparison:
 
 def _squared(method: MethodResult, y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the squared error of each row (n,), the mean over the runs that have predicted it, NaN without any."""
-    squared = (method.predicted - y) ** 2
-    there = np.isfinite(squared)
-    n_runs = there.sum(axis=0)
-    total: NDArray[np.float64] = np.where(there, squared, 0.0).sum(axis=0)
-    return np.where(n_runs > 0, total / np.maximum(n_runs, 1), np.nan)
+    squared: NDArray[np.float64] = np.ma.masked_invalid((method.predicted - y) ** 2).mean(axis=0).filled(np.nan)
+    return squared
 
 
 def _number(value: float) -> float | None:

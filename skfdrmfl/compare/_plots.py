@@ -26,53 +26,19 @@ MOST_IN_A_ROW = 5
 
 
 def plot_predicted(
-    measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], *, title: str = "", unit: str = ""
-) -> Figure:
-    """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
-
-    Rows are coloured by client. Raises ImportError if matplotlib is not installed.
-    """
-    n_columns = min(len(panels), MOST_IN_A_ROW)
-    n_bands = -(-len(panels) // n_columns)
-    height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT)
-    figure: Figure = _figure_class()(figsize=(PANEL_INCHES * n_columns, height * n_bands + 0.75))
-    figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
-    grid = figure.subplots(2 * n_bands, n_columns, squeeze=False, height_ratios=[1.0, RESIDUAL_HEIGHT] * n_bands)
-    columns = np.hstack(np.vsplit(grid, n_bands))  # (2, panels), one band after another
-    for axes in columns[:, len(panels) :].flat:
-        axes.set_visible(False)
-    _draw(columns[:, : len(panels)], n_columns, measured, client_ids, panels, unit)
-    if title:
-        figure.suptitle(title, color=INK, fontsize=11)
-    return figure
-
-
-def plot_on(
-    axes: Any, measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], *, unit: str = ""
-) -> Figure:
-    """Draw on given axes: one, for the predictions of one method, or two rows of as many as there are panels."""
-    _figure_class()
-    columns = np.asarray(axes, dtype=object)
-    if columns.size <= 2 and columns.ndim < 2:
-        columns = columns.reshape(-1, 1)
-    if columns.shape != (2, len(panels)) and not (columns.shape == (1, 1) and len(panels) == 1):
-        raise ValueError(
-            f"ax has shape {np.shape(axes)} but there are {len(panels)} methods to draw; pass axes of shape "
-            f"(2, {len(panels)}), or one and one name."
-        )
-    _draw(columns, len(panels), measured, client_ids, panels, unit)
-    return columns.flat[0].figure
-
-
-def _draw(
-    columns: NDArray[Any],
-    n_in_a_row: int,
     measured: Float,
     client_ids: NDArray[Any],
     panels: Mapping[str, Float],
-    unit: str,
-) -> None:
-    """Draw a panel on each column of axes: predictions on the first and residuals on the second, if there is one."""
+    ax: Any = None,
+    title: str = "",
+    unit: str = "",
+) -> Figure:
+    """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
+
+    They are drawn on given axes: one, for the predictions of one method, or two rows of as many as there are panels; or
+    on a new figure. Rows are coloured by client. Raises ImportError if matplotlib is not installed.
+    """
+    columns, n_in_a_row = _columns(len(panels), ax)
     everything = np.concatenate([measured, *panels.values()])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     margin = 0.04 * (high - low or 1.0)
@@ -100,6 +66,35 @@ def _draw(
         if j % n_in_a_row == 0 and top.get_legend_handles_labels()[1]:
             look = {"fontsize": 9, "handletextpad": 0.1, "borderpad": 0.3, "framealpha": 0.9, "edgecolor": GRID}
             top.legend(loc="upper left", **look)
+    figure: Figure = columns.flat[0].figure
+    if title and ax is None:
+        figure.suptitle(title, color=INK, fontsize=11)
+    return figure
+
+
+def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
+    """Return the axes, a column for each panel, and how many columns stand side by side."""
+    figure_class = import_extra("matplotlib.figure", "plot", "Figures need").Figure
+    if ax is not None:
+        columns = np.asarray(ax, dtype=object)
+        if columns.size <= 2 and columns.ndim < 2:
+            columns = columns.reshape(-1, 1)
+        if columns.shape != (2, n_panels) and not (columns.shape == (1, 1) and n_panels == 1):
+            raise ValueError(
+                f"ax has shape {np.shape(ax)} but there are {n_panels} methods to draw; pass axes of shape "
+                f"(2, {n_panels}), or one and one name."
+            )
+        return columns, n_panels
+    n_in_a_row = min(n_panels, MOST_IN_A_ROW)
+    n_bands = -(-n_panels // n_in_a_row)
+    height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT)
+    figure = figure_class(figsize=(PANEL_INCHES * n_in_a_row, height * n_bands + 0.75))
+    figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
+    grid = figure.subplots(2 * n_bands, n_in_a_row, squeeze=False, height_ratios=[1.0, RESIDUAL_HEIGHT] * n_bands)
+    columns = np.hstack(np.vsplit(grid, n_bands))  # (2, panels), one band after another
+    for axes in columns[:, n_panels:].flat:
+        axes.set_visible(False)
+    return columns[:, :n_panels], n_in_a_row
 
 
 def _scatter(axes: Any, x: Float, y: Float, clients: NDArray[Any]) -> None:
@@ -117,8 +112,3 @@ def _scatter(axes: Any, x: Float, y: Float, clients: NDArray[Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
     axes.tick_params(colors=INK, labelsize=9)
-
-
-def _figure_class() -> Any:
-    """Return matplotlib's Figure class; raise an error that says how to install it if it is missing."""
-    return import_extra("matplotlib.figure", "plot", "Figures need").Figure
