@@ -18,12 +18,10 @@ def ellipse(points: Float, level: float, n: int = 100) -> Float:
     {mean + sqrt(chi2_2(level)) L u : |u| = 1}, with L L' the sample covariance: points on it have that squared
     Mahalanobis distance.
     """
-    covariance = np.cov(points.T)
-    values, axes = np.linalg.eigh(covariance)
+    values, axes = np.linalg.eigh(np.cov(points.T))
     angle = np.linspace(0.0, 2 * np.pi, n)
     circle = np.stack([np.cos(angle), np.sin(angle)])
-    radius = np.sqrt(chi2.ppf(level, 2))
-    return points.mean(0) + radius * (axes * np.sqrt(values.clip(min=0.0)) @ circle).T
+    return points.mean(0) + np.sqrt(chi2.ppf(level, 2)) * (axes * np.sqrt(values.clip(min=0.0)) @ circle).T
 
 
 class ScoresDisplay(Display):
@@ -94,18 +92,10 @@ class ScoresDisplay(Display):
         ellipses = {}
         if level is not None and n_components > 1:
             ellipses = {c: ellipse(pair[mine], level) for c, mine in clients.items() if mine.sum() > 2}
-        variance = model.component_variance_
-        total = variance.sum() or 1.0
-        labels = [
-            f"Z{i + 1} ({100 * variance[i] / total:.3g} % of variance)" for i in (first, second) if i < len(variance)
-        ]
-        display = cls(
-            pair,
-            clients,
-            None if y is None else np.asarray(y, dtype=np.float64).ravel(),
-            ellipses,
-            (labels[0], labels[1] if n_components > 1 else ""),
-        )
+        share = 100 * model.component_variance_ / (model.component_variance_.sum() or 1.0)
+        labels = [f"Z{i + 1} ({share[i]:.3g} % of variance)" for i in components[:n_components]]
+        colours = None if y is None else np.asarray(y, dtype=np.float64).ravel()
+        display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""))
         return display.plot(ax=ax, **scatter_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
