@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import make_scorer, r2_score, root_mean_squared_error
+from sklearn.model_selection import cross_val_predict
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.data.client_ids import rows_of_clients
@@ -42,10 +43,8 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike, *, error: str = "rmse") -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Reference values.
-    y_pred : array-like of shape (n_samples,)
-        Predictions.
+    y_true, y_pred : array-like of shape (n_samples,)
+        Reference values, and predictions of them.
     error : {"rmse", "sep"}, default="rmse"
         What the deviation is divided by: the root mean squared error, or the standard error of prediction (`sep`).
 
@@ -82,9 +81,7 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike, *, error: str = "rmse") -> float:
         )
     if error not in ("rmse", "sep"):
         raise ValueError(f'error is {error!r}; use "rmse" or "sep".')
-    divisor = rmse(y_true, y_pred) if error == "rmse" else sep(y_true, y_pred)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.std(y_true, ddof=1) / np.float64(divisor))
+    return _ratio(np.std(y_true, ddof=1), rmse(y_true, y_pred) if error == "rmse" else sep(y_true, y_pred))
 
 
 def rmsep(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -159,18 +156,13 @@ def rmsecv(
     float
         In the unit of y.
     """
-    from sklearn.model_selection import cross_val_predict
-
     return rmsep(y, cross_val_predict(estimator, X, y, cv=cv, groups=groups, params=params))
 
 
 def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return the mean error, bias = sum (y_hat - y) / n, in the unit of y: positive where predictions are too high.
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Reference values, and predictions of them.
+    Parameters are those of `rmsep`.
     """
     y_true, y_pred = _paired(y_true, y_pred)
     return float(np.mean(y_pred - y_true))
@@ -179,15 +171,7 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 def sep(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return the standard error of prediction, SEP = sqrt(sum (y_hat - y - bias)^2 / (n - 1)).
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Reference values, and predictions of them.
-
-    Returns
-    -------
-    float
-        In the unit of y; the standard deviation of the errors, without their mean. NaN for a single row.
+    It is the standard deviation of the errors, in the unit of y; NaN for a single row. Parameters are those of `rmsep`.
 
     References
     ----------
@@ -201,36 +185,18 @@ def slope(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return the slope of the least-squares line of reference values on predictions; 1 is right, below it overshoots.
 
     b = sum (y_hat - mean y_hat)(y - mean y) / sum (y_hat - mean y_hat)^2, as ISO 12099 has it: measured on predicted.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Reference values, and predictions of them.
-
-    Returns
-    -------
-    float
-        NaN where all predictions are equal.
+    NaN where all predictions are equal. Parameters are those of `rmsep`.
     """
     y_true, y_pred = _paired(y_true, y_pred)
     centred = y_pred - np.mean(y_pred)
-    if np.ptp(y_pred) == 0:
-        return float("nan")
-    return float(centred @ (y_true - np.mean(y_true)) / (centred @ centred))
+    return float(centred @ (y_true - np.mean(y_true)) / (centred @ centred)) if np.ptp(y_pred) else float("nan")
 
 
 def rpiq(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Return the ratio of performance to interquartile range, RPIQ = (Q3 - Q1) / RMSEP.
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_samples,)
-        Reference values, whose quartiles (linearly interpolated) are taken, and predictions of them.
-
-    Returns
-    -------
-    float
-        Without unit; says of a skewed y what RPD says of a normal one. `inf` for a prediction without error.
+    The quartiles, linearly interpolated, are those of the reference values. It says of a skewed y what RPD says of a
+    normal one, without unit; `inf` for a prediction without error. Parameters are those of `rmsep`.
 
     References
     ----------
@@ -240,8 +206,7 @@ def rpiq(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     y_true, y_pred = _paired(y_true, y_pred)
     first, third = np.percentile(y_true, [25, 75])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float((third - first) / np.float64(rmse(y_true, y_pred)))
+    return _ratio(third - first, rmse(y_true, y_pred))
 
 
 class ChemometricReport(list[dict[str, Any]]):
@@ -337,12 +302,8 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        Reference values.
-    y_pred : array-like of shape (n_samples,)
-        Predictions.
-    client_ids : array-like of shape (n_samples,)
-        The client of each row.
+    y_true, y_pred, client_ids : array-like of shape (n_samples,)
+        Reference values, predictions of them, and the client of each row.
 
     Returns
     -------
@@ -371,6 +332,12 @@ def _r2_or_nan(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
     if len(y_true) < 2 or np.ptp(y_true) == 0:
         return float("nan")
     return float(r2_score(y_true, y_pred))
+
+
+def _ratio(spread: float, error: float) -> float:
+    """Return a spread over an error, infinite over 0 and NaN where both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.float64(spread) / np.float64(error))
 
 
 def _paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:

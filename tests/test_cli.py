@@ -290,16 +290,16 @@ def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, c
     assert os.listdir(tmp_path / "out") == ["compare.json"]
 
 
-def test_without_tqdm_progress_is_eleven_lines(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+def test_without_tqdm_progress_is_ten_lines(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with screen.progress_bar() as progress:
         for done in range(116):
             progress(done, 115, "PCA")
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert [line.split()[0] for line in lines] == [str(10 * tenth) for tenth in range(11)]
-    assert lines[-1] == "100 %  115 of 115 fits, PCA"
+    assert [line.split()[1] for line in lines] == [f"{-(-115 * tenth // 10)}/115" for tenth in range(1, 11)]
+    assert lines[-1] == "compare: 115/115 fits, PCA"
 
 
 def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):
@@ -586,7 +586,7 @@ def test_ctrl_c_in_a_fit_keeps_the_rounds_that_are_finished(table, monkeypatch, 
 )
 def test_a_parameter_that_is_set_has_the_kind_of_its_default(text, name, value):
     args = Namespace(components=2, tuning=None, modalities=None, set=[text])
-    found = transformer(args, "fit").get_params()[name]
+    found = transformer(args).get_params()[name]
     assert found == value and type(found) is type(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from sklearn.datasets import get_data_home
 from sklearn.model_selection import GroupKFold
 
 from skfdrmfl.datasets import fetch_corn, load_tecator, make_client_ids, make_simulation, stack_modalities
-from skfdrmfl.datasets.data.make_tecator import csv_text
 
+ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -74,7 +75,9 @@ def test_tecator_equals_the_reference_bit_for_bit():
 def test_tecator_file_is_what_its_script_writes_and_is_small():
     tecator = load_tecator("all")
     file = files(tecator.data_module).joinpath(tecator.filename)
-    assert file.read_text(encoding="utf-8") == csv_text(tecator.data, tecator.target)
+    script = run_path(str(ROOT / "tools" / "make_tecator.py"))
+    assert file.read_text(encoding="utf-8") == script["csv_text"](tecator.data, tecator.target)
+    assert script["FILE"].name == tecator.filename
     assert len(file.read_bytes()) < 300_000
 
 

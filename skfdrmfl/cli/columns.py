@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,57 +19,33 @@ LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
 
 @dataclass
 class Columns:
-    """The parts of a table.
+    """The parts of a table."""
 
-    Attributes
-    ----------
-    X : DataFrame of shape (n, columns)
-        Features: numbers, and labels where `--categories` asks for them.
-    y : DataFrame of shape (n, targets)
-    clients, groups : Series of shape (n,) or None
-    notes : list of str
-        What was done, in whole sentences.
-    """
+    X: Any  # DataFrame (n, columns) of numbers, and of labels where `--categories` asks for them
+    y: Any  # DataFrame (n, targets)
+    clients: Any  # Series (n,), or None
+    groups: Any  # Series (n,), or None
+    notes: list[str]  # what was done, in whole sentences
 
-    X: Any
-    y: Any
-    clients: Any
-    groups: Any
-    notes: list[str] = field(default_factory=list)
+    @property
+    def target(self) -> Any:
+        """The targets, a Series where there is one."""
+        return self.y.iloc[:, 0] if self.y.shape[1] == 1 else self.y
 
 
-def divide(frame: Any, args: Any, command: str) -> Columns:
-    """Return the parts of a table as the options of `add_columns` and `add_missing` say.
-
-    Raises
-    ------
-    UsageError
-        An option names a column that is not there, or the data do not fit it.
-    """
+def divide(frame: Any, args: Any) -> Columns:
+    """Return the parts of a table as `add_columns` and `add_missing` have it; refuse what does not fit."""
     notes: list[str] = []
     names = list(frame.columns)
-    if not args.target:
-        wrong(command, "--target", "none", "of the columns is named", f"choose from {shown(names, 12)}")
-    for option, wanted in (
-        ("--target", args.target),
-        ("--clients-column", [args.clients_column] if args.clients_column else []),
-        ("--groups-column", [args.groups_column] if args.groups_column else []),
-        ("--keep", args.keep),
-        ("--categories", args.categories),
-    ):
-        for name in wanted:
-            if name not in names:
-                _unknown(command, option, name, names)
-    roles = [*args.target, *filter(None, (args.clients_column, args.groups_column))]
-    _check_roles(command, args, roles)
-    dropped = _matching(command, args.drop, names)
+    roles = _roles(names, args)
+    dropped = _matching(args.drop, names)
     for name in roles:
         if name in dropped:
-            wrong(command, "--drop", name, "is also asked for as target, clients or groups", "take it out of one")
+            wrong("--drop", name, "is also asked for as target, clients or groups", "take it out of one")
     if dropped:
         notes.append(f"Left out as asked: {shown(dropped)}.")
 
-    y = targets(frame, args.target, command)
+    y = targets(frame, args.target)
     rows = y.notna().all(axis=1)
     if not rows.all():
         notes.append(f"Left out {counted(int((~rows).sum()), 'row')} without {' or '.join(args.target)}.")
@@ -77,136 +53,136 @@ def divide(frame: Any, args: Any, command: str) -> Columns:
     for name in args.target:
         n_values = y[name].nunique()
         if n_values == 1:
-            wrong(command, "--target", name, "has the same value in all rows", "name a column that varies")
+            wrong("--target", name, "has the same value in all rows", "name a column that varies")
         if n_values <= FEW_VALUES < len(y) // 3:
             notes.append(
                 f"{name} has only {n_values} values: if they stand for classes, a regression is no use to them."
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
-    X, rows = _without_missing(X, args, command, notes)
-    frame, y = frame.loc[rows], y.loc[rows]
+    X = _without_missing(X, args, notes)
+    frame, y = frame.loc[X.index], y.loc[X.index]
     if X.shape[1] == 0:
-        wrong(command, "FILE", args.file, "leaves no column of numbers to predict from", "look at --drop and --target")
+        wrong("FILE", args.file, "leaves no column of numbers to predict from", "look at --drop and --target")
     bare = [name for name in X.columns if not all(name.partition("__"))]
     if args.modalities == "prefix" and bare:
         fact = f"needs names such as nir__1100, and {shown(bare)} have no prefix"
-        wrong(
-            command, "--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option"
-        )
-    clients, groups = (
-        _labels(frame, name, option, command)
-        for name, option in ((args.clients_column, "--clients-column"), (args.groups_column, "--groups-column"))
-    )
-    _look_for_the_target(X, y, args, command, notes)
+        wrong("--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option")
+    clients = _labels(frame, args.clients_column, "--clients-column")
+    groups = _labels(frame, args.groups_column, "--groups-column")
+    _look_for_the_target(X, y, args, notes)
     _look_for_others(X, {*args.keep, *args.categories}, notes)
     _describe(clients, groups, notes)
     return Columns(X, y, clients, groups, notes)
 
 
-def _check_roles(command: str, args: Any, roles: list[str]) -> None:
-    """Refuse a column that is to be two things."""
-    for name in dict.fromkeys(roles):
-        if roles.count(name) > 1 and not (roles.count(name) == 2 and args.clients_column == args.groups_column == name):
-            wrong(command, "--target", name, "is asked for twice", "name another column, or leave one out")
+def _roles(names: list[str], args: Any) -> list[str]:
+    """Return the columns that are no features; refuse names that no column has, and a column that is to be two things.
+
+    One column may be clients and groups at once.
+    """
+    if not args.target:
+        wrong("--target", "none", "of the columns is named", f"choose from {shown(names, 12)}")
+    clients, groups = [[name] if name else [] for name in (args.clients_column, args.groups_column)]
+    for option, wanted in (
+        ("--target", args.target),
+        ("--clients-column", clients),
+        ("--groups-column", groups),
+        ("--keep", args.keep),
+        ("--categories", args.categories),
+    ):
+        for name in wanted:
+            if name not in names:
+                _unknown(option, name, names)
+    roles = [*args.target, *clients, *(groups if groups != clients else [])]
+    for name in roles:
+        if roles.count(name) > 1:
+            wrong("--target", name, "is asked for twice", "name another column, or leave one out")
+    return roles
 
 
-def _unknown(command: str, option: str, name: str, names: list[str]) -> None:
+def _unknown(option: str, name: str, names: list[str]) -> None:
     """Refuse a name that no column has, with names that are like it."""
     lower = {other.lower(): other for other in names}
     near = [lower[other] for other in get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
-    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {shown(names, 12)}."
-    wrong(command, option, name, "is no column of the table", remedy.rstrip("."))
+    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {shown(names, 12)}"
+    wrong(option, name, "is no column of the table", remedy)
 
 
-def _matching(command: str, patterns: list[str], names: list[str]) -> list[str]:
+def _matching(patterns: list[str], names: list[str]) -> list[str]:
     """Return the names that the patterns stand for."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     for pattern in patterns:
         mine = [name for name in names if name == pattern] or [name for name in names if fnmatchcase(name, pattern)]
         if not mine:
-            _unknown(command, "--drop", pattern, names)
-        found += [name for name in mine if name not in found]
-    return found
+            _unknown("--drop", pattern, names)
+        found |= dict.fromkeys(mine)
+    return list(found)
 
 
-def targets(frame: Any, names: list[str], command: str, *, allow_empty: bool = False) -> Any:
-    """Return the targets as numbers, NaN where there is none; refuse what is no number.
-
-    Raises
-    ------
-    UsageError
-        A column of text, yes and no or dates; one without values unless `allow_empty`.
-    """
-    pandas = _pandas()
+def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
+    """Return the targets as numbers, NaN where there is none; refuse other values, and none unless `allow_empty`."""
     columns = {}
     for name in names:
         column = frame[name]
-        if pandas.api.types.is_bool_dtype(column):
-            wrong(
-                command,
-                "--target",
-                name,
-                "holds yes and no, and only numbers can be predicted",
-                "write them as 0 and 1",
-            )
-        if pandas.api.types.is_datetime64_any_dtype(column):
-            wrong(command, "--target", name, "holds dates", "write them as numbers, such as days since a date")
-        numbers = pandas.to_numeric(column, errors="coerce")
-        odd = column[numbers.isna() & column.notna()]
+        if column.dtype.kind == "b":
+            wrong("--target", name, "holds yes and no, and only numbers can be predicted", "write them as 0 and 1")
+        if column.dtype.kind == "M":
+            wrong("--target", name, "holds dates", "write them as numbers, such as days since a date")
+        columns[name], odd = numbers_of(column)
         if len(odd) == column.notna().sum() > 0:
             labels = shown([str(label) for label in odd.unique()], 3)
             fact = f"holds text ({labels}), and only numbers can be predicted"
-            wrong(command, "--target", name, fact, "name a measured column; to tell classes apart use a classifier")
+            wrong("--target", name, fact, "name a measured column; to tell classes apart use a classifier")
         if len(odd):
-            where = (
-                f"{counted(len(odd), 'value')} that are no numbers, such as {odd.iloc[0]!r} in row {odd.index[0] + 1}"
-            )
-            wrong(command, "--target", name, f"has {where}", f"correct them, or pass --na {str(odd.iloc[0])!r}")
-        columns[name] = numbers.astype("float64")
-    y = pandas.DataFrame(columns)
-    infinite = y.isin([float("inf"), float("-inf")]).any()
-    for name in names:
-        if infinite[name]:
-            wrong(command, "--target", name, "has infinite values", "correct them")
-        if y[name].isna().all() and not allow_empty:
-            wrong(command, "--target", name, "has no values", "name a measured column")
-    return y
+            fact = f"has {counted(len(odd), 'value')} that are no numbers, such as {odd.iloc[0]!r} in row {_row(odd)}"
+            wrong("--target", name, fact, f"correct them, or pass --na {str(odd.iloc[0])!r}")
+        if _is_infinite(columns[name]):
+            wrong("--target", name, "has infinite values", "correct them")
+        if columns[name].isna().all() and not allow_empty:
+            wrong("--target", name, "has no values", "name a measured column")
+    return _frame(columns, frame)
+
+
+def numbers_of(column: Any) -> tuple[Any, Any]:
+    """Return a column as numbers, NaN where it holds none, and what it holds instead, which is no gap."""
+    import pandas
+
+    numbers = pandas.to_numeric(column, errors="coerce")
+    return numbers.astype("float64"), column[numbers.isna() & column.notna()]
+
+
+def as_labels(column: Any) -> Any:
+    """Return a column as labels, which are a feature of categories."""
+    return column.astype("string").astype("category")
 
 
 def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
     """Return the columns that can be features, and say why others are none."""
-    types = _pandas().api.types
     kept: dict[str, Any] = {}
-    text, dates, empty, numbering = [], [], [], []
+    left_out: dict[str, list[str]] = {"text": [], "dates": [], "empty": [], "numbers the rows": []}
+    remedies = {"text": "; --categories NAME uses one as labels", "numbers the rows": "; --keep NAME uses it"}
     for name in names:
         column = frame[name]
+        kind = column.dtype.kind
         if column.isna().all():
-            empty.append(name)
+            left_out["empty"].append(name)
         elif name in args.categories:
-            kept[name] = column.astype("string").astype("category")
-        elif types.is_bool_dtype(column):
-            kept[name] = column.astype("float64")
-            notes.append(f"{name} holds yes and no: used as 1 and 0.")
-        elif types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
-            dates.append(name)
-        elif not types.is_numeric_dtype(column):
-            text.append(name)
-        elif _numbers_the_rows(column) and name not in args.keep:
-            numbering.append(name)
+            kept[name] = as_labels(column)
+        elif kind in "mM":
+            left_out["dates"].append(name)
+        elif kind not in "biuf":
+            example = column.dropna().iloc[0]
+            left_out["text"].append(f"{name} ({column.nunique()} values, such as {example!r})")
+        elif kind != "b" and _numbers_the_rows(column) and name not in args.keep:
+            left_out["numbers the rows"].append(name)
         else:
             kept[name] = column.astype("float64")
-    if text:
-        details = [
-            f"{name} ({frame[name].nunique()} values, such as {frame[name].dropna().iloc[0]!r})" for name in text
-        ]
-        notes.append(f"Left out, text: {shown(details)}; --categories NAME uses one as labels.")
-    if dates:
-        notes.append(f"Left out, dates: {shown(dates)}.")
-    if empty:
-        notes.append(f"Left out, empty: {shown(empty)}.")
-    if numbering:
-        notes.append(f"Left out, numbers the rows: {shown(numbering)}; --keep NAME uses it.")
-    return _pandas().DataFrame(kept, index=frame.index)
+            if kind == "b":
+                notes.append(f"{name} holds yes and no: used as 1 and 0.")
+    for why, which in left_out.items():
+        if which:
+            notes.append(f"Left out, {why}: {shown(which)}{remedies.get(why, '')}.")
+    return _frame(kept, frame)
 
 
 def _numbers_the_rows(column: Any) -> bool:
@@ -217,74 +193,53 @@ def _numbers_the_rows(column: Any) -> bool:
     return bool(ahead.nunique() == 1 and ahead.iloc[0] in (0, 1))
 
 
-def _without_missing(X: Any, args: Any, command: str, notes: list[str]) -> tuple[Any, Any]:
-    """Return the features without missing values as `--missing` says, and which rows are left."""
-    numbers = X.select_dtypes("number")
-    infinite = numbers.isin([float("inf"), float("-inf")]).any()
-    if infinite.any():
-        wrong(
-            command,
-            "FILE",
-            args.file,
-            f"has infinite values in {shown(list(infinite.index[infinite]))}",
-            "correct them",
-        )
-    gaps = X.isna()
-    every_row = gaps.any(axis=1) == gaps.any(axis=1)
-    if not gaps.to_numpy().any() or args.missing == "keep":
-        return X, every_row
-    columns, rows = gaps.any(), gaps.any(axis=1)
-    where = f"{int(rows.sum())} of {len(X)} rows, {int(columns.sum())} of {X.shape[1]} columns"
-    names = list(columns.index[columns])
+def _without_missing(X: Any, args: Any, notes: list[str]) -> Any:
+    """Return the features without missing values as `--missing` says, columns or rows left out."""
+    infinite = [name for name in X.select_dtypes("number") if _is_infinite(X[name])]
+    if infinite:
+        wrong("FILE", args.file, f"has infinite values in {shown(infinite)}", "correct them")
+    columns, rows = X.isna().any(), X.isna().any(axis=1)
+    if not rows.any() or args.missing == "keep":
+        return X
+    names, n_rows = list(columns.index[columns]), int(rows.sum())
     if args.missing == "columns":
         notes.append(f"Left out, values missing: {shown(names)}.")
-        return X.loc[:, ~columns], every_row
+        return X.loc[:, ~columns]
     if args.missing == "rows":
         if rows.all():
-            wrong(
-                command, "--missing", "rows", "would leave no row: each has a gap", "pass --missing columns, or --drop"
-            )
-        notes.append(f"Left out {counted(int(rows.sum()), 'row')} with missing values.")
-        return X.loc[~rows], ~rows
-    first = f"first: {names[0]!r} in row {gaps.index[gaps[names[0]]][0] + 1}"
+            wrong("--missing", "rows", "would leave no row: each has a gap", "pass --missing columns, or --drop")
+        notes.append(f"Left out {counted(n_rows, 'row')} with missing values.")
+        return X.loc[~rows]
+    where = f"{n_rows} of {len(X)} rows, {len(names)} of {X.shape[1]} columns"
+    first = f"first: {names[0]!r} in row {_row(X[X[names[0]].isna()])}"
     remedy = "pass --missing rows or --missing columns to leave these out, or fill them in the file"
-    wrong(command, "FILE", args.file, f"has missing values in {where} ({first})", remedy)
+    wrong("FILE", args.file, f"has missing values in {where} ({first})", remedy)
 
 
-def _labels(frame: Any, name: str | None, option: str, command: str) -> Any:
+def _labels(frame: Any, name: str | None, option: str) -> Any:
     """Return the labels of clients or groups as strings or integers; refuse gaps."""
     if name is None:
         return None
     column = frame[name]
     if column.isna().any():
-        empty = column.index[column.isna()]
-        fact = f"has no value in {counted(len(empty), 'row')} (first: row {empty[0] + 1})"
-        wrong(command, option, name, fact, "name one for every row, or leave those rows out of the file")
-    types = _pandas().api.types
-    if types.is_integer_dtype(column) and not types.is_bool_dtype(column):
-        return column.astype("int64")
-    return column.astype(str).str.strip().astype(object)
+        empty = column[column.isna()]
+        fact = f"has no value in {counted(len(empty), 'row')} (first: row {_row(empty)})"
+        wrong(option, name, fact, "name one for every row, or leave those rows out of the file")
+    return column.astype("int64") if column.dtype.kind in "iu" else column.astype(str).str.strip().astype(object)
 
 
-def _look_for_the_target(X: Any, y: Any, args: Any, command: str, notes: list[str]) -> None:
+def _look_for_the_target(X: Any, y: Any, args: Any, notes: list[str]) -> None:
     """Refuse features that are a linear function of a target, and name those that are near it."""
-    numbers = X.select_dtypes("number")
     near: list[str] = []
     if len(X) < 4:
         return
     for target in y.columns:
-        r = _correlations(numbers.to_numpy(), y[target].to_numpy())
-        same = [
-            name for name, value in zip(numbers.columns, r, strict=True) if value >= LINEAR and name not in args.keep
-        ]
+        r = _correlations(X.select_dtypes("number"), y[target])
+        same = [name for name in r.index[r >= LINEAR] if name not in args.keep]
         if same:
             fact = f"is a linear function of the target {target}, so that nothing is left to predict"
-            wrong(command, "FILE", f"column {shown(same)}", fact, f"pass --drop {same[0]}, or --keep {same[0]}")
-        near += [
-            f"{name} ({value:.3f} with {target})"
-            for name, value in zip(numbers.columns, r, strict=True)
-            if SUSPICIOUS < value < LINEAR
-        ]
+            wrong("FILE", f"column {shown(same)}", fact, f"pass --drop {same[0]}, or --keep {same[0]}")
+        near += [f"{name} ({value:.3f} with {target})" for name, value in r.items() if SUSPICIOUS < value < LINEAR]
     if near:
         notes.append(
             f"Nearly the target: {shown(near)} by correlation. Where that is another result of the laboratory and not "
@@ -293,16 +248,8 @@ def _look_for_the_target(X: Any, y: Any, args: Any, command: str, notes: list[st
 
 
 def _correlations(X: Any, y: Any) -> Any:
-    """Return |r| of each column (n, columns) with y (n,), over the rows where it has a value; 0 for a constant one."""
-    import numpy as np
-
-    there = np.isfinite(X)
-    n = np.maximum(there.sum(axis=0), 1)
-    x_mean, y_mean = np.where(there, X, 0.0).sum(axis=0) / n, (there * y[:, None]).sum(axis=0) / n
-    x, z = np.where(there, X - x_mean, 0.0), np.where(there, y[:, None] - y_mean, 0.0)
-    x_size, y_size = np.sqrt((x**2).sum(axis=0)), np.sqrt((z**2).sum(axis=0))
-    varies = (x_size > 1e-12 * np.abs(x_mean) * np.sqrt(n)) & (y_size > 0)
-    return np.where(varies, np.abs((x * z).sum(axis=0)) / np.where(varies, x_size * y_size, 1.0), 0.0)
+    """Return |r| with y of each column that varies, over the rows where it has a value."""
+    return X.loc[:, X.nunique() > 1].corrwith(y).abs()
 
 
 def _look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:
@@ -349,8 +296,18 @@ def shown(names: list[str], most: int = MOST_SHOWN) -> str:
     return f"{', '.join(map(str, names[:half]))}, ... {names[-1]} ({len(names)} in all)"
 
 
-def _pandas() -> Any:
-    """Return pandas, which has been imported when there is a table."""
+def _is_infinite(numbers: Any) -> bool:
+    """Return whether a column of numbers has infinite values."""
+    return bool(numbers.isin([float("inf"), float("-inf")]).any())
+
+
+def _row(rows: Any) -> int:
+    """Return the number in the file, from 1, of the first of some rows."""
+    return int(rows.index[0]) + 1
+
+
+def _frame(columns: dict[str, Any], frame: Any) -> Any:
+    """Return columns of a frame as a frame with the same rows."""
     import pandas
 
-    return pandas
+    return pandas.DataFrame(columns, index=frame.index)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.cli import builtin
-from skfdrmfl.cli.columns import divide
+from skfdrmfl.cli.columns import counted, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
-from skfdrmfl.cli.options import add, add_columns, add_missing, add_model, add_reading, at_least
-from skfdrmfl.cli.output import Writer, output_folder, text_file
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
+from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.rivals import rivals_of
@@ -47,53 +47,29 @@ def add_to(commands: Any) -> None:
         "compare.png. Without FILE: on near-infrared spectra of meat.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "file", metavar="FILE", type=Path, nargs="?", help="table: .csv, .tsv, .txt, .parquet or .xlsx, a row a sample"
-    )
+    parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help=f"{TABLE_FILE}, a row a sample")
     add_columns(parser)
     add_missing(parser)
     add_reading(parser)
     add_model(parser)
     group = parser.add_argument_group("the comparison")
-    add(
-        group,
-        "--clients",
-        type=at_least(1),
-        default=3,
-        metavar="K",
-        help="number of simulated clients, where no column says whose row it is",
-    )
-    add(
-        group,
-        "--scheme",
-        choices=("iid", "dirichlet", "quantile"),
-        default="iid",
-        help="how rows are dealt to simulated clients",
-    )
-    add(
-        group,
-        "--rivals",
-        metavar="[NAME=]MODULE:CLASS",
-        action="append",
-        default=[],
-        help="one more method: an estimator of scikit-learn's kind, such as sklearn.svm:SVR or "
-        "'forest=sklearn.ensemble:RandomForestRegressor(n_estimators=300)'; may be repeated",
-    )
-    add(group, "--seeds", type=at_least(1), default=3, metavar="N", help="repetitions of all that is random")
-    add(group, "--folds", type=at_least(2), default=5, metavar="N", help="cross-validation folds")
-    add(group, "--seed", type=at_least(0), default=0, metavar="S", help="first seed")
-    add(group, "--unit", metavar="TEXT", help="unit of the target, for the figure")
-    add(group, "--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the results")
+    simulated = "number of simulated clients, where no column says whose row it is"
+    add(group, "--clients K", simulated, type=at_least(1), default=3)
+    schemes = ("iid", "dirichlet", "quantile")
+    add(group, "--scheme", "how rows are dealt to simulated clients", choices=schemes, default="iid")
+    rivals = "one more method: an estimator of scikit-learn's kind, such as sklearn.svm:SVR or "
+    rivals += "'forest=sklearn.ensemble:RandomForestRegressor(n_estimators=300)'; may be repeated"
+    add(group, "--rivals [NAME=]MODULE:CLASS", rivals, action="append", default=[])
+    add(group, "--seeds N", "repetitions of all that is random", type=at_least(1), default=3)
+    add(group, "--folds N", "cross-validation folds", type=at_least(2), default=5)
+    add(group, "--seed S", "first seed", type=at_least(0), default=0)
+    add(group, "--unit TEXT", "unit of the target, for the figure")
+    add(group, "--out DIR", "folder for the results", type=Path, default=Path("out"))
     group.add_argument("--no-figure", dest="figure", action="store_false", help=f"do not draw {FIGURE}")
     group = parser.add_argument_group("built-in data, without FILE")
-    add(
-        group,
-        "--data",
-        choices=sorted(builtin.TARGETS, reverse=True),
-        default="tecator",
-        help="near-infrared spectra to use; their first target unless --target names another",
-    )
-    add(group, "--path", metavar="FILE", help="the file with the corn data, which are not packed with the library")
+    data = "near-infrared spectra to use; their first target unless --target names another"
+    add(group, "--data", data, choices=sorted(builtin.TARGETS, reverse=True), default="tecator")
+    add(group, "--path FILE", "the file with the corn data, which are not packed with the library")
 
 
 @dataclass
@@ -112,9 +88,9 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     if args.file is None:
-        args.target = builtin.targets_of(args.data, args.target, "compare")
+        args.target = builtin.targets_of(args.data, args.target)
     inputs = [args.file] if args.file else []
-    with output_folder("compare", "--out", args.out, (TABLE, FIGURE), inputs) as write:
+    with output_folder("--out", args.out, (TABLE, FIGURE), inputs) as write:
         # Imported so late that a wrong argument or folder need not wait for torch and scikit-learn.
         with interrupt_waits():
             from skfdrmfl.compare import ComparisonInterrupted
@@ -140,50 +116,43 @@ def of_builtin(args: argparse.Namespace) -> Task:
     for option, given in (
         ("--clients-column", args.clients_column),
         ("--groups-column", args.groups_column),
-        ("--drop", args.drop),
+        ("--drop", ",".join(args.drop)),
         ("--modalities", args.modalities),
     ):
         if given:
-            shown = given if isinstance(given, str) else ",".join(given)
-            wrong("compare", option, shown, "is for tables", "name a FILE too, or leave it out")
-    data = builtin.load(args.data, args.path, args.target, "compare")
-    if args.clients > len(data.target):
-        most = len(data.target)
-        wrong(
-            "compare", "--clients", args.clients, f"is more than the {most} rows of {args.data}", f"pass at most {most}"
-        )
+            wrong(option, given, "is for tables", "name a FILE too, or leave it out")
+    data = builtin.load(args.data, args.path, args.target)
     named = {"data": args.data, "unit": args.unit or builtin.UNIT, "scheme": args.scheme}
-    return Task(data.data, data.target, _dealer(data.target, args), data.get("groups"), named)
+    return Task(data.data, data.target, _dealer(data.target, args, f" of {args.data}"), data.get("groups"), named)
 
 
 def of_file(args: argparse.Namespace) -> Task:
     """Return the task on a table: the rows of its clients, or dealt to simulated ones."""
-    frame, notes = read_table(args.file, args, "compare")
-    columns = divide(frame, args, "compare")
+    frame, notes = read_table(args.file, args)
+    columns = divide(frame, args)
     notes += columns.notes
-    y = columns.y.iloc[:, 0] if columns.y.shape[1] == 1 else columns.y
     named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}
     if columns.groups is not None:
         named["groups_column"] = args.groups_column
     if columns.clients is not None:
         named["clients_column"] = args.clients_column
-        return Task(columns.X, y, columns.clients.to_numpy(), columns.groups, named, notes)
-    if args.clients > len(y):
-        wrong("compare", "--clients", args.clients, f"is more than the {len(y)} rows", f"pass at most {len(y)}")
-    notes.append(
-        f"No --clients-column: the rows are dealt to {args.clients} simulated clients ({args.scheme}); --clients 1 "
-        "trains on all of them together."
-    )
-    named["scheme"] = args.scheme
-    return Task(columns.X, y, _dealer(y, args), columns.groups, named, notes)
+        clients = columns.clients.to_numpy()
+    else:
+        named["scheme"] = args.scheme
+        clients = _dealer(columns.target, args)
+        notes.append(
+            f"No --clients-column: the rows are dealt to {args.clients} simulated clients ({args.scheme}); --clients 1 "
+            "trains on all of them together."
+        )
+    return Task(columns.X, columns.target, clients, columns.groups, named, notes)
 
 
 def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
     """Return the comparison on a task, progress shown; refusals name the option that is wrong."""
     from skfdrmfl.compare import InvalidArgument, compare
 
-    model = transformer(args, "compare")
-    rivals = rivals_of(args.rivals, args.seed, "compare")
+    model = transformer(args)
+    rivals = rivals_of(args.rivals, args.seed)
     try:
         with progress_bar() as progress:
             return compare(
@@ -201,57 +170,46 @@ def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
             )
     except InvalidArgument as error:
         # It is a ValueError too, and comes before what only a fit finds out.
-        wrong("compare", OPTIONS.get(error.name, error.name), error.value, error.fact, error.remedy)
+        wrong(OPTIONS.get(error.name, error.name), error.value, error.fact, error.remedy)
     except ValueError as error:
         raise FileProblem(f"the comparison cannot be made with these rows: {first_line(error)}") from error
 
 
-def _dealer(y: Any, args: argparse.Namespace) -> Any:
-    """Return the function of a seed that deals rows to simulated clients."""
+def _dealer(y: Any, args: argparse.Namespace, of_data: str = "") -> Any:
+    """Return the function of a seed that deals rows to simulated clients, of whom there are not more than rows."""
     from skfdrmfl.datasets import make_client_ids
 
+    if args.clients > len(y):
+        wrong("--clients", args.clients, f"is more than the {len(y)} rows{of_data}", f"pass at most {len(y)}")
     return lambda seed: make_client_ids(y, args.clients, args.scheme, random_state=seed)
 
 
 def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: Any) -> None:
     """Print the table and write the files."""
-    named = {
-        **task.named,
-        "target": ", ".join(args.target),
-        "notes": task.notes,
-        "command": shlex.join(["skfdrmfl", *args.argv]),
-    }
+    command = shlex.join(["skfdrmfl", *args.argv])
+    named = {**task.named, "target": ", ".join(args.target), "notes": task.notes, "command": command}
     comparison = replace(comparison, settings=named | comparison.settings)
     title = title_of(comparison)
     print(f"{title}\n\n{comparison.to_table()}\n", flush=True)
     files: dict[str, Writer] = {TABLE: text_file(comparison.to_json())}
-    if args.figure:
-        files |= figure_file(comparison, title)
-    for path in write(files):
-        print(f"Written: {path}")
+    draw = partial(comparison.plot, title=title, unit=comparison.settings["unit"])
+    if args.figure and (figure := picture_file(draw, "compare", 150)):
+        files[FIGURE] = figure
+    write(files)
 
 
 def title_of(comparison: Comparison) -> str:
     """Return one line that says what was compared."""
     s = comparison.settings
-    folds = f"{s['n_splits']} folds" + (
-        f" grouped by {s.get('groups_column', 'repeated samples')}" if s["grouped"] else ""
-    )
+    grouped = f" grouped by {s.get('groups_column', 'repeated samples')}" if s["grouped"] else ""
     how = s["clients_column"] if "clients_column" in s else s["scheme"]
-    clients = "1 client" if s["n_clients"] == 1 else f"{s['n_clients']} clients ({how})"
-    components = "1 component" if s["n_components"] == 1 else f"{s['n_components']} components"
-    seeds = "1 seed" if s["n_seeds"] == 1 else f"{s['n_seeds']} seeds"
-    table = f"{s['n_samples']} rows x {s['n_features']} columns"
+    parts = (
+        f"{s['n_samples']} rows x {s['n_features']} columns",
+        counted(s["n_clients"], "client") + (f" ({how})" if s["n_clients"] > 1 else ""),
+        counted(s["n_components"], "component"),
+        f"{s['n_splits']} folds{grouped}",
+        counted(s["n_seeds"], "seed"),
+    )
     data = s["data"].capitalize() if s["data"] in builtin.TARGETS else Path(s["data"]).name
     unit = f" ({s['unit']})" if s["unit"] else ""
-    return f"{data}, {s['target']}{unit}: {table}, {clients}, {components}, {folds}, {seeds}"
-
-
-def figure_file(comparison: Comparison, title: str) -> dict[str, Writer]:
-    """Return the figure's file name and writer; nothing where matplotlib is missing, for the table needs none."""
-    try:
-        figure = comparison.plot(title=title, unit=comparison.settings["unit"])
-    except ImportError as error:
-        print(f"skfdrmfl compare: no figure: {error}", file=sys.stderr)
-        return {}
-    return {FIGURE: partial(figure.savefig, dpi=150, format="png")}
+    return f"{data}, {s['target']}{unit}: {', '.join(parts)}"

@@ -6,7 +6,11 @@ from typing import NoReturn
 
 
 class UsageError(Exception):
-    """A wrong argument, or data that do not fit it; the text of the exception is the whole message."""
+    """A wrong argument, or data that do not fit it; before the text stands `prog`, or else the command that runs."""
+
+    def __init__(self, text: str, prog: str = "") -> None:
+        super().__init__(text)
+        self.prog = prog
 
 
 class FileProblem(Exception):
@@ -22,7 +26,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def wrong(command: str, option: str, value: object, fact: str, remedy: str) -> NoReturn:
+def wrong(option: str, value: object, fact: str, remedy: str) -> NoReturn:
     """Raise the usage error that names an option, its value, what is wrong with it and what to do."""
     end = "" if remedy.endswith("?") else "."
-    raise UsageError(f"skfdrmfl {command}: error: argument {option}: {value} {fact}; {remedy}{end}")
+    raise UsageError(f"argument {option}: {value} {fact}; {remedy}{end}")

@@ -13,11 +13,12 @@ from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
-from skfdrmfl.cli.options import add, add_columns, add_missing, add_model, add_reading, at_least
-from skfdrmfl.cli.output import Writer, output_folder, text_file
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
+from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.common.extras import import_extra
 
 
 def add_to(commands: Any) -> None:
@@ -29,20 +30,14 @@ def add_to(commands: Any) -> None:
         "picture of its training and of what it looks at.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("file", metavar="FILE", type=Path, help="table: .csv, .tsv, .txt, .parquet or .xlsx")
+    parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
     add_columns(parser)
     add_missing(parser, "keep")
     add_reading(parser)
     add_model(parser)
-    add(parser, "--random-state", type=at_least(0), default=0, metavar="S", help="seed of all that is random")
-    add(
-        parser,
-        "--save",
-        type=Path,
-        default=Path("out", "model.npz"),
-        metavar="FILE",
-        help="the model; beside it stand its record (.json) and picture (.png)",
-    )
+    add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
+    save = "the model; beside it stand its record (.json) and picture (.png)"
+    add(parser, "--save FILE", save, type=Path, default=Path("out", "model.npz"))
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the picture")
 
 
@@ -55,29 +50,29 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     if args.save.suffix != ".npz":
-        wrong("fit", "--save", args.save, "does not end in .npz, as files of models do", f"pass {args.save}.npz")
+        wrong("--save", args.save, "does not end in .npz, as files of models do", f"pass {args.save}.npz")
     names = names_beside(args.save)
-    with output_folder("fit", "--save", args.save.parent, names, [args.file]) as write:
-        frame, notes = read_table(args.file, args, "fit")
+    with output_folder("--save", args.save.parent, names, [args.file]) as write:
+        frame, notes = read_table(args.file, args)
         with interrupt_waits():
-            model = transformer(args, "fit", random_state=args.random_state)
-        columns = divide(frame, args, "fit")
+            model = transformer(args, random_state=args.random_state)
+        columns = divide(frame, args)
         if columns.clients is None:
             columns.notes.append("No --clients-column: all rows are one client's, which is ordinary training.")
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
         interrupted = _train(model, columns)
         record = _record(model, columns, args, notes)
-        print(f"RMSEC {_per_target(args.target, record['rmsec'])}, on the rows it was fitted to; a new row errs more.")
+        errors = ", ".join(f"{name} {error:.4g}" for name, error in zip(args.target, record["rmsec"], strict=True))
+        print(f"RMSEC {errors}, on the rows it was fitted to; a new row errs more.")
         print(model.diagnose(), flush=True)
-        model_name, record_name, picture = names
+        model_name, record_name, picture_name = names
         files: dict[str, Writer] = {
             model_name: model.save,
             record_name: text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n"),
         }
-        if args.figure:
-            files |= _picture(picture, model, columns)
-        for path in write(files):
-            print(f"Written: {path}")
+        if args.figure and (picture := picture_file(lambda: _picture(model, columns), "fit", 130)):
+            files[picture_name] = picture
+        write(files)
     if interrupted:
         rounds = f"{model.n_rounds_} of {model.n_rounds} rounds"
         raise Interrupted(f"the model that is written is that after {rounds}.")
@@ -85,23 +80,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _train(model: Any, columns: Columns) -> bool:
-    """Fit the model, rounds shown on standard error; return whether Ctrl-C ended it after some of them.
-
-    Raises
-    ------
-    FileProblem
-        The rows cannot be fitted to.
-    """
-    y = columns.y.iloc[:, 0] if columns.y.shape[1] == 1 else columns.y
-    labels = {
-        name: values.to_numpy()
-        for name, values in (("client_ids", columns.clients), ("groups", columns.groups))
-        if values is not None
-    }
+    """Fit the model, rounds shown on standard error; return whether Ctrl-C ended it after some of them."""
+    labels = {"client_ids": columns.clients, "groups": columns.groups}
     verbose, model.verbose = model.verbose, max(1, model.verbose)
     try:
         with redirect_stdout(sys.stderr):
-            model.fit(columns.X, y, **labels)
+            given = {name: values.to_numpy() for name, values in labels.items() if values is not None}
+            model.fit(columns.X, columns.target, **given)
     except KeyboardInterrupt:
         if getattr(model, "n_rounds_", 0) < 1:
             raise
@@ -119,6 +104,7 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
     from skfdrmfl.metrics import rmsec
 
     predicted = model.predict(columns.X).reshape(len(columns.y), -1)
+    n_rows = getattr(model, "n_samples_per_client_", None)
     return {
         "targets": list(args.target),
         "clients_column": args.clients_column,
@@ -126,9 +112,7 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
         "features": list(columns.X.columns),
         "categories": list(args.categories),
         "n_samples": len(columns.y),
-        "clients": {str(k): int(v) for k, v in zip(model.clients_, model.n_samples_per_client_, strict=True)}
-        if hasattr(model, "n_samples_per_client_")
-        else {},
+        "clients": {} if n_rows is None else dict(zip(map(str, model.clients_), n_rows.tolist(), strict=True)),
         "n_rounds": int(model.n_rounds_),
         "rmsec": [rmsec(columns.y[name], predicted[:, j]) for j, name in enumerate(args.target)],
         "parameters": repr(model),
@@ -141,37 +125,23 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
     }
 
 
-def _per_target(targets: list[str], values: list[float]) -> str:
-    """Return a value for each target in one line."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in zip(targets, values, strict=True))
+def _picture(model: Any, columns: Columns) -> Any:
+    """Return the figure of the model: its training, Z of the rows, and importances."""
+    figure = import_extra("matplotlib.figure", "plot", "Figures need").Figure(figsize=(13, 3.8), layout="constrained")
+    from skfdrmfl.inspection import HistoryDisplay, ImportanceDisplay, ScoresDisplay
 
-
-def _picture(name: str, model: Any, columns: Columns) -> dict[str, Writer]:
-    """Return the writer of the model's picture; nothing where matplotlib is missing or there is nothing to draw."""
-    try:
-        from matplotlib.figure import Figure
-
-        from skfdrmfl.inspection import HistoryDisplay, ImportanceDisplay, ScoresDisplay
-    except ImportError as error:
-        print(f'skfdrmfl fit: no figure ({error}); run: pip install "skfdrmfl[plot]"', file=sys.stderr)
-        return {}
-    figure = Figure(figsize=(13, 3.8), layout="constrained")
-    axes = figure.subplots(1, 3)
     clients = None if columns.clients is None else columns.clients.to_numpy()
     y = columns.y.iloc[:, 0].to_numpy()
-    for ax, title, draw in (
-        (axes[0], "training", lambda ax: HistoryDisplay.from_estimator(model, ax=ax)),
-        (
-            axes[1],
-            "features Z",
-            lambda ax: ScoresDisplay.from_estimator(model, columns.X, y, client_ids=clients, ax=ax),
-        ),
-        (axes[2], "importance", lambda ax: ImportanceDisplay.from_estimator(model, ax=ax)),
-    ):
+    panels = {
+        "training": lambda ax: HistoryDisplay.from_estimator(model, ax=ax),
+        "features Z": lambda ax: ScoresDisplay.from_estimator(model, columns.X, y, client_ids=clients, ax=ax),
+        "importance": lambda ax: ImportanceDisplay.from_estimator(model, ax=ax),
+    }
+    for ax, (title, draw) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         try:
             draw(ax)
         except (ValueError, AttributeError, TypeError) as error:  # no rounds, one component, private: said in its place
             ax.clear()
             ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, fontsize=8, transform=ax.transAxes)
         ax.set_title(title)
-    return {name: lambda path: figure.savefig(path, dpi=130, format="png")}
+    return figure

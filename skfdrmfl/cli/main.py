@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, NoReturn
 
 from skfdrmfl.cli import compare, fit, predict, report
 from skfdrmfl.cli.errors import FileProblem, Interrupted, UsageError
 from skfdrmfl.cli.options import Parser
+from skfdrmfl.common.version import __version__
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 COMMANDS = (compare, fit, predict, report)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line on arguments without the program's name, None for those of the process; return its status.
 
-    Parameters
-    ----------
-    argv : list of str, default=None
-        Arguments without the program's name; None takes those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if all went well, 1 if a file could not be read or written or a fit failed, 2 for a wrong
-        argument or data that do not fit the arguments, 130 after Ctrl-C.
-
-    Raises
-    ------
-    SystemExit
-        After `--help` and `--version`, with status 0.
+    That is 0 if all went well, 1 if a file could not be read or written or a fit failed, 2 for a wrong argument or data
+    that do not fit the arguments, 130 after Ctrl-C. After `--help` and `--version` there is SystemExit.
     """
     try:
         argv = sys.argv[1:] if argv is None else argv
@@ -39,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
         args.argv = argv
         args.run(args)
     except UsageError as error:
-        print(error, file=sys.stderr)
+        prog = error.prog or f"skfdrmfl {args.command}"
+        print(f"{prog}: error: {error}", file=sys.stderr)
         return EXIT_USAGE
     except (FileProblem, OSError) as error:  # such as a full disk
         print(f"skfdrmfl: error: {error}", file=sys.stderr)
@@ -60,21 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Federated, supervised, multimodal dimensionality reduction. From a table to an answer: "
         "skfdrmfl compare data.csv --target fat, then fit and predict.",
     )
-    parser.add_argument("--version", action=_Version)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    shown = f"skfdrmfl {__version__}"
+    parser.add_argument("--version", action="version", version=shown, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_to(commands)
     return parser
-
-
-class _Version(argparse.Action):
-    """The option `--version`, which reads the version only when it is asked for."""
-
-    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show the version and exit", **kwargs)
-
-    def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> NoReturn:
-        from skfdrmfl.common.version import __version__
-
-        print(f"skfdrmfl {__version__}")
-        parser.exit()

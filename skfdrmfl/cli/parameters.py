@@ -13,14 +13,8 @@ WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
 BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities": "--modalities"}
 
 
-def transformer(args: Any, command: str, **fixed: Any) -> Any:
-    """Return the unfitted transformer that the options of `add_model` describe.
-
-    Raises
-    ------
-    UsageError
-        A parameter that does not exist, is set by an option of its own, or has a value that it does not take.
-    """
+def transformer(args: Any, **fixed: Any) -> Any:
+    """Return the unfitted transformer that the options of `add_model` describe; refuse what it does not take."""
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
     values: dict[str, Any] = {"n_components": args.components, "tuning": args.tuning, "modalities": args.modalities}
@@ -30,20 +24,20 @@ def transformer(args: Any, command: str, **fixed: Any) -> Any:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals:
-            wrong(command, "--set", text, "has no value", "write it as name=value, such as n_rounds=100")
+            wrong("--set", text, "has no value", "write it as name=value, such as n_rounds=100")
         if name not in known:
             near = get_close_matches(name, known, n=3)
             remedy = f"did you mean {' or '.join(near)}?" if near else "help(skfdrmfl.FDRMFLTransformer) lists them"
-            wrong(command, "--set", name, "is no parameter of FDRMFLTransformer", remedy)
+            wrong("--set", name, "is no parameter of FDRMFLTransformer", remedy)
         if name in BY_OPTION or name in fixed:
             option = BY_OPTION.get(name, f"--{name.replace('_', '-')}")
-            wrong(command, "--set", text, "has an option of its own", f"pass {option}")
+            wrong("--set", text, "has an option of its own", f"pass {option}")
         values[name] = _value(value.strip(), known[name].default)
     estimator = FDRMFLTransformer(**values, **fixed)
     try:
         estimator._validate_params()
     except ValueError as error:
-        wrong(command, "--set", ", ".join(args.set), f"is refused ({error})", "pass another value")
+        wrong("--set", ", ".join(args.set), f"is refused ({error})", "pass another value")
     return estimator
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.columns import shown, targets
+from skfdrmfl.cli.columns import as_labels, numbers_of, shown, targets
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
-from skfdrmfl.cli.options import add, add_clients_column, add_reading, add_target
-from skfdrmfl.cli.output import Writer, output_folder
+from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
+from skfdrmfl.cli.output import Writer, output_folder, picture_file
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.common.extras import import_extra
 
 
 def add_to(commands: Any) -> None:
@@ -28,13 +28,12 @@ def add_to(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model, such as out/model.npz")
-    parser.add_argument("file", metavar="FILE", type=Path, help="table: .csv, .tsv, .txt, .parquet or .xlsx")
-    add(parser, "--out", type=Path, default=Path("out", "predictions.csv"), metavar="FILE", help="the predictions")
+    parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
+    add(parser, "--out FILE", "the predictions", type=Path, default=Path("out", "predictions.csv"))
     parser.add_argument("--scores", action="store_true", help="write the features Z too")
-    add_target(
-        parser, "column with measured values; without it those that the model was fitted to, where they are there"
-    )
-    add_clients_column(parser, "without it that of the fit")
+    measured = "column with measured values; without it those that the model was fitted to, where they are there"
+    add_names(parser, "--target NAME", measured)
+    add(parser, "--clients-column NAME", "column that says whose row it is, without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
     add_reading(parser)
 
@@ -42,13 +41,13 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.out.suffix.lower() != ".csv":
-        wrong("predict", "--out", args.out, "does not end in .csv", f"pass {args.out.with_suffix('.csv')}")
+        wrong("--out", args.out, "does not end in .csv", f"pass {args.out.with_suffix('.csv')}")
     if not args.model.is_file():
         raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
-    picture = f"{args.out.stem}.png"
+    picture_name = f"{args.out.stem}.png"
     inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
-    with output_folder("predict", "--out", args.out.parent, [args.out.name, picture], inputs) as write:
-        frame, notes = read_table(args.file, args, "predict")
+    with output_folder("--out", args.out.parent, [args.out.name, picture_name], inputs) as write:
+        frame, notes = read_table(args.file, args)
         with interrupt_waits():
             from skfdrmfl.estimator._transformer import FDRMFLTransformer
         try:
@@ -66,14 +65,13 @@ def run(args: argparse.Namespace) -> None:
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):
             result[_free(f"predicted_{name}", result)] = predicted[:, j]
-        if args.scores:
-            for j in range(Z.shape[1]):
-                result[_free(f"Z{j + 1}", result)] = Z[:, j]
+        for j in range(Z.shape[1] if args.scores else 0):
+            result[_free(f"Z{j + 1}", result)] = Z[:, j]
         files: dict[str, Writer] = {args.out.name: partial(result.to_csv, index=False)}
-        measured = [name for name in names if name in frame.columns]
-        files |= _judge(frame, predicted, names, measured, record, args, picture)
-        for path in write(files):
-            print(f"Written: {path}")
+        judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
+        if args.figure and judged and (picture := picture_file(partial(_picture, judged), "predict", 130)):
+            files[picture_name] = picture
+        write(files)
 
 
 def _record_of(model: Path) -> dict[str, Any]:
@@ -88,8 +86,6 @@ def _record_of(model: Path) -> dict[str, Any]:
 
 def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> Any:
     """Return the columns that the model was fitted to, in its order, as numbers and labels."""
-    import pandas
-
     names = getattr(model, "feature_names_in_", None)
     if names is None:
         raise FileProblem(f"{args.model} knows no names of columns; it was fitted to an array, so predict in Python.")
@@ -99,93 +95,73 @@ def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Nam
             f"{args.file} lacks {len(missing)} of the {len(names)} columns that the model was fitted to: "
             f"{shown(missing)}; its own are {shown(list(frame.columns))}."
         )
-    categories = set(record.get("categories", ()))
-    columns = {}
+    others = [name for name in frame.columns if name not in set(names)]
+    X = frame[names].copy()
     for name in names:
-        if name in categories:
-            columns[name] = frame[name].astype("string").astype("category")
+        if name in record.get("categories", ()):
+            X[name] = as_labels(frame[name])
             continue
-        numbers = pandas.to_numeric(frame[name], errors="coerce")
-        odd = frame[name][numbers.isna() & frame[name].notna()]
+        X[name], odd = numbers_of(frame[name])
         if len(odd):
             raise FileProblem(
                 f"{args.file} has {odd.iloc[0]!r} in column {name}, row {odd.index[0] + 1}, and the model takes "
                 f"numbers; correct it, or pass --na {str(odd.iloc[0])!r}."
             )
-        columns[name] = numbers.astype("float64")
-    others = [name for name in frame.columns if name not in columns]
     print(f"Predicted from {len(names)} columns by name; passed on: {shown(others) if others else 'no others'}.")
-    return pandas.DataFrame(columns, index=frame.index)
+    return X
 
 
 def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int) -> list[str]:
     """Return what the predictions are called."""
     names = args.target or record.get("targets") or [f"y{j + 1}" if n_outputs > 1 else "y" for j in range(n_outputs)]
     if len(names) != n_outputs:
-        wrong("predict", "--target", ",".join(names), f"names {len(names)} columns", f"the model predicts {n_outputs}")
+        wrong("--target", ",".join(names), f"names {len(names)} columns", f"the model predicts {n_outputs}")
     return list(names)
 
 
-def _judge(
-    frame: Any,
-    predicted: Any,
-    names: list[str],
-    measured: list[str],
-    record: dict[str, Any],
-    args: argparse.Namespace,
-    picture: str,
-) -> dict[str, Writer]:
-    """Print the errors where measured values are there; return the writer of their picture."""
-    for name in args.target:
-        if name not in measured:
-            wrong("predict", "--target", name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
+def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Print the errors where measured values are there; return these values, predictions and clients by target."""
+    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
+        for name in asked:
+            if name not in frame.columns:
+                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
+    measured = [name for name in predicted if name in frame.columns]
     if not measured:
         print("No measured values in the table: nothing to judge the predictions by.")
         return {}
     from skfdrmfl.metrics import chemometric_report
 
     clients_column = args.clients_column or record.get("clients_column")
-    if args.clients_column and args.clients_column not in frame.columns:
-        options = shown(list(frame.columns))
-        wrong("predict", "--clients-column", args.clients_column, "is no column of the table", f"choose from {options}")
     clients = frame[clients_column] if clients_column in frame.columns else None
-    y = targets(frame, measured, "predict", allow_empty=True)
+    y = targets(frame, measured, allow_empty=True)
+    what = "rmse is RMSEP, as far as the model has not seen these rows"
     if digest(args.file) == record.get("sha256"):
         what = "the model was fitted to this very file: rmse is RMSEC, and says little of new rows"
-    else:
-        what = "rmse is RMSEP, as far as the model has not seen these rows"
-    drawn = {}
+    judged = {}
     for name in measured:
         rows = y[name].notna() & (True if clients is None else clients.notna())
         if not rows.any():
             print(f"\n{name}: no measured values.")
             continue
         mine = None if clients is None else clients[rows].astype(str).to_numpy()
-        pair = y[name][rows].to_numpy(), predicted[rows.to_numpy(), names.index(name)]
-        report = chemometric_report(*pair, mine)
+        judged[name] = y[name][rows].to_numpy(), predicted[name][rows.to_numpy()], mine
         print(f"\n{name}, {int(rows.sum())} rows with measured values ({what}):")
-        print(report, flush=True)
-        drawn[name] = (*pair, mine)
+        print(chemometric_report(*judged[name]), flush=True)
     print()
-    return _figure(picture, drawn, args) if args.figure and drawn else {}
+    return judged
 
 
-def _figure(name: str, drawn: dict[str, Any], args: argparse.Namespace) -> dict[str, Writer]:
-    """Return the writer of the picture of predicted against measured values."""
-    try:
-        from matplotlib.figure import Figure
+def _picture(judged: dict[str, Any]) -> Any:
+    """Return the figure of predicted against measured values."""
+    figure_class = import_extra("matplotlib.figure", "plot", "Figures need").Figure
+    from skfdrmfl.inspection import PredictedMeasuredDisplay
 
-        from skfdrmfl.inspection import PredictedMeasuredDisplay
-    except ImportError as error:
-        print(f'skfdrmfl predict: no figure ({error}); run: pip install "skfdrmfl[plot]"', file=sys.stderr)
-        return {}
-    figure = Figure(figsize=(4.6 * len(drawn), 4.4), layout="constrained")
-    for ax, (target, (y, y_pred, clients)) in zip(
-        figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True
-    ):
+    figure = figure_class(figsize=(4.6 * len(judged), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(judged), squeeze=False)[0]
+    for ax, (target, (y, y_pred, clients)) in zip(axes, judged.items(), strict=True):
         PredictedMeasuredDisplay.from_predictions(y, y_pred, client_ids=clients, ax=ax)
         ax.set_title(target)
-    return {name: lambda path: figure.savefig(path, dpi=130, format="png")}
+    return figure
 
 
 def _free(name: str, result: Any) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import FileProblem, UsageError, first_line
+from skfdrmfl.cli.errors import FileProblem, UsageError, first_line, wrong
 
 SEPARATORS = {";": "';'", "\t": "a tabulator", ",": "','", "|": "'|'"}
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
@@ -18,30 +18,16 @@ COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 SAMPLE_LINES = 50
 
 
-def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
+def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     """Return the pandas DataFrame in a file, its rows numbered as there from 0, and sentences that say how it was read.
 
-    Parameters
-    ----------
-    path : Path
-    args : argparse.Namespace
-        With the options of `add_reading`.
-    command : str
-        What error messages name.
-
-    Raises
-    ------
-    FileProblem
-        There is no such file, it holds no table, or a package is missing.
-    UsageError
-        An option does not fit the file.
+    `args` has the options of `add_reading`. FileProblem: there is no such file, it holds no table, or a package is
+    missing; UsageError: an option does not fit the file.
     """
     kind = path.suffix.lower()
     if kind not in TEXT | PARQUET | EXCEL:
-        raise UsageError(
-            f"skfdrmfl {command}: error: {path} is no kind of file that can be read; name a .csv, .tsv, .txt, "
-            ".parquet or .xlsx file."
-        )
+        fact = "is no kind of file that can be read"
+        raise UsageError(f"{path} {fact}; name a .csv, .tsv, .txt, .parquet or .xlsx file.")
     if not path.exists():
         raise FileProblem(f"{path} is not there; look at the name and at the folder you are in.")
     if not path.is_file():
@@ -57,7 +43,7 @@ def read_table(path: Path, args: Any, command: str) -> tuple[Any, list[str]]:
             frame, how = pandas.read_parquet(path), "Parquet"
         else:
             _import("openpyxl", path)
-            frame, how = _read_excel(pandas, path, args, command)
+            frame, how = _read_excel(pandas, path, args)
     except (FileProblem, UsageError, OSError):
         raise
     except Exception as error:  # each reader has errors of its own kind
@@ -133,45 +119,35 @@ def _separator_of(lines: list[str]) -> str:
     so a semicolon or a tabulator that gives one width goes before a comma.
     """
     for separator in SEPARATORS:
-        widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator))
-        width, n_lines = widths.most_common(1)[0]
-        first = len(next(csv.reader(lines[:1], delimiter=separator)))
-        if width > 1 and first == width and n_lines >= 0.9 * len(lines):
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        width, n_lines = Counter(widths).most_common(1)[0]
+        if widths[0] == width > 1 and n_lines >= 0.9 * len(lines):
             return separator
     return ","
 
 
 def _decimal_of(lines: list[str], separator: str) -> str:
     """Return the decimal mark: a comma where values such as 0,52 stand between other separators."""
-    return "," if separator != "," and _has_decimal_commas(lines, separator) else "."
+    values = (value.strip() for row in csv.reader(lines[1:], delimiter=separator) for value in row)
+    return "," if separator != "," and any(map(COMMA_NUMBER.fullmatch, values)) else "."
 
 
-def _has_decimal_commas(lines: list[str], separator: str) -> bool:
-    """Return whether some value is a number with a comma."""
-    rows = csv.reader(lines[1:], delimiter=separator)
-    return any(COMMA_NUMBER.fullmatch(value.strip()) for row in rows for value in row)
-
-
-def _read_excel(pandas: Any, path: Path, args: Any, command: str) -> tuple[Any, str]:
+def _read_excel(pandas: Any, path: Path, args: Any) -> tuple[Any, str]:
     """Return the table on a sheet of a workbook, and which sheet that is."""
     with pandas.ExcelFile(path, engine="openpyxl") as book:
         names = [str(name) for name in book.sheet_names]
         sheet = args.sheet or names[0]
         if args.sheet is None and len(names) > 1:
-            filled = [
-                name for name in names if not pandas.read_excel(book, sheet_name=name, header=None, nrows=2).empty
-            ]
+            first_rows = pandas.read_excel(book, sheet_name=names, header=None, nrows=2)
+            filled = [name for name in names if not first_rows[name].empty]
             if len(filled) > 1:
+                shown = ", ".join(map(repr, filled))
                 raise UsageError(
-                    f"skfdrmfl {command}: error: {path} has {len(filled)} sheets with something on them "
-                    f"({', '.join(map(repr, filled))}); name one with --sheet."
+                    f"{path} has {len(filled)} sheets with something on them ({shown}); name one with --sheet."
                 )
             sheet = (filled or names)[0]
         if sheet not in names:
-            raise UsageError(
-                f"skfdrmfl {command}: error: argument --sheet: {sheet!r} is not in {path}; choose from "
-                f"{', '.join(map(repr, names))}."
-            )
+            wrong("--sheet", repr(sheet), f"is not in {path}", f"choose from {', '.join(map(repr, names))}")
         top = pandas.read_excel(book, sheet_name=sheet, header=None, nrows=1)
         if top.empty:
             raise FileProblem(f"{path} has nothing on its sheet {sheet!r}; name another one with --sheet.")
@@ -181,8 +157,7 @@ def _read_excel(pandas: Any, path: Path, args: Any, command: str) -> tuple[Any, 
 
 def _check_names(path: Path, names: list[str]) -> None:
     """Refuse column names that occur twice, which a reader would rename in silence."""
-    counts = Counter(name.strip() for name in names)
-    twice = [name for name, n in counts.items() if n > 1 and name]
+    twice = [name for name, n in Counter(map(str.strip, names)).items() if n > 1 and name]
     if twice:
         shown = ", ".join(map(repr, twice[:5])) + (", ..." if len(twice) > 5 else "")
         raise FileProblem(f"{path} has more than one column called {shown}; give each column a name of its own.")

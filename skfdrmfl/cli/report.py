@@ -22,15 +22,9 @@ def add_to(commands: Any) -> None:
         "what left the clients, and how to repeat it. Nothing is trained again.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        type=Path,
-        nargs="?",
-        default=Path("out", TABLE),
-        help="what `skfdrmfl compare` has written (default: %(default)s)",
-    )
-    add(parser, "--out", type=Path, metavar="FILE", help="the page (default: report.html beside FILE)")
+    help = "what `skfdrmfl compare` has written (default: %(default)s)"
+    parser.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("out", TABLE), help=help)
+    add(parser, "--out FILE", "the page (default: report.html beside FILE)", type=Path)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.file.is_file():
         raise FileProblem(f"{args.file} is not there; run `skfdrmfl compare` first, or name its {TABLE}.")
     out = args.out or args.file.with_name("report.html")
-    with output_folder("report", "--out", out.parent, [out.name], [args.file]) as write:
+    with output_folder("--out", out.parent, [out.name], [args.file]) as write:
         with interrupt_waits():
             from skfdrmfl.compare import Comparison
         try:
@@ -46,6 +40,4 @@ def run(args: argparse.Namespace) -> None:
         except ValueError as error:
             raise FileProblem(f"{args.file}: {error}") from error
         title = title_of(comparison) if "data" in comparison.settings else "Comparison"
-        text = comparison.to_html(title=title, unit=comparison.settings.get("unit", ""))
-        for path in write({out.name: text_file(text)}):
-            print(f"Written: {path}")
+        write({out.name: text_file(comparison.to_html(title=title, unit=comparison.settings.get("unit", "")))})

@@ -4,65 +4,57 @@ from __future__ import annotations
 
 import ast
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from skfdrmfl.cli.errors import first_line, wrong
 
 FORM = "write it as module:Class, such as sklearn.svm:SVR, or with parameters as 'sklearn.svm:SVR(C=10)'"
+_wrong = partial(wrong, "--rivals")
 
 
-def rivals_of(texts: list[str], random_state: int, command: str) -> dict[str, Any]:
+def rivals_of(texts: list[str], random_state: int) -> dict[str, Any]:
     """Return the estimators that texts such as `svr=sklearn.svm:SVR(C=10)` describe, by name or else by class.
 
-    Parameters
-    ----------
-    texts : list of str
-    random_state : int
-        What estimators that are made here get where they have such a parameter and the text gives none.
-    command : str
-
-    Raises
-    ------
-    UsageError
-        A text that is no such path, or whose object cannot be imported, made or fitted.
+    Estimators that are made here get `random_state` where they have such a parameter and the text gives none.
     """
     rivals: dict[str, Any] = {}
     for text in texts:
         head, bracket, inside = text.partition("(")
         name, _, path = head.rpartition("=")
-        found = _imported(path.strip(), text, command)
-        given = _parameters(f"({inside}" if bracket else "()", text, command)
+        found = _imported(path.strip(), text)
+        given = _parameters(f"({inside}" if bracket else "()", text)
         name = name.strip() or path.strip().replace(":", ".").rpartition(".")[2]
         if isinstance(found, type):
-            found = _made(found, given, random_state, text, command)
+            found = _made(found, given, random_state, text)
         elif given:
-            wrong(command, "--rivals", text, "has parameters, but is made already", "leave them out")
+            _wrong(text, "has parameters, but is made already", "leave them out")
         if isinstance(found, type) or not hasattr(found, "fit") or not hasattr(found, "get_params"):
-            wrong(command, "--rivals", text, "is no estimator", FORM)
+            _wrong(text, "is no estimator", FORM)
         if name in rivals:
-            wrong(command, "--rivals", text, f"is the second rival called {name}", f"name it: --rivals 'other={text}'")
+            _wrong(text, f"is the second rival called {name}", f"name it: --rivals 'other={text}'")
         rivals[name] = found
     return rivals
 
 
-def _imported(path: str, text: str, command: str) -> Any:
+def _imported(path: str, text: str) -> Any:
     """Return what a path leads to; the last dot may stand for the colon."""
     module, _, name = path.rpartition(":" if ":" in path else ".")
     if not module or not name.isidentifier():
-        wrong(command, "--rivals", text, "names no class in a module", FORM)
+        _wrong(text, "names no class in a module", FORM)
     try:
         where = import_module(module)
     except Exception as error:  # importing runs the module, which may fail in any way
-        wrong(command, "--rivals", text, f"cannot be imported ({first_line(error)})", "correct or install the module")
+        _wrong(text, f"cannot be imported ({first_line(error)})", "correct or install the module")
     if not hasattr(where, name):
         near = get_close_matches(name, dir(where), n=3)
         remedy = f"did you mean {' or '.join(near)}?" if near else FORM
-        wrong(command, "--rivals", text, f"cannot be imported ({module} has no {name})", remedy)
+        _wrong(text, f"cannot be imported ({module} has no {name})", remedy)
     return getattr(where, name)
 
 
-def _parameters(call: str, text: str, command: str) -> dict[str, Any]:
+def _parameters(call: str, text: str) -> dict[str, Any]:
     """Return the parameters of a call such as `(C=10, kernel="linear")`, whose values are literals."""
     try:
         tree = ast.parse(f"f{call}", mode="eval").body
@@ -70,15 +62,15 @@ def _parameters(call: str, text: str, command: str) -> dict[str, Any]:
             return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
     except (SyntaxError, ValueError):
         pass
-    wrong(command, "--rivals", text, "has parameters that are not name=value, with numbers or quoted texts", FORM)
+    _wrong(text, "has parameters that are not name=value, with numbers or quoted texts", FORM)
 
 
-def _made(class_: type, given: dict[str, Any], random_state: int, text: str, command: str) -> Any:
+def _made(class_: type, given: dict[str, Any], random_state: int, text: str) -> Any:
     """Return an object of a class."""
     try:
         made: Any = class_(**given)
     except (TypeError, ValueError) as error:
-        wrong(command, "--rivals", text, f"is refused ({first_line(error)})", "pass parameters that its class takes")
+        _wrong(text, f"is refused ({first_line(error)})", "pass parameters that its class takes")
     if hasattr(made, "get_params") and "random_state" in made.get_params(deep=False) and "random_state" not in given:
         made.set_params(random_state=random_state)
     return made

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from skfdrmfl.common.progress import Bar
 
 Progress = Callable[[int, int, str], None]
 
@@ -29,30 +30,16 @@ def interrupt_waits() -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Give a function that shows on stderr how far the work is: a bar if tqdm is installed, lines if not."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield _print_progress
-        return
-    bar = None
+    """Give a function that shows on standard error how far the work is."""
+    bars: list[Bar] = []
 
     def show(done: int, total: int, name: str) -> None:
-        nonlocal bar
-        if bar is None:  # not before: no bar above the message about a wrong argument
-            bar = tqdm(total=total, file=sys.stderr, unit="fit", leave=False, dynamic_ncols=True)
-        bar.set_description(name, refresh=False)
-        bar.update(done - bar.n)
+        if not bars:  # not before: no bar above the message about a wrong argument
+            bars.append(Bar("compare", total, "fit"))
+        bars[0].reach(done, name)
 
     try:
         yield show
     finally:
-        if bar is not None:
+        for bar in bars:
             bar.close()
-
-
-def _print_progress(done: int, total: int, name: str) -> None:
-    """Print a line for every tenth of the work."""
-    tenth = done * 10 // total
-    if done == 0 or tenth > (done - 1) * 10 // total:
-        print(f"{10 * tenth:3d} %  {done} of {total} fits, {name}", file=sys.stderr, flush=True)

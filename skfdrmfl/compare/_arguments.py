@@ -54,9 +54,8 @@ def output_names(y: ArrayLike, values: NDArray[np.float64]) -> tuple[str, ...]:
     """Return what the outputs are called: the names of a dataframe's columns, of a series, or y, or y0, y1, ..."""
     if values.ndim == 1:
         name = getattr(y, "name", None)
-        return (str(name),) if isinstance(name, str) else ("y",)
-    names = getattr(y, "columns", [f"y{j}" for j in range(values.shape[1])])
-    return tuple(map(str, names))
+        return (name if isinstance(name, str) else "y",)
+    return tuple(map(str, getattr(y, "columns", [f"y{j}" for j in range(values.shape[1])])))
 
 
 def check_transformer(transformer: Any) -> None:
@@ -89,9 +88,8 @@ def check_seeds(random_state: int, n_seeds: int) -> range:
     """Return the seeds `random_state`, `random_state + 1`, ...; refuse those that numpy's RandomState cannot take."""
     check_at_least("n_seeds", n_seeds, 1)
     if not isinstance(random_state, Integral) or random_state < 0:
-        raise InvalidArgument(
-            "random_state", random_state, "is no first seed to count from", "pass an integer of 0 or more"
-        )
+        fact = "is no first seed to count from"
+        raise InvalidArgument("random_state", random_state, fact, "pass an integer of 0 or more")
     if random_state + n_seeds - 1 > MOST_SEED:
         fact = f"leaves no {n_seeds} seeds up to {MOST_SEED}, the last one there is"
         raise InvalidArgument("random_state", random_state, fact, "pass a smaller one")

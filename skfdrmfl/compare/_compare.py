@@ -16,18 +16,9 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skfdrmfl.compare._arguments import (
-    check_complete,
-    check_components,
-    check_seeds,
-    check_transformer,
-    clients_by_seed,
-    make_folds,
-    output_names,
-    targets,
-)
+from skfdrmfl.compare import _arguments
 from skfdrmfl.compare._comparison import Comparison
-from skfdrmfl.compare._methods import Run, check_rivals, fdrmfl_runs, reductions, regressions, ridge, rival_runs
+from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._versions import versions
@@ -136,18 +127,18 @@ def compare(
     >>> print(comparison.to_table())  # doctest: +SKIP
     """
     check_consistent_length(X, y, groups)
-    measured = targets(y)
-    check_complete("X", X)
-    check_complete("y", measured)
-    seeds = check_seeds(random_state, n_seeds)
-    folds = make_folds(X, groups, n_splits, random_state)
-    most_components = check_components(n_components, X, folds)
-    clients = clients_by_seed(client_ids, seeds, len(measured))
-    outputs = output_names(y, measured)
+    measured = _arguments.targets(y)
+    _arguments.check_complete("X", X)
+    _arguments.check_complete("y", measured)
+    seeds = _arguments.check_seeds(random_state, n_seeds)
+    folds = _arguments.make_folds(X, groups, n_splits, random_state)
+    most_components = _arguments.check_components(n_components, X, folds)
+    clients = _arguments.clients_by_seed(client_ids, seeds, len(measured))
+    outputs = _arguments.output_names(y, measured)
     n_outputs = len(outputs)
     regressor = ridge(n_outputs) if regressor is None else regressor
     transformer = clone(FDRMFLTransformer() if transformer is None else transformer)
-    check_transformer(transformer)
+    _arguments.check_transformer(transformer)
     transformer.set_params(n_components=n_components)
 
     runs = [
@@ -155,9 +146,9 @@ def compare(
         *regressions(n_outputs, random_state, X),
         *fdrmfl_runs(transformer, seeds, clients, regressor),
     ]
-    check_rivals(rivals, {name for run in runs for name in (run.name, run.head_name)})
     first = next(i for i, run in enumerate(runs) if run.head_name)  # FDRMFL stands last
-    runs[first:first] = rival_runs(rivals, regressor)
+    taken = {name for run in runs for name in (run.name, run.head_name)}
+    runs[first:first] = rival_runs(rivals, taken, regressor)
     labels = None if groups is None else column_or_1d(groups)
     fold_of_row = np.empty(len(measured), dtype=np.intp)
     for number, (_, test) in enumerate(folds):
@@ -181,7 +172,7 @@ def compare(
         """Return the comparison of the methods of these outcomes."""
         return Comparison(
             methods=tuple(
-                _result(name, output, [_of_output(outcome, j) for outcome in of_method], column, clients)
+                _result(name, output, of_method, j, column, clients)
                 for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
                 for name, of_method in _by_method(outcomes, runs).items()
             ),
@@ -197,7 +188,7 @@ def compare(
     rows = Rows(X, measured, clients, labels, folds)
     finished: list[Outcome] = []
     try:
-        for outcome in cross_validate(runs, rows, progress or _ignore_progress):
+        for outcome in cross_validate(runs, rows, progress or (lambda *_: None)):
             finished.append(outcome)
     except KeyboardInterrupt as error:
         raise ComparisonInterrupted(result(finished, interrupted=True) if finished else None) from error
@@ -212,15 +203,11 @@ def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, li
     return {name: of_method for name, of_method in of_methods.items() if of_method}
 
 
-def _of_output(outcome: Outcome, j: int) -> Outcome:
-    """Return an outcome with the predictions of one output alone, (n,)."""
-    return outcome._replace(predicted=outcome.predicted.reshape(len(outcome.predicted), -1)[:, j])
-
-
 def _result(
-    name: str, output: str, outcomes: list[Outcome], y: NDArray[np.float64], clients: NDArray[Any]
+    name: str, output: str, outcomes: list[Outcome], j: int, y: NDArray[np.float64], clients: NDArray[Any]
 ) -> MethodResult:
-    """Return the measures of one method from the outcomes of its runs, for one output: y (n,)."""
+    """Return the measures of one method from the outcomes of its runs, for one output: the j-th, y (n,)."""
+    outcomes = [o._replace(predicted=o.predicted.reshape(len(y), -1)[:, j]) for o in outcomes]
 
     def of_runs(measure: Callable[..., float]) -> NDArray[np.float64]:
         return np.array([measure(y[o.covered], o.predicted[o.covered]) for o in outcomes], dtype=np.float64)
@@ -247,7 +234,3 @@ def _mean_client_r2(outcomes: list[Outcome], y: NDArray[np.float64], clients: ND
                 if run.client in (None, client) and not np.isnan(r2):
                     values[client].append(r2)
     return {client: float(np.mean(of_seeds)) if of_seeds else np.nan for client, of_seeds in values.items()}
-
-
-def _ignore_progress(done: int, total: int, name: str) -> None:
-    """Report nothing: what `progress=None` stands for."""

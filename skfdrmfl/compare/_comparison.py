@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skfdrmfl.compare._paired import Ratio, rmse_ratio
+from skfdrmfl.common.extras import import_extra
+from skfdrmfl.compare._page import page
+from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
+from skfdrmfl.compare._plots import plot_predicted
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._table import spread, table_text
 from skfdrmfl.metrics import bias, sep, slope
@@ -72,27 +75,13 @@ class Comparison:
             raise KeyError(
                 f"There are {len(self.outputs)} outputs; ask for ({name!r}, {self.outputs[0]!r}), or use `of`."
             )
-        mine = [method for method in self.methods if output in (None, method.output)]
-        if not mine:
-            raise KeyError(f"There is no output {output!r}; choose from {', '.join(map(repr, self.outputs))}.")
-        for method in mine:
-            if method.name == name:
-                return method
-        names = ", ".join(repr(method.name) for method in mine)
-        raise KeyError(f"There is no method {name!r}; choose from {names}.")
+        by_name = {method.name: method for method in (self if output is None else self.of(output)).methods}
+        if name not in by_name:
+            raise KeyError(f"There is no method {name!r}; choose from {', '.join(map(repr, by_name))}.")
+        return by_name[name]
 
     def of(self, output: str) -> Comparison:
-        """Return the comparison of one of several outputs.
-
-        Parameters
-        ----------
-        output : str
-            One of `outputs`.
-
-        Returns
-        -------
-        Comparison
-        """
+        """Return the comparison of one of `outputs`."""
         if output not in self.outputs:
             raise KeyError(f"There is no output {output!r}; choose from {', '.join(map(repr, self.outputs))}.")
         column = self.measured.reshape(len(self.measured), -1)[:, self.outputs.index(output)]
@@ -106,16 +95,14 @@ class Comparison:
         Runs are averaged first: squared errors of a row over seeds, or over the clients' own models. The interval is of
         a bootstrap over rows, or groups of rows; it holds for these folds and fitted models.
         """
-        found = {}
+        found: dict[tuple[str, str], Ratio] = {}
+        rows = np.arange(len(self.measured)) if self.groups is None else self.groups
         for output in self.outputs:
             one = self.of(output)
             squared = {method.name: _squared(method, one.measured) for method in one.methods}
-            if FEDERATED not in squared:
-                continue
-            rows = np.arange(len(one.measured)) if self.groups is None else self.groups
-            for name, errors in squared.items():
-                if name != FEDERATED:
-                    found[name, output] = rmse_ratio(errors, squared[FEDERATED], rows)
+            reference = squared.pop(FEDERATED, None)
+            if reference is not None:
+                found |= {(name, output): rmse_ratio(errors, reference, rows) for name, errors in squared.items()}
         return found
 
     def to_table(self) -> str:
@@ -149,13 +136,7 @@ class Comparison:
         ImportError
             If pandas is not installed.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise ImportError(
-                'to_frame needs pandas, which is not installed; run: pip install "skfdrmfl[table]"'
-            ) from error
-        return DataFrame(self.rows())
+        return import_extra("pandas", "table", "to_frame needs").DataFrame(self.rows())
 
     def rows(self) -> list[dict[str, Any]]:
         """Return what `to_frame` shows as a list of dicts, which needs no pandas."""
@@ -164,7 +145,7 @@ class Comparison:
             y = self.of(method.output if len(self.outputs) > 1 else self.outputs[0]).measured
             first = np.isfinite(method.predicted[0])
             true, predicted = y[first], method.predicted[0][first]
-            of_ratio = self.ratios.get((method.name, method.output), Ratio(*[float("nan")] * 3))
+            of_ratio = self.ratios.get((method.name, method.output), NO_RATIO)
             rows.append(
                 {
                     "output": method.output,
@@ -202,23 +183,21 @@ class Comparison:
                 {
                     "name": method.name,
                     "output": method.output,
-                    **{
-                        name: {
-                            "mean": _number(runs.mean()),
-                            "sd": _number(spread(runs)),
-                            "runs": _numbers(runs),
-                        }
-                        for name, runs in (("rmse", method.rmse), ("r2", method.r2), ("rpd", method.rpd))
-                    },
+                    "rmse": _of_runs(method.rmse),
+                    "r2": _of_runs(method.r2),
+                    "rpd": _of_runs(method.rpd),
                     "rmse_ratio": list(map(_number, self.ratios.get((method.name, method.output), ()))),
                     "fit_seconds": _number(method.fit_seconds),
                     "client_r2": {str(client): _number(r2) for client, r2 in method.client_r2.items()},
-                    "predicted": [_numbers(run) for run in method.predicted],
+                    "predicted": [list(map(_number, run)) for run in method.predicted],
                 }
                 for method in self.methods
             ],
             "measured": self.measured.tolist(),
-            "client_ids": _plain(self.client_ids).tolist(),
+            # Dates become strings.
+            "client_ids": (
+                self.client_ids.astype(str) if self.client_ids.dtype.kind == "M" else self.client_ids
+            ).tolist(),
             "fold": self.fold.tolist(),
             "groups": None if self.groups is None else self.groups.tolist(),
             "ledger": self.ledger,
@@ -249,19 +228,19 @@ class Comparison:
             methods = tuple(
                 MethodResult(
                     method["name"],
-                    np.array(method["predicted"], dtype=np.float64),
-                    rmse=_runs(method["rmse"]),
-                    r2=_runs(method["r2"]),
-                    rpd=_runs(method["rpd"]),
-                    fit_seconds=_float(method["fit_seconds"]),
-                    client_r2={client: _float(r2) for client, r2 in method["client_r2"].items()},
+                    _floats(method["predicted"]),
+                    rmse=_floats(method["rmse"]["runs"]),
+                    r2=_floats(method["r2"]["runs"]),
+                    rpd=_floats(method["rpd"]["runs"]),
+                    fit_seconds=float(_floats(method["fit_seconds"])),
+                    client_r2={client: float(_floats(r2)) for client, r2 in method["client_r2"].items()},
                     output=method["output"],
                 )
                 for method in values["methods"]
             )
             return cls(
                 methods,
-                np.array(values["measured"], dtype=np.float64),
+                _floats(values["measured"]),
                 np.array(values["client_ids"]),
                 np.array(values["fold"], dtype=np.intp),
                 values["settings"],
@@ -289,8 +268,6 @@ class Comparison:
         str
             HTML with all figures inside. Without matplotlib it has the tables alone, and says so.
         """
-        from skfdrmfl.compare._page import page
-
         return page(self, title, unit)
 
     def plot(
@@ -334,18 +311,14 @@ class Comparison:
         ValueError
             If there are not as many axes as panels.
         """
-        from skfdrmfl.compare._plots import plot_on, plot_predicted
-
         one = self.of(self.outputs[0] if output is None else output)
         if names is None:
             drawn = DRAWN if ax is None or np.ndim(ax) else (FEDERATED,)
             names = [method.name for method in one.methods if method.name in drawn] or [one.methods[0].name]
         panels = {f"{m.name}\nRMSE {m.rmse[0]:.3g}": m.predicted[0] for m in (one[name] for name in names)}
         what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
-        if ax is not None:
-            return plot_on(ax, one.measured, self.client_ids[0], panels, unit=unit)
         title = ", ".join(filter(None, (title, what))) if what not in title else title
-        return plot_predicted(one.measured, self.client_ids[0], panels, title=title, unit=unit)
+        return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
 
     def _footnotes(self) -> list[str]:
         """Return the lines below the table that say what its rows and figures are."""
@@ -376,26 +349,8 @@ class Comparison:
 
 def _squared(method: MethodResult, y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the squared error of each row (n,), the mean over the runs that have predicted it, NaN without any."""
-    squared = (method.predicted - y) ** 2
-    there = np.isfinite(squared)
-    n_runs = there.sum(axis=0)
-    total: NDArray[np.float64] = np.where(there, squared, 0.0).sum(axis=0)
-    return np.where(n_runs > 0, total / np.maximum(n_runs, 1), np.nan)
-
-
-def _runs(measure: dict[str, Any]) -> NDArray[np.float64]:
-    """Return a measure of each run (n_runs,) as JSON has it."""
-    return np.array(measure["runs"], dtype=np.float64)
-
-
-def _float(value: float | None) -> float:
-    """Return a number that JSON has, NaN for None."""
-    return float("nan") if value is None else float(value)
-
-
-def _plain(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return labels as values that JSON knows: dates become strings."""
-    return labels.astype(str) if labels.dtype.kind == "M" else labels
+    squared: NDArray[np.float64] = np.ma.masked_invalid((method.predicted - y) ** 2).mean(axis=0).filled(np.nan)
+    return squared
 
 
 def _number(value: float) -> float | None:
@@ -403,6 +358,11 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
-    """Return values as a list of floats that JSON knows."""
-    return [_number(value) for value in values]
+def _floats(values: Any) -> NDArray[np.float64]:
+    """Return numbers that JSON has as an array; None becomes NaN."""
+    return np.array(values, dtype=np.float64)
+
+
+def _of_runs(measure: NDArray[np.float64]) -> dict[str, Any]:
+    """Return a measure (n_runs,) as JSON has it."""
+    return {"mean": _number(measure.mean()), "sd": _number(spread(measure)), "runs": list(map(_number, measure))}

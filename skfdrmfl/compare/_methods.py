@@ -49,12 +49,9 @@ def reductions(n_components: int, most_components: int, seeds: range, regressor:
     before = _numbers(X)
 
     def run(name: str, *reducer: Any, seed: int | None = None) -> Run:
-        # IgnoreClients lets each stand where FDRMFL stands.
-        steps = [("reduce", IgnoreClients(make_pipeline(*before, *reducer))), ("regress", regressor)]
-        return Run(name, Pipeline(steps), seed)
+        return Run(name, _before(regressor, make_pipeline(*before, *reducer)), seed)
 
-    mean = [("reduce", IgnoreClients(make_pipeline(*before, FunctionTransformer()))), ("regress", DummyRegressor())]
-    yield Run(MEAN, Pipeline(mean))
+    yield Run(MEAN, _before(DummyRegressor(), make_pipeline(*before, FunctionTransformer())))
     # Exact solvers, so that these three need no seed.
     yield run("PCA", StandardScaler(), PCA(n_components, svd_solver="full"))
     # On centred columns it would be PCA again.
@@ -74,28 +71,25 @@ def regressions(n_outputs: int, random_state: int, X: ArrayLike) -> Iterator[Run
     yield Run(RIDGE, make_pipeline(*before, StandardScaler(), ridge(n_outputs)))
 
 
-def rival_runs(rivals: Mapping[str, Any] | None, regressor: Any) -> Iterator[Run]:
-    """Yield the user's own rivals: what has no `predict` is a reduction, and is followed by the regressor."""
-    for name, rival in (rivals or {}).items():
-        if hasattr(rival, "predict"):
-            yield Run(name, rival)
-        else:
-            yield Run(name, Pipeline([("reduce", IgnoreClients(rival)), ("regress", regressor)]))
+def rival_runs(rivals: Mapping[str, Any] | None, taken: set[str], regressor: Any) -> Iterator[Run]:
+    """Yield the user's own rivals: what has no `predict` is a reduction, and is followed by the regressor.
 
-
-def check_rivals(rivals: Mapping[str, Any] | None, taken: set[str]) -> None:
-    """Refuse rivals that no fit can be made of, before any training."""
+    What no fit can be made of, and names that are taken, are refused.
+    """
     for name, rival in (rivals or {}).items():
         if not isinstance(name, str) or not name:
             raise InvalidArgument("rivals", name, "is no name of a rival", "pass a dict of names to estimators")
         if name in taken:
-            raise InvalidArgument(
-                "rivals", name, "is the name of a method that is compared anyway", "call it otherwise"
-            )
+            fact = "is the name of a method that is compared anyway"
+            raise InvalidArgument("rivals", name, fact, "call it otherwise")
         if isinstance(rival, type) or not hasattr(rival, "fit") or not hasattr(rival, "get_params"):
             shown = rival if isinstance(rival, type) else type(rival)
             remedy = "pass an object such as Ridge(), or a Pipeline of such"
             raise InvalidArgument("rivals", f"{{{name!r}: {shown.__name__}}}", "is no estimator", remedy)
+        if hasattr(rival, "predict"):
+            yield Run(name, rival)
+        else:
+            yield Run(name, _before(regressor, rival))
 
 
 def fdrmfl_runs(transformer: Any, seeds: range, clients: NDArray[Any], regressor: Any) -> Iterator[Run]:
@@ -106,12 +100,17 @@ def fdrmfl_runs(transformer: Any, seeds: range, clients: NDArray[Any], regressor
     for position, seed in enumerate(seeds):
         reducer = clone(transformer).set_params(random_state=seed)
         federated = Pipeline([("reduce", reducer), ("regress", regressor)])
-        central = Pipeline([("reduce", IgnoreClients(reducer)), ("regress", regressor)])
+        central = _before(regressor, reducer)
         yield Run(FEDERATED, federated, position, head_name=HEAD)
         yield Run(CENTRAL, central, position)
         if position == 0:  # the clients give a spread already, and there may be many of them
             for client in np.unique(clients[position]):
                 yield Run(ALONE, central, position, client=client)
+
+
+def _before(regressor: Any, reducer: Any) -> Pipeline:
+    """Return a reduction before a regressor; IgnoreClients lets it stand where FDRMFL stands."""
+    return Pipeline([("reduce", IgnoreClients(reducer)), ("regress", regressor)])
 
 
 def _numbers(X: ArrayLike) -> list[Any]:

@@ -29,31 +29,17 @@ OWN = "FDRMFL"
 
 
 def page(comparison: Any, title: str, unit: str) -> str:
-    """Return the page of a `Comparison`.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    title, unit : str
-        A heading, and the unit of y.
-
-    Returns
-    -------
-    str
-    """
+    """Return the page of a `Comparison` under a title; `unit` is that of y."""
     parts = [f"<h1>{escape(title)}</h1>"]
     for output in comparison.outputs:
         parts += _of_output(comparison, output, unit)
     footnotes = comparison.to_table().rpartition("\n\n")[2].splitlines()
     parts.append(f'<p class="note">{"<br>".join(map(escape, footnotes))}</p>')
-    parts += _data(comparison.settings)
-    parts += _ledger(comparison.ledger)
-    parts += _repeat(comparison.settings)
+    parts += [*_data(comparison.settings), *_ledger(comparison.ledger), *_repeat(comparison.settings)]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+    head = f"<head>{head}<style>{STYLE}</style></head>"
     body = "\n".join(parts)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
-    )
+    return f'<!DOCTYPE html>\n<html lang="en">{head}\n<body>\n{body}\n</body></html>\n'
 
 
 def answer(comparison: Any, output: str, unit: str = "") -> str:
@@ -103,7 +89,7 @@ def _data(settings: dict[str, Any]) -> Iterable[str]:
     shown = {k: v for k, v in settings.items() if k not in ("notes", "versions", "command") and v not in ("", {}, None)}
     yield _table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
     yield "<h2>Versions</h2>"
-    yield _table(["of", "version"], [[name, value] for name, value in settings.get("versions", {}).items()])
+    yield _table(["of", "version"], list(settings.get("versions", {}).items()))
 
 
 def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
@@ -133,19 +119,10 @@ def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
 def _repeat(settings: dict[str, Any]) -> Iterable[str]:
     """Yield how to get these numbers again."""
     yield "<h2>Repeat it</h2>"
-    versions = settings.get("versions", {})
-    lines = []
-    if versions:
-        pinned = ("scikit-learn", "torch", "numpy", "scipy")
-        lines.append(
-            " ".join(
-                ["pip install", *(f"{name}=={versions[name].partition('+')[0]}" for name in pinned if name in versions)]
-            )
-        )
-    if "command" in settings:
-        lines.append(settings["command"])
-    else:
-        lines.append("skfdrmfl.compare.compare(...) with the settings above")
+    lines = [settings.get("command", "skfdrmfl.compare.compare(...) with the settings above")]
+    if versions := settings.get("versions", {}):
+        pinned = [name for name in ("scikit-learn", "torch", "numpy", "scipy") if name in versions]
+        lines.insert(0, " ".join(["pip install", *(f"{name}=={versions[name].partition('+')[0]}" for name in pinned)]))
     yield f"<pre>{escape(chr(10).join(lines))}</pre>"
     if "sha256" in settings:
         yield f"<p class='note'>The table has the SHA-256 <code>{escape(settings['sha256'])}</code>.</p>"
@@ -177,7 +154,6 @@ def _text(value: Any) -> str:
 
 def _bytes(n: int) -> str:
     """Return a number of bytes with its unit."""
-    for unit, size in (("MB", 1_000_000), ("kB", 1_000)):
-        if n >= size:
-            return f"{n / size:.3g} {unit}"
-    return f"{n} B"
+    if n < 1000:
+        return f"{n} B"
+    return f"{n / 1e3:.3g} kB" if n < 1e6 else f"{n / 1e6:.3g} MB"

@@ -23,31 +23,22 @@ class Ratio(NamedTuple):
     high: float
 
 
+NO_RATIO = Ratio(float("nan"), float("nan"), float("nan"))
+
+
 def rmse_ratio(squared: Float, reference: Float, groups: NDArray[np.intp], seed: int = 0) -> Ratio:
     """Return sqrt(sum `squared` / sum `reference`), with a paired bootstrap interval over groups of rows.
 
     Rows are drawn with replacement, whole groups at a time, and with each its error under both methods: what makes a
     row hard for both cancels. The models stay as they are, so that the interval says nothing of other training rows.
 
-    Parameters
-    ----------
-    squared, reference : ndarray of shape (n,)
-        Squared errors of both methods, NaN for a row that one of them has not predicted.
-    groups : ndarray of int of shape (n,)
-        Rows that are drawn together.
-    seed : int, default=0
-        Of the draws.
-
-    Returns
-    -------
-    Ratio
-        NaN where the reference has no error.
+    The errors (n,) are NaN for a row that one method has not predicted; the ratio is NaN where the reference has none.
     """
     both = np.isfinite(squared) & np.isfinite(reference)
     _, place = np.unique(groups[both], return_inverse=True)
     n_groups = int(place.max()) + 1 if len(place) else 0
     if n_groups == 0 or not reference[both].sum() > 0:
-        return Ratio(float("nan"), float("nan"), float("nan"))
+        return NO_RATIO
     sums = np.stack([np.bincount(place, values[both], n_groups) for values in (squared, reference)])  # (2, groups)
     value = float(np.sqrt(sums[0].sum() / sums[1].sum()))
     if n_groups == 1:

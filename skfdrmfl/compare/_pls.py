@@ -18,21 +18,8 @@ if TYPE_CHECKING:
 class ChosenPLS(RegressorMixin, BaseEstimator):
     """PLS regression whose number of components has the least error in folds of the training rows.
 
-    Each output has a model and a number of its own (PLS1).
-
-    Parameters
-    ----------
-    max_components : int, default=30
-        Most components that are tried.
-    n_splits : int, default=5
-        Inner folds, shuffled; rows of one group stay together.
-    random_state : int, default=0
-        Of the folds.
-
-    Attributes
-    ----------
-    n_components_ : ndarray of int of shape (n_outputs,)
-        The numbers chosen.
+    Each output has a model and a number of its own (PLS1), in `n_components_`; at most `max_components` are
+    tried. The `n_splits` inner folds are shuffled by `random_state`; rows of one group stay together.
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}
@@ -43,18 +30,7 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> ChosenPLS:
-        """Choose the number of components and fit with it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        groups : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        self
-        """
+        """Choose the number of components of each output of y (n,) or (n, n_outputs), and fit with it."""
         table, values = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self._one = values.ndim == 1
         columns = values.reshape(len(values), -1).T
@@ -73,7 +49,7 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
 
     def _folds(self, X: NDArray[Any], groups: ArrayLike | None) -> list[tuple[Any, Any]]:
         """Return the inner folds, none where there are not two rows or groups."""
-        n_splits = min(self.n_splits, len(X) if groups is None else len(np.unique(np.asarray(groups))))
+        n_splits = min(self.n_splits, len(X if groups is None else np.unique(np.asarray(groups))))
         if n_splits < 2 or len(X) < 4:
             return []
         splitter = KFold if groups is None else GroupKFold

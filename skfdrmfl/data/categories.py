@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.client_ids import plain_string
@@ -41,12 +42,8 @@ def is_frame(X: Any) -> bool:
 def discrete_columns(X: Any) -> list[int]:
     """Return the numbers of the columns of X that hold categories, strings or bools; none if X is no DataFrame.
 
-    Columns of Python objects are discrete if there is a string or a bool among them.
-
-    Raises
-    ------
-    ValueError
-        Dates and times, which are neither categories nor numbers.
+    Columns of Python objects are discrete if there is a string or a bool among them. Dates and times, which are neither
+    categories nor numbers, are a ValueError.
     """
     if is_polars(X):  # pandas has them refused when it is asked for numbers
         for name, dtype in zip(X.columns, X.dtypes, strict=True):
@@ -59,23 +56,14 @@ def discrete_columns(X: Any) -> list[int]:
 
 
 def read_labels(X: Any, columns: Sequence[int]) -> dict[int, Column]:
-    """Return the labels of each of `columns`, as the one who holds the rows reads them.
-
-    Raises
-    ------
-    ValueError
-        Labels that cannot be compared or have no order.
-    """
+    """Return the labels of each of `columns`, as the one who holds the rows reads them; refuse those without order."""
     return {j: _read(X, j) for j in columns}
 
 
 def encode(X: Any, categories: Categories) -> Any:
     """Return X with codes in the place of labels; `UNSEEN`, `UNSEEN_MISSING` for those not in `categories`.
 
-    Raises
-    ------
-    ValueError
-        X is no DataFrame, or labels are of another kind than those agreed.
+    ValueError: X is no DataFrame, or labels are of another kind than those agreed.
     """
     if not categories:
         return X
@@ -99,12 +87,11 @@ def with_codes(transform: TableTransform, modalities: Mapping[str, Indices], cat
     if not categories:
         return transform
     columns, blocks = {}, {}
+    nothing = BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
     for name, mine in modalities.items():
         discrete, numeric = split(mine, categories)
         columns[name] = np.concatenate([discrete, numeric])
-        blocks[name] = transform.blocks.get(name, _nothing())
-        if len(discrete):
-            blocks[name] = _behind_codes(len(discrete), blocks[name])
+        blocks[name] = _behind_codes(len(discrete), transform.blocks.get(name, nothing))
     return TableTransform(columns, blocks)
 
 
@@ -122,13 +109,7 @@ def by_kind(features: Indices, categories: Categories) -> dict[str, Indices]:
 
 # ---------------------------------------------------------------------------------------------- sets and labels
 def check_kind(labels: Sequence[Any], name: str) -> str | None:
-    """Return what the labels are: "strings", "numbers" or "bools"; None without labels.
-
-    Raises
-    ------
-    ValueError
-        They are of several kinds, which have no common order.
-    """
+    """Return what the labels are: "strings", "numbers" or "bools"; None without labels; ValueError of several kinds."""
     kinds = sorted({_kind_of(label) for label in labels})
     if len(kinds) > 1:
         raise ValueError(
@@ -191,18 +172,16 @@ def _read(X: Any, j: int) -> Column:
         values = X.to_series(j).to_list()
         place_of: dict[Any, int] = {}
         places = np.array([-1 if v is None else place_of.setdefault(v, len(place_of)) for v in values], dtype=np.int64)
-        labels = list(place_of)
-        declared = False
+        labels, declared = list(place_of), False
     else:
         column = X.iloc[:, j]
         places, unique = column.factorize()
-        labels = unique.tolist()
-        declared = str(column.dtype) == "category"
+        labels, declared = unique.tolist(), str(column.dtype) == "category"
     labels = [plain_string(label) for label in labels]
-    kinds = {_kind_of(label) for label in labels}
-    if declared and kinds - {"strings", "bools", "numbers"}:
+    odd = sorted({_kind_of(label) for label in labels} - {"strings", "bools", "numbers"})
+    if declared and odd:
         labels = [str(label) for label in labels]  # intervals of pandas.cut, dates
-    elif odd := sorted(kinds - {"strings", "bools", "numbers"}):
+    elif odd:
         raise ValueError(
             f"column {column_name(X, j)} holds {odd[0]}; categories are strings, numbers or bools, so convert it to "
             "one of these."
@@ -225,17 +204,10 @@ def replaced(X: Any, codes: Mapping[int, Indices]) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------- blocks
-def _nothing() -> BlockTransform:
-    return BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
-
-
 def _behind_codes(n_codes: int, block: BlockTransform) -> BlockTransform:
     """Return `block` for rows with codes before its columns; the power is that of the numeric columns alone."""
-    projection = None
-    if block.projection is not None:
-        n_columns, n_axes = block.projection.shape
-        projection = np.zeros((n_codes + n_columns, n_codes + n_axes))
-        projection[:n_codes, :n_codes] = np.eye(n_codes)
-        projection[n_codes:, n_codes:] = block.projection
+    if not n_codes:
+        return block
+    projection = None if block.projection is None else block_diag(np.eye(n_codes), block.projection)
     mean = np.concatenate([np.zeros(n_codes), block.mean])
     return BlockTransform(mean, np.concatenate([np.ones(n_codes), block.scale]), projection, block.power, block.tail)

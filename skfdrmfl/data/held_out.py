@@ -20,18 +20,9 @@ class Subset:
     """All rows of a client; subclasses choose some of them, by keys that client and server share."""
 
     def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
-        """Return which rows a client uses.
+        """Return which rows (n,) the client at a position of `clients_` uses.
 
-        Parameters
-        ----------
-        blocks : ndarray of int of shape (n,)
-            Number of each row's block, by first appearance: rows of one block are never parted.
-        position : int
-            Place of the client in `clients_`.
-
-        Returns
-        -------
-        ndarray of bool of shape (n,)
+        `blocks` (n,) has the number of each row's block, by first appearance: rows of one block are never parted.
         """
         return np.ones(len(blocks), dtype=bool)
 
@@ -41,20 +32,11 @@ EVERYTHING = Subset()
 
 @dataclass(frozen=True)
 class Split(Subset):
-    """One side of a split in two: a share of the rows is held out, rounded up to whole blocks, but never all.
+    """One side of a split in two: a share of the rows is held out, rounded up to whole blocks, but never all."""
 
-    Parameters
-    ----------
-    fraction : float in (0, 1)
-        Share to hold out.
-    seed : int
-    held_out : bool
-        Which side: the rows held out, or the rows kept.
-    """
-
-    fraction: float
+    fraction: float  # to hold out, in (0, 1)
     seed: int
-    held_out: bool
+    held_out: bool  # or the rows kept
 
     def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
         """Return which rows a client uses; see `Subset.mask`."""
@@ -72,20 +54,12 @@ class Fold(Subset):
     """One side of one of `N_FOLDS` folds; each client deals its blocks to the folds in an order of its own.
 
     A client with fewer blocks than folds is absent from the training or the test of some folds.
-
-    Parameters
-    ----------
-    of : Subset
-        What is divided.
-    seed, number : int
-    held_out : bool
-        Which side: the rows of the fold, or all others.
     """
 
     of: Subset
     seed: int
     number: int
-    held_out: bool
+    held_out: bool  # the rows of the fold, or all others
 
     def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
         """Return which rows a client uses; see `Subset.mask`."""
@@ -105,9 +79,7 @@ def inner_folds(of: Subset, seed: int) -> list[tuple[Fold, Fold]]:
 def number_blocks(labels: NDArray) -> Indices:
     """Return the number of each label (n,), in the order in which labels first appear."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    number = np.empty(len(first), dtype=np.int64)
-    number[np.argsort(first)] = np.arange(len(first))
-    return number[inverse.reshape(-1)]
+    return np.argsort(np.argsort(first))[inverse.reshape(-1)]
 
 
 def check_held_out(n_clients: int) -> None:

@@ -19,24 +19,9 @@ def find_present(
 ) -> Present | None:
     """Return which modalities each row has: one whose columns are all NaN, and labels all missing, it lacks.
 
-    Missing labels by themselves are categories, so a modality of discrete columns alone is there in every row.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n, n_features)
-    modalities : mapping of str to ndarray of int
-        Columns of each modality, two or more.
-    missing_codes : mapping of int to int, default=None
-        Code of a missing label in each discrete column.
-
-    Returns
-    -------
-    ndarray of bool of shape (n, M), or None where nothing is missing
-
-    Raises
-    ------
-    ValueError
-        A modality of which a row has only some columns; a row that lacks every modality.
+    Missing labels by themselves are categories, so a modality of discrete columns alone is there in every row;
+    `missing_codes` has their code in each discrete column. ValueError: a row has some columns of a modality, or lacks
+    every modality.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(table.sum()):
@@ -66,25 +51,18 @@ def find_present(
 
 
 def check_somebody_has(names: Sequence[str], n_rows: int, everywhere: Indices, kept: Indices) -> None:
-    """Raise ValueError where no row, or none of those trained on, has one of the modalities.
+    """Raise ValueError where none of all `n_rows` rows, or of those that are kept to train on, has a modality.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Modalities.
-    n_rows : int
-        Rows of all clients.
-    everywhere, kept : ndarray of int of shape (M,)
-        How many of them have each modality, and how many of those trained on.
+    `everywhere` and `kept` (M,) say how many of them have each modality.
     """
-    nowhere = np.flatnonzero(everywhere == 0)
-    if len(nowhere):
-        raise ValueError(
-            f"no row has modality {names[nowhere[0]]!r}: its columns are all NaN; drop them from X and from modalities."
-        )
-    nowhere = np.flatnonzero(kept == 0)
-    if len(nowhere):
-        raise ValueError(
-            f"{everywhere[nowhere[0]]} of {n_rows} rows have modality {names[nowhere[0]]!r}, and early_stopping holds "
-            "out all of these; set early_stopping=False, or drop the modality."
-        )
+    for name, n in zip(names, everywhere.tolist(), strict=True):
+        if n == 0:
+            raise ValueError(
+                f"no row has modality {name!r}: its columns are all NaN; drop them from X and from modalities."
+            )
+    for name, n, n_kept in zip(names, everywhere.tolist(), kept.tolist(), strict=True):
+        if n_kept == 0:
+            raise ValueError(
+                f"{n} of {n_rows} rows have modality {name!r}, and early_stopping holds "
+                "out all of these; set early_stopping=False, or drop the modality."
+            )

@@ -14,41 +14,22 @@ from numpy.typing import NDArray
 def resolve_modalities(
     modalities: Any, X: Any, feature_names: NDArray | None, n_features: int, labels: Sequence[int] = ()
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the column numbers of each modality.
+    """Return the column numbers of each modality: every column but `labels` is in exactly one, or there is ValueError.
 
-    Parameters
-    ----------
-    modalities : None, "prefix" or mapping of str to selector
-        None is one block; "prefix" splits column names at the first "__"; a selector is what
-        `ColumnTransformer` takes: an int, a str, a slice of either (of names: both ends included), a list of
-        either, a boolean mask, or a callable of X that gives one of these.
-    X : table as the user passed it, for callables
-    feature_names : ndarray of str of shape (n_features,), or None
-    n_features : int
-    labels : sequence of int
-        Columns that hold labels: they count in positions, slices and masks, and belong to no modality, whatever
-        selects them.
-
-    Returns
-    -------
-    dict of str to ndarray of int
-        Every column but `labels` in exactly one modality.
-
-    Raises
-    ------
-    ValueError
-        Unknown, repeated, overlapping or unassigned columns; an empty modality.
+    `modalities` is None for one block, "prefix" to split column names at the first "__", or a mapping of names to
+    selectors. A selector is what `ColumnTransformer` takes: an int, a str, a slice of either (of names: both ends
+    included), a list of either, a boolean mask, or a callable of X, as the user passed it, that gives one of these.
+    Columns of `labels` count in positions, slices and masks, and belong to no modality, whatever selects them.
     """
     if len(labels) == n_features:
         raise ValueError("X has no columns but those of labels; pass measurements beside them.")
     if modalities is None:
         return {"x": features_of(n_features, labels)}
-    if isinstance(modalities, str):
-        if modalities != "prefix":
-            raise ValueError(f'modalities must be None, "prefix" or a dict; got {modalities!r}.')
+    if isinstance(modalities, str) and modalities == "prefix":
         return _by_prefix(feature_names, labels)
     if not isinstance(modalities, Mapping):
-        raise ValueError(f'modalities must be None, "prefix" or a dict; got {type(modalities).__name__}.')
+        given = repr(modalities) if isinstance(modalities, str) else type(modalities).__name__
+        raise ValueError(f'modalities must be None, "prefix" or a dict; got {given}.')
     if not modalities:
         raise ValueError("modalities is an empty dict; name at least one modality, or pass None.")
     resolved: dict[str, NDArray[np.int64]] = {}
@@ -120,20 +101,23 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
             stop = None if selector.stop is None else _place(selector.stop, name, feature_names) + 1
             selector = slice(start, stop, selector.step)
         return np.arange(n_features)[selector]
-    if not isinstance(selector, (str, Integral)) and not isinstance(selector, Iterable):
-        raise _bad_selector(name, selector)
-    items: list[Any] = [selector] if isinstance(selector, (str, Integral)) else list(selector)
-    if items and all(isinstance(item, (bool, np.bool_)) for item in items):
+    one = isinstance(selector, str) or not isinstance(selector, Iterable)
+    items: list[Any] = [selector] if one else list(selector)
+    kinds = set(map(_kind, items))
+    if kinds == {"bool"}:
         if len(items) != n_features:
             raise ValueError(
                 f"the mask of modality {name!r} has {len(items)} entries but X has {n_features} columns; "
                 "pass one entry per column."
             )
         return np.flatnonzero(items)
-    if all(isinstance(item, str) for item in items):
+    if kinds <= {"str"}:
         return np.array([_place(item, name, feature_names) for item in items], dtype=np.int64)
-    if not all(isinstance(item, Integral) and not isinstance(item, (bool, np.bool_)) for item in items):
-        raise _bad_selector(name, selector)
+    if kinds != {"int"}:
+        raise ValueError(
+            f"modality {name!r} has the selector {reprlib.repr(selector)}; use integers, names, a slice, "
+            "a boolean mask or a callable."
+        )
     columns = np.array(items, dtype=np.int64)
     outside = columns[(columns < -n_features) | (columns >= n_features)]
     if len(outside):
@@ -143,11 +127,11 @@ def _select(selector: Any, name: str, feature_names: NDArray | None, n_features:
     return columns % n_features
 
 
-def _bad_selector(name: str, selector: Any) -> ValueError:
-    return ValueError(
-        f"modality {name!r} has the selector {reprlib.repr(selector)}; use integers, names, a slice, "
-        "a boolean mask or a callable."
-    )
+def _kind(item: Any) -> str:
+    """Return what an item of a selector is."""
+    if isinstance(item, (bool, np.bool_)):
+        return "bool"
+    return "str" if isinstance(item, str) else "int" if isinstance(item, Integral) else "other"
 
 
 def _place(column: str, name: str, feature_names: NDArray | None) -> int:

@@ -16,18 +16,10 @@ from skfdrmfl.data.held_out import Subset, number_blocks
 
 @dataclass(frozen=True)
 class Partition:
-    """The clients who take part, each with its rows.
+    """The clients who take part, each with its rows."""
 
-    Parameters
-    ----------
-    positions : ndarray of shape (K,)
-        Position of each client in the estimator's `clients_`.
-    rows : sequence of K ndarrays
-        Row numbers of each client, in the order of the table.
-    """
-
-    positions: Indices
-    rows: Sequence[Indices]
+    positions: Indices  # (K,), of each client in `clients_`
+    rows: Sequence[Indices]  # K arrays of row numbers, in the order of the table
 
     @property
     def sizes(self) -> Indices:
@@ -61,20 +53,9 @@ def within(partition: Partition, subset: Subset, blocks: Indices | None = None) 
 
 
 def blocks_of(table: NDArray, partition: Partition, groups: NDArray | None = None) -> Indices | None:
-    """Return labels of the blocks of rows that no split inside a client may part.
+    """Return labels (n,) of the blocks of rows that no split may part, None where every row is a block by itself.
 
-    Rows of a client belong together if they are equal in all columns, or of one group, or each with a third one.
-
-    Parameters
-    ----------
-    table : ndarray of shape (n, n_features)
-    partition : Partition
-    groups : ndarray of shape (n,), default=None
-        Label of each row's group.
-
-    Returns
-    -------
-    ndarray of int of shape (n,), or None where every row is a block by itself
+    Rows of a client belong together if they are equal in all columns, or of one group (n,), or each with a third one.
     """
     clients = np.empty(len(table), dtype=np.int64)
     for position, rows in zip(partition.positions.tolist(), partition.rows, strict=True):

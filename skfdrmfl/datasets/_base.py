@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from skfdrmfl.common.extras import import_extra
+
 DATA_MODULE = f"{__package__}.data"
 
 
@@ -19,22 +21,10 @@ def data_text(filename: str) -> str:
     return files(DATA_MODULE).joinpath(filename).read_text(encoding="utf-8")
 
 
-def import_pandas(why: str) -> Any:
-    """Return the module pandas, which only tables with names need; raise if it is not installed."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(f"{why} needs pandas, which is not installed; run `pip install pandas`.") from error
-    return pandas
-
-
 def choose(value: object, choices: Sequence[str], parameter: str) -> list[str]:
     """Return the names that `value` asks for: one of `choices`, all of them for "all", or those in a list."""
-    names: list[Any]
-    if isinstance(value, str):
-        names = list(choices) if value == "all" else [value]
-    else:
-        names = list(value) if isinstance(value, Iterable) else [value]
+    asked = choices if isinstance(value, str) and value == "all" else value
+    names: list[Any] = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
     if not names or any(name not in choices for name in names):
         listed = ", ".join(map(repr, choices))
         raise ValueError(f"{parameter} is {value!r}; choose one of {listed}, a list of them, or 'all'.")
@@ -58,9 +48,9 @@ def check_count(value: object, parameter: str) -> int:
 def pack(
     X: NDArray[np.float64],
     y: NDArray[np.float64],
+    target_names: list[str],
     *,
     feature_names: list[str],
-    target_names: list[str],
     return_X_y: bool,
     as_frame: bool,
     **fields: Any,
@@ -68,7 +58,7 @@ def pack(
     """Return (X, y) or a Bunch with `fields`, of arrays or of pandas objects, as scikit-learn's loaders do."""
     data, target, frame = X, y, None
     if as_frame:
-        pandas = import_pandas("as_frame=True")
+        pandas = import_extra("pandas", "table", "as_frame=True needs")
         data = pandas.DataFrame(X, columns=feature_names)
         target = pandas.DataFrame(y.reshape(len(y), -1), columns=target_names)
         frame = pandas.concat([data, target], axis=1)
@@ -76,14 +66,8 @@ def pack(
             target = target[target_names[0]]
     if return_X_y:
         return data, target
-    return Bunch(
-        data=data,
-        target=target,
-        frame=frame,
-        feature_names=feature_names,
-        target_names=target_names,
-        **fields,
-    )
+    names = {"feature_names": feature_names, "target_names": target_names}
+    return Bunch(data=data, target=target, frame=frame, **names, **fields)
 
 
 def generator_from(random_state: Any) -> np.random.Generator:

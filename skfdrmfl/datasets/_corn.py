@@ -51,23 +51,19 @@ def fetch_corn(
         circulates alone is mp5.
     target : {"moisture", "oil", "protein", "starch", "all"} or list of str, default="moisture"
         One name gives a vector; "all" (in this order) or a list of names gives one column for each.
-    return_X_y : bool, default=False
-        Return ``(data, target)`` instead of a Bunch.
-    as_frame : bool, default=False
-        Return pandas objects. The columns are called ``m5__1100``, ..., so that
+    return_X_y, as_frame : bool, default=False
+        As of :func:`load_tecator`. The columns of a frame are called ``m5__1100``, ..., so that
         ``FDRMFLTransformer(modalities="prefix")`` sees one modality an instrument.
 
     Returns
     -------
     Bunch, or (data, target) if `return_X_y`
+        With `frame`, `feature_names` and `target_names` as of :func:`load_tecator`, and
+
         data : ndarray or DataFrame of shape (80, 700 * n_instruments), float64
             log 1/R.
         target : ndarray or Series of shape (80,), or ndarray or DataFrame of shape (80, n_targets), float64
             Contents in percent.
-        frame : DataFrame, or None
-            Data and target side by side, with `as_frame`.
-        feature_names, target_names : list of str
-            Names of the columns and of the targets.
         modalities : dict
             ``{"m5": slice(0, 700), ...}``, as `FDRMFLTransformer` takes it.
         wavelengths : ndarray of shape (700 * n_instruments,)
@@ -89,13 +85,11 @@ def fetch_corn(
     instruments = choose(instrument, _INSTRUMENTS, "instrument")
     file = _find(path)
     arrays = _read(file, instruments)
-    y, target_names = choose_target(arrays["y"], target, _CONTENTS)
     width = len(_WAVELENGTHS)
     return pack(
         np.hstack([arrays[name] for name in instruments]),
-        y,
+        *choose_target(arrays["y"], target, _CONTENTS),
         feature_names=[f"{name}__{nm}" for name in instruments for nm in _WAVELENGTHS],
-        target_names=target_names,
         return_X_y=return_X_y,
         as_frame=as_frame,
         modalities={name: slice(j * width, (j + 1) * width) for j, name in enumerate(instruments)},

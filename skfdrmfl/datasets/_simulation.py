@@ -63,14 +63,12 @@ def make_simulation(
     Returns
     -------
     (data, target), or a Bunch if not `return_X_y`
+        With `frame`, `feature_names` and `target_names` as of :func:`load_tecator`, and
+
         data : ndarray or DataFrame of shape (n_samples, 3604), float64
             The three blocks side by side.
         target : ndarray or Series of shape (n_samples,), float64
             The function above.
-        frame : DataFrame of shape (n_samples, 3605), or None
-            Data and target side by side, with `as_frame`.
-        feature_names, target_names : list of str
-            Names of the columns and of the targets.
         modalities : dict
             ``{"image": slice(0, 3072), "text": slice(3072, 3572), "vector": slice(3572, 3604)}``, as
             `FDRMFLTransformer` takes it.
@@ -99,8 +97,8 @@ def make_simulation(
     return pack(
         X,
         _FUNCTIONS[function](image + text + vector, image, text),
+        [f"y{int(function)}"],
         feature_names=[f"{name}__{j}" for name, width in _WIDTHS.items() for j in range(width)],
-        target_names=[f"y{int(function)}"],
         return_X_y=return_X_y,
         as_frame=as_frame,
         modalities=dict(_MODALITIES),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from ._base import import_pandas
+from skfdrmfl.common.extras import import_extra
 
 
 @overload
@@ -76,7 +76,7 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
             for name, array in arrays.items()
             for column in getattr(blocks[name], "columns", range(array.shape[1]))
         ]
-        return import_pandas("as_frame=True").DataFrame(X, columns=columns, index=index)
+        return import_extra("pandas", "table", "as_frame=True needs").DataFrame(X, columns=columns, index=index)
     ends = accumulate(array.shape[1] for array in arrays.values())
     return X, {name: slice(end - array.shape[1], end) for (name, array), end in zip(arrays.items(), ends, strict=True)}
 
@@ -103,9 +103,9 @@ def _common_index(blocks: Mapping[str, Any]) -> Any:
     indexes = {name: block.index for name, block in blocks.items() if hasattr(block, "iloc")}
     if not indexes:
         return None
-    first, *others = indexes
-    for name in others:
-        if not indexes[name].equals(indexes[first]):
+    first = next(iter(indexes))
+    for name, index in indexes.items():
+        if not index.equals(indexes[first]):
             raise ValueError(
                 f"Modalities {first!r} and {name!r} have different indexes; align them with .loc, or "
                 f"call .reset_index(drop=True) on each if row i is the same sample."

@@ -74,12 +74,10 @@ def load_tecator(target: str | Sequence[str] = "fat", return_X_y: bool = False, 
     feature_names = header[5:]
     numbers = np.array([row[1:] for row in rows], dtype=np.float64)
     X = numbers[:, 4:].copy()
-    y, target_names = choose_target(numbers[:, 1:4], target, _CONTENTS)
     return pack(
         X,
-        y,
+        *choose_target(numbers[:, 1:4], target, _CONTENTS),
         feature_names=feature_names,
-        target_names=target_names,
         return_X_y=return_X_y,
         as_frame=as_frame,
         modalities={"nir": slice(0, X.shape[1])},

@@ -315,19 +315,15 @@ def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
 
 def _rows_far_off(history: TrainingHistory) -> dict[str, Any] | None:
     """Find a block of columns most of which owe their spread to a row or two."""
-    n = float(history.n_rows.sum())
-    far = {
-        name: tail
-        for name, tail in history.tails.items()
-        if tail >= max(HEAVY_TAIL, FEW_ROWS * 0.5 * float(np.sqrt(n)))
-    }
+    of_one_row = 0.5 * float(np.sqrt(history.n_rows.sum()))
+    far = {name: tail for name, tail in history.tails.items() if tail >= max(HEAVY_TAIL, FEW_ROWS * of_one_row)}
     if not far:
         return None
     return _finding(
         "rows far off",
         f"a row or two are so far from all others that they make most of the spread of {', '.join(map(repr, far))}: "
         "scales and whitening are theirs, and what tells the other rows apart is shrunk away.",
-        {**{f"tail of {name}": tail for name, tail in far.items()}, "tail of one row": 0.5 * float(np.sqrt(n))},
+        {**{f"tail of {name}": tail for name, tail in far.items()}, "tail of one row": of_one_row},
         "look at the rows of largest values, client by client: a corrupt spectrum, a comma, other units. Mend or leave "
         "them out, and fit anew. Rules of aggregation other than 'mean' leave out their client where they are extreme.",
     )

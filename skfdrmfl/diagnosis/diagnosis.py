@@ -40,34 +40,19 @@ class Diagnosis(list[dict[str, Any]]):
         count = {0: "nothing found", 1: "1 finding"}.get(len(self), f"{len(self)} findings")
         lines = [f"{count}: {self.summary}" if self.summary else count]
         for finding in self:
-            evidence = ", ".join(f"{name} {_written(value)}" for name, value in finding["evidence"].items())
-            lines += [
-                "",
-                f"{finding['name']}: {finding['finding']}",
-                f"    evidence: {evidence}",
-                f"    remedy: {finding['remedy']}",
-            ]
+            evidence = ", ".join(
+                f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in finding["evidence"].items()
+            )
+            lines += ["", f"{finding['name']}: {finding['finding']}"]
+            lines += [f"    evidence: {evidence}", f"    remedy: {finding['remedy']}"]
         return "\n".join(lines)
 
     __str__ = __repr__
 
 
-def _written(value: Any) -> str:
-    """Return a value of the evidence as text, numbers to three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def diagnose(history: TrainingHistory) -> Diagnosis:
-    """Return every known failure signature that a training history shows.
-
-    Parameters
-    ----------
-    history : TrainingHistory
-
-    Returns
-    -------
-    Diagnosis
-    """
+    """Return every known failure signature that a training history shows."""
     if not history.n_rounds:
         text = f"no rounds to judge{_central(history)}: tuning chose the ridge regression, which takes none"
         return Diagnosis((), text)

@@ -26,35 +26,19 @@ MSE_STEP = 0.05
 class TrainingHistory:
     """What training has recorded, and the row counts and weights that give it meaning.
 
-    Attributes
-    ----------
-    recorded : mapping of str to ndarray
-        The estimator's `history_`: every term (rounds,), and with "_per_client" (rounds, K), NaN for who was absent;
-        with early stopping also "validation_mse" and "validation_mi_nwj" (rounds,), NaN in rounds without one.
-    n_rows : ndarray of shape (K,)
-        Rows of each client.
-    clients : sequence
-        Labels of the clients.
-    weights : mapping of str to float
-        lambda of "mi", "kl" and "contrastive".
-    dropped : sequence of mapping
-        The estimator's `dropped_clients_`.
-    tails : mapping of str to float
-        `BlockTransform.tail` of each modality, and of the outputs as "y"; over all rows of the first call.
-    algorithm : str
-        The estimator's.
-    central : bool
-        Whether no fit was told whose rows they are.
+    `recorded` is the estimator's `history_`: every term (rounds,), and with "_per_client" (rounds, K), NaN for who was
+    absent; with early stopping also "validation_mse" and "validation_mi_nwj" (rounds,), NaN in rounds without one.
     """
 
     recorded: Mapping[str, Float]
-    n_rows: Float
-    clients: Sequence[Any]
-    weights: Mapping[str, float]
-    dropped: Sequence[Mapping[str, Any]] = ()
+    n_rows: Float  # (K,), of each client
+    clients: Sequence[Any]  # their labels
+    weights: Mapping[str, float]  # lambda of "mi", "kl" and "contrastive"
+    dropped: Sequence[Mapping[str, Any]] = ()  # `dropped_clients_`
+    # `BlockTransform.tail` of each modality, and of the outputs as "y"; over all rows of the first call.
     tails: Mapping[str, float] = field(default_factory=dict)
     algorithm: str = "fedavg"
-    central: bool = False
+    central: bool = False  # whether no fit was told whose rows they are
 
     @property
     def n_rounds(self) -> int:

@@ -1,24 +1,21 @@
 """Pictures of a fitted model, in scikit-learn's form: `XDisplay.from_estimator(...)`, attributes `ax_` and `figure_`.
 
-matplotlib is imported when something is drawn, never before; all numbers can be had without it (`compute`).
+Every subclass of `Display` in a module of this folder is public. matplotlib is imported when something is drawn.
 """
 
-from skfdrmfl.inspection._client_errors import ClientErrorsDisplay
-from skfdrmfl.inspection._history import HistoryDisplay
-from skfdrmfl.inspection._importance import ImportanceDisplay
-from skfdrmfl.inspection._modalities import ModalityContributionsDisplay
-from skfdrmfl.inspection._outliers import OutlierDisplay
-from skfdrmfl.inspection._predictions import PredictedMeasuredDisplay
-from skfdrmfl.inspection._scores import ScoresDisplay
-from skfdrmfl.inspection._sensitivity import SensitivityDisplay
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
-__all__ = [
-    "ClientErrorsDisplay",
-    "HistoryDisplay",
-    "ImportanceDisplay",
-    "ModalityContributionsDisplay",
-    "OutlierDisplay",
-    "PredictedMeasuredDisplay",
-    "ScoresDisplay",
-    "SensitivityDisplay",
-]
+from skfdrmfl.inspection._base import Display
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+_DISPLAYS = {display.__name__: display for display in Display.__subclasses__()}
+globals().update(_DISPLAYS)
+__all__ = sorted(_DISPLAYS)
+
+
+def __getattr__(name: str) -> Any:
+    """Refuse what is no Display; type checkers learn from it that there are names beside those written here."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

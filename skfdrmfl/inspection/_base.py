@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.common.extras import import_extra
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.modalities import features_of
@@ -37,16 +38,37 @@ class Display:
 
     def _begin(self, ax: Any) -> Any:
         """Return the axes to draw on, new ones for None; ImportError where there is no matplotlib."""
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError(
-                f'{type(self).__name__} needs matplotlib, which is not installed; run: pip install "skfdrmfl[plot]"'
-            ) from error
+        pyplot = import_extra("matplotlib.pyplot", "plot", f"{type(self).__name__} needs")
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         return ax
+
+    def _scatter(
+        self,
+        points: Float,
+        clients: dict[Any, NDArray[np.bool_]],
+        scatter_kw: dict[str, Any],
+        *,
+        y: Float | None = None,
+        legend: str = "best",
+    ) -> None:
+        """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale.
+
+        A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
+        """
+        for i, (label, mine) in enumerate(clients.items()):
+            look = {"s": 18, "alpha": 0.8, "marker": MARKERS[i % len(MARKERS)]}
+            look |= {"label": label if label is None or isinstance(label, str) else f"client {label}"}
+            if y is None:
+                look["color"] = COLOURS[i % len(COLOURS)]
+            else:
+                look |= {"c": y[mine], "vmin": np.min(y), "vmax": np.max(y)}
+            drawn = self.ax_.scatter(*points[mine].T, **(look | scatter_kw))
+        if y is not None and clients:
+            self.figure_.colorbar(drawn, ax=self.ax_, label="y")
+        if None not in clients:
+            self.ax_.legend(loc=legend)
 
 
 def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, Any]:
@@ -79,16 +101,6 @@ def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[torch.Tensor, Pres
 def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:
     """Return the mask (n,) of each client's rows by its label, sorted; all rows under None without `client_ids`."""
     return {None: np.ones(n, dtype=bool)} if client_ids is None else rows_of_clients(client_ids, n)
-
-
-def shown(label: Any) -> str | None:
-    """Return a group's name in a legend: text as it is, a number as a client's; None where all are one."""
-    return label if label is None or isinstance(label, str) else f"client {label}"
-
-
-def style(i: int) -> dict[str, Any]:
-    """Return colour and marker of the i-th client."""
-    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
 
 
 def names_of(model: FDRMFLTransformer) -> list[str]:

@@ -48,10 +48,10 @@ class ImportanceDisplay(Display):
         importances = model.feature_importances_
         measured = np.concatenate(list(model.modalities_.values()))  # and no labels
         length = np.sqrt(np.mean(importances[measured] ** 2))
-        names = names_of(model)
-        positions, named = positions_of(model, names)
         vip = importances / length if length > 0 else importances
-        return cls(vip, dict(model.modalities_), positions, named, names).plot(xlabel=xlabel, ax=ax, **bar_kw)
+        names = names_of(model)
+        display = cls(vip, dict(model.modalities_), *positions_of(model, names), names)
+        return display.plot(xlabel=xlabel, ax=ax, **bar_kw)
 
     def plot(self, *, xlabel: str | None = None, ax: Any = None, **bar_kw: Any) -> ImportanceDisplay:
         """Draw them."""

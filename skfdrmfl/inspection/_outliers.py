@@ -10,16 +10,10 @@ from scipy.stats import chi2, f
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.inspection._base import Display, by_client, encoder_inputs, shown, style, transformer_of
+from skfdrmfl.inspection._base import Display, by_client, encoder_inputs, transformer_of
 
 # Components with less variance than this, relative to the first, are noise of rounding and do not count in T².
 SMALLEST_VARIANCE = 1e-12
-
-
-def t_squared(z: Float, variance: Float) -> Float:
-    """Return Hotelling's T² (n,) of centred scores z (n, c) on principal axes: sum_a z_a^2 / variance_a."""
-    counted = variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
-    return (z[:, counted] ** 2 / variance[counted]).sum(1)
 
 
 def t_squared_limit(n: int, c: int, level: float) -> float:
@@ -45,10 +39,7 @@ def q_limit(q: Float, level: float) -> float:
 def residuals(u: Float, z: Float, reference_u: Float, reference_z: Float) -> Float:
     """Return Q (n,) = |u - (a + z B)|^2, with a and B the least-squares regression of reference inputs on their Z.
 
-    Parameters
-    ----------
-    u, reference_u : ndarray of shape (n, e) and (m, e)
-    z, reference_z : ndarray of shape (n, c) and (m, c)
+    `u` (n, e) and `z` (n, c) are inputs and Z of rows, those of reference rows have m rows.
     """
     design = np.column_stack([np.ones(len(reference_z)), reference_z])
     coefficients, *_ = np.linalg.lstsq(design, reference_u, rcond=None)
@@ -116,17 +107,17 @@ class OutlierDisplay(Display):
         """
         model, rows = transformer_of(estimator, X)
         u, z = _inputs_and_scores(model, rows)
-        reference_u, reference_z = (
-            (u, z) if reference is None else _inputs_and_scores(model, transformer_of(estimator, reference)[1])
-        )
+        usual = u, z
+        if reference is not None:
+            usual = _inputs_and_scores(model, transformer_of(estimator, reference)[1])
         variance = model.component_variance_
-        n_counted = int((variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)).sum())
+        counted = variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
         n = int(model.n_samples_per_client_.sum())
         display = cls(
-            t_squared(z, variance),
-            residuals(u, z, reference_u, reference_z),
-            t_squared_limit(n, max(n_counted, 1), level),
-            q_limit(residuals(reference_u, reference_z, reference_u, reference_z), level),
+            (z[:, counted] ** 2 / variance[counted]).sum(1),
+            residuals(u, z, *usual),
+            t_squared_limit(n, max(int(counted.sum()), 1), level),
+            q_limit(residuals(*usual, *usual), level),
             by_client(client_ids, len(z)),
         )
         return display.plot(ax=ax, **scatter_kw)
@@ -134,14 +125,10 @@ class OutlierDisplay(Display):
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> OutlierDisplay:
         """Draw them."""
         ax = self._begin(ax)
-        for i, (label, mine) in enumerate(self.clients.items()):
-            look = {**style(i), "s": 18, "alpha": 0.8, "label": shown(label)}
-            ax.scatter(self.t2[mine], self.q[mine], **(look | scatter_kw))
+        self._scatter(np.column_stack([self.t2, self.q]), self.clients, scatter_kw)
         if np.isfinite(self.t2_limit):
             ax.axvline(self.t2_limit, color="#333333", linewidth=0.8, linestyle="--")
         ax.axhline(self.q_limit, color="#333333", linewidth=0.8, linestyle="--")
-        if None not in self.clients:
-            ax.legend()
         ax.set(xlabel="Hotelling's T²", ylabel="Q residual (space of encoder inputs)")
         return self
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.inspection._base import Display, by_client, shown, style
+from skfdrmfl.inspection._base import Display, by_client
 from skfdrmfl.metrics import chemometric_report
 
 
@@ -83,11 +83,7 @@ class PredictedMeasuredDisplay(Display):
         ax = self._begin(ax)
         ends = [min(self.y_true.min(), self.y_pred.min()), max(self.y_true.max(), self.y_pred.max())]
         ax.plot(ends, ends, color="#333333", linewidth=1)
-        for i, (label, mine) in enumerate(self.clients.items()):
-            look = {**style(i), "s": 18, "alpha": 0.8, "label": shown(label)}
-            ax.scatter(self.y_true[mine], self.y_pred[mine], **(look | scatter_kw))
-        if None not in self.clients:
-            ax.legend(loc="lower right")
+        self._scatter(np.column_stack([self.y_true, self.y_pred]), self.clients, scatter_kw, legend="lower right")
         rows = self.report[0]
         text = f"RMSE {rows['rmse']:.3g}\nbias {rows['bias']:.3g}\nRPD {rows['rpd_sep']:.3g} (on SEP)"
         ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top")

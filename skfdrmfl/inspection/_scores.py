@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.inspection._base import Display, by_client, shown, style, transformer_of
+from skfdrmfl.inspection._base import COLOURS, Display, by_client, transformer_of
 
 
 def ellipse(points: Float, level: float, n: int = 100) -> Float:
@@ -18,12 +18,10 @@ def ellipse(points: Float, level: float, n: int = 100) -> Float:
     {mean + sqrt(chi2_2(level)) L u : |u| = 1}, with L L' the sample covariance: points on it have that squared
     Mahalanobis distance.
     """
-    covariance = np.cov(points.T)
-    values, axes = np.linalg.eigh(covariance)
+    values, axes = np.linalg.eigh(np.cov(points.T))
     angle = np.linspace(0.0, 2 * np.pi, n)
     circle = np.stack([np.cos(angle), np.sin(angle)])
-    radius = np.sqrt(chi2.ppf(level, 2))
-    return points.mean(0) + radius * (axes * np.sqrt(values.clip(min=0.0)) @ circle).T
+    return points.mean(0) + np.sqrt(chi2.ppf(level, 2)) * (axes * np.sqrt(values.clip(min=0.0)) @ circle).T
 
 
 class ScoresDisplay(Display):
@@ -94,36 +92,18 @@ class ScoresDisplay(Display):
         ellipses = {}
         if level is not None and n_components > 1:
             ellipses = {c: ellipse(pair[mine], level) for c, mine in clients.items() if mine.sum() > 2}
-        variance = model.component_variance_
-        total = variance.sum() or 1.0
-        labels = [
-            f"Z{i + 1} ({100 * variance[i] / total:.3g} % of variance)" for i in (first, second) if i < len(variance)
-        ]
-        display = cls(
-            pair,
-            clients,
-            None if y is None else np.asarray(y, dtype=np.float64).ravel(),
-            ellipses,
-            (labels[0], labels[1] if n_components > 1 else ""),
-        )
+        share = 100 * model.component_variance_ / (model.component_variance_.sum() or 1.0)
+        labels = [f"Z{i + 1} ({share[i]:.3g} % of variance)" for i in components[:n_components]]
+        colours = None if y is None else np.asarray(y, dtype=np.float64).ravel()
+        display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""))
         return display.plot(ax=ax, **scatter_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
         """Draw them."""
         ax = self._begin(ax)
-        points = None
-        limits = {} if self.y is None else {"vmin": np.min(self.y), "vmax": np.max(self.y)}
-        for i, (label, mine) in enumerate(self.clients.items()):
-            look = style(i)
-            if self.y is not None:
-                look = {"marker": look["marker"], "c": self.y[mine], **limits}
-            look |= {"s": 18, "alpha": 0.8, "label": shown(label)}
-            points = ax.scatter(*self.scores[mine].T, **(look | scatter_kw))
+        self._scatter(self.scores, self.clients, scatter_kw, y=self.y)
+        for i, label in enumerate(self.clients):
             if label in self.ellipses:
-                ax.plot(*self.ellipses[label].T, color=style(i)["color"], linewidth=1)
-        if self.y is not None and points is not None:
-            ax.figure.colorbar(points, ax=ax, label="y")
-        if None not in self.clients:
-            ax.legend()
+                ax.plot(*self.ellipses[label].T, color=COLOURS[i % len(COLOURS)], linewidth=1)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         return self

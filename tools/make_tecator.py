@@ -1,4 +1,4 @@
-"""Make `tecator.csv` from the `tecator` data of the R package caret.
+"""Make `skfdrmfl/datasets/data/tecator.csv` from the `tecator` data of the R package caret.
 
 The numbers are Tecator's and may be redistributed with `tecator_permission.txt` attached; caret is only the
 carrier. Any copy of it will do, for example Debian's (checked with r-cran-caret 6.0-93):
@@ -6,7 +6,7 @@ carrier. Any copy of it will do, for example Debian's (checked with r-cran-caret
     apt-get download r-cran-caret
     dpkg-deb --extract r-cran-caret_*.deb caret
     pip install rdata
-    python make_tecator.py caret/usr/lib/R/site-library/caret/data/tecator.RData
+    python tools/make_tecator.py caret/usr/lib/R/site-library/caret/data/tecator.RData
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+FILE = Path(__file__).resolve().parents[1] / "skfdrmfl" / "datasets" / "data" / "tecator.csv"
 SET_SIZES = {"C": 129, "M": 43, "T": 43}  # as published, in file order; the table itself carries no labels
 CONTENTS = ("water", "fat", "protein")
 WAVELENGTHS = range(850, 1050, 2)  # nm
@@ -47,4 +48,4 @@ if __name__ == "__main__":
 
     source = rdata.read_rda(sys.argv[1])
     text = csv_text(source["absorp"], source["endpoints"])
-    Path(__file__).with_name("tecator.csv").write_text(text, encoding="utf-8", newline="\n")
+    FILE.write_text(text, encoding="utf-8", newline="\n")
