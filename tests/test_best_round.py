@@ -109,7 +109,9 @@ def test_the_value_recorded_is_that_of_the_critic_on_the_rows_held_out(sizes):
     assert run.held_out.sizes.tolist() == [-(-n // 5) for n in sizes]
     by_hand = []
     for weights in models_by_round(model, X, Y, ids)[1:]:
-        views = {name.removeprefix("encoder."): view for name, view in network.layout.views(tensor(weights).double()).items()}
+        views = {
+            name.removeprefix("encoder."): view for name, view in network.layout.views(tensor(weights).double()).items()
+        }
         values = []
         for rows in run.held_out.rows:
             if len(rows) < 2:  # nobody to be paired with

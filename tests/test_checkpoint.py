@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from helpers import before_rounds, make_network, make_run, split_off, train_together
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -211,7 +210,9 @@ class Momentum(Algorithm):
     def start(self, state, model, n_clients):
         if state.server:
             return state
-        return AlgorithmState({"velocity": np.zeros_like(model)}, {"last": np.zeros((n_clients, len(model)), model.dtype)})
+        return AlgorithmState(
+            {"velocity": np.zeros_like(model)}, {"last": np.zeros((n_clients, len(model)), model.dtype)}
+        )
 
     def read(self, state, update, model, members):
         last = state.clients["last"].copy()

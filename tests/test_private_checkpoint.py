@@ -48,6 +48,7 @@ def fit(path, every=1, table=X, **more):
 
 def killed(monkeypatch, path, t, every=1, **more):
     """Fit, and die while clients train in round `t`; 0 is preparation."""
+
     def die(round_index):
         if round_index + 1 == t:
             raise Killed
