@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import FLOAT, federate, make_run, normal, random_weights, run_round
 from numpy.testing import assert_allclose, assert_array_equal
+from skfdrmfl.model_selection import VectorizedGridSearchCV
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -565,7 +566,7 @@ ERRORS = [
 @pytest.mark.parametrize(("encoder", "words"), ERRORS, ids=lambda v: type(v).__name__)
 @pytest.mark.parametrize("shrinkage", [1e-3, "auto"])
 def test_an_encoder_that_does_not_fit_is_refused_before_training(monkeypatch, encoder, words, shrinkage):
-    monkeypatch.setattr("skfdrmfl.federation.training.federated_rounds", None)
+    monkeypatch.setattr("skfdrmfl.federation.training.federated_run", None)
     with pytest.raises(ValueError, match=".") as caught:
         series({"nir": encoder}, shrinkage=shrinkage).fit(X, Y, client_ids=IDS)
     for word in words:
