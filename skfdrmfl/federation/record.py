@@ -68,10 +68,20 @@ class Record:
 
     def mean(self, i: int) -> Float:
         """Return the mean by rows (rounds,) of what stands at place i; NaN in rounds that nobody took part in."""
+        return self._mean(i, self.weights())
+
+    def means(self) -> list[Float]:
+        """Return the mean of what stands at each place."""
         weights = self.weights()
+        return [self._mean(i, weights) for i in range(self.losses.shape[2])]
+
+    def _mean(self, i: int, weights: Float) -> Float:
+        """Return the mean of what stands at place i, by weights (rounds, K)."""
         values = np.where(np.isnan(self.losses[:, :, i]), 0.0, self.losses[:, :, i])
-        alone = weights.sum(1) == 0
-        return np.where(alone, np.nan, np.average(values, axis=1, weights=np.where(alone[:, None], 1.0, weights)))
+        total = weights.sum(1)
+        mean: Float = np.full(len(total), np.nan)
+        np.divide((values * weights).sum(1), total, out=mean, where=total > 0)
+        return mean
 
 
 class Recorder:
@@ -154,10 +164,10 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
         return {"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])}
     out: dict[str, Float] = {}
     n_rounds, n_before = len(record.losses), len(history.get("mse", ()))
-    for i, term in enumerate(RECORDED):
+    for i, (term, mean) in enumerate(zip(RECORDED, record.means(), strict=True)):
         before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
         out[f"{term}_per_client"] = _appended(before, record.losses[:, :, i], record.positions, n_clients)
-        out[term] = np.concatenate([history.get(term, np.empty(0)), record.mean(i)])
+        out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
     for i, name in enumerate(VALIDATION):
         if record.validation is not None or name in history:
             before = history.get(name, np.full(n_before, np.nan))
@@ -176,7 +186,7 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
 
 def _appended(before: Float, values: Float, positions: Indices, n_clients: int) -> Float:
     """Return (rounds, n_clients): earlier rounds, then those of the clients at `positions`; NaN for who was absent."""
-    mine = np.full((len(values), n_clients), np.nan)
-    mine[:, positions] = values
-    before = np.pad(before, ((0, 0), (0, n_clients - before.shape[1])), constant_values=np.nan)
-    return np.concatenate([before, mine])
+    out = np.full((len(before) + len(values), n_clients), np.nan)
+    out[: len(before), : before.shape[1]] = before
+    out[len(before) :, positions] = values
+    return out
