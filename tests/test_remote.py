@@ -255,7 +255,7 @@ def test_no_row_is_in_what_goes_down_and_no_model_in_what_clients_prepare_from()
         for packet in (request.about, *request.given.values()):
             assert not any(row in array.tobytes() for array in packet.arrays for row in rows)
     plan = next(r.given[r.needs[1]] for _, r, *_ in wire.asked if r.what == "train")
-    assert '"runs.RunPlan"' in plan.text
+    assert '"RunPlan"' in plan.text
     assert model._fitted.network.layout.size not in [array.size for array in plan.arrays]
 
 
@@ -296,7 +296,7 @@ def test_what_is_not_agreed_cannot_cross():
     class Other:
         pass
 
-    with pytest.raises(TypeError, match="Other cannot be sent"):
+    with pytest.raises(TypeError, match="Other, which cannot be sent"):
         to_packet([Other()])
     with pytest.raises(TypeError, match="array of datetime64"):
         to_packet(np.array(["2026-01-01"], dtype="M8[D]"))
@@ -307,9 +307,11 @@ def test_what_is_not_agreed_cannot_cross():
     [
         "no JSON",
         '{"object": "os.system", "fields": {"command": "true"}}',
-        '{"object": "door.Roster", "fields": {"nobody": 1}}',
+        '{"object": "Roster", "fields": {"nobody": 1}}',
+        '{"object": "Roster", "fields": [1]}',
         '{"array": 3}',
-        '{"set": [1], "of": "door.Roster"}',
+        '{"packet": "1", "arrays": "all"}',
+        '{"everything": false}',
         '{"network": [["x", 3]]}',
         '{"again": 4}',
         '{"what": 1}',

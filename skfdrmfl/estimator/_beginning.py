@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skfdrmfl.common.archive import archived
+from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._fitted import Fitted
@@ -51,8 +51,8 @@ class Preparation:
     left_out: tuple[int, ...] = ()
 
 
-for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
-    archived(_archived)
+for _cls in (Preparation, Choice, TableTransform, BlockTransform, Linear):
+    registered(_cls)
 
 
 def built(

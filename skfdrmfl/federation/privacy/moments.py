@@ -47,7 +47,7 @@ class Bounds:
         return (self.high - self.low) / 2
 
 
-class Moments(NamedTuple):
+class ClippedMeans(NamedTuple):
     """One client's means of columns and of their squares, clipped together, (2 p,) of all blocks."""
 
     values: Tensor
@@ -73,7 +73,7 @@ class ClippedMoments:
     clip_norm: float
     subset: Subset = EVERYTHING
 
-    def __call__(self, client: ClientRows) -> Moments:
+    def __call__(self, client: ClientRows) -> ClippedMeans:
         """Return a client's means."""
         parts = []
         for block, bounds in zip(self.blocks, self.bounds, strict=True):
@@ -83,7 +83,7 @@ class ClippedMoments:
                 total += torch.cat((u.sum(0), u.square().sum(0)))
                 n_rows += len(x)
             parts.append(total / n_rows)
-        return Moments(clipped(torch.cat(parts)[None], self.clip_norm)[0][0])
+        return ClippedMeans(clipped(torch.cat(parts)[None], self.clip_norm)[0][0])
 
 
 def standardisations(

@@ -38,9 +38,13 @@ class Packet:
 
     def flat(self) -> tuple[str, bytes]:
         """Return all there is to it as a text and bytes, which any transport can carry."""
-        forms = [[array.dtype.str, list(array.shape)] for array in self.arrays]
-        data = b"".join(np.ascontiguousarray(array).tobytes() for array in self.arrays)
-        return json.dumps([self.text, forms], separators=(",", ":")), data
+        forms, parts = [], []
+        for array in self.arrays:
+            # Sums depend on how an array lies in memory, to the last bit: one that lies by columns stays so.
+            by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+            forms.append([array.dtype.str, array.shape, "F" if by_columns else "C"])
+            parts.append(array.tobytes("A"))
+        return json.dumps([self.text, forms], separators=(",", ":")), b"".join(parts)
 
     @classmethod
     def of_flat(cls, text: str, data: bytes) -> Packet:
@@ -54,11 +58,11 @@ class Packet:
         try:
             own, forms = json.loads(text)
             arrays, start = [], 0
-            for name, shape in forms:
+            for name, shape, order in forms:
                 dtype = np.dtype(name)
                 if dtype.kind not in KINDS or not isinstance(own, str):
                     raise ValueError(name)
-                arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape))
+                arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape, order=order))
                 start += dtype.itemsize * prod(shape)
         except (ValueError, TypeError, RecursionError) as error:
             raise WireError(f"a message is damaged ({type(error).__name__})") from error
