@@ -11,6 +11,7 @@ import os
 import secrets
 import zipfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,27 +29,21 @@ class ArchiveError(ValueError):
     """A file is no archive, not the one that was asked for, or damaged."""
 
 
-class _Writer(Writer):
-    def takes(self, dtype: np.dtype) -> bool:
-        """Return whether the header of a npy file says all there is to a type, no Python objects or foreign types."""
-        try:
-            return not dtype.hasobject and bool(npy.descr_to_dtype(npy.dtype_to_descr(dtype)) == dtype)
-        except ValueError:  # fields that overlap
-            return False
+def _has_header(dtype: np.dtype) -> bool:
+    """Return whether the header of a npy file says all there is to a type, no Python objects or foreign types in it."""
+    try:
+        return not dtype.hasobject and bool(npy.descr_to_dtype(npy.dtype_to_descr(dtype)) == dtype)
+    except ValueError:  # fields that overlap
+        return False
 
 
-class _Reader(Reader):
-    def __init__(self, members: zipfile.ZipFile):
-        super().__init__()
-        self._members = members
-
-    def get(self, number: int) -> NDArray:
-        """Return an array from the member of the file that has its number."""
-        with self._members.open(f"{number}.npy") as member:
-            # numpy's own limit on headers is too low for hundreds of named fields.
-            array: NDArray = npy.read_array(member, allow_pickle=False, max_header_size=2**20)
-            member.read()  # to the end, where the checksum is compared
-        return array
+def _array(members: zipfile.ZipFile, number: int) -> NDArray:
+    """Return an array from the member of the file that has its number."""
+    with members.open(f"{number}.npy") as member:
+        # numpy's own limit on headers is too low for hundreds of named fields.
+        array: NDArray = npy.read_array(member, allow_pickle=False, max_header_size=2**20)
+        member.read()  # to the end, where the checksum is compared
+    return array
 
 
 def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
@@ -103,7 +98,7 @@ def from_bytes(data: bytes, *, kind: str) -> Any:
 
 def _encoded(content: Any, kind: str) -> tuple[bytes, list[np.ndarray]]:
     """Return the JSON of a tree, and its arrays."""
-    writer = _Writer()
+    writer = Writer(_has_header, "which no archive can hold")
     try:
         tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": writer.write(content)}
         text = json.dumps(tree, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
@@ -146,7 +141,7 @@ def _tree(file: BinaryIO, kind: str, path: Any) -> Any:
                 raise ArchiveError(f"has format version {tree['version']} (known: {VERSION}); use a newer skfdrmfl")
             if tree["kind"] != kind:
                 raise ArchiveError(f"is a {tree['kind']!r}, not a {kind!r}; pass a file of the kind {kind!r}")
-            return _Reader(members).read(tree["content"])
+            return Reader(partial(_array, members)).read(tree["content"])
     except (ArchiveError, UnknownClassError) as error:
         raise ArchiveError(f"{path} {error}.") from None
     except Exception as error:

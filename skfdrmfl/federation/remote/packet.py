@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from math import prod
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,3 +99,21 @@ class Request:
     needs: tuple[str, ...] = ()
     given: Mapping[str, Packet] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
+
+    def packet(self) -> Packet:
+        """Return it as one packet."""
+        inside = [self.about, *self.given.values()]
+        forms = [[packet.text, len(packet.arrays)] for packet in inside]
+        text = json.dumps([self.what, self.position, self.needs, self.keep, list(self.given), forms])
+        return Packet(text, tuple(chain.from_iterable(map(attrgetter("arrays"), inside))))
+
+    @classmethod
+    def of_packet(cls, received: Packet) -> Request:
+        """Return the request of which `packet` made this; WireError where it is of none."""
+        try:
+            what, position, needs, keep, names, forms = json.loads(received.text)
+            arrays = iter(received.arrays)
+            about, *given = [Packet(text, tuple(islice(arrays, n))) for text, n in forms]
+            return cls(what, position, about, tuple(needs), dict(zip(names, given, strict=True)), tuple(keep))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise WireError(f"a request was expected ({type(error).__name__})") from error
