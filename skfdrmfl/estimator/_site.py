@@ -15,7 +15,7 @@ from skfdrmfl.estimator._blueprint import Blueprint, blueprint_of
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._parameters import device_of
 from skfdrmfl.estimator._preparation import tables_of
-from skfdrmfl.estimator._reading import Reading, labels_of, read_with
+from skfdrmfl.estimator._reading import Reading, labels_of, read
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.remote.codec import Build
 from skfdrmfl.federation.remote.packet import Refusal
@@ -117,7 +117,8 @@ class SiteRows:
     def _check(self, categories: Mapping[int, Any]) -> tuple[Reading, Blueprint, Tables]:
         """Return the rows, checked, with codes for these categories."""
         if self._checked is None or not _same(self._checked[0].categories, categories):
-            reading = read_with(self._estimator._draft(), *self._given(), dict(categories))
+            given, y = self._given()
+            reading = read(self._estimator._draft(), given, y, dict(categories))
             blueprint = blueprint_of(self._estimator, reading)
             self._checked = reading, blueprint, tables_of(self._estimator, reading, blueprint)
         return self._checked

@@ -179,12 +179,15 @@ class Federation(Protocol):
     ledger : Ledger
     guard : guard.Guard or None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
+    engine : str
+        Key of `ENGINES`.
     device : torch.device
         Where the server holds its models.
     """
 
     ledger: Ledger
     guard: Any
+    engine: str
 
     @property
     def device(self) -> torch.device:

@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from skfdrmfl.federation.door import NoAnswer
+from skfdrmfl.federation.ledger import shapes_of
 from skfdrmfl.federation.left_out import LeftOut
 from skfdrmfl.federation.remote.channel import (
     AN_ERROR,
@@ -200,7 +199,8 @@ class Exchange:
         """
         odd: dict[int, Silence] = {}
         for of_query in zip(*answers.values(), strict=True):
-            forms = [None if a is None else (type(a), *map(_form, a)) for a in of_query]
+            # Parts that can be added up are sets, or of one shape.
+            forms = [None if a is None else (type(a), shapes_of(a)) for a in of_query]
             given = [form for form in forms if form is not None]
             usual = max(given, key=given.count) if given else None
             for p, form in zip(answers, forms, strict=True):
@@ -249,8 +249,3 @@ class Exchange:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
         return Request(what, position, about, tuple(needs), missing, keep).packet()
-
-
-def _form(part: Any) -> Any:
-    """Return what parts of answers that can be added up have in common."""
-    return None if isinstance(part, frozenset) else np.shape(part)
