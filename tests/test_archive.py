@@ -24,10 +24,11 @@ from hypothesis.extra import numpy as hnp
 from sklearn.base import BaseEstimator
 
 from skfdrmfl.common import archive
-from skfdrmfl.common.archive import ArchiveError, archived, read, write
+from skfdrmfl.common.archive import ArchiveError, read, write
+from skfdrmfl.common.tree import registered
 
 
-@archived
+@registered
 @dataclass(frozen=True)
 class Point:
     x: float
@@ -38,7 +39,7 @@ class Point:
         object.__setattr__(self, "norm", abs(self.x))
 
 
-@archived
+@registered
 class Spec(BaseEstimator):
     def __init__(self, sizes=(3,), inner=None):
         self.sizes = sizes
@@ -274,10 +275,10 @@ def test_only_classes_that_can_be_rebuilt_are_registered_and_each_under_a_name_o
 
     for cls in (Changing, Plain):
         with pytest.raises(TypeError, match=f"{cls.__name__} is neither a frozen dataclass nor has it get_params;"):
-            archived(cls)
+            registered(cls)
     with pytest.raises(ValueError, match="Point is registered already, by test_archive; rename one of the two classes"):
-        archived(dataclass(frozen=True)(type("Point", (), {"__module__": "elsewhere"})))
-    assert archived(Point) is Point  # again, as when a module is loaded anew
+        registered(dataclass(frozen=True)(type("Point", (), {"__module__": "elsewhere"})))
+    assert registered(Point) is Point  # again, as when a module is loaded anew
 
 
 # --------------------------------------------------------------------------------------------- all or nothing

@@ -131,9 +131,7 @@ def fedexp(monkeypatch):
 def test_what_reads_single_updates_is_refused_under_robust_rules_with_the_reason(fedexp, rule):
     model = FDRMFLTransformer(algorithm="fedexp", n_rounds=2, random_state=0)
     assert np.isfinite(model.fit(X, Y, IDS).predict(X)).all()
-    with pytest.raises(
-        ValueError, match="'fedexp' takes more from each client's update .* no rule protects; use"
-    ):
+    with pytest.raises(ValueError, match="'fedexp' takes more from each client's update .* no rule protects; use"):
         model.set_params(**rule).fit(X, Y, IDS)
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from helpers import FLOAT, federate, make_run, normal, random_weights, run_round
 from numpy.testing import assert_allclose, assert_array_equal
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV

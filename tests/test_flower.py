@@ -117,7 +117,7 @@ def test_answers_are_looked_for_until_all_are_there_or_the_time_is_over(monkeypa
     monkeypatch.setattr(_server, "LOOK", 0.05)
     grid = Slow([client_app(lambda context: (X, Y), FDRMFLTransformer())] * 3, ["a", "b", "c"])
     nodes = grid.get_node_ids()
-    who = dict.fromkeys(nodes, to_packet(Request("who", -1, to_packet(None))))
+    who = dict.fromkeys(nodes, Request("who", -1, to_packet(None)).packet())
     start = time.monotonic()
     answers = _server.GridChannel(grid, 3, answer_within=1.0, wait=0.0).ask(who)
     assert 1.0 <= time.monotonic() - start < 2.0

@@ -2,12 +2,13 @@
 
 import re
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from wire import Wire, fit_over, rows_of, wire_of
+from wire import Processes, Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.transforms import TableTransform
@@ -16,7 +17,7 @@ from skfdrmfl.federation.door import NoAnswer
 from skfdrmfl.federation.engines import native
 from skfdrmfl.federation.remote import codec, prepared, site
 from skfdrmfl.federation.remote.codec import from_packet, to_packet
-from skfdrmfl.federation.remote.packet import Packet
+from skfdrmfl.federation.remote.packet import Packet, Request
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))
@@ -87,6 +88,39 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
 )
 def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
     assert_alike(here(parameters, table, ids=ids), there(parameters, table, ids=ids)[0], table)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "table"),
+    [
+        pytest.param({"early_stopping": True, "algorithm": "scaffold"}, X, id="early stopping, scaffold"),
+        pytest.param(TWO, HOLES, id="a site without a modality"),
+        pytest.param({}, FRAME, id="categories"),
+        pytest.param({"tuning": "auto", "n_rounds": 2}, X, id="tuning", marks=pytest.mark.slow),
+    ],
+)
+def test_sites_that_keep_nothing_but_packets_give_the_bits_of_sites_that_live_on(parameters, table):
+    models, sent = [], []
+    for kind in (Wire, Processes):
+        model, wire = there(parameters, table, kind=kind)
+        models.append(model._fitted.models.tobytes() + model.predict(table).tobytes())
+        sent.append([(address, request.what, *n_bytes) for address, request, *n_bytes in wire.asked])
+    assert models[0] == models[1] and sent[0] == sent[1]
+
+
+def test_a_site_that_lives_on_loads_its_rows_once_a_fit_and_sees_those_of_the_next():
+    n_loads, rows = [], {"X": X}
+    model = estimator()
+
+    def load(label):
+        n_loads.append(label)
+        return rows["X"][OF_LABEL[label]], Y[OF_LABEL[label]]
+
+    wire = Wire({label: site_of(model, partial(load, label), label) for label in OF_LABEL})
+    for rows["X"] in (X, X[:, ::-1].copy()):
+        n_loads.clear()
+        assert_alike(here({}, rows["X"]), fit_over(wire, model), rows["X"])
+        assert sorted(n_loads) == sorted(OF_LABEL)
 
 
 def assert_alike(a, b, table):
@@ -228,7 +262,7 @@ def test_history_goes_only_to_who_has_missed_it():
         """The second client misses the third round."""
 
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             if request.what == "train" and from_packet(request.about)["round"] == 2 and request.position == 1:
                 return None
             return super().answer(address, packet)
@@ -256,7 +290,7 @@ def test_no_row_is_in_what_goes_down_and_no_model_in_what_clients_prepare_from()
         for packet in (request.about, *request.given.values()):
             assert not any(row in array.tobytes() for array in packet.arrays for row in rows)
     plan = next(r.given[r.needs[1]] for _, r, *_ in wire.asked if r.what == "train")
-    assert '"runs.RunPlan"' in plan.text
+    assert '"RunPlan"' in plan.text
     assert model._fitted.network.layout.size not in [array.size for array in plan.arrays]
 
 
@@ -297,7 +331,7 @@ def test_what_is_not_agreed_cannot_cross():
     class Other:
         pass
 
-    with pytest.raises(TypeError, match="Other cannot be sent"):
+    with pytest.raises(TypeError, match="Other, which cannot be sent"):
         to_packet([Other()])
     with pytest.raises(TypeError, match="array of datetime64"):
         to_packet(np.array(["2026-01-01"], dtype="M8[D]"))
@@ -308,9 +342,12 @@ def test_what_is_not_agreed_cannot_cross():
     [
         "no JSON",
         '{"object": "os.system", "fields": {"command": "true"}}',
-        '{"object": "door.Roster", "fields": {"nobody": 1}}',
+        '{"object": "Roster", "fields": {"nobody": 1}}',
+        '{"object": "Roster", "fields": [1]}',
         '{"array": 3}',
-        '{"set": [1], "of": "door.Roster"}',
+        '{"array": 0}',
+        '{"everything": null, "dict": {}}',
+        '{"again": "name"}',
         '{"network": [["x", 3]]}',
         '{"again": 4}',
         '{"what": 1}',
@@ -320,6 +357,33 @@ def test_what_is_not_agreed_cannot_cross():
 def test_what_is_damaged_or_unknown_is_refused_as_such(text):
     with pytest.raises(codec.WireError):
         from_packet(Packet(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON", "3", '["sum", 0, [], [], ["lost"], [["1", 0]]]', '["sum", 0, [], [], [], []]']
+)
+def test_a_damaged_request_is_refused_as_such(text):
+    with pytest.raises(codec.WireError):
+        Request.of_packet(Packet(text))
+
+
+def test_what_has_a_name_where_it_goes_is_sent_by_its_name():
+    known = np.arange(3.0)
+    packet = to_packet([known, (known,), np.arange(2.0)], {id(known): "earlier"})
+    assert len(packet.arrays) == 1
+    back = from_packet(packet, recall={"earlier": known}.__getitem__)
+    assert back[0] is known and back[1][0] is known and back[2].tolist() == [0.0, 1.0]
+    with pytest.raises(codec.WireError):
+        from_packet(packet)
+
+
+def test_a_client_gives_away_nothing_that_it_has_prepared_from_its_rows():
+    _, wire = there({})
+    (address, request, *_) = next(entry for entry in wire.asked if entry[1].what == "train")
+    rows = request.needs[1] + prepared.ROWS
+    assert rows in wire.kept[address]
+    asked = Request("train", request.position, request.about, (*request.needs[:2], rows), {}, (rows, *request.keep))
+    assert from_packet(wire.sites[address].answer(asked.packet(), wire.kept[address])[0]) == ("lost", [rows])
 
 
 def test_bytes_that_do_not_fit_are_refused():
@@ -347,10 +411,11 @@ def transformed(monkeypatch):
     return n_rows
 
 
-def test_a_client_transforms_its_rows_once_for_all_rounds(transformed):
+@pytest.mark.parametrize("kind", [Wire, Processes])
+def test_a_client_transforms_its_rows_once_for_all_rounds(transformed, kind):
     after = []
 
-    class Counting(Wire):
+    class Counting(kind):
         def answer(self, address, packet):
             answer = super().answer(address, packet)
             if self.asked[-1][1].what in ("train", "held out"):
@@ -378,13 +443,13 @@ def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
 
 def test_more_than_is_to_be_kept_is_prepared_for_each_message(transformed, monkeypatch):
     monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30 - 1)  # of the 8 whitened columns of 30 rows
-    model, wire = there({"n_rounds": 4})
+    model, wire = there({"n_rounds": 4}, kind=Processes)
     n_rounds = len(transformed)
     assert model._fitted.models.tobytes() == here({"n_rounds": 4})._fitted.models.tobytes()
     assert not any(name.endswith(prepared.ROWS) for kept in wire.kept.values() for name in kept)
     monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30)
     transformed.clear()
-    there({"n_rounds": 4})
+    there({"n_rounds": 4}, kind=Processes)
     assert n_rounds - len(transformed) == 3 * 3
 
 
@@ -393,7 +458,7 @@ def test_rows_that_have_changed_are_prepared_anew():
         """From the third round on all have other rows."""
 
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             if request.what == "train" and from_packet(request.about)["round"] == 2:
                 self.sites[address] = self.others[request.position]
             if self.forgets:
@@ -432,7 +497,7 @@ def test_a_client_that_has_lost_everything_is_told_again(algorithm):
 def test_a_client_that_comes_back_under_another_address_goes_on():
     class Moving(Wire):
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             if request.what == "train" and from_packet(request.about)["round"] == 1 and address == "node 1":
                 self.sites["node 9"], self.kept["node 9"] = self.sites.pop(address), {}
                 return None
@@ -448,7 +513,7 @@ def test_a_client_that_comes_back_under_another_address_goes_on():
 def test_who_has_moved_is_found_in_the_next_round_though_the_old_address_still_stands():
     class Moved(Wire):
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             if request.what == "train" and from_packet(request.about)["round"] == 1 and address == "node 1":
                 self.sites["node 9"], self.kept["node 9"] = self.sites["node 1"], {}
             return None if "node 9" in self.sites and address == "node 1" else super().answer(address, packet)
@@ -461,7 +526,7 @@ def test_who_has_moved_is_found_in_the_next_round_though_the_old_address_still_s
 def test_a_round_without_one_client_is_the_mean_of_the_others():
     class Without(Wire):
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             silent = request.what == "train" and from_packet(request.about)["round"] == 1 and request.position == 0
             return None if silent else super().answer(address, packet)
 
@@ -503,7 +568,7 @@ def test_an_update_that_is_none_is_left_out_with_the_reason(spoil, reason):
 def test_sums_need_everybody_and_say_who_is_missing():
     class Silent(Wire):
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             silent = request.what == "sum" and request.position == 1
             return None if silent else super().answer(address, packet)
 
@@ -531,7 +596,7 @@ def test_who_leaves_after_training_does_not_lose_the_model():
     class Leaving(Wire):
         def answer(self, address, packet):
             n_rounds = sum(request.what == "train" for _, request, *_ in self.asked)
-            gone = n_rounds == 9 and from_packet(packet).position == 0
+            gone = n_rounds == 9 and Request.of_packet(packet).position == 0
             return None if gone else super().answer(address, packet)
 
     model, _ = there({}, kind=Leaving)
@@ -584,7 +649,7 @@ def test_clients_that_do_not_fit_together_are_named():
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     class Stopping(Wire):
         def answer(self, address, packet):
-            request = from_packet(packet)
+            request = Request.of_packet(packet)
             if request.what == "train" and from_packet(request.about)["round"] == 3:
                 raise KeyboardInterrupt
             return super().answer(address, packet)

@@ -1,17 +1,19 @@
 """Models in files of their own format: equal bits, no pickle, and a refusal of what the format cannot hold."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from torch import nn
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder, TorchEncoder
 
+DATA = Path(__file__).parent / "data"
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 9))
 Y = X[:, 0] - X[:, 4] ** 2
@@ -121,3 +123,17 @@ def test_a_model_of_another_version_warns(tmp_path, monkeypatch):
     with pytest.warns(InconsistentVersionWarning, match=r"version 0\.0\.1"):
         loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
     assert_array_equal(loaded.transform(X), model.transform(X))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
+def test_a_model_saved_before_there_was_one_serialiser_predicts_what_it_did():
+    """Trees, encoders, categories and the memory of SCAFFOLD, as 0.2.0.dev0 wrote them, with what it predicted then."""
+    model = FDRMFLTransformer.load(DATA / "model_0_2_0.npz")
+    with np.load(DATA / "model_0_2_0_expected.npz") as then:
+        table = pd.DataFrame(then["numbers"], columns=["nir__a", "nir__b", "raman__c"])
+        table["raman__site"] = np.where(then["up"], "up", "down")
+        assert_allclose(model.transform(table), then["z"], rtol=0, atol=1e-6)
+        assert_allclose(model.predict(table), then["predictions"], rtol=0, atol=1e-6)
+    assert model.clients_.tolist() == ["b", "c", "x"] and model.n_rounds_ == 3
+    model.fit(table, np.arange(9.0), client_ids=["x", "b", "c"] * 3)  # warm_start: it trains on
+    assert model.n_rounds_ == 6

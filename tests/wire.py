@@ -1,11 +1,27 @@
 """A channel in one memory through which packets go as bytes, as over a network."""
 
+import copy
+from functools import cached_property
+
 import numpy as np
 
 from skfdrmfl.estimator._elsewhere import fit_elsewhere
 from skfdrmfl.estimator._site import site_of
-from skfdrmfl.federation.remote.codec import from_packet
-from skfdrmfl.federation.remote.packet import Packet
+from skfdrmfl.federation.remote.packet import Packet, Request
+
+
+class Asked:
+    """A `Request` that was sent, read when somebody looks at it."""
+
+    def __init__(self, packet):
+        self._packet = packet
+
+    @cached_property
+    def _request(self):
+        return Request.of_packet(self._packet)
+
+    def __getattr__(self, name):
+        return getattr(self._request, name)
 
 
 class Wire:
@@ -35,11 +51,22 @@ class Wire:
     def answer(self, address, packet):
         """What one client answers, or None; tests put faults here."""
         text, data = packet.flat()
-        request = from_packet(packet)
         answer, self.kept[address] = self.sites[address].answer(Packet.of_flat(text, data), self.kept[address])
         back, back_data = answer.flat()
-        self.asked.append((address, request, len(text) + len(data), len(back) + len(back_data)))
+        self.asked.append((address, Asked(packet), len(text) + len(data), len(back) + len(back_data)))
         return Packet.of_flat(back, back_data)
+
+
+class Processes(Wire):
+    """Clients of whom each message is answered by a process of its own, as over Flower."""
+
+    def answer(self, address, packet):
+        site = self.sites[address]
+        self.sites[address] = copy.deepcopy(site)
+        try:
+            return super().answer(address, packet)
+        finally:
+            self.sites[address] = site
 
 
 def rows_of(X, y, mine, groups=None):

@@ -1,113 +1,32 @@
 """Archives: trees of plain values and arrays in one file, written whole or not at all, read without pickle.
 
-A file is a npz: `archive.json` is the tree, `0.npy`, `1.npy`, ... are its arrays. JSON's null, booleans, strings,
-numbers and lists stand for themselves, a JSON object for anything else, and its first key says for what:
-{"dict": {...}}, {"tuple": [...]}, {"array": 0}, {"object": "Name", "fields": {...}}.
+A file is a npz: `archive.json` is the tree (`common.tree`), `0.npy`, `1.npy`, ... are its arrays.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
-import math
 import os
 import secrets
-import struct
 import zipfile
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from skfdrmfl.common.tree import Reader, UnfitError, UnknownClassError, Writer
 
 FORMAT, VERSION = "skfdrmfl archive", 1
 _TREE = "archive.json"
-_CLASSES: dict[str, type] = {}
-C = TypeVar("C", bound=type)
 
 
 class ArchiveError(ValueError):
     """A file is no archive, not the one that was asked for, or damaged."""
-
-
-def archived(cls: C) -> C:
-    """Let archives hold objects of a class: a decorator, or a call for a class that is defined elsewhere.
-
-    The class is a frozen dataclass, of which the fields are written, or has `get_params`, of which the parameters are;
-    `cls(**fields)` rebuilds an object. Files know the class by its bare name, so it may move but not be renamed.
-    """
-    frozen = dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    if not (frozen or hasattr(cls, "get_params")):
-        raise TypeError(f"{cls.__name__} is neither a frozen dataclass nor has it get_params; make it one of them.")
-    other = _CLASSES.get(cls.__name__, cls)
-    if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"{cls.__name__} is registered already, by {other.__module__}; rename one of the two classes.")
-    _CLASSES[cls.__name__] = cls
-    return cls
-
-
-# Of each type: its tag, what simpler value stands for one of its values, and how that is rebuilt. Of int and float only
-# those come here that JSON has no exact number for; as arrays, numpy's strings would lose zeros at their ends.
-_FORMS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
-    int: ("int", hex, lambda text: int(text, 16)),
-    float: ("float", lambda x: struct.pack(">d", x).hex(), lambda x: struct.unpack(">d", bytes.fromhex(x))[0]),
-    bytes: ("bytes", bytes.hex, bytes.fromhex),
-    tuple: ("tuple", list, tuple),
-    set: ("set", lambda x: sorted(x, key=repr), set),
-    frozenset: ("frozenset", lambda x: sorted(x, key=repr), frozenset),
-    type(Path()): ("path", str, Path),
-    slice: ("slice", lambda x: [x.start, x.stop, x.step], lambda x: slice(*x)),
-    np.str_: ("str_", "".join, np.str_),
-    np.bytes_: ("bytes_", bytes, np.bytes_),
-    np.void: ("void", np.asarray, lambda x: x[()]),
-    np.generic: ("scalar", lambda x: [x.dtype.str, x.tobytes()], lambda x: np.ndarray((), x[0], x[1])[()]),
-}
-_REBUILT = {tag: rebuilt for tag, _, rebuilt in _FORMS.values()}
-
-
-def _encode(value: Any, place: str, arrays: list[np.ndarray]) -> Any:
-    """Return the JSON of a value; the arrays in it are appended to `arrays`."""
-    kind = type(value)
-    if value is None or kind in (bool, str) or (kind is float and math.isfinite(value)):
-        return value
-    if kind is int and -(2**63) <= value < 2**63:
-        return value
-    if kind is list:
-        return [_encode(entry, f"{place}[{i}]", arrays) for i, entry in enumerate(value)]
-    if kind is dict:
-        entries = {key: _encode(entry, f"{place}.{key}", arrays) for key, entry in value.items()}
-        if all(type(key) is str for key in entries):
-            return {"dict": entries}
-        return {"items": [[_encode(key, f"{place}.{key}", arrays), entry] for key, entry in entries.items()]}
-    if kind is np.ndarray and value.dtype == object:
-        values = [_encode(entry, f"{place}[{i}]", arrays) for i, entry in enumerate(value.ravel().tolist())]
-        return {"objects": values, "shape": value.shape}
-    if kind in (np.ndarray, np.memmap) and _has_header(value.dtype):
-        arrays.append(value)
-        return {"array": len(arrays) - 1}
-    if _CLASSES.get(kind.__name__) is kind:
-        fields = {name: _encode(entry, f"{place}.{name}", arrays) for name, entry in _fields(value, place).items()}
-        return {"object": kind.__name__, "fields": fields}
-    if isinstance(value, np.generic) and not isinstance(value, np.void) and kind not in _FORMS:
-        kind = np.generic
-    if kind not in _FORMS:
-        what = f"{kind.__module__}.{kind.__qualname__}" + (f" of {value.dtype}" if hasattr(value, "dtype") else "")
-        raise _unfit(place, f"is a {what}, which no archive can hold")
-    tag, simpler, _ = _FORMS[kind]
-    return {tag: _encode(simpler(value), place, arrays)}
-
-
-def _fields(value: Any, place: str) -> dict[str, Any]:
-    """Return what an object of a registered class is rebuilt from."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-    parameters = value.get_params(deep=False)
-    if more := sorted(vars(value).keys() - parameters.keys()):
-        raise _unfit(place, f"has more than its parameters ({', '.join(more)}), which an archive would lose")
-    return parameters
 
 
 def _has_header(dtype: np.dtype) -> bool:
@@ -118,35 +37,13 @@ def _has_header(dtype: np.dtype) -> bool:
         return False
 
 
-def _unfit(place: str, fact: str) -> TypeError:
-    return TypeError(f"{place.removeprefix('.') or 'content'} {fact}; use joblib.dump for such a model.")
-
-
-def _decode(node: Any, members: zipfile.ZipFile) -> Any:
-    """Return the value of a piece of JSON, with arrays from the members of the file."""
-    match node:
-        case list():
-            return [_decode(entry, members) for entry in node]
-        case {"dict": entries}:
-            return {key: _decode(entry, members) for key, entry in entries.items()}
-        case {"items": entries}:
-            return {_decode(key, members): _decode(entry, members) for key, entry in entries}
-        case {"objects": entries, "shape": shape}:
-            return np.fromiter((_decode(entry, members) for entry in entries), object, len(entries)).reshape(shape)
-        case {"array": number}:
-            with members.open(f"{number}.npy") as member:
-                # numpy's own limit on headers is too low for hundreds of named fields.
-                array = npy.read_array(member, allow_pickle=False, max_header_size=2**20)
-                member.read()  # to the end, where the checksum is compared
-            return array
-        case {"object": name, "fields": fields}:
-            if name not in _CLASSES:
-                raise ArchiveError(f"holds a {name}, a class unknown so far; import the module that defines it first")
-            return _CLASSES[name](**{key: _decode(entry, members) for key, entry in fields.items()})
-        case dict():
-            ((tag, simpler),) = node.items()
-            return _REBUILT[tag](_decode(simpler, members))
-    return node
+def _array(members: zipfile.ZipFile, number: int) -> NDArray:
+    """Return an array from the member of the file that has its number."""
+    with members.open(f"{number}.npy") as member:
+        # numpy's own limit on headers is too low for hundreds of named fields.
+        array: NDArray = npy.read_array(member, allow_pickle=False, max_header_size=2**20)
+        member.read()  # to the end, where the checksum is compared
+    return array
 
 
 def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
@@ -158,7 +55,7 @@ def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
         A process that is killed while it writes may leave a file `.NAME.*.tmp` beside it.
     content : object
         None, bool, int, float, str, bytes, slice, Path, arrays and scalars of numpy, objects of classes that are
-        `archived`, and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and bits.
+        `registered`, and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and bits.
     kind : str
         What the content is, for `read` to ask for.
 
@@ -201,13 +98,15 @@ def from_bytes(data: bytes, *, kind: str) -> Any:
 
 def _encoded(content: Any, kind: str) -> tuple[bytes, list[np.ndarray]]:
     """Return the JSON of a tree, and its arrays."""
-    arrays: list[np.ndarray] = []
+    writer = Writer(_has_header, "which no archive can hold")
     try:
-        tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": _encode(content, "", arrays)}
+        tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": writer.write(content)}
         text = json.dumps(tree, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+    except UnfitError as error:
+        raise TypeError(f"{error}; use joblib.dump for such a model.") from error
     except RecursionError as error:
         raise ValueError("content contains itself or is nested too deeply; pass a flatter tree.") from error
-    return text, arrays
+    return text, writer.arrays
 
 
 def _put(file: BinaryIO, text: bytes, arrays: list[np.ndarray]) -> None:
@@ -242,8 +141,8 @@ def _tree(file: BinaryIO, kind: str, path: Any) -> Any:
                 raise ArchiveError(f"has format version {tree['version']} (known: {VERSION}); use a newer skfdrmfl")
             if tree["kind"] != kind:
                 raise ArchiveError(f"is a {tree['kind']!r}, not a {kind!r}; pass a file of the kind {kind!r}")
-            return _decode(tree["content"], members)
-    except ArchiveError as error:
+            return Reader(partial(_array, members)).read(tree["content"])
+    except (ArchiveError, UnknownClassError) as error:
         raise ArchiveError(f"{path} {error}.") from None
     except Exception as error:
         fact = f"is no {FORMAT}, or is damaged ({type(error).__name__}: {error})"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.archive import archived
+from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._fitted import Fitted
@@ -61,8 +61,8 @@ class Preparation:
         return Targets((self.target,), TRAINING_DTYPE)
 
 
-for _archived in (Preparation, Choice, TableTransform, BlockTransform, Linear):
-    archived(_archived)
+for _cls in (Preparation, Choice, TableTransform, BlockTransform, Linear):
+    registered(_cls)
 
 
 def built(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,16 @@ from numpy.typing import NDArray
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.estimator import _privacy
-from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
-from skfdrmfl.estimator._blueprint import Blueprint
 from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._fitted import Fitted
-from skfdrmfl.estimator._preparation import lay_out, ledger_of
-from skfdrmfl.estimator._reading import Description
+from skfdrmfl.estimator._preparation import build, engine_of, guard_of, lay_out, ledger_of
+from skfdrmfl.estimator._reading import Description, agreed_categories
 from skfdrmfl.estimator._running import train_and_keep
 from skfdrmfl.estimator._site import agreed_parameters
 from skfdrmfl.federation.remote.channel import Channel
 from skfdrmfl.federation.remote.exchange import Exchange
 from skfdrmfl.federation.remote.packet import WireError
 from skfdrmfl.federation.remote.server import Remote, RemoteLabels
-from skfdrmfl.federation.sums.labels import agree
 
 # What all clients must say alike, and what that is to a reader.
 ALIKE = {
@@ -62,11 +58,10 @@ def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
     _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
     with quiet_torch():
         reading, federation = gather(estimator, channel, earlier)
-
-        def gathered(_: Blueprint, engine: str) -> Remote:
-            return replace(federation, engine=engine)
-
-        fitting = lay_out(estimator, reading, gathered, torch.device("cpu"), earlier=earlier)
+        built = build(estimator, reading, earlier)
+        federation.engine = engine_of(estimator, reading, built[1], torch.device("cpu"))
+        federation.guard = guard_of(estimator, reading)
+        fitting = lay_out(estimator, reading, federation, *built, earlier=earlier)
         train_and_keep(estimator, fitting, Task(estimator))
     return estimator
 
@@ -103,10 +98,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[De
         categories = {}
         if discrete:
             asked = RemoteLabels(exchange, positions, sizes, None, "", "stacked", ledger)
-            available = availability_of(estimator.availability, clients, positions, 1, 1)
-            if available is not None:
-                check_somebody_begins(available[0])
-            categories = agree(asked if available is None else asked.among(available[0]), discrete)
+            categories = agreed_categories(asked, discrete, clients, estimator.availability)
             questions = dict.fromkeys(positions.tolist(), about | {"categories": categories})
             told = list(exchange.ask_all("describe", questions, check=_check_described).values())
     _check_alike(labels_there, told, list(ALIKE))

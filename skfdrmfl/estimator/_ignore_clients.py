@@ -126,10 +126,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
             If `estimator` is not an instance with `fit` and `transform`. What the estimator itself raises
             is passed through.
         """
-        estimator = self._fresh_estimator()
-        labels = self._find_labels(X)
-        estimator.fit(labels.dropped(X), y, **self._params_for("fit", fit_params))
-        self.estimator_, self._labels = estimator, labels
+        self._fit_by("fit", X, y, fit_params)
         return self
 
     def fit_transform(
@@ -158,11 +155,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
         """
         if not hasattr(self.estimator, "fit_transform"):
             return self.fit(X, y, **fit_params).transform(X)
-        estimator = self._fresh_estimator()
-        labels, params = self._find_labels(X), self._params_for("fit_transform", fit_params)
-        scores = _x_scores(estimator.fit_transform(labels.dropped(X), y, **params))
-        self.estimator_, self._labels = estimator, labels
-        return scores
+        return _x_scores(self._fit_by("fit_transform", X, y, fit_params))
 
     @available_if(_estimator_has("partial_fit"))
     def partial_fit(
@@ -185,12 +178,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
         -------
         self : IgnoreClients
         """
-        if hasattr(self, "estimator_"):
-            estimator, labels = self.estimator_, self._labels
-        else:
-            estimator, labels = self._fresh_estimator(), self._find_labels(X)
-        estimator.partial_fit(labels.dropped(X), y, **self._params_for("partial_fit", fit_params))
-        self.estimator_, self._labels = estimator, labels
+        self._fit_by("partial_fit", X, y, fit_params)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -277,6 +265,17 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
         tags.requires_fit = inner.requires_fit
         tags.array_api_support = inner.array_api_support
         return tags
+
+    def _fit_by(self, method: str, X: Any, y: Any, fit_params: dict[str, Any]) -> Any:
+        """Return what one of the estimator's fitting methods returns; what has been fitted by it is kept."""
+        labels: LabelColumns
+        if method == "partial_fit" and hasattr(self, "estimator_"):
+            estimator, labels = vars(self)["estimator_"], vars(self)["_labels"]
+        else:
+            estimator, labels = self._fresh_estimator(), self._find_labels(X)
+        returned = getattr(estimator, method)(labels.dropped(X), y, **self._params_for(method, fit_params))
+        self.estimator_, self._labels = estimator, labels
+        return returned
 
     def _fresh_estimator(self) -> Any:
         """Return an unfitted clone of `estimator`, or an error that says what to pass instead."""

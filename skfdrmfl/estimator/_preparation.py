@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +13,14 @@ from sklearn.utils.validation import _num_samples
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
 from skfdrmfl.data.missing import check_somebody_has
-from skfdrmfl.data.partition import blocks_of
+from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.estimator import _privacy
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
-from skfdrmfl.estimator._beginning import begin
+from skfdrmfl.estimator._beginning import Preparation, begin
 from skfdrmfl.estimator._blueprint import Blueprint, blueprint_of, check_rows
 from skfdrmfl.estimator._callbacks import Task
 from skfdrmfl.estimator._checkpoint import Checkpoint, NoCheckpoint
@@ -31,7 +30,16 @@ from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
 from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of
-from skfdrmfl.estimator._reading import Description, Reading, accepts_nan, present_in, read
+from skfdrmfl.estimator._reading import (
+    Description,
+    Reading,
+    accepts_nan,
+    agreed_categories,
+    labels_of,
+    present_in,
+    read,
+    whose_rows,
+)
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
 from skfdrmfl.federation.engines import engine_for
@@ -41,6 +49,7 @@ from skfdrmfl.federation.runs import Plan
 from skfdrmfl.federation.simulation import Simulation
 from skfdrmfl.federation.sums.labels import rows_by_modality
 from skfdrmfl.federation.sums.magnitudes import compare_magnitudes
+from skfdrmfl.model.network import Network
 
 
 def prepare(
@@ -70,27 +79,37 @@ def prepare(
     """
     estimator._validate_params()
     device = device_of(estimator.device)
-    draft = estimator._draft()
-    ledger, known = ledger_of(earlier), None
-    if earlier is not None:
-        known = {"clients": earlier.clients, "categories": earlier.blueprint.categories}
-    private = _privacy.is_private(estimator)
     _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
+    ledger = ledger_of(earlier)
+    reading = _read(estimator, X, y, client_ids, groups, earlier, ledger)
+    blueprint, network = build(estimator, reading, earlier)
+    tables = tables_of(estimator, reading, blueprint)
+    if _privacy.is_private(estimator):
+        _privacy.check_complete(tables.present)
+    engine, guard = engine_of(estimator, reading, network, device), guard_of(estimator, reading)
+    n_threads = effective_n_jobs(estimator.n_jobs)
+    federation = Simulation(tables, reading.partition, engine, device, ledger, guard, n_threads)
+    return lay_out(estimator, reading, federation, blueprint, network, earlier=earlier, whole=whole, task=task)
+
+
+def _read(
+    estimator: Any, X: Any, y: Any, client_ids: Any, groups: Any, earlier: Fitted | None, ledger: Ledger
+) -> Reading:
+    """Return what users pass, checked, after the clients have agreed on categories."""
     given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
-    if private:
+    if private := _privacy.is_private(estimator):
         _privacy.check_no_labels(discrete_columns(given.X))
         given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
         ledger.crowd = len(np.unique(given.client_ids))
-    reading = read(draft, given, y, ledger, known)
-
-    def gather(blueprint: Blueprint, engine: str) -> Simulation:
-        tables = tables_of(estimator, reading, blueprint)
-        if private:
-            _privacy.check_complete(tables.present)
-        n_threads = effective_n_jobs(estimator.n_jobs)
-        return Simulation(tables, reading.partition, engine, device, ledger, n_threads=n_threads)
-
-    return lay_out(estimator, reading, gather, device, earlier=earlier, whole=whole, task=task)
+    if earlier is not None:
+        return read(estimator._draft(), given, y, earlier.blueprint.categories, earlier.clients)
+    discrete = {} if private else {j: column_name(given.X, j) for j in discrete_columns(given.X)}
+    categories, whose = {}, None
+    if discrete:
+        whose = clients, codes = whose_rows(given.client_ids, len(given.X))
+        rows = Simulation(labels_of(given.X, discrete), Partition.of_codes(codes), ledger=ledger)
+        categories = agreed_categories(rows, discrete, clients, estimator.availability)
+    return read(estimator._draft(), given, y, categories, whose=whose)
 
 
 def ledger_of(earlier: Fitted | None) -> Ledger:
@@ -116,11 +135,31 @@ def tables_of(estimator: Any, reading: Reading, blueprint: Blueprint) -> Tables:
     return Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
 
 
+def build(estimator: Any, reading: Description, earlier: Fitted | None) -> tuple[Blueprint, Network]:
+    """Return what shapes the network, and one for all columns: encoders that do not fit are found before any sum."""
+    if earlier is not None:
+        check_continues(estimator, reading, earlier)
+        return earlier.blueprint, earlier.network
+    blueprint = blueprint_of(estimator, reading)
+    return blueprint, blueprint.network(widths_of(reading), reading.n_outputs)
+
+
+def engine_of(estimator: Any, reading: Description, network: Network, device: torch.device) -> str:
+    """Return the engine that trains."""
+    return engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes)
+
+
+def guard_of(estimator: Any, reading: Description) -> Guard | None:
+    """Return what looks at each client's sums; None where the server does not compare clients."""
+    return Guard(reading.clients.tolist()) if schedule_of(estimator, ()).is_robust else None
+
+
 def lay_out(
     estimator: Any,
     reading: Description,
-    gather: Callable[[Blueprint, str], Federation],
-    device: torch.device,
+    federation: Federation,
+    blueprint: Blueprint,
+    network: Network,
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
@@ -134,78 +173,105 @@ def lay_out(
         Its parameters have been checked.
     reading : Description
         What is known of the rows.
-    gather : callable
-        Returns the federation that has them, given what the network is to be and which engine trains; nothing is asked
-        of it before.
-    device : torch.device
-        Where clients train.
+    federation : Federation
+        Of the clients that have them.
+    blueprint, network
+        `build`.
     earlier, whole, task
         As of `prepare`.
     """
-    private = _privacy.is_private(estimator)
-    n_clients = len(reading.positions)
-    seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    check_algorithm(estimator, schedule_of(estimator, ()))
+    check_byzantine(int(estimator.n_byzantine), len(reading.positions), float(estimator.participation))
     available = _available(estimator, reading, earlier, whole)
-    if earlier is None:
-        blueprint = blueprint_of(estimator, reading)
-        # Encoders that do not fit are found before anything is computed.
-        network = blueprint.network(widths_of(reading), reading.n_outputs)
-    else:
-        check_continues(estimator, reading, earlier)
-        blueprint, network = earlier.blueprint, earlier.network
-    engine = engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes)
+    seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
-        every = int(estimator.checkpoint_every)
-        checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
+        checkpoint = _checkpoint(estimator, reading, earlier, available, federation.engine)
         seed = seed if checkpoint.seed is None else checkpoint.seed
-        if checkpoint.found and estimator.verbose:
-            print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
-    schedule = schedule_of(estimator, ())
-    check_algorithm(estimator, schedule)
-    check_byzantine(int(estimator.n_byzantine), n_clients, float(estimator.participation))
-    federation = gather(blueprint, engine)
-    there = federation
+    first = federation  # those who are there in the first round
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
-        there = federation.among(available[0])
-    if schedule.is_robust:
-        there.guard = federation.guard = Guard(reading.clients.tolist())
-        compare_magnitudes(there, [*numeric_blocks(reading).values(), Block(None)], subset)
+        first = federation.among(available[0])
+    if federation.guard is not None:
+        compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
-    if earlier is None and not private:
-        _check_modalities(there, reading, subset)
     if earlier is None:
-        if private:
-            kinds = blueprint.kinds(estimator.preprocessing)
-            _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
-        checkpoint.prepare(seed, federation.ledger)
-        task = Task(estimator) if task is None else task
-        found = checkpoint.preparation or find(estimator, there, reading, blueprint, seed, subset, task)
-        if federation.guard is not None:
-            federation.guard.excluded.update(found.left_out)
+        found = _find(estimator, first, reading, blueprint, seed, subset, checkpoint, task)
         network, run, fitted = begin(estimator, reading, blueprint, seed, found)
-        fitted = replace(fitted, account=_privacy.account_of(estimator, n_clients))
-        plan = Plan(network, (run,), schedule)
+        fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.positions)))
+        plan = Plan(network, (run,), schedule_of(estimator, ()))
         fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)
     else:
         fitting = go_on(estimator, federation, reading, earlier)
+    return _scheduled(estimator, reading, fitting, checkpoint, available, subset, held_out, earlier, whole)
+
+
+def _checkpoint(
+    estimator: Any, reading: Description, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
+) -> Checkpoint:
+    """Return the file of this fit, which may have been begun before."""
+    private = _privacy.is_private(estimator)
+    of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
+    every = int(estimator.checkpoint_every)
+    checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
+    if checkpoint.found and estimator.verbose:
+        print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
+    return checkpoint
+
+
+def _find(
+    estimator: Any,
+    federation: Federation,
+    reading: Description,
+    blueprint: Blueprint,
+    seed: int,
+    subset: Subset,
+    checkpoint: NoCheckpoint,
+    task: Task | None,
+) -> Preparation:
+    """Return what preprocessing and tuning find, or what the checkpoint has of it."""
+    if not _privacy.is_private(estimator):
+        _check_modalities(federation, reading, subset)
+    else:
+        kinds = blueprint.kinds(estimator.preprocessing)
+        _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
+    checkpoint.prepare(seed, federation.ledger)
+    task = Task(estimator) if task is None else task
+    found = checkpoint.preparation or find(estimator, federation, reading, blueprint, seed, subset, task)
+    if federation.guard is not None:
+        federation.guard.excluded.update(found.left_out)
+    return found
+
+
+def _scheduled(
+    estimator: Any,
+    reading: Description,
+    fitting: Fitting,
+    checkpoint: NoCheckpoint,
+    available: NDArray[np.bool_] | None,
+    subset: Subset,
+    held_out: Subset | None,
+    earlier: Fitted | None,
+    whole: bool,
+) -> Fitting:
+    """Return a fit with its rounds, the rows that it trains on, and what protects its clients."""
     rates = cosine(estimator.n_rounds) if whole else (1.0,)
     if whole and earlier is None and fitting.fitted.choice.start == "ridge":
         rates = ()
     run = fitting.plan.runs[0]
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     schedule = schedule_of(estimator, rates, stops=whole)
-    federation.ledger = checkpoint.begin(seed, fitting.preparation, federation.ledger, len(rates))
+    federation = fitting.federation
+    federation.ledger = checkpoint.begin(run.seed, fitting.preparation, federation.ledger, len(rates))
     central = reading.central and (earlier is None or earlier.central)
-    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central, engine=engine)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central)
+    fitted = replace(fitted, engine=federation.engine)
     if (account := fitted.account) is not None:
-        run, schedule = _privacy.made_private(estimator, run, schedule, account, n_clients)
+        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
         fitted = replace(fitted, n_samples_per_client=None, account=account)
     plan = replace(fitting.plan, runs=(run,), schedule=schedule)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.archive import archived
 from skfdrmfl.common.arrays import Present
 from skfdrmfl.common.randomness import seed_of
+from skfdrmfl.common.tree import registered
 from skfdrmfl.data.client_ids import check_client_ids
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
 from skfdrmfl.federation.algorithms import ALGORITHMS
@@ -32,7 +32,7 @@ from skfdrmfl.federation.runs import RunPlan, Schedule
 NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "best_round")
 
 
-@archived
+@registered
 @dataclass(frozen=True)
 class Account:
     """What private fits have spent, and where their clip stands.

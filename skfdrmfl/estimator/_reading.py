@@ -15,8 +15,6 @@ from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.data.categories import (
     Categories,
     by_kind,
-    column_name,
-    discrete_columns,
     encode,
     missing_codes,
     read_labels,
@@ -28,8 +26,7 @@ from skfdrmfl.data.modalities import features_of, resolve_modalities
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.estimator._availability import availability_of, check_somebody_begins
 from skfdrmfl.federation.client import Tables
-from skfdrmfl.federation.ledger import Ledger
-from skfdrmfl.federation.simulation import Simulation
+from skfdrmfl.federation.door import Federation
 from skfdrmfl.federation.sums.labels import agree
 
 
@@ -90,8 +87,51 @@ class Reading(Description):
     groups: NDArray | None
 
 
-def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str, Any] | None = None) -> Reading:
-    """Check everything that was passed, after the clients have agreed on categories.
+def whose_rows(client_ids: Any, n_rows: int, known: NDArray | None = None) -> tuple[NDArray, Indices]:
+    """Return the labels of all clients (K,), `known` ones of earlier fits first, and the place there of each row's."""
+    ids = check_client_ids(client_ids, n_rows)
+    if known is not None:
+        check_same_labels(ids, known)
+    return encode_clients(ids, known)
+
+
+def agreed_categories(
+    federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
+) -> Categories:
+    """Return the categories of discrete columns on which those agree who are there in the first round.
+
+    Parameters
+    ----------
+    federation : Federation
+        Its clients know of no more than the labels in these columns.
+    discrete : mapping of int to str
+        Name of each column.
+    clients : ndarray of shape (K,)
+        Labels of all clients.
+    availability
+        The parameter of that name.
+    """
+    available = availability_of(availability, clients, federation.roster().positions, 1, 1)
+    if available is not None:
+        check_somebody_begins(available[0])
+        federation = federation.among(available[0])
+    return agree(federation, discrete)
+
+
+def labels_of(X: Any, discrete: Iterable[int]) -> Tables:
+    """Return rows of which only the labels of discrete columns are known so far."""
+    return Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
+
+
+def read(
+    draft: Any,
+    given: Labelled,
+    y: Any,
+    categories: Categories,
+    known: NDArray | None = None,
+    whose: tuple[NDArray, Indices] | None = None,
+) -> Reading:
+    """Check everything that was passed.
 
     Parameters
     ----------
@@ -101,34 +141,13 @@ def read(draft: Any, given: Labelled, y: Any, ledger: Ledger, known: Mapping[str
         X and the labels of its rows.
     y
         As of `fit`.
-    ledger : Ledger
-        Counts the messages by which clients agree on categories.
-    known : mapping, default=None
-        The "clients" and "categories" of earlier fits; None starts afresh.
+    categories : dict of int to ndarray
+        Labels of each discrete column.
+    known : ndarray of shape (K,), default=None
+        Labels of the clients of earlier fits, whose columns these must be; None starts afresh.
+    whose : tuple, default=None
+        `whose_rows`, where that is known already.
     """
-    if known is not None:
-        return read_with(draft, given, y, known["categories"], known["clients"])
-    X = given.X
-    discrete = {j: column_name(X, j) for j in discrete_columns(X)}
-    categories: Categories = {}
-    if discrete:
-        clients, codes = encode_clients(check_client_ids(given.client_ids, len(X)))
-        simulation = Simulation(labels_of(X, discrete), Partition.of_codes(codes), ledger=ledger)
-        available = availability_of(draft.availability, clients, np.arange(len(clients)), 1, 1)
-        if available is not None:
-            check_somebody_begins(available[0])
-            simulation = simulation.among(available[0])
-        categories = agree(simulation, discrete)
-    return read_with(draft, given, y, categories)
-
-
-def labels_of(X: Any, discrete: Iterable[int]) -> Tables:
-    """Return rows of which only the labels of discrete columns are known so far."""
-    return Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
-
-
-def read_with(draft: Any, given: Labelled, y: Any, categories: Categories, known: NDArray | None = None) -> Reading:
-    """Check everything that was passed, given the categories; `known` are clients of earlier fits (None: afresh)."""
     X, client_ids, groups, label_columns = given
     fresh = known is None
     _check_numeric(y)
@@ -144,14 +163,9 @@ def read_with(draft: Any, given: Labelled, y: Any, categories: Categories, known
         multi_output=True,
         y_numeric=True,
     )
-    ids = check_client_ids(client_ids, len(table))
+    clients, codes = whose_rows(client_ids, len(table), known) if whose is None else whose
     together = None if groups is None else check_client_ids(groups, len(table), name="groups")
     targets = _numbers(target).reshape(len(table), -1)
-    if known is None:
-        clients, codes = encode_clients(ids)
-    else:
-        check_same_labels(ids, known)
-        clients, codes = encode_clients(ids, known)
     names = getattr(draft, "feature_names_in_", None)
     n_features = draft.n_features_in_
     modalities = (

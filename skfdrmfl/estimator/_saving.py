@@ -9,7 +9,8 @@ from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 
-from skfdrmfl.common.archive import ArchiveError, archived, read, to_bytes, write
+from skfdrmfl.common.archive import ArchiveError, read, to_bytes, write
+from skfdrmfl.common.tree import registered
 from skfdrmfl.common.version import __version__
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import (
@@ -32,11 +33,11 @@ FIELDS = tuple(field.name for field in fields(Fitted) if field.name not in ("net
 # Attributes that scikit-learn keeps on an estimator: the first two follow from what is fitted.
 FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_config"
 
-for _archived in (
+for _cls in (
     *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
     *(BlockTransform, TableTransform, Blueprint, Choice),
 ):
-    archived(_archived)
+    registered(_cls)
 
 
 def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from skfdrmfl.estimator._blueprint import Blueprint, blueprint_of
 from skfdrmfl.estimator._fingerprint import described
 from skfdrmfl.estimator._parameters import device_of
 from skfdrmfl.estimator._preparation import tables_of
-from skfdrmfl.estimator._reading import Reading, labels_of, read_with
+from skfdrmfl.estimator._reading import Reading, labels_of, read
+from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.remote.codec import Build
 from skfdrmfl.federation.remote.packet import Refusal
 from skfdrmfl.federation.remote.site import Site
@@ -39,6 +39,9 @@ def agreed_parameters(estimator: Any) -> dict[str, str]:
 class SiteRows:
     """The rows of one client. See `remote.site.Rows`.
 
+    They are loaded for each description, with which every fit begins, and by whoever is asked for more without one; a
+    fit that follows sees rows that have changed since.
+
     Parameters
     ----------
     estimator : FDRMFLTransformer
@@ -50,8 +53,9 @@ class SiteRows:
     """
 
     def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any):
-        self._estimator, self.label = estimator, label
-        self._loaded = partial(_loaded, load_data)
+        self._estimator, self._load_data, self.label = estimator, load_data, label
+        self._data: tuple[Labelled, Any] | None = None
+        self._checked: tuple[Reading, Blueprint, Tables] | None = None
 
     def describe(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a server may know of the rows: numbers of rows and columns, names, and which labels to ask for.
@@ -62,13 +66,14 @@ class SiteRows:
         for name, theirs in about["parameters"].items():
             if mine[name] != theirs:
                 raise Refusal(f"{name} is {mine[name]} here but {theirs} at the server; give both the same estimator.")
-        given, y = self._load()
-        discrete = {j: column_name(given.X, j) for j in discrete_columns(given.X)}
-        answer = {"label": self.label, "n_rows": len(given.X), "discrete": discrete}
+        self._data = self._checked = None
+        X = self._given()[0].X
+        discrete = {j: column_name(X, j) for j in discrete_columns(X)}
+        answer = {"label": self.label, "n_rows": len(X), "discrete": discrete}
         if discrete and about["categories"] is None:
             return answer
-        reading = self._read(given, y, about["categories"] or {})
-        present = self._gathered(reading).tables.present
+        reading, _, tables = self._check(about["categories"] or {})
+        present = tables.present
         names = reading.feature_names
         return answer | {
             "n_features": reading.n_features,
@@ -82,42 +87,50 @@ class SiteRows:
 
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
-        X = self._load()[0].X
+        X = self._given()[0].X
         return Simulation(labels_of(X, discrete_columns(X)), _alone(position, len(X)))
 
     def gather(self, agreed: Mapping[str, Any], position: int) -> tuple[Simulation, Build]:
         """Return the client alone, ready to be asked, and what makes its networks."""
-        reading = self._read(*self._load(), agreed["categories"])
-        blueprint = blueprint_of(self._estimator, reading)
-        simulation = self._gathered(reading, blueprint, position)
-        tables = simulation.tables
+        reading, blueprint, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
             tables.present = np.ones((len(reading.table), len(reading.modalities)), dtype=bool)
+        networks: dict[tuple[Any, ...], Network] = {}
 
         def build(widths: Mapping[str, int]) -> Network:
-            return blueprint.network(widths, reading.n_outputs)
+            key = tuple(widths.items())
+            if key not in networks:
+                networks[key] = blueprint.network(widths, reading.n_outputs)
+            return networks[key]
 
-        return simulation, build
-
-    def _load(self) -> tuple[Labelled, Any]:
-        """Return X without labels, the groups, and y; all rows are this client's, whatever a column says."""
-        X, y, groups = self._loaded()
-        given = take_labels(X, None, groups, self._estimator.client_column, self._estimator.groups_column)
-        return given._replace(client_ids=None), y
-
-    def _read(self, given: Labelled, y: Any, categories: Mapping[int, Any]) -> Reading:
-        return read_with(self._estimator._draft(), given, y, dict(categories))
-
-    def _gathered(self, reading: Reading, blueprint: Blueprint | None = None, position: int = 0) -> Simulation:
-        blueprint = blueprint_of(self._estimator, reading) if blueprint is None else blueprint
-        tables = tables_of(self._estimator, reading, blueprint)
         alone = _alone(position, len(reading.table))
-        return Simulation(tables, alone, device=device_of(self._estimator.device))
+        return Simulation(tables, alone, device=device_of(self._estimator.device)), build
+
+    def _given(self) -> tuple[Labelled, Any]:
+        """Return X without labels, the groups, and y; all rows are this client's, whatever a column says."""
+        if self._data is None:
+            X, y, groups = _loaded(self._load_data)
+            given = take_labels(X, None, groups, self._estimator.client_column, self._estimator.groups_column)
+            self._data = given._replace(client_ids=None), y
+        return self._data
+
+    def _check(self, categories: Mapping[int, Any]) -> tuple[Reading, Blueprint, Tables]:
+        """Return the rows, checked, with codes for these categories."""
+        if self._checked is None or not _same(self._checked[0].categories, categories):
+            given, y = self._given()
+            reading = read(self._estimator._draft(), given, y, dict(categories))
+            blueprint = blueprint_of(self._estimator, reading)
+            self._checked = reading, blueprint, tables_of(self._estimator, reading, blueprint)
+        return self._checked
 
 
 def site_of(estimator: Any, load_data: Callable[[], Any], label: Any) -> Site:
     """Return one client, wherever it is, that answers requests; parameters are those of `SiteRows`."""
     return Site(SiteRows(estimator, load_data, label))
+
+
+def _same(categories: Mapping[int, Any], others: Mapping[int, Any]) -> bool:
+    return categories.keys() == others.keys() and all(np.array_equal(categories[j], others[j]) for j in categories)
 
 
 def _alone(position: int, n_rows: int) -> Partition:

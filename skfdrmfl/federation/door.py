@@ -174,10 +174,13 @@ class Federation(Protocol):
     ledger : Ledger
     guard : guard.Guard or None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
+    engine : str
+        Key of `ENGINES`.
     """
 
     ledger: Ledger
     guard: Any
+    engine: str
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""

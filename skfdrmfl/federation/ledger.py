@@ -226,7 +226,7 @@ class FederationLog(list[Message]):
 
 def shapes_of(answer: Any) -> tuple[Any, ...]:
     """Return the shapes of the parts of an answer; None for a set."""
-    return tuple(None if isinstance(part, frozenset) else tuple(np.shape(part)) for part in answer)
+    return tuple([None if isinstance(part, frozenset) else tuple(np.shape(part)) for part in answer])
 
 
 def bytes_of(part: Any) -> int:
@@ -236,7 +236,7 @@ def bytes_of(part: Any) -> int:
     if isinstance(part, np.ndarray):
         return part.nbytes
     if isinstance(part, (frozenset, tuple, list)):
-        return sum(bytes_of(member) for member in part)
+        return sum(map(bytes_of, part))
     if isinstance(part, str):
         return len(part.encode())
     return 0 if part is None else 8

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import inf
 
-from skfdrmfl.common.archive import archived
+from skfdrmfl.common.tree import registered
 
 
-@archived
+@registered
 @dataclass(frozen=True)
 class Expense:
     """One kind of noisy answer, each client in it or not: adjacency is to add or remove one client.

@@ -47,7 +47,7 @@ class Bounds:
         return (self.high - self.low) / 2
 
 
-class Moments(NamedTuple):
+class ClippedMeans(NamedTuple):
     """One client's means of columns and of their squares, clipped together, (2 p,) of all blocks."""
 
     values: Tensor
@@ -73,7 +73,7 @@ class ClippedMoments:
     clip_norm: float
     subset: Subset = EVERYTHING
 
-    def __call__(self, client: ClientRows) -> Moments:
+    def __call__(self, client: ClientRows) -> ClippedMeans:
         """Return a client's means."""
         parts = []
         for block, bounds in zip(self.blocks, self.bounds, strict=True):
@@ -84,7 +84,7 @@ class ClippedMoments:
                 n_rows += len(x)
             parts.append(total / n_rows)
         clipped_sums, _ = clipped(torch.cat(parts)[None].numpy(), self.clip_norm)
-        return Moments(torch.from_numpy(clipped_sums[0]))
+        return ClippedMeans(torch.from_numpy(clipped_sums[0]))
 
 
 def standardisations(

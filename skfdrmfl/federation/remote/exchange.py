@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from skfdrmfl.federation.door import NoAnswer
+from skfdrmfl.federation.ledger import shapes_of
 from skfdrmfl.federation.left_out import LeftOut
 from skfdrmfl.federation.remote.channel import (
     AN_ERROR,
@@ -63,6 +62,8 @@ class Exchange:
         self._known: list[set[str]] = [set() for _ in self._addresses]
         self._silent: set[int] = set()  # who has not answered the last time
         self._standing: dict[str, Packet] = {}
+        self._objects: dict[str, Any] = {}  # what stands in these packets
+        self._last = ""
         self._name, self._n_names = secrets.token_hex(4), 0
         self.missed: list[LeftOut] = []
 
@@ -72,16 +73,25 @@ class Exchange:
         """Return a name for what clients are given once, and keep; it goes to each with the first question about it."""
         self._n_names += 1
         name = f"{self._name}.{self._n_names}"
-        self._standing[name] = to_packet(value)
+        self._standing[name], self._objects[name] = to_packet(value), value
         return name
+
+    def keep_last(self, value: Any) -> str:
+        """Return the name of a value that clients keep until they are given another one in this way."""
+        if self._objects.get(self._last) is not value:
+            self.forget(self._last)
+            self._last = self.keep(value)
+        return self._last
 
     def forget(self, name: str) -> None:
         """Let clients forget what has a name."""
         self._standing.pop(name, None)
+        self._objects.pop(name, None)
 
     def forget_all_but(self, *names: str) -> None:
         """Let clients forget everything else."""
-        self._standing = {name: packet for name, packet in self._standing.items() if name in names}
+        for name in self._standing.keys() - set(names):
+            self.forget(name)
 
     def knows(self, position: int, name: str) -> bool:
         """Return whether a client is taken to have what has a name."""
@@ -102,7 +112,7 @@ class Exchange:
         ----------
         what : str
         about : mapping of int to object
-            The question to each client.
+            The question to each client; what they must have stands in it by name.
         needs : sequence of str
             Names of what they must have.
         check : callable, default=None
@@ -113,7 +123,8 @@ class Exchange:
         silent = {p: Silence(NO_ANSWER) for p in about if p not in there}
         waiting = [p for p in about if p in there]
         questions = {id(question): question for question in about.values()}  # one for many, or each its own
-        written = {key: to_packet(question) for key, question in questions.items()}
+        names = {id(self._objects[name]): name for name in needs}
+        written = {key: to_packet(question, names) for key, question in questions.items()}
         for _ in range(TIMES if waiting else 0):
             replies = self._channel.ask(
                 {self._addresses[p]: self._request(what, p, written[id(about[p])], needs) for p in waiting}
@@ -188,7 +199,8 @@ class Exchange:
         """
         odd: dict[int, Silence] = {}
         for of_query in zip(*answers.values(), strict=True):
-            forms = [None if a is None else (type(a), *map(_form, a)) for a in of_query]
+            # Parts that can be added up are sets, or of one shape.
+            forms = [None if a is None else (type(a), shapes_of(a)) for a in of_query]
             given = [form for form in forms if form is not None]
             usual = max(given, key=given.count) if given else None
             for p, form in zip(answers, forms, strict=True):
@@ -218,7 +230,7 @@ class Exchange:
         missing = [p for p in positions if self._addresses[p] not in now or p in self._silent]
         strangers = [address for address in now if address not in self._addresses] if missing else []
         if strangers:
-            who = {address: to_packet(Request(WHO, -1, to_packet(None))) for address in strangers}
+            who = {address: Request(WHO, -1, to_packet(None)).packet() for address in strangers}
             for address, reply in self._channel.ask(who).items():
                 with suppress(WireError, TypeError, ValueError):
                     kind, label = from_packet(reply)
@@ -236,9 +248,4 @@ class Exchange:
     def _request(self, what: str, position: int, about: Packet, needs: Sequence[str]) -> Packet:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
-        return to_packet(Request(what, position, about, tuple(needs), missing, keep))
-
-
-def _form(part: Any) -> Any:
-    """Return what parts of answers that can be added up have in common."""
-    return None if isinstance(part, frozenset) else np.shape(part)
+        return Request(what, position, about, tuple(needs), missing, keep).packet()

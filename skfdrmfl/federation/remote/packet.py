@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from math import prod
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +40,13 @@ class Packet:
 
     def flat(self) -> tuple[str, bytes]:
         """Return all there is to it as a text and bytes, which any transport can carry."""
-        forms = [[array.dtype.str, list(array.shape)] for array in self.arrays]
-        data = b"".join(np.ascontiguousarray(array).tobytes() for array in self.arrays)
-        return json.dumps([self.text, forms], separators=(",", ":")), data
+        forms, parts = [], []
+        for array in self.arrays:
+            # Sums depend on how an array lies in memory, to the last bit: one that lies by columns stays so.
+            by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+            forms.append([array.dtype.str, array.shape, "F" if by_columns else "C"])
+            parts.append(array.tobytes("A"))
+        return json.dumps([self.text, forms], separators=(",", ":")), b"".join(parts)
 
     @classmethod
     def of_flat(cls, text: str, data: bytes) -> Packet:
@@ -54,11 +60,11 @@ class Packet:
         try:
             own, forms = json.loads(text)
             arrays, start = [], 0
-            for name, shape in forms:
+            for name, shape, order in forms:
                 dtype = np.dtype(name)
                 if dtype.kind not in KINDS or not isinstance(own, str):
                     raise ValueError(name)
-                arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape))
+                arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape, order=order))
                 start += dtype.itemsize * prod(shape)
         except (ValueError, TypeError, RecursionError) as error:
             raise WireError(f"a message is damaged ({type(error).__name__})") from error
@@ -93,3 +99,21 @@ class Request:
     needs: tuple[str, ...] = ()
     given: Mapping[str, Packet] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
+
+    def packet(self) -> Packet:
+        """Return it as one packet."""
+        inside = [self.about, *self.given.values()]
+        forms = [[packet.text, len(packet.arrays)] for packet in inside]
+        text = json.dumps([self.what, self.position, self.needs, self.keep, list(self.given), forms])
+        return Packet(text, tuple(chain.from_iterable(map(attrgetter("arrays"), inside))))
+
+    @classmethod
+    def of_packet(cls, received: Packet) -> Request:
+        """Return the request of which `packet` made this; WireError where it is of none."""
+        try:
+            what, position, needs, keep, names, forms = json.loads(received.text)
+            arrays = iter(received.arrays)
+            about, *given = [Packet(text, tuple(islice(arrays, n))) for text, n in forms]
+            return cls(what, position, about, tuple(needs), dict(zip(names, given, strict=True)), tuple(keep))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise WireError(f"a request was expected ({type(error).__name__})") from error

@@ -23,7 +23,7 @@ ROWS = " rows"
 MOST_BYTES = 2**25
 
 
-def recall(tables: Tables, plan: Plan, kept: Packet) -> None:
+def know(tables: Tables, plan: Plan, kept: Packet) -> None:
     """Let tables know what was prepared of their rows for a plan; nothing where the rows have changed since."""
     found = from_packet(kept)
     if found["rows"] == _mark(tables):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from skfdrmfl.federation.messages import Broadcast, HeldOutErrors
 from skfdrmfl.federation.remote.channel import DONE, FAILED, LOST, WHO
 from skfdrmfl.federation.remote.codec import Build, from_packet, to_packet
 from skfdrmfl.federation.remote.packet import Packet, Refusal, Request, WireError
-from skfdrmfl.federation.remote.prepared import ROWS, prepared, recall
+from skfdrmfl.federation.remote.prepared import ROWS, know, prepared
 from skfdrmfl.federation.runs import Plan
 from skfdrmfl.federation.simulation import LocalTraining, Simulation
 
@@ -42,7 +42,8 @@ class Rows(Protocol):
 class Site:
     """One client, wherever it is.
 
-    Nothing but `kept` lives from one request to the next, so that each can be answered by a process of its own.
+    All that has to live from one request to the next is in `kept`, so that each can be answered by a process of its
+    own. A site that lives on does not work out again what has a name there, until it is told to forget the name.
 
     Parameters
     ----------
@@ -51,6 +52,9 @@ class Site:
 
     def __init__(self, rows: Rows):
         self._rows = rows
+        # Of each packet that is kept, by its name: the value, and what has been made of it.
+        self._values: dict[str, Any] = {}
+        self._made: dict[str, Any] = {}
 
     def answer(self, packet: Packet, kept: Mapping[str, Packet]) -> tuple[Packet, dict[str, Packet]]:
         """Return the answer to a request, and what is to be kept for those to come.
@@ -62,12 +66,13 @@ class Site:
         kept : mapping of str to Packet
             What the last answer came with.
         """
-        request: Request = from_packet(packet)
-        if not isinstance(request, Request):
-            raise WireError("a request was expected")
+        request = Request.of_packet(packet)
         have = {**kept, **request.given}
         have = {name: value for name, value in have.items() if name.removesuffix(ROWS) in request.keep}
-        lost = [name for name in request.needs if name not in have]
+        for of_name in (self._values, self._made):
+            for name in of_name.keys() - have.keys():
+                del of_name[name]
+        lost = [name for name in request.needs if name not in have or name.endswith(ROWS)]
         if lost:
             return to_packet((LOST, lost)), have
         try:
@@ -90,35 +95,54 @@ class Site:
             return self._rows.describe(from_packet(request.about))
         if request.what == "labels":
             return _answers(self._rows.labels(request.position), from_packet(request.about))
-        agreed, *others = request.needs
-        simulation, build = self._rows.gather(from_packet(have[agreed]), request.position)
-        about = from_packet(request.about, build)
+        agreed, *names = request.needs
+        simulation, build = _once(
+            self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
+        )
+
+        def recall(name: str) -> Any:
+            if name not in names:
+                raise WireError(f"{name} was not to be needed")
+            return _once(self._values, name, lambda: from_packet(have[name], build))
+
+        about = from_packet(request.about, build, recall)
         if request.what == "count":
             return _count(simulation, about)
         if request.what == "sum":
             return _answers(simulation, about)
-        name, *models = others
-        told = from_packet(have[name], build)
-        plan: Plan = told["plan"]
+        name, *models = names
+        told = recall(name)
         if request.what == "prepare":
-            return _counts(simulation, plan)
-        engine, sizes = told["engine"], simulation.partition.sizes
-        if engine == "native":  # what is not compiled here is trained in torch
-            engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes)
-        if (rows := name + ROWS) in have:
-            recall(simulation.tables, plan, have[rows])
-        runs = simulation.runs(plan)
-        if rows not in have and (found := prepared(simulation.tables, plan)) is not None:
-            have[rows] = found
-        if not simulation.roster(_subset(plan)).positions.size:
-            runs = [replace(run, held_out=None) for run in runs]
-        training = LocalTraining(plan.network, runs, plan.schedule, engine)
-        kept_models = [from_packet(have[model]) for model in models]
+            return _counts(simulation, told["plan"])
+        training = _once(self._made, name, lambda: _prepared(simulation, told, have, name + ROWS))
         if request.what == "held out":
-            return _held_out(training, kept_models[0])
+            return _held_out(training, recall(models[0]))
         if request.what == "train":
-            return _train(training, kept_models, about)
+            return _train(training, [recall(model) for model in models], about)
         raise WireError(f"{request.what!r} is nothing that a client does")
+
+
+def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
+    """Return what was found before under a name, or make it."""
+    if name not in found:
+        found[name] = make()
+    return found[name]
+
+
+def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> LocalTraining:
+    """Return what trains by a plan; what has been prepared of the rows is kept under the name `rows`."""
+    plan: Plan = told["plan"]
+    engine, sizes = told["engine"], simulation.partition.sizes
+    if engine == "native":  # what is not compiled here is trained in torch
+        engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes)
+    if rows in have:
+        know(simulation.tables, plan, have[rows])
+    runs = simulation.runs(plan)
+    if rows not in have and (found := prepared(simulation.tables, plan)) is not None:
+        have[rows] = found
+    if not simulation.roster(_subset(plan)).positions.size:
+        runs = [replace(run, held_out=None) for run in runs]
+    return LocalTraining(plan.network, runs, plan.schedule, engine)
 
 
 def _subset(plan: Plan) -> Subset:
