@@ -101,7 +101,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[De
     if categories is None:
         categories = {}
         if discrete:
-            asked = RemoteLabels(exchange, positions, sizes, None, "", "stacked", ledger)
+            asked = RemoteLabels(exchange, positions, sizes, None, "", "torch", ledger)
             available = availability_of(estimator.availability, clients, positions, 1, 1)
             if available is not None:
                 check_somebody_begins(available[0])
@@ -137,7 +137,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[De
     if earlier is not None:
         _check_same_columns(reading, earlier)
     agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
-    return reading, Remote(exchange, positions, sizes, by_modality, agreed, "stacked", ledger)
+    return reading, Remote(exchange, positions, sizes, by_modality, agreed, "torch", ledger)
 
 
 def _check_described(position: int, answer: Any) -> None:

@@ -30,7 +30,14 @@ from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
 from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
-from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of
+from skfdrmfl.estimator._parameters import (
+    check_algorithm,
+    check_byzantine,
+    cosine,
+    device_of,
+    schedule_of,
+    settings_of,
+)
 from skfdrmfl.estimator._reading import Description, Reading, accepts_nan, present_in, read
 from skfdrmfl.federation.client import Tables
 from skfdrmfl.federation.door import Block, Federation
@@ -153,7 +160,8 @@ def lay_out(
     else:
         check_continues(estimator, reading, earlier)
         blueprint, network = earlier.blueprint, earlier.network
-    engine = engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes)
+    settings = [settings_of(estimator, len(reading.modalities))]
+    engine = engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes, settings)
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
         of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)

@@ -13,7 +13,7 @@ from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Ledger
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 # In the place of a number of parameters, which networks padded to one width have different ones of.
 PARAMETERS = -1
@@ -76,7 +76,7 @@ class TrainingMessages:
         self._count(UP, "parameters" if self._orders.trains else "gradients", (PARAMETERS,), replicas, self._seen)
         if self._orders.gradients:
             self._count(UP, "mean gradients", (PARAMETERS,), replicas, EACH)
-        self._count(UP, "loss terms", (len(TERMS),), replicas, EACH)
+        self._count(UP, "loss terms", (len(term_names()),), replicas, EACH)
 
     def held_out(self, run: int, positions: Indices, name: str, sent_to: Indices | None = None) -> None:
         """Count how one run's errors on rows held out are asked for and answered; `sent_to` (None: all) get a model."""

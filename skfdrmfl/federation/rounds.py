@@ -26,7 +26,7 @@ from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.privacy.mechanism import NoisyMean
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.stopping import EarlyStopping
-from skfdrmfl.model.objective import RECORDED, TERMS
+from skfdrmfl.model.objective import record_names, term_names
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RoundRecord:
     state : ServerState
         Where the server stands after it.
     losses : ndarray of shape (R, n)
-        What is `RECORDED` of each replica, NaN for those who were not invited or did not answer.
+        What is `record_names` of each replica, NaN for those who were not invited or did not answer.
     diverged : ndarray of bool of shape (runs,)
     dropped : ndarray of bool of shape (R,)
         Whose updates were not finite, and went into nothing.
@@ -169,7 +169,7 @@ def _rounds_by_the_server(
         broadcast = Broadcast(state.weights, state.history, state.round_index, factor, shift)
         noisy = None if privacy is None else NoisyMean(origin, privacy, used)
         average = noisy or aggregation_of(schedule, origin, cohort.runs[participants], counts[participants], group_of)
-        losses = np.full((len(cohort.runs), len(RECORDED)), np.nan)
+        losses = np.full((len(cohort.runs), len(record_names())), np.nan)
         answered, dropped = np.zeros((2, len(cohort.runs)), dtype=bool)
         memory = state.memory
         for update in training.train(participants, broadcast):
@@ -191,7 +191,7 @@ def _rounds_by_the_server(
             average.add(cohort.runs[mine], counts[mine], weights)
             memory = algorithm.remember(memory, update, broadcast, cohort)
             answered[mine] = True
-            losses[mine, : len(TERMS)] = update.losses.cpu().numpy()
+            losses[mine, : len(term_names())] = update.losses.cpu().numpy()
             losses[mine, -1] = moved
         middle = average.result()
         weights, memory = algorithm.move(memory, cohort, state.weights, middle, factor)

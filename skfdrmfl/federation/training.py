@@ -1,7 +1,7 @@
 """From prepared clients to trained weights: the server's loop over rounds, and what it leaves.
 
 A run is one federation with its own rows, seed and hyper-parameters. Runs whose networks have equal shapes and
-whose schedules are equal train together, in one pass of the stacked engine.
+whose schedules are equal train together, in one pass of the torch engine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.stopping import Best, EarlyStopping
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import RECORDED
+from skfdrmfl.model.objective import record_names, uses
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Trained:
     state : ServerState
         The global models, earlier ones, and what the algorithm remembers.
     losses : ndarray of shape (rounds, R, n)
-        What is `RECORDED` of each replica in each round, NaN if absent.
+        What is `record_names` of each replica in each round, NaN if absent.
     cohort : Cohort
     starts : tuple of Start
         Where each run began.
@@ -141,7 +141,7 @@ def train(
     patience = schedule.patience
     stopping = None if patience is None else EarlyStopping(training, patience, state, best, n_done)
     n_rounds = len(schedule.rate_factors)
-    losses = np.full((n_rounds, len(cohort.runs), len(RECORDED)), np.nan)
+    losses = np.full((n_rounds, len(cohort.runs), len(record_names())), np.nan)
     dropped = np.zeros((n_rounds, len(cohort.runs)), dtype=bool)
     validation = None if stopping is None else np.full((n_rounds, cohort.n_runs, 2), np.nan)
     of_each = None if stopping is None else np.full((n_rounds, len(cohort.runs)), np.nan)
@@ -178,7 +178,7 @@ def train(
     left = replace(schedule, rate_factors=schedule.rate_factors[n_done:])
     if left.privacy is not None and resume is not None and resume.clip_norms:
         left = replace(left, privacy=replace(left.privacy, clip_norm=resume.clip_norms[-1]))
-    used = None if schedule.privacy is None else network.trained(cohort.settings[0].mi_weight > 0)
+    used = None if schedule.privacy is None else network.trained(uses(cohort.settings[0].terms, "critic"))
     available = _stacked_available(starts, cohort)
     available = None if available is None else available[n_done:]
     rounds = federated_rounds(

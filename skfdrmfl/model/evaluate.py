@@ -23,7 +23,7 @@ def evaluate(network: Network, arrays: Arrays, x: Tensor, present: Present | Non
     for i in range(0, len(x), SLAB_ROWS):
         slab = slice(i, i + SLAB_ROWS)
         mask = None if present is None else torch.as_tensor(present[slab])[None]
-        activations = network.forward(views, x[slab][None].double(), mask, tape=False)
+        activations = network.forward(views, x[slab][None].double(), mask)
         z.append(activations.z[0])
         y_hat.append(activations.y_hat[0])
     return torch.cat(z).numpy(), torch.cat(y_hat).numpy()

@@ -26,7 +26,7 @@ from skfdrmfl.federation.remote.exchange import Exchange
 from skfdrmfl.federation.remote.packet import WireError
 from skfdrmfl.federation.runs import Plan, Start
 from skfdrmfl.federation.totals import guarded_totals, totals
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names, uses
 
 CPU = torch.device("cpu")
 
@@ -139,7 +139,7 @@ class RemoteTraining:
             self.cohort, self.ledgers, [size] * len(plan.runs), plan.schedule, self._n_bytes
         )
         self._models: list[tuple[str, Tensor]] = []  # those that clients may be asked about, and their names
-        self._contrasts = any(run.settings.contrastive_weight for run in plan.runs)
+        self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in the order of the engine."""
@@ -275,7 +275,7 @@ class RemoteTraining:
     def _check(self, answer: Any, n_replicas: int) -> None:
         """Raise WireError where an update is not of the form that was asked for; what is in it, others look at."""
         size = self._plan.network.layout.size
-        wanted = {"weights": (n_replicas, size), "losses": (n_replicas, len(TERMS))}
+        wanted = {"weights": (n_replicas, size), "losses": (n_replicas, len(term_names()))}
         if self._orders.gradients:
             wanted["gradients"] = (n_replicas, size)
         for key, shape in wanted.items():

@@ -105,7 +105,8 @@ class Site:
             return _counts(simulation, plan)
         engine, sizes = told["engine"], simulation.partition.sizes
         if engine == "native":  # what is not compiled here is trained in torch
-            engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes)
+            settings = [run.settings for run in plan.runs]
+            engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes, settings)
         if (rows := name + ROWS) in have:
             recall(simulation.tables, plan, have[rows])
         runs = simulation.runs(plan)
