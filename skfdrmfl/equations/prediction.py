@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 
 def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
@@ -16,4 +17,4 @@ def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
     -------
     Tensor of shape (..., B)
     """
-    return (y_hat - y).square().sum(-1) / y.shape[-1]
+    return mse_loss(y_hat, y, reduction="none").sum(-1) / y.shape[-1]

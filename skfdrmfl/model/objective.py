@@ -186,17 +186,55 @@ def lambdas_of(settings: Sequence[Mapping[str, float]], like: Tensor) -> dict[st
     }
 
 
+def term_values(network: Network, views: Views, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:
+    """Return each term in use, unweighted: (C, B) of rows and of pairs, (C,) of batches."""
+    seen = Pass(network, views, batch, lambdas)
+    values = {}
+    for term in _terms_in_use(network, batch, lambdas):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and term.trained):
+            values[term.name] = term.value(seen)
+    return values
+
+
+def term_shares(network: Network, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:
+    """Return the derivatives of L_k by the `term_values` that are trained, for one step or several."""
+    shares = {}
+    for term in _terms_in_use(network, batch, lambdas):
+        if term.trained:
+            share = _shares(term, batch)
+            if term.weight is not None:
+                weight = lambdas[term.weight]
+                share = weight.expand(share.shape[:-1]) if term.of == "batch" else weight.unsqueeze(-1) * share
+            shares[term.name] = share
+    return shares
+
+
+def term_means(network: Network, values: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Return the mean (..., C) of each of `term_values` over its batch, for one step or several."""
+    return {
+        term.name: values[term.name] if term.of == "batch" else (_shares(term, batch) * values[term.name]).sum(-1)
+        for term in terms_of(network)
+        if term.name in values
+    }
+
+
+def _terms_in_use(network: Network, batch: Batch, lambdas: Lambdas) -> list[Term]:
+    """Return the terms that have a weight, and what they are compared with."""
+    return [
+        term
+        for term in terms_of(network)
+        if term.weight in (None, *lambdas) and not (term.needs == "references" and batch.references is None)
+    ]
+
+
+def _shares(term: Term, batch: Batch) -> Tensor:
+    """Return what each row, or each pair, of a batch counts for in a term."""
+    return batch.pair_weights if term.of == "pair" else batch.weights
+
+
 def local_objective(network: Network, views: Views, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:
     """Return L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl as "loss", and each term in use; all (C,)."""
-    seen = Pass(network, views, batch, lambdas)
-    shares = {"row": batch.weights, "pair": batch.pair_weights}
-    terms = {}
-    for term in terms_of(network):
-        if term.weight not in (None, *lambdas) or (term.needs == "references" and batch.references is None):
-            continue
-        with torch.set_grad_enabled(torch.is_grad_enabled() and term.trained):
-            value = term.value(seen)
-            terms[term.name] = value if term.of == "batch" else (shares[term.of] * value).sum(-1)
+    terms = term_means(network, term_values(network, views, batch, lambdas), batch)
     return {**terms, "loss": total(terms, lambdas)}
 
 

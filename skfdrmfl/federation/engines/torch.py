@@ -18,7 +18,7 @@ from skfdrmfl.federation.engines.workspace import Pulls, Workspace
 from skfdrmfl.federation.messages import Broadcast, Update
 from skfdrmfl.federation.runs import Orders
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import Batch, local_objective, reference_codes, summary
+from skfdrmfl.model.objective import Batch, reference_codes, summary, term_means, term_shares, term_values
 
 # Parameters, gradient and moments of a chunk stay in cache up to about this size.
 CHUNK_BYTES = 6_000_000
@@ -147,14 +147,14 @@ class TorchEngine(Engine):
                 chunk.pair_weights[slots_now].view(shape),
                 None if masks is None else masks[slots_now].view(*shape, -1),
             )
-            for batch in window.steps():
+            shares = term_shares(network, window, lambdas)
+            shares_of_steps = zip(*(share.unbind() for share in shares.values()), strict=True)
+            found: list[dict[str, Tensor]] = []
+            for batch, shares_now in zip(window.steps(), shares_of_steps, strict=True):
                 with torch.enable_grad():
-                    terms = local_objective(network, space.views, batch, lambdas)
-                    space.differentiate(terms["loss"])
-                for name, values in terms.items():
-                    if name not in totals:
-                        totals[name] = x.new_zeros(len(chunk.replicas))
-                    totals[name][:active] += values.detach()
+                    values = term_values(network, space.views, batch, lambdas)
+                space.differentiate([values[name] for name in shares], shares_now)
+                found.append({name: value.detach() for name, value in values.items()})
                 if space.pulls.summed:
                     space.add_up()
                 if not self.orders.trains:
@@ -163,6 +163,11 @@ class TorchEngine(Engine):
                 if chunk.input_l1 is not None:
                     for encoder in network.encoders.values():
                         soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
+            values = {name: torch.stack([step[name] for step in found]) for name in found[0]}
+            for name, means in term_means(network, values, window).items():
+                if name not in totals:
+                    totals[name] = x.new_zeros(len(chunk.replicas))
+                totals[name][:active] += means.sum(0)
         means = {name: total / chunk.total_steps for name, total in totals.items()}
         losses = summary(means, chunk.lambdas)
         weights, gradients = space.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,12 +101,15 @@ class Workspace:
             # `data`, not `detach`: weights and gradients share memory, and with `detach` the count of writes, by which
             # autograd would take a gradient that is written for a change of the weights.
             self.views[name] = array[: self._active].data.requires_grad_()
-            self.views[name].grad = self._arrays[GRADIENT][name][: self._active]
+        self._leaves = list(self.views.values())
+        self._gradients = [array[: self._active] for array in self._arrays[GRADIENT].values()]
 
-    def differentiate(self, loss: Tensor) -> None:
-        """Write the gradient of each client's `loss` (C,); it is zero for arrays that the loss does not depend on."""
-        self._flats[GRADIENT].zero_()
-        loss.sum().backward()
+    def differentiate(self, values: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+        """Write the gradient, by the parameters in `views`, of the sum of `values` times `shares`."""
+        of_parameters = [i for i, value in enumerate(values) if value.requires_grad]
+        roots, weights = ([tensors[i] for i in of_parameters] for tensors in (values, shares))
+        found = torch.autograd.grad(roots, self._leaves, weights, materialize_grads=True)
+        torch._foreach_copy_(self._gradients, found)
 
     def add_up(self) -> None:
         """Add the gradient to the sum."""
