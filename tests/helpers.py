@@ -1,9 +1,11 @@
 """Small problems that the law tests share, and the objective written out once more, in other words."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from oracles.loop import LoopEngine
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
@@ -25,10 +27,12 @@ from skfdrmfl.federation.training import start_together
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 FLOAT = torch.float64
 
+# The oracle of all engines, by the name of an engine.
+ALL_ENGINES["loop"] = LoopEngine
 # The engines that can train in float64 here: without a C compiler, not the native one.
 ENGINES = {name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(torch.float64) is not None}
 
@@ -74,12 +78,10 @@ def make_settings(**changes):
         "learning_rate": 0.01,
         "weight_decay": 0.3,
         "input_l1": 0.0,
-        "mi_weight": 0.2,
-        "kl_weight": 0.1,
-        "contrastive_weight": 0.3,
-        "temperature": 0.5,
     }
-    return Settings(**(values | changes))
+    terms = {"mi_weight": 0.2, "kl_weight": 0.1, "contrastive_weight": 0.3, "temperature": 0.5}
+    of_terms = {name: changes.pop(name, value) for name, value in terms.items()}
+    return Settings(**(values | changes), terms=of_terms)
 
 
 def make_run(network, sizes, *, seed=0, n_history=0, positions=None, **settings):
@@ -114,10 +116,10 @@ def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epoch
     losses = None
     for update in backend.run_round(participants, broadcast):
         if losses is None:
-            losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in TERMS}
+            losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in term_names()}
         assert weights[update.replicas].isnan().all(), "a client returned two updates"
         weights[update.replicas] = update.weights
-        for term, values in zip(TERMS, update.losses.unbind(-1), strict=True):
+        for term, values in zip(term_names(), update.losses.unbind(-1), strict=True):
             losses[term][update.replicas] = values
     return weights, losses
 
@@ -215,6 +217,7 @@ def written_out_forward(network, views, x, fusion="concat"):
 
 def written_out_objective(network, views, x, y, references, settings, fusion="concat"):
     """L_k of one client's batch from library functions: distributions, cross entropy, cosine similarity."""
+    settings = SimpleNamespace(**settings.by_name())
     codes, z, y_hat = written_out_forward(network, views, x, fusion)
     loss = functional.mse_loss(y_hat, y)
     if settings.mi_weight and len(x) > 1:

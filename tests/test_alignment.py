@@ -25,7 +25,7 @@ from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective, objective_terms
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
-ENGINES = ("stacked", "loop")
+ENGINES = ("torch", "loop")
 KINDS = sorted(ALIGNMENTS)
 OTHERS = ["diagonal", "moments"]
 
@@ -356,11 +356,11 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(kind):
     network = make_network((10, 6), d=8, hidden=(32,), alignment=kind)  # the default widths
 
     run = in_float32(make_run(network, [33, 17, 5, 1], n_history=1))
-    alone = federate("stacked", network, [run], (1.0, 0.5))[-1].state.weights[0]
+    alone = federate("torch", network, [run], (1.0, 0.5))[-1].state.weights[0]
     for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
         company = [in_float32(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
         for runs in ([run, *company], [*company, run]):
-            together = federate("stacked", network, runs, (1.0, 0.5))[-1].state.weights
+            together = federate("torch", network, runs, (1.0, 0.5))[-1].state.weights
             assert torch.equal(together[0 if runs[0] is run else -1], alone)
 
 
@@ -421,7 +421,7 @@ def test_each_is_something_else_lowers_its_term_and_is_nothing_without_a_weight(
     assert np.abs(other.transform(X) - plain.transform(X)).max() > 1e-2
     unaligned = make(alignment=kind, kl_weight=1e-6, **options).fit(X, Y, client_ids=IDS)
     assert other.history_["kl"][-1] < 0.7 * unaligned.history_["kl"][-1]
-    off = [make(alignment=a, kl_weight=0.0, engine="stacked").fit(X, Y, client_ids=IDS) for a in kinds]
+    off = [make(alignment=a, kl_weight=0.0, engine="torch").fit(X, Y, client_ids=IDS) for a in kinds]
     assert_array_equal(off[0].transform(X), off[1].transform(X))
 
 

@@ -288,7 +288,7 @@ def test_the_stacked_engine_is_the_loop(kinds):
         federation(network, [7, 2, 1], seed=0, n_history=1, input_l1=0.1),
         federation(network, [4, 9], seed=1, n_history=1, mi_weight=0.0),
     ]
-    stacked, loop = (federate(engine, network, runs, (1.0, 0.7, 0.2)) for engine in ("stacked", "loop"))
+    stacked, loop = (federate(engine, network, runs, (1.0, 0.7, 0.2)) for engine in ("torch", "loop"))
     for mine, theirs in zip(stacked, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)
         assert_allclose(mine.losses, theirs.losses, rtol=1e-7, atol=1e-8, equal_nan=True)
@@ -300,9 +300,9 @@ def test_the_stacked_engine_is_the_loop(kinds):
 def test_a_client_in_company_is_the_client_alone(kind):
     network = make_network([kind])
     run = federation(network, [9, 4, 4, 1, 13], n_history=1)
-    weights, _ = run_round("stacked", network, [run])
+    weights, _ = run_round("torch", network, [run])
     for k in range(5):
-        alone, _ = run_round("stacked", network, [run], participants=[k])
+        alone, _ = run_round("torch", network, [run], participants=[k])
         exact(alone[k], weights[k], rtol=1e-10, atol=1e-12)
 
 
@@ -313,7 +313,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(kind):
     x = run.x.clone()
     x[run.partition.rows[1]] = torch.nan
     poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start)
-    weights, other = (run_round("stacked", network, [r])[0] for r in (run, poisoned))
+    weights, other = (run_round("torch", network, [r])[0] for r in (run, poisoned))
     assert torch.equal(other[[0, 2, 3]], weights[[0, 2, 3]])
     assert other[1].isnan().any()
 
@@ -355,7 +355,7 @@ def test_encoders_of_all_kinds_learn_together():
 )  # fmt: skip
 def test_engines_agree_in_the_estimator(encoder):
     stacked, loop = (
-        series({"nir": encoder}, engine=engine).fit(X, Y, client_ids=IDS).transform(X) for engine in ("stacked", "loop")
+        series({"nir": encoder}, engine=engine).fit(X, Y, client_ids=IDS).transform(X) for engine in ("torch", "loop")
     )
     assert_allclose(stacked, loop, rtol=1e-3, atol=1e-4)  # both train in float32
 
@@ -784,7 +784,7 @@ def test_an_encoder_of_ones_own_is_like_any_other():
     grid = {"encoders__nir__n_waves": [2, 3]}
     scores = []
     for search in (GridSearchCV, VectorizedGridSearchCV):
-        for engine in ("stacked", "loop"):
+        for engine in ("torch", "loop"):
             model = series({"nir": Waves()}, engine=engine)
             scores.append(search(model, grid, cv=2).fit(X, Y, client_ids=IDS).cv_results_["mean_test_score"])
     assert_allclose(scores[1:], [scores[0]] * 3, rtol=1e-3)

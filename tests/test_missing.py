@@ -27,7 +27,7 @@ from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
-ENGINES = ("stacked", "loop")
+ENGINES = ("torch", "loop")
 KINDS = sorted(FUSIONS)
 
 
@@ -234,7 +234,7 @@ def test_a_mask_of_all_is_no_mask(engine, fusion):
 
 @pytest.mark.parametrize(
     ("engine", "dropout"),
-    [("stacked", 0.0), ("stacked", 0.5), pytest.param("loop", 0.0, marks=pytest.mark.slow), ("loop", 0.5)],
+    [("torch", 0.0), ("torch", 0.5), pytest.param("loop", 0.0, marks=pytest.mark.slow), ("loop", 0.5)],
 )
 @pytest.mark.parametrize("fusion", KINDS)
 def test_what_stands_in_a_missing_block_changes_nothing(engine, fusion, dropout):
@@ -260,8 +260,8 @@ def test_who_is_stacked_beside_changes_no_bit(dropout):
         return in_float32(made)
 
     one, others = run(0, [20, 9, 4]), [run(1, [31, 2]), run(2, [5, 5, 5, 17])]
-    alone = federate("stacked", network, [one], (1.0, 0.5), batch_size=8)[-1]
-    beside = federate("stacked", network, [others[0], one, others[1]], (1.0, 0.5), batch_size=8)[-1]
+    alone = federate("torch", network, [one], (1.0, 0.5), batch_size=8)[-1]
+    beside = federate("torch", network, [others[0], one, others[1]], (1.0, 0.5), batch_size=8)[-1]
     assert torch.equal(beside.state.weights[1], alone.state.weights[0])
     assert_array_equal(beside.losses[2:5], alone.losses)
 

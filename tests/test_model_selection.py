@@ -43,7 +43,7 @@ def defaults(search):
 
 PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=2, local_epochs=1, random_state=0)), ("ridge", Ridge())])
 # Torch trains in workers; the native engine in threads of its own, in one pass.
-IN_TORCH = clone(PIPELINE).set_params(reduce__engine="stacked")
+IN_TORCH = clone(PIPELINE).set_params(reduce__engine="torch")
 GRID = {"reduce__mi_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2], "ridge__alpha": [1e-3, 1.0]}
 FEW = {"reduce__mi_weight": [0.0, 0.1], "ridge__alpha": [1e-3, 1.0]}
 
@@ -69,7 +69,7 @@ def same_results(ours, theirs, rtol=0.0):
             marks=pytest.mark.slow,
         ),
         {"reduce__n_components": [1, 3], "reduce__hidden_layer_sizes": [(8,), (4, 4)]},  # no two alike
-        {"reduce__n_rounds": [1, 4], "reduce__engine": ["loop", "stacked"], "reduce__history_size": [0, 2]},
+        {"reduce__n_rounds": [1, 4], "reduce__engine": ["auto", "torch"], "reduce__history_size": [0, 2]},
         [{"reduce__kl_weight": [0.0, 1.0]}, {"reduce": [IgnoreClients(PCA(2)), IgnoreClients(PCA(4))]}],
     ],
     ids=["one group", "ranks and seeds", "shapes", "schedules", "other estimators"],
@@ -231,7 +231,7 @@ def test_rows_that_wait_are_bounded_and_counted_once_a_fold(monkeypatch):
     [
         ({"reduce__n_components": [1, 3], "reduce__hidden_layer_sizes": [(8,), (4, 4)]}, [3, 3, 3, 3]),
         ({"reduce__n_rounds": [1, 4], "reduce__mi_weight": [0.0, 0.1]}, [6, 6]),
-        ({"reduce__engine": ["loop", "stacked", "auto"]}, [3, 3, 3] if HAS_NATIVE else [3, 6]),
+        ({"reduce__engine": ["torch", "auto"]}, [3, 3] if HAS_NATIVE else [6]),
         ({"reduce__shrinkage": [1e-1, 1e-5]}, [6]),  # unequal ranks are padded
     ],
     ids=["shapes", "schedules", "engines", "ranks"],

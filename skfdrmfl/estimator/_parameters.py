@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Schedule, Settings
 from skfdrmfl.model.fusion import FUSIONS
@@ -56,7 +55,7 @@ CONSTRAINTS: dict[str, Any] = {
     "dp_target_quantile": [Interval(Real, 0, 1, closed="neither"), None],
     "dp_bounds": [dict, None],
     "dp_delta": [Interval(Real, 0, 1, closed="neither"), None],
-    "engine": [StrOptions({"auto", *ENGINES})],
+    "engine": [StrOptions({"auto", "native", "torch"})],
     "n_jobs": [Integral, None],
     "device": [str],
     "random_state": ["random_state"],

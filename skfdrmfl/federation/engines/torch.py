@@ -112,6 +112,7 @@ class TorchEngine(Engine):
             out[step, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
         return out
 
+    @torch.no_grad()
     def _train(self, chunk: Chunk, broadcast: Broadcast) -> Update:
         network, cohort, plan = self.network, self.cohort, chunk.plan
         x, space = self.rows.x, self._space
