@@ -1,7 +1,9 @@
 """Small problems that the law tests share, and the objective written out once more, in other words."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -30,6 +32,14 @@ from skfdrmfl.model.network import Network
 from skfdrmfl.model.objective import term_names
 
 FLOAT = torch.float64
+
+
+@contextmanager
+def trained_by_the_loop():
+    """Let the loop train whatever the torch engine would."""
+    with patch.dict(ALL_ENGINES, torch=LoopEngine):
+        yield
+
 
 # The oracle of all engines, by the name of an engine.
 ALL_ENGINES["loop"] = LoopEngine
@@ -61,6 +71,15 @@ def make_network(
     }
     sizes = {"modality_dim": d, "n_components": c, "n_outputs": q}
     return Network(encoders, FUSIONS[fusion](), **sizes, head_hidden=head_hidden, alignment=alignment)
+
+
+def gradients(function, *inputs):
+    """Autograd's derivatives of the sum of a function's values by each of its inputs."""
+    inputs = [i.detach().clone().requires_grad_() for i in inputs]
+    total = function(*inputs).sum()
+    if not total.requires_grad:
+        return tuple(torch.zeros_like(i) for i in inputs)
+    return torch.autograd.grad(total, inputs, materialize_grads=True)
 
 
 def random_weights(network, n, seed=0, scale=0.5):

@@ -271,7 +271,7 @@ def test_a_code_is_that_of_the_one_hot_rows_by_other_means(spec):
         hidden, skipped = out[:, :4], out[:, 4:]
         out = functional.linear(functional.silu(hidden), weights[1], biases[1])
         out = out + skipped if skipped.shape[1] else out
-    assert_allclose(part.codes(views, x[None])[0], out, rtol=1e-12, atol=1e-12)
+    assert_allclose(part.forward(views, x[None])[0], out, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))

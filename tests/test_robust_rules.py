@@ -264,9 +264,7 @@ def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(ru
     network, sizes = make_network((3, 2)), (7, 3, 12)
     run = make_run(network, sizes)
     run = replace(run, present=np.column_stack([np.ones(22, dtype=bool), np.zeros(22, dtype=bool)]))
-    first, second = trained(
-        "torch", network, [run], rule, mixing, 1, n_rounds=2, change=lambda t, u: None if t else u
-    )
+    first, second = trained("torch", network, [run], rule, mixing, 1, n_rounds=2, change=lambda t, u: None if t else u)
     of = network.encoder_of() == 2
     assert torch.equal(first.state.weights[0][of], run.start.weights[of])
     assert not torch.equal(first.state.weights[0][~of], run.start.weights[~of])

@@ -45,6 +45,7 @@ class Fusion:
         """Return the codes (C, B, M, d) pooled to (C, B, n_pooled)."""
         raise NotImplementedError
 
+
 class ConcatFusion(Fusion):
     """All codes side by side, zeros for modalities a row lacks: Z = W [mu_1, .., mu_M] + b."""
 
@@ -61,6 +62,7 @@ class ConcatFusion(Fusion):
     def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Lay codes (C, B, M, d) side by side, (C, B, M d)."""
         return _zero_absent(codes, mask).flatten(-2)
+
 
 class MeanFusion(Fusion):
     """The mean of the codes a row has: Z = W mean_m(mu_m) + b, with the same W however many modalities there are."""
@@ -80,6 +82,7 @@ class MeanFusion(Fusion):
         if mask is None:
             return codes.mean(-2)
         return _zero_absent(codes, mask).sum(-2) / mask.sum(-1, keepdim=True).clamp_min(1)
+
 
 class GatedFusion(Fusion):
     """A gated mean of the codes: Z = W sum_m(s_m mu_m) + b, s = softmax over m of W_m mu_m + b_m, entry by entry.
@@ -145,6 +148,7 @@ class AttentionFusion(Fusion):
         shares = _shares(scores + views["fusion.preference"].transpose(1, 2).unsqueeze(1), mask)  # (C, B, M, h)
         pooled = (shares.unsqueeze(-1) * codes.unsqueeze(-2)).sum(-3)  # (C, B, h, d)
         return pooled.flatten(-2)
+
 
 def _zero_absent(codes: Tensor, mask: Tensor | None) -> Tensor:
     """Return the codes (C, B, M, d), zero where a row lacks the modality."""

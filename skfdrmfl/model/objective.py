@@ -179,11 +179,7 @@ def lambdas_of(settings: Sequence[Mapping[str, float]], like: Tensor) -> dict[st
     """Return `Lambdas` of clients with these settings of the terms, as tensors of the type and device of `like`."""
     weights = {term.weight for term in TERMS}
     columns = {name: [s[name] for s in settings] for name in term_settings()}
-    return {
-        name: like.new_tensor(values)
-        for name, values in columns.items()
-        if name not in weights or any(values)
-    }
+    return {name: like.new_tensor(values) for name, values in columns.items() if name not in weights or any(values)}
 
 
 def term_values(network: Network, views: Views, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:

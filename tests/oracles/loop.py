@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from oracles.adam import plain_adam_step_
-
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.equations.optimizers import soft_threshold_

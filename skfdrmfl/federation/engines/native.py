@@ -139,7 +139,12 @@ def why_not(
     if sizes.max(initial=0) >= MOST_ROWS:
         return f"covers up to {MOST_ROWS - 1:,} rows a client"
     unknown = [
-        *(name for s in settings for name, value in s.by_name().items() if value and name not in OF_SERVER | {*SETTINGS}),
+        *(
+            name
+            for s in settings
+            for name, value in s.by_name().items()
+            if value and name not in OF_SERVER | {*SETTINGS}
+        ),
         *(term.name for term in TABLE if term.weight is None and term.name not in TERMS),
     ]
     if unknown:
