@@ -184,7 +184,7 @@ def test_anchors_are_dropped_and_references_are_not(engine):
         for model in (run.start.weights, run.start.history[0])
     ]
     cosines = torch.stack([(normalize(anchor) * normalize(r)).sum(1) for r in references], 1)
-    expected = cross_entropy(cosines / run.settings.temperature, torch.zeros(6, dtype=torch.long))
+    expected = cross_entropy(cosines / run.settings.terms["temperature"], torch.zeros(6, dtype=torch.long))
     _, found = run_round(engine, network, [run], batch_size=6, n_epochs=1, round_index=4)
     exact(found["contrastive"][0], expected)
 

@@ -31,6 +31,7 @@ from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders
 from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.model import objective
 from skfdrmfl.model.objective import term_names
 from skfdrmfl.model_selection import VectorizedGridSearchCV
 
@@ -460,3 +461,39 @@ def test_it_knows_every_setting_of_a_client_and_every_term():
     # A new one is to be written in `native.c` too; until then `why_not` refuses it.
     assert set(native.SETTINGS) == set(make_settings().by_name()) - chunk.OF_SERVER
     assert term_names() == native.TERMS
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_a_new_term_is_trained_by_torch_and_recorded_right_by_whoever_trains(monkeypatch, weight):
+    # The mean square of Z, under the weight of a parameter that some subclass may have.
+    new = objective.Term("size", lambda p: p.z.square().mean(-1), "size_weight")
+    monkeypatch.setattr(objective, "TERMS", (objective.TERMS[0], new, *objective.TERMS[1:]))
+    monkeypatch.setattr(FDRMFLTransformer, "size_weight", weight, raising=False)
+    model = fitted(tuning=None)
+    assert model.engine_ == ("torch" if weight else "native")
+    history = model.history_
+    assert np.all((history["size"] > 0) == (weight > 0))
+    weights = {"mi": 1e-3, "kl": 1e-3, "contrastive": 1e-3, "size": weight}
+    assert_allclose(history["loss"], history["mse"] + sum(w * history[n] for n, w in weights.items()), rtol=1e-4)
+    if weight:
+        with pytest.raises(ValueError, match="engine='native' does not know 'size_weight'; set engine='torch'"):
+            fitted(tuning=None, engine="native")
+        size = lambda m: np.square(m.transform(TECATOR)).mean()  # noqa: E731
+        monkeypatch.setattr(FDRMFLTransformer, "size_weight", 0.0)
+        assert size(model) < size(fitted(tuning=None, engine="torch"))
+    else:
+        monkeypatch.undo()
+        assert_array_equal(fitted(tuning=None).history_["mse"], history["mse"])
+
+
+def test_a_term_without_a_weight_that_is_not_in_c_is_left_to_torch(monkeypatch):
+    new = objective.Term("size", lambda p: p.z.square().mean(-1), trained=False)
+    monkeypatch.setattr(objective, "TERMS", (*objective.TERMS, new))
+    monkeypatch.setattr(native, "TABLE", objective.TERMS)
+    assert fitted(tuning=None).engine_ == "torch"
+
+
+@pytest.mark.parametrize("name", ["TERMS", "SETTINGS"])
+def test_a_library_that_was_compiled_with_other_terms_or_settings_is_none(monkeypatch, name):
+    monkeypatch.setattr(native, name, (*getattr(native, name), "another"))
+    assert native.library.__wrapped__(torch.float32) is None

@@ -121,3 +121,15 @@ def test_a_model_of_another_version_warns(tmp_path, monkeypatch):
     with pytest.warns(InconsistentVersionWarning, match=r"version 0\.0\.1"):
         loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
     assert_array_equal(loaded.transform(X), model.transform(X))
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_a_model_of_an_engine_that_is_no_more_loads_and_says_what_to_train_on_with(tmp_path, engine):
+    model = FDRMFLTransformer(n_rounds=1, random_state=0).fit(X, Y)
+    model.engine = engine
+    model.save(tmp_path / "model")
+    loaded = FDRMFLTransformer.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match=f"engine='{engine}' is no more.*set engine='torch', or 'auto'"):
+        loaded.partial_fit(X, Y)
+    assert loaded.set_params(engine="torch").partial_fit(X, Y).engine_ == "torch"

@@ -78,6 +78,12 @@ class Pass:
         """T on pairs and on shifted pairs, each (C, B)."""
         return self.network.criticise(self.views, self.z, self.batch.y_pairs)
 
+    @property
+    def references(self) -> Tensor:
+        """Unit Z of the rows under earlier models (C, B, 1 + H, c)."""
+        assert self.batch.references is not None
+        return self.batch.references
+
     @cached_property
     def log_variances(self) -> Tensor:
         """Learned log variances (C, B, M, d) of the codes."""
@@ -135,7 +141,7 @@ TERMS = (
     ALIGNMENTS["homoscedastic"],
     Term(
         "contrastive",
-        lambda p: contrast.info_nce(p.z, p.batch.references, p.lambdas["temperature"][:, None, None]),
+        lambda p: contrast.info_nce(p.z, p.references, p.lambdas["temperature"][:, None, None]),
         "contrastive_weight",
         needs="references",
         settings=("temperature",),
@@ -150,12 +156,12 @@ def terms_of(network: Network) -> tuple[Term, ...]:
 
 
 def term_names() -> tuple[str, ...]:
-    """Return the names of what clients send of their objective: the terms, and "loss", the weighted sum of the trained."""
+    """Return the names of what clients send of their objective: the terms, and "loss", their weighted sum."""
     return (*(term.name for term in TERMS), "loss")
 
 
 def record_names() -> tuple[str, ...]:
-    """Return what is recorded of each client and round: its terms, and how its update compares with the round's step."""
+    """Return what is recorded of each client and round: its terms, and how its update compares with the step."""
     return (*term_names(), "drift")
 
 

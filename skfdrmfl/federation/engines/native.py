@@ -112,9 +112,9 @@ def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
             found = ctypes.CDLL(str(path))
         except OSError:  # it is not there, or was compiled for another kind of machine
             continue
-        if hasattr(found, "n_terms") and (found.n_terms(), found.n_settings()) == (len(TERMS), len(SETTINGS)):
-            if found.processor_can():
-                return found
+        known = (found.n_terms(), found.n_settings()) if hasattr(found, "n_terms") else None
+        if known == (len(TERMS), len(SETTINGS)) and found.processor_can():
+            return found
     return None
 
 
@@ -138,15 +138,9 @@ def why_not(
         return f"covers history_size up to {MOST_MODELS - 1}"
     if sizes.max(initial=0) >= MOST_ROWS:
         return f"covers up to {MOST_ROWS - 1:,} rows a client"
-    unknown = [
-        *(
-            name
-            for s in settings
-            for name, value in s.by_name().items()
-            if value and name not in OF_SERVER | {*SETTINGS}
-        ),
-        *(term.name for term in TABLE if term.weight is None and term.name not in TERMS),
-    ]
+    known = OF_SERVER.union(SETTINGS)
+    unknown = [name for s in settings for name, value in s.by_name().items() if value and name not in known]
+    unknown += [term.name for term in TABLE if term.weight is None and term.name not in TERMS]
     if unknown:
         return f"does not know {unknown[0]!r}"
     if library() is None:

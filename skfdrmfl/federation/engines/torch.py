@@ -165,10 +165,10 @@ class TorchEngine(Engine):
                     for encoder in network.encoders.values():
                         soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
             values = {name: torch.stack([step[name] for step in found]) for name in found[0]}
-            for name, means in term_means(network, values, window).items():
+            for name, of_steps in term_means(network, values, window).items():
                 if name not in totals:
                     totals[name] = x.new_zeros(len(chunk.replicas))
-                totals[name][:active] += means.sum(0)
+                totals[name][:active] += of_steps.sum(0)
         means = {name: total / chunk.total_steps for name, total in totals.items()}
         losses = summary(means, chunk.lambdas)
         weights, gradients = space.close()
