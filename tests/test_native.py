@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import settings as drawing
 from hypothesis import strategies as st
 from joblib import parallel_config
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
@@ -489,7 +489,6 @@ def test_a_new_term_is_trained_by_torch_and_recorded_right_by_whoever_trains(mon
 def test_a_term_without_a_weight_that_is_not_in_c_is_left_to_torch(monkeypatch):
     new = objective.Term("size", lambda p: p.z.square().mean(-1), trained=False)
     monkeypatch.setattr(objective, "TERMS", (*objective.TERMS, new))
-    monkeypatch.setattr(native, "TABLE", objective.TERMS)
     assert fitted(tuning=None).engine_ == "torch"
 
 

@@ -24,10 +24,10 @@ from skfdrmfl.federation.engines.base import Engine
 from skfdrmfl.federation.engines.chunk import OF_SERVER
 from skfdrmfl.federation.messages import Averaged, Broadcast, Update
 from skfdrmfl.federation.runs import Settings
+from skfdrmfl.model import objective
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS as TABLE
 from skfdrmfl.model.objective import term_names, uses
 
 # Limits of `native.c`.
@@ -140,7 +140,7 @@ def why_not(
         return f"covers up to {MOST_ROWS - 1:,} rows a client"
     known = OF_SERVER.union(SETTINGS)
     unknown = [name for s in settings for name, value in s.by_name().items() if value and name not in known]
-    unknown += [term.name for term in TABLE if term.weight is None and term.name not in TERMS]
+    unknown += [term.name for term in objective.TERMS if term.weight is None and term.name not in TERMS]
     if unknown:
         return f"does not know {unknown[0]!r}"
     if library() is None:
