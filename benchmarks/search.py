@@ -36,9 +36,9 @@ GRID = {
     "fdrmfl__contrastive_weight": [0.0, 1e-3, 1e-2],
     "fdrmfl__learning_rate": [0.005, 0.01, 0.02],
 }
-ASKED = {"stacked": 3.0, "loop": 12.0, "processes": 1.3}
+ASKED = {"torch": 3.0, "loop": 12.0, "processes": 1.3}
 # The loop sums in another order: it is equal to rounding in a step, and training amplifies that.
-TOLERANCE = {"stacked": 0.0, "loop": 1e-3}
+TOLERANCE = {"torch": 0.0, "loop": 1e-3}
 FULL_ROUNDS = 60
 
 
@@ -67,7 +67,7 @@ class Comparison:
         """Ours in this process alone."""
         self.searches["in one process"] = self._vectorized(1)
 
-    def _vectorized(self, n_jobs: int, engine: str = "stacked") -> VectorizedGridSearchCV:
+    def _vectorized(self, n_jobs: int, engine: str = "torch") -> VectorizedGridSearchCV:
         search = VectorizedGridSearchCV(self.model(engine), self.grid, cv=self.folds, n_jobs=n_jobs)
         return search.fit(self.X, self.y, fdrmfl__client_ids=self.client_ids)
 
@@ -134,8 +134,8 @@ def measure(engine: str, n_rounds: int, repeats: int) -> dict[str, Any]:
 
 def measure_processes(repeats: int) -> dict[str, Any]:
     """The vectorised search in one process and in two, in turn."""
-    start_workers("stacked")
-    comparison = Comparison("stacked", FULL_ROUNDS, GRID)
+    start_workers("torch")
+    comparison = Comparison("torch", FULL_ROUNDS, GRID)
     times = interleaved(
         {"one": comparison.in_one_process, "two": comparison.vectorized},
         repeats,
@@ -205,8 +205,8 @@ def main() -> None:
     )
     args = options.parse_args()
     results, processes = [], None
-    if "stacked" in args.parts:
-        results.append(measure("stacked", FULL_ROUNDS, args.repeats))
+    if "torch" in args.parts:
+        results.append(measure("torch", FULL_ROUNDS, args.repeats))
     if "loop" in args.parts and args.loop_rounds:
         results.append(measure("loop", args.loop_rounds, 2))
     if "processes" in args.parts:
