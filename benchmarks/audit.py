@@ -27,7 +27,7 @@ from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
 from skfdrmfl.federation.rounds import federated_rounds
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.server import ServerState
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 CLAIMS = (1.0, 4.0, 8.0)
 DELTA = 1e-5
@@ -50,7 +50,7 @@ class MadeUp:
         """Yield one update of all participants."""
         moved = torch.as_tensor(0.01 * self._rng.standard_normal((len(participants), D)))
         moved[torch.as_tensor(participants == self.canary)] = CLIP / sqrt(D)
-        yield Update(participants, broadcast.weights + moved, torch.zeros(len(participants), len(TERMS)))
+        yield Update(participants, broadcast.weights + moved, torch.zeros(len(participants), len(term_names())))
 
 
 def evidence(sigma: float, canary: bool, billed: float) -> float:

@@ -35,13 +35,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import DenseEncoder
-from skfdrmfl.federation.engines import stacked
+from skfdrmfl.federation.engines import torch as torch_engine
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.runs import Schedule, Settings, Start
 from skfdrmfl.federation.simulation import train_together
 from skfdrmfl.federation.training import Trained
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import term_settings
 
 COMPETITORS = Path(__file__).resolve().parent / "competitors"
 sys.path.insert(0, str(COMPETITORS))
@@ -50,7 +51,7 @@ import workload  # noqa: E402
 KS = (3, 30, 300)
 CHECK_ROUNDS = {3: 5, 30: 4, 300: 3}  # rounds after which losses are compared
 TOLERANCE = 0.05
-STACKED, LOOP = "skfdrmfl, stacked", "skfdrmfl, loop"
+STACKED = "skfdrmfl, torch"
 PLAIN, LEAN = "PyTorch loop, DataLoader, AdamW", "PyTorch loop, slices, fused AdamW"
 CENTRAL, LEAN_CENTRAL = "one central model, DataLoader, AdamW", "one central model, slices, fused AdamW"
 OUR_CENTRAL = "one central model, skfdrmfl"
@@ -72,7 +73,7 @@ class Ours:
     def __init__(
         self,
         n_clients: int,
-        engine: str = "stacked",
+        engine: str = "torch",
         *,
         terms: tuple[float, float, float] = NO_TERMS,
         n_modalities: int = 1,
@@ -97,7 +98,12 @@ class Ours:
             x,
             y,
             Partition.of_codes(owners * 0 if central else owners),
-            Settings(workload.LEARNING_RATE, workload.WEIGHT_DECAY, 0.0, *terms, temperature=0.5),
+            Settings(
+                workload.LEARNING_RATE,
+                workload.WEIGHT_DECAY,
+                0.0,
+                dict(zip(term_settings(), (*terms, 0.5), strict=True)),
+            ),
             0,
             Start(self.network.layout.pack(first, dtype=torch.float32)),
         )
@@ -248,7 +254,6 @@ def speed(options: Any, environments: dict[str, str]) -> dict[int, dict[str, Tim
         parts: dict[str, list[float]] = {}
         contenders: dict[str, Any] = {
             STACKED: Ours(n_clients),
-            LOOP: Ours(n_clients, "loop"),
             PLAIN: PyTorchLoop(n_clients),
             LEAN: PyTorchLoop(n_clients, lean=True),
             CENTRAL: Central(n_clients),
@@ -275,7 +280,7 @@ def speed(options: Any, environments: dict[str, str]) -> dict[int, dict[str, Tim
             timings[name].seconds = seconds
         results[n_clients] = {
             name: timings[name]
-            for name in (STACKED, LOOP, PLAIN, LEAN, *FRAMEWORKS.values(), CENTRAL, LEAN_CENTRAL, OUR_CENTRAL)
+            for name in (STACKED, PLAIN, LEAN, *FRAMEWORKS.values(), CENTRAL, LEAN_CENTRAL, OUR_CENTRAL)
             if timings[name].seconds
         }
         note(f"K={n_clients}: " + ", ".join(f"{n} {t.median * 1e3:.3g} ms" for n, t in results[n_clients].items()))
@@ -293,7 +298,7 @@ def milliseconds(seconds: float) -> str:
 
 def show_speed(results: dict[int, dict[str, Timing]]) -> list[list[Any]]:
     """Times, ratios and losses; returns rows for the table of what was asked."""
-    print("\n## One round, ms (median), and how many times longer than our stacked engine\n")
+    print("\n## One round, ms (median), and how many times longer than our torch engine\n")
     names = list(results[KS[0]])
     rows = []
     for name in names:
@@ -341,19 +346,19 @@ def show_speed(results: dict[int, dict[str, Timing]]) -> list[list[Any]]:
             asked.append([what, f"K={n_clients}", f">= {at_least:g}x", "not run", "", ""])
 
     for n_clients in KS:
-        add("stacked against plain PyTorch loop", n_clients, [PLAIN], ASKED_PLAIN[n_clients])
+        add("torch against plain PyTorch loop", n_clients, [PLAIN], ASKED_PLAIN[n_clients])
     for n_clients in KS:
         rivals = [FRAMEWORKS[name] for name in ("pfl", "fluke", "fedlab")]
-        add("stacked against the fastest of pfl, fluke, FedLab", n_clients, rivals, ASKED_FASTEST[n_clients])
+        add("torch against the fastest of pfl, fluke, FedLab", n_clients, rivals, ASKED_FASTEST[n_clients])
     for n_clients, at_least in ASKED_FLOWER.items():
-        add("stacked against Flower's simulation", n_clients, [FRAMEWORKS["flower"]], at_least)
+        add("torch against Flower's simulation", n_clients, [FRAMEWORKS["flower"]], at_least)
     for name in (CENTRAL, LEAN_CENTRAL, OUR_CENTRAL):
         ours, central = results[30][STACKED], results[30][name]
         ratio, lowest = ours.median / central.median, min(ours.seconds) / min(central.seconds)
         # Its own speed as a central trainer is no yardstick for it: shown, not asked.
         wanted = "" if name == OUR_CENTRAL else f"<= {ASKED_CENTRAL:g}x"
         ok = "" if name == OUR_CENTRAL else check(ratio, ASKED_CENTRAL)
-        asked.append([f"stacked against {name}", "K=30", wanted, f"{ratio:.2f}x", f"{lowest:.2f}x", ok])
+        asked.append([f"torch against {name}", "K=30", wanted, f"{ratio:.2f}x", f"{lowest:.2f}x", ok])
     return asked
 
 
@@ -452,8 +457,8 @@ def flops_of_round(n_clients: int) -> float:
 
 
 def profile(options: Any) -> dict[str, Any]:
-    """Where a round of our stacked engine goes, and how fast its products are; MSE alone."""
-    print("\n## Where the time of a round goes (our stacked engine, MSE alone)\n")
+    """Where a round of our torch engine goes, and how fast its products are; MSE alone."""
+    print("\n## Where the time of a round goes (our torch engine, MSE alone)\n")
     columns: dict[int, dict[str, float]] = {}
     detail: dict[str, Any] = {}
     for n_clients in KS:
@@ -494,19 +499,19 @@ def profile(options: Any) -> dict[str, Any]:
 
 
 def tuning(options: Any) -> dict[str, Any]:
-    """What chunks, threads and each term do to a round of our stacked engine at K=300."""
+    """What chunks, threads and each term do to a round of our torch engine at K=300."""
     detail: dict[str, Any] = {}
-    usual = stacked.CHUNK_BYTES
+    usual = torch_engine.CHUNK_BYTES
     print("\n## A round at K=300, ms, by size of the chunks that train together (MSE alone)\n")
     rows = []
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
         contenders: dict[str, Any] = {}
         for size in CHUNKS:
-            stacked.CHUNK_BYTES = size
+            torch_engine.CHUNK_BYTES = size
             contenders[f"{size / 1e6:g} MB"] = contender = Ours(300)
             contender.round()  # the first round cuts the chunks
-        stacked.CHUNK_BYTES = usual
+        torch_engine.CHUNK_BYTES = usual
         timings = in_turn(contenders, 1, options.sample, 2 * options.repeats)
         detail[f"chunks, {n_threads} threads"] = {name: t.to_dict() for name, t in timings.items()}
         name = f"{n_threads} thread{'s' if n_threads > 1 else ''}"

@@ -70,8 +70,8 @@ def fits(options: Any) -> list[Row]:
             model = MLPRegressor(hidden_layer_sizes=(32,), batch_size=32, random_state=0, **epochs)
             return model.fit(X, y)
 
-        times = interleaved({"native": ours("native"), "stacked": ours("stacked"), "mlp": mlp}, options.repeats)
-        rows.append(compared(f"fit, {name}, against stacked", 14.0, times["stacked"], times["native"]))
+        times = interleaved({"native": ours("native"), "torch": ours("torch"), "mlp": mlp}, options.repeats)
+        rows.append(compared(f"fit, {name}, against stacked", 14.0, times["torch"], times["native"]))
         rows.append(compared(f"fit, {name}, against MLPRegressor", 10.0, times["mlp"], times["native"]))
     return rows
 
@@ -80,11 +80,11 @@ def rounds(options: Any) -> list[Row]:
     """A round of the default network with four losses."""
     rows = []
     for n_clients, asked in ((3, 7.0), (30, 3.0), (300, 2.5)):
-        contenders: dict[str, Any] = {"stacked": default_network(n_clients, "stacked")}
+        contenders: dict[str, Any] = {"torch": default_network(n_clients, "torch")}
         for n_threads in (1, 2):
             contenders[f"native, {n_threads}"] = default_network(n_clients, "native", n_threads)
         times = engines.in_turn(contenders, 5, options.sample, options.repeats)
-        slow = times["stacked"].seconds
+        slow = times["torch"].seconds
         rows.append(compared(f"K={n_clients}, four losses", asked, slow, times["native, 1"].seconds))
         two = 4.0 if n_clients == 300 else 0.0
         rows.append(compared(f"K={n_clients}, four losses, two threads", two, slow, times["native, 2"].seconds))
@@ -104,14 +104,14 @@ def squared(options: Any) -> list[Row]:
             engines.PLAIN: engines.PyTorchLoop(n_clients),
             "native, 1": engines.Ours(n_clients, "native"),
             "native, 2": engines.Ours(n_clients, "native", n_threads=2),
-            "stacked": engines.Ours(n_clients),
+            "torch": engines.Ours(n_clients),
         }
         times = engines.in_turn(contenders, 3, options.sample, options.repeats)
         plain, one, two = (times[name].seconds for name in (engines.PLAIN, "native, 1", "native, 2"))
         rows.append(compared(f"squared error, K={n_clients}, against plain PyTorch", of_torch, plain, one))
         if n_clients == 300:
             rows.append(compared(f"squared error, K={n_clients}, two threads, against plain PyTorch", 42.0, plain, two))
-        rows.append(compared(f"squared error, K={n_clients}, against stacked", 0.0, times["stacked"].seconds, one))
+        rows.append(compared(f"squared error, K={n_clients}, against stacked", 0.0, times["torch"].seconds, one))
         if options.jax:
             theirs = engines.script(options.jax, "run_jax.py", n_clients, engines.CHECK_ROUNDS[n_clients])
             again = engines.in_turn({"native": contenders["native, 1"]}, 0, options.sample, options.repeats)["native"]
@@ -124,13 +124,13 @@ def squared(options: Any) -> list[Row]:
 def many(options: Any) -> list[Row]:
     """Ten thousand clients."""
     contenders: dict[str, Any] = {
-        "stacked": default_network(10_000, "stacked"),
+        "torch": default_network(10_000, "torch"),
         "native": default_network(10_000, "native", 2),
     }
     times = engines.in_turn(contenders, 2, options.sample, max(2, options.repeats // 2))
-    rows = [compared("K=10,000, two threads", 3.0, times["stacked"].seconds, times["native"].seconds)]
+    rows = [compared("K=10,000, two threads", 3.0, times["torch"].seconds, times["native"].seconds)]
     peaks = {name: peak_of(name) for name in contenders}
-    row = compared("K=10,000, memory above the imports", 1.0, [peaks["native"]], [peaks["stacked"]], at_least=False)
+    row = compared("K=10,000, memory above the imports", 1.0, [peaks["native"]], [peaks["torch"]], at_least=False)
     row[0] += f" ({peaks['native']:.0f} and {peaks['stacked']:.0f} MB)"
     return [*rows, row]
 
@@ -153,7 +153,7 @@ def tuned(options: Any) -> list[Row]:
     X, y = load_tecator(return_X_y=True)
     work = {
         "tuned": lambda: FDRMFLTransformer(tuning="auto", random_state=0, n_jobs=2).fit(X, y),
-        "plain": lambda: FDRMFLTransformer(engine="stacked", random_state=0).fit(X, y),
+        "plain": lambda: FDRMFLTransformer(engine="torch", random_state=0).fit(X, y),
     }
     times = interleaved(work, options.repeats)
     what = 'tuning="auto", two threads, against a plain stacked fit'

@@ -63,7 +63,7 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
     def fit(table: Any = X, target: Any = y, clients: Any = ids, partial: int = 0, **parameters: Any) -> Any:
         def run() -> Arrays:
-            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0, "engine": "stacked"} | parameters))
+            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0, "engine": "auto"} | parameters))
             model.fit(table, target, client_ids=clients)
             for _ in range(partial):
                 model.partial_fit(table, target, client_ids=clients)
@@ -73,9 +73,7 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
     def search(grid: dict[str, Any]) -> Any:
         def run() -> Arrays:
-            pipeline = Pipeline(
-                [("reduce", FDRMFLTransformer(n_rounds=4, random_state=0, engine="stacked")), ("ridge", Ridge())]
-            )
+            pipeline = Pipeline([("reduce", FDRMFLTransformer(n_rounds=4, random_state=0)), ("ridge", Ridge())])
             found = GridSearchCV(pipeline, grid, cv=3).fit(X, y, reduce__client_ids=ids)
             scores = {k: np.asarray(v, dtype=float) for k, v in found.cv_results_.items() if k.endswith("test_score")}
             return scores | of(found.best_estimator_.named_steps["reduce"], X)
@@ -85,7 +83,6 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
     yield "defaults", fit()
     yield "central", fit(clients=None)
     yield "many clients", fit(clients=np.arange(150) % 40)
-    yield "loop", fit(engine="loop")
     yield "no terms", fit(mi_weight=0, kl_weight=0, contrastive_weight=0)
     yield "large terms", fit(mi_weight=0.1, kl_weight=0.1, contrastive_weight=0.3, temperature=0.2, **two)
     yield "one component", fit(n_components=1)

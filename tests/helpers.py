@@ -1,10 +1,13 @@
 """Small problems that the law tests share, and the objective written out once more, in other words."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from oracles.loop import LoopEngine
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
@@ -26,10 +29,20 @@ from skfdrmfl.federation.training import train
 from skfdrmfl.model.fusion import FUSIONS
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 FLOAT = torch.float64
 
+
+@contextmanager
+def trained_by_the_loop():
+    """Let the loop train whatever the torch engine would."""
+    with patch.dict(ALL_ENGINES, torch=LoopEngine):
+        yield
+
+
+# The oracle of all engines, by the name of an engine.
+ALL_ENGINES["loop"] = LoopEngine
 # The engines that can train in float64 here: without a C compiler, not the native one.
 ENGINES = {name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(torch.float64) is not None}
 
@@ -60,6 +73,15 @@ def make_network(
     return Network(encoders, FUSIONS[fusion](), **sizes, head_hidden=head_hidden, alignment=alignment)
 
 
+def gradients(function, *inputs):
+    """Autograd's derivatives of the sum of a function's values by each of its inputs."""
+    inputs = [i.detach().clone().requires_grad_() for i in inputs]
+    total = function(*inputs).sum()
+    if not total.requires_grad:
+        return tuple(torch.zeros_like(i) for i in inputs)
+    return torch.autograd.grad(total, inputs, materialize_grads=True)
+
+
 def random_weights(network, n, seed=0, scale=0.5):
     """Flat parameters (n, D), every array Gaussian, the entries between arrays zero."""
     flat = torch.zeros(n, network.layout.size, dtype=FLOAT)
@@ -75,12 +97,10 @@ def make_settings(**changes):
         "learning_rate": 0.01,
         "weight_decay": 0.3,
         "input_l1": 0.0,
-        "mi_weight": 0.2,
-        "kl_weight": 0.1,
-        "contrastive_weight": 0.3,
-        "temperature": 0.5,
     }
-    return Settings(**(values | changes))
+    terms = {"mi_weight": 0.2, "kl_weight": 0.1, "contrastive_weight": 0.3, "temperature": 0.5}
+    of_terms = {name: changes.pop(name, value) for name, value in terms.items()}
+    return Settings(**(values | changes), terms=of_terms)
 
 
 def make_run(network, sizes, *, seed=0, n_history=0, positions=None, **settings):
@@ -115,10 +135,10 @@ def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epoch
     losses = None
     for update in backend.run_round(participants, broadcast):
         if losses is None:
-            losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in TERMS}
+            losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in term_names()}
         assert weights[update.replicas].isnan().all(), "a client returned two updates"
         weights[update.replicas] = update.weights
-        for term, values in zip(TERMS, update.losses.unbind(-1), strict=True):
+        for term, values in zip(term_names(), update.losses.unbind(-1), strict=True):
             losses[term][update.replicas] = values
     return weights, losses
 
@@ -312,6 +332,7 @@ def written_out_forward(network, views, x, fusion="concat"):
 
 def written_out_objective(network, views, x, y, references, settings, fusion="concat"):
     """L_k of one client's batch from library functions: distributions, cross entropy, cosine similarity."""
+    settings = SimpleNamespace(**settings.by_name())
     codes, z, y_hat = written_out_forward(network, views, x, fusion)
     loss = functional.mse_loss(y_hat, y)
     if settings.mi_weight and len(x) > 1:

@@ -13,6 +13,7 @@ from helpers import (
     federate,
     make_network,
     make_run,
+    make_settings,
     normal,
     random_weights,
     run_round,
@@ -20,13 +21,14 @@ from helpers import (
     train_together,
 )
 from numpy.testing import assert_array_equal
+from oracles import loop
 from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.federation.algorithms import ALGORITHMS, Algorithm
-from skfdrmfl.federation.engines import chunk, loop
+from skfdrmfl.federation.engines import chunk
 from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.engines.torch import TorchEngine
 from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule, Settings
@@ -143,7 +145,7 @@ def test_both_engines_shift_and_remember_alike():
     options = {"algorithm": "both", "participation": 0.6}
     stacked, looped, plain = (
         federate(engine, network, runs, (1.0,) * 4, **{**options, **changes})[-1].state
-        for engine, changes in (("stacked", {}), ("loop", {}), ("loop", {"algorithm": "momentum"}))
+        for engine, changes in (("torch", {}), ("loop", {}), ("loop", {"algorithm": "momentum"}))
     )
     as_exact(stacked.weights, looped.weights)
     as_exact(stacked.memory.clients["gone"], looped.memory.clients["gone"])
@@ -170,7 +172,7 @@ def test_the_servers_momentum_is_the_one_by_hand(engine):
 def test_only_who_answers_remembers():
     network = make_network((3,))
     run = make_run(network, [7, 3, 5, 4])
-    records = federate("stacked", network, [run], (1.0,) * 6, algorithm="lean", participation=0.5)
+    records = federate("torch", network, [run], (1.0,) * 6, algorithm="lean", participation=0.5)
     took_part = sum((~np.isnan(record.losses[:, 0])).astype(float) for record in records)
     assert_array_equal(records[-1].state.memory.clients["answers"][:, 0], took_part)
     assert 0 < took_part.min() < took_part.max()
@@ -183,7 +185,7 @@ def test_who_joins_later_starts_from_zeros_and_who_is_absent_keeps_what_it_has()
     run = make_run(network, [4, 6, 3], positions=[0, 2, 5])
     run = replace(run, start=replace(run.start, memory=before))
     schedule = Schedule((1.0,), 1, 4, 1.0, 2, algorithm="lean")
-    (trained,) = list(train_together(network, [run], schedule, "stacked"))[-1].stands
+    (trained,) = list(train_together(network, [run], schedule, "torch"))[-1].stands
     after = trained.memory.of_all(run.partition.positions, before).clients["answers"]
     answers = before.clients["answers"]
     assert_array_equal(after[[0, 2]], answers[[0, 2]] + 1.0)
@@ -196,14 +198,14 @@ def test_who_joins_later_starts_from_zeros_and_who_is_absent_keeps_what_it_has()
 def one_that_grows(network):
     """Two runs, of which the first has a decay that makes weights grow, until they overflow in the third round."""
     runs = [make_run(network, [6, 5], seed=1), make_run(network, [5, 3, 4], seed=2)]
-    grows = replace(runs[0].settings, weight_decay=1e6, mi_weight=0.0, contrastive_weight=0.0)
+    grows = make_settings(weight_decay=1e6, mi_weight=0.0, contrastive_weight=0.0)
     return [replace(runs[0], settings=grows), runs[1]]
 
 
 def test_the_memory_of_a_run_that_diverges_is_that_before_the_round():
     network = make_network((3,))
     runs = one_that_grows(network)
-    records = federate("stacked", network, runs, (1.0,) * 3, algorithm="both")
+    records = federate("torch", network, runs, (1.0,) * 3, algorithm="both")
     assert [record.diverged.tolist() for record in records] == [[False, False], [False, False], [True, False]]
     before, after = records[1].state.memory, records[2].state.memory
     assert (before.clients["answers"][:2] == 2.0).all()
@@ -211,7 +213,7 @@ def test_the_memory_of_a_run_that_diverges_is_that_before_the_round():
     for name, array in after.clients.items():
         assert torch.equal(array[:2], before.clients[name][:2])
     # The other run goes on as it would alone.
-    alone = federate("stacked", network, runs[1:], (1.0,) * 3, algorithm="both")[-1].state.memory
+    alone = federate("torch", network, runs[1:], (1.0,) * 3, algorithm="both")[-1].state.memory
     as_exact(after.clients["gone"][2:], alone.clients["gone"])
     as_exact(after.server["momentum"][1], alone.server["momentum"][0])
     assert (after.clients["answers"][2:] == 3.0).all()
@@ -219,7 +221,7 @@ def test_the_memory_of_a_run_that_diverges_is_that_before_the_round():
 
 def test_a_run_that_has_ended_stays_where_it_is_while_others_go_on():
     network = make_network((3,))
-    records = federate("stacked", network, one_that_grows(network), (1.0,) * 6, algorithm="both")
+    records = federate("torch", network, one_that_grows(network), (1.0,) * 6, algorithm="both")
     assert records[2].diverged[0]
     for record in records[3:]:
         assert torch.equal(record.state.weights[0], records[2].state.weights[0])
@@ -234,10 +236,10 @@ def test_runs_that_stop_early_in_company_end_as_each_would_alone():
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(replace(run, partition=kept, held_out=held_out))
     schedule = Schedule((1.0,) * 15, 2, 8, 1.0, 2, patience=2, algorithm="momentum")
-    together = list(train_together(network, runs, schedule, "stacked"))[-1]
+    together = list(train_together(network, runs, schedule, "torch"))[-1]
     lengths = set()
     for i, run in enumerate(runs):
-        alone = list(train_together(network, [run], schedule, "stacked"))[-1]
+        alone = list(train_together(network, [run], schedule, "torch"))[-1]
         lengths.add(alone.n_rounds)
         assert together.record_of(i).best_round == alone.record_of(0).best_round
         as_exact(together.models_of(i), alone.models_of(0))
@@ -253,7 +255,7 @@ def test_after_early_stopping_the_memory_is_that_of_the_best_round():
         runs.append(replace(run, partition=kept, held_out=held_out))
     schedule = Schedule((1.0,) * 12, 2, 8, 1.0, 2, patience=3, algorithm="both")
     passed = []
-    for trained in train_together(network, runs, schedule, "stacked"):
+    for trained in train_together(network, runs, schedule, "torch"):
         passed.append(trained.state.memory)
     rounds, end = set(), 0
     for i, run in enumerate(runs):
@@ -342,23 +344,23 @@ SHARED = [field.name for field in fields(Settings) if field.name not in EACH]
 
 
 def chunks_of(runs, network):
-    """The runs that share each chunk of the stacked engine."""
-    engine = StackedEngine(network, stack(runs), batch_size=4, n_epochs=1)
+    """The runs that share each chunk of the torch engine."""
+    engine = TorchEngine(network, stack(runs), batch_size=4, n_epochs=1)
     return [set(engine.cohort.runs[members].tolist()) for members in engine._split(np.arange(2 * len(runs)))]
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+@pytest.mark.parametrize("name", make_settings().by_name())
 def test_runs_share_a_chunk_only_if_they_agree_on_all_that_a_chunk_has_once(name):
     network = make_network((3,))
     runs = [make_run(network, [6, 5], seed=1), make_run(network, [6, 5], seed=2)]
     assert chunks_of(runs, network) == [{0, 1}]
-    runs[1] = replace(runs[1], settings=replace(runs[1].settings, **{name: 0.123}))
+    runs[1] = replace(runs[1], settings=make_settings(**{name: 0.123}))
     expected = [{0}, {1}] if name in SHARED else [{0, 1}]
     assert chunks_of(runs, network) == expected
     # And whichever it is, each run trains by its own value.
     for run, record in zip(runs, (0, 1), strict=True):
         alone = federate("loop", network, [run], (1.0,) * 2)[-1].state.weights[0]
-        as_exact(federate("stacked", network, runs, (1.0,) * 2)[-1].state.weights[record], alone)
+        as_exact(federate("torch", network, runs, (1.0,) * 2)[-1].state.weights[record], alone)
 
 
 def test_a_setting_added_later_is_shared_unless_it_is_named(monkeypatch):
@@ -384,7 +386,7 @@ def test_training_that_has_no_shift_at_first_may_have_one_later(monkeypatch):
 
     network = make_network((3,))
     run = make_run(network, [6, 5])
-    expected = federate("stacked", network, [run], (1.0,) * 3, algorithm="lean")[-1].state.weights
+    expected = federate("torch", network, [run], (1.0,) * 3, algorithm="lean")[-1].state.weights
     monkeypatch.setitem(ALGORITHMS, "later", Later(0.3))
     for engine in ENGINES:
         as_exact(federate(engine, network, [run], (1.0,) * 3, algorithm="later")[-1].state.weights, expected)

@@ -2,11 +2,22 @@
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, federate, in_float32, make_network, make_run, normal, random_weights
+from helpers import (
+    FLOAT,
+    federate,
+    gradients,
+    in_float32,
+    make_network,
+    make_run,
+    normal,
+    random_weights,
+    trained_by_the_loop,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -19,11 +30,10 @@ from torch.distributions import Normal, kl_divergence
 
 from skfdrmfl import losses
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, LinearEncoder, RecurrentEncoder, TorchEncoder
-from skfdrmfl.model.alignment import ALIGNMENTS
 from skfdrmfl.model.fusion import FUSIONS
-from skfdrmfl.model.objective import Batch, TermWeights, local_gradient, local_objective, objective_terms
+from skfdrmfl.model.objective import ALIGNMENTS, Batch, local_objective, term_settings
 
-ENGINES = ("stacked", "loop")
+ENGINES = ("torch", "loop")
 KINDS = sorted(ALIGNMENTS)
 OTHERS = ["diagonal", "moments"]
 
@@ -115,8 +125,9 @@ def test_with_variances_of_one_it_is_the_homoscedastic_term_and_with_equal_ones_
     log_s = torch.full_like(codes, shift)
     value = losses.diagonal_alignment(codes, log_s, mask)
     exact(value, losses.modality_alignment(codes, mask) * np.exp(-shift), rtol=1e-9)
-    d_codes, _ = losses.diagonal_alignment_gradient(codes, log_s, mask)
-    exact(d_codes, losses.modality_alignment_gradient(codes, mask) * np.exp(-shift), rtol=1e-9)
+    (d_codes,) = gradients(lambda mu: losses.diagonal_alignment(mu, log_s, mask), codes)
+    (of_homoscedastic,) = gradients(lambda mu: losses.modality_alignment(mu, mask), codes)
+    exact(d_codes, of_homoscedastic * np.exp(-shift), rtol=1e-9)
 
 
 def test_unequal_variances_cost_something_where_the_means_agree():
@@ -131,8 +142,7 @@ def test_a_variance_learned_where_the_codes_differ_lowers_the_term():
     codes = torch.zeros(1, 1, 2, 4, dtype=FLOAT)
     codes[..., 1, 0] = 2.0
     raw = torch.zeros_like(codes)
-    _, d_log = losses.diagonal_alignment_gradient(codes, losses.log_variances(raw))
-    d_raw = losses.log_variances_gradient(raw, d_log)
+    (d_raw,) = gradients(lambda v: losses.diagonal_alignment(codes, losses.log_variances(v)), raw)
     assert torch.all(d_raw[..., 0] < 0) and torch.all(d_raw[..., 1:] > 0)
     before = losses.diagonal_alignment(codes, losses.log_variances(raw))
     assert losses.diagonal_alignment(codes, losses.log_variances(raw - 0.1 * d_raw)) < before - 0.1
@@ -183,7 +193,7 @@ def test_which_row_has_which_code_is_of_no_consequence_to_moments_and_all_to_the
     codes, weights = normal(0, 1, 8, 1, 3), torch.full((1, 8), 1 / 8, dtype=FLOAT)
     shuffled = torch.cat((codes, codes[:, torch.randperm(8, generator=torch.Generator().manual_seed(0))]), 2)
     exact(losses.moments_alignment(shuffled, weights), torch.zeros(1, dtype=FLOAT))
-    assert losses.moments_alignment_gradient(shuffled, weights).abs().max() < 1e-12
+    assert gradients(lambda mu: losses.moments_alignment(mu, weights), shuffled)[0].abs().max() < 1e-12
     assert losses.modality_alignment(shuffled).mean() > 1
     assert losses.diagonal_alignment(shuffled, torch.zeros_like(shuffled)).mean() > 1
 
@@ -206,19 +216,22 @@ def test_a_modality_of_fewer_than_two_rows_takes_part_in_no_pair(rows_of_second)
     mask[:, rows_of_second:, 1] = False
     without = losses.moments_alignment(codes[:, :, [0, 2]], weights)
     exact(losses.moments_alignment(codes, weights, mask), without)
-    gradient = losses.moments_alignment_gradient(codes, weights, mask)
-    exact(gradient[:, :, [0, 2]], losses.moments_alignment_gradient(codes[:, :, [0, 2]], weights))
+    (gradient,) = gradients(lambda mu: losses.moments_alignment(mu, weights, mask), codes)
+    exact(gradient[:, :, [0, 2]], gradients(lambda mu: losses.moments_alignment(mu, weights), codes[:, :, [0, 2]])[0])
     assert gradient[:, :, 1].abs().max() == 0
     one = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]], dtype=FLOAT)  # a batch of one row, and padding
     assert losses.moments_alignment(codes, one).item() == 0
-    assert losses.moments_alignment_gradient(codes, one).abs().max() == 0
+    assert gradients(lambda mu: losses.moments_alignment(mu, one), codes)[0].abs().max() == 0
 
 
 # ----------------------------------------------------------------------------- what neither may depend on
 
 
 def value_of(kind, codes, raw, weights, mask=None):
-    return ALIGNMENTS[kind].value(codes, raw, weights, mask)
+    """R_kl of each batch, given what a pass leaves; where it is of rows, their weighted sum."""
+    batch = SimpleNamespace(weights=weights, mask=mask)
+    value = ALIGNMENTS[kind].value(SimpleNamespace(codes=codes, log_variances=losses.log_variances(raw), batch=batch))
+    return value if ALIGNMENTS[kind].of == "batch" else (weights * value).sum(-1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,16 +247,15 @@ def test_the_order_of_rows_and_of_modalities_is_of_no_consequence(kind, data):
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e6])
 def test_what_a_row_lacks_influences_neither_value_nor_gradients(kind, poison):
     codes, raw, weights, mask = normal(0, 2, 6, 3, 2), normal(1, 2, 6, 3, 2), shares(2, 6), some((2, 6, 3))
-    factor = torch.tensor([[0.3], [0.7]], dtype=FLOAT)
     other = [torch.where(mask.unsqueeze(-1), t, poison) for t in (codes, raw)]
     assert torch.equal(value_of(kind, *other, weights, mask), value_of(kind, codes, raw, weights, mask))
-    clean = ALIGNMENTS[kind].gradient(codes, raw, weights, mask, factor)
-    poisoned = ALIGNMENTS[kind].gradient(*other, weights, mask, factor)
+    clean, poisoned = (
+        gradients(lambda mu, v: value_of(kind, mu, v, weights, mask), *inputs) for inputs in ((codes, raw), other)
+    )
     for mine, theirs in zip(poisoned, clean, strict=True):
-        if theirs is not None and poison == 1e6:
+        if poison == 1e6:
             assert torch.equal(mine[~mask], torch.zeros_like(mine[~mask]))
-        if theirs is not None:
-            assert torch.equal(mine[mask], theirs[mask])
+        assert torch.equal(mine[mask], theirs[mask])
     assert torch.equal(poisoned[0], clean[0])
 
 
@@ -251,9 +263,8 @@ def test_what_a_row_lacks_influences_neither_value_nor_gradients(kind, poison):
 def test_padding_is_of_no_consequence(kind):
     codes, raw, weights = normal(0, 2, 7, 3, 2), normal(1, 2, 7, 3, 2), shares(2, 7, padding=3)
     exact(value_of(kind, codes, raw, weights), value_of(kind, codes[:, :4], raw[:, :4], weights[:, :4].contiguous()))
-    factor = torch.ones(2, 1, dtype=FLOAT)
-    for gradient in ALIGNMENTS[kind].gradient(codes, raw, weights, None, factor):
-        assert gradient is None or gradient[:, 4:].abs().max() == 0
+    for gradient in gradients(lambda mu, v: value_of(kind, mu, v, weights), codes, raw):
+        assert gradient[:, 4:].abs().max() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -264,26 +275,6 @@ def test_a_mask_of_all_is_no_mask_and_one_modality_has_nothing_to_align(kind, n)
     value = value_of(kind, codes, raw, weights)
     exact(value_of(kind, codes, raw, weights, everything), value)
     assert (value.abs().max() == 0) == (n == 1)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n", [1, 2, 4])
-@pytest.mark.parametrize("masked", [False, True])
-def test_the_gradient_is_autograds(kind, n, masked):
-    codes, raw, weights = (t.requires_grad_() for t in (normal(0, 3, 6, n, 2), normal(1, 3, 6, n, 2), shares(3, 6)))
-    weights = weights.detach()
-    mask = some((3, 6, n)) if masked else None
-    factor = torch.tensor([[0.3], [0.7], [1.0]], dtype=FLOAT)
-    value = (factor[:, 0] * value_of(kind, codes, raw, weights, mask)).sum()
-    found = [torch.zeros_like(codes), torch.zeros_like(raw)]
-    if value.requires_grad:
-        found = torch.autograd.grad(value, (codes, raw), allow_unused=True, materialize_grads=True)
-    d_codes, d_raw = ALIGNMENTS[kind].gradient(codes.detach(), raw.detach(), weights, mask, factor)
-    exact(d_codes, found[0])
-    assert (d_raw is None) == (kind != "diagonal")
-    if d_raw is not None:
-        exact(d_raw, found[1])
-    assert (d_codes.abs().max() > 1e-3) == (n > 1)
 
 
 def test_every_value_passes_a_finite_difference_check():
@@ -299,24 +290,20 @@ def test_every_value_passes_a_finite_difference_check():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fusion", ["concat", "attention"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_local_gradient_is_autograd_of_local_objective(kind, fusion, masked):
+def test_the_gradient_is_the_central_differences_of_the_objective(kind, fusion, masked):
     network = make_network((3, 2, 2), fusion=fusion, alignment=kind)
     y, weights = normal(1, 2, 6, 1), shares(2, 6, padding=1)
     references = losses.unit(normal(2, 2, 6, 3, 2))
     mask = some((2, 6, 3)) if masked else None
     batch = Batch(normal(0, 2, 6, 7), torch.cat((y, y.roll(-1, 1)), 1), references, weights, weights, mask)
-    lambdas = TermWeights(*(torch.tensor([[0.3], [0.7]], dtype=FLOAT) for _ in range(4)))
-    flat = random_weights(network, 2).requires_grad_()
-    terms = local_objective(network, network.layout.views(flat), batch, lambdas)
-    (expected,) = torch.autograd.grad(terms["loss"].sum(), flat)
-    gradient = torch.zeros_like(expected)
-    with torch.no_grad():
-        views = network.layout.views(flat)
-        outputs = local_gradient(network, views, network.layout.views(gradient), batch, lambdas)
-        values = objective_terms(outputs, batch, lambdas.temperature)
-    exact(gradient, expected)
-    exact(values["kl"], terms["kl"].detach())
-    for name, view in network.layout.views(gradient).items():
+    lambdas = dict.fromkeys(term_settings(), torch.tensor([0.3, 0.7], dtype=FLOAT))
+    flat = random_weights(network, 2)
+
+    def loss(w):
+        return local_objective(network, network.layout.views(w), batch, lambdas)["loss"]
+
+    assert gradcheck(loss, flat.requires_grad_(), fast_mode=True)
+    for name, view in network.layout.views(gradients(loss, flat)[0]).items():
         assert view.abs().max() > 0, name
 
 
@@ -354,11 +341,11 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(kind):
     network = make_network((10, 6), d=8, hidden=(32,), alignment=kind)  # the default widths
 
     run = in_float32(make_run(network, [33, 17, 5, 1], n_history=1))
-    alone = federate("stacked", network, [run], (1.0, 0.5))[-1].state.weights[0]
+    alone = federate("torch", network, [run], (1.0, 0.5))[-1].state.weights[0]
     for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
         company = [in_float32(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
         for runs in ([run, *company], [*company, run]):
-            together = federate("stacked", network, runs, (1.0, 0.5))[-1].state.weights
+            together = federate("torch", network, runs, (1.0, 0.5))[-1].state.weights
             assert torch.equal(together[0 if runs[0] is run else -1], alone)
 
 
@@ -419,7 +406,7 @@ def test_each_is_something_else_lowers_its_term_and_is_nothing_without_a_weight(
     assert np.abs(other.transform(X) - plain.transform(X)).max() > 1e-2
     unaligned = make(alignment=kind, kl_weight=1e-6, **options).fit(X, Y, client_ids=IDS)
     assert other.history_["kl"][-1] < 0.7 * unaligned.history_["kl"][-1]
-    off = [make(alignment=a, kl_weight=0.0, engine="stacked").fit(X, Y, client_ids=IDS) for a in kinds]
+    off = [make(alignment=a, kl_weight=0.0, engine="torch").fit(X, Y, client_ids=IDS) for a in kinds]
     assert_array_equal(off[0].transform(X), off[1].transform(X))
 
 
@@ -441,7 +428,9 @@ def test_with_one_modality_the_choice_has_no_effect(kind):
 def test_engines_agree_and_parameters_and_models_can_be_copied(kind):
     model = make(alignment=kind, kl_weight=0.1)
     assert clone(model).get_params()["alignment"] == kind
-    stacked, loop = (clone(model).set_params(engine=e).fit(HOLES, Y, client_ids=IDS) for e in ENGINES)
+    stacked = clone(model).fit(HOLES, Y, client_ids=IDS)
+    with trained_by_the_loop():
+        loop = clone(model).fit(HOLES, Y, client_ids=IDS)
     assert_allclose(loop.predict(HOLES), stacked.predict(HOLES), atol=2e-4)
     assert_array_equal(pickle.loads(pickle.dumps(stacked)).predict(HOLES), stacked.predict(HOLES))
     again = pickle.loads(pickle.dumps(stacked)).partial_fit(X, Y, client_ids=IDS)
@@ -489,7 +478,9 @@ def test_every_encoder_can_be_aligned(kind):
     }
     modalities = {"series": [0, 1, 2, 3], "steps": [4, 5, 6], "own": [7], "line": [8], "code": [9]}
     options = {"modalities": modalities, "encoders": encoders, "alignment": kind, "kl_weight": 0.1, "n_rounds": 2}
-    stacked, loop = (make(engine=e, **options).fit(table, Y, client_ids=IDS) for e in ENGINES)
+    stacked = make(**options).fit(table, Y, client_ids=IDS)
+    with trained_by_the_loop():
+        loop = make(**options).fit(table, Y, client_ids=IDS)
     assert_allclose(loop.predict(table), stacked.predict(table), atol=1e-3)
     assert stacked.history_["kl"][-1] == pytest.approx(loop.history_["kl"][-1], rel=1e-3)
 

@@ -54,7 +54,7 @@ def test_a_table_and_a_callable_say_the_same():
     assert_array_equal(took_part(fit(table.astype(int).tolist())), table)
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 def test_rows_of_who_joins_enter_no_sum_before(engine):
     X, _, ids = problem()
     model = fit(joins("b", 4), engine=engine)

@@ -337,7 +337,7 @@ NAN, INF = float("nan"), float("inf")
         ("aggregation", ["krum", None], "'mean'"),
         ("preaggregation", ["mean", 1], "'lengths'"),
         ("n_byzantine", [-1, 1.5, None], r"int in the range \[0, inf\)"),
-        ("engine", ["vmap", None], "'stacked'"),
+        ("engine", ["vmap", None], "'torch'"),
         ("device", [3, None], "'str'"),
         ("random_state", [-1, "seed", 1.5], "int"),
         ("verbose", [-1, "yes"], "int"),

@@ -86,7 +86,7 @@ def test_each_of_several_runs_keeps_the_models_of_its_own_best_round():
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(run.__class__(**{**vars(run), "partition": kept, "held_out": held_out}))
     passed = [torch.stack([run.start.weights for run in runs])]
-    for trained in train_together(network, runs, Schedule((1.0,) * 12, 2, 8, 1.0, 2, patience=3), "stacked"):
+    for trained in train_together(network, runs, Schedule((1.0,) * 12, 2, 8, 1.0, 2, patience=3), "torch"):
         passed.append(trained.state.weights.clone())
     rounds = set()
     for i in range(3):

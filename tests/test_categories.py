@@ -266,7 +266,7 @@ def test_a_code_is_that_of_the_one_hot_rows_by_other_means(spec):
         hidden, skipped = out[:, :4], out[:, 4:]
         out = functional.linear(functional.silu(hidden), weights[1], biases[1])
         out = out + skipped if skipped.shape[1] else out
-    assert_allclose(part.codes(views, x[None])[0], out, rtol=1e-12, atol=1e-12)
+    assert_allclose(part.forward(views, x[None])[0], out, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
@@ -276,7 +276,7 @@ def test_the_stacked_engine_equals_the_loop(spec):
     run = make_run(network, [5, 9, 2], n_history=2)
     codes = torch.as_tensor(np.random.default_rng(2).integers(-1, 3, (16, 2))).to(FLOAT)
     run = Run(torch.cat((codes, run.x[:, 2:]), 1), run.y, run.partition, run.settings, 0, run.start)
-    loop, stacked = (run_round(engine, network, [run]) for engine in ("loop", "stacked"))
+    loop, stacked = (run_round(engine, network, [run]) for engine in ("loop", "torch"))
     assert_allclose(stacked[0], loop[0], rtol=1e-8, atol=1e-8)
     for term in loop[1]:
         assert_allclose(stacked[1][term], loop[1][term], rtol=1e-8, atol=1e-8)

@@ -58,8 +58,7 @@ def net(n_columns, n_outputs):
 
 CASES = {
     "plain": (X, {}),
-    "loop": (X, {"engine": "loop"}),
-    "stacked": (X, {"engine": "stacked"}),
+    "torch": (X, {"engine": "torch"}),
     "participation": (X, {"participation": 0.5, "history_size": 1, "contrastive_weight": 0.3}),
     "availability": (X, {"availability": THERE, "min_clients": 2, "participation": 0.7, "algorithm": "scaffold"}),
     "no history": (X, {"history_size": 0}),
@@ -245,7 +244,7 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
     schedule = Schedule(tuple(np.linspace(1, 0.1, 8)), 2, 8, 1.0, 2, patience=3)
 
     def stages(resume=None):
-        return list(train_together(network, runs, schedule, "stacked", resume=resume))
+        return list(train_together(network, runs, schedule, "torch", resume=resume))
 
     whole = stages()
     assert whole[-1].diverged.tolist() == [False, True, False]
@@ -554,7 +553,7 @@ def test_other_groups_are_refused(path):
         ({"random_state": None}, "random_state is None but was 0"),
         ({"encoders": DenseEncoder((5,))}, r"encoders is DenseEncoder\(.*hidden_layer_sizes=\(5\).* but was None"),
         ({"modalities": {"m": slice(None)}}, r"fit: modalities is m \(\w+\) but was"),
-        ({"engine": "loop"}, r"engine is 'loop' but was '\w+'"),
+        ({"engine": "torch"}, r"engine is 'torch' but was 'native'"),
         ({"early_stopping": True}, "early_stopping is True but was False"),
         ({"hidden_layer_sizes": (31,)}, r"hidden_layer_sizes is \(31\) but was \(32\)"),
     ],

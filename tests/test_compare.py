@@ -570,7 +570,7 @@ def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, riva
 
 def test_fits_of_fdrmfl_are_those_made_by_hand(groups):
     X, y, ids = table()
-    model = FDRMFLTransformer(n_rounds=2, engine="stacked")
+    model = FDRMFLTransformer(n_rounds=2, engine="torch")
     result = compare(X, y, ids, groups=groups, n_splits=2, n_seeds=2, transformer=model)
     ridge = RidgeCV(alphas=np.logspace(-6, 3, 10))
     cv = list(GroupKFold(2, shuffle=True, random_state=0).split(X, groups=groups))

@@ -56,7 +56,7 @@ def test_clients_of_equal_sizes_make_fednova_fedavg(participation):
     network = make_network((3, 2))
     runs = [make_run(network, [5, 5, 5, 5], seed=1), make_run(network, [7, 7], seed=2)]
     plain, nova = (
-        federate("stacked", network, runs, (1.0, 0.5, 0.2), algorithm=algorithm, participation=participation)[-1]
+        federate("torch", network, runs, (1.0, 0.5, 0.2), algorithm=algorithm, participation=participation)[-1]
         for algorithm in ("fedavg", "fednova")
     )
     assert_allclose(nova.state.weights, plain.state.weights, rtol=1e-11, atol=1e-12)
@@ -71,7 +71,7 @@ def test_fednova_weighs_modalities_by_their_own_rows():
     x = run.x.clone()
     x[torch.as_tensor(run.partition.rows[0]), 2:] = 0.0
     run = run.__class__(**{**vars(run), "present": present, "x": x})
-    plain, nova = (federate("stacked", network, [run], (1.0,), algorithm=name)[-1] for name in ("fedavg", "fednova"))
+    plain, nova = (federate("torch", network, [run], (1.0,), algorithm=name)[-1] for name in ("fedavg", "fednova"))
     of_second = network.encoder_of() == 2  # which the second client trains alone
     assert_allclose(nova.state.weights[0][of_second], plain.state.weights[0][of_second], rtol=1e-11, atol=1e-12)
     assert (nova.state.weights[0] - plain.state.weights[0])[~of_second].abs().max() > 1e-4

@@ -25,7 +25,7 @@ def test_auto_is_the_cpu_where_there_is_no_gpu():
 
 
 @needs_cuda
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("device", ["cuda", "auto"])
 @pytest.mark.parametrize("missing", [None, "homoscedastic", "diagonal", "moments"])
 def test_a_gpu_agrees_with_the_cpu(engine, device, missing):

@@ -17,7 +17,7 @@ from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.record import Record, extend_history
 from skfdrmfl.federation.runs import Start
 from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.model.objective import RECORDED
+from skfdrmfl.model.objective import record_names
 
 # ------------------------------------------------------------------------------------- runs built to fail
 
@@ -199,7 +199,7 @@ def healthy(**options):
         {"participation": 0.5},
         {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0},
         {"modalities": None, "n_components": 1},
-        pytest.param({"engine": "loop", "n_rounds": 6}, marks=pytest.mark.slow),
+        {"engine": "torch", "n_rounds": 6},
         {"n_rounds": 1},
     ],
     ids=str,
@@ -433,10 +433,10 @@ def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
         return in_float32(make_run(network, sizes, seed=seed))
 
     run = single(sizes, 0)
-    alone = [record.losses[:, -1] for record in federate("stacked", network, [run], (1.0,) * 3)]
+    alone = [record.losses[:, -1] for record in federate("torch", network, [run], (1.0,) * 3)]
     company = [single(other, 1 + i) for i, other in enumerate(([40, 1, 1], [16] * 9))]
     for runs, mine in (([run, *company], slice(len(sizes))), ([*company, run], slice(-len(sizes), None))):
-        together = [record.losses[mine, -1] for record in federate("stacked", network, runs, (1.0,) * 3)]
+        together = [record.losses[mine, -1] for record in federate("torch", network, runs, (1.0,) * 3)]
         np.testing.assert_array_equal(together, alone)
 
 
@@ -446,14 +446,14 @@ def test_weights_so_far_apart_that_their_distance_overflows_raise_no_warning():
     far = torch.full((network.layout.size,), 3e38)
     far[1::2] = -3e38
     big = Run(run.x.float(), run.y.float(), run.partition, run.settings, 0, Start(far))
-    (record,) = federate("stacked", network, [big], (1.0,))
+    (record,) = federate("torch", network, [big], (1.0,))
     assert record.state.weights.isfinite().all()
 
 
 def test_a_value_of_minus_infinity_is_recorded_as_such():
     # e^T overflows with a wild critic; the mean by rows is then infinite too, and no warning is raised.
-    losses = np.zeros((2, 2, len(RECORDED)))
-    losses[0, 0, RECORDED.index("mi_nwj")] = -np.inf
+    losses = np.zeros((2, 2, len(record_names())))
+    losses[0, 0, record_names().index("mi_nwj")] = -np.inf
     losses[1, 1] = np.nan
     history = extend_history({}, Record(losses, np.arange(2), np.array([300, 5])), 2)
     np.testing.assert_array_equal(history["mi_nwj"], [-np.inf, 0.0])

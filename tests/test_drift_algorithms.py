@@ -11,13 +11,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.federation.engines.chunk import TRAIN, term_weights
+from skfdrmfl.federation.engines.chunk import TRAIN
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Orders, Schedule
 from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.model.objective import Batch, local_objective, reference_codes
+from skfdrmfl.model.objective import Batch, lambdas_of, local_objective, reference_codes
 
 FACTORS = (1.0, 0.7, 0.4)
 SIZES = [9, 4, 6]
@@ -51,7 +51,7 @@ def test_both_engines_agree(algorithm, participation):
     network = make_network((3, 2))
     runs = make_runs(network, proximal_weight=0.7 if algorithm == "fedprox" else 0.0)
     options = {"algorithm": algorithm, "participation": participation}
-    stacked, looped = (federate(engine, network, runs, FACTORS, **options)[-1] for engine in ("stacked", "loop"))
+    stacked, looped = (federate(engine, network, runs, FACTORS, **options)[-1] for engine in ("torch", "loop"))
     as_exact(stacked.state.weights, looped.state.weights)
     assert_allclose(stacked.losses, looped.losses, rtol=1e-8, atol=1e-10)
     for part in ("server", "clients"):
@@ -69,9 +69,9 @@ def test_both_engines_agree(algorithm, participation):
 def test_runs_together_are_the_runs_alone(algorithm):
     network = make_network((3, 2))
     runs = make_runs(network)
-    together = federate("stacked", network, runs, FACTORS, algorithm=algorithm)[-1].state.weights
+    together = federate("torch", network, runs, FACTORS, algorithm=algorithm)[-1].state.weights
     for run, weights in zip(runs, together, strict=True):
-        alone = federate("stacked", network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0]
+        alone = federate("torch", network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0]
         as_exact(weights, alone, rtol=1e-12, atol=1e-13)
 
 
@@ -128,7 +128,7 @@ def test_fedsgd_sends_the_gradient_over_all_rows(engine):
         as_exact(losses[k], loss.detach())
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "loop"])
 def test_batches_of_a_pass_that_takes_no_step_are_all_rows_where_alignment_joins_them(engine):
     network = make_network((3, 2), alignment="moments")
     run = make_run(network, [70], mi_weight=0.0, contrastive_weight=0.0, kl_weight=2.0)
@@ -143,7 +143,7 @@ def test_batches_of_a_pass_that_takes_no_step_are_all_rows_where_alignment_joins
 
 
 def weights_of_terms(rows):
-    return term_weights(rows, np.array([0]))
+    return lambdas_of([rows.cohort.settings[0].terms], rows.x)
 
 
 # ------------------------------------------------------------------------------------------- the server's steps
@@ -162,7 +162,7 @@ def test_server_momentum_by_hand():
         average = by_rows(update_of(network, run, w, history, t, factor))
         momentum = 0.6 * momentum + (average - w)
         w, history = w + 0.3 * momentum, (w, *history)[:2]
-    as_exact(federate("stacked", network, [run], FACTORS, algorithm="fedavgm")[-1].state.weights[0], w)
+    as_exact(federate("torch", network, [run], FACTORS, algorithm="fedavgm")[-1].state.weights[0], w)
 
 
 @pytest.mark.parametrize(("algorithm", "trains"), [("fedadam", True), ("fedsgd", False)])
@@ -178,7 +178,7 @@ def test_server_adam_is_that_of_torch(algorithm, trains):
         optimizer.param_groups[0]["lr"] = 0.3 * factor
         w.grad = w - sent if trains else sent
         optimizer.step()
-    as_exact(federate("stacked", network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)
+    as_exact(federate("torch", network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)
 
 
 def test_scaffold_by_hand():
@@ -191,7 +191,7 @@ def test_scaffold_by_hand():
         updates = update_of(network, run, w, history, t, factor, orders=Orders(gradients=True), shift=shift)
         w, history = by_rows(updates), (w, *history)[:2]
         control = torch.cat([update.gradients for update in updates])
-    state = federate("stacked", network, [run], FACTORS, algorithm="scaffold")[-1].state
+    state = federate("torch", network, [run], FACTORS, algorithm="scaffold")[-1].state
     as_exact(state.weights[0], w)
     as_exact(state.memory.clients["control"], control)
 
@@ -200,7 +200,7 @@ def test_the_mean_gradient_is_that_before_any_shift():
     network = make_network((3,))
     run = make_run(network, [4], proximal_weight=0.0)  # one step an epoch
     shift = random_weights(network, 1, seed=3, scale=0.1)
-    engine = ENGINES["stacked"](network, stack([run]), batch_size=4, n_epochs=1, orders=Orders(gradients=True))
+    engine = ENGINES["torch"](network, stack([run]), batch_size=4, n_epochs=1, orders=Orders(gradients=True))
     sent = [
         next(iter(engine.run_round(np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0, s))))
         for s in (None, shift)
@@ -218,7 +218,7 @@ def test_scaffold_takes_modalities_by_their_own_rows():
     run = replace(run, present=present)
 
     schedule = Schedule((1.0,), 1, 4, 1.0, 2, algorithm="scaffold")
-    members = LocalTraining(network, [run], schedule, "stacked").cohort.members_of(0)
+    members = LocalTraining(network, [run], schedule, "torch").cohort.members_of(0)
     control = random_weights(network, 2, seed=5)
     shift = tensor(ALGORITHMS["scaffold"].shift(AlgorithmState({}, {"control": control.numpy()}), members))
     of_second = network.encoder_of() == 2

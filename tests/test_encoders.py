@@ -5,17 +5,19 @@ import functools
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, federate, make_run, normal, random_weights, run_round
+from helpers import FLOAT, federate, gradients, make_run, normal, random_weights, run_round, trained_by_the_loop
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from torch import nn
+from torch.autograd import gradcheck
 from torch.nn import functional
 
 from skfdrmfl import FDRMFLTransformer
@@ -35,8 +37,8 @@ from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.model import parts
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.mlp import DATA_GAIN, GAIN
 from skfdrmfl.model.network import Network
+from skfdrmfl.model.parts import DATA_GAIN, GAIN, FeaturePart
 
 # ------------------------------------------------------------------------------------------ other people's modules
 
@@ -151,7 +153,7 @@ def readout(arrays, features, x):
 @pytest.mark.parametrize("kind", [kind for kind in SPECS if kind.startswith("conv")])
 def test_convolutions_are_torchs(kind):
     part, layout, flat, x = problem(kind)
-    out, _ = part.forward(layout.views(flat), x)
+    out = part.forward(layout.views(flat), x)
     convolve = functional.conv1d if len(part.shape) == 2 else functional.conv2d
     for client in range(3):
         arrays = {name: view[client] for name, view in layout.views(flat).items()}
@@ -171,7 +173,7 @@ def test_patches_are_torchs_unfold():
 @pytest.mark.parametrize("kind", ["recurrent", "recurrent, bare"])
 def test_the_recurrent_unit_is_torchs_gru(kind):
     part, layout, flat, x = problem(kind)
-    out, _ = part.forward(layout.views(flat), x)
+    out = part.forward(layout.views(flat), x)
     for client in range(3):
         arrays = {name: view[client] for name, view in layout.views(flat).items()}
         unit = nn.GRU(part.shape[1], part.size, batch_first=True).double()
@@ -192,7 +194,7 @@ def test_embeddings_are_products_with_one_hot_codes_and_all_unknown_codes_are_on
     part, layout, flat, _ = problem("categorical")
     x = torch.tensor([[0, 0], [2, 1], [1, -1], [3, 0], [-7, 9], [0.5, float("nan")]], dtype=FLOAT).expand(3, 6, 2)
     codes = torch.tensor([[0, 0], [2, 1], [1, 2], [3, 0], [3, 2], [3, 2]])  # 3 and 2 categories, then the unknown
-    out, _ = part.forward(layout.views(flat), x)
+    out = part.forward(layout.views(flat), x)
     for client in range(3):
         arrays = {name: view[client] for name, view in layout.views(flat).items()}
         table = arrays["encoder.a.embedding"].split([4, 3])
@@ -206,7 +208,7 @@ def test_embeddings_are_products_with_one_hot_codes_and_all_unknown_codes_are_on
 def test_a_modules_codes_are_those_it_gives_itself(kind):
     part, layout, flat, x = problem(kind)
     assert part._batched == (kind != "torch, not batched")
-    out, _ = part.forward(layout.views(flat), x)
+    out = part.forward(layout.views(flat), x)
     for client in range(3):
         module = part._make(0).double()
         parameters = dict(module.named_parameters())
@@ -235,24 +237,11 @@ def test_a_module_starts_from_the_weights_of_its_factory_and_the_seed_alone():
 
 
 @every_spec
-def test_a_parts_backward_is_autograds_and_overwrites(kind):
+def test_the_gradient_of_a_part_is_its_central_differences(kind):
     part, layout, flat, x = problem(kind)
-    d_out = normal(2, 3, 6, D)
-    flat.requires_grad_()
-    out, tape = part.forward(layout.views(flat), x)
-    assert tape is None  # a graph was being recorded already
-    (expected,) = torch.autograd.grad((out * d_out).sum(), flat)
-    for context in (torch.no_grad, torch.enable_grad):
-        with context():
-            views = layout.views(flat.detach())
-            gradient = torch.full_like(flat, torch.nan)
-            value, tape = part.forward(views, x)
-            part.backward(views, layout.views(gradient), tape, d_out)
-        assert not value.requires_grad
-        exact(value, out.detach())
-        for name, view in layout.views(gradient).items():
-            exact(view, layout.views(expected)[name])
-    assert all(view.abs().max() > 1e-3 for view in layout.views(expected).values())
+    assert gradcheck(lambda w: part.forward(layout.views(w), x), flat.requires_grad_(), fast_mode=True)
+    (found,) = gradients(lambda w: part.forward(layout.views(w), x).square(), flat)
+    assert all(view.abs().max() > 1e-3 for view in layout.views(found).values())
 
 
 @every_spec
@@ -262,10 +251,8 @@ def test_replicas_are_independent(kind):
     for poison in (0.3, torch.nan):
         weights, rows = flat.clone(), x.clone()
         weights[1], rows[1] = poison, poison
-        gradient = torch.zeros_like(weights)
-        with torch.no_grad():
-            out, tape = part.forward(layout.views(weights), rows)
-            part.backward(layout.views(weights), layout.views(gradient), tape, out)
+        out = part.forward(layout.views(weights), rows)
+        (gradient,) = gradients(lambda w, rows=rows: part.forward(layout.views(w), rows).square(), weights)
         results.append((out[[0, 2]], gradient[[0, 2]]))
     for clean, poisoned in zip(*results, strict=True):
         assert torch.equal(clean, poisoned)
@@ -287,7 +274,7 @@ def test_the_stacked_engine_is_the_loop(kinds):
         federation(network, [7, 2, 1], seed=0, n_history=1, input_l1=0.1),
         federation(network, [4, 9], seed=1, n_history=1, mi_weight=0.0),
     ]
-    stacked, loop = (federate(engine, network, runs, (1.0, 0.7, 0.2)) for engine in ("stacked", "loop"))
+    stacked, loop = (federate(engine, network, runs, (1.0, 0.7, 0.2)) for engine in ("torch", "loop"))
     for mine, theirs in zip(stacked, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)
         assert_allclose(mine.losses, theirs.losses, rtol=1e-7, atol=1e-8, equal_nan=True)
@@ -299,9 +286,9 @@ def test_the_stacked_engine_is_the_loop(kinds):
 def test_a_client_in_company_is_the_client_alone(kind):
     network = make_network([kind])
     run = federation(network, [9, 4, 4, 1, 13], n_history=1)
-    weights, _ = run_round("stacked", network, [run])
+    weights, _ = run_round("torch", network, [run])
     for k in range(5):
-        alone, _ = run_round("stacked", network, [run], participants=[k])
+        alone, _ = run_round("torch", network, [run], participants=[k])
         exact(alone[k], weights[k], rtol=1e-10, atol=1e-12)
 
 
@@ -312,7 +299,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(kind):
     x = run.x.clone()
     x[run.partition.rows[1]] = torch.nan
     poisoned = Run(x, run.y, run.partition, run.settings, run.seed, run.start)
-    weights, other = (run_round("stacked", network, [r])[0] for r in (run, poisoned))
+    weights, other = (run_round("torch", network, [r])[0] for r in (run, poisoned))
     assert torch.equal(other[[0, 2, 3]], weights[[0, 2, 3]])
     assert other[1].isnan().any()
 
@@ -353,9 +340,9 @@ def test_encoders_of_all_kinds_learn_together():
     ids=lambda e: type(e).__name__,
 )  # fmt: skip
 def test_engines_agree_in_the_estimator(encoder):
-    stacked, loop = (
-        series({"nir": encoder}, engine=engine).fit(X, Y, client_ids=IDS).transform(X) for engine in ("stacked", "loop")
-    )
+    stacked = series({"nir": encoder}, engine="torch").fit_transform(X, Y, client_ids=IDS)
+    with trained_by_the_loop():
+        loop = series({"nir": encoder}, engine="torch").fit_transform(X, Y, client_ids=IDS)
     assert_allclose(stacked, loop, rtol=1e-3, atol=1e-4)  # both train in float32
 
 
@@ -363,10 +350,15 @@ def test_no_graph_is_recorded_when_a_model_is_used(monkeypatch):
     model = mixed(encoders={"nir": RecurrentEncoder(), "lab": TorchEncoder(two_layers)}).fit(X, Y)
     expected = model.transform(X)
 
-    def refuse(*args):
-        raise AssertionError("a graph was recorded")
+    forward = FeaturePart.forward
 
-    monkeypatch.setattr(parts, "Graph", refuse)
+    def refuse(*args):
+        out = forward(*args)
+        if out.requires_grad:
+            raise AssertionError("a graph was recorded")
+        return out
+
+    monkeypatch.setattr(FeaturePart, "forward", refuse)
     assert_array_equal(model.transform(X), expected)
     with pytest.raises(AssertionError, match="a graph"):
         clone(model).fit(X, Y)
@@ -753,7 +745,7 @@ class Waves(Encoder):
         return WavesPart(f"encoder.{name}", n_columns, modality_dim, self.n_waves)
 
 
-class WavesPart(parts.AutogradPart):
+class WavesPart(parts.Part):
     def __init__(self, name, n_inputs, n_outputs, n_waves):
         super().__init__(name, n_inputs, n_outputs, n_waves)
         self.first_weight = f"{name}.frequency"
@@ -762,7 +754,7 @@ class WavesPart(parts.AutogradPart):
     def initial(self, rngs, input_power=None):
         return {name: next(rngs).standard_normal(shape) for name, shape in self.shapes.items()}
 
-    def codes(self, views, x):
+    def forward(self, views, x):
         frequency, out = (views[name] for name in self.shapes)
         return torch.cos(x @ frequency.mT) @ out.mT
 
@@ -770,7 +762,8 @@ class WavesPart(parts.AutogradPart):
 def test_an_encoder_of_ones_own_is_like_any_other():
     grid = {"encoders__nir__n_waves": [2, 3]}
     scores = []
-    for engine in ("stacked", "loop"):
-        model = series({"nir": Waves()}, engine=engine)
-        scores.append(GridSearchCV(model, grid, cv=2).fit(X, Y, client_ids=IDS).cv_results_["mean_test_score"])
+    for engine in (nullcontext, trained_by_the_loop):
+        with engine():
+            found = GridSearchCV(series({"nir": Waves()}), grid, cv=2).fit(X, Y, client_ids=IDS)
+        scores.append(found.cv_results_["mean_test_score"])
     assert_allclose(*scores, rtol=1e-3)

@@ -18,12 +18,13 @@ from helpers import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.adam import plain_adam_step_
 from torch.nn.functional import normalize
 
 from skfdrmfl.common import randomness
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.equations import optimizers as optimizer
-from skfdrmfl.federation.engines import stacked
+from skfdrmfl.federation.engines import torch as torch_engine
 from skfdrmfl.federation.engines.rows import Run, stack
 from skfdrmfl.federation.runs import Start
 
@@ -79,7 +80,7 @@ def fresh_moments(w):
     return torch.zeros_like(w), torch.zeros_like(w), torch.zeros(())
 
 
-@pytest.mark.parametrize("step", [optimizer.adam_step_, optimizer.fused_adam_step_])
+@pytest.mark.parametrize("step", [optimizer.adam_step_, plain_adam_step_])
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_the_optimiser_is_torchs_adamw(step, decay):
     w = normal(0, 3, 40)
@@ -100,8 +101,8 @@ def test_the_optimisers_bias_correction_holds_for_many_steps():
     states = [fresh_moments(w) for w in (one, other)]
     gradient = torch.tensor([1.0, -1.0, 1e-3, 0.0], dtype=FLOAT)
     for _ in range(3000):
-        optimizer.adam_step_(one, gradient, *states[0], 1e-3, 0.1)
-        optimizer.fused_adam_step_(other, gradient, *states[1], 1e-3, 0.1)
+        plain_adam_step_(one, gradient, *states[0], 1e-3, 0.1)
+        optimizer.adam_step_(other, gradient, *states[1], 1e-3, 0.1)
     exact(other, one, rtol=1e-9)
 
 
@@ -110,7 +111,7 @@ def test_the_optimisers_bias_correction_holds_for_many_steps():
 
 @pytest.mark.parametrize("n_history", [0, 2])
 @pytest.mark.parametrize(
-    ("fusion", "engine"), [*(("concat", engine) for engine in ENGINES), ("mean", "stacked"), ("mean", "loop")]
+    ("fusion", "engine"), [*(("concat", engine) for engine in ENGINES), ("mean", "torch"), ("mean", "loop")]
 )
 def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion):
     network = make_network((3, 2, 2), q=2, head_hidden=(3,), fusion=fusion)
@@ -228,7 +229,7 @@ def test_the_stacked_engine_is_the_loop(federations, network, batch_size, n_epoc
         "participation": participation,
         "history_size": history_size,
     }
-    stacked, loop = (trained(network, runs, engine, **options) for engine in ("stacked", "loop"))
+    stacked, loop = (trained(network, runs, engine, **options) for engine in ("torch", "loop"))
     assert len(stacked) == len(loop) == 3
     for mine, theirs in zip(stacked, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)
@@ -264,11 +265,11 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
     network = make_network((10,), d=8, hidden=(32,))  # the default widths
 
     run = in_float32(make_run(network, sizes, n_history=1))
-    alone = trained(network, [run], "stacked")[-1].state.weights[0]
+    alone = trained(network, [run], "torch")[-1].state.weights[0]
     for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
         company = [in_float32(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
         for runs in ([run, *company], [*company, run]):
-            together = trained(network, runs, "stacked")[-1].state.weights
+            together = trained(network, runs, "torch")[-1].state.weights
             assert torch.equal(together[0 if runs[0] is run else -1], alone)
 
 
@@ -282,7 +283,7 @@ def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
             make_run(network, [5, 3], seed=1, n_history=1, learning_rate=rate),
         ]
         for i, order in enumerate((runs, runs[::-1])):
-            alone, together = trained(network, [runs[0]], "loop"), trained(network, order, "stacked")
+            alone, together = trained(network, [runs[0]], "loop"), trained(network, order, "torch")
             for mine, theirs in zip(together, alone, strict=True):
                 exact(mine.state.weights[i], theirs.state.weights[0])
                 np.testing.assert_allclose(mine.losses[2 * i : 2 * i + 2], theirs.losses, rtol=1e-9)
@@ -326,16 +327,16 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
 def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes, window_bytes):
     network = make_network((3, 2))
     runs = [make_run(network, [9, 4, 4, 1, 13], seed=i, n_history=1, input_l1=0.1) for i in range(2)]
-    monkeypatch.setattr(stacked, "CHUNK_BYTES", 10**9)
-    monkeypatch.setattr(stacked, "WINDOW_BYTES", 10**9)
-    weights, losses = run_round("stacked", network, runs)
-    monkeypatch.setattr(stacked, "CHUNK_BYTES", chunk_bytes)
-    monkeypatch.setattr(stacked, "WINDOW_BYTES", window_bytes)
-    backend = stacked.StackedEngine(network, stack(runs), batch_size=4, n_epochs=2)
-    broadcast = stacked.Broadcast(torch.stack([run.start.weights for run in runs]), (), 0, 1.0)
+    monkeypatch.setattr(torch_engine, "CHUNK_BYTES", 10**9)
+    monkeypatch.setattr(torch_engine, "WINDOW_BYTES", 10**9)
+    weights, losses = run_round("torch", network, runs)
+    monkeypatch.setattr(torch_engine, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(torch_engine, "WINDOW_BYTES", window_bytes)
+    backend = torch_engine.TorchEngine(network, stack(runs), batch_size=4, n_epochs=2)
+    broadcast = torch_engine.Broadcast(torch.stack([run.start.weights for run in runs]), (), 0, 1.0)
     n_chunks = len(list(backend.run_round(np.arange(10), broadcast)))
     assert n_chunks == 1 if chunk_bytes == 10**9 else n_chunks > 1
-    other_weights, other_losses = run_round("stacked", network, runs)
+    other_weights, other_losses = run_round("torch", network, runs)
     exact(other_weights, weights)
     exact(other_losses, losses)
 
@@ -343,9 +344,9 @@ def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes
 def test_padding_to_a_long_client_changes_nothing_for_the_others():
     network = make_network((3, 2))
     run = make_run(network, [5, 1, 3, 40], n_history=2)
-    weights, losses = run_round("stacked", network, [run], batch_size=40)  # all in one step, padded to 40
+    weights, losses = run_round("torch", network, [run], batch_size=40)  # all in one step, padded to 40
     for k in range(4):
-        alone, alone_losses = run_round("stacked", network, [run], participants=[k], batch_size=40)
+        alone, alone_losses = run_round("torch", network, [run], participants=[k], batch_size=40)
         exact(alone[k], weights[k])
         exact({t: v[k] for t, v in alone_losses.items()}, {t: v[k] for t, v in losses.items()})
 
@@ -391,8 +392,8 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
     run = make_run(network, [9, 4, 1], n_history=1)
     cohort = stack([run])
     backend = ENGINES[engine](network, cohort, batch_size=4, n_epochs=2)
-    broadcast = stacked.Broadcast(run.start.weights[None], (run.start.history[0][None],), 5, 1.0)
-    later = stacked.Broadcast(run.start.history[0][None], (), 6, 0.5)
+    broadcast = torch_engine.Broadcast(run.start.weights[None], (run.start.history[0][None],), 5, 1.0)
+    later = torch_engine.Broadcast(run.start.history[0][None], (), 6, 0.5)
 
     def updates(participants, sent):
         return {
@@ -406,7 +407,7 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
     again = updates([0, 1, 2], broadcast)
     # The same participants some rounds later, when none of the earlier models is one they have seen.
     models = random_weights(network, 3, seed=9)
-    jump = stacked.Broadcast(models[:1], (models[1:2], models[2:]), 9, 1.0)
+    jump = torch_engine.Broadcast(models[:1], (models[1:2], models[2:]), 9, 1.0)
     jumped = updates([0, 1, 2], jump)
     for seen, participants, sent in (
         (jumped, [0, 1, 2], jump),

@@ -48,8 +48,8 @@ CASES = {
     "categories": {"table": FRAME},
     "early stopping": {"early_stopping": True},
     "who comes and goes": {"availability": [[True, True, False], [True, False, True]]},
-    "torch": {"engine": "stacked"},
-    "missing modalities, torch": {"table": HOLES, "modalities": TWO, "engine": "stacked"},
+    "torch": {"engine": "torch"},
+    "missing modalities, torch": {"table": HOLES, "modalities": TWO, "engine": "torch"},
 }
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import native_builds
 import numpy as np
@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import settings as drawing
 from hypothesis import strategies as st
 from joblib import parallel_config
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
@@ -27,10 +27,11 @@ from skfdrmfl.encoders import Conv1DEncoder, LinearEncoder
 from skfdrmfl.federation.engines import ENGINES, chunk, engine_for, native
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Orders, Settings
+from skfdrmfl.federation.runs import Orders
 from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.model import objective
 from skfdrmfl.model.fusion import FUSIONS, MeanFusion
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 pytestmark = pytest.mark.skipif(
     native.library() is None or native.library(torch.float64) is None, reason="nothing has been compiled of native.c"
@@ -145,7 +146,7 @@ def test_a_step_in_float32_differs_from_float64_by_rounding(fusion):
     ):
         scale = float(precise[0].abs().max())
         assert float((mine[0].double() - precise[0]).abs().max()) < 3e-7 * scale
-        for term, value, expected in zip(TERMS, mine[1].double(), precise[1], strict=True):
+        for term, value, expected in zip(term_names(), mine[1].double(), precise[1], strict=True):
             # The rounding of T, which is some ten long here, is a relative error of e^T.
             exact(value, expected, rtol=1e-5 if term == "mi_nwj" else 1e-6, atol=0)
 
@@ -251,7 +252,7 @@ def test_a_client_that_is_not_finite_is_left_to_the_server():
     x = runs[0].x.clone()
     x[runs[0].partition.rows[2]] = torch.nan
     sick = [replace(runs[0], x=x), runs[1]]
-    ours, theirs = (federate(engine, network, sick, (1.0, 0.9, 0.5)) for engine in ("native", "stacked"))
+    ours, theirs = (federate(engine, network, sick, (1.0, 0.9, 0.5)) for engine in ("native", "torch"))
     for mine, other in zip(ours, theirs, strict=True):
         assert_array_equal(mine.dropped, other.dropped)
         assert_array_equal(np.isnan(mine.losses), np.isnan(other.losses))
@@ -278,7 +279,7 @@ def fitted(**parameters):
 def test_auto_takes_it_and_says_so():
     assert fitted().engine_ == "native"
     assert {fitted(fusion=fusion).engine_ for fusion in FUSIONS} == {"native"}
-    assert fitted(engine="stacked").engine_ == "stacked"
+    assert fitted(engine="torch").engine_ == "torch"
 
 
 @pytest.mark.parametrize(
@@ -299,8 +300,8 @@ def test_auto_takes_it_and_says_so():
     ],
     ids=str,
 )
-def test_a_fit_is_that_of_the_stacked_engine_and_so_is_its_ledger(parameters):
-    ours, theirs = (fitted(engine=engine, **parameters) for engine in ("native", "stacked"))
+def test_a_fit_is_that_of_the_torch_engine_and_so_is_its_ledger(parameters):
+    ours, theirs = (fitted(engine=engine, **parameters) for engine in ("native", "torch"))
     spread = np.ptp(theirs.predict(TECATOR))
     assert np.abs(ours.predict(TECATOR) - theirs.predict(TECATOR)).max() < 0.01 * spread
     assert list(ours.federation_log_) == list(theirs.federation_log_)
@@ -407,7 +408,7 @@ def test_it_trains_in_a_process_that_was_forked():
 def test_what_it_does_not_cover_is_refused_by_name_and_left_to_torch_by_auto(parameters, said):
     with pytest.raises(ValueError, match=said):
         fitted(engine="native", **parameters)
-    assert fitted(engine="auto", **parameters).engine_ == "stacked"
+    assert fitted(engine="auto", **parameters).engine_ == "torch"
 
 
 def test_linear_encoders_and_several_modalities_are_covered():
@@ -417,14 +418,14 @@ def test_linear_encoders_and_several_modalities_are_covered():
 def test_a_fusion_of_another_kind_is_left_to_torch(monkeypatch):
     monkeypatch.setitem(FUSIONS, "own", type("OwnFusion", (MeanFusion,), {}))
     network, device, sizes = make_network((3, 2), fusion="own"), torch.device("cpu"), np.array([5])
-    assert engine_for("auto", network, device, 3, sizes) == "stacked"
+    assert engine_for("auto", network, device, 3, sizes, [make_settings()]) == "torch"
     with pytest.raises(ValueError, match="engine='native' does not cover the fusion OwnFusion; set"):
-        engine_for("native", network, device, 3, sizes)
+        engine_for("native", network, device, 3, sizes, [make_settings()])
 
 
-def test_without_a_compiled_library_auto_is_the_stacked_engine(monkeypatch):
+def test_without_a_compiled_library_auto_is_the_torch_engine(monkeypatch):
     monkeypatch.setattr(native, "library", lambda dtype=None: None)
-    assert fitted().engine_ == "stacked"
+    assert fitted().engine_ == "torch"
     with pytest.raises(ValueError, match="engine='native' has not been compiled for this machine: install a wheel"):
         fitted(engine="native")
 
@@ -445,8 +446,8 @@ def test_a_library_for_another_processor_is_passed_over(monkeypatch, tmp_path):
 def test_a_client_of_too_many_rows_is_left_to_torch():
     network = make_network((3,))
     device = torch.device("cpu")
-    assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS - 1])) == "native"
-    assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS])) == "stacked"
+    assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS - 1]), []) == "native"
+    assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS]), []) == "torch"
 
 
 def test_there_is_no_room_beyond_a_ragged_clients_rows():
@@ -479,6 +480,41 @@ def test_sanitizers_find_nothing(tmp_path):
 
 
 def test_it_knows_every_setting_of_a_client_and_every_term():
-    # A new one is to be written in `native.c` too, or to be refused by `why_not`.
-    assert set(native.SETTINGS) == {field.name for field in fields(Settings)} - chunk.OF_SERVER
-    assert TERMS == ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
+    # A new one is to be written in `native.c` too; until then `why_not` refuses it.
+    assert set(native.SETTINGS) == set(make_settings().by_name()) - chunk.OF_SERVER
+    assert term_names() == native.TERMS
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_a_new_term_is_trained_by_torch_and_recorded_right_by_whoever_trains(monkeypatch, weight):
+    # The mean square of Z, under the weight of a parameter that some subclass may have.
+    new = objective.Term("size", lambda p: p.z.square().mean(-1), "size_weight")
+    monkeypatch.setattr(objective, "TERMS", (objective.TERMS[0], new, *objective.TERMS[1:]))
+    monkeypatch.setattr(FDRMFLTransformer, "size_weight", weight, raising=False)
+    model = fitted(tuning=None)
+    assert model.engine_ == ("torch" if weight else "native")
+    history = model.history_
+    assert np.all((history["size"] > 0) == (weight > 0))
+    weights = {"mi": 1e-3, "kl": 1e-3, "contrastive": 1e-3, "size": weight}
+    assert_allclose(history["loss"], history["mse"] + sum(w * history[n] for n, w in weights.items()), rtol=1e-4)
+    if weight:
+        with pytest.raises(ValueError, match="engine='native' does not know 'size_weight'; set engine='torch'"):
+            fitted(tuning=None, engine="native")
+        size = lambda m: np.square(m.transform(TECATOR)).mean()  # noqa: E731
+        monkeypatch.setattr(FDRMFLTransformer, "size_weight", 0.0)
+        assert size(model) < size(fitted(tuning=None, engine="torch"))
+    else:
+        monkeypatch.undo()
+        assert_array_equal(fitted(tuning=None).history_["mse"], history["mse"])
+
+
+def test_a_term_without_a_weight_that_is_not_in_c_is_left_to_torch(monkeypatch):
+    new = objective.Term("size", lambda p: p.z.square().mean(-1), trained=False)
+    monkeypatch.setattr(objective, "TERMS", (*objective.TERMS, new))
+    assert fitted(tuning=None).engine_ == "torch"
+
+
+@pytest.mark.parametrize("name", ["TERMS", "SETTINGS"])
+def test_a_library_that_was_compiled_with_other_terms_or_settings_is_none(monkeypatch, name):
+    monkeypatch.setattr(native, name, (*getattr(native, name), "another"))
+    assert native.library.__wrapped__(torch.float32) is None

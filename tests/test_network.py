@@ -1,4 +1,4 @@
-"""The networks: values against torch.nn.functional, the hand-derived backward against autograd."""
+"""The networks: values against torch.nn.functional, gradients against central differences."""
 
 from itertools import product
 
@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.equations.optimizers import soft_threshold_
 from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.mlp import DATA_GAIN, GAIN, MLP
-from skfdrmfl.model.objective import TERMS, Batch, TermWeights, local_gradient, local_objective, objective_terms
+from skfdrmfl.model.mlp import MLP
+from skfdrmfl.model.objective import Batch, local_objective, term_names, term_shares, term_values
+from skfdrmfl.model.parts import DATA_GAIN, GAIN
 
 SHAPES = [  # modality columns, options of make_network
     ((3,), {}),
@@ -57,7 +58,7 @@ def mlp_problem(hidden, skip, n_clients=3):
 @pytest.mark.parametrize(("hidden", "skip"), MLPS)
 def test_an_mlp_is_its_layers_in_turn_plus_the_skip(hidden, skip):
     mlp, layout, flat, x = mlp_problem(hidden, skip)
-    out, _ = mlp.forward(layout.views(flat), x)
+    out = mlp.forward(layout.views(flat), x)
     for client in range(3):
         views = layout.views(flat[client])
         exact(out[client], dense(views, "h", len(hidden), x[client], 2 if skip and hidden else 0))
@@ -67,41 +68,11 @@ def test_the_skip_is_a_linear_map_of_x():
     mlp, layout, flat, x = mlp_problem((4,), True)
     views = layout.views(flat)
     views["h.weight1"].zero_()  # leaves the skip and biases alone
-    out, _ = mlp.forward(views, x)
-    bias = mlp.forward(views, torch.zeros_like(x))[0]
-    doubled, _ = mlp.forward(views, 2 * x)
+    out = mlp.forward(views, x)
+    bias = mlp.forward(views, torch.zeros_like(x))
+    doubled = mlp.forward(views, 2 * x)
     exact(doubled - bias, 2 * (out - bias))
     assert (out - bias).abs().max() > 0.1
-
-
-@pytest.mark.parametrize(("hidden", "skip"), MLPS)
-def test_an_mlps_backward_is_autograds(hidden, skip):
-    mlp, layout, flat, x = mlp_problem(hidden, skip)
-    d_out = normal(2, 3, 6, 2)
-    flat.requires_grad_()
-    x.requires_grad_()
-    out, _ = mlp.forward(layout.views(flat), x)
-    by_autograd, by_autograd_x = torch.autograd.grad((out * d_out).sum(), (flat, x))
-
-    with torch.no_grad():
-        gradient = torch.zeros_like(flat)
-        _, tape = mlp.forward(layout.views(flat), x)
-        d_x = mlp.backward(layout.views(flat), layout.views(gradient), tape, d_out, d_input=True)
-        exact(gradient, by_autograd)
-        exact(d_x, by_autograd_x)
-        again = torch.zeros_like(flat)
-        assert mlp.backward(layout.views(flat), layout.views(again), tape, d_out, d_input=False) is None
-        assert torch.equal(again, gradient)
-
-
-def test_a_backward_overwrites_what_the_gradient_held_before():
-    mlp, layout, flat, x = mlp_problem((4, 3), True)
-    clean, dirty = torch.zeros_like(flat), torch.full_like(flat, torch.nan)
-    _, tape = mlp.forward(layout.views(flat), x)
-    for gradient in (clean, dirty):
-        mlp.backward(layout.views(flat), layout.views(gradient), tape, normal(2, 3, 6, 2), d_input=False)
-    for a, b in zip(layout.views(clean).values(), layout.views(dirty).values(), strict=True):
-        assert torch.equal(a, b)
 
 
 # ------------------------------------------------------------------------------------------- the network
@@ -120,26 +91,6 @@ def test_the_network_is_encoders_then_fusion_then_head(columns, options):
         exact(act.y_hat[client], y_hat)
 
 
-@pytest.mark.parametrize(("columns", "options"), SHAPES)
-@pytest.mark.parametrize("through", ["y_hat", "z", "codes", "all"])
-def test_the_networks_backward_is_autograds(columns, options, through):
-    network = make_network(columns, **options)
-    flat, x = random_weights(network, 2), normal(1, 2, 5, sum(columns))
-    views = network.layout.views(flat.requires_grad_())
-    act = network.forward(views, x)
-    d = {name: normal([7, i], *getattr(act, name).shape) for i, name in enumerate(("y_hat", "z", "codes"))}
-    if through != "all":
-        d = {name: value if name == through else torch.zeros_like(value) for name, value in d.items()}
-    total = sum((getattr(act, name) * value).sum() for name, value in d.items())
-    (by_autograd,) = torch.autograd.grad(total, flat)
-    with torch.no_grad():
-        gradient = torch.zeros_like(flat)
-        act = network.forward(views, x)
-        optional = [None if through == "y_hat" else d[name].clone() for name in ("z", "codes")]
-        network.backward(views, network.layout.views(gradient), act, d["y_hat"].clone(), *optional)
-    exact(gradient, by_autograd)
-
-
 def test_replicas_are_independent():
     network = make_network((3, 2), hidden=(4, 3), head_hidden=(3,))
     flat, x, y = random_weights(network, 3), normal(1, 3, 5, 5), normal(2, 3, 5, 1)
@@ -147,13 +98,12 @@ def test_replicas_are_independent():
     poisoned_flat[1], poisoned_x[1] = torch.nan, torch.nan
     results = []
     for weights, rows in ((flat, x), (poisoned_flat, poisoned_x)):
-        views, gradient = network.layout.views(weights), torch.zeros_like(weights)
+        views = network.layout.views(weights.requires_grad_())
         act = network.forward(views, rows)
-        t_joint, t_marginal, tape = network.criticise(views, act.z, torch.cat((y, y.roll(-1, 1)), 1))
-        grads = network.layout.views(gradient)
-        d_z = network.criticise_backward(views, grads, tape, t_joint, t_marginal)
-        network.backward(views, grads, act, act.y_hat - y, d_z)
-        results.append((act.codes, act.z, act.y_hat, t_joint, t_marginal, gradient))
+        t_joint, t_marginal = network.criticise(views, act.z, torch.cat((y, y.roll(-1, 1)), 1))
+        squares = (t_joint.square() + t_marginal.square()).sum() + (act.y_hat - y).square().sum()
+        (gradient,) = torch.autograd.grad(squares, weights)
+        results.append([value.detach() for value in (act.codes, act.z, act.y_hat, t_joint, t_marginal, gradient)])
     for clean, poisoned in zip(*results, strict=True):
         assert torch.equal(clean[[0, 2]], poisoned[[0, 2]])
         assert poisoned[1].isnan().any()
@@ -193,8 +143,8 @@ def test_encoder_of_marks_the_parameters_without_which_a_modality_has_no_code_an
         views = network.layout.views(flat)
         views[name].fill_(torch.nan)
         codes = network.forward(views, x).codes
-        raw, _ = network.spread(views, x)
-        spoiled = (codes if raw is None else codes + raw).isnan()[0, 0, :, 0].nonzero()[:, 0].tolist()
+        raw = network.spread(views, x) if network.spreads else 0.0
+        spoiled = (codes + raw).isnan()[0, 0, :, 0].nonzero()[:, 0].tolist()
         assert network.layout.views(marks)[name].unique().tolist() == ([1 + spoiled[0]] if spoiled else [0]), name
         assert len(spoiled) <= 1
     assert torch.all(marks[covered == 0] == 0)
@@ -310,15 +260,20 @@ def ragged_batch(network, sizes, n_negatives, seed=0):
     return Batch(x, torch.cat((y, marginal), 1), references if n_negatives else None, weights, pairs)
 
 
-def columns_of(values, n):
-    return torch.as_tensor(values, dtype=FLOAT).expand(n).unsqueeze(-1).clone()
-
-
-def term_weights(n, mi, kl, contrastive):
+def lambdas_of_clients(n, mi, kl, contrastive):
     """Different for each client, so that a mix-up shows."""
     ramp = torch.linspace(0.5, 1.5, n, dtype=FLOAT)
-    columns = [columns_of(ramp * v, n) if v else None for v in (mi, kl, contrastive)]
-    return TermWeights(*columns, columns_of(0.5 * ramp, n))
+    weights = {"mi_weight": mi, "kl_weight": kl, "contrastive_weight": contrastive}
+    return {name: ramp * weight for name, weight in weights.items() if weight} | {"temperature": 0.5 * ramp}
+
+
+def gradient_of(network, flat, batch, lambdas):
+    """The gradient of L_k of each client, as the engine takes it."""
+    flat = flat.clone().requires_grad_()
+    values = term_values(network, network.layout.views(flat), batch, lambdas)
+    shares = term_shares(network, batch, lambdas)
+    roots = [name for name in shares if values[name].requires_grad]
+    return torch.autograd.grad([values[name] for name in roots], flat, [shares[name] for name in roots])[0]
 
 
 COMBINATIONS = list(product((0.0, 0.4), repeat=3))
@@ -327,38 +282,34 @@ COMBINATIONS = list(product((0.0, 0.4), repeat=3))
 @pytest.mark.parametrize("lambdas", COMBINATIONS)
 @pytest.mark.parametrize("n_negatives", [0, 2])
 @pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[4]], ids=["one", "three", "deep"])
-def test_local_gradient_is_autograd_of_local_objective(lambdas, n_negatives, shape):
+def test_the_gradient_is_the_central_differences_of_the_objective(lambdas, n_negatives, shape):
     network = make_network(shape[0], **shape[1])
-    sizes = (5, 4, 1)
-    batch, weights = ragged_batch(network, sizes, n_negatives), term_weights(3, *lambdas)
-    flat = random_weights(network, 3).requires_grad_()
-    views = network.layout.views(flat)
-    expected = local_objective(network, views, batch, weights)
-    (by_autograd,) = torch.autograd.grad(expected["loss"].sum(), flat)
-    gradient = torch.zeros_like(flat)
-    with torch.no_grad():
-        outputs = local_gradient(network, views, network.layout.views(gradient), batch, weights)
-        values = objective_terms(outputs, batch, weights.temperature)
-    exact(values, {term: value.detach() for term, value in expected.items() if term != "loss"})
-    exact(weights.total(values), expected["loss"].detach())
-    exact(gradient, by_autograd)
+    batch, weights = ragged_batch(network, (5, 4, 1), n_negatives), lambdas_of_clients(3, *lambdas)
+    flat = random_weights(network, 3)
+    gradient = gradient_of(network, flat, batch, weights)
     assert gradient.abs().max() > 1e-3
+    step = 1e-5
+    for i in range(5):
+        direction = random_weights(network, 3, seed=10 + i)
+        after, before = (
+            local_objective(network, network.layout.views(flat + sign * step * direction), batch, weights)["loss"]
+            for sign in (1, -1)
+        )
+        exact((gradient * direction).sum(1), (after - before) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-9, 1e-5])
-def test_local_gradient_is_bounded_and_autograds_where_z_is_short(length):
-    # A mixer of zeros sends all rows to Z = 0, where a cosine has no slope; the other terms go on training.
+def test_where_z_is_too_short_to_turn_the_other_terms_alone_train(length):
+    # A mixer of zeros sends all rows to Z = 0, where a cosine has no slope.
     network = make_network((3, 2), c=2)
-    batch, weights = ragged_batch(network, (5, 4, 1), 2), term_weights(3, 0.4, 0.3, 0.2)
+    batch = ragged_batch(network, (5, 4, 1), 2)
     flat = random_weights(network, 3)
     for name in ("fusion.weight0", "fusion.bias0"):
         network.layout.views(flat)[name].mul_(length)
-    views = network.layout.views(flat.requires_grad_())
-    (by_autograd,) = torch.autograd.grad(local_objective(network, views, batch, weights)["loss"].sum(), flat)
-    gradient = torch.zeros_like(flat)
-    with torch.no_grad():
-        local_gradient(network, views, network.layout.views(gradient), batch, weights)
-    exact(gradient, by_autograd)
+    gradient, others = (
+        gradient_of(network, flat, batch, lambdas_of_clients(3, 0.4, 0.3, weight)) for weight in (0.2, 0.0)
+    )
+    exact(gradient, others)
     assert 0.1 < gradient.abs().max() < 100
 
 
@@ -367,21 +318,19 @@ def test_local_gradient_is_bounded_and_autograds_where_z_is_short(length):
 def test_the_local_objective_is_the_one_written_out_client_by_client_without_padding(lambdas, fusion):
     network = make_network((3, 2, 2), c=3, q=2, head_hidden=(3,), fusion=fusion)
     sizes = (5, 3, 1)
-    batch, weights = ragged_batch(network, sizes, 2), term_weights(3, *lambdas)
+    batch, weights = ragged_batch(network, sizes, 2), lambdas_of_clients(3, *lambdas)
     flat = random_weights(network, 3)
     values = local_objective(network, network.layout.views(flat), batch, weights)
     for client, n in enumerate(sizes):
-        mi, kl, contrastive, temperature = (
-            0.0 if t is None else float(t[client, 0])
-            for t in (weights.mi, weights.kl, weights.contrastive, weights.temperature)
-        )
+        mine = dict.fromkeys(("mi_weight", "kl_weight", "contrastive_weight"), 0.0)
+        mine |= {name: float(values_of[client]) for name, values_of in weights.items()}
         expected = written_out_objective(
             network,
             narrowed(network.layout.views(flat), client),
             batch.x[client, :n],
             batch.y[client, :n],
             batch.references[client, :n],
-            make_settings(mi_weight=mi, kl_weight=kl, contrastive_weight=contrastive, temperature=temperature),
+            make_settings(**mine),
             fusion,
         )
         exact(values["loss"][client], expected)
@@ -389,14 +338,14 @@ def test_the_local_objective_is_the_one_written_out_client_by_client_without_pad
 
 def test_the_loss_is_the_weighted_sum_of_the_reported_terms():
     network = make_network((3, 2))
-    batch, weights = ragged_batch(network, (5, 4, 1), 2), term_weights(3, 0.4, 0.3, 0.2)
+    batch, weights = ragged_batch(network, (5, 4, 1), 2), lambdas_of_clients(3, 0.4, 0.3, 0.2)
     term = local_objective(network, network.layout.views(random_weights(network, 3)), batch, weights)
-    assert set(term) == set(TERMS)
+    assert set(term) == set(term_names())
     expected = (
         term["mse"]
-        + weights.mi[:, 0] * term["mi"]
-        + weights.kl[:, 0] * term["kl"]
-        + weights.contrastive[:, 0] * term["contrastive"]
+        + weights["mi_weight"] * term["mi"]
+        + weights["kl_weight"] * term["kl"]
+        + weights["contrastive_weight"] * term["contrastive"]
     )
     exact(term["loss"], expected)
     assert all(torch.all(value[:2] != 0) for value in term.values())
@@ -407,7 +356,7 @@ def test_the_reported_nwj_is_that_of_the_trained_critic():
     network = make_network((3,))
     batch = ragged_batch(network, (4,), 0)
     views = network.layout.views(random_weights(network, 1))
-    values = local_objective(network, views, batch, term_weights(1, 0.4, 0.0, 0.0))
+    values = local_objective(network, views, batch, lambdas_of_clients(1, 0.4, 0.0, 0.0))
     one = narrowed(views, 0)
     _, z, _ = written_out_forward(network, one, batch.x[0])
     t_joint = dense(one, "critic", 1, torch.cat((z, batch.y[0]), 1))

@@ -121,7 +121,7 @@ def test_without_a_compiler_it_is_built_without_the_native_engine_and_works(arch
     wheel = build(copy, "wheel", tmp_path / "wheel", CC="/nowhere/cc")
     installed(wheel, tmp_path / "there")
     assert not list((tmp_path / "there").rglob("*.so"))
-    assert engine_of(tmp_path / "there") == "stacked"
+    assert engine_of(tmp_path / "there") == "torch"
 
 
 def test_the_wheel_installs_and_works_from_where_it_was_installed(archives, tmp_path):

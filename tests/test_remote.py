@@ -60,8 +60,7 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
     [
         pytest.param({}, X, THREE, id="defaults"),
         pytest.param({}, X, UNEQUAL, id="unequal sizes"),
-        pytest.param({"engine": "stacked"}, X, UNEQUAL, id="stacked"),
-        pytest.param({"engine": "loop"}, X, UNEQUAL, id="loop", marks=pytest.mark.slow),
+        pytest.param({"engine": "torch"}, X, UNEQUAL, id="torch"),
         pytest.param({"participation": 0.5, "n_rounds": 5}, X, UNEQUAL, id="participation"),
         pytest.param(TWO, HOLES, THREE, id="a site without a modality"),
         pytest.param(TWO | {"early_stopping": True, "fusion": "mean"}, HOLES, THREE, id="holes, early stopping"),
@@ -140,12 +139,12 @@ def test_a_site_that_has_nothing_compiled_trains_in_torch(monkeypatch):
 
     def in_torch(engine, *_):
         asked.append(engine)
-        return "stacked"
+        return "torch"
 
     monkeypatch.setattr(site, "engine_for", in_torch)
     model, _ = there({})
     assert model.engine_ == "native" and set(asked) == {"auto"}
-    assert_alike(here({"engine": "stacked"}), model, X)
+    assert_alike(here({"engine": "torch"}), model, X)
 
 
 def test_who_is_not_there_in_a_round_is_asked_nothing():

@@ -19,7 +19,7 @@ from skfdrmfl.federation.messages import Update
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.simulation import Simulation
 
-ENGINES = ("stacked", "loop")
+ENGINES = ("torch", "loop")
 ROBUST = [name for name in AGGREGATIONS if name != "mean"]
 PAIRS = [pair for pair in product(AGGREGATIONS, (None, *PREAGGREGATIONS)) if pair != ("mean", None)]
 # A third of the pairs by default, one of each rule and of each way of mixing at least.
@@ -226,7 +226,7 @@ def test_the_stacked_engine_equals_the_loop(rule, mixing, holes):
 @pytest.mark.parametrize(
     ("engine", "rule", "mixing"),
     [
-        *(("stacked", *pair) for pair in PAIRS),
+        *(("torch", *pair) for pair in PAIRS),
         *(pytest.param("loop", *pair.values, marks=pair.marks) for pair in SOME),
     ],
 )
@@ -260,9 +260,7 @@ def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(ru
     network, sizes = make_network((3, 2)), (7, 3, 12)
     run = make_run(network, sizes)
     run = replace(run, present=np.column_stack([np.ones(22, dtype=bool), np.zeros(22, dtype=bool)]))
-    first, second = trained(
-        "stacked", network, [run], rule, mixing, 1, n_rounds=2, change=lambda t, u: None if t else u
-    )
+    first, second = trained("torch", network, [run], rule, mixing, 1, n_rounds=2, change=lambda t, u: None if t else u)
     of = network.encoder_of() == 2
     assert torch.equal(first.state.weights[0][of], run.start.weights[of])
     assert not torch.equal(first.state.weights[0][~of], run.start.weights[~of])
@@ -274,9 +272,9 @@ def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(ru
 def test_a_run_ends_alike_in_any_company(rule, mixing):
     network = make_network((3,))
     runs = [make_run(network, (7, 3, 12, 5), seed=1), make_run(network, (5, 8, 3), seed=2)]
-    together = trained("stacked", network, runs, rule, mixing, 1, n_rounds=3)[-1]
+    together = trained("torch", network, runs, rule, mixing, 1, n_rounds=3)[-1]
     for i, run in enumerate(runs):
-        alone = trained("stacked", network, [run], rule, mixing, 1, n_rounds=3)[-1]
+        alone = trained("torch", network, [run], rule, mixing, 1, n_rounds=3)[-1]
         torch.testing.assert_close(together.models_of(i), alone.models_of(0), rtol=1e-10, atol=1e-12)
 
 
@@ -287,7 +285,7 @@ def test_a_run_ends_alike_in_any_company(rule, mixing):
     ("engine", "rule", "mixing"),
     [
         *((engine, "mean", None) for engine in ENGINES),
-        *(pytest.param("stacked", *pair.values, marks=pair.marks) for pair in SOME),
+        *(pytest.param("torch", *pair.values, marks=pair.marks) for pair in SOME),
     ],
 )
 @pytest.mark.parametrize(

@@ -93,14 +93,14 @@ def test_any_shrinkage_whitens_any_rank(shrinkage):
     [None, np.arange(N), np.minimum(np.arange(N), 3), np.where(np.arange(N) < N - 1, 0, 1)],
     ids=["one client", "every row its own", "some one-row clients", "one row aside"],
 )
-@pytest.mark.parametrize("engine", ["stacked", pytest.param("loop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 def test_any_share_of_the_rows(client_ids, preprocessing, engine):
     assert_finite(client_ids=client_ids, preprocessing=preprocessing, engine=engine)
 
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"shrinkage": "auto"}, {"preprocessing": None}, pytest.param({"engine": "loop"}, marks=pytest.mark.slow)],
+    [{}, {"shrinkage": "auto"}, {"preprocessing": None}, {"engine": "torch"}],
 )
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_hardly_any_rows(n, params):
@@ -204,7 +204,7 @@ def test_unscaled_data_with_a_large_offset_are_a_finite_model_or_an_error(offset
 # ------------------------------------------------------------------------------------ extreme parameters
 
 
-@pytest.mark.parametrize("engine", ["stacked", pytest.param("loop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize(
     "params",
     [
@@ -245,7 +245,7 @@ def test_a_numpy_scalar_is_as_good_as_a_number():
     assert_allclose(assert_finite(**params).predict(X), assert_finite().predict(X), rtol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["stacked", pytest.param("loop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("params", [{"learning_rate": 1e30}, {"weight_decay": 1e12, "n_rounds": 30}], ids=str)
 def test_a_diverging_fit_is_an_error_and_leaves_the_estimator_as_it_was(params, engine):
     name, value = next(iter(params.items()))
@@ -296,7 +296,7 @@ def interrupt(monkeypatch):
     return after
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("start", ["unfitted", "fitted"])
 def test_an_interrupt_in_round_three_leaves_two_rounds(interrupt, engine, start):
     estimator = small(n_rounds=10, engine=engine)
@@ -388,7 +388,7 @@ def test_a_random_state_instance_moves_on():
 @pytest.mark.parametrize("random_state", [None, 0, "instance"])
 @pytest.mark.parametrize(
     ("engine", "shrinkage"),
-    [("stacked", 2e-4), ("loop", 2e-4), ("stacked", "auto"), pytest.param("loop", "auto", marks=pytest.mark.slow)],
+    [("torch", 2e-4), ("auto", 2e-4), ("torch", "auto"), ("auto", "auto")],
 )
 def test_global_random_states_are_neither_used_nor_moved(random_state, engine, shrinkage):
     if random_state == "instance":
@@ -420,12 +420,12 @@ def threads():
     torch.set_num_threads(before)
 
 
-def use(engine="stacked", x=X):
+def use(engine="torch", x=X):
     estimator = small(engine=engine).fit(x, Y, client_ids=IDS).partial_fit(x, Y, client_ids=IDS)
     return np.c_[estimator.transform(x), estimator.predict(x)]
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("n_threads", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 def test_the_number_of_threads_changes_no_bit_and_is_restored(threads, n_threads, engine):
     wide = np.random.default_rng(0).standard_normal((N, 300))
@@ -462,7 +462,7 @@ def test_numpy_multiplies_on_one_thread_inside_and_has_its_threads_again(monkeyp
     assert inside == [{1}] * 4
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize(
     "mode",
     [
@@ -486,7 +486,7 @@ def test_gradient_modes_change_nothing_and_stay_as_they_are(mode, engine):
     assert_array_equal(fitted_inside.partial_fit(X, Y).predict(X), fitted_outside.predict(X))
 
 
-@pytest.mark.parametrize("engine", ["stacked", "loop"])
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)], ids=str
 )
@@ -617,7 +617,7 @@ import sklearn.base, sklearn.metrics, sklearn.utils.validation, torch
 Blocked.tried.clear()  # those two ask for some of them, and do without
 import skfdrmfl, skfdrmfl.inspection, skfdrmfl.metrics
 {PROLOGUE}
-for params in ({{}}, {{"engine": "loop"}}, {{"shrinkage": "auto"}}):
+for params in ({{}}, {{"engine": "torch"}}, {{"shrinkage": "auto"}}):
     model = small(**params).fit(X, y, client_ids=ids).partial_fit(X, y, client_ids=ids)
     digest(model)
     assert model.history_frame_["round"].tolist() == [1, 2, 3]

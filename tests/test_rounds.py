@@ -17,16 +17,16 @@ from skfdrmfl.federation.memory import AlgorithmState
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState, advance, invite
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
-ENGINES = ("stacked", "loop")
+ENGINES = ("torch", "loop")
 
 
 def exact(value, expected, rtol=1e-10, atol=1e-12):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def records_of(network, runs, engine="stacked", *, rate_factors=(1.0,) * 4, **options):
+def records_of(network, runs, engine="torch", *, rate_factors=(1.0,) * 4, **options):
     return federate(engine, network, runs, rate_factors, n_epochs=1, **options)
 
 
@@ -318,7 +318,7 @@ def assert_same_model(mine, theirs):
 
 @pytest.mark.parametrize(
     ("engine", "participation"),
-    [("stacked", 0.5), ("stacked", 1.0), ("loop", 0.5), pytest.param("loop", 1.0, marks=pytest.mark.slow)],
+    [("torch", 0.5), ("torch", 1.0), ("auto", 0.5), ("auto", 1.0)],
 )
 def test_calls_of_partial_fit_are_rounds_at_a_constant_rate(monkeypatch, engine, participation):
     X, y, ids = table()
@@ -347,7 +347,7 @@ def test_history_has_nan_for_absentees_and_means_by_rows_of_those_present():
     ids = np.array(list("aaaaaabbbbbbbbbbcccccccccccccc"))
     model = small(participation=0.5, n_rounds=6).fit(X, y, ids)
     sizes = np.array([6, 10, 14])
-    for term in TERMS:
+    for term in term_names():
         per_client, mean = model.history_[f"{term}_per_client"], model.history_[term]
         assert per_client.shape == (6, 3)
         assert mean.shape == (6,)
@@ -364,7 +364,7 @@ def test_history_grows_with_clients_who_come_later_and_go():
     model.partial_fit(X[16:], y[16:], np.repeat(["a", "c"], 4))
     assert model.clients_.tolist() == ["b", "c", "a"]
     np.testing.assert_array_equal(model.n_samples_per_client_, [8, 12, 4])
-    for term in TERMS:
+    for term in term_names():
         per_client = model.history_[f"{term}_per_client"]
         np.testing.assert_array_equal(np.isnan(per_client), [[False, False, True], [True, False, False]])
         np.testing.assert_allclose(model.history_[term][0], per_client[0, :2].mean(), rtol=1e-12)

@@ -137,3 +137,15 @@ def test_a_model_saved_before_there_was_one_serialiser_predicts_what_it_did():
     assert model.clients_.tolist() == ["b", "c", "x"] and model.n_rounds_ == 3
     model.fit(table, np.arange(9.0), client_ids=["x", "b", "c"] * 3)  # warm_start: it trains on
     assert model.n_rounds_ == 6
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_a_model_of_an_engine_that_is_no_more_loads_and_says_what_to_train_on_with(tmp_path, engine):
+    model = FDRMFLTransformer(n_rounds=1, random_state=0).fit(X, Y)
+    model.engine = engine
+    model.save(tmp_path / "model")
+    loaded = FDRMFLTransformer.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match=f"engine='{engine}' is no more.*set engine='torch', or 'auto'"):
+        loaded.partial_fit(X, Y)
+    assert loaded.set_params(engine="torch").partial_fit(X, Y).engine_ == "torch"

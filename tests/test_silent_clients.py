@@ -16,9 +16,9 @@ from skfdrmfl.federation.messages import Update
 from skfdrmfl.federation.record import extend_history
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.model.objective import RECORDED, TERMS
+from skfdrmfl.model.objective import record_names, term_names
 
-ENGINES = ("stacked", "loop")
+ENGINES = ("torch", "loop")
 SIZES = (7, 3, 12, 5)
 
 
@@ -75,7 +75,7 @@ def test_the_model_is_the_mean_over_those_who_answered(engine):
         recorded = stands[t].losses[t]
         assert np.isnan(recorded[silent]).all()
         assert np.isfinite(recorded[answered]).all()
-        assert_allclose(recorded[answered, TERMS.index("loss")], losses["loss"][answered], rtol=1e-9)
+        assert_allclose(recorded[answered, term_names().index("loss")], losses["loss"][answered], rtol=1e-9)
     assert len(stands) == len(lost)
     assert not stands[-1].diverged.any()
 
@@ -95,7 +95,7 @@ def test_a_round_that_nobody_answers_keeps_the_model_and_records_no_means(engine
     assert not torch.equal(stands[2].state.weights, stands[1].state.weights)
     assert not stands[-1].diverged.any()
     history = extend_history({}, stands[-1].record_of(0), 4)
-    for name in RECORDED:
+    for name in record_names():
         assert np.isnan(history[name]).tolist() == [False, True, False, True]
         assert np.isnan(history[f"{name}_per_client"]).all(1).tolist() == [False, True, False, True]
     if patience:
@@ -106,9 +106,9 @@ def test_a_round_that_nobody_answers_keeps_the_model_and_records_no_means(engine
 
 def test_means_of_the_history_are_over_those_who_answered():
     network, run = make_network((3,)), make_run(make_network((3,)), SIZES)
-    stands = run_through("stacked", network, [run], [[1, 3]])
+    stands = run_through("torch", network, [run], [[1, 3]])
     history = extend_history({}, stands[-1].record_of(0), 4)
-    for name in RECORDED:
+    for name in record_names():
         answered = history[f"{name}_per_client"][0, [0, 2]]
         assert_allclose(history[name][0], (7 * answered[0] + 12 * answered[1]) / 19, rtol=1e-12)
 
@@ -116,9 +116,9 @@ def test_means_of_the_history_are_over_those_who_answered():
 def test_silence_in_one_run_is_of_no_consequence_to_another():
     network = make_network((3,))
     runs = [make_run(network, (6, 4), seed=1), make_run(network, (5, 8, 3), seed=2)]
-    together = run_through("stacked", network, runs, [[0, 1], [0], []])[-1]
-    whole = run_through("stacked", network, runs[1:], [[], [], []])[-1]
-    patchy = run_through("stacked", network, runs[:1], [[0, 1], [0], []])[-1]
+    together = run_through("torch", network, runs, [[0, 1], [0], []])[-1]
+    whole = run_through("torch", network, runs[1:], [[], [], []])[-1]
+    patchy = run_through("torch", network, runs[:1], [[0, 1], [0], []])[-1]
     as_exact(together.models_of(1), whole.models_of(0))
     as_exact(together.models_of(0), patchy.models_of(0))
     assert not together.diverged.any()

@@ -68,7 +68,7 @@ def test_scikit_learn_checks(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([FDRMFLTransformer(), FDRMFLTransformer(engine="loop", n_rounds=15)])
+@parametrize_with_checks([FDRMFLTransformer(), FDRMFLTransformer(engine="torch", n_rounds=15)])
 def test_scikit_learn_checks_with_all_rounds(estimator, check):
     check(estimator)
 
@@ -641,7 +641,7 @@ def test_what_only_steers_training_can_change_between_fits(data):
     estimator = small(warm_start=True).fit(X, y, client_ids=client_ids)
     estimator.set_params(learning_rate=1e-3, batch_size=8, local_epochs=1, mi_weight=0, history_size=0)
     assert estimator.fit(X, y, client_ids=client_ids).n_rounds_ == 8
-    estimator.set_params(history_size=5, contrastive_weight=0.1, engine="loop")
+    estimator.set_params(history_size=5, contrastive_weight=0.1, engine="native")
     assert estimator.partial_fit(X, y, client_ids=client_ids).n_rounds_ == 9
 
 

@@ -93,10 +93,10 @@ def test_runs_that_stop_at_different_times_end_as_each_would_alone():
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(run.__class__(**{**vars(run), "partition": kept, "held_out": held_out}))
     schedule = Schedule((1.0,) * 15, 2, 8, 1.0, 2, patience=2)
-    together = list(train_together(network, runs, schedule, "stacked"))[-1]
+    together = list(train_together(network, runs, schedule, "torch"))[-1]
     lengths = set()
     for i, run in enumerate(runs):
-        alone = list(train_together(network, [run], schedule, "stacked"))[-1]
+        alone = list(train_together(network, [run], schedule, "torch"))[-1]
         lengths.add(alone.n_rounds)
         torch.testing.assert_close(together.models_of(i)[0], alone.models_of(0)[0], rtol=1e-10, atol=1e-12)
         mine, theirs = together.record_of(i), alone.record_of(0)
@@ -149,7 +149,7 @@ def test_errors_are_the_same_however_few_numbers_go_through_the_network_at_a_tim
     monkeypatch.setattr("skfdrmfl.federation.engines.held_out.SLAB", at_a_time)
     monkeypatch.setattr(Network, "forward", watched)
     weights = np.stack([run.start.weights.numpy() for run in runs])
-    training = LocalTraining(network, runs, Schedule((), 1, 8, 1.0, 0), "stacked")
+    training = LocalTraining(network, runs, Schedule((), 1, 8, 1.0, 0), "torch")
     (sums,) = training.sum(HeldOutErrors(weights, np.ones(len(runs), dtype=bool)))
     found = [means(HeldOutSums(*(part[i] for part in sums)))[0] for i in range(len(runs))]
     assert_allclose(found, expected, rtol=1e-10)

@@ -13,8 +13,8 @@ from torch.nn.functional import embedding
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
-from skfdrmfl.model.mlp import GAIN, MLP, Views
-from skfdrmfl.model.parts import AutogradPart, FeaturePart
+from skfdrmfl.model.mlp import MLP
+from skfdrmfl.model.parts import GAIN, FeaturePart, Part, Views
 
 # Default number of entries of the vectors that stand for categories of a DataFrame.
 EMBEDDING_DIM = 8
@@ -148,7 +148,7 @@ class EmbeddingPart(FeaturePart):
         return self.table.features(views[self.first_weight], x)
 
 
-class EmbeddedMLP(AutogradPart):
+class EmbeddedMLP(Part):
     """Dense layers over the vectors of a row's categories and, beside them, its numeric inputs.
 
     Parameters
@@ -179,16 +179,12 @@ class EmbeddedMLP(AutogradPart):
         self.layers = MLP(name, self.table.n_features + n_inputs - self.n_codes, hidden, n_outputs, skip=skip)
         self._embedding = f"{name}.embedding"
         self.shapes = {self._embedding: self.table.shape, **self.layers.shapes}
+        self.first_weight = self.layers.first_weight
 
     @property
     def signature(self) -> tuple:
         """All that describes the part but the number of numeric inputs."""
         return (type(self).__name__, *self._options, *self.layers.signature)
-
-    @property
-    def first_weight(self) -> str:  # type: ignore[override]
-        """Name of the weights that vectors and numeric inputs are multiplied with."""
-        return self.layers.first_weight
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
         """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights.
@@ -201,9 +197,8 @@ class EmbeddedMLP(AutogradPart):
         power = (input_power or 0.0) + self.table.n_features * deviation**2
         return {self._embedding: vectors, **self.layers.initial(rngs, power)}
 
-    def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
+    def forward(self, views: Views, x: Tensor) -> Tensor:
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
         codes, numeric = x[..., : self.n_codes].transpose(1, 2), x[..., self.n_codes :]
         vectors = self.table.features(views[self._embedding], codes).transpose(1, 2)
-        out, _ = self.layers.forward(views, torch.cat((vectors, numeric), -1))
-        return out
+        return self.layers.forward(views, torch.cat((vectors, numeric), -1))

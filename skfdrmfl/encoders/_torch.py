@@ -17,8 +17,7 @@ from torch.func import functional_call
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.encoders._spec import Encoder, part_name
-from skfdrmfl.model.mlp import Shapes, Views
-from skfdrmfl.model.parts import AutogradPart
+from skfdrmfl.model.parts import Part, Shapes, Views
 
 Factory = Callable[[int, int], nn.Module]
 
@@ -69,7 +68,7 @@ class TorchEncoder(Encoder):
         return ModulePart(part_name(name), n_columns, modality_dim, self.factory)
 
 
-class ModulePart(AutogradPart):
+class ModulePart(Part):
     """A module as a pure function of its parameters, applied to all replicas at once.
 
     Each parameter becomes a named matrix: its first axis by all others. The module itself only serves for its function
@@ -126,8 +125,8 @@ class ModulePart(AutogradPart):
             for key, shape in self._parameters.items()
         }
 
-    def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
+    def forward(self, views: Views, x: Tensor) -> Tensor:
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
         parameters = {
             key: views[f"{self.name}.{key}"].reshape(len(x), *shape) for key, shape in self._parameters.items()
         }

@@ -1,9 +1,7 @@
-"""The equations of the method: pure functions, one place each, gradients behind values.
+"""The equations of the method: pure functions, one place each.
 
 Every function takes tensors whose last axes are rows and features and returns one value a row, `moments_alignment` one
-a batch; `skfdrmfl.model.objective` weighs rows and terms. What is trained has a `..._gradient` twin, which returns the
-derivative of each value with respect to the named argument. The values are differentiable: autograd checks the twins,
-and is what the loop engine trains with.
+a batch; `skfdrmfl.model.objective` weighs rows and terms. The values are differentiable: their gradient is autograd's.
 
 Glossary of the paper's letters, used in every kernel
     C       clients (replicas) stacked along the leading axis
@@ -17,7 +15,6 @@ Glossary of the paper's letters, used in every kernel
     mu      codes h_m(x^m)           Z   fused features g(mu_1, .., mu_M)
     T       critic T(z, y)           w   row weights, summing to one over a client's batch
     tau     temperature              s   variances of a code's entries
-    d_...   derivative of what is minimised with respect to ...
 
 Each equation's number, that of arXiv 2512.02076, stands in the docstring of one function.
 """

@@ -1,4 +1,4 @@
-"""The information term R_mi: objective and bound of a critic T(z, y), and the objective's gradient."""
+"""The information term R_mi: objective and bound of a critic T(z, y)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,9 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
     -------
     Tensor of shape (..., B), in nats; at most 0.
     """
-    return logsigmoid(t_joint) + logsigmoid(-t_marginal)
-
-
-def jensen_shannon_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the derivatives of `jensen_shannon` with respect to `t_joint` and `t_marginal`."""
     # Bits: see docs/bits.md, "side by side".
-    slopes = torch.sigmoid(torch.cat((-t_joint, t_marginal), -1))
-    d_joint, d_marginal = slopes.split(t_joint.shape[-1], -1)
-    return d_joint, -d_marginal
+    of_joint, of_marginal = logsigmoid(torch.cat((t_joint, -t_marginal), -1)).split(t_joint.shape[-1], -1)
+    return of_joint + of_marginal
 
 
 def nwj(t_joint: Tensor, t_marginal: Tensor) -> Tensor:

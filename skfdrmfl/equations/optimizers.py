@@ -20,7 +20,7 @@ def adam_step_(
     learning_rate: float,
     decay: float,
 ) -> None:
-    """Take one step of Adam in place, in plain tensor operations.
+    """Take one step of Adam in place, in one pass over memory.
 
     Parameters
     ----------
@@ -35,41 +35,6 @@ def adam_step_(
     ----------
     D. P. Kingma and J. Ba, "Adam", 2015; I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
-    step.add_(1.0)
-    t = float(step)
-    w.mul_(1.0 - learning_rate * decay)
-    first.lerp_(gradient, 1.0 - BETA_1)
-    second.mul_(BETA_2).addcmul_(gradient, gradient, value=1.0 - BETA_2)
-    root = (second / (1.0 - BETA_2**t)).sqrt_().add_(EPSILON)
-    w.addcdiv_(first, root, value=-learning_rate / (1.0 - BETA_1**t))
-
-
-def adam_direction(gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the direction of a step of Adam, and the moments after it; pure, each element by itself.
-
-    Parameters
-    ----------
-    gradient, first, second : Tensor of equal shapes
-        Gradient, and its moments before the step, which start at zero.
-    steps : Tensor of the same shape
-        Number of the step, from 1.
-    """
-    first = first.lerp(gradient, 1.0 - BETA_1)
-    second = BETA_2 * second + (1.0 - BETA_2) * gradient.square()
-    root = (second / (1.0 - BETA_2**steps)).sqrt() + EPSILON
-    return first / (1.0 - BETA_1**steps) / root, first, second
-
-
-def fused_adam_step_(
-    w: Tensor,
-    gradient: Tensor,
-    first: Tensor,
-    second: Tensor,
-    step: Tensor,
-    learning_rate: float,
-    decay: float,
-) -> None:
-    """Take the step of `adam_step_` in one pass over memory; results agree to rounding."""
     step.add_(1.0)
     torch._fused_adamw_(
         [w],
@@ -88,8 +53,20 @@ def fused_adam_step_(
     )
 
 
-# The fused kernel is an operator without a public Python name; should a later torch drop it, nothing breaks.
-step_ = fused_adam_step_ if hasattr(torch, "_fused_adamw_") else adam_step_
+def adam_direction(gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the direction of a step of Adam, and the moments after it; pure, each element by itself.
+
+    Parameters
+    ----------
+    gradient, first, second : Tensor of equal shapes
+        Gradient, and its moments before the step, which start at zero.
+    steps : Tensor of the same shape
+        Number of the step, from 1.
+    """
+    first = first.lerp(gradient, 1.0 - BETA_1)
+    second = BETA_2 * second + (1.0 - BETA_2) * gradient.square()
+    root = (second / (1.0 - BETA_2**steps)).sqrt() + EPSILON
+    return first / (1.0 - BETA_1**steps) / root, first, second
 
 
 def soft_threshold_(weights: Tensor, amount: Tensor | float) -> None:

@@ -97,7 +97,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[De
     if categories is None:
         categories = {}
         if discrete:
-            asked = RemoteLabels(exchange, positions, sizes, None, "", "stacked", ledger)
+            asked = RemoteLabels(exchange, positions, sizes, None, "", "torch", ledger)
             categories = agreed_categories(asked, discrete, clients, estimator.availability)
             questions = dict.fromkeys(positions.tolist(), about | {"categories": categories})
             told = list(exchange.ask_all("describe", questions, check=_check_described).values())
@@ -130,7 +130,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[De
     if earlier is not None:
         _check_same_columns(reading, earlier)
     agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
-    return reading, Remote(exchange, positions, sizes, by_modality, agreed, "stacked", ledger)
+    return reading, Remote(exchange, positions, sizes, by_modality, agreed, "torch", ledger)
 
 
 def _check_described(position: int, answer: Any) -> None:

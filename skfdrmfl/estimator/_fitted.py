@@ -92,7 +92,7 @@ class Fitted:
     account: Account | None = None
     label_columns: tuple[int, ...] = ()
     central: bool = False
-    engine: str = "stacked"
+    engine: str = "torch"
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

@@ -13,11 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.federation.algorithms import ALGORITHMS
 from skfdrmfl.federation.algorithms.base import INPUT_L1, ROBUST_RULES
-from skfdrmfl.federation.engines import ENGINES
 from skfdrmfl.federation.rounds import cosine_decay
 from skfdrmfl.federation.runs import Schedule, Settings
-from skfdrmfl.model.alignment import ALIGNMENTS
 from skfdrmfl.model.fusion import FUSIONS
+from skfdrmfl.model.objective import ALIGNMENTS, term_settings, weight_of_each_term
 
 AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
 NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
@@ -29,9 +28,7 @@ CONSTRAINTS: dict[str, Any] = {
     "head_hidden_layer_sizes": "no_validation",
     "modality_dim": AT_LEAST_ONE,
     "fusion": [StrOptions(set(FUSIONS))],
-    "mi_weight": NOT_NEGATIVE,
-    "kl_weight": NOT_NEGATIVE,
-    "contrastive_weight": NOT_NEGATIVE,
+    **dict.fromkeys(weight_of_each_term().values(), NOT_NEGATIVE),
     "alignment": [StrOptions(set(ALIGNMENTS))],
     "temperature": POSITIVE,
     "history_size": [Interval(Integral, 0, None, closed="left")],
@@ -59,7 +56,7 @@ CONSTRAINTS: dict[str, Any] = {
     "dp_target_quantile": [Interval(Real, 0, 1, closed="neither"), None],
     "dp_bounds": [dict, None],
     "dp_delta": [Interval(Real, 0, 1, closed="neither"), None],
-    "engine": [StrOptions({"auto", *ENGINES})],
+    "engine": [StrOptions({"auto", "native", "torch"})],
     "n_jobs": [Integral, None],
     "device": [str],
     "random_state": ["random_state"],
@@ -76,6 +73,19 @@ CONSTRAINTS: dict[str, Any] = {
 }
 
 
+# Engines of earlier versions, which saved models may name.
+FORMER_ENGINES = ("stacked", "loop")
+
+
+def check_engine(engine: Any) -> None:
+    """Raise ValueError where `engine` is one of an earlier version."""
+    if engine in FORMER_ENGINES:
+        raise ValueError(
+            f"engine={engine!r} is no more: all that is not trained in compiled code is trained by 'torch'; set "
+            "engine='torch', or 'auto' to have 'native' where it can."
+        )
+
+
 # Settings that some algorithms alone read; with others they keep what changes nothing.
 OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm in ALGORITHMS.values()))
 
@@ -83,13 +93,14 @@ OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm
 def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
     """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
     algorithm = ALGORITHMS[estimator.algorithm]
-    values = {f.name: float(getattr(estimator, f.name)) for f in fields(Settings) if f.name not in OF_ALGORITHMS}
+    names = [f.name for f in fields(Settings) if f.name != "terms" and f.name not in OF_ALGORITHMS]
+    values = {name: float(getattr(estimator, name)) for name in names}
     for name in algorithm.uses:
         value = getattr(estimator, name)
         values[name] = float(getattr(algorithm, name) if value is None else value)
     if n_modalities < 2:
         values["modality_dropout"] = 0.0  # the only modality always stays
-    return Settings(**(values | chosen))
+    return Settings(**(values | chosen), terms={name: float(getattr(estimator, name)) for name in term_settings()})
 
 
 def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool = False) -> Schedule:

@@ -29,7 +29,7 @@ from skfdrmfl.estimator._finding import find, numeric_blocks, widths_of
 from skfdrmfl.estimator._fingerprint import fingerprint
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
-from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of
+from skfdrmfl.estimator._parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of, settings_of
 from skfdrmfl.estimator._reading import (
     Description,
     Reading,
@@ -146,7 +146,8 @@ def build(estimator: Any, reading: Description, earlier: Fitted | None) -> tuple
 
 def engine_of(estimator: Any, reading: Description, network: Network, device: torch.device) -> str:
     """Return the engine that trains."""
-    return engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes)
+    settings = [settings_of(estimator, len(reading.modalities))]
+    return engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes, settings)
 
 
 def guard_of(estimator: Any, reading: Description) -> Guard | None:

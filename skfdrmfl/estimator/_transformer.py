@@ -25,12 +25,13 @@ from skfdrmfl.estimator._blueprint import check_rows
 from skfdrmfl.estimator._callbacks import CallbackSupportMixin, Task, with_callbacks
 from skfdrmfl.estimator._fitted import Fitted
 from skfdrmfl.estimator._fitting import Fitting
-from skfdrmfl.estimator._parameters import CONSTRAINTS
+from skfdrmfl.estimator._parameters import CONSTRAINTS, check_engine
 from skfdrmfl.estimator._preparation import prepare
 from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
 from skfdrmfl.estimator._representation import Representation
 from skfdrmfl.estimator._running import train_and_keep
 from skfdrmfl.estimator._saving import load, save
+from skfdrmfl.model.objective import weight_of_each_term
 
 
 class FDRMFLTransformer(
@@ -180,10 +181,10 @@ class FDRMFLTransformer(
         are there in round 1, what follows it from those of the last round that anyone was there in.
     min_clients : int, default=1
         A round in which fewer are there is skipped: the model stays, and `history_` has NaN.
-    engine : {"auto", "native", "stacked", "loop"}, default="auto"
-        "native" trains in compiled code, many times faster; "stacked" all clients at once, in torch; "loop" one after
-        another, by autograd. Same results to rounding, which the processor decides on too with "native". "auto" is
-        "native" where it has been compiled and covers what is asked for (docs/native.md), else "stacked".
+    engine : {"auto", "native", "torch"}, default="auto"
+        "native" trains in compiled code, many times faster; "torch" all clients at once, by autograd. Same results to
+        rounding, which the processor decides on too with "native". "auto" is "native" where it has been compiled and
+        covers what is asked for (docs/native.md), else "torch".
     n_jobs : int, default=None
         Threads on which "native" trains clients; -1 is one a processor, None 1 or what `joblib.parallel_config` says.
         Moves no bit.
@@ -404,6 +405,11 @@ class FDRMFLTransformer(
         self.client_column = client_column
         self.groups_column = groups_column
 
+    def _validate_params(self) -> None:
+        """Raise ValueError where a parameter has a value that it cannot have."""
+        check_engine(self.engine)
+        super()._validate_params()
+
     @classmethod
     @cache
     def _get_param_names(cls) -> list[str]:
@@ -602,7 +608,7 @@ class FDRMFLTransformer(
                 self.history_,
                 self.n_samples_per_client_.astype(np.float64),
                 self.clients_.tolist(),
-                {"mi": self.mi_weight, "kl": self.kl_weight, "contrastive": self.contrastive_weight},
+                {term: getattr(self, weight) for term, weight in weight_of_each_term().items()},
                 self.dropped_clients_,
                 self._fitted.tails,
                 self.algorithm,

@@ -13,7 +13,7 @@ from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.ledger import DOWN, EACH, NOISY, TOTAL, UP, Kind, Ledger
 from skfdrmfl.federation.messages import Broadcast
 from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 
 class TrainingMessages:
@@ -43,7 +43,7 @@ class TrainingMessages:
             self._answers = [("parameters" if orders.trains else "gradients", (n_parameters,), seen)]
             if orders.gradients:
                 self._answers.append(("mean gradients", (n_parameters,), EACH))
-            self._answers.append(("loss terms", (len(TERMS),), EACH))
+            self._answers.append(("loss terms", (len(term_names()),), EACH))
             if orders.steps:
                 self._answers.append(("local steps", (), EACH))
 

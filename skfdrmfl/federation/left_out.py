@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.federation.messages import Update
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names
 
 # Reasons.
 NOT_FINITE, OUT_OF_LINE = "update not finite", "rows out of line"
@@ -24,7 +24,7 @@ def finite_replicas(update: Update, moved: NDArray[np.float64]) -> NDArray[np.bo
     `moved` (C,) are the squared lengths of the updates, finite wherever one has no entry that is not, but for some that
     are merely large.
     """
-    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, TERMS.index("loss")])
+    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, term_names().index("loss")])
     if not np.isfinite(moved).all():
         finite = finite & np.isfinite(update.weights).all(-1)
     return finite

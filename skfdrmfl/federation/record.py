@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.model.objective import RECORDED
+from skfdrmfl.model.objective import record_names
 
 # What is recorded of the rows held out, in the order of `Record.validation`.
 VALIDATION = ("validation_mse", "validation_mi_nwj")
@@ -23,7 +23,7 @@ class Record:
     Attributes
     ----------
     losses : ndarray of shape (rounds, K, n)
-        What is `RECORDED` of each client, NaN in rounds without it.
+        What is `record_names` of each client, NaN in rounds without it.
     positions, sizes : ndarray of shape (K,)
         Place in `clients_` and rows of each.
     validation : ndarray of shape (rounds, 2), default=None
@@ -61,7 +61,7 @@ class Record:
         if self.clip_norms:
             return {"clip_norm": float(self.clip_norms[-2])}
         last = replace(self, losses=self.losses[-1:])
-        found = {term: float(last.mean(i)[0]) for i, term in enumerate(RECORDED)}
+        found = {term: float(last.mean(i)[0]) for i, term in enumerate(record_names())}
         if self.validation is not None:
             found |= dict(zip(VALIDATION, self.validation[-1].tolist(), strict=True))
         return found
@@ -112,7 +112,7 @@ class Recorder:
         self._clip_norms = list(before.clip_norms)
 
     def add(self, losses: Float, dropped: NDArray[np.bool_] | None = None) -> None:
-        """Take down some rounds: what is `RECORDED` (rounds, K, n), and whose updates were not finite (rounds, K)."""
+        """Take down some rounds: `record_names` (rounds, K, n), and whose updates were not finite (rounds, K)."""
         last = self._n_rounds + len(losses)
         self._losses[self._n_rounds : last] = losses
         if dropped is not None:
@@ -164,7 +164,7 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
         return {"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])}
     out: dict[str, Float] = {}
     n_rounds, n_before = len(record.losses), len(history.get("mse", ()))
-    for i, (term, mean) in enumerate(zip(RECORDED, record.means(), strict=True)):
+    for i, (term, mean) in enumerate(zip(record_names(), record.means(), strict=True)):
         before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
         out[f"{term}_per_client"] = _appended(before, record.losses[:, :, i], record.positions, n_clients)
         out[term] = np.concatenate([history.get(term, np.empty(0)), mean])

@@ -31,7 +31,7 @@ from skfdrmfl.federation.record import Recorder
 from skfdrmfl.federation.runs import Schedule
 from skfdrmfl.federation.stopping import Best, means
 from skfdrmfl.federation.trained import Trained
-from skfdrmfl.model.objective import RECORDED, TERMS
+from skfdrmfl.model.objective import record_names, term_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ class _Answers:
     answered, dropped : ndarray of bool of shape (K,)
         Whose updates are in the aggregate, and whose were not finite. With privacy nobody may know.
     losses : ndarray of shape (K, n)
-        What is `RECORDED`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
+        `record_names`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
     steps : ndarray of int of shape (K,)
     """
 
@@ -259,7 +259,7 @@ class _Answers:
         self._aggregate, self._origin = aggregate, origin
         self._sent_from = state.weights if self._algorithm.orders.trains else np.zeros_like(state.weights)
         n_clients = len(members.positions)
-        self.losses = np.full((n_clients, len(RECORDED)), np.nan)
+        self.losses = np.full((n_clients, len(record_names())), np.nan)
         self.answered, self.dropped = np.zeros((2, n_clients), dtype=bool)
         self.steps = np.zeros(n_clients, dtype=np.int64)
 
@@ -288,7 +288,7 @@ class _Answers:
         self.answered[mine] = True
         if update.steps is not None:
             self.steps[mine] = update.steps
-        self.losses[mine, : len(TERMS)] = update.losses
+        self.losses[mine, : len(term_names())] = update.losses
         self.losses[mine, -1] = moved
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -20,19 +20,23 @@ from skfdrmfl.model.network import Network
 
 @dataclass(frozen=True)
 class Settings:
-    """Hyper-parameters that may differ from run to run without changing a shape or a step count."""
+    """Hyper-parameters that may differ from run to run without changing a shape or a step count.
+
+    `terms` holds the settings of the objective's terms, by name (`objective.term_settings`).
+    """
 
     learning_rate: float
     weight_decay: float
     input_l1: float
-    mi_weight: float
-    kl_weight: float
-    contrastive_weight: float
-    temperature: float
+    terms: Mapping[str, float] = field(hash=False)
     modality_dropout: float = 0.0
     proximal_weight: float = 0.0
     server_learning_rate: float = 1.0
     server_momentum: float = 0.0
+
+    def by_name(self) -> dict[str, float]:
+        """Return all of them by name, those of the terms beside the others."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "terms"} | dict(self.terms)
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Simulation:
 
     tables: Tables
     partition: Partition
-    engine: str = "stacked"
+    engine: str = "torch"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
     guard: Guard | None = None

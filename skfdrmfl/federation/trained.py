@@ -14,7 +14,7 @@ from skfdrmfl.federation.record import Record
 from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.server import ServerState
 from skfdrmfl.federation.stopping import Best
-from skfdrmfl.model.objective import RECORDED
+from skfdrmfl.model.objective import record_names
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Trained:
         """Return where a run stands before its first round."""
         kept = start.memory.of_members(members.positions)
         memory = ALGORITHMS[schedule.algorithm].start(kept, start.weights, len(members.positions))
-        nothing = np.zeros((0, len(members.positions), len(RECORDED)))
+        nothing = np.zeros((0, len(members.positions), len(record_names())))
         state = ServerState(start.weights, tuple(start.history), start.round_index, memory)
         return cls(state, Record(nothing, members.positions, members.sizes))
 

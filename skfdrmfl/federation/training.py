@@ -21,6 +21,7 @@ from skfdrmfl.federation.rounds import HeldOut, Request, Train, TrainRounds, fed
 from skfdrmfl.federation.runs import Schedule, Start
 from skfdrmfl.federation.trained import Trained
 from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import uses
 
 Run = Generator[Request | Trained, Any, None]
 
@@ -51,7 +52,7 @@ def train(
     """
     used = None
     if schedule.privacy is not None:
-        used = network.trained(training.cohort.settings[0].mi_weight > 0).numpy()
+        used = network.trained(uses(training.cohort.settings[0].terms, "critic")).numpy()
     runs = []
     for run, start in enumerate(starts):
         members = training.cohort.members_of(run)

@@ -49,7 +49,7 @@ def _defined(network: Network, arrays: Arrays, x: Tensor, present: Present | Non
     """Return Z and y_hat of some rows by the network's own forward pass."""
     views = network.layout.views(network.layout.pack(arrays, dtype=torch.float64)[None])
     mask = None if present is None else torch.as_tensor(present)[None]
-    activations = network.forward(views, x[None].double(), mask, tape=False)
+    activations = network.forward(views, x[None].double(), mask)
     return activations.z[0].numpy(), activations.y_hat[0].numpy()
 
 

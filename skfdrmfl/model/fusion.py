@@ -7,7 +7,6 @@ influences neither values nor gradients. Without a mask every row has all modali
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -15,19 +14,10 @@ import torch
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.model.mlp import GAIN, Shapes, Views
+from skfdrmfl.model.parts import GAIN, Shapes, Views
 
 # Queries of `AttentionFusion`.
 N_QUERIES = 4
-
-
-@dataclass
-class PoolTape:
-    """Holds what pooling leaves for its backward: codes, zero where a row lacks the modality, mask and shares."""
-
-    codes: Tensor
-    mask: Tensor | None
-    shares: Tensor | None = None
 
 
 class Fusion:
@@ -51,12 +41,8 @@ class Fusion:
         """Return the pooling's own arrays before the first round."""
         return {}
 
-    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> tuple[Tensor, PoolTape]:
-        """Pool codes (C, B, M, d) to (C, B, n_pooled); return the tape for `pool_backward` too."""
-        raise NotImplementedError
-
-    def pool_backward(self, views: Views, grads: Views, tape: PoolTape, d_pooled: Tensor) -> Tensor:
-        """Write the gradients of the pooling's arrays; return that of the codes (C, B, M, d)."""
+    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the codes (C, B, M, d) pooled to (C, B, n_pooled)."""
         raise NotImplementedError
 
 
@@ -73,14 +59,9 @@ class ConcatFusion(Fusion):
         """Return the width of the pooled code."""
         return n_modalities * modality_dim
 
-    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> tuple[Tensor, PoolTape]:
+    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Lay codes (C, B, M, d) side by side, (C, B, M d)."""
-        codes = _zero_absent(codes, mask)
-        return codes.flatten(-2), PoolTape(codes, mask)
-
-    def pool_backward(self, views: Views, grads: Views, tape: PoolTape, d_pooled: Tensor) -> Tensor:
-        """Return the derivative with respect to the codes (C, B, M, d)."""
-        return _zero_absent(d_pooled.unflatten(-1, tape.codes.shape[-2:]), tape.mask)
+        return _zero_absent(codes, mask).flatten(-2)
 
 
 class MeanFusion(Fusion):
@@ -96,17 +77,11 @@ class MeanFusion(Fusion):
         """Return the width of the pooled code."""
         return modality_dim
 
-    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> tuple[Tensor, PoolTape]:
+    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Average codes (C, B, M, d) to (C, B, d)."""
         if mask is None:
-            return codes.mean(-2), PoolTape(codes, None)
-        codes = _zero_absent(codes, mask)
-        return codes.sum(-2) / _n_present(mask), PoolTape(codes, mask)
-
-    def pool_backward(self, views: Views, grads: Views, tape: PoolTape, d_pooled: Tensor) -> Tensor:
-        """Return the derivative with respect to the codes (C, B, M, d)."""
-        n_present = tape.codes.shape[-2] if tape.mask is None else _n_present(tape.mask)
-        return _zero_absent((d_pooled / n_present).unsqueeze(-2).expand_as(tape.codes), tape.mask)
+            return codes.mean(-2)
+        return _zero_absent(codes, mask).sum(-2) / mask.sum(-1, keepdim=True).clamp_min(1)
 
 
 class GatedFusion(Fusion):
@@ -130,35 +105,19 @@ class GatedFusion(Fusion):
         weight = next(rngs).standard_normal((rows, modality_dim)) * (GAIN / sqrt(modality_dim))
         return {"fusion.gate_weight": weight, "fusion.gate_bias": np.zeros((rows, 1))}
 
-    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> tuple[Tensor, PoolTape]:
+    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Take the gated mean of codes (C, B, M, d), (C, B, d)."""
         codes = _zero_absent(codes, mask)
-        weight, bias = self._per_modality(views["fusion.gate_weight"], views["fusion.gate_bias"], codes)
+        d = codes.shape[-1]
+        weight, bias = (
+            views["fusion.gate_weight"].reshape(-1, d, d),
+            views["fusion.gate_bias"].reshape(-1, d, 1),
+        )
         # One product a replica and modality: (C M, B, d) with (C M, d, d).
         inputs = codes.transpose(1, 2).flatten(0, 1)
         scores = torch.baddbmm(bias.transpose(1, 2), inputs, weight.transpose(1, 2))
         shares = _shares(scores.unflatten(0, (len(codes), -1)).transpose(1, 2), mask)
-        return (shares * codes).sum(-2), PoolTape(codes, mask, shares)
-
-    def pool_backward(self, views: Views, grads: Views, tape: PoolTape, d_pooled: Tensor) -> Tensor:
-        """Write the gradients of the gates; return the derivative with respect to the codes (C, B, M, d)."""
-        codes, shares = tape.codes, tape.shares
-        assert shares is not None
-        n_replicas = len(codes)
-        d_pooled = d_pooled.unsqueeze(-2)
-        d_scores = _shares_backward(shares, d_pooled * codes).transpose(1, 2).flatten(0, 1)  # (C M, B, d)
-        inputs = codes.transpose(1, 2).flatten(0, 1)
-        grads["fusion.gate_weight"].copy_((d_scores.transpose(1, 2) @ inputs).view(n_replicas, -1, codes.shape[-1]))
-        grads["fusion.gate_bias"].copy_(d_scores.sum(1).view(n_replicas, -1, 1))
-        weight, _ = self._per_modality(views["fusion.gate_weight"], views["fusion.gate_bias"], codes)
-        through_gates = torch.bmm(d_scores, weight).unflatten(0, (n_replicas, -1)).transpose(1, 2)
-        return _zero_absent(shares * d_pooled + through_gates, tape.mask)
-
-    @staticmethod
-    def _per_modality(weight: Tensor, bias: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gates' weights and biases as W (C M, d, d) and b (C M, d, 1)."""
-        d = codes.shape[-1]
-        return weight.reshape(-1, d, d), bias.reshape(-1, d, 1)
+        return (shares * codes).sum(-2)
 
 
 class AttentionFusion(Fusion):
@@ -181,39 +140,20 @@ class AttentionFusion(Fusion):
         query = next(rngs).standard_normal((N_QUERIES, modality_dim))
         return {"fusion.query": query, "fusion.preference": np.zeros((N_QUERIES, n_modalities))}
 
-    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> tuple[Tensor, PoolTape]:
+    def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Take one mean of the codes (C, B, M, d) a query, side by side (C, B, h d)."""
         codes = _zero_absent(codes, mask)
         query = views["fusion.query"] / sqrt(codes.shape[-1])
         scores = torch.bmm(codes.flatten(1, 2), query.transpose(1, 2)).view(*codes.shape[:-1], N_QUERIES)
         shares = _shares(scores + views["fusion.preference"].transpose(1, 2).unsqueeze(1), mask)  # (C, B, M, h)
         pooled = (shares.unsqueeze(-1) * codes.unsqueeze(-2)).sum(-3)  # (C, B, h, d)
-        return pooled.flatten(-2), PoolTape(codes, mask, shares)
-
-    def pool_backward(self, views: Views, grads: Views, tape: PoolTape, d_pooled: Tensor) -> Tensor:
-        """Write the gradients of the queries; return the derivative with respect to the codes (C, B, M, d)."""
-        codes, shares = tape.codes, tape.shares
-        assert shares is not None
-        root_d = sqrt(codes.shape[-1])
-        d_pooled = d_pooled.unflatten(-1, (N_QUERIES, -1)).unsqueeze(-3)  # (C, B, 1, h, d)
-        d_scores = _shares_backward(shares, (d_pooled * codes.unsqueeze(-2)).sum(-1))  # (C, B, M, h)
-        flat = d_scores.flatten(1, 2)
-        grads["fusion.query"].copy_(torch.bmm(flat.transpose(1, 2), codes.flatten(1, 2)) / root_d)
-        grads["fusion.preference"].copy_(d_scores.sum(1).transpose(1, 2))
-        through_queries = torch.bmm(flat, views["fusion.query"]).view_as(codes) / root_d
-        d_codes = (shares.unsqueeze(-1) * d_pooled).sum(-2) + through_queries
-        return _zero_absent(d_codes, tape.mask)
+        return pooled.flatten(-2)
 
 
 def _zero_absent(codes: Tensor, mask: Tensor | None) -> Tensor:
     """Return the codes (C, B, M, d), zero where a row lacks the modality."""
     # Bits: see docs/bits.md, "select, not multiply".
     return codes if mask is None else torch.where(mask.unsqueeze(-1), codes, 0.0)
-
-
-def _n_present(mask: Tensor) -> Tensor:
-    """Return the number of modalities a row has, at least 1, (C, B, 1)."""
-    return mask.sum(-1, keepdim=True).clamp_min(1)
 
 
 def _shares(scores: Tensor, mask: Tensor | None) -> Tensor:
@@ -224,11 +164,6 @@ def _shares(scores: Tensor, mask: Tensor | None) -> Tensor:
     highest = scores.detach().amax(-2, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
     exponential = torch.exp(scores - highest)
     return exponential / exponential.sum(-2, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
-
-
-def _shares_backward(shares: Tensor, d_shares: Tensor) -> Tensor:
-    """Return the derivative with respect to the scores."""
-    return shares * (d_shares - (shares * d_shares).sum(-2, keepdim=True))
 
 
 FUSIONS: dict[str, type[Fusion]] = {

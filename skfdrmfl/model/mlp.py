@@ -1,4 +1,4 @@
-"""Dense layers with a linear skip: value, and one readable backward.
+"""Dense layers with a linear skip.
 
 Encoders, the head and the critic are each one of these. All weights carry a leading replica axis: (C, ., .).
 
@@ -9,35 +9,19 @@ of a narrow layer, at which the batched product would be slow. Callers see (C, B
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import silu
 
 from skfdrmfl.common.arrays import Arrays, Float
-
-Views = Mapping[str, Tensor]
-Shapes = dict[str, tuple[int, ...]]
-# Standard deviation of a layer's outputs before the first round, where its inputs are data and where they are features.
-# Small first weights cost nothing (Adam's steps do not shrink with them) and keep noise directions of the data small:
-# measured on inner folds.
-DATA_GAIN = 0.1
-GAIN = 0.58
+from skfdrmfl.model.parts import DATA_GAIN, GAIN, Part, Shapes, Views
 
 
-@dataclass
-class Tape:
-    """Holds what a forward pass leaves for its backward: each layer's input and each gate's sigmoid."""
-
-    inputs: list[Tensor]
-    gates: list[Tensor]
-
-
-class MLP:
+class MLP(Part):
     """Dense layers: x -> W_L silu(... silu(W_1 x + b_1)) + b_L, plus a linear map of x when `skip`.
 
     The skip is not a layer of its own: its rows stand below the first layer's, so that one product gives both, and
@@ -53,11 +37,8 @@ class MLP:
     skip : bool
     """
 
-    code_sizes: tuple[int, ...] = ()
-
     def __init__(self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False):
-        self.name = name
-        self.n_inputs, self.n_outputs = n_inputs, n_outputs
+        super().__init__(name, n_inputs, n_outputs)
         self.hidden = tuple(hidden)
         self.skip = skip and bool(self.hidden)
         widths = [n_inputs, *self.hidden, n_outputs]
@@ -69,23 +50,16 @@ class MLP:
             self._names.append((weight, bias))
             self.shapes[weight] = (fan_out, fan_in)
             self.shapes[bias] = (fan_out, 1)
+        self.first_weight = self._names[0][0]
+        if not self.hidden:
+            self.linear_path = self.first_weight, slice(None)
+        elif self.skip:
+            self.linear_path = self.first_weight, slice(self.hidden[0], None)
 
     @property
     def signature(self) -> tuple:
         """What two parts have in common that differ only in the width of their input."""
         return (self.hidden, self.n_outputs, self.skip)
-
-    @property
-    def first_weight(self) -> str:
-        """Name of the weights that x is multiplied with."""
-        return self._names[0][0]
-
-    @property
-    def linear_path(self) -> tuple[str, slice] | None:
-        """The array, and its rows, that map x to the output linearly; None for hidden layers without a skip."""
-        if not self.hidden:
-            return self.first_weight, slice(None)
-        return (self.first_weight, slice(self.hidden[0], None)) if self.skip else None
 
     def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
         """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
@@ -127,10 +101,9 @@ class MLP:
             arrays[bias] = np.zeros((fan_out, 1))
         return arrays
 
-    def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Tape]:
-        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), and the tape that `backward` needs."""
+    def forward(self, views: Views, x: Tensor) -> Tensor:
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
         a = x.mT
-        tape = Tape([a], [])
         skipped = None
         for i, (weight, bias) in enumerate(self._names):
             a = _affine(views[weight], a, views[bias])
@@ -138,54 +111,13 @@ class MLP:
                 break
             if self.skip and i == 0:
                 a, skipped = a.split((self.hidden[0], self.n_outputs), 1)
-            gate = torch.sigmoid(a)
-            a = a * gate if torch.is_grad_enabled() else a.mul_(gate)
-            tape.gates.append(gate)
-            tape.inputs.append(a)
-        return (a if skipped is None else a + skipped).mT, tape
-
-    def backward(self, views: Views, grads: Views, tape: Tape, d_out: Tensor, *, d_input: bool) -> Tensor | None:
-        """Write the gradients of all arrays to `grads`; return that of x when `d_input`.
-
-        silu(a) = a s with s = sigmoid(a), so d silu / d a = s + silu(a) (1 - s), which `lerp` gives in one step.
-        """
-        d_a = d_skip = d_out.mT
-        for i in range(len(self.hidden), -1, -1):
-            weight, bias = self._names[i]
-            if i < len(self.hidden):
-                gate, output = tape.gates[i], tape.inputs[i + 1]
-                d_a = torch.lerp(gate, _one(gate.dtype, gate.device), output).mul_(d_a)
-            if self.skip and i == 0:
-                d_a = torch.cat((d_a, d_skip), 1)
-            _outer_sum(d_a, tape.inputs[i], out=grads[weight])
-            torch.sum(d_a, 2, keepdim=True, out=grads[bias])
-            if i > 0 or d_input:
-                d_a = _product(views[weight].mT, d_a)
-        return d_a.mT if d_input else None
+            # In training autograd's silu, whose backward is one pass; else in place.
+            a = silu(a) if a.requires_grad else a.mul_(torch.sigmoid(a))
+        return (a if skipped is None else a + skipped).mT
 
 
-@cache
-def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the number one as a tensor, made once for each type and device."""
-    return torch.ones((), dtype=dtype, device=device)
-
-
-# The three products of a layer. Bits: see docs/bits.md, "one output".
 def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
     """Return W a + b: (C, out, in), (C, in, B), (C, out, 1) to (C, out, B)."""
-    if weight.shape[1] == 1:
+    if weight.shape[1] == 1:  # Bits: see docs/bits.md, "one output".
         return (weight.mT * a).sum(1, keepdim=True) + bias
     return torch.baddbmm(bias, weight, a)
-
-
-def _outer_sum(d: Tensor, a: Tensor, *, out: Tensor) -> None:
-    """Write the sum over rows of d a' to `out`: (C, out, B), (C, in, B) to (C, out, in)."""
-    if d.shape[1] == 1:
-        torch.sum((d * a).unsqueeze(1), 3, out=out)
-    else:
-        torch.bmm(d, a.mT, out=out)
-
-
-def _product(weight: Tensor, d: Tensor) -> Tensor:
-    """Return W' d: (C, in, out), (C, out, B) to (C, in, B)."""
-    return weight * d if d.shape[1] == 1 else torch.bmm(weight, d)

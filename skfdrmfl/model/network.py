@@ -12,11 +12,11 @@ from torch import Tensor
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.model.alignment import ALIGNMENTS, Spread
 from skfdrmfl.model.fusion import Fusion
 from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.mlp import MLP, Shapes, Tape, Views
-from skfdrmfl.model.parts import AutogradPart, Part
+from skfdrmfl.model.mlp import MLP
+from skfdrmfl.model.parts import Part, Shapes, Views
+from skfdrmfl.model.spread import Spread
 
 # Hidden layers of the critic.
 CRITIC_HIDDEN = (32,)
@@ -24,12 +24,11 @@ CRITIC_HIDDEN = (32,)
 
 @dataclass
 class Activations:
-    """Holds one forward pass: the codes (C, B, M, d), Z (C, B, c), y_hat (C, B, q), and the tapes behind them."""
+    """Holds one forward pass: the codes (C, B, M, d), Z (C, B, c) and y_hat (C, B, q)."""
 
     codes: Tensor
     z: Tensor
     y_hat: Tensor
-    tapes: dict[str, Any]
 
 
 class Network:
@@ -45,7 +44,8 @@ class Network:
     head_hidden : sequence of int
         Hidden layers of the head; empty for a linear head.
     alignment : str, default="homoscedastic"
-        Key of `ALIGNMENTS`. One modality has nothing to align; the key is then ignored.
+        Key of `ALIGNMENTS`, of which "diagonal" reads variances of codes, learned by a `Spread` of each modality. One
+        modality has nothing to align; the key is then ignored.
     """
 
     def __init__(
@@ -66,10 +66,9 @@ class Network:
         self.mixer = MLP("fusion", pooled, (), n_components)
         self.head = MLP("head", n_components, head_hidden, n_outputs)
         self.critic = MLP("critic", n_components + n_outputs, CRITIC_HIDDEN, 1)
-        self._alignment = alignment if len(self.encoders) > 1 else "homoscedastic"
-        self.alignment = ALIGNMENTS[self._alignment]
+        self.alignment = alignment if len(self.encoders) > 1 else "homoscedastic"
         self.spreads: dict[str, Spread] = {}
-        if self.alignment.learns_spread:
+        if self.alignment == "diagonal":
             self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
         self._head_hidden = tuple(head_hidden)
         self.columns: dict[str, slice] = {}
@@ -108,7 +107,7 @@ class Network:
             "n_components": self.n_components,
             "head_hidden_layer_sizes": self._head_hidden,
             "n_outputs": self.n_outputs,
-            "alignment": self._alignment,
+            "alignment": self.alignment,
         }
 
     def initial(self, seed: int, input_powers: Mapping[str, float]) -> Arrays:
@@ -133,7 +132,7 @@ class Network:
 
     # ------------------------------------------------------------------------------------------ forward
 
-    def forward(self, views: Views, x: Tensor, mask: Tensor | None = None, *, tape: bool = True) -> Activations:
+    def forward(self, views: Views, x: Tensor, mask: Tensor | None = None) -> Activations:
         """Return codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
 
         Parameters
@@ -144,48 +143,32 @@ class Network:
             Encoder inputs; finite, also in columns of modalities that a row lacks.
         mask : Tensor of bool of shape (C, B, M), default=None
             Which modalities a row has; None: all.
-        tape : bool, default=True
-            Whether `backward` is to follow. Without it no graph is recorded, unless autograd records one.
 
         Returns
         -------
         Activations
         """
-        tapes: dict[str, Any] = {}
-        codes = []
-        for name, encoder in self.encoders.items():
-            columns = x[..., self.columns[name]]
-            if isinstance(encoder, AutogradPart) and not tape:
-                mu = encoder.codes(views, columns)
-            else:
-                mu, tapes[encoder.name] = encoder.forward(views, columns)
-            codes.append(mu)
-        mu_all = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
-        pooled, tapes["pool"] = self.fusion.pool(views, mu_all, mask)
-        z, tapes["fusion"] = self.mixer.forward(views, pooled)
-        y_hat, tapes["head"] = self.head.forward(views, z)
-        return Activations(mu_all, z, y_hat, tapes)
+        codes = [encoder.forward(views, x[..., self.columns[name]]) for name, encoder in self.encoders.items()]
+        mu = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
+        z = self.mixer.forward(views, self.fusion.pool(views, mu, mask))
+        return Activations(mu, z, self.head.forward(views, z))
 
-    def criticise(self, views: Views, z: Tensor, y_pairs: Tensor) -> tuple[Tensor, Tensor, Tape]:
-        """Return T on the pairs (z_i, y_i) and on the pairs (z_i, y_{i+1}), each (C, B), and the critic's tape.
+    def criticise(self, views: Views, z: Tensor, y_pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return T on the pairs (z_i, y_i) and on the pairs (z_i, y_{i+1}), each (C, B).
 
         `y_pairs` (C, 2 B, q) is y followed by y shifted cyclically inside the batch.
         """
         z = z.mT
         pairs = torch.cat((torch.cat((z, z), 2), y_pairs.mT), 1)  # (C, c + q, 2 B)
-        t, tape = self.critic.forward(views, pairs.mT)
-        t_joint, t_marginal = t.squeeze(-1).split(z.shape[2], 1)
-        return t_joint, t_marginal, tape
+        t_joint, t_marginal = self.critic.forward(views, pairs.mT).squeeze(-1).split(z.shape[2], 1)
+        return t_joint, t_marginal
 
-    def spread(self, views: Views, x: Tensor) -> tuple[Tensor | None, list[Any]]:
-        """Return raw log variances (C, B, M, d) of the codes of rows x and their tapes; None if none are learned.
+    def spread(self, views: Views, x: Tensor) -> Tensor:
+        """Return raw log variances (C, B, M, d) of the codes of rows x, where spreads learn them.
 
         Those of modalities that a row lacks have no meaning.
         """
-        if not self.spreads:
-            return None, []
-        passes = [spread.forward(views, x[..., self.columns[name]]) for name, spread in self.spreads.items()]
-        return torch.stack([raw for raw, _ in passes], -2), [tape for _, tape in passes]
+        return torch.stack([s.forward(views, x[..., self.columns[name]]) for name, s in self.spreads.items()], -2)
 
     def encoder_of(self) -> Tensor:
         """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
@@ -213,45 +196,6 @@ class Network:
         for name, view in self.layout.views(moves).items():
             view.fill_(critic or name not in self.critic.shapes)
         return moves
-
-    # ----------------------------------------------------------------------------------------- backward
-
-    def criticise_backward(self, views: Views, grads: Views, tape: Tape, d_joint: Tensor, d_marginal: Tensor) -> Tensor:
-        """Write the critic's gradients, given those of T; return the derivative with respect to z (C, B, c)."""
-        d_t = torch.cat((d_joint, d_marginal), 1).unsqueeze(-1)
-        d_pairs = self.critic.backward(views, grads, tape, d_t, d_input=True)
-        assert d_pairs is not None
-        joint, marginal = d_pairs[..., : self.n_components].split(d_joint.shape[1], 1)
-        return joint + marginal
-
-    def spread_backward(self, views: Views, grads: Views, tapes: Sequence[Any], d_raw: Tensor) -> None:
-        """Write the gradients of the spreads, given that of the raw log variances, `d_raw` (C, B, M, d)."""
-        for m, (spread, tape) in enumerate(zip(self.spreads.values(), tapes, strict=True)):
-            spread.backward(views, grads, tape, d_raw[..., m, :])
-
-    def backward(
-        self,
-        views: Views,
-        grads: Views,
-        act: Activations,
-        d_y_hat: Tensor,
-        d_z: Tensor | None = None,
-        d_codes: Tensor | None = None,
-    ) -> None:
-        """Write the gradients of encoders, fusion and head.
-
-        `d_y_hat`, `d_z` and `d_codes` are the objective's derivatives with respect to `act.y_hat`, `act.z` and
-        `act.codes`, each with the others held; None stands for zero.
-        """
-        through_head = self.head.backward(views, grads, act.tapes["head"], d_y_hat, d_input=True)
-        assert through_head is not None
-        d_z = through_head if d_z is None else through_head.add_(d_z)
-        d_pooled = self.mixer.backward(views, grads, act.tapes["fusion"], d_z, d_input=True)
-        assert d_pooled is not None
-        through_fusion = self.fusion.pool_backward(views, grads, act.tapes["pool"], d_pooled)
-        d_codes = through_fusion if d_codes is None else through_fusion + d_codes
-        for m, encoder in enumerate(self.encoders.values()):
-            encoder.backward(views, grads, act.tapes[encoder.name], d_codes[..., m, :], d_input=False)
 
     # ------------------------------------------------------------------------------------------ delivery
 

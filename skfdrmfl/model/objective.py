@@ -1,26 +1,25 @@
-"""The objective of one client, and its gradient by hand.
+"""The objective of one client: the table of its terms, and what it comes to on a batch.
 
 Rows of different clients are never mixed. Tensors carry a leading replica axis (C, ...) along which every operation is
-independent; with C = 1 this is the code of a single client.
+independent; with C = 1 this is the code of a single client. The gradient is autograd's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
-from skfdrmfl.equations import contrast, information, prediction
-from skfdrmfl.model.alignment import ALIGNMENTS, Alignment
-from skfdrmfl.model.mlp import Views
-from skfdrmfl.model.network import Activations, Network
+from skfdrmfl.equations import contrast, divergence, information, prediction
+from skfdrmfl.model.network import Network
+from skfdrmfl.model.parts import Views
 
-# The terms of the objective; "loss" is the weighted sum of the first four, and "mi_nwj" only reported.
-TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
-# What is recorded of each client and round: the terms, and how its update compares with the round's step.
-RECORDED = (*TERMS, "drift")
+# The settings of the terms in use, each (C,), by name. Weights that are zero for every client are left out.
+Lambdas = Mapping[str, Tensor]
 
 
 @dataclass(slots=True)
@@ -66,154 +65,204 @@ class Batch:
         return (Batch(*parts) for parts in zip(*columns, strict=False))
 
 
+class Pass:
+    """One forward pass over a batch, and what the terms read of it; made when first asked for."""
+
+    def __init__(self, network: Network, views: Views, batch: Batch, lambdas: Lambdas):
+        self.network, self.views, self.batch, self.lambdas = network, views, batch, lambdas
+        activations = network.forward(views, batch.x, batch.mask)
+        self.codes, self.z, self.y_hat = activations.codes, activations.z, activations.y_hat
+
+    @cached_property
+    def critic(self) -> tuple[Tensor, Tensor]:
+        """T on pairs and on shifted pairs, each (C, B)."""
+        return self.network.criticise(self.views, self.z, self.batch.y_pairs)
+
+    @property
+    def references(self) -> Tensor:
+        """Unit Z of the rows under earlier models (C, B, 1 + H, c)."""
+        assert self.batch.references is not None
+        return self.batch.references
+
+    @cached_property
+    def log_variances(self) -> Tensor:
+        """Learned log variances (C, B, M, d) of the codes."""
+        return divergence.log_variances(self.network.spread(self.views, self.batch.x))
+
+
 @dataclass(frozen=True)
-class TermWeights:
-    """Holds lambda_1, lambda_2, lambda_3 and tau of each client, all (C, 1); None for a term that no client uses."""
-
-    mi: Tensor | None
-    kl: Tensor | None
-    contrastive: Tensor | None
-    temperature: Tensor
-
-    def narrow(self, n: int) -> TermWeights:
-        """Return the first n clients' weights."""
-        mi, kl, contrastive = (None if t is None else t[:n] for t in (self.mi, self.kl, self.contrastive))
-        return TermWeights(mi, kl, contrastive, self.temperature[:n])
-
-    def used(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return `terms` with zero for clients whose weight is zero, for whom others' terms were computed too."""
-        weights = {"mi": self.mi, "mi_nwj": self.mi, "kl": self.kl, "contrastive": self.contrastive}
-        out = dict(terms)
-        for name, weight in weights.items():
-            if weight is not None and name in terms:
-                out[name] = torch.where(weight[:, 0] > 0, terms[name], 0.0)
-        return out
-
-    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Return L_k (C,), the weighted sum of the terms in use."""
-        loss = terms["mse"]
-        for name, weight in (("mi", self.mi), ("kl", self.kl), ("contrastive", self.contrastive)):
-            if weight is not None and name in terms:
-                loss = loss + weight[:, 0] * terms[name]
-        return loss
-
-
-@dataclass(slots=True)
-class Outputs:
-    """Holds what the objective is computed from; None where no term in use needs it.
+class Term:
+    """One term of the objective.
 
     Attributes
     ----------
-    y_hat : Tensor of shape (..., C, B, q)
-    z : Tensor of shape (..., C, B, c), or None
-    codes : Tensor of shape (..., C, B, M, d), or None
-    t_joint, t_marginal : Tensor of shape (..., C, B), or None
-        The critic on pairs and on shifted pairs.
-    raw : Tensor of shape (..., C, B, M, d), or None
-        Raw log variances of the codes, where `alignment` learns them.
-    alignment : Alignment
+    name : str
+        In `history_`.
+    value : callable
+        From a `Pass`, what the term is for each row (C, B), or for each batch (C,).
+    weight : str, default=None
+        The setting, a parameter of the transformer, that the term is multiplied with; None: one.
+    of : {"row", "pair", "batch"}
+        Whether `value` is of each row, of each pair of a row and another's y, or of all rows of a batch together,
+        which then cannot be split.
+    needs : {"critic", "references"}, default=None
+        What is trained or kept for the term's sake.
+    settings : tuple of str
+        What else it reads, parameters of the transformer as well.
+    trained : bool, default=True
+        Whether it is part of the objective; if not, it is only recorded.
     """
 
-    y_hat: Tensor
-    z: Tensor | None = None
-    codes: Tensor | None = None
-    t_joint: Tensor | None = None
-    t_marginal: Tensor | None = None
-    raw: Tensor | None = None
-    alignment: Alignment = ALIGNMENTS["homoscedastic"]
-
-    @classmethod
-    def stacked(cls, steps: Sequence[Outputs]) -> Outputs:
-        """Return the outputs of several steps along a new first axis."""
-
-        def stack(values: list[Tensor | None]) -> Tensor | None:
-            given = [value for value in values if value is not None]
-            return torch.stack(given) if given else None
-
-        return cls(
-            torch.stack([step.y_hat for step in steps]),
-            stack([step.z for step in steps]),
-            stack([step.codes for step in steps]),
-            stack([step.t_joint for step in steps]),
-            stack([step.t_marginal for step in steps]),
-            stack([step.raw for step in steps]),
-            steps[0].alignment,
-        )
+    name: str
+    value: Callable[[Pass], Tensor]
+    weight: str | None = None
+    of: str = "row"
+    needs: str | None = None
+    settings: tuple[str, ...] = ()
+    trained: bool = True
 
 
-def objective_terms(outputs: Outputs, batch: Batch, temperature: Tensor) -> dict[str, Tensor]:
-    """Return each term in use, unweighted, as the mean over each batch's rows (..., C), for one step or several."""
-    w, w_pairs = batch.weights, batch.pair_weights
-    terms = {"mse": (w * prediction.squared_error(outputs.y_hat, batch.y)).sum(-1)}
-    if outputs.t_joint is not None and outputs.t_marginal is not None:
-        terms["mi"] = -(w_pairs * information.jensen_shannon(outputs.t_joint, outputs.t_marginal)).sum(-1)
-        terms["mi_nwj"] = (w_pairs * information.nwj(outputs.t_joint, outputs.t_marginal)).sum(-1)
-    if outputs.codes is not None:
-        terms["kl"] = outputs.alignment.value(outputs.codes, outputs.raw, w, batch.mask)
-    if outputs.z is not None and batch.references is not None:
-        terms["contrastive"] = (w * contrast.info_nce(outputs.z, batch.references, temperature.unsqueeze(-1))).sum(-1)
-    return terms
+# The kinds of R_kl: what it means that the modalities' codes agree, of a row or of a client's batch.
+ALIGNMENTS = {
+    "homoscedastic": Term("kl", lambda p: divergence.modality_alignment(p.codes, p.batch.mask), "kl_weight"),
+    "diagonal": Term(
+        "kl", lambda p: divergence.diagonal_alignment(p.codes, p.log_variances, p.batch.mask), "kl_weight"
+    ),
+    "moments": Term(
+        "kl",
+        lambda p: divergence.moments_alignment(p.codes, p.batch.weights, p.batch.mask),
+        "kl_weight",
+        of="batch",
+    ),
+}
+TERMS = (
+    Term("mse", lambda p: prediction.squared_error(p.y_hat, p.batch.y)),
+    Term("mi", lambda p: -information.jensen_shannon(*p.critic), "mi_weight", of="pair", needs="critic"),
+    ALIGNMENTS["homoscedastic"],
+    Term(
+        "contrastive",
+        lambda p: contrast.info_nce(p.z, p.references, p.lambdas["temperature"][:, None, None]),
+        "contrastive_weight",
+        needs="references",
+        settings=("temperature",),
+    ),
+    Term("mi_nwj", lambda p: information.nwj(*p.critic), "mi_weight", of="pair", needs="critic", trained=False),
+)
 
 
-def local_objective(network: Network, views: Views, batch: Batch, lambdas: TermWeights) -> dict[str, Tensor]:
-    """Return L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl as "loss", and each term in use; all (C,).
-
-    The values are differentiable; `local_gradient` is the twin derived by hand.
-    """
-    act = network.forward(views, batch.x, batch.mask)
-    t_joint = t_marginal = raw = None
-    if lambdas.mi is not None:
-        t_joint, t_marginal, _ = network.criticise(views, act.z, batch.y_pairs)
-    if lambdas.kl is not None:
-        raw, _ = network.spread(views, batch.x)
-    outputs = _outputs(network, act, lambdas, t_joint, t_marginal, raw)
-    terms = objective_terms(outputs, batch, lambdas.temperature)
-    return {**terms, "loss": lambdas.total(terms)}
+def terms_of(network: Network) -> tuple[Term, ...]:
+    """Return the table of terms, with the kind of R_kl that the network is made for."""
+    return tuple(ALIGNMENTS[network.alignment] if term.name == "kl" else term for term in TERMS)
 
 
-def local_gradient(network: Network, views: Views, grads: Views, batch: Batch, lambdas: TermWeights) -> Outputs:
-    """Write the gradient of `local_objective` to `grads`; return what `objective_terms` needs for its value."""
-    act = network.forward(views, batch.x, batch.mask)
-    w, w_pairs = batch.weights, batch.pair_weights
-    d_y_hat = prediction.squared_error_gradient(act.y_hat, batch.y) * w.unsqueeze(-1)
-    t_joint = t_marginal = raw = d_z = d_codes = None
-    if lambdas.mi is not None:
-        t_joint, t_marginal, tape = network.criticise(views, act.z, batch.y_pairs)
-        d_joint, d_marginal = information.jensen_shannon_gradient(t_joint, t_marginal)
-        factor = -lambdas.mi * w_pairs  # R_mi is minus J
-        d_z = network.criticise_backward(views, grads, tape, factor * d_joint, factor * d_marginal)
-    if lambdas.kl is not None and act.codes.shape[-2] > 1:
-        raw, tapes = network.spread(views, batch.x)
-        d_codes, d_raw = network.alignment.gradient(act.codes, raw, w, batch.mask, lambdas.kl)
-        if d_raw is not None:
-            network.spread_backward(views, grads, tapes, d_raw)
-    if lambdas.contrastive is not None and batch.references is not None:
-        tau = lambdas.temperature.unsqueeze(-1)
-        d_contrastive = contrast.info_nce_gradient(act.z, batch.references, tau)
-        d_contrastive = d_contrastive * (lambdas.contrastive * w).unsqueeze(-1)
-        d_z = d_contrastive if d_z is None else d_z + d_contrastive
-    network.backward(views, grads, act, d_y_hat, d_z, d_codes)
-    return _outputs(network, act, lambdas, t_joint, t_marginal, raw)
+def term_names() -> tuple[str, ...]:
+    """Return the names of what clients send of their objective: the terms, and "loss", their weighted sum."""
+    return (*(term.name for term in TERMS), "loss")
 
 
-def _outputs(
-    network: Network,
-    act: Activations,
-    lambdas: TermWeights,
-    t_joint: Tensor | None,
-    t_marginal: Tensor | None,
-    raw: Tensor | None,
-) -> Outputs:
-    """Return what the terms in use need of a forward pass."""
-    return Outputs(
-        act.y_hat,
-        None if lambdas.contrastive is None else act.z,
-        None if lambdas.kl is None else act.codes,
-        t_joint,
-        t_marginal,
-        raw,
-        network.alignment,
+def record_names() -> tuple[str, ...]:
+    """Return what is recorded of each client and round: its terms, and how its update compares with the step."""
+    return (*term_names(), "drift")
+
+
+def weight_of_each_term() -> dict[str, str]:
+    """Return the setting that weighs each trained term which has one, by the term's name."""
+    return {term.name: term.weight for term in TERMS if term.weight is not None and term.trained}
+
+
+def term_settings() -> tuple[str, ...]:
+    """Return the names of all settings that terms read, weights and others, in the order of the table."""
+    weights = (term.weight for term in TERMS if term.weight is not None)
+    return tuple(dict.fromkeys((*weights, *(name for term in TERMS for name in term.settings))))
+
+
+def uses(settings: Mapping[str, float], needed: str) -> bool:
+    """Return whether a term that `needs` this has a weight other than zero."""
+    return any(term.needs == needed and (term.weight is None or settings[term.weight] > 0) for term in TERMS)
+
+
+def lambdas_of(settings: Sequence[Mapping[str, float]], like: Tensor) -> dict[str, Tensor]:
+    """Return `Lambdas` of clients with these settings of the terms, as tensors of the type and device of `like`."""
+    weights = {term.weight for term in TERMS}
+    columns = {name: [s[name] for s in settings] for name in term_settings()}
+    return {name: like.new_tensor(values) for name, values in columns.items() if name not in weights or any(values)}
+
+
+def term_values(network: Network, views: Views, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:
+    """Return each term in use, unweighted: (C, B) of rows and of pairs, (C,) of batches."""
+    seen = Pass(network, views, batch, lambdas)
+    values = {}
+    for term in _terms_in_use(network, batch, lambdas):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and term.trained):
+            values[term.name] = term.value(seen)
+    return values
+
+
+def term_shares(network: Network, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:
+    """Return the derivatives of L_k by the `term_values` that are trained, for one step or several."""
+    shares = {}
+    for term in _terms_in_use(network, batch, lambdas):
+        if term.trained:
+            share = _shares(term, batch)
+            if term.weight is not None:
+                weight = lambdas[term.weight]
+                share = weight.expand(share.shape[:-1]) if term.of == "batch" else weight.unsqueeze(-1) * share
+            shares[term.name] = share
+    return shares
+
+
+def term_means(network: Network, values: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Return the mean (..., C) of each of `term_values` over its batch, for one step or several."""
+    return {
+        term.name: values[term.name] if term.of == "batch" else (_shares(term, batch) * values[term.name]).sum(-1)
+        for term in terms_of(network)
+        if term.name in values
+    }
+
+
+def _terms_in_use(network: Network, batch: Batch, lambdas: Lambdas) -> list[Term]:
+    """Return the terms that have a weight, and what they are compared with."""
+    return [
+        term
+        for term in terms_of(network)
+        if term.weight in (None, *lambdas) and not (term.needs == "references" and batch.references is None)
+    ]
+
+
+def _shares(term: Term, batch: Batch) -> Tensor:
+    """Return what each row, or each pair, of a batch counts for in a term."""
+    return batch.pair_weights if term.of == "pair" else batch.weights
+
+
+def local_objective(network: Network, views: Views, batch: Batch, lambdas: Lambdas) -> dict[str, Tensor]:
+    """Return L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl as "loss", and each term in use; all (C,)."""
+    terms = term_means(network, term_values(network, views, batch, lambdas), batch)
+    return {**terms, "loss": total(terms, lambdas)}
+
+
+def total(terms: Mapping[str, Tensor], lambdas: Lambdas) -> Tensor:
+    """Return L_k (C,), the weighted sum of the trained terms in use."""
+    parts = (
+        terms[term.name] if term.weight is None else lambdas[term.weight] * terms[term.name]
+        for term in TERMS
+        if term.trained and term.name in terms
     )
+    return reduce(add, parts)
+
+
+def summary(terms: Mapping[str, Tensor], lambdas: Lambdas) -> Tensor:
+    """Return the `term_names` (C, n), given means over a round of the terms in use.
+
+    A term is zero for clients whose weight is zero, for whom it was computed because others use it.
+    """
+    used = {}
+    for term in TERMS:
+        if term.name in terms:
+            value = terms[term.name]
+            used[term.name] = value if term.weight is None else torch.where(lambdas[term.weight] > 0, value, 0.0)
+    used["loss"] = total(used, lambdas)
+    nothing = torch.zeros_like(used["loss"])
+    return torch.stack([used.get(name, nothing) for name in term_names()], -1)
 
 
 def reference_codes(network: Network, views: Views, x: Tensor, mask: Tensor | None = None) -> Tensor:

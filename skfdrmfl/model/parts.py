@@ -1,10 +1,9 @@
-"""The protocol of the network's parts, and the base classes of those whose gradient is autograd's."""
+"""The parts of the network: maps of rows whose weights are not their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,64 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.model.mlp import DATA_GAIN, GAIN, Shapes, Views
+
+Views = Mapping[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
+# Standard deviation of a layer's outputs before the first round, where its inputs are data and where they are features.
+# Small first weights cost nothing (Adam's steps do not shrink with them) and keep noise directions of the data small:
+# measured on inner folds.
+DATA_GAIN = 0.1
+GAIN = 0.58
 
 
-class Part(Protocol):
+class Part:
     """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
-    Every array is a matrix for each replica, (C, ., .). The first inputs are codes,
-    of `code_sizes` categories; most parts have none.
-    """
-
-    name: str
-    n_inputs: int
-    n_outputs: int
-    code_sizes: tuple[int, ...]
-    shapes: Shapes
-
-    @property
-    def signature(self) -> tuple:
-        """What two parts have in common where one goes on from the other's weights; hashable."""
-
-    @property
-    def first_weight(self) -> str:
-        """Name of the array that the L1 penalty on inputs thins."""
-
-    @property
-    def linear_path(self) -> tuple[str, slice] | None:
-        """The array, and its rows, that map x to the output linearly; None if the part has no linear path."""
-
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays with which the output is zero for every x, given a linear path."""
-
-    def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
-        """Return a mask (n_inputs,) of the inputs that the output depends on."""
-
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return the weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
-
-    def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Any]:
-        """Return the outputs, and the tape that `backward` needs."""
-
-    def backward(self, views: Views, grads: Views, tape: Any, d_out: Tensor, *, d_input: bool) -> Tensor | None:
-        """Write the gradients of all arrays to `grads`; return that of x when `d_input`."""
-
-
-@dataclass
-class Graph:
-    """The tape of an `AutogradPart`: its outputs and the leaves from which they were computed."""
-
-    out: Tensor
-    leaves: dict[str, Tensor]
-
-
-class AutogradPart:
-    """A part that says what its value is and leaves the gradient to autograd.
-
-    Subclasses set `shapes` and write `codes`, a pure function. Inside an autograd graph (the loop engine) that
-    function is simply part of it. Outside (the stacked engine), `forward` records a graph of this part alone,
-    on leaves cut off from everything else, and `backward` walks through it.
+    Subclasses set `shapes` and `first_weight`, and write `initial` and `forward`. Every array is a matrix for each
+    replica, (C, ., .).
 
     Parameters
     ----------
@@ -78,6 +34,17 @@ class AutogradPart:
     n_inputs, n_outputs : int
     options : hashable
         All else in which two parts of one class can differ.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Shape of each array.
+    first_weight : str
+        Name of the array that the L1 penalty on inputs thins.
+    linear_path : tuple of str and slice, or None
+        The array, and its rows, that map x to the output linearly; None if the part has no linear path.
+    code_sizes : tuple of int
+        The first inputs are codes, of so many categories; most parts have none.
     """
 
     shapes: Shapes
@@ -91,53 +58,27 @@ class AutogradPart:
 
     @property
     def signature(self) -> tuple:
-        """All that describes the part, the width of its input included."""
+        """What two parts have in common where one goes on from the other's weights; hashable."""
         return (type(self).__name__, self.n_inputs, self.n_outputs, *self._options)
 
+    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
+        """Return a copy of this part's arrays with which the output is zero for every x, given a linear path."""
+        raise NotImplementedError
+
     def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
-        """Return a mask (n_inputs,) of all inputs: columns share weights."""
+        """Return a mask (n_inputs,) of the inputs that the output depends on; here all: columns share weights."""
         return np.ones(self.n_inputs, dtype=bool)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return the weights before the first round."""
+        """Return the weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
         raise NotImplementedError
 
-    def codes(self, views: Views, x: Tensor) -> Tensor:
+    def forward(self, views: Views, x: Tensor) -> Tensor:
         """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
         raise NotImplementedError
 
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Refuse: only parts with a linear path can be silenced."""
-        raise NotImplementedError
 
-    def forward(self, views: Views, x: Tensor) -> tuple[Tensor, Graph | None]:
-        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), and the graph behind them."""
-        if torch.is_grad_enabled() and any(views[name].requires_grad for name in self.shapes):
-            return self.codes(views, x), None
-        with torch.enable_grad():
-            # `data`, not `detach`: weights and gradients may share memory, and with it the count of writes by which
-            # autograd would take a gradient written to one for a change of the other.
-            leaves = {name: views[name].data.requires_grad_() for name in self.shapes}
-            out = self.codes(leaves, x.data)
-        return out.detach(), Graph(out, leaves)
-
-    def backward(
-        self, views: Views, grads: Views, tape: Graph | None, d_out: Tensor, *, d_input: bool = False
-    ) -> Tensor | None:
-        """Write the gradients of all arrays to `grads`. Rows are data: they have no gradient."""
-        if d_input:
-            raise NotImplementedError(f"{self.name} takes data; there is nothing to pass a gradient on to.")
-        assert tape is not None
-        found = torch.autograd.grad(tape.out, list(tape.leaves.values()), d_out, allow_unused=True)
-        for name, gradient in zip(tape.leaves, found, strict=True):
-            if gradient is None:  # an array that this input does not reach
-                grads[name].zero_()
-            else:
-                grads[name].copy_(gradient)
-        return None
-
-
-class FeaturePart(AutogradPart):
+class FeaturePart(Part):
     """An affine map of features, mu = V features(x) + b, plus a linear map of x when `skip`.
 
     Subclasses write `features`. As in `MLP`, features come before rows inside: (C, features, B).
@@ -167,12 +108,9 @@ class FeaturePart(AutogradPart):
             shapes["weight_skip"] = (n_outputs, n_inputs)
         self.shapes = {f"{name}.{key}": shape for key, shape in shapes.items()}
         self._first_layer = f"{name}.{next(iter(layers))}"
-        self.linear_path = (f"{name}.weight_skip", slice(None)) if skip else None
-
-    @property
-    def first_weight(self) -> str:  # type: ignore[override]
-        """Name of the skip's weights, which touch every column by itself, or else of the first layer's."""
-        return f"{self.name}.weight_skip" if self.skip else self._first_layer
+        # The skip's weights touch every column by itself.
+        self.first_weight = f"{name}.weight_skip" if skip else self._first_layer
+        self.linear_path = (self.first_weight, slice(None)) if skip else None
 
     def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
         """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
@@ -183,8 +121,8 @@ class FeaturePart(AutogradPart):
         """Return the features (C, n_features, B) of columns x (C, n_inputs, B)."""
         raise NotImplementedError
 
-    def codes(self, views: Views, x: Tensor) -> Tensor:
-        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs), as a pure, differentiable function."""
+    def forward(self, views: Views, x: Tensor) -> Tensor:
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
         x = x.transpose(1, 2)
         out = self.affine(views, "out", self.features(views, x))
         if self.skip:

@@ -33,7 +33,7 @@ def jacobians(network: Network, arrays: Arrays, x: Tensor, present: Present | No
         mask = None if present is None else torch.as_tensor(present[slab])[None]
         with torch.enable_grad():
             rows = x[slab].double()[None].clone().requires_grad_()
-            y_hat = network.forward(views, rows, mask, tape=False).y_hat[0]
+            y_hat = network.forward(views, rows, mask).y_hat[0]
             # Rows do not mix: the derivative of the sum over rows is each row's own.
             found = [
                 torch.autograd.grad(total, rows, retain_graph=True, allow_unused=True)[0]
@@ -59,10 +59,10 @@ def swaps(
         slab = slice(i, i + SLAB_ROWS)
         mask = None if present is None else torch.as_tensor(present[slab])[None]
         rows = x[slab].double()[None].clone()
-        before = network.forward(views, rows, mask, tape=False).y_hat[0]
+        before = network.forward(views, rows, mask).y_hat[0]
         for code in range(n_codes):
             rows[0, :, column] = code
-            change = network.forward(views, rows, mask, tape=False).y_hat[0] - before
+            change = network.forward(views, rows, mask).y_hat[0] - before
             out[slab, code] = change.square().mean(-1).numpy()
     return out
 

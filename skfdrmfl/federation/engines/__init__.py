@@ -5,24 +5,30 @@ All draw the same rows in the same order. A loop over clients stands here below 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.federation.engines import native
-from skfdrmfl.federation.engines.loop import LoopEngine
+from skfdrmfl.federation.engines.base import Engine
 from skfdrmfl.federation.engines.native import NativeEngine
-from skfdrmfl.federation.engines.stacked import StackedEngine
+from skfdrmfl.federation.engines.torch import TorchEngine
+from skfdrmfl.federation.runs import Settings
 from skfdrmfl.model.network import Network
 
-ENGINES: dict[str, type[StackedEngine] | type[LoopEngine] | type[NativeEngine]] = {
-    "stacked": StackedEngine,
-    "loop": LoopEngine,
-    "native": NativeEngine,
-}
+ENGINES: dict[str, type[Engine]] = {"torch": TorchEngine, "native": NativeEngine}
 
 
-def engine_for(asked: str, network: Network, device: torch.device, history_size: int, sizes: Indices) -> str:
-    """Return the key of `ENGINES` that is to train: with "auto", "native" where it can, else "stacked".
+def engine_for(
+    asked: str,
+    network: Network,
+    device: torch.device,
+    history_size: int,
+    sizes: Indices,
+    settings: Sequence[Settings],
+) -> str:
+    """Return the key of `ENGINES` that is to train: with "auto", "native" where it can, else "torch".
 
     Parameters
     ----------
@@ -33,6 +39,8 @@ def engine_for(asked: str, network: Network, device: torch.device, history_size:
     history_size : int
     sizes : ndarray of shape (K,)
         Rows of each client.
+    settings : sequence of Settings
+        Of the runs.
 
     Raises
     ------
@@ -41,7 +49,7 @@ def engine_for(asked: str, network: Network, device: torch.device, history_size:
     """
     if asked not in ("auto", "native"):
         return asked
-    reason = native.why_not(network, device, history_size, sizes)
+    reason = native.why_not(network, device, history_size, sizes, settings)
     if asked == "native" and reason is not None:
-        raise ValueError(f"engine='native' {reason}; set engine='stacked', or 'auto' to have it where it can.")
-    return "native" if reason is None else "stacked"
+        raise ValueError(f"engine='native' {reason}; set engine='torch', or 'auto' to have it where it can.")
+    return "native" if reason is None else "torch"

@@ -15,7 +15,7 @@ from skfdrmfl.federation.engines.dropout import draw_kept
 from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.runs import Orders, Settings
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TermWeights
+from skfdrmfl.model.objective import lambdas_of, terms_of, uses
 
 # The pass over all rows for the references takes this many batches' rows at a time.
 REFERENCE_BATCHES = 8
@@ -23,9 +23,7 @@ TRAIN = Orders()
 # Settings that only the server reads.
 OF_SERVER = frozenset({"server_learning_rate", "server_momentum"})
 # Settings of which each client of a chunk has its own; the others are one number for the whole chunk.
-OF_EACH_CLIENT = frozenset(
-    {"mi_weight", "kl_weight", "contrastive_weight", "temperature", "input_l1", "modality_dropout"}
-)
+OF_EACH_CLIENT = frozenset({"terms", "input_l1", "modality_dropout"})
 
 
 def shared_settings(settings: Settings) -> Hashable:
@@ -40,7 +38,8 @@ def batches_of(orders: Orders, network: Network, sizes: Indices, batch_size: int
     """
     if orders.trains:
         return batch_size, n_epochs
-    return int(sizes.max()) if network.alignment.joins_rows else REFERENCE_BATCHES * batch_size, 1
+    whole = any(term.of == "batch" for term in terms_of(network))
+    return int(sizes.max()) if whole else REFERENCE_BATCHES * batch_size, 1
 
 
 def widths_of(sizes: Indices, batch_size: int) -> tuple[int, int]:
@@ -82,7 +81,8 @@ class Chunk:
             self.weights = torch.where(self.weights > 0, share, 0.0)
             self.pair_weights = torch.where(self.pair_weights > 0, share, 0.0)
             self.total_steps = torch.ones_like(self.total_steps)
-        self.lambdas = term_weights(rows, replicas)
+        self.lambdas = lambdas_of([s.terms for s in settings], rows.x)
+        self.needs_references = any(uses(s.terms, "references") for s in settings)
         input_l1 = [s.input_l1 for s in settings]
         self.input_l1 = torch.tensor(input_l1, dtype=dtype, device=device)[:, None, None] if any(input_l1) else None
         # Unit Z of the rows under the models of recent rounds, the latest first, and that latest round.
@@ -103,21 +103,3 @@ class Chunk:
                 mask = np.ones((len(slots), n_modalities), dtype=bool)
             mask = draw_kept(keys[client], epoch, slots - self.plan.offsets[client], self.dropout[client], mask)
         return None if mask is None else torch.as_tensor(mask, device=self.weights.device)
-
-
-def term_weights(rows: TrainingRows, replicas: Indices) -> TermWeights:
-    """Return the weights of the terms of some replicas, as tensors."""
-    settings = [rows.cohort.settings[run] for run in rows.cohort.runs[replicas]]
-
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=rows.x.dtype, device=rows.x.device).unsqueeze(-1)
-
-    def term(values: list[float]) -> Tensor | None:
-        return column(values) if any(values) else None
-
-    return TermWeights(
-        term([s.mi_weight for s in settings]),
-        term([s.kl_weight for s in settings]),
-        term([s.contrastive_weight for s in settings]),
-        column([s.temperature for s in settings]),
-    )

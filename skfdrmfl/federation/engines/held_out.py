@@ -12,6 +12,7 @@ from skfdrmfl.federation.engines.batches import LANES
 from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.messages import HeldOutSums
 from skfdrmfl.model.network import Network
+from skfdrmfl.model.objective import uses
 
 # Numbers gathered at a time to be sent through the network.
 SLAB = 4_000_000
@@ -34,7 +35,7 @@ class HeldOutRows:
     def __init__(self, network: Network, rows: TrainingRows):
         self._network, self._x, self._y = network, rows.x, rows.y
         self._present = None if rows.present is None else torch.as_tensor(rows.present, device=rows.x.device)
-        self._with_pairs = np.array([settings.mi_weight > 0 for settings in rows.cohort.settings])
+        self._with_pairs = np.array([uses(settings.terms, "critic") for settings in rows.cohort.settings])
         self.positions = [partition.positions for partition in rows.held_out]
         # Of each run, the places of these clients among all replicas.
         self._replicas = []
@@ -92,12 +93,12 @@ class HeldOutRows:
         squares, bounds = [], []
         for rows, partners in zip(slots.split(n, 1), others.split(n, 1), strict=True):
             mask = None if self._present is None else self._present[rows]
-            act = self._network.forward(views, self._x[rows], mask, tape=False)
+            act = self._network.forward(views, self._x[rows], mask)
             y = self._y[rows]
             squares.append(prediction.squared_error(act.y_hat, y))
             if self._with_pairs[runs].any():
                 pairs = torch.cat((y, self._y[partners]), 1)
-                t_joint, t_marginal, _ = self._network.criticise(views, act.z, pairs)
+                t_joint, t_marginal = self._network.criticise(views, act.z, pairs)
                 bounds.append(information.nwj(t_joint, t_marginal))
             else:
                 bounds.append(torch.zeros_like(squares[-1]))

@@ -895,6 +895,10 @@ EXPORT int processor_can(void) {
 #endif
 }
 
+/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`. */
+EXPORT whole n_terms(void) { return N_TERMS; }
+EXPORT whole n_settings(void) { return sizeof(Settings) / sizeof(double); }
+
 typedef struct { Work work; whole n; } Some;
 
 static whole train_all(Team *team, void *what) {

@@ -1,7 +1,7 @@
 """The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
 
 This module lays out for `native.c` what it reads, and takes what it writes; see docs/native.md. What it does not cover
-is left to the stacked engine.
+is left to the torch engine.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.federation.engines.chunk import TRAIN, batches_of
-from skfdrmfl.federation.engines.loop import LoopEngine
-from skfdrmfl.federation.engines.rows import TrainingRows
+from skfdrmfl.federation.engines.base import Engine
+from skfdrmfl.federation.engines.chunk import OF_SERVER
 from skfdrmfl.federation.messages import Averaged, Broadcast, Update
-from skfdrmfl.federation.runs import Orders
-from skfdrmfl.model.alignment import HomoscedasticAlignment
+from skfdrmfl.federation.runs import Settings
+from skfdrmfl.model import objective
 from skfdrmfl.model.fusion import N_QUERIES, AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names, uses
 
 # Limits of `native.c`.
 LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 << 24
@@ -70,7 +69,8 @@ class _Network(Structure):
     ]
 
 
-# Those of `Settings` that clients read, in the order of `native.c`.
+# The terms and the settings that `native.c` knows, in its order.
+TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
 SETTINGS = (
     *("learning_rate", "weight_decay", "input_l1", "mi_weight", "kl_weight", "contrastive_weight", "temperature"),
     *("modality_dropout", "proximal_weight"),
@@ -113,24 +113,30 @@ class _Rounds(Structure):
 
 @cache
 def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
-    """Return what has been compiled of `native.c` for numbers of a type and this processor; None: nothing."""
+    """Return what has been compiled of `native.c` for numbers of a type and this processor; None: nothing.
+
+    What was compiled of another version, with other `TERMS` or `SETTINGS`, is none.
+    """
     for path in LIBRARIES.get(dtype, []):
         try:
             found = ctypes.CDLL(str(path))
         except OSError:  # it is not there, or was compiled for another kind of machine
             continue
-        if found.processor_can():
+        known = (found.n_terms(), found.n_settings()) if hasattr(found, "n_terms") else None
+        if known == (len(TERMS), len(SETTINGS)) and found.processor_can():
             return found
     return None
 
 
-def why_not(network: Network, device: torch.device, history_size: int, sizes: Indices) -> str | None:
+def why_not(
+    network: Network, device: torch.device, history_size: int, sizes: Indices, settings: Sequence[Settings]
+) -> str | None:
     """Return why these clients cannot train here, as the end of a sentence; None: they can."""
     if device.type != "cpu":
         return f"trains on the processor, and device is {str(device)!r}"
     if type(network.fusion) not in (ConcatFusion, MeanFusion, GatedFusion, AttentionFusion):
         return f"does not cover the fusion {type(network.fusion).__name__}"
-    if not isinstance(network.alignment, HomoscedasticAlignment):
+    if network.alignment != "homoscedastic":
         return "covers alignment='homoscedastic' alone"
     for name, part in network.encoders.items():
         if type(part) is not MLP:
@@ -142,6 +148,11 @@ def why_not(network: Network, device: torch.device, history_size: int, sizes: In
         return f"covers history_size up to {MOST_MODELS - 1}"
     if sizes.max(initial=0) >= MOST_ROWS:
         return f"covers up to {MOST_ROWS - 1:,} rows a client"
+    known = OF_SERVER.union(SETTINGS)
+    unknown = [name for s in settings for name, value in s.by_name().items() if value and name not in known]
+    unknown += [term.name for term in objective.TERMS if term.weight is None and term.name not in TERMS]
+    if unknown:
+        return f"does not know {unknown[0]!r}"
     if library() is None:
         return "has not been compiled for this machine: install a wheel, or from source where there is a C compiler"
     return None
@@ -233,35 +244,22 @@ class PackedNetwork:
         return packed.index_select(-1, self._index)
 
 
-class NativeEngine:
+class NativeEngine(Engine):
     """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
 
     has_threads: ClassVar[bool] = True
-    company = staticmethod(LoopEngine.company)  # each client by itself
 
-    def __init__(
-        self,
-        network: Network,
-        rows: TrainingRows,
-        *,
-        batch_size: int,
-        n_epochs: int,
-        keep_history: bool = True,
-        orders: Orders = TRAIN,
-        n_threads: int = 1,
-    ):
-        self.network, self.rows, self.cohort = network, rows, rows.cohort
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rows, cohort = self.rows, self.cohort
         self._dtype: torch.dtype = rows.x.dtype
         found = library(self._dtype)
         if found is None:
             raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
         self._library = found
-        self._orders, self._keeps_history = orders, keep_history
-        self._net = PackedNetwork(network)
-        self._n_threads = max(1, min(n_threads, len(rows.cohort.runs), MOST_THREADS))
-        batch_size, n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
-        cohort = rows.cohort
-        settings = np.array([[getattr(s, name) for name in SETTINGS] for s in cohort.settings])
+        self._net = PackedNetwork(self.network)
+        self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
+        settings = np.array([[s.by_name()[name] for name in SETTINGS] for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {
             "x": rows.x.contiguous().numpy(),
             "y": rows.y.contiguous().numpy(),
@@ -276,12 +274,12 @@ class NativeEngine:
             self._arrays["present"] = np.ascontiguousarray(rows.present, dtype=np.uint8)
         self._clients = _Clients(
             **{name: array.ctypes.data for name, array in self._arrays.items()},
-            batch_size=batch_size,
-            n_epochs=n_epochs,
-            trains=orders.trains,
+            batch_size=self.batch_size,
+            n_epochs=self.n_epochs,
+            trains=self.orders.trains,
             n_runs=cohort.n_runs,
         )
-        self._contrasts = keep_history and bool(settings[:, SETTINGS.index("contrastive_weight")].any())
+        self._contrasts = self.keep_history and any(uses(s.terms, "references") for s in cohort.settings)
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates block by block."""
@@ -290,7 +288,7 @@ class NativeEngine:
         shift = None if broadcast.shift is None else self._net.packed(broadcast.shift.to(self._dtype))
         if shift is not None:
             struct.shift = shift.data_ptr()
-        summed = self._orders.gradients or not self._orders.trains
+        summed = self.orders.gradients or not self.orders.trains
         for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
             n = len(replicas)
             weights = torch.empty(n, self._net.size, dtype=self._dtype)
@@ -304,9 +302,9 @@ class NativeEngine:
                 c_int64(n),
                 *(c_void_p(_pointer(array)) for array in (weights, sums, terms)),
             )
-            losses = torch.from_numpy(terms).to(self._dtype)
+            losses = torch.from_numpy(_in_table_order(terms)).to(self._dtype)
             gradients = None if sums is None else self._net.unpacked(sums)
-            if gradients is not None and not self._orders.trains:
+            if gradients is not None and not self.orders.trains:
                 yield Update(replicas, gradients, losses)
             else:
                 yield Update(replicas, self._net.unpacked(weights), losses, gradients)
@@ -341,7 +339,7 @@ class NativeEngine:
                     # Bits: see docs/bits.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
                         moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
-                        losses = terms[passed].astype(self._arrays["x"].dtype)
+                        losses = _in_table_order(terms[passed]).astype(self._arrays["x"].dtype)
                     yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
                 done = rounds.round
                 if rounds.is_odd:
@@ -359,7 +357,7 @@ class NativeEngine:
 
     def _broadcast(self, broadcast: Broadcast) -> _Broadcast:
         """Return what is sent out."""
-        history = broadcast.history if self._keeps_history else ()
+        history = broadcast.history if self.keep_history else ()
         models = [self._net.packed(model.to(self._dtype)) for model in (broadcast.weights, *history)]
         struct = _Broadcast(n_models=len(models), round_index=broadcast.round_index, rate_factor=broadcast.rate_factor)
         for i, model in enumerate(models):
@@ -384,6 +382,15 @@ class NativeEngine:
             self._clients.references = _pointer(self._references)
             self._clients.reference_round = _pointer(self._reference_round)
             self._clients.n_models = n_models
+
+
+def _in_table_order(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the `TERMS` (..., n) as `term_names`; those that `native.c` does not know are zero."""
+    names = term_names()
+    if names == TERMS:
+        return terms
+    unknown = np.zeros(terms.shape[:-1])
+    return np.stack([terms[..., TERMS.index(name)] if name in TERMS else unknown for name in names], -1)
 
 
 def _pointer(array: NDArray | Tensor | None) -> int | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from skfdrmfl.equations.optimizers import step_
+from skfdrmfl.equations.optimizers import adam_step_
 from skfdrmfl.model.network import Network
 
 # Rows of the memory that all algorithms need; `Pulls` says which others there are.
@@ -53,27 +54,20 @@ class Workspace:
     def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Pulls = Pulls()):
         self._layout = network.layout
         self.most_clients, self.pulls = most_clients, pulls
-        # What the optimiser follows is the gradient, or, where something pulls, another row: the gradient of a term
-        # not in use is not written anew, and what is added in place would pile up.
-        extra = {
-            "shift": pulls.shifted,
-            "anchor": pulls.anchored,
-            "followed": pulls.shifted or pulls.anchored,
-            "sum": pulls.summed,
-        }
+        extra = {"shift": pulls.shifted, "anchor": pulls.anchored, "sum": pulls.summed}
         self._row = {name: SECOND_MOMENT + 1 + i for i, name in enumerate(name for name in extra if extra[name])}
         self._memory = like.new_zeros(SECOND_MOMENT + 1 + len(self._row), most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
         self._n_places = 0
 
     def open(self, models: Tensor, runs: Tensor, shift: Tensor | None = None) -> None:
-        """Start each client from its run's row (C,) of `models` (runs, D), with zero gradient and moments.
+        """Start each client from its run's row (C,) of `models` (runs, D), with zero moments.
 
         `shift` (C, D) is added to every gradient of each client.
         """
         n_clients = len(runs)
         self._lay_out(n_clients)
-        self._memory[GRADIENT:].zero_()  # the gradient too: a term not in use writes none
+        self._memory[FIRST_MOMENT:].zero_()
         self._step.zero_()
         for name, view in self._layout.views(models).items():
             if len(models) == 1:
@@ -89,8 +83,8 @@ class Workspace:
             row: models.new_zeros(n_clients, self._layout.size)
             for row in (WEIGHTS, *([self._row["sum"]] if self.pulls.summed else []))
         }
-        self.views, self.grads = self._arrays[WEIGHTS], self._arrays[GRADIENT]
         self._active = n_clients
+        self._look()
 
     def narrow(self, active: int) -> None:
         """Let the first `active` clients go on; the others are done."""
@@ -98,9 +92,24 @@ class Workspace:
         if 2 * active <= self._n_places:
             self._pack(active)
         self._active = active
-        self.views, self.grads = (
-            {name: array[:active] for name, array in self._arrays[row].items()} for row in (WEIGHTS, GRADIENT)
-        )
+        self._look()
+
+    def _look(self) -> None:
+        """Make the leaves that autograd differentiates by: `views` of the weights, their gradients in the memory."""
+        self.views = {}
+        for name, array in self._arrays[WEIGHTS].items():
+            # `data`, not `detach`: weights and gradients share memory, and with `detach` the count of writes, by which
+            # autograd would take a gradient that is written for a change of the weights.
+            self.views[name] = array[: self._active].data.requires_grad_()
+        self._leaves = list(self.views.values())
+        self._gradients = [array[: self._active] for array in self._arrays[GRADIENT].values()]
+
+    def differentiate(self, values: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+        """Write the gradient, by the parameters in `views`, of the sum of `values` times `shares`."""
+        of_parameters = [i for i, value in enumerate(values) if value.requires_grad]
+        roots, weights = ([tensors[i] for i in of_parameters] for tensors in (values, shares))
+        found = torch.autograd.grad(roots, self._leaves, weights, materialize_grads=True)
+        torch._foreach_copy_(self._gradients, found)
 
     def add_up(self) -> None:
         """Add the gradient to the sum."""
@@ -109,16 +118,12 @@ class Workspace:
     def step_(self, learning_rate: float, decay: float, proximal_weight: float = 0.0) -> None:
         """Take one step of the optimiser."""
         rows = self._flats
-        followed = rows[GRADIENT]
-        if "followed" in self._row:
-            followed = rows[self._row["followed"]]
-            if self.pulls.shifted:
-                torch.add(rows[GRADIENT], rows[self._row["shift"]], out=followed)
-            else:
-                followed.copy_(rows[GRADIENT])
-            if self.pulls.anchored:
-                followed.add_(rows[WEIGHTS] - rows[self._row["anchor"]], alpha=proximal_weight)
-        step_(rows[WEIGHTS], followed, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
+        gradient = rows[GRADIENT]
+        if self.pulls.shifted:
+            gradient.add_(rows[self._row["shift"]])
+        if self.pulls.anchored:
+            gradient.add_(rows[WEIGHTS] - rows[self._row["anchor"]], alpha=proximal_weight)
+        adam_step_(rows[WEIGHTS], gradient, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
 
     def close(self) -> tuple[Tensor, Tensor | None]:
         """Return the parameters (C, D), and the sums of the gradients where they are added up."""

@@ -24,7 +24,7 @@ from skfdrmfl.federation.remote.exchange import Exchange
 from skfdrmfl.federation.remote.packet import WireError
 from skfdrmfl.federation.runs import Plan, Start
 from skfdrmfl.federation.totals import guarded_totals, totals
-from skfdrmfl.model.objective import TERMS
+from skfdrmfl.model.objective import term_names, uses
 
 TRAINING_DTYPE = np.dtype(np.float32)
 
@@ -132,7 +132,7 @@ class RemoteTraining:
         size, self._n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
         self._messages = TrainingMessages(self.cohort, federation.ledger, size, plan.schedule, self._n_bytes)
         self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
-        self._contrasts = any(run.settings.contrastive_weight for run in plan.runs)
+        self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in the order of the engine."""
@@ -268,7 +268,7 @@ class RemoteTraining:
     def _parts(self, n_replicas: int) -> dict[str, tuple[int, ...]]:
         """Return what `Update` is made of, and the shape of each part of the answer of so many replicas."""
         size = self._plan.network.layout.size
-        parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(TERMS))}
+        parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(term_names()))}
         if self._orders.gradients:
             parts["gradients"] = (n_replicas, size)
         if self._orders.steps:

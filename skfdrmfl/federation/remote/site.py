@@ -134,7 +134,8 @@ def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, P
     plan: Plan = told["plan"]
     engine, sizes = told["engine"], simulation.partition.sizes
     if engine == "native":  # what is not compiled here is trained in torch
-        engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes)
+        settings = [run.settings for run in plan.runs]
+        engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes, settings)
     if rows in have:
         know(simulation.tables, plan, have[rows])
     runs = simulation.runs(plan)

@@ -1,9 +1,8 @@
-"""All clients at once: stacked weights, the hand-derived gradient, the fused optimiser, chunks that stay in cache."""
+"""All clients at once: stacked weights, autograd, the fused optimiser, chunks that stay in cache."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +11,14 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.equations.optimizers import soft_threshold_
 from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.federation.engines.base import Engine
 from skfdrmfl.federation.engines.batches import steps_per_epoch
-from skfdrmfl.federation.engines.chunk import TRAIN, Chunk, batches_of, shared_settings, widths_of
-from skfdrmfl.federation.engines.rows import TrainingRows
+from skfdrmfl.federation.engines.chunk import Chunk, batches_of, shared_settings, widths_of
 from skfdrmfl.federation.engines.workspace import Pulls, Workspace
 from skfdrmfl.federation.messages import Broadcast, Update
 from skfdrmfl.federation.runs import Orders
 from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS, Batch, Outputs, local_gradient, objective_terms, reference_codes
+from skfdrmfl.model.objective import Batch, reference_codes, summary, term_means, term_shares, term_values
 
 # Parameters, gradient and moments of a chunk stay in cache up to about this size.
 CHUNK_BYTES = 6_000_000
@@ -27,25 +26,11 @@ CHUNK_BYTES = 6_000_000
 WINDOW_BYTES = 4_000_000
 
 
-class StackedEngine:
-    """All clients at once: leading replica axis, batched products, chunks that stay in cache."""
+class TorchEngine(Engine):
+    """All clients at once: leading replica axis, batched products, autograd, chunks that stay in cache."""
 
-    has_threads: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        network: Network,
-        rows: TrainingRows,
-        *,
-        batch_size: int,
-        n_epochs: int,
-        keep_history: bool = True,
-        orders: Orders = TRAIN,
-        n_threads: int = 1,
-    ):
-        self.network, self.rows, self.cohort = network, rows, rows.cohort
-        self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
-        self.keep_history, self.orders = keep_history, orders
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._company: Indices | None = None  # of the chunks: who trains, and how wide
         self._chunks: list[Chunk] = []
 
@@ -100,7 +85,7 @@ class StackedEngine:
 
         A chunk that trained in the round before still has its rows' Z under all models but the newest.
         """
-        if chunk.lambdas.contrastive is None or not self.keep_history:
+        if not (self.keep_history and chunk.needs_references):
             return None
         models = [broadcast.weights, *broadcast.history]
         kept = chunk.references if chunk.reference_round == broadcast.round_index - 1 else None
@@ -127,6 +112,7 @@ class StackedEngine:
             out[step, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
         return out
 
+    @torch.no_grad()
     def _train(self, chunk: Chunk, broadcast: Broadcast) -> Update:
         network, cohort, plan = self.network, self.cohort, chunk.plan
         x, space = self.rows.x, self._space
@@ -142,12 +128,12 @@ class StackedEngine:
         rows = torch.as_tensor(slot_rows, device=x.device)
         y_rows = torch.as_tensor(plan.pairs(slot_rows), device=x.device)
         local = None if references is None else torch.as_tensor(slots, device=x.device)
-        totals = dict(zip(TERMS, x.new_zeros(len(TERMS), len(chunk.replicas)).unbind(), strict=True))
+        totals: dict[str, Tensor] = {}
         active, lambdas = len(chunk.replicas), chunk.lambdas
         for t0, t1 in plan.step_ranges(WINDOW_BYTES // (x.element_size() * network.n_columns)):
             if plan.active[t0] != active:  # some clients are done, the rest are a prefix
                 active = int(plan.active[t0])
-                lambdas = chunk.lambdas.narrow(active)
+                lambdas = {name: values[:active] for name, values in lambdas.items()}
                 space.narrow(active)
             slots_now = slice(int(plan.starts[t0]), int(plan.starts[t1]))
             pairs = slice(2 * slots_now.start, 2 * slots_now.stop)
@@ -162,9 +148,14 @@ class StackedEngine:
                 chunk.pair_weights[slots_now].view(shape),
                 None if masks is None else masks[slots_now].view(*shape, -1),
             )
-            outputs = []
-            for batch in window.steps():
-                outputs.append(local_gradient(network, space.views, space.grads, batch, lambdas))
+            shares = term_shares(network, window, lambdas)
+            shares_of_steps = zip(*(share.unbind() for share in shares.values()), strict=True)
+            found: list[dict[str, Tensor]] = []
+            for batch, shares_now in zip(window.steps(), shares_of_steps, strict=True):
+                with torch.enable_grad():
+                    values = term_values(network, space.views, batch, lambdas)
+                space.differentiate([values[name] for name in shares], shares_now)
+                found.append({name: value.detach() for name, value in values.items()})
                 if space.pulls.summed:
                     space.add_up()
                 if not self.orders.trains:
@@ -173,11 +164,13 @@ class StackedEngine:
                 if chunk.input_l1 is not None:
                     for encoder in network.encoders.values():
                         soft_threshold_(space.views[encoder.first_weight], rate * chunk.input_l1[:active])
-            for name, values in objective_terms(Outputs.stacked(outputs), window, lambdas.temperature).items():
-                totals[name][:active] += values.sum(0)
-        means = chunk.lambdas.used({name: total / chunk.total_steps for name, total in totals.items()})
-        means["loss"] = chunk.lambdas.total(means)
-        losses = torch.stack([means[name] for name in TERMS], -1)
+            values = {name: torch.stack([step[name] for step in found]) for name in found[0]}
+            for name, of_steps in term_means(network, values, window).items():
+                if name not in totals:
+                    totals[name] = x.new_zeros(len(chunk.replicas))
+                totals[name][:active] += of_steps.sum(0)
+        means = {name: total / chunk.total_steps for name, total in totals.items()}
+        losses = summary(means, chunk.lambdas)
         weights, gradients = space.close()
         if gradients is None:
             return Update(chunk.replicas, weights, losses)

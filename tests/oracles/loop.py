@@ -1,4 +1,4 @@
-"""One client after another, as a federation would run: the oracle of the stacked engine.
+"""One client after another, as a federation would run: the oracle of the engines.
 
 Autograd on the same objective, the optimiser written out, no padding, one client at a time.
 """
@@ -6,52 +6,24 @@ Autograd on the same objective, the optimiser written out, no padding, one clien
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from oracles.adam import plain_adam_step_
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.equations.optimizers import adam_step_, soft_threshold_
-from skfdrmfl.federation.cohort import Cohort
+from skfdrmfl.equations.optimizers import soft_threshold_
+from skfdrmfl.federation.engines.base import Engine
 from skfdrmfl.federation.engines.batches import steps_per_epoch
-from skfdrmfl.federation.engines.chunk import TRAIN, batches_of, term_weights
 from skfdrmfl.federation.engines.dropout import draw_kept
-from skfdrmfl.federation.engines.rows import TrainingRows
 from skfdrmfl.federation.messages import Broadcast, Update
-from skfdrmfl.federation.runs import Orders
-from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import TERMS, Batch, local_objective, reference_codes
+from skfdrmfl.model.objective import Batch, lambdas_of, local_objective, reference_codes, term_names, uses
 
 
-class LoopEngine:
-    """One client after another, as a federation would run: the oracle of `StackedEngine`."""
-
-    has_threads: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        network: Network,
-        rows: TrainingRows,
-        *,
-        batch_size: int,
-        n_epochs: int,
-        keep_history: bool = True,
-        orders: Orders = TRAIN,
-        n_threads: int = 1,
-    ):
-        self.network, self.rows, self.cohort = network, rows, rows.cohort
-        self.batch_size, self.n_epochs = batches_of(orders, network, rows.cohort.sizes, batch_size, n_epochs)
-        self.orders = orders
-
-    @staticmethod
-    def company(
-        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
-    ) -> tuple[list[Indices], Indices | None]:
-        """Return each replica by itself, and None: nobody's batches depend on others; see `StackedEngine.company`."""
-        return list(participants.reshape(-1, 1)), None
+class LoopEngine(Engine):
+    """One client after another, as a federation would run."""
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates client by client."""
@@ -67,11 +39,11 @@ class LoopEngine:
         x, y = self.rows.x[rows], self.rows.y[rows]
         present = None if self.rows.present is None else self.rows.present[mine]
         mask = None if present is None else torch.as_tensor(present, device=x.device)[None]
-        lambdas = term_weights(self.rows, np.array([replica]))
+        lambdas = lambdas_of([settings.terms], x)
 
         w = broadcast.weights[run : run + 1].clone()
         references = None
-        if lambdas.contrastive is not None and broadcast.history:
+        if uses(settings.terms, "references") and broadcast.history:
             models = [w, *(h[run : run + 1] for h in broadcast.history)]
             references = torch.stack(
                 [reference_codes(network, network.layout.views(model), x[None], mask) for model in models], -2
@@ -79,7 +51,7 @@ class LoopEngine:
         start, first, second, sum_of_gradients = w.clone(), *torch.zeros(3, *w.shape, dtype=w.dtype, device=w.device)
         step = torch.zeros((), dtype=torch.float32, device=x.device)
         rate = settings.learning_rate * broadcast.rate_factor
-        totals = dict.fromkeys(TERMS, torch.zeros((), dtype=x.dtype, device=x.device))
+        totals = dict.fromkeys(term_names(), torch.zeros((), dtype=x.dtype, device=x.device))
         batches = self._batches(replica, broadcast.round_index)
         n_means = len(batches) if self.orders.trains else 1
         for i, batch_rows in enumerate(batches):
@@ -107,12 +79,12 @@ class LoopEngine:
                 gradient = gradient + broadcast.shift[replica]
             if settings.proximal_weight:
                 gradient = gradient + settings.proximal_weight * (w - start)
-            adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
+            plain_adam_step_(w, gradient, first, second, step, rate, settings.weight_decay)
             if settings.input_l1:
                 views = network.layout.views(w)
                 for encoder in network.encoders.values():
                     soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
-        means = torch.stack([totals[name].expand(1) for name in TERMS], -1) / n_means
+        means = torch.stack([totals[name].expand(1) for name in term_names()], -1) / n_means
         if not self.orders.trains:
             return Update(np.array([replica]), sum_of_gradients, means)
         gradients = sum_of_gradients / len(batches) if self.orders.gradients else None
