@@ -443,7 +443,7 @@ def test_measurements_are_no_labels(no_training, name, value):
     for given in (labels, labels.tolist(), pd.Series(labels)):
         with pytest.raises(ValueError, match=re.escape(f"{name} holds {value}, which is no label: labels are whole")):
             small().fit(X, Y, **({"client_ids": IDS} | {name: given}))
-    with pytest.raises(ValueError, match=r"client_ids holds \S+, which is no label.*Pass another array, or numpy.asarray"):
+    with pytest.raises(ValueError, match="client_ids holds .*Pass another array, or numpy.asarray"):
         small().fit(X, Y, client_ids=Y)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 # Whole numbers below this have one float64 each.
 MOST_EXACT = 2.0**53
 
@@ -41,8 +40,8 @@ def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray,
 def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str = "client_ids") -> NDArray:
     """Return one label a row as a 1-D array of integers, bools, strings or dates; None is one client, labelled 0.
 
-    Floats are taken for the whole numbers that they must be. `rows_of` and `name` are what messages call the table and the labels, which are an argument of their own or, by any
-    other name, a column of X.
+    Floats are taken for the whole numbers that they must be. `rows_of` and `name` are what messages call the table and
+    the labels, which are an argument of their own or, by any other name, a column of X.
 
     Raises
     ------
@@ -107,8 +106,8 @@ def _whole(ids: NDArray, name: str, of_their_own: bool) -> NDArray[np.int64]:
         remedy = (
             f"Pass another array, or numpy.asarray({name}, dtype=str) if each value is the name of one."
             if of_their_own
-            else "If a step before has scaled the column, let it pass through; if one has dropped columns, positions have "
-            "moved: pass the labels to fit instead."
+            else "If a step before has scaled the column, let it pass through; if one has dropped columns, positions "
+            "have moved: pass the labels to fit instead."
         )
         raise ValueError(
             f"{name} holds {no_labels[0]}, which is no label: labels are whole numbers or strings. {remedy}"
