@@ -91,13 +91,17 @@ class Tables:
 
     def _respond(self, model: Model) -> NDArray[np.float32]:
         network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)
-        blocks, parts = model.inputs.transform.blocks, []
+        transform = model.inputs.transform
+        parts: list[Any] = []
         slopes: list[list[Any]] = [[] for _ in network.encoders]
-        for slab in jacobians(network, arrays, x, self.present):
+        start = 0
+        for gradients in jacobians(network, arrays, x, self.present):
+            slab = slice(start, start := start + len(gradients))
+            present = None if self.present is None else self.present[slab]
+            by_column = transform.slopes(self.table[slab], gradients, present, units=True)
             for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
-                block, gradients = blocks[name], slab[..., network.columns[name]]
-                by_column = block.slopes(gradients, block.units)[..., len(encoder.code_sizes) :]
-                mine.append(np.square(by_column).mean(1).astype(np.float32))
+                numeric = transform.columns[name][len(encoder.code_sizes) :]
+                mine.append(np.square(by_column[..., numeric]).mean(1).astype(np.float32))
         for mine, (name, encoder) in zip(slopes, network.encoders.items(), strict=True):
             first = network.columns[name].start
             for j, size in enumerate(encoder.code_sizes):
