@@ -28,6 +28,7 @@ from skfdrmfl.inspection import (
     SensitivityDisplay,
 )
 from skfdrmfl.inspection._outliers import q_limit, t_squared_limit
+from skfdrmfl.model import sensitivity
 
 N = 60
 rng = np.random.default_rng(21)
@@ -225,7 +226,8 @@ class OverMean(BlockTransform):
 
 @pytest.mark.parametrize("hidden", [(), (3,)])
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
-def test_the_derivative_follows_a_step_that_is_put_before(preprocessing, hidden):
+def test_the_derivative_follows_a_step_that_is_put_before(preprocessing, hidden, monkeypatch):
+    monkeypatch.setattr(sensitivity, "SLAB_ROWS", 7)  # rows and derivatives are read some at a time
     table = TABLE + 5
     holes = table.mask(np.outer(np.arange(N) % 3 == 0, np.arange(5) > 2))
     fitted = FDRMFLTransformer(**(SMALL | TWO | {"hidden_layer_sizes": hidden}), preprocessing=preprocessing)
