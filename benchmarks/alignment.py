@@ -21,13 +21,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import add_corn, note, parser, save, table
+from _common import add_corn, arguments, note, parser, save, table
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import fetch_corn, load_tecator, make_client_ids, stack_modalities
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 N_CLIENTS, N_FOLDS = 3, 5
 ALIGNMENTS = ("homoscedastic", "diagonal", "moments")
@@ -84,7 +83,7 @@ def errors(rows: Rows, setting: dict[str, Any], repeat: int) -> dict[str, dict[s
     grid = [{"kl_weight": [0.0]}, {"alignment": list(ALIGNMENTS), "kl_weight": list(WEIGHTS)}]
     scoring = {"all": squared_error(None)} | {name: squared_error(c) for name, c in rows.modalities.items()}
     folds = GroupKFold(N_FOLDS, shuffle=True, random_state=repeat)
-    search = VectorizedGridSearchCV(model, grid, scoring=scoring, cv=folds, refit=False)
+    search = GridSearchCV(model, grid, scoring=scoring, cv=folds, refit=False)
     client_ids = make_client_ids(rows.y, N_CLIENTS, random_state=repeat)
     results = search.fit(rows.X, rows.y, client_ids=client_ids, groups=rows.groups).cv_results_
     found = {}
@@ -108,12 +107,12 @@ def main() -> None:
     add_corn(options)
     options.add_argument("--repeats", type=int, default=3, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--case", choices=CASES, nargs="+", default=list(CASES), help="which (default: all)")
-    arguments = options.parse_args()
+    args = arguments(options, repeats=1, case=["tecator-fat"])
     results: dict[str, dict[str, Any]] = {setting: {} for setting in SETTINGS}
-    for case in arguments.case:
-        rows = rows_of(case, arguments.corn)
+    for case in args.case:
+        rows = rows_of(case, args.corn)
         for setting, params in SETTINGS.items():
-            results[setting][case] = [errors(rows, params, repeat) for repeat in range(arguments.repeats)]
+            results[setting][case] = [errors(rows, params, repeat) for repeat in range(args.repeats)]
         note(f"{case}: done")
     for setting, cases in results.items():
         for which, title in (("all", "all modalities present"), ("any", "one modality missing")):
@@ -123,7 +122,7 @@ def main() -> None:
             for key in (f"{alignment} {weight:g}" for alignment in ALIGNMENTS for weight in WEIGHTS):
                 lines.append([f"{key}, %", *(change(of_case, key, which) for of_case in cases.values())])
             print(table(["alignment, kl_weight", *cases], lines))
-    save(arguments.out, "alignment", {"repeats": arguments.repeats, "settings": results})
+    save(args.out, "alignment", {"repeats": args.repeats, "settings": results})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """How many small faults the tests notice: each mutant is the package with one expression or statement changed.
 
-    python benchmarks/mutants.py                                   # 100 of them
-    python benchmarks/mutants.py --count 30 --seed 5
-    python benchmarks/mutants.py --list                            # show them and run nothing
-    python benchmarks/mutants.py --only federation/stopping.py:81  # all that this line can have
+    python tools/mutants.py                                   # 100 of them
+    python tools/mutants.py --count 30 --seed 5
+    python tools/mutants.py --list                            # show them and run nothing
+    python tools/mutants.py --only federation/stopping.py:81  # all that this line can have
 
-Mutants are drawn evenly over equations, federation, data and model_selection, each put into a temporary copy of the
+Mutants are drawn evenly over equations, federation and data, each put into a temporary copy of the
 repository and handed to the tests that run the line it is on, the fastest first. Which these are is measured once, by
 running each test file under coverage, and kept in a temporary folder until the package or that file changes.
 A mutant is caught when a test fails or does not come to an end. Those that cannot be told from the package are named in
@@ -38,13 +38,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _common import ROOT, note, table
 
 T = TypeVar("T")
 S = TypeVar("S")
 
 PACKAGE = "skfdrmfl"
-FOLDERS = ("equations", "federation", "data", "model_selection")
+FOLDERS = ("equations", "federation", "data")
 WANTED = 0.90
 # One test that takes longer than this hangs; so does a run of SLACK seconds more than SLOWER times what is usual.
 TEST_SECONDS, SLACK, SLOWER = 120, 120, 5

@@ -1,7 +1,7 @@
 """Whether two checkouts train to the same bits: for those who move code and mean to change nothing.
 
     git worktree add ../before REVISION
-    python benchmarks/same_bits.py ../before           # this checkout against that one: about a minute
+    python tools/same_bits.py ../before           # this checkout against that one: about a minute
 
 Each checkout fits every configuration below in a process of its own. Compared are the raw global models, the weights as
 delivered, `history_`, Z, predictions and, of searches, all scores: bit for bit, or, where `--tolerance` is given, what

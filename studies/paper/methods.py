@@ -23,7 +23,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import LassoCV, RidgeCV
-from sklearn.model_selection import GroupKFold, ParameterGrid, cross_val_predict
+from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid, cross_val_predict
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -32,7 +32,6 @@ from treatments import CHOICES, on_columns
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.estimator._tuning import CLEAR
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 ALPHAS = np.logspace(-6, 3, 10)
 SHARE = 0.9  # of the variance, where "90 %" is said
@@ -280,9 +279,7 @@ def tuned(grid: Mapping[str, list[Any]] | None = None, **changes: Any) -> Callab
     def build(rows: TrainingRows, seed: int) -> BaseEstimator:
         searched = settings.grid(rows.case) if grid is None else grid
         folds = rows.inner_folds(settings.N_INNER_FOLDS)
-        return VectorizedGridSearchCV(
-            fdrmfl(**changes)(rows, seed), searched, cv=folds, scoring="neg_mean_squared_error"
-        )
+        return GridSearchCV(fdrmfl(**changes)(rows, seed), searched, cv=folds, scoring="neg_mean_squared_error")
 
     return build
 

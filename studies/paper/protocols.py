@@ -25,12 +25,11 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl.datasets import make_client_ids
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 N_CLIENTS = 3
 ITSELF, BY_RIDGE, BY_FOREST = "itself", "Ridge", "forest"
@@ -137,9 +136,9 @@ def variants(
     client_ids: Any,
     behind: str = BY_RIDGE,
 ) -> dict[str, Any]:
-    """One repeat of the fair protocol for FDRMFL under several settings, all of them and all folds in one pass."""
+    """One repeat of the fair protocol for FDRMFL under several settings, all with the same folds."""
     build = fdrmfl()(training_rows(case, table, splits[0], client_ids), repeat)
-    search = VectorizedGridSearchCV(
+    search = GridSearchCV(
         Pipeline([("fdrmfl", build), ("behind", regressors(repeat)[behind])]),
         [{f"fdrmfl__{key}": [value] for key, value in changes.items()} for changes in candidates.values()],
         cv=[tuple(split) for split in splits],
