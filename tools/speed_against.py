@@ -1,4 +1,4 @@
-"""Whether another checkout is faster: whole fits and searches of both, in turn, on one machine.
+"""Whether another checkout is faster: whole fits of both, in turn, on one machine.
 
     git worktree add ../before REVISION
     python tools/speed_against.py ../before       # about five minutes on two cores
@@ -25,12 +25,8 @@ ASKED = 0.95
 
 def tasks() -> dict[str, Callable[[], object]]:
     """What is timed, by public names alone."""
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import Pipeline
-
     from skfdrmfl import FDRMFLTransformer
     from skfdrmfl.datasets import load_tecator, make_client_ids
-    from skfdrmfl.model_selection import VectorizedGridSearchCV
 
     X, y = load_tecator(return_X_y=True)
     ids = make_client_ids(y, 3, random_state=0)
@@ -43,15 +39,6 @@ def tasks() -> dict[str, Callable[[], object]]:
         return lambda: FDRMFLTransformer(n_rounds=n_rounds, local_epochs=3, random_state=0, **parameters).fit(
             wide[:n], target[:n], client_ids=np.arange(n) % n_clients
         )
-
-    def search() -> object:
-        grid = {
-            "fdrmfl__mi_weight": [0.0, 1e-3, 1e-2],
-            "fdrmfl__contrastive_weight": [0.0, 1e-3, 1e-2],
-            "fdrmfl__learning_rate": [0.005, 0.01],
-        }
-        pipeline = Pipeline([("fdrmfl", FDRMFLTransformer(n_rounds=30, random_state=0)), ("ridge", Ridge())])
-        return VectorizedGridSearchCV(pipeline, grid, cv=3).fit(X, y, fdrmfl__client_ids=ids)
 
     one_row_each = np.arange(3000)
     no_terms = {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0}
@@ -68,7 +55,6 @@ def tasks() -> dict[str, Callable[[], object]]:
         "3,000 clients of one row, 3 rounds": lambda: FDRMFLTransformer(n_rounds=3, random_state=0).fit(
             wide[:3000], target[:3000], client_ids=one_row_each
         ),
-        "search, 54 fits in one pass": search,
     }
 
 
