@@ -35,7 +35,9 @@ def start(folder, *command):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_finishes_and_has_written_what_it_says(name, tmp_path):
-    done = start(tmp_path, name, "--smallest", "--out", tmp_path / "results")
+    table = re.search(r'add_csv\(options, "(\w+)"\)', (ROOT / name).read_text(encoding="utf-8"))
+    csv = [] if table is None else ["--csv", tmp_path / "results" / "table.csv"]
+    done = start(tmp_path, name, "--smallest", "--out", tmp_path / "results", *csv)
     if found := re.search(r"^left out: .*", done.stdout, re.MULTILINE):
         pytest.skip(found[0])
     assert done.returncode == 0, done.stderr[-3000:]
@@ -43,6 +45,10 @@ def test_a_benchmark_finishes_and_has_written_what_it_says(name, tmp_path):
     assert written
     for path in written:
         assert Path(path).stat().st_size and Path(path).is_relative_to(tmp_path / "results")
+    if table is not None:
+        kept = ROOT / "docs" / "data" / f"{table[1]}.csv"
+        headers = [path.read_text(encoding="utf-8").partition("\n")[0] for path in (csv[1], kept)]
+        assert headers[0] == headers[1]
 
 
 @pytest.mark.slow
