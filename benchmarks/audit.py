@@ -110,7 +110,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--runs", type=int, default=4000, metavar="N", help="with and without (default: %(default)s)")
     options.add_argument("--broken", type=float, default=1.0, metavar="F", help="factor on the noise (default: none)")
-    args = arguments(options, runs=20)
+    args = arguments(options, runs=8)
     rows, results = [], {}
     for claim in CLAIMS:
         sigma = multiplier_for(claim)
