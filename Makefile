@@ -95,7 +95,7 @@ clean:
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf docs/_build docs/api docs/gallery
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find skfdrmfl tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find skfdrmfl tests benchmarks studies tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
 	rm -rf $(VENV) $(FLOWER) $(FLOWER)-newest out

@@ -14,20 +14,52 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS, DOCS_FIGURES = Path("out") / "benchmarks", ROOT / "docs" / "figures"
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser with the option that all benchmarks have."""
-    out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    out.add_argument(
-        "--out",
-        type=Path,
-        default=Path("out") / "benchmarks",
-        metavar="DIR",
-        help="where the results go as JSON (default: %(default)s)",
+def parser(description: str | None, out: Path = RESULTS) -> argparse.ArgumentParser:
+    """An argument parser with the option that all benchmarks have: the folder that they write to."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument(
+        "--out", type=Path, default=out, metavar="DIR", help="where the results go (default: %(default)s)"
     )
-    return out
+    return options
+
+
+def arguments(options: argparse.ArgumentParser, **smallest: Any) -> argparse.Namespace:
+    """What the command line says, or, with --smallest, what `smallest` says: some seconds that show that it runs.
+
+    Fits then have two rounds where a script does not say how many, and data that are not there are made up.
+    """
+    options.add_argument(
+        "--smallest", action="store_true", help="a run of some seconds that shows that the script runs"
+    )
+    found = options.parse_args()
+    if found.smallest:
+        vars(found).update(smallest)
+        few_rounds()
+        if "corn" in vars(found):
+            found.corn = made_up_corn(found.out)
+    return found
+
+
+def few_rounds() -> None:
+    """Let fits have two rounds by default."""
+    from skfdrmfl import FDRMFLTransformer
+
+    FDRMFLTransformer.__init__.__kwdefaults__["n_rounds"] = 2
+
+
+def made_up_corn(folder: Path) -> Path:
+    """A file like that of the corn data, of noise."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal((80, 700)) for name in ("m5", "mp5", "mp6")}
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "made_up_corn.npz", **arrays, y=rng.standard_normal((80, 4)) + 10 * arrays["m5"][:, :4])
+    return folder / "made_up_corn.npz"
 
 
 def add_corn(options: argparse.ArgumentParser) -> None:
@@ -109,6 +141,21 @@ def save(folder: Path, name: str, results: Mapping[str, Any]) -> None:
 def note(text: str) -> None:
     """One line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def peak_megabytes() -> float:
+    """Peak resident memory of this process.
+
+    Linux's own figure: `resource.getrusage` of a child also counts its parent before the `exec`.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1000
+    except FileNotFoundError:
+        import resource
+
+        unit = 1e6 if sys.platform == "darwin" else 1e3
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def seconds(work: Callable[[], Any]) -> float:

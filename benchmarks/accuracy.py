@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import add_corn, check, note, parser, save, table
+from _common import add_corn, arguments, check, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
@@ -211,7 +211,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: %(default)s)")
     options.add_argument("--auto", action="store_true", help="add shrinkage='auto' (about five fits' time)")
     add_corn(options)
-    args = options.parse_args()
+    args = arguments(options, seeds=1)
     results = {}
     for task in tasks(args.corn):
         start = time.perf_counter()

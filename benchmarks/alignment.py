@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from _common import add_corn, note, parser, save, table
+from _common import add_corn, arguments, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
@@ -107,12 +107,12 @@ def main() -> None:
     add_corn(options)
     options.add_argument("--repeats", type=int, default=3, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--case", choices=CASES, nargs="+", default=list(CASES), help="which (default: all)")
-    arguments = options.parse_args()
+    args = arguments(options, repeats=1, case=["tecator-fat"])
     results: dict[str, dict[str, Any]] = {setting: {} for setting in SETTINGS}
-    for case in arguments.case:
-        rows = rows_of(case, arguments.corn)
+    for case in args.case:
+        rows = rows_of(case, args.corn)
         for setting, params in SETTINGS.items():
-            results[setting][case] = [errors(rows, params, repeat) for repeat in range(arguments.repeats)]
+            results[setting][case] = [errors(rows, params, repeat) for repeat in range(args.repeats)]
         note(f"{case}: done")
     for setting, cases in results.items():
         for which, title in (("all", "all modalities present"), ("any", "one modality missing")):
@@ -122,7 +122,7 @@ def main() -> None:
             for key in (f"{alignment} {weight:g}" for alignment in ALIGNMENTS for weight in WEIGHTS):
                 lines.append([f"{key}, %", *(change(of_case, key, which) for of_case in cases.values())])
             print(table(["alignment, kl_weight", *cases], lines))
-    save(arguments.out, "alignment", {"repeats": arguments.repeats, "settings": results})
+    save(args.out, "alignment", {"repeats": args.repeats, "settings": results})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 import torch
-from _common import check, note, parser, save, table
+from _common import arguments, check, note, parser, save, table
 from scipy.stats import beta
 
 from skfdrmfl.federation.cohort import Cohort
@@ -110,17 +110,17 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--runs", type=int, default=4000, metavar="N", help="with and without (default: %(default)s)")
     options.add_argument("--broken", type=float, default=1.0, metavar="F", help="factor on the noise (default: none)")
-    arguments = options.parse_args()
+    args = arguments(options, runs=8)
     rows, results = [], {}
     for claim in CLAIMS:
         sigma = multiplier_for(claim)
-        found = audit(sigma * arguments.broken, arguments.runs, sigma)
+        found = audit(sigma * args.broken, args.runs, sigma)
         note(f"eps {claim}: at least {found:.3f}")
         reached = check(found, claim) if claim == 1.0 or found > claim else check(found / claim, ASKED, at_least=True)
         rows.append([f"{claim:g}", f"{sigma:.3f}", f"{found:.3f}", f"{found / claim:.2f}", reached])
         results[str(claim)] = found
     print(table(["eps claimed", "noise multiplier", "at least", "ratio", "reached"], rows))
-    save(arguments.out, "audit", {"bounds": results, "runs": arguments.runs, "broken": arguments.broken})
+    save(args.out, "audit", {"bounds": results, "runs": args.runs, "broken": args.broken})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ The page of the report is pictured where there is a Chromium, and else left as i
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from _common import DOCS_FIGURES, arguments, parser
 
 from skfdrmfl.cli.main import main as command
 from skfdrmfl.datasets import load_tecator, make_client_ids
@@ -56,17 +56,18 @@ def picture_page(out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "figures")
-    out = parser.parse_args().out.resolve()
+    args = arguments(parser(__doc__, DOCS_FIGURES))
+    out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, inside(folder):
         write_table(Path("meat.csv"))
-        for arguments in (["compare", "meat.csv", *COLUMNS], ["fit", "meat.csv", *COLUMNS], ["report"]):
-            if status := command(arguments):
+        compare = ["compare", "meat.csv", *COLUMNS, *(["--folds", "2"] if args.smallest else [])]
+        for line in (compare, ["fit", "meat.csv", *COLUMNS], ["report"]):
+            if status := command(line):
                 raise SystemExit(status)
         for source, name in PICTURES.items():
             shutil.copyfile(Path("out", source), out / name)
+            print(f"Written to {out / name}")
         picture_page(out)
 
 

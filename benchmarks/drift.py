@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from typing import Any
 
 import numpy as np
-from _common import add_csv, parser, save, save_csv, table
+from _common import add_csv, arguments, parser, save, save_csv, table
 from scipy.stats import t as student
 
 from skfdrmfl import FDRMFLTransformer
@@ -112,8 +112,8 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     add_csv(options, "drift")
-    arguments = options.parse_args()
-    seeds = arguments.seeds
+    args = arguments(options, seeds=[31, 32])
+    seeds = args.seeds
     central = np.array([rmse(seed, None) for seed in seeds])
     results: dict[str, Any] = {"seeds": list(seeds), "central": central.tolist()}
     print(f"pooled rows: RMSE {central.mean():.3f}\n", flush=True)
@@ -145,8 +145,8 @@ def main() -> None:
     results["fedsgd, a third join half-way"] = errors.tolist()
     rows.append(["fedsgd, 600 rounds: a third join half-way", ratio(errors, present)])
     print(table(("10 random clients", "against all present"), rows))
-    save(arguments.out, "drift", results)
-    save_csv(arguments.csv, CSV_HEADER, csv_rows(results, central))
+    save(args.out, "drift", results)
+    save_csv(args.csv, CSV_HEADER, csv_rows(results, central))
 
 
 if __name__ == "__main__":

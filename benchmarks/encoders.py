@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 import numpy as np
-from _common import check, note, parser, save, table
+from _common import arguments, check, note, parser, save, table
 from numpy.typing import NDArray
 
 from skfdrmfl import FDRMFLTransformer
@@ -102,7 +102,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seconds", type=float, default=6.0, help="of training, each fit (default: %(default)s)")
     options.add_argument("--function", type=int, choices=(1, 2, 3), action="append", help="default: 1 and 2")
-    args = options.parse_args()
+    args = arguments(options, seconds=0.01, function=[1])
     results = {f"y{f}": run(f, args.seconds) for f in args.function or (1, 2)}
     print(f"# The simulation's modalities, {args.seconds:g} s of training each\n")
     for name, scores in results.items():

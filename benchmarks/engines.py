@@ -1,594 +1,228 @@
-"""Speed of one round of federated averaging, against other ways to compute the same.
+"""The native engine against the PyTorch engine, scikit-learn's MLP and a plain PyTorch loop: ratios in one run.
 
-    python benchmarks/engines.py
-    python benchmarks/engines.py --env flower=/path/to/python --env pfl=... --env fluke=... --env fedlab=...
-    python benchmarks/engines.py --only speed losses     # some of: speed losses clients memory fresh profile tuning
+    python benchmarks/engines.py                              # about ten minutes on two cores
+    python benchmarks/engines.py --csv docs/data/native.csv   # as the documentation keeps it
+    python benchmarks/engines.py --only fits rounds           # some of: fits rounds squared many tuning
 
-The work is in `competitors/workload.py`: K clients of 64 rows x 100 columns, MLP 100-64-64-8-2-1 with silu,
-3 epochs in batches of 32, a fresh AdamW a client and round, mean squared error only. Everybody starts from the
-same weights. After the same number of rounds, the global model's training error must agree to 5 % (the
-order of the rows differs), or the row says so.
+Contenders take turns; a ratio is that of the medians, and behind it stands the one of the least times. All use one
+thread unless the row says two. Everything goes through `FDRMFLTransformer`; a round's time is what a fit of more rounds
+takes longer than one of fewer.
 
-All that runs in this process uses one thread. Contenders take turns; a sample is a stretch of rounds of about
-`--sample` seconds, so that what else the machine does disturbs all alike, and medians are shown. Other
-frameworks run in environments of their own (see benchmarks/README.md): give each one's Python by `--env` or in
-the environment variable SKFDRMFL_BENCH_FLOWER, ..._PFL, ..._FLUKE, ..._FEDLAB; those not given are left out.
+fits     default settings, central, on Tecator (215 x 100) and 3,400 x 14 synthetic rows, against the PyTorch engine and
+         against `MLPRegressor((32,))` with as many epochs and as large batches.
+rounds   a round of K clients of 64 rows x 100 columns, default network, four losses, against the PyTorch engine.
+squared  a network 100-64-64-8-2-1 on the same rows, squared error alone, against a PyTorch loop (`DataLoader`, AdamW).
+many     10,000 clients on two threads against the PyTorch engine: time of a round, and peak memory of a process.
+tuning   `tuning="auto"` on Tecator against a plain fit of the PyTorch engine.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from _common import ROOT, check, interleaved, note, parser, save, table
-from torch import nn
+from _common import add_csv, arguments, check, interleaved, note, parser, peak_megabytes, save, save_csv, table
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
-from skfdrmfl.data.partition import Partition
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.datasets import load_tecator
 from skfdrmfl.encoders import DenseEncoder
-from skfdrmfl.federation.engines import torch as torch_engine
-from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.runs import Schedule, Settings, Start
-from skfdrmfl.federation.simulation import train_together
-from skfdrmfl.federation.training import Trained
-from skfdrmfl.model.fusion import ConcatFusion
-from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import term_settings
 
-COMPETITORS = Path(__file__).resolve().parent / "competitors"
-sys.path.insert(0, str(COMPETITORS))
-import workload  # noqa: E402
-
-KS = (3, 30, 300)
-CHECK_ROUNDS = {3: 5, 30: 4, 300: 3}  # rounds after which losses are compared
-TOLERANCE = 0.05
-STACKED = "skfdrmfl, torch"
-PLAIN, LEAN = "PyTorch loop, DataLoader, AdamW", "PyTorch loop, slices, fused AdamW"
-CENTRAL, LEAN_CENTRAL = "one central model, DataLoader, AdamW", "one central model, slices, fused AdamW"
-OUR_CENTRAL = "one central model, skfdrmfl"
-FRAMEWORKS = {"flower": "Flower simulation (Ray)", "pfl": "pfl", "fluke": "fluke", "fedlab": "FedLab"}
-ASKED_PLAIN = {3: 7.0, 30: 15.0, 300: 15.0}
-ASKED_FASTEST = {3: 7.0, 30: 12.0, 300: 12.0}
-ASKED_FLOWER = {3: 40.0, 300: 40.0}
-ASKED_LOSSES, ASKED_CENTRAL, ASKED_CLIENTS, ASKED_MB = 2.5, 0.35, 1.3, 400.0
-CHUNKS = (500_000, 1_500_000, 3_000_000, 6_000_000, 12_000_000, 48_000_000)  # bytes
-NO_TERMS, ALL_TERMS = (0.0, 0.0, 0.0), (1e-3, 1e-3, 1e-3)
+PYTORCH = "torch" if "torch" in FDRMFLTransformer._parameter_constraints["engine"][0].options else "stacked"
+N_ROWS, N_COLUMNS, N_EPOCHS, BATCH_SIZE = 64, 100, 3, 32
+OFF = {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0}
+SQUARED = {"encoders": DenseEncoder((64, 64), skip=False), "learning_rate": 1e-3, "weight_decay": 0.01, **OFF}
+Row = list[Any]
 
 
-# ------------------------------------------------------------------------------------------ contenders
+def compared(what: str, asked: float, slow: list[float], fast: list[float], *, at_least: bool = True) -> Row:
+    """One row of the table: how many times as long the first takes."""
+    ratio, least = float(np.median(slow) / np.median(fast)), min(slow) / min(fast)
+    row = [what, f"{'>=' if at_least else '<='} {asked:g}x", f"{ratio:.2f}x", f"{least:.2f}x"]
+    row.append(check(ratio, asked, at_least=at_least))
+    note(" ".join(map(str, row)))
+    return row
 
 
-class Ours:
-    """skfdrmfl's engines on the rows of `workload`, without the scikit-learn face."""
+def federation(n_clients: int, engine: str, n_threads: int = 1, **parameters: Any) -> Callable[[int], Any]:
+    """Fits of so many rounds to K clients of 64 rows of 100 columns."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_clients * N_ROWS, N_COLUMNS), dtype=np.float32)
+    y = np.tanh(2.0 * X[:, :20].mean(1)) + 0.1 * rng.standard_normal(len(X))
+    ids = np.repeat(np.arange(n_clients), N_ROWS)
 
-    def __init__(
-        self,
-        n_clients: int,
-        engine: str = "torch",
-        *,
-        terms: tuple[float, float, float] = NO_TERMS,
-        n_modalities: int = 1,
-        participation: float = 1.0,
-        central: bool = False,
-        hidden: tuple[int, ...] = workload.LAYERS[1:3],
-        skip: bool = False,
-        n_threads: int = 1,
-    ):
-        x, y = (torch.from_numpy(a).flatten(0, 1) for a in workload.rows(n_clients))
-        width = workload.N_COLUMNS // n_modalities
-        encoder = DenseEncoder(hidden, skip=skip)
-        encoders = {f"x{m}": encoder.build(f"x{m}", width, 8, ()) for m in range(n_modalities)}
-        self.network = Network(encoders, ConcatFusion(), modality_dim=8, n_components=2, n_outputs=1)
-        first = self.network.initial(0, dict.fromkeys(encoders, float(width)))
-        if n_modalities == 1 and hidden == workload.LAYERS[1:3]:  # the same first weights as everybody's
-            names = [("encoder.x0", i) for i in range(3)] + [("fusion", 0), ("head", 0)]
-            for (part, i), (weight, bias) in zip(names, workload.first_weights(), strict=True):
-                first |= {f"{part}.weight{i}": weight, f"{part}.bias{i}": bias[:, None]}
-        owners = np.arange(n_clients).repeat(workload.N_ROWS)
-        run = Run(
-            x,
-            y,
-            Partition.of_codes(owners * 0 if central else owners),
-            Settings(
-                workload.LEARNING_RATE,
-                workload.WEIGHT_DECAY,
-                0.0,
-                dict(zip(term_settings(), (*terms, 0.5), strict=True)),
-            ),
-            0,
-            Start(self.network.layout.pack(first, dtype=torch.float32)),
-        )
-        most_rounds = 200 + 1_000_000 // n_clients if n_clients < 1_000 else 210
-        schedule = Schedule((1.0,) * most_rounds, workload.N_EPOCHS, workload.BATCH_SIZE, participation, history_size=3)
-        self.x, self.y = x, y
-        self._rounds: Iterator[Trained] = train_together(self.network, [run], schedule, engine, n_threads)
+    def fit(n_rounds: int) -> Any:
+        options = {"local_epochs": N_EPOCHS, "batch_size": BATCH_SIZE, "n_jobs": n_threads, "random_state": 0}
+        model = FDRMFLTransformer(n_rounds=n_rounds, preprocessing="standardize", **options, **parameters)
+        return model.set_params(engine=engine).fit(X, y, client_ids=ids)
 
-    def round(self) -> None:
-        with torch.no_grad():
-            self._trained = next(self._rounds)
-
-    def loss(self) -> float:
-        with torch.no_grad():
-            views = self.network.layout.views(self._trained.state.weights)
-            y_hat = self.network.forward(views, self.x[None]).y_hat[0]
-            return float(((y_hat - self.y) ** 2).mean())
+    return fit
 
 
-class PyTorchLoop:
-    """The usual way: one client after another.
+def plain_loop(n_clients: int) -> Callable[[int], None]:
+    """The usual way: one client after another, a `DataLoader` and a new AdamW each time."""
+    rng = np.random.default_rng(0)
+    rows = [torch.from_numpy(rng.standard_normal((N_ROWS, N_COLUMNS), dtype=np.float32)) for _ in range(n_clients)]
+    clients = [TensorDataset(x, torch.tanh(2.0 * x[:, :20].mean(1, keepdim=True))) for x in rows]
+    nn = torch.nn
 
-    `lean` leaves out what is known to be slow: batches are slices of permuted rows, the optimiser is fused.
-    """
+    def run(n_rounds: int) -> None:
+        layers = [nn.Linear(100, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 8), nn.Linear(8, 2)]
+        model = nn.Sequential(*layers, nn.Linear(2, 1))
+        for _ in range(n_rounds):
+            sent = {name: value.clone() for name, value in model.state_dict().items()}
+            total = {name: torch.zeros_like(value) for name, value in sent.items()}
+            for client in clients:
+                model.load_state_dict(sent)
+                optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+                loader = DataLoader(client, batch_size=BATCH_SIZE, shuffle=True)
+                for _ in range(N_EPOCHS):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        ((model(x) - y) ** 2).mean().backward()
+                        optimizer.step()
+                for name, value in model.state_dict().items():
+                    total[name] += value / len(clients)
+            model.load_state_dict(total)
 
-    def __init__(self, n_clients: int, *, lean: bool = False):
-        self.x, self.y = workload.rows(n_clients)
-        self.clients = [
-            TensorDataset(torch.from_numpy(x), torch.from_numpy(y)) for x, y in zip(self.x, self.y, strict=True)
-        ]
-        self.server, self.model = workload.Model(), workload.Model()
-        self.lean = lean
-
-    def round(self) -> None:
-        broadcast = self.server.state_dict()
-        total: dict[str, torch.Tensor] = {}
-        for client in self.clients:
-            self.model.load_state_dict(broadcast)
-            train_locally(self.model, client, lean=self.lean)
-            for name, value in self.model.state_dict().items():
-                total[name] = total[name] + value if name in total else value.clone()
-        self.server.load_state_dict({name: value / len(self.clients) for name, value in total.items()})
-
-    def loss(self) -> float:
-        return workload.mean_squared_error(self.server, self.x, self.y)
-
-
-class Central:
-    """One model on all clients' rows together."""
-
-    def __init__(self, n_clients: int, *, lean: bool = False):
-        x, y = (torch.from_numpy(a).flatten(0, 1) for a in workload.rows(n_clients))
-        self.rows, self.model, self.lean = TensorDataset(x, y), workload.Model(), lean
-
-    def round(self) -> None:
-        train_locally(self.model, self.rows, lean=self.lean)
+    return run
 
 
-def train_locally(model: nn.Module, rows: TensorDataset, *, lean: bool = False) -> None:
-    """Three epochs with a new optimiser."""
-    if lean:
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=workload.LEARNING_RATE, weight_decay=workload.WEIGHT_DECAY, fused=True
-        )
-    else:
-        optimizer = workload.optimizer(model.parameters())
-        loader = DataLoader(rows, batch_size=workload.BATCH_SIZE, shuffle=True)
-    for _ in range(workload.N_EPOCHS):
-        if lean:
-            order = torch.randperm(len(rows))
-            x, y = (tensor[order] for tensor in rows.tensors)
-            batches: Any = zip(x.split(workload.BATCH_SIZE), y.split(workload.BATCH_SIZE), strict=True)
-        else:
-            batches = loader
-        for x_batch, y_batch in batches:
-            optimizer.zero_grad()
-            ((model(x_batch) - y_batch) ** 2).mean().backward()
-            optimizer.step()
-
-
-# ------------------------------------------------------------------------------------------- measuring
-
-
-@dataclass
-class Timing:
-    """Seconds a round of one contender, sample by sample, and its training error after the check rounds."""
-
-    seconds: list[float] = field(default_factory=list)
-    loss: float | None = None
-    version: str = ""
-
-    @property
-    def median(self) -> float:
-        return float(np.median(self.seconds))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"median": self.median, "minimum": min(self.seconds), **vars(self)}
-
-
-def in_turn(contenders: dict[str, Any], n_check: int, sample: float, repeats: int) -> dict[str, Timing]:
-    """Time contenders of this process, taking turns."""
-    timings, stretches = {}, {}
-    for name, contender in contenders.items():
-        for _ in range(max(n_check, 2)):
-            contender.round()
-        timings[name] = Timing(loss=contender.loss() if hasattr(contender, "loss") else None)
-        n_rounds, lasted = 1, 0.0
-        while lasted < sample / 2:  # some do many rounds at a time, and then hand them out
-            n_rounds *= 2
-            start = time.perf_counter()
-            for _ in range(n_rounds):
-                contender.round()
-            lasted = time.perf_counter() - start
-        stretches[name] = max(1, round(sample * n_rounds / lasted))
-
-    def stretch(name: str) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(stretches[name]):
-                contenders[name].round()
-
-        return run
-
-    for name, times in interleaved({name: stretch(name) for name in contenders}, repeats).items():
-        timings[name].seconds = [t / stretches[name] for t in times]
-    return timings
-
-
-def script(python: str, *arguments: object) -> dict[str, Any]:
-    """Run a script of `competitors` with some Python; its last line of output is the result."""
-    name, *rest = map(str, arguments)
-    paths = [str(COMPETITORS), str(ROOT)] if python == sys.executable else [str(COMPETITORS)]
-    done = subprocess.run(
-        [python, str(COMPETITORS / name), *rest],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-    )
-    if done.returncode:
-        raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def speed(options: Any, environments: dict[str, str]) -> dict[int, dict[str, Timing]]:
-    """Every contender at every K."""
-    results: dict[int, dict[str, Timing]] = {}
-    for n_clients in KS:
-        timings = {name: Timing() for name in FRAMEWORKS.values()}
-        parts: dict[str, list[float]] = {}
-        contenders: dict[str, Any] = {
-            STACKED: Ours(n_clients),
-            PLAIN: PyTorchLoop(n_clients),
-            LEAN: PyTorchLoop(n_clients, lean=True),
-            CENTRAL: Central(n_clients),
-            LEAN_CENTRAL: Central(n_clients, lean=True),
-            OUR_CENTRAL: Ours(n_clients, central=True),
-        }
-        for repeat in range(options.repeats):
-            n_check = CHECK_ROUNDS[n_clients] if repeat == 0 else 0
-            for name, timing in in_turn(contenders, n_check, options.sample, 2).items():
-                parts.setdefault(name, []).extend(timing.seconds)
-                if repeat == 0:
-                    timings[name] = timing
-            for name, python in list(environments.items()):
-                try:
-                    told = script(python, f"run_{name}.py", n_clients, CHECK_ROUNDS[n_clients])
-                except (RuntimeError, OSError) as error:
-                    note(f"{FRAMEWORKS[name]} is left out: {error}")
-                    del environments[name]
-                    continue
-                parts.setdefault(FRAMEWORKS[name], []).extend(told["seconds"])
-                timings[FRAMEWORKS[name]].loss = told["final_loss"]
-                timings[FRAMEWORKS[name]].version = told["version"]
-        for name, seconds in parts.items():
-            timings[name].seconds = seconds
-        results[n_clients] = {
-            name: timings[name]
-            for name in (STACKED, PLAIN, LEAN, *FRAMEWORKS.values(), CENTRAL, LEAN_CENTRAL, OUR_CENTRAL)
-            if timings[name].seconds
-        }
-        note(f"K={n_clients}: " + ", ".join(f"{n} {t.median * 1e3:.3g} ms" for n, t in results[n_clients].items()))
-    return results
-
-
-# ------------------------------------------------------------------------------------------- reporting
-
-
-def milliseconds(seconds: float) -> str:
-    """Three figures, and no more decimals than that."""
-    ms = 1e3 * seconds
-    return f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" if ms >= 10 else f"{ms:.2f}"
-
-
-def show_speed(results: dict[int, dict[str, Timing]]) -> list[list[Any]]:
-    """Times, ratios and losses; returns rows for the table of what was asked."""
-    print("\n## One round, ms (median), and how many times longer than our torch engine\n")
-    names = list(results[KS[0]])
-    rows = []
-    for name in names:
-        row: list[Any] = [name]
-        for timings in results.values():
-            if name not in timings:
-                row += ["", ""]
-                continue
-            ratio = timings[name].median / timings[STACKED].median
-            row += [milliseconds(timings[name].median), f"{ratio:.1f}x"]
-        rows.append(row)
-    header = ["engine"]
-    for n_clients in results:
-        header += [f"K={n_clients}", "ratio"]
-    print(table(header, rows))
-    print("\n## Training error of the global model after the same number of rounds\n")
-    rows = []
-    for name in names:
-        row = [name]
-        for timings in results.values():
-            loss, reference = timings[name].loss if name in timings else None, timings[STACKED].loss
-            if loss is None or reference is None:
-                row.append("")
-                continue
-            agrees = abs(loss / reference - 1.0) <= TOLERANCE
-            row.append(f"{loss:.4f}" + ("" if agrees else " (differs)"))
-        if any(row[1:]) and name != OUR_CENTRAL:
-            rows.append(row)
-    print(table(["engine", *(f"K={k}, {CHECK_ROUNDS[k]} rounds" for k in results)], rows))
-    print(f"\nThey must agree with the first row to {TOLERANCE:.0%}.")
-
-    asked: list[list[Any]] = []
-
-    def add(what: str, n_clients: int, rivals: list[str], at_least: float) -> None:
-        timings = results[n_clients]
-        there = [timings[name] for name in rivals if name in timings]
-        if len(rivals) > 1 and there:
-            what += " (" + min((name for name in rivals if name in timings), key=lambda n: timings[n].median) + ")"
-        if there:
-            ratio = min(t.median for t in there) / timings[STACKED].median
-            lowest = min(min(t.seconds) for t in there) / min(timings[STACKED].seconds)
-            ok = check(ratio, at_least, at_least=True)
-            asked.append([what, f"K={n_clients}", f">= {at_least:g}x", f"{ratio:.1f}x", f"{lowest:.1f}x", ok])
-        else:
-            asked.append([what, f"K={n_clients}", f">= {at_least:g}x", "not run", "", ""])
-
-    for n_clients in KS:
-        add("torch against plain PyTorch loop", n_clients, [PLAIN], ASKED_PLAIN[n_clients])
-    for n_clients in KS:
-        rivals = [FRAMEWORKS[name] for name in ("pfl", "fluke", "fedlab")]
-        add("torch against the fastest of pfl, fluke, FedLab", n_clients, rivals, ASKED_FASTEST[n_clients])
-    for n_clients, at_least in ASKED_FLOWER.items():
-        add("torch against Flower's simulation", n_clients, [FRAMEWORKS["flower"]], at_least)
-    for name in (CENTRAL, LEAN_CENTRAL, OUR_CENTRAL):
-        ours, central = results[30][STACKED], results[30][name]
-        ratio, lowest = ours.median / central.median, min(ours.seconds) / min(central.seconds)
-        # Its own speed as a central trainer is no yardstick for it: shown, not asked.
-        wanted = "" if name == OUR_CENTRAL else f"<= {ASKED_CENTRAL:g}x"
-        ok = "" if name == OUR_CENTRAL else check(ratio, ASKED_CENTRAL)
-        asked.append([f"torch against {name}", "K=30", wanted, f"{ratio:.2f}x", f"{lowest:.2f}x", ok])
-    return asked
-
-
-def losses(options: Any) -> tuple[list[list[Any]], dict[str, Any]]:
-    """All four terms against MSE alone, with one modality and with two (the KL term needs two)."""
-    asked: list[list[Any]] = []
-    detail: dict[str, Any] = {}
-    for n_modalities in (1, 2):
-        for n_clients in KS:
-            contenders: dict[str, Any] = {
-                "MSE": Ours(n_clients, n_modalities=n_modalities),
-                "all four": Ours(n_clients, n_modalities=n_modalities, terms=ALL_TERMS),
-            }
-            # After five rounds the history is full.
-            timings = in_turn(contenders, 5, options.sample, 2 * options.repeats)
-            mse, four = timings.values()
-            ratio, lowest = four.median / mse.median, min(four.seconds) / min(mse.seconds)
-            what = f"four losses against MSE alone, {n_modalities} modalit{'y' if n_modalities == 1 else 'ies'}"
-            ok = check(ratio, ASKED_LOSSES)
-            asked.append([what, f"K={n_clients}", f"<= {ASKED_LOSSES:g}x", f"{ratio:.2f}x", f"{lowest:.2f}x", ok])
-            detail[f"K={n_clients}, modalities={n_modalities}"] = {n: t.to_dict() for n, t in timings.items()}
-            note(f"four losses, K={n_clients}, {n_modalities} modalities: {ratio:.2f}x")
-    return asked, detail
-
-
-def clients(options: Any) -> tuple[list[list[Any]], dict[str, Any]]:
-    """Cost of one client when there are 10,000, and cost of a round in which one in a hundred takes part."""
-    asked: list[list[Any]] = []
-    contenders: dict[str, Any] = {"K=300": Ours(300), "K=10,000": Ours(10_000)}
-    timings = in_turn(contenders, 1, options.sample, options.repeats)
-    few, many = timings["K=300"], timings["K=10,000"]
-    ratio, lowest = (
-        many.median / few.median * 300 / 10_000,
-        min(many.seconds) / min(few.seconds) * 300 / 10_000,
-    )
-    ok = check(ratio, ASKED_CLIENTS)
-    what = "cost per client, K=10,000 against K=300"
-    asked.append([what, "", f"<= {ASKED_CLIENTS:g}x", f"{ratio:.2f}x", f"{lowest:.2f}x", ok])
-    detail = {name: timing.to_dict() for name, timing in timings.items()}
-    del contenders
-    for name, terms in (("MSE", NO_TERMS), ("all four", ALL_TERMS)):
-        contenders = {
-            "K=100": Ours(100, terms=terms),
-            "K=10,000, participation=0.01": Ours(10_000, participation=0.01, terms=terms),
-        }
-        timings = in_turn(contenders, 5, options.sample, 2 * options.repeats)
-        all_there, drawn = timings.values()
-        ratio, lowest = drawn.median / all_there.median, min(drawn.seconds) / min(all_there.seconds)
-        what = f"100 of 10,000 clients a round against 100 of 100, {name}"
-        asked.append([what, "", "", f"{ratio:.2f}x", f"{lowest:.2f}x", ""])
-        detail |= {f"{what}: {n}": t.to_dict() for n, t in timings.items()}
-    return asked, detail
-
-
-def memory() -> tuple[list[list[Any]], dict[str, Any]]:
-    """Peak memory of a whole process."""
-    imports = script(sys.executable, "run_skfdrmfl.py", "imports")["peak_mb"]
-    peak = script(sys.executable, "run_skfdrmfl.py", "memory", 300, 5)["peak_mb"]
-    what = f"peak memory of the process (imports of torch and sklearn alone: {imports:.0f} MB)"
-    rows = [[what, "K=300", f"<= {ASKED_MB:g} MB", f"{peak:.0f} MB", "", check(peak, ASKED_MB)]]
-    return rows, {"imports_mb": imports, "peak_mb": peak}
-
-
-def fresh(options: Any) -> tuple[list[list[Any]], dict[str, Any]]:
-    """From a cold start to a fitted transformer, against importing torch and scikit-learn."""
-    times = interleaved(
-        {
-            "import torch, sklearn": lambda: script(sys.executable, "run_skfdrmfl.py", "imports"),
-            "import to fitted": lambda: script(sys.executable, "run_skfdrmfl.py", "fresh", 3, 20),
-        },
-        2 * options.repeats + 1,
-    )
-    imports, fitted = map(float, (np.median(t) for t in times.values()))
-    limit = 1.25 * imports + 0.5
-    lowest = [min(t) for t in times.values()]
-    what = f"fresh process, import to fitted, 20 rounds (imports alone: {imports:.2f} s)"
-    row = [what, "K=3", f"<= {limit:.2f} s", f"{fitted:.2f} s", f"{lowest[1]:.2f} s", check(fitted, limit)]
-    return [row], {"seconds": times, "limit": limit}
-
-
-KERNELS = {
-    "matrix products": ("aten::bmm", "aten::baddbmm", "aten::addmm", "aten::mm"),
-    "optimiser": ("aten::_fused_adamw_", "aten::_fused_adam_"),
-    "gathering rows": ("aten::index_select", "aten::index"),
-    "silu and its derivative": ("aten::sigmoid", "aten::addcmul", "aten::mul", "aten::addcmul_", "aten::mul_"),
-    "sums": ("aten::sum",),
-    "averaging, copies, zeros": ("aten::index_add_", "aten::copy_", "aten::fill_", "aten::cat", "aten::add_"),
-}
-
-
-def flops_of_round(n_clients: int) -> float:
-    """Products of the network: forward, gradient of the weights, gradient of every input but the rows'."""
-    weights = [a * b for a, b in zip(workload.LAYERS[:-1], workload.LAYERS[1:], strict=True)]
-    rows = n_clients * workload.N_ROWS * workload.N_EPOCHS
-    return 2.0 * rows * (3 * sum(weights) - weights[0])
-
-
-def profile(options: Any) -> dict[str, Any]:
-    """Where a round of our torch engine goes, and how fast its products are; MSE alone."""
-    print("\n## Where the time of a round goes (our torch engine, MSE alone)\n")
-    columns: dict[int, dict[str, float]] = {}
-    detail: dict[str, Any] = {}
-    for n_clients in KS:
-        contender = Ours(n_clients)
-        plain = in_turn({"round": contender}, 3, options.sample, 2 * options.repeats)["round"]
-        n_rounds = max(1, round(options.sample / plain.median))
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=activities) as recorder:
-            for _ in range(n_rounds):
-                contender.round()
-        own = {e.key: e.self_cpu_time_total / 1e6 / n_rounds for e in recorder.key_averages()}
-        shares = {title: sum(own.get(name, 0.0) for name in names) for title, names in KERNELS.items()}
-        shares["other kernels"] = sum(own.values()) - sum(shares.values())
-        gflops = flops_of_round(n_clients) / 1e9
-        columns[n_clients] = shares
-        detail[str(n_clients)] = {
-            "seconds": shares,
-            "unprofiled_round": plain.to_dict(),
-            "gflop_a_round": gflops,
-            "gflops_of_products": gflops / shares["matrix products"],
-            "gflops_of_round": gflops / min(plain.seconds),
-        }
-    titles = list(columns[KS[0]])
-    rows: list[list[Any]] = []
-    for title in titles:
-        row = [title]
-        for shares in columns.values():
-            row.append(f"{shares[title] / sum(shares.values()):.0%}")
-        rows.append(row)
-    rows.append(["all kernels, ms", *(milliseconds(sum(s.values())) for s in columns.values())])
-    for title, key in (("median", "median"), ("least", "minimum")):
-        times = (d["unprofiled_round"][key] for d in detail.values())
-        rows.append([f"a round without the profiler, ms, {title}", *map(milliseconds, times)])
-    for title, key in (("products", "gflops_of_products"), ("whole round, at its least", "gflops_of_round")):
-        rows.append([f"GFLOP/s, {title}", *(f"{d[key]:.0f}" for d in detail.values())])
-    print(table(["", *(f"K={k}" for k in columns)], rows))
-    return detail
-
-
-def tuning(options: Any) -> dict[str, Any]:
-    """What chunks, threads and each term do to a round of our torch engine at K=300."""
-    detail: dict[str, Any] = {}
-    usual = torch_engine.CHUNK_BYTES
-    print("\n## A round at K=300, ms, by size of the chunks that train together (MSE alone)\n")
-    rows = []
-    for n_threads in (1, 2):
-        torch.set_num_threads(n_threads)
-        contenders: dict[str, Any] = {}
-        for size in CHUNKS:
-            torch_engine.CHUNK_BYTES = size
-            contenders[f"{size / 1e6:g} MB"] = contender = Ours(300)
-            contender.round()  # the first round cuts the chunks
-        torch_engine.CHUNK_BYTES = usual
-        timings = in_turn(contenders, 1, options.sample, 2 * options.repeats)
-        detail[f"chunks, {n_threads} threads"] = {name: t.to_dict() for name, t in timings.items()}
-        name = f"{n_threads} thread{'s' if n_threads > 1 else ''}"
-        rows.append([name, *(milliseconds(t.median) for t in timings.values())])
-    torch.set_num_threads(1)
-    print(table(["", *(f"{size / 1e6:g} MB" for size in CHUNKS)], rows))
-    print(f"\nThe engine uses {usual / 1e6:g} MB and one thread.")
-    print("\n## A round at K=300 with two modalities, by terms\n")
-    terms = {
-        "MSE": NO_TERMS,
-        "MSE + mutual information": (1e-3, 0.0, 0.0),
-        "MSE + KL": (0.0, 1e-3, 0.0),
-        "MSE + contrastive": (0.0, 0.0, 1e-3),
-        "all four": ALL_TERMS,
+def seconds_a_round(contenders: Mapping[str, Callable[[int], Any]], args: Any, more: int) -> dict[str, list[float]]:
+    """Seconds of a round of each contender, turn by turn: fits of 1 and of 1 + `more` rounds."""
+    works = {f"{name} {n}": partial(work, n) for name, work in contenders.items() for n in (1, 1 + more)}
+    times = interleaved(works, args.repeats + 1)  # the first turn warms up
+    return {
+        name: [(b - a) / more for a, b in zip(times[f"{name} 1"][1:], times[f"{name} {1 + more}"][1:], strict=True)]
+        for name in contenders
     }
-    contenders = {name: Ours(300, terms=weights, n_modalities=2) for name, weights in terms.items()}
-    timings = in_turn(contenders, 5, options.sample, 2 * options.repeats)
-    mse = timings["MSE"].median
-    rows = [[name, milliseconds(t.median), f"{t.median / mse:.2f}x"] for name, t in timings.items()]
-    print(table(["objective", "ms", "ratio"], rows))
-    detail["terms"] = {name: t.to_dict() for name, t in timings.items()}
-    return detail
 
 
-def environments_of(options: Any) -> dict[str, str]:
-    """The Python of each framework that is there."""
-    given = dict(item.partition("=")[::2] for item in options.env)
-    for unknown in set(given) - set(FRAMEWORKS):
-        raise SystemExit(f"--env {unknown}=...: choose one of {', '.join(FRAMEWORKS)}.")
-    out = {}
-    for name, title in FRAMEWORKS.items():
-        python = given.get(name) or os.environ.get(f"SKFDRMFL_BENCH_{name.upper()}")
-        if python:
-            out[name] = python
-        else:
-            note(f"{title} is left out: no --env {name}=PYTHON was given (see benchmarks/README.md).")
-    return out
+def fits(args: Any) -> list[Row]:
+    """Whole fits with default settings."""
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((3_400, 14))
+    tables = {
+        "Tecator 215 x 100": load_tecator(return_X_y=True),
+        "3,400 x 14": (wide, np.sin(wide[:, 0]) + wide[:, 1] * wide[:, 2] + 0.1 * rng.standard_normal(len(wide))),
+    }
+    rows = []
+    for name, (X, y) in tables.items():
+        scaled, target = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
+        epochs = {"max_iter": 2 if args.smallest else 300, "tol": 0.0, "n_iter_no_change": 300}
+        mlp = MLPRegressor(hidden_layer_sizes=(32,), batch_size=32, random_state=0, **epochs)
+        works: dict[str, Callable[[], Any]] = {
+            engine: partial(FDRMFLTransformer(engine=engine, random_state=0).fit, X, y)
+            for engine in ("native", PYTORCH)
+        }
+        times = interleaved({**works, "mlp": partial(mlp.fit, scaled, target)}, args.repeats)
+        rows.append(compared(f"fit, {name}, against {PYTORCH}", 14.0, times[PYTORCH], times["native"]))
+        rows.append(compared(f"fit, {name}, against MLPRegressor", 10.0, times["mlp"], times["native"]))
+    return rows
+
+
+def rounds(args: Any) -> list[Row]:
+    """A round of the default network with four losses."""
+    rows = []
+    for n_clients in args.federations:
+        asked, two = {3: (7.0, 0.0), 30: (3.0, 0.0), 300: (2.5, 4.0)}[n_clients]
+        contenders = {
+            PYTORCH: federation(n_clients, PYTORCH),
+            "native, 1": federation(n_clients, "native"),
+            "native, 2": federation(n_clients, "native", 2),
+        }
+        times = seconds_a_round(contenders, args, max(2, args.rounds // n_clients))
+        rows.append(compared(f"K={n_clients}, four losses", asked, times[PYTORCH], times["native, 1"]))
+        rows.append(compared(f"K={n_clients}, four losses, two threads", two, times[PYTORCH], times["native, 2"]))
+    return rows
+
+
+def squared(args: Any) -> list[Row]:
+    """Squared error alone, which a plain loop can do too."""
+    rows = []
+    for n_clients in args.federations:
+        contenders = {
+            "plain": plain_loop(n_clients),
+            "native": federation(n_clients, "native", **SQUARED),
+            PYTORCH: federation(n_clients, PYTORCH, **SQUARED),
+        }
+        times = seconds_a_round(contenders, args, max(2, args.rounds // n_clients))
+        what = f"squared error, K={n_clients}, against"
+        rows.append(
+            compared(
+                f"{what} plain PyTorch", {3: 20.0, 30: 28.0, 300: 30.0}[n_clients], times["plain"], times["native"]
+            )
+        )
+        rows.append(compared(f"{what} {PYTORCH}", 0.0, times[PYTORCH], times["native"]))
+    return rows
+
+
+def many(args: Any) -> list[Row]:
+    """Ten thousand clients."""
+    contenders = {engine: federation(args.clients, engine, 2) for engine in ("native", PYTORCH)}
+    times = seconds_a_round(contenders, args, 2)
+    what = f"K={args.clients:,}"
+    rows = [compared(f"{what}, two threads", 3.0, times[PYTORCH], times["native"])]
+    peaks = {}
+    for engine in contenders:
+        command = [sys.executable, __file__, "--clients", str(args.clients), "--peak", engine]
+        peaks[engine] = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    sizes = f"({peaks['native']:.0f} and {peaks[PYTORCH]:.0f} MB)"
+    memory = compared(
+        f"{what}, memory above the imports {sizes}", 1.0, [peaks["native"]], [peaks[PYTORCH]], at_least=False
+    )
+    return [*rows, memory]
+
+
+def tuned(args: Any) -> list[Row]:
+    """Tuning with the native engine, and a plain fit with the PyTorch engine."""
+    X, y = load_tecator(return_X_y=True)
+    work = {
+        "tuned": partial(FDRMFLTransformer(tuning="auto", random_state=0, n_jobs=2).fit, X, y),
+        "plain": partial(FDRMFLTransformer(engine=PYTORCH, random_state=0).fit, X, y),
+    }
+    times = interleaved(work, args.repeats)
+    what = f'tuning="auto", two threads, against a plain {PYTORCH} fit'
+    return [compared(what, 1.0, times["tuned"], times["plain"], at_least=False)]
 
 
 def main() -> None:
-    """Run what was asked for and report."""
-    parts = ("speed", "losses", "clients", "memory", "fresh", "profile", "tuning")
+    """Run what was chosen and report."""
+    parts = {"fits": fits, "rounds": rounds, "squared": squared, "many": many, "tuning": tuned}
     options = parser(__doc__)
-    options.add_argument("--env", action="append", default=[], metavar="NAME=PYTHON", help="flower, pfl, fluke, fedlab")
-    options.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts to run")
-    options.add_argument("--repeats", type=int, default=3, help="turns of everybody (default: %(default)s)")
-    options.add_argument("--sample", type=float, default=0.3, help="seconds of a sample (default: %(default)s)")
-    args = options.parse_args()
+    options.add_argument("--only", nargs="+", choices=list(parts), default=list(parts), help="parts to run")
+    options.add_argument("--repeats", type=int, default=7, help="turns of everybody (default: %(default)s)")
+    sizes = (3, 30, 300)
+    options.add_argument("--federations", type=int, nargs="+", choices=sizes, default=sizes, help="K (default: all)")
+    options.add_argument("--rounds", type=int, default=600, help="of one client, for a round's time (default: 600)")
+    options.add_argument("--clients", type=int, default=10_000, help="of the many (default: 10000)")
+    options.add_argument("--peak", metavar="ENGINE", help="print the memory that a fit to the many takes here")
+    add_csv(options, "native")
+    args = arguments(options, repeats=1, federations=[3], rounds=6, clients=50)
     torch.set_num_threads(1)
-    asked: list[list[Any]] = []
-    document: dict[str, Any] = {}
-    # Processes of their own come first: later on, this one has more in memory.
-    if "memory" in args.only:
-        rows, document["memory"] = memory()
-        asked += rows
-    if "fresh" in args.only:
-        rows, document["fresh"] = fresh(args)
-        asked += rows
-    print("# Engines: one round of federated averaging")
-    if "speed" in args.only:
-        results = speed(args, environments_of(args))
-        asked = show_speed(results) + asked
-        document["speed"] = {k: {name: t.to_dict() for name, t in timings.items()} for k, timings in results.items()}
-    if "losses" in args.only:
-        rows, document["losses"] = losses(args)
-        asked += rows
-    if "clients" in args.only:
-        rows, document["clients"] = clients(args)
-        asked += rows
-    if "profile" in args.only:
-        document["profile"] = profile(args)
-    if "tuning" in args.only:
-        document["tuning"] = tuning(args)
-    if asked:
-        print("\n## Reached beside asked\n")
-        print(table(["what", "", "asked", "reached", "from minima", "ok"], asked, left=2))
-    save(args.out, "engines", {"asked_and_reached": asked, **document})
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    if args.peak:
+        federation(3, args.peak)(1)  # a first fit imports the last few modules
+        before = peak_megabytes()
+        federation(args.clients, args.peak, 2)(3)
+        print(peak_megabytes() - before)
+        return
+    rows = [row for part in args.only for row in parts[part](args)]
+    print(table(["", "asked", "medians", "least times", ""], rows))
+    save(args.out, "engines", {"rows": rows})
+    numbers = [
+        [what, *asked.removesuffix("x").split(), *(r.removesuffix("x") for r in rest)] for what, asked, *rest, _ in rows
+    ]
+    save_csv(args.csv, ("what", "sense", "asked", "median", "least"), numbers)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ The tables are what the benchmarks measured; which one wrote which table is said
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import DOCS_FIGURES, ROOT, arguments, parser
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-DATA = DOCS / "data"
+DATA = ROOT / "docs" / "data"
 BLUE, ORANGE, GREEN, SKY, RED, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#888888"
 Table = list[dict[str, str]]
 
@@ -495,16 +493,15 @@ FIGURES: tuple[Callable[[], Figure], ...] = (
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = parser(__doc__, DOCS_FIGURES)
     names = [draw.__name__ for draw in FIGURES]
     options.add_argument("names", nargs="*", choices=[*names, []], metavar="NAME", help=", ".join(names))
-    options.add_argument("--out", type=Path, default=DOCS / "figures", metavar="DIR", help="default: docs/figures")
-    args = options.parse_args()
+    args = arguments(options)
     args.out.mkdir(parents=True, exist_ok=True)
     for draw in FIGURES:
         if not args.names or draw.__name__ in args.names:
             draw().savefig(args.out / f"{draw.__name__}.png", dpi=100, metadata={"Software": None})
-            print(args.out / f"{draw.__name__}.png")
+            print(f"Written to {args.out / draw.__name__}.png")
 
 
 if __name__ == "__main__":

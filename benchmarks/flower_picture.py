@@ -7,7 +7,6 @@ The figure of docs/flower.md is that of examples/flower.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import matplotlib
@@ -15,11 +14,13 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from _common import DOCS_FIGURES, arguments, parser
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.federation.ledger import EACH, TOTAL, UP
 
-FIGURE = Path(__file__).resolve().parents[1] / "docs" / "figures" / "flower_who_sees_what.png"
+FIGURE = "flower_who_sees_what.png"
 SITE, SERVER = 0.0, 1.0
 COLORS = {TOTAL: "tab:green", EACH: "tab:red", "": "tab:gray"}
 MEANING = {
@@ -31,11 +32,15 @@ MEANING = {
 
 def main() -> None:
     """Draw each kind of message once, in order of first appearance."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--out", type=Path, default=FIGURE)
-    options = parser.parse_args()
-    kinds = FDRMFLTransformer.load(options.model).federation_log_.by_kind()
+    options = parser(__doc__, DOCS_FIGURES)
+    options.add_argument("model", type=Path, nargs="?", help="saved by a fit; without it, one is fitted here")
+    args = arguments(options)
+    if args.model is None:
+        X, y = load_tecator(return_X_y=True)
+        model = FDRMFLTransformer(random_state=0).fit(X, y, client_ids=make_client_ids(y, 3, random_state=0))
+    else:
+        model = FDRMFLTransformer.load(args.model)
+    kinds = model.federation_log_.by_kind()
     fig, ax = plt.subplots(figsize=(8.6, 0.42 * len(kinds) + 1.6), layout="constrained")
     for i, kind in enumerate(kinds):
         start, end = (SITE, SERVER) if kind["direction"] == UP else (SERVER, SITE)
@@ -51,7 +56,9 @@ def main() -> None:
         ax.text(0.5, -len(kinds) - 0.1 - 0.75 * i, MEANING[seen], color=color, ha="center", va="top", fontsize=8.5)
     ax.set(xlim=(-0.25, 1.25), ylim=(-len(kinds) - 2.4, 2.4))
     ax.axis("off")
-    fig.savefig(options.out, dpi=110)
+    args.out.mkdir(parents=True, exist_ok=True)
+    fig.savefig(args.out / FIGURE, dpi=110)
+    print(f"Written to {args.out / FIGURE}")
 
 
 def _in_words(n_bytes: float) -> str:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from _common import parser, table
+from _common import arguments, parser, save, table
 
 FOUNDATION = "import torch, sklearn.base, sklearn.pipeline, sklearn.model_selection"
 IMPORTS = {
@@ -31,16 +31,17 @@ def seconds(code: str) -> float:
 
 
 def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("--repeats", type=int, default=9, metavar="N", help="default: %(default)s")
-    options = arguments.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=9, metavar="N", help="default: %(default)s")
+    args = arguments(options, repeats=1)
     taken: dict[str, list[float]] = {name: [] for name in IMPORTS}
-    for _ in range(options.repeats + 1):
+    for _ in range(args.repeats + 1):
         for name, code in IMPORTS.items():
             taken[name].append(seconds(code))
-    medians = {name: sorted(times[1:])[options.repeats // 2] for name, times in taken.items()}  # the first fills caches
+    medians = {name: sorted(times[1:])[args.repeats // 2] for name, times in taken.items()}  # the first fills caches
     base = medians["torch and scikit-learn"]
     print(table(["", "s", "ratio"], [[name, f"{t:.2f}", f"{t / base:.2f}"] for name, t in medians.items()]))
+    save(args.out, "imports", {"seconds": taken})
 
 
 if __name__ == "__main__":

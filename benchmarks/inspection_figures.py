@@ -5,7 +5,6 @@ python benchmarks/inspection_figures.py [--out docs/figures]
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+from _common import DOCS_FIGURES, arguments, parser
 from matplotlib import pyplot
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
@@ -49,13 +49,11 @@ def first_picture(out: Path) -> None:
         ax.set_xlabel("fat measured, %")
         ax.set_ylabel("fat predicted, %")
     figure.savefig(out / "first.png", dpi=90, metadata={"Software": None})
-    print(out / "first.png")
+    print(f"Written to {out / 'first.png'}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "figures")
-    out = parser.parse_args().out
+    out = arguments(parser(__doc__, DOCS_FIGURES)).out
     out.mkdir(parents=True, exist_ok=True)
     first_picture(out)
     tecator = load_tecator("fat", as_frame=True)
@@ -89,7 +87,7 @@ def main() -> None:
         if name == "outliers":
             axes[1].set_yscale("log")
         figure.savefig(out / f"inspection_{name}.png", dpi=90, metadata={"Software": None})
-        print(out / f"inspection_{name}.png")
+        print(f"Written to {out / f'inspection_{name}.png'}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import check, note, parser, save, table
+from _common import arguments, check, note, parser, save, table
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
@@ -196,12 +196,12 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=50, help="runs killed of each configuration (default: 50)")
     options.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     options.add_argument("--only", choices=CONFIGURATIONS, help="one of the configurations (default: all)")
-    arguments = options.parse_args()
-    rng = np.random.default_rng(arguments.seed)
+    args = arguments(options, kills=1)
+    rng = np.random.default_rng(args.seed)
     killed = {}
-    for name in CONFIGURATIONS if arguments.only is None else [arguments.only]:
+    for name in CONFIGURATIONS if args.only is None else [args.only]:
         parameters = CONFIGURATIONS[name]
-        killed[name] = killed_and_done(parameters, arguments.kills, rng)
+        killed[name] = killed_and_done(parameters, args.kills, rng)
         note(f"{name}: {killed[name]['equal']} of {killed[name]['runs']} equal")
     columns = ["runs", "equal", "kills", "before the first file", "while writing"]
     times = ["seconds", "of these, prepared"]
@@ -238,7 +238,7 @@ def main() -> int:
     )
     reached = cost["default"]["disk"]["median"]
     print(f"\nAt most {ASKED:g} ms beyond the disk's: {reached:.2f}, {check(reached, ASKED)}.")
-    save(arguments.out, "kill", {"asked": ASKED, "killed": killed, "milliseconds": cost})
+    save(args.out, "kill", {"asked": ASKED, "killed": killed, "milliseconds": cost})
     return 0 if equal == runs else 1
 
 

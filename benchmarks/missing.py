@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from _common import add_corn, check, note, parser, save, table
+from _common import add_corn, arguments, check, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
@@ -109,16 +109,19 @@ def main() -> None:
     add_corn(options)
     options.add_argument("--seeds", type=int, default=2, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--target", choices=TARGETS, nargs="+", default=list(TARGETS), help="which (default: all)")
-    arguments = options.parse_args()
-    corn = fetch_corn(arguments.corn, instrument="all", target="all")
+    options.add_argument("--folds", type=int, default=5, help="of the rows (default: %(default)s)")
+    args = arguments(options, seeds=1, target=["oil"], folds=2)
+    if args.smallest:
+        GRID.update(fusion=["attention"], modality_dropout=[0.3])
+    corn = fetch_corn(args.corn, instrument="all", target="all")
     blocks = corn.modalities
     results: dict[str, Any] = {}
-    for name in arguments.target:
+    for name in args.target:
         y = corn.target[:, corn.target_names.index(name)]
         squares: dict[str, list[Float]] = {}
         chosen: list[dict[str, Any]] = []
-        for seed in range(arguments.seeds):
-            for train, test in KFold(5, shuffle=True, random_state=0).split(corn.data):
+        for seed in range(args.seeds):
+            for train, test in KFold(args.folds, shuffle=True, random_state=0).split(corn.data):
                 for method, predicted in predictions(blocks, corn.data[train], y[train], corn.data[test], seed, chosen):
                     error = (np.stack(predicted) - y[test]) ** 2
                     squares.setdefault(method, []).append(error)
@@ -146,7 +149,7 @@ def main() -> None:
         counted = {repr(choice): chosen.count(choice) for choice in chosen}
         print("Chosen: " + "; ".join(f"{choice} {n} times" for choice, n in counted.items()) + ".", flush=True)
         results[name] = {"rmse": of_target, "chosen": counted}
-    save(arguments.out, "missing", {"seeds": arguments.seeds, "asked": ASKED, "targets": results})
+    save(args.out, "missing", {"seeds": args.seeds, "asked": ASKED, "targets": results})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from _common import check, note, parser, save, table
+from _common import arguments, check, note, parser, save, table
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -130,7 +130,7 @@ def rmse(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean((predicted - y) ** 2)))
 
 
-def run(name: str, seed: int) -> dict[str, Any]:
+def run(name: str, seed: int, n_folds: int) -> dict[str, Any]:
     """RMSE of every method on one data set, and what the search chose."""
     X, y = DATA[name]()
     # Gradient boosting knows categories by their dtype.
@@ -138,7 +138,7 @@ def run(name: str, seed: int) -> dict[str, Any]:
     inner = KFold(3, shuffle=True, random_state=0)
     predicted = {method: np.empty_like(y) for method in (*rivals(inner), *UNTUNED, BEHIND_Z, HEAD)}
     chosen = []
-    for train, test in KFold(5, shuffle=True, random_state=0).split(X):
+    for train, test in KFold(n_folds, shuffle=True, random_state=0).split(X):
         X_train, y_train, X_test = X.iloc[train], y[train], X.iloc[test]
         for method, model in rivals(inner).items():
             predicted[method][test] = clone(model).fit(X_train, y_train).predict(X_test)
@@ -160,10 +160,11 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--data", choices=list(DATA), action="append", help="one data set (default: all)")
     options.add_argument("--seed", type=int, default=0, help="of clients and weights (default: %(default)s)")
-    args = options.parse_args()
-    results = {name: run(name, args.seed) for name in args.data or DATA}
+    options.add_argument("--folds", type=int, default=5, help="of the rows (default: %(default)s)")
+    args = arguments(options, data=["diabetes"], folds=2)
+    results = {name: run(name, args.seed, args.folds) for name in args.data or DATA}
     methods = list(next(iter(results.values()))["rmse"])
-    print(f"# Categories and numbers: {N_COMPONENTS} components, {N_CLIENTS} clients, 5 folds\n\n## RMSE\n")
+    print(f"# Categories and numbers: {N_COMPONENTS} components, {N_CLIENTS} clients, {args.folds} folds\n\n## RMSE\n")
     print(table(["method", *results], [[m, *(f"{r['rmse'][m]:.4g}" for r in results.values())] for m in methods]))
     print(f"\n## Relative to the better rival (asked: at most {ASKED:g})\n")
     rows = []

@@ -16,7 +16,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from _common import check, note, parser, save, table
+from _common import arguments, check, note, parser, save, table
 from scipy.stats import t
 from sklearn.model_selection import ParameterGrid
 
@@ -162,19 +162,19 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=5, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--tune", action="store_true", help="choose the settings anew")
-    arguments = options.parse_args()
+    args = arguments(options, seeds=1)
     open_settings, private = OPEN, PRIVATE
-    if arguments.tune:
+    if args.tune:
         open_settings = choose(OPEN_GRID, None)
         private = {eps: choose(GRID, eps) for eps in ASKED}
         print(f"Chosen without privacy: {open_settings}\nChosen with: {private}")
     best = []
-    for seed in range(arguments.seeds):
+    for seed in range(args.seeds):
         best.append(rmse(seed, open_settings)[0])
         note(f"without privacy, seed {seed}: {best[-1]:.4f}")
     rows, results = [], {}
     for eps, asked in ASKED.items():
-        found = [rmse(seed, private[eps], eps) for seed in range(arguments.seeds)]
+        found = [rmse(seed, private[eps], eps) for seed in range(args.seeds)]
         note(f"eps {eps}: {found}")
         ratios = [error / without for (error, _), without in zip(found, best, strict=True)]
         mean, low, high = interval(ratios)
@@ -185,7 +185,7 @@ def main() -> None:
         rows.append([*cells, f"{asked}", check(mean, asked)])
     print(f"\nRMSE without privacy {np.mean(best):.4f}; delta = {default_delta(K):.3g}\n")
     print(table(["eps", "billed", "RMSE", "ratio", "asked, at most", "reached"], rows))
-    save(arguments.out, "privacy", {"without": best, "with": results, "settings": open_settings})
+    save(args.out, "privacy", {"without": best, "with": results, "settings": open_settings})
 
 
 if __name__ == "__main__":

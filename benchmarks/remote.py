@@ -2,28 +2,28 @@
 
     python benchmarks/remote.py            # about two minutes
 
-1. A site's own time, from the request to its answer but for `load_data`, over that of its local training; and what it
-   would be if a site prepared its rows anew for each message.
+1. A round over a channel to one site in this process, over the same round in memory: what both sides spend on
+   messages, checks and rows beside training.
 2. RMSE of Tecator's fat with few rounds of many epochs, over that of the default: 5 folds that part no repeats, rows
    dealt to three sites twice. Over a network the models have the same bits (tests/test_remote.py).
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _common import ROOT, arguments, interleaved, parser, save, table
 from sklearn.model_selection import GroupKFold
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator
-from skfdrmfl.estimator._elsewhere import fit_elsewhere
-from skfdrmfl.estimator._site import site_of
-from skfdrmfl.federation.remote.packet import Packet
-from skfdrmfl.federation.remote.prepared import ROWS
-from skfdrmfl.federation.simulation import LocalTraining
+
+sys.path.append(str(ROOT / "tests"))
+from wire import fit_over, wire_of
 
 FEW: tuple[dict[str, Any], ...] = (
     {"algorithm": "scaffold", "n_rounds": 15, "local_epochs": 20},
@@ -31,85 +31,56 @@ FEW: tuple[dict[str, Any], ...] = (
     {"n_rounds": 15, "local_epochs": 20},
     {"n_rounds": 10, "local_epochs": 30},
 )
+SHAPES = ((8000, 100), (6000, 700))
+BASE, LONG = 2, 8  # rounds
 
 
-class Timed:
-    """A channel to one site in this process that takes the time of answers; between them, what is kept is flat."""
-
-    wait = 0.0
-
-    def __init__(self, site: Any, *, keeps: bool):
-        self.site, self.kept, self.seconds, self._keeps = site, {}, [], keeps
-
-    def addresses(self) -> list[int]:
-        return [0]
-
-    def ask(self, packets: Mapping[Any, Packet]) -> dict[Any, Packet]:
-        (packet,) = packets.values()
-        start = time.perf_counter()
-        kept = {name: Packet.of_flat(*flat) for name, flat in self.kept.items()}
-        answer, keep = self.site.answer(Packet.of_flat(*packet.flat()), kept)
-        keep = {name: value for name, value in keep.items() if self._keeps or not name.endswith(ROWS)}
-        self.kept = {name: self.kept.get(name) or value.flat() for name, value in keep.items()}
-        self.seconds.append(time.perf_counter() - start)
-        return {0: answer}
-
-
-def own_time(n_rows: int, n_columns: int) -> None:
-    """Print how long a site takes for a round, over its training, with what it keeps and without."""
+def own_time(n_rows: int, n_columns: int, repeats: int) -> list[str]:
+    """Rows, columns, seconds of a round in memory, and how many times as long it takes over the channel."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, n_columns))
     y = X[:, 0] + rng.standard_normal(n_rows)
-    (first, ratio), (_, anew) = (_rounds(X, y, keeps=keeps) for keeps in (True, False))
-    print(
-        f"{n_rows} rows, {n_columns} columns: {first:.2f} s of training, own time {ratio:.3f}, prepared anew {anew:.3f}"
-    )
+    ids = np.zeros(n_rows, dtype=int)
+
+    def fit(n_rounds: int, over: bool) -> Callable[[], Any]:
+        model = FDRMFLTransformer(n_rounds=n_rounds, random_state=0)
+        return lambda: fit_over(wire_of(model, X, y, ids), model) if over else model.fit(X, y, client_ids=ids)
+
+    works = {f"{n} {over}": fit(n, over) for n in (BASE, LONG) for over in (False, True)}
+    spent = {name: float(np.median(times)) for name, times in interleaved(works, repeats).items()}
+    here, there = ((spent[f"{LONG} {over}"] - spent[f"{BASE} {over}"]) / (LONG - BASE) for over in (False, True))
+    return [f"{n_rows:,}", f"{n_columns}", f"{here:.3f}", f"{there / here:.2f}"]
 
 
-def _rounds(X: Any, y: Any, *, keeps: bool) -> tuple[float, float]:
-    """Return medians over rounds: seconds of training, and the site's time over these."""
-    spent, train = [], LocalTraining.train
-
-    def timed(self: LocalTraining, *arguments: Any) -> Any:
-        start = time.perf_counter()
-        updates = list(train(self, *arguments))
-        spent.append(time.perf_counter() - start)
-        return iter(updates)
-
-    estimator = FDRMFLTransformer(n_rounds=7, random_state=0)
-    channel = Timed(site_of(estimator, lambda: (X, y), "a"), keeps=keeps)
-    LocalTraining.train = timed  # type: ignore[method-assign]
-    try:
-        fit_elsewhere(estimator, channel)
-    finally:
-        LocalTraining.train = train  # type: ignore[method-assign]
-    own = np.array(channel.seconds[-3 - len(spent) : -3])  # three exchanges of sums follow the rounds
-    return float(np.median(spent)), float(np.median(own / spent))
-
-
-def few_rounds() -> None:
-    """Print errors with few rounds."""
+def rmse(n_seeds: int, **parameters: Any) -> float:
+    """Error on test rows of all folds."""
     X, y = load_tecator(return_X_y=True)
     groups = np.unique(X, axis=0, return_inverse=True)[1].ravel()
+    squares = []
+    for seed in range(n_seeds):
+        ids = np.random.default_rng(seed).permutation(np.arange(len(X)) % 3)
+        for train, test in GroupKFold(5).split(X, y, groups):
+            model = FDRMFLTransformer(random_state=seed, **parameters)
+            model.fit(X[train], y[train], client_ids=ids[train])
+            squares.append(float(((model.predict(X[test]) - y[test]) ** 2).mean()))
+    return float(np.sqrt(np.mean(squares)))
 
-    def rmse(**parameters: Any) -> float:
-        squares = []
-        for seed in range(2):
-            ids = np.random.default_rng(seed).permutation(np.arange(len(X)) % 3)
-            for train, test in GroupKFold(5).split(X, y, groups):
-                model = FDRMFLTransformer(random_state=seed, **parameters)
-                model.fit(X[train], y[train], client_ids=ids[train])
-                squares.append(float(((model.predict(X[test]) - y[test]) ** 2).mean()))
-        return float(np.sqrt(np.mean(squares)))
 
-    default = rmse()
-    print(f"default: {default:.3f}")
-    for parameters in FEW:
-        found = rmse(**parameters)
-        print(f"{parameters}: {found:.3f}, {found / default:.3f} of it", flush=True)
+def main() -> None:
+    """Print both tables."""
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5, help="turns of each fit (default: %(default)s)")
+    options.add_argument("--seeds", type=int, default=2, help="deals of the rows to sites (default: %(default)s)")
+    args = arguments(options, repeats=1, seeds=1)
+    start = time.perf_counter()
+    shapes = [(200, 10)] if args.smallest else SHAPES
+    rows = [own_time(*shape, args.repeats) for shape in shapes]
+    print("\n" + table(["rows", "columns", "a round in memory, s", "over the channel, times that"], rows) + "\n")
+    default = rmse(args.seeds)
+    errors = {"default": default, **{str(few): rmse(args.seeds, **few) for few in FEW}}
+    print(table(["", "RMSE", "over the default"], [[k, f"{e:.3f}", f"{e / default:.3f}"] for k, e in errors.items()]))
+    save(args.out, "remote", {"rounds": rows, "rmse": errors, "seconds": time.perf_counter() - start})
 
 
 if __name__ == "__main__":
-    for shape in ((8000, 100), (6000, 700)):
-        own_time(*shape)
-    few_rounds()
+    main()

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import add_csv, check, note, parser, save, save_csv, table
+from _common import add_csv, arguments, check, note, parser, save, save_csv, table
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
@@ -89,7 +89,12 @@ class Attacked:
 
     def __init__(self, training: Any, attack: Callable[[Tensor, Tensor, Tensor], Tensor]):
         self._training, self._attack = training, attack
-        self.cohort, self.ledgers, self.sum = training.cohort, training.ledgers, training.sum
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._training, name)
+
+    def average_rounds(self, *arguments: Any) -> None:
+        """Nothing: rounds are gone through one by one, so that the attack sees each."""
 
     def train(self, participants: NDArray[np.int64], broadcast: Broadcast) -> Iterator[Update]:
         """Gather all updates, then yield them with the attackers' replaced."""
@@ -187,30 +192,37 @@ def main() -> None:
         "--attacks", nargs="+", choices=(*ALL, *HARDER), default=list(ALL), help="which (default: all)"
     )
     options.add_argument("--choose", action="store_true", help="compare on other seeds and inner rows")
+    options.add_argument("--folds", type=int, default=5, help="of the rows (default: %(default)s)")
     add_csv(options, "robust")
-    arguments = options.parse_args()
+    args = arguments(
+        options,
+        seeds=1,
+        rules=["mean", RECOMMENDED, "trimmed_mean + nnm"],
+        attacks=[*ALL, *HARDER],
+        folds=2,
+    )
     tecator = load_tecator("fat")
     X, y, groups = tecator.data, tecator.target, tecator.groups
-    outer = list(GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups))
-    seeds = list(range(arguments.seeds))
+    outer = list(GroupKFold(args.folds, shuffle=True, random_state=0).split(X, groups=groups))
+    seeds = list(range(args.seeds))
 
     def folds_of(seed: int) -> Any:
-        if not arguments.choose:
+        if not args.choose:
             return outer
-        train = outer[seed % 5][0]  # the rows that this outer fold trains on
+        train = outer[seed % args.folds][0]  # the rows that this outer fold trains on
         splitter = GroupShuffleSplit(4, test_size=0.1, random_state=seed)
         return [(train[a], train[b]) for a, b in splitter.split(train, groups=groups[train])]
 
-    if arguments.choose:
+    if args.choose:
         seeds = [100 + seed for seed in seeds]
-    rules = {rule: RULES[rule] for rule in arguments.rules}
-    found = compare(folds_of, X, y, seeds, rules, arguments.attacks)
+    rules = {rule: RULES[rule] for rule in args.rules}
+    found = compare(folds_of, X, y, seeds, rules, args.attacks)
     rows = []
     for rule, of_attacks in found.items():
         worst = max((np.mean(r) for attack, r in of_attacks.items() if attack != NOBODY), default=np.nan)
         rows.append([rule, *map(cell, of_attacks.values()), "fails" if not np.isfinite(worst) else f"{worst:.3g}"])
-    print(table(["rule", *arguments.attacks, "worst"], rows))
-    if RECOMMENDED in found and NOBODY in arguments.attacks:
+    print(table(["rule", *args.attacks, "worst"], rows))
+    if RECOMMENDED in found and NOBODY in args.attacks:
         of = {attack: interval(ratios)[0] for attack, ratios in found[RECOMMENDED].items()}
         peace, worst = of.pop(NOBODY), max(of.values(), default=np.nan)
         print(
@@ -218,10 +230,10 @@ def main() -> None:
             f"{check(worst, ASKED_ATTACKED)}; without attackers {peace:.2f}, asked {ASKED_PEACE}: "
             f"{check(peace, ASKED_PEACE)}."
         )
-    name = "robust_choice" if arguments.choose else "robust"
-    save(arguments.out, name, {"seeds": seeds, "rules": rules, "ratios": found, "recommended": RECOMMENDED})
+    name = "robust_choice" if args.choose else "robust"
+    save(args.out, name, {"seeds": seeds, "rules": rules, "ratios": found, "recommended": RECOMMENDED})
     lines = [[rule, attack, *cells(ratios)] for rule, of in found.items() for attack, ratios in of.items()]
-    save_csv(arguments.csv, CSV_HEADER, lines)
+    save_csv(args.csv, CSV_HEADER, lines)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import ROOT, note, parser, save, table
+from _common import arguments, note, parser, peak_megabytes, save, table
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "competitors"))
-from run_skfdrmfl import peak_megabytes
 
 N_COLUMNS = 100
 Data = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
@@ -40,9 +36,9 @@ def make(sizes: NDArray[np.int64], n_columns: int = N_COLUMNS) -> Data:
     return X, y, np.repeat(np.arange(len(sizes)), sizes)
 
 
-def log_normal_sizes() -> NDArray[np.int64]:
-    """Rows of 1,000 clients, from 1 to 5,000."""
-    sizes = np.random.default_rng(0).lognormal(4.5, 1.5, 1000)
+def log_normal_sizes(n_clients: int) -> NDArray[np.int64]:
+    """Rows of clients, from 1 to 5,000."""
+    sizes = np.random.default_rng(0).lognormal(4.5, 1.5, n_clients)
     return np.clip(sizes, 1, 5000).astype(np.int64)
 
 
@@ -70,42 +66,42 @@ def measure(data: Data, few: int, many: int, *, repeats: int = 1, **parameters: 
     }
 
 
-def imports(n_rows: int) -> dict[str, Any]:
+def imports(args: Any) -> dict[str, Any]:
     fit_seconds(make(np.full(3, 10)), 1)  # a first fit imports the last few modules
     return {}
 
 
-def many_clients(n_rows: int) -> dict[str, Any]:
-    return measure(make(np.full(10_000, 64)), 1, 3, repeats=2)
+def many_clients(args: Any) -> dict[str, Any]:
+    return measure(make(np.full(args.clients, 64)), 1, 3, repeats=args.repeats)
 
 
-def some_of_many(n_rows: int) -> dict[str, Any]:
-    return measure(make(np.full(10_000, 64)), 5, 65, repeats=3, participation=0.01)
+def some_of_many(args: Any) -> dict[str, Any]:
+    return measure(make(np.full(args.clients, 64)), 5, 65, repeats=args.repeats, participation=0.01)
 
 
-def few_clients(n_rows: int) -> dict[str, Any]:
-    return measure(make(np.full(100, 64)), 5, 65, repeats=3)
+def few_clients(args: Any) -> dict[str, Any]:
+    return measure(make(np.full(100, 64)), 5, 65, repeats=args.repeats)
 
 
-def ragged(n_rows: int) -> dict[str, Any]:
-    sizes = log_normal_sizes()
+def ragged(args: Any) -> dict[str, Any]:
+    sizes = log_normal_sizes(args.clients // 10)
     steps = -(-sizes // 32)
-    return measure(make(sizes), 1, 3, repeats=2) | {
+    return measure(make(sizes), 1, 3, repeats=args.repeats) | {
         "largest": int(sizes.max()),
         "padded_to_the_longest": float(steps.max() * len(sizes) / steps.sum()),
     }
 
 
-def equal(n_rows: int) -> dict[str, Any]:
-    sizes = log_normal_sizes()
-    return measure(make(np.full(len(sizes), sizes.sum() // len(sizes))), 1, 3, repeats=2)
+def equal(args: Any) -> dict[str, Any]:
+    sizes = log_normal_sizes(args.clients // 10)
+    return measure(make(np.full(len(sizes), sizes.sum() // len(sizes))), 1, 3, repeats=args.repeats)
 
 
-def wide(n_rows: int) -> dict[str, Any]:
-    return measure(make(np.full(100, n_rows // 100), 3604), 1, 2, local_epochs=1, preprocessing="standardize")
+def wide(args: Any) -> dict[str, Any]:
+    return measure(make(np.full(100, args.rows // 100), 3604), 1, 2, local_epochs=1, preprocessing="standardize")
 
 
-CASES: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
+CASES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "imports": ("imports alone", imports),
     "many": ("10,000 clients of 64 rows", many_clients),
     "some": ("the same, participation=0.01", some_of_many),
@@ -116,10 +112,11 @@ CASES: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
 }
 
 
-def in_a_process(case: str, n_rows: int) -> dict[str, Any]:
+def in_a_process(case: str, args: Any) -> dict[str, Any]:
     """Run one case by itself."""
+    options = ("--rows", str(args.rows), "--clients", str(args.clients), "--repeats", str(args.repeats))
     done = subprocess.run(
-        [sys.executable, __file__, "--case", case, "--rows", str(n_rows)],
+        [sys.executable, __file__, "--case", case, *options],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -133,16 +130,17 @@ def main() -> None:
     options.add_argument(
         "--rows", type=int, default=100_000, help="of the case with 3,604 columns (default: %(default)s)"
     )
+    options.add_argument("--clients", type=int, default=10_000, help="of the many (default: %(default)s)")
+    options.add_argument("--repeats", type=int, default=2, help="fits, of which the fastest counts (default: 2)")
     options.add_argument("--case", choices=list(CASES), help="run this one here and print JSON")
-    args = options.parse_args()
+    args = arguments(options, rows=1000, clients=100, repeats=1)
     if args.case:
-        sys.path.insert(0, str(ROOT))
-        result = CASES[args.case][1](args.rows)
+        result = CASES[args.case][1](args)
         print(json.dumps(result | {"peak_mb": peak_megabytes()}))
         return
     results: dict[str, dict[str, Any]] = {}
     for case, (title, _) in CASES.items():
-        results[case] = in_a_process(case, args.rows)
+        results[case] = in_a_process(case, args)
         note(f"{title}: {results[case]}")
     base = results["imports"]["peak_mb"]
     rows = []
@@ -170,7 +168,7 @@ def main() -> None:
     drawn, there = results["some"]["round_seconds"], results["few"]["round_seconds"]
     per_row = results["ragged"]["round_seconds"] / results["ragged"]["rows"]
     per_equal_row = results["equal"]["round_seconds"] / results["equal"]["rows"]
-    print(f"\n100 participants out of 10,000 clients cost {drawn / there:.2f}x what 100 clients cost.")
+    print(f"\nOne in a hundred of the many clients costs {drawn / there:.2f}x what 100 clients cost, all of them.")
     print(
         f"A row of unequal clients (1 to {results['ragged']['largest']:,} rows) costs "
         f"{per_row / per_equal_row:.2f}x a row of equal ones; padding everybody to the longest "

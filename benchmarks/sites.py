@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from typing import Any
 
 import numpy as np
-from _common import add_corn, add_csv, parser, save, save_csv, table
+from _common import add_corn, add_csv, arguments, parser, save, save_csv, table
 from scipy.stats import t as student
 
 from skfdrmfl import FDRMFLTransformer
@@ -88,10 +88,10 @@ def main() -> None:
     options.add_argument("--choose", action="store_true")
     options.add_argument("--seeds", type=int, nargs="+", help="others than those of the table")
     add_csv(options, "sites")
-    arguments = options.parse_args()
-    corn = {site: fetch_corn(arguments.corn, instrument=site, target="all") for site in SITES}
-    seeds = arguments.seeds or (SEEDS_OF_CHOICE if arguments.choose else SEEDS)
-    names = list(SETTINGS) if arguments.choose else [CHOSEN]
+    args = arguments(options, seeds=[31, 32])
+    corn = {site: fetch_corn(args.corn, instrument=site, target="all") for site in SITES}
+    seeds = args.seeds or (SEEDS_OF_CHOICE if args.choose else SEEDS)
+    names = list(SETTINGS) if args.choose else [CHOSEN]
     rows: list[list[str]] = []
     lines: list[list[str]] = []
     results: dict[str, Any] = {}
@@ -105,8 +105,8 @@ def main() -> None:
                 lines += [[label, site, *cell] for site, cell in zip(SITES, cells, strict=True)]
             print("  ".join(rows[-1]), flush=True)
     print("\n" + table(("settings", "target", *SITES), rows, left=2))
-    save(arguments.out, "sites", results)
-    save_csv(arguments.csv, CSV_HEADER, lines)
+    save(args.out, "sites", results)
+    save_csv(args.csv, CSV_HEADER, lines)
 
 
 if __name__ == "__main__":

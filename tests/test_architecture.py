@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-house = SimpleNamespace(**run_path(str(ROOT / "benchmarks" / "architecture.py")))
+house = SimpleNamespace(**run_path(str(ROOT / "tools" / "architecture.py")))
 FILES = house.modules(house.PACKAGE)
 IMPORTS = house.imports(house.PACKAGE)
 ROOMS = sorted(set(map(house.room, FILES)))
@@ -89,7 +89,7 @@ def test_no_file_has_more_than_350_lines_beside_its_docstrings():
 
 
 def test_the_page_shows_the_picture_that_the_code_gives():
-    assert house.main(["--check"]) == 0, "run: python benchmarks/architecture.py --write"
+    assert house.main(["--check"]) == 0, "run: python tools/architecture.py --write"
 
 
 def test_the_page_says_what_each_room_is():

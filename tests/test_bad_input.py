@@ -436,6 +436,24 @@ def test_labels_that_are_numbers_of_any_dtype_are_the_same_clients():
     assert estimator.clients_.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["client_ids", "groups"])
+@pytest.mark.parametrize("value", [0.5, -1.25, np.inf, 2.0**53])
+def test_measurements_are_no_labels(no_training, name, value):
+    labels = np.where(np.arange(N) == 7, value, IDS.astype(float))
+    for given in (labels, labels.tolist(), pd.Series(labels)):
+        with pytest.raises(ValueError, match=re.escape(f"{name} holds {value}, which is no label: labels are whole")):
+            small().fit(X, Y, **({"client_ids": IDS} | {name: given}))
+    with pytest.raises(ValueError, match="client_ids holds .*Pass another array, or numpy.asarray"):
+        small().fit(X, Y, client_ids=Y)
+
+
+def test_whole_floats_are_the_integers_that_they_equal():
+    for given in (IDS.astype(float), IDS.astype(float).tolist(), pd.Series(IDS).astype("Float64")):
+        clients = small().fit(X, Y, client_ids=given, groups=given).clients_
+        assert_array_equal(clients, [0, 1, 2])
+        assert clients.dtype.kind == "i"
+
+
 def test_dates_of_any_unit_are_the_same_clients():
     dates = np.array(["2024-01-01", "2024-01-02", "2024-01-05"], dtype="M8[D]")[IDS]
     estimator = small().fit(X, Y, client_ids=dates)

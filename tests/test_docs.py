@@ -15,9 +15,8 @@ import skfdrmfl
 from skfdrmfl import FDRMFLTransformer
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")] if path.is_file()
-)
+FOLDERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "studies/**/*.md")
+PAGES = sorted(path for folder in FOLDERS for path in ROOT.glob(folder) if path.is_file())
 # Every module by the name of its file: pages name places as `file.function`.
 MODULES = {module.name.rpartition(".")[2]: module.name for module in walk_packages(skfdrmfl.__path__, "skfdrmfl.")}
 MODULES.pop("torch")  # pages mean the library

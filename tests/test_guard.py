@@ -246,6 +246,20 @@ def test_magnitudes_are_compared_both_ways_and_sums_one():
         assert too_large(changed, n_rows).tolist() == [False] * 4 + [one], factor
 
 
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("adds_up", [True, False])
+def test_a_number_of_rows_alone_puts_no_sum_out_of_line(adds_up, power):
+    """Sums of n alike rows grow with n and sums of n rows about 0 with sqrt(n): no client of any size stands out."""
+    rng = np.random.default_rng(5)
+    for odd in (1, 10**9):
+        n_rows = np.array([10**5, 10**5 + 7, 10**5 - 9, 10**5 + 1, odd], dtype=float)
+        grown = n_rows if adds_up else np.sqrt(n_rows)
+        sums = (grown * rng.uniform(0.8, 1.25, 5))[:, None] * [3.0, 4.0]
+        assert not too_large(sums, n_rows, power).any()
+        sums[4] *= (10 * SUMS * 10**4.5) ** power  # which neither kind of growth explains
+        assert too_large(sums, n_rows, power).tolist() == [False] * 4 + [True]
+
+
 def test_a_whole_block_is_found_where_a_large_column_hides_it():
     """A column of a million, the same everywhere, makes all lengths; the others are a thousand times larger at one."""
     sums = np.ones((5, 4)) * 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.inspection import (
     ClientErrorsDisplay,
     HistoryDisplay,
@@ -25,6 +28,7 @@ from skfdrmfl.inspection import (
     SensitivityDisplay,
 )
 from skfdrmfl.inspection._outliers import q_limit, t_squared_limit
+from skfdrmfl.model import sensitivity
 
 N = 60
 rng = np.random.default_rng(21)
@@ -50,6 +54,9 @@ def slopes(model, frame, output=0, h=1e-5):
     """Derivatives (n, p) by central differences."""
     found = []
     for name in frame.columns:
+        if frame[name].dtype != float:
+            found.append(np.full(len(frame), np.nan))
+            continue
         up, down = frame.assign(**{name: frame[name] + h}), frame.assign(**{name: frame[name] - h})
         change = np.asarray(model.predict(up)) - np.asarray(model.predict(down))
         found.append(change.reshape(len(frame), -1)[:, output] / (2 * h))
@@ -178,6 +185,62 @@ def test_of_a_linear_model_they_are_the_regression_vector(preprocessing):
     assert display.ax_.get_xlabel() == "column"
     with pytest.raises(ValueError, match="output is 2, but the model has 2 outputs; use 0 to 1"):
         SensitivityDisplay.from_estimator(linear, X, output=2)
+
+
+TABLE = pd.DataFrame(X, columns=list("abcde"))
+TWO = {"modalities": {"one": ["d", "e"], "two": ["a", "b", "c"]}}
+SETTINGS = {
+    "whitened": (TABLE, {}),
+    "fewer directions than columns": (TABLE.assign(e=TABLE["a"]), {"shrinkage": 1e-3}),
+    "standardised": (TABLE, {"preprocessing": "standardize"}),
+    "as they are": (TABLE / 10, {"preprocessing": None, "learning_rate": 1e-3}),
+    "modalities": (TABLE, TWO | {"fusion": "attention"}),
+    "one modality missing": (TABLE.mask(np.outer(np.arange(N) % 3 == 0, np.arange(5) > 2)), TWO),
+    "beside categories": (TABLE.assign(kind=np.where(Y > 0, "up", "down"))[["a", "kind", "b", "c", "d", "e"]], {}),
+    "a constant column": (TABLE.assign(b=3.0), {}),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_sensitivities_are_differences_of_predictions_column_by_column(name):
+    table, parameters = SETTINGS[name]
+    fitted = FDRMFLTransformer(**(SMALL | parameters)).fit(table, 100 * Y, client_ids=IDS)
+    display = SensitivityDisplay.from_estimator(fitted, table)
+    expected = slopes(fitted, table)
+    assert_allclose(display.sensitivities[0], expected.mean(0), rtol=1e-5, atol=1e-6)
+    assert_allclose(display.deviations[0], expected.std(0), rtol=1e-4, atol=1e-5)
+
+
+class OverMean(BlockTransform):
+    """Each row over its own mean first: a step that mixes the columns of a row, and is not linear."""
+
+    is_linear = False
+
+    def apply(self, block):
+        return super().apply(block / block.mean(1, keepdim=True))
+
+    def slopes(self, rows, gradients, units=None):
+        mean, after = rows.mean(1)[:, None, None], super().slopes(rows, gradients)
+        return after / mean - (after * rows[:, None]).mean(-1, keepdims=True) / mean**2
+
+
+@pytest.mark.parametrize("hidden", [(), (3,)])
+@pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
+def test_the_derivative_follows_a_step_that_is_put_before(preprocessing, hidden, monkeypatch):
+    monkeypatch.setattr(sensitivity, "SLAB_ROWS", 7)  # rows and derivatives are read some at a time
+    table = TABLE + 5
+    holes = table.mask(np.outer(np.arange(N) % 3 == 0, np.arange(5) > 2))
+    fitted = FDRMFLTransformer(**(SMALL | TWO | {"hidden_layer_sizes": hidden}), preprocessing=preprocessing)
+    fitted.fit(holes, Y, client_ids=IDS)
+    before = SensitivityDisplay.from_estimator(fitted, table)
+    assert before.exact == (hidden == ())
+    blocks = {name: OverMean(**vars(block)) for name, block in fitted._fitted.table.blocks.items()}
+    fitted._fitted = replace(fitted._fitted, table=replace(fitted._fitted.table, blocks=blocks))
+    for rows in (table, holes):
+        display = SensitivityDisplay.from_estimator(fitted, rows)
+        assert_allclose(display.sensitivities[0], slopes(fitted, rows).mean(0), rtol=1e-5, atol=1e-8)
+        assert not display.exact
+        assert not np.isclose(display.sensitivities, before.sensitivities, rtol=0.1).any()
 
 
 def test_a_pipeline_is_looked_into_and_categories_have_no_slope():

@@ -24,6 +24,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.encoders import Conv1DEncoder, LinearEncoder
+from skfdrmfl.equations.contrast import SHORTEST_TURNED
 from skfdrmfl.federation.engines import ENGINES, chunk, engine_for, native
 from skfdrmfl.federation.engines.rows import stack
 from skfdrmfl.federation.messages import Broadcast
@@ -118,6 +119,24 @@ def test_in_float64_it_is_the_loop(fusion, data):
             assert (value is None) == (expected is None)
             if expected is not None:
                 exact(value, expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_contrastive_term_turns_no_z_that_is_too_short_to_have_a_direction(engine):
+    """1 / length, by which the gradient of a cosine grows, is bounded: below `SHORTEST_TURNED` there is no gradient."""
+    network = make_network((3,), c=2)
+    for length, turned in ((0.9 * SHORTEST_TURNED, False), (1.1 * SHORTEST_TURNED, True)):
+        found = []
+        for weight in (0.5, 0.0):
+            run = make_run(network, [6], n_history=1, mi_weight=0.0, contrastive_weight=weight)
+            run = replace(run, x=run.x[:1].expand(6, 3).contiguous())  # all rows alike, so that all Z are of one length
+            views = network.layout.views(run.start.weights[None])
+            views["fusion.bias0"].zero_()
+            z = network.forward(views, run.x[None], None).z[0, 0]
+            views["fusion.weight0"].mul_(length / z.norm())
+            sent = Broadcast(run.start.weights[None], tuple(h[None] for h in run.start.history), 0, 1.0)
+            found.append(updates_of(engine, network, run, sent, Orders(trains=False))[0][0])
+        assert torch.equal(*found) != turned
 
 
 @pytest.mark.parametrize("fusion", ["gated", "attention"])

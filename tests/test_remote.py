@@ -662,17 +662,29 @@ def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     assert sorted({from_packet(r.about)["round"] for _, r, *_ in wire.asked if r.what == "train"}) == [3, 4]
 
 
+PRIVATE = {
+    "preprocessing": "standardize",
+    "dp_noise_multiplier": 1.0,
+    "dp_clip_norm": 0.1,
+    "dp_bounds": {"X": (-5, 5), "y": (-5, 5)},
+    "participation": 0.6,
+}
+
+
+def test_with_privacy_the_ledger_names_nobody_here_or_there():
+    pytest.importorskip("dp_accounting")
+    for model in (here(PRIVATE), there(PRIVATE)[0]):
+        counted = model._fitted.ledger.to_dict()
+        assert {direction: of.tolist() for direction, of in counted["by_client"].items()} == {"up": [], "down": []}
+        assert {message.clients for message in model.federation_log_ if message.round == 0} == {3}
+        assert {message.clients for message in model.federation_log_ if message.round > 0} == {2}  # round(.6 x 3)
+        assert model.federation_log_.by_client() == []
+
+
 @pytest.mark.slow
 def test_privacy_costs_what_it_costs_here():
     pytest.importorskip("dp_accounting")
-    parameters = {
-        "preprocessing": "standardize",
-        "dp_noise_multiplier": 1.0,
-        "dp_clip_norm": 0.1,
-        "dp_bounds": {"X": (-5, 5), "y": (-5, 5)},
-        "participation": 0.6,
-        "warm_start": True,
-    }
+    parameters = PRIVATE | {"warm_start": True}
     ids = np.arange(90) % 30
     a, (b, _) = here(parameters, ids=ids), there(parameters, ids=ids)
     assert a.epsilon_ == b.epsilon_ and a.privacy_bill_ == b.privacy_bill_

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Whole numbers below this have one float64 each.
+MOST_EXACT = 2.0**53
+
 
 def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray, NDArray[np.int64]]:
     """Return the clients as an append-only list of labels, and the position in it of every row's client.
@@ -35,15 +38,15 @@ def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray,
 
 
 def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str = "client_ids") -> NDArray:
-    """Return one label a row as a 1-D array of integers, floats, bools or strings; None is one client, labelled 0.
+    """Return one label a row as a 1-D array of integers, bools, strings or dates; None is one client, labelled 0.
 
-    `rows_of` and `name` are what messages call the table and the labels, which are an argument of their own or, by any
-    other name, a column of X.
+    Floats are taken for the whole numbers that they must be. `rows_of` and `name` are what messages call the table and
+    the labels, which are an argument of their own or, by any other name, a column of X.
 
     Raises
     ------
     ValueError
-        Wrong length, more than one dimension, missing labels, or labels that cannot be compared.
+        Wrong length, more than one dimension, missing labels, fractions, or labels that cannot be compared.
     """
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)
@@ -93,7 +96,23 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
             raise ValueError(f"{name} holds times finer than a microsecond; convert them to strings.")
     if ids.dtype.kind not in "iufbUSM":
         raise ValueError(f"{name} has labels of dtype {ids.dtype}; use integers or strings, one per row of X.")
-    return ids
+    return _whole(ids, name, of_their_own) if ids.dtype.kind == "f" else ids
+
+
+def _whole(ids: NDArray, name: str, of_their_own: bool) -> NDArray[np.int64]:
+    """Return the whole numbers that floats are; ValueError where they are none, as measurements are not."""
+    no_labels = ids[~(np.abs(ids) < MOST_EXACT) | (ids != np.floor(ids))]
+    if len(no_labels):
+        remedy = (
+            f"Pass another array, or numpy.asarray({name}, dtype=str) if each value is the name of one."
+            if of_their_own
+            else "If a step before has scaled the column, let it pass through; if one has dropped columns, positions "
+            "have moved: pass the labels to fit instead."
+        )
+        raise ValueError(
+            f"{name} holds {no_labels[0]}, which is no label: labels are whole numbers or strings. {remedy}"
+        )
+    return ids.astype(np.int64)
 
 
 def rows_of_clients(client_ids: Any, n_rows: int, rows_of: str = "X") -> dict[Any, NDArray[np.bool_]]:

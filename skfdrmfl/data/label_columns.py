@@ -16,8 +16,6 @@ from skfdrmfl.data.client_ids import check_client_ids
 
 # Of the smallest type: the type of the whole table is then that of the other columns.
 BLANK = np.int8(0)
-# Whole numbers up to here have one float64 each.
-MOST_EXACT = 2.0**53
 
 
 class Labelled(NamedTuple):
@@ -184,19 +182,9 @@ def _place(X: Any, column: Any, parameter: str) -> int:
 
 
 def _labels(X: Any, j: int, name: str) -> NDArray:
-    """Return the labels in a column; floats are taken for the whole numbers that they must be."""
+    """Return the labels in a column."""
     values = X[:, j] if not is_frame(X) else X.to_series(j) if is_polars(X) else X.iloc[:, j]
-    labels = check_client_ids(values, len(X), name=name)
-    if labels.dtype.kind == "f":
-        odd = labels[~(np.abs(labels) < MOST_EXACT) | (labels != np.floor(labels))]
-        if len(odd):
-            raise ValueError(
-                f"{name} holds {odd[0]}, which is no label: labels are whole numbers or strings. If a step before has "
-                "scaled the column, let it pass through; if one has dropped columns, positions have moved: pass the "
-                "labels to fit instead."
-            )
-        labels = labels.astype(np.int64)
-    return labels
+    return check_client_ids(values, len(X), name=name)
 
 
 def _blanked(X: Any, columns: list[int]) -> Any:

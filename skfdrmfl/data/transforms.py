@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ NUMPY = {torch.float64: np.float64, torch.float32: np.float32}
 class BlockTransform:
     """x -> ((x - mean) / scale) @ projection, for the columns of one modality.
 
+    `apply` and `slopes` are all that predictions and their derivatives know of it: a step that is to be done to each
+    row first stands in both.
+
     Attributes
     ----------
     mean, scale : ndarray of shape (p,)
@@ -36,6 +40,7 @@ class BlockTransform:
         ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     """
 
+    is_linear: ClassVar[bool] = True
     mean: Float
     scale: Float
     projection: Float | None
@@ -58,6 +63,18 @@ class BlockTransform:
         centred /= self.scale
         return centred if self.projection is None else centred @ self.projection
 
+    def slopes(self, rows: Float, gradients: Float, units: Float | None = None) -> Float:
+        """Return derivatives (n, ..., p) by the columns of `rows` (n, p), given those by what `apply` makes of them.
+
+        The latter are (n, ..., r); `units` (p,) are the steps of the columns that derivatives are by, 1 by default.
+        """
+        return self._slopes(gradients, units)
+
+    def _slopes(self, gradients: Float, units: Float | None) -> Float:
+        """Return `slopes`, which are the same for all rows."""
+        steps = (1.0 if units is None else units) / self.scale
+        return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
+
     @property
     def units(self) -> Float:
         """Steps of the columns (p,) that move an output by up to one; squares in these are finite."""
@@ -65,15 +82,10 @@ class BlockTransform:
         says_something = (reach > 0) & np.isfinite(self.scale)
         return np.where(says_something, self.scale, 1.0) / np.where(says_something, reach, 1.0)
 
-    def slopes(self, gradients: Float, units: Float | None = None) -> Float:
-        """Return derivatives (..., p) by the columns, given those by the outputs (..., r); by steps of `units` (p,)."""
-        steps = (1.0 if units is None else units) / self.scale
-        return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
-
     def squared_slopes(self, gradients: Float, units: Float) -> Float:
         """Return the sums (p,) of squared `slopes` over gradients (n, r); of many from their products (r, r) alone."""
         if self.projection is None or len(gradients) < self.n_outputs:
-            return np.square(self.slopes(gradients, units)).sum(0)
+            return np.square(self._slopes(gradients, units)).sum(0)
         directions = self.projection * (units / self.scale)[:, None]
         return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)
 
@@ -82,9 +94,14 @@ class BlockTransform:
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
         return used & np.isfinite(self.scale)
 
+    @property
+    def unit(self) -> Float:
+        """What one is of a standardised column, in its own units (p,); 0 of a column that was constant."""
+        return np.where(np.isinf(self.scale), 0.0, self.scale)
+
     def undo(self, values: Float) -> Float:
         """Return the rows (n, p) of which `values` are the standardised ones; a constant column is its mean again."""
-        return np.where(np.isinf(self.scale), 0.0, self.scale) * values + self.mean
+        return self.unit * values + self.mean
 
 
 @dataclass(frozen=True)
@@ -160,6 +177,31 @@ class TableTransform:
                     out[i : i + SLAB_ROWS, start:stop] = rows
                     start += widths[name]
         return torch.from_numpy(out)
+
+    def slopes(self, table: NDArray, gradients: Float, present: Present | None = None, *, units: bool = False) -> Float:
+        """Return derivatives (n, q, n_features) by the columns of `table`: those of `apply`, chained.
+
+        Parameters
+        ----------
+        table : ndarray of shape (n, n_features)
+        gradients : ndarray of shape (n, q, columns)
+            Derivatives by what `apply` returns, without padding.
+        present : ndarray of bool of shape (n, M), default=None
+            As in `apply`: derivatives are 0 by the columns of a block that a row lacks.
+        units : bool
+            Whether they are by steps of `BlockTransform.units`, which nothing overflows in, rather than of 1.
+        """
+        out = np.zeros((*gradients.shape[:-1], table.shape[1]))
+        start = 0
+        for m, (name, block) in enumerate(self.blocks.items()):
+            stop, columns = start + block.n_outputs, self.columns[name]
+            rows = np.asarray(table[:, columns], dtype=np.float64)
+            found = block.slopes(rows, gradients[..., start:stop], block.units if units else None)
+            if present is not None:
+                found[~present[:, m]] = 0.0
+            out[..., columns] = found
+            start = stop
+        return out
 
 
 def unchanged(n_columns: int) -> BlockTransform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from skfdrmfl.estimator._tuning import Choice
 from skfdrmfl.federation.ledger import Ledger
 from skfdrmfl.model.evaluate import evaluate
 from skfdrmfl.model.network import Network
+from skfdrmfl.model.sensitivity import is_linear, jacobians
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,23 @@ class Fitted:
         z, y_hat = evaluate(self.network, self.weights, x, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
+
+    def jacobians(self, table: NDArray, present: Present | None) -> Iterator[Float]:
+        """Yield the derivatives (rows, q, n_features) of `evaluate`'s predictions by the table, a slab at a time.
+
+        Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
+        """
+        x = self.table.apply(table, torch.float64, present=present)
+        start = 0
+        for gradients in jacobians(self.network, self.weights, x, present):
+            slab = slice(start, start := start + len(gradients))
+            of_slab = None if present is None else present[slab]
+            yield self.table.slopes(table[slab], gradients, of_slab) * self.target.unit[:, None]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether predictions are a linear function of the columns of complete rows."""
+        return is_linear(self.network) and all(block.is_linear for block in self.table.blocks.values())
 
     def attributes(self) -> dict[str, Any]:
         """Return what an estimator keeps of it, by name: itself, and what scikit-learn looks for."""

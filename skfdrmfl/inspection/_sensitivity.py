@@ -9,8 +9,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.threads import quiet_torch
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.inspection._base import COLOURS, Display, encoder_inputs, names_of, positions_of, transformer_of
-from skfdrmfl.model.sensitivity import is_linear, jacobians
+from skfdrmfl.inspection._base import COLOURS, Display, names_of, positions_of, transformer_of
 
 
 def mean_jacobian(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
@@ -19,17 +18,12 @@ def mean_jacobian(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
     Columns of categories have no derivative: NaN. A row that lacks a modality has derivatives of 0 there.
     """
     fitted = model._fitted
-    x, present = encoder_inputs(model, X)
-    mean, deviation = np.zeros((2, len(fitted.target.mean), fitted.n_features))
-    unit = np.where(np.isinf(fitted.target.scale), 0.0, fitted.target.scale)[:, None]
+    table, present = model._read(X)
     with quiet_torch():
-        slabs = list(jacobians(fitted.network, fitted.weights, x, present))
-    for name, encoder in fitted.network.encoders.items():
-        columns, block = fitted.table.columns[name], fitted.table.blocks[name]
-        codes = columns[: len(encoder.code_sizes)]
-        found = np.concatenate([block.slopes(slab[..., fitted.network.columns[name]]) for slab in slabs]) * unit
-        mean[:, columns], deviation[:, columns] = found.mean(0), found.std(0)
-        mean[:, codes] = deviation[:, codes] = np.nan
+        found = np.concatenate(list(fitted.jacobians(table, present)))
+    mean, deviation = found.mean(0), found.std(0)
+    discrete = list(fitted.blueprint.categories)
+    mean[:, discrete] = deviation[:, discrete] = np.nan
     return mean, deviation
 
 
@@ -98,7 +92,7 @@ class SensitivityDisplay(Display):
         mean, deviation = mean_jacobian(model, rows)
         if not 0 <= output < len(mean):
             raise ValueError(f"output is {output}, but the model has {len(mean)} outputs; use 0 to {len(mean) - 1}.")
-        exact = is_linear(model._fitted.network)
+        exact = model._fitted.is_linear
         intercept = None
         if exact:
             table, present = model._read(rows)

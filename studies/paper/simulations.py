@@ -1,8 +1,8 @@
 """The paper's three simulations under the fair protocol and as published.
 
-    python benchmarks/paper/simulations.py --repeats 2             # about ten minutes
-    python benchmarks/paper/simulations.py --cases y1 --wide-forests
-    python benchmarks/paper/simulations.py --protocol published --repeats 2
+    python studies/paper/simulations.py --repeats 2             # about ten minutes
+    python studies/paper/simulations.py --cases y1 --wide-forests
+    python studies/paper/simulations.py --protocol published --repeats 2
 
 A repeat draws 2,000 training and 500 test rows anew, so its differences are independent of other repeats'.
 Forests behind more than 200 columns (PCA with 90 % of the variance needs 1,300 of 3,604) take minutes each and

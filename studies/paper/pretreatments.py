@@ -1,7 +1,7 @@
 """What chemometricians compare: pre-treated spectra, the published split, and an instrument or client left out.
 
-    python benchmarks/paper/pretreatments.py --repeats 1 --cases 'tecator-fat*'
-    python benchmarks/paper/pretreatments.py --cases '*left-out' --methods 'FDRMFL*' Ridge*
+    python studies/paper/pretreatments.py --repeats 1 --cases 'tecator-fat*'
+    python studies/paper/pretreatments.py --cases '*left-out' --methods 'FDRMFL*' Ridge*
 
 SNV and Savitzky-Golay derivatives treat each row by itself, so nothing passes between clients or from test to
 training rows; they stand before every method alike. "snv + std" puts what SNV divides out back as one more column of

@@ -1,9 +1,9 @@
 """How many small faults the tests notice: each mutant is the package with one expression or statement changed.
 
-    python benchmarks/mutants.py                                   # 100 of them
-    python benchmarks/mutants.py --count 30 --seed 5
-    python benchmarks/mutants.py --list                            # show them and run nothing
-    python benchmarks/mutants.py --only federation/stopping.py:81  # all that this line can have
+    python tools/mutants.py                                   # 100 of them
+    python tools/mutants.py --count 30 --seed 5
+    python tools/mutants.py --list                            # show them and run nothing
+    python tools/mutants.py --only federation/stopping.py:81  # all that this line can have
 
 Mutants are drawn evenly over equations, federation and data, each put into a temporary copy of the
 repository and handed to the tests that run the line it is on, the fastest first. Which these are is measured once, by
@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from _common import ROOT, note, table
 
 T = TypeVar("T")

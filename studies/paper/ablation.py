@@ -1,7 +1,7 @@
 """Each term of the objective switched off by itself, and all of them, at the default weights and at larger ones.
 
-    python benchmarks/paper/ablation.py --repeats 2
-    python benchmarks/paper/ablation.py --cases y1 --repeats 2
+    python studies/paper/ablation.py --repeats 2
+    python studies/paper/ablation.py --cases y1 --repeats 2
 
 Same folds, clients, first weights and order of rows for all; Ridge behind Z.
 """

@@ -136,7 +136,7 @@ def variants(
     client_ids: Any,
     behind: str = BY_RIDGE,
 ) -> dict[str, Any]:
-    """One repeat of the fair protocol for FDRMFL under several settings, by one search."""
+    """One repeat of the fair protocol for FDRMFL under several settings, all with the same folds."""
     build = fdrmfl()(training_rows(case, table, splits[0], client_ids), repeat)
     search = GridSearchCV(
         Pipeline([("fdrmfl", build), ("behind", regressors(repeat)[behind])]),

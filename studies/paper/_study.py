@@ -18,7 +18,7 @@ from typing import Any
 
 from cases import Case, select
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # for _common, one folder up
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))  # for _common
 
 from _common import ROOT, add_corn, note, table, versions
 

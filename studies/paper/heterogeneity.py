@@ -1,6 +1,6 @@
 """Error against how unlike the clients are, with and without the contrastive term.
 
-    python benchmarks/paper/heterogeneity.py --repeats 2
+    python studies/paper/heterogeneity.py --repeats 2
 
 Five clients. Dirichlet label skew from strong (0.1) to none (100), then rows dealt at random, then the extreme:
 each client holds one slice of the sorted y. The other two terms are off. Ridge behind Z.

@@ -1,7 +1,7 @@
-"""Whether another checkout is faster: whole fits and searches of both, in turn, on one machine.
+"""Whether another checkout is faster: whole fits of both, in turn, on one machine.
 
     git worktree add ../before REVISION
-    python benchmarks/speed_against.py ../before       # about five minutes on two cores
+    python tools/speed_against.py ../before       # about five minutes on two cores
 
 Each checkout runs in a process of its own that lives throughout; for each task the two take turns, and the table shows
 the median, over the turns, of the other checkout's seconds of one processor divided by this one's: above 1 this one is
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import numpy as np
 from _common import check, note, parser, save, table
 

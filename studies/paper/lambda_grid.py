@@ -1,6 +1,6 @@
 """The grid over the three weights on Tecator's training rows, and how much of it is interaction.
 
-    python benchmarks/paper/lambda_grid.py --repeats 1
+    python studies/paper/lambda_grid.py --repeats 1
 
 Two modalities, without which the alignment term is 0. The search sees the 172 rows of the published sets C and M in
 five grouped folds; a repeat fixes clients and first weights. The variance of log RMSE over the full grid is split

@@ -1,6 +1,6 @@
 """Put together whatever the experiments have stored: tables into docs/data/paper/, one CSV each.
 
-    python benchmarks/paper/report.py     # then: python benchmarks/figures.py
+    python studies/paper/report.py     # then: python benchmarks/figures.py
 
 A table without records keeps the file that is there. The figures of docs/paper.md are drawn from these files.
 """

@@ -1,8 +1,8 @@
 """The picture of the house: which floor each folder of the package stands on, and what it imports.
 
-    python benchmarks/architecture.py            # draw it
-    python benchmarks/architecture.py --check    # status 1 where the block in docs/architecture.md is another one
-    python benchmarks/architecture.py --write    # draw it there
+    python tools/architecture.py            # draw it
+    python tools/architecture.py --check    # status 1 where the block in docs/architecture.md is another one
+    python tools/architecture.py --write    # draw it there
 
 The imports are read from the code, wherever they stand: in functions and behind TYPE_CHECKING too. Nothing is imported.
 """
@@ -81,7 +81,7 @@ def floor(room: str) -> int:
     for number, rooms in enumerate(FLOORS, 1):
         if room in rooms:
             return number
-    raise ValueError(f"{room} stands on no floor; give it a place in FLOORS of benchmarks/architecture.py.")
+    raise ValueError(f"{room} stands on no floor; give it a place in FLOORS of tools/architecture.py.")
 
 
 def picture(package: Path = PACKAGE) -> str:

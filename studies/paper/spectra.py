@@ -1,8 +1,8 @@
 """Tecator and Corn, spectrum alone and in two modalities, under the fair protocol and as published.
 
-    python benchmarks/paper/spectra.py --repeats 2 --cases 'tecator-*'
-    python benchmarks/paper/spectra.py --cases 'corn-m5-*' --methods 'FDRMFL*' 'Ridge*'
-    python benchmarks/paper/spectra.py --protocol published
+    python studies/paper/spectra.py --repeats 2 --cases 'tecator-*'
+    python studies/paper/spectra.py --cases 'corn-m5-*' --methods 'FDRMFL*' 'Ridge*'
+    python studies/paper/spectra.py --protocol published
 
 A repeat is five shuffled folds, repeats of a spectrum together, three clients dealt at random. In the two-modality
 setting the other contents of the same sample are the second modality.

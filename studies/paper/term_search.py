@@ -1,7 +1,7 @@
 """Settings in which each term of the objective might earn its place: at least 5 % lower error, clear of chance.
 
-    python benchmarks/paper/term_search.py --repeats 2
-    python benchmarks/paper/term_search.py --settings 'contrastive*' --cases tecator-fat tecator-water
+    python studies/paper/term_search.py --repeats 2
+    python studies/paper/term_search.py --settings 'contrastive*' --cases tecator-fat tecator-water
 
 Each setting compares several weights of one term with that term at 0, the other two off, on the same folds, clients
 and seeds. All weights are reported: a best one picked afterwards would owe part of its gain to the picking.

@@ -1,12 +1,13 @@
 """Whether two checkouts train to the same bits: for those who move code and mean to change nothing.
 
     git worktree add ../before REVISION
-    python benchmarks/same_bits.py ../before           # this checkout against that one: about a minute
+    python tools/same_bits.py ../before                  # this checkout against that one: about a minute
+    python tools/same_bits.py ../before --engine native  # where the native engine goes
 
 Each checkout fits every configuration below in a process of its own. Compared are the raw global models, the weights as
-delivered, `history_`, Z, predictions and, of searches, all scores: bit for bit, or, where `--tolerance` is given, what
-is delivered to that accuracy, relative to its largest entry. The script reads public names, but for the raw models.
-Exit status 1 where anything differs.
+delivered, `history_`, Z and predictions: bit for bit, or, where `--tolerance` is given, what is delivered to that
+accuracy, relative to its largest entry. Configurations that a checkout's engine refuses are left out and named. The
+script reads public names, but for the raw models. Exit status 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ def with_holes(X: np.ndarray) -> np.ndarray:
     return X
 
 
-def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
+def configurations(engine: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     """Names, and what fits one of them and returns all that is compared."""
     import pandas as pd
-    from sklearn.linear_model import Ridge
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import Pipeline
 
     from skfdrmfl import FDRMFLTransformer
     from skfdrmfl import encoders as e
+
+    if engine == "torch" and "torch" not in FDRMFLTransformer._parameter_constraints["engine"][0].options:
+        engine = "stacked"  # as it was called
 
     X, y, ids = problem()
     Y = np.column_stack([y, y**2 + X[:, 3]])
@@ -63,20 +64,11 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
     def fit(table: Any = X, target: Any = y, clients: Any = ids, partial: int = 0, **parameters: Any) -> Any:
         def run() -> Arrays:
-            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0, "engine": "auto"} | parameters))
+            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0, "engine": engine} | parameters))
             model.fit(table, target, client_ids=clients)
             for _ in range(partial):
                 model.partial_fit(table, target, client_ids=clients)
             return of(model, table)
-
-        return run
-
-    def search(grid: dict[str, Any]) -> Any:
-        def run() -> Arrays:
-            pipeline = Pipeline([("reduce", FDRMFLTransformer(n_rounds=4, random_state=0)), ("ridge", Ridge())])
-            found = GridSearchCV(pipeline, grid, cv=3).fit(X, y, reduce__client_ids=ids)
-            scores = {k: np.asarray(v, dtype=float) for k, v in found.cv_results_.items() if k.endswith("test_score")}
-            return scores | of(found.best_estimator_.named_steps["reduce"], X)
 
         return run
 
@@ -108,11 +100,11 @@ def configurations() -> Iterator[tuple[str, Callable[[], Arrays]]]:
     yield "tuning, early stopping", fit(tuning="auto", early_stopping=True, n_rounds=5)
     yield "convolution", fit(encoders=e.Conv1DEncoder(), n_rounds=3)
     yield "recurrent", fit(encoders={"a": e.RecurrentEncoder((3, 3)), "b": e.LinearEncoder()}, n_rounds=3, **two)
+    for algorithm in ("fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"):
+        yield algorithm, fit(algorithm=algorithm)
+    yield "median", fit(aggregation="median", preaggregation="lengths+nnm", n_byzantine=1)
     yield "dense without skip", fit(encoders=e.DenseEncoder((8, 4), skip=False))
     yield "categories", fit(table=frame)
-    grid = {"reduce__mi_weight": [0, 0.1], "reduce__learning_rate": [0.01, 0.02], "reduce__shrinkage": [1e-2, 1e-4]}
-    yield "grid search", search(grid)
-    yield "search, early stopping", search({"reduce__early_stopping": [True, False]})
 
 
 def of(model: Any, table: Any) -> Arrays:
@@ -132,20 +124,26 @@ def of(model: Any, table: Any) -> Arrays:
 # ----------------------------------------------------------------------------------------- comparison
 
 
-def dump(path: str) -> None:
+def dump(path: str, engine: str) -> None:
     """Fit everything with the package that is first on the path, and write the arrays to a file."""
     import skfdrmfl
 
     print(f"fitting with {Path(skfdrmfl.__file__).parent}", file=sys.stderr)
-    found = {f"{name} | {key}": array for name, run in configurations() for key, array in run().items()}
+    found: Arrays = {}
+    for name, run in configurations(engine):
+        try:
+            found |= {f"{name} | {key}": array for key, array in run().items()}
+        except ValueError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
     np.savez(path, **found)
 
 
-def dumped(checkout: Path, folder: str) -> Arrays:
+def dumped(checkout: Path, folder: str, engine: str) -> Arrays:
     """What a checkout fits, in a process of its own."""
     path = Path(folder) / "fits.npz"
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, __file__, "--dump", str(path)], env=environment, check=True)
+    command = [sys.executable, __file__, "--dump", str(path), "--engine", engine]
+    subprocess.run(command, env=environment, check=True)
     with np.load(path) as arrays:
         return dict(arrays)
 
@@ -171,17 +169,19 @@ def main() -> int:
     parser.add_argument("before", type=Path, nargs="?", help="the other checkout")
     parser.add_argument("--after", type=Path, default=Path(__file__).parents[1], help="default: this checkout")
     parser.add_argument("--tolerance", type=float, default=0.0, help="for what is delivered (default: equal bits)")
+    parser.add_argument("--engine", choices=("auto", "native", "torch"), default="torch", help="default: torch")
     parser.add_argument("--dump", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.dump:
-        dump(options.dump)
+        dump(options.dump, options.engine)
         return 0
     if options.before is None:
         parser.error("name the other checkout")
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
-        before, after = dumped(options.before, a), dumped(options.after, b)
+        before, after = (dumped(c, f, options.engine) for c, f in ((options.before, a), (options.after, b)))
+    names = {key.partition(" | ")[0] for key in before} & {key.partition(" | ")[0] for key in after}
+    before, after = ({k: v for k, v in of.items() if k.partition(" | ")[0] in names} for of in (before, after))
     found = list(differences(before, after, options.tolerance))
-    names = {key.partition(" | ")[0] for key in before}
     for name, what in found:
         print(f"{name}: {what}")
     print(
