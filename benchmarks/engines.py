@@ -38,8 +38,9 @@ from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.federation.engines import stacked
 from skfdrmfl.federation.engines.rows import Run
 from skfdrmfl.federation.runs import Schedule, Settings, Start
-from skfdrmfl.federation.simulation import train_together
-from skfdrmfl.federation.training import Trained
+from skfdrmfl.federation.simulation import LocalTraining
+from skfdrmfl.federation.trained import Trained
+from skfdrmfl.federation.training import train
 from skfdrmfl.model.fusion import ConcatFusion
 from skfdrmfl.model.network import Network
 
@@ -99,20 +100,21 @@ class Ours:
             Partition.of_codes(owners * 0 if central else owners),
             Settings(workload.LEARNING_RATE, workload.WEIGHT_DECAY, 0.0, *terms, temperature=0.5),
             0,
-            Start(self.network.layout.pack(first, dtype=torch.float32)),
+            Start(self.network.layout.pack(first, dtype=torch.float32).numpy()),
         )
         most_rounds = 200 + 1_000_000 // n_clients if n_clients < 1_000 else 210
         schedule = Schedule((1.0,) * most_rounds, workload.N_EPOCHS, workload.BATCH_SIZE, participation, history_size=3)
         self.x, self.y = x, y
-        self._rounds: Iterator[Trained] = train_together(self.network, [run], schedule, engine, n_threads)
+        training = LocalTraining(self.network, [run], schedule, engine, n_threads=n_threads)
+        self._rounds: Iterator[tuple[Trained, ...]] = train(training, self.network, [run.start], schedule)
 
     def round(self) -> None:
         with torch.no_grad():
-            self._trained = next(self._rounds)
+            (self._trained,) = next(self._rounds)
 
     def loss(self) -> float:
         with torch.no_grad():
-            views = self.network.layout.views(self._trained.state.weights)
+            views = self.network.layout.views(torch.from_numpy(self._trained.state.weights)[None])
             y_hat = self.network.forward(views, self.x[None]).y_hat[0]
             return float(((y_hat - self.y) ** 2).mean())
 
