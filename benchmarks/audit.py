@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from math import exp, log, sqrt
 
 import numpy as np
-import torch
 from _common import arguments, check, note, parser, save, table
 from scipy.stats import beta
 
@@ -24,9 +23,10 @@ from skfdrmfl.federation.cohort import Cohort
 from skfdrmfl.federation.messages import Broadcast, Update
 from skfdrmfl.federation.privacy.accountant import Expense, epsilon
 from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
-from skfdrmfl.federation.rounds import federated_rounds
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.server import ServerState
+from skfdrmfl.federation.rounds import federated_run
+from skfdrmfl.federation.runs import Schedule, Start
+from skfdrmfl.federation.trained import Trained
+from skfdrmfl.federation.training import drive_together
 from skfdrmfl.model.objective import term_names
 
 CLAIMS = (1.0, 4.0, 8.0)
@@ -38,8 +38,6 @@ ASKED = 0.2
 class MadeUp:
     """A `Training` of clients that return the model with something made up added to it; the canary comes last."""
 
-    ledgers = ()
-
     def __init__(self, n_clients: int, canary: bool):
         self.canary = n_clients - 1 if canary else None
         zeros = np.zeros(n_clients, dtype=np.int64)
@@ -48,9 +46,9 @@ class MadeUp:
 
     def train(self, participants: np.ndarray, broadcast: Broadcast) -> Iterator[Update]:
         """Yield one update of all participants."""
-        moved = torch.as_tensor(0.01 * self._rng.standard_normal((len(participants), D)))
-        moved[torch.as_tensor(participants == self.canary)] = CLIP / sqrt(D)
-        yield Update(participants, broadcast.weights + moved, torch.zeros(len(participants), len(term_names())))
+        moved = 0.01 * self._rng.standard_normal((len(participants), D))
+        moved[participants == self.canary] = CLIP / sqrt(D)
+        yield Update(participants, broadcast.weights + moved, np.zeros((len(participants), len(term_names()))))
 
 
 def evidence(sigma: float, canary: bool, billed: float) -> float:
@@ -59,11 +57,12 @@ def evidence(sigma: float, canary: bool, billed: float) -> float:
     training = MadeUp(n_clients, canary)
     privacy = ClientPrivacy(sigma, CLIP, RATE, n_clients)
     schedule = Schedule((1.0,) * N_ROUNDS, 1, 1, RATE, 0, privacy=privacy)
-    state, ratio = ServerState(torch.zeros(1, D, dtype=torch.float64)), 0.0
-    for record in federated_rounds(training, training.cohort, state, schedule):  # type: ignore[arg-type]
-        step = float((record.state.weights - state.weights).sum()) / sqrt(D) * privacy.n_expected / CLIP
+    members, model, ratio = training.cohort.members_of(0), np.zeros(D), 0.0
+    run = federated_run(members, schedule, Trained.begin(Start(model), members, schedule))
+    for (trained,) in drive_together([run], training):  # type: ignore[arg-type]
+        step = float((trained.state.weights - model).sum()) / sqrt(D) * privacy.n_expected / CLIP
         ratio += log(1 - RATE + RATE * exp((step - 0.5) / billed**2))
-        state = record.state
+        model = trained.state.weights
     return ratio
 
 

@@ -1,4 +1,7 @@
-"""What goes with what: each cell of the table in docs/clients.md is a fit that works, or an error that says why."""
+"""What goes with what: each cell of the table in docs/clients.md is a fit that works, or an error that says why.
+
+What algorithms cannot go with is what they declare. `python tests/test_combinations.py` prints the table for the page.
+"""
 
 import re
 from pathlib import Path
@@ -8,6 +11,8 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.federation.algorithms import ALGORITHMS
+from skfdrmfl.federation.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients.md"
 PRIVATE = {
@@ -16,11 +21,9 @@ PRIVATE = {
     "dp_clip_norm": 0.5,
     "dp_bounds": {"X": (-5.0, 5.0), "y": (-5.0, 5.0)},
 }
+OF_ALGORITHMS = {name: {"algorithm": name} for name in ALGORITHMS if name != "fedavg"}
 FEATURES = {
-    "scaffold": {"algorithm": "scaffold"},
-    "fedavgm, fedadam": {"algorithm": "fedadam"},
-    "fedprox": {"algorithm": "fedprox"},
-    "fedsgd": {"algorithm": "fedsgd"},
+    **OF_ALGORITHMS,
     "rule": {"aggregation": "median"},
     "nnm": {"preaggregation": "nnm", "n_byzantine": 1},
     "privacy": PRIVATE,
@@ -35,27 +38,47 @@ FEATURES = {
 }
 
 
-def read_table():
-    """The cells of the table: (row, column) to what stands there."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    start = next(i for i, line in enumerate(lines) if "| scaffold |" in line)
-    header = [cell.strip() for cell in lines[start].strip("|").split("|")]
-    cells = {}
-    for line in lines[start + 1 :]:
-        name, *values = (cell.strip() for cell in line.strip("|").split("|"))
-        if name in FEATURES:
-            cells |= {(name, column): value for column, value in zip(header[1:], values, strict=True) if value}
-    return cells
+# Reasons by their number on the page: of what algorithms declare, and of other pairs.
+DECLARED = {"rule": (ROBUST_RULES, 7), "nnm": (ROBUST_RULES, 7), "privacy": (PRIVACY, 1), "input_l1": (INPUT_L1, 8)}
+REFUSED = {
+    **{("privacy", name): 2 for name in ("rule", "nnm")},
+    **{(name, "privacy"): 3 for name in ("early_stopping", "tuning", "search")},
+    ("availability", "privacy"): 4,
+    ("missing modalities", "privacy"): 5,
+    ("availability", "early_stopping"): 6,
+    ("checkpoint", "search"): 9,
+}
 
 
-CELLS = read_table()
+def cell_of(row, column):
+    """What stands in a cell of the table."""
+    number = REFUSED.get((row, column))
+    if column in OF_ALGORITHMS and row in DECLARED:
+        what, reason = DECLARED[row]
+        number = reason if what in ALGORITHMS[column].refuses else None
+    return "yes" if number is None else f"no [{number}]"
 
 
-def test_the_table_has_every_pair():
+def cells():
+    """All cells: (row, column) to what stands there; one algorithm at a time, and each pair once."""
     names = list(FEATURES)
-    exclusive = {*names[:4]}  # one algorithm at a time
-    pairs = {(a, b) for i, a in enumerate(names) for b in names[:i] if not {a, b} <= exclusive}
-    assert set(CELLS) == pairs
+    pairs = ((a, b) for i, a in enumerate(names) for b in names[:i] if a not in OF_ALGORITHMS)
+    return {pair: cell_of(*pair) for pair in pairs}
+
+
+def table():
+    """The table as it stands on the page."""
+    names, found = list(FEATURES), cells()
+    lines = [["with", *names[:-1]], ["---"] * len(names)]
+    lines += [[row, *(found.get((row, name), "") for name in names[:-1])] for row in names[len(OF_ALGORITHMS) :]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+CELLS = cells()
+
+
+def test_the_page_has_the_table():
+    assert table() in PAGE.read_text(encoding="utf-8")
 
 
 def run(row, column, path):
@@ -97,3 +120,7 @@ def test_the_cell_is_what_happens(row, column, tmp_path):
     with pytest.raises(ValueError) as error:
         run(row, column, tmp_path / "fit.npz")
     assert "use " in str(error.value) or "set " in str(error.value) or ";" in str(error.value), error.value
+
+
+if __name__ == "__main__":
+    print(table())

@@ -132,13 +132,14 @@ class FDRMFLTransformer(
         Name or position (of a DataFrame too) of a column of X that holds what `client_ids` or `groups` would be: whole
         numbers or strings, where `fit` cannot be given them (docs/tools.md). It counts in `n_features_in_`, is never a
         feature, and may be missing in `transform` and `predict`.
-    algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"}, default="fedavg"
+    algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd", "fednova"}, default="fedavg"
         What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
         "fedprox": clients are held near the global model by `proximal_weight`. "scaffold": each client's mean gradient
         is replaced by that of all. "fedavgm", "fedadam": the server takes the average's step with momentum, or as a
         gradient for Adam. "fedsgd": clients send the gradient over all their rows, the server takes a step of Adam: the
         fit does not depend on who holds which row; its rounds are cheap, and it wants about ten times as many
-        (`n_rounds=600`). The last two and "scaffold" are for clients unlike each other.
+        (`n_rounds=600`). "fednova": clients that take unequal numbers of local steps count by direction, not by how far
+        they go. "fedadam", "fedsgd" and "scaffold" are for clients unlike each other.
     proximal_weight : float, default=0.1
         mu of "fedprox".
     server_learning_rate : float, default=None
