@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.model_selection import VectorizedGridSearchCV
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients.md"
 PRIVATE = {
@@ -72,7 +72,7 @@ def run(row, column, path):
         X[:6, 3:] = np.nan
     model = FDRMFLTransformer(**parameters)
     if "search" in names:
-        search = VectorizedGridSearchCV(model, {"learning_rate": [0.01, 0.02]}, cv=2, error_score="raise")
+        search = GridSearchCV(model, {"learning_rate": [0.01, 0.02]}, cv=2, error_score="raise")
         search.fit(X, y, client_ids=ids)
         model = search.best_estimator_
         if "partial_fit" in names:
