@@ -61,7 +61,7 @@ def info_nce_gradient(z: Tensor, references: Tensor, temperature: Tensor | float
 
 def _length(z: Tensor) -> Tensor:
     """Return the lengths (..., 1) of the rows of `z` (..., c), at least `SHORTEST`."""
-    # Bits: see docs/bits.md, "norm".
+    # Bits: see docs/maintainers.md, "norm".
     return z.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).sqrt()
 
 
@@ -73,7 +73,7 @@ def _similarity(direction: Tensor, references: Tensor, temperature: Tensor | flo
 
 def _softmax(similarity: Tensor) -> Tensor:
     """Return the softmax of `similarity` over its last axis."""
-    # Bits: see docs/bits.md, "softmax" and "even columns".
+    # Bits: see docs/maintainers.md, "softmax" and "even columns".
     n = similarity.shape[-1]
     shifted = similarity - similarity.amax(-1, keepdim=True)
     exponential = torch.exp(pad(shifted, (0, 1)))[..., :n] if n % 2 else shifted.exp_()

@@ -27,7 +27,7 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
 
 def jensen_shannon_gradient(t_joint: Tensor, t_marginal: Tensor) -> tuple[Tensor, Tensor]:
     """Return the derivatives of `jensen_shannon` with respect to `t_joint` and `t_marginal`."""
-    # Bits: see docs/bits.md, "side by side".
+    # Bits: see docs/maintainers.md, "side by side".
     slopes = torch.sigmoid(torch.cat((-t_joint, t_marginal), -1))
     d_joint, d_marginal = slopes.split(t_joint.shape[-1], -1)
     return d_joint, -d_marginal

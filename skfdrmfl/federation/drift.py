@@ -14,7 +14,7 @@ BLOCK = 64_000
 def squared_distances(weights: Tensor, models: Tensor, runs: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Return |w - v|^2 of each row w of `weights` (n, D) and its v, the row of `models` that is its own or its run's.
 
-    Added up in float64 and returned with float32's digits. Bits: see docs/bits.md, "float32's digits".
+    Added up in float64 and returned with float32's digits. Bits: see docs/maintainers.md, "float32's digits".
     """
     if runs is not None and len(models) > 1:
         models = models.index_select(0, torch.as_tensor(runs, device=models.device))

@@ -126,7 +126,7 @@ class MLP:
             gain, power = GAIN, float(fan_in)
             if i == 0 and input_power is not None:
                 gain, power = DATA_GAIN, max(input_power, 1.0)
-            # Bits: see docs/bits.md, "input by input".
+            # Bits: see docs/maintainers.md, "input by input".
             arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)).T * (gain / np.sqrt(power))
             arrays[bias] = np.zeros((fan_out, 1))
         return arrays
@@ -174,7 +174,7 @@ def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.ones((), dtype=dtype, device=device)
 
 
-# The three products of a layer. Bits: see docs/bits.md, "one output".
+# The three products of a layer. Bits: see docs/maintainers.md, "one output".
 def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
     """Return W a + b: (C, out, in), (C, in, B), (C, out, 1) to (C, out, B)."""
     if weight.shape[1] == 1:

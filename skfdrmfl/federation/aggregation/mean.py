@@ -41,7 +41,7 @@ class Average:
     def add(self, runs: NDArray[np.int64], n_rows: NDArray[np.int64], weights: Tensor) -> None:
         """Add the parameters (C, D) that the clients of `runs` (C,) with `n_rows` (as above) return."""
         np.add.at(self._rows_answered, runs, n_rows.reshape(len(runs), -1))
-        # Not a matrix product. Bits: see docs/bits.md, "one sum a run".
+        # Not a matrix product. Bits: see docs/maintainers.md, "one sum a run".
         shares = n_rows.reshape(len(runs), -1) / np.maximum(self._rows_of_run[runs], 1.0)
         share = self._of_parameters(torch.as_tensor(shares, dtype=weights.dtype, device=weights.device))
         index = torch.as_tensor(runs, device=weights.device)

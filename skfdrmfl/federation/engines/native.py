@@ -1,7 +1,7 @@
 """The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
 
-This module lays out for `native.c` what it reads, and takes what it writes; see docs/native.md. What it does not cover
-is left to the stacked engine.
+This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not
+cover is left to the stacked engine.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ class NativeEngine:
             while True:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
                 models = self._net.unpacked(weights[done : rounds.round])
-                # Bits: see docs/bits.md, "float32's digits".
+                # Bits: see docs/maintainers.md, "float32's digits".
                 with np.errstate(over="ignore"):  # of a run that is about to diverge
                     moved, steps = of_moved.astype(np.float32), of_steps.astype(np.float32)
                     losses = terms.astype(self._arrays["x"].dtype)
