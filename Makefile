@@ -65,7 +65,7 @@ docs: $(VENV)/.docs
 site-test: docs $(VENV)/.test $(VENV)/.site
 	$(BIN)/python -m pytest tests/test_site.py -m site $(ARGS)
 
-# For Linux of about this machine's age and newer; docs/native.md says how for older ones and for ARM.
+# For Linux of about this machine's age and newer; docs/maintainers.md says how for older ones and for ARM.
 wheel: $(VENV)/.wheel
 	rm -rf dist build
 	$(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir dist/plain .

@@ -2,7 +2,7 @@
 
     python benchmarks/flower_picture.py spectra.skfdrmfl          # to docs/figures/flower_who_sees_what.png
 
-The figure of docs/flower.md is that of examples/flower.
+The figure of docs/run_a_site.md is that of examples/flower.
 """
 
 from __future__ import annotations

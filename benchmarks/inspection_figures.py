@@ -14,10 +14,11 @@ matplotlib.use("Agg")
 import numpy as np
 from _common import DOCS_FIGURES, arguments, parser
 from matplotlib import pyplot
-from sklearn.decomposition import PCA
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.datasets import load_tecator, make_client_ids
@@ -29,25 +30,35 @@ from skfdrmfl.inspection import (
     ScoresDisplay,
     SensitivityDisplay,
 )
+from skfdrmfl.metrics import rmsep
 
 
 def first_picture(out: Path) -> None:
-    """Two features of PCA and two of FDRMFL, the same ridge behind them: every row predicted from other folds."""
+    """PLS, ridge and FDRMFL on the same folds, raw spectra: every row predicted by a model of other rows."""
     tecator = load_tecator("fat")
     X, y, groups = tecator.data, tecator.target, tecator.groups
     client_ids = make_client_ids(y, 3, random_state=0)
-    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.8), sharex=True, sharey=True, layout="constrained")
-    for ax, reduce in zip(axes, (IgnoreClients(PCA(2)), FDRMFLTransformer(2, random_state=0)), strict=True):
-        pipeline = Pipeline([("reduce", reduce), ("ridge", RidgeCV(np.logspace(-6, 3, 10)))])
+    ridge = RidgeCV(np.logspace(-6, 3, 10))
+    methods = {
+        "PLS, 2 components": IgnoreClients(PLSRegression(2)),
+        "PLS, 16 components": IgnoreClients(PLSRegression(16)),
+        "Ridge on all columns": IgnoreClients(StandardScaler()),
+        "FDRMFL, 2 features": FDRMFLTransformer(2, random_state=0),
+    }
+    figure, axes = pyplot.subplots(1, 4, figsize=(11, 3.1), sharex=True, sharey=True, layout="constrained")
+    for ax, (name, reduce) in zip(axes, methods.items(), strict=True):
+        pipeline = Pipeline([("reduce", reduce), ("ridge", ridge)])
         y_hat = np.empty_like(y)
         for train, test in GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups):
             pipeline.fit(X[train], y[train], reduce__client_ids=client_ids[train])
             y_hat[test] = pipeline.predict(X[test])
-        PredictedMeasuredDisplay.from_predictions(y, y_hat, client_ids=client_ids, ax=ax)
-        name = "PCA, all rows pooled" if isinstance(reduce, IgnoreClients) else "FDRMFL, three clients"
-        ax.set_title(f"{name}: two features")
+        ax.plot([0, 55], [0, 55], color="0.7")
+        federated = isinstance(reduce, FDRMFLTransformer)
+        ax.scatter(y, y_hat, s=9, color="#0072B2" if federated else "#888888")
+        where = "three sites" if federated else "rows pooled"
+        ax.set_title(f"{name}\n{where}, RMSE {rmsep(y, y_hat):.2f}", fontsize=10)
         ax.set_xlabel("fat measured, %")
-        ax.set_ylabel("fat predicted, %")
+    axes[0].set_ylabel("fat predicted, %")
     figure.savefig(out / "first.png", dpi=90, metadata={"Software": None})
     print(f"Written to {out / 'first.png'}")
 

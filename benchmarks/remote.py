@@ -1,4 +1,4 @@
-"""What a fit over a network costs and reaches, measured without one: docs/flower.md, "Asked and reached".
+"""What a fit over a network costs and reaches, measured without one: studies/notes.md, "Over a network".
 
     python benchmarks/remote.py            # about two minutes
 

@@ -290,10 +290,12 @@ def test_a_recipe_of_the_page_logs_each_round(name, monkeypatch):
             logged.append("closed")
 
     monkeypatch.setitem(sys.modules, name, mlflow if name == "mlflow" else SimpleNamespace(SummaryWriter=SummaryWriter))
-    page = (Path(__file__).parents[1] / "docs" / "progress.md").read_text(encoding="utf-8")
-    (block,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if name in text]
+    page = (Path(__file__).parents[1] / "docs" / "long_runs.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (callback,) = [text for text in blocks if "class AfterEachRound" in text]
+    (block,) = [text for text in blocks if f" {name} " in text or f" {name}\n" in text]
     monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
     names = {"X": X, "y": Y, "client_ids": IDS}
-    exec(compile(block, "progress.md", "exec"), names)
+    exec(compile(callback + block, "long_runs.md", "exec"), names)
     mse = names["model"].history_["mse"]
     assert logged[:2] == [(1, mse[0]), (2, mse[1])] and logged[2:] == ([] if name == "mlflow" else ["closed"])

@@ -42,7 +42,7 @@ FEATURES = {
 DECLARED = {"rule": (ROBUST_RULES, 7), "nnm": (ROBUST_RULES, 7), "privacy": (PRIVACY, 1), "input_l1": (INPUT_L1, 8)}
 REFUSED = {
     **{("privacy", name): 2 for name in ("rule", "nnm")},
-    **{(name, "privacy"): 3 for name in ("early_stopping", "tuning", "search")},
+    **{(name, "privacy"): 3 for name in ("early_stopping", "tuning")},
     ("availability", "privacy"): 4,
     ("missing modalities", "privacy"): 5,
     ("availability", "early_stopping"): 6,

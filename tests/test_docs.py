@@ -62,16 +62,42 @@ def run(code, first_line, page, names):
     return n_checked
 
 
-@pytest.mark.parametrize("name", ["README.md", pytest.param("docs/recipes.md", marks=pytest.mark.slow)])
-def test_the_blocks_run_and_give_what_they_say(name, monkeypatch):
-    # What is checked does not depend on how long a model trains.
+@pytest.fixture
+def two_rounds(monkeypatch):
+    """What a page says of a model does not depend on how long it trains."""
     monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
+    yield
+    assert FDRMFLTransformer().n_rounds == 2
+
+
+@pytest.mark.parametrize("name", ["README.md", pytest.param("docs/recipes.md", marks=pytest.mark.slow)])
+def test_the_blocks_run_and_give_what_they_say(name, two_rounds):
     names, n_checked = {"__name__": "documentation"}, 0
     with sklearn.config_context():
         for first_line, code in blocks(ROOT / name, "python"):
             n_checked += run(code, first_line, ROOT / name, names)
-    assert FDRMFLTransformer().n_rounds == 2
     assert n_checked >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of two rounds only
+def test_the_first_guide_runs_in_the_order_in_which_it_is_read(two_rounds, monkeypatch, tmp_path):
+    """Its commands too: they read the tables that its first block writes, and the files of one another."""
+    from skfdrmfl.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "spectra.md"
+    names, n_checked, n_commands = {"__name__": "documentation"}, 0, 0
+    for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+        if language == "python":
+            n_checked += run(code, 1, page, names)
+        else:
+            for command in code.splitlines():
+                assert main(command.removeprefix("skfdrmfl ").split()) == 0, command
+                n_commands += 1
+    assert n_checked >= 4 and n_commands == 4
+    for name in ("compare.json", "compare.png", "model.npz", "predictions.csv", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 0, name
 
 
 def test_a_wrong_value_in_a_block_is_found():
@@ -119,8 +145,6 @@ def test_code_places_that_are_named_exist(page):
         first, *rest = name.removeprefix("skfdrmfl.").split(".")
         if name.startswith("skfdrmfl.") and first not in MODULES:
             assert hasattr(skfdrmfl, first), f"{page.name} names {name}"
-        elif rest == ["py"] and page.name == "method.md":
-            assert first in MODULES, f"{page.name} names {name}"
         elif rest and first in MODULES and rest not in (["py"], ["c"], ["json"], ["png"]):
             resolve(".".join([first, *rest]))
 
@@ -146,12 +170,19 @@ def test_every_public_name_is_in_the_api_reference():
         listed[module] = set(re.findall(r"^   (\w+)$", code, re.MULTILINE))
     for found in iter_modules(skfdrmfl.__path__, "skfdrmfl."):
         if found.name == "skfdrmfl.flower":  # which cannot be imported without Flower; its page has both names
-            page = (ROOT / "docs" / "flower.md").read_text(encoding="utf-8")
-            assert "client_app" in page and "server_app" in page
+            for page in ("api.md", "run_a_site.md"):
+                text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+                assert "client_app" in text and "server_app" in text
         elif not found.name.rpartition(".")[2].startswith("_"):
             public = set(getattr(importlib.import_module(found.name), "__all__", ()))
             assert listed.get(found.name, set()) == public, found.name
     assert listed["skfdrmfl"] == set(skfdrmfl.__all__) - {"__version__"}
+
+
+def test_the_themes_of_the_api_reference_hold_every_parameter_once():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    table = text.partition("| theme | parameters |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(FDRMFLTransformer().get_params(deep=False))
 
 
 def test_the_citation_and_the_package_say_the_same():
@@ -172,7 +203,8 @@ def test_every_table_of_the_documentation_is_a_table_and_is_linked(path):
     rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
     assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
     name = path.relative_to(ROOT / "docs").as_posix()
-    assert any(f"({name})" in page.read_text(encoding="utf-8").replace("docs/data", "data") for page in PAGES), name
+    links = [link for page in PAGES for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))]
+    assert any(link in (name, f"docs/{name}", f"../docs/{name}") for link in links), name
 
 
 def test_every_figure_is_shown_on_a_page():

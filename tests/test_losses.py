@@ -35,14 +35,14 @@ def test_the_number_of_each_equation_of_the_paper_leads_to_one_function(number):
 def test_every_pointer_to_the_page_of_bits_leads_to_a_rule_there():
     root = Path(equations.__path__[0]).parent
     rules = set(
-        re.findall(r'^\| "(.+?)"', (root.parent / "docs" / "bits.md").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(r'^\| "(.+?)"', (root.parent / "docs" / "maintainers.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
     pointers = [
         rule
         for file in root.rglob("*.py")
         for line in file.read_text(encoding="utf-8").splitlines()
-        if "docs/bits.md" in line
-        for rule in re.findall(r'"([^"]+)"', line.partition("docs/bits.md")[2])
+        if "docs/maintainers.md" in line
+        for rule in re.findall(r'"([^"]+)"', line.partition("docs/maintainers.md")[2])
     ]
     assert len(rules) > 10 and pointers
     assert set(pointers) <= rules

@@ -1,12 +1,13 @@
 """What clients reach through scikit-learn's meta-estimators and tools: every fit inside, or an error, never silence.
 
 Each tool is tried with labels by keyword and in a column of an array and of a DataFrame, with metadata routing off and
-on. docs/tools.md shows the table.
+on. docs/recipes.md shows the table.
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -260,10 +261,13 @@ def test_the_page_has_the_table():
         off, on = (refusal(tool, way, routed) is None for routed in (False, True))
         return {(True, True): "yes", (False, True): "routing on", (False, False): "no"}[off, on]
 
-    page = (Path(__file__).parents[1] / "docs" / "tools.md").read_text(encoding="utf-8")
-    rows = [
-        [entry.strip(" `") for entry in line.split("|")[1:5]] for line in page.splitlines() if line.startswith("| `")
-    ]
-    shown = {row[0]: row[1:] for row in rows}
-    for tool in TOOLS:
-        assert shown.get(tool) == [cell(tool, way) for way in WAYS], tool
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (always,) = re.findall(r"all work with (.*?)\. The others", page, re.DOTALL)
+    shown = {tool: ["yes"] * len(WAYS) for tool in re.findall(r"`([^`]+)`", always)}
+    for line in page.splitlines():
+        if line.startswith("| `"):
+            tools, *cells = (entry.strip() for entry in line.split("|")[1:5])
+            for tool in re.findall(r"`([^`]+)`", tools):
+                assert tool not in shown, tool
+                shown[tool] = cells
+    assert shown == {tool: [cell(tool, way) for way in WAYS] for tool in TOOLS}

@@ -115,7 +115,7 @@ def test_the_search_index_knows_where_words_stand():
     """Its terms are stems, those of titles apart."""
     text = (SITE / "searchindex.js").read_text(encoding="utf-8")
     index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", text, re.DOTALL)[1])
-    for stem, page in {"shrinkag": "docs/recipes", "dishonest": "docs/robust", "tecat": "docs/measured"}.items():
+    for stem, page in {"shrinkag": "docs/recipes", "dishonest": "docs/robust", "tecat": "docs/how_good"}.items():
         found = set()
         for where in (index[kind].get(stem, []) for kind in ("terms", "titleterms")):
             found.update(index["docnames"][number] for number in (where if isinstance(where, list) else [where]))

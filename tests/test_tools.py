@@ -1,6 +1,6 @@
 """What clients reach through tools that are not scikit-learn's; run by `make test-tools`, which installs them.
 
-docs/tools.md shows the table.
+docs/recipes.md says what they allow.
 """
 
 from __future__ import annotations

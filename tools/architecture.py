@@ -1,7 +1,7 @@
 """The picture of the house: which floor each folder of the package stands on, and what it imports.
 
     python tools/architecture.py            # draw it
-    python tools/architecture.py --check    # status 1 where the block in docs/architecture.md is another one
+    python tools/architecture.py --check    # status 1 where the block in docs/maintainers.md is another one
     python tools/architecture.py --write    # draw it there
 
 The imports are read from the code, wherever they stand: in functions and behind TYPE_CHECKING too. Nothing is imported.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "skfdrmfl"
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "maintainers.md"
 # The plan: folders and single files by floors, from the ground up. `__init__` is the package's own file.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("common", "datasets", "diagnosis", "equations"),
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, check or write the picture; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="compare it with the block in docs/architecture.md")
+    what.add_argument("--check", action="store_true", help="compare it with the block in docs/maintainers.md")
     what.add_argument("--write", action="store_true", help="put it into that block")
     options = parser.parse_args(arguments)
     drawn = picture()

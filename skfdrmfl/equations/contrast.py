@@ -45,7 +45,7 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
         z = torch.where(_length(z.detach()) <= SHORTEST_TURNED, z.detach(), z)
     # Not a matrix product: such small ones are slow.
     similarity = (references * unit(z).unsqueeze(-2)).sum(-1) / temperature
-    # Not `logsumexp`, which takes twice as long. Bits: see docs/bits.md, "even columns".
+    # Not `logsumexp`, which takes twice as long. Bits: see docs/maintainers.md, "even columns".
     shifted = similarity - similarity.detach().amax(-1, keepdim=True)
     even = pad(shifted, (0, 1), value=-torch.inf) if shifted.shape[-1] % 2 else shifted
     return even.exp().sum(-1).log() - shifted[..., 0]
@@ -53,5 +53,5 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
 
 def _length(z: Tensor) -> Tensor:
     """Return the lengths (..., 1) of the rows of `z` (..., c), at least `SHORTEST`."""
-    # Bits: see docs/bits.md, "norm".
+    # Bits: see docs/maintainers.md, "norm".
     return z.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).sqrt()

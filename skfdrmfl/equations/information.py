@@ -22,7 +22,7 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
     -------
     Tensor of shape (..., B), in nats; at most 0.
     """
-    # Bits: see docs/bits.md, "side by side".
+    # Bits: see docs/maintainers.md, "side by side".
     of_joint, of_marginal = logsigmoid(torch.cat((t_joint, -t_marginal), -1)).split(t_joint.shape[-1], -1)
     return of_joint + of_marginal
 

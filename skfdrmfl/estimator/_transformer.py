@@ -130,7 +130,7 @@ class FDRMFLTransformer(
         Rounds.
     client_column, groups_column : str or int, default=None
         Name or position (of a DataFrame too) of a column of X that holds what `client_ids` or `groups` would be: whole
-        numbers or strings, where `fit` cannot be given them (docs/tools.md). It counts in `n_features_in_`, is never a
+        numbers or strings, where `fit` cannot be given them (docs/recipes.md). It counts in `n_features_in_`, is never a
         feature, and may be missing in `transform` and `predict`.
     algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd", "fednova"}, default="fedavg"
         What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
@@ -185,7 +185,7 @@ class FDRMFLTransformer(
     engine : {"auto", "native", "torch"}, default="auto"
         "native" trains in compiled code, many times faster; "torch" all clients at once, by autograd. Same results to
         rounding, which the processor decides on too with "native". "auto" is "native" where it has been compiled and
-        covers what is asked for (docs/native.md), else "torch".
+        covers what is asked for (docs/long_runs.md), else "torch".
     n_jobs : int, default=None
         Threads on which "native" trains clients; -1 is one a processor, None 1 or what `joblib.parallel_config` says.
         Moves no bit.

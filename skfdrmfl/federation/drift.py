@@ -13,7 +13,7 @@ BLOCK = 64_000
 def squared_distances(weights: NDArray, model: NDArray) -> NDArray[np.float64]:
     """Return |w - v|^2 of each row w of `weights` (n, D) and a model v (D,).
 
-    Added up in float64 and returned with float32's digits. Bits: see docs/bits.md, "float32's digits".
+    Added up in float64 and returned with float32's digits. Bits: see docs/maintainers.md, "float32's digits".
     """
     n_rows = max(1, BLOCK // weights.shape[1])
     squares = np.empty(len(weights))

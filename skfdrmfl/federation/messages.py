@@ -36,7 +36,7 @@ class Broadcast:
         What each replica adds to every local gradient; None: nothing.
     widths : ndarray of shape (R, 2), default=None
         How wide the batches of each replica are (`chunk.widths_of`) beside others who train elsewhere; None: those who
-        train together are together. Bits: see docs/bits.md, "lanes".
+        train together are together. Bits: see docs/maintainers.md, "lanes".
     """
 
     weights: Array

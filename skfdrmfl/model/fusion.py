@@ -152,13 +152,13 @@ class AttentionFusion(Fusion):
 
 def _zero_absent(codes: Tensor, mask: Tensor | None) -> Tensor:
     """Return the codes (C, B, M, d), zero where a row lacks the modality."""
-    # Bits: see docs/bits.md, "select, not multiply".
+    # Bits: see docs/maintainers.md, "select, not multiply".
     return codes if mask is None else torch.where(mask.unsqueeze(-1), codes, 0.0)
 
 
 def _shares(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Return the softmax of scores (C, B, M, .) over the modalities a row has; all zero for a row that has none."""
-    # Bits: see docs/bits.md, "softmax".
+    # Bits: see docs/maintainers.md, "softmax".
     if mask is not None:
         scores = torch.where(mask.unsqueeze(-1), scores, -torch.inf)
     highest = scores.detach().amax(-2, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # Every array starts on a 64-byte boundary (16 floats), which keeps the vector units on aligned loads.
-# Bits: see docs/bits.md, "whole vectors".
+# Bits: see docs/maintainers.md, "whole vectors".
 _ALIGNMENT = 16
 
 

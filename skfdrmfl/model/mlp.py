@@ -96,7 +96,7 @@ class MLP(Part):
             gain, power = GAIN, float(fan_in)
             if i == 0 and input_power is not None:
                 gain, power = DATA_GAIN, max(input_power, 1.0)
-            # Bits: see docs/bits.md, "input by input".
+            # Bits: see docs/maintainers.md, "input by input".
             arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)).T * (gain / np.sqrt(power))
             arrays[bias] = np.zeros((fan_out, 1))
         return arrays
@@ -118,6 +118,6 @@ class MLP(Part):
 
 def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
     """Return W a + b: (C, out, in), (C, in, B), (C, out, 1) to (C, out, B)."""
-    if weight.shape[1] == 1:  # Bits: see docs/bits.md, "one output".
+    if weight.shape[1] == 1:  # Bits: see docs/maintainers.md, "one output".
         return (weight.mT * a).sum(1, keepdim=True) + bias
     return torch.baddbmm(bias, weight, a)

@@ -2,7 +2,7 @@
 
     python studies/paper/report.py     # then: python benchmarks/figures.py
 
-A table without records keeps the file that is there. The figures of docs/paper.md are drawn from these files.
+A table without records keeps the file that is there. The figures of studies/notes.md are drawn from these files.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Average:
         """Add the parameters of some clients."""
         n_rows = by_group(n_rows)
         self._answered += n_rows.sum(0)
-        # One by one, product and sum rounded each. Bits: see docs/bits.md, "one sum a run".
+        # One by one, product and sum rounded each. Bits: see docs/maintainers.md, "one sum a run".
         shares = (n_rows / np.maximum(self._invited, 1.0)).astype(weights.dtype)
         product = np.empty_like(self._sum)
         for mine, share in zip(weights, shares, strict=True):

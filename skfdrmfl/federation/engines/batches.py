@@ -14,7 +14,7 @@ import numpy as np
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import U64, Indices
 
-# The slots of a batch are rounded up to a multiple of this many. Bits: see docs/bits.md, "lanes".
+# The slots of a batch are rounded up to a multiple of this many. Bits: see docs/maintainers.md, "lanes".
 LANES = 16
 
 
@@ -89,7 +89,7 @@ class BatchPlan:
         partners[self._slots] = base + (rank - batch_first + 1) % batch_rows
         both = np.stack((np.arange(n_slots).reshape(-1, self.width), partners.reshape(-1, self.width)), 1)
         self._pairs = both.ravel()
-        # Padding repeats a row of its own client. Bits: see docs/bits.md, "select, not multiply".
+        # Padding repeats a row of its own client. Bits: see docs/maintainers.md, "select, not multiply".
         self._slot_client = np.concatenate([np.repeat(np.arange(a), self.width) for a in self.active])
         self._padding = self.offsets[self._slot_client]
         self._steps = steps

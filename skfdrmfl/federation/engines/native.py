@@ -1,6 +1,6 @@
 """The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
 
-This module lays out for `native.c` what it reads, and takes what it writes; see docs/native.md. What it does not cover
+This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not cover
 is left to the torch engine.
 """
 
@@ -336,7 +336,7 @@ class NativeEngine(Engine):
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
                 passed = slice(done, rounds.round)
                 if done < rounds.round:
-                    # Bits: see docs/bits.md, "float32's digits".
+                    # Bits: see docs/maintainers.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
                         moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
                         losses = _in_table_order(terms[passed]).astype(self._arrays["x"].dtype)

@@ -190,7 +190,7 @@ def chunks_of(
     """Return chunks of equal shared settings, most steps first, sized to stay in cache.
 
     A run that fits is never cut, and runs share a chunk only if their batches are equally wide. Bits: see
-    docs/bits.md, "chunks". Chunks follow from sizes alone: a server that has no rows knows them too.
+    docs/maintainers.md, "chunks". Chunks follow from sizes alone: a server that has no rows knows them too.
 
     Parameters
     ----------

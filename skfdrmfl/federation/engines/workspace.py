@@ -39,7 +39,7 @@ class Workspace:
 
     In each row of the memory, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
     always steps over whole vectors; clients who are done are put aside, and what it does to their places is of no
-    consequence. Bits: see docs/bits.md, "whole vectors".
+    consequence. Bits: see docs/maintainers.md, "whole vectors".
 
     Parameters
     ----------
