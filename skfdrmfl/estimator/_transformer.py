@@ -130,8 +130,8 @@ class FDRMFLTransformer(
         Rounds.
     client_column, groups_column : str or int, default=None
         Name or position (of a DataFrame too) of a column of X that holds what `client_ids` or `groups` would be: whole
-        numbers or strings, where `fit` cannot be given them (docs/recipes.md). It counts in `n_features_in_`, is never a
-        feature, and may be missing in `transform` and `predict`.
+        numbers or strings, where `fit` cannot be given them (docs/recipes.md). It counts in `n_features_in_`, is never
+        a feature, and may be missing in `transform` and `predict`.
     algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd", "fednova"}, default="fedavg"
         What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
         "fedprox": clients are held near the global model by `proximal_weight`. "scaffold": each client's mean gradient

@@ -1,7 +1,7 @@
 """The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
 
-This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not cover
-is left to the torch engine.
+This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not
+cover is left to the torch engine.
 """
 
 from __future__ import annotations
