@@ -217,7 +217,7 @@ class OverMean(BlockTransform):
     is_linear = False
 
     def apply(self, block):
-        return super().apply(block / block.mean(1, keepdim=True))
+        return super().apply(block / block.mean(1, keepdims=True))
 
     def slopes(self, rows, gradients, units=None):
         mean, after = rows.mean(1)[:, None, None], super().slopes(rows, gradients)

@@ -296,7 +296,7 @@ def interrupt(monkeypatch):
     return after
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.parametrize("engine", ["torch"])
 @pytest.mark.parametrize("start", ["unfitted", "fitted"])
 def test_an_interrupt_in_round_three_leaves_two_rounds(interrupt, engine, start):
     estimator = small(n_rounds=10, engine=engine)
@@ -315,7 +315,7 @@ def test_an_interrupt_in_round_three_leaves_two_rounds(interrupt, engine, start)
 
 
 def test_an_interrupted_fit_goes_on_with_partial_fit(interrupt, monkeypatch):
-    estimator = small(n_rounds=10, engine="stacked")
+    estimator = small(n_rounds=10, engine="torch")
     with monkeypatch.context():
         interrupt(3)
         with pytest.raises(KeyboardInterrupt):
@@ -343,7 +343,7 @@ def test_an_interrupt_before_a_round_is_finished_leaves_it_as_before(interrupt, 
 
 
 def test_an_interrupted_warm_start_counts_its_own_rounds(interrupt):
-    estimator = small(warm_start=True, n_rounds=5, engine="stacked").fit(X, Y, client_ids=IDS)
+    estimator = small(warm_start=True, n_rounds=5, engine="torch").fit(X, Y, client_ids=IDS)
     interrupt(3)
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(X, Y, client_ids=IDS + 1)
