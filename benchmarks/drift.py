@@ -113,6 +113,9 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     add_csv(options, "drift")
     args = arguments(options, seeds=[31, 32])
+    if args.smallest:
+        for parameters in ALGORITHMS.values():
+            parameters["n_rounds"] = 2
     seeds = args.seeds
     central = np.array([rmse(seed, None) for seed in seeds])
     results: dict[str, Any] = {"seeds": list(seeds), "central": central.tolist()}

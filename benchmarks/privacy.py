@@ -163,6 +163,11 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=5, metavar="N", help="how many (default: %(default)s)")
     options.add_argument("--tune", action="store_true", help="choose the settings anew")
     args = arguments(options, seeds=1)
+    if args.smallest:
+        global K
+        K = 60
+        for settings in (OPEN, *PRIVATE.values()):
+            settings["n_rounds"] = 3
     open_settings, private = OPEN, PRIVATE
     if args.tune:
         open_settings = choose(OPEN_GRID, None)
