@@ -79,7 +79,9 @@ def test_rows_held_out_teach_nothing():
 
 
 def test_both_engines_stop_in_the_same_round():
-    models = [FDRMFLTransformer(early_stopping=True, engine=engine, **OPTIONS).fit(X, Y, IDS) for engine in ("torch", "auto")]
+    models = [
+        FDRMFLTransformer(early_stopping=True, engine=engine, **OPTIONS).fit(X, Y, IDS) for engine in ("torch", "auto")
+    ]
     assert models[0].best_round_ == models[1].best_round_
     assert_allclose(models[0].history_["validation_mse"], models[1].history_["validation_mse"], rtol=1e-4)
 
