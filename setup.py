@@ -9,7 +9,7 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-ENGINES = "skfdrmfl.federation.engines"
+ENGINES = "skfdrmfl.engines"
 FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-pthread"]
 # What is compiled for which processors; the first one that a processor can is loaded (`native.LIBRARIES`).
 OF_X86 = {
@@ -41,7 +41,7 @@ setup(
     ext_modules=[
         Extension(
             f"{ENGINES}.{name}",
-            ["skfdrmfl/federation/engines/native.c"],
+            ["skfdrmfl/engines/native.c"],
             extra_compile_args=FLAGS + flags,
             extra_link_args=["-pthread"],
             libraries=["m"],

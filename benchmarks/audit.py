@@ -19,15 +19,15 @@ import numpy as np
 from _common import arguments, check, note, parser, save, table
 from scipy.stats import beta
 
-from skfdrmfl.federation.cohort import Cohort
-from skfdrmfl.federation.messages import Broadcast, Update
-from skfdrmfl.federation.privacy.accountant import Expense, epsilon
-from skfdrmfl.federation.privacy.mechanism import ClientPrivacy
-from skfdrmfl.federation.rounds import federated_run
-from skfdrmfl.federation.runs import Schedule, Start
-from skfdrmfl.federation.trained import Trained
-from skfdrmfl.federation.training import drive_together
-from skfdrmfl.model.objective import term_names
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.messages import Broadcast, Update
+from skfdrmfl.protocol.plan import Schedule, Start
+from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.server.privacy.accountant import Expense, epsilon
+from skfdrmfl.server.privacy.mechanism import ClientPrivacy
+from skfdrmfl.server.rounds import federated_run
+from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.training import drive_together
 
 CLAIMS = (1.0, 4.0, 8.0)
 DELTA = 1e-5

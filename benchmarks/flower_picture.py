@@ -18,7 +18,7 @@ from _common import DOCS_FIGURES, arguments, parser
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.federation.ledger import EACH, TOTAL, UP
+from skfdrmfl.protocol.ledger import EACH, TOTAL, UP
 
 FIGURE = "flower_who_sees_what.png"
 SITE, SERVER = 0.0, 1.0

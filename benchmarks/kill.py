@@ -34,7 +34,7 @@ from _common import arguments, check, note, parser, save, table
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.estimator._checkpoint import Checkpoint
+from skfdrmfl.fit.checkpoint import Checkpoint
 
 COMMON: dict[str, Any] = {"local_epochs": 2, "random_state": 0, "checkpoint_every": 1}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {

@@ -21,8 +21,8 @@ from scipy.stats import t
 from sklearn.model_selection import ParameterGrid
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.privacy.accountant import Expense, default_delta, epsilon
-from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE
+from skfdrmfl.server.privacy.accountant import Expense, default_delta, epsilon
+from skfdrmfl.server.privacy.moments import MOMENTS_NOISE
 
 K, P = 1000, 20
 ASKED = {8.0: 1.15, 2.0: 1.6}

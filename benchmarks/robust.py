@@ -39,9 +39,9 @@ from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 from torch import Tensor
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.federation.messages import Broadcast, Update
-from skfdrmfl.federation.simulation import Simulation
+from skfdrmfl.protocol.messages import Broadcast, Update
 
 N_CLIENTS, N_ATTACKERS = 10, 3
 CSV_HEADER = ("rule", "attack", "ratio", "half_width")

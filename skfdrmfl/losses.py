@@ -1,7 +1,7 @@
-"""The equations of the objective under one public name; each stands in a file of `skfdrmfl.equations`."""
+"""The equations of the objective under one public name; each stands in a file of `skfdrmfl.method.equations`."""
 
-from skfdrmfl.equations.contrast import info_nce, unit
-from skfdrmfl.equations.divergence import (
+from skfdrmfl.method.equations.contrast import info_nce, unit
+from skfdrmfl.method.equations.divergence import (
     MOST_VARIANCE,
     diagonal_alignment,
     log_variances,
@@ -9,8 +9,8 @@ from skfdrmfl.equations.divergence import (
     moments_alignment,
     symmetric_kl,
 )
-from skfdrmfl.equations.information import jensen_shannon, nwj
-from skfdrmfl.equations.prediction import squared_error
+from skfdrmfl.method.equations.information import jensen_shannon, nwj
+from skfdrmfl.method.equations.prediction import squared_error
 
 __all__ = [
     "MOST_VARIANCE",

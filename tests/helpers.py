@@ -11,25 +11,25 @@ from oracles.loop import LoopEngine
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
+from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.data.held_out import Split, check_held_out
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
-from skfdrmfl.federation.client import Tables
-from skfdrmfl.federation.counting import TrainingMessages
-from skfdrmfl.federation.door import Block
-from skfdrmfl.federation.engines import ENGINES as ALL_ENGINES
-from skfdrmfl.federation.engines import native
-from skfdrmfl.federation.engines.rows import Run, stack
-from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Inputs, Schedule, Settings, Start
-from skfdrmfl.federation.simulation import LocalTraining, Simulation
-from skfdrmfl.federation.sums import whitening
-from skfdrmfl.federation.sums.whitening import fit_blocks, transformations
-from skfdrmfl.federation.training import train
-from skfdrmfl.model.fusion import FUSIONS
-from skfdrmfl.model.mlp import MLP
-from skfdrmfl.model.network import Network
-from skfdrmfl.model.objective import term_names
+from skfdrmfl.engines import ENGINES as ALL_ENGINES
+from skfdrmfl.engines import native
+from skfdrmfl.engines.rows import Run, stack
+from skfdrmfl.method.fusion import FUSIONS
+from skfdrmfl.method.mlp import MLP
+from skfdrmfl.method.network import Network
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.door import Block
+from skfdrmfl.protocol.messages import Broadcast
+from skfdrmfl.protocol.plan import Inputs, Schedule, Settings, Start
+from skfdrmfl.protocol.queries import whitening
+from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
+from skfdrmfl.server.training import train
+from skfdrmfl.server.training_ledger import TrainingMessages
 
 FLOAT = torch.float64
 

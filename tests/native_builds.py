@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from skfdrmfl.federation.engines import native
+from skfdrmfl.engines import native
 
 SOURCE = Path(native.__file__).with_name("native.c")
 FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]

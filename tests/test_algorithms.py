@@ -25,13 +25,13 @@ from oracles import loop
 from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.algorithms import ALGORITHMS, Algorithm
-from skfdrmfl.federation.engines import chunk
-from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.federation.engines.torch import TorchEngine
-from skfdrmfl.federation.memory import AlgorithmState
-from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Schedule, Settings
+from skfdrmfl.engines import chunk
+from skfdrmfl.engines.rows import stack
+from skfdrmfl.engines.torch import TorchEngine
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.messages import Broadcast
+from skfdrmfl.protocol.plan import Schedule, Settings
+from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
 
 BETA = 0.7
 
@@ -298,7 +298,7 @@ def saved(model, tmp_path):
 
 @pytest.mark.parametrize("carry", [lambda model, tmp_path: model, pickled, saved], ids=["kept", "pickled", "saved"])
 def test_rounds_one_by_one_remember_what_rounds_in_one_go_do(carry, tmp_path, monkeypatch):
-    monkeypatch.setattr("skfdrmfl.estimator._parameters.cosine_decay", lambda t, n_rounds: 1.0)
+    monkeypatch.setattr("skfdrmfl.fit.parameters.cosine_decay", lambda t, n_rounds: 1.0)
     whole = FDRMFLTransformer(n_rounds=5, **OPTIONS).fit(X, Y, IDS)
     model = FDRMFLTransformer(**OPTIONS)
     for _ in range(5):

@@ -30,8 +30,8 @@ from torch.distributions import Normal, kl_divergence
 
 from skfdrmfl import losses
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, LinearEncoder, RecurrentEncoder, TorchEncoder
-from skfdrmfl.model.fusion import FUSIONS
-from skfdrmfl.model.objective import ALIGNMENTS, Batch, local_objective, term_settings
+from skfdrmfl.method.fusion import FUSIONS
+from skfdrmfl.method.objective import ALIGNMENTS, Batch, local_objective, term_settings
 
 ENGINES = ("torch", "loop")
 KINDS = sorted(ALIGNMENTS)

@@ -70,7 +70,7 @@ def ways_from(module):
 @pytest.mark.parametrize("module", [name for name in FILES if SERVER.match(name)])
 def test_what_the_server_imports_cannot_reach_a_row(module):
     ways = ways_from(module)
-    for holds_rows in ("skfdrmfl.data.partition", "skfdrmfl.federation.simulation"):
+    for holds_rows in ("skfdrmfl.data.partition", "skfdrmfl.clients.simulation"):
         assert holds_rows not in ways, " -> ".join(ways[holds_rows])
 
 

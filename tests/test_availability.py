@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.algorithms import ALGORITHMS
+from skfdrmfl.server.algorithms import ALGORITHMS
 
 SITES = np.array(["a", "b", "c", "d"])
 ROUNDS = 6

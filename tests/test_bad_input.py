@@ -56,7 +56,7 @@ def no_training(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("training started on bad input")
 
-    monkeypatch.setattr("skfdrmfl.federation.training.federated_run", refuse)
+    monkeypatch.setattr("skfdrmfl.server.training.federated_run", refuse)
 
 
 def assert_refused(error, *words, x=X, y=Y, client_ids=IDS, good=X, **params):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl.common import randomness
-from skfdrmfl.federation.engines.batches import BatchPlan, steps_per_epoch
+from skfdrmfl.engines.batches import BatchPlan, steps_per_epoch
 
 MASK = (1 << 64) - 1
 

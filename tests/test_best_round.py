@@ -7,7 +7,7 @@ from helpers import dense, make_network, make_run, split_off, tensor, train_toge
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.runs import Schedule
+from skfdrmfl.protocol.plan import Schedule
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((100, 6))
@@ -69,7 +69,7 @@ def test_the_models_kept_are_that_of_the_best_round_and_those_before_it(history_
 
 
 def test_training_goes_on_from_the_best_round_with_the_models_that_were_earlier_then(monkeypatch):
-    monkeypatch.setattr("skfdrmfl.estimator._parameters.cosine_decay", lambda t, n_rounds: 1.0)
+    monkeypatch.setattr("skfdrmfl.fit.parameters.cosine_decay", lambda t, n_rounds: 1.0)
     stopped = FDRMFLTransformer(n_iter_no_change=4, contrastive_weight=0.5, **OPTIONS).fit(X, Y, IDS)
     best = stopped.best_round_
     assert 1 < best < stopped.n_rounds_

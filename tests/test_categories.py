@@ -14,17 +14,17 @@ from sklearn.compose import make_column_selector
 from torch.nn import functional
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import UNSEEN, discrete_columns, encode, read_labels
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder
-from skfdrmfl.federation.client import Tables
-from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.federation.sums.labels import agree
-from skfdrmfl.model import parts
-from skfdrmfl.model.fusion import ConcatFusion
-from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.network import Network
+from skfdrmfl.engines.rows import Run
+from skfdrmfl.method import parts
+from skfdrmfl.method.fusion import ConcatFusion
+from skfdrmfl.method.layout import ParameterLayout
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.queries.labels import agree
 
 pd = pytest.importorskip("pandas")
 

@@ -26,16 +26,17 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.common import randomness
 from skfdrmfl.common.archive import write
 from skfdrmfl.encoders import DenseEncoder, TorchEncoder
-from skfdrmfl.estimator import _checkpoint, _fingerprint
-from skfdrmfl.estimator._fingerprint import described
-from skfdrmfl.estimator._tuning import Choice
-from skfdrmfl.federation.algorithms import ALGORITHMS, Algorithm
-from skfdrmfl.federation.memory import AlgorithmState
-from skfdrmfl.federation.record import Record
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.server import ServerState
-from skfdrmfl.federation.stopping import Best
-from skfdrmfl.federation.trained import Trained
+from skfdrmfl.fit import checkpoint as _checkpoint
+from skfdrmfl.fit import fingerprint as _fingerprint
+from skfdrmfl.fit.fingerprint import described
+from skfdrmfl.fit.tuning import Choice
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
+from skfdrmfl.server.history import Record
+from skfdrmfl.server.state import ServerState
+from skfdrmfl.server.stopping import Best
+from skfdrmfl.server.trained import Trained
 
 RNG = np.random.default_rng(20)
 X = RNG.standard_normal((60, 9))
@@ -187,13 +188,13 @@ def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, mon
     ids=["residual", "mixed", "ridge"],
 )
 def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, monkeypatch):
-    monkeypatch.setattr("skfdrmfl.estimator._finding._compared", lambda *_: [(choice, 0.5)])
+    monkeypatch.setattr("skfdrmfl.fit.fit_preprocessing._compared", lambda *_: [(choice, 0.5)])
     parameters = {**OPTIONS, "tuning": "auto", "n_rounds": 3}
     expected = everything(FDRMFLTransformer(**parameters).fit(X, Y, IDS))
     model = FDRMFLTransformer(**parameters, checkpoint_path=path, checkpoint_every=1)
     copies = fit_keeping_copies(model, tmp_path, monkeypatch)
     assert everything(model) == expected
-    monkeypatch.setattr("skfdrmfl.estimator._preparation.find", None)  # nothing is prepared again
+    monkeypatch.setattr("skfdrmfl.fit.prepare.find", None)  # nothing is prepared again
     for copy in copies:
         shutil.copy(copy, path)
         if choice.start == "residual":  # what the network learns is what the ridge leaves, of unit mean square
@@ -333,8 +334,8 @@ def test_a_process_killed_at_any_moment_and_started_again_ends_in_the_same_bits(
 
 def test_without_a_path_nothing_is_written_or_hashed_and_no_bit_differs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("skfdrmfl.estimator._preparation.fingerprint", None)
-    monkeypatch.setattr("skfdrmfl.federation.ledger.Ledger.mark", None)
+    monkeypatch.setattr("skfdrmfl.fit.prepare.fingerprint", None)
+    monkeypatch.setattr("skfdrmfl.protocol.ledger.Ledger.mark", None)
     FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS)
     assert not list(tmp_path.iterdir())
 
@@ -609,7 +610,7 @@ def test_values_of_parameters_are_told_apart_and_do_not_depend_on_the_process():
 
 def test_another_version_is_refused(path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("skfdrmfl.estimator._fingerprint.__version__", "0.0.1")
+        patch.setattr("skfdrmfl.fit.fingerprint.__version__", "0.0.1")
         FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     model = FDRMFLTransformer(**{**OPTIONS, "n_rounds": 9}, checkpoint_path=path)
     refused(path, r"the version of skfdrmfl is \S+ but was 0\.0\.1\. Go on", lambda: model.fit(X, Y, IDS))
@@ -644,7 +645,7 @@ def test_a_path_where_no_file_can_be_is_refused_before_anything_is_computed(name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     (tmp_path / "file").touch()
-    monkeypatch.setattr("skfdrmfl.estimator._preparation.find", None)
+    monkeypatch.setattr("skfdrmfl.fit.prepare.find", None)
     with pytest.raises(ValueError, match=f"checkpoint_path is '{name}', which .*; name a file in a folder that exists"):
         FDRMFLTransformer(**OPTIONS, checkpoint_path=name).fit(X, Y, IDS)
 

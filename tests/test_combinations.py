@@ -11,8 +11,8 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.federation.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
+from skfdrmfl.server.algorithms import ALGORITHMS
+from skfdrmfl.server.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients.md"
 PRIVATE = {

@@ -9,14 +9,14 @@ from sklearn.utils._param_validation import StrOptions
 from wire import fit_over, wire_of
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.algorithms import ALGORITHMS, Algorithm, FedAvg
-from skfdrmfl.federation.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
-from skfdrmfl.federation.ledger import Ledger
-from skfdrmfl.federation.memory import AlgorithmState
-from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.federation.training import train
+from skfdrmfl.clients.simulation import LocalTraining
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.messages import Broadcast
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm, FedAvg
+from skfdrmfl.server.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
+from skfdrmfl.server.training import train
 
 SIZES = [9, 4, 6, 1]  # in batches of 4: 3, 1, 2 and 1 steps an epoch
 STEPS = np.array([6.0, 2.0, 4.0, 2.0])  # of two epochs

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.client_data import Client, Tables
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder
-from skfdrmfl.federation.client import Client, Tables
-from skfdrmfl.federation.runs import Model
-from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.federation.sums import axes
-from skfdrmfl.model.evaluate import evaluate
-from skfdrmfl.model.fusion import FUSIONS
-from skfdrmfl.model.network import Network
+from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.fusion import FUSIONS
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.plan import Model
+from skfdrmfl.protocol.queries import axes
 
 
 def deliver(network, arrays, x, partition):
@@ -113,7 +113,7 @@ def test_the_rotation_is_made_of_client_sums_only(monkeypatch):
 def test_evaluating_in_slabs_changes_nothing(monkeypatch):
     network, arrays, x, _ = problem(2, [0] * 11)
     whole = evaluate(network, arrays, x)
-    monkeypatch.setattr("skfdrmfl.model.evaluate.SLAB_ROWS", 4)
+    monkeypatch.setattr("skfdrmfl.method.evaluate.SLAB_ROWS", 4)
     for mine, theirs in zip(evaluate(network, arrays, x), whole, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 

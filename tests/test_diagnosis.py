@@ -10,14 +10,14 @@ from helpers import ENGINES, federate, in_float32, make_network, make_run
 from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.datasets import make_client_ids
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
-from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.record import Record, extend_history
-from skfdrmfl.federation.runs import Start
-from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.model.objective import record_names
+from skfdrmfl.engines.rows import Run
+from skfdrmfl.method.objective import record_names
+from skfdrmfl.protocol.plan import Start
+from skfdrmfl.server.history import Record, extend_history
 
 # ------------------------------------------------------------------------------------- runs built to fail
 

@@ -9,15 +9,15 @@ from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_wei
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.federation.algorithms import ALGORITHMS
-from skfdrmfl.federation.engines.chunk import TRAIN
-from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.federation.memory import AlgorithmState
-from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Orders, Schedule
-from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.model.objective import Batch, lambdas_of, local_objective, reference_codes
+from skfdrmfl.engines.chunk import TRAIN
+from skfdrmfl.engines.rows import stack
+from skfdrmfl.method.objective import Batch, lambdas_of, local_objective, reference_codes
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.messages import Broadcast
+from skfdrmfl.protocol.plan import Orders, Schedule
+from skfdrmfl.server.algorithms import ALGORITHMS
 
 FACTORS = (1.0, 0.7, 0.4)
 SIZES = [9, 4, 6]

@@ -33,12 +33,12 @@ from skfdrmfl.encoders import (
 )
 from skfdrmfl.encoders._conv import patches
 from skfdrmfl.encoders._spec import preprocessing_of
-from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.model import parts
-from skfdrmfl.model.fusion import ConcatFusion
-from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.network import Network
-from skfdrmfl.model.parts import DATA_GAIN, GAIN, FeaturePart
+from skfdrmfl.engines.rows import Run
+from skfdrmfl.method import parts
+from skfdrmfl.method.fusion import ConcatFusion
+from skfdrmfl.method.layout import ParameterLayout
+from skfdrmfl.method.network import Network
+from skfdrmfl.method.parts import DATA_GAIN, GAIN, FeaturePart
 
 # ------------------------------------------------------------------------------------------ other people's modules
 
@@ -557,7 +557,7 @@ ERRORS = [
 @pytest.mark.parametrize(("encoder", "words"), ERRORS, ids=lambda v: type(v).__name__)
 @pytest.mark.parametrize("shrinkage", [1e-3, "auto"])
 def test_an_encoder_that_does_not_fit_is_refused_before_training(monkeypatch, encoder, words, shrinkage):
-    monkeypatch.setattr("skfdrmfl.federation.training.federated_run", None)
+    monkeypatch.setattr("skfdrmfl.server.training.federated_run", None)
     with pytest.raises(ValueError, match=".") as caught:
         series({"nir": encoder}, shrinkage=shrinkage).fit(X, Y, client_ids=IDS)
     for word in words:

@@ -23,10 +23,10 @@ from torch.nn.functional import normalize
 
 from skfdrmfl.common import randomness
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.equations import optimizers as optimizer
-from skfdrmfl.federation.engines import torch as torch_engine
-from skfdrmfl.federation.engines.rows import Run, stack
-from skfdrmfl.federation.runs import Start
+from skfdrmfl.engines import torch as torch_engine
+from skfdrmfl.engines.rows import Run, stack
+from skfdrmfl.method.equations import optimizers as optimizer
+from skfdrmfl.protocol.plan import Start
 
 
 def exact(value, expected, rtol=1e-9, atol=1e-11):

@@ -27,10 +27,10 @@ from flower_standin import StandIn, fit_on_flower
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.remote.codec import from_packet, to_packet
+from skfdrmfl.clients.remote.packet import Request
+from skfdrmfl.clients.remote.prepared import ROWS
 from skfdrmfl.datasets import load_tecator
-from skfdrmfl.federation.remote.codec import from_packet, to_packet
-from skfdrmfl.federation.remote.packet import Request
-from skfdrmfl.federation.remote.prepared import ROWS
 from skfdrmfl.flower import _server, client_app
 
 X, Y = load_tecator(return_X_y=True)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.model.fusion import FUSIONS, N_QUERIES
-from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.parts import GAIN
+from skfdrmfl.method.fusion import FUSIONS, N_QUERIES
+from skfdrmfl.method.layout import ParameterLayout
+from skfdrmfl.method.parts import GAIN
 
 KINDS = sorted(FUSIONS)
 TRAINED = ["attention", "gated"]

@@ -21,8 +21,8 @@ from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.common.randomness import FOLDS, VALIDATION
 from skfdrmfl.data.held_out import EVERYTHING, N_FOLDS, Split, inner_folds
 from skfdrmfl.data.partition import Partition, blocks_of, within
-from skfdrmfl.federation.runs import Targets
-from skfdrmfl.federation.sums import ridge
+from skfdrmfl.protocol.plan import Targets
+from skfdrmfl.protocol.queries import ridge
 
 # ------------------------------------------------------------------------------------------------ the leak
 

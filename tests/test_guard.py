@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.federation.client import Tables
-from skfdrmfl.federation.door import Block
-from skfdrmfl.federation.guard import SUMS, UNITS, Guard, other_units, too_large
-from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.federation.sums import magnitudes, whitening
-from skfdrmfl.federation.sums.magnitudes import Magnitudes, compare_magnitudes
+from skfdrmfl.protocol.door import Block
+from skfdrmfl.protocol.queries import magnitudes, whitening
+from skfdrmfl.protocol.queries.magnitudes import Magnitudes, compare_magnitudes
+from skfdrmfl.server.outlying_clients import SUMS, UNITS, Guard, other_units, too_large
 
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
 ROBUST = {"aggregation": "median", **SMALL}
@@ -214,7 +214,7 @@ def test_a_lie_in_any_sum_is_left_out_of_it_and_of_all_later_ones(kind, lie):
 
 def test_queries_say_what_their_answers_are_in():
     """One power for each part of an answer; a part without a power is never looked at."""
-    from skfdrmfl.federation.sums import axes, errors, labels, ridge
+    from skfdrmfl.protocol.queries import axes, errors, labels, ridge
 
     found = {}
     for module in (whitening, axes, errors, labels, ridge, magnitudes):

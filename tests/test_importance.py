@@ -15,7 +15,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import Split
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder, RecurrentEncoder
-from skfdrmfl.estimator import _fitting
+from skfdrmfl.fit import prepared_fit as _fitting
 
 SMALL = {"n_rounds": 3, "local_epochs": 2, "hidden_layer_sizes": (6,), "modality_dim": 4, "random_state": 0}
 
@@ -154,7 +154,7 @@ def test_rows_taken_in_slabs_have_the_importances_of_all_at_once(kind, monkeypat
         parameters["modalities"] = {"u": [0, 1, 2, 3, 5], "v": [4]}
     y = np.column_stack([y, y**2])
     whole = FDRMFLTransformer(**SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
-    monkeypatch.setattr("skfdrmfl.federation.client.SLAB_ROWS", 7)
+    monkeypatch.setattr("skfdrmfl.clients.client_data.SLAB_ROWS", 7)
     found = FDRMFLTransformer(**SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
     assert_allclose(found, whole, rtol=1e-6)
 

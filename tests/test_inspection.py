@@ -28,7 +28,7 @@ from skfdrmfl.inspection import (
     SensitivityDisplay,
 )
 from skfdrmfl.inspection._outliers import q_limit, t_squared_limit
-from skfdrmfl.model import sensitivity
+from skfdrmfl.method import sensitivity
 
 N = 60
 rng = np.random.default_rng(21)

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.estimator._tuning import Choice, Tuner
-from skfdrmfl.federation.runs import Inputs, Model
-from skfdrmfl.federation.sums import whitening
-from skfdrmfl.federation.sums.importance import places
-from skfdrmfl.federation.sums.ridge import PENALTIES
-from skfdrmfl.model.objective import term_names
+from skfdrmfl.fit.tuning import Choice, Tuner
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.plan import Inputs, Model
+from skfdrmfl.protocol.queries import whitening
+from skfdrmfl.protocol.queries.importance import places
+from skfdrmfl.protocol.queries.ridge import PENALTIES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"
 rng = np.random.default_rng(0)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
-from skfdrmfl import equations, losses
-from skfdrmfl.equations.contrast import SHORTEST_TURNED
+from skfdrmfl import losses
+from skfdrmfl.method import equations
+from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
 
 
 def exact(value, expected, rtol=1e-12, atol=1e-12):

@@ -10,8 +10,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.estimator import _finding, _memo
-from skfdrmfl.estimator._memo import MEMO
+from skfdrmfl.fit import fit_preprocessing as _finding
+from skfdrmfl.fit import memo as _memo
+from skfdrmfl.fit.memo import MEMO
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 6)) * [1, 1, 1, 2, 2, 2]

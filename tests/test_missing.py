@@ -19,12 +19,12 @@ from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.common import randomness
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.encoders import CategoricalEncoder
-from skfdrmfl.estimator._preparation import prepare
-from skfdrmfl.estimator._reading import present_in, with_codes
-from skfdrmfl.federation.engines.dropout import draw_kept
-from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.model.fusion import FUSIONS
-from skfdrmfl.model.objective import Batch, local_objective, term_settings
+from skfdrmfl.engines.dropout import draw_kept
+from skfdrmfl.engines.rows import stack
+from skfdrmfl.fit.check_input import present_in, with_codes
+from skfdrmfl.fit.prepare import prepare
+from skfdrmfl.method.fusion import FUSIONS
+from skfdrmfl.method.objective import Batch, local_objective, term_settings
 
 ENGINES = ("torch", "loop")
 KINDS = sorted(FUSIONS)

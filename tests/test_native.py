@@ -21,18 +21,18 @@ from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.encoders import Conv1DEncoder, LinearEncoder
-from skfdrmfl.equations.contrast import SHORTEST_TURNED
-from skfdrmfl.federation.engines import ENGINES, chunk, engine_for, native
-from skfdrmfl.federation.engines.rows import stack
-from skfdrmfl.federation.messages import Broadcast
-from skfdrmfl.federation.runs import Orders
-from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.model import objective
-from skfdrmfl.model.fusion import FUSIONS, MeanFusion
-from skfdrmfl.model.objective import term_names
+from skfdrmfl.engines import ENGINES, chunk, engine_for, native
+from skfdrmfl.engines.rows import stack
+from skfdrmfl.method import objective
+from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
+from skfdrmfl.method.fusion import FUSIONS, MeanFusion
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.messages import Broadcast
+from skfdrmfl.protocol.plan import Orders
 
 pytestmark = pytest.mark.skipif(
     native.library() is None or native.library(torch.float64) is None, reason="nothing has been compiled of native.c"

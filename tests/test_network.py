@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer, losses
-from skfdrmfl.equations.optimizers import soft_threshold_
-from skfdrmfl.model.layout import ParameterLayout
-from skfdrmfl.model.mlp import MLP
-from skfdrmfl.model.objective import Batch, local_objective, term_names, term_shares, term_values
-from skfdrmfl.model.parts import DATA_GAIN, GAIN
+from skfdrmfl.method.equations.optimizers import soft_threshold_
+from skfdrmfl.method.layout import ParameterLayout
+from skfdrmfl.method.mlp import MLP
+from skfdrmfl.method.objective import Batch, local_objective, term_names, term_shares, term_values
+from skfdrmfl.method.parts import DATA_GAIN, GAIN
 
 SHAPES = [  # modality columns, options of make_network
     ((3,), {}),

@@ -12,10 +12,10 @@ from scipy.stats import multivariate_normal, norm
 
 from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.equations import optimizers as optimizer
-from skfdrmfl.federation.engines.rows import Run
-from skfdrmfl.federation.rounds import cosine_decay
-from skfdrmfl.federation.runs import Start
+from skfdrmfl.engines.rows import Run
+from skfdrmfl.method.equations import optimizers as optimizer
+from skfdrmfl.protocol.plan import Start
+from skfdrmfl.server.rounds import cosine_decay
 
 # ------------------------------------------------------------------------------- mutual information
 

@@ -13,7 +13,7 @@ import native_builds
 import pytest
 
 import skfdrmfl
-from skfdrmfl.federation.engines import native
+from skfdrmfl.engines import native
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def archives(tmp_path_factory):
 def test_the_source_archive_has_what_a_build_needs(archives):
     names, _ = archives
     inside = {name.partition("/")[2] for name in names}
-    source = "skfdrmfl/federation/engines/native.c"
+    source = "skfdrmfl/engines/native.c"
     assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "skfdrmfl/py.typed", source, *DATA} <= inside
 
 

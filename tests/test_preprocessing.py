@@ -10,12 +10,12 @@ from scipy.optimize import brentq
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from skfdrmfl.clients.client_data import Client
 from skfdrmfl.data.client_ids import encode_clients
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.data.transforms import BlockTransform
-from skfdrmfl.federation.client import Client
-from skfdrmfl.federation.sums import whitening as preprocessing
-from skfdrmfl.federation.sums.whitening import BlockSum
+from skfdrmfl.protocol.queries import whitening as preprocessing
+from skfdrmfl.protocol.queries.whitening import BlockSum
 
 SHRINKAGE = 1e-3
 
@@ -151,7 +151,7 @@ def test_reading_in_slabs_changes_nothing(monkeypatch):
     table = table_of(8, 33, 4)
     partition = Partition.of_codes(np.arange(33) % 3)
     whole = [transformed(table, partition, kind) for kind in ("whiten", "standardize")]
-    monkeypatch.setattr("skfdrmfl.federation.client.SLAB_ROWS", 4)
+    monkeypatch.setattr("skfdrmfl.clients.client_data.SLAB_ROWS", 4)
     for kind, z in zip(("whiten", "standardize"), whole, strict=True):
         np.testing.assert_allclose(transformed(table, partition, kind), z, rtol=1e-9, atol=1e-10)
 

@@ -14,13 +14,13 @@ from sklearn.model_selection import GridSearchCV
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING
-from skfdrmfl.estimator import _privacy
-from skfdrmfl.federation.door import Block
-from skfdrmfl.federation.privacy import accountant, noise
-from skfdrmfl.federation.privacy.accountant import Expense, default_delta, epsilon, with_expense
-from skfdrmfl.federation.privacy.clipping import CLIP_RATE, adapted, clipped
-from skfdrmfl.federation.privacy.mechanism import ClientPrivacy, NoisyMean
-from skfdrmfl.federation.privacy.moments import (
+from skfdrmfl.fit import privacy_parameters as _privacy
+from skfdrmfl.protocol.door import Block
+from skfdrmfl.server.privacy import accountant, noise
+from skfdrmfl.server.privacy.accountant import Expense, default_delta, epsilon, with_expense
+from skfdrmfl.server.privacy.clipping import CLIP_RATE, adapted, clipped
+from skfdrmfl.server.privacy.mechanism import ClientPrivacy, NoisyMean
+from skfdrmfl.server.privacy.moments import (
     LENGTH_OF_COLUMN,
     MOMENTS_NOISE,
     Bounds,

@@ -10,9 +10,10 @@ from helpers import before_rounds
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.common.archive import read
-from skfdrmfl.estimator import _checkpoint, _privacy
-from skfdrmfl.federation.privacy import noise
-from skfdrmfl.federation.privacy.moments import MOMENTS_NOISE
+from skfdrmfl.fit import checkpoint as _checkpoint
+from skfdrmfl.fit import privacy_parameters as _privacy
+from skfdrmfl.server.privacy import noise
+from skfdrmfl.server.privacy.moments import MOMENTS_NOISE
 
 K = 6
 IDS = np.repeat(np.arange(K), 5)

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.common.progress import Bar
-from skfdrmfl.estimator import _representation
+from skfdrmfl.estimator import _html as _representation
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((80, 4))

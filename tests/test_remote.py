@@ -11,13 +11,13 @@ import torch
 from wire import Processes, Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.remote import codec, prepared, site
+from skfdrmfl.clients.remote.codec import from_packet, to_packet
+from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.data.transforms import TableTransform
-from skfdrmfl.estimator._site import site_of
-from skfdrmfl.federation.door import NoAnswer
-from skfdrmfl.federation.engines import native
-from skfdrmfl.federation.remote import codec, prepared, site
-from skfdrmfl.federation.remote.codec import from_packet, to_packet
-from skfdrmfl.federation.remote.packet import Packet, Request
+from skfdrmfl.engines import native
+from skfdrmfl.fit.site_data import site_of
+from skfdrmfl.protocol.door import NoAnswer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))
@@ -320,7 +320,7 @@ def test_values_come_back_as_they_were():
 def test_every_sum_can_cross():
     import pkgutil
 
-    from skfdrmfl.federation import sums
+    from skfdrmfl.protocol import queries as sums
 
     carried = {module.__name__ for module in codec.MODULES}
     assert {f"{sums.__name__}.{module.name}" for module in pkgutil.iter_modules(sums.__path__)} <= carried

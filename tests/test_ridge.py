@@ -10,13 +10,13 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
+from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.federation.client import Tables
-from skfdrmfl.federation.runs import Targets
-from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.federation.sums import ridge
-from skfdrmfl.model.evaluate import evaluate
-from skfdrmfl.model.linear_part import Linear, takes_linear, with_linear
+from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.linear_part import Linear, takes_linear, with_linear
+from skfdrmfl.protocol.plan import Targets
+from skfdrmfl.protocol.queries import ridge
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((40, 5)) @ rng.standard_normal((5, 5))

@@ -13,11 +13,11 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.aggregation import AGGREGATIONS, PREAGGREGATIONS, Collected, aggregation_of
-from skfdrmfl.federation.aggregation.centered_clipping import N_STEPS
-from skfdrmfl.federation.messages import Update
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import Simulation
+from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.protocol.messages import Update
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.server.aggregation import AGGREGATIONS, PREAGGREGATIONS, Collected, aggregation_of
+from skfdrmfl.server.aggregation.centered_clipping import N_STEPS
 
 ENGINES = ("torch", "loop")
 ROBUST = [name for name in AGGREGATIONS if name != "mean"]

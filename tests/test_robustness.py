@@ -19,8 +19,8 @@ from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.estimator import _fitting
-from skfdrmfl.federation import server
+from skfdrmfl.fit import prepared_fit as _fitting
+from skfdrmfl.server import state as server
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 40

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.aggregation.mean import Average
-from skfdrmfl.federation.drift import squared_distances
-from skfdrmfl.federation.engines.rows import Run, stack
-from skfdrmfl.federation.memory import AlgorithmState
-from skfdrmfl.federation.rounds import cosine_decay
-from skfdrmfl.federation.runs import Schedule, Start
-from skfdrmfl.federation.server import ServerState, advance, invite
-from skfdrmfl.model.objective import term_names
+from skfdrmfl.engines.rows import Run, stack
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.plan import Schedule, Start
+from skfdrmfl.server.aggregation.mean import Average
+from skfdrmfl.server.drift import squared_distances
+from skfdrmfl.server.rounds import cosine_decay
+from skfdrmfl.server.state import ServerState, advance, invite
 
 ENGINES = ("torch", "loop")
 
@@ -326,7 +326,7 @@ def test_calls_of_partial_fit_are_rounds_at_a_constant_rate(monkeypatch, engine,
     piecewise = small(**options)
     for _ in range(5):
         piecewise.partial_fit(X, y, ids)
-    monkeypatch.setattr("skfdrmfl.estimator._parameters.cosine_decay", lambda t, n_rounds: 1.0)
+    monkeypatch.setattr("skfdrmfl.fit.parameters.cosine_decay", lambda t, n_rounds: 1.0)
     assert_same_model(piecewise, small(**options).fit(X, y, ids))
     np.testing.assert_array_equal(piecewise.n_samples_per_client_, [40, 40, 40])
 
@@ -401,7 +401,7 @@ def test_how_clients_rows_are_interleaved_in_the_table_changes_nothing(order):
 
 @pytest.mark.parametrize("numbers", [1, 10, 25, 10**6])  # fewer than one model has, and more than all
 def test_squared_lengths_are_the_same_however_few_numbers_are_taken_at_a_time(monkeypatch, numbers):
-    monkeypatch.setattr("skfdrmfl.federation.drift.BLOCK", numbers)
+    monkeypatch.setattr("skfdrmfl.server.drift.BLOCK", numbers)
     weights, model = normal(0, 7, 11).numpy(), normal(1, 11).numpy()
     by_hand = [float(((w - model) ** 2).sum()) for w in weights]
     np.testing.assert_allclose(squared_distances(weights, model), by_hand, rtol=1e-6)

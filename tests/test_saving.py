@@ -118,7 +118,7 @@ def test_only_fitted_models_are_saved_and_only_models_are_loaded(tmp_path):
 def test_a_model_of_another_version_warns(tmp_path, monkeypatch):
     model = FDRMFLTransformer(**OPTIONS).fit(X, Y)
     with monkeypatch.context() as patch:
-        patch.setattr("skfdrmfl.estimator._saving.__version__", "0.0.1")
+        patch.setattr("skfdrmfl.fit.saving.__version__", "0.0.1")
         model.save(tmp_path / "model.npz")
     with pytest.warns(InconsistentVersionWarning, match=r"version 0\.0\.1"):
         loaded = FDRMFLTransformer.load(tmp_path / "model.npz")

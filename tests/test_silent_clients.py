@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.aggregation import Average
-from skfdrmfl.federation.messages import Update
-from skfdrmfl.federation.record import extend_history
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import Simulation
-from skfdrmfl.model.objective import record_names, term_names
+from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.method.objective import record_names, term_names
+from skfdrmfl.protocol.messages import Update
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.server.aggregation import Average
+from skfdrmfl.server.history import extend_history
 
 ENGINES = ("torch", "loop")
 SIZES = (7, 3, 12, 5)

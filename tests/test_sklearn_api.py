@@ -21,7 +21,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.federation.ledger import Message
+from skfdrmfl.protocol.ledger import Message
 
 TERMS = ("loss", "mse", "mi", "kl", "contrastive", "mi_nwj")
 # Checks that fit so often, or on so many rows, that the default number of rounds takes most of a second.

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.federation.engines.batches import LANES
-from skfdrmfl.federation.messages import HeldOutErrors, HeldOutSums
-from skfdrmfl.federation.runs import Schedule
-from skfdrmfl.federation.simulation import LocalTraining
-from skfdrmfl.federation.stopping import means
-from skfdrmfl.model.evaluate import evaluate
-from skfdrmfl.model.network import Network
+from skfdrmfl.engines.batches import LANES
+from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.messages import HeldOutErrors, HeldOutSums
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.server.stopping import means
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((90, 6))
@@ -147,7 +147,7 @@ def test_errors_are_the_same_however_few_numbers_go_through_the_network_at_a_tim
         gathered.append(x.numel())
         return forward(self, views, x, *arguments, **options)
 
-    monkeypatch.setattr("skfdrmfl.federation.engines.held_out.SLAB", at_a_time)
+    monkeypatch.setattr("skfdrmfl.engines.held_out.SLAB", at_a_time)
     monkeypatch.setattr(Network, "forward", watched)
     weights = np.stack([run.start.weights.numpy() for run in runs])
     training = LocalTraining(network, runs, Schedule((), 1, 8, 1.0, 0), "torch")

@@ -13,8 +13,8 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING, N_FOLDS, inner_folds
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.encoders import Conv1DEncoder
-from skfdrmfl.estimator._tuning import SHRINKAGES, Choice, Errors, Tuner
-from skfdrmfl.federation.sums.errors import CandidateErrors
+from skfdrmfl.fit.tuning import SHRINKAGES, Choice, Errors, Tuner
+from skfdrmfl.protocol.queries.errors import CandidateErrors
 
 rng = np.random.default_rng(0)
 N = 60
@@ -172,7 +172,7 @@ def test_better_is_clear_from_some_standard_errors_of_the_difference_on(share, f
         difference = (b**2).sum(1) - ((share * a + (1 - share) * b) ** 2).sum(1)
         ratio = difference.mean() / (difference.std() / np.sqrt(80))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("skfdrmfl.estimator._tuning.CLEAR", factor * ratio)
+            patch.setattr("skfdrmfl.fit.tuning.CLEAR", factor * ratio)
             assert errors_of(a, b).clearly_better(share, 80) == (ratio > factor * ratio)
 
 

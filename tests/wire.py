@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from skfdrmfl.estimator._elsewhere import fit_elsewhere
-from skfdrmfl.estimator._site import site_of
-from skfdrmfl.federation.remote.packet import Packet, Request
+from skfdrmfl.clients.remote.packet import Packet, Request
+from skfdrmfl.fit.remote_fit import fit_elsewhere
+from skfdrmfl.fit.site_data import site_of
 
 
 class Asked:

@@ -3,7 +3,7 @@
     python tools/mutants.py                                   # 100 of them
     python tools/mutants.py --count 30 --seed 5
     python tools/mutants.py --list                            # show them and run nothing
-    python tools/mutants.py --only federation/stopping.py:81  # all that this line can have
+    python tools/mutants.py --only server/stopping.py:81  # all that this line can have
 
 Mutants are drawn evenly over equations, federation and data, each put into a temporary copy of the
 repository and handed to the tests that run the line it is on, the fastest first. Which these are is measured once, by
@@ -52,24 +52,24 @@ TEST_SECONDS, SLACK, SLOWER = 120, 120, 5
 MEMORY = 12 << 30  # bytes of address space, so that a mutant that asks for all there is fails
 
 # Mutants that behave as the package does, "file: the changed lines" -> why.
-_KEPT = "federation/engines/stacked.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
+_KEPT = "engines/stacked.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
 _UNIT = "unit[(unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()) | (unit <= SMALLEST_UNIT)] = 0.0"
 _PULL = "torch.linalg.vector_norm(exact - centre, dim=1).clamp_min(SMALLEST_DISTANCE * unit)"
 _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {
     "data/categories.py: UNSEEN, UNSEEN_MISSING = -1, -3": "any two negative numbers do",
     f"data/held_out.py: place = {_PLACE}": "of -1 places numpy permutes none, as of 0",
-    f"federation/aggregation/geometric_median.py: pull = 2.0 / {_PULL}": "pulls are divided by their sum",
+    f"server/aggregation/geometric_median.py: pull = 2.0 / {_PULL}": "pulls are divided by their sum",
     "data/categories.py: return BlockTransform(np.zeros(0), np.ones(0), None, 1.0)": "a power below 1 counts as 1",
     f"{_KEPT} - 2 else None": "works out again what the chunk has kept",
     f"{_KEPT} + 1 else None": "works out again what the chunk has kept",
-    "federation/engines/chunk.py: self.reference_round = 1": "nothing is kept yet, of whatever round",
-    "federation/engines/chunk.py: self.reference_round = -2": "nothing is kept yet, of whatever round",
-    "equations/divergence.py: if codes.shape[-3] == 1:": "one row has no moments: the gradient is zero either way",
-    "equations/optimizers.py: "
+    "engines/chunk.py: self.reference_round = 1": "nothing is kept yet, of whatever round",
+    "engines/chunk.py: self.reference_round = -2": "nothing is kept yet, of whatever round",
+    "method/equations/divergence.py: if codes.shape[-3] == 1:": "one row has no moments, and no gradient",
+    "method/equations/optimizers.py: "
     "step_ = fused_adam_step_ if not hasattr(torch, '_fused_adamw_') else adam_step_": "the same step to rounding",
-    "federation/engines/stacked.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
-    f"federation/sums/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
+    "engines/stacked.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
+    f"protocol/queries/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
 }
 
 

@@ -13,8 +13,8 @@ from torch.nn.functional import embedding
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
-from skfdrmfl.model.mlp import MLP
-from skfdrmfl.model.parts import GAIN, FeaturePart, Part, Views
+from skfdrmfl.method.mlp import MLP
+from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views
 
 # Default number of entries of the vectors that stand for categories of a DataFrame.
 EMBEDDING_DIM = 8

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape, part_name
-from skfdrmfl.model.parts import FeaturePart, Views
+from skfdrmfl.method.parts import FeaturePart, Views
 
 
 class _Convolutions(Encoder):

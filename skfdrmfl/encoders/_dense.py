@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skfdrmfl.encoders._categorical import EMBEDDING_DIM, EmbeddedMLP
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
-from skfdrmfl.model.mlp import MLP
+from skfdrmfl.method.mlp import MLP
 
 
 class DenseEncoder(Encoder):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape, part_name
-from skfdrmfl.model.parts import FeaturePart, Views
+from skfdrmfl.method.parts import FeaturePart, Views
 
 
 class RecurrentEncoder(Encoder):

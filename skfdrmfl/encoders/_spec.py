@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from skfdrmfl.model.parts import Part
+from skfdrmfl.method.parts import Part
 
 # The values of `preprocessing`, from the one that changes columns least to the one that mixes them.
 PREPROCESSING = (None, "standardize", "whiten")

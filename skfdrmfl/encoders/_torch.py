@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.encoders._spec import Encoder, part_name
-from skfdrmfl.model.parts import Part, Shapes, Views
+from skfdrmfl.method.parts import Part, Shapes, Views
 
 Factory = Callable[[int, int], nn.Module]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.diagnosis.tables import Table, by_client, by_round
-from skfdrmfl.estimator._fitted import Fitted, read_from_fitted
-from skfdrmfl.federation.ledger import FederationLog
+from skfdrmfl.fit.result import Fitted, read_from_fitted
+from skfdrmfl.protocol.ledger import FederationLog
 
 
 class FittedAttributes:

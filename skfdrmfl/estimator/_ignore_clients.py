@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from skfdrmfl.data.label_columns import LabelColumns, as_table, find_columns, is_table
-from skfdrmfl.estimator._representation import DocumentationLink
+from skfdrmfl.estimator._html import DocumentationLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,17 +21,17 @@ from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._attributes import FittedAttributes
-from skfdrmfl.estimator._blueprint import check_rows
-from skfdrmfl.estimator._callbacks import CallbackSupportMixin, Task, with_callbacks
-from skfdrmfl.estimator._fitted import Fitted
-from skfdrmfl.estimator._fitting import Fitting
-from skfdrmfl.estimator._parameters import CONSTRAINTS, check_engine
-from skfdrmfl.estimator._preparation import prepare
-from skfdrmfl.estimator._reading import accepts_nan, present_in, with_codes
-from skfdrmfl.estimator._representation import Representation
-from skfdrmfl.estimator._running import train_and_keep
-from skfdrmfl.estimator._saving import load, save
-from skfdrmfl.model.objective import weight_of_each_term
+from skfdrmfl.estimator._html import Representation
+from skfdrmfl.fit.callbacks import CallbackSupportMixin, Task, with_callbacks
+from skfdrmfl.fit.check_input import accepts_nan, present_in, with_codes
+from skfdrmfl.fit.network_spec import check_rows
+from skfdrmfl.fit.parameters import CONSTRAINTS, check_engine
+from skfdrmfl.fit.prepare import prepare
+from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.fit.run_rounds import train_and_keep
+from skfdrmfl.fit.saving import load, save
+from skfdrmfl.method.objective import weight_of_each_term
 
 
 class FDRMFLTransformer(

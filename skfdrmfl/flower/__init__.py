@@ -1,6 +1,6 @@
 """A fit over a real federation, on Flower: `pip install 'skfdrmfl[flower]'`.
 
-What is said between server and clients is in `federation/remote/`; here it is only carried, in Flower's Message API.
+What is said between server and clients is in `clients/remote/`; here it is only carried, in Flower's Message API.
 """
 
 try:

@@ -9,7 +9,7 @@ from typing import Any
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from skfdrmfl.estimator._site import site_of
+from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.flower._records import get, keep, kept_in, put
 
 # Keys of a SuperNode's configuration that say what its client is called, the first that is there.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from skfdrmfl.federation.remote.packet import Packet, WireError
+from skfdrmfl.clients.remote.packet import Packet, WireError
 
 # How the bytes are called that an array of Flower carries; nobody unpacks them but this file.
 PLAIN = "skfdrmfl.bytes"

@@ -13,9 +13,9 @@ from typing import Any
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from skfdrmfl.estimator._elsewhere import fit_elsewhere
-from skfdrmfl.estimator._saving import check_saves
-from skfdrmfl.federation.remote.packet import Packet, WireError
+from skfdrmfl.clients.remote.packet import Packet, WireError
+from skfdrmfl.fit.remote_fit import fit_elsewhere
+from skfdrmfl.fit.saving import check_saves
 from skfdrmfl.flower._client import PACKET
 from skfdrmfl.flower._records import get, put
 

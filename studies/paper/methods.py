@@ -31,7 +31,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from treatments import CHOICES, on_columns
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
-from skfdrmfl.estimator._tuning import CLEAR
+from skfdrmfl.fit.tuning import CLEAR
 
 ALPHAS = np.logspace(-6, 3, 10)
 SHARE = 0.9  # of the variance, where "90 %" is said

@@ -49,7 +49,7 @@ def spoiled(app, by_round):
     """The ClientApp of a client that sends what nobody asked for, in some rounds."""
     import torch
 
-    from skfdrmfl.federation.remote import site
+    from skfdrmfl.clients.remote import site
 
     train = site._train
 

@@ -1,6 +1,6 @@
 """A step of Adam with decoupled weight decay, in plain tensor operations."""
 
-from skfdrmfl.equations.optimizers import BETA_1, BETA_2, EPSILON
+from skfdrmfl.method.equations.optimizers import BETA_1, BETA_2, EPSILON
 
 
 def plain_adam_step_(w, gradient, first, second, step, learning_rate, decay):

@@ -14,12 +14,12 @@ from torch import Tensor
 from oracles.adam import plain_adam_step_
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.equations.optimizers import soft_threshold_
-from skfdrmfl.federation.engines.base import Engine
-from skfdrmfl.federation.engines.batches import steps_per_epoch
-from skfdrmfl.federation.engines.dropout import draw_kept
-from skfdrmfl.federation.messages import Broadcast, Update
-from skfdrmfl.model.objective import Batch, lambdas_of, local_objective, reference_codes, term_names, uses
+from skfdrmfl.engines.base import Engine
+from skfdrmfl.engines.batches import steps_per_epoch
+from skfdrmfl.engines.dropout import draw_kept
+from skfdrmfl.method.equations.optimizers import soft_threshold_
+from skfdrmfl.method.objective import Batch, lambdas_of, local_objective, reference_codes, term_names, uses
+from skfdrmfl.protocol.messages import Broadcast, Update
 
 
 class LoopEngine(Engine):

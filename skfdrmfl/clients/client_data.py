@@ -1,0 +1,217 @@
+"""What one client knows: its rows, and how it answers a query about them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.data.categories import Column
+from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
+from skfdrmfl.data.transforms import NUMPY, SLAB_ROWS
+from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.sensitivity import jacobians, swaps
+from skfdrmfl.protocol.door import Block
+from skfdrmfl.protocol.plan import Inputs, Model, Targets
+
+# What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
+# results (a few columns each) as one fold of tuning asks for.
+MOST_INPUTS, MOST_RESULTS = 12, 64
+
+
+class Tables:
+    """The rows of one memory, those of a site or in a simulation of all clients, and what was computed of them.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, n_features)
+    targets : ndarray of shape (n, q)
+    present : ndarray of bool of shape (n, M), default=None
+        Which modalities each row has; None: all.
+    blocks : ndarray of shape (n,), default=None
+        Label of each row's block, rows that no split may part; None: every row is one.
+    labels : mapping of int to Column
+        Labels of the discrete columns.
+    n_modalities : int
+    """
+
+    def __init__(
+        self,
+        table: NDArray,
+        targets: Float,
+        present: Present | None = None,
+        blocks: NDArray | None = None,
+        labels: Mapping[int, Column] | None = None,
+        n_modalities: int = 1,
+    ):
+        self.table, self.targets, self.present, self.blocks = table, targets, present, blocks
+        self.labels = labels or {}
+        self.n_modalities = n_modalities
+        self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
+        self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
+
+    def know(self, of: Inputs | Targets, found: Any) -> None:
+        """Take what `inputs` or `outputs` returned of the same rows before."""
+        (self._inputs if isinstance(of, Inputs) else self._results).once(of, lambda: found)
+
+    def inputs(self, inputs: Inputs) -> Tensor:
+        """Return the encoder inputs (n, columns) of all rows."""
+        return self._inputs.once(
+            inputs, lambda: inputs.transform.apply(self.table, inputs.dtype, inputs.widths, self.present)
+        )
+
+    def linear(self, linear: Linear, inputs: Inputs) -> Float:
+        """Return what a linear model of encoder inputs predicts (n, q) of all rows."""
+        return self._results.once(linear, lambda: linear.predict(self.inputs(inputs).numpy()))
+
+    def outputs(self, targets: Targets) -> Float:
+        """Return what networks learn (n, q) of all rows."""
+        return self._results.once(targets, lambda: self._outputs(targets))
+
+    def codes(self, model: Model) -> tuple[Float, Float]:
+        """Return Z (n, c) and predictions (n, q) of all rows."""
+        return self._results.once(
+            model, lambda: evaluate(model.network, model.arrays, self.inputs(model.inputs), self.present)
+        )
+
+    def responses(self, model: Model, rows: Indices) -> Float:
+        """Return the sums over some rows of how predictions respond to each place (w,); see `ResponseSums`."""
+        if len(rows) >= SLAB_ROWS:
+            slabs = (rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS))
+            return np.sum([_squares(model, *self._respond(model, slab)) for slab in slabs], axis=0)
+        kept, found = self._responses
+        if kept is not model:  # of all rows at once, for clients of few rows each
+            parts = [self._respond(model, slice(i, i + SLAB_ROWS)) for i in range(0, len(self.table), SLAB_ROWS)]
+            found = [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
+            self._responses = model, found
+        return _squares(model, *(part[rows].astype(np.float64) for part in found))
+
+    def _respond(self, model: Model, rows: Indices | slice) -> tuple[Float, Float]:
+        """Return derivatives (n, q, columns) of y_hat by encoder inputs, and its squared changes by all codes."""
+        network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)[rows]
+        present = None if self.present is None else self.present[rows]
+        changes = [np.empty((len(x), 0))]
+        for name, encoder in network.encoders.items():
+            for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
+                changes.append(swaps(network, arrays, x, column, n_codes, present))
+        return np.concatenate(list(jacobians(network, arrays, x, present))), np.concatenate(changes, axis=1)
+
+    def _outputs(self, targets: Targets) -> Float:
+        y = self.targets
+        for step in targets.steps:
+            y = step.apply(y)
+        learned = y.astype(NUMPY[targets.dtype]).astype(np.float64)
+        if targets.linear is not None and targets.inputs is not None:
+            learned = learned - self.linear(targets.linear, targets.inputs)
+        return learned / targets.scale if targets.scale != 1.0 else learned
+
+
+class _Kept:
+    """Results by the object they were computed for; of more than `most` the one longest unused is dropped."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._kept: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+
+    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """Return what was computed for this very object before, or compute it."""
+        number = id(key)
+        if number not in self._kept:
+            self._kept[number] = key, compute()  # the object is kept too, so that its number stays its own
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(number)
+        return self._kept[number][1]
+
+
+def _squares(model: Model, gradients: Float, changes: Float) -> Float:
+    """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes, as `_respond` returns them."""
+    sums, n_before = [], 0
+    for name, encoder in model.network.encoders.items():
+        n_codes, block = sum(encoder.code_sizes), model.inputs.transform.blocks[name]
+        sums.append(changes[:, n_before : n_before + n_codes].sum(0))
+        n_before += n_codes
+        by_input = gradients[..., model.network.columns[name]]
+        of_columns = block.squared_slopes(by_input.reshape(-1, by_input.shape[-1]), block.units)
+        sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
+    return np.concatenate(sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Client:
+    """One client: its place in `clients_`, and which rows of the tables are its own. See `door.ClientRows`."""
+
+    tables: Tables
+    rows: Indices
+    position: int
+
+    def rows_of(self, subset: Subset) -> Indices:
+        """Return the row numbers (n,) of a subset."""
+        return self.rows if subset is EVERYTHING else self.rows[subset.mask(self._blocks(self.rows), self.position)]
+
+    def slabs(self, block: Block, subset: Subset) -> Iterator[Tensor]:
+        """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
+        rows = self.rows_of(subset)
+        present = self.tables.present
+        if block.modality is not None and present is not None:
+            rows = rows[present[rows, block.modality]]
+        for start in range(0, len(rows), SLAB_ROWS):
+            mine = rows[start : start + SLAB_ROWS]
+            if block.columns is None:
+                x = self.tables.targets[mine]
+            else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
+                x = self.tables.table[np.ix_(mine, block.columns)]
+            x = np.array(x, dtype=np.float64)
+            for transform in block.after:
+                x = transform.apply(x)
+            yield torch.from_numpy(x)
+
+    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
+        """Return encoder inputs (n, columns)."""
+        return self.tables.inputs(inputs).numpy()[self.rows_of(subset)]
+
+    def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
+        """Return what a linear model of encoder inputs predicts (n, q)."""
+        return self.tables.linear(linear, inputs)[self.rows_of(subset)]
+
+    def targets(self, targets: Targets, subset: Subset) -> Float:
+        """Return what a network learns (n, q)."""
+        return self.tables.outputs(targets)[self.rows_of(subset)]
+
+    def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
+        """Return Z (n, c) and predictions (n, q) of a model."""
+        z, y_hat = self.tables.codes(model)
+        rows = self.rows_of(subset)
+        return z[rows], y_hat[rows]
+
+    def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
+        """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
+        rows = self.rows_of(subset)
+        return len(rows), self.tables.responses(model, rows)
+
+    def presence(self, subset: Subset) -> NDArray[np.bool_]:
+        """Return which modalities each row has (n, M)."""
+        rows, present = self.rows_of(subset), self.tables.present
+        return np.ones((len(rows), self.tables.n_modalities), dtype=bool) if present is None else present[rows]
+
+    def blocks(self, subset: Subset) -> Indices:
+        """Return the block (n,) of each row; rows of one block are never parted."""
+        return self._blocks(self.rows_of(subset))
+
+    def labels(self, column: int) -> frozenset[Any]:
+        """Return the labels of a discrete column, None among them where values are missing."""
+        labels, places = self.tables.labels[column]
+        seen = np.unique(places[self.rows]).tolist()
+        return frozenset(None if place < 0 else labels[place] for place in seen)
+
+    def _blocks(self, rows: Indices) -> Indices:
+        blocks = self.tables.blocks
+        return np.arange(len(rows)) if blocks is None else number_blocks(blocks[rows])

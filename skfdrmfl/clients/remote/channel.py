@@ -1,0 +1,33 @@
+"""What a transport has to do: carry packets to some clients, and bring back what they answer within a time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from skfdrmfl.clients.remote.packet import Packet
+
+# What a client's answer begins with: what was asked for, the names of what it has lost, or what went wrong.
+DONE, LOST, FAILED = "done", "lost", "failed"
+# What a stranger is asked: which client it is.
+WHO = "who"
+# Why a client is missing, for `dropped_clients_`.
+NO_ANSWER, NOT_AS_ASKED, AN_ERROR = "no answer", "answer not as asked", "an error where its rows are"
+
+
+class Channel(Protocol):
+    """Carries packets. Clients have addresses that mean nothing but to the channel.
+
+    Attributes
+    ----------
+    wait : float
+        Seconds to wait for clients without whom nothing can go on.
+    """
+
+    wait: float
+
+    def addresses(self) -> list[Any]:
+        """Return the addresses of the clients who are there now. One who comes back may have another one."""
+
+    def ask(self, packets: Mapping[Any, Packet]) -> Mapping[Any, Packet]:
+        """Return what the clients at some addresses answer; who does not answer in time is left out."""

@@ -1,0 +1,105 @@
+"""What crosses a wire: trees as JSON and bare arrays (`common.tree`), with what only server and clients say beside.
+
+Objects and arrays that stand in several places of a value are written once, and come back as one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.clients.remote.packet import KINDS, Packet, WireError
+from skfdrmfl.common import tree
+from skfdrmfl.common.tree import Form, Reader, Writer, registered
+from skfdrmfl.data import held_out, transforms
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.method import linear_part
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol import algorithm_state as memory
+from skfdrmfl.protocol import door, messages
+from skfdrmfl.protocol import plan as runs
+from skfdrmfl.protocol.queries import axes, errors, importance, labels, magnitudes, ridge, whitening
+from skfdrmfl.server.privacy import mechanism, moments
+
+# From the number of inputs of each encoder to the network: what else there is to it, both ends know.
+Build = Callable[[Mapping[str, int]], Network]
+# From the name of what a client keeps to what it is.
+Recall = Callable[[str], Any]
+
+MODULES = (
+    *(door, held_out, linear_part, memory, messages, runs, transforms, mechanism, moments),
+    *(axes, errors, importance, labels, magnitudes, ridge, whitening),
+)
+
+
+def _unbuilt(widths: Mapping[str, int]) -> Network:
+    raise WireError("a message holds a network where none can be built")
+
+
+# What only server and clients say beside. One object stands for all rows, and is compared as that.
+BESIDE = {
+    Tensor: Form("tensor", lambda x: x.detach().cpu().numpy(), torch.from_numpy),
+    torch.dtype: Form("dtype", str, {str(dtype): dtype for dtype in (torch.float32, torch.float64)}.__getitem__),
+    Network: Form("network", attrgetter("widths"), _unbuilt),
+    Subset: Form("everything", lambda x: None, lambda x: EVERYTHING),
+}
+FORMS = tree.FORMS | BESIDE
+REBUILT = tree.REBUILT | {form.tag: form.rebuilt for form in BESIDE.values()}
+
+
+def _may_cross(module: ModuleType) -> list[type]:
+    """Return the classes of a module whose objects may cross."""
+    own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+    return [c for c in own if dataclasses.is_dataclass(c) or hasattr(c, "_fields") or issubclass(c, frozenset)]
+
+
+for _module in MODULES:
+    for _class in _may_cross(_module):
+        if _class is not Subset:  # which has a form of its own
+            registered(_class)
+
+
+def _may_be_sent(dtype: np.dtype) -> bool:
+    """Return whether arrays of a type may cross."""
+    return dtype.kind in KINDS
+
+
+def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
+    """Return a value ready to be sent; `names` are those of objects (by id) that the other end has.
+
+    Raises
+    ------
+    TypeError
+        It holds what cannot be.
+    """
+    writer = Writer(_may_be_sent, "which cannot be sent to where clients are", FORMS, shares=True, names=names)
+    text = json.dumps(writer.write(value), allow_nan=False, separators=(",", ":"))
+    return Packet(text, tuple(writer.arrays))
+
+
+def from_packet(received: Packet, build: Build | None = None, recall: Recall | None = None) -> Any:
+    """Return the value of a packet; `build` makes networks, `recall` finds what has been sent before by its name.
+
+    Raises
+    ------
+    WireError
+        It holds no such value.
+    """
+    rebuilt = REBUILT if build is None else REBUILT | {"network": build}
+    try:
+        arrays = list(map(np.array, received.arrays))  # copies, which can be written to, and lie in memory alike
+        return Reader(arrays.__getitem__, rebuilt, recall).read(json.loads(received.text))
+    except WireError:
+        raise
+    except Exception as error:
+        raise WireError(
+            f"a message cannot be read ({type(error).__name__}); is the other end of another version?"
+        ) from (error)

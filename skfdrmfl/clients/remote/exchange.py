@@ -1,0 +1,251 @@
+"""Questions to clients who are elsewhere, and what becomes of those who do not answer."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from skfdrmfl.clients.remote.channel import (
+    AN_ERROR,
+    DONE,
+    FAILED,
+    LOST,
+    NO_ANSWER,
+    NOT_AS_ASKED,
+    WHO,
+    Channel,
+)
+from skfdrmfl.clients.remote.codec import from_packet, to_packet
+from skfdrmfl.clients.remote.packet import Packet, Request, WireError
+from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.protocol.dropped_clients import LeftOut
+from skfdrmfl.protocol.ledger import shapes_of
+
+# How often a question is put to a client that has lost what it was given.
+TIMES = 3
+# How often, at least, one that everybody must answer is put to who is silent, and the seconds between.
+PATIENCE, PAUSE = 2, 5.0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a client has not answered."""
+
+    reason: str
+    detail: str = ""
+
+
+class Exchange:
+    """All that is said to clients who are elsewhere.
+
+    Parameters
+    ----------
+    channel : Channel
+    addresses : sequence
+        Of the clients, by position.
+    labels : sequence
+        What they are called.
+
+    Attributes
+    ----------
+    missed : list of LeftOut
+        Who has not answered what, and why.
+    """
+
+    def __init__(self, channel: Channel, addresses: Sequence[Any], labels: Sequence[Any]):
+        self._channel, self._addresses, self.labels = channel, list(addresses), list(labels)
+        self._known: list[set[str]] = [set() for _ in self._addresses]
+        self._silent: set[int] = set()  # who has not answered the last time
+        self._standing: dict[str, Packet] = {}
+        self._objects: dict[str, Any] = {}  # what stands in these packets
+        self._last = ""
+        self._name, self._n_names = secrets.token_hex(4), 0
+        self.missed: list[LeftOut] = []
+
+    # ------------------------------------------------------------------------------------- what clients keep
+
+    def keep(self, value: Any) -> str:
+        """Return a name for what clients are given once, and keep; it goes to each with the first question about it."""
+        self._n_names += 1
+        name = f"{self._name}.{self._n_names}"
+        self._standing[name], self._objects[name] = to_packet(value), value
+        return name
+
+    def keep_last(self, value: Any) -> str:
+        """Return the name of a value that clients keep until they are given another one in this way."""
+        if self._objects.get(self._last) is not value:
+            self.forget(self._last)
+            self._last = self.keep(value)
+        return self._last
+
+    def forget(self, name: str) -> None:
+        """Let clients forget what has a name."""
+        self._standing.pop(name, None)
+        self._objects.pop(name, None)
+
+    def forget_all_but(self, *names: str) -> None:
+        """Let clients forget everything else."""
+        for name in self._standing.keys() - set(names):
+            self.forget(name)
+
+    def knows(self, position: int, name: str) -> bool:
+        """Return whether a client is taken to have what has a name."""
+        return name in self._known[position]
+
+    # ---------------------------------------------------------------------------------------------- questions
+
+    def ask(
+        self,
+        what: str,
+        about: Mapping[int, Any],
+        needs: Sequence[str] = (),
+        check: Callable[[int, Any], None] | None = None,
+    ) -> tuple[dict[int, Any], dict[int, Silence]]:
+        """Return the answers by position, in the order of `about`, and why the others have not answered.
+
+        Parameters
+        ----------
+        what : str
+        about : mapping of int to object
+            The question to each client; what they must have stands in it by name.
+        needs : sequence of str
+            Names of what they must have.
+        check : callable, default=None
+            Raises a WireError where a position's answer is not as it must be.
+        """
+        found: dict[int, Any] = {}
+        there = self._find(about)
+        silent = {p: Silence(NO_ANSWER) for p in about if p not in there}
+        waiting = [p for p in about if p in there]
+        questions = {id(question): question for question in about.values()}  # one for many, or each its own
+        names = {id(self._objects[name]): name for name in needs}
+        written = {key: to_packet(question, names) for key, question in questions.items()}
+        for _ in range(TIMES if waiting else 0):
+            replies = self._channel.ask(
+                {self._addresses[p]: self._request(what, p, written[id(about[p])], needs) for p in waiting}
+            )
+            again = []
+            for p in waiting:
+                reply = replies.get(self._addresses[p])
+                if reply is None:
+                    silent[p] = Silence(NO_ANSWER)
+                    self._silent.add(p)
+                    continue
+                self._silent.discard(p)
+                try:
+                    kind, answer = from_packet(reply)
+                    if kind == LOST:
+                        self._known[p] -= set(answer)
+                        again.append(p)
+                    elif kind == FAILED:
+                        silent[p] = Silence(AN_ERROR, str(answer))
+                    elif kind == DONE:
+                        if check is not None:
+                            check(p, answer)
+                        found[p] = answer
+                        self._known[p] = (self._known[p] | set(needs)) & self._standing.keys()
+                    else:
+                        raise WireError("an answer of no known kind")
+                except (WireError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+                    silent[p] = Silence(NOT_AS_ASKED, str(error))
+            waiting = again
+            if not waiting:
+                break
+        silent |= {p: Silence(NOT_AS_ASKED, "it lost what it was given again and again") for p in waiting}
+        return {p: found[p] for p in about if p in found}, silent
+
+    def ask_all(
+        self,
+        what: str,
+        about: Mapping[int, Any],
+        needs: Sequence[str] = (),
+        check: Callable[[int, Any], None] | None = None,
+    ) -> dict[int, Any]:
+        """Return everybody's answers by position; who is not there is waited for, and asked again.
+
+        Raises
+        ------
+        NoAnswer
+            Some have not answered.
+        """
+        found: dict[int, Any] = {}
+        silent: dict[int, Silence] = {}
+        end = time.monotonic() + self._channel.wait
+        for tries in itertools.count(1):
+            left = {p: question for p, question in about.items() if p not in found}
+            answers, silent = self.ask(what, left, needs, check)
+            found |= answers
+            if not silent:
+                return {p: found[p] for p in about}
+            if all(silence.reason != NO_ANSWER for silence in silent.values()):
+                break
+            if tries >= PATIENCE and time.monotonic() > end:
+                break
+            time.sleep(min(PAUSE, self._channel.wait))
+        raise self._stopped(silent, len(about))
+
+    def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
+        """Check that the answers to each of some queries are of one form, that of most.
+
+        Raises
+        ------
+        NoAnswer
+            Some are of another form: added up, arrays of unlike shapes would be stretched in silence.
+        """
+        odd: dict[int, Silence] = {}
+        for of_query in zip(*answers.values(), strict=True):
+            # Parts that can be added up are sets, or of one shape.
+            forms = [None if a is None else (type(a), shapes_of(a)) for a in of_query]
+            given = [form for form in forms if form is not None]
+            usual = max(given, key=given.count) if given else None
+            for p, form in zip(answers, forms, strict=True):
+                if form is not None and form != usual:
+                    odd[p] = Silence(NOT_AS_ASKED, "of another form than what most say")
+        if odd:
+            raise self._stopped(odd, len(answers))
+
+    def _stopped(self, silent: Mapping[int, Silence], n_asked: int) -> NoAnswer:
+        """Return the error that names who is silent, and keep it in mind."""
+        self.note(silent, ())
+        names = "; ".join(
+            f"{self.labels[p]!r}: {s.reason}{f' ({s.detail})' if s.detail else ''}" for p, s in silent.items()
+        )
+        return NoAnswer(
+            f"{len(silent)} of {n_asked} clients did not answer ({names}), and this cannot be worked out without "
+            "them; start them again, then the fit, which goes on from its checkpoint_path where it has one.",
+            tuple(silent),
+        )
+
+    def _find(self, positions: Iterable[int]) -> set[int]:
+        """Return which of some positions can be asked; who has another address now is looked for there.
+
+        Who was silent is looked for too: a channel may take long to see that nobody is at an address any more.
+        """
+        now = self._channel.addresses()
+        missing = [p for p in positions if self._addresses[p] not in now or p in self._silent]
+        strangers = [address for address in now if address not in self._addresses] if missing else []
+        if strangers:
+            who = {address: Request(WHO, -1, to_packet(None)).packet() for address in strangers}
+            for address, reply in self._channel.ask(who).items():
+                with suppress(WireError, TypeError, ValueError):
+                    kind, label = from_packet(reply)
+                    if kind == DONE and label in self.labels:
+                        p = self.labels.index(label)
+                        if p in missing:
+                            self._addresses[p], self._known[p] = address, set()
+        return {p for p in positions if self._addresses[p] in now}
+
+    def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
+        """Keep who has not answered, and in which rounds, for `dropped_clients_`."""
+        for p, silence in silent.items():
+            self.missed.append({"client": self.labels[p], "reason": silence.reason, "rounds": list(rounds)})
+
+    def _request(self, what: str, position: int, about: Packet, needs: Sequence[str]) -> Packet:
+        missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
+        keep = tuple(self._standing)
+        return Request(what, position, about, tuple(needs), missing, keep).packet()

@@ -1,0 +1,301 @@
+"""The server's side of a federation whose clients are elsewhere: the four verbs of the door as questions to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.clients.remote.exchange import Exchange
+from skfdrmfl.clients.remote.packet import WireError
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.engines import ENGINES
+from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.dropped_clients import LeftOut, together
+from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.protocol.plan import Plan, Start
+from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.server.algorithms import ALGORITHMS
+from skfdrmfl.server.outlying_clients import Guard
+from skfdrmfl.server.sum_answers import guarded_totals, totals
+from skfdrmfl.server.training_ledger import TrainingMessages
+
+TRAINING_DTYPE = np.dtype(np.float32)
+
+
+@dataclass(eq=False)
+class Remote:
+    """A federation whose clients are elsewhere. See `door.Federation`.
+
+    Attributes
+    ----------
+    exchange : Exchange
+    positions, sizes : ndarray of shape (K,)
+        Of those who take part.
+    by_modality : ndarray of shape (K, M), or None
+        Rows of each that have each modality; None: all have all.
+    agreed : str
+        Name of what all have agreed on before anything is asked.
+    engine : str
+        Key of `ENGINES`.
+    ledger : Ledger
+    guard : Guard, default=None
+    """
+
+    exchange: Exchange
+    positions: Indices
+    sizes: Indices
+    by_modality: Indices | None
+    agreed: str
+    engine: str
+    ledger: Ledger
+    guard: Guard | None = None
+    asks_for: ClassVar[str] = "sum"
+
+    def roster(self, subset: Subset = EVERYTHING) -> Roster:
+        """Return who takes part, of those who have rows of a subset, and how many each has."""
+        if subset is EVERYTHING:
+            return Roster(self.positions, self.sizes)
+        sizes = self.exchange.ask_all("count", dict.fromkeys(self.positions.tolist(), subset), [self.agreed], _number)
+        counted = np.array(list(sizes.values()), dtype=np.int64)
+        return Roster(self.positions[counted > 0], counted[counted > 0])
+
+    def among(self, there: NDArray[np.bool_]) -> Remote:
+        """Return the federation of those who are there, of all clients (K,)."""
+        kept = there[self.positions]
+        return self if kept.all() else self._of(kept)
+
+    def left_out(self) -> list[LeftOut]:
+        """Return whom the guard has left out, and who has not answered; with privacy nobody may know who came."""
+        if self.ledger.crowd is not None:
+            return []
+        return together([] if self.guard is None else self.guard.left_out(), self.exchange.missed)
+
+    def sum(self, *queries: Query) -> tuple[Any, ...]:
+        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        members = self._without_excluded()
+        positions = members.positions.tolist()
+
+        def check(position: int, answers: Any) -> None:
+            if not isinstance(answers, list) or len(answers) != len(queries):
+                raise WireError(f"{len(queries)} answers were asked for")
+
+        models = [
+            query.model for query in queries if hasattr(query, "model")
+        ]  # one, which the next exchange asks about too
+        needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
+        self.exchange.check_alike(answers)
+        asked = Roster(members.positions, members.sizes)
+        if self.guard is None:
+            return totals(queries, asked, answers.items(), self.ledger)
+        return guarded_totals(self.guard, queries, asked, answers.items(), self.ledger)
+
+    def prepare(self, plan: Plan) -> RemoteTraining:
+        """Let the clients prepare what they train on; what comes back lets them train, round by round."""
+        members = self._without_excluded()
+        # Where a server begins is its own: clients are told round by round.
+        stays = replace(plan, runs=tuple(replace(run, start=Start(np.zeros(0, TRAINING_DTYPE))) for run in plan.runs))
+        self.exchange.forget_all_but(self.agreed)  # plans come one after another
+        name = self.exchange.keep({"plan": stays, "engine": self.engine})
+        return RemoteTraining(members, plan, name)
+
+    @property
+    def _needs(self) -> list[str]:
+        return [self.agreed]
+
+    def _without_excluded(self) -> Remote:
+        """Return all clients but those whom a guard has left out."""
+        if self.guard is None or not self.guard.excluded:
+            return self
+        return self._of(~np.isin(self.positions, list(self.guard.excluded)))
+
+    def _of(self, kept: NDArray[np.bool_]) -> Remote:
+        by_modality = None if self.by_modality is None else self.by_modality[kept]
+        return replace(self, positions=self.positions[kept], sizes=self.sizes[kept], by_modality=by_modality)
+
+
+class RemoteTraining:
+    """Clients who are elsewhere, prepared for a plan. See `door.Training`."""
+
+    def __init__(self, federation: Remote, plan: Plan, name: str):
+        self._exchange, self._plan, self._name = federation.exchange, plan, name
+        self._agreed, self._engine = federation.agreed, federation.engine
+        self._orders = ALGORITHMS[plan.schedule.algorithm].orders
+        self.cohort, self._holding = self._counted(federation)
+        size, self._n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
+        self._messages = TrainingMessages(self.cohort, federation.ledger, size, plan.schedule, self._n_bytes)
+        self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
+        self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
+
+    def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Let participants train from what is broadcast; yield what comes back, in the order of the engine."""
+        cohort, exchange, round_number = self.cohort, self._exchange, broadcast.round_index + 1
+        models = [broadcast.weights, *(broadcast.history if self._contrasts else ())]
+        names = self._named(models)
+        positions = cohort.positions[participants]
+        unknown = {p: sum(not exchange.knows(p, name) for name in names) for p in np.unique(positions).tolist()}
+        self._messages.sent(participants, broadcast, np.array([unknown[p] for p in positions.tolist()], dtype=np.int64))
+        if not len(participants):
+            self._messages.answered(participants)
+            return
+        chunks, widths = ENGINES[self._engine].company(
+            self._plan.network, cohort, participants, self._plan.schedule.batch_size, self._orders, self._n_bytes
+        )
+        asked = {p: participants[positions == p] for p in unknown}
+        about = {
+            p: {
+                "runs": cohort.runs[mine],
+                "round": broadcast.round_index,
+                "rate": broadcast.rate_factor,
+                "shift": None if broadcast.shift is None else broadcast.shift[mine],
+                "widths": None if widths is None else widths[mine],
+            }
+            for p, mine in asked.items()
+        }
+        answers, silent = exchange.ask("train", about, self._needs(names), lambda p, a: self._check(a, len(asked[p])))
+        exchange.note(silent, [round_number])
+        place = {int(r): (p, i) for p, mine in asked.items() if p in answers for i, r in enumerate(mine)}
+        came = []
+        for chunk in chunks:
+            replicas = np.array([r for r in chunk.tolist() if r in place], dtype=np.int64)
+            if len(replicas):
+                came.append(replicas)
+                parts = {
+                    key: np.stack([answers[place[r][0]][key][place[r][1]] for r in replicas.tolist()])
+                    for key in self._parts(1)
+                }
+                yield Update(replicas, **parts)
+        self._messages.answered(np.concatenate(came) if came else participants[:0])
+
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
+    ) -> None:
+        """Return None: every round passes the server."""
+
+    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
+        """Return how the models err on the rows held out."""
+        (name,) = self._named([query.weights])
+        n_runs, running = len(query.weights), np.flatnonzero(query.running)
+        for run in running.tolist():
+            holding = np.flatnonzero(self._holding[run])
+            new = np.array([p for p in holding.tolist() if not self._exchange.knows(p, name)], dtype=np.int64)
+            self._messages.held_out(holding, query.name, new)
+        positions = np.flatnonzero(self._holding[running].any(0)).tolist()
+        about = dict.fromkeys(positions)
+
+        def check(position: int, answer: Any) -> None:
+            if not isinstance(answer, HeldOutSums) or any(np.shape(part)[:1] != (n_runs,) for part in answer[:4]):
+                raise WireError(f"errors of {n_runs} models were asked for")
+
+        answers = self._exchange.ask_all("held out", about, self._needs([name]), check)
+        sums = np.zeros((4, n_runs))
+        mse_of_each = np.full(len(self.cohort.runs), np.nan)
+        for position, answer in answers.items():
+            sums += np.stack(answer[:4])
+            for replica in np.flatnonzero(self.cohort.positions == position).tolist():
+                run = self.cohort.runs[replica]
+                if answer.n_rows[run] > 0:
+                    mse_of_each[replica] = answer.squares[run] / answer.n_rows[run]
+        n_rows, squares, n_pairs, nwj = sums
+        return (HeldOutSums(n_rows, squares, n_pairs, nwj, mse_of_each),)
+
+    # ---------------------------------------------------------------------------------------------- details
+
+    def _counted(self, federation: Remote) -> tuple[Cohort, NDArray[np.bool_]]:
+        """Return who trains in which run, and which positions hold out rows of which run (runs, K)."""
+        plan, masked = self._plan, federation.by_modality is not None
+        n_all = int(federation.positions.max(initial=-1)) + 1
+        holding = np.zeros((len(plan.runs), n_all), dtype=bool)
+        if all(run.subset is EVERYTHING and run.held_out is None for run in plan.runs):
+            by_modality = federation.by_modality
+            mine = federation.sizes[:, None]
+            mine = mine if by_modality is None else np.column_stack((mine, by_modality))
+            counts = {p: np.tile(row, (len(plan.runs), 1)) for p, row in zip(federation.positions, mine, strict=True)}
+        else:
+            n_columns = 1 + len(plan.network.encoders) if masked else 1
+
+            def check(position: int, answer: Any) -> None:
+                shapes = np.shape(answer["counts"]), np.shape(answer["held_out"])
+                if shapes != ((len(plan.runs), n_columns), (len(plan.runs),)):
+                    raise WireError("numbers of rows were asked for")
+
+            about = dict.fromkeys(federation.positions.tolist(), self._name)
+            answers = self._exchange.ask_all("prepare", about, self._needs([]), check)
+            counts = {p: answer["counts"] for p, answer in answers.items()}
+            for p, answer in answers.items():
+                holding[:, p] = answer["held_out"] > 0
+        rows = [
+            (run, p, counts[p][run])
+            for run in range(len(plan.runs))
+            for p in federation.positions.tolist()
+            if counts[p][run][0] > 0
+        ]
+        table = np.array([row for _, _, row in rows], dtype=np.int64)
+        runs = np.array([run for run, _, _ in rows], dtype=np.int64)
+        cohort = Cohort(
+            runs=runs,
+            positions=np.array([p for _, p, _ in rows], dtype=np.int64),
+            seeds=np.array([plan.runs[run].seed for run in runs.tolist()], dtype=np.uint64),
+            settings=tuple(run.settings for run in plan.runs),
+            counts=table if masked else table[:, 0],
+            group_of=plan.network.encoder_of().numpy() if masked else None,
+        )
+        return cohort, holding
+
+    def _needs(self, models: Sequence[str]) -> list[str]:
+        return [self._agreed, self._name, *models]
+
+    def _named(self, models: Sequence[NDArray]) -> list[str]:
+        """Return the names of models (runs, D) that clients keep; those not asked about any more are forgotten."""
+        known = {id(model): name for name, model in self._models}
+        named = [(known.get(id(model)) or self._exchange.keep(model), model) for model in models]
+        names = {name for name, _ in named}
+        n_kept = self._plan.schedule.history_size if self._contrasts else 0
+        older = [(name, model) for name, model in self._models if name not in names][: max(0, n_kept + 1 - len(named))]
+        for name, _ in self._models:
+            if name not in names and name not in dict(older):
+                self._exchange.forget(name)
+        self._models = [*named, *older]
+        return [name for name, _ in named]
+
+    def _parts(self, n_replicas: int) -> dict[str, tuple[int, ...]]:
+        """Return what `Update` is made of, and the shape of each part of the answer of so many replicas."""
+        size = self._plan.network.layout.size
+        parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(term_names()))}
+        if self._orders.gradients:
+            parts["gradients"] = (n_replicas, size)
+        if self._orders.steps:
+            parts["steps"] = (n_replicas,)
+        return parts
+
+    def _check(self, answer: Any, n_replicas: int) -> None:
+        """Raise WireError where an update is not of the form that was asked for; what is in it, others look at."""
+        for key, shape in self._parts(n_replicas).items():
+            part, dtype = answer[key], np.dtype(np.int64) if key == "steps" else TRAINING_DTYPE
+            if not isinstance(part, np.ndarray) or part.shape != shape or part.dtype != dtype:
+                raise WireError(f"{key} of shape {shape} in {dtype} were asked for")
+            if key == "steps" and not (part > 0).all():
+                raise WireError("numbers of local steps are 1 at least")
+
+
+def _number(position: int, answer: Any) -> None:
+    """Raise WireError where an answer is no number of rows."""
+    if not isinstance(answer, int) or answer < 0:
+        raise WireError("a number of rows was asked for")
+
+
+class RemoteLabels(Remote):
+    """The clients before they have agreed on anything: all they can say is which labels they have."""
+
+    asks_for: ClassVar[str] = "labels"
+
+    @property
+    def _needs(self) -> list[str]:
+        return []

@@ -1,0 +1,238 @@
+"""A federation in one memory: the clients' side of the door, and local training of many clients at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.clients.client_data import Client, Tables
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.partition import Partition, within
+from skfdrmfl.engines import ENGINES
+from skfdrmfl.engines.batches import steps_per_epoch
+from skfdrmfl.engines.held_out import HeldOutRows
+from skfdrmfl.engines.rows import Run, stack
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.dropped_clients import LeftOut
+from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.protocol.plan import Plan, Schedule
+from skfdrmfl.server.algorithms import ALGORITHMS
+from skfdrmfl.server.outlying_clients import Guard
+from skfdrmfl.server.sum_answers import guarded_totals, totals
+from skfdrmfl.server.training_ledger import TrainingMessages
+
+TRAINING_DTYPE = torch.float32
+
+
+class LocalTraining:
+    """The clients of all runs, ready to train together. See `door.Training`.
+
+    Arrays are numpy's outside; engines are given tensors, on the device of the rows.
+
+    Parameters
+    ----------
+    network : Network
+    runs : sequence of Run
+    schedule : Schedule
+    engine : str
+        Key of `ENGINES`.
+    ledger : Ledger, default=None
+        Counts what leaves the clients; None starts a new one.
+    n_threads : int, default=1
+        For engines that can use several.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        runs: Sequence[Run],
+        schedule: Schedule,
+        engine: str,
+        ledger: Ledger | None = None,
+        n_threads: int = 1,
+    ):
+        rows = stack(runs)
+        if rows.present is not None:
+            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of().numpy()))
+        self.cohort = rows.cohort
+        self._orders, self._schedule = ALGORITHMS[schedule.algorithm].orders, schedule
+        self._held_out = HeldOutRows(network, rows) if rows.held_out else None
+        self._engine = ENGINES[engine](
+            network,
+            rows,
+            batch_size=schedule.batch_size,
+            n_epochs=schedule.local_epochs,
+            keep_history=schedule.history_size > 0,
+            orders=self._orders,
+            n_threads=n_threads,
+        )
+        self._like = rows.x.new_zeros(0)
+        ledger, n_bytes = Ledger() if ledger is None else ledger, rows.x.element_size()
+        self._messages = TrainingMessages(self.cohort, ledger, network.layout.size, schedule, n_bytes)
+
+    def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Let participants train from what is broadcast; yield what comes back, in their order."""
+        self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
+        answered = []
+        for update in self._engine.run_round(participants, self._tensors(broadcast)) if len(participants) else ():
+            answered.append(update.replicas)
+            parts = (update.weights, update.losses, update.gradients)
+            weights, losses, gradients = (None if part is None else part.cpu().numpy() for part in parts)
+            yield Update(update.replicas, weights, losses, gradients, self._steps(update.replicas))
+        self._messages.answered(np.concatenate(answered) if answered else participants[:0])
+
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
+    ) -> Iterator[Averaged] | None:
+        """Go through rounds of plain averaging, or return None where the engine leaves them to the server."""
+        go_on = getattr(self._engine, "average_rounds", None)
+        if go_on is None or self.cohort.group_of is not None:
+            return None
+        blocks = go_on(invited, self._tensors(broadcast), rate_factors, self._schedule.history_size)
+        if each_round:
+            blocks = (block for several in blocks for block in several.split())
+        return self._counted(blocks, broadcast)
+
+    def _counted(self, blocks: Iterator[Averaged], broadcast: Broadcast) -> Iterator[Averaged]:
+        """Yield blocks of rounds, counting what passed the door in each round."""
+        done, n_models = broadcast.round_index, 1 + len(broadcast.history)
+        for block in blocks:
+            n_rounds = len(block.participants)
+            sent = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
+            self._messages.rounds(block.participants, done, sent)
+            done, n_models = done + n_rounds, n_models + n_rounds
+            yield replace(block, weights=block.weights.numpy())
+
+    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
+        """Return how the models err on the rows held out; of all clients at once, as they train."""
+        assert self._held_out is not None
+        for run in np.flatnonzero(query.running).tolist():
+            self._messages.held_out(self._held_out.positions[run], query.name)
+        return (self._held_out.sums(self._tensor(query.weights)),)
+
+    def _steps(self, replicas: Indices) -> Indices | None:
+        """Return how many local steps some replicas take in a round; None where nobody asks."""
+        if not self._orders.steps:
+            return None
+        per_epoch: Indices = steps_per_epoch(self.cohort.sizes[replicas], self._schedule.batch_size)
+        return self._schedule.local_epochs * per_epoch
+
+    def _tensors(self, broadcast: Broadcast) -> Broadcast:
+        """Return what is broadcast as engines read it."""
+        return replace(
+            broadcast,
+            weights=self._tensor(broadcast.weights),
+            history=tuple(map(self._tensor, broadcast.history)),
+            shift=None if broadcast.shift is None else self._tensor(broadcast.shift),
+        )
+
+    def _tensor(self, array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(self._like)
+
+
+@dataclass(eq=False)
+class Simulation:
+    """All clients of one federation, in one memory. See `door.Federation`.
+
+    Attributes
+    ----------
+    tables : Tables
+    partition : Partition
+        Which rows are whose.
+    engine : str
+        Key of `ENGINES`.
+    device : torch.device
+        Where clients train.
+    ledger : Ledger
+    guard : Guard, default=None
+        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
+    n_threads : int, default=1
+        On which clients train, where the engine can use several.
+    """
+
+    tables: Tables
+    partition: Partition
+    engine: str = "torch"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    ledger: Ledger = field(default_factory=Ledger)
+    guard: Guard | None = None
+    n_threads: int = 1
+
+    def __post_init__(self) -> None:
+        self.clients = [
+            Client(self.tables, rows, position)
+            for position, rows in zip(self.partition.positions.tolist(), self.partition.rows, strict=True)
+        ]
+
+    def roster(self, subset: Subset = EVERYTHING) -> Roster:
+        """Return who takes part, of those who have rows of a subset, and how many each has."""
+        members = self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
+        return Roster(members.positions, members.sizes)
+
+    def among(self, there: NDArray[np.bool_]) -> Simulation:
+        """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
+        kept = there[self.partition.positions]
+        return self if kept.all() else replace(self, partition=self.partition.among(kept))
+
+    def left_out(self) -> list[LeftOut]:
+        """Return whom the guard has left out."""
+        return [] if self.guard is None else self.guard.left_out()
+
+    def sum(self, *queries: Query) -> tuple[Any, ...]:
+        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        members = self._without_excluded()
+        asked = Roster(members.positions, members.sizes)
+        there = set(members.positions.tolist())
+        answers = ((c.position, [query(c) for query in queries]) for c in self.clients if c.position in there)
+        if self.guard is None:
+            return totals(queries, asked, answers, self.ledger)
+        return guarded_totals(self.guard, queries, asked, answers, self.ledger)
+
+    def _without_excluded(self) -> Partition:
+        """Return the rows of all clients but those whom a guard has left out."""
+        if self.guard is None or not self.guard.excluded:
+            return self.partition
+        return self.partition.among(~np.isin(self.partition.positions, list(self.guard.excluded)))
+
+    def prepare(self, plan: Plan) -> LocalTraining:
+        """Let the clients prepare what they train on; what comes back lets them train, round by round."""
+        runs = self.runs(plan)
+        return LocalTraining(plan.network, runs, plan.schedule, self.engine, self.ledger, self.n_threads)
+
+    def runs(self, plan: Plan) -> list[Run]:
+        """Return the prepared rows of each run of a plan; runs that share inputs or targets share tensors."""
+        inputs: dict[int, torch.Tensor] = {}
+        targets: dict[int, torch.Tensor] = {}
+        runs = []
+        for run in plan.runs:
+            if id(run.inputs) not in inputs:
+                inputs[id(run.inputs)] = self.tables.inputs(run.inputs).to(self.device, TRAINING_DTYPE)
+            if id(run.targets) not in targets:
+                y = torch.as_tensor(self.tables.outputs(run.targets))
+                targets[id(run.targets)] = y.to(self.device, TRAINING_DTYPE)
+            runs.append(
+                Run(
+                    inputs[id(run.inputs)],
+                    targets[id(run.targets)],
+                    self._within(run.subset),
+                    run.settings,
+                    run.seed,
+                    run.start,
+                    self.tables.present,
+                    None if run.held_out is None else self._within(run.held_out),
+                )
+            )
+        return runs
+
+    def _within(self, subset: Subset) -> Partition:
+        members = self._without_excluded()
+        return members if subset is EVERYTHING else within(members, subset, self.tables.blocks)

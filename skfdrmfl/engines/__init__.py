@@ -1,0 +1,55 @@
+"""The engines by name: one `run_round`, backends whose results agree to rounding.
+
+All draw the same rows in the same order. A loop over clients stands here below and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.engines import native
+from skfdrmfl.engines.base import Engine
+from skfdrmfl.engines.native import NativeEngine
+from skfdrmfl.engines.torch import TorchEngine
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.plan import Settings
+
+ENGINES: dict[str, type[Engine]] = {"torch": TorchEngine, "native": NativeEngine}
+
+
+def engine_for(
+    asked: str,
+    network: Network,
+    device: torch.device,
+    history_size: int,
+    sizes: Indices,
+    settings: Sequence[Settings],
+) -> str:
+    """Return the key of `ENGINES` that is to train: with "auto", "native" where it can, else "torch".
+
+    Parameters
+    ----------
+    asked : str
+        "auto", or a key.
+    network : Network
+    device : torch.device
+    history_size : int
+    sizes : ndarray of shape (K,)
+        Rows of each client.
+    settings : sequence of Settings
+        Of the runs.
+
+    Raises
+    ------
+    ValueError
+        "native" was asked for by name, and cannot.
+    """
+    if asked not in ("auto", "native"):
+        return asked
+    reason = native.why_not(network, device, history_size, sizes, settings)
+    if asked == "native" and reason is not None:
+        raise ValueError(f"engine='native' {reason}; set engine='torch', or 'auto' to have it where it can.")
+    return "native" if reason is None else "torch"

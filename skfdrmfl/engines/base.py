@@ -1,0 +1,64 @@
+"""What all engines have in common: what they are given, and what a round is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.engines.chunk import TRAIN, batches_of
+from skfdrmfl.engines.rows import TrainingRows
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.messages import Broadcast, Update
+from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.replicas import Cohort
+
+
+@dataclass(eq=False)
+class Engine:
+    """Trains the replicas of a cohort, round by round.
+
+    Attributes
+    ----------
+    network : Network
+    rows : TrainingRows
+    batch_size, n_epochs : int
+        E local epochs; `batches_of` the orders once the engine is made.
+    keep_history : bool, default=True
+        Whether references under earlier global models are wanted.
+    orders : Orders
+        What clients do in a round, and send.
+    n_threads : int, default=1
+        Threads that it may start.
+    """
+
+    has_threads: ClassVar[bool] = False
+
+    network: Network
+    rows: TrainingRows
+    _: KW_ONLY
+    batch_size: int
+    n_epochs: int
+    keep_history: bool = True
+    orders: Orders = TRAIN
+    n_threads: int = 1
+
+    def __post_init__(self) -> None:
+        self.cohort: Cohort = self.rows.cohort
+        sizes = self.cohort.sizes
+        self.batch_size, self.n_epochs = batches_of(self.orders, self.network, sizes, self.batch_size, self.n_epochs)
+
+    @staticmethod
+    def company(
+        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
+    ) -> tuple[list[Indices], Indices | None]:
+        """Return the replicas that train and answer together, and `widths_of` each replica (R, 2) in that company.
+
+        Here each replica is by itself, and None: its batches depend on no other.
+        """
+        return list(participants.reshape(-1, 1)), None
+
+    def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Train every participant from the broadcast weights; yield updates of some replicas at a time."""
+        raise NotImplementedError

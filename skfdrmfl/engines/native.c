@@ -1,0 +1,1050 @@
+/* Local training and whole rounds of federated averaging, in C: what the other engines do, faster.
+
+   The network in PyTorch is the definition; nobody needs this file to learn the method. The letters are those of
+   `equations/`: c entries of Z, d entries of a code mu, q outputs, M modalities, B rows of a batch; T is the critic,
+   d_x the derivative of what is minimised with respect to x. A client is trained by itself, from its first step to its
+   last, so that its bits depend on no other and on no number of threads.
+
+   An activation is a matrix (features, lanes): the rows of a batch side by side in lanes, a multiple of LANES of them.
+   Lanes beyond the batch repeat its first row with weight zero. A weight matrix is (outputs, ld), its rows padded with
+   zeros to a multiple of LANES: so all loops run over whole vectors. `native.py` packs and unpacks. */
+
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef NATIVE_DOUBLE
+typedef double real;
+#else
+typedef float real;
+#endif
+typedef int64_t whole;
+
+#if defined(__AVX512F__)
+enum { WIDTH = 64, TILE_ROWS = 8 };
+#elif defined(__AVX2__)
+enum { WIDTH = 32, TILE_ROWS = 6 };
+#else
+enum { WIDTH = 16, TILE_ROWS = 6 };
+#endif
+enum { LANES = 16, V = WIDTH / sizeof(real), TILE_VECTORS = 2 };
+enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
+enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
+typedef real vector __attribute__((vector_size(WIDTH), may_alias));
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
+#define INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
+#define EACH(i, n) for (whole i = 0; i < (n); i++)
+
+/* ---------------------------------------------------------------- what Python passes, field for field as there */
+
+typedef struct { whole n_in, n_out, ld, weight, bias; } Layer;                /* offsets among a client's parameters */
+typedef struct { whole n_layers, has_skip, n_out; const Layer *layers; } Part; /* `method/mlp.py` */
+typedef struct { /* `method/fusion.py`; their equations stand at `pool` */
+    whole n_pooled, n_shares, n_alike; /* entries of the pooled code, shares of each modality, entries of each share */
+    double scale;
+    const Layer *scores; /* of each modality, or NULL */
+} Fusion;
+typedef struct {
+    whole n_modalities, d, c, q, n_parameters, n_columns, x_ld;
+    const whole *columns; /* where each modality begins in a row of x that is padded to x_ld */
+    const Part *parts;    /* the encoders, then the fusion's affine map, head and critic */
+    Fusion fusion;
+} Network;
+typedef struct {
+    double learning_rate, weight_decay, input_l1, mi_weight, kl_weight, contrastive_weight, temperature;
+    double modality_dropout, proximal_weight;
+} Settings;
+typedef struct { /* replicas: clients of runs */
+    const real *x, *y;
+    const uint8_t *present; /* (N, M), or NULL: rows have all modalities */
+    const whole *rows, *offsets, *runs;
+    const uint64_t *seeds, *positions;
+    const Settings *settings; /* of each run */
+    whole batch_size, n_epochs, trains, n_runs;
+    real *references;       /* (rows of replicas, n_models, c): unit Z under recent models, the latest first */
+    whole *reference_round; /* of each replica, the latest round they are of; -1: none yet */
+    whole n_models;
+} Clients;
+typedef struct {
+    const real *models[MOST_MODELS]; /* (runs, D) each, the latest first */
+    whole n_models, round_index;
+    double rate_factor;
+    const real *shift; /* (replicas, D), or NULL */
+} Broadcast;
+
+/* -------------------------------------------------------------------------------------------- numbers */
+
+INLINE whole rounded(whole n) { return (n + LANES - 1) / LANES * LANES; }
+
+/* e^x to 2 ulp: 2^n e^r with r in +-ln(2)/2, by a polynomial; over- and underflow as in libm. */
+INLINE real exponential(real x) {
+#ifdef NATIVE_DOUBLE
+    return exp(x);
+#else
+    x = x > 90.0f ? 90.0f : x;
+    x = x < -105.0f ? -105.0f : x;
+    float n = rintf(x * 1.44269504f);
+    float r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { uint32_t bits; float value; } low, high; /* two factors: 2^n alone may be beyond what a float can hold */
+    int32_t half = (int32_t)n >> 1;
+    low.bits = (uint32_t)(half + 127) << 23;
+    high.bits = (uint32_t)((int32_t)n - half + 127) << 23;
+    return p * low.value * high.value;
+#endif
+}
+
+/* ln x of an x of normal size. */
+INLINE real logarithm(real x) {
+#ifdef NATIVE_DOUBLE
+    return log(x);
+#else
+    union { uint32_t bits; float value; } m = {.value = x};
+    int32_t e = (int32_t)(m.bits - 0x3f3504f3u) >> 23; /* m in sqrt(1/2) .. sqrt(2) */
+    m.bits -= (uint32_t)e << 23;
+    float s = (m.value - 1.0f) / (m.value + 1.0f), s2 = s * s;
+    float p = 0.4f + s2 * (2.0f / 7.0f + s2 * (2.0f / 9.0f + s2 * (2.0f / 11.0f)));
+    return (float)e * 0.693359375f + ((float)e * -2.12194440e-4f + s * (2.0f + s2 * (0.66666667f + s2 * p)));
+#endif
+}
+
+INLINE real root(real x) {
+#ifdef NATIVE_DOUBLE
+    return sqrt(x);
+#else
+    return sqrtf(x);
+#endif
+}
+
+/* The length of a vector, given its square, but no less than `contrast.SHORTEST`. */
+INLINE real length_of(real square) {
+    const real shortest = 1e-8;
+    return root(square > shortest * shortest ? square : shortest * shortest);
+}
+
+INLINE real sigmoid(real a) { return (real)1 / ((real)1 + exponential(-a)); }
+
+/* log(1 + e^t): minus the log of a sigmoid. */
+INLINE real softplus(real t) {
+    real magnitude = t < 0 ? -t : t;
+    return (t > 0 ? t : (real)0) + logarithm((real)1 + exponential(-magnitude));
+}
+
+/* The sum of n numbers, or of products, a multiple of LANES: in one order, whatever the processor's vectors. */
+INLINE real sum_of(const real *a, const real *b, whole n) {
+    real sums[LANES] = {0};
+    for (whole i = 0; i < n; i += LANES) EACH(k, LANES) sums[k] += b ? a[i + k] * b[i + k] : a[i + k];
+    for (whole half = LANES / 2; half; half /= 2) EACH(k, half) sums[k] += sums[k + half];
+    return sums[0];
+}
+
+/* ------------------------------------------------------------------------------------------- matrices */
+
+/* out[o] = bias[o] + sum_i w[o, i] a[i] for R rows of out and N vectors of lanes, held in registers. */
+INLINE void tile(const int R, const int N, real *out, whole out_ld, const real *w, whole w_row, whole w_column,
+                 const real *a, whole a_ld, whole n_in, const real *bias) {
+    vector sums[TILE_ROWS][TILE_VECTORS];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int n = 0; n < N; n++) sums[r][n] = (vector){0} + (bias ? bias[r] : (real)0);
+    EACH(i, n_in) {
+        vector x[TILE_VECTORS];
+#pragma GCC unroll 8
+        for (int n = 0; n < N; n++) x[n] = *(const vector *)(a + i * a_ld + n * V);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+            for (int n = 0; n < N; n++) sums[r][n] += w[r * w_row + i * w_column] * x[n];
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int n = 0; n < N; n++) *(vector *)(out + r * out_ld + n * V) = sums[r][n];
+}
+
+INLINE void stripe(const int N, real *out, whole out_ld, whole n_out, const real *w, whole w_row, whole w_column,
+                   const real *a, whole a_ld, whole n_in, const real *bias) {
+    whole o = 0;
+#define ROWS(R) tile(R, N, out + o * out_ld, out_ld, w + o * w_row, w_row, w_column, a, a_ld, n_in, bias ? bias + o : 0)
+    for (; o + TILE_ROWS <= n_out; o += TILE_ROWS) ROWS(TILE_ROWS);
+    if (o + 4 <= n_out) { ROWS(4); o += 4; }
+    if (o + 2 <= n_out) { ROWS(2); o += 2; }
+    if (o < n_out) ROWS(1);
+#undef ROWS
+}
+
+/* out (n_out, lanes) = bias + w a, where w[o, i] stands at o * w_row + i * w_column. Every product is this one. */
+static void product(real *out, whole out_ld, whole n_out, const real *w, whole w_row, whole w_column, const real *a,
+                    whole a_ld, whole n_in, whole lanes, const real *bias) {
+    whole l = 0;
+    for (; l + TILE_VECTORS * V <= lanes; l += TILE_VECTORS * V)
+        stripe(TILE_VECTORS, out + l, out_ld, n_out, w, w_row, w_column, a + l, a_ld, n_in, bias);
+    for (; l < lanes; l += V) stripe(1, out + l, out_ld, n_out, w, w_row, w_column, a + l, a_ld, n_in, bias);
+}
+
+/* out (columns, out_ld) = in (rows, in_ld)', four by four; rows and columns are rounded up to fours. */
+static void transpose(real *out, whole out_ld, const real *in, whole in_ld, whole n_rows, whole n_columns) {
+    for (whole r = 0; r < n_rows; r += 4)
+        for (whole k = 0; k < n_columns; k += 4) {
+            const real *p = in + r * in_ld + k;
+            quad a = *(const quad *)p, b = *(const quad *)(p + in_ld);
+            quad c = *(const quad *)(p + 2 * in_ld), d = *(const quad *)(p + 3 * in_ld);
+            quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            real *t = out + k * out_ld + r;
+            *(quad *)t = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            *(quad *)(t + out_ld) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            *(quad *)(t + 2 * out_ld) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+            *(quad *)(t + 3 * out_ld) = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+        }
+}
+
+/* out (lanes, ld) = a (n, lanes)': rows of a batch first, with zeros up to ld, the multiple of LANES returned. */
+static whole turn(real *out, const real *a, whole n, whole lanes) {
+    whole ld = rounded(n);
+    transpose(out, ld, a, lanes, n, lanes);
+    if (n < ld) EACH(i, lanes) memset(out + i * ld + n, 0, (ld - n) * sizeof(real));
+    return ld;
+}
+
+/* ------------------------------------------------------------------- dense layers (method/mlp.py), forward and back */
+
+typedef struct { real *out[MOST_LAYERS], *gate[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
+
+/* Rows of a layer's output that go through silu: all but the skip's, and none of the last layer. */
+INLINE whole n_gated(const Part *p, whole l) {
+    return l == p->n_layers - 1 ? 0 : p->layers[l].n_out - (l == 0 && p->has_skip ? p->n_out : 0);
+}
+
+static void silu(real *restrict out, real *restrict gate, whole n) {
+    EACH(i, n) {
+        gate[i] = sigmoid(out[i]);
+        out[i] *= gate[i];
+    }
+}
+
+static const real *forward(const Part *p, const Tape *tape, const real *w, const real *a, whole lanes) {
+    EACH(l, p->n_layers) {
+        const Layer *y = p->layers + l;
+        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias);
+        silu(tape->out[l], tape->gate[l], n_gated(p, l) * lanes);
+        a = tape->out[l];
+    }
+    real *last = tape->out[p->n_layers - 1];
+    if (p->has_skip) {
+        const real *skipped = tape->out[0] + n_gated(p, 0) * lanes;
+        EACH(i, p->n_out * lanes) last[i] += skipped[i];
+    }
+    return last;
+}
+
+/* Writes the gradients of the part's parameters to g, and that of its input to d_in unless it is NULL. `turned` is the
+   input with rows first, (lanes, turned_ld). */
+static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *turned, whole turned_ld,
+                     const real *d_out, real *d_in, whole lanes, whole n_rows) {
+    const real *d = d_out;
+    for (whole l = p->n_layers - 1; l >= 0; l--) {
+        const Layer *y = p->layers + l;
+        if (l < p->n_layers - 1) {
+            const real *out = tape->out[l], *gate = tape->gate[l];
+            real *own = tape->d[l];
+            whole n = n_gated(p, l);
+            EACH(i, n * lanes) own[i] *= gate[i] + out[i] * ((real)1 - gate[i]);
+            if (l == 0 && p->has_skip) memcpy(own + n * lanes, d_out, p->n_out * lanes * sizeof(real));
+            d = own;
+        }
+        const real *rows_first = turned;
+        whole ld = turned_ld;
+        if (l > 0) {
+            ld = turn(tape->turned, tape->out[l - 1], y->n_in, lanes);
+            rows_first = tape->turned;
+        }
+        whole filled = (y->n_in + V - 1) / V * V; /* what lies beyond are zeros, and stay so */
+        product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, filled, 0);
+        EACH(o, y->n_out) g[y->bias + o] = sum_of(d + o * lanes, 0, lanes);
+        real *before = l ? tape->d[l - 1] : d_in;
+        if (before) product(before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0);
+    }
+}
+
+/* -------------------------------------------------------------------------------------- one batch, and its codes */
+
+typedef struct { /* the memory in which one thread trains one client after another */
+    real *g, *first, *second;
+    real *x, *x_turned, *weights, *pairs, *codes, *mask, *shares, *pooled;
+    real *d_codes, *d_z, *d_pairs, *d_out, *d_t, *d_shares, *partial, *values, *mean, *turned;
+    real *references;
+    uint64_t *order, *spare;
+    whole *numbers, most_lanes;
+    Tape *tapes;
+} Space;
+
+typedef struct { whole n_rows, lanes; const whole *rows; } Batch; /* `rows` are numbers of the client's own rows */
+
+/* Gathers the rows of a batch: x, y beside y shifted cyclically, and each row's share. */
+static void gather(const Network *net, const Clients *c, Space *s, Batch b, const whole *rows, double share) {
+    whole lanes = b.lanes, q = net->q;
+    EACH(l, lanes) {
+        whole row = rows[b.rows[l < b.n_rows ? l : 0]], next = rows[b.rows[l + 1 < b.n_rows ? l + 1 : 0]];
+        const real *from = c->x + row * net->n_columns;
+        EACH(m, net->n_modalities) {
+            whole width = net->parts[m].layers[0].n_in;
+            memcpy(s->x + l * net->x_ld + net->columns[m], from, (size_t)width * sizeof(real));
+            from += width;
+        }
+        EACH(k, q) {
+            s->pairs[(net->c + k) * 2 * lanes + l] = c->y[row * q + k];
+            s->pairs[(net->c + k) * 2 * lanes + lanes + l] = c->y[next * q + k];
+        }
+        s->weights[l] = l < b.n_rows ? (real)share : 0;
+        EACH(m, c->present ? net->n_modalities : 0) s->mask[m * lanes + l] = c->present[row * net->n_modalities + m];
+    }
+    transpose(s->x_turned, lanes, s->x, net->x_ld, lanes, net->x_ld);
+}
+
+/* Codes of the batch, zero where a row lacks the modality. */
+static void encode(const Network *net, Space *s, const real *w, whole lanes, int masked) {
+    EACH(m, net->n_modalities) {
+        const Part *p = net->parts + m;
+        real *mu = s->codes + m * net->d * lanes;
+        s->tapes[m].out[p->n_layers - 1] = mu;
+        forward(p, s->tapes + m, w, s->x_turned + net->columns[m] * lanes, lanes);
+        if (masked) EACH(j, net->d) EACH(l, lanes)
+            mu[j * lanes + l] = s->mask[m * lanes + l] > 0 ? mu[j * lanes + l] : 0;
+    }
+}
+
+/* ---------------------------------------------------------------- fusion (method/fusion.py), forward and back */
+
+/* The softmax, over the modalities that a row has, of the scores W_m mu_m * scale + b_m: of zeros where there are none.
+   What a row lacks has a share of zero. */
+static void shares(const Network *net, Space *s, const real *w, whole lanes, int masked) {
+    const Fusion *f = &net->fusion;
+    whole M = net->n_modalities, n = f->n_shares * lanes;
+    EACH(m, M) {
+        real *score = s->shares + m * n;
+        const real *mask = s->mask + m * lanes;
+        if (f->scores) {
+            const Layer *y = f->scores + m;
+            const real *mu = s->codes + m * net->d * lanes;
+            product(score, lanes, y->n_out, w + y->weight, y->ld, 1, mu, lanes, y->n_in, lanes, 0);
+            EACH(k, f->n_shares) EACH(l, lanes)
+                score[k * lanes + l] = score[k * lanes + l] * (real)f->scale + w[y->bias + k];
+        } else
+            memset(score, 0, n * sizeof(real));
+        if (masked) EACH(k, f->n_shares) EACH(l, lanes)
+            score[k * lanes + l] = mask[l] > 0 ? score[k * lanes + l] : -(real)INFINITY;
+    }
+    EACH(k, f->n_shares) {
+        real *restrict most = s->values, *restrict total = s->values + lanes, *first = s->shares + k * lanes;
+        EACH(l, lanes) most[l] = -FLT_MAX, total[l] = 0;
+        EACH(m, M) EACH(l, lanes) most[l] = first[m * n + l] > most[l] ? first[m * n + l] : most[l];
+        EACH(m, M) EACH(l, lanes) {
+            first[m * n + l] = exponential(first[m * n + l] - most[l]);
+            total[l] += first[m * n + l];
+        }
+        EACH(l, lanes) total[l] = total[l] > 0 ? total[l] : 1; /* a row that has no modality */
+        EACH(m, M) EACH(l, lanes) first[m * n + l] /= total[l];
+    }
+}
+
+/* The pooled code of a row, from the codes of the modalities that it has (`fusion.Fusion`):
+
+       concat      [mu_1, .., mu_M], zeros for those that it lacks
+       mean        sum_m s_m mu_m, s_m = 1 / (how many it has)
+       gated       sum_m s_m mu_m entry by entry, s_m = softmax over m of W_m mu_m + b_m
+       attention   [a_1, .., a_h], a_j = sum_m s_mj mu_m, s_j = softmax over m of q_j mu_m / sqrt(d) + b_jm
+
+   The last three differ in how many shares a modality has: 1, d or h; entry e is the sum of share e / n_alike times
+   entry e mod d of the code. */
+static const real *pool(const Network *net, Space *s, const real *w, whole lanes, int masked) {
+    const Fusion *f = &net->fusion;
+    whole M = net->n_modalities, d = net->d;
+    if (!f->n_shares) return s->codes;
+    shares(net, s, w, lanes, masked);
+    memset(s->pooled, 0, f->n_pooled * lanes * sizeof(real));
+    EACH(e, f->n_pooled) EACH(m, M) {
+        const real *share = s->shares + (m * f->n_shares + e / f->n_alike) * lanes;
+        const real *mu = s->codes + (m * d + e % d) * lanes;
+        real *restrict pooled = s->pooled + e * lanes;
+        EACH(l, lanes) pooled[l] += share[l] * mu[l];
+    }
+    return s->pooled;
+}
+
+/* Writes the gradients of W and b to g, and adds that of the codes to d_codes. */
+static void pool_backward(const Network *net, Space *s, const real *w, const real *d_pooled, whole lanes, int masked,
+                          whole n_rows) {
+    const Fusion *f = &net->fusion;
+    whole M = net->n_modalities, d = net->d, n = f->n_shares * lanes;
+    if (!f->n_shares) {
+        EACH(m, M) EACH(j, d) EACH(l, lanes) {
+            whole i = (m * d + j) * lanes + l;
+            s->d_codes[i] += masked && !(s->mask[m * lanes + l] > 0) ? 0 : d_pooled[i];
+        }
+        return;
+    }
+    memset(s->d_shares, 0, M * n * sizeof(real));
+    EACH(e, f->n_pooled) EACH(m, M) {
+        whole at = (m * f->n_shares + e / f->n_alike) * lanes, of = (m * d + e % d) * lanes;
+        const real *share = s->shares + at, *mu = s->codes + of, *d_entry = d_pooled + e * lanes;
+        real *restrict d_share = s->d_shares + at, *restrict d_mu = s->d_codes + of;
+        EACH(l, lanes) {
+            d_share[l] += d_entry[l] * mu[l];
+            d_mu[l] += d_entry[l] * share[l];
+        }
+    }
+    if (!f->scores) return;
+    EACH(k, f->n_shares) { /* of a softmax: d_score_m = s_m (d_s_m - sum_n s_n d_s_n) */
+        real *restrict along = s->values, *restrict d_share = s->d_shares + k * lanes;
+        const real *share = s->shares + k * lanes;
+        memset(along, 0, lanes * sizeof(real));
+        EACH(m, M) EACH(l, lanes) along[l] += share[m * n + l] * d_share[m * n + l];
+        EACH(m, M) EACH(l, lanes) d_share[m * n + l] = share[m * n + l] * (d_share[m * n + l] - along[l]);
+    }
+    EACH(m, M) memset(s->g + f->scores[m].weight, 0, f->n_shares * f->scores[m].ld * sizeof(real));
+    EACH(m, M) {
+        const Layer *y = f->scores + m;
+        real *d_score = s->d_shares + m * n, *d_mu = s->d_codes + m * d * lanes;
+        EACH(k, y->n_out) s->g[y->bias + k] = sum_of(d_score + k * lanes, 0, lanes);
+        EACH(i, n) d_score[i] *= (real)f->scale;
+        turn(s->turned, s->codes + m * d * lanes, d, lanes);
+        product(s->partial, y->ld, y->n_out, d_score, lanes, 1, s->turned, y->ld, n_rows, y->ld, 0);
+        EACH(i, y->n_out * y->ld) s->g[y->weight + i] += s->partial[i]; /* queries are those of all modalities */
+        product(s->partial, lanes, d, w + y->weight, 1, y->ld, d_score, lanes, y->n_out, lanes, 0);
+        EACH(i, d * lanes) d_mu[i] += s->partial[i];
+    }
+}
+
+/* ---------------------------------------------------------------------------------- the objective of one batch */
+
+/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
+static void information(const real *restrict joint, const real *restrict marginal, const real *restrict share,
+                        double weight, real *restrict mi, real *restrict nwj, real *restrict d_t, whole lanes) {
+    EACH(l, lanes) {
+        mi[l] = softplus(-joint[l]) + softplus(marginal[l]);
+        nwj[l] = joint[l] - exponential(marginal[l]) + (real)1;
+        d_t[l] = (real)-weight * share[l] * sigmoid(-joint[l]);
+        d_t[lanes + l] = (real)weight * share[l] * sigmoid(marginal[l]);
+    }
+}
+
+/* The critic on pairs (z_i, y_i) and (z_i, y_{i+1}); its gradient goes to d_z. */
+static void mutual_information(const Network *net, Space *s, const real *w, const real *z, whole n_rows, whole lanes,
+                               double weight, double *terms) {
+    const Part *critic = net->parts + net->n_modalities + 2;
+    Tape *tape = s->tapes + net->n_modalities + 2;
+    EACH(k, net->c) EACH(l, lanes) s->pairs[k * 2 * lanes + l] = s->pairs[k * 2 * lanes + lanes + l] = z[k * lanes + l];
+    const real *t = forward(critic, tape, w, s->pairs, 2 * lanes);
+    const int has_pairs = n_rows > 1; /* one row makes no marginal pair */
+    information(t, t + lanes, s->weights, has_pairs ? weight : 0, s->values, s->values + lanes, s->d_t, lanes);
+    if (has_pairs) {
+        terms[MI] += sum_of(s->values, s->weights, lanes);
+        terms[NWJ] += sum_of(s->values + lanes, s->weights, lanes);
+    }
+    whole ld = turn(s->turned, s->pairs, net->c + net->q, 2 * lanes);
+    backward(critic, tape, w, s->g, s->turned, ld, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
+    EACH(k, net->c) {
+        const real *of_joint = s->d_pairs + k * 2 * lanes, *of_marginal = of_joint + lanes;
+        EACH(l, lanes) s->d_z[k * lanes + l] += of_joint[l] + of_marginal[l];
+    }
+}
+
+/* eq. 11 with sigma = 1, over the pairs of modalities that a row has (eq. 7 to 9, `divergence.modality_alignment`). */
+static void alignment(const Network *net, Space *s, whole lanes, int masked, double weight, double *terms) {
+    whole M = net->n_modalities, d = net->d;
+    real *factor = s->values, *squares = s->values + lanes;
+    EACH(l, lanes) {
+        real n = (real)M;
+        if (masked) {
+            n = 0;
+            EACH(m, M) n += s->mask[m * lanes + l];
+        }
+        factor[l] = n > 1 ? (real)1 / (n - (real)1) : 0;
+        squares[l] = 0;
+    }
+    EACH(j, d) {
+        EACH(l, lanes) s->mean[l] = 0;
+        EACH(m, M) EACH(l, lanes) s->mean[l] += s->codes[(m * d + j) * lanes + l];
+        EACH(l, lanes) s->mean[l] *= factor[l] > 0 ? factor[l] / ((real)1 + factor[l]) : (real)0; /* 1 / n */
+        EACH(m, M) EACH(l, lanes) {
+            whole i = (m * d + j) * lanes + l;
+            real away = masked && !(s->mask[m * lanes + l] > 0) ? 0 : s->codes[i] - s->mean[l];
+            squares[l] += away * away;
+            s->d_codes[i] += away * ((real)(4 * weight) * factor[l] * s->weights[l]);
+        }
+    }
+    EACH(l, lanes) squares[l] *= (real)2 * factor[l];
+    terms[KL] += sum_of(squares, s->weights, lanes);
+}
+
+/* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, then under earlier ones. */
+static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau,
+                     double weight, double *terms) {
+    const real shortest_turned = 1e-4; /* of `method/equations/contrast.py` */
+    whole c = net->c, n = c * lanes;
+    real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes;
+    real *nce = total + lanes, *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
+    memset(length, 0, lanes * sizeof(real));
+    EACH(k, c) EACH(l, lanes) length[l] += z[k * lanes + l] * z[k * lanes + l];
+    EACH(l, lanes) length[l] = length_of(length[l]);
+    EACH(k, c) EACH(l, lanes) direction[k * lanes + l] = z[k * lanes + l] / length[l];
+    memset(p, 0, n_models * lanes * sizeof(real));
+    EACH(h, n_models) { /* cosines over tau */
+        real *of = p + h * lanes;
+        EACH(k, c) EACH(l, lanes) of[l] += s->references[h * n + k * lanes + l] * direction[k * lanes + l];
+        EACH(l, lanes) of[l] /= (real)tau;
+        EACH(l, lanes) most[l] = h == 0 || of[l] > most[l] ? of[l] : most[l];
+    }
+    EACH(l, lanes) nce[l] = most[l] - p[l];
+    memset(total, 0, lanes * sizeof(real));
+    EACH(h, n_models) {
+        real *of = p + h * lanes;
+        EACH(l, lanes) of[l] = exponential(of[l] - most[l]);
+        EACH(l, lanes) total[l] += of[l];
+    }
+    EACH(l, lanes) nce[l] += logarithm(total[l]);
+    memset(gradient, 0, n * sizeof(real));
+    EACH(h, n_models) { /* with respect to the direction */
+        real *of = p + h * lanes, positive = h == 0;
+        EACH(l, lanes) of[l] = (of[l] / total[l] - positive) / (real)tau;
+        EACH(k, c) EACH(l, lanes) gradient[k * lanes + l] += of[l] * s->references[h * n + k * lanes + l];
+    }
+    memset(along, 0, lanes * sizeof(real));
+    EACH(k, c) EACH(l, lanes) along[l] += gradient[k * lanes + l] * direction[k * lanes + l];
+    EACH(k, c) EACH(l, lanes) { /* only turning z changes a cosine, and rows too short are not turned */
+        real turn = (gradient[k * lanes + l] - along[l] * direction[k * lanes + l]) / length[l];
+        s->d_z[k * lanes + l] += length[l] > shortest_turned ? turn * ((real)weight * s->weights[l]) : (real)0;
+    }
+    terms[CONTRASTIVE] += sum_of(nce, s->weights, lanes);
+}
+
+/* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g,
+   and adds its terms up. */
+static void local_gradient(const Network *net, Space *s, const real *w, Batch b, const Settings *o, int masked,
+                           whole n_models, double *terms) {
+    whole M = net->n_modalities, lanes = b.lanes, q = net->q, c = net->c, d = net->d;
+    encode(net, s, w, lanes, masked);
+    const real *pooled = pool(net, s, w, lanes, masked);
+    const real *z = forward(net->parts + M, s->tapes + M, w, pooled, lanes);
+    const real *y_hat = forward(net->parts + M + 1, s->tapes + M + 1, w, z, lanes);
+    memset(s->d_z, 0, c * lanes * sizeof(real));
+    memset(s->d_codes, 0, M * d * lanes * sizeof(real));
+    if (o->mi_weight > 0) mutual_information(net, s, w, z, b.n_rows, lanes, o->mi_weight, terms);
+    if (o->kl_weight > 0 && M > 1) alignment(net, s, lanes, masked, o->kl_weight, terms);
+    if (o->contrastive_weight > 0 && n_models > 1)
+        contrast(net, s, z, lanes, n_models, o->temperature, o->contrastive_weight, terms);
+    real *squares = s->values;
+    memset(squares, 0, lanes * sizeof(real));
+    EACH(k, q) EACH(l, lanes) { /* `prediction.squared_error` */
+        real error = y_hat[k * lanes + l] - s->pairs[(c + k) * 2 * lanes + l];
+        squares[l] += error * error;
+        s->d_out[k * lanes + l] = error * ((real)(2.0 / (double)q) * s->weights[l]);
+    }
+    terms[MSE] += sum_of(squares, s->weights, lanes) / (double)q;
+    whole ld = turn(s->turned, z, c, lanes);
+    backward(net->parts + M + 1, s->tapes + M + 1, w, s->g, s->turned, ld, s->d_out, s->d_pairs, lanes, b.n_rows);
+    EACH(i, c * lanes) s->d_z[i] += s->d_pairs[i];
+    ld = turn(s->turned, pooled, net->fusion.n_pooled, lanes);
+    backward(net->parts + M, s->tapes + M, w, s->g, s->turned, ld, s->d_z, s->d_out, lanes, b.n_rows);
+    pool_backward(net, s, w, s->d_out, lanes, masked, b.n_rows);
+    EACH(m, M)
+        backward(net->parts + m, s->tapes + m, w, s->g, s->x + net->columns[m], net->x_ld,
+                 s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
+}
+
+/* ------------------------------------------------------------------------- one client (loop.LoopEngine._train) */
+
+/* Adam with decoupled decay (`optimizers.adam_step_`), of the gradient and of what pulls at it. */
+static void adam_step(whole n, real *restrict w, const real *restrict g, real *restrict first, real *restrict second,
+                      const real *restrict shift, const real *restrict start, whole t, double rate, const Settings *o) {
+    const real decay = 1.0 - rate * o->weight_decay, pull = o->proximal_weight;
+    const real step = rate / (1.0 - pow(0.9, (double)t)), correction = 1.0 / (1.0 - pow(0.999, (double)t));
+    EACH(i, n) {
+        real gradient = g[i];
+        if (shift) gradient += shift[i];
+        if (start) gradient += pull * (w[i] - start[i]);
+        first[i] += (gradient - first[i]) * (real)(1.0 - 0.9);
+        second[i] = second[i] * (real)0.999 + gradient * gradient * (real)(1.0 - 0.999);
+        w[i] = w[i] * decay - step * first[i] / (root(second[i] * correction) + (real)1e-8);
+    }
+}
+
+/* `optimizers.soft_threshold_` of the weights that x is multiplied with. */
+static void soft_threshold(const Network *net, real *w, real amount) {
+    EACH(m, net->n_modalities) {
+        const Layer *y = net->parts[m].layers;
+        EACH(i, y->n_out * y->ld) {
+            real *v = w + y->weight + i;
+            *v = *v > amount ? *v - amount : *v < -amount ? *v + amount : 0;
+        }
+    }
+}
+
+#define GOLDEN 0x9E3779B97F4A7C15u
+
+/* The streams of `common/randomness.py`. */
+INLINE uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+INLINE uint64_t counter(whole epoch, whole place) { return (((uint64_t)epoch << 32) + (uint64_t)place + 1) * GOLDEN; }
+
+/* Writes the order of an epoch to `order`: rows sorted by 40 random bits each, ties by number. */
+static void draw_order(uint64_t *order, uint64_t *spare, uint64_t key, whole epoch, whole n) {
+    EACH(i, n) order[i] = (mix(key + counter(epoch, i)) >> 24 << 24) | (uint64_t)i;
+    for (int shift = 24; shift < 64; shift += 8) {
+        whole first[257] = {0};
+        EACH(i, n) first[(order[i] >> shift & 255) + 1]++;
+        EACH(k, 255) first[k + 1] += first[k];
+        EACH(i, n) spare[first[order[i] >> shift & 255]++] = order[i];
+        memcpy(order, spare, (size_t)n * sizeof *order);
+    }
+    EACH(i, n) order[i] &= 0xFFFFFF;
+}
+
+/* Takes modalities out of the mask of a batch, as `dropout.draw_kept` does. */
+static void drop_modalities(const Network *net, Space *s, Batch b, uint64_t key, whole epoch, double probability) {
+    whole M = net->n_modalities;
+    EACH(l, b.lanes) {
+        whole row = b.rows[l < b.n_rows ? l : 0];
+        whole numbers[MOST_MODALITIES], most = -1;
+        EACH(m, M) {
+            numbers[m] = (whole)(mix(mix(key ^ 0xD1B54A32D192ED03u) + counter(epoch, row * M + m)) >> 11);
+            if (!(s->mask[m * b.lanes + l] > 0)) numbers[m] = -1;
+            most = numbers[m] > most ? numbers[m] : most;
+        }
+        EACH(m, M) {
+            int kept = (double)numbers[m] >= probability * 9007199254740992.0 || numbers[m] == most;
+            if (!kept) s->mask[m * b.lanes + l] = 0;
+        }
+    }
+}
+
+/* Writes unit Z of all rows of a client under the models to its references; of those it has, only the newest is new. */
+static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica) {
+    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c, M = net->n_modalities;
+    const whole *rows = c->rows + c->offsets[replica];
+    real *all = c->references + c->offsets[replica] * c->n_models * width;
+    int has_older = c->reference_round[replica] >= 0 && c->reference_round[replica] == b->round_index - 1;
+    whole n_new = has_older ? 1 : b->n_models;
+    EACH(i, has_older ? n : 0) {
+        real *mine = all + i * c->n_models * width;
+        memmove(mine + width, mine, (size_t)((b->n_models - 1) * width) * sizeof(real));
+    }
+    EACH(h, n_new) {
+        const real *w = b->models[h] + c->runs[replica] * net->n_parameters;
+        for (whole first = 0; first < n; first += s->most_lanes) {
+            whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
+            EACH(i, n_rows) s->numbers[i] = first + i;
+            Batch batch = {n_rows, rounded(n_rows), s->numbers};
+            gather(net, c, s, batch, rows, 0.0);
+            encode(net, s, w, batch.lanes, c->present != 0);
+            const real *pooled = pool(net, s, w, batch.lanes, c->present != 0);
+            const real *z = forward(net->parts + M, s->tapes + M, w, pooled, batch.lanes);
+            EACH(l, n_rows) {
+                real square = 0;
+                EACH(k, width) square += z[k * batch.lanes + l] * z[k * batch.lanes + l];
+                real length = length_of(square);
+                EACH(k, width) all[((first + l) * c->n_models + h) * width + k] = z[k * batch.lanes + l] / length;
+            }
+        }
+    }
+    c->reference_round[replica] = b->round_index;
+}
+
+/* Trains one client; writes its parameters to w, the sum of its gradients to `sum` unless that is NULL, and the means
+   of its terms. */
+static void train_client(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica, real *w,
+                         real *sum, double *terms) {
+    whole n = c->offsets[replica + 1] - c->offsets[replica], run = c->runs[replica], D = net->n_parameters;
+    const Settings *o = c->settings + run;
+    const real *start = b->models[0] + run * D;
+    const real *shift = b->shift ? b->shift + replica * D : 0;
+    const whole *rows = c->rows + c->offsets[replica];
+    uint64_t key = mix(c->seeds[replica] + GOLDEN);
+    key = mix(key + (uint64_t)(b->round_index + 1) * GOLDEN);
+    key = mix(key + (c->positions[replica] + 1) * GOLDEN);
+    whole n_models = o->contrastive_weight > 0 && c->references ? b->n_models : 0;
+    if (n_models) renew_references(net, c, s, b, replica);
+    int masked = c->present || o->modality_dropout > 0;
+    memcpy(w, start, D * sizeof(real));
+    memset(s->g, 0, D * sizeof(real));
+    memset(s->first, 0, D * sizeof(real));
+    memset(s->second, 0, D * sizeof(real));
+    if (sum) memset(sum, 0, D * sizeof(real));
+    memset(terms, 0, N_TERMS * sizeof(double));
+    double rate = o->learning_rate * b->rate_factor;
+    whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
+    EACH(epoch, c->n_epochs) {
+        draw_order(s->order, s->spare, key, epoch, n);
+        EACH(j, n_steps) {
+            whole first = n * j / n_steps, n_rows = n * (j + 1) / n_steps - first;
+            EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
+            Batch batch = {n_rows, rounded(n_rows), s->numbers};
+            gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
+            if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
+            if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
+            if (n_models > 1) EACH(h, n_models) EACH(k, net->c) EACH(l, batch.lanes) {
+                whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
+                s->references[(h * net->c + k) * batch.lanes + l] = c->references[(row * c->n_models + h) * net->c + k];
+            }
+            local_gradient(net, s, w, batch, o, masked, n_models, terms);
+            if (sum) EACH(i, D) sum[i] += s->g[i];
+            if (!c->trains) continue;
+            adam_step(D, w, s->g, s->first, s->second, shift, o->proximal_weight > 0 ? start : 0, ++t, rate, o);
+            if (o->input_l1 > 0) soft_threshold(net, w, (real)(rate * o->input_l1));
+        }
+    }
+    if (c->trains) EACH(i, N_TERMS) terms[i] /= (double)t;
+    if (c->trains && sum) EACH(i, D) sum[i] /= (real)t;
+    terms[LOSS] = terms[MSE] + o->mi_weight * terms[MI] + o->kl_weight * terms[KL];
+    terms[LOSS] += o->contrastive_weight * terms[CONTRASTIVE];
+}
+
+/* --------------------------------------------------------------------------- many clients, on several threads */
+
+/* Lays the arrays of a space out in `memory`, unless that is NULL; returns the number of bytes. */
+static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most_rows, whole most_batch, char *memory) {
+    size_t used = 0;
+    whole lanes = rounded(most_batch), parts = net->n_modalities + 3, wide = LANES;
+    whole n_codes = net->n_modalities * net->d, n_pooled = net->fusion.n_pooled, n_shares = net->fusion.n_shares;
+    whole features = n_codes + n_pooled + net->c + net->q;
+#define TAKE(pointer, n) \
+    do { \
+        (pointer) = memory ? (void *)(memory + used) : 0; \
+        used += ((size_t)(n) * sizeof *(pointer) + 63) / 64 * 64; \
+    } while (0)
+    s->most_lanes = lanes;
+    TAKE(s->tapes, parts);
+    EACH(p, parts) EACH(l, net->parts[p].n_layers) {
+        whole ld = net->parts[p].layers[l].ld;
+        wide = ld > wide ? ld : wide;
+    }
+    real *turned;
+    TAKE(turned, 2 * lanes * wide);
+    EACH(p, parts) EACH(l, net->parts[p].n_layers) {
+        real *out, *gate, *d; /* the critic sees every row twice */
+        whole n = rounded(net->parts[p].layers[l].n_out) * lanes * (p == parts - 1 ? 2 : 1);
+        TAKE(out, n);
+        TAKE(gate, n);
+        TAKE(d, n);
+        if (!memory) continue;
+        s->tapes[p].out[l] = out, s->tapes[p].gate[l] = gate, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
+    }
+    TAKE(s->g, net->n_parameters);
+    TAKE(s->first, net->n_parameters);
+    TAKE(s->second, net->n_parameters);
+    TAKE(s->x, lanes * net->x_ld);
+    TAKE(s->x_turned, lanes * net->x_ld);
+    TAKE(s->weights, lanes);
+    TAKE(s->pairs, 2 * lanes * rounded(net->c + net->q));
+    TAKE(s->codes, lanes * rounded(n_codes + 3)); /* the last code is turned four rows at a time */
+    TAKE(s->pooled, lanes * rounded(n_pooled));
+    TAKE(s->shares, lanes * rounded(net->n_modalities * n_shares));
+    TAKE(s->d_shares, lanes * rounded(net->n_modalities * n_shares));
+    TAKE(s->partial, rounded(n_shares) * rounded(net->d) + lanes * rounded(net->d));
+    TAKE(s->d_codes, lanes * rounded(n_codes));
+    TAKE(s->d_z, lanes * rounded(net->c));
+    TAKE(s->d_pairs, 2 * lanes * rounded(net->c + net->q));
+    TAKE(s->d_out, lanes * rounded(features));
+    TAKE(s->d_t, 2 * lanes);
+    TAKE(s->values, lanes * (c->n_models + 8));
+    TAKE(s->mean, lanes);
+    TAKE(s->mask, lanes * net->n_modalities);
+    TAKE(s->turned, 2 * lanes * rounded(features));
+    TAKE(s->references, lanes * (c->n_models + 1) * net->c);
+    TAKE(s->order, most_rows);
+    TAKE(s->spare, most_rows);
+    TAKE(s->numbers, most_rows > lanes ? most_rows : lanes);
+#undef TAKE
+    return used;
+}
+
+typedef struct { /* threads that share the items of one job after another, and sleep in between */
+    pthread_mutex_t lock;
+    pthread_cond_t wake, rest;
+    whole n_threads, n_awake, n_items, job;
+    atomic_llong next;
+    void (*work)(void *what, Space *space, whole item);
+    void *what;
+    Space *spaces;
+} Team;
+
+typedef struct { Team *team; whole number; pthread_t thread; } Member;
+
+static void take_items(Team *team, whole number) {
+    for (whole i; (i = atomic_fetch_add(&team->next, 1)) < team->n_items;)
+        team->work(team->what, team->spaces + number, i);
+}
+
+static void *follow(void *member) {
+    Team *team = ((Member *)member)->team;
+    for (whole seen = 0;;) {
+        pthread_mutex_lock(&team->lock);
+        while (team->job == seen) pthread_cond_wait(&team->wake, &team->lock);
+        seen = team->job;
+        pthread_mutex_unlock(&team->lock);
+        if (seen < 0) return 0;
+        take_items(team, ((Member *)member)->number);
+        pthread_mutex_lock(&team->lock);
+        if (--team->n_awake == 0) pthread_cond_signal(&team->rest);
+        pthread_mutex_unlock(&team->lock);
+    }
+}
+
+static void share(Team *team, whole n_items, void (*work)(void *, Space *, whole), void *what) {
+    team->work = work, team->what = what, team->n_items = n_items;
+    atomic_store(&team->next, 0);
+    if (team->n_threads > 1 && n_items > 1) {
+        pthread_mutex_lock(&team->lock);
+        team->job++;
+        team->n_awake = team->n_threads - 1;
+        pthread_cond_broadcast(&team->wake);
+        pthread_mutex_unlock(&team->lock);
+        take_items(team, 0);
+        pthread_mutex_lock(&team->lock);
+        while (team->n_awake) pthread_cond_wait(&team->rest, &team->lock);
+        pthread_mutex_unlock(&team->lock);
+    } else
+        take_items(team, 0);
+}
+
+typedef struct { /* some clients of a round, and what they return */
+    const Network *net;
+    const Clients *clients;
+    const Broadcast *broadcast;
+    const whole *replicas;
+    real *weights, *sums; /* (n, D) each; sums of gradients, or NULL */
+    double *terms;        /* (n, N_TERMS) */
+} Work;
+
+static void train_one(void *what, Space *s, whole i) {
+    Work *work = what;
+    whole D = work->net->n_parameters;
+    train_client(work->net, work->clients, s, work->broadcast, work->replicas[i], work->weights + i * D,
+                 work->sums ? work->sums + i * D : 0, work->terms + i * N_TERMS);
+}
+
+/* Runs `body` with a team of threads, each with its own memory; returns what it returns, or -1 without memory. */
+static whole with_team(const Network *net, const Clients *c, whole n_replicas, whole n_threads,
+                       whole (*body)(Team *team, void *what), void *what) {
+    whole most_rows = 1, most_batch = 1;
+    EACH(r, n_replicas) {
+        whole n = c->offsets[r + 1] - c->offsets[r], n_steps = (n + c->batch_size - 1) / c->batch_size;
+        most_rows = n > most_rows ? n : most_rows;
+        if (n) most_batch = (n + n_steps - 1) / n_steps > most_batch ? (n + n_steps - 1) / n_steps : most_batch;
+    }
+    Space plan;
+    size_t size = lay_out(net, c, &plan, most_rows, most_batch, 0);
+    Space spaces[n_threads];
+    Member members[n_threads];
+    char *memory = aligned_alloc(64, size * (size_t)n_threads);
+    if (!memory) return -1;
+    memset(memory, 0, size * (size_t)n_threads);
+    EACH(i, n_threads) lay_out(net, c, spaces + i, most_rows, most_batch, memory + (size_t)i * size);
+    Team team = {.n_threads = 1, .spaces = spaces};
+    pthread_mutex_init(&team.lock, 0);
+    pthread_cond_init(&team.wake, 0);
+    pthread_cond_init(&team.rest, 0);
+    for (whole i = 1; i < n_threads; i++) { /* where no more threads are to be had, those there are do the work */
+        members[i] = (Member){&team, i, 0};
+        if (pthread_create(&members[i].thread, 0, follow, members + i)) break;
+        team.n_threads++;
+    }
+    whole returned = body(&team, what);
+    pthread_mutex_lock(&team.lock);
+    team.job = -1;
+    pthread_cond_broadcast(&team.wake);
+    pthread_mutex_unlock(&team.lock);
+    for (whole i = 1; i < team.n_threads; i++) pthread_join(members[i].thread, 0);
+    pthread_mutex_destroy(&team.lock);
+    pthread_cond_destroy(&team.wake);
+    pthread_cond_destroy(&team.rest);
+    free(memory);
+    return returned;
+}
+
+/* ------------------------------------------------------------------------------------------ what Python calls */
+
+/* Whether this processor has what this file was compiled for. */
+EXPORT int processor_can(void) {
+#if defined(__AVX512F__)
+    int has_512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+    has_512 = has_512 && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq");
+    return has_512 && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+#elif defined(__AVX2__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+#else
+    return 1;
+#endif
+}
+
+/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`. */
+EXPORT whole n_terms(void) { return N_TERMS; }
+EXPORT whole n_settings(void) { return sizeof(Settings) / sizeof(double); }
+
+typedef struct { Work work; whole n; } Some;
+
+static whole train_all(Team *team, void *what) {
+    Some *some = what;
+    share(team, some->n, train_one, &some->work);
+    return 0;
+}
+
+/* Lets n clients train from what is broadcast; see `Work`. */
+EXPORT int train_clients(const Network *net, const Clients *c, const Broadcast *b, whole n_replicas,
+                         const whole *replicas, whole n, real *weights, real *sums, double *terms, whole n_threads) {
+    Some some = {{net, c, b, replicas, weights, sums, terms}, n};
+    return (int)with_team(net, c, n_replicas, n_threads < n ? n_threads : n, train_all, &some);
+}
+
+typedef struct { /* rounds of FedAvg to go through, and where it stands among them */
+    whole n_rounds, n_replicas, history_size;
+    const whole *participants, *starts; /* of each round, one after another; (n_rounds + 1) */
+    const double *rate_factors;
+    real *weights;                  /* (n_rounds, runs, D): the models after each round */
+    double *terms, *moved, *steps;  /* (n_rounds, replicas, N_TERMS) and (n_rounds, replicas), (n_rounds, runs) */
+    whole n_block;                  /* clients whose parameters there is room for */
+    real *block;                    /* (n_block, D) */
+    whole round, n_answered, is_odd; /* finished; answers in the one under way; whether something was not finite */
+} Rounds;
+
+typedef struct { Work work; Rounds *rounds; whole n; double seconds; const double *shares; real *average; } Under;
+
+enum { SLICE = 4096 };
+
+#if defined(__clang__)
+#define NOT_FUSED
+#pragma STDC FP_CONTRACT OFF
+#else
+#define NOT_FUSED __attribute__((optimize("fp-contract=off")))
+#endif
+
+/* Adds a slice of the answers' parameters to the averages of their runs, in the order of the participants. Product and
+   sum are rounded each, as torch does: so a server that averages in Python comes to the same bits. */
+NOT_FUSED static void add_slice(void *what, Space *s, whole i) {
+    Under *u = what;
+    (void)s;
+    whole D = u->work.net->n_parameters, first = i * SLICE, last = first + SLICE < D ? first + SLICE : D;
+    EACH(k, u->n) {
+        real *sum = u->average + u->work.clients->runs[u->work.replicas[k]] * D;
+        const real *w = u->work.weights + k * D, share = u->shares[u->work.replicas[k]];
+        for (whole j = first; j < last; j++) sum[j] += w[j] * share;
+    }
+}
+
+static double squared_distance(const real *a, const real *b, whole n) {
+    double sums[LANES] = {0};
+    for (whole i = 0; i < n; i += LANES) EACH(k, LANES) {
+        double away = a[i + k] - b[i + k];
+        sums[k] += away * away;
+    }
+    for (whole half = LANES / 2; half; half /= 2) EACH(k, half) sums[k] += sums[k + half];
+    return sums[0];
+}
+
+static void measure(void *what, Space *s, whole i) {
+    Under *u = what;
+    train_one(&u->work, s, i);
+    whole replica = u->work.replicas[i], D = u->work.net->n_parameters, at = u->rounds->round * u->rounds->n_replicas;
+    const real *start = u->work.broadcast->models[0] + u->work.clients->runs[replica] * D;
+    memcpy(u->rounds->terms + (at + replica) * N_TERMS, u->work.terms + i * N_TERMS, N_TERMS * sizeof(double));
+    u->rounds->moved[at + replica] = squared_distance(u->work.weights + i * D, start, D);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static whole go_on(Team *team, void *what) {
+    Under *u = what;
+    Rounds *r = u->rounds;
+    const Network *net = u->work.net;
+    const Clients *c = u->work.clients;
+    const Broadcast *first = u->work.broadcast;
+    Broadcast b = *first;
+    whole D = net->n_parameters;
+    u->work.broadcast = &b;
+    double until = now() + u->seconds;
+    double *shares = calloc((size_t)r->n_replicas, sizeof *shares), *totals = calloc((size_t)c->n_runs, sizeof *totals);
+    u->work.terms = malloc((size_t)(r->n_block * N_TERMS) * sizeof(double));
+    if (!shares || !totals || !u->work.terms) r->is_odd = 1;
+    for (; r->round < r->n_rounds && !r->is_odd; r->round++, r->n_answered = 0) {
+        /* The models before this round, the latest first: of rounds in this call, then of those before. */
+        b.round_index = first->round_index + r->round;
+        b.rate_factor = r->rate_factors[r->round];
+        whole n_models = first->n_models + r->round;
+        b.n_models = n_models < r->history_size + 1 ? n_models : r->history_size + 1;
+        EACH(h, b.n_models)
+            b.models[h] = h < r->round ? r->weights + (r->round - 1 - h) * c->n_runs * D : first->models[h - r->round];
+        const whole *participants = r->participants + r->starts[r->round];
+        whole n = r->starts[r->round + 1] - r->starts[r->round];
+        memset(totals, 0, (size_t)c->n_runs * sizeof *totals);
+        EACH(i, n) {
+            whole k = participants[i];
+            totals[c->runs[k]] += (double)(c->offsets[k + 1] - c->offsets[k]);
+        }
+        EACH(i, n) {
+            whole k = participants[i];
+            shares[k] = (double)(c->offsets[k + 1] - c->offsets[k]) / totals[c->runs[k]];
+        }
+        u->average = r->weights + r->round * c->n_runs * D;
+        if (r->n_answered == 0) memset(u->average, 0, (size_t)(c->n_runs * D) * sizeof(real));
+        while (r->n_answered < n) {
+            u->n = n - r->n_answered < r->n_block ? n - r->n_answered : r->n_block;
+            u->work.replicas = participants + r->n_answered, u->work.weights = r->block, u->shares = shares;
+            share(team, u->n, measure, u);
+            EACH(i, u->n) if (!isfinite(u->work.terms[i * N_TERMS + LOSS]) ||
+                              !isfinite(r->moved[r->round * r->n_replicas + u->work.replicas[i]])) r->is_odd = 1;
+            if (r->is_odd) break;
+            whole n_slices = (D + SLICE - 1) / SLICE;
+            if (u->n * D > 200000) share(team, n_slices, add_slice, u);
+            else EACH(i, n_slices) add_slice(u, 0, i);
+            r->n_answered += u->n;
+            if (now() > until && r->n_answered < n) goto late;
+        }
+        if (r->is_odd) break;
+        EACH(run, c->n_runs) {
+            real *model = u->average + run * D;
+            if (totals[run] == 0) memcpy(model, b.models[0] + run * D, (size_t)D * sizeof(real));
+            r->steps[r->round * c->n_runs + run] = squared_distance(model, b.models[0] + run * D, D);
+            if (!isfinite(r->steps[r->round * c->n_runs + run])) r->is_odd = 1;
+        }
+        if (r->is_odd) break;
+        if (now() > until) {
+            r->round++, r->n_answered = 0;
+            break;
+        }
+    }
+late:
+    free(shares);
+    free(totals);
+    free(u->work.terms);
+    return 0;
+}
+
+/* Goes through rounds of FedAvg, for about so many seconds: call it again until `round` is `n_rounds`. What a round was
+   not finite in is left to the caller: it stops before that one, `is_odd`. */
+EXPORT int train_rounds(const Network *net, const Clients *c, const Broadcast *b, Rounds *rounds, double seconds,
+                        whole n_threads) {
+    Under under = {.work = {.net = net, .clients = c, .broadcast = b}, .rounds = rounds, .seconds = seconds};
+    return (int)with_team(net, c, rounds->n_replicas, n_threads, go_on, &under);
+}

@@ -1,0 +1,405 @@
+"""The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
+
+This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not
+cover is left to the torch engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from functools import cache
+from itertools import islice
+from math import sqrt
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.engines.base import Engine
+from skfdrmfl.engines.chunk import OF_SERVER
+from skfdrmfl.method import objective
+from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
+from skfdrmfl.method.mlp import MLP
+from skfdrmfl.method.network import Network
+from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.protocol.messages import Averaged, Broadcast, Update
+from skfdrmfl.protocol.plan import Settings
+
+# Limits of `native.c`.
+LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 << 24
+# What may have been compiled of it, the best first. Tests add a build for float64.
+NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
+LIBRARIES = {torch.float32: [Path(__file__).resolve().with_name(name) for name in NAMES]}
+# More threads than this are not started: each takes memory of its own.
+MOST_THREADS = 256
+# A call returns after about so many seconds, so that an interrupt is seen.
+SECONDS = 0.1
+# Memory for the parameters that clients return before they are averaged, and for what the rounds of a call leave.
+BLOCK_BYTES = 8_000_000
+
+
+class _Layer(Structure):
+    _fields_ = [(name, c_int64) for name in ("n_in", "n_out", "ld", "weight", "bias")]
+
+
+class _Part(Structure):
+    _fields_ = [("n_layers", c_int64), ("has_skip", c_int64), ("n_out", c_int64), ("layers", POINTER(_Layer))]
+
+
+class _Fusion(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("n_pooled", "n_shares", "n_alike")),
+        ("scale", c_double),
+        ("scores", POINTER(_Layer)),
+    ]
+
+
+class _Network(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("n_modalities", "d", "c", "q", "n_parameters", "n_columns", "x_ld")),
+        ("columns", c_void_p),
+        ("parts", POINTER(_Part)),
+        ("fusion", _Fusion),
+    ]
+
+
+# The terms and the settings that `native.c` knows, in its order.
+TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
+SETTINGS = (
+    *("learning_rate", "weight_decay", "input_l1", "mi_weight", "kl_weight", "contrastive_weight", "temperature"),
+    *("modality_dropout", "proximal_weight"),
+)
+
+
+class _Clients(Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("x", "y", "present", "rows", "offsets", "runs", "seeds", "positions")),
+        ("settings", c_void_p),
+        *((name, c_int64) for name in ("batch_size", "n_epochs", "trains", "n_runs")),
+        ("references", c_void_p),
+        ("reference_round", c_void_p),
+        ("n_models", c_int64),
+    ]
+
+
+class _Broadcast(Structure):
+    _fields_ = [
+        ("models", c_void_p * MOST_MODELS),
+        ("n_models", c_int64),
+        ("round_index", c_int64),
+        ("rate_factor", c_double),
+        ("shift", c_void_p),
+    ]
+
+
+class _Rounds(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("n_rounds", "n_replicas", "history_size")),
+        *(
+            (name, c_void_p)
+            for name in ("participants", "starts", "rate_factors", "weights", "terms", "moved", "steps")
+        ),
+        ("n_block", c_int64),
+        ("block", c_void_p),
+        *((name, c_int64) for name in ("round", "n_answered", "is_odd")),
+    ]
+
+
+@cache
+def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
+    """Return what has been compiled of `native.c` for numbers of a type and this processor; None: nothing.
+
+    What was compiled of another version, with other `TERMS` or `SETTINGS`, is none.
+    """
+    for path in LIBRARIES.get(dtype, []):
+        try:
+            found = ctypes.CDLL(str(path))
+        except OSError:  # it is not there, or was compiled for another kind of machine
+            continue
+        known = (found.n_terms(), found.n_settings()) if hasattr(found, "n_terms") else None
+        if known == (len(TERMS), len(SETTINGS)) and found.processor_can():
+            return found
+    return None
+
+
+def why_not(
+    network: Network, device: torch.device, history_size: int, sizes: Indices, settings: Sequence[Settings]
+) -> str | None:
+    """Return why these clients cannot train here, as the end of a sentence; None: they can."""
+    if device.type != "cpu":
+        return f"trains on the processor, and device is {str(device)!r}"
+    if type(network.fusion) not in (ConcatFusion, MeanFusion, GatedFusion, AttentionFusion):
+        return f"does not cover the fusion {type(network.fusion).__name__}"
+    if network.alignment != "homoscedastic":
+        return "covers alignment='homoscedastic' alone"
+    for name, part in network.encoders.items():
+        if type(part) is not MLP:
+            return f"covers dense and linear encoders of numbers, and that of modality {name!r} is another"
+    parts = [part for part in (*network.encoders.values(), network.head) if isinstance(part, MLP)]
+    if len(network.encoders) > MOST_MODALITIES or any(len(part.hidden) >= MOST_LAYERS for part in parts):
+        return f"covers at most {MOST_MODALITIES} modalities and {MOST_LAYERS} layers"
+    if history_size >= MOST_MODELS:
+        return f"covers history_size up to {MOST_MODELS - 1}"
+    if sizes.max(initial=0) >= MOST_ROWS:
+        return f"covers up to {MOST_ROWS - 1:,} rows a client"
+    known = OF_SERVER.union(SETTINGS)
+    unknown = [name for s in settings for name, value in s.by_name().items() if value and name not in known]
+    unknown += [term.name for term in objective.TERMS if term.weight is None and term.name not in TERMS]
+    if unknown:
+        return f"does not know {unknown[0]!r}"
+    if library() is None:
+        return "has not been compiled for this machine: install a wheel, or from source where there is a C compiler"
+    return None
+
+
+def _rounded(n: int) -> int:
+    return -(-n // LANES) * LANES
+
+
+class PackedNetwork:
+    """The network as `native.c` reads it, and where each parameter of the flat vector stands there.
+
+    Attributes
+    ----------
+    struct : ctypes.Structure
+    size : int
+        Numbers of a client's parameters there: rows of matrices are padded with zeros.
+    """
+
+    def __init__(self, network: Network):
+        parts: list[MLP] = [*network.encoders.values(), network.mixer, network.head, network.critic]  # type: ignore[list-item]
+        self._layout = network.layout
+        self._index = torch.full((network.layout.size,), -1)
+        self.size = 0
+        self._layers = []  # kept: the structures point to them
+        structs = []
+        for part in parts:
+            layers = (_Layer * (len(part.hidden) + 1))()
+            for i in range(len(layers)):
+                n_out, n_in = network.layout.shapes[f"{part.name}.weight{i}"]
+                weight = self._place(f"{part.name}.weight{i}", _rounded(n_in), 1)
+                bias = self._place(f"{part.name}.bias{i}", 1, 1)
+                layers[i] = _Layer(n_in, n_out, _rounded(n_in), weight, bias)
+            self._layers.append(layers)
+            structs.append(_Part(len(layers), part.skip, part.n_outputs, layers))
+        fusion = self._fusion(network)
+        self._index[self._index < 0] = self.size  # the gaps of the flat vector
+        self.size += LANES  # which stay zero
+        widths = [_rounded(encoder.n_inputs) for encoder in network.encoders.values()]
+        self.columns = np.cumsum([0, *widths])
+        self._parts = (_Part * len(structs))(*structs)
+        self.struct = _Network(
+            len(widths),
+            network.modality_dim,
+            network.n_components,
+            network.n_outputs,
+            self.size,
+            network.n_columns,
+            int(self.columns[-1]),
+            self.columns.ctypes.data,
+            self._parts,
+            fusion,
+        )
+
+    def _place(self, name: str, row: int, column: int) -> int:
+        """Give a matrix of the layout a place, entry (i, j) at i * row + j * column behind the returned offset."""
+        first, (n, k) = self.size, self._layout.shapes[name]
+        places = first + torch.arange(n)[:, None] * row + torch.arange(k) * column
+        self._index[self._layout.offsets[name] :][: n * k] = places.flatten()
+        self.size += _rounded((n - 1) * row + (k - 1) * column + 1)
+        return first
+
+    def _fusion(self, network: Network) -> _Fusion:
+        """Return the fusion: the equations stand at `pool` of `native.c`."""
+        fusion, d, n = network.fusion, network.modality_dim, len(network.encoders)
+        n_pooled, ld = fusion.n_pooled(n, d), _rounded(d)
+        if isinstance(fusion, ConcatFusion):
+            return _Fusion(n_pooled)
+        if isinstance(fusion, MeanFusion):
+            return _Fusion(n_pooled, 1, d)
+        if isinstance(fusion, GatedFusion):
+            weight, bias = self._place("fusion.gate_weight", ld, 1), self._place("fusion.gate_bias", 1, 1)
+            scores = (_Layer * n)(*(_Layer(d, d, ld, weight + m * d * ld, bias + m * d) for m in range(n)))
+            self._layers.append(scores)
+            return _Fusion(n_pooled, d, 1, 1.0, scores)
+        weight, bias = self._place("fusion.query", ld, 1), self._place("fusion.preference", 1, N_QUERIES)
+        scores = (_Layer * n)(*(_Layer(d, N_QUERIES, ld, weight, bias + m * N_QUERIES) for m in range(n)))
+        self._layers.append(scores)
+        return _Fusion(n_pooled, N_QUERIES, d, 1.0 / sqrt(d), scores)
+
+    def packed(self, flat: Tensor) -> Tensor:
+        """Return parameters (..., D) as they stand there (..., size), contiguous."""
+        out = flat.new_zeros(*flat.shape[:-1], self.size)
+        out[..., self._index] = flat
+        return out
+
+    def unpacked(self, packed: Tensor) -> Tensor:
+        """Return the inverse of `packed`."""
+        return packed.index_select(-1, self._index)
+
+
+class NativeEngine(Engine):
+    """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
+
+    has_threads: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rows, cohort = self.rows, self.cohort
+        self._dtype: torch.dtype = rows.x.dtype
+        found = library(self._dtype)
+        if found is None:
+            raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
+        self._library = found
+        self._net = PackedNetwork(self.network)
+        self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
+        settings = np.array([[s.by_name()[name] for name in SETTINGS] for s in cohort.settings])
+        self._arrays: dict[str, NDArray] = {
+            "x": rows.x.contiguous().numpy(),
+            "y": rows.y.contiguous().numpy(),
+            "rows": _whole(rows.rows),
+            "offsets": _whole(rows.offsets),
+            "runs": _whole(cohort.runs),
+            "seeds": np.ascontiguousarray(cohort.seeds, dtype=np.uint64),
+            "positions": np.ascontiguousarray(cohort.positions, dtype=np.uint64),
+            "settings": settings,
+        }
+        if rows.present is not None:
+            self._arrays["present"] = np.ascontiguousarray(rows.present, dtype=np.uint8)
+        self._clients = _Clients(
+            **{name: array.ctypes.data for name, array in self._arrays.items()},
+            batch_size=self.batch_size,
+            n_epochs=self.n_epochs,
+            trains=self.orders.trains,
+            n_runs=cohort.n_runs,
+        )
+        self._contrasts = self.keep_history and any(uses(s.terms, "references") for s in cohort.settings)
+
+    def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Train every participant from the broadcast weights; yield updates block by block."""
+        struct = self._broadcast(broadcast)
+        self._make_room_for_references(struct.n_models)
+        shift = None if broadcast.shift is None else self._net.packed(broadcast.shift.to(self._dtype))
+        if shift is not None:
+            struct.shift = shift.data_ptr()
+        summed = self.orders.gradients or not self.orders.trains
+        for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
+            n = len(replicas)
+            weights = torch.empty(n, self._net.size, dtype=self._dtype)
+            sums = torch.empty_like(weights) if summed else None
+            terms = np.empty((n, len(TERMS)))
+            self._call(
+                "train_clients",
+                struct,
+                c_int64(len(self.cohort.runs)),
+                c_void_p(_pointer(replicas)),
+                c_int64(n),
+                *(c_void_p(_pointer(array)) for array in (weights, sums, terms)),
+            )
+            losses = torch.from_numpy(_in_table_order(terms)).to(self._dtype)
+            gradients = None if sums is None else self._net.unpacked(sums)
+            if gradients is not None and not self.orders.trains:
+                yield Update(replicas, gradients, losses)
+            else:
+                yield Update(replicas, self._net.unpacked(weights), losses, gradients)
+
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+    ) -> Iterator[Averaged]:
+        """Go through rounds of federated averaging, yielding those of each call; see `door.Training.average_rounds`."""
+        n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
+        self._make_room_for_references(history_size + 1)
+        bytes_of_round = n_runs * size * self.rows.x.element_size() + n_replicas * (len(TERMS) + 1) * 8
+        most = max(1, BLOCK_BYTES // bytes_of_round)
+        first = 0
+        while mine := list(islice(invited, most)):
+            n = len(mine)
+            struct = self._broadcast(broadcast)
+            participants = _whole(np.concatenate(mine))
+            starts = np.cumsum([0, *map(len, mine)])
+            factors = np.array(rate_factors[first : first + n], dtype=np.float64)
+            weights = torch.empty(n, n_runs, size, dtype=self._dtype)
+            terms = np.full((n, n_replicas, len(TERMS)), np.nan)
+            of_moved, of_steps = np.full((n, n_replicas), np.nan), np.zeros((n, n_runs))
+            n_block = min(int(np.diff(starts).max()), self._n_block())
+            block = torch.empty(max(1, n_block), size, dtype=self._dtype)
+            arrays: list[NDArray | Tensor] = [participants, starts, factors, weights, terms, of_moved, of_steps]
+            rounds = _Rounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
+            done = 0
+            while True:
+                self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
+                passed = slice(done, rounds.round)
+                if done < rounds.round:
+                    # Bits: see docs/maintainers.md, "float32's digits".
+                    with np.errstate(over="ignore"):  # of a run that is about to diverge
+                        moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
+                        losses = _in_table_order(terms[passed]).astype(self._arrays["x"].dtype)
+                    yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
+                done = rounds.round
+                if rounds.is_odd:
+                    return
+                if done == n:
+                    break
+            first += n
+            models = self._net.unpacked(weights)
+            history = (*reversed(models[-history_size - 1 : -1]), broadcast.weights, *broadcast.history)[:history_size]
+            broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
+
+    def _n_block(self) -> int:
+        """Return how many clients train before their parameters are taken."""
+        return max(2 * self._n_threads, BLOCK_BYTES // (self._net.size * self.rows.x.element_size()))
+
+    def _broadcast(self, broadcast: Broadcast) -> _Broadcast:
+        """Return what is sent out."""
+        history = broadcast.history if self.keep_history else ()
+        models = [self._net.packed(model.to(self._dtype)) for model in (broadcast.weights, *history)]
+        struct = _Broadcast(n_models=len(models), round_index=broadcast.round_index, rate_factor=broadcast.rate_factor)
+        for i, model in enumerate(models):
+            struct.models[i] = model.data_ptr()
+        struct.kept = models  # as long as what points to them
+        return struct
+
+    def _call(self, name: str, broadcast: _Broadcast, *arguments: object) -> None:
+        """Call a function of the library; it does not hold the interpreter's lock."""
+        function = getattr(self._library, name)
+        threads = c_int64(self._n_threads)
+        network, clients = ctypes.byref(self._net.struct), ctypes.byref(self._clients)
+        if function(network, clients, ctypes.byref(broadcast), *arguments, threads) < 0:
+            raise MemoryError("there is no memory for training with engine='native'.")
+
+    def _make_room_for_references(self, n_models: int) -> None:
+        """Have room for each row's Z under so many models; what is there already stays only where there is room."""
+        if self._contrasts and n_models > self._clients.n_models:
+            shape = (len(self.rows.rows), n_models, self.network.n_components)
+            self._references = np.empty(shape, dtype=self._arrays["x"].dtype)
+            self._reference_round = np.full(len(self.cohort.runs), -1)
+            self._clients.references = _pointer(self._references)
+            self._clients.reference_round = _pointer(self._reference_round)
+            self._clients.n_models = n_models
+
+
+def _in_table_order(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the `TERMS` (..., n) as `term_names`; those that `native.c` does not know are zero."""
+    names = term_names()
+    if names == TERMS:
+        return terms
+    unknown = np.zeros(terms.shape[:-1])
+    return np.stack([terms[..., TERMS.index(name)] if name in TERMS else unknown for name in names], -1)
+
+
+def _pointer(array: NDArray | Tensor | None) -> int | None:
+    """Return where an array begins, which must be kept as long as that is used."""
+    if array is None:
+        return None
+    return array.data_ptr() if isinstance(array, Tensor) else array.ctypes.data
+
+
+def _whole(values: NDArray) -> Indices:
+    """Return whole numbers as an array that C can read."""
+    return np.ascontiguousarray(values, dtype=np.int64)

@@ -1,0 +1,137 @@
+"""The prepared rows of the clients who train in one memory, stacked for the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.protocol.plan import Settings, Start
+from skfdrmfl.protocol.replicas import Cohort
+
+
+@dataclass(frozen=True)
+class Run:
+    """One federation's prepared rows, and where its server begins.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, columns); y : Tensor of shape (n, q)
+        Prepared rows. Runs may share one tensor.
+    partition : Partition
+        Rows to train on.
+    settings : Settings
+    seed : int
+    start : Start
+    present : ndarray of bool of shape (n, M), or None
+        Which modalities each row has; None: all.
+    held_out : Partition, default=None
+        Rows that its clients hold out.
+    """
+
+    x: Tensor
+    y: Tensor
+    partition: Partition
+    settings: Settings
+    seed: int
+    start: Start
+    present: Present | None = None
+    held_out: Partition | None = None
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows that the replicas of a cohort train on.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    x : Tensor of shape (N, columns); y : Tensor of shape (N, q)
+        Prepared rows.
+    rows : ndarray
+        Row numbers in x and y, replica after replica: replica r owns `rows[offsets[r]:offsets[r + 1]]`.
+    offsets : ndarray of shape (R + 1,)
+    present : ndarray of bool of shape (N, M), or None
+        Which modalities each row has; None: all.
+    held_out : tuple of Partition, one a run
+        Rows in x and y that its clients hold out; empty where nobody is asked for any.
+    """
+
+    cohort: Cohort
+    x: Tensor
+    y: Tensor
+    rows: Indices
+    offsets: Indices
+    present: Present | None = None
+    held_out: tuple[Partition, ...] = ()
+
+    def rows_of(self, replica: int) -> Indices:
+        """Return the row numbers of one replica."""
+        return self.rows[self.offsets[replica] : self.offsets[replica + 1]]
+
+
+def stack(runs: Sequence[Run]) -> TrainingRows:
+    """Stack the runs' clients as replicas; runs that share rows keep sharing them."""
+    first_row: dict[tuple[int, int, int], int] = {}
+    tables: list[tuple[Tensor, Tensor]] = []
+    presents: list[Present | None] = []
+    n_rows = 0
+    rows, sizes, positions = [], [], []
+    held_out = []
+    for run in runs:
+        key = (id(run.x), id(run.y), id(run.present))
+        if key not in first_row:
+            first_row[key] = n_rows
+            tables.append((run.x, run.y))
+            presents.append(run.present)
+            n_rows += len(run.x)
+        start = first_row[key]
+        rows += [start + client_rows for client_rows in run.partition.rows]
+        sizes.append(run.partition.sizes)
+        positions.append(run.partition.positions)
+        if run.held_out is not None:
+            held_out.append(Partition(run.held_out.positions, [start + r for r in run.held_out.rows]))
+    n_clients = [len(run.partition.rows) for run in runs]
+    one = len(tables) == 1
+    present = _stacked_present(presents, [len(x) for x, _ in tables])
+    all_rows = np.concatenate(rows)
+    offsets = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
+    cohort = Cohort(
+        runs=np.repeat(np.arange(len(runs)), n_clients),
+        positions=np.concatenate(positions),
+        seeds=np.repeat(np.array([run.seed for run in runs], dtype=np.uint64), n_clients),
+        settings=tuple(run.settings for run in runs),
+        counts=_counts(np.diff(offsets), None if present is None else present[all_rows], offsets),
+    )
+    return TrainingRows(
+        cohort,
+        tables[0][0] if one else torch.cat([x for x, _ in tables]),
+        tables[0][1] if one else torch.cat([y for _, y in tables]),
+        all_rows,
+        offsets,
+        present,
+        tuple(held_out),
+    )
+
+
+def _counts(sizes: Indices, present: NDArray[np.bool_] | None, offsets: Indices) -> Indices:
+    """Return `Cohort.counts`."""
+    if present is None:
+        return sizes
+    by_modality = np.add.reduceat(present, offsets[:-1], axis=0, dtype=np.int64)
+    return np.column_stack((sizes, by_modality))
+
+
+def _stacked_present(presents: Sequence[Present | None], n_rows: Sequence[int]) -> Present | None:
+    """Return `present` of several tables, one below another."""
+    known = [present for present in presents if present is not None]
+    if not known:
+        return None
+    everything = [np.ones((n, known[0].shape[1]), dtype=bool) for n in n_rows]
+    return np.concatenate([a if p is None else p for p, a in zip(presents, everything, strict=True)])

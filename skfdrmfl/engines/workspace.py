@@ -1,0 +1,151 @@
+"""The memory in which the clients of a chunk train: allocated once, used by every chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skfdrmfl.method.equations.optimizers import adam_step_
+from skfdrmfl.method.network import Network
+
+# Rows of the memory that all algorithms need; `Pulls` says which others there are.
+WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT = range(4)
+
+
+@dataclass(frozen=True)
+class Pulls:
+    """What there is beside the gradient of the objective.
+
+    Attributes
+    ----------
+    shifted : bool
+        Whether a shift is added to every gradient.
+    anchored : bool
+        Whether clients are pulled back to where they started from.
+    summed : bool
+        Whether gradients are added up, as they were before any pull.
+    """
+
+    shifted: bool = False
+    anchored: bool = False
+    summed: bool = False
+
+
+class Workspace:
+    """Parameters, gradient and moments of the chunk in training.
+
+    In each row of the memory, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
+    always steps over whole vectors; clients who are done are put aside, and what it does to their places is of no
+    consequence. Bits: see docs/maintainers.md, "whole vectors".
+
+    Parameters
+    ----------
+    network : Network
+    most_clients : int
+        Of any chunk.
+    like : Tensor
+        Of the type and device of the rows.
+    pulls : Pulls
+    """
+
+    def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Pulls = Pulls()):
+        self._layout = network.layout
+        self.most_clients, self.pulls = most_clients, pulls
+        extra = {"shift": pulls.shifted, "anchor": pulls.anchored, "sum": pulls.summed}
+        self._row = {name: SECOND_MOMENT + 1 + i for i, name in enumerate(name for name in extra if extra[name])}
+        self._memory = like.new_zeros(SECOND_MOMENT + 1 + len(self._row), most_clients * self._layout.size)
+        self._step = torch.zeros((), dtype=torch.float32, device=like.device)
+        self._n_places = 0
+
+    def open(self, models: Tensor, runs: Tensor, shift: Tensor | None = None) -> None:
+        """Start each client from its run's row (C,) of `models` (runs, D), with zero moments.
+
+        `shift` (C, D) is added to every gradient of each client.
+        """
+        n_clients = len(runs)
+        self._lay_out(n_clients)
+        self._memory[FIRST_MOMENT:].zero_()
+        self._step.zero_()
+        for name, view in self._layout.views(models).items():
+            if len(models) == 1:
+                self._arrays[WEIGHTS][name].copy_(view)
+            else:
+                torch.index_select(view, 0, runs, out=self._arrays[WEIGHTS][name])
+        if shift is not None:
+            for name, view in self._layout.views(shift).items():
+                self._arrays[self._row["shift"]][name].copy_(view)
+        if self.pulls.anchored:
+            self._flats[self._row["anchor"]].copy_(self._flats[WEIGHTS])
+        self._out = {
+            row: models.new_zeros(n_clients, self._layout.size)
+            for row in (WEIGHTS, *([self._row["sum"]] if self.pulls.summed else []))
+        }
+        self._active = n_clients
+        self._look()
+
+    def narrow(self, active: int) -> None:
+        """Let the first `active` clients go on; the others are done."""
+        self._put_aside(active)
+        if 2 * active <= self._n_places:
+            self._pack(active)
+        self._active = active
+        self._look()
+
+    def _look(self) -> None:
+        """Make the leaves that autograd differentiates by: `views` of the weights, their gradients in the memory."""
+        self.views = {}
+        for name, array in self._arrays[WEIGHTS].items():
+            # `data`, not `detach`: weights and gradients share memory, and with `detach` the count of writes, by which
+            # autograd would take a gradient that is written for a change of the weights.
+            self.views[name] = array[: self._active].data.requires_grad_()
+        self._leaves = list(self.views.values())
+        self._gradients = [array[: self._active] for array in self._arrays[GRADIENT].values()]
+
+    def differentiate(self, values: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
+        """Write the gradient, by the parameters in `views`, of the sum of `values` times `shares`."""
+        of_parameters = [i for i, value in enumerate(values) if value.requires_grad]
+        roots, weights = ([tensors[i] for i in of_parameters] for tensors in (values, shares))
+        found = torch.autograd.grad(roots, self._leaves, weights, materialize_grads=True)
+        torch._foreach_copy_(self._gradients, found)
+
+    def add_up(self) -> None:
+        """Add the gradient to the sum."""
+        self._flats[self._row["sum"]].add_(self._flats[GRADIENT])
+
+    def step_(self, learning_rate: float, decay: float, proximal_weight: float = 0.0) -> None:
+        """Take one step of the optimiser."""
+        rows = self._flats
+        gradient = rows[GRADIENT]
+        if self.pulls.shifted:
+            gradient.add_(rows[self._row["shift"]])
+        if self.pulls.anchored:
+            gradient.add_(rows[WEIGHTS] - rows[self._row["anchor"]], alpha=proximal_weight)
+        adam_step_(rows[WEIGHTS], gradient, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
+
+    def close(self) -> tuple[Tensor, Tensor | None]:
+        """Return the parameters (C, D), and the sums of the gradients where they are added up."""
+        self._put_aside(0)
+        return self._out[WEIGHTS], self._out[self._row["sum"]] if self.pulls.summed else None
+
+    def _lay_out(self, n_places: int) -> None:
+        if n_places != self._n_places:
+            self._n_places = n_places
+            self._flats = self._memory[:, : n_places * self._layout.size].unbind()
+            self._arrays = [self._layout.stacked(flat, n_places) for flat in self._flats]
+
+    def _put_aside(self, active: int) -> None:
+        done = slice(active, self._active)
+        for row, out in self._out.items():
+            for name, view in self._layout.views(out[done]).items():
+                view.copy_(self._arrays[row][name][done])
+
+    def _pack(self, active: int) -> None:
+        """Move the first `active` clients together, to spare the optimiser the others' places."""
+        before = self._arrays
+        self._lay_out(active)
+        for old, new in zip(before, self._arrays, strict=True):
+            for name, array in old.items():  # each moves towards the front, past nothing not yet moved
+                new[name].copy_(array[:active].clone())

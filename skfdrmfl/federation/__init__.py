@@ -1,1 +1,0 @@
-"""What happens between clients and server: messages, sums, rounds, engines, algorithms."""

@@ -1,0 +1,1 @@
+"""A fit from checked input to fitted result."""

@@ -1,0 +1,249 @@
+"""From what users pass to checked arrays: the table, the targets, whose rows they are, and their categories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import assert_all_finite, validate_data
+
+from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.data.categories import (
+    Categories,
+    by_kind,
+    encode,
+    missing_codes,
+    read_labels,
+)
+from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
+from skfdrmfl.data.label_columns import Labelled
+from skfdrmfl.data.missing import find_present
+from skfdrmfl.data.modalities import features_of, resolve_modalities
+from skfdrmfl.data.partition import Partition
+from skfdrmfl.fit.availability import availability_of, check_somebody_begins
+from skfdrmfl.protocol.door import Federation
+from skfdrmfl.protocol.queries.labels import agree
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Description:
+    """What a server knows of X, y and their clients, wherever the rows are.
+
+    Attributes
+    ----------
+    n_features : int
+    feature_names : ndarray of str, or None
+    n_outputs : int
+    y_ndim : int
+    clients : ndarray of shape (K,)
+        Labels of all clients, those met before first.
+    positions, sizes : ndarray of shape (K,)
+        Of those who are there, the place in `clients` and the number of rows.
+    categories : dict of int to ndarray
+        Labels of each discrete column.
+    modalities : dict of str to ndarray of int
+        Columns of each.
+    label_columns : tuple of int
+        Columns of X that hold labels, zeros in the table.
+    central : bool
+        Whether nobody said whose rows they are, so that all are one client's.
+    """
+
+    n_features: int
+    feature_names: NDArray | None
+    n_outputs: int
+    y_ndim: int
+    clients: NDArray
+    positions: Indices
+    sizes: Indices
+    categories: Categories
+    modalities: dict[str, Indices]
+    label_columns: tuple[int, ...]
+    central: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reading(Description):
+    """Checked input.
+
+    Attributes
+    ----------
+    table : ndarray of shape (n, n_features)
+        Numbers, codes in the place of categories.
+    targets : ndarray of shape (n, q)
+    partition : Partition
+    groups : ndarray of shape (n,), or None
+        Labels of rows that belong together.
+    """
+
+    table: NDArray
+    targets: Float
+    partition: Partition
+    groups: NDArray | None
+
+
+def whose_rows(client_ids: Any, n_rows: int, known: NDArray | None = None) -> tuple[NDArray, Indices]:
+    """Return the labels of all clients (K,), `known` ones of earlier fits first, and the place there of each row's."""
+    ids = check_client_ids(client_ids, n_rows)
+    if known is not None:
+        check_same_labels(ids, known)
+    return encode_clients(ids, known)
+
+
+def agreed_categories(
+    federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
+) -> Categories:
+    """Return the categories of discrete columns on which those agree who are there in the first round.
+
+    Parameters
+    ----------
+    federation : Federation
+        Its clients know of no more than the labels in these columns.
+    discrete : mapping of int to str
+        Name of each column.
+    clients : ndarray of shape (K,)
+        Labels of all clients.
+    availability
+        The parameter of that name.
+    """
+    available = availability_of(availability, clients, federation.roster().positions, 1, 1)
+    if available is not None:
+        check_somebody_begins(available[0])
+        federation = federation.among(available[0])
+    return agree(federation, discrete)
+
+
+def labels_of(X: Any, discrete: Iterable[int]) -> Tables:
+    """Return rows of which only the labels of discrete columns are known so far."""
+    return Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
+
+
+def read(
+    draft: Any,
+    given: Labelled,
+    y: Any,
+    categories: Categories,
+    known: NDArray | None = None,
+    whose: tuple[NDArray, Indices] | None = None,
+) -> Reading:
+    """Check everything that was passed.
+
+    Parameters
+    ----------
+    draft : FDRMFLTransformer
+        A copy of the estimator, on which scikit-learn may set what it likes.
+    given : Labelled
+        X and the labels of its rows.
+    y
+        As of `fit`.
+    categories : dict of int to ndarray
+        Labels of each discrete column.
+    known : ndarray of shape (K,), default=None
+        Labels of the clients of earlier fits, whose columns these must be; None starts afresh.
+    whose : tuple, default=None
+        `whose_rows`, where that is known already.
+    """
+    X, client_ids, groups, label_columns = given
+    fresh = known is None
+    _check_numeric(y)
+    table, target = validate_data(
+        draft,
+        with_codes(draft, X, categories, reset=fresh),
+        y,
+        reset=fresh,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=accepts_nan(
+            draft.modalities, len(categories), getattr(draft, "n_features_in_", 0) - len(label_columns)
+        ),
+        multi_output=True,
+        y_numeric=True,
+    )
+    clients, codes = whose_rows(client_ids, len(table), known) if whose is None else whose
+    together = None if groups is None else check_client_ids(groups, len(table), name="groups")
+    targets = _numbers(target).reshape(len(table), -1)
+    names = getattr(draft, "feature_names_in_", None)
+    n_features = draft.n_features_in_
+    modalities = (
+        by_kind(features_of(n_features, label_columns), categories)
+        if draft.modalities is None and categories
+        else resolve_modalities(draft.modalities, X, names, n_features, label_columns)
+    )
+    partition = Partition.of_codes(codes)
+    return Reading(
+        n_features=n_features,
+        feature_names=names,
+        n_outputs=targets.shape[1],
+        y_ndim=np.ndim(target),
+        clients=clients,
+        positions=partition.positions,
+        sizes=partition.sizes,
+        categories=categories,
+        modalities=modalities,
+        label_columns=label_columns,
+        central=client_ids is None,
+        table=table,
+        targets=targets,
+        partition=partition,
+        groups=together,
+    )
+
+
+def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool) -> Any:
+    """Return X with codes in the place of labels, names and number of columns checked before."""
+    if categories:
+        validate_data(draft, X, reset=reset, skip_check_array=True)
+    return encode(X, categories)
+
+
+def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
+    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others.
+
+    `n_features` does not count columns of labels.
+    """
+    if modalities is None:  # numeric columns and categories, where there are both
+        several = 0 < n_categories < n_features
+    else:
+        several = not isinstance(modalities, Mapping) or len(modalities) > 1
+    return "allow-nan" if several else True
+
+
+def present_in(
+    table: NDArray, modalities: Mapping[str, Indices], categories: Categories, nan_passed: bool
+) -> Present | None:
+    """Return which modalities each row of a table has (n, M); None: all.
+
+    `nan_passed` says that NaN has been let through, which a single modality cannot make sense of.
+    """
+    if len(modalities) > 1:
+        return find_present(table, modalities, missing_codes(categories))
+    if nan_passed:
+        assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
+    return None
+
+
+def _check_numeric(y: Any) -> None:
+    """Raise ValueError where class labels or other objects stand in the place of numbers, or numbers are missing."""
+    if y is None or issparse(y):  # which scikit-learn refuses
+        return
+    values = np.asarray(y)
+    if values.dtype.kind not in "OUST":
+        return
+    finite = np.isfinite(_numbers(values.astype(object)))
+    if not finite.all():
+        rows = np.flatnonzero(~finite.reshape(len(values), -1).all(1))
+        raise ValueError(f"y is missing or infinite in {len(rows)} rows (first: row {rows[0]}); drop those rows.")
+
+
+def _numbers(target: Any) -> Float:
+    """Return the targets as float64, a copy: pandas gives read-only arrays."""
+    try:
+        return np.array(target, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"y cannot be read as numbers ({error}); pass a dense numeric array, classes as columns of 0 and 1."
+        ) from error

@@ -1,0 +1,139 @@
+"""What preprocessing finds by sums, and tuning where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from numpy.typing import NDArray
+
+from skfdrmfl.clients.simulation import TRAINING_DTYPE
+from skfdrmfl.data.categories import split, with_codes
+from skfdrmfl.data.held_out import Subset
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
+from skfdrmfl.fit import privacy_parameters as _privacy
+from skfdrmfl.fit.callbacks import Task
+from skfdrmfl.fit.check_input import Description
+from skfdrmfl.fit.initial_model import Preparation, built
+from skfdrmfl.fit.memo import prepared_once
+from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.parameters import cosine, schedule_of, settings_of
+from skfdrmfl.fit.tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
+from skfdrmfl.method.linear_part import takes_linear
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.plan import Targets
+from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
+
+# The outputs among the blocks of columns: no modality has this name.
+OUTPUTS = ""
+
+
+def find(
+    estimator: Any,
+    federation: Federation,
+    reading: Description,
+    blueprint: Blueprint,
+    seed: int,
+    subset: Subset,
+    task: Task,
+) -> Preparation:
+    """Return what preprocessing finds, and tuning where it is asked for."""
+    kinds = blueprint.kinds(estimator.preprocessing)
+    blocks = numeric_blocks(reading)
+    n_outputs = reading.n_outputs
+
+    def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, NDArray]:
+        return built(blueprint, table, widths, n_outputs, seed)
+
+    account = _privacy.account_of(estimator, len(reading.positions))
+
+    def preprocess(
+        subset: Subset,
+        shrinkages: Sequence[float],
+        after: tuple[BlockTransform, ...] | None,
+        federation: Federation = federation,
+    ) -> tuple[list[TableTransform], BlockTransform | None]:
+        outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
+        asked = federation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
+        if account is None:
+            found = fit_blocks(*asked, subset)
+        else:
+            found = _privacy.noisy_blocks(estimator, *asked, reading.n_features, n_outputs)
+        unit = found.pop(OUTPUTS, None)
+        assert not isinstance(unit, BlockSpectrum)
+        columns = {name: block.columns for name, block in blocks.items() if block.columns is not None}
+        tables = [
+            with_codes(TableTransform(columns, of_blocks), reading.modalities, reading.categories)
+            for of_blocks in transformations(found, shrinkages)
+        ]
+        return tables, unit
+
+    choice = Choice(
+        "random",
+        DEFAULT_SHRINKAGE if estimator.shrinkage == "auto" else float(estimator.shrinkage),
+        float(estimator.weight_decay),
+    )
+    settings = settings_of(estimator, len(reading.modalities))
+    whitens = any(kinds[name] == "whiten" for name in blocks)
+    tuned = None
+    if estimator.tuning == "auto" or (estimator.shrinkage == "auto" and whitens):
+        federation.ledger.stage = "tuning: "
+        tuner = Tuner(
+            federation,
+            subset,
+            len(reading.modalities),
+            whitens,
+            preprocess,
+            build,
+            settings,
+            schedule_of(estimator, cosine(estimator.n_rounds)),
+            seed,
+            choice,
+            verbose=int(estimator.verbose),
+            task=task,
+        )
+        compared = _compared(estimator, tuner, reading, blueprint)
+        choice = compared[0][0]
+        tuned = [{**asdict(candidate), "validation_mse": error} for candidate, error in compared]
+        federation.ledger.stage = ""
+        federation.ledger.round = 0
+
+    def prepare(federation: Federation) -> Preparation:
+        (table,), target = preprocess(subset, [choice.shrinkage], (), federation)
+        assert target is not None
+        linear, share = None, 1.0
+        if choice.is_linear:
+            _, linear, share = with_ridge(federation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
+        out = () if federation.guard is None else tuple(sorted(federation.guard.excluded))
+        return Preparation(choice, tuned, table, target, linear, share, out)
+
+    # Neither what tuning found, which depends on training, nor anything private is kept, nor what a file keeps already.
+    if tuned is not None or account is not None or estimator.checkpoint_path is not None:
+        return prepare(federation)
+    columns = {name: (block.columns, block.modality) for name, block in blocks.items()}
+    read = columns, reading.modalities, list(reading.categories), kinds, choice.shrinkage, subset
+    return prepared_once(federation, read, choice, prepare)
+
+
+def _compared(estimator: Any, tuner: Tuner, reading: Description, blueprint: Blueprint) -> list[tuple[Choice, float]]:
+    """Return the ways to fit that were compared by rows held out, the choice first."""
+    if estimator.tuning is None:
+        return tuner.shrinkage()
+    # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
+    # each more than a linear part knows.
+    is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
+    has_room = takes_linear(blueprint.network(widths_of(reading), reading.n_outputs))
+    return tuner.everything(linear=is_linear and has_room)
+
+
+def numeric_blocks(reading: Description) -> dict[str, Block]:
+    """Return the columns of each modality that hold numbers, where it has any."""
+    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
+    return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
+
+
+def widths_of(reading: Description) -> dict[str, int]:
+    """Return the number of columns of each modality."""
+    return {name: len(columns) for name, columns in reading.modalities.items()}

@@ -1,0 +1,140 @@
+"""What preparation has found of the rows fitted last, for the fits of the same rows that a search makes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.fit.initial_model import Preparation
+from skfdrmfl.fit.tuning import Choice
+from skfdrmfl.protocol.door import Federation
+from skfdrmfl.protocol.ledger import Ledger
+
+# Preparations kept, and bytes of all of them. Larger tables are neither hashed nor kept.
+MOST_KEPT, MOST_BYTES = 16, 64_000_000
+
+
+class Kept(NamedTuple):
+    """A preparation, the messages that it took, and the rows of all clients after it."""
+
+    found: Preparation
+    ledger: Ledger
+    inputs: Tensor  # (n, columns)
+    outputs: Float  # (n, q)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the arrays in it."""
+        blocks = [self.found.target, *self.found.table.blocks.values()]
+        arrays = [array for b in blocks for array in (b.mean, b.scale, b.projection) if array is not None]
+        inputs = self.inputs.numel() * self.inputs.element_size()
+        return inputs + self.outputs.nbytes + sum(array.nbytes for array in arrays)
+
+
+class Memo:
+    """Preparations of one process, by a hash of all that they depend on.
+
+    Each holds the preprocessing and the rows as networks read them, not X. The `MOST_KEPT` used last are held, up to
+    `MOST_BYTES` together, until others take their place, `clear` is called or the process ends. Threads share them; a
+    fork begins without any.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lock = threading.Lock()  # a new one: that of a forked process may be held by a thread it does not have
+        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: bytes) -> Kept | None:
+        """Return what is kept under a key."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def keep(self, key: bytes, found: Kept) -> None:
+        """Keep what was found; what was used longest ago makes room for it."""
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > MOST_KEPT or sum(kept.n_bytes for kept in self._kept.values()) > MOST_BYTES:
+                self._kept.popitem(last=False)
+
+
+MEMO = Memo()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=MEMO.clear)
+
+
+def prepared_once(
+    federation: Federation, settings: Sequence[Any], choice: Choice, prepare: Callable[[Federation], Preparation]
+) -> Preparation:
+    """Return what `prepare` finds, or what it found of the same rows before; its messages count each time.
+
+    Parameters
+    ----------
+    federation : Federation
+        Only rows in this memory are looked up, and only without a guard, which has to see every answer.
+    settings : sequence
+        All that preparation reads beside the rows.
+    choice : Choice
+        What the fit goes on with.
+    prepare : callable
+        Asks a federation for sums.
+    """
+    if not isinstance(federation, Simulation) or federation.guard is not None:
+        return prepare(federation)
+    tables = federation.tables
+    if tables.table.nbytes > MOST_BYTES:
+        return prepare(federation)
+    key = _key(federation, settings)
+    kept = MEMO.get(key)
+    if kept is None:
+        apart = replace(federation, ledger=Ledger())
+        found = prepare(apart)
+        kept = Kept(found, apart.ledger, tables.inputs(found.inputs), tables.outputs(found.targets))
+        MEMO.keep(key, kept)
+    found = replace(kept.found, choice=choice)
+    tables.know(found.inputs, kept.inputs)
+    tables.know(found.targets, kept.outputs)
+    federation.ledger.extend(kept.ledger)
+    return found
+
+
+def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
+    """Return a hash of the rows, of whose they are, and of settings."""
+    tables, partition = federation.tables, federation.partition
+    rows = (tables.table, tables.targets, tables.present, tables.blocks)
+    total = sha256()
+    for part in _parts((rows, partition.positions, partition.rows, settings)):
+        total.update(part)
+    return total.digest()
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Yield bytes that differ where values do, also in the order in which an array lies in memory."""
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype.str}{value.shape}{value.strides};".encode()
+        yield np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    elif isinstance(value, dict):
+        yield from _parts(tuple(value.items()))
+    elif isinstance(value, (list, tuple)):
+        yield f"{len(value)}(".encode()
+        for entry in value:
+            yield from _parts(entry)
+    else:
+        yield f"{value!r};".encode()

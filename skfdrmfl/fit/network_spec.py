@@ -1,0 +1,121 @@
+"""What the parameters and the columns say the network is to be; built for the widths that preprocessing leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.data.categories import Categories
+from skfdrmfl.encoders import DenseEncoder
+from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
+from skfdrmfl.fit.check_input import Description
+from skfdrmfl.method.fusion import FUSIONS
+from skfdrmfl.method.network import Network
+
+
+def specs_of(encoders: Any, modalities: Sequence[str]) -> dict[str, Any]:
+    """Return one encoder spec a modality, from the parameter `encoders`."""
+    given = encoders if isinstance(encoders, Mapping) else dict.fromkeys(modalities, encoders)
+    unknown = [name for name in given if name not in modalities]
+    if unknown:
+        raise ValueError(
+            f"encoders names the modality {unknown[0]!r}, which does not exist; "
+            f"the modalities are {', '.join(map(repr, modalities))}."
+        )
+    specs = {}
+    for name in modalities:
+        spec = given.get(name)
+        specs[name] = DenseEncoder() if spec is None else spec
+        if not hasattr(specs[name], "build") or isinstance(specs[name], type):
+            raise ValueError(f"the encoder of modality {name!r} is {spec!r}; pass an encoder such as DenseEncoder().")
+    return specs
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """All that shapes the network but the widths of its inputs and outputs.
+
+    Attributes
+    ----------
+    specs : dict of str to encoder
+        `specs_of`.
+    modalities : dict of str to ndarray of int
+        Columns of each.
+    categories : mapping of int to ndarray
+        Labels of each discrete column.
+    n_components, modality_dim, hidden_layer_sizes, head_hidden_layer_sizes, fusion, alignment
+        Parameters of the estimator.
+    """
+
+    specs: dict[str, Any]
+    modalities: dict[str, Indices]
+    categories: Categories
+    n_components: int
+    modality_dim: int
+    hidden_layer_sizes: Sequence[int]
+    head_hidden_layer_sizes: Sequence[int]
+    fusion: str
+    alignment: str
+
+    def network(
+        self, widths: Mapping[str, int], n_outputs: int, columns: Mapping[str, Indices] | None = None
+    ) -> Network:
+        """Return the network for encoder inputs of these widths, which come from `columns` (None: from all)."""
+        columns = columns or self.modalities
+        hidden = check_layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+
+        def encoder(name: str, width: int) -> Any:
+            sizes = [len(self.categories[j]) for j in columns[name].tolist() if j in self.categories]
+            if sizes:
+                return self.specs[name].build_embedded(name, sizes, width, self.modality_dim, hidden)
+            return self.specs[name].build(name, width, self.modality_dim, hidden)
+
+        return Network(
+            {name: encoder(name, width) for name, width in widths.items()},
+            FUSIONS[self.fusion](),
+            modality_dim=self.modality_dim,
+            n_components=self.n_components,
+            n_outputs=n_outputs,
+            head_hidden=check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes"),
+            alignment=self.alignment,
+        )
+
+    def kinds(self, preprocessing: str | None) -> dict[str, str | None]:
+        """Return what each modality's columns go through when `preprocessing` is asked for."""
+        return {name: preprocessing_of(spec, preprocessing) for name, spec in self.specs.items()}
+
+    @property
+    def readers(self) -> dict[str, Any]:
+        """The specs that cannot read whatever their columns hold."""
+        plain = Encoder.check_rows
+        return {name: s for name, s in self.specs.items() if getattr(type(s), "check_rows", plain) is not plain}
+
+
+def check_rows(
+    readers: Mapping[str, Any], modalities: Mapping[str, Indices], table: NDArray, present: Present | None
+) -> None:
+    """Raise where columns of the table hold what the encoder of their modality cannot read."""
+    for m, (name, columns) in enumerate(modalities.items()):
+        if name in readers:
+            block = table[:, columns]
+            readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+
+
+def blueprint_of(estimator: Any, reading: Description) -> Blueprint:
+    """Return what parameters and columns say the network is to be."""
+    return Blueprint(
+        specs_of(estimator.encoders, list(reading.modalities)),
+        reading.modalities,
+        reading.categories,
+        estimator.n_components,
+        estimator.modality_dim,
+        estimator.hidden_layer_sizes,
+        estimator.head_hidden_layer_sizes,
+        estimator.fusion,
+        estimator.alignment,
+    )

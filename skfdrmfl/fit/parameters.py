@@ -1,0 +1,166 @@
+"""What parameters mean to what lies below: settings, schedule, device; and which values they may have."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skfdrmfl.method.fusion import FUSIONS
+from skfdrmfl.method.objective import ALIGNMENTS, term_settings, weight_of_each_term
+from skfdrmfl.protocol.plan import Schedule, Settings
+from skfdrmfl.server.aggregation import AGGREGATIONS, PREAGGREGATIONS
+from skfdrmfl.server.algorithms import ALGORITHMS
+from skfdrmfl.server.algorithms.base import INPUT_L1, ROBUST_RULES
+from skfdrmfl.server.rounds import cosine_decay
+
+AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
+NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
+POSITIVE = [Interval(Real, 0, None, closed="neither")]
+
+CONSTRAINTS: dict[str, Any] = {
+    "n_components": AT_LEAST_ONE,
+    "hidden_layer_sizes": "no_validation",
+    "head_hidden_layer_sizes": "no_validation",
+    "modality_dim": AT_LEAST_ONE,
+    "fusion": [StrOptions(set(FUSIONS))],
+    **dict.fromkeys(weight_of_each_term().values(), NOT_NEGATIVE),
+    "alignment": [StrOptions(set(ALIGNMENTS))],
+    "temperature": POSITIVE,
+    "history_size": [Interval(Integral, 0, None, closed="left")],
+    "n_rounds": AT_LEAST_ONE,
+    "local_epochs": AT_LEAST_ONE,
+    "batch_size": AT_LEAST_ONE,
+    "learning_rate": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "input_l1": NOT_NEGATIVE,
+    "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+    "preprocessing": [StrOptions({"whiten", "standardize"}), None],
+    "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+    "algorithm": [StrOptions(set(ALGORITHMS))],
+    "aggregation": [StrOptions(set(AGGREGATIONS))],
+    "proximal_weight": NOT_NEGATIVE,
+    "server_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+    "server_momentum": [Interval(Real, 0, 1, closed="left")],
+    "preaggregation": [StrOptions(set(PREAGGREGATIONS)), None],
+    "n_byzantine": [Interval(Integral, 0, None, closed="left")],
+    "participation": [Interval(Real, 0, 1, closed="right")],
+    "availability": [callable, "array-like", None],
+    "min_clients": AT_LEAST_ONE,
+    "dp_noise_multiplier": NOT_NEGATIVE,
+    "dp_clip_norm": [Interval(Real, 0, None, closed="right")],
+    "dp_target_quantile": [Interval(Real, 0, 1, closed="neither"), None],
+    "dp_bounds": [dict, None],
+    "dp_delta": [Interval(Real, 0, 1, closed="neither"), None],
+    "engine": [StrOptions({"auto", "native", "torch"})],
+    "n_jobs": [Integral, None],
+    "device": [str],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "checkpoint_path": [str, PathLike, None],
+    "checkpoint_every": AT_LEAST_ONE,
+    "tuning": [StrOptions({"auto"}), None],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": AT_LEAST_ONE,
+    "client_column": [str, Integral, None],
+    "groups_column": [str, Integral, None],
+}
+
+
+# Engines of earlier versions, which saved models may name.
+FORMER_ENGINES = ("stacked", "loop")
+
+
+def check_engine(engine: Any) -> None:
+    """Raise ValueError where `engine` is one of an earlier version."""
+    if engine in FORMER_ENGINES:
+        raise ValueError(
+            f"engine={engine!r} is no more: all that is not trained in compiled code is trained by 'torch'; set "
+            "engine='torch', or 'auto' to have 'native' where it can."
+        )
+
+
+# Settings that some algorithms alone read; with others they keep what changes nothing.
+OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm in ALGORITHMS.values()))
+
+
+def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
+    """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
+    algorithm = ALGORITHMS[estimator.algorithm]
+    names = [f.name for f in fields(Settings) if f.name != "terms" and f.name not in OF_ALGORITHMS]
+    values = {name: float(getattr(estimator, name)) for name in names}
+    for name in algorithm.uses:
+        value = getattr(estimator, name)
+        values[name] = float(getattr(algorithm, name) if value is None else value)
+    if n_modalities < 2:
+        values["modality_dropout"] = 0.0  # the only modality always stays
+    return Settings(**(values | chosen), terms={name: float(getattr(estimator, name)) for name in term_settings()})
+
+
+def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool = False) -> Schedule:
+    """Return the schedule of a fit; with `stops`, early stopping ends it where the parameters say so."""
+    return Schedule(
+        rate_factors,
+        int(estimator.local_epochs),
+        int(estimator.batch_size),
+        float(estimator.participation),
+        int(estimator.history_size),
+        int(estimator.n_iter_no_change) if stops and estimator.early_stopping else None,
+        estimator.algorithm,
+        estimator.aggregation,
+        int(estimator.min_clients),
+        estimator.preaggregation,
+        int(estimator.n_byzantine),
+    )
+
+
+def check_algorithm(estimator: Any, schedule: Schedule) -> None:
+    """Raise ValueError where the algorithm would pass over another parameter in silence, or is not protected by it."""
+    refuses = ALGORITHMS[estimator.algorithm].refuses
+    if estimator.input_l1 and INPUT_L1 in refuses:
+        raise ValueError(
+            f"input_l1 is {estimator.input_l1}, but algorithm={estimator.algorithm!r} {refuses[INPUT_L1]}; set "
+            "input_l1=0.0, or choose another algorithm."
+        )
+    if schedule.is_robust and ROBUST_RULES in refuses:
+        raise ValueError(
+            f"algorithm={estimator.algorithm!r} {refuses[ROBUST_RULES]}; use algorithm='fedsgd' for clients unlike "
+            "each other, or aggregation='mean' and preaggregation=None."
+        )
+
+
+def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> None:
+    """Raise ValueError where as many clients of a round are taken for dishonest as there are others."""
+    n_invited = n_clients if participation >= 1.0 else max(1, round(participation * n_clients))
+    if n_byzantine and 2 * n_byzantine >= n_invited:
+        share = "" if n_invited == n_clients else f" ({participation} of {n_clients})"
+        raise ValueError(
+            f"n_byzantine is {n_byzantine}, but {n_invited} clients{share} take part in a round, and no rule can tell "
+            f"the honest where they are not the majority; set it to {max(0, (n_invited - 1) // 2)} at most."
+        )
+
+
+def cosine(n_rounds: int) -> tuple[float, ...]:
+    """Return the factor on the learning rate of each round of `fit`."""
+    return tuple(cosine_decay(t, n_rounds) for t in range(n_rounds))
+
+
+def device_of(device: str) -> torch.device:
+    """Return the device to train on; "auto" is CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".') from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f'device is {device!r}, which is not supported; use "cpu", "cuda" or "auto".')
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')
+    return chosen

@@ -1,0 +1,327 @@
+"""From what users pass to a fit that is ready to train: read, ask for sums, lay out the plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from numpy.typing import NDArray
+from sklearn.utils.validation import _num_samples
+
+from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.common import randomness
+from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.data.categories import column_name, discrete_columns
+from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
+from skfdrmfl.data.label_columns import take_labels
+from skfdrmfl.data.missing import check_somebody_has
+from skfdrmfl.data.partition import Partition, blocks_of
+from skfdrmfl.engines import engine_for
+from skfdrmfl.fit import privacy_parameters as _privacy
+from skfdrmfl.fit.availability import availability_of, check_somebody_begins
+from skfdrmfl.fit.callbacks import Task
+from skfdrmfl.fit.check_input import (
+    Description,
+    Reading,
+    accepts_nan,
+    agreed_categories,
+    labels_of,
+    present_in,
+    read,
+    whose_rows,
+)
+from skfdrmfl.fit.checkpoint import Checkpoint, NoCheckpoint
+from skfdrmfl.fit.fingerprint import fingerprint
+from skfdrmfl.fit.fit_preprocessing import find, numeric_blocks, widths_of
+from skfdrmfl.fit.initial_model import Preparation, begin
+from skfdrmfl.fit.network_spec import Blueprint, blueprint_of, check_rows
+from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of, settings_of
+from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.fit.warm_start import check_continues, go_on
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.plan import Plan
+from skfdrmfl.protocol.queries.labels import rows_by_modality
+from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
+from skfdrmfl.server.outlying_clients import Guard
+
+
+def prepare(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    client_ids: Any,
+    groups: Any = None,
+    *,
+    earlier: Fitted | None = None,
+    whole: bool = True,
+    task: Task | None = None,
+) -> Fitting:
+    """Check everything, fix preprocessing and network unless there are earlier ones, and return what is to be trained.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+    X, y, client_ids, groups
+        As of `fit`.
+    earlier : Fitted, default=None
+        The fit to go on from.
+    whole : bool, default=True
+        Whether it is all of `fit`, or one round.
+    task : Task, default=None
+        What tuning is to be part of.
+    """
+    estimator._validate_params()
+    device = device_of(estimator.device)
+    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
+    ledger = ledger_of(earlier)
+    reading = _read(estimator, X, y, client_ids, groups, earlier, ledger)
+    blueprint, network = build(estimator, reading, earlier)
+    tables = tables_of(estimator, reading, blueprint)
+    if _privacy.is_private(estimator):
+        _privacy.check_complete(tables.present)
+    engine, guard = engine_of(estimator, reading, network, device), guard_of(estimator, reading)
+    n_threads = effective_n_jobs(estimator.n_jobs)
+    federation = Simulation(tables, reading.partition, engine, device, ledger, guard, n_threads)
+    return lay_out(estimator, reading, federation, blueprint, network, earlier=earlier, whole=whole, task=task)
+
+
+def _read(
+    estimator: Any, X: Any, y: Any, client_ids: Any, groups: Any, earlier: Fitted | None, ledger: Ledger
+) -> Reading:
+    """Return what users pass, checked, after the clients have agreed on categories."""
+    given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
+    if private := _privacy.is_private(estimator):
+        _privacy.check_no_labels(discrete_columns(given.X))
+        given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
+        ledger.crowd = len(np.unique(given.client_ids))
+    if earlier is not None:
+        return read(estimator._draft(), given, y, earlier.blueprint.categories, earlier.clients)
+    discrete = {} if private else {j: column_name(given.X, j) for j in discrete_columns(given.X)}
+    categories, whose = {}, None
+    if discrete:
+        whose = clients, codes = whose_rows(given.client_ids, len(given.X))
+        rows = Simulation(labels_of(given.X, discrete), Partition.of_codes(codes), ledger=ledger)
+        categories = agreed_categories(rows, discrete, clients, estimator.availability)
+    return read(estimator._draft(), given, y, categories, whose=whose)
+
+
+def ledger_of(earlier: Fitted | None) -> Ledger:
+    """Return the ledger to count on with."""
+    if earlier is None:
+        return Ledger()
+    ledger = earlier.ledger.copy()
+    ledger.round = earlier.n_rounds + 1
+    return ledger
+
+
+def tables_of(estimator: Any, reading: Reading, blueprint: Blueprint) -> Tables:
+    """Return rows as those who hold them keep them.
+
+    Raises
+    ------
+    ValueError
+        They lack parts of modalities, or hold what the encoders cannot read.
+    """
+    present = _present(reading, estimator.modalities)
+    blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
+    check_rows(blueprint.readers, reading.modalities, reading.table, present)
+    return Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+
+
+def build(estimator: Any, reading: Description, earlier: Fitted | None) -> tuple[Blueprint, Network]:
+    """Return what shapes the network, and one for all columns: encoders that do not fit are found before any sum."""
+    if earlier is not None:
+        check_continues(estimator, reading, earlier)
+        return earlier.blueprint, earlier.network
+    blueprint = blueprint_of(estimator, reading)
+    return blueprint, blueprint.network(widths_of(reading), reading.n_outputs)
+
+
+def engine_of(estimator: Any, reading: Description, network: Network, device: torch.device) -> str:
+    """Return the engine that trains."""
+    settings = [settings_of(estimator, len(reading.modalities))]
+    return engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes, settings)
+
+
+def guard_of(estimator: Any, reading: Description) -> Guard | None:
+    """Return what looks at each client's sums; None where the server does not compare clients."""
+    return Guard(reading.clients.tolist()) if schedule_of(estimator, ()).is_robust else None
+
+
+def lay_out(
+    estimator: Any,
+    reading: Description,
+    federation: Federation,
+    blueprint: Blueprint,
+    network: Network,
+    *,
+    earlier: Fitted | None = None,
+    whole: bool = True,
+    task: Task | None = None,
+) -> Fitting:
+    """Return what is to be trained by a federation, after its sums have been asked for.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+        Its parameters have been checked.
+    reading : Description
+        What is known of the rows.
+    federation : Federation
+        Of the clients that have them.
+    blueprint, network
+        `build`.
+    earlier, whole, task
+        As of `prepare`.
+    """
+    check_algorithm(estimator, schedule_of(estimator, ()))
+    check_byzantine(int(estimator.n_byzantine), len(reading.positions), float(estimator.participation))
+    available = _available(estimator, reading, earlier, whole)
+    seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
+    checkpoint = NoCheckpoint()
+    if whole and estimator.checkpoint_path is not None:
+        checkpoint = _checkpoint(estimator, reading, earlier, available, federation.engine)
+        seed = seed if checkpoint.seed is None else checkpoint.seed
+    subset, held_out = EVERYTHING, None
+    if whole and estimator.early_stopping:
+        subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
+    first = federation  # those who are there in the first round
+    if available is not None and earlier is None:
+        check_somebody_begins(available[0])
+        first = federation.among(available[0])
+    if federation.guard is not None:
+        compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
+    if held_out is not None:
+        check_held_out(len(federation.roster(held_out).positions))
+    if earlier is None:
+        found = _find(estimator, first, reading, blueprint, seed, subset, checkpoint, task)
+        network, run, fitted = begin(estimator, reading, blueprint, seed, found)
+        fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.positions)))
+        plan = Plan(network, (run,), schedule_of(estimator, ()))
+        fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)
+    else:
+        fitting = go_on(estimator, federation, reading, earlier)
+    return _scheduled(estimator, reading, fitting, checkpoint, available, subset, held_out, earlier, whole)
+
+
+def _checkpoint(
+    estimator: Any, reading: Description, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
+) -> Checkpoint:
+    """Return the file of this fit, which may have been begun before."""
+    private = _privacy.is_private(estimator)
+    of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
+    every = int(estimator.checkpoint_every)
+    checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
+    if checkpoint.found and estimator.verbose:
+        print(f"[FDRMFL] goes on from {checkpoint.path}", flush=True)
+    return checkpoint
+
+
+def _find(
+    estimator: Any,
+    federation: Federation,
+    reading: Description,
+    blueprint: Blueprint,
+    seed: int,
+    subset: Subset,
+    checkpoint: NoCheckpoint,
+    task: Task | None,
+) -> Preparation:
+    """Return what preprocessing and tuning find, or what the checkpoint has of it."""
+    if not _privacy.is_private(estimator):
+        _check_modalities(federation, reading, subset)
+    else:
+        kinds = blueprint.kinds(estimator.preprocessing)
+        _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
+    checkpoint.prepare(seed, federation.ledger)
+    task = Task(estimator) if task is None else task
+    found = checkpoint.preparation or find(estimator, federation, reading, blueprint, seed, subset, task)
+    if federation.guard is not None:
+        federation.guard.excluded.update(found.left_out)
+    return found
+
+
+def _scheduled(
+    estimator: Any,
+    reading: Description,
+    fitting: Fitting,
+    checkpoint: NoCheckpoint,
+    available: NDArray[np.bool_] | None,
+    subset: Subset,
+    held_out: Subset | None,
+    earlier: Fitted | None,
+    whole: bool,
+) -> Fitting:
+    """Return a fit with its rounds, the rows that it trains on, and what protects its clients."""
+    rates = cosine(estimator.n_rounds) if whole else (1.0,)
+    if whole and earlier is None and fitting.fitted.choice.start == "ridge":
+        rates = ()
+    run = fitting.plan.runs[0]
+    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
+    schedule = schedule_of(estimator, rates, stops=whole)
+    federation = fitting.federation
+    federation.ledger = checkpoint.begin(run.seed, fitting.preparation, federation.ledger, len(rates))
+    central = reading.central and (earlier is None or earlier.central)
+    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central)
+    fitted = replace(fitted, engine=federation.engine)
+    if (account := fitted.account) is not None:
+        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
+        account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
+        fitted = replace(fitted, n_samples_per_client=None, account=account)
+    plan = replace(fitting.plan, runs=(run,), schedule=schedule)
+    return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
+
+
+def _available(estimator: Any, reading: Description, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
+    """Return who is there in each round to come; ValueError where early stopping would compare unlike rows."""
+    if estimator.availability is None:
+        return None
+    if whole and estimator.early_stopping:
+        raise ValueError(
+            "early_stopping=True compares rounds on the same rows held out, but with availability clients come and go; "
+            "set early_stopping=False, or use participation for clients drawn at random."
+        )
+    first_round = 1 if earlier is None else earlier.n_rounds + 1
+    n_rounds = int(estimator.n_rounds) if whole else 1
+    positions = reading.positions
+    there = availability_of(estimator.availability, reading.clients, positions, first_round, n_rounds)
+    # After one round of `partial_fit` anybody may come again; after `fit` nobody has to be remembered.
+    return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
+
+
+def _splits(estimator: Any) -> bool:
+    """Return whether clients hold out rows for some purpose."""
+    return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
+
+
+def _with_counts(fitted: Fitted, reading: Description) -> Fitted:
+    """Return what is fitted with the clients and the numbers of their rows up to now."""
+    counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
+    if fitted.n_samples_per_client is not None:
+        counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
+    counts[reading.positions] += reading.sizes
+    return replace(fitted, clients=reading.clients, n_samples_per_client=counts)
+
+
+def _present(reading: Reading, modalities: Any) -> Present | None:
+    """Return which modalities each row has; None: all."""
+    n_features = reading.n_features - len(reading.label_columns)
+    nan_passed = accepts_nan(modalities, len(reading.categories), n_features) is not True
+    return present_in(reading.table, reading.modalities, reading.categories, nan_passed)
+
+
+def _check_modalities(federation: Federation, reading: Description, subset: Subset) -> None:
+    """Raise ValueError where no client has one of the modalities, or none keeps a row that has it."""
+    if len(reading.modalities) < 2:
+        return
+    n_modalities = len(reading.modalities)
+    n_rows, everywhere = rows_by_modality(federation, n_modalities)
+    kept = everywhere if subset is EVERYTHING else rows_by_modality(federation, n_modalities, subset)[1]
+    check_somebody_has(list(reading.modalities), n_rows, everywhere, kept)

@@ -1,0 +1,141 @@
+"""A fit that is ready to train, and what it leaves when it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skfdrmfl.clients.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.engines.rows import Run
+from skfdrmfl.fit.availability import last_there
+from skfdrmfl.fit.checkpoint import NoCheckpoint
+from skfdrmfl.fit.initial_model import Preparation
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.linear_part import Linear, with_linear
+from skfdrmfl.protocol import dropped_clients as left_out
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.door import Federation, NoAnswer
+from skfdrmfl.protocol.plan import Model, Plan
+from skfdrmfl.protocol.queries.axes import deliver
+from skfdrmfl.protocol.queries.importance import importances
+from skfdrmfl.server.history import Record, extend_history
+from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.training import train
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """A fit that is ready to train.
+
+    Attributes
+    ----------
+    federation : Federation
+    plan : Plan
+    fitted : Fitted
+        What there is to go on from: all but what training will add.
+    linear : Linear, default=None
+        After training the model is to predict `share` times what the network predicts plus this.
+    share : float
+    preparation : Preparation, default=None
+        None where it is that of an earlier fit.
+    checkpoint : Checkpoint
+    """
+
+    federation: Federation
+    plan: Plan
+    fitted: Fitted
+    linear: Linear | None = None
+    share: float = 1.0
+    preparation: Preparation | None = None
+    checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
+
+    @property
+    def run(self) -> Run:
+        """The prepared rows, for those who train many fits together."""
+        assert isinstance(self.federation, Simulation)
+        (run,) = self.federation.runs(self.plan)
+        return run
+
+    def train(self, *, each_round: bool = True) -> Iterator[Trained]:
+        """Train, yielding where training stands after every round, or without `each_round` now and then."""
+        network, schedule, start = self.plan.network, self.plan.schedule, self.plan.runs[0].start
+        training = self.federation.prepare(self.plan)
+        resume = self.checkpoint.resume(training.cohort.members_of(0))
+        stands = train(training, network, [start], schedule, resume, each_round=each_round)
+        return (trained for (trained,) in stands)
+
+    def finish(self, models: NDArray, memory: AlgorithmState, record: Record) -> Fitted:
+        """Return what the fit leaves.
+
+        Parameters
+        ----------
+        models : ndarray of shape (1 + H, D)
+            The global model and earlier ones.
+        memory : AlgorithmState
+            What the algorithm keeps of each client that has trained.
+        record : Record
+        """
+        network, run = self.plan.network, self.plan.runs[0]
+        arrays = network.arrays(torch.from_numpy(models[0]))
+        if self.linear is not None:
+            arrays = with_linear(network, arrays, self.linear, self.share)
+            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None].numpy()  # earlier ones had another Z
+        ledger = self.federation.ledger
+        ledger.round = self.fitted.n_rounds + len(record.losses)
+        model = Model(network, arrays, run.inputs)
+        weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
+        available = run.start.available
+        there = None if available is None else last_there(available[: max(1, len(record.losses))])
+        account, privacy = self.fitted.account, self.plan.schedule.privacy
+        if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
+            weights, variance, importance = arrays, None, None
+            account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
+        elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
+            weights, variance, importance = self._delivered(model, there)
+        memory = memory.of_all(record.positions, run.start.memory)
+        history = extend_history(self.fitted.history, record, len(self.fitted.clients))
+        best_round = self.fitted.best_round
+        if record.best_round is not None:
+            best_round = self.fitted.n_rounds + record.best_round
+        return replace(
+            self.fitted,
+            models=models,
+            memory=(dict(memory.server), dict(memory.clients)),
+            weights=weights,
+            variance=variance,
+            importances=importance,
+            history=history,
+            n_rounds=self.fitted.n_rounds + len(record.losses),
+            best_round=best_round,
+            ledger=ledger,
+            dropped=left_out.together(self.fitted.dropped, self.dropped(record)),
+            account=account,
+        )
+
+    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float]:
+        """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
+        federation, subset = self.federation, self.plan.runs[0].subset
+        there = np.ones(len(self.fitted.clients), dtype=bool) if there is None else there.copy()
+        while True:
+            federation = self.federation.among(there)
+            try:
+                return *deliver(federation, model, subset), importances(
+                    federation, model, self.fitted.n_features, subset
+                )
+            except NoAnswer as silence:  # the model is trained: nobody's silence is to lose it
+                there[list(silence.positions)] = False
+                if not (silence.positions and there[federation.roster().positions].any()):
+                    raise
+
+    def dropped(self, record: Record) -> list[left_out.LeftOut]:
+        """Return who was left out of this fit."""
+        out = self.federation.left_out()
+        if record.dropped is not None:
+            labels = self.fitted.clients.tolist()
+            out += left_out.of_rounds(record.dropped, record.positions, labels, self.fitted.n_rounds)
+        return out

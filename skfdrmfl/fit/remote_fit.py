@@ -1,0 +1,188 @@
+"""A fit whose rows are elsewhere: the server's side, over any channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skfdrmfl.clients.remote.channel import Channel
+from skfdrmfl.clients.remote.exchange import Exchange
+from skfdrmfl.clients.remote.federation import Remote, RemoteLabels
+from skfdrmfl.clients.remote.packet import WireError
+from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
+from skfdrmfl.fit import privacy_parameters as _privacy
+from skfdrmfl.fit.callbacks import Task
+from skfdrmfl.fit.check_input import Description, agreed_categories
+from skfdrmfl.fit.prepare import build, engine_of, guard_of, lay_out, ledger_of
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.fit.run_rounds import train_and_keep
+from skfdrmfl.fit.site_data import agreed_parameters
+
+# What all clients must say alike, and what that is to a reader.
+ALIKE = {
+    "discrete": "discrete columns",
+    "n_features": "columns",
+    "feature_names": "names of columns",
+    "n_outputs": "outputs",
+    "y_ndim": "dimensions of y",
+    "modalities": "modalities",
+    "label_columns": "columns of labels",
+}
+
+
+def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
+    """Fit an estimator to rows that are elsewhere, and return it.
+
+    Parameters
+    ----------
+    estimator : FDRMFLTransformer
+        With `warm_start` and fitted before, the fit goes on from there.
+    channel : Channel
+
+    Raises
+    ------
+    ValueError
+        Clients who do not fit together, or not with what the estimator has learned before.
+    NoAnswer
+        Clients who have not answered what nobody else can say.
+    TimeoutError
+        Too few clients are there.
+    """
+    estimator._validate_params()
+    earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
+    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
+    with quiet_torch():
+        reading, federation = gather(estimator, channel, earlier)
+        built = build(estimator, reading, earlier)
+        federation.engine = engine_of(estimator, reading, built[1], torch.device("cpu"))
+        federation.guard = guard_of(estimator, reading)
+        fitting = lay_out(estimator, reading, federation, *built, earlier=earlier)
+        train_and_keep(estimator, fitting, Task(estimator))
+    return estimator
+
+
+def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Description, Remote]:
+    """Return what the clients say of their rows, and the federation of them; `earlier` is the fit to go on from."""
+    there = channel.addresses()
+    first = Exchange(channel, there, [f"at {address}" for address in there])
+    categories = None if earlier is None else earlier.blueprint.categories
+    about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": categories}
+    said = first.ask_all("describe", dict.fromkeys(range(len(there)), about), check=_check_described)
+    ids = _labels([answer["label"] for answer in said.values()])
+    private = _privacy.is_private(estimator)
+    names = _privacy.nameless(ids, len(ids)) if private else ids
+    if earlier is not None:
+        check_same_labels(names, earlier.clients)
+    clients, codes = encode_clients(names, None if earlier is None else earlier.clients)
+    order = np.argsort(codes).tolist()
+    positions, told = codes[order], [said[i] for i in order]
+    labels: list[Any] = [None] * len(clients)
+    addresses: list[Any] = [None] * len(clients)  # of clients of earlier fits, who need not be there
+    for i, p in zip(order, positions.tolist(), strict=True):
+        labels[p], addresses[p] = said[i]["label"], there[i]
+    exchange = Exchange(channel, addresses, labels)
+    labels_there = [labels[p] for p in positions.tolist()]
+    _check_alike(labels_there, told, ["discrete"])
+    sizes = np.array([answer["n_rows"] for answer in told], dtype=np.int64)
+    ledger = ledger_of(earlier)
+    discrete = told[0]["discrete"]
+    if private:
+        _privacy.check_no_labels(discrete)
+        ledger.crowd = len(positions)
+    if categories is None:
+        categories = {}
+        if discrete:
+            asked = RemoteLabels(exchange, positions, sizes, None, "", "torch", ledger)
+            categories = agreed_categories(asked, discrete, clients, estimator.availability)
+            questions = dict.fromkeys(positions.tolist(), about | {"categories": categories})
+            told = list(exchange.ask_all("describe", questions, check=_check_described).values())
+    _check_alike(labels_there, told, list(ALIKE))
+    feature_names = told[0]["feature_names"]
+    by_modality = None
+    if any(answer["by_modality"] is not None for answer in told):
+        n_modalities = len(told[0]["modalities"])
+        by_modality = np.stack(
+            [
+                np.full(n_modalities, n) if a["by_modality"] is None else a["by_modality"]
+                for a, n in zip(told, sizes, strict=True)
+            ]
+        )
+        if private:
+            _privacy.check_complete(by_modality == sizes[:, None])
+    reading = Description(
+        n_features=told[0]["n_features"],
+        feature_names=None if feature_names is None else np.array(feature_names, dtype=object),
+        n_outputs=told[0]["n_outputs"],
+        y_ndim=told[0]["y_ndim"],
+        clients=clients,
+        positions=positions,
+        sizes=sizes,
+        categories=categories,
+        modalities=told[0]["modalities"],
+        label_columns=tuple(told[0]["label_columns"]),
+        central=False,
+    )
+    if earlier is not None:
+        _check_same_columns(reading, earlier)
+    agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
+    return reading, Remote(exchange, positions, sizes, by_modality, agreed, "torch", ledger)
+
+
+def _check_described(position: int, answer: Any) -> None:
+    """Raise WireError where an answer is no description."""
+    n_rows = answer["n_rows"]
+    if "label" not in answer or not isinstance(n_rows, int) or n_rows < 1:
+        raise WireError("a description of rows was asked for")
+    if not answer["discrete"] or "modalities" in answer:
+        missing = [name for name in (*ALIKE, "by_modality") if name not in answer]
+        if missing:
+            raise WireError(f"a description of rows lacks {missing[0]}")
+
+
+def _labels(labels: list[Any]) -> NDArray:
+    """Return what clients are called, checked; ValueError where two have one label."""
+    ids = check_client_ids(labels, len(labels), "the federation", "clients")
+    if len(np.unique(ids)) < len(labels):
+        twice = sorted({repr(label) for label in labels if labels.count(label) > 1})
+        raise ValueError(f"several clients are called {', '.join(twice)}; give each a label of its own.")
+    return ids
+
+
+def _check_same_columns(reading: Description, earlier: Fitted) -> None:
+    """Raise ValueError where the columns are others than those of the model to go on from."""
+    now, before = (None if names is None else list(names) for names in (reading.feature_names, earlier.feature_names))
+    if reading.n_features != earlier.n_features or (now is not None and before is not None and now != before):
+        raise ValueError(
+            f"the clients' columns ({reading.n_features if now is None else _short(now)}) are others than those of the "
+            f"model to go on from ({earlier.n_features if before is None else _short(before)}); let load_data return "
+            "the same, or fit a new estimator."
+        )
+
+
+def _check_alike(labels: list[Any], told: list[Mapping[str, Any]], names: list[str]) -> None:
+    """Raise ValueError where clients say unlike things of what all must have alike."""
+    for name in names:
+        first = _plain(told[0][name])
+        for label, answer in zip(labels, told, strict=True):
+            if _plain(answer[name]) != first:
+                raise ValueError(
+                    f"client {label!r} has other {ALIKE[name]} than client {labels[0]!r} ({_short(answer[name])} and "
+                    f"{_short(told[0][name])}); let all load_data return the same columns in the same order."
+                )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that can be compared."""
+    if isinstance(value, Mapping):
+        return [(key, _plain(entry)) for key, entry in value.items()]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(_plain(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,159 @@
+"""All that a fit leaves, in one object that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
+from skfdrmfl.data.label_columns import LabelColumns
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
+from skfdrmfl.fit.tuning import Choice
+from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.network import Network
+from skfdrmfl.method.sensitivity import is_linear, jacobians
+from skfdrmfl.protocol.ledger import Ledger
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit leaves; training goes on from it, and every fitted attribute is read from it.
+
+    Attributes
+    ----------
+    n_features : int
+    feature_names : ndarray of str, or None
+    clients : ndarray of shape (K,)
+    n_samples_per_client : ndarray of shape (K,), or None
+    blueprint : Blueprint
+        What the network was built from.
+    network : Network
+    seed : int
+    choice : Choice
+        What tuning has chosen, or what was set.
+    tuning : list of dict, or None
+    table : TableTransform
+        Columns of X to encoder inputs.
+    target : BlockTransform
+        y to what the network predicts.
+    y_ndim : int
+    models : ndarray of shape (1 + H, D)
+        The global model as trained, then earlier ones.
+    memory : tuple of dict of str to ndarray
+        What the algorithm remembers: of the server, and of each client.
+    dropped : list of dict
+        Who was left out, why and when (`left_out.LeftOut`).
+    account : Account, or None
+        With privacy, what has been spent. There are no rows by client then, and no variance.
+    weights : dict of str to ndarray
+        The global model as delivered.
+    variance : ndarray of shape (n_components,), or None
+    history : dict of str to ndarray
+    n_rounds : int
+    best_round : int or None
+    ledger : Ledger
+    importances : ndarray of shape (n_features,), or None
+        How much each column of X moves predictions; None of models saved before there were any.
+    label_columns : tuple of int
+        Columns of X that hold labels of rows, which later tables may have or not.
+    central : bool
+        Whether no call said whose rows they are.
+    engine : str
+        Key of `ENGINES`: which one trained last.
+    """
+
+    n_features: int
+    feature_names: NDArray | None
+    clients: NDArray
+    n_samples_per_client: Indices | None
+    blueprint: Blueprint
+    network: Network
+    seed: int
+    choice: Choice
+    tuning: list[dict[str, Any]] | None
+    table: TableTransform
+    target: BlockTransform
+    y_ndim: int
+    models: NDArray
+    weights: Arrays
+    variance: Float | None
+    history: dict[str, Float]
+    n_rounds: int
+    best_round: int | None
+    ledger: Ledger
+    memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
+    importances: Float | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)
+    account: Account | None = None
+    label_columns: tuple[int, ...] = ()
+    central: bool = False
+    engine: str = "torch"
+
+    def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
+        """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
+        x = self.table.apply(table, torch.float64, present=present)
+        z, y_hat = evaluate(self.network, self.weights, x, present)
+        y_hat = self.target.undo(y_hat)
+        return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
+
+    def jacobians(self, table: NDArray, present: Present | None) -> Iterator[Float]:
+        """Yield the derivatives (rows, q, n_features) of `evaluate`'s predictions by the table, a slab at a time.
+
+        Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
+        """
+        x = self.table.apply(table, torch.float64, present=present)
+        start = 0
+        for gradients in jacobians(self.network, self.weights, x, present):
+            slab = slice(start, start := start + len(gradients))
+            of_slab = None if present is None else present[slab]
+            yield self.table.slopes(table[slab], gradients, of_slab) * self.target.unit[:, None]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether predictions are a linear function of the columns of complete rows."""
+        return is_linear(self.network) and all(block.is_linear for block in self.table.blocks.values())
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what an estimator keeps of it, by name: itself, and what scikit-learn looks for."""
+        named = {} if self.feature_names is None else {"feature_names_in_": self.feature_names}
+        return {"_fitted": self, "n_features_in_": self.n_features, **named}
+
+    def blanked(self, X: Any) -> Any:
+        """Return X, which may have columns of labels or not, as a table that has zeros there."""
+        return LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(X)
+
+    @property
+    def tails(self) -> dict[str, float]:
+        """`BlockTransform.tail` of each modality, and of the outputs as "y"."""
+        return {name: block.tail for name, block in self.table.blocks.items()} | {"y": self.target.tail}
+
+    @property
+    def selected_features(self) -> Indices:
+        """Columns of X that Z depends on, ascending."""
+        used = [
+            self.table.columns[name][self.table.blocks[name].columns_behind(encoder.columns_used(self.weights))]
+            for name, encoder in self.network.encoders.items()
+        ]
+        return np.sort(np.concatenate(used))
+
+
+def read_from_fitted(name: str) -> Any:
+    """Return a property that reads one field of what the last fit left; an AttributeError where there is none."""
+
+    def read(estimator: Any) -> Any:
+        fitted = vars(estimator).get("_fitted")
+        value = None if fitted is None else getattr(fitted, name)
+        if value is None:
+            if fitted is not None and fitted.account is not None and name in NOT_RECORDED:
+                raise AttributeError(f"{type(estimator).__name__} has no {name}: with privacy it is not recorded.")
+            raise AttributeError(f"{type(estimator).__name__} has no {name} before fit; call fit first.")
+        return value
+
+    return property(read)

@@ -1,0 +1,92 @@
+"""A fitted estimator in one file, and back: what `save` and `load` write and read."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import fields
+from typing import Any
+
+from sklearn.exceptions import InconsistentVersionWarning
+
+from skfdrmfl.common.archive import ArchiveError, read, to_bytes, write
+from skfdrmfl.common.tree import registered
+from skfdrmfl.common.version import __version__
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.encoders import (
+    CategoricalEncoder,
+    Conv1DEncoder,
+    Conv2DEncoder,
+    DenseEncoder,
+    LinearEncoder,
+    RecurrentEncoder,
+)
+from skfdrmfl.fit.callbacks import OF_CALLBACKS
+from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.fit.tuning import Choice
+from skfdrmfl.protocol.ledger import Ledger
+
+KIND = "fitted FDRMFLTransformer"
+# What is written of a fitted estimator beside its parameters. The network is built anew from its blueprint.
+FIELDS = tuple(field.name for field in fields(Fitted) if field.name not in ("network", "ledger"))
+# Attributes that scikit-learn keeps on an estimator: the first two follow from what is fitted.
+FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_config"
+
+for _cls in (
+    *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
+    *(BlockTransform, TableTransform, Blueprint, Choice),
+):
+    registered(_cls)
+
+
+def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to a file; see `FDRMFLTransformer.save`."""
+    parameters = estimator.get_params(deep=False)
+    others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - {"_fitted", OUTPUT} - OF_CALLBACKS
+    if others:
+        raise TypeError(
+            f"the estimator has attributes of its own ({', '.join(sorted(others))}), which a file would lose; "
+            "use joblib.dump for such a model."
+        )
+    content = {
+        "skfdrmfl": __version__,
+        "parameters": parameters,
+        "output": vars(estimator).get(OUTPUT),
+        "fitted": {name: getattr(fitted, name) for name in FIELDS},
+        "ledger": fitted.ledger.to_dict(),
+    }
+    write(path, content, kind=KIND)
+
+
+def check_saves(estimator: Any) -> None:
+    """Raise TypeError where an estimator holds what no file can: before it is fitted for long."""
+    to_bytes(estimator.get_params(deep=False), kind=KIND)
+
+
+def load(cls: Any, path: str | os.PathLike[str]) -> Any:
+    """Return the fitted estimator that a file holds; see `FDRMFLTransformer.load`."""
+    content = read(path, kind=KIND)
+    if content["skfdrmfl"] != __version__:
+        warnings.warn(
+            InconsistentVersionWarning(
+                estimator_name=cls.__name__,
+                current_sklearn_version=__version__,
+                original_sklearn_version=content["skfdrmfl"],
+            ),
+            stacklevel=3,
+        )
+    try:
+        estimator = cls(**content["parameters"])
+        values = content["fitted"]
+        blueprint, table = values["blueprint"], values["table"]
+        network = blueprint.network(table.widths, len(values["target"].mean), table.columns)
+        estimator._keep(Fitted(**values, network=network, ledger=Ledger.from_dict(content["ledger"])))
+    except (KeyError, TypeError) as error:
+        raise ArchiveError(
+            f"{path} was written by skfdrmfl {content['skfdrmfl']}, whose models this version ({__version__}) cannot "
+            "rebuild; load it with that version."
+        ) from error
+    if content["output"] is not None:
+        setattr(estimator, OUTPUT, content["output"])
+    return estimator

@@ -1,0 +1,123 @@
+"""Dense layers with a linear skip.
+
+Encoders, the head and the critic are each one of these. All weights carry a leading replica axis: (C, ., .).
+
+Inside, features come before rows, (C, features, B): the last axis is then a whole batch, never the few outputs
+of a narrow layer, at which the batched product would be slow. Callers see (C, B, features) all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import silu
+
+from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views
+
+
+class MLP(Part):
+    """Dense layers: x -> W_L silu(... silu(W_1 x + b_1)) + b_L, plus a linear map of x when `skip`.
+
+    The skip is not a layer of its own: its rows stand below the first layer's, so that one product gives both, and
+    a soft threshold of "the first layer" reaches all weights of a column of x.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the parameters' names.
+    n_inputs, n_outputs : int
+    hidden : sequence of int
+        Widths of the hidden layers; empty for an affine map.
+    skip : bool
+    """
+
+    def __init__(self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False):
+        super().__init__(name, n_inputs, n_outputs)
+        self.hidden = tuple(hidden)
+        self.skip = skip and bool(self.hidden)
+        widths = [n_inputs, *self.hidden, n_outputs]
+        self.shapes: Shapes = {}
+        self._names: list[tuple[str, str]] = []
+        for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
+            fan_out += n_outputs if self.skip and i == 0 else 0
+            weight, bias = f"{name}.weight{i}", f"{name}.bias{i}"
+            self._names.append((weight, bias))
+            self.shapes[weight] = (fan_out, fan_in)
+            self.shapes[bias] = (fan_out, 1)
+        self.first_weight = self._names[0][0]
+        if not self.hidden:
+            self.linear_path = self.first_weight, slice(None)
+        elif self.skip:
+            self.linear_path = self.first_weight, slice(self.hidden[0], None)
+
+    @property
+    def signature(self) -> tuple:
+        """What two parts have in common that differ only in the width of their input."""
+        return (self.hidden, self.n_outputs, self.skip)
+
+    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
+        """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
+        out = {name: arrays[name].copy() for name in self.shapes}
+        for name in self._names[-1]:
+            out[name][:] = 0.0
+        if self.skip:
+            for name in self._names[0]:
+                out[name][self.hidden[0] :] = 0.0
+        return out
+
+    def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
+        """Return a mask (n_inputs,) of the inputs that have a weight other than zero."""
+        return np.any(arrays[self.first_weight] != 0, axis=0)
+
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return small Gaussian weights and zero biases.
+
+        Parameters
+        ----------
+        rngs : iterator of numpy Generators, one a layer
+        input_power : float, default=None
+            E||x||^2 where x is data. Then the first layer's outputs start with standard deviation
+            `DATA_GAIN`, so that the directions that matter are found rather than inherited. Any other layer
+            maps entries of variance one to standard deviation `GAIN`.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        arrays: Arrays = {}
+        for i, (weight, bias) in enumerate(self._names):
+            fan_out, fan_in = self.shapes[weight]
+            gain, power = GAIN, float(fan_in)
+            if i == 0 and input_power is not None:
+                gain, power = DATA_GAIN, max(input_power, 1.0)
+            # Bits: see docs/maintainers.md, "input by input".
+            arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)).T * (gain / np.sqrt(power))
+            arrays[bias] = np.zeros((fan_out, 1))
+        return arrays
+
+    def forward(self, views: Views, x: Tensor) -> Tensor:
+        """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
+        a = x.mT
+        skipped = None
+        for i, (weight, bias) in enumerate(self._names):
+            a = _affine(views[weight], a, views[bias])
+            if i == len(self.hidden):
+                break
+            if self.skip and i == 0:
+                a, skipped = a.split((self.hidden[0], self.n_outputs), 1)
+            # In training autograd's silu, whose backward is one pass; else in place.
+            a = silu(a) if a.requires_grad else a.mul_(torch.sigmoid(a))
+        return (a if skipped is None else a + skipped).mT
+
+
+def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:
+    """Return W a + b: (C, out, in), (C, in, B), (C, out, 1) to (C, out, B)."""
+    if weight.shape[1] == 1:  # Bits: see docs/maintainers.md, "one output".
+        return (weight.mT * a).sum(1, keepdim=True) + bias
+    return torch.baddbmm(bias, weight, a)

@@ -1,0 +1,222 @@
+"""The whole model of one client: encoders h_m, fusion g, head f, and the critic T of the information term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skfdrmfl.common import randomness
+from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.method.code_spread import Spread
+from skfdrmfl.method.fusion import Fusion
+from skfdrmfl.method.layout import ParameterLayout
+from skfdrmfl.method.mlp import MLP
+from skfdrmfl.method.parts import Part, Shapes, Views
+
+# Hidden layers of the critic.
+CRITIC_HIDDEN = (32,)
+
+
+@dataclass
+class Activations:
+    """Holds one forward pass: the codes (C, B, M, d), Z (C, B, c) and y_hat (C, B, q)."""
+
+    codes: Tensor
+    z: Tensor
+    y_hat: Tensor
+
+
+class Network:
+    """The model as pure functions of parameters and rows; it holds shapes, never weights.
+
+    Parameters
+    ----------
+    encoders : mapping of str to Part
+        h_m of each modality, in order.
+    fusion : Fusion
+    modality_dim, n_components, n_outputs : int
+        d, c and q.
+    head_hidden : sequence of int
+        Hidden layers of the head; empty for a linear head.
+    alignment : str, default="homoscedastic"
+        Key of `ALIGNMENTS`, of which "diagonal" reads variances of codes, learned by a `Spread` of each modality. One
+        modality has nothing to align; the key is then ignored.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Part],
+        fusion: Fusion,
+        *,
+        modality_dim: int,
+        n_components: int,
+        n_outputs: int,
+        head_hidden: Sequence[int] = (),
+        alignment: str = "homoscedastic",
+    ):
+        self.encoders: dict[str, Part] = dict(encoders)
+        self.fusion = fusion
+        self.modality_dim, self.n_components, self.n_outputs = modality_dim, n_components, n_outputs
+        pooled = fusion.n_pooled(len(self.encoders), modality_dim)
+        self.mixer = MLP("fusion", pooled, (), n_components)
+        self.head = MLP("head", n_components, head_hidden, n_outputs)
+        self.critic = MLP("critic", n_components + n_outputs, CRITIC_HIDDEN, 1)
+        self.alignment = alignment if len(self.encoders) > 1 else "homoscedastic"
+        self.spreads: dict[str, Spread] = {}
+        if self.alignment == "diagonal":
+            self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
+        self._head_hidden = tuple(head_hidden)
+        self.columns: dict[str, slice] = {}
+        start = 0
+        for name, encoder in self.encoders.items():
+            self.columns[name] = slice(start, start + encoder.n_inputs)
+            start += encoder.n_inputs
+        self.n_columns = start
+        self._parts: list[Part | Spread] = [
+            *(self.mixer, self.head, self.critic),
+            *self.encoders.values(),
+            *self.spreads.values(),
+        ]
+        shapes: Shapes = {}
+        for part in self._parts:
+            shapes |= part.shapes
+        shapes |= fusion.shapes(len(self.encoders), modality_dim)
+        self.layout = ParameterLayout(shapes)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        """Return the network itself: it never changes."""
+        return self
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Number of inputs of each encoder, by modality."""
+        return {name: encoder.n_inputs for name, encoder in self.encoders.items()}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """What two networks have in common where one goes on from the other: all but the widths of dense inputs."""
+        return {
+            "modality_dim": self.modality_dim,
+            "encoders": tuple((name, e.signature) for name, e in self.encoders.items()),
+            "fusion": type(self.fusion).__name__,
+            "n_components": self.n_components,
+            "head_hidden_layer_sizes": self._head_hidden,
+            "n_outputs": self.n_outputs,
+            "alignment": self.alignment,
+        }
+
+    def initial(self, seed: int, input_powers: Mapping[str, float]) -> Arrays:
+        """Return weights before the first round, drawn by the run's seed; `input_powers` is E||x^m||^2 by modality.
+
+        Every layer draws from a stream of its own, input by input: one more modality, one more layer or padding of the
+        inputs moves no other weight, and names do not matter.
+        """
+        arrays: Arrays = {}
+        fed_by_data = [*self.encoders.items(), *self.spreads.items()]
+        for i, part in enumerate(self._parts):
+            modality = next((name for name, candidate in fed_by_data if candidate is part), None)
+            rngs = (randomness.generator(seed, randomness.INITIAL_WEIGHTS, i, layer) for layer in count())
+            arrays |= part.initial(rngs, None if modality is None else input_powers[modality])
+            if part is self.mixer:
+                arrays |= self.fusion.initial(rngs, len(self.encoders), self.modality_dim)
+        return arrays
+
+    def arrays(self, flat: Tensor) -> Arrays:
+        """Return the named parameters in one flat vector (D,), as float64 arrays."""
+        return {name: view.cpu().double().numpy() for name, view in self.layout.views(flat).items()}
+
+    # ------------------------------------------------------------------------------------------ forward
+
+    def forward(self, views: Views, x: Tensor, mask: Tensor | None = None) -> Activations:
+        """Return codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
+
+        Parameters
+        ----------
+        views : mapping of str to Tensor
+            Parameters of each replica.
+        x : Tensor of shape (C, B, n_columns)
+            Encoder inputs; finite, also in columns of modalities that a row lacks.
+        mask : Tensor of bool of shape (C, B, M), default=None
+            Which modalities a row has; None: all.
+
+        Returns
+        -------
+        Activations
+        """
+        codes = [encoder.forward(views, x[..., self.columns[name]]) for name, encoder in self.encoders.items()]
+        mu = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
+        z = self.mixer.forward(views, self.fusion.pool(views, mu, mask))
+        return Activations(mu, z, self.head.forward(views, z))
+
+    def criticise(self, views: Views, z: Tensor, y_pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return T on the pairs (z_i, y_i) and on the pairs (z_i, y_{i+1}), each (C, B).
+
+        `y_pairs` (C, 2 B, q) is y followed by y shifted cyclically inside the batch.
+        """
+        z = z.mT
+        pairs = torch.cat((torch.cat((z, z), 2), y_pairs.mT), 1)  # (C, c + q, 2 B)
+        t_joint, t_marginal = self.critic.forward(views, pairs.mT).squeeze(-1).split(z.shape[2], 1)
+        return t_joint, t_marginal
+
+    def spread(self, views: Views, x: Tensor) -> Tensor:
+        """Return raw log variances (C, B, M, d) of the codes of rows x, where spreads learn them.
+
+        Those of modalities that a row lacks have no meaning.
+        """
+        return torch.stack([s.forward(views, x[..., self.columns[name]]) for name, s in self.spreads.items()], -2)
+
+    def encoder_of(self) -> Tensor:
+        """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
+
+        The arrays of the encoder and of its `Spread` belong to the modality. All others count as 0, also those that
+        learn from rows with one modality alone: its gates of `GatedFusion`, its column of the preferences of
+        `AttentionFusion`, its columns of the mixer behind `ConcatFusion`. The gaps between arrays are 0.
+        """
+        owner = torch.zeros(self.layout.size, dtype=torch.long)
+        views = self.layout.views(owner)
+        for m, modality in enumerate(self.encoders):
+            names = list(self.encoders[modality].shapes)
+            if self.spreads:
+                names += self.spreads[modality].shapes
+            for name in names:
+                views[name].fill_(1 + m)
+        return owner
+
+    def trained(self, critic: bool) -> Tensor:
+        """Return which entries of the flat vector (D,) are parameters that training moves, without gaps between arrays.
+
+        The critic is among them where it is used.
+        """
+        moves = torch.zeros(self.layout.size, dtype=torch.bool)
+        for name, view in self.layout.views(moves).items():
+            view.fill_(critic or name not in self.critic.shapes)
+        return moves
+
+    # ------------------------------------------------------------------------------------------ delivery
+
+    def rotated(self, arrays: Mapping[str, Float], center: Float, rotation: Float) -> Arrays:
+        """Return arrays with which Z is (Z - center) rotation, and the prediction the same.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            Named parameters, without a replica axis.
+        center : ndarray of shape (c,)
+        rotation : ndarray of shape (c, c), orthogonal
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        out = dict(arrays)
+        out["fusion.weight0"] = rotation.T @ arrays["fusion.weight0"]
+        out["fusion.bias0"] = rotation.T @ (arrays["fusion.bias0"] - center[:, None])
+        weight, bias = arrays["head.weight0"], arrays["head.bias0"]
+        out["head.weight0"] = weight @ rotation
+        out["head.bias0"] = bias + weight @ center[:, None]
+        return out

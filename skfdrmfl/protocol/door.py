@@ -1,0 +1,207 @@
+"""The door between server and clients: all that leaves a client, and all that reaches it, passes through here.
+
+A federation answers four verbs: `roster`, `sum`, `prepare`, and `train` of what has been prepared. What stands behind
+them is of no consequence to the server: clients in one memory (`simulation.Simulation`), or a network with a client at
+each end. Nothing here, nor in what imports only this, can reach a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockTransform
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.protocol.dropped_clients import LeftOut
+from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.protocol.plan import Inputs, Model, Plan, Targets
+from skfdrmfl.protocol.replicas import Cohort
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who takes part, or has rows of a subset.
+
+    Attributes
+    ----------
+    positions : ndarray of shape (K,)
+        Place of each client in `clients_`.
+    sizes : ndarray of shape (K,)
+        Rows of each client.
+    """
+
+    positions: Indices
+    sizes: Indices
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that a sum is taken of: of the table, or the outputs.
+
+    Attributes
+    ----------
+    columns : ndarray of int, or None
+        Columns of the table; None for the outputs.
+    modality : int, default=None
+        Number of the modality that a row must have to count; None counts all rows.
+    after : tuple of BlockTransform
+        What the columns go through first.
+    """
+
+    columns: Indices | None
+    modality: int | None = None
+    after: tuple[BlockTransform, ...] = ()
+
+
+class ClientRows(Protocol):
+    """What a query may ask of the one client that it is handed to."""
+
+    def slabs(self, block: Block, subset: Subset) -> Iterator[Tensor]:
+        """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
+
+    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
+        """Return encoder inputs (n, columns)."""
+
+    def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
+        """Return what a linear model of encoder inputs predicts (n, q)."""
+
+    def targets(self, targets: Targets, subset: Subset) -> Float:
+        """Return what a network learns (n, q)."""
+
+    def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
+        """Return Z (n, c) and predictions (n, q) of a model."""
+
+    def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
+        """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
+
+    def presence(self, subset: Subset) -> NDArray[np.bool_]:
+        """Return which modalities each row has (n, M)."""
+
+    def blocks(self, subset: Subset) -> Indices:
+        """Return the block (n,) of each row; rows of one block are never parted."""
+
+    def labels(self, column: int) -> frozenset[Any]:
+        """Return the labels of a discrete column, None among them where values are missing."""
+
+
+class Query(Protocol):
+    """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function.
+
+    Attributes
+    ----------
+    name : str
+        What the ledger calls the answers.
+    subset : Subset
+        The rows it is about.
+    powers : tuple of int
+        Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts,
+        and what clients may well differ in, such as errors. A guard compares the others.
+    """
+
+    name: ClassVar[str]
+    powers: ClassVar[tuple[int, ...]]
+
+    @property
+    def subset(self) -> Subset:
+        """The rows it is about."""
+
+    def __call__(self, client: ClientRows) -> Any:
+        """Return a client's answer, a NamedTuple of things that can be added; None where it has no such row."""
+
+
+class Training(Protocol):
+    """What a server needs of clients who have prepared."""
+
+    @property
+    def cohort(self) -> Cohort:
+        """Who trains in which run."""
+
+    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
+        """Return how the models of all runs err on the rows that were set aside."""
+
+    def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
+        """Let participants train from what is broadcast; yield what comes back, in their order."""
+
+    def average_rounds(
+        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
+    ) -> Iterator[Averaged] | None:
+        """Go through rounds of plain averaging without the server, or return None where it takes one.
+
+        Yielded are blocks of one or more rounds, which are those that `train` and the mean would give, to the bit. They
+        may end early: before a round in which something is not finite.
+
+        Parameters
+        ----------
+        invited : iterator of ndarray
+            Who takes part in each round.
+        broadcast : Broadcast
+            What is sent out in the first.
+        rate_factors : sequence of float
+            Of each round.
+        each_round : bool
+            Whether to yield each round by itself, before the next is counted.
+        """
+
+
+class NoAnswer(RuntimeError):
+    """Clients who were asked for what nobody else can say, and have not answered.
+
+    Parameters
+    ----------
+    said : str
+    positions : tuple of int
+        Who, by place in `clients_`.
+    """
+
+    def __init__(self, said: str, positions: tuple[int, ...] = ()):
+        super().__init__(said)
+        self.positions = positions
+
+
+class Federation(Protocol):
+    """What a server can ask of its clients.
+
+    Attributes
+    ----------
+    ledger : Ledger
+    guard : guard.Guard or None
+        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
+    engine : str
+        Key of `ENGINES`.
+    """
+
+    ledger: Ledger
+    guard: Any
+    engine: str
+
+    def roster(self, subset: Subset = EVERYTHING) -> Roster:
+        """Return who takes part, of those who have rows of a subset, and how many each has."""
+
+    def among(self, there: NDArray[np.bool_]) -> Federation:
+        """Return the federation of those who are there, of all clients (K,)."""
+
+    def left_out(self) -> list[LeftOut]:
+        """Return who was left out so far, by whatever looks after the federation."""
+
+    def sum(self, *queries: Query) -> tuple[Any, ...]:
+        """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer.
+
+        Raises
+        ------
+        NoAnswer
+            Some did not answer at all: without them it would be a sum over others.
+        """
+
+    def prepare(self, plan: Plan) -> Training:
+        """Let the clients prepare what they train on; what comes back lets them train, round by round."""
+
+
+__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "NoAnswer", "Query", "Roster", "Subset", "Training"]

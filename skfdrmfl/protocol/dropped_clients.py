@@ -1,0 +1,78 @@
+"""Who was left out of a fit, and why: what is kept of it, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.messages import Update
+
+# Reasons.
+NOT_FINITE, OUT_OF_LINE = "update not finite", "rows out of line"
+
+# A client that was left out: its label as "client", the "reason", and the "rounds" (from 1) whose updates of it were.
+LeftOut = dict[str, Any]
+
+
+def finite_replicas(update: Update, moved: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which replicas (C,) returned finite parameters and a finite loss.
+
+    `moved` (C,) are the squared lengths of the updates, finite wherever one has no entry that is not, but for some that
+    are merely large.
+    """
+    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, term_names().index("loss")])
+    if not np.isfinite(moved).all():
+        finite = finite & np.isfinite(update.weights).all(-1)
+    return finite
+
+
+def of_rounds(dropped: NDArray[np.bool_], positions: NDArray[np.int64], clients: Sequence[Any], n_before: int) -> list:
+    """Return who sent updates that were dropped, (rounds, K) in rounds that follow `n_before` others."""
+    return [
+        {"client": clients[position], "reason": NOT_FINITE, "rounds": (n_before + 1 + np.flatnonzero(mine)).tolist()}
+        for position, mine in zip(positions.tolist(), dropped.T, strict=True)
+        if mine.any()
+    ]
+
+
+def together(before: Sequence[LeftOut], now: Sequence[LeftOut]) -> list[LeftOut]:
+    """Return who was left out before or now, each client and reason once."""
+    merged: dict[tuple[Any, str], LeftOut] = {}
+    for entry in (*before, *now):
+        key = (entry["client"], entry["reason"])
+        rounds = merged[key]["rounds"] if key in merged else []
+        merged[key] = {**entry, "rounds": [*rounds, *entry["rounds"]]}
+    return list(merged.values())
+
+
+def warning(entries: Sequence[Mapping[str, Any]], reason: str) -> str | None:
+    """Return what a user is told of those who were left out for a reason; None where there is nobody."""
+    mine = [entry for entry in entries if entry["reason"] == reason]
+    if not mine:
+        return None
+    if reason == OUT_OF_LINE:
+        return (
+            f"{_named(mine)} left out of the sums and of training: what it says of its rows is of another order than "
+            "what most clients say. See whether X or y is in other units there, or holds a corrupt row; "
+            "dropped_clients_ keeps the names."
+        )
+    rounds = "; ".join(f"{entry['client']!r} in {_rounds(entry['rounds'])}" for entry in mine)
+    return (
+        f"updates that are not finite were dropped: of client {rounds}. Look at the rows there, scale X, or lower "
+        "learning_rate; dropped_clients_ keeps names and rounds."
+    )
+
+
+def _named(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the clients as the beginning of a sentence."""
+    names = ", ".join(repr(entry["client"]) for entry in entries)
+    return f"client {names} is" if len(entries) == 1 else f"each of the clients {names} is"
+
+
+def _rounds(rounds: Sequence[int]) -> str:
+    """Return the rounds in words."""
+    return f"round {rounds[0]}" if len(rounds) == 1 else f"{len(rounds)} rounds (from {rounds[0]} to {rounds[-1]})"

@@ -1,0 +1,217 @@
+"""What is to be trained: settings, schedule, and a plan that tells clients all they need to prepare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.server.privacy.mechanism import ClientPrivacy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters that may differ from run to run without changing a shape or a step count.
+
+    `terms` holds the settings of the objective's terms, by name (`objective.term_settings`).
+    """
+
+    learning_rate: float
+    weight_decay: float
+    input_l1: float
+    terms: Mapping[str, float] = field(hash=False)
+    modality_dropout: float = 0.0
+    proximal_weight: float = 0.0
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.0
+
+    def by_name(self) -> dict[str, float]:
+        """Return all of them by name, those of the terms beside the others."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "terms"} | dict(self.terms)
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What an algorithm has clients do in a round, and send.
+
+    Attributes
+    ----------
+    trains : bool, default=True
+        Whether clients take local steps and send the parameters these end with. If not, they stay at the broadcast
+        model and send, in the parameters' place, its gradient over all of their rows.
+    gradients : bool, default=False
+        Whether they send the mean of their steps' gradients too, as it was before any shift.
+    steps : bool, default=False
+        Whether they send the number of their steps too.
+    """
+
+    trains: bool = True
+    gradients: bool = False
+    steps: bool = False
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What runs that train together have in common.
+
+    Attributes
+    ----------
+    rate_factors : tuple of float
+        Factor on the learning rate of each round.
+    local_epochs : int
+        E.
+    batch_size : int
+    participation : float
+        Share of the clients invited to a round.
+    history_size : int
+        Earlier global models kept as negatives.
+    patience : int, default=None
+        Rounds without a better error on the rows held out that end a run; None does not stop early.
+    algorithm, aggregation : str
+        Keys of `ALGORITHMS` and `AGGREGATIONS`.
+    min_clients : int
+        A run of which fewer are there skips a round.
+    preaggregation : str, default=None
+        Key of `PREAGGREGATIONS`: what updates go through before they are aggregated.
+    n_byzantine : int
+        How many clients rules that need a number take for dishonest.
+    privacy : ClientPrivacy, default=None
+        What protects clients; None: nothing.
+    """
+
+    rate_factors: tuple[float, ...]
+    local_epochs: int
+    batch_size: int
+    participation: float
+    history_size: int
+    patience: int | None = None
+    algorithm: str = "fedavg"
+    aggregation: str = "mean"
+    min_clients: int = 1
+    preaggregation: str | None = None
+    n_byzantine: int = 0
+    privacy: ClientPrivacy | None = None
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether the server compares clients, and so needs what each sends and not only the total."""
+        return self.aggregation != "mean" or self.preaggregation is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What encoders read: a transformed table, each block padded with zero columns to a width.
+
+    Attributes
+    ----------
+    transform : TableTransform
+    widths : mapping of str to int, default=None
+        None pads nothing.
+    dtype : torch.dtype
+        Precision to which the inputs are rounded.
+    """
+
+    transform: TableTransform
+    widths: Mapping[str, int] | None = None
+    dtype: torch.dtype = torch.float64
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What networks learn: y after some standardisations, less what a linear model predicts, in units of `scale`.
+
+    Attributes
+    ----------
+    steps : tuple of BlockTransform
+    dtype : torch.dtype
+        Precision to which y is rounded after these.
+    linear : Linear, default=None
+        What is subtracted, of the encoder inputs `inputs`.
+    inputs : Inputs, default=None
+    scale : float
+    """
+
+    steps: tuple[BlockTransform, ...]
+    dtype: torch.dtype = torch.float64
+    linear: Linear | None = None
+    inputs: Inputs | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network, its parameters, and what it reads."""
+
+    network: Network
+    arrays: Arrays
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the server of a run begins.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (D,)
+        Global model.
+    history : tuple of ndarray of shape (D,)
+        Earlier global models, the latest first.
+    round_index : int
+        Rounds completed before.
+    memory : AlgorithmState
+        What the algorithm keeps from earlier rounds, of all clients in the order of `clients_`.
+    available : ndarray of bool of shape (rounds or more, K), default=None
+        Which of all clients, in the order of `clients_`, can be invited to each round to come; None: all.
+    """
+
+    weights: NDArray
+    history: tuple[NDArray, ...] = ()
+    round_index: int = 0
+    memory: AlgorithmState = field(default_factory=AlgorithmState)
+    available: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """What the clients of one run train on, and how.
+
+    Attributes
+    ----------
+    inputs : Inputs
+    targets : Targets
+    settings : Settings
+    seed : int
+    start : Start
+        Where the server begins; clients are told round by round.
+    subset : Subset
+        Rows to train on.
+    held_out : Subset, default=None
+        Rows whose errors are asked for after each round.
+    """
+
+    inputs: Inputs
+    targets: Targets
+    settings: Settings
+    seed: int
+    start: Start
+    subset: Subset = EVERYTHING
+    held_out: Subset | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that clients must know before the first round."""
+
+    network: Network
+    runs: tuple[RunPlan, ...]
+    schedule: Schedule

@@ -1,0 +1,106 @@
+"""How much each column of X moves the predictions, from one exchange of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.protocol.door import Block, ClientRows, Federation
+from skfdrmfl.protocol.plan import Model
+
+
+class ResponseSums(NamedTuple):
+    """Sums over rows, for each of w places: a numeric column has one, a discrete column one for each category.
+
+    n_rows; responses (w,), of squared slopes by a column and of squared changes by a category; counts (w,), rows that
+    have the place's modality; values and squares (w,), of a column about a centre and of the indicator of a category.
+    Columns are measured in `BlockTransform.units`, in which nothing overflows.
+    """
+
+    n_rows: float
+    responses: Float
+    counts: Float
+    values: Float
+    squares: Float
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """How predictions of a model respond to each column, and how each column varies."""
+
+    name: ClassVar[str] = "responses and spreads"
+    powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 1, 2)
+    model: Model
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> ResponseSums | None:
+        """Return a client's sums."""
+        n_rows, responses = client.responses(self.model, self.subset)
+        if not n_rows:
+            return None
+        sums = [np.concatenate(of_places) for of_places in zip(*self._spreads(client), strict=True)]
+        return ResponseSums(float(n_rows), responses, *sums)
+
+    def _spreads(self, client: ClientRows) -> Iterator[tuple[Float, Float, Float]]:
+        """Yield counts, sums and squares (places,) of each modality's places."""
+        transform = self.model.inputs.transform
+        for m, (name, encoder) in enumerate(self.model.network.encoders.items()):
+            n_codes = len(encoder.code_sizes)
+            block = transform.blocks[name]
+            center, units = block.mean[n_codes:], block.units[n_codes:]
+            n_places = sum(encoder.code_sizes) + len(center)
+            count, values, squares = 0, np.zeros(n_places), np.zeros(n_places)
+            for slab in client.slabs(Block(transform.columns[name], m), self.subset):
+                x = slab.numpy()
+                rows = (x[:, n_codes:] - center) / units
+                if n_codes:
+                    parts = [x[:, [j]] == np.arange(size) for j, size in enumerate(encoder.code_sizes)]
+                    rows = np.concatenate([*parts, rows], axis=1).astype(np.float64)
+                count += len(rows)
+                values += rows.sum(0)
+                squares += (rows**2).sum(0)
+            yield np.full(n_places, float(count)), values, squares
+
+
+def places(model: Model) -> tuple[Indices, Indices]:
+    """Return the column of X behind each place (w,), and the number of its codes, 0 for a numeric one."""
+    columns, sizes = [], []
+    for name, encoder in model.network.encoders.items():
+        mine = model.inputs.transform.columns[name]
+        codes = np.array(encoder.code_sizes, dtype=np.int64)
+        columns += [np.repeat(mine[: len(codes)], codes), mine[len(codes) :]]
+        sizes += [np.repeat(codes, codes), np.zeros(len(mine) - len(codes), dtype=np.int64)]
+    return np.concatenate(columns), np.concatenate(sizes)
+
+
+def importances(federation: Federation, model: Model, n_features: int, subset: Subset = EVERYTHING) -> Float:
+    """Return the importance (n_features,) of each column of X for a model's predictions.
+
+    They add up to 1, or are all 0. With y_hat standardised and means over rows and outputs, before they are divided by
+    their sum:
+
+    - of a numeric column, s_j sqrt(mean (d y_hat / d x_j)^2), with s_j the standard deviation of the column over rows
+      that have it: the root mean square Jacobian times the spread, to first order the change of y_hat that one standard
+      deviation makes;
+    - of a discrete column, sqrt(1/2 sum_l f_l mean (y_hat - y_hat(x_j = l))^2) over its codes l of frequencies f_l:
+      half the mean square of what an independent draw of the column changes, of which the first is the form for small
+      or linear changes. Its square, over the variance of y_hat, is the total index of Sobol as Jansen estimates it
+      (Computer Physics Communications 117, 1999, eq. 10).
+
+    Rows that lack a column's modality do not respond to it.
+    """
+    (sums,) = federation.sum(Responses(model, subset))
+    columns, sizes = places(model)
+    counts = np.maximum(sums.counts, 1.0)
+    mean = sums.values / counts
+    variance = np.maximum(sums.squares / counts - mean**2, 0.0)
+    response = sums.responses / sums.n_rows
+    squared = np.bincount(columns, np.where(sizes > 0, 0.5 * mean, variance) * response, minlength=n_features)
+    found: Float = np.sqrt(squared)
+    total = found.sum()
+    return found / total if total > 0 else found

@@ -1,0 +1,94 @@
+"""What clients tell of themselves before anything is computed: labels of categories, and which modalities they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.data.categories import Categories, check_kind
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.protocol.door import ClientRows, Federation
+
+
+class _Labels(frozenset[Any]):
+    """A set of labels; the sum of two is their union."""
+
+    def __add__(self, other: frozenset[Any]) -> _Labels:
+        return _Labels(self | other)
+
+
+class LabelSets(NamedTuple):
+    """The labels of a column."""
+
+    labels: _Labels
+
+
+@dataclass(frozen=True)
+class ColumnLabels:
+    """The labels of a discrete column, each once."""
+
+    name: ClassVar[str] = "labels of categories"
+    powers: ClassVar[tuple[int, ...]] = (0,)
+    column: int
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> LabelSets:
+        """Return a client's labels."""
+        return LabelSets(_Labels(client.labels(self.column)))
+
+
+def agree(federation: Federation, columns: Mapping[int, str]) -> Categories:
+    """Return the categories of each of `columns` (number to name), from the sets that the clients send.
+
+    Returns
+    -------
+    dict of int to ndarray
+        Sorted labels; None comes last where values are missing.
+
+    Raises
+    ------
+    ValueError
+        Labels that cannot be compared or have no order.
+    """
+    agreed: Categories = {}
+    answers = federation.sum(*(ColumnLabels(j) for j in columns))
+    for (j, name), answer in zip(columns.items(), answers, strict=True):
+        known = [label for label in answer.labels if label is not None]
+        check_kind(known, name)  # clients may each be consistent and yet differ
+        known = sorted(known)
+        agreed[j] = np.array([*known, None], dtype=object) if None in answer.labels else np.array(known)
+    return agreed
+
+
+class PresenceCounts(NamedTuple):
+    """The number of rows, and of those that have each modality (M,)."""
+
+    n_rows: float
+    by_modality: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How many rows have each modality."""
+
+    name: ClassVar[str] = "rows by modality"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> PresenceCounts | None:
+        """Return a client's counts."""
+        present = client.presence(self.subset)
+        return PresenceCounts(len(present), present.sum(0)) if len(present) else None
+
+
+def rows_by_modality(federation: Federation, n_modalities: int, subset: Subset = EVERYTHING) -> tuple[int, Indices]:
+    """Return the number of rows of all clients, and of those that have each modality (M,)."""
+    (answer,) = federation.sum(Presence(subset))
+    if answer is None:
+        return 0, np.zeros(n_modalities, dtype=np.int64)
+    return int(answer.n_rows), answer.by_modality

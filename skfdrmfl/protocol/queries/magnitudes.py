@@ -1,0 +1,29 @@
+"""How large the values of each client are: what a guard asks before anything is summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.queries.whitening import BlockSum
+
+
+@dataclass(frozen=True, eq=False)
+class Magnitudes(BlockSum):
+    """The sum of the absolute values of each column (p,)."""
+
+    name: ClassVar[str] = "magnitudes of columns"
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return x.abs().sum(0)
+
+
+def compare_magnitudes(federation: Federation, blocks: Iterable[Block], subset: Subset = EVERYTHING) -> None:
+    """Ask everybody how large the values of each block are, so that a guard may leave out who answers out of line."""
+    federation.sum(*(Magnitudes(block, subset) for block in blocks))

@@ -1,0 +1,304 @@
+"""Federated centring, scaling and whitening, from sums that each client takes over its own rows.
+
+A client sends a count and a sum, then, about the mean that comes back, sums of absolute deviations and of
+products; the server only adds them up. The result equals that of the pooled rows, whoever holds which row.
+What a client reveals is what these sums reveal: a client with one row reveals that row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, scaled, unchanged
+from skfdrmfl.protocol.door import Block, ClientRows, Federation
+
+# Columns whose standard deviations span more than this are standardised before whitening: raw whitening would
+# shrink away the columns of small units.
+MAX_SCALE_SPAN = 100.0
+# Up to this many columns a block's full second moments are exchanged (their square many numbers) ...
+MAX_EXACT_COLUMNS = 2048
+# ... beyond it, their products with this many random directions. If those hold less than this share of the
+# variance the block is not low-dimensional, and it is standardised instead.
+RANGE_DIMENSIONS = 256
+MIN_RANGE_SHARE = 0.99
+# ... and so are directions below this share of the largest eigenvalue, which are rounding.
+RANK_TOLERANCE = 1e-13
+# A column that deviates less than this from its mean is constant: its inverse would overflow.
+SMALLEST_UNIT = 1e-300
+
+
+# ------------------------------------------------------------------------------------------- the queries
+
+
+class Sums(NamedTuple):
+    """What one client sends of a block: its number of rows and one sum over them."""
+
+    n_rows: float
+    total: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSum:
+    """A sum over the rows of a block, taken a slab of rows at a time; subclasses say of what."""
+
+    name: ClassVar[str]
+    powers: ClassVar[tuple[int, ...]] = (0, 1)
+    block: Block
+    subset: Subset
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        raise NotImplementedError
+
+    def __call__(self, client: ClientRows) -> Sums | None:
+        """Return a client's sum."""
+        n_rows, total = 0, None
+        for x in client.slabs(self.block, self.subset):
+            part = self.of(x)
+            total = part if total is None else total + part
+            n_rows += x.shape[0]
+        return None if total is None else Sums(n_rows, total)
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnSums(BlockSum):
+    """The sum of each column (p,)."""
+
+    name: ClassVar[str] = "sums of columns"
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return x.sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class AbsoluteDeviations(BlockSum):
+    """The sum of absolute deviations of each column from `mean` (p,)."""
+
+    name: ClassVar[str] = "absolute deviations"
+    mean: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return (x - self.mean).abs().sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredDeviations(BlockSum):
+    """The sum of squared deviations of each column from `mean` (p,), in units 1 / `per_unit` (p,)."""
+
+    name: ClassVar[str] = "squared deviations"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
+    mean: Tensor
+    per_unit: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        return ((x - self.mean) * self.per_unit).square().sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SecondMoments(BlockSum):
+    """The sum of products (p, p) of all pairs of columns, centred and in units as in `SquaredDeviations`."""
+
+    name: ClassVar[str] = "products of columns"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
+    mean: Tensor
+    per_unit: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        z = (x - self.mean) * self.per_unit
+        return z.T @ z
+
+
+@dataclass(frozen=True, eq=False)
+class RangeProducts(BlockSum):
+    """The products of the second moments of scaled columns with some directions (p, r), not the moments themselves."""
+
+    name: ClassVar[str] = "products with directions"
+    powers: ClassVar[tuple[int, ...]] = (0, 2)
+    mean: Tensor
+    per_scale: Tensor
+    directions: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the sum over the rows x (n, p)."""
+        z = (x - self.mean) * self.per_scale
+        return z.T @ (z @ self.directions)
+
+
+# ------------------------------------------------------------------------------------------- what they give
+
+
+def fit_blocks(
+    federation: Federation,
+    blocks: Mapping[str, Block],
+    kinds: Mapping[str, str | None],
+    subset: Subset = EVERYTHING,
+) -> dict[str, BlockSpectrum | BlockTransform]:
+    """Return what each block's columns go through, from sums of the clients over a subset of their rows.
+
+    Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more.
+
+    Parameters
+    ----------
+    federation : Federation
+    blocks : mapping of str to Block
+        Of each some client must have rows.
+    kinds : mapping of str to str or None
+        "whiten", "standardize", or None to leave the columns alone.
+    subset : Subset
+
+    Returns
+    -------
+    dict of str to BlockSpectrum or BlockTransform
+        A spectrum, from which whitenings of all shrinkages follow, where one was asked for and found.
+    """
+    names = [name for name in blocks if kinds[name] is not None]
+    mean, unit, count = _locations(federation, [blocks[name] for name in names], subset)
+    full = [kinds[name] == "whiten" and len(m) <= MAX_EXACT_COLUMNS for name, m in zip(names, mean, strict=True)]
+    answers = federation.sum(
+        *(
+            (SecondMoments if exact else SquaredDeviations)(
+                blocks[name], subset, torch.as_tensor(m), torch.as_tensor(_inverse(u))
+            )
+            for name, m, u, exact in zip(names, mean, unit, full, strict=True)
+        )
+    )
+    found: dict[str, BlockSpectrum | BlockTransform] = {}
+    for name, m, u, n, exact, answer in zip(names, mean, unit, count, full, answers, strict=True):
+        moments = answer.total.numpy() / n
+        deviation = u * np.sqrt(np.diagonal(moments) if exact else moments)
+        axes = None
+        if exact:
+            axes = _spectrum(m, u, deviation, moments)
+        elif kinds[name] == "whiten":
+            axes = _wide_spectrum(federation, blocks[name], subset, m, deviation, n)
+        found[name] = replace(scaled(m, deviation) if axes is None else axes, tail=_tail(deviation, u))
+    for name, block in blocks.items():
+        if name not in found:
+            assert block.columns is not None
+            found[name] = unchanged(len(block.columns))
+    return {name: found[name] for name in blocks}
+
+
+def fit_targets(
+    federation: Federation, subset: Subset = EVERYTHING, after: tuple[BlockTransform, ...] = ()
+) -> BlockTransform:
+    """Return the standardisation of the outputs, after other transformations of them."""
+    (found,) = fit_blocks(federation, {"y": Block(None, after=after)}, {"y": "standardize"}, subset).values()
+    assert isinstance(found, BlockTransform)
+    return found
+
+
+def transformations(
+    found: Mapping[str, BlockSpectrum | BlockTransform], shrinkages: Sequence[float]
+) -> list[dict[str, BlockTransform]]:
+    """Return the transformation of each block for each of `shrinkages`; only spectra know one."""
+    return [
+        {name: axes.whitening(s) if isinstance(axes, BlockSpectrum) else axes for name, axes in found.items()}
+        for s in shrinkages
+    ]
+
+
+def _locations(
+    federation: Federation, blocks: Sequence[Block], subset: Subset
+) -> tuple[list[Float], list[Float], list[float]]:
+    """Return mean and mean absolute deviation of each column, and the number of rows, of each block.
+
+    The deviation only serves as a unit: products of columns in their own units neither overflow nor underflow.
+    It is 0 for constant columns, also those whose mean is not exactly their value.
+    """
+    sums = federation.sum(*(ColumnSums(block, subset) for block in blocks))
+    count = [float(answer.n_rows) for answer in sums]
+    mean = [answer.total / answer.n_rows for answer in sums]
+    deviations = federation.sum(*(AbsoluteDeviations(b, subset, m) for b, m in zip(blocks, mean, strict=True)))
+    units = []
+    for m, answer in zip(mean, deviations, strict=True):
+        unit = answer.total / answer.n_rows
+        too_large = torch.nonzero(~torch.isfinite(unit))
+        if len(too_large):
+            raise ValueError(
+                f"{len(too_large)} columns of X or y hold values so large that their sum overflows "
+                f"(first: column {int(too_large[0])} of its block); divide them by a constant."
+            )
+        unit[(unit <= 64 * torch.finfo(torch.float64).eps * m.abs()) | (unit < SMALLEST_UNIT)] = 0.0
+        units.append(unit.numpy())
+    return [m.numpy() for m in mean], units, count
+
+
+def _spectrum(mean: Float, unit: Float, deviation: Float, moments: Float) -> BlockSpectrum:
+    """Return the principal axes of a block from its second moments (p, p), in units (p,)."""
+    scale = _whitening_scale(deviation)
+    ratio = unit / scale
+    return _sorted_axes(mean, scale, *torch.linalg.eigh(torch.as_tensor(moments * np.outer(ratio, ratio))))
+
+
+def _wide_spectrum(
+    federation: Federation, block: Block, subset: Subset, mean: Float, deviation: Float, count: float
+) -> BlockSpectrum | None:
+    """Return the leading axes of a wide block, or None where they do not hold nearly all of its variance.
+
+    By a randomised range finder (Halko et al. 2011, alg. 4.4). Every product with the second moments is X_k' (X_k Q)
+    summed over clients: p times 256 numbers each.
+    """
+    scale = _whitening_scale(deviation)
+    centre, per_scale = torch.as_tensor(mean), torch.as_tensor(1.0 / scale)
+
+    def times(q: Tensor) -> Tensor:
+        (answer,) = federation.sum(RangeProducts(block, subset, centre, per_scale, q))
+        return answer.total / count
+
+    directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
+    q = torch.linalg.qr(times(torch.as_tensor(directions))).Q
+    for _ in range(2):
+        q = torch.linalg.qr(times(q)).Q
+    values, axes = torch.linalg.eigh(q.T @ times(q))
+    if float(values.clamp_min(0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
+        return None
+    return _sorted_axes(mean, scale, values, q @ axes)
+
+
+def _sorted_axes(mean: Float, scale: Float, ascending: Tensor, axes: Tensor) -> BlockSpectrum:
+    """Return the axes (p, r) by descending eigenvalue, without those that are rounding, each with a sign of its own."""
+    values, vectors = ascending.flip(0).numpy(), axes.flip(1).numpy()
+    keep = values > RANK_TOLERANCE * values[0]
+    keep[0] = True  # all columns constant: one direction, of zeros
+    vectors = np.where(values > 0, vectors, 0.0)[:, keep]
+    values = np.where(values > 0, values, 1.0)[keep]
+    # An eigenvector's sign is arbitrary; fixed, the same rows give the same network in whatever order.
+    largest = np.abs(vectors).argmax(0)
+    vectors = vectors * np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    return BlockSpectrum(mean, scale, values, vectors)
+
+
+# ------------------------------------------------------------------------------------------------ scales
+
+
+def _tail(deviation: Float, unit: Float) -> float:
+    """Return `BlockTransform.tail` of columns of these standard and mean absolute deviations (p,)."""
+    varies = (deviation > 0) & (unit > 0)
+    return float(np.median(deviation[varies] / unit[varies])) if varies.any() else 0.0
+
+
+def _inverse(values: Float) -> Float:
+    """Return 1 / values, 0 for 0: a constant column has no unit and no deviation."""
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def _whitening_scale(deviation: Float) -> Float:
+    """Return one scale for all columns, or each its own where they span too much to be whitened together."""
+    varying = deviation[deviation > 0]
+    if not len(varying):
+        return np.full_like(deviation, np.inf)
+    wide = varying.max() > MAX_SCALE_SPAN * varying.min()
+    return np.where(deviation > 0, deviation if wide else varying.max(), np.inf)

@@ -1,0 +1,1 @@
+"""The server's side of a fit: rounds, algorithms, aggregation, privacy. It reaches no row."""

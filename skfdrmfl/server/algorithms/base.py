@@ -1,0 +1,119 @@
+"""What a federated algorithm is: what it declares, and four pure functions over an explicit state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.messages import Update
+from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.replicas import Members
+
+# Parameters that an algorithm may not go with, in `Algorithm.refuses`.
+ROBUST_RULES, PRIVACY, INPUT_L1 = "robust rules", "privacy", "input_l1"
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a server's step may read of a round, beside the aggregate.
+
+    Attributes
+    ----------
+    members : Members
+    rate_factor : float
+        Factor of the schedule on every learning rate.
+    answered : ndarray of bool of shape (K,)
+        Members whose updates are in the aggregate.
+    steps : ndarray of int of shape (K,)
+        Local steps that each took, where `Orders.steps` asks for them, else 0.
+    """
+
+    members: Members
+    rate_factor: float
+    answered: NDArray
+    steps: Indices
+
+
+class Algorithm:
+    """A federated algorithm: its defaults are those of FedAvg. A subclass in a file of its own says where it differs.
+
+    Engines know none by name: they add `shift` to gradients, and follow `orders`. Arrays are those of one run.
+
+    Attributes
+    ----------
+    orders : Orders
+        What clients do and send.
+    uses : frozenset of str
+        Which of `Settings` it reads, beside those that all algorithms do; the others are of no consequence.
+    server_learning_rate : float
+        The default of the setting.
+    only_averages : bool
+        Whether the average of parameters is the next model, and nothing else happens between rounds. Not inherited: a
+        class says so itself.
+    averages_directions : bool
+        Whether what is averaged is measured from zero, as gradients are, and not from the model sent out.
+    safe_reading : str, default=None
+        Why it does no harm under robust rules that `read` is given each client's update, whoever sent it. Not
+        inherited by a class that overrides `read`. None: an algorithm that overrides `read` is refused with such rules.
+    """
+
+    orders: ClassVar[Orders] = Orders()
+    uses: ClassVar[frozenset[str]] = frozenset()
+    server_learning_rate: ClassVar[float] = 1.0
+    only_averages: ClassVar[bool] = False
+    averages_directions: ClassVar[bool] = False
+    safe_reading: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.only_averages = vars(cls).get("only_averages", False)
+        if "read" in vars(cls):
+            cls.safe_reading = vars(cls).get("safe_reading")
+
+    def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
+        """Return the state before the first round; arrays that are there already stay.
+
+        `model` (D,) is where the run starts, `n_clients` K.
+        """
+        return state
+
+    def shift(self, state: AlgorithmState, members: Members) -> NDArray | None:
+        """Return what each client adds to its local gradients (K, D), None for nothing."""
+        return None
+
+    def read(
+        self, state: AlgorithmState, update: Update, model: NDArray, members: Members
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return what is aggregated of some clients' update (C, D), and the state after it.
+
+        `model` (D,) was sent out. `update.replicas` (C,) are places among the members.
+        """
+        return update.weights, state
+
+    def step(
+        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
+    ) -> tuple[NDArray, AlgorithmState]:
+        """Return the model (D,) after a round and the state, given the model before it and the aggregate."""
+        return average, state
+
+    @property
+    def reads_updates(self) -> bool:
+        """Whether single updates reach more than the aggregate."""
+        return type(self).read is not Algorithm.read
+
+    @property
+    def refuses(self) -> Mapping[str, str]:
+        """What it cannot go with, and why, each as the end of a sentence."""
+        found = {}
+        if self.reads_updates and self.safe_reading is None:
+            found[ROBUST_RULES] = "takes more from each client's update than the aggregate, which no rule protects"
+        if self.reads_updates or not self.orders.trains:
+            found[PRIVACY] = "needs more of each client than its clipped update"
+        if not self.orders.trains:
+            found[INPUT_L1] = "has clients take no local steps, which are what applies input_l1"
+        return found

@@ -1,0 +1,94 @@
+"""A private round: who takes part is drawn, their updates are clipped, noise comes upon the sum.
+
+w_t + (sum over participants of clip(w_k - w_t, C) + N(0, (sigma C)^2 I)) / (q K)      (McMahan et al. 2018)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.server.privacy import noise
+from skfdrmfl.server.privacy.clipping import adapted, clipped
+
+
+@dataclass(frozen=True)
+class ClientPrivacy:
+    """What protects clients in a round.
+
+    Attributes
+    ----------
+    noise_multiplier : float
+        sigma: standard deviation of the noise over the clip.
+    clip_norm : float
+        C: the most that one client moves the sum, in l2.
+    sampling_rate : float
+        q: probability with which each client takes part.
+    n_clients : int
+        K, which is public.
+    target_share : float, default=None
+        Share of updates that is to lie within the clip, which follows it; None: the clip stays.
+    """
+
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    n_clients: int
+    target_share: float | None = None
+
+    @property
+    def n_expected(self) -> float:
+        """Q K, the clients expected in a round, whoever comes: a denominator that tells nothing."""
+        return self.sampling_rate * self.n_clients
+
+    def invite(self) -> Indices:
+        """Return who takes part."""
+        return noise.poisson_sample(self.n_clients, self.sampling_rate)
+
+    def adapted(self, share_within: float) -> ClientPrivacy:
+        """Return the same with the clip that follows the share of updates that were within it."""
+        if self.target_share is None:
+            return self
+        return replace(self, clip_norm=adapted(self.clip_norm, share_within, self.target_share))
+
+
+class NoisyMean:
+    """The aggregate of a private round: an `Aggregation` with equal weights and a fixed denominator.
+
+    Parameters
+    ----------
+    origin : ndarray of shape (D,)
+        The model sent out.
+    privacy : ClientPrivacy
+    used : ndarray of bool of shape (D,), default=None
+        Parameters that are trained and sent; the others stay as they were. None: all.
+    """
+
+    def __init__(self, origin: NDArray, privacy: ClientPrivacy, used: NDArray[np.bool_] | None = None):
+        self._origin, self._privacy = origin, privacy
+        self._used = np.ones(1, dtype=bool) if used is None else used
+        self._sum = np.zeros(len(origin))
+        self._centred_count = 0.0
+
+    def add(self, n_rows: NDArray, weights: NDArray) -> None:
+        """Take the parameters (C, D) of some clients, whatever the numbers of their rows."""
+        updates = np.where(self._used, weights.astype(np.float64) - self._origin.astype(np.float64), 0.0)
+        updates, within = clipped(updates, self._privacy.clip_norm)
+        self._sum += updates.sum(0)
+        self._centred_count += float(within.sum()) - 0.5 * len(weights)
+
+    def result(self) -> NDArray:
+        """Return the model (D,); noise is drawn once, so ask once."""
+        privacy = self._privacy
+        multiplier, deviation = privacy.noise_multiplier, 0.0
+        if privacy.target_share is not None:
+            multiplier, deviation = noise.divided(privacy.noise_multiplier, privacy.n_expected)
+        drawn = noise.gaussian(len(self._sum), multiplier * privacy.clip_norm)
+        total = self._sum + np.where(self._used, drawn, 0.0)
+        count = self._centred_count + float(noise.gaussian(1, deviation)[0])
+        self.share_within = count / privacy.n_expected + 0.5
+        mean = self._origin.astype(np.float64) + total / privacy.n_expected
+        return mean.astype(self._origin.dtype)

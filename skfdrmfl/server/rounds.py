@@ -1,0 +1,306 @@
+"""The federated algorithm, a round at a time, about one model.
+
+broadcast w_t -> participants train E local epochs on L_k -> aggregate by |D_k| -> the algorithm moves to w_{t+1}
+
+A run is a generator. It yields what it asks of the clients and is sent the answers; `training.drive_together` asks for
+many runs at once. After each round it yields where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.method.objective import record_names, term_names
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
+from skfdrmfl.protocol.dropped_clients import finite_replicas
+from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutSums, Update
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.protocol.replicas import Members
+from skfdrmfl.server import drift
+from skfdrmfl.server import state as server
+from skfdrmfl.server.aggregation import Aggregation, aggregation_of
+from skfdrmfl.server.aggregation.mean import keep_untrained_parameters
+from skfdrmfl.server.algorithms import ALGORITHMS
+from skfdrmfl.server.algorithms.base import Round
+from skfdrmfl.server.history import Recorder
+from skfdrmfl.server.privacy.mechanism import NoisyMean
+from skfdrmfl.server.stopping import Best, means
+from skfdrmfl.server.trained import Trained
+
+
+@dataclass(frozen=True, eq=False)
+class Train:
+    """Asks some clients to train from what is broadcast. The answer is None, after all updates have been taken.
+
+    Attributes
+    ----------
+    participants : ndarray of shape (C,)
+        Places among the members.
+    broadcast : Broadcast
+        Of one run.
+    take : callable
+        Is given each `Update` as it comes.
+    """
+
+    participants: Indices
+    broadcast: Broadcast
+    take: Callable[[Update], None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainRounds:
+    """Asks for many rounds of plain averaging. The answer is an iterator of `Averaged`, or None: ask round by round.
+
+    The iterator ends early before a round in which something is not finite.
+
+    Attributes
+    ----------
+    invited : sequence of ndarray
+        Who takes part in each round.
+    broadcast : Broadcast
+        What is sent out in the first.
+    rate_factors : sequence of float
+        Of each round.
+    each_round : bool
+        Whether to be told of each round by itself.
+    """
+
+    invited: Sequence[Indices]
+    broadcast: Broadcast
+    rate_factors: Sequence[float]
+    each_round: bool
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Asks how a model errs on the rows held out. The answer is the `HeldOutSums` of this run."""
+
+    model: NDArray
+
+
+Request = Train | TrainRounds | HeldOut
+
+
+def cosine_decay(t: int, n_rounds: int) -> float:
+    """Return the factor on the learning rate in round t of n_rounds: from 1 towards 0 along half a cosine."""
+    return 0.5 * (1.0 + cos(pi * t / n_rounds))
+
+
+def federated_run(
+    members: Members,
+    schedule: Schedule,
+    trained: Trained,
+    *,
+    available: NDArray[np.bool_] | None = None,
+    used: NDArray[np.bool_] | None = None,
+    each_round: bool = True,
+) -> Generator[Request | Trained, Any, None]:
+    """Train one run to its end, from where it stands.
+
+    An update whose parameters or loss are not finite is dropped. Where all are, or the model after a round is not
+    finite, the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there,
+    or that nobody answers, leaves the model as it is.
+
+    Parameters
+    ----------
+    members : Members
+    schedule : Schedule
+        Of all rounds, those before `trained` included.
+    trained : Trained
+        Where the run begins: `Trained.begin`, or where it stood after some rounds, which is yielded first.
+    available : ndarray of bool of shape (rounds, K) or more rows, default=None
+        Who can be invited to each round, and in further rows who may come later; None: all. A client that comes no more
+        has left: what the algorithm keeps of it is forgotten.
+    used : ndarray of bool of shape (D,), default=None
+        With privacy, the parameters that are sent.
+    each_round : bool, default=True
+        Whether to yield after each round also where many are trained in one go; else after each such block.
+    """
+    n_rounds, privacy = len(schedule.rate_factors), schedule.privacy
+    recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
+    if schedule.patience is not None and trained.best is None:
+        error, _ = means((yield HeldOut(trained.state.weights)))
+        at_start = Best(trained.state, 0, error, schedule.patience)
+        trained = replace(trained, best=at_start, record=recorder.record(0, at_start.round))
+    if trained.n_rounds or not n_rounds:
+        yield trained
+    if privacy is not None and trained.record.clip_norms:
+        privacy = replace(privacy, clip_norm=trained.record.clip_norms[-1])
+    in_one_go = goes_in_one_go(schedule) and available is None
+
+    while not trained.is_over(n_rounds):
+        if in_one_go:
+            blocks = yield _rounds_ahead(members, schedule, trained, each_round=each_round)
+            in_one_go = blocks is not None
+            for block in blocks or ():
+                trained = _after(trained, block, recorder, schedule.history_size)
+                yield trained
+            if trained.is_over(n_rounds):
+                break
+
+        # Who is there, and who is invited.
+        t, state, algorithm = trained.n_rounds, trained.state, ALGORITHMS[schedule.algorithm]
+        there, present = None, members
+        if available is not None:
+            there, gone = available[t], ~np.logical_or.reduce(available[t:])
+            present, state = members.without(gone), replace(state, memory=state.memory.forgetting(gone))
+        participants = invited(members, schedule, state.round_index, there) if privacy is None else privacy.invite()
+
+        # The model goes out, and updates are added as they come.
+        broadcast = Broadcast(
+            state.weights,
+            state.history,
+            state.round_index,
+            schedule.rate_factors[t],
+            algorithm.shift(state.memory, present),
+        )
+        nothing = np.zeros_like(state.weights)
+        origin = nothing if algorithm.averages_directions else state.weights
+        aggregate: Aggregation
+        if privacy is None:
+            aggregate = aggregation_of(schedule, origin, members.counts[participants], members.group_of)
+        else:
+            aggregate = noisy = NoisyMean(origin, privacy, used)
+        answers = _Answers(members, schedule, state, aggregate, origin)
+        yield Train(participants, broadcast, answers.take)
+
+        # The algorithm makes the next model of the aggregate.
+        facts = Round(present, broadcast.rate_factor, answers.answered, answers.steps)
+        middle, weights, memory = answers.moved(facts)
+        diverged = answers.lost or not np.isfinite(weights).all()
+        if diverged:
+            middle, weights, memory = origin, state.weights, state.memory
+        state = server.advance(state, weights, memory, schedule.history_size)
+        step = drift.squared_distances(middle[None], origin)
+        answers.losses[:, -1] = drift.relative_drift(answers.losses[:, -1], step)
+        recorder.add(answers.losses[None], answers.dropped[None])
+        if privacy is not None:
+            before, privacy = privacy, privacy.adapted(noisy.share_within)
+            recorder.add_clip(before.clip_norm, privacy.clip_norm)
+
+        # Clients say how it errs on rows held out.
+        best = trained.best
+        if best is not None:
+            sums: HeldOutSums = yield HeldOut(state.weights)
+            recorder.add_held_out(means(sums), sums.mse_of_each)
+            best = best.or_better(state, t + 1, means(sums)[0])
+        record = recorder.record(t + 1, None if best is None else best.round)
+        trained = Trained(state, record, best, diverged)
+        yield trained
+
+
+def goes_in_one_go(schedule: Schedule) -> bool:
+    """Return whether nothing happens between rounds but averaging."""
+    plain = not schedule.is_robust and schedule.privacy is None and schedule.patience is None
+    return ALGORITHMS[schedule.algorithm].only_averages and plain
+
+
+def invited(
+    members: Members, schedule: Schedule, round_index: int, available: NDArray[np.bool_] | None = None
+) -> Indices:
+    """Return who takes part in a round: a share of those who are there, nobody where too few are."""
+    there = np.arange(len(members.positions)) if available is None else np.flatnonzero(available)
+    if len(there) < max(1, schedule.min_clients):
+        return there[:0]
+    return there[server.invite(members.seed, round_index, len(there), schedule.participation)]
+
+
+def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, each_round: bool) -> TrainRounds:
+    """Return what is asked for all rounds to come."""
+    state, factors = trained.state, schedule.rate_factors[trained.n_rounds :]
+    numbers = range(state.round_index, state.round_index + len(factors))
+    if schedule.participation >= 1.0:
+        who = [invited(members, schedule, state.round_index)] * len(factors)
+    else:
+        who = [invited(members, schedule, number) for number in numbers]
+    sent = Broadcast(state.weights, state.history, state.round_index, factors[0])
+    return TrainRounds(who, sent, factors, each_round)
+
+
+def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
+    """Return where a run stands after a block of rounds."""
+    losses = np.concatenate((block.losses, block.moved[..., None]), -1, dtype=np.float64)
+    losses[..., -1] = drift.relative_drift(losses[..., -1], block.steps)
+    recorder.add(losses)
+    state = trained.state
+    for weights in block.weights:
+        state = server.advance(state, weights, state.memory, history_size)
+    return replace(trained, state=state, record=recorder.record(trained.n_rounds + len(losses)))
+
+
+class _Answers:
+    """What comes back in a round of one run.
+
+    Attributes
+    ----------
+    answered, dropped : ndarray of bool of shape (K,)
+        Whose updates are in the aggregate, and whose were not finite. With privacy nobody may know.
+    losses : ndarray of shape (K, n)
+        `record_names`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
+    steps : ndarray of int of shape (K,)
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        schedule: Schedule,
+        state: server.ServerState,
+        aggregate: Aggregation,
+        origin: NDArray,
+    ):
+        self._members, self._state, self._memory = members, state, state.memory
+        self._algorithm, self._is_private = ALGORITHMS[schedule.algorithm], schedule.privacy is not None
+        self._aggregate, self._origin = aggregate, origin
+        self._sent_from = state.weights if self._algorithm.orders.trains else np.zeros_like(state.weights)
+        n_clients = len(members.positions)
+        self.losses = np.full((n_clients, len(record_names())), np.nan)
+        self.answered, self.dropped = np.zeros((2, n_clients), dtype=bool)
+        self.steps = np.zeros(n_clients, dtype=np.int64)
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is dropped
+    def take(self, update: Update) -> None:
+        """Take the update of some members into the aggregate."""
+        members, model = self._members, self._state.weights
+        if members.group_of is not None:
+            n_rows = members.counts[update.replicas]
+            kept = keep_untrained_parameters(update.weights, self._sent_from, n_rows, members.group_of)
+            update = replace(update, weights=kept)
+        if self._is_private:  # nothing else of a client is paid for, not even that its update was not finite
+            self._aggregate.add(members.counts[update.replicas], update.weights)
+            return
+        moved = drift.squared_distances(update.weights, self._sent_from)
+        usable = finite_replicas(update, moved)
+        self.dropped[update.replicas[~usable]] = True
+        update, moved = update.of(usable), moved[usable]
+        if not len(moved):
+            return
+        mine = update.replicas
+        points, self._memory = self._algorithm.read(self._memory, update, model, members)
+        if points is not update.weights:
+            moved = drift.squared_distances(points, self._origin)
+        self._aggregate.add(members.counts[mine], points)
+        self.answered[mine] = True
+        if update.steps is not None:
+            self.steps[mine] = update.steps
+        self.losses[mine, : len(term_names())] = update.losses
+        self.losses[mine, -1] = moved
+
+    @property
+    def lost(self) -> bool:
+        """Whether updates were dropped, and none is left."""
+        return bool(self.dropped.any()) and not self.answered.any()
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def moved(self, facts: Round) -> tuple[NDArray, NDArray, AlgorithmState]:
+        """Return the aggregate, the next model (D,) and what the algorithm keeps; without an answer all stays."""
+        middle, state = self._aggregate.result(), self._state
+        if not self._is_private and not self.answered.any():  # an algorithm may move a model that nobody trains, too
+            return middle, state.weights, state.memory
+        return middle, *self._algorithm.step(self._memory, state.weights, middle, facts)

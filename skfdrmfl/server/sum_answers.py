@@ -1,0 +1,93 @@
+"""Clients' answers added up: what the server makes of an exchange, wherever the clients are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import add
+from typing import Any
+
+import numpy as np
+import torch
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger, bytes_of, shapes_of
+from skfdrmfl.server.outlying_clients import Guard
+
+# The answers of one client, None for each query that it has no row for, and its position.
+Answers = tuple[int, Sequence[Any]]
+
+
+def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger) -> tuple[Any, ...]:
+    """Return the sum of the answers to each query, taken client by client as they come; None where there are none.
+
+    Parameters
+    ----------
+    queries : sequence of Query
+    asked : Roster
+        Who was asked.
+    answers : iterable of tuple
+        In the order of `asked`: sums depend on it to the last bit.
+    ledger : Ledger
+        Counts the messages.
+    """
+    tallies = [_Tally(query) for query in queries]
+    for position, mine in answers:
+        for tally, answer in zip(tallies, mine, strict=True):
+            tally.add(position, answer)
+    for tally in tallies:
+        tally.record(ledger, asked.positions, TOTAL)
+    return tuple(tally.total for tally in tallies)
+
+
+def guarded_totals(
+    guard: Guard, queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger
+) -> tuple[Any, ...]:
+    """Return the sums of the answers of those whom a guard leaves in, who has seen all before any is added."""
+    by_query: list[dict[int, Any]] = [{} for _ in queries]
+    for position, mine in answers:
+        for by_position, answer in zip(by_query, mine, strict=True):
+            if answer is not None:
+                by_position[position] = answer
+    guard.judge(queries, by_query, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
+    sums = []
+    for query, by_position in zip(queries, by_query, strict=True):
+        tally = _Tally(query)
+        for position, answer in by_position.items():
+            tally.add(position, answer, counts=position not in guard.excluded)
+        tally.record(ledger, asked.positions, EACH)
+        sums.append(tally.total)
+    return tuple(sums)
+
+
+class _Tally:
+    """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
+
+    def __init__(self, query: Query):
+        self.query = query
+        self.total: Any = None
+        self._answered: list[int] = []
+        self._n_bytes: list[int] = []
+        self._shapes: tuple[Any, ...] = ()
+
+    def add(self, position: int, answer: Any, *, counts: bool = True) -> None:
+        """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
+        if answer is None:
+            return
+        if not self._answered:
+            self._shapes = shapes_of(answer)
+        if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
+            self._n_bytes.append(bytes_of(answer))
+        self._answered.append(position)
+        if counts:
+            self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
+
+    def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
+        """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
+        arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
+        if arrays:
+            ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
+        if self._answered:
+            n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
+            seen = getattr(self.query, "seen", seen)  # what is sent with noise says so
+            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)

@@ -1,0 +1,106 @@
+"""The messages of training, put into the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.method.objective import term_names
+from skfdrmfl.protocol.ledger import DOWN, EACH, NOISY, TOTAL, UP, Kind, Ledger
+from skfdrmfl.protocol.messages import Broadcast
+from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.server.algorithms import ALGORITHMS
+
+
+class TrainingMessages:
+    """Counts what passes the door while runs of one federation train.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    ledger : Ledger
+    n_parameters : int
+        D.
+    schedule : Schedule
+    n_bytes : int
+        Of a number.
+    """
+
+    def __init__(self, cohort: Cohort, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
+        self._cohort, self._ledger = cohort, ledger
+        self._n_parameters, self._n_bytes, self._privacy = n_parameters, n_bytes, schedule.privacy
+        orders, seen = ALGORITHMS[schedule.algorithm].orders, EACH if schedule.is_robust else TOTAL
+        self._answers: list[tuple[str, tuple[int, ...], str]]  # what comes back from each, by shape and who sees it
+        if self._privacy is not None:
+            self._answers = [("clipped updates", (n_parameters,), NOISY)]
+            if self._privacy.target_share is not None:
+                self._answers.append(("updates within the clip", (), NOISY))
+        else:
+            self._answers = [("parameters" if orders.trains else "gradients", (n_parameters,), seen)]
+            if orders.gradients:
+                self._answers.append(("mean gradients", (n_parameters,), EACH))
+            self._answers.append(("loss terms", (len(term_names()),), EACH))
+            if orders.steps:
+                self._answers.append(("local steps", (), EACH))
+
+    def sent(self, participants: Indices, broadcast: Broadcast, n_models: Indices) -> None:
+        """Count what goes out in a round to participants (C,): to each so many models, `n_models` (C,)."""
+        self._ledger.round = broadcast.round_index + 1
+        if self._privacy is not None:
+            self._ledger.crowd = max(1, round(self._privacy.n_expected))
+        for n in sorted(set(n_models.tolist())) or [1 + len(broadcast.history)]:
+            if n:
+                self._count(DOWN, "global models", (n, self._n_parameters), participants[n_models == n], TOTAL)
+        if broadcast.shift is not None:
+            self._count(DOWN, "shifts of gradients", (self._n_parameters,), participants, TOTAL)
+
+    def answered(self, replicas: Indices) -> None:
+        """Count what came back from some replicas."""
+        for what, shape, seen in self._answers:
+            self._count(UP, what, shape, replicas, seen)
+
+    def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
+        """Count rounds of plain averaging, in each of which so many models go out and all answer.
+
+        Parameters
+        ----------
+        participants : sequence of ndarray, one a round
+        round_index : int
+            Rounds completed before the first.
+        n_models : sequence of int
+        """
+        first = 0
+        for t in range(1, len(participants) + 1):
+            alike = t < len(participants) and n_models[t] == n_models[first]
+            if not alike or participants[t] is not participants[first]:
+                kinds = [self._kind(DOWN, "global models", (n_models[first], self._n_parameters), TOTAL)]
+                kinds += [self._kind(UP, *answer) for answer in self._answers]
+                rounds = range(round_index + first + 1, round_index + t + 1)
+                self._ledger.record_rounds(rounds, kinds, *self._clients(participants[first]))
+                first = t
+
+    def held_out(self, positions: Indices, name: str, sent_to: Indices | None = None) -> None:
+        """Count how one run's errors on rows held out are asked for and answered; `sent_to` (None: all) get a model."""
+        down = self._n_parameters * self._n_bytes
+        whom = positions if sent_to is None else sent_to
+        self._ledger.record(DOWN, "global models for rows held out", (self._n_parameters,), whom, down)
+        self._ledger.record(UP, name, ((), (), (), ()), positions, 4 * 8, EACH)
+
+    def _kind(self, direction: str, what: str, shape: tuple[int, ...], seen: str) -> Kind:
+        """Return messages of a shape for each replica; those of all runs to or from a client are one."""
+        n_runs = self._cohort.n_runs
+        return Kind(direction, what, shape if n_runs == 1 else (n_runs, *shape), prod(shape) * self._n_bytes, seen)
+
+    def _clients(self, replicas: Indices) -> tuple[Indices, Indices | int]:
+        """Return the positions of some replicas' clients, each once, and how many replicas each has."""
+        positions = self._cohort.positions[replicas]
+        return (positions, 1) if self._cohort.n_runs == 1 else np.unique(positions, return_counts=True)
+
+    def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
+        kind = self._kind(direction, what, shape, seen)
+        positions, times = self._clients(replicas)
+        self._ledger.record(direction, what, kind.shape, positions, kind.n_bytes * times, seen)
