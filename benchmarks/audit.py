@@ -21,10 +21,9 @@ from scipy.stats import beta
 
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.messages import Broadcast, Update
-from skfdrmfl.protocol.plan import Schedule, Start
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.plan import ClientPrivacy, Schedule, Start
+from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.privacy.accountant import Expense, epsilon
-from skfdrmfl.server.privacy.mechanism import ClientPrivacy
 from skfdrmfl.server.rounds import federated_run
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import drive_together
@@ -41,7 +40,7 @@ class MadeUp:
     def __init__(self, n_clients: int, canary: bool):
         self.canary = n_clients - 1 if canary else None
         zeros = np.zeros(n_clients, dtype=np.int64)
-        self.cohort = Cohort(zeros, np.arange(n_clients), zeros.astype(np.uint64), (None,), zeros + 1)  # type: ignore
+        self.cohort = Replicas(zeros, np.arange(n_clients), zeros.astype(np.uint64), (None,), zeros + 1)  # type: ignore
         self._rng = np.random.default_rng()
 
     def train(self, participants: np.ndarray, broadcast: Broadcast) -> Iterator[Update]:

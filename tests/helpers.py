@@ -11,7 +11,7 @@ from oracles.loop import LoopEngine
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.data.held_out import Split, check_held_out
 from skfdrmfl.data.partition import Partition, within
@@ -29,7 +29,7 @@ from skfdrmfl.protocol.plan import Inputs, Schedule, Settings, Start
 from skfdrmfl.protocol.queries import whitening
 from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
 from skfdrmfl.server.training import train
-from skfdrmfl.server.training_ledger import TrainingMessages
+from skfdrmfl.server.training_ledger import TrainingLedger
 
 FLOAT = torch.float64
 
@@ -244,7 +244,7 @@ def federate(
 
 def before_rounds(patch, act):
     """Let `act(t)` happen before anything of round t, from 0, is counted; rounds trained in one go are one round."""
-    sent, rounds = TrainingMessages.sent, TrainingMessages.rounds
+    sent, rounds = TrainingLedger.sent, TrainingLedger.rounds
 
     def sent_later(self, participants, broadcast, n_models):
         act(broadcast.round_index)
@@ -254,8 +254,8 @@ def before_rounds(patch, act):
         act(round_index)
         rounds(self, participants, round_index, n_models)
 
-    patch.setattr(TrainingMessages, "sent", sent_later)
-    patch.setattr(TrainingMessages, "rounds", rounds_later)
+    patch.setattr(TrainingLedger, "sent", sent_later)
+    patch.setattr(TrainingLedger, "rounds", rounds_later)
 
 
 def simulate(X, y=None, codes=None, *, present=None, blocks=None, n_modalities=1):
@@ -263,7 +263,7 @@ def simulate(X, y=None, codes=None, *, present=None, blocks=None, n_modalities=1
     X = np.asarray(X)
     y = np.zeros((len(X), 1)) if y is None else np.asarray(y, dtype=float).reshape(len(X), -1)
     codes = np.zeros(len(X), dtype=np.int64) if codes is None else np.asarray(codes)
-    return Simulation(Tables(X, y, present, blocks, n_modalities=n_modalities), Partition.of_codes(codes))
+    return Simulation(ClientData(X, y, present, blocks, n_modalities=n_modalities), Partition.of_codes(codes))
 
 
 def identity(n_columns, gains=None):
@@ -278,7 +278,7 @@ def identity(n_columns, gains=None):
 
 def fit_tables(table, columns, partition, kind, shrinkages, present=None):
     """The transformation of all modalities for each of `shrinkages`, from a simulated federation."""
-    simulation = Simulation(Tables(table, np.zeros((len(table), 1)), present, n_modalities=len(columns)), partition)
+    simulation = Simulation(ClientData(table, np.zeros((len(table), 1)), present, n_modalities=len(columns)), partition)
     kinds = kind if isinstance(kind, dict) else dict.fromkeys(columns, kind)
     blocks = {name: Block(mine, m) for m, (name, mine) in enumerate(columns.items())}
     found = fit_blocks(simulation, blocks, kinds)
@@ -287,7 +287,7 @@ def fit_tables(table, columns, partition, kind, shrinkages, present=None):
 
 def block_of(table, partition, kind):
     """What one block of all columns goes through: a spectrum, or a transformation."""
-    simulation = Simulation(Tables(table, np.zeros((len(table), 1))), partition)
+    simulation = Simulation(ClientData(table, np.zeros((len(table), 1))), partition)
     return fit_blocks(simulation, {"x": Block(np.arange(table.shape[1]))}, {"x": kind})["x"]
 
 
@@ -299,7 +299,7 @@ def spectrum(table, partition):
 
 def fit_targets(targets, partition):
     """The standardisation of outputs."""
-    return whitening.fit_targets(Simulation(Tables(np.zeros((len(targets), 0)), targets), partition))
+    return whitening.fit_targets(Simulation(ClientData(np.zeros((len(targets), 0)), targets), partition))
 
 
 # ------------------------------------------------------------- the objective, by other routes of torch

@@ -14,7 +14,7 @@ from sklearn.compose import make_column_selector
 from torch.nn import functional
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import UNSEEN, discrete_columns, encode, read_labels
 from skfdrmfl.data.partition import Partition
@@ -115,7 +115,7 @@ def test_a_client_only_sends_its_set_of_labels(monkeypatch):
 
     monkeypatch.setattr(Simulation, "sum", watched)
     partition = Partition.of_codes(np.unique(IDS, return_inverse=True)[1])
-    tables = Tables(np.empty((len(FRAME), 0)), np.empty((len(FRAME), 0)), labels=read_labels(FRAME, [1]))
+    tables = ClientData(np.empty((len(FRAME), 0)), np.empty((len(FRAME), 0)), labels=read_labels(FRAME, [1]))
     (known,) = agree(Simulation(tables, partition), {1: "site"}).values()
     # Of one query, one answer a client, of one part: a set.
     (answers,) = sent
@@ -212,7 +212,7 @@ def test_missing_is_a_category_of_its_own(library):
     )
     fitted = small().fit(frame, Y, client_ids=IDS)
     assert fitted.categories_["site"].tolist() == ["north", "south", "west", None]
-    codes = np.asarray(encode(frame, fitted._fitted.blueprint.categories))[:, 1]
+    codes = np.asarray(encode(frame, fitted._fitted.network_spec.categories))[:, 1]
     assert_array_equal(codes == 3, holes["site"].isna())
     assert np.isfinite(fitted.transform(frame)).all()
     whole = small().fit(FRAME, Y, client_ids=IDS)  # saw none: missing is unseen
@@ -226,7 +226,7 @@ def test_codes_leave_the_type_of_the_numbers():
     fitted = small().fit(single, Y, client_ids=IDS)
     assert fitted.transform(single).dtype == np.float32
     assert fitted.transform(FRAME).dtype == np.float64
-    assert encode(single, fitted._fitted.blueprint.categories).dtypes["site"] == np.int8
+    assert encode(single, fitted._fitted.network_spec.categories).dtypes["site"] == np.int8
     many = {0: np.arange(200).astype(str)}
     codes = encode(pd.DataFrame({"id": ["199", "x"]}), many)["id"]
     assert codes.dtype == np.int16 and codes.tolist() == [199, UNSEEN]
@@ -284,7 +284,7 @@ def test_the_stacked_engine_equals_the_loop(spec):
 
 def test_numeric_columns_are_whitened_beside_codes_that_pass():
     fitted = small(modalities={"all": ["b", "site", "a", "wet"], "rest": ["grade"]}).fit(FRAME, Y, client_ids=IDS)
-    table = np.asarray(encode(FRAME, fitted._fitted.blueprint.categories), dtype=float)
+    table = np.asarray(encode(FRAME, fitted._fitted.network_spec.categories), dtype=float)
     x = fitted._fitted.table.apply(table, FLOAT).numpy()
     assert fitted._fitted.table.widths == {"all": 4, "rest": 1}
     assert_array_equal(x[:, [0, 1, 4]], table[:, [1, 2, 4]])

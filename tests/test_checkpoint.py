@@ -194,7 +194,7 @@ def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, m
     model = FDRMFLTransformer(**parameters, checkpoint_path=path, checkpoint_every=1)
     copies = fit_keeping_copies(model, tmp_path, monkeypatch)
     assert everything(model) == expected
-    monkeypatch.setattr("skfdrmfl.fit.prepare.find", None)  # nothing is prepared again
+    monkeypatch.setattr("skfdrmfl.fit.prepare.fit_preprocessing", None)  # nothing is prepared again
     for copy in copies:
         shutil.copy(copy, path)
         if choice.start == "residual":  # what the network learns is what the ridge leaves, of unit mean square
@@ -645,7 +645,7 @@ def test_a_path_where_no_file_can_be_is_refused_before_anything_is_computed(name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     (tmp_path / "file").touch()
-    monkeypatch.setattr("skfdrmfl.fit.prepare.find", None)
+    monkeypatch.setattr("skfdrmfl.fit.prepare.fit_preprocessing", None)
     with pytest.raises(ValueError, match=f"checkpoint_path is '{name}', which .*; name a file in a folder that exists"):
         FDRMFLTransformer(**OPTIONS, checkpoint_path=name).fit(X, Y, IDS)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.clients.client_data import Client, Tables
+from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder
@@ -21,7 +21,7 @@ from skfdrmfl.protocol.queries import axes
 
 def deliver(network, arrays, x, partition):
     """The model on principal axes of the rows x, which are the encoder inputs as they are."""
-    simulation = Simulation(Tables(x.numpy(), np.zeros((len(x), 1))), partition)
+    simulation = Simulation(ClientData(x.numpy(), np.zeros((len(x), 1))), partition)
     return axes.deliver(simulation, Model(network, arrays, identity(x.shape[1])))
 
 
@@ -95,7 +95,7 @@ def test_the_rotation_is_made_of_client_sums_only(monkeypatch):
 
         def alone(self, client, honest=query.__call__):
             shown[client.rows] = x[client.rows]
-            tables = Tables(shown.numpy(), np.zeros((len(x), 1)))  # a new one: the former keeps what it computed
+            tables = ClientData(shown.numpy(), np.zeros((len(x), 1)))  # a new one: the former keeps what it computed
             part = honest(self, Client(tables, client.rows, client.position))
             shown[client.rows] = torch.nan
             sent.append([np.shape(value) for value in part])

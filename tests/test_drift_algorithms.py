@@ -16,7 +16,7 @@ from skfdrmfl.engines.rows import stack
 from skfdrmfl.method.objective import Batch, lambdas_of, local_objective, reference_codes
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Broadcast
-from skfdrmfl.protocol.plan import Orders, Schedule
+from skfdrmfl.protocol.plan import ClientTask, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
 
 FACTORS = (1.0, 0.7, 0.4)
@@ -35,9 +35,9 @@ def make_runs(network, **settings):
     ]
 
 
-def update_of(network, run, weights, history, t, factor, *, orders=TRAIN, shift=None, sizes=SIZES):
+def update_of(network, run, weights, history, t, factor, *, client_task=TRAIN, shift=None, sizes=SIZES):
     """What each client of a run sends, client by client from the loop engine."""
-    engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=2, orders=orders)
+    engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=2, client_task=client_task)
     broadcast = Broadcast(weights[None], tuple(h[None] for h in history), t, factor, shift)
     return list(engine.run_round(np.arange(len(sizes)), broadcast))
 
@@ -107,9 +107,9 @@ def test_fedsgd_sends_the_gradient_over_all_rows(engine):
     run = make_run(network, [9, 70], n_history=1, mi_weight=0.0)
     start, rows = run.start, stack([run])
     # Batches of 8 x 4 rows: the second client's rows take three of unequal sizes.
-    updates = ENGINES[engine](network, rows, batch_size=4, n_epochs=2, orders=Orders(trains=False)).run_round(
-        np.arange(2), Broadcast(start.weights[None], (start.history[0][None],), 0, 1.0)
-    )
+    updates = ENGINES[engine](
+        network, rows, batch_size=4, n_epochs=2, client_task=ClientTask(sends_parameters=False)
+    ).run_round(np.arange(2), Broadcast(start.weights[None], (start.history[0][None],), 0, 1.0))
     gradients = torch.empty(2, network.layout.size, dtype=FLOAT)
     losses = torch.empty(2, dtype=FLOAT)
     for update in updates:
@@ -132,9 +132,9 @@ def test_fedsgd_sends_the_gradient_over_all_rows(engine):
 def test_batches_of_a_pass_that_takes_no_step_are_all_rows_where_alignment_joins_them(engine):
     network = make_network((3, 2), alignment="moments")
     run = make_run(network, [70], mi_weight=0.0, contrastive_weight=0.0, kl_weight=2.0)
-    (update,) = ENGINES[engine](network, stack([run]), batch_size=4, n_epochs=2, orders=Orders(trains=False)).run_round(
-        np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0)
-    )
+    (update,) = ENGINES[engine](
+        network, stack([run]), batch_size=4, n_epochs=2, client_task=ClientTask(sends_parameters=False)
+    ).run_round(np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0))
     w = run.start.weights[None].clone().requires_grad_()
     share = run.x.new_full((1, 70), 1 / 70)
     batch = Batch(run.x[None], torch.cat((run.y, run.y))[None], None, share, share)
@@ -173,7 +173,9 @@ def test_server_adam_is_that_of_torch(algorithm, trains):
     decay = 0.0 if trains else run.settings.weight_decay
     optimizer = torch.optim.AdamW([w], lr=0.3, weight_decay=decay)
     for t, factor in enumerate(FACTORS):
-        sent = by_rows(update_of(network, run, w.clone(), history, t, factor, orders=Orders(trains=trains)))
+        sent = by_rows(
+            update_of(network, run, w.clone(), history, t, factor, client_task=ClientTask(sends_parameters=trains))
+        )
         history = (w.clone(), *history)[:2]
         optimizer.param_groups[0]["lr"] = 0.3 * factor
         w.grad = w - sent if trains else sent
@@ -188,7 +190,9 @@ def test_scaffold_by_hand():
     sizes = torch.tensor(SIZES, dtype=FLOAT)[:, None]
     for t, factor in enumerate(FACTORS):
         shift = (sizes * control).sum(0) / sum(SIZES) - control
-        updates = update_of(network, run, w, history, t, factor, orders=Orders(gradients=True), shift=shift)
+        updates = update_of(
+            network, run, w, history, t, factor, client_task=ClientTask(also_sends_mean_gradient=True), shift=shift
+        )
         w, history = by_rows(updates), (w, *history)[:2]
         control = torch.cat([update.gradients for update in updates])
     state = federate("torch", network, [run], FACTORS, algorithm="scaffold")[-1].state
@@ -200,7 +204,9 @@ def test_the_mean_gradient_is_that_before_any_shift():
     network = make_network((3,))
     run = make_run(network, [4], proximal_weight=0.0)  # one step an epoch
     shift = random_weights(network, 1, seed=3, scale=0.1)
-    engine = ENGINES["torch"](network, stack([run]), batch_size=4, n_epochs=1, orders=Orders(gradients=True))
+    engine = ENGINES["torch"](
+        network, stack([run]), batch_size=4, n_epochs=1, client_task=ClientTask(also_sends_mean_gradient=True)
+    )
     sent = [
         next(iter(engine.run_round(np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0, s))))
         for s in (None, shift)

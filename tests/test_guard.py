@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.queries import magnitudes, whitening
 from skfdrmfl.protocol.queries.magnitudes import Magnitudes, compare_magnitudes
-from skfdrmfl.server.outlying_clients import SUMS, UNITS, Guard, other_units, too_large
+from skfdrmfl.server.outlying_clients import SUMS, UNITS, OutlyingClients, other_units, too_large
 
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
 ROBUST = {"aggregation": "median", **SMALL}
@@ -155,19 +155,19 @@ def test_a_client_of_zeros_is_in_no_units():
 
 
 def simulation(table, codes, guard):
-    return Simulation(Tables(table, np.zeros((len(table), 1))), Partition.of_codes(codes), guard=guard)
+    return Simulation(ClientData(table, np.zeros((len(table), 1))), Partition.of_codes(codes), guard=guard)
 
 
 @given(st.integers(0, 999))
 def test_sums_of_those_who_stay_are_exact(seed):
     table, codes = normal([seed, 1], 60, 3).numpy() + 1, np.arange(60) % 6
     query = whitening.ColumnSums(Block(np.arange(3)), magnitudes.EVERYTHING)
-    (guarded,) = simulation(table, codes, Guard("abcdef")).sum(query)
+    (guarded,) = simulation(table, codes, OutlyingClients("abcdef")).sum(query)
     (plain,) = simulation(table, codes, None).sum(query)
     assert guarded.n_rows == plain.n_rows
     assert_array_equal(guarded.total, plain.total)
     bad = np.where((codes == 5)[:, None], 1e4 * table, table)
-    guard = Guard("abcdef")
+    guard = OutlyingClients("abcdef")
     with pytest.warns(UserWarning, match="client 'f' is left out"):
         compare_magnitudes(simulation(bad, codes, guard), [Block(np.arange(3))])
     left = simulation(bad, codes, guard)
@@ -200,7 +200,7 @@ def test_a_lie_in_any_sum_is_left_out_of_it_and_of_all_later_ones(kind, lie):
         more["per_unit"] = more["mean"]
         lie = lie**2
     query = getattr(whitening, kind)(Block(np.arange(3)), magnitudes.EVERYTHING, **more)
-    guard = Guard("abcdef")
+    guard = OutlyingClients("abcdef")
     federation = simulation(table, codes, guard)
     lying = Liar(query, 2, lambda answer: answer._replace(total=answer.total * lie))
     with pytest.warns(UserWarning, match="client 'c'"):

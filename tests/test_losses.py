@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
+import skfdrmfl
 from skfdrmfl import losses
 from skfdrmfl.method import equations
 from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
@@ -34,7 +35,7 @@ def test_the_number_of_each_equation_of_the_paper_leads_to_one_function(number):
 
 
 def test_every_pointer_to_the_page_of_bits_leads_to_a_rule_there():
-    root = Path(equations.__path__[0]).parent
+    root = Path(skfdrmfl.__path__[0])
     rules = set(
         re.findall(r'^\| "(.+?)"', (root.parent / "docs" / "maintainers.md").read_text(encoding="utf-8"), re.MULTILINE)
     )

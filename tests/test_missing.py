@@ -522,9 +522,9 @@ def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
 def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     model = make(modalities="prefix").fit(MIXED, Y, client_ids=IDS)  # no missing label has a code of its own
     holes = with_nothing(MIXED, LACKING)
-    blueprint = model._fitted.blueprint
-    table = with_codes(model, holes, blueprint.categories, reset=False).to_numpy(dtype=float)
-    present = present_in(table, blueprint.modalities, blueprint.categories, nan_passed=True)
+    network_spec = model._fitted.network_spec
+    table = with_codes(model, holes, network_spec.categories, reset=False).to_numpy(dtype=float)
+    present = present_in(table, network_spec.modalities, network_spec.categories, nan_passed=True)
     assert_array_equal(present[:, 1], ~LACKING)
     # Labels nobody has seen are unknown, not missing.
     unseen = holes.assign(lab__site="?")

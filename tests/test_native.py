@@ -32,7 +32,7 @@ from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
 from skfdrmfl.method.fusion import FUSIONS, MeanFusion
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.messages import Broadcast
-from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.plan import ClientTask
 
 pytestmark = pytest.mark.skipif(
     native.library() is None or native.library(torch.float64) is None, reason="nothing has been compiled of native.c"
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 TECATOR, FAT = load_tecator(return_X_y=True)
 IDS = make_client_ids(FAT, 3, random_state=0)
 HALVES = {"a": slice(0, 50), "b": slice(50, 100)}
-PLAIN = Orders()
+PLAIN = ClientTask()
 OPTIONS = {"n_rounds": 6, "local_epochs": 2, "random_state": 0}
 
 
@@ -49,11 +49,11 @@ def exact(value, expected, rtol=1e-10, atol=1e-11):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def updates_of(engine, network, run, broadcast, orders=PLAIN, **options):
+def updates_of(engine, network, run, broadcast, client_task=PLAIN, **options):
     """What each replica of a run returns, in the order of the replicas."""
     rows = stack([run])
     with torch.no_grad():
-        backend = ENGINES[engine](network, rows, orders=orders, **{"batch_size": 5, "n_epochs": 2} | options)
+        backend = ENGINES[engine](network, rows, client_task=client_task, **{"batch_size": 5, "n_epochs": 2} | options)
         found = {}
         for update in backend.run_round(np.arange(len(rows.cohort.runs)), broadcast):
             for i, replica in enumerate(update.replicas.tolist()):
@@ -67,7 +67,7 @@ def updates_of(engine, network, run, broadcast, orders=PLAIN, **options):
 
 @st.composite
 def rounds(draw, fusion):
-    """A network with a fusion, a run, what is broadcast, and orders."""
+    """A network with a fusion, a run, what is broadcast, and a client task."""
     widths = draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
     network = make_network(
         tuple(widths),
@@ -99,21 +99,21 @@ def rounds(draw, fusion):
         present = rng.random((len(run.x), len(widths))) < 0.7  # some rows have one modality, some none
         run = replace(run, present=present)
     trains = draw(st.booleans()) or run.settings.input_l1 > 0
-    orders = Orders(trains=trains, gradients=trains and draw(st.booleans()))
+    client_task = ClientTask(sends_parameters=trains, also_sends_mean_gradient=trains and draw(st.booleans()))
     shift = None
     if draw(st.booleans()):
         shift = 0.05 * random_weights(network, len(sizes), seed=5)
     models = [run.start.weights[None], *(model[None] for model in run.start.history)]
     sent = Broadcast(models[0], tuple(models[1:]), draw(st.integers(0, 9)), 0.7, shift)
-    return network, run, sent, orders, draw(st.sampled_from([1, 3, 16, 33]))
+    return network, run, sent, client_task, draw(st.sampled_from([1, 3, 16, 33]))
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @given(st.data())
 @drawing(max_examples=30)
 def test_in_float64_it_is_the_loop(fusion, data):
-    network, run, sent, orders, batch_size = data.draw(rounds(fusion))
-    ours, theirs = (updates_of(e, network, run, sent, orders, batch_size=batch_size) for e in ("native", "loop"))
+    network, run, sent, client_task, batch_size = data.draw(rounds(fusion))
+    ours, theirs = (updates_of(e, network, run, sent, client_task, batch_size=batch_size) for e in ("native", "loop"))
     for mine, other in zip(ours, theirs, strict=True):
         for value, expected in zip(mine, other, strict=True):
             assert (value is None) == (expected is None)
@@ -135,7 +135,7 @@ def test_the_contrastive_term_turns_no_z_that_is_too_short_to_have_a_direction(e
             z = network.forward(views, run.x[None], None).z[0, 0]
             views["fusion.weight0"].mul_(length / z.norm())
             sent = Broadcast(run.start.weights[None], tuple(h[None] for h in run.start.history), 0, 1.0)
-            found.append(updates_of(engine, network, run, sent, Orders(trains=False))[0][0])
+            found.append(updates_of(engine, network, run, sent, ClientTask(sends_parameters=False))[0][0])
         assert torch.equal(*found) != turned
 
 
@@ -145,7 +145,9 @@ def test_codes_of_one_number_and_scores_of_any_size_in_float64_it_is_the_loop(fu
     network = make_network(widths, d=d, fusion=fusion, names="abcdefghijklmnopq")
     run = make_run(network, [7])
     sent = Broadcast(random_weights(network, 1, scale=scale), (), 0, 1.0)
-    ours, theirs = (updates_of(engine, network, run, sent, Orders(trains=False)) for engine in ("native", "loop"))
+    ours, theirs = (
+        updates_of(engine, network, run, sent, ClientTask(sends_parameters=False)) for engine in ("native", "loop")
+    )
     largest = theirs[0][0].abs().max()
     assert ours[0][0].isfinite().all()
     exact(ours[0][0] / largest, theirs[0][0] / largest)
@@ -157,10 +159,10 @@ def test_a_step_in_float32_differs_from_float64_by_rounding(fusion):
     run = make_run(network, [60, 31], n_history=2)
     sent = Broadcast(run.start.weights[None], tuple(h[None] for h in run.start.history), 0, 1.0)
     narrow = Broadcast(sent.weights.float(), tuple(h.float() for h in sent.history), 0, 1.0)
-    orders = Orders(trains=False)
+    client_task = ClientTask(sends_parameters=False)
     for precise, mine in zip(
-        updates_of("loop", network, run, sent, orders),
-        updates_of("native", network, in_float32(run), narrow, orders),
+        updates_of("loop", network, run, sent, client_task),
+        updates_of("native", network, in_float32(run), narrow, client_task),
         strict=True,
     ):
         scale = float(precise[0].abs().max())

@@ -16,10 +16,11 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.protocol.door import Block
+from skfdrmfl.protocol.plan import ClientPrivacy
 from skfdrmfl.server.privacy import accountant, noise
 from skfdrmfl.server.privacy.accountant import Expense, default_delta, epsilon, with_expense
 from skfdrmfl.server.privacy.clipping import CLIP_RATE, adapted, clipped
-from skfdrmfl.server.privacy.mechanism import ClientPrivacy, NoisyMean
+from skfdrmfl.server.privacy.mechanism import NoisyMean, with_adapted_clip
 from skfdrmfl.server.privacy.moments import (
     LENGTH_OF_COLUMN,
     MOMENTS_NOISE,
@@ -91,7 +92,7 @@ def test_an_adaptive_clip_arrives_at_the_quantile_from_either_side(start):
         mean = NoisyMean(np.zeros(5), privacy)
         mean.add(np.ones(len(lengths)), updates)
         mean.result()
-        privacy = privacy.adapted(mean.share_within)
+        privacy = with_adapted_clip(privacy, mean.share_within)
     assert privacy.clip_norm == pytest.approx(np.quantile(lengths, 0.7), rel=0.05)
 
 
@@ -336,7 +337,7 @@ def test_neighbours_leave_the_same_but_for_what_has_noise(seeded):
         for name in ("n_samples_per_client_", "component_variance_"):
             with pytest.raises(AttributeError, match="with privacy it is not recorded"):
                 getattr(model, name)
-    numbers = {"models", "weights", "table", "target", "history", "account", "network", "ledger", "blueprint"}
+    numbers = {"models", "weights", "table", "target", "history", "account", "network", "ledger", "network_spec"}
     for name in vars(here._fitted).keys() - numbers:
         a, b = getattr(here._fitted, name), getattr(there._fitted, name)
         assert np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b, name

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.method.evaluate import evaluate
@@ -27,7 +27,7 @@ GAINS = np.ones(5)
 def asked(x, y, partition, gains):
     """A federation, encoder inputs x that are a table stretched by `gains`, and outputs y."""
     stretched = np.divide(x, gains, out=np.zeros_like(x), where=gains > 0)
-    simulation = Simulation(Tables(stretched, y), partition)
+    simulation = Simulation(ClientData(stretched, y), partition)
     return simulation, identity(x.shape[1], gains), Targets(())
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from skfdrmfl.clients.remote.packet import Packet, Request
-from skfdrmfl.fit.remote_fit import fit_elsewhere
+from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.fit.site_data import site_of
 
 
@@ -89,4 +89,4 @@ def wire_of(estimator, X, y, ids, groups=None, kind=Wire):
 
 def fit_over(channel, estimator):
     """The estimator, fitted over a channel."""
-    return fit_elsewhere(estimator, channel)
+    return fit_over_channel(estimator, channel)

@@ -21,15 +21,19 @@ PACKAGE = ROOT / "skfdrmfl"
 PAGE = ROOT / "docs" / "maintainers.md"
 # The plan: folders and single files by floors, from the ground up. `__init__` is the package's own file.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("common", "datasets", "diagnosis", "equations"),
-    ("data", "model"),
-    ("encoders", "federation", "losses", "metrics"),
+    ("common", "model_selection"),
+    ("data", "datasets", "diagnosis"),
+    ("method", "metrics"),
+    ("encoders", "losses", "protocol"),
+    ("engines", "server"),
+    ("clients",),
+    ("fit",),
     ("estimator",),
-    ("__init__", "flower", "inspection", "model_selection"),
-    ("__main__", "cli", "compare"),
+    ("__init__", "flower", "inspection"),
+    ("compare",),
+    ("cli",),
+    ("__main__",),
 )
-# Rooms that others of their own floor may import from as well: what everything stands on, and what is started.
-FOR_NEIGHBOURS = ("common", "cli", "compare")
 BLOCK = re.compile(r"(?<=```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 
 

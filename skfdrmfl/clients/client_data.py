@@ -27,7 +27,7 @@ from skfdrmfl.protocol.plan import Inputs, Model, Targets
 MOST_INPUTS, MOST_RESULTS = 12, 64
 
 
-class Tables:
+class ClientData:
     """The rows of one memory, those of a site or in a simulation of all clients, and what was computed of them.
 
     Parameters
@@ -149,7 +149,7 @@ def _squares(model: Model, gradients: Float, changes: Float) -> Float:
 class Client:
     """One client: its place in `clients_`, and which rows of the tables are its own. See `door.ClientRows`."""
 
-    tables: Tables
+    tables: ClientData
     rows: Indices
     position: int
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skfdrmfl.clients.client_data import Client, Tables
+from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.partition import Partition, within
@@ -21,14 +21,14 @@ from skfdrmfl.engines.held_out import HeldOutRows
 from skfdrmfl.engines.rows import Run, stack
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Query, Roster
-from skfdrmfl.protocol.dropped_clients import LeftOut
+from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Plan, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
-from skfdrmfl.server.outlying_clients import Guard
-from skfdrmfl.server.sum_answers import guarded_totals, totals
-from skfdrmfl.server.training_ledger import TrainingMessages
+from skfdrmfl.server.outlying_clients import OutlyingClients
+from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
+from skfdrmfl.server.training_ledger import TrainingLedger
 
 TRAINING_DTYPE = torch.float32
 
@@ -64,7 +64,7 @@ class LocalTraining:
         if rows.present is not None:
             rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of().numpy()))
         self.cohort = rows.cohort
-        self._orders, self._schedule = ALGORITHMS[schedule.algorithm].orders, schedule
+        self._client_task, self._schedule = ALGORITHMS[schedule.algorithm].client_task, schedule
         self._held_out = HeldOutRows(network, rows) if rows.held_out else None
         self._engine = ENGINES[engine](
             network,
@@ -72,12 +72,12 @@ class LocalTraining:
             batch_size=schedule.batch_size,
             n_epochs=schedule.local_epochs,
             keep_history=schedule.history_size > 0,
-            orders=self._orders,
+            client_task=self._client_task,
             n_threads=n_threads,
         )
         self._like = rows.x.new_zeros(0)
         ledger, n_bytes = Ledger() if ledger is None else ledger, rows.x.element_size()
-        self._messages = TrainingMessages(self.cohort, ledger, network.layout.size, schedule, n_bytes)
+        self._messages = TrainingLedger(self.cohort, ledger, network.layout.size, schedule, n_bytes)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
@@ -121,7 +121,7 @@ class LocalTraining:
 
     def _steps(self, replicas: Indices) -> Indices | None:
         """Return how many local steps some replicas take in a round; None where nobody asks."""
-        if not self._orders.steps:
+        if not self._client_task.also_sends_steps:
             return None
         per_epoch: Indices = steps_per_epoch(self.cohort.sizes[replicas], self._schedule.batch_size)
         return self._schedule.local_epochs * per_epoch
@@ -145,7 +145,7 @@ class Simulation:
 
     Attributes
     ----------
-    tables : Tables
+    tables : ClientData
     partition : Partition
         Which rows are whose.
     engine : str
@@ -153,18 +153,18 @@ class Simulation:
     device : torch.device
         Where clients train.
     ledger : Ledger
-    guard : Guard, default=None
+    guard : OutlyingClients, default=None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
     n_threads : int, default=1
         On which clients train, where the engine can use several.
     """
 
-    tables: Tables
+    tables: ClientData
     partition: Partition
     engine: str = "torch"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ledger: Ledger = field(default_factory=Ledger)
-    guard: Guard | None = None
+    guard: OutlyingClients | None = None
     n_threads: int = 1
 
     def __post_init__(self) -> None:
@@ -178,12 +178,12 @@ class Simulation:
         members = self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
         return Roster(members.positions, members.sizes)
 
-    def among(self, there: NDArray[np.bool_]) -> Simulation:
+    def restricted_to(self, there: NDArray[np.bool_]) -> Simulation:
         """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
         kept = there[self.partition.positions]
-        return self if kept.all() else replace(self, partition=self.partition.among(kept))
+        return self if kept.all() else replace(self, partition=self.partition.restricted_to(kept))
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out."""
         return [] if self.guard is None else self.guard.left_out()
 
@@ -195,13 +195,13 @@ class Simulation:
         answers = ((c.position, [query(c) for query in queries]) for c in self.clients if c.position in there)
         if self.guard is None:
             return totals(queries, asked, answers, self.ledger)
-        return guarded_totals(self.guard, queries, asked, answers, self.ledger)
+        return sum_guarded_answers(self.guard, queries, asked, answers, self.ledger)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""
         if self.guard is None or not self.guard.excluded:
             return self.partition
-        return self.partition.among(~np.isin(self.partition.positions, list(self.guard.excluded)))
+        return self.partition.restricted_to(~np.isin(self.partition.positions, list(self.guard.excluded)))
 
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""

@@ -24,7 +24,7 @@ _mine = threading.local()  # whether this thread is inside already
 
 
 @contextmanager
-def quiet_torch() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Hold torch to one thread, no autograd unless asked for, and its own defaults; numpy to one thread too."""
     global _depth, _original, _blas
     if getattr(_mine, "inside", False):  # all is set, and the outermost restores it

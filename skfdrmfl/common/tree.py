@@ -44,11 +44,11 @@ class UnknownClassError(ValueError):
     """A tree that is read holds an object of a class that nothing has registered."""
 
 
-def registered(cls: C) -> C:
+def registered(cls: C, former: str | None = None) -> C:
     """Let trees hold objects of a class: a decorator, or a call for a class that is defined elsewhere.
 
     The class is a frozen dataclass, a named tuple or a kind of frozenset, or has `get_params`; `cls(**fields)` rebuilds
-    an object. Trees know the class by its bare name, so it may move but not be renamed.
+    an object. Trees know the class by its bare name: it may move, and has a `former` name where it was renamed.
     """
     frozen = dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
     if not (frozen or hasattr(cls, "get_params") or hasattr(cls, "_fields") or issubclass(cls, frozenset)):
@@ -58,6 +58,8 @@ def registered(cls: C) -> C:
         raise ValueError(f"{cls.__name__} is registered already, by {other.__module__}; rename one of the two classes.")
     own = [field.name for field in dataclasses.fields(cls) if field.init] if frozen else getattr(cls, "_fields", None)
     _CLASSES[cls.__name__], _FIELDS[cls] = cls, own
+    if former is not None:
+        _CLASSES[former] = cls
     return cls
 
 

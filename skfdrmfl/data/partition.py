@@ -33,14 +33,14 @@ class Partition:
         positions, starts = np.unique(codes[order], return_index=True)
         return cls(positions, np.split(order, starts[1:]))
 
-    def among(self, kept: NDArray[np.bool_]) -> Partition:
+    def restricted_to(self, kept: NDArray[np.bool_]) -> Partition:
         """Return the clients that are `kept` (K,), each with all of its rows."""
         return Partition(self.positions[kept], [self.rows[k] for k in np.flatnonzero(kept).tolist()])
 
     def where(self, keep: Sequence[NDArray[np.bool_]]) -> Partition:
         """Return the rows that each client's mask keeps, without clients who keep none."""
         rows = [rows[mask] for rows, mask in zip(self.rows, keep, strict=True)]
-        return Partition(self.positions, rows).among(np.array([len(kept) > 0 for kept in rows], dtype=bool))
+        return Partition(self.positions, rows).restricted_to(np.array([len(kept) > 0 for kept in rows], dtype=bool))
 
 
 def within(partition: Partition, subset: Subset, blocks: Indices | None = None) -> Partition:

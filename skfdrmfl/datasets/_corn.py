@@ -69,7 +69,7 @@ def fetch_corn(
         wavelengths : ndarray of shape (700 * n_instruments,)
             In nm, one a column of `data`.
         DESCR : str
-            Description, credit and what is known of the licence.
+            DataDescription, credit and what is known of the licence.
         filename : str
             The file that was read.
 

@@ -11,8 +11,8 @@ from skfdrmfl.engines.chunk import TRAIN, batches_of
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.messages import Broadcast, Update
-from skfdrmfl.protocol.plan import Orders
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.replicas import Replicas
 
 
 @dataclass(eq=False)
@@ -24,10 +24,10 @@ class Engine:
     network : Network
     rows : TrainingRows
     batch_size, n_epochs : int
-        E local epochs; `batches_of` the orders once the engine is made.
+        E local epochs; `batches_of` the task once the engine is made.
     keep_history : bool, default=True
         Whether references under earlier global models are wanted.
-    orders : Orders
+    client_task : ClientTask
         What clients do in a round, and send.
     n_threads : int, default=1
         Threads that it may start.
@@ -41,17 +41,24 @@ class Engine:
     batch_size: int
     n_epochs: int
     keep_history: bool = True
-    orders: Orders = TRAIN
+    client_task: ClientTask = TRAIN
     n_threads: int = 1
 
     def __post_init__(self) -> None:
-        self.cohort: Cohort = self.rows.cohort
+        self.cohort: Replicas = self.rows.cohort
         sizes = self.cohort.sizes
-        self.batch_size, self.n_epochs = batches_of(self.orders, self.network, sizes, self.batch_size, self.n_epochs)
+        self.batch_size, self.n_epochs = batches_of(
+            self.client_task, self.network, sizes, self.batch_size, self.n_epochs
+        )
 
     @staticmethod
-    def company(
-        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
+    def chunking(
+        network: Network,
+        cohort: Replicas,
+        participants: Indices,
+        batch_size: int,
+        client_task: ClientTask,
+        n_bytes: int,
     ) -> tuple[list[Indices], Indices | None]:
         """Return the replicas that train and answer together, and `widths_of` each replica (R, 2) in that company.
 

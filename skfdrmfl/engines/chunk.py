@@ -15,11 +15,11 @@ from skfdrmfl.engines.dropout import draw_kept
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import lambdas_of, terms_of, uses
-from skfdrmfl.protocol.plan import Orders, Settings
+from skfdrmfl.protocol.plan import ClientTask, Settings
 
 # The pass over all rows for the references takes this many batches' rows at a time.
 REFERENCE_BATCHES = 8
-TRAIN = Orders()
+TRAIN = ClientTask()
 # Settings that only the server reads.
 OF_SERVER = frozenset({"server_learning_rate", "server_momentum"})
 # Settings of which each client of a chunk has its own; the others are one number for the whole chunk.
@@ -31,12 +31,14 @@ def shared_settings(settings: Settings) -> Hashable:
     return tuple(getattr(settings, f.name) for f in fields(settings) if f.name not in OF_EACH_CLIENT | OF_SERVER)
 
 
-def batches_of(orders: Orders, network: Network, sizes: Indices, batch_size: int, n_epochs: int) -> tuple[int, int]:
+def batches_of(
+    client_task: ClientTask, network: Network, sizes: Indices, batch_size: int, n_epochs: int
+) -> tuple[int, int]:
     """Return most rows in a batch and the number of epochs of a round.
 
     Where clients take no step it is one pass over all rows, in batches that are larger, which costs less.
     """
-    if orders.trains:
+    if client_task.sends_parameters:
         return batch_size, n_epochs
     whole = any(term.of == "batch" for term in terms_of(network))
     return int(sizes.max()) if whole else REFERENCE_BATCHES * batch_size, 1

@@ -18,7 +18,7 @@ def draw_kept(keys: U64, epochs: Indices, rows: Indices, probability: NDArray[np
     Parameters
     ----------
     keys : ndarray of uint64 of shape (s,)
-        Of this round and of the client that holds the row (`Cohort.keys`).
+        Of this round and of the client that holds the row (`Replicas.keys`).
     epochs, rows : ndarray of int of shape (s,)
         The local epoch, and the row's number inside its client.
     probability : ndarray of shape (s,)

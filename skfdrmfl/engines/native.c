@@ -922,7 +922,7 @@ typedef struct { /* rounds of FedAvg to go through, and where it stands among th
     double *terms, *moved, *steps;  /* (n_rounds, replicas, N_TERMS) and (n_rounds, replicas), (n_rounds, runs) */
     whole n_block;                  /* clients whose parameters there is room for */
     real *block;                    /* (n_block, D) */
-    whole round, n_answered, is_odd; /* finished; answers in the one under way; whether something was not finite */
+    whole round, n_answered, hit_nonfinite; /* finished; answers in the one under way; whether something was not finite */
 } Rounds;
 
 typedef struct { Work work; Rounds *rounds; whole n; double seconds; const double *shares; real *average; } Under;
@@ -986,8 +986,8 @@ static whole go_on(Team *team, void *what) {
     double until = now() + u->seconds;
     double *shares = calloc((size_t)r->n_replicas, sizeof *shares), *totals = calloc((size_t)c->n_runs, sizeof *totals);
     u->work.terms = malloc((size_t)(r->n_block * N_TERMS) * sizeof(double));
-    if (!shares || !totals || !u->work.terms) r->is_odd = 1;
-    for (; r->round < r->n_rounds && !r->is_odd; r->round++, r->n_answered = 0) {
+    if (!shares || !totals || !u->work.terms) r->hit_nonfinite = 1;
+    for (; r->round < r->n_rounds && !r->hit_nonfinite; r->round++, r->n_answered = 0) {
         /* The models before this round, the latest first: of rounds in this call, then of those before. */
         b.round_index = first->round_index + r->round;
         b.rate_factor = r->rate_factors[r->round];
@@ -1013,22 +1013,22 @@ static whole go_on(Team *team, void *what) {
             u->work.replicas = participants + r->n_answered, u->work.weights = r->block, u->shares = shares;
             share(team, u->n, measure, u);
             EACH(i, u->n) if (!isfinite(u->work.terms[i * N_TERMS + LOSS]) ||
-                              !isfinite(r->moved[r->round * r->n_replicas + u->work.replicas[i]])) r->is_odd = 1;
-            if (r->is_odd) break;
+                              !isfinite(r->moved[r->round * r->n_replicas + u->work.replicas[i]])) r->hit_nonfinite = 1;
+            if (r->hit_nonfinite) break;
             whole n_slices = (D + SLICE - 1) / SLICE;
             if (u->n * D > 200000) share(team, n_slices, add_slice, u);
             else EACH(i, n_slices) add_slice(u, 0, i);
             r->n_answered += u->n;
             if (now() > until && r->n_answered < n) goto late;
         }
-        if (r->is_odd) break;
+        if (r->hit_nonfinite) break;
         EACH(run, c->n_runs) {
             real *model = u->average + run * D;
             if (totals[run] == 0) memcpy(model, b.models[0] + run * D, (size_t)D * sizeof(real));
             r->steps[r->round * c->n_runs + run] = squared_distance(model, b.models[0] + run * D, D);
-            if (!isfinite(r->steps[r->round * c->n_runs + run])) r->is_odd = 1;
+            if (!isfinite(r->steps[r->round * c->n_runs + run])) r->hit_nonfinite = 1;
         }
-        if (r->is_odd) break;
+        if (r->hit_nonfinite) break;
         if (now() > until) {
             r->round++, r->n_answered = 0;
             break;
@@ -1042,7 +1042,7 @@ late:
 }
 
 /* Goes through rounds of FedAvg, for about so many seconds: call it again until `round` is `n_rounds`. What a round was
-   not finite in is left to the caller: it stops before that one, `is_odd`. */
+   not finite in is left to the caller: it stops before that one, `hit_nonfinite`. */
 EXPORT int train_rounds(const Network *net, const Clients *c, const Broadcast *b, Rounds *rounds, double seconds,
                         whole n_threads) {
     Under under = {.work = {.net = net, .clients = c, .broadcast = b}, .rounds = rounds, .seconds = seconds};

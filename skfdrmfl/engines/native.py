@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from ctypes import c_double, c_int64, c_void_p
 from functools import cache
 from itertools import islice
 from math import sqrt
@@ -23,6 +23,22 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.chunk import OF_SERVER
+from skfdrmfl.engines.native_structs import (
+    LANES,
+    MOST_LAYERS,
+    MOST_MODALITIES,
+    MOST_MODELS,
+    MOST_ROWS,
+    SETTINGS,
+    TERMS,
+    CBroadcast,
+    CClients,
+    CFusion,
+    CLayer,
+    CNetwork,
+    CPart,
+    CRounds,
+)
 from skfdrmfl.method import objective
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
@@ -31,8 +47,6 @@ from skfdrmfl.method.objective import term_names, uses
 from skfdrmfl.protocol.messages import Averaged, Broadcast, Update
 from skfdrmfl.protocol.plan import Settings
 
-# Limits of `native.c`.
-LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 << 24
 # What may have been compiled of it, the best first. Tests add a build for float64.
 NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
 LIBRARIES = {torch.float32: [Path(__file__).resolve().with_name(name) for name in NAMES]}
@@ -42,73 +56,6 @@ MOST_THREADS = 256
 SECONDS = 0.1
 # Memory for the parameters that clients return before they are averaged, and for what the rounds of a call leave.
 BLOCK_BYTES = 8_000_000
-
-
-class _Layer(Structure):
-    _fields_ = [(name, c_int64) for name in ("n_in", "n_out", "ld", "weight", "bias")]
-
-
-class _Part(Structure):
-    _fields_ = [("n_layers", c_int64), ("has_skip", c_int64), ("n_out", c_int64), ("layers", POINTER(_Layer))]
-
-
-class _Fusion(Structure):
-    _fields_ = [
-        *((name, c_int64) for name in ("n_pooled", "n_shares", "n_alike")),
-        ("scale", c_double),
-        ("scores", POINTER(_Layer)),
-    ]
-
-
-class _Network(Structure):
-    _fields_ = [
-        *((name, c_int64) for name in ("n_modalities", "d", "c", "q", "n_parameters", "n_columns", "x_ld")),
-        ("columns", c_void_p),
-        ("parts", POINTER(_Part)),
-        ("fusion", _Fusion),
-    ]
-
-
-# The terms and the settings that `native.c` knows, in its order.
-TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
-SETTINGS = (
-    *("learning_rate", "weight_decay", "input_l1", "mi_weight", "kl_weight", "contrastive_weight", "temperature"),
-    *("modality_dropout", "proximal_weight"),
-)
-
-
-class _Clients(Structure):
-    _fields_ = [
-        *((name, c_void_p) for name in ("x", "y", "present", "rows", "offsets", "runs", "seeds", "positions")),
-        ("settings", c_void_p),
-        *((name, c_int64) for name in ("batch_size", "n_epochs", "trains", "n_runs")),
-        ("references", c_void_p),
-        ("reference_round", c_void_p),
-        ("n_models", c_int64),
-    ]
-
-
-class _Broadcast(Structure):
-    _fields_ = [
-        ("models", c_void_p * MOST_MODELS),
-        ("n_models", c_int64),
-        ("round_index", c_int64),
-        ("rate_factor", c_double),
-        ("shift", c_void_p),
-    ]
-
-
-class _Rounds(Structure):
-    _fields_ = [
-        *((name, c_int64) for name in ("n_rounds", "n_replicas", "history_size")),
-        *(
-            (name, c_void_p)
-            for name in ("participants", "starts", "rate_factors", "weights", "terms", "moved", "steps")
-        ),
-        ("n_block", c_int64),
-        ("block", c_void_p),
-        *((name, c_int64) for name in ("round", "n_answered", "is_odd")),
-    ]
 
 
 @cache
@@ -180,21 +127,21 @@ class PackedNetwork:
         self._layers = []  # kept: the structures point to them
         structs = []
         for part in parts:
-            layers = (_Layer * (len(part.hidden) + 1))()
+            layers = (CLayer * (len(part.hidden) + 1))()
             for i in range(len(layers)):
                 n_out, n_in = network.layout.shapes[f"{part.name}.weight{i}"]
                 weight = self._place(f"{part.name}.weight{i}", _rounded(n_in), 1)
                 bias = self._place(f"{part.name}.bias{i}", 1, 1)
-                layers[i] = _Layer(n_in, n_out, _rounded(n_in), weight, bias)
+                layers[i] = CLayer(n_in, n_out, _rounded(n_in), weight, bias)
             self._layers.append(layers)
-            structs.append(_Part(len(layers), part.skip, part.n_outputs, layers))
+            structs.append(CPart(len(layers), part.skip, part.n_outputs, layers))
         fusion = self._fusion(network)
         self._index[self._index < 0] = self.size  # the gaps of the flat vector
         self.size += LANES  # which stay zero
         widths = [_rounded(encoder.n_inputs) for encoder in network.encoders.values()]
         self.columns = np.cumsum([0, *widths])
-        self._parts = (_Part * len(structs))(*structs)
-        self.struct = _Network(
+        self._parts = (CPart * len(structs))(*structs)
+        self.struct = CNetwork(
             len(widths),
             network.modality_dim,
             network.n_components,
@@ -215,23 +162,23 @@ class PackedNetwork:
         self.size += _rounded((n - 1) * row + (k - 1) * column + 1)
         return first
 
-    def _fusion(self, network: Network) -> _Fusion:
+    def _fusion(self, network: Network) -> CFusion:
         """Return the fusion: the equations stand at `pool` of `native.c`."""
         fusion, d, n = network.fusion, network.modality_dim, len(network.encoders)
         n_pooled, ld = fusion.n_pooled(n, d), _rounded(d)
         if isinstance(fusion, ConcatFusion):
-            return _Fusion(n_pooled)
+            return CFusion(n_pooled)
         if isinstance(fusion, MeanFusion):
-            return _Fusion(n_pooled, 1, d)
+            return CFusion(n_pooled, 1, d)
         if isinstance(fusion, GatedFusion):
             weight, bias = self._place("fusion.gate_weight", ld, 1), self._place("fusion.gate_bias", 1, 1)
-            scores = (_Layer * n)(*(_Layer(d, d, ld, weight + m * d * ld, bias + m * d) for m in range(n)))
+            scores = (CLayer * n)(*(CLayer(d, d, ld, weight + m * d * ld, bias + m * d) for m in range(n)))
             self._layers.append(scores)
-            return _Fusion(n_pooled, d, 1, 1.0, scores)
+            return CFusion(n_pooled, d, 1, 1.0, scores)
         weight, bias = self._place("fusion.query", ld, 1), self._place("fusion.preference", 1, N_QUERIES)
-        scores = (_Layer * n)(*(_Layer(d, N_QUERIES, ld, weight, bias + m * N_QUERIES) for m in range(n)))
+        scores = (CLayer * n)(*(CLayer(d, N_QUERIES, ld, weight, bias + m * N_QUERIES) for m in range(n)))
         self._layers.append(scores)
-        return _Fusion(n_pooled, N_QUERIES, d, 1.0 / sqrt(d), scores)
+        return CFusion(n_pooled, N_QUERIES, d, 1.0 / sqrt(d), scores)
 
     def packed(self, flat: Tensor) -> Tensor:
         """Return parameters (..., D) as they stand there (..., size), contiguous."""
@@ -272,11 +219,11 @@ class NativeEngine(Engine):
         }
         if rows.present is not None:
             self._arrays["present"] = np.ascontiguousarray(rows.present, dtype=np.uint8)
-        self._clients = _Clients(
+        self._clients = CClients(
             **{name: array.ctypes.data for name, array in self._arrays.items()},
             batch_size=self.batch_size,
             n_epochs=self.n_epochs,
-            trains=self.orders.trains,
+            trains=self.client_task.sends_parameters,
             n_runs=cohort.n_runs,
         )
         self._contrasts = self.keep_history and any(uses(s.terms, "references") for s in cohort.settings)
@@ -288,7 +235,7 @@ class NativeEngine(Engine):
         shift = None if broadcast.shift is None else self._net.packed(broadcast.shift.to(self._dtype))
         if shift is not None:
             struct.shift = shift.data_ptr()
-        summed = self.orders.gradients or not self.orders.trains
+        summed = self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
         for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
             n = len(replicas)
             weights = torch.empty(n, self._net.size, dtype=self._dtype)
@@ -304,7 +251,7 @@ class NativeEngine(Engine):
             )
             losses = torch.from_numpy(_in_table_order(terms)).to(self._dtype)
             gradients = None if sums is None else self._net.unpacked(sums)
-            if gradients is not None and not self.orders.trains:
+            if gradients is not None and not self.client_task.sends_parameters:
                 yield Update(replicas, gradients, losses)
             else:
                 yield Update(replicas, self._net.unpacked(weights), losses, gradients)
@@ -330,7 +277,7 @@ class NativeEngine(Engine):
             n_block = min(int(np.diff(starts).max()), self._n_block())
             block = torch.empty(max(1, n_block), size, dtype=self._dtype)
             arrays: list[NDArray | Tensor] = [participants, starts, factors, weights, terms, of_moved, of_steps]
-            rounds = _Rounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
+            rounds = CRounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
             done = 0
             while True:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
@@ -342,7 +289,7 @@ class NativeEngine(Engine):
                         losses = _in_table_order(terms[passed]).astype(self._arrays["x"].dtype)
                     yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
                 done = rounds.round
-                if rounds.is_odd:
+                if rounds.hit_nonfinite:
                     return
                 if done == n:
                     break
@@ -355,17 +302,17 @@ class NativeEngine(Engine):
         """Return how many clients train before their parameters are taken."""
         return max(2 * self._n_threads, BLOCK_BYTES // (self._net.size * self.rows.x.element_size()))
 
-    def _broadcast(self, broadcast: Broadcast) -> _Broadcast:
+    def _broadcast(self, broadcast: Broadcast) -> CBroadcast:
         """Return what is sent out."""
         history = broadcast.history if self.keep_history else ()
         models = [self._net.packed(model.to(self._dtype)) for model in (broadcast.weights, *history)]
-        struct = _Broadcast(n_models=len(models), round_index=broadcast.round_index, rate_factor=broadcast.rate_factor)
+        struct = CBroadcast(n_models=len(models), round_index=broadcast.round_index, rate_factor=broadcast.rate_factor)
         for i, model in enumerate(models):
             struct.models[i] = model.data_ptr()
         struct.kept = models  # as long as what points to them
         return struct
 
-    def _call(self, name: str, broadcast: _Broadcast, *arguments: object) -> None:
+    def _call(self, name: str, broadcast: CBroadcast, *arguments: object) -> None:
         """Call a function of the library; it does not hold the interpreter's lock."""
         function = getattr(self._library, name)
         threads = c_int64(self._n_threads)

@@ -13,7 +13,7 @@ from torch import Tensor
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.protocol.plan import Settings, Start
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.replicas import Replicas
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    cohort : Cohort
+    cohort : Replicas
     x : Tensor of shape (N, columns); y : Tensor of shape (N, q)
         Prepared rows.
     rows : ndarray
@@ -63,7 +63,7 @@ class TrainingRows:
         Rows in x and y that its clients hold out; empty where nobody is asked for any.
     """
 
-    cohort: Cohort
+    cohort: Replicas
     x: Tensor
     y: Tensor
     rows: Indices
@@ -102,7 +102,7 @@ def stack(runs: Sequence[Run]) -> TrainingRows:
     present = _stacked_present(presents, [len(x) for x, _ in tables])
     all_rows = np.concatenate(rows)
     offsets = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
-    cohort = Cohort(
+    cohort = Replicas(
         runs=np.repeat(np.arange(len(runs)), n_clients),
         positions=np.concatenate(positions),
         seeds=np.repeat(np.array([run.seed for run in runs], dtype=np.uint64), n_clients),
@@ -121,7 +121,7 @@ def stack(runs: Sequence[Run]) -> TrainingRows:
 
 
 def _counts(sizes: Indices, present: NDArray[np.bool_] | None, offsets: Indices) -> Indices:
-    """Return `Cohort.counts`."""
+    """Return `Replicas.counts`."""
     if present is None:
         return sizes
     by_modality = np.add.reduceat(present, offsets[:-1], axis=0, dtype=np.int64)

@@ -12,13 +12,13 @@ from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.chunk import Chunk, batches_of, shared_settings, widths_of
-from skfdrmfl.engines.workspace import Pulls, Workspace
+from skfdrmfl.engines.workspace import Buffers, Workspace
 from skfdrmfl.method.equations.optimizers import soft_threshold_
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import Batch, reference_codes, summary, term_means, term_shares, term_values
 from skfdrmfl.protocol.messages import Broadcast, Update
-from skfdrmfl.protocol.plan import Orders
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.replicas import Replicas
 
 # Parameters, gradient and moments of a chunk stay in cache up to about this size.
 CHUNK_BYTES = 6_000_000
@@ -31,15 +31,20 @@ class TorchEngine(Engine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._company: Indices | None = None  # of the chunks: who trains, and how wide
+        self._chunked: Indices | None = None  # of the chunks: who trains, and how wide
         self._chunks: list[Chunk] = []
 
     @staticmethod
-    def company(
-        network: Network, cohort: Cohort, participants: Indices, batch_size: int, orders: Orders, n_bytes: int
+    def chunking(
+        network: Network,
+        cohort: Replicas,
+        participants: Indices,
+        batch_size: int,
+        client_task: ClientTask,
+        n_bytes: int,
     ) -> tuple[list[Indices], Indices]:
         """Return the chunks in which replicas train and answer, and `widths_of` each replica (R, 2) in its chunk."""
-        batch_size, _ = batches_of(orders, network, cohort.sizes, batch_size, 1)
+        batch_size, _ = batches_of(client_task, network, cohort.sizes, batch_size, 1)
         chunks = chunks_of(network, cohort, participants, batch_size, n_bytes)
         widths = np.zeros((len(cohort.runs), 2), dtype=np.int64)
         for chunk in chunks:
@@ -48,26 +53,26 @@ class TorchEngine(Engine):
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
-        pulls = Pulls(
+        pulls = Buffers(
             shifted=broadcast.shift is not None,
             anchored=any(s.proximal_weight for s in self.cohort.settings),
-            summed=self.orders.gradients or not self.orders.trains,
+            summed=self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters,
         )
         widths = broadcast.widths
         company = participants if widths is None else np.column_stack((participants, widths[participants]))
-        if self._company is None or not np.array_equal(company, self._company):
+        if self._chunked is None or not np.array_equal(company, self._chunked):
             self._chunks = [
                 Chunk(
                     self.rows,
                     replicas,
                     self.batch_size,
                     self.n_epochs,
-                    of_epoch=not self.orders.trains,
+                    of_epoch=not self.client_task.sends_parameters,
                     widths=None if widths is None else widths[replicas].max(0),
                 )
                 for replicas in self._split(participants, widths)
             ]
-            self._company = company
+            self._chunked = company
             most = max(len(chunk.replicas) for chunk in self._chunks)
             self._space = Workspace(self.network, most, self.rows.x, pulls)
         elif pulls != self._space.pulls:
@@ -158,7 +163,7 @@ class TorchEngine(Engine):
                 found.append({name: value.detach() for name, value in values.items()})
                 if space.pulls.summed:
                     space.add_up()
-                if not self.orders.trains:
+                if not self.client_task.sends_parameters:
                     continue
                 space.step_(rate, chunk.weight_decay, chunk.proximal_weight)
                 if chunk.input_l1 is not None:
@@ -174,14 +179,14 @@ class TorchEngine(Engine):
         weights, gradients = space.close()
         if gradients is None:
             return Update(chunk.replicas, weights, losses)
-        if not self.orders.trains:
+        if not self.client_task.sends_parameters:
             return Update(chunk.replicas, gradients, losses)
         return Update(chunk.replicas, weights, losses, gradients / chunk.total_steps.unsqueeze(-1))
 
 
 def chunks_of(
     network: Network,
-    cohort: Cohort,
+    cohort: Replicas,
     participants: Indices,
     batch_size: int,
     n_bytes: int,
@@ -195,7 +200,7 @@ def chunks_of(
     Parameters
     ----------
     network : Network
-    cohort : Cohort
+    cohort : Replicas
     participants : ndarray of shape (C,)
         Replicas.
     batch_size : int

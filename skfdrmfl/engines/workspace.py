@@ -11,12 +11,12 @@ from torch import Tensor
 from skfdrmfl.method.equations.optimizers import adam_step_
 from skfdrmfl.method.network import Network
 
-# Rows of the memory that all algorithms need; `Pulls` says which others there are.
+# Rows of the memory that all algorithms need; `Buffers` says which others there are.
 WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT = range(4)
 
 
 @dataclass(frozen=True)
-class Pulls:
+class Buffers:
     """What there is beside the gradient of the objective.
 
     Attributes
@@ -48,10 +48,10 @@ class Workspace:
         Of any chunk.
     like : Tensor
         Of the type and device of the rows.
-    pulls : Pulls
+    pulls : Buffers
     """
 
-    def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Pulls = Pulls()):
+    def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Buffers = Buffers()):
         self._layout = network.layout
         self.most_clients, self.pulls = most_clients, pulls
         extra = {"shift": pulls.shifted, "anchor": pulls.anchored, "sum": pulls.summed}

@@ -48,7 +48,7 @@ class FittedAttributes:
     @property
     def modalities_(self) -> dict[str, Indices]:
         """Columns of each modality."""
-        return self._of_fit().blueprint.modalities
+        return self._of_fit().network_spec.modalities
 
     @property
     def shrinkage_(self) -> float:
@@ -60,7 +60,7 @@ class FittedAttributes:
         """Categories of each discrete column by its name (its number, if columns have no names)."""
         fitted = self._of_fit()
         names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
-        return {names[j]: known for j, known in fitted.blueprint.categories.items()}
+        return {names[j]: known for j, known in fitted.network_spec.categories.items()}
 
     @property
     def federation_log_(self) -> FederationLog:

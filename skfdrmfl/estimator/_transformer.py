@@ -15,14 +15,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Regress
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.common.version import __version__
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._html import Representation
-from skfdrmfl.fit.callbacks import CallbackSupportMixin, Task, with_callbacks
+from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
 from skfdrmfl.fit.check_input import accepts_nan, present_in, with_codes
 from skfdrmfl.fit.network_spec import check_rows
 from skfdrmfl.fit.parameters import CONSTRAINTS, check_engine
@@ -487,8 +487,8 @@ class FDRMFLTransformer(
             Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
         """
         tunes = self.tuning is not None or self.shrinkage == "auto"
-        task = Task.of_fit(self, X, y, 2 if tunes else self.n_rounds)
-        with quiet_torch():
+        task = CallbackTask.of_fit(self, X, y, 2 if tunes else self.n_rounds)
+        with single_threaded():
             fitting = self._prepare_fit(X, y, client_ids, groups, task)
             training = task.sub("training", len(fitting.plan.schedule.rate_factors)) if tunes else task
             train_and_keep(self, fitting, training)
@@ -507,15 +507,17 @@ class FDRMFLTransformer(
         `tuning`. Preprocessing is fixed by the first call. Clients not met
         before are appended to `clients_`.
         """
-        task = Task.of_fit(self, X, y, None, "partial_fit")
-        with quiet_torch():
+        task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
+        with single_threaded():
             earlier = vars(self).get("_fitted")
             fitting = prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False, task=task)
             train_and_keep(self, fitting, task)
         task.end(fitted=self._fitted.attributes)
         return self
 
-    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None, task: Task | None = None) -> Fitting:
+    def _prepare_fit(
+        self, X: Any, y: Any, client_ids: Any, groups: Any = None, task: CallbackTask | None = None
+    ) -> Fitting:
         """Return a fit that is ready to train."""
         earlier = vars(self).get("_fitted") if self.warm_start else None
         return prepare(self, X, y, client_ids, groups, earlier=earlier, task=task)
@@ -561,23 +563,23 @@ class FDRMFLTransformer(
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         """Return Z and predictions of the rows of X."""
         table, present = self._read(X)
-        with quiet_torch():
+        with single_threaded():
             return self._fitted.evaluate(table, present)
 
     def _read(self, X: Any) -> tuple[NDArray, NDArray | None]:
         """Return the checked rows of X as numbers, and which modalities each has (None: all)."""
         check_is_fitted(self)
-        blueprint = self._fitted.blueprint
+        network_spec = self._fitted.network_spec
         nan = self._accepts_nan()
         table = validate_data(
             self,
-            with_codes(self, self._fitted.blanked(X), blueprint.categories, reset=False),
+            with_codes(self, self._fitted.blanked(X), network_spec.categories, reset=False),
             reset=False,
             dtype=[np.float64, np.float32],
             ensure_all_finite=nan,
         )
-        present = present_in(table, blueprint.modalities, blueprint.categories, nan is not True)
-        check_rows(blueprint.readers, blueprint.modalities, table, present)
+        present = present_in(table, network_spec.modalities, network_spec.categories, nan is not True)
+        check_rows(network_spec.readers, network_spec.modalities, table, present)
         return table, present
 
     def _accepts_nan(self) -> bool | str:
@@ -586,7 +588,7 @@ class FDRMFLTransformer(
         if fitted is None:
             return accepts_nan(self.modalities, 0, 0)
         n_features = fitted.n_features - len(fitted.label_columns)
-        return accepts_nan(self.modalities, len(fitted.blueprint.categories), n_features)
+        return accepts_nan(self.modalities, len(fitted.network_spec.categories), n_features)
 
     def diagnose(self) -> Diagnosis:
         """Return what the training record says went wrong.

@@ -21,13 +21,13 @@ except ImportError:  # before 1.9
         return method
 
 
-__all__ = ["OF_CALLBACKS", "CallbackSupportMixin", "Rounds", "Task", "with_callbacks"]
+__all__ = ["OF_CALLBACKS", "CallbackSupportMixin", "CallbackTask", "Rounds", "with_callbacks"]
 
 # What scikit-learn keeps on an estimator: the callbacks, for good, and while it is fitted where in which fit it stands.
 OF_CALLBACKS = frozenset({"_skl_callbacks", "_parent_callback_ctx", "_callback_fit_ctx", "_skl_callbacks_to_teardown"})
 
 
-class Task:
+class CallbackTask:
     """A task of a fit; without callbacks, one that nobody is told of.
 
     Parameters
@@ -42,7 +42,7 @@ class Task:
         self._estimator, self._context, self._data = estimator, context, {"X": X, "y": y}
 
     @classmethod
-    def of_fit(cls, estimator: Any, X: Any, y: Any, max_subtasks: int | None, name: str = "fit") -> Task:
+    def of_fit(cls, estimator: Any, X: Any, y: Any, max_subtasks: int | None, name: str = "fit") -> CallbackTask:
         """Begin the task that is all of a fit, within that of a meta-estimator if there is one."""
         if not hasattr(estimator, "_init_callback_context"):
             return cls(estimator)
@@ -54,18 +54,18 @@ class Task:
         """Whether there is anybody to tell."""
         return self._context is not None and bool(getattr(self._estimator, "_skl_callbacks", None))
 
-    def begin(self) -> Task:
+    def begin(self) -> CallbackTask:
         """Tell that the task begins."""
         if self.is_heard:
             self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         return self
 
-    def sub(self, name: str, max_subtasks: int | None = 0) -> Task:
+    def sub(self, name: str, max_subtasks: int | None = 0) -> CallbackTask:
         """Begin a task that is part of this one, after those before; None for a number of parts not known."""
         if not self.is_heard:
-            return Task(self._estimator)
+            return CallbackTask(self._estimator)
         context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
-        return Task(self._estimator, context, **self._data).begin()
+        return CallbackTask(self._estimator, context, **self._data).begin()
 
     def end(
         self,
@@ -95,14 +95,14 @@ class Rounds:
 
     Parameters
     ----------
-    task : Task
+    task : CallbackTask
     n_rounds : int
         Most that there can be.
     goes_on : bool, default=False
         Whether training first says where it stands, which is the end of no round.
     """
 
-    def __init__(self, task: Task, n_rounds: int, *, goes_on: bool = False):
+    def __init__(self, task: CallbackTask, n_rounds: int, *, goes_on: bool = False):
         self._task = task
         self._round = None if goes_on or not n_rounds else task.sub("round")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.data.categories import (
     Categories,
@@ -31,7 +31,7 @@ from skfdrmfl.protocol.queries.labels import agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Description:
+class DataDescription:
     """What a server knows of X, y and their clients, wherever the rows are.
 
     Attributes
@@ -68,7 +68,7 @@ class Description:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reading(Description):
+class CheckedData(DataDescription):
     """Checked input.
 
     Attributes
@@ -114,13 +114,13 @@ def agreed_categories(
     available = availability_of(availability, clients, federation.roster().positions, 1, 1)
     if available is not None:
         check_somebody_begins(available[0])
-        federation = federation.among(available[0])
+        federation = federation.restricted_to(available[0])
     return agree(federation, discrete)
 
 
-def labels_of(X: Any, discrete: Iterable[int]) -> Tables:
+def labels_of(X: Any, discrete: Iterable[int]) -> ClientData:
     """Return rows of which only the labels of discrete columns are known so far."""
-    return Tables(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
+    return ClientData(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
 
 
 def read(
@@ -130,7 +130,7 @@ def read(
     categories: Categories,
     known: NDArray | None = None,
     whose: tuple[NDArray, Indices] | None = None,
-) -> Reading:
+) -> CheckedData:
     """Check everything that was passed.
 
     Parameters
@@ -174,7 +174,7 @@ def read(
         else resolve_modalities(draft.modalities, X, names, n_features, label_columns)
     )
     partition = Partition.of_codes(codes)
-    return Reading(
+    return CheckedData(
         n_features=n_features,
         feature_names=names,
         n_outputs=targets.shape[1],

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.version import __version__
-from skfdrmfl.fit.check_input import Description, Reading
+from skfdrmfl.fit.check_input import CheckedData, DataDescription
 from skfdrmfl.fit.result import Fitted
 
 VERSION = "the version of skfdrmfl"
@@ -26,7 +26,7 @@ SLAB = 2**24
 
 def fingerprint(
     estimator: Any,
-    reading: Description,
+    reading: DataDescription,
     earlier: Fitted | None,
     available: NDArray[np.bool_] | None,
     engine: str,
@@ -38,7 +38,7 @@ def fingerprint(
     Parameters
     ----------
     estimator : FDRMFLTransformer
-    reading : Description
+    reading : DataDescription
         With the rows, where they are here.
     earlier : Fitted, default=None
         The fit to go on from.
@@ -91,11 +91,11 @@ def described(value: Any) -> str:
     return type(value).__qualname__  # such as a RandomState, whose seed the checkpoint holds
 
 
-def _of_columns(reading: Description) -> dict[str, str]:
+def _of_columns(reading: DataDescription) -> dict[str, str]:
     """Return what is public of the rows."""
     names = [] if reading.feature_names is None else reading.feature_names.tolist()
     columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
-    dtype = f" of {reading.table.dtype}" if isinstance(reading, Reading) else ""
+    dtype = f" of {reading.table.dtype}" if isinstance(reading, CheckedData) else ""
     return {
         "X": f"{reading.n_features} columns{dtype} ({_digest([repr((names, columns)).encode()])})",
         "y": f"{reading.n_outputs} columns",
@@ -103,7 +103,7 @@ def _of_columns(reading: Description) -> dict[str, str]:
     }
 
 
-def _of_rows(reading: Description) -> dict[str, str]:
+def _of_rows(reading: DataDescription) -> dict[str, str]:
     """Return what the rows are; of rows that are elsewhere, how many whoever has, and what their columns are."""
     names = [] if reading.feature_names is None else reading.feature_names.tolist()
     categories = [(int(j), known.tolist()) for j, known in reading.categories.items()]
@@ -115,7 +115,7 @@ def _of_rows(reading: Description) -> dict[str, str]:
         "modalities": f"{', '.join(name for name, _ in columns)} ({_digest([repr(columns).encode()])})",
         "y": f"{reading.n_outputs} outputs in {reading.y_ndim} dimensions",
     }
-    if isinstance(reading, Reading):
+    if isinstance(reading, CheckedData):
         groups = reading.groups
         whose += reading.partition.rows
         what |= {

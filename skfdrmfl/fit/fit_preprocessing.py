@@ -13,11 +13,11 @@ from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.fit import privacy_parameters as _privacy
-from skfdrmfl.fit.callbacks import Task
-from skfdrmfl.fit.check_input import Description
-from skfdrmfl.fit.initial_model import Preparation, built
+from skfdrmfl.fit.callbacks import CallbackTask
+from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.initial_model import FoundPreprocessing, build_network
 from skfdrmfl.fit.memo import prepared_once
-from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import cosine, schedule_of, settings_of
 from skfdrmfl.fit.tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
 from skfdrmfl.method.linear_part import takes_linear
@@ -30,22 +30,22 @@ from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
 OUTPUTS = ""
 
 
-def find(
+def fit_preprocessing(
     estimator: Any,
     federation: Federation,
-    reading: Description,
-    blueprint: Blueprint,
+    reading: DataDescription,
+    network_spec: NetworkSpec,
     seed: int,
     subset: Subset,
-    task: Task,
-) -> Preparation:
+    task: CallbackTask,
+) -> FoundPreprocessing:
     """Return what preprocessing finds, and tuning where it is asked for."""
-    kinds = blueprint.kinds(estimator.preprocessing)
+    kinds = network_spec.kinds(estimator.preprocessing)
     blocks = numeric_blocks(reading)
     n_outputs = reading.n_outputs
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, NDArray]:
-        return built(blueprint, table, widths, n_outputs, seed)
+        return build_network(network_spec, table, widths, n_outputs, seed)
 
     account = _privacy.account_of(estimator, len(reading.positions))
 
@@ -94,20 +94,20 @@ def find(
             verbose=int(estimator.verbose),
             task=task,
         )
-        compared = _compared(estimator, tuner, reading, blueprint)
+        compared = _compared(estimator, tuner, reading, network_spec)
         choice = compared[0][0]
         tuned = [{**asdict(candidate), "validation_mse": error} for candidate, error in compared]
         federation.ledger.stage = ""
         federation.ledger.round = 0
 
-    def prepare(federation: Federation) -> Preparation:
+    def prepare(federation: Federation) -> FoundPreprocessing:
         (table,), target = preprocess(subset, [choice.shrinkage], (), federation)
         assert target is not None
         linear, share = None, 1.0
         if choice.is_linear:
             _, linear, share = with_ridge(federation, choice, table, Targets((target,), TRAINING_DTYPE), subset)
         out = () if federation.guard is None else tuple(sorted(federation.guard.excluded))
-        return Preparation(choice, tuned, table, target, linear, share, out)
+        return FoundPreprocessing(choice, tuned, table, target, linear, share, out)
 
     # Neither what tuning found, which depends on training, nor anything private is kept, nor what a file keeps already.
     if tuned is not None or account is not None or estimator.checkpoint_path is not None:
@@ -117,23 +117,25 @@ def find(
     return prepared_once(federation, read, choice, prepare)
 
 
-def _compared(estimator: Any, tuner: Tuner, reading: Description, blueprint: Blueprint) -> list[tuple[Choice, float]]:
+def _compared(
+    estimator: Any, tuner: Tuner, reading: DataDescription, network_spec: NetworkSpec
+) -> list[tuple[Choice, float]]:
     """Return the ways to fit that were compared by rows held out, the choice first."""
     if estimator.tuning is None:
         return tuner.shrinkage()
     # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
     # each more than a linear part knows.
     is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
-    has_room = takes_linear(blueprint.network(widths_of(reading), reading.n_outputs))
+    has_room = takes_linear(network_spec.network(widths_of(reading), reading.n_outputs))
     return tuner.everything(linear=is_linear and has_room)
 
 
-def numeric_blocks(reading: Description) -> dict[str, Block]:
+def numeric_blocks(reading: DataDescription) -> dict[str, Block]:
     """Return the columns of each modality that hold numbers, where it has any."""
     numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
     return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
 
 
-def widths_of(reading: Description) -> dict[str, int]:
+def widths_of(reading: DataDescription) -> dict[str, int]:
     """Return the number of columns of each modality."""
     return {name: len(columns) for name, columns in reading.modalities.items()}

@@ -1,4 +1,4 @@
-"""What a fit begins with: all that preparation has found, and the network and first weights built on it."""
+"""What a fit begins with: all that preparation has found, and the network and first weights build_network on it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.fit.check_input import Description
-from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import settings_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.tuning import Choice
@@ -25,7 +25,7 @@ from skfdrmfl.protocol.plan import Inputs, RunPlan, Start, Targets
 
 
 @dataclass(frozen=True, eq=False)
-class Preparation:
+class FoundPreprocessing:
     """What preparation has found: all that it takes sums and tuning to know.
 
     Attributes
@@ -61,34 +61,34 @@ class Preparation:
         return Targets((self.target,), TRAINING_DTYPE)
 
 
-for _cls in (Preparation, Choice, TableTransform, BlockTransform, Linear):
+for _cls in (FoundPreprocessing, Choice, TableTransform, BlockTransform, Linear):
     registered(_cls)
 
 
-def built(
-    blueprint: Blueprint, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
+def build_network(
+    network_spec: NetworkSpec, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
 ) -> tuple[Network, NDArray]:
     """Return the network for encoder inputs of given widths, and its first weights (D,)."""
-    network = blueprint.network(widths, n_outputs, table.columns)
+    network = network_spec.network(widths, n_outputs, table.columns)
     first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
     return network, network.layout.pack(first, dtype=TRAINING_DTYPE).numpy()
 
 
-def begin(
-    estimator: Any, reading: Description, blueprint: Blueprint, seed: int, found: Preparation
+def initial_plan(
+    estimator: Any, reading: DataDescription, network_spec: NetworkSpec, seed: int, found: FoundPreprocessing
 ) -> tuple[Network, RunPlan, Fitted]:
     """Return the network, what is to be trained, and what there is before the first round.
 
     Parameters
     ----------
     estimator : FDRMFLTransformer
-    reading : Description
-    blueprint : Blueprint
+    reading : DataDescription
+    network_spec : NetworkSpec
     seed : int
-    found : Preparation
+    found : FoundPreprocessing
     """
     table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
-    network, first = built(blueprint, table, table.widths, reading.n_outputs, seed)
+    network, first = build_network(network_spec, table, table.widths, reading.n_outputs, seed)
     targets = found.targets
     if choice.start == "residual":
         targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
@@ -99,7 +99,7 @@ def begin(
         feature_names=reading.feature_names,
         clients=reading.clients[:0],
         n_samples_per_client=np.zeros(0, dtype=np.int64),
-        blueprint=blueprint,
+        network_spec=network_spec,
         network=network,
         seed=seed,
         choice=choice,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.fit.initial_model import Preparation
+from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.ledger import Ledger
@@ -27,7 +27,7 @@ MOST_KEPT, MOST_BYTES = 16, 64_000_000
 class Kept(NamedTuple):
     """A preparation, the messages that it took, and the rows of all clients after it."""
 
-    found: Preparation
+    found: FoundPreprocessing
     ledger: Ledger
     inputs: Tensor  # (n, columns)
     outputs: Float  # (n, q)
@@ -81,8 +81,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def prepared_once(
-    federation: Federation, settings: Sequence[Any], choice: Choice, prepare: Callable[[Federation], Preparation]
-) -> Preparation:
+    federation: Federation, settings: Sequence[Any], choice: Choice, prepare: Callable[[Federation], FoundPreprocessing]
+) -> FoundPreprocessing:
     """Return what `prepare` finds, or what it found of the same rows before; its messages count each time.
 
     Parameters

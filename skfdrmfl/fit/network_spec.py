@@ -13,7 +13,7 @@ from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.categories import Categories
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
-from skfdrmfl.fit.check_input import Description
+from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.network import Network
 
@@ -37,7 +37,7 @@ def specs_of(encoders: Any, modalities: Sequence[str]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class NetworkSpec:
     """All that shapes the network but the widths of its inputs and outputs.
 
     Attributes
@@ -106,9 +106,9 @@ def check_rows(
             readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
 
 
-def blueprint_of(estimator: Any, reading: Description) -> Blueprint:
+def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:
     """Return what parameters and columns say the network is to be."""
-    return Blueprint(
+    return NetworkSpec(
         specs_of(estimator.encoders, list(reading.modalities)),
         reading.modalities,
         reading.categories,

@@ -11,7 +11,7 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
 
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices, Present
@@ -23,10 +23,10 @@ from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.engines import engine_for
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.availability import availability_of, check_somebody_begins
-from skfdrmfl.fit.callbacks import Task
+from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import (
-    Description,
-    Reading,
+    CheckedData,
+    DataDescription,
     accepts_nan,
     agreed_categories,
     labels_of,
@@ -36,20 +36,20 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.checkpoint import Checkpoint, NoCheckpoint
 from skfdrmfl.fit.fingerprint import fingerprint
-from skfdrmfl.fit.fit_preprocessing import find, numeric_blocks, widths_of
-from skfdrmfl.fit.initial_model import Preparation, begin
-from skfdrmfl.fit.network_spec import Blueprint, blueprint_of, check_rows
+from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
+from skfdrmfl.fit.initial_model import FoundPreprocessing, initial_plan
+from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.warm_start import check_continues, go_on
+from skfdrmfl.fit.warm_start import check_continues, plan_from_earlier
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.labels import rows_by_modality
 from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
-from skfdrmfl.server.outlying_clients import Guard
+from skfdrmfl.server.outlying_clients import OutlyingClients
 
 
 def prepare(
@@ -61,7 +61,7 @@ def prepare(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
-    task: Task | None = None,
+    task: CallbackTask | None = None,
 ) -> Fitting:
     """Check everything, fix preprocessing and network unless there are earlier ones, and return what is to be trained.
 
@@ -74,7 +74,7 @@ def prepare(
         The fit to go on from.
     whole : bool, default=True
         Whether it is all of `fit`, or one round.
-    task : Task, default=None
+    task : CallbackTask, default=None
         What tuning is to be part of.
     """
     estimator._validate_params()
@@ -82,19 +82,19 @@ def prepare(
     _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
     ledger = ledger_of(earlier)
     reading = _read(estimator, X, y, client_ids, groups, earlier, ledger)
-    blueprint, network = build(estimator, reading, earlier)
-    tables = tables_of(estimator, reading, blueprint)
+    network_spec, network = build(estimator, reading, earlier)
+    tables = client_data_of(estimator, reading, network_spec)
     if _privacy.is_private(estimator):
         _privacy.check_complete(tables.present)
     engine, guard = engine_of(estimator, reading, network, device), guard_of(estimator, reading)
     n_threads = effective_n_jobs(estimator.n_jobs)
     federation = Simulation(tables, reading.partition, engine, device, ledger, guard, n_threads)
-    return lay_out(estimator, reading, federation, blueprint, network, earlier=earlier, whole=whole, task=task)
+    return make_plan(estimator, reading, federation, network_spec, network, earlier=earlier, whole=whole, task=task)
 
 
 def _read(
     estimator: Any, X: Any, y: Any, client_ids: Any, groups: Any, earlier: Fitted | None, ledger: Ledger
-) -> Reading:
+) -> CheckedData:
     """Return what users pass, checked, after the clients have agreed on categories."""
     given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
     if private := _privacy.is_private(estimator):
@@ -102,7 +102,7 @@ def _read(
         given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
         ledger.crowd = len(np.unique(given.client_ids))
     if earlier is not None:
-        return read(estimator._draft(), given, y, earlier.blueprint.categories, earlier.clients)
+        return read(estimator._draft(), given, y, earlier.network_spec.categories, earlier.clients)
     discrete = {} if private else {j: column_name(given.X, j) for j in discrete_columns(given.X)}
     categories, whose = {}, None
     if discrete:
@@ -121,7 +121,7 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
     return ledger
 
 
-def tables_of(estimator: Any, reading: Reading, blueprint: Blueprint) -> Tables:
+def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
     """Return rows as those who hold them keep them.
 
     Raises
@@ -131,40 +131,40 @@ def tables_of(estimator: Any, reading: Reading, blueprint: Blueprint) -> Tables:
     """
     present = _present(reading, estimator.modalities)
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
-    check_rows(blueprint.readers, reading.modalities, reading.table, present)
-    return Tables(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+    check_rows(network_spec.readers, reading.modalities, reading.table, present)
+    return ClientData(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
 
 
-def build(estimator: Any, reading: Description, earlier: Fitted | None) -> tuple[Blueprint, Network]:
+def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> tuple[NetworkSpec, Network]:
     """Return what shapes the network, and one for all columns: encoders that do not fit are found before any sum."""
     if earlier is not None:
         check_continues(estimator, reading, earlier)
-        return earlier.blueprint, earlier.network
-    blueprint = blueprint_of(estimator, reading)
-    return blueprint, blueprint.network(widths_of(reading), reading.n_outputs)
+        return earlier.network_spec, earlier.network
+    network_spec = network_spec_of(estimator, reading)
+    return network_spec, network_spec.network(widths_of(reading), reading.n_outputs)
 
 
-def engine_of(estimator: Any, reading: Description, network: Network, device: torch.device) -> str:
+def engine_of(estimator: Any, reading: DataDescription, network: Network, device: torch.device) -> str:
     """Return the engine that trains."""
     settings = [settings_of(estimator, len(reading.modalities))]
     return engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes, settings)
 
 
-def guard_of(estimator: Any, reading: Description) -> Guard | None:
+def guard_of(estimator: Any, reading: DataDescription) -> OutlyingClients | None:
     """Return what looks at each client's sums; None where the server does not compare clients."""
-    return Guard(reading.clients.tolist()) if schedule_of(estimator, ()).is_robust else None
+    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator, ()).is_robust else None
 
 
-def lay_out(
+def make_plan(
     estimator: Any,
-    reading: Description,
+    reading: DataDescription,
     federation: Federation,
-    blueprint: Blueprint,
+    network_spec: NetworkSpec,
     network: Network,
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
-    task: Task | None = None,
+    task: CallbackTask | None = None,
 ) -> Fitting:
     """Return what is to be trained by a federation, after its sums have been asked for.
 
@@ -172,11 +172,11 @@ def lay_out(
     ----------
     estimator : FDRMFLTransformer
         Its parameters have been checked.
-    reading : Description
+    reading : DataDescription
         What is known of the rows.
     federation : Federation
         Of the clients that have them.
-    blueprint, network
+    network_spec, network
         `build`.
     earlier, whole, task
         As of `prepare`.
@@ -195,24 +195,24 @@ def lay_out(
     first = federation  # those who are there in the first round
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
-        first = federation.among(available[0])
+        first = federation.restricted_to(available[0])
     if federation.guard is not None:
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
     if earlier is None:
-        found = _find(estimator, first, reading, blueprint, seed, subset, checkpoint, task)
-        network, run, fitted = begin(estimator, reading, blueprint, seed, found)
+        found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint, task)
+        network, run, fitted = initial_plan(estimator, reading, network_spec, seed, found)
         fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.positions)))
         plan = Plan(network, (run,), schedule_of(estimator, ()))
         fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)
     else:
-        fitting = go_on(estimator, federation, reading, earlier)
+        fitting = plan_from_earlier(estimator, federation, reading, earlier)
     return _scheduled(estimator, reading, fitting, checkpoint, available, subset, held_out, earlier, whole)
 
 
 def _checkpoint(
-    estimator: Any, reading: Description, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
+    estimator: Any, reading: DataDescription, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
 ) -> Checkpoint:
     """Return the file of this fit, which may have been begun before."""
     private = _privacy.is_private(estimator)
@@ -227,22 +227,24 @@ def _checkpoint(
 def _find(
     estimator: Any,
     federation: Federation,
-    reading: Description,
-    blueprint: Blueprint,
+    reading: DataDescription,
+    network_spec: NetworkSpec,
     seed: int,
     subset: Subset,
     checkpoint: NoCheckpoint,
-    task: Task | None,
-) -> Preparation:
+    task: CallbackTask | None,
+) -> FoundPreprocessing:
     """Return what preprocessing and tuning find, or what the checkpoint has of it."""
     if not _privacy.is_private(estimator):
         _check_modalities(federation, reading, subset)
     else:
-        kinds = blueprint.kinds(estimator.preprocessing)
+        kinds = network_spec.kinds(estimator.preprocessing)
         _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
     checkpoint.prepare(seed, federation.ledger)
-    task = Task(estimator) if task is None else task
-    found = checkpoint.preparation or find(estimator, federation, reading, blueprint, seed, subset, task)
+    task = CallbackTask(estimator) if task is None else task
+    found = checkpoint.preparation or fit_preprocessing(
+        estimator, federation, reading, network_spec, seed, subset, task
+    )
     if federation.guard is not None:
         federation.guard.excluded.update(found.left_out)
     return found
@@ -250,7 +252,7 @@ def _find(
 
 def _scheduled(
     estimator: Any,
-    reading: Description,
+    reading: DataDescription,
     fitting: Fitting,
     checkpoint: NoCheckpoint,
     available: NDArray[np.bool_] | None,
@@ -279,7 +281,9 @@ def _scheduled(
     return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
-def _available(estimator: Any, reading: Description, earlier: Fitted | None, whole: bool) -> NDArray[np.bool_] | None:
+def _available(
+    estimator: Any, reading: DataDescription, earlier: Fitted | None, whole: bool
+) -> NDArray[np.bool_] | None:
     """Return who is there in each round to come; ValueError where early stopping would compare unlike rows."""
     if estimator.availability is None:
         return None
@@ -301,7 +305,7 @@ def _splits(estimator: Any) -> bool:
     return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
 
 
-def _with_counts(fitted: Fitted, reading: Description) -> Fitted:
+def _with_counts(fitted: Fitted, reading: DataDescription) -> Fitted:
     """Return what is fitted with the clients and the numbers of their rows up to now."""
     counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
     if fitted.n_samples_per_client is not None:
@@ -310,14 +314,14 @@ def _with_counts(fitted: Fitted, reading: Description) -> Fitted:
     return replace(fitted, clients=reading.clients, n_samples_per_client=counts)
 
 
-def _present(reading: Reading, modalities: Any) -> Present | None:
+def _present(reading: CheckedData, modalities: Any) -> Present | None:
     """Return which modalities each row has; None: all."""
     n_features = reading.n_features - len(reading.label_columns)
     nan_passed = accepts_nan(modalities, len(reading.categories), n_features) is not True
     return present_in(reading.table, reading.modalities, reading.categories, nan_passed)
 
 
-def _check_modalities(federation: Federation, reading: Description, subset: Subset) -> None:
+def _check_modalities(federation: Federation, reading: DataDescription, subset: Subset) -> None:
     """Raise ValueError where no client has one of the modalities, or none keeps a row that has it."""
     if len(reading.modalities) < 2:
         return

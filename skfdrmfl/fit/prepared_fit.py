@@ -14,7 +14,7 @@ from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.engines.rows import Run
 from skfdrmfl.fit.availability import last_there
 from skfdrmfl.fit.checkpoint import NoCheckpoint
-from skfdrmfl.fit.initial_model import Preparation
+from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.linear_part import Linear, with_linear
 from skfdrmfl.protocol import dropped_clients as left_out
@@ -41,7 +41,7 @@ class Fitting:
     linear : Linear, default=None
         After training the model is to predict `share` times what the network predicts plus this.
     share : float
-    preparation : Preparation, default=None
+    preparation : FoundPreprocessing, default=None
         None where it is that of an earlier fit.
     checkpoint : Checkpoint
     """
@@ -51,7 +51,7 @@ class Fitting:
     fitted: Fitted
     linear: Linear | None = None
     share: float = 1.0
-    preparation: Preparation | None = None
+    preparation: FoundPreprocessing | None = None
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     @property
@@ -122,7 +122,7 @@ class Fitting:
         federation, subset = self.federation, self.plan.runs[0].subset
         there = np.ones(len(self.fitted.clients), dtype=bool) if there is None else there.copy()
         while True:
-            federation = self.federation.among(there)
+            federation = self.federation.restricted_to(there)
             try:
                 return *deliver(federation, model, subset), importances(
                     federation, model, self.fitted.n_features, subset
@@ -132,7 +132,7 @@ class Fitting:
                 if not (silence.positions and there[federation.roster().positions].any()):
                     raise
 
-    def dropped(self, record: Record) -> list[left_out.LeftOut]:
+    def dropped(self, record: Record) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
         out = self.federation.left_out()
         if record.dropped is not None:

@@ -16,7 +16,7 @@ from skfdrmfl.common.tree import registered
 from skfdrmfl.data.client_ids import check_client_ids
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
 from skfdrmfl.protocol.door import Block, Federation
-from skfdrmfl.protocol.plan import RunPlan, Schedule
+from skfdrmfl.protocol.plan import ClientPrivacy, RunPlan, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import PRIVACY
 from skfdrmfl.server.privacy.accountant import (
@@ -26,7 +26,6 @@ from skfdrmfl.server.privacy.accountant import (
     epsilon,
     with_expense,
 )
-from skfdrmfl.server.privacy.mechanism import ClientPrivacy
 from skfdrmfl.server.privacy.moments import MOMENTS_NOISE, Bounds, standardisations
 
 NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "best_round")

@@ -13,12 +13,12 @@ from skfdrmfl.clients.remote.channel import Channel
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.federation import Remote, RemoteLabels
 from skfdrmfl.clients.remote.packet import WireError
-from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.fit import privacy_parameters as _privacy
-from skfdrmfl.fit.callbacks import Task
-from skfdrmfl.fit.check_input import Description, agreed_categories
-from skfdrmfl.fit.prepare import build, engine_of, guard_of, lay_out, ledger_of
+from skfdrmfl.fit.callbacks import CallbackTask
+from skfdrmfl.fit.check_input import DataDescription, agreed_categories
+from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.fit.site_data import agreed_parameters
@@ -35,7 +35,7 @@ ALIKE = {
 }
 
 
-def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
+def fit_over_channel(estimator: Any, channel: Channel) -> Any:
     """Fit an estimator to rows that are elsewhere, and return it.
 
     Parameters
@@ -56,21 +56,21 @@ def fit_elsewhere(estimator: Any, channel: Channel) -> Any:
     estimator._validate_params()
     earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
     _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
-    with quiet_torch():
+    with single_threaded():
         reading, federation = gather(estimator, channel, earlier)
         built = build(estimator, reading, earlier)
         federation.engine = engine_of(estimator, reading, built[1], torch.device("cpu"))
         federation.guard = guard_of(estimator, reading)
-        fitting = lay_out(estimator, reading, federation, *built, earlier=earlier)
-        train_and_keep(estimator, fitting, Task(estimator))
+        fitting = make_plan(estimator, reading, federation, *built, earlier=earlier)
+        train_and_keep(estimator, fitting, CallbackTask(estimator))
     return estimator
 
 
-def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Description, Remote]:
+def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[DataDescription, Remote]:
     """Return what the clients say of their rows, and the federation of them; `earlier` is the fit to go on from."""
     there = channel.addresses()
     first = Exchange(channel, there, [f"at {address}" for address in there])
-    categories = None if earlier is None else earlier.blueprint.categories
+    categories = None if earlier is None else earlier.network_spec.categories
     about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": categories}
     said = first.ask_all("describe", dict.fromkeys(range(len(there)), about), check=_check_described)
     ids = _labels([answer["label"] for answer in said.values()])
@@ -114,7 +114,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[De
         )
         if private:
             _privacy.check_complete(by_modality == sizes[:, None])
-    reading = Description(
+    reading = DataDescription(
         n_features=told[0]["n_features"],
         feature_names=None if feature_names is None else np.array(feature_names, dtype=object),
         n_outputs=told[0]["n_outputs"],
@@ -153,7 +153,7 @@ def _labels(labels: list[Any]) -> NDArray:
     return ids
 
 
-def _check_same_columns(reading: Description, earlier: Fitted) -> None:
+def _check_same_columns(reading: DataDescription, earlier: Fitted) -> None:
     """Raise ValueError where the columns are others than those of the model to go on from."""
     now, before = (None if names is None else list(names) for names in (reading.feature_names, earlier.feature_names))
     if reading.n_features != earlier.n_features or (now is not None and before is not None and now != before):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.evaluate import evaluate
@@ -32,7 +32,7 @@ class Fitted:
     feature_names : ndarray of str, or None
     clients : ndarray of shape (K,)
     n_samples_per_client : ndarray of shape (K,), or None
-    blueprint : Blueprint
+    network_spec : NetworkSpec
         What the network was built from.
     network : Network
     seed : int
@@ -49,7 +49,7 @@ class Fitted:
     memory : tuple of dict of str to ndarray
         What the algorithm remembers: of the server, and of each client.
     dropped : list of dict
-        Who was left out, why and when (`left_out.LeftOut`).
+        Who was left out, why and when (`left_out.DroppedClient`).
     account : Account, or None
         With privacy, what has been spent. There are no rows by client then, and no variance.
     weights : dict of str to ndarray
@@ -73,7 +73,7 @@ class Fitted:
     feature_names: NDArray | None
     clients: NDArray
     n_samples_per_client: Indices | None
-    blueprint: Blueprint
+    network_spec: NetworkSpec
     network: Network
     seed: int
     choice: Choice

@@ -11,22 +11,22 @@ from functools import partial
 from typing import Any
 
 from skfdrmfl.common.warn import warn_caller
-from skfdrmfl.fit.callbacks import Rounds, Task
+from skfdrmfl.fit.callbacks import CallbackTask, Rounds
 from skfdrmfl.fit.prepared_fit import Fitting
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.verbose import Teller
-from skfdrmfl.protocol.dropped_clients import NOT_FINITE, LeftOut, warning
+from skfdrmfl.fit.verbose import VerbosePrinter
+from skfdrmfl.protocol.dropped_clients import NOT_FINITE, DroppedClient, warning
 from skfdrmfl.server.trained import Trained
 
 
-def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
+def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None:
     """Train and keep the result; an interrupt first makes the finished rounds the model.
 
     Parameters
     ----------
     estimator : FDRMFLTransformer
     fitting : Fitting
-    task : Task
+    task : CallbackTask
         What the rounds are part of.
     """
     trained = None
@@ -34,11 +34,11 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: Task) -> None:
     rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on)
     heard = task.is_heard or estimator.verbose > 0 or fitting.checkpoint.keeps
     try:
-        with closing(Teller(estimator.verbose, n_rounds, central=fitting.fitted.central)) as teller:
+        with closing(VerbosePrinter(estimator.verbose, n_rounds, central=fitting.fitted.central)) as printer:
             for trained in fitting.train(each_round=heard):
                 check_converged(estimator, trained)
                 fitting.checkpoint.follow(trained)
-                teller.tell(trained.numbers)
+                printer.after_round(trained.numbers)
                 over, fitted = trained.is_over(n_rounds), partial(_attributes_so_far, fitting, trained)
                 if rounds.follow(is_over=over, numbers=trained.numbers, fitted=fitted):
                     break
@@ -63,7 +63,7 @@ def check_converged(estimator: Any, trained: Trained) -> None:
         )
 
 
-def warn_of(entries: Sequence[LeftOut], *reasons: str) -> None:
+def warn_of(entries: Sequence[DroppedClient], *reasons: str) -> None:
     """Warn, once for each reason, of clients who were left out."""
     for said in (warning(list(entries), reason) for reason in reasons):
         if said is not None:

@@ -22,22 +22,23 @@ from skfdrmfl.encoders import (
     RecurrentEncoder,
 )
 from skfdrmfl.fit.callbacks import OF_CALLBACKS
-from skfdrmfl.fit.network_spec import Blueprint
+from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.protocol.ledger import Ledger
 
 KIND = "fitted FDRMFLTransformer"
-# What is written of a fitted estimator beside its parameters. The network is built anew from its blueprint.
+# What is written of a fitted estimator beside its parameters. The network is built anew from its `NetworkSpec`.
 FIELDS = tuple(field.name for field in fields(Fitted) if field.name not in ("network", "ledger"))
 # Attributes that scikit-learn keeps on an estimator: the first two follow from what is fitted.
 FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_config"
 
 for _cls in (
     *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
-    *(BlockTransform, TableTransform, Blueprint, Choice),
+    *(BlockTransform, TableTransform, Choice),
 ):
     registered(_cls)
+registered(NetworkSpec, former="Blueprint")
 
 
 def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
@@ -79,8 +80,10 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
     try:
         estimator = cls(**content["parameters"])
         values = content["fitted"]
-        blueprint, table = values["blueprint"], values["table"]
-        network = blueprint.network(table.widths, len(values["target"].mean), table.columns)
+        if "blueprint" in values:  # as it was called
+            values["network_spec"] = values.pop("blueprint")
+        network_spec, table = values["network_spec"], values["table"]
+        network = network_spec.network(table.widths, len(values["target"].mean), table.columns)
         estimator._keep(Fitted(**values, network=network, ledger=Ledger.from_dict(content["ledger"])))
     except (KeyError, TypeError) as error:
         raise ArchiveError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.remote.codec import Build
 from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.site import Site
@@ -16,11 +16,11 @@ from skfdrmfl.common.version import __version__
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.fit.check_input import Reading, labels_of, read
+from skfdrmfl.fit.check_input import CheckedData, labels_of, read
 from skfdrmfl.fit.fingerprint import described
-from skfdrmfl.fit.network_spec import Blueprint, blueprint_of
+from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
-from skfdrmfl.fit.prepare import tables_of
+from skfdrmfl.fit.prepare import client_data_of
 from skfdrmfl.method.network import Network
 
 # What a client reads from its own estimator; the rest comes with the plan.
@@ -55,7 +55,7 @@ class SiteRows:
     def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any):
         self._estimator, self._load_data, self.label = estimator, load_data, label
         self._data: tuple[Labelled, Any] | None = None
-        self._checked: tuple[Reading, Blueprint, Tables] | None = None
+        self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
 
     def describe(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a server may know of the rows: numbers of rows and columns, names, and which labels to ask for.
@@ -92,7 +92,7 @@ class SiteRows:
 
     def gather(self, agreed: Mapping[str, Any], position: int) -> tuple[Simulation, Build]:
         """Return the client alone, ready to be asked, and what makes its networks."""
-        reading, blueprint, tables = self._check(agreed["categories"])
+        reading, network_spec, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
             tables.present = np.ones((len(reading.table), len(reading.modalities)), dtype=bool)
         networks: dict[tuple[Any, ...], Network] = {}
@@ -100,7 +100,7 @@ class SiteRows:
         def build(widths: Mapping[str, int]) -> Network:
             key = tuple(widths.items())
             if key not in networks:
-                networks[key] = blueprint.network(widths, reading.n_outputs)
+                networks[key] = network_spec.network(widths, reading.n_outputs)
             return networks[key]
 
         alone = _alone(position, len(reading.table))
@@ -114,13 +114,13 @@ class SiteRows:
             self._data = given._replace(client_ids=None), y
         return self._data
 
-    def _check(self, categories: Mapping[int, Any]) -> tuple[Reading, Blueprint, Tables]:
+    def _check(self, categories: Mapping[int, Any]) -> tuple[CheckedData, NetworkSpec, ClientData]:
         """Return the rows, checked, with codes for these categories."""
         if self._checked is None or not _same(self._checked[0].categories, categories):
             given, y = self._given()
             reading = read(self._estimator._draft(), given, y, dict(categories))
-            blueprint = blueprint_of(self._estimator, reading)
-            self._checked = reading, blueprint, tables_of(self._estimator, reading, blueprint)
+            network_spec = network_spec_of(self._estimator, reading)
+            self._checked = reading, network_spec, client_data_of(self._estimator, reading, network_spec)
         return self._checked
 
 

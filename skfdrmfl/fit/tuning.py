@@ -20,7 +20,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.fit.callbacks import Rounds, Task
+from skfdrmfl.fit.callbacks import CallbackTask, Rounds
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Federation
@@ -151,7 +151,7 @@ class Tuner:
         What to do where nothing can be compared.
     verbose : int
         1 shows a bar, more prints a line for each fold.
-    task : Task
+    task : CallbackTask
         What tuning is part of.
     """
 
@@ -166,7 +166,7 @@ class Tuner:
     seed: int
     fallback: Choice
     verbose: int
-    task: Task
+    task: CallbackTask
 
     def shrinkage(self) -> list[tuple[Choice, float]]:
         """Return the networks of all shrinkages and their mean squared errors, best first."""

@@ -9,7 +9,7 @@ from skfdrmfl.common.progress import Bar
 NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one client's, central training"
 
 
-class Teller:
+class VerbosePrinter:
     """Shows how training goes: with `verbose` 1 a bar, from 2 on, or where there is one round, lines.
 
     Parameters
@@ -28,7 +28,7 @@ class Teller:
         self._shown = verbose > 0
         self._bar = Bar("[FDRMFL] training", n_rounds, "round", shown=verbose == 1 and n_rounds > 1)
 
-    def tell(self, of_round: Callable[[], Mapping[str, float]]) -> None:
+    def after_round(self, of_round: Callable[[], Mapping[str, float]]) -> None:
         """Show where training stands after a round, by what `Trained.numbers` says of it when it is asked."""
         if not self._shown:
             return

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.clients.simulation import TRAINING_DTYPE
-from skfdrmfl.fit.check_input import Description
-from skfdrmfl.fit.network_spec import blueprint_of
+from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.network_spec import network_spec_of
 from skfdrmfl.fit.parameters import schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting
 from skfdrmfl.fit.result import Fitted
@@ -18,7 +18,7 @@ from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Start, Targets
 
 
-def go_on(estimator: Any, federation: Federation, reading: Description, earlier: Fitted) -> Fitting:
+def plan_from_earlier(estimator: Any, federation: Federation, reading: DataDescription, earlier: Fitted) -> Fitting:
     """Return a fit that goes on from an earlier one, whose preprocessing and network stay."""
     tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
     models = np.array(earlier.models)  # copied: mapped models are read-only
@@ -34,7 +34,7 @@ def go_on(estimator: Any, federation: Federation, reading: Description, earlier:
     return Fitting(federation, Plan(earlier.network, (run,), schedule_of(estimator, ())), fitted)
 
 
-def check_continues(estimator: Any, reading: Description, earlier: Fitted) -> None:
+def check_continues(estimator: Any, reading: DataDescription, earlier: Fitted) -> None:
     """Raise ValueError where what the network was built with has changed since."""
     built = earlier.network.signature
     n_outputs = reading.n_outputs
@@ -48,12 +48,12 @@ def check_continues(estimator: Any, reading: Description, earlier: Fitted) -> No
             f"the columns of labels are {list(reading.label_columns)} now but were {list(earlier.label_columns)} when "
             "the model was fitted; set client_column and groups_column back, or fit a new estimator."
         )
-    before, now = earlier.blueprint.modalities, reading.modalities
+    before, now = earlier.network_spec.modalities, reading.modalities
     changed = []
     if list(before) != list(now) or not all(np.array_equal(before[name], now[name]) for name in now):
         changed = ["modalities"]
     else:
-        signature = blueprint_of(estimator, reading).network(earlier.table.widths, n_outputs).signature
+        signature = network_spec_of(estimator, reading).network(earlier.table.widths, n_outputs).signature
         changed = [name for name, value in signature.items() if value != built[name]]
     if changed:
         # None for all encoders means those of `hidden_layer_sizes`.

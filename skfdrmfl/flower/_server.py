@@ -14,7 +14,7 @@ from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from skfdrmfl.clients.remote.packet import Packet, WireError
-from skfdrmfl.fit.remote_fit import fit_elsewhere
+from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.fit.saving import check_saves
 from skfdrmfl.flower._client import PACKET
 from skfdrmfl.flower._records import get, put
@@ -133,7 +133,7 @@ def server_app(
         try:
             check_saves(model)
             channel.gather()
-            fit_elsewhere(model, channel)
+            fit_over_channel(model, channel)
             model.save(output)
             report |= {"finished": True, "left_out": model.dropped_clients_}
         except BaseException as error:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.common.extras import import_extra
-from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.modalities import features_of
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
@@ -94,7 +94,7 @@ def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, An
 def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[torch.Tensor, Present | None]:
     """Return what the encoders read of the rows of X (n, columns), and which modalities each has (None: all)."""
     table, present = model._read(X)
-    with quiet_torch():
+    with single_threaded():
         return model._fitted.table.apply(table, torch.float64, present=present), present
 
 

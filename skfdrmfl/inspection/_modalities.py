@@ -30,7 +30,7 @@ def contributions(model: Any, X: Any, *, n_repeats: int = N_REPEATS, random_stat
         return np.asarray(fitted.evaluate(rows, present)[1], dtype=np.float64).reshape(len(rows), -1)
 
     before = predict(table)
-    for m, (name, columns) in enumerate(fitted.blueprint.modalities.items()):
+    for m, (name, columns) in enumerate(fitted.network_spec.modalities.items()):
         mine = np.arange(len(table)) if present is None else np.flatnonzero(present[:, m])
         if len(mine) < 2:
             out[name] = np.full(before.shape[1], np.nan)

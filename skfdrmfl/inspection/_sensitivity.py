@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.inspection._base import COLOURS, Display, names_of, positions_of, transformer_of
 
@@ -19,10 +19,10 @@ def mean_jacobian(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
     """
     fitted = model._fitted
     table, present = model._read(X)
-    with quiet_torch():
+    with single_threaded():
         found = np.concatenate(list(fitted.jacobians(table, present)))
     mean, deviation = found.mean(0), found.std(0)
-    discrete = list(fitted.blueprint.categories)
+    discrete = list(fitted.network_spec.categories)
     mean[:, discrete] = deviation[:, discrete] = np.nan
     return mean, deviation
 

@@ -19,11 +19,11 @@ from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear_part import Linear
-from skfdrmfl.protocol.dropped_clients import LeftOut
+from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Inputs, Model, Plan, Targets
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.replicas import Replicas
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Training(Protocol):
     """What a server needs of clients who have prepared."""
 
     @property
-    def cohort(self) -> Cohort:
+    def cohort(self) -> Replicas:
         """Who trains in which run."""
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
@@ -172,7 +172,7 @@ class Federation(Protocol):
     Attributes
     ----------
     ledger : Ledger
-    guard : guard.Guard or None
+    guard : guard.OutlyingClients or None
         Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
     engine : str
         Key of `ENGINES`.
@@ -185,10 +185,10 @@ class Federation(Protocol):
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
 
-    def among(self, there: NDArray[np.bool_]) -> Federation:
+    def restricted_to(self, there: NDArray[np.bool_]) -> Federation:
         """Return the federation of those who are there, of all clients (K,)."""
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[DroppedClient]:
         """Return who was left out so far, by whatever looks after the federation."""
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:

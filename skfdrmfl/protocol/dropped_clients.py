@@ -15,7 +15,7 @@ from skfdrmfl.protocol.messages import Update
 NOT_FINITE, OUT_OF_LINE = "update not finite", "rows out of line"
 
 # A client that was left out: its label as "client", the "reason", and the "rounds" (from 1) whose updates of it were.
-LeftOut = dict[str, Any]
+DroppedClient = dict[str, Any]
 
 
 def finite_replicas(update: Update, moved: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -39,9 +39,9 @@ def of_rounds(dropped: NDArray[np.bool_], positions: NDArray[np.int64], clients:
     ]
 
 
-def together(before: Sequence[LeftOut], now: Sequence[LeftOut]) -> list[LeftOut]:
+def together(before: Sequence[DroppedClient], now: Sequence[DroppedClient]) -> list[DroppedClient]:
     """Return who was left out before or now, each client and reason once."""
-    merged: dict[tuple[Any, str], LeftOut] = {}
+    merged: dict[tuple[Any, str], DroppedClient] = {}
     for entry in (*before, *now):
         key = (entry["client"], entry["reason"])
         rounds = merged[key]["rounds"] if key in merged else []

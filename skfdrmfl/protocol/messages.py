@@ -56,13 +56,13 @@ class Update:
     replicas : ndarray of shape (C,)
         Of one run alone, places among its members.
     weights : array of shape (C, D)
-        Parameters after local training; where clients do not train (`Orders.trains`), their gradients.
+        Parameters after local training; where clients do not train (`ClientTask.trains`), their gradients.
     losses : array of shape (C, terms)
         Terms of the objective, averaged over local steps.
     gradients : array of shape (C, D), default=None
-        Gradients averaged over local steps, where `Orders.gradients` asks for them.
+        Gradients averaged over local steps, where `ClientTask.gradients` asks for them.
     steps : ndarray of int of shape (C,), default=None
-        Numbers of local steps, where `Orders.steps` asks for them.
+        Numbers of local steps, where `ClientTask.steps` asks for them.
     """
 
     replicas: Indices

@@ -15,7 +15,6 @@ from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.server.privacy.mechanism import ClientPrivacy
 
 
 @dataclass(frozen=True)
@@ -40,23 +39,53 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Orders:
+class ClientTask:
     """What an algorithm has clients do in a round, and send.
 
     Attributes
     ----------
-    trains : bool, default=True
+    sends_parameters : bool, default=True
         Whether clients take local steps and send the parameters these end with. If not, they stay at the broadcast
         model and send, in the parameters' place, its gradient over all of their rows.
-    gradients : bool, default=False
+    also_sends_mean_gradient : bool, default=False
         Whether they send the mean of their steps' gradients too, as it was before any shift.
-    steps : bool, default=False
+    also_sends_steps : bool, default=False
         Whether they send the number of their steps too.
     """
 
-    trains: bool = True
-    gradients: bool = False
-    steps: bool = False
+    sends_parameters: bool = True
+    also_sends_mean_gradient: bool = False
+    also_sends_steps: bool = False
+
+
+@dataclass(frozen=True)
+class ClientPrivacy:
+    """What protects clients in a round.
+
+    Attributes
+    ----------
+    noise_multiplier : float
+        sigma: standard deviation of the noise over the clip.
+    clip_norm : float
+        C: the most that one client moves the sum, in l2.
+    sampling_rate : float
+        q: probability with which each client takes part.
+    n_clients : int
+        K, which is public.
+    target_share : float, default=None
+        Share of updates that is to lie within the clip, which follows it; None: the clip stays.
+    """
+
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    n_clients: int
+    target_share: float | None = None
+
+    @property
+    def n_expected(self) -> float:
+        """Return q K, the number of clients expected in a round, whichever take part."""
+        return self.sampling_rate * self.n_clients
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Members:
 
 
 @dataclass(frozen=True)
-class Cohort:
+class Replicas:
     """The replicas of all runs, run by run.
 
     Attributes

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.protocol.door import Query
-from skfdrmfl.protocol.dropped_clients import OUT_OF_LINE, LeftOut, warning
+from skfdrmfl.protocol.dropped_clients import OUT_OF_LINE, DroppedClient, warning
 from skfdrmfl.protocol.queries.magnitudes import Magnitudes
 
 # An answer is out of line if it differs from the median one by this factor, where values are compared as they are, ...
@@ -34,7 +34,7 @@ MAD_OF_NORMAL = 0.6745
 FEWEST_ANSWERS = 3
 
 
-class Guard:
+class OutlyingClients:
     """Who has been left out so far.
 
     Parameters
@@ -74,11 +74,11 @@ class Guard:
         if said is not None:
             warn_caller(said)
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[DroppedClient]:
         """Return who was left out, for `dropped_clients_`."""
         return self._entries(self.excluded)
 
-    def _entries(self, positions: set[int]) -> list[LeftOut]:
+    def _entries(self, positions: set[int]) -> list[DroppedClient]:
         return [{"client": self._clients[p], "reason": OUT_OF_LINE, "rounds": []} for p in sorted(positions)]
 
 

@@ -30,7 +30,7 @@ from skfdrmfl.server.aggregation.mean import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
 from skfdrmfl.server.history import Recorder
-from skfdrmfl.server.privacy.mechanism import NoisyMean
+from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
 from skfdrmfl.server.stopping import Best, means
 from skfdrmfl.server.trained import Trained
 
@@ -151,7 +151,9 @@ def federated_run(
         if available is not None:
             there, gone = available[t], ~np.logical_or.reduce(available[t:])
             present, state = members.without(gone), replace(state, memory=state.memory.forgetting(gone))
-        participants = invited(members, schedule, state.round_index, there) if privacy is None else privacy.invite()
+        participants = (
+            invited(members, schedule, state.round_index, there) if privacy is None else invite_privately(privacy)
+        )
 
         # The model goes out, and updates are added as they come.
         broadcast = Broadcast(
@@ -182,7 +184,7 @@ def federated_run(
         answers.losses[:, -1] = drift.relative_drift(answers.losses[:, -1], step)
         recorder.add(answers.losses[None], answers.dropped[None])
         if privacy is not None:
-            before, privacy = privacy, privacy.adapted(noisy.share_within)
+            before, privacy = privacy, with_adapted_clip(privacy, noisy.share_within)
             recorder.add_clip(before.clip_norm, privacy.clip_norm)
 
         # Clients say how it errs on rows held out.
@@ -258,7 +260,9 @@ class _Answers:
         self._members, self._state, self._memory = members, state, state.memory
         self._algorithm, self._is_private = ALGORITHMS[schedule.algorithm], schedule.privacy is not None
         self._aggregate, self._origin = aggregate, origin
-        self._sent_from = state.weights if self._algorithm.orders.trains else np.zeros_like(state.weights)
+        self._sent_from = (
+            state.weights if self._algorithm.client_task.sends_parameters else np.zeros_like(state.weights)
+        )
         n_clients = len(members.positions)
         self.losses = np.full((n_clients, len(record_names())), np.nan)
         self.answered, self.dropped = np.zeros((2, n_clients), dtype=bool)

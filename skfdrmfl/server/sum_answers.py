@@ -12,7 +12,7 @@ import torch
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.protocol.door import Query, Roster
 from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger, bytes_of, shapes_of
-from skfdrmfl.server.outlying_clients import Guard
+from skfdrmfl.server.outlying_clients import OutlyingClients
 
 # The answers of one client, None for each query that it has no row for, and its position.
 Answers = tuple[int, Sequence[Any]]
@@ -31,7 +31,7 @@ def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], 
     ledger : Ledger
         Counts the messages.
     """
-    tallies = [_Tally(query) for query in queries]
+    tallies = [_Sum(query) for query in queries]
     for position, mine in answers:
         for tally, answer in zip(tallies, mine, strict=True):
             tally.add(position, answer)
@@ -40,8 +40,8 @@ def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], 
     return tuple(tally.total for tally in tallies)
 
 
-def guarded_totals(
-    guard: Guard, queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger
+def sum_guarded_answers(
+    guard: OutlyingClients, queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger
 ) -> tuple[Any, ...]:
     """Return the sums of the answers of those whom a guard leaves in, who has seen all before any is added."""
     by_query: list[dict[int, Any]] = [{} for _ in queries]
@@ -52,7 +52,7 @@ def guarded_totals(
     guard.judge(queries, by_query, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
     sums = []
     for query, by_position in zip(queries, by_query, strict=True):
-        tally = _Tally(query)
+        tally = _Sum(query)
         for position, answer in by_position.items():
             tally.add(position, answer, counts=position not in guard.excluded)
         tally.record(ledger, asked.positions, EACH)
@@ -60,7 +60,7 @@ def guarded_totals(
     return tuple(sums)
 
 
-class _Tally:
+class _Sum:
     """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
 
     def __init__(self, query: Query):

@@ -12,16 +12,16 @@ from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.ledger import DOWN, EACH, NOISY, TOTAL, UP, Kind, Ledger
 from skfdrmfl.protocol.messages import Broadcast
 from skfdrmfl.protocol.plan import Schedule
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 
 
-class TrainingMessages:
+class TrainingLedger:
     """Counts what passes the door while runs of one federation train.
 
     Parameters
     ----------
-    cohort : Cohort
+    cohort : Replicas
     ledger : Ledger
     n_parameters : int
         D.
@@ -30,21 +30,21 @@ class TrainingMessages:
         Of a number.
     """
 
-    def __init__(self, cohort: Cohort, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
+    def __init__(self, cohort: Replicas, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
         self._cohort, self._ledger = cohort, ledger
         self._n_parameters, self._n_bytes, self._privacy = n_parameters, n_bytes, schedule.privacy
-        orders, seen = ALGORITHMS[schedule.algorithm].orders, EACH if schedule.is_robust else TOTAL
+        client_task, seen = ALGORITHMS[schedule.algorithm].client_task, EACH if schedule.is_robust else TOTAL
         self._answers: list[tuple[str, tuple[int, ...], str]]  # what comes back from each, by shape and who sees it
         if self._privacy is not None:
             self._answers = [("clipped updates", (n_parameters,), NOISY)]
             if self._privacy.target_share is not None:
                 self._answers.append(("updates within the clip", (), NOISY))
         else:
-            self._answers = [("parameters" if orders.trains else "gradients", (n_parameters,), seen)]
-            if orders.gradients:
+            self._answers = [("parameters" if client_task.sends_parameters else "gradients", (n_parameters,), seen)]
+            if client_task.also_sends_mean_gradient:
                 self._answers.append(("mean gradients", (n_parameters,), EACH))
             self._answers.append(("loss terms", (len(term_names()),), EACH))
-            if orders.steps:
+            if client_task.also_sends_steps:
                 self._answers.append(("local steps", (), EACH))
 
     def sent(self, participants: Indices, broadcast: Broadcast, n_models: Indices) -> None:

@@ -53,11 +53,11 @@ class LoopEngine(Engine):
         rate = settings.learning_rate * broadcast.rate_factor
         totals = dict.fromkeys(term_names(), torch.zeros((), dtype=x.dtype, device=x.device))
         batches = self._batches(replica, broadcast.round_index)
-        n_means = len(batches) if self.orders.trains else 1
+        n_means = len(batches) if self.client_task.sends_parameters else 1
         for i, batch_rows in enumerate(batches):
             index = torch.as_tensor(batch_rows, device=x.device)
             n = len(batch_rows)
-            share = x.new_full((1, n), 1.0 / (n if self.orders.trains else len(mine)))
+            share = x.new_full((1, n), 1.0 / (n if self.client_task.sends_parameters else len(mine)))
             batch = Batch(
                 x[index][None],
                 y[torch.cat((index, index.roll(-1)))][None],
@@ -73,7 +73,7 @@ class LoopEngine(Engine):
             w.requires_grad_(False)
             totals |= {name: totals[name] + value.detach() for name, value in terms.items()}
             sum_of_gradients = sum_of_gradients + gradient
-            if not self.orders.trains:
+            if not self.client_task.sends_parameters:
                 continue
             if broadcast.shift is not None:
                 gradient = gradient + broadcast.shift[replica]
@@ -85,9 +85,9 @@ class LoopEngine(Engine):
                 for encoder in network.encoders.values():
                     soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
         means = torch.stack([totals[name].expand(1) for name in term_names()], -1) / n_means
-        if not self.orders.trains:
+        if not self.client_task.sends_parameters:
             return Update(np.array([replica]), sum_of_gradients, means)
-        gradients = sum_of_gradients / len(batches) if self.orders.gradients else None
+        gradients = sum_of_gradients / len(batches) if self.client_task.also_sends_mean_gradient else None
         return Update(np.array([replica]), w, means, gradients)
 
     def _mask(

@@ -23,7 +23,7 @@ from skfdrmfl.clients.remote.channel import (
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.protocol.door import NoAnswer
-from skfdrmfl.protocol.dropped_clients import LeftOut
+from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import shapes_of
 
 # How often a question is put to a client that has lost what it was given.
@@ -53,7 +53,7 @@ class Exchange:
 
     Attributes
     ----------
-    missed : list of LeftOut
+    missed : list of DroppedClient
         Who has not answered what, and why.
     """
 
@@ -65,7 +65,7 @@ class Exchange:
         self._objects: dict[str, Any] = {}  # what stands in these packets
         self._last = ""
         self._name, self._n_names = secrets.token_hex(4), 0
-        self.missed: list[LeftOut] = []
+        self.missed: list[DroppedClient] = []
 
     # ------------------------------------------------------------------------------------- what clients keep
 

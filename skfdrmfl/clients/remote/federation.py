@@ -16,15 +16,15 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import ENGINES
 from skfdrmfl.method.objective import term_names, uses
 from skfdrmfl.protocol.door import Query, Roster
-from skfdrmfl.protocol.dropped_clients import LeftOut, together
+from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Plan, Start
-from skfdrmfl.protocol.replicas import Cohort
+from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
-from skfdrmfl.server.outlying_clients import Guard
-from skfdrmfl.server.sum_answers import guarded_totals, totals
-from skfdrmfl.server.training_ledger import TrainingMessages
+from skfdrmfl.server.outlying_clients import OutlyingClients
+from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
+from skfdrmfl.server.training_ledger import TrainingLedger
 
 TRAINING_DTYPE = np.dtype(np.float32)
 
@@ -45,7 +45,7 @@ class Remote:
     engine : str
         Key of `ENGINES`.
     ledger : Ledger
-    guard : Guard, default=None
+    guard : OutlyingClients, default=None
     """
 
     exchange: Exchange
@@ -55,7 +55,7 @@ class Remote:
     agreed: str
     engine: str
     ledger: Ledger
-    guard: Guard | None = None
+    guard: OutlyingClients | None = None
     asks_for: ClassVar[str] = "sum"
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
@@ -66,12 +66,12 @@ class Remote:
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
 
-    def among(self, there: NDArray[np.bool_]) -> Remote:
+    def restricted_to(self, there: NDArray[np.bool_]) -> Remote:
         """Return the federation of those who are there, of all clients (K,)."""
         kept = there[self.positions]
         return self if kept.all() else self._of(kept)
 
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out, and who has not answered; with privacy nobody may know who came."""
         if self.ledger.crowd is not None:
             return []
@@ -95,7 +95,7 @@ class Remote:
         asked = Roster(members.positions, members.sizes)
         if self.guard is None:
             return totals(queries, asked, answers.items(), self.ledger)
-        return guarded_totals(self.guard, queries, asked, answers.items(), self.ledger)
+        return sum_guarded_answers(self.guard, queries, asked, answers.items(), self.ledger)
 
     def prepare(self, plan: Plan) -> RemoteTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
@@ -127,10 +127,10 @@ class RemoteTraining:
     def __init__(self, federation: Remote, plan: Plan, name: str):
         self._exchange, self._plan, self._name = federation.exchange, plan, name
         self._agreed, self._engine = federation.agreed, federation.engine
-        self._orders = ALGORITHMS[plan.schedule.algorithm].orders
+        self._client_task = ALGORITHMS[plan.schedule.algorithm].client_task
         self.cohort, self._holding = self._counted(federation)
         size, self._n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
-        self._messages = TrainingMessages(self.cohort, federation.ledger, size, plan.schedule, self._n_bytes)
+        self._messages = TrainingLedger(self.cohort, federation.ledger, size, plan.schedule, self._n_bytes)
         self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
         self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
 
@@ -145,8 +145,8 @@ class RemoteTraining:
         if not len(participants):
             self._messages.answered(participants)
             return
-        chunks, widths = ENGINES[self._engine].company(
-            self._plan.network, cohort, participants, self._plan.schedule.batch_size, self._orders, self._n_bytes
+        chunks, widths = ENGINES[self._engine].chunking(
+            self._plan.network, cohort, participants, self._plan.schedule.batch_size, self._client_task, self._n_bytes
         )
         asked = {p: participants[positions == p] for p in unknown}
         about = {
@@ -208,7 +208,7 @@ class RemoteTraining:
 
     # ---------------------------------------------------------------------------------------------- details
 
-    def _counted(self, federation: Remote) -> tuple[Cohort, NDArray[np.bool_]]:
+    def _counted(self, federation: Remote) -> tuple[Replicas, NDArray[np.bool_]]:
         """Return who trains in which run, and which positions hold out rows of which run (runs, K)."""
         plan, masked = self._plan, federation.by_modality is not None
         n_all = int(federation.positions.max(initial=-1)) + 1
@@ -239,7 +239,7 @@ class RemoteTraining:
         ]
         table = np.array([row for _, _, row in rows], dtype=np.int64)
         runs = np.array([run for run, _, _ in rows], dtype=np.int64)
-        cohort = Cohort(
+        cohort = Replicas(
             runs=runs,
             positions=np.array([p for _, p, _ in rows], dtype=np.int64),
             seeds=np.array([plan.runs[run].seed for run in runs.tolist()], dtype=np.uint64),
@@ -269,9 +269,9 @@ class RemoteTraining:
         """Return what `Update` is made of, and the shape of each part of the answer of so many replicas."""
         size = self._plan.network.layout.size
         parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(term_names()))}
-        if self._orders.gradients:
+        if self._client_task.also_sends_mean_gradient:
             parts["gradients"] = (n_replicas, size)
-        if self._orders.steps:
+        if self._client_task.also_sends_steps:
             parts["steps"] = (n_replicas,)
         return parts
 

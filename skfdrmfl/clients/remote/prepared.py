@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 from torch import Tensor
 
-from skfdrmfl.clients.client_data import Tables
+from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet
 from skfdrmfl.protocol.plan import Inputs, Plan, Targets
@@ -23,7 +23,7 @@ ROWS = " rows"
 MOST_BYTES = 2**25
 
 
-def know(tables: Tables, plan: Plan, kept: Packet) -> None:
+def know(tables: ClientData, plan: Plan, kept: Packet) -> None:
     """Let tables know what was prepared of their rows for a plan; nothing where the rows have changed since."""
     found = from_packet(kept)
     if found["rows"] == _mark(tables):
@@ -32,7 +32,7 @@ def know(tables: Tables, plan: Plan, kept: Packet) -> None:
             tables.know(of, values.clone() if isinstance(values, Tensor) else values)
 
 
-def prepared(tables: Tables, plan: Plan) -> Packet | None:
+def prepared(tables: ClientData, plan: Plan) -> Packet | None:
     """Return what has been prepared of the rows for a plan; None where it is too much to keep."""
     of_plan = _learned_from(plan)
     widths = [(sum((of.widths or of.transform.widths).values()), of.dtype) for of in of_plan if isinstance(of, Inputs)]
@@ -48,6 +48,6 @@ def _learned_from(plan: Plan) -> list[Inputs | Targets]:
     return list({id(of): of for of in both}.values())
 
 
-def _mark(tables: Tables) -> list[int]:
+def _mark(tables: ClientData) -> list[int]:
     """Return a number for each array of rows, another one where they have changed."""
     return [zlib.crc32(np.ascontiguousarray(rows).data) for rows in (tables.table, tables.targets)]

@@ -15,7 +15,7 @@ from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Refusal, Request, WireError
 from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
 from skfdrmfl.clients.simulation import LocalTraining, Simulation
-from skfdrmfl.common.threads import quiet_torch
+from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import engine_for
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors
@@ -76,7 +76,7 @@ class Site:
         if lost:
             return to_packet((LOST, lost)), have
         try:
-            with quiet_torch():
+            with single_threaded():
                 return to_packet((DONE, self._answer(request, have))), have
         except Refusal as error:
             _log.exception("%s: refused", request.what)

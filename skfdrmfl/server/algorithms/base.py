@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Update
-from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Members
 
 # Parameters that an algorithm may not go with, in `Algorithm.refuses`.
@@ -30,7 +30,7 @@ class Round:
     answered : ndarray of bool of shape (K,)
         Members whose updates are in the aggregate.
     steps : ndarray of int of shape (K,)
-        Local steps that each took, where `Orders.steps` asks for them, else 0.
+        Local steps that each took, where `ClientTask.steps` asks for them, else 0.
     """
 
     members: Members
@@ -42,11 +42,11 @@ class Round:
 class Algorithm:
     """A federated algorithm: its defaults are those of FedAvg. A subclass in a file of its own says where it differs.
 
-    Engines know none by name: they add `shift` to gradients, and follow `orders`. Arrays are those of one run.
+    Engines know none by name: they add `shift` to gradients, and follow `client_task`. Arrays are those of one run.
 
     Attributes
     ----------
-    orders : Orders
+    client_task : ClientTask
         What clients do and send.
     uses : frozenset of str
         Which of `Settings` it reads, beside those that all algorithms do; the others are of no consequence.
@@ -62,7 +62,7 @@ class Algorithm:
         inherited by a class that overrides `read`. None: an algorithm that overrides `read` is refused with such rules.
     """
 
-    orders: ClassVar[Orders] = Orders()
+    client_task: ClassVar[ClientTask] = ClientTask()
     uses: ClassVar[frozenset[str]] = frozenset()
     server_learning_rate: ClassVar[float] = 1.0
     only_averages: ClassVar[bool] = False
@@ -112,8 +112,8 @@ class Algorithm:
         found = {}
         if self.reads_updates and self.safe_reading is None:
             found[ROBUST_RULES] = "takes more from each client's update than the aggregate, which no rule protects"
-        if self.reads_updates or not self.orders.trains:
+        if self.reads_updates or not self.client_task.sends_parameters:
             found[PRIVACY] = "needs more of each client than its clipped update"
-        if not self.orders.trains:
+        if not self.client_task.sends_parameters:
             found[INPUT_L1] = "has clients take no local steps, which are what applies input_l1"
         return found

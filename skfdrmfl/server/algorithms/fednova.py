@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Update
-from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.aggregation.mean import by_group
 from skfdrmfl.server.algorithms.base import Algorithm, Round
@@ -29,7 +29,7 @@ class FedNova(Algorithm):
     federated optimization", NeurIPS 2020 (a_k = 1: the normalised average of steps of equal weight).
     """
 
-    orders: ClassVar[Orders] = Orders(steps=True)
+    client_task: ClassVar[ClientTask] = ClientTask(also_sends_steps=True)
     averages_directions: ClassVar[bool] = True
 
     def read(

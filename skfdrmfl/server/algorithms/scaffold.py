@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Update
-from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.aggregation.mean import Average
 from skfdrmfl.server.algorithms.base import Algorithm
@@ -23,7 +23,7 @@ class Scaffold(Algorithm):
     all follow: robust rules, which see parameters alone, do not protect it.
     """
 
-    orders: ClassVar[Orders] = Orders(gradients=True)
+    client_task: ClassVar[ClientTask] = ClientTask(also_sends_mean_gradient=True)
 
     def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
         """Return control variates of zero."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.method.equations.optimizers import BETA_1, BETA_2, EPSILON
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.plan import Orders
+from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.server.algorithms.base import Algorithm, Round
 
 
@@ -71,7 +71,7 @@ class FedSGD(FedAdam):
     decay is decoupled and the server's. FedSGD is of McMahan et al. (2017), its server's Adam of Reddi et al. (2021).
     """
 
-    orders: ClassVar[Orders] = Orders(trains=False)
+    client_task: ClassVar[ClientTask] = ClientTask(sends_parameters=False)
     server_learning_rate: ClassVar[float] = 0.02
     averages_directions: ClassVar[bool] = True
 

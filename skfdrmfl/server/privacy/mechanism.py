@@ -5,54 +5,27 @@ w_t + (sum over participants of clip(w_k - w_t, C) + N(0, (sigma C)^2 I)) / (q K
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.protocol.plan import ClientPrivacy
 from skfdrmfl.server.privacy import noise
 from skfdrmfl.server.privacy.clipping import adapted, clipped
 
 
-@dataclass(frozen=True)
-class ClientPrivacy:
-    """What protects clients in a round.
+def invite_privately(privacy: ClientPrivacy) -> Indices:
+    """Return the clients that take part in a round: each by itself, with probability q."""
+    return noise.poisson_sample(privacy.n_clients, privacy.sampling_rate)
 
-    Attributes
-    ----------
-    noise_multiplier : float
-        sigma: standard deviation of the noise over the clip.
-    clip_norm : float
-        C: the most that one client moves the sum, in l2.
-    sampling_rate : float
-        q: probability with which each client takes part.
-    n_clients : int
-        K, which is public.
-    target_share : float, default=None
-        Share of updates that is to lie within the clip, which follows it; None: the clip stays.
-    """
 
-    noise_multiplier: float
-    clip_norm: float
-    sampling_rate: float
-    n_clients: int
-    target_share: float | None = None
-
-    @property
-    def n_expected(self) -> float:
-        """Q K, the clients expected in a round, whoever comes: a denominator that tells nothing."""
-        return self.sampling_rate * self.n_clients
-
-    def invite(self) -> Indices:
-        """Return who takes part."""
-        return noise.poisson_sample(self.n_clients, self.sampling_rate)
-
-    def adapted(self, share_within: float) -> ClientPrivacy:
-        """Return the same with the clip that follows the share of updates that were within it."""
-        if self.target_share is None:
-            return self
-        return replace(self, clip_norm=adapted(self.clip_norm, share_within, self.target_share))
+def with_adapted_clip(privacy: ClientPrivacy, share_within: float) -> ClientPrivacy:
+    """Return the same with the clip that follows the share of updates that were within it."""
+    if privacy.target_share is None:
+        return privacy
+    return replace(privacy, clip_norm=adapted(privacy.clip_norm, share_within, privacy.target_share))
 
 
 class NoisyMean:
