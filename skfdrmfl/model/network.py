@@ -12,11 +12,11 @@ from torch import Tensor
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.model.code_spread import Spread
 from skfdrmfl.model.fusion import Fusion
 from skfdrmfl.model.layout import ParameterLayout
 from skfdrmfl.model.mlp import MLP
 from skfdrmfl.model.parts import Part, Shapes, Views
-from skfdrmfl.model.code_spread import Spread
 
 # Hidden layers of the critic.
 CRITIC_HIDDEN = (32,)
