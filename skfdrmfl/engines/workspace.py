@@ -67,7 +67,7 @@ class Workspace:
         """
         n_clients = len(runs)
         self._lay_out(n_clients)
-        self._memory[FIRST_MOMENT:].zero_()
+        self._memory[GRADIENT:].zero_()  # of the gradient, the gaps between arrays
         self._step.zero_()
         for name, view in self._layout.views(models).items():
             if len(models) == 1:

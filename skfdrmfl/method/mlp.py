@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views
+from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views, rows_first
 
 
 class MLP(Part):
@@ -113,7 +113,7 @@ class MLP(Part):
                 a, skipped = a.split((self.hidden[0], self.n_outputs), 1)
             # In training autograd's silu, whose backward is one pass; else in place.
             a = silu(a) if a.requires_grad else a.mul_(torch.sigmoid(a))
-        return (a if skipped is None else a + skipped).mT
+        return rows_first(a if skipped is None else a + skipped)
 
 
 def _affine(weight: Tensor, a: Tensor, bias: Tensor) -> Tensor:

@@ -78,6 +78,13 @@ class Part:
         raise NotImplementedError
 
 
+def rows_first(out: Tensor) -> Tensor:
+    """Return a part's outputs (C, n_outputs, B) as callers see them, (C, B, n_outputs)."""
+    if out.requires_grad:  # Bits: see docs/maintainers.md, "one layout".
+        out.register_hook(Tensor.contiguous)
+    return out.mT
+
+
 class FeaturePart(Part):
     """An affine map of features, mu = V features(x) + b, plus a linear map of x when `skip`.
 
@@ -127,7 +134,7 @@ class FeaturePart(Part):
         out = self.affine(views, "out", self.features(views, x))
         if self.skip:
             out = torch.baddbmm(out, views[f"{self.name}.weight_skip"], x)
-        return out.transpose(1, 2)
+        return rows_first(out)
 
     def affine(self, views: Views, layer: object, a: Tensor) -> Tensor:
         """Return W a + b of one layer: (C, in, B) to (C, out, B)."""
