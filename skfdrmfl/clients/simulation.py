@@ -141,31 +141,16 @@ class LocalTraining:
 
 @dataclass(eq=False)
 class Simulation:
-    """All clients of one federation, in one memory. See `door.Federation`.
-
-    Attributes
-    ----------
-    tables : ClientData
-    partition : Partition
-        Which rows are whose.
-    engine : str
-        Key of `ENGINES`.
-    device : torch.device
-        Where clients train.
-    ledger : Ledger
-    guard : OutlyingClients, default=None
-        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
-    n_threads : int, default=1
-        On which clients train, where the engine can use several.
-    """
+    """All clients of one federation, in one memory. See `door.Federation`."""
 
     tables: ClientData
-    partition: Partition
-    engine: str = "torch"
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    partition: Partition  # Which rows are whose
+    engine: str = "torch"  # Key of `ENGINES`
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # Where clients train
     ledger: Ledger = field(default_factory=Ledger)
+    # Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train
     guard: OutlyingClients | None = None
-    n_threads: int = 1
+    n_threads: int = 1  # On which clients train, where the engine can use several
 
     def __post_init__(self) -> None:
         self.clients = [

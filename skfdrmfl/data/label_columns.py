@@ -93,20 +93,11 @@ def find_columns(X: Any, client_column: Any, groups_column: Any) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class LabelColumns:
-    """Where the tables of a fit had labels, which later tables may have or not.
+    """Where the tables of a fit had labels, which later tables may have or not."""
 
-    Attributes
-    ----------
-    columns : tuple of int
-        Positions in a table that has them all, ascending.
-    n_features : int
-        Columns of such a table.
-    names : ndarray of str of shape (n_features,), or None
-    """
-
-    columns: tuple[int, ...]
-    n_features: int
-    names: NDArray | None
+    columns: tuple[int, ...]  # Positions in a table that has them all, ascending
+    n_features: int  # Columns of such a table
+    names: NDArray | None  # (n_features,)
 
     def blanked(self, X: Any) -> Any:
         """Return X with zeros for labels, put in where it has none; unchanged if it is no table of this fit."""

@@ -129,16 +129,9 @@ class BlockSpectrum:
 
 @dataclass(frozen=True)
 class TableTransform:
-    """All columns of the table to the inputs of the encoders, modality after modality.
+    """All columns of the table to the inputs of the encoders, modality after modality."""
 
-    Attributes
-    ----------
-    columns : dict of str to ndarray of int
-        Columns x^m of the table.
-    blocks : dict of str to BlockTransform
-    """
-
-    columns: dict[str, Indices]
+    columns: dict[str, Indices]  # Columns x^m of the table
     blocks: dict[str, BlockTransform]
 
     @property

@@ -34,23 +34,13 @@ class Part:
     n_inputs, n_outputs : int
     options : hashable
         All else in which two parts of one class can differ.
-
-    Attributes
-    ----------
-    shapes : dict of str to tuple of int
-        Shape of each array.
-    first_weight : str
-        Name of the array that the L1 penalty on inputs thins.
-    linear_path : tuple of str and slice, or None
-        The array, and its rows, that map x to the output linearly; None if the part has no linear path.
-    code_sizes : tuple of int
-        The first inputs are codes, of so many categories; most parts have none.
     """
 
-    shapes: Shapes
-    first_weight: str
+    shapes: Shapes  # Shape of each array
+    first_weight: str  # Name of the array that the L1 penalty on inputs thins
+    # The array, and its rows, that map x to the output linearly; None if the part has no linear path
     linear_path: tuple[str, slice] | None = None
-    code_sizes: tuple[int, ...] = ()
+    code_sizes: tuple[int, ...] = ()  # The first inputs are codes, of so many categories; most parts have none
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, *options: Any):
         self.name, self.n_inputs, self.n_outputs = name, n_inputs, n_outputs

@@ -13,18 +13,11 @@ from skfdrmfl.common.arrays import Indices
 
 @dataclass(frozen=True)
 class AlgorithmState:
-    """What an algorithm keeps from round to round; empty for one that keeps nothing.
+    """What an algorithm keeps from round to round; empty for one that keeps nothing."""
 
-    Attributes
-    ----------
-    server : mapping of str to ndarray
-        Arrays of the server: (D,), or a number as ().
-    clients : mapping of str to ndarray of shape (K, D)
-        A row for each client: while a run trains, of its members; as kept by a fit, in the order of `clients_`, zeros
-        for a client that has not trained yet.
-    """
-
-    server: Mapping[str, NDArray] = field(default_factory=dict)
+    server: Mapping[str, NDArray] = field(default_factory=dict)  # Arrays of the server: (D,), or a number as ()
+    # each (K, D), a row for each client: while a run trains, of its members; as kept by a fit, in the order of
+    # `clients_`, zeros for a client that has not trained yet
     clients: Mapping[str, NDArray] = field(default_factory=dict)
 
     def forgetting(self, gone: NDArray[np.bool_]) -> AlgorithmState:

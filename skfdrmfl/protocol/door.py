@@ -28,37 +28,19 @@ from skfdrmfl.protocol.replicas import Replicas
 
 @dataclass(frozen=True)
 class Roster:
-    """Who takes part, or has rows of a subset.
+    """Who takes part, or has rows of a subset."""
 
-    Attributes
-    ----------
-    positions : ndarray of shape (K,)
-        Place of each client in `clients_`.
-    sizes : ndarray of shape (K,)
-        Rows of each client.
-    """
-
-    positions: Indices
-    sizes: Indices
+    positions: Indices  # (K,), place of each client in `clients_`
+    sizes: Indices  # (K,), rows of each client
 
 
 @dataclass(frozen=True)
 class Block:
-    """Columns that a sum is taken of: of the table, or the outputs.
+    """Columns that a sum is taken of: of the table, or the outputs."""
 
-    Attributes
-    ----------
-    columns : ndarray of int, or None
-        Columns of the table; None for the outputs.
-    modality : int, default=None
-        Number of the modality that a row must have to count; None counts all rows.
-    after : tuple of BlockTransform
-        What the columns go through first.
-    """
-
-    columns: Indices | None
-    modality: int | None = None
-    after: tuple[BlockTransform, ...] = ()
+    columns: Indices | None  # Columns of the table; None for the outputs
+    modality: int | None = None  # Number of the modality that a row must have to count; None counts all rows
+    after: tuple[BlockTransform, ...] = ()  # What the columns go through first
 
 
 class ClientRows(Protocol):
@@ -167,20 +149,12 @@ class NoAnswer(RuntimeError):
 
 
 class Federation(Protocol):
-    """What a server can ask of its clients.
-
-    Attributes
-    ----------
-    ledger : Ledger
-    guard : guard.OutlyingClients or None
-        Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train.
-    engine : str
-        Key of `ENGINES`.
-    """
+    """What a server can ask of its clients."""
 
     ledger: Ledger
+    # Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train
     guard: Any
-    engine: str
+    engine: str  # Key of `ENGINES`
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""

@@ -20,56 +20,29 @@ Array = Any
 
 @dataclass(frozen=True)
 class Broadcast:
-    """What the server sends out at the start of a round; of one run alone without the axis of runs.
+    """What the server sends out at the start of a round; of one run alone without the axis of runs."""
 
-    Attributes
-    ----------
-    weights : array of shape (runs, D)
-        Global models.
-    history : tuple of arrays of shape (runs, D)
-        Earlier global models, the latest first.
-    round_index : int
-        Rounds completed before.
-    rate_factor : float
-        Factor of the schedule on every learning rate.
-    shift : array of shape (R, D), default=None
-        What each replica adds to every local gradient; None: nothing.
-    widths : ndarray of shape (R, 2), default=None
-        How wide the batches of each replica are (`chunk.widths_of`) beside others who train elsewhere; None: those who
-        train together are together. Bits: see docs/maintainers.md, "lanes".
-    """
-
-    weights: Array
-    history: tuple[Array, ...]
-    round_index: int
-    rate_factor: float
-    shift: Array | None = None
+    weights: Array  # (runs, D), global models
+    history: tuple[Array, ...]  # each (runs, D), earlier global models, the latest first
+    round_index: int  # Rounds completed before
+    rate_factor: float  # Factor of the schedule on every learning rate
+    shift: Array | None = None  # (R, D), what each replica adds to every local gradient; None: nothing
+    # (R, 2), how wide the batches of each replica are (`chunk.widths_of`) beside others who train elsewhere; None:
+    # those who train together are together. Bits: see docs/maintainers.md, "lanes".
     widths: Indices | None = None
 
 
 @dataclass(frozen=True)
 class Update:
-    """What some replicas return.
+    """What some replicas return."""
 
-    Attributes
-    ----------
-    replicas : ndarray of shape (C,)
-        Of one run alone, places among its members.
-    weights : array of shape (C, D)
-        Parameters after local training; where clients do not train (`ClientTask.trains`), their gradients.
-    losses : array of shape (C, terms)
-        Terms of the objective, averaged over local steps.
-    gradients : array of shape (C, D), default=None
-        Gradients averaged over local steps, where `ClientTask.gradients` asks for them.
-    steps : ndarray of int of shape (C,), default=None
-        Numbers of local steps, where `ClientTask.steps` asks for them.
-    """
-
-    replicas: Indices
+    replicas: Indices  # (C,), of one run alone, places among its members
+    # (C, D), parameters after local training; where clients do not train (`ClientTask.sends_parameters`), their gradients
     weights: Array
-    losses: Array
+    losses: Array  # (C, terms), terms of the objective, averaged over local steps
+    # (C, D), gradients averaged over local steps, where `ClientTask.also_sends_mean_gradient` asks for them
     gradients: Array | None = None
-    steps: Indices | None = None
+    steps: Indices | None = None  # (C,), numbers of local steps, where `ClientTask.also_sends_steps` asks for them
 
     def of(self, keep: NDArray[np.bool_]) -> Update:
         """Return what the replicas that are marked in `keep` (C,) return."""
@@ -82,27 +55,13 @@ class Update:
 
 @dataclass(frozen=True)
 class Averaged:
-    """Rounds of federated averaging that the clients' side went through by itself, one after another.
+    """Rounds of federated averaging that the clients' side went through by itself, one after another."""
 
-    Attributes
-    ----------
-    participants : sequence of ndarray, one a round
-        Replicas that took part.
-    weights : array of shape (rounds, runs, D)
-        The averages.
-    losses : ndarray of shape (rounds, R, terms)
-        Terms of the objective of each replica, NaN for those who were not invited.
-    moved : ndarray of shape (rounds, R)
-        Squared length of each one's update, NaN likewise.
-    steps : ndarray of shape (rounds, runs)
-        Squared length of the step of each average.
-    """
-
-    participants: list[Indices]
-    weights: Array
-    losses: Float
-    moved: NDArray[np.float32]
-    steps: NDArray[np.float32]
+    participants: list[Indices]  # Replicas that took part
+    weights: Array  # (rounds, runs, D), the averages
+    losses: Float  # (rounds, R, terms), terms of the objective of each replica, NaN for those who were not invited
+    moved: NDArray[np.float32]  # (rounds, R), squared length of each one's update, NaN likewise
+    steps: NDArray[np.float32]  # (rounds, runs), squared length of the step of each average
 
     def split(self) -> Iterator[Averaged]:
         """Yield each round as a block of its own."""
@@ -132,14 +91,9 @@ class HeldOutErrors:
     """How the models of all runs err on the rows that were set aside when training was prepared (`RunPlan.held_out`).
 
     Clients answer it from what they have prepared, for all runs at once, as they train.
-
-    Attributes
-    ----------
-    weights : array of shape (runs, D)
-    running : ndarray of bool of shape (runs,)
-        Runs that are not done: clients of the others are not asked, and what is answered for them means nothing.
     """
 
     name: ClassVar[str] = "errors on rows held out"
-    weights: Array
+    weights: Array  # (runs, D)
+    # (runs,), runs that are not done: clients of the others are not asked, and what is answered for them means nothing
     running: NDArray[np.bool_]

@@ -40,46 +40,25 @@ class Settings:
 
 @dataclass(frozen=True)
 class ClientTask:
-    """What an algorithm has clients do in a round, and send.
+    """What an algorithm has clients do in a round, and send."""
 
-    Attributes
-    ----------
-    sends_parameters : bool, default=True
-        Whether clients take local steps and send the parameters these end with. If not, they stay at the broadcast
-        model and send, in the parameters' place, its gradient over all of their rows.
-    also_sends_mean_gradient : bool, default=False
-        Whether they send the mean of their steps' gradients too, as it was before any shift.
-    also_sends_steps : bool, default=False
-        Whether they send the number of their steps too.
-    """
-
+    # Whether clients take local steps and send the parameters these end with. If not, they stay at the broadcast model
+    # and send, in the parameters' place, its gradient over all of their rows.
     sends_parameters: bool = True
+    # Whether they send the mean of their steps' gradients too, as it was before any shift
     also_sends_mean_gradient: bool = False
-    also_sends_steps: bool = False
+    also_sends_steps: bool = False  # Whether they send the number of their steps too
 
 
 @dataclass(frozen=True)
 class ClientPrivacy:
-    """What protects clients in a round.
+    """What protects clients in a round."""
 
-    Attributes
-    ----------
-    noise_multiplier : float
-        sigma: standard deviation of the noise over the clip.
-    clip_norm : float
-        C: the most that one client moves the sum, in l2.
-    sampling_rate : float
-        q: probability with which each client takes part.
-    n_clients : int
-        K, which is public.
-    target_share : float, default=None
-        Share of updates that is to lie within the clip, which follows it; None: the clip stays.
-    """
-
-    noise_multiplier: float
-    clip_norm: float
-    sampling_rate: float
-    n_clients: int
+    noise_multiplier: float  # sigma: standard deviation of the noise over the clip
+    clip_norm: float  # C: the most that one client moves the sum, in l2
+    sampling_rate: float  # q: probability with which each client takes part
+    n_clients: int  # K, which is public
+    # Share of updates that is to lie within the clip, which follows it; None: the clip stays
     target_share: float | None = None
 
     @property
@@ -138,40 +117,20 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What encoders read: a transformed table, each block padded with zero columns to a width.
-
-    Attributes
-    ----------
-    transform : TableTransform
-    widths : mapping of str to int, default=None
-        None pads nothing.
-    dtype : torch.dtype
-        Precision to which the inputs are rounded.
-    """
+    """What encoders read: a transformed table, each block padded with zero columns to a width."""
 
     transform: TableTransform
-    widths: Mapping[str, int] | None = None
-    dtype: torch.dtype = torch.float64
+    widths: Mapping[str, int] | None = None  # None pads nothing
+    dtype: torch.dtype = torch.float64  # Precision to which the inputs are rounded
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What networks learn: y after some standardisations, less what a linear model predicts, in units of `scale`.
-
-    Attributes
-    ----------
-    steps : tuple of BlockTransform
-    dtype : torch.dtype
-        Precision to which y is rounded after these.
-    linear : Linear, default=None
-        What is subtracted, of the encoder inputs `inputs`.
-    inputs : Inputs, default=None
-    scale : float
-    """
+    """What networks learn: y after some standardisations, less what a linear model predicts, in units of `scale`."""
 
     steps: tuple[BlockTransform, ...]
-    dtype: torch.dtype = torch.float64
-    linear: Linear | None = None
+    dtype: torch.dtype = torch.float64  # Precision to which y is rounded after these
+    linear: Linear | None = None  # What is subtracted, of the encoder inputs `inputs`
     inputs: Inputs | None = None
     scale: float = 1.0
 
@@ -187,54 +146,29 @@ class Model:
 
 @dataclass(frozen=True)
 class Start:
-    """Where the server of a run begins.
+    """Where the server of a run begins."""
 
-    Attributes
-    ----------
-    weights : ndarray of shape (D,)
-        Global model.
-    history : tuple of ndarray of shape (D,)
-        Earlier global models, the latest first.
-    round_index : int
-        Rounds completed before.
-    memory : AlgorithmState
-        What the algorithm keeps from earlier rounds, of all clients in the order of `clients_`.
-    available : ndarray of bool of shape (rounds or more, K), default=None
-        Which of all clients, in the order of `clients_`, can be invited to each round to come; None: all.
-    """
-
-    weights: NDArray
-    history: tuple[NDArray, ...] = ()
-    round_index: int = 0
+    weights: NDArray  # (D,), global model
+    history: tuple[NDArray, ...] = ()  # each (D,), earlier global models, the latest first
+    round_index: int = 0  # Rounds completed before
+    # What the algorithm keeps from earlier rounds, of all clients in the order of `clients_`
     memory: AlgorithmState = field(default_factory=AlgorithmState)
+    # (rounds or more, K), which of all clients, in the order of `clients_`, can be invited to each round to come; None:
+    # all
     available: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class RunPlan:
-    """What the clients of one run train on, and how.
-
-    Attributes
-    ----------
-    inputs : Inputs
-    targets : Targets
-    settings : Settings
-    seed : int
-    start : Start
-        Where the server begins; clients are told round by round.
-    subset : Subset
-        Rows to train on.
-    held_out : Subset, default=None
-        Rows whose errors are asked for after each round.
-    """
+    """What the clients of one run train on, and how."""
 
     inputs: Inputs
     targets: Targets
     settings: Settings
     seed: int
-    start: Start
-    subset: Subset = EVERYTHING
-    held_out: Subset | None = None
+    start: Start  # Where the server begins; clients are told round by round
+    subset: Subset = EVERYTHING  # Rows to train on
+    held_out: Subset | None = None  # Rows whose errors are asked for after each round
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,25 +19,15 @@ from skfdrmfl.protocol.plan import Settings
 
 @dataclass(frozen=True)
 class Members:
-    """The clients of one run.
+    """The clients of one run."""
 
-    Attributes
-    ----------
-    positions : ndarray of shape (K,)
-        Place of each in `clients_`.
-    seed : int
-    settings : Settings
-    counts : ndarray of int of shape (K,) or (K, 1 + M)
-        What the server weighs a client's parameters by: its rows. Where rows lack modalities, all its rows, then those
-        that have each modality, which count for its encoder.
-    group_of : ndarray of int of shape (D,), default=None
-        Where rows lack modalities, the column of `counts` of each parameter (`Network.encoder_of`).
-    """
-
-    positions: Indices
+    positions: Indices  # (K,), place of each in `clients_`
     seed: int
     settings: Settings
+    # (K,) or (K, 1 + M), what the server weighs a client's parameters by: its rows. Where rows lack modalities, all its
+    # rows, then those that have each modality, which count for its encoder.
     counts: Indices
+    # (D,), where rows lack modalities, the column of `counts` of each parameter (`Network.encoder_of`)
     group_of: Indices | None = None
 
     @property

@@ -37,21 +37,11 @@ from skfdrmfl.server.trained import Trained
 
 @dataclass(frozen=True, eq=False)
 class Train:
-    """Asks some clients to train from what is broadcast. The answer is None, after all updates have been taken.
+    """Asks some clients to train from what is broadcast. The answer is None, after all updates have been taken."""
 
-    Attributes
-    ----------
-    participants : ndarray of shape (C,)
-        Places among the members.
-    broadcast : Broadcast
-        Of one run.
-    take : callable
-        Is given each `Update` as it comes.
-    """
-
-    participants: Indices
-    broadcast: Broadcast
-    take: Callable[[Update], None]
+    participants: Indices  # (C,), places among the members
+    broadcast: Broadcast  # Of one run
+    take: Callable[[Update], None]  # Is given each `Update` as it comes
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,23 +49,12 @@ class TrainRounds:
     """Asks for many rounds of plain averaging. The answer is an iterator of `Averaged`, or None: ask round by round.
 
     The iterator ends early before a round in which something is not finite.
-
-    Attributes
-    ----------
-    invited : sequence of ndarray
-        Who takes part in each round.
-    broadcast : Broadcast
-        What is sent out in the first.
-    rate_factors : sequence of float
-        Of each round.
-    each_round : bool
-        Whether to be told of each round by itself.
     """
 
-    invited: Sequence[Indices]
-    broadcast: Broadcast
-    rate_factors: Sequence[float]
-    each_round: bool
+    invited: Sequence[Indices]  # Who takes part in each round
+    broadcast: Broadcast  # What is sent out in the first
+    rate_factors: Sequence[float]  # Of each round
+    each_round: bool  # Whether to be told of each round by itself
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,22 +16,11 @@ from skfdrmfl.protocol.algorithm_state import AlgorithmState
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that lives from one round of a run to the next.
+    """All that lives from one round of a run to the next."""
 
-    Attributes
-    ----------
-    weights : ndarray of shape (D,)
-        The global model w_t.
-    history : tuple of ndarray of shape (D,)
-        Earlier global models, the latest first.
-    round_index : int
-        t, rounds completed so far.
-    memory : AlgorithmState
-    """
-
-    weights: NDArray
-    history: tuple[NDArray, ...] = ()
-    round_index: int = 0
+    weights: NDArray  # (D,), the global model w_t
+    history: tuple[NDArray, ...] = ()  # each (D,), earlier global models, the latest first
+    round_index: int = 0  # t, rounds completed so far
     memory: AlgorithmState = field(default_factory=AlgorithmState)
 
 

@@ -19,23 +19,12 @@ from skfdrmfl.server.stopping import Best
 
 @dataclass(frozen=True)
 class Trained:
-    """Where training of one run stands after some rounds.
+    """Where training of one run stands after some rounds."""
 
-    Attributes
-    ----------
-    state : ServerState
-        The global model, earlier ones, and what the algorithm keeps of each member.
-    record : Record
-    best : Best, default=None
-        With early stopping, where the run stood at its best.
-    diverged : bool
-        Whether the run has stopped, at its last finite model.
-    """
-
-    state: ServerState
+    state: ServerState  # The global model, earlier ones, and what the algorithm keeps of each member
     record: Record
-    best: Best | None = None
-    diverged: bool = False
+    best: Best | None = None  # With early stopping, where the run stood at its best
+    diverged: bool = False  # Whether the run has stopped, at its last finite model
 
     @classmethod
     def begin(cls, start: Start, members: Members, schedule: Schedule) -> Trained:

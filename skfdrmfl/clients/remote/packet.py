@@ -26,16 +26,9 @@ class Refusal(ValueError):
 
 @dataclass(frozen=True)
 class Packet:
-    """A value on its way.
+    """A value on its way."""
 
-    Attributes
-    ----------
-    text : str
-        JSON.
-    arrays : tuple of ndarray
-    """
-
-    text: str
+    text: str  # JSON
     arrays: tuple[NDArray, ...] = ()
 
     def flat(self) -> tuple[str, bytes]:
@@ -75,30 +68,15 @@ class Packet:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of one client.
+    """What is asked of one client."""
 
-    Attributes
-    ----------
-    what : str
-        Which kind of thing.
-    position : int
-        Its place in `clients_`, -1 before places are known.
-    about : Packet
-        The question.
-    needs : tuple of str
-        Names of what it must have to answer.
-    given : mapping of str to Packet
-        What of these comes along, as it is not known to have it.
-    keep : tuple of str
-        Names of what will be needed again.
-    """
-
-    what: str
-    position: int
-    about: Packet
-    needs: tuple[str, ...] = ()
+    what: str  # Which kind of thing
+    position: int  # Its place in `clients_`, -1 before places are known
+    about: Packet  # The question
+    needs: tuple[str, ...] = ()  # Names of what it must have to answer
+    # What of these comes along, as it is not known to have it
     given: Mapping[str, Packet] = field(default_factory=dict)
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()  # Names of what will be needed again
 
     def packet(self) -> Packet:
         """Return it as one packet."""

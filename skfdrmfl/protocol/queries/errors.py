@@ -35,44 +35,24 @@ class CandidateErrors(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A trained network and a ridge beside it.
+    """A trained network and a ridge beside it."""
 
-    Attributes
-    ----------
-    model : Model or None
-        None where training diverged.
-    linear : Linear or None
-        The ridge, of `inputs`; None where there is none.
-    inputs : Inputs
-    scale : float or None
-        For a network that learned what the ridge leaves, the unit it learned that in; else None.
-    """
-
-    model: Model | None
-    linear: Linear | None
+    model: Model | None  # None where training diverged
+    linear: Linear | None  # The ridge, of `inputs`; None where there is none
     inputs: Inputs
+    # For a network that learned what the ridge leaves, the unit it learned that in; else None
     scale: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class FoldErrors:
-    """How candidates err on the rows that a fold holds out.
-
-    Attributes
-    ----------
-    candidates : tuple of Candidate
-    unit : BlockTransform
-        What candidates predict is in its units.
-    targets : Targets
-        y, in the units of the answer.
-    subset : Subset
-    """
+    """How candidates err on the rows that a fold holds out."""
 
     name: ClassVar[str] = "errors of candidates"
     powers: ClassVar[tuple[int, ...]] = (0, 0)
     candidates: tuple[Candidate, ...]
-    unit: BlockTransform
-    targets: Targets
+    unit: BlockTransform  # What candidates predict is in its units
+    targets: Targets  # y, in the units of the answer
     subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> CandidateErrors | None:

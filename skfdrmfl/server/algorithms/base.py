@@ -20,53 +20,31 @@ ROBUST_RULES, PRIVACY, INPUT_L1 = "robust rules", "privacy", "input_l1"
 
 @dataclass(frozen=True)
 class Round:
-    """What a server's step may read of a round, beside the aggregate.
-
-    Attributes
-    ----------
-    members : Members
-    rate_factor : float
-        Factor of the schedule on every learning rate.
-    answered : ndarray of bool of shape (K,)
-        Members whose updates are in the aggregate.
-    steps : ndarray of int of shape (K,)
-        Local steps that each took, where `ClientTask.steps` asks for them, else 0.
-    """
+    """What a server's step may read of a round, beside the aggregate."""
 
     members: Members
-    rate_factor: float
-    answered: NDArray
-    steps: Indices
+    rate_factor: float  # Factor of the schedule on every learning rate
+    answered: NDArray  # (K,), members whose updates are in the aggregate
+    steps: Indices  # (K,), local steps that each took, where `ClientTask.also_sends_steps` asks for them, else 0
 
 
 class Algorithm:
     """A federated algorithm: its defaults are those of FedAvg. A subclass in a file of its own says where it differs.
 
     Engines know none by name: they add `shift` to gradients, and follow `client_task`. Arrays are those of one run.
-
-    Attributes
-    ----------
-    client_task : ClientTask
-        What clients do and send.
-    uses : frozenset of str
-        Which of `Settings` it reads, beside those that all algorithms do; the others are of no consequence.
-    server_learning_rate : float
-        The default of the setting.
-    only_averages : bool
-        Whether the average of parameters is the next model, and nothing else happens between rounds. Not inherited: a
-        class says so itself.
-    averages_directions : bool
-        Whether what is averaged is measured from zero, as gradients are, and not from the model sent out.
-    safe_reading : str, default=None
-        Why it does no harm under robust rules that `read` is given each client's update, whoever sent it. Not
-        inherited by a class that overrides `read`. None: an algorithm that overrides `read` is refused with such rules.
     """
 
-    client_task: ClassVar[ClientTask] = ClientTask()
+    client_task: ClassVar[ClientTask] = ClientTask()  # What clients do and send
+    # Which of `Settings` it reads, beside those that all algorithms do; the others are of no consequence
     uses: ClassVar[frozenset[str]] = frozenset()
-    server_learning_rate: ClassVar[float] = 1.0
+    server_learning_rate: ClassVar[float] = 1.0  # The default of the setting
+    # Whether the average of parameters is the next model, and nothing else happens between rounds. Not inherited: a
+    # class says so itself.
     only_averages: ClassVar[bool] = False
+    # Whether what is averaged is measured from zero, as gradients are, and not from the model sent out
     averages_directions: ClassVar[bool] = False
+    # Why it does no harm under robust rules that `read` is given each client's update, whoever sent it. Not inherited
+    # by a class that overrides `read`. None: an algorithm that overrides `read` is refused with such rules.
     safe_reading: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -55,22 +55,14 @@ class ClippedMeans(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ClippedMoments:
-    """Means over a client's rows of u and u^2, u in [-1, 1] between the bounds; every client weighs the same.
-
-    Attributes
-    ----------
-    blocks : tuple of Block
-    bounds : tuple of Bounds
-    clip_norm : float
-        The most that one client's means are long.
-    """
+    """Means over a client's rows of u and u^2, u in [-1, 1] between the bounds; every client weighs the same."""
 
     name: ClassVar[str] = "clipped moments"
     seen: ClassVar[str] = NOISY
     powers: ClassVar[tuple[int, ...]] = (0,)
     blocks: tuple[Block, ...]
     bounds: tuple[Bounds, ...]
-    clip_norm: float
+    clip_norm: float  # The most that one client's means are long
     subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> ClippedMeans:
