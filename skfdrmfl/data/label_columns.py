@@ -19,21 +19,12 @@ BLANK = np.int8(0)
 
 
 class Labelled(NamedTuple):
-    """A table and the labels of its rows.
+    """A table and the labels of its rows."""
 
-    Attributes
-    ----------
-    X : array-like or DataFrame
-        As it was passed, with zeros in the place of labels.
-    client_ids, groups : array-like of shape (n,), or None
-    columns : tuple of int
-        Columns of X that held labels, ascending.
-    """
-
-    X: Any
-    client_ids: Any
-    groups: Any
-    columns: tuple[int, ...]
+    X: Any  # As it was passed, with zeros in the place of labels
+    client_ids: Any  # (n,), or None
+    groups: Any  # (n,), or None
+    columns: tuple[int, ...]  # Columns of X that held labels, ascending
 
 
 def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups_column: Any) -> Labelled:

@@ -27,24 +27,15 @@ class BlockTransform:
 
     `apply` and `slopes` are all that predictions and their derivatives know of it: a step that is to be done to each
     row first stands in both.
-
-    Attributes
-    ----------
-    mean, scale : ndarray of shape (p,)
-        The scale of a column that was constant is infinite: whatever it holds later, it says nothing.
-    projection : ndarray of shape (p, r), or None for the identity
-    power : float
-        Mean squared length of a transformed training row, which sets the scale of the first weights.
-    tail : float
-        The median column's standard deviation over its mean absolute deviation, in the training rows: 1.25 of Gaussian
-        ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     """
 
     is_linear: ClassVar[bool] = True
-    mean: Float
-    scale: Float
-    projection: Float | None
-    power: float
+    mean: Float  # (p,)
+    scale: Float  # (p,), infinite of a column that was constant: whatever it holds later, it says nothing
+    projection: Float | None  # (p, r), or None for the identity
+    power: float  # Mean squared length of a transformed training row, which sets the scale of the first weights
+    # The median column's standard deviation over its mean absolute deviation, in the training rows: 1.25 of Gaussian
+    # ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     tail: float = 0.0
 
     @property

@@ -24,27 +24,15 @@ Lambdas = Mapping[str, Tensor]
 
 @dataclass(slots=True)
 class Batch:
-    """Holds the rows of one step, or of several along a further first axis, and what they are compared with.
+    """Holds the rows of one step, or of several along a further first axis, and what they are compared with."""
 
-    Attributes
-    ----------
-    x : Tensor of shape (C, B, columns)
-    y_pairs : Tensor of shape (C, 2 B, q)
-        y followed by y shifted cyclically inside the batch.
-    references : Tensor of shape (C, B, 1 + H, c), or None
-        Unit vectors as of `info_nce`; None without negatives.
-    weights, pair_weights : Tensor of shape (C, B)
-        Each row's share of its client's batch, zero for padding; for pairs zero too in a batch of one row.
-    mask : Tensor of bool of shape (C, B, M), or None
-        Which modalities a row has; None: all.
-    """
-
-    x: Tensor
-    y_pairs: Tensor
-    references: Tensor | None
+    x: Tensor  # (C, B, columns)
+    y_pairs: Tensor  # (C, 2 B, q), y followed by y shifted cyclically inside the batch
+    references: Tensor | None  # (C, B, 1 + H, c), unit vectors as of `info_nce`; None without negatives
+    # (C, B), each row's share of its client's batch, zero for padding; for pairs zero too in a batch of one row
     weights: Tensor
-    pair_weights: Tensor
-    mask: Tensor | None = None
+    pair_weights: Tensor  # (C, B)
+    mask: Tensor | None = None  # (C, B, M), which modalities a row has; None: all
 
     @property
     def y(self) -> Tensor:

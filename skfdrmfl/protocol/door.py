@@ -75,20 +75,11 @@ class ClientRows(Protocol):
 
 
 class Query(Protocol):
-    """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function.
+    """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function."""
 
-    Attributes
-    ----------
-    name : str
-        What the ledger calls the answers.
-    subset : Subset
-        The rows it is about.
-    powers : tuple of int
-        Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts,
-        and what clients may well differ in, such as errors. A guard compares the others.
-    """
-
-    name: ClassVar[str]
+    name: ClassVar[str]  # What the ledger calls the answers
+    # Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts, and
+    # what clients may well differ in, such as errors. A guard compares the others.
     powers: ClassVar[tuple[int, ...]]
 
     @property
@@ -117,31 +108,14 @@ class Training(Protocol):
     ) -> Iterator[Averaged] | None:
         """Go through rounds of plain averaging without the server, or return None where it takes one.
 
-        Yielded are blocks of one or more rounds, which are those that `train` and the mean would give, to the bit. They
+        `invited` are who takes part in each round, `broadcast` what is sent out in the first. Yielded are blocks of one
+        or, without `each_round`, more rounds, which are those that `train` and the mean would give, to the bit. They
         may end early: before a round in which something is not finite.
-
-        Parameters
-        ----------
-        invited : iterator of ndarray
-            Who takes part in each round.
-        broadcast : Broadcast
-            What is sent out in the first.
-        rate_factors : sequence of float
-            Of each round.
-        each_round : bool
-            Whether to yield each round by itself, before the next is counted.
         """
 
 
 class NoAnswer(RuntimeError):
-    """Clients who were asked for what nobody else can say, and have not answered.
-
-    Parameters
-    ----------
-    said : str
-    positions : tuple of int
-        Who, by place in `clients_`.
-    """
+    """Clients, at `positions` in `clients_`, who were asked for what nobody else can say, and have not answered."""
 
     def __init__(self, said: str, positions: tuple[int, ...] = ()):
         super().__init__(said)
@@ -168,10 +142,7 @@ class Federation(Protocol):
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer.
 
-        Raises
-        ------
-        NoAnswer
-            Some did not answer at all: without them it would be a sum over others.
+        Raises NoAnswer where some did not answer at all: without them it would be a sum over others.
         """
 
     def prepare(self, plan: Plan) -> Training:

@@ -37,7 +37,7 @@ class Update:
     """What some replicas return."""
 
     replicas: Indices  # (C,), of one run alone, places among its members
-    # (C, D), parameters after local training; where clients do not train (`ClientTask.sends_parameters`), their gradients
+    # (C, D), parameters after local training; gradients where `ClientTask.sends_parameters` is not set
     weights: Array
     losses: Array  # (C, terms), terms of the objective, averaged over local steps
     # (C, D), gradients averaged over local steps, where `ClientTask.also_sends_mean_gradient` asks for them

@@ -69,45 +69,21 @@ class ClientPrivacy:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What runs that train together have in common.
+    """What runs that train together have in common."""
 
-    Attributes
-    ----------
-    rate_factors : tuple of float
-        Factor on the learning rate of each round.
-    local_epochs : int
-        E.
-    batch_size : int
-    participation : float
-        Share of the clients invited to a round.
-    history_size : int
-        Earlier global models kept as negatives.
-    patience : int, default=None
-        Rounds without a better error on the rows held out that end a run; None does not stop early.
-    algorithm, aggregation : str
-        Keys of `ALGORITHMS` and `AGGREGATIONS`.
-    min_clients : int
-        A run of which fewer are there skips a round.
-    preaggregation : str, default=None
-        Key of `PREAGGREGATIONS`: what updates go through before they are aggregated.
-    n_byzantine : int
-        How many clients rules that need a number take for dishonest.
-    privacy : ClientPrivacy, default=None
-        What protects clients; None: nothing.
-    """
-
-    rate_factors: tuple[float, ...]
-    local_epochs: int
+    rate_factors: tuple[float, ...]  # Factor on the learning rate of each round
+    local_epochs: int  # E
     batch_size: int
-    participation: float
-    history_size: int
+    participation: float  # Share of the clients invited to a round
+    history_size: int  # Earlier global models kept as negatives
+    # Rounds without a better error on the rows held out that end a run; None does not stop early
     patience: int | None = None
-    algorithm: str = "fedavg"
-    aggregation: str = "mean"
-    min_clients: int = 1
-    preaggregation: str | None = None
-    n_byzantine: int = 0
-    privacy: ClientPrivacy | None = None
+    algorithm: str = "fedavg"  # Key of `ALGORITHMS`
+    aggregation: str = "mean"  # Key of `AGGREGATIONS`
+    min_clients: int = 1  # A run of which fewer are there skips a round
+    preaggregation: str | None = None  # Key of `PREAGGREGATIONS`: what updates go through before they are aggregated
+    n_byzantine: int = 0  # How many clients rules that need a number take for dishonest
+    privacy: ClientPrivacy | None = None  # What protects clients; None: nothing
 
     @property
     def is_robust(self) -> bool:

@@ -44,24 +44,14 @@ class Members:
 
 @dataclass(frozen=True)
 class Replicas:
-    """The replicas of all runs, run by run.
+    """The replicas of all runs, run by run."""
 
-    Attributes
-    ----------
-    runs, positions, seeds : ndarray of shape (R,)
-        Run of each replica, its client's position in `clients_`, and the run's seed.
-    settings : tuple of Settings, one a run
-    counts : ndarray of int of shape (R,) or (R, 1 + M)
-    group_of : ndarray of int of shape (D,), default=None
-        As of `Members`.
-    """
-
-    runs: Indices
-    positions: Indices
-    seeds: U64
-    settings: tuple[Settings, ...]
-    counts: Indices
-    group_of: Indices | None = None
+    runs: Indices  # (R,), run of each replica
+    positions: Indices  # (R,), place of its client in `clients_`
+    seeds: U64  # (R,), of its run
+    settings: tuple[Settings, ...]  # Of each run
+    counts: Indices  # (R,) or (R, 1 + M)
+    group_of: Indices | None = None  # (D,), as of `Members`
 
     @property
     def sizes(self) -> Indices:

@@ -24,18 +24,11 @@ def squared_distances(weights: NDArray, model: NDArray) -> NDArray[np.float64]:
 
 
 def relative_drift(moved: NDArray[np.floating], step: NDArray[np.floating] | float) -> NDArray[np.float64]:
-    """Return each client's |w_k - w_t|^2 over the round's |w_{t+1} - w_t|^2, less one.
+    """Return each client's |w_k - w_t|^2, `moved` (..., K), over |w_{t+1} - w_t|^2, `step` (..., 1), less one.
 
     Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their
-    average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal
-    clients go independent ways, more when they undo each other's work.
-
-    Parameters
-    ----------
-    moved : ndarray of shape (..., K)
-        Squared lengths of the clients' updates.
-    step : ndarray of shape (..., 1), or float
-        That of the step of their average.
+    average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal clients go
+    independent ways, more when they undo each other's work.
     """
     tiny = float(np.finfo(np.float32).tiny)  # without any movement the drift is 0
     with np.errstate(invalid="ignore", over="ignore"):  # infinite lengths: the run has as good as diverged

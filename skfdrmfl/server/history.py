@@ -18,33 +18,18 @@ VALIDATION_OF_EACH = "validation_mse_per_client"
 
 @dataclass(frozen=True)
 class Record:
-    """What is recorded of one run.
+    """What is recorded of one run."""
 
-    Attributes
-    ----------
-    losses : ndarray of shape (rounds, K, n)
-        What is `record_names` of each client, NaN in rounds without it.
-    positions, sizes : ndarray of shape (K,)
-        Place in `clients_` and rows of each.
-    validation : ndarray of shape (rounds, 2), default=None
-        With early stopping, `VALIDATION`.
-    best_round : int, default=None
-        With early stopping, the best round, 0 if the first weights were never bettered.
-    validation_of_each : ndarray of shape (rounds, K), default=None
-        With early stopping, the error of each client on its own rows held out, NaN for one without any.
-    dropped : ndarray of bool of shape (rounds, K), default=None
-        Whose updates were not finite; their losses are NaN, as if they had not taken part. None: nobody's.
-    clip_norms : tuple of float
-        With privacy, the clip of each round, then that of the next; nothing else is recorded then.
-    """
-
-    losses: Float
-    positions: Indices
-    sizes: Indices
-    validation: Float | None = None
-    best_round: int | None = None
+    losses: Float  # (rounds, K, n), what is `record_names` of each client, NaN in rounds without it
+    positions: Indices  # (K,), place of each in `clients_`
+    sizes: Indices  # (K,), rows of each
+    validation: Float | None = None  # (rounds, 2), with early stopping, `VALIDATION`
+    best_round: int | None = None  # With early stopping, the best round, 0 if the first weights were never bettered
+    # (rounds, K), with early stopping, the error of each client on its own rows held out, NaN for one without any
     validation_of_each: Float | None = None
+    # (rounds, K), whose updates were not finite; their losses are NaN, as if they had not taken part. None: nobody's.
     dropped: NDArray[np.bool_] | None = None
+    # With privacy, the clip of each round, then that of the next; nothing else is recorded then
     clip_norms: tuple[float, ...] = ()
 
     @property
@@ -85,16 +70,9 @@ class Record:
 
 
 class Recorder:
-    """Takes down rounds of one run as they pass; what it has returned before stays as it is.
+    """Takes down rounds of one run as they pass, after those `before`, up to `n_rounds` in all.
 
-    Parameters
-    ----------
-    before : Record
-        Rounds of the same run that are completed already.
-    n_rounds : int
-        Most that there can be, those before included.
-    holds_out : bool
-        Whether there are errors on rows held out.
+    What it has returned before stays as it is.
     """
 
     def __init__(self, before: Record, n_rounds: int, *, holds_out: bool):
@@ -150,16 +128,7 @@ def _extended(array: NDArray, n_rounds: int, filled: float, axis: int = 0) -> ND
 
 
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> dict[str, Float]:
-    """Return `history_` with finished rounds appended.
-
-    Parameters
-    ----------
-    history : mapping of str to ndarray
-        As delivered before, perhaps with fewer clients; empty at first.
-    record : Record
-    n_clients : int
-        Length of `clients_` now.
-    """
+    """Return `history_`, which may be empty or of fewer clients, with finished rounds appended, of `n_clients` now."""
     if record.clip_norms:
         return {"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])}
     out: dict[str, Float] = {}
@@ -171,9 +140,7 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     for i, name in enumerate(VALIDATION):
         if record.validation is not None or name in history:
             before = history.get(name, np.full(n_before, np.nan))
-            now: NDArray[np.float64] = (
-                np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
-            )
+            now = np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
             out[name] = np.concatenate([before, now])
     if record.validation_of_each is not None or VALIDATION_OF_EACH in history:
         before = history.get(VALIDATION_OF_EACH, np.full((n_before, n_clients), np.nan))

@@ -35,18 +35,7 @@ FEWEST_ANSWERS = 3
 
 
 class OutlyingClients:
-    """Who has been left out so far.
-
-    Parameters
-    ----------
-    clients : sequence
-        Labels, in the order of `clients_`.
-
-    Attributes
-    ----------
-    excluded : set of int
-        Positions of those who were left out.
-    """
+    """Who has been left out so far; `clients` are the labels in the order of `clients_`, `excluded` places in it."""
 
     def __init__(self, clients: Sequence[Any]):
         self._clients = clients
@@ -55,13 +44,8 @@ class OutlyingClients:
     def judge(self, queries: Sequence[Query], answers: Sequence[Mapping[int, Any]], n_rows: Mapping[int, int]) -> None:
         """Leave out who answers one of some queries out of line, and warn of it.
 
-        Parameters
-        ----------
-        queries : sequence of Query
-        answers : sequence of mapping of int to NamedTuple
-            Of each query, the answers by position.
-        n_rows : mapping of int to int
-            Rows by position, for answers that do not begin with a count of them.
+        `answers` are those to each query by position, `n_rows` by position for answers that begin with no count of
+        rows.
         """
         found: set[int] = set()
         for query, by_position in zip(queries, answers, strict=True):
@@ -96,21 +80,11 @@ def _out_of_line(query: Query, answers: Sequence[Any], n_rows: Float) -> NDArray
 
 
 def too_large(sums: Float, n_rows: Float, power: int = 1) -> NDArray[np.bool_]:
-    """Return which of some clients' sums are far larger than those of most.
+    """Return which (K,) of some clients' sums (K, p) over `n_rows` (K,) are far larger than those of most.
 
     A mean over few rows may be far from 0 by chance where the mean over many is near it, so a sum must stand out both
-    among sums of n rows that add up and among those of n rows that cancel, which grow with sqrt(n).
-
-    Parameters
-    ----------
-    sums : ndarray of shape (K, p)
-    n_rows : ndarray of shape (K,)
-    power : int
-        With which power of the rows' units the sums grow.
-
-    Returns
-    -------
-    ndarray of bool of shape (K,)
+    among sums of n rows that add up and among those of n rows that cancel, which grow with sqrt(n). The sums grow with
+    `power` of the rows' units.
     """
     means = sums / n_rows[:, None]
     by_rows = _stands_out(means, power, SUMS)
@@ -123,7 +97,6 @@ def other_units(sums: Float, n_rows: Float, power: int = 1) -> NDArray[np.bool_]
 
     Smaller units move centre and scale as well. Compared are the lengths of the mean absolute values, which the largest
     columns make, and their medians over columns relative to what is typical of each. All zeros are in no units.
-    Parameters and result are those of `too_large`.
     """
     means = sums / n_rows[:, None]
     typical = np.median(means, axis=0)

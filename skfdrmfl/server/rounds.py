@@ -81,26 +81,15 @@ def federated_run(
     used: NDArray[np.bool_] | None = None,
     each_round: bool = True,
 ) -> Generator[Request | Trained, Any, None]:
-    """Train one run to its end, from where it stands.
+    """Train one run to its end, from where it stands: `Trained.begin`, or after some rounds, which is yielded first.
 
     An update whose parameters or loss are not finite is dropped. Where all are, or the model after a round is not
     finite, the run has diverged: it keeps the last finite model and ends. A round of which too few clients are there,
     or that nobody answers, leaves the model as it is.
 
-    Parameters
-    ----------
-    members : Members
-    schedule : Schedule
-        Of all rounds, those before `trained` included.
-    trained : Trained
-        Where the run begins: `Trained.begin`, or where it stood after some rounds, which is yielded first.
-    available : ndarray of bool of shape (rounds, K) or more rows, default=None
-        Who can be invited to each round, and in further rows who may come later; None: all. A client that comes no more
-        has left: what the algorithm keeps of it is forgotten.
-    used : ndarray of bool of shape (D,), default=None
-        With privacy, the parameters that are sent.
-    each_round : bool, default=True
-        Whether to yield after each round also where many are trained in one go; else after each such block.
+    `available` (rounds or more, K) says who can be invited to each round, and in further rows who may come later; None:
+    all. What the algorithm keeps of a client that comes no more is forgotten. With privacy, `used` (D,) are the
+    parameters that are sent. Without `each_round`, a block of rounds that are trained in one go is yielded as one.
     """
     n_rounds, privacy = len(schedule.rate_factors), schedule.privacy
     recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
@@ -217,16 +206,7 @@ def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: 
 
 
 class _Answers:
-    """What comes back in a round of one run.
-
-    Attributes
-    ----------
-    answered, dropped : ndarray of bool of shape (K,)
-        Whose updates are in the aggregate, and whose were not finite. With privacy nobody may know.
-    losses : ndarray of shape (K, n)
-        `record_names`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
-    steps : ndarray of int of shape (K,)
-    """
+    """What comes back in a round of one run."""
 
     def __init__(
         self,
@@ -243,7 +223,9 @@ class _Answers:
             state.weights if self._algorithm.client_task.sends_parameters else np.zeros_like(state.weights)
         )
         n_clients = len(members.positions)
+        # `record_names`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
         self.losses = np.full((n_clients, len(record_names())), np.nan)
+        # Whose updates are in the aggregate, and whose were not finite. With privacy nobody may know.
         self.answered, self.dropped = np.zeros((2, n_clients), dtype=bool)
         self.steps = np.zeros(n_clients, dtype=np.int64)
 

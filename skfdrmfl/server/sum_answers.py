@@ -21,15 +21,7 @@ Answers = tuple[int, Sequence[Any]]
 def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger) -> tuple[Any, ...]:
     """Return the sum of the answers to each query, taken client by client as they come; None where there are none.
 
-    Parameters
-    ----------
-    queries : sequence of Query
-    asked : Roster
-        Who was asked.
-    answers : iterable of tuple
-        In the order of `asked`: sums depend on it to the last bit.
-    ledger : Ledger
-        Counts the messages.
+    Answers come in the order of `asked`: sums depend on it to the last bit.
     """
     tallies = [_Sum(query) for query in queries]
     for position, mine in answers:

@@ -37,18 +37,8 @@ def train(
 ) -> Iterator[tuple[Trained, ...]]:
     """Train all runs together; yield where each stands after every round, or at once if there is none.
 
-    Parameters
-    ----------
-    training : Training
-        The clients, prepared.
-    network : Network
-    starts : sequence of Start
-        Where each run begins.
-    schedule : Schedule
-    resume : sequence of Trained, default=None
-        Where each run stood after some of its rounds: it goes on from there, and yields that first.
-    each_round : bool, default=True
-        As of `rounds.federated_run`.
+    A run goes on from where it stood after some of its rounds, in `resume`, and yields that first. `each_round` is that
+    of `rounds.federated_run`.
     """
     used = None
     if schedule.privacy is not None:
@@ -63,18 +53,9 @@ def train(
 
 
 def drive_together(runs: Sequence[Run], training: Training) -> Iterator[tuple[Trained, ...]]:
-    """Let many runs go on, and put what they ask at a time into one exchange.
+    """Let many runs go on, in the order of those of `training`, and put what they ask at a time into one exchange.
 
-    Parameters
-    ----------
-    runs : sequence of generator
-        Of `rounds.federated_run`, in the order of the runs of `training`.
-    training : Training
-
-    Yields
-    ------
-    tuple of Trained
-        Where each run stands, whenever all that go on have said so; the others stand where they ended.
+    Yielded is where each run stands, whenever all that go on have said so; the others stand where they ended.
     """
     exchange = _Exchange(training)
     asked: dict[int, Request | Trained] = {}

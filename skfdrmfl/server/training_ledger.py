@@ -17,18 +17,7 @@ from skfdrmfl.server.algorithms import ALGORITHMS
 
 
 class TrainingLedger:
-    """Counts what passes the door while runs of one federation train.
-
-    Parameters
-    ----------
-    cohort : Replicas
-    ledger : Ledger
-    n_parameters : int
-        D.
-    schedule : Schedule
-    n_bytes : int
-        Of a number.
-    """
+    """Counts what passes the door while runs of one federation train: numbers of `n_bytes`, D of them in a model."""
 
     def __init__(self, cohort: Replicas, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
         self._cohort, self._ledger = cohort, ledger
@@ -64,15 +53,7 @@ class TrainingLedger:
             self._count(UP, what, shape, replicas, seen)
 
     def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
-        """Count rounds of plain averaging, in each of which so many models go out and all answer.
-
-        Parameters
-        ----------
-        participants : sequence of ndarray, one a round
-        round_index : int
-            Rounds completed before the first.
-        n_models : sequence of int
-        """
+        """Count rounds of plain averaging after `round_index` others; so many models go out, and all answer."""
         first = 0
         for t in range(1, len(participants) + 1):
             alike = t < len(participants) and n_models[t] == n_models[first]

@@ -31,29 +31,14 @@ TRAINING_DTYPE = np.dtype(np.float32)
 
 @dataclass(eq=False)
 class Remote:
-    """A federation whose clients are elsewhere. See `door.Federation`.
-
-    Attributes
-    ----------
-    exchange : Exchange
-    positions, sizes : ndarray of shape (K,)
-        Of those who take part.
-    by_modality : ndarray of shape (K, M), or None
-        Rows of each that have each modality; None: all have all.
-    agreed : str
-        Name of what all have agreed on before anything is asked.
-    engine : str
-        Key of `ENGINES`.
-    ledger : Ledger
-    guard : OutlyingClients, default=None
-    """
+    """A federation whose clients are elsewhere. See `door.Federation`."""
 
     exchange: Exchange
-    positions: Indices
-    sizes: Indices
-    by_modality: Indices | None
-    agreed: str
-    engine: str
+    positions: Indices  # (K,), of those who take part
+    sizes: Indices  # (K,), rows of each
+    by_modality: Indices | None  # (K, M), rows of each that have each modality; None: all have all
+    agreed: str  # Name of what all have agreed on before anything is asked
+    engine: str  # Key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
     asks_for: ClassVar[str] = "sum"

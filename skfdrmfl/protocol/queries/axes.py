@@ -60,22 +60,10 @@ class CodeProducts:
 
 
 def deliver(federation: Federation, model: Model, subset: Subset = EVERYTHING) -> tuple[Arrays, Float]:
-    """Put Z on its principal axes, from client sums.
+    """Return a model whose Z is on its principal axes over the rows, and the variance (c,) of each column of that.
 
-    Parameters
-    ----------
-    federation : Federation
-    model : Model
-    subset : Subset
-        Rows whose axes they are.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        The same model with Z centred, rotated to its principal axes, ordered by variance, each sign such that
-        Z correlates positively with the prediction it explains most.
-    variance : ndarray of shape (c,)
-        Variance of each column of Z over the rows.
+    Z is centred, rotated to its principal axes, ordered by variance, each sign such that Z correlates positively with
+    the prediction it explains most.
     """
     (sums,) = federation.sum(CodeSums(model, subset))
     center = sums.z / sums.n_rows

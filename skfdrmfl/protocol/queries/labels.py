@@ -43,17 +43,9 @@ class ColumnLabels:
 
 
 def agree(federation: Federation, columns: Mapping[int, str]) -> Categories:
-    """Return the categories of each of `columns` (number to name), from the sets that the clients send.
+    """Return the sorted categories of each of `columns` (number to name), None last where values are missing.
 
-    Returns
-    -------
-    dict of int to ndarray
-        Sorted labels; None comes last where values are missing.
-
-    Raises
-    ------
-    ValueError
-        Labels that cannot be compared or have no order.
+    Raises ValueError for labels that cannot be compared or have no order.
     """
     agreed: Categories = {}
     answers = federation.sum(*(ColumnLabels(j) for j in columns))

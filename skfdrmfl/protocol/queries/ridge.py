@@ -65,34 +65,20 @@ class LeftOutErrors:
 
     A row that is a block by itself has the error e / (1 - h) when left out, h its leverage; a block of several rows
     (I - H)^-1 e, H its part of the hat matrix. So nobody fits anything anew, and clients send one number a penalty.
-
-    Attributes
-    ----------
-    inputs, targets, subset, n_columns
-        As of `MomentsQuery`.
-    n : float
-        Rows of all clients.
-    mean_x, mean_y : ndarray of shape (p,), (q,)
-    axes : ndarray of shape (p, r)
-        From x, centred, to coordinates along the principal axes.
-    projected : ndarray of shape (r, q)
-        Covariance of those coordinates with y.
-    inverses : ndarray of shape (r, penalties)
-        1 / (ev + penalty ev_1) of each axis.
     """
 
     name: ClassVar[str] = "errors of the ridge on rows left out"
     powers: ClassVar[tuple[int, ...]] = (0,)
-    inputs: Inputs
+    inputs: Inputs  # As of `MomentsQuery`
     targets: Targets
     subset: Subset
     n_columns: int | None
-    n: float
-    mean_x: Float
-    mean_y: Float
-    axes: Float
-    projected: Float
-    inverses: Float
+    n: float  # Rows of all clients
+    mean_x: Float  # (p,)
+    mean_y: Float  # (q,)
+    axes: Float  # (p, r), from x, centred, to coordinates along the principal axes
+    projected: Float  # (r, q), covariance of those coordinates with y
+    inverses: Float  # (r, penalties), 1 / (ev + penalty ev_1) of each axis
 
     def __call__(self, client: ClientRows) -> LeftOutSquares | None:
         """Return a client's sums of squares."""
@@ -130,17 +116,10 @@ class LeftOutErrors:
 class Ridge:
     """The minimisers of sum (y - x'b - b_0)^2 + penalty n ev_1 |b gains|^2 for all penalties (Hoerl and Kennard 1970).
 
-    Parameters
-    ----------
-    federation : Federation
-    inputs : Inputs
-        x; where it has more than `MAX_COLUMNS` columns none is used, and the regression is the mean. The `gains` of
-        its transformation are the lengths in x of a unit change of a column of the table: x / gains are coordinates in
-        which the penalty is that of ridge regression on the columns themselves. ev_1 is their largest second moment.
-    targets : Targets
-    subset : Subset
-    mean_only : bool, default=False
-        Ask for no products: enough for an infinite penalty.
+    x are the `inputs`; where they have more than `MAX_COLUMNS` columns none is used, and the regression is the mean.
+    The `gains` of their transformation are the lengths in x of a unit change of a column of the table: x / gains are
+    coordinates in which the penalty is that of ridge regression on the columns themselves. ev_1 is their largest second
+    moment. With `mean_only` no products are asked for, which is enough for an infinite penalty.
     """
 
     def __init__(

@@ -147,21 +147,9 @@ def fit_blocks(
 ) -> dict[str, BlockSpectrum | BlockTransform]:
     """Return what each block's columns go through, from sums of the clients over a subset of their rows.
 
-    Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more.
-
-    Parameters
-    ----------
-    federation : Federation
-    blocks : mapping of str to Block
-        Of each some client must have rows.
-    kinds : mapping of str to str or None
-        "whiten", "standardize", or None to leave the columns alone.
-    subset : Subset
-
-    Returns
-    -------
-    dict of str to BlockSpectrum or BlockTransform
-        A spectrum, from which whitenings of all shrinkages follow, where one was asked for and found.
+    Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more. `kinds` are
+    "whiten", "standardize", or None to leave the columns alone. A spectrum, from which whitenings of all shrinkages
+    follow, is returned where one was asked for and found. Of each block some client must have rows.
     """
     names = [name for name in blocks if kinds[name] is not None]
     mean, unit, count = _locations(federation, [blocks[name] for name in names], subset)

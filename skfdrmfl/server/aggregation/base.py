@@ -13,15 +13,9 @@ class Aggregation(Protocol):
     """One round's aggregate."""
 
     def add(self, n_rows: Indices, weights: NDArray) -> None:
-        """Take the parameters (C, D) of clients with `n_rows`.
+        """Take the parameters (C, D) of clients with `n_rows` (C,) |D_k|, or (C, groups) for each group of parameters.
 
-        Parameters
-        ----------
-        n_rows : ndarray of shape (C,) or (C, groups)
-            |D_k|; or, for each group of parameters, the rows that count for it. A client has no say on a group for
-            which it has no row.
-        weights : ndarray of shape (C, D)
-            Not kept: a caller may write to it afterwards.
+        A client has no say on a group for which it has no row. A caller may write to `weights` afterwards.
         """
 
     def result(self) -> NDArray:

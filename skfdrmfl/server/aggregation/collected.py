@@ -17,26 +17,13 @@ Mixing = Callable[[NDArray, int], tuple[NDArray, int]]
 
 
 class Collected:
-    """One round's aggregate by a rule over all updates, kept until all have come. See `base.Aggregation`.
+    """One round's aggregate by a `rule` over all updates, after a `mixing`, kept until all have come.
 
     **Each client has one vote, however many rows it has**: a count of rows is but a claim. A client has no vote on a
     group of parameters for which it has no rows, such as the encoder of a modality that it lacks, and each group is
     aggregated by itself among those who have. Who does not answer has no vote either; where nobody has one the
     parameters stay as they were sent out. Where fewer vote than twice `n_byzantine`, as many count as dishonest as a
-    majority of honest ones leaves room for.
-
-    Parameters
-    ----------
-    origin : ndarray of shape (D,)
-        What updates are measured from: the model sent out, or zeros.
-    group_of : ndarray of int of shape (D,), default=None
-        Group of each parameter, where there are several.
-    rule : callable
-        From updates w_k - w_t (K, D) and `n_byzantine` to that of the model (D,).
-    mixing : callable, default=None
-        What the updates go through before.
-    n_byzantine : int
-        How many of the clients may be dishonest.
+    majority of honest ones leaves room for. `origin` and `group_of` are those of `mean.Average`.
     """
 
     def __init__(

@@ -13,16 +13,10 @@ SMALLEST_DISTANCE, SMALLEST_STEP = 1e-6, 1e-12
 
 
 def geometric_median(points: NDArray, n_byzantine: int = 0) -> NDArray:
-    """Return argmin_v sum_k |w_k - v| by smoothed Weiszfeld steps (Weiszfeld 1937; Pillutla et al. 2022).
+    """Return argmin_v sum_k |w_k - v| of updates (K, D) by smoothed Weiszfeld steps (Pillutla et al. 2022).
 
-    v <- sum_k b_k w_k / sum_k b_k, b_k = 1 / max(|w_k - v|, nu), from the coordinate-wise median on, nu a millionth of
-    the median distance to that. In float64.
-
-    Parameters
-    ----------
-    points : ndarray of shape (K, D)
-    n_byzantine : int
-        Not used.
+    v <- sum_k b_k w_k / sum_k b_k (Weiszfeld 1937), b_k = 1 / max(|w_k - v|, nu), from the coordinate-wise median on,
+    nu a millionth of the median distance to that. In float64. `n_byzantine` is not used.
     """
     exact, centre, unit = middle(points)
     if unit == 0:  # most are one point, which is the minimum

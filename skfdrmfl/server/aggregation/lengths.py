@@ -17,25 +17,12 @@ DEVIATIONS, MAD_OF_NORMAL = 2.0, 0.6745
 
 
 def usual_lengths(updates: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
-    """Return the updates without those, f at most, whose lengths are the furthest out of line.
+    """Return the updates (K, D) without those, f at most, whose lengths are the furthest out of line, and f less those.
 
     With l_k = log |w_k - w_t|, med their median and s = med |l_k - med| / 0.6745: without those of |l_k - med| above
-    max(log 2, 2 s), or without the f = `n_byzantine` furthest of them. Large updates are an attack that every rule
-    knows; very short ones, all in one direction against that of the others, look central to rules that go by
+    max(log 2, 2 s), or without the f = `n_byzantine` < K / 2 furthest of them. Large updates are an attack that every
+    rule knows; very short ones, all in one direction against that of the others, look central to rules that go by
     distance, and hold a model back.
-
-    Parameters
-    ----------
-    updates : ndarray of shape (K, D)
-        w_k - w_t.
-    n_byzantine : int
-        f, less than K / 2.
-
-    Returns
-    -------
-    updates : ndarray of shape (K', D)
-    n_byzantine : int
-        How many of these may still be dishonest: f less those left out.
     """
     lengths = np.linalg.norm(updates.astype(np.float64), axis=1).astype(np.float32).astype(np.float64)
     logarithms = np.log(np.maximum(lengths, np.finfo(np.float32).tiny))

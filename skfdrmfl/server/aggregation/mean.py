@@ -11,14 +11,8 @@ from skfdrmfl.common.arrays import Float, Indices
 class Average:
     """FedAvg: parameters averaged by |D_k| over those who answer (McMahan et al. 2017). See `base.Aggregation`.
 
-    Parameters
-    ----------
-    origin : ndarray of shape (D,)
-        What updates are measured from: the model sent out, or zeros.
-    n_rows : ndarray of shape (participants,) or (participants, groups)
-        Of everyone invited, as of `add`.
-    group_of : ndarray of int of shape (D,), default=None
-        Group of each parameter, where there are several.
+    Updates are measured from `origin` (D,), the model sent out or zeros. `n_rows` are those of everyone invited, as of
+    `add`, and `group_of` (D,) the group of each parameter, where there are several.
     """
 
     def __init__(self, origin: NDArray, n_rows: Indices, group_of: Indices | None = None):

@@ -11,14 +11,8 @@ from skfdrmfl.common.arrays import Float
 def median(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """Return the median of each coordinate, the mean of the middle two where clients are even (Yin et al. 2018).
 
-    med_j = argmin_v sum_k |w_kj - v|. It needs no guess at the dishonest: fewer than half of the clients, whatever
-    they send, leave each coordinate within the range of the honest ones.
-
-    Parameters
-    ----------
-    points : ndarray of shape (K, D)
-    n_byzantine : int
-        Not used.
+    med_j = argmin_v sum_k |w_kj - v| of updates (K, D). It needs no guess at the dishonest, `n_byzantine`: fewer than
+    half of the clients, whatever they send, leave each coordinate within the range of the honest ones.
     """
     ordered = np.sort(points, axis=0)
     return 0.5 * ordered[(len(points) - 1) // 2] + 0.5 * ordered[len(points) // 2]

@@ -8,25 +8,12 @@ from scipy.spatial.distance import cdist
 
 
 def nearest_neighbors(points: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
-    """Return the mean of the K - f points nearest to each one, itself among them (Allouah et al. 2023, NNM).
+    """Return the mean of the K - f points (K, D) nearest to each, itself among them, and f (Allouah et al. 2023, NNM).
 
-    y_k = 1 / (K - f) times the sum of w_i over the K - f smallest |w_i - w_k|, f = `n_byzantine`. Honest clients come
-    close to each other, which takes from a rule what their differences would cost, and from the dishonest the cover
-    of them. With f = 0 all become the mean.
-
-    Distances are taken in float64 and compared with float32's digits.
-
-    Parameters
-    ----------
-    points : ndarray of shape (K, D)
-    n_byzantine : int
-        f, less than K / 2.
-
-    Returns
-    -------
-    points : ndarray of shape (K, D)
-    n_byzantine : int
-        f still.
+    y_k = 1 / (K - f) times the sum of w_i over the K - f smallest |w_i - w_k|, f = `n_byzantine` < K / 2. Honest
+    clients come close to each other, which takes from a rule what their differences would cost, and from the dishonest
+    the cover of them. With f = 0 all become the mean. Distances are taken in float64 and compared with float32's
+    digits.
     """
     exact = points.astype(np.float64)
     distances = cdist(exact, exact).astype(np.float32)

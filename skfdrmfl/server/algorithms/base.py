@@ -17,6 +17,8 @@ from skfdrmfl.protocol.replicas import Members
 # Parameters that an algorithm may not go with, in `Algorithm.refuses`.
 ROBUST_RULES, PRIVACY, INPUT_L1 = "robust rules", "privacy", "input_l1"
 
+ArrayAndState = tuple[NDArray, AlgorithmState]
+
 
 @dataclass(frozen=True)
 class Round:
@@ -64,18 +66,14 @@ class Algorithm:
         """Return what each client adds to its local gradients (K, D), None for nothing."""
         return None
 
-    def read(
-        self, state: AlgorithmState, update: Update, model: NDArray, members: Members
-    ) -> tuple[NDArray, AlgorithmState]:
+    def read(self, state: AlgorithmState, update: Update, model: NDArray, members: Members) -> ArrayAndState:
         """Return what is aggregated of some clients' update (C, D), and the state after it.
 
         `model` (D,) was sent out. `update.replicas` (C,) are places among the members.
         """
         return update.weights, state
 
-    def step(
-        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
-    ) -> tuple[NDArray, AlgorithmState]:
+    def step(self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round) -> ArrayAndState:
         """Return the model (D,) after a round and the state, given the model before it and the aggregate."""
         return average, state
 

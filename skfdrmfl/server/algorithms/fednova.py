@@ -12,7 +12,7 @@ from skfdrmfl.protocol.messages import Update
 from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.aggregation.mean import by_group
-from skfdrmfl.server.algorithms.base import Algorithm, Round
+from skfdrmfl.server.algorithms.base import Algorithm, ArrayAndState, Round
 
 
 class FedNova(Algorithm):
@@ -32,16 +32,12 @@ class FedNova(Algorithm):
     client_task: ClassVar[ClientTask] = ClientTask(also_sends_steps=True)
     averages_directions: ClassVar[bool] = True
 
-    def read(
-        self, state: AlgorithmState, update: Update, model: NDArray, members: Members
-    ) -> tuple[NDArray, AlgorithmState]:
+    def read(self, state: AlgorithmState, update: Update, model: NDArray, members: Members) -> ArrayAndState:
         """Return (w_k - w_t) / tau_k."""
         assert update.steps is not None
         return (update.weights - model) / update.steps[:, None].astype(model.dtype), state
 
-    def step(
-        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
-    ) -> tuple[NDArray, AlgorithmState]:
+    def step(self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round) -> ArrayAndState:
         """Return w_t plus tau_eff times the average direction."""
         members = round_.members
         rows = np.where(round_.answered[:, None], by_group(members.counts), 0)

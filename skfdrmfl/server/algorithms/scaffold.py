@@ -12,7 +12,7 @@ from skfdrmfl.protocol.messages import Update
 from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.aggregation.mean import Average
-from skfdrmfl.server.algorithms.base import Algorithm
+from skfdrmfl.server.algorithms.base import Algorithm, ArrayAndState
 
 
 class Scaffold(Algorithm):
@@ -38,9 +38,7 @@ class Scaffold(Algorithm):
         mean.add(members.counts, control)
         return mean.result() - control
 
-    def read(
-        self, state: AlgorithmState, update: Update, model: NDArray, members: Members
-    ) -> tuple[NDArray, AlgorithmState]:
+    def read(self, state: AlgorithmState, update: Update, model: NDArray, members: Members) -> ArrayAndState:
         """Return the parameters, and new control variates of those who have answered."""
         assert update.gradients is not None
         control = state.clients["control"].copy()

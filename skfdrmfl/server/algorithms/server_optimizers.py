@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skfdrmfl.method.equations.optimizers import BETA_1, BETA_2, EPSILON
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import ClientTask
-from skfdrmfl.server.algorithms.base import Algorithm, Round
+from skfdrmfl.server.algorithms.base import Algorithm, ArrayAndState, Round
 
 
 class FedAvgM(Algorithm):
@@ -22,9 +22,7 @@ class FedAvgM(Algorithm):
         """Return a momentum of zero."""
         return state if state.server else AlgorithmState({"momentum": np.zeros_like(model)}, state.clients)
 
-    def step(
-        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
-    ) -> tuple[NDArray, AlgorithmState]:
+    def step(self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round) -> ArrayAndState:
         """Return the model moved along the momentum."""
         settings = round_.members.settings
         momentum = settings.server_momentum * state.server["momentum"] + (average - model)
@@ -44,15 +42,11 @@ class FedAdam(Algorithm):
         moments = {name: np.zeros_like(model) for name in ("first", "second")}
         return AlgorithmState({**moments, "steps": np.zeros(())}, state.clients)
 
-    def step(
-        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
-    ) -> tuple[NDArray, AlgorithmState]:
+    def step(self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round) -> ArrayAndState:
         """Return the model after a step of Adam."""
         return self._moved(state, model, model - average, round_)
 
-    def _moved(
-        self, state: AlgorithmState, model: NDArray, gradient: NDArray, round_: Round
-    ) -> tuple[NDArray, AlgorithmState]:
+    def _moved(self, state: AlgorithmState, model: NDArray, gradient: NDArray, round_: Round) -> ArrayAndState:
         """Return the model after a step of Adam along a gradient, each element by itself."""
         server = state.server
         n_steps = float(np.max(server["steps"])) + 1.0  # files of before count them parameter by parameter
@@ -75,9 +69,7 @@ class FedSGD(FedAdam):
     server_learning_rate: ClassVar[float] = 0.02
     averages_directions: ClassVar[bool] = True
 
-    def step(
-        self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round
-    ) -> tuple[NDArray, AlgorithmState]:
+    def step(self, state: AlgorithmState, model: NDArray, average: NDArray, round_: Round) -> ArrayAndState:
         """Return the model after a step of Adam with decay; `average` is the gradient."""
         settings = round_.members.settings
         rate = round_.rate_factor * settings.server_learning_rate

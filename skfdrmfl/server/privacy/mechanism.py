@@ -31,13 +31,7 @@ def with_adapted_clip(privacy: ClientPrivacy, share_within: float) -> ClientPriv
 class NoisyMean:
     """The aggregate of a private round: an `Aggregation` with equal weights and a fixed denominator.
 
-    Parameters
-    ----------
-    origin : ndarray of shape (D,)
-        The model sent out.
-    privacy : ClientPrivacy
-    used : ndarray of bool of shape (D,), default=None
-        Parameters that are trained and sent; the others stay as they were. None: all.
+    Parameters other than `used` (D,) stay as they were sent out in `origin` (D,).
     """
 
     def __init__(self, origin: NDArray, privacy: ClientPrivacy, used: NDArray[np.bool_] | None = None):
