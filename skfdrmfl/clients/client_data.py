@@ -30,17 +30,8 @@ MOST_INPUTS, MOST_RESULTS = 12, 64
 class ClientData:
     """The rows of one memory, those of a site or in a simulation of all clients, and what was computed of them.
 
-    Parameters
-    ----------
-    table : ndarray of shape (n, n_features)
-    targets : ndarray of shape (n, q)
-    present : ndarray of bool of shape (n, M), default=None
-        Which modalities each row has; None: all.
-    blocks : ndarray of shape (n,), default=None
-        Label of each row's block, rows that no split may part; None: every row is one.
-    labels : mapping of int to Column
-        Labels of the discrete columns.
-    n_modalities : int
+    `present` (n, M) says which modalities each row has (None: all), `blocks` (n,) which rows no split may part (None:
+    every row is a block), and `labels` what the codes of discrete columns stand for.
     """
 
     def __init__(

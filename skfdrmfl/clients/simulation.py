@@ -37,18 +37,6 @@ class LocalTraining:
     """The clients of all runs, ready to train together. See `door.Training`.
 
     Arrays are numpy's outside; engines are given tensors, on the device of the rows.
-
-    Parameters
-    ----------
-    network : Network
-    runs : sequence of Run
-    schedule : Schedule
-    engine : str
-        Key of `ENGINES`.
-    ledger : Ledger, default=None
-        Counts what leaves the clients; None starts a new one.
-    n_threads : int, default=1
-        For engines that can use several.
     """
 
     def __init__(

@@ -49,20 +49,10 @@ def _array(members: zipfile.ZipFile, number: int) -> NDArray:
 def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
     """Write a tree to a file; what stood there stays until the new file is complete and on disk.
 
-    Parameters
-    ----------
-    path : str or path-like
-        A process that is killed while it writes may leave a file `.NAME.*.tmp` beside it.
-    content : object
-        None, bool, int, float, str, bytes, slice, Path, arrays and scalars of numpy, objects of classes that are
-        `registered`, and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and bits.
-    kind : str
-        What the content is, for `read` to ask for.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The tree holds something else, or itself. Nothing is written.
+    A process that is killed while it writes may leave a file `.NAME.*.tmp` beside it. `kind` is what `read` is to ask
+    for. The tree is of None, bool, int, float, str, bytes, slice, Path, arrays and scalars of numpy, objects of classes
+    that are `registered`, and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and
+    bits. Raises TypeError or ValueError, and writes nothing, where the tree holds something else, or itself.
     """
     text, arrays = _encoded(content, kind)
     target = Path(os.path.realpath(path))  # a link stays one
@@ -121,10 +111,8 @@ def _put(file: BinaryIO, text: bytes, arrays: list[np.ndarray]) -> None:
 def read(path: str | os.PathLike[str], *, kind: str) -> Any:
     """Return the tree that `write` has put into a file. Nothing in a file is ever run, whoever wrote it.
 
-    Raises
-    ------
-    ArchiveError
-        The file is no archive or damaged, of another kind or a newer format, or holds objects of an unknown class.
+    Raises ArchiveError for a file that is no archive or damaged, of another kind or a newer format, or that holds
+    objects of an unknown class.
     """
     with open(path, "rb") as file:
         return _tree(file, kind, path)

@@ -10,18 +10,7 @@ N_LINES = 10
 
 
 class Bar:
-    """How far something is, on standard error.
-
-    Parameters
-    ----------
-    title : str
-    total : int
-        Steps to come; there may be fewer.
-    unit : str
-        What a step is.
-    shown : bool, default=True
-        Whether to show anything.
-    """
+    """How far something is, of `total` steps or fewer, on standard error; a step is a `unit`."""
 
     def __init__(self, title: str, total: int, unit: str, *, shown: bool = True):
         self._title, self._total, self._unit = title, total, unit

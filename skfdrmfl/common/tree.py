@@ -26,14 +26,7 @@ C = TypeVar("C", bound=type)
 
 
 class UnfitError(TypeError):
-    """A tree holds what cannot be written.
-
-    Parameters
-    ----------
-    place : str
-        Where in the tree.
-    fact : str
-    """
+    """A tree holds, at some place, what cannot be written."""
 
     def __init__(self, place: str, fact: str):
         self.place, self.fact = place.removeprefix(".") or "content", fact
@@ -95,24 +88,11 @@ _SHARED = {"fields", "objects", "array"}
 
 
 class Writer:
-    """Makes JSON of values.
+    """Makes JSON of values, and collects their `arrays`, which the JSON has by number.
 
-    Parameters
-    ----------
-    takes : callable
-        Returns whether arrays of a dtype can be written.
-    refusal : str
-        What errors say of what cannot be written.
-    forms : mapping of type to Form
-    shares : bool, default=False
-        Whether an array or object that stands in several places is written once, and comes back as one.
-    names : mapping of int to str, default=None
-        Of arrays and objects, by their id, that the reader has: the names stand for them.
-
-    Attributes
-    ----------
-    arrays : list of ndarray
-        Those of the values written so far, which the JSON has by number.
+    Arrays of a dtype that it `takes` can be written; of others errors say `refusal`. If it `shares`, an array or object
+    that stands in several places is written once, and comes back as one. `names` stand for the arrays and objects, by
+    their id, that the reader has.
     """
 
     def __init__(
@@ -132,12 +112,7 @@ class Writer:
     def write(self, value: Any, place: str = "") -> Any:
         """Return the JSON of a value; `place` is where it stands.
 
-        Raises
-        ------
-        UnfitError
-            It holds what cannot be written.
-        RecursionError
-            It holds itself.
+        Raises UnfitError where it holds what cannot be written, and RecursionError where it holds itself.
         """
         kind = type(value)
         if kind in _PLAIN or (kind is float and math.isfinite(value)):
@@ -204,14 +179,8 @@ def _fields(value: Any, kind: Any, place: str) -> Any:
 class Reader:
     """Makes values of JSON and arrays; what is no tree of a Writer raises some exception.
 
-    Parameters
-    ----------
-    array : callable
-        Returns an array by its number.
-    rebuilt : mapping of str to callable
-        Of each tag, what rebuilds a value of the simpler one.
-    recall : callable, default=None
-        Returns what the writer's names stand for.
+    `array` returns an array by its number, `rebuilt` has what rebuilds a value of the simpler one for each tag, and
+    `recall` returns what the writer's names stand for.
     """
 
     def __init__(

@@ -14,18 +14,9 @@ MOST_EXACT = 2.0**53
 
 
 def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray, NDArray[np.int64]]:
-    """Return the clients as an append-only list of labels, and the position in it of every row's client.
+    """Return the clients as an append-only list of labels (K',), and the position in it of every row's client (n,).
 
-    Parameters
-    ----------
-    ids : ndarray of shape (n,)
-    known : ndarray of shape (K,), default=None
-        Labels met before; they keep their positions, new ones follow in sorted order.
-
-    Returns
-    -------
-    clients : ndarray of shape (K',)
-    codes : ndarray of shape (n,)
+    Labels that are `known` (K,) keep their positions; new ones follow in sorted order.
     """
     labels, codes = np.unique(ids, return_inverse=True)
     if known is None:
@@ -41,12 +32,8 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
     """Return one label a row as a 1-D array of integers, bools, strings or dates; None is one client, labelled 0.
 
     Floats are taken for the whole numbers that they must be. `rows_of` and `name` are what messages call the table and
-    the labels, which are an argument of their own or, by any other name, a column of X.
-
-    Raises
-    ------
-    ValueError
-        Wrong length, more than one dimension, missing labels, fractions, or labels that cannot be compared.
+    the labels, which are an argument of their own or, by any other name, a column of X. Raises ValueError for a wrong
+    length, more than one dimension, missing labels, fractions, or labels that cannot be compared.
     """
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)

@@ -28,19 +28,9 @@ class Labelled(NamedTuple):
 
 
 def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups_column: Any) -> Labelled:
-    """Return X and the labels of its rows, which come from columns of X where these are named.
+    """Return X and the labels of its rows, which come from columns of X where these are named, or numbered.
 
-    Parameters
-    ----------
-    X : array-like or DataFrame of shape (n, n_features)
-    client_ids, groups : array-like of shape (n,), or None
-    client_column, groups_column : str, int or None
-        Names or positions.
-
-    Raises
-    ------
-    ValueError
-        Labels are given in both ways; X has no such column; or what it holds are no labels.
+    Raises ValueError where labels are given in both ways, X has no such column, or what it holds are no labels.
     """
     for column, parameter, given, name in (
         (client_column, "client_column", client_ids, "client_ids"),
@@ -67,10 +57,7 @@ def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups
 def find_columns(X: Any, client_column: Any, groups_column: Any) -> list[int]:
     """Return the positions in a table of the columns that are named, that of the clients first.
 
-    Raises
-    ------
-    ValueError
-        X has no such column, or both are one.
+    Raises ValueError where X has no such column, or both are one.
     """
     given = {"client_column": client_column, "groups_column": groups_column}
     columns = [_place(X, column, parameter) for parameter, column in given.items() if column is not None]

@@ -165,15 +165,9 @@ class TableTransform:
     def slopes(self, table: NDArray, gradients: Float, present: Present | None = None, *, units: bool = False) -> Float:
         """Return derivatives (n, q, n_features) by the columns of `table`: those of `apply`, chained.
 
-        Parameters
-        ----------
-        table : ndarray of shape (n, n_features)
-        gradients : ndarray of shape (n, q, columns)
-            Derivatives by what `apply` returns, without padding.
-        present : ndarray of bool of shape (n, M), default=None
-            As in `apply`: derivatives are 0 by the columns of a block that a row lacks.
-        units : bool
-            Whether they are by steps of `BlockTransform.units`, which nothing overflows in, rather than of 1.
+        `gradients` (n, q, columns) are derivatives by what `apply` returns, without padding. The result is 0 by the
+        columns of a block that a row lacks. With `units` it is by steps of `BlockTransform.units`, which nothing
+        overflows in, rather than of 1.
         """
         out = np.zeros((*gradients.shape[:-1], table.shape[1]))
         start = 0

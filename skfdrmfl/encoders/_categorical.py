@@ -92,14 +92,9 @@ class CategoricalEncoder(Encoder):
 
 
 class EmbeddingTable:
-    """The vectors of the categories of several columns, one below another in one matrix.
+    """The vectors, of `size` entries, of the categories of several columns, one below another in one matrix.
 
-    Parameters
-    ----------
-    n_categories : tuple of int
-        Number of each column's categories. Behind their rows, the matrix has one for the column's unknown codes.
-    size : int
-        Number of a vector's entries.
+    Behind the rows of each column's categories the matrix has one for the column's unknown codes.
     """
 
     def __init__(self, n_categories: tuple[int, ...], size: int):
@@ -151,14 +146,7 @@ class EmbeddingPart(FeaturePart):
 class EmbeddedMLP(Part):
     """Dense layers over the vectors of a row's categories and, beside them, its numeric inputs.
 
-    Parameters
-    ----------
-    n_categories : sequence of int
-        Number of categories of each of the first inputs, which are codes; the others are numeric.
-    size : int
-        Number of a vector's entries.
-    hidden, skip
-        As for `MLP`.
+    The first inputs are codes, of `n_categories` each; `size` is the length of a vector.
     """
 
     def __init__(

@@ -132,14 +132,8 @@ class Conv2DEncoder(_Convolutions):
 class ConvPart(FeaturePart):
     """silu(W_i * a + b_i), layer after layer, then flattened; `*` is a convolution without padding.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (channels, *sizes) of a row.
-    channels : tuple of int
-        Number of channels of each layer.
-    kernel, stride : int
-        The same along every axis.
+    Rows are of `shape` (channels, *sizes); `channels` are those of each layer. `kernel` and `stride` are the same along
+    every axis.
     """
 
     def __init__(

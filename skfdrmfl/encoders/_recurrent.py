@@ -54,12 +54,7 @@ class RecurrentEncoder(Encoder):
 class GRUPart(FeaturePart):
     """A gated recurrent unit, h_t = (1 - z) n + z h_{t-1}, r, z and n as in `torch.nn.GRU`; features are the last h.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (steps, features) of a row.
-    size : int
-        Number of entries of h.
+    Rows are of `shape` (steps, features), h of `size` entries.
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], size: int, n_outputs: int, *, skip: bool):

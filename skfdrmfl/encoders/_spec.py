@@ -32,10 +32,7 @@ class Encoder(BaseEstimator):
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> Part:
         """Return the part h_m of the network, from `n_columns` inputs to `modality_dim` outputs.
 
-        Raises
-        ------
-        ValueError
-            The spec does not fit a modality of so many columns.
+        Raises ValueError where the spec does not fit a modality of so many columns.
         """
         raise NotImplementedError
 
@@ -44,10 +41,7 @@ class Encoder(BaseEstimator):
     ) -> Part:
         """Return the part h_m for inputs of which the first are codes of categories, `n_categories` of each.
 
-        Raises
-        ------
-        ValueError
-            Also where this encoder reads no categories.
+        Raises ValueError as `build` does, and where this encoder reads no categories.
         """
         raise ValueError(
             f"modality {name!r} has {len(n_categories)} columns of categories, strings or bools, which "

@@ -26,15 +26,8 @@ LOOK = 0.5
 class GridChannel:
     """Carries packets over a Grid. See `remote.channel.Channel`; an address is a node's id.
 
-    Parameters
-    ----------
-    grid : Grid
-    n_clients : int
-        How many there have to be before anything is asked.
-    answer_within : float
-        Seconds to wait for an answer.
-    wait : float
-        Seconds to wait for clients who are missing.
+    Nothing is asked before `n_clients` are there. Answers are waited for `answer_within` seconds, missing clients
+    `wait`.
     """
 
     def __init__(self, grid: Grid, n_clients: int, answer_within: float, wait: float):

@@ -12,15 +12,10 @@ from skfdrmfl.method.parts import Part, Shapes, Views
 
 
 class Spread:
-    """Raw log variances of a modality's code: gains times the outputs of the encoder with weights of its own.
+    """Raw log variances of a modality's code: gains times the outputs of its encoder with weights of its own.
 
     The gains, one an entry, start at zero: so training starts with variances of one for any encoder. Z does not depend
     on the variances.
-
-    Parameters
-    ----------
-    encoder : Part
-        The modality's encoder, which can be shared, as a part holds no weights.
     """
 
     def __init__(self, encoder: Part):

@@ -15,17 +15,9 @@ _ALIGNMENT = 16
 
 
 class ParameterLayout:
-    """Where each named array of a network lives in its flat parameter vector.
+    """Where each named array of a network lives in its flat parameter vector, of length `size` D.
 
-    Parameters
-    ----------
-    shapes : mapping of str to tuple of int
-        Shape of each array, in order.
-
-    Attributes
-    ----------
-    size : int
-        Length D of the flat vector; the few padding entries between arrays stay zero.
+    The few padding entries between arrays stay zero.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):

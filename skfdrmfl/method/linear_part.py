@@ -39,22 +39,10 @@ def takes_linear(network: Network) -> bool:
 def with_linear(network: Network, arrays: Mapping[str, Float], linear: Linear, share: float) -> Arrays:
     """Return the model that predicts `share` times what `arrays` predict, plus `linear` of the encoder inputs.
 
-    Of Z it keeps the directions along which y is predicted: with the head W = U S V', Z becomes V S V' Z, whose head
-    is U V', so that one step of Z is one of y. What else the network has in Z fits its training rows more closely than
-    the mixture does, and a regression behind Z would take that up. The skips then add to the codes what moves Z by
-    V U' times the linear model's predictions.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-        Named parameters without a replica axis, of a network that `takes_linear`.
-    linear : Linear
-        In the units of the head's y, from the inputs of all encoders side by side.
-    share : float
-
-    Returns
-    -------
-    dict of str to ndarray
+    Of Z it keeps the directions along which y is predicted: with the head W = U S V', Z becomes V S V' Z, whose head is
+    U V', so that one step of Z is one of y. What else the network has in Z fits its training rows more closely than the
+    mixture does, and a regression behind Z would take that up. The skips then add to the codes what moves Z by V U'
+    times the linear model's predictions. The network `takes_linear`, and `linear` is in the units of the head's y.
     """
     out = dict(arrays)
     c, q = network.n_components, network.n_outputs

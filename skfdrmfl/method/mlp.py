@@ -24,17 +24,9 @@ from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views, rows_fir
 class MLP(Part):
     """Dense layers: x -> W_L silu(... silu(W_1 x + b_1)) + b_L, plus a linear map of x when `skip`.
 
-    The skip is not a layer of its own: its rows stand below the first layer's, so that one product gives both, and
-    a soft threshold of "the first layer" reaches all weights of a column of x.
-
-    Parameters
-    ----------
-    name : str
-        Prefix of the parameters' names.
-    n_inputs, n_outputs : int
-    hidden : sequence of int
-        Widths of the hidden layers; empty for an affine map.
-    skip : bool
+    The skip is not a layer of its own: its rows stand below the first layer's, so that one product gives both, and a
+    soft threshold of "the first layer" reaches all weights of a column of x. Without `hidden` layers it is an affine
+    map.
     """
 
     def __init__(self, name: str, n_inputs: int, hidden: Sequence[int], n_outputs: int, *, skip: bool = False):
@@ -76,19 +68,11 @@ class MLP(Part):
         return np.any(arrays[self.first_weight] != 0, axis=0)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return small Gaussian weights and zero biases.
+        """Return small Gaussian weights, from a generator a layer, and zero biases.
 
-        Parameters
-        ----------
-        rngs : iterator of numpy Generators, one a layer
-        input_power : float, default=None
-            E||x||^2 where x is data. Then the first layer's outputs start with standard deviation
-            `DATA_GAIN`, so that the directions that matter are found rather than inherited. Any other layer
-            maps entries of variance one to standard deviation `GAIN`.
-
-        Returns
-        -------
-        dict of str to ndarray
+        `input_power` is E||x||^2 where x is data. Then the first layer's outputs start with standard deviation
+        `DATA_GAIN`, so that the directions that matter are found rather than inherited. Any other layer maps entries of
+        variance one to standard deviation `GAIN`.
         """
         arrays: Arrays = {}
         for i, (weight, bias) in enumerate(self._names):

@@ -34,18 +34,9 @@ class Activations:
 class Network:
     """The model as pure functions of parameters and rows; it holds shapes, never weights.
 
-    Parameters
-    ----------
-    encoders : mapping of str to Part
-        h_m of each modality, in order.
-    fusion : Fusion
-    modality_dim, n_components, n_outputs : int
-        d, c and q.
-    head_hidden : sequence of int
-        Hidden layers of the head; empty for a linear head.
-    alignment : str, default="homoscedastic"
-        Key of `ALIGNMENTS`, of which "diagonal" reads variances of codes, learned by a `Spread` of each modality. One
-        modality has nothing to align; the key is then ignored.
+    `encoders` are the h_m of the modalities, in order; `modality_dim`, `n_components` and `n_outputs` are d, c and q. A
+    head without `head_hidden` layers is linear. Of the `ALIGNMENTS`, "diagonal" reads variances of codes, learned by a
+    `Spread` of each modality. One modality has nothing to align; the key is then ignored.
     """
 
     def __init__(
@@ -135,18 +126,7 @@ class Network:
     def forward(self, views: Views, x: Tensor, mask: Tensor | None = None) -> Activations:
         """Return codes, Z and y_hat of the rows x (C, B, n_columns), replica by replica.
 
-        Parameters
-        ----------
-        views : mapping of str to Tensor
-            Parameters of each replica.
-        x : Tensor of shape (C, B, n_columns)
-            Encoder inputs; finite, also in columns of modalities that a row lacks.
-        mask : Tensor of bool of shape (C, B, M), default=None
-            Which modalities a row has; None: all.
-
-        Returns
-        -------
-        Activations
+        x is finite, also in columns of modalities that a row lacks, which `mask` (C, B, M) says; None: all have all.
         """
         codes = [encoder.forward(views, x[..., self.columns[name]]) for name, encoder in self.encoders.items()]
         mu = codes[0].unsqueeze(-2) if len(codes) == 1 else torch.stack(codes, -2)
@@ -200,19 +180,7 @@ class Network:
     # ------------------------------------------------------------------------------------------ delivery
 
     def rotated(self, arrays: Mapping[str, Float], center: Float, rotation: Float) -> Arrays:
-        """Return arrays with which Z is (Z - center) rotation, and the prediction the same.
-
-        Parameters
-        ----------
-        arrays : mapping of str to ndarray
-            Named parameters, without a replica axis.
-        center : ndarray of shape (c,)
-        rotation : ndarray of shape (c, c), orthogonal
-
-        Returns
-        -------
-        dict of str to ndarray
-        """
+        """Return arrays with which Z is (Z - center) rotation, which is orthogonal, and the prediction the same."""
         out = dict(arrays)
         out["fusion.weight0"] = rotation.T @ arrays["fusion.weight0"]
         out["fusion.bias0"] = rotation.T @ (arrays["fusion.bias0"] - center[:, None])

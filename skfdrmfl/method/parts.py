@@ -25,15 +25,8 @@ class Part:
     """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
     Subclasses set `shapes` and `first_weight`, and write `initial` and `forward`. Every array is a matrix for each
-    replica, (C, ., .).
-
-    Parameters
-    ----------
-    name : str
-        Prefix of the arrays' names.
-    n_inputs, n_outputs : int
-    options : hashable
-        All else in which two parts of one class can differ.
+    replica, (C, ., .). The names of arrays begin with `name`; `options` are all else in which two parts of one class
+    can differ.
     """
 
     shapes: Shapes  # Shape of each array
@@ -78,14 +71,8 @@ def rows_first(out: Tensor) -> Tensor:
 class FeaturePart(Part):
     """An affine map of features, mu = V features(x) + b, plus a linear map of x when `skip`.
 
-    Subclasses write `features`. As in `MLP`, features come before rows inside: (C, features, B).
-
-    Parameters
-    ----------
-    layers : dict of str to tuple of int
-        Arrays of `features`, without the prefix; those named "bias..." start at zero.
-    n_features : int
-        Number of features of a row.
+    Subclasses write `features`. As in `MLP`, features come before rows inside: (C, features, B). `layers` are the
+    shapes of the arrays of `features` by name, without the prefix; those named "bias..." start at zero.
     """
 
     def __init__(

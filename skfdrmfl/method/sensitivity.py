@@ -17,14 +17,6 @@ def jacobians(network: Network, arrays: Arrays, x: Tensor, present: Present | No
     """Yield the derivatives (rows, q, columns) of standardised y_hat by encoder inputs, a slab of rows at a time.
 
     Derivatives by codes of categories are 0, as are those by inputs of modalities that a row lacks.
-
-    Parameters
-    ----------
-    network : Network
-    arrays : dict of str to ndarray
-        Named parameters.
-    x : Tensor of shape (n, columns)
-    present : ndarray of bool of shape (n, M), default=None
     """
     flat = network.layout.pack(arrays, dtype=torch.float64)
     views = network.layout.views(flat[None])

@@ -75,10 +75,7 @@ def _may_be_sent(dtype: np.dtype) -> bool:
 def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
     """Return a value ready to be sent; `names` are those of objects (by id) that the other end has.
 
-    Raises
-    ------
-    TypeError
-        It holds what cannot be.
+    Raises TypeError for what cannot be sent.
     """
     writer = Writer(_may_be_sent, "which cannot be sent to where clients are", FORMS, shares=True, names=names)
     text = json.dumps(writer.write(value), allow_nan=False, separators=(",", ":"))
@@ -88,10 +85,7 @@ def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
 def from_packet(received: Packet, build: Build | None = None, recall: Recall | None = None) -> Any:
     """Return the value of a packet; `build` makes networks, `recall` finds what has been sent before by its name.
 
-    Raises
-    ------
-    WireError
-        It holds no such value.
+    Raises WireError where it holds no such value.
     """
     rebuilt = REBUILT if build is None else REBUILT | {"network": build}
     try:

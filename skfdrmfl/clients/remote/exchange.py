@@ -41,20 +41,9 @@ class Silence:
 
 
 class Exchange:
-    """All that is said to clients who are elsewhere.
+    """All that is said to clients who are elsewhere, by their addresses and labels in the order of positions.
 
-    Parameters
-    ----------
-    channel : Channel
-    addresses : sequence
-        Of the clients, by position.
-    labels : sequence
-        What they are called.
-
-    Attributes
-    ----------
-    missed : list of DroppedClient
-        Who has not answered what, and why.
+    `missed` keeps who has not answered what, and why.
     """
 
     def __init__(self, channel: Channel, addresses: Sequence[Any], labels: Sequence[Any]):
@@ -108,15 +97,8 @@ class Exchange:
     ) -> tuple[dict[int, Any], dict[int, Silence]]:
         """Return the answers by position, in the order of `about`, and why the others have not answered.
 
-        Parameters
-        ----------
-        what : str
-        about : mapping of int to object
-            The question to each client; what they must have stands in it by name.
-        needs : sequence of str
-            Names of what they must have.
-        check : callable, default=None
-            Raises a WireError where a position's answer is not as it must be.
+        What clients must have stands in the questions by name, and `needs` are the names. `check` raises a WireError
+        where a position's answer is not as it must be.
         """
         found: dict[int, Any] = {}
         there = self._find(about)
@@ -168,10 +150,7 @@ class Exchange:
     ) -> dict[int, Any]:
         """Return everybody's answers by position; who is not there is waited for, and asked again.
 
-        Raises
-        ------
-        NoAnswer
-            Some have not answered.
+        Raises NoAnswer where some have not answered.
         """
         found: dict[int, Any] = {}
         silent: dict[int, Silence] = {}
@@ -192,10 +171,7 @@ class Exchange:
     def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
         """Check that the answers to each of some queries are of one form, that of most.
 
-        Raises
-        ------
-        NoAnswer
-            Some are of another form: added up, arrays of unlike shapes would be stretched in silence.
+        Raises NoAnswer where some are of another form: added up, arrays of unlike shapes would be stretched in silence.
         """
         odd: dict[int, Silence] = {}
         for of_query in zip(*answers.values(), strict=True):

@@ -71,9 +71,7 @@ class Remote:
             if not isinstance(answers, list) or len(answers) != len(queries):
                 raise WireError(f"{len(queries)} answers were asked for")
 
-        models = [
-            query.model for query in queries if hasattr(query, "model")
-        ]  # one, which the next exchange asks about too
+        models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)

@@ -43,13 +43,7 @@ class Packet:
 
     @classmethod
     def of_flat(cls, text: str, data: bytes) -> Packet:
-        """Return the packet of which `flat` made these.
-
-        Raises
-        ------
-        WireError
-            They are of no packet.
-        """
+        """Return the packet of which `flat` made these; WireError where it is of none."""
         try:
             own, forms = json.loads(text)
             arrays, start = [], 0

@@ -44,10 +44,6 @@ class Site:
 
     All that has to live from one request to the next is in `kept`, so that each can be answered by a process of its
     own. A site that lives on does not work out again what has a name there, until it is told to forget the name.
-
-    Parameters
-    ----------
-    rows : Rows
     """
 
     def __init__(self, rows: Rows):
@@ -57,15 +53,7 @@ class Site:
         self._made: dict[str, Any] = {}
 
     def answer(self, packet: Packet, kept: Mapping[str, Packet]) -> tuple[Packet, dict[str, Packet]]:
-        """Return the answer to a request, and what is to be kept for those to come.
-
-        Parameters
-        ----------
-        packet : Packet
-            The request.
-        kept : mapping of str to Packet
-            What the last answer came with.
-        """
+        """Return the answer to a request, and what is to be kept for those to come: `kept`, of the next."""
         request = Request.of_packet(packet)
         have = {**kept, **request.given}
         have = {name: value for name, value in have.items() if name.removesuffix(ROWS) in request.keep}

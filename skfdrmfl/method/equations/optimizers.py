@@ -53,22 +53,6 @@ def adam_step_(
     )
 
 
-def adam_direction(gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the direction of a step of Adam, and the moments after it; pure, each element by itself.
-
-    Parameters
-    ----------
-    gradient, first, second : Tensor of equal shapes
-        Gradient, and its moments before the step, which start at zero.
-    steps : Tensor of the same shape
-        Number of the step, from 1.
-    """
-    first = first.lerp(gradient, 1.0 - BETA_1)
-    second = BETA_2 * second + (1.0 - BETA_2) * gradient.square()
-    root = (second / (1.0 - BETA_2**steps)).sqrt() + EPSILON
-    return first / (1.0 - BETA_1**steps) / root, first, second
-
-
 def soft_threshold_(weights: Tensor, amount: Tensor | float) -> None:
     """Take the proximal step of an L1 penalty in place: shrink `weights` towards zero by `amount`, no further."""
     weights.copy_(weights.sign() * (weights.abs() - amount).clamp_min_(0.0))
