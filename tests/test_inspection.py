@@ -219,7 +219,7 @@ class OverMean(BlockTransform):
     def apply(self, block):
         return super().apply(block / block.mean(1, keepdims=True))
 
-    def slopes(self, rows, gradients, units=None):
+    def slopes(self, rows, gradients):
         mean, after = rows.mean(1)[:, None, None], super().slopes(rows, gradients)
         return after / mean - (after * rows[:, None]).mean(-1, keepdims=True) / mean**2
 

@@ -108,10 +108,7 @@ class Comparison:
     def to_table(self) -> str:
         """Return the table as text: RMSE, R², RPD, the RMSE over FDRMFL's, seconds of a fit, and R² per client.
 
-        Returns
-        -------
-        str
-            Lines without a trailing newline; of several outputs a table each, under its name.
+        Of several outputs it is a table each, under its name; there is no newline at the end.
         """
         tables = []
         for output in self.outputs:
@@ -168,13 +165,7 @@ class Comparison:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain Python values that :mod:`json` can write; NaN becomes None.
-
-        Returns
-        -------
-        dict
-            With `settings`, `methods`, `measured`, `client_ids`, `fold`, `groups`, `outputs` and `ledger`.
-        """
+        """Return everything as plain Python values that :mod:`json` can write; NaN becomes None."""
         return {
             "format": FORMAT,
             "settings": self.settings,
@@ -204,22 +195,14 @@ class Comparison:
         }
 
     def to_json(self) -> str:
-        """Return what :meth:`to_dict` returns as JSON text that ends in a newline.
-
-        Returns
-        -------
-        str
-        """
+        """Return what :meth:`to_dict` returns as JSON text that ends in a newline."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
         """Return the comparison of which :meth:`to_json` gave this text; labels of clients in measures are strings.
 
-        Raises
-        ------
-        ValueError
-            The text is no such JSON.
+        Raises ValueError where the text is no such JSON.
         """
         try:
             values = json.loads(text)

@@ -54,16 +54,13 @@ class BlockTransform:
         centred /= self.scale
         return centred if self.projection is None else centred @ self.projection
 
-    def slopes(self, rows: Float, gradients: Float, units: Float | None = None) -> Float:
-        """Return derivatives (n, ..., p) by the columns of `rows` (n, p), given those by what `apply` makes of them.
+    def slopes(self, rows: Float, gradients: Float) -> Float:
+        """Return derivatives (n, ..., p) by the columns of `rows` (n, p), given those (n, ..., r) by the outputs."""
+        return self._slopes(gradients, 1.0)
 
-        The latter are (n, ..., r); `units` (p,) are the steps of the columns that derivatives are by, 1 by default.
-        """
-        return self._slopes(gradients, units)
-
-    def _slopes(self, gradients: Float, units: Float | None) -> Float:
-        """Return `slopes`, which are the same for all rows."""
-        steps = (1.0 if units is None else units) / self.scale
+    def _slopes(self, gradients: Float, units: Float | float) -> Float:
+        """Return `slopes`, which are the same for all rows, by steps of the columns in `units` (p,)."""
+        steps = units / self.scale
         return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
 
     @property
@@ -162,19 +159,18 @@ class TableTransform:
                     start += widths[name]
         return torch.from_numpy(out)
 
-    def slopes(self, table: NDArray, gradients: Float, present: Present | None = None, *, units: bool = False) -> Float:
+    def slopes(self, table: NDArray, gradients: Float, present: Present | None = None) -> Float:
         """Return derivatives (n, q, n_features) by the columns of `table`: those of `apply`, chained.
 
         `gradients` (n, q, columns) are derivatives by what `apply` returns, without padding. The result is 0 by the
-        columns of a block that a row lacks. With `units` it is by steps of `BlockTransform.units`, which nothing
-        overflows in, rather than of 1.
+        columns of a block that a row lacks.
         """
         out = np.zeros((*gradients.shape[:-1], table.shape[1]))
         start = 0
         for m, (name, block) in enumerate(self.blocks.items()):
             stop, columns = start + block.n_outputs, self.columns[name]
             rows = np.asarray(table[:, columns], dtype=np.float64)
-            found = block.slopes(rows, gradients[..., start:stop], block.units if units else None)
+            found = block.slopes(rows, gradients[..., start:stop])
             if present is not None:
                 found[~present[:, m]] = 0.0
             out[..., columns] = found

@@ -69,7 +69,7 @@ def fetch_corn(
         wavelengths : ndarray of shape (700 * n_instruments,)
             In nm, one a column of `data`.
         DESCR : str
-            DataDescription, credit and what is known of the licence.
+            Description, credit and what is known of the licence.
         filename : str
             The file that was read.
 

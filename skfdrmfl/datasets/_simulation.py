@@ -73,7 +73,7 @@ def make_simulation(
             ``{"image": slice(0, 3072), "text": slice(3072, 3572), "vector": slice(3572, 3604)}``, as
             `FDRMFLTransformer` takes it.
         DESCR : str
-            DataDescription and source.
+            Description and source.
 
     Raises
     ------

@@ -52,7 +52,7 @@ def load_tecator(target: str | Sequence[str] = "fat", return_X_y: bool = False, 
         groups : ndarray of shape (215,), int
             Rows with identical spectra share a number; 193 numbers.
         DESCR : str
-            DataDescription and source, and the permission note under which the data are redistributed.
+            Description and source, and the permission note under which the data are redistributed.
         filename, data_module : str
             The file that holds the numbers, and the package it is in.
 

@@ -20,18 +20,26 @@ class _Convolutions(Encoder):
 
     strongest_preprocessing: ClassVar[str | None] = "standardize"
     _axes: ClassVar[tuple[str, ...]]
-    n_channels: Sequence[int]
-    kernel_size: int
-    stride: int
-    skip: bool
 
-    def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
-        """Return the checked shape (channels, *sizes) of a row."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        shape: Sequence[int] | None = None,
+        *,
+        n_channels: Sequence[int] = (8, 16),
+        kernel_size: int = 5,
+        stride: int = 2,
+        skip: bool = True,
+    ):
+        self.shape = shape
+        self.n_channels = n_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.skip = skip
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> ConvPart:
         """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
-        shape = self._shape(name, n_columns)
+        one_channel = self.shape is None and len(self._axes) == 2
+        shape = check_shape((1, n_columns) if one_channel else self.shape, self._axes, name, n_columns)
         channels = check_layer_sizes(self.n_channels, f"n_channels of the encoder of modality {name!r}")
         if not channels:
             raise ValueError(f"n_channels of the encoder of modality {name!r} is empty; give at least one layer.")
@@ -70,24 +78,7 @@ class Conv1DEncoder(_Convolutions):
         Add a linear map of the columns, so that the layers only learn what is not linear.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int] | None = None,
-        *,
-        n_channels: Sequence[int] = (8, 16),
-        kernel_size: int = 5,
-        stride: int = 2,
-        skip: bool = True,
-    ):
-        self.shape = shape
-        self.n_channels = n_channels
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.skip = skip
-
-    def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
-        shape = (1, n_columns) if self.shape is None else self.shape
-        return check_shape(shape, ("channels", "length"), name, n_columns)
+    _axes: ClassVar[tuple[str, ...]] = ("channels", "length")
 
 
 class Conv2DEncoder(_Convolutions):
@@ -110,6 +101,8 @@ class Conv2DEncoder(_Convolutions):
         Add a linear map of the columns, so that the layers only learn what is not linear.
     """
 
+    _axes: ClassVar[tuple[str, ...]] = ("channels", "height", "width")
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -119,14 +112,7 @@ class Conv2DEncoder(_Convolutions):
         stride: int = 2,
         skip: bool = True,
     ):
-        self.shape = shape
-        self.n_channels = n_channels
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.skip = skip
-
-    def _shape(self, name: str, n_columns: int) -> tuple[int, ...]:
-        return check_shape(self.shape, ("channels", "height", "width"), name, n_columns)
+        super().__init__(shape, n_channels=n_channels, kernel_size=kernel_size, stride=stride, skip=skip)
 
 
 class ConvPart(FeaturePart):

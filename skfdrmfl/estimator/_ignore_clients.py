@@ -132,26 +132,10 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
     def fit_transform(
         self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
     ) -> NDArray[Any]:
-        """Fit, then return the x-scores of the training rows.
+        """Fit, then return the x-scores of the training rows (n_samples, n_components), never a tuple.
 
-        The estimator's own `fit_transform` is used where it has one, because it may differ from `fit`
-        followed by `transform` on purpose (:class:`~sklearn.preprocessing.TargetEncoder` cross-fits).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-            Targets.
-        client_ids, groups : array-like of shape (n_samples,), default=None
-            Ignored.
-        **fit_params : dict
-            Passed to the estimator.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-            Scores, never a tuple.
+        Arguments are those of `fit`. The estimator's own `fit_transform` is used where it has one, because it may
+        differ from `fit` followed by `transform` on purpose (:class:`~sklearn.preprocessing.TargetEncoder` cross-fits).
         """
         if not hasattr(self.estimator, "fit_transform"):
             return self.fit(X, y, **fit_params).transform(X)
@@ -161,23 +145,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
     ) -> Self:
-        """Go on fitting the estimator with more rows, whichever client they belong to.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-            Targets.
-        client_ids, groups : array-like of shape (n_samples,), default=None
-            Ignored.
-        **fit_params : dict
-            Passed to the estimator's `partial_fit`.
-
-        Returns
-        -------
-        self : IgnoreClients
-        """
+        """Go on fitting the estimator with more rows, whichever client they belong to; arguments are those of `fit`."""
         self._fit_by("partial_fit", X, y, fit_params)
         return self
 
@@ -198,33 +166,13 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
 
     @available_if(_estimator_has("inverse_transform"))
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Return rows from their scores, as the estimator gives them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_components)
-            Scores.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-        """
+        """Return rows (n_samples, n_features) from their scores X (n_samples, n_components)."""
         check_is_fitted(self)
         return self.estimator_.inverse_transform(X)
 
     @available_if(_estimator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
-        """Return names of the scores, as the estimator gives them.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of the input features, as the estimator expects them.
-
-        Returns
-        -------
-        ndarray of str objects, of shape (n_components,)
-        """
+        """Return names of the scores (n_components,), as the estimator gives them for `input_features`."""
         check_is_fitted(self)
         return self.estimator_.get_feature_names_out(input_features)
 
@@ -241,12 +189,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
         return names if self._labels.names is None else self._labels.names
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return what this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator.
-
-        Returns
-        -------
-        MetadataRouter
-        """
+        """Return what this object takes itself (`client_ids`, `groups`) and what it hands on to the estimator."""
         hand_on = MethodMapping()
         for method in ("fit", "fit_transform", "partial_fit"):
             hand_on.add(caller=method, callee=method)

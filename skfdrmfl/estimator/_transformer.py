@@ -418,16 +418,7 @@ class FDRMFLTransformer(
         return super()._get_param_names()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return parameters by name; if `deep`, also those of the encoders, in a dict or not.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-
-        Returns
-        -------
-        dict of str to object
-        """
+        """Return parameters by name; if `deep`, also those of the encoders, in a dict or not."""
         params = super().get_params(deep=deep)
         if deep:
             params |= {f"encoders__{name}": value for name, value in nested_params(self.encoders).items()}
@@ -437,14 +428,6 @@ class FDRMFLTransformer(
         """Set parameters by name; `encoders__...` sets those of encoders.
 
         Encoders are replaced by changed copies, so that nobody who shares them notices.
-
-        Parameters
-        ----------
-        **params : dict
-
-        Returns
-        -------
-        self
         """
         prefix = "encoders__"
         nested = {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}

@@ -74,10 +74,7 @@ class Display:
 def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, Any]:
     """Return the fitted transformer, and X as it reaches it: of a Pipeline, its first transformer of this kind.
 
-    Raises
-    ------
-    TypeError
-        There is none.
+    Raises TypeError where there is none.
     """
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     for step in steps:

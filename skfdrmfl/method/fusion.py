@@ -31,7 +31,7 @@ class Fusion:
 
     def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
         """Return the width of the pooled code."""
-        raise NotImplementedError
+        return modality_dim
 
     def shapes(self, n_modalities: int, modality_dim: int) -> Shapes:
         """Return the shapes of the pooling's own arrays, all of them matrices."""
@@ -73,10 +73,6 @@ class MeanFusion(Fusion):
         """Return `weight` times the modality's share of the mean."""
         return weight / n_modalities
 
-    def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
-        """Return the width of the pooled code."""
-        return modality_dim
-
     def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Average codes (C, B, M, d) to (C, B, d)."""
         if mask is None:
@@ -89,10 +85,6 @@ class GatedFusion(Fusion):
 
     Each code decides by itself how much of each of its entries to let through; with W_m and b_m zero it is the mean.
     """
-
-    def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
-        """Return the width of the pooled code."""
-        return modality_dim
 
     def shapes(self, n_modalities: int, modality_dim: int) -> Shapes:
         """Return the shapes of all W_m, one below another, and of all b_m, one below another."""
@@ -109,10 +101,7 @@ class GatedFusion(Fusion):
         """Take the gated mean of codes (C, B, M, d), (C, B, d)."""
         codes = _zero_absent(codes, mask)
         d = codes.shape[-1]
-        weight, bias = (
-            views["fusion.gate_weight"].reshape(-1, d, d),
-            views["fusion.gate_bias"].reshape(-1, d, 1),
-        )
+        weight, bias = views["fusion.gate_weight"].reshape(-1, d, d), views["fusion.gate_bias"].reshape(-1, d, 1)
         # One product a replica and modality: (C M, B, d) with (C M, d, d).
         inputs = codes.transpose(1, 2).flatten(0, 1)
         scores = torch.baddbmm(bias.transpose(1, 2), inputs, weight.transpose(1, 2))

@@ -131,7 +131,7 @@ class Ridge:
         *,
         mean_only: bool = False,
     ):
-        self._federation, self._subset = federation, subset
+        self._federation = federation
         gains = inputs.transform.gains
         self._n_inputs = len(gains)
         self._n_columns = 0 if mean_only or len(gains) > MAX_COLUMNS else None

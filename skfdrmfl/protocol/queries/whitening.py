@@ -179,11 +179,9 @@ def fit_blocks(
     return {name: found[name] for name in blocks}
 
 
-def fit_targets(
-    federation: Federation, subset: Subset = EVERYTHING, after: tuple[BlockTransform, ...] = ()
-) -> BlockTransform:
-    """Return the standardisation of the outputs, after other transformations of them."""
-    (found,) = fit_blocks(federation, {"y": Block(None, after=after)}, {"y": "standardize"}, subset).values()
+def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTransform:
+    """Return the standardisation of the outputs."""
+    (found,) = fit_blocks(federation, {"y": Block(None)}, {"y": "standardize"}, subset).values()
     assert isinstance(found, BlockTransform)
     return found
 
