@@ -42,7 +42,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-flower: $(FLOWER)/.test
-	$(FLOWER)/bin/python -m pytest tests/test_flower.py -m flower $(ARGS)
+	$(FLOWER)/bin/python -m pytest tests/flower/test_flower.py -m flower $(ARGS)
 
 # For a nightly run: it says whether the range of versions in pyproject.toml may grow.
 newest-flower:
@@ -51,7 +51,7 @@ newest-flower:
 	$(FLOWER)-newest/bin/python -m pip --quiet install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(FLOWER)-newest/bin/python -m pip --quiet install --upgrade flwr cryptography pytest hypothesis --editable .
 	$(FLOWER)-newest/bin/python -m pip list | grep -i '^flwr '
-	$(FLOWER)-newest/bin/python -m pytest tests/test_flower.py -m flower $(ARGS)
+	$(FLOWER)-newest/bin/python -m pytest tests/flower/test_flower.py -m flower $(ARGS)
 	rm -rf $(FLOWER)-newest
 
 test-tools: $(VENV)/.tools
@@ -63,7 +63,7 @@ docs: $(VENV)/.docs
 	@echo "The site is in docs/_build/html/index.html"
 
 site-test: docs $(VENV)/.test $(VENV)/.site
-	$(BIN)/python -m pytest tests/test_site.py -m site $(ARGS)
+	$(BIN)/python -m pytest tests/house/test_site.py -m site $(ARGS)
 
 # For Linux of about this machine's age and newer; docs/maintainers.md says how for older ones and for ARM.
 wheel: $(VENV)/.wheel

@@ -5,7 +5,7 @@
 1. A round over a channel to one site in this process, over the same round in memory: what both sides spend on
    messages, checks and rows beside training.
 2. RMSE of Tecator's fat with few rounds of many epochs, over that of the default: 5 folds that part no repeats, rows
-   dealt to three sites twice. Over a network the models have the same bits (tests/test_remote.py).
+   dealt to three sites twice. Over a network the models have the same bits (tests/clients/test_remote.py).
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def lines_in_functions(source: bytes) -> set[int]:
 
 def measured(file: str, checkout: Path, cache: Path) -> Tests:
     """What a test file runs, measured in a copy of the repository or read from the cache."""
-    shared = [path for path in sorted((checkout / "tests").glob("*.py")) if not path.name.startswith("test_")]
+    shared = [path for path in sorted((checkout / "tests").glob("*.py"))]
     relevant = [*sorted((checkout / PACKAGE).rglob("*.py")), *shared, checkout / file]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in relevant)).hexdigest()[:16]
     kept = cache / f"{Path(file).stem}-{digest}.json"
@@ -376,7 +376,7 @@ def main() -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         copies = [copied(Path(folder) / str(i)) for i in range(options.jobs)]
-        files = [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_*.py"))]
+        files = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("test_*.py"))]
         known = list(in_copies(copies, lambda file, copy: measured(file, copy, options.cache), files))
         for tests in known:
             if tests.failed:

@@ -64,8 +64,13 @@ class Part:
 def rows_first(out: Tensor) -> Tensor:
     """Return a part's outputs (C, n_outputs, B) as callers see them, (C, B, n_outputs)."""
     if out.requires_grad:  # Bits: see docs/maintainers.md, "one layout".
-        out.register_hook(Tensor.contiguous)
+        out.register_hook(_contiguous)
     return out.mT
+
+
+def _contiguous(gradient: Tensor | None) -> Tensor | None:
+    """Return a gradient in one layout; autograd has None for outputs that nothing depends on."""
+    return None if gradient is None else gradient.contiguous()
 
 
 class FeaturePart(Part):

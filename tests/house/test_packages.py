@@ -15,7 +15,7 @@ import pytest
 import skfdrmfl
 from skfdrmfl.engines import native
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 DATA = sorted(
     path.relative_to(ROOT).as_posix() for path in (ROOT / "skfdrmfl" / "datasets" / "data").iterdir() if path.is_file()

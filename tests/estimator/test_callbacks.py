@@ -290,7 +290,7 @@ def test_a_recipe_of_the_page_logs_each_round(name, monkeypatch):
             logged.append("closed")
 
     monkeypatch.setitem(sys.modules, name, mlflow if name == "mlflow" else SimpleNamespace(SummaryWriter=SummaryWriter))
-    page = (Path(__file__).parents[1] / "docs" / "long_runs.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "long_runs.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (callback,) = [text for text in blocks if "class AfterEachRound" in text]
     (block,) = [text for text in blocks if f" {name} " in text or f" {name}\n" in text]

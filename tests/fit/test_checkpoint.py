@@ -310,7 +310,7 @@ def test_a_process_killed_at_any_moment_and_started_again_ends_in_the_same_bits(
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "0",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]),
     }
 
     def start(file):

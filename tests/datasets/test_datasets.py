@@ -20,8 +20,8 @@ from sklearn.model_selection import GroupKFold
 
 from skfdrmfl.datasets import fetch_corn, load_tecator, make_client_ids, make_simulation, stack_modalities
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def reference(name):

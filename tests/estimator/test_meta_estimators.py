@@ -261,7 +261,7 @@ def test_the_page_has_the_table():
         off, on = (refusal(tool, way, routed) is None for routed in (False, True))
         return {(True, True): "yes", (False, True): "routing on", (False, False): "no"}[off, on]
 
-    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     (always,) = re.findall(r"all work with (.*?)\. The others", page, re.DOTALL)
     shown = {tool: ["yes"] * len(WAYS) for tool in re.findall(r"`([^`]+)`", always)}
     for line in page.splitlines():

@@ -13,7 +13,7 @@ from torch import nn
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder, TorchEncoder
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 9))
 Y = X[:, 0] - X[:, 4] ** 2

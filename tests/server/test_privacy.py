@@ -475,7 +475,7 @@ def test_several_modalities_without_holes_and_no_preprocessing_are_served():
 
 def test_an_audit_stays_below_the_claim_and_catches_noise_that_is_too_small(seeded, monkeypatch):
     """A canary in the rounds of every fit, whose bound is far from the claim where noise is right."""
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
     audit = importlib.import_module("audit")
     sigma = 4.0
     claim = epsilon([Expense("rounds", sigma, audit.RATE, audit.N_ROUNDS)], audit.DELTA)

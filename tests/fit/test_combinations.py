@@ -1,6 +1,6 @@
 """What goes with what: each cell of the table in docs/clients.md is a fit that works, or an error that says why.
 
-What algorithms cannot go with is what they declare. `python tests/test_combinations.py` prints the table for the page.
+What algorithms cannot go with is what they declare. `python tests/fit/test_combinations.py` prints the table.
 """
 
 import re
@@ -14,7 +14,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
 PRIVATE = {
     "preprocessing": "standardize",
     "dp_noise_multiplier": 1.0,

@@ -20,7 +20,7 @@ import pytest
 
 import skfdrmfl
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "docs" / "_build" / "html"
 pytestmark = pytest.mark.site
 SCRIPTS_OF_SPHINX = ("genindex.html", "search.html", "py-modindex.html")

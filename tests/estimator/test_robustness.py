@@ -22,7 +22,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.fit import prepared_fit as _fitting
 from skfdrmfl.server import state as server
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 N = 40
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((N, 6))

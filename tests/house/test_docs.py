@@ -14,7 +14,7 @@ import sklearn
 import skfdrmfl
 from skfdrmfl import FDRMFLTransformer
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "studies/**/*.md")
 PAGES = sorted(path for folder in FOLDERS for path in ROOT.glob(folder) if path.is_file())
 # Every module by the name of its file: pages name places as `file.function`.

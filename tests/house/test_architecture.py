@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 house = SimpleNamespace(**run_path(str(ROOT / "tools" / "architecture.py")))
 FILES = house.modules(house.PACKAGE)
 IMPORTS = house.imports(house.PACKAGE)

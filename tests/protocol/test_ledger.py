@@ -19,7 +19,7 @@ from skfdrmfl.protocol.queries import whitening
 from skfdrmfl.protocol.queries.importance import places
 from skfdrmfl.protocol.queries.ridge import PENALTIES
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "privacy.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "privacy.md"
 rng = np.random.default_rng(0)
 N, P = 24, 6
 X = rng.standard_normal((N, P))
