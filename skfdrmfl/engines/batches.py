@@ -30,25 +30,12 @@ def batch_width(sizes: Indices, batch_size: int) -> int:
 
 
 class BatchPlan:
-    """The batches of one chunk of clients in one round.
+    """The batches of one chunk of clients, of `sizes` rows, in one round; steps must not increase along the chunk.
 
-    A slot is a place for a row: step t holds `active[t]` clients times `width` slots, flattened, from
-    `starts[t]` on. Rows are numbered inside the chunk: client k owns `offsets[k]` to `offsets[k + 1]`.
-
-    Parameters
-    ----------
-    sizes : ndarray of shape (C,)
-        Rows of each client, at least 1; steps must not increase along the chunk.
-    batch_size, n_epochs : int
-    width : int, default=None
-        Slots for a batch; None is the `batch_width` of these clients, and no less will do.
-
-    Attributes
-    ----------
-    weights : ndarray of shape (n_slots,)
-        1 / (rows in the batch), 0 for padding.
-    pair_weights : ndarray of shape (n_slots,)
-        The same, but 0 too where a batch has one row and so no marginal pair.
+    A slot is a place for a row: step t holds `active[t]` clients times `width` slots, flattened, from `starts[t]` on.
+    Rows are numbered inside the chunk: client k owns `offsets[k]` to `offsets[k + 1]`. The `width` is at least the
+    `batch_width` of these clients, which it is by default. `weights` (n_slots,) are 1 / (rows in the batch), 0 for
+    padding; `pair_weights` are 0 too where a batch has one row and so no marginal pair.
     """
 
     def __init__(self, sizes: Indices, batch_size: int, n_epochs: int, width: int | None = None):

@@ -10,23 +10,11 @@ from skfdrmfl.common.arrays import U64, Indices, Present
 
 
 def draw_kept(keys: U64, epochs: Indices, rows: Indices, probability: NDArray[np.float64], present: Present) -> Present:
-    """Return which modalities are left when each that a row has is dropped with some probability.
+    """Return which modalities (s, M) are left of those `present` when each is dropped with some `probability` (s,).
 
-    Where all would go, one of them, drawn evenly, stays: of n modalities each is dropped with probability
-    p - p^n / n.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64 of shape (s,)
-        Of this round and of the client that holds the row (`Replicas.keys`).
-    epochs, rows : ndarray of int of shape (s,)
-        The local epoch, and the row's number inside its client.
-    probability : ndarray of shape (s,)
-    present : ndarray of bool of shape (s, M)
-
-    Returns
-    -------
-    ndarray of bool of shape (s, M)
+    Where all would go, one of them, drawn evenly, stays: of n modalities each is dropped with probability p - p^n / n.
+    `keys` (s,) are those of the round and of the client that holds the row (`Replicas.keys`), `epochs` and `rows` (s,)
+    the local epoch and the row's number inside its client.
     """
     n_modalities = present.shape[1]
     places = rows[:, None] * n_modalities + np.arange(n_modalities)

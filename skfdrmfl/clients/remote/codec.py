@@ -67,17 +67,13 @@ for _module in MODULES:
             registered(_class)
 
 
-def _may_be_sent(dtype: np.dtype) -> bool:
-    """Return whether arrays of a type may cross."""
-    return dtype.kind in KINDS
-
-
 def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
     """Return a value ready to be sent; `names` are those of objects (by id) that the other end has.
 
     Raises TypeError for what cannot be sent.
     """
-    writer = Writer(_may_be_sent, "which cannot be sent to where clients are", FORMS, shares=True, names=names)
+    refusal = "which cannot be sent to where clients are"
+    writer = Writer(lambda dtype: dtype.kind in KINDS, refusal, FORMS, shares=True, names=names)
     text = json.dumps(writer.write(value), allow_nan=False, separators=(",", ":"))
     return Packet(text, tuple(writer.arrays))
 
@@ -94,6 +90,5 @@ def from_packet(received: Packet, build: Build | None = None, recall: Recall | N
     except WireError:
         raise
     except Exception as error:
-        raise WireError(
-            f"a message cannot be read ({type(error).__name__}); is the other end of another version?"
-        ) from (error)
+        fact = f"a message cannot be read ({type(error).__name__})"
+        raise WireError(f"{fact}; is the other end of another version?") from error
