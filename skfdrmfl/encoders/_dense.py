@@ -26,11 +26,7 @@ class DenseEncoder(Encoder):
     """
 
     def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] | None = None,
-        *,
-        skip: bool = True,
-        embedding_dim: int = EMBEDDING_DIM,
+        self, hidden_layer_sizes: Sequence[int] | None = None, *, skip: bool = True, embedding_dim: int = EMBEDDING_DIM
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.skip = skip

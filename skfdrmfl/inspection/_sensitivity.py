@@ -63,14 +63,7 @@ class SensitivityDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        output: int = 0,
-        xlabel: str | None = None,
-        ax: Any = None,
-        **line_kw: Any,
+        cls, estimator: Any, X: Any, *, output: int = 0, xlabel: str | None = None, ax: Any = None, **line_kw: Any
     ) -> SensitivityDisplay:
         """Draw the sensitivities of a model's predictions on rows.
 

@@ -209,12 +209,7 @@ class _Answers:
     """What comes back in a round of one run."""
 
     def __init__(
-        self,
-        members: Members,
-        schedule: Schedule,
-        state: server.ServerState,
-        aggregate: Aggregation,
-        origin: NDArray,
+        self, members: Members, schedule: Schedule, state: server.ServerState, aggregate: Aggregation, origin: NDArray
     ):
         self._members, self._state, self._memory = members, state, state.memory
         self._algorithm, self._is_private = ALGORITHMS[schedule.algorithm], schedule.privacy is not None

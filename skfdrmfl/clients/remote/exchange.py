@@ -10,16 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from skfdrmfl.clients.remote.channel import (
-    AN_ERROR,
-    DONE,
-    FAILED,
-    LOST,
-    NO_ANSWER,
-    NOT_AS_ASKED,
-    WHO,
-    Channel,
-)
+from skfdrmfl.clients.remote.channel import AN_ERROR, DONE, FAILED, LOST, NO_ANSWER, NOT_AS_ASKED, WHO, Channel
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.protocol.door import NoAnswer

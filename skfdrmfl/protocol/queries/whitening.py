@@ -140,10 +140,7 @@ class RangeProducts(BlockSum):
 
 
 def fit_blocks(
-    federation: Federation,
-    blocks: Mapping[str, Block],
-    kinds: Mapping[str, str | None],
-    subset: Subset = EVERYTHING,
+    federation: Federation, blocks: Mapping[str, Block], kinds: Mapping[str, str | None], subset: Subset = EVERYTHING
 ) -> dict[str, BlockSpectrum | BlockTransform]:
     """Return what each block's columns go through, from sums of the clients over a subset of their rows.
 
