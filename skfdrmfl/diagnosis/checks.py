@@ -49,21 +49,18 @@ DIVERGED_MSE = 1.1
 FEW_ROWS = 0.6
 HEAVY_TAIL = 2.5
 
-
-def _finding(name: str, finding: str, evidence: dict[str, Any], remedy: str) -> dict[str, Any]:
-    """Return a finding as the plain dict that `Diagnosis` holds."""
-    return {"name": name, "finding": finding, "evidence": evidence, "remedy": remedy}
+# What was found, the evidence, and the remedy.
+Finding = tuple[str, dict[str, Any], str]
 
 
-def _mi_collapsed(history: TrainingHistory) -> dict[str, Any] | None:
+def _mi_collapsed(history: TrainingHistory) -> Finding | None:
     """Find a critic that tells nothing of y from Z even on training rows, or one that has no pairs to learn from."""
     if not history.weights["mi"]:
         return None
     *_, last = history.periods
     values = history.recorded["mi_per_client"][last]
     if not values[~np.isnan(values)].any():
-        return _finding(
-            "mi collapsed",
+        return (
             "R_mi is exactly 0: batches of one row have no marginal pairs, so the information term does nothing.",
             {"mi": 0.0, "mi_weight": history.weights["mi"]},
             "let batches hold several rows: raise batch_size, or merge clients of one row; else set mi_weight=0.",
@@ -77,8 +74,7 @@ def _mi_collapsed(history: TrainingHistory) -> dict[str, Any] | None:
     mse = history.mean("mse", last)
     if not (mi >= nothing - MI_GAIN and nwj <= MI_NWJ and mse >= POOR_MSE):
         return None
-    return _finding(
-        "mi collapsed",
+    return (
         "R_mi stays at its no-information value 2 ln 2 while y is predicted poorly: Z tells the critic nothing of y.",
         {"mi": mi, "mi_no_information": nothing, "mi_nwj": nwj, "mse": mse},
         "first make sure that y can be predicted from X at all (pooled, client_ids=None); then train longer or with a "
@@ -87,7 +83,7 @@ def _mi_collapsed(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _mi_memorised(history: TrainingHistory) -> dict[str, Any] | None:
+def _mi_memorised(history: TrainingHistory) -> Finding | None:
     """Find a critic that tells y from Z on training rows only; without rows held out there is no evidence of it."""
     if not history.weights["mi"]:
         return None
@@ -102,8 +98,7 @@ def _mi_memorised(history: TrainingHistory) -> dict[str, Any] | None:
     evidence = {"mi_nwj": nwj, "validation_mi_nwj": held_out, "mse": history.mean("mse", last)}
     if not np.isnan(mse_held_out):
         evidence["validation_mse"] = mse_held_out
-    return _finding(
-        "mi memorised",
+    return (
         "the critic tells y from Z on training rows but not on rows held out: it has learned the rows by heart, and "
         "mi_nwj says nothing of I(Z; y).",
         evidence,
@@ -142,12 +137,11 @@ def _opposed(history: TrainingHistory, term: str, *, falls: bool) -> dict[str, A
     return found
 
 
-def _kl_conflict(history: TrainingHistory) -> dict[str, Any] | None:
+def _kl_conflict(history: TrainingHistory) -> Finding | None:
     """Find an error that rises while R_kl falls, or together with R_kl."""
     evidence = _opposed(history, "kl", falls=True)
     if evidence is not None:
-        return _finding(
-            "kl conflict",
+        return (
             "the error rises while R_kl falls: alignment is paid for in prediction, the modalities seem to carry "
             "complementary signal.",
             evidence,
@@ -155,8 +149,7 @@ def _kl_conflict(history: TrainingHistory) -> dict[str, Any] | None:
         )
     evidence = _opposed(history, "kl", falls=False)
     if evidence is not None:
-        return _finding(
-            "kl conflict",
+        return (
             "R_kl and the error rise together: the modalities' codes move apart against their alignment, and "
             "prediction suffers.",
             evidence,
@@ -166,14 +159,13 @@ def _kl_conflict(history: TrainingHistory) -> dict[str, Any] | None:
     return None
 
 
-def _stale_anchors(history: TrainingHistory) -> dict[str, Any] | None:
+def _stale_anchors(history: TrainingHistory) -> Finding | None:
     """Find an error that rises while R_fcl falls: clients held to global models that do not suit them."""
     evidence = _opposed(history, "contrastive", falls=True)
     if evidence is None:
         return None
     participation = float(np.mean(~np.isnan(history.recorded["mse_per_client"])))
-    return _finding(
-        "stale anchors",
+    return (
         "R_fcl falls while the error of the clients rises: Z stays true to earlier global models that do not suit "
         "the clients.",
         evidence | {"participation": participation, "rounds_between_visits": 1.0 / participation},
@@ -181,7 +173,7 @@ def _stale_anchors(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
+def _client_drift(history: TrainingHistory) -> Finding | None:
     """Find clients that undo one another's work: early and strongly, or all along while the error rises."""
     periods = history.periods
     if len(periods) < 2 or history.algorithm == "fedsgd":  # whose clients take no step that could be undone
@@ -202,8 +194,7 @@ def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
     ):
         return None
     before, after = history.means_of_both("mse", history.best_period, periods[-1])
-    return _finding(
-        "client drift",
+    return (
         "clients undo each other's work"
         + (
             ", and the error rises as the learning rate falls: each refits its own rows, the average suits none."
@@ -223,42 +214,39 @@ def _client_drift(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _too_few_rounds(history: TrainingHistory) -> dict[str, Any] | None:
+def _too_few_rounds(history: TrainingHistory) -> Finding | None:
     """Find full gradients that were stopped while the error was still falling."""
     if history.algorithm != "fedsgd" or len(history.periods) < 2:
         return None
     before, after = history.means_of_both("mse", history.periods[-2], history.periods[-1])
     if not (history.n_rounds < GRADIENT_ROUNDS and after < STILL_FALLS * before):
         return None
-    return _finding(
-        "too few rounds",
+    return (
         f'algorithm="fedsgd" takes one step a round, and after {history.n_rounds} the error was still falling.',
         {"rounds": history.n_rounds, "mse_before": before, "mse_last": after},
         "n_rounds=600; or, where rounds are dear, server_learning_rate=0.05 with weight_decay=0.1.",
     )
 
 
-def _skipped_rounds(history: TrainingHistory) -> dict[str, Any] | None:
+def _skipped_rounds(history: TrainingHistory) -> Finding | None:
     """Find rounds that nobody took part in: too few clients were there, or none answered."""
     nobody = np.isnan(history.recorded["mse_per_client"]).all(1)
     if not nobody.any():
         return None
-    return _finding(
-        "rounds without clients",
+    return (
         f"{int(nobody.sum())} of {history.n_rounds} rounds had no clients: the model stayed as it was.",
         {"rounds": ", ".join(map(str, (1 + np.flatnonzero(nobody)[:10]).tolist())), "n_rounds": history.n_rounds},
         "lower min_clients, or add rounds (n_rounds) for those that were lost.",
     )
 
 
-def _client_imbalance(history: TrainingHistory) -> dict[str, Any] | None:
+def _client_imbalance(history: TrainingHistory) -> Finding | None:
     """Find clients so unequal in rows that few of them make the average."""
     n, k = history.n_rows, len(history.n_rows)
     effective = float(n.sum() ** 2 / (n**2).sum())
     if k < 2 or effective - 1 > EFFECTIVE_CLIENTS * (k - 1):
         return None
-    return _finding(
-        "client imbalance",
+    return (
         "a few clients hold most rows: the average is theirs, the others have little say.",
         {
             "n_clients": k,
@@ -272,7 +260,7 @@ def _client_imbalance(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _left_behind(history: TrainingHistory) -> dict[str, Any] | None:
+def _left_behind(history: TrainingHistory) -> Finding | None:
     """Find one client whose error is far above that of the others."""
     mse = history.per_client("mse", history.periods[-1])
     judged = np.flatnonzero(~np.isnan(mse))
@@ -284,8 +272,7 @@ def _left_behind(history: TrainingHistory) -> dict[str, Any] | None:
     chance = 1.0 + STANDARD_ERRORS * np.sqrt(2.0 / history.n_rows[worst])
     if not (mse[worst] >= LEFT_BEHIND * chance * rest and mse[worst] >= rest + MSE_STEP):
         return None
-    return _finding(
-        "client left behind",
+    return (
         f"client {history.clients[worst]!r} is predicted far worse than the others.",
         {
             "client": history.clients[worst],
@@ -298,14 +285,13 @@ def _left_behind(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
+def _divergence(history: TrainingHistory) -> Finding | None:
     """Find a training error that rose above that of predicting the mean."""
     best, last = history.best_period, history.periods[-1]
     before, after = history.means_of_both("mse", best, last)
     if not (after >= DIVERGED_MSE and history.error_rose(best, last)):
         return None
-    return _finding(
-        "divergence",
+    return (
         "the training error has risen above 1, which predicting the mean would give.",
         {"mse_best": before, "mse_last": after},
         "lower learning_rate; see whether y or X have changed scale since the first fit (preprocessing stays as it "
@@ -313,14 +299,13 @@ def _divergence(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _rows_far_off(history: TrainingHistory) -> dict[str, Any] | None:
+def _rows_far_off(history: TrainingHistory) -> Finding | None:
     """Find a block of columns most of which owe their spread to a row or two."""
     of_one_row = 0.5 * float(np.sqrt(history.n_rows.sum()))
     far = {name: tail for name, tail in history.tails.items() if tail >= max(HEAVY_TAIL, FEW_ROWS * of_one_row)}
     if not far:
         return None
-    return _finding(
-        "rows far off",
+    return (
         f"a row or two are so far from all others that they make most of the spread of {', '.join(map(repr, far))}: "
         "scales and whitening are theirs, and what tells the other rows apart is shrunk away.",
         {**{f"tail of {name}": tail for name, tail in far.items()}, "tail of one row": of_one_row},
@@ -329,7 +314,7 @@ def _rows_far_off(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
+def _client_left_out(history: TrainingHistory) -> Finding | None:
     """Find clients whose rows or updates were left out of the fit."""
     if not history.dropped:
         return None
@@ -337,8 +322,7 @@ def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
         f"client {entry['client']!r}": entry["reason"] + (f", {n} rounds" if (n := len(entry["rounds"])) else "")
         for entry in history.dropped
     }
-    return _finding(
-        "client left out",
+    return (
         "the model knows nothing, or not all, of what some clients hold: their rows are of another order than most "
         "clients', their updates were not finite, or, over a network, they did not answer.",
         evidence,
@@ -348,17 +332,17 @@ def _client_left_out(history: TrainingHistory) -> dict[str, Any] | None:
     )
 
 
-CHECKS = (
-    _mi_collapsed,
-    _mi_memorised,
-    _kl_conflict,
-    _stale_anchors,
-    _client_drift,
-    _too_few_rounds,
-    _skipped_rounds,
-    _client_imbalance,
-    _left_behind,
-    _divergence,
-    _rows_far_off,
-    _client_left_out,
-)
+CHECKS = {
+    "mi collapsed": _mi_collapsed,
+    "mi memorised": _mi_memorised,
+    "kl conflict": _kl_conflict,
+    "stale anchors": _stale_anchors,
+    "client drift": _client_drift,
+    "too few rounds": _too_few_rounds,
+    "rounds without clients": _skipped_rounds,
+    "client imbalance": _client_imbalance,
+    "client left behind": _left_behind,
+    "divergence": _divergence,
+    "rows far off": _rows_far_off,
+    "client left out": _client_left_out,
+}

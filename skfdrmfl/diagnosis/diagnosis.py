@@ -56,7 +56,9 @@ def diagnose(history: TrainingHistory) -> Diagnosis:
     if not history.n_rounds:
         text = f"no rounds to judge{_central(history)}: tuning chose the ridge regression, which takes none"
         return Diagnosis((), text)
-    return Diagnosis([finding for check in CHECKS if (finding := check(history)) is not None], _summary(history))
+    keys = ("name", "finding", "evidence", "remedy")
+    found = [(name, *told) for name, check in CHECKS.items() if (told := check(history)) is not None]
+    return Diagnosis([dict(zip(keys, entry, strict=True)) for entry in found], _summary(history))
 
 
 def _central(history: TrainingHistory) -> str:
