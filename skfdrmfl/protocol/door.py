@@ -147,6 +147,3 @@ class Federation(Protocol):
 
     def prepare(self, plan: Plan) -> Training:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
-
-
-__all__ = ["EVERYTHING", "Block", "ClientRows", "Federation", "NoAnswer", "Query", "Roster", "Subset", "Training"]

@@ -59,15 +59,10 @@ class Kind(NamedTuple):
 
 
 class Ledger:
-    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client.
+    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client."""
 
-    Attributes
-    ----------
-    crowd : int, default=None
-        With privacy, how many clients are taken to send or receive any message, whoever and however many they are, and
-        no bytes are counted by client. None: who really did.
-    """
-
+    # With privacy, how many clients are taken to send or receive any message, whoever and however many they are, and no
+    # bytes are counted by client. None: who really did.
     crowd: int | None = None
 
     def __init__(self) -> None:
@@ -86,24 +81,20 @@ class Ledger:
         seen: str = TOTAL,
     ) -> None:
         """Count messages of one kind from or to the clients at `positions` (K,); `n_bytes` of each."""
-        what = f"{self.stage}{what}"
+        what, seen = f"{self.stage}{what}", seen if direction == UP else ""
         if self.crowd is not None:
-            seen = seen if direction == UP else ""
-            message = Message(self.round, direction, what, shape, self.crowd, int(n_bytes) * self.crowd, seen)
-            self.messages.append(message)
+            n_clients, all_bytes = self.crowd, int(n_bytes) * self.crowd
+        elif n_clients := len(positions):
+            all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * n_clients)
+            try:
+                self._by_client[direction][positions] += n_bytes
+            except IndexError:  # some are met for the first time
+                known = _padded(self._by_client[direction], int(positions.max()) + 1)
+                known[positions] += n_bytes
+                self._by_client[direction] = known
+        else:
             return
-        if not len(positions):
-            return
-        try:
-            self._by_client[direction][positions] += n_bytes
-        except IndexError:  # some are met for the first time
-            known = self._by_client[direction]
-            missing = int(positions.max()) + 1 - len(known)
-            self._by_client[direction] = np.concatenate((known, np.zeros(missing, dtype=np.int64)))
-            self._by_client[direction][positions] += n_bytes
-        all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * len(positions))
-        seen = seen if direction == UP else ""
-        self.messages.append(Message(self.round, direction, what, shape, len(positions), all_bytes, seen))
+        self.messages.append(Message(self.round, direction, what, shape, n_clients, all_bytes, seen))
 
     def record_rounds(
         self, rounds: Sequence[int], kinds: Sequence[Kind], positions: Indices, times: Indices | int = 1
@@ -124,10 +115,7 @@ class Ledger:
         self.messages += other.messages
         for direction, theirs in other._by_client.items():
             mine = self._by_client[direction]
-            length = max(len(mine), len(theirs))
-            self._by_client[direction] = np.pad(mine, (0, length - len(mine))) + np.pad(
-                theirs, (0, length - len(theirs))
-            )
+            self._by_client[direction] = _padded(mine, len(theirs)) + _padded(theirs, len(mine))
 
     def copy(self) -> Ledger:
         """Return a ledger that counts on by itself."""
@@ -168,8 +156,7 @@ class Ledger:
     def log(self, clients: Sequence[Any]) -> FederationLog:
         """Return what has been counted, for clients of these labels."""
         clients = clients if self.crowd is None else []
-        n = len(clients)
-        totals = [np.pad(self._by_client[d][:n], (0, max(0, n - len(self._by_client[d])))) for d in (UP, DOWN)]
+        totals = [_padded(self._by_client[d], len(clients))[: len(clients)] for d in (UP, DOWN)]
         return FederationLog(self.messages, clients, *totals)
 
 
@@ -222,6 +209,11 @@ class FederationLog(list[Message]):
         )
 
     __str__ = __repr__
+
+
+def _padded(counts: Indices, n: int) -> Indices:
+    """Return counts with zeros behind them, `n` or more in all."""
+    return np.pad(counts, (0, max(0, n - len(counts))))
 
 
 def shapes_of(answer: Any) -> tuple[Any, ...]:
