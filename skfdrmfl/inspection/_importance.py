@@ -37,8 +37,7 @@ class ImportanceDisplay(Display):
 
         Parameters
         ----------
-        estimator : FDRMFLTransformer, or Pipeline with one
-            Fitted.
+        estimator : fitted FDRMFLTransformer, or Pipeline with one
         xlabel : str, default=None
         ax : matplotlib Axes, default=None
         **bar_kw

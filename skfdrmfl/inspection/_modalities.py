@@ -75,8 +75,7 @@ class ModalityContributionsDisplay(Display):
 
         Parameters
         ----------
-        estimator : FDRMFLTransformer, or Pipeline with one
-            Fitted.
+        estimator : fitted FDRMFLTransformer, or Pipeline with one
         X : array-like of shape (n, n_features)
         output : int, default=0
             Which y.

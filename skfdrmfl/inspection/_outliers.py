@@ -86,8 +86,7 @@ class OutlierDisplay(Display):
 
         Parameters
         ----------
-        estimator : FDRMFLTransformer, or Pipeline with one
-            Fitted.
+        estimator : fitted FDRMFLTransformer, or Pipeline with one
         X : array-like of shape (n, n_features)
         reference : array-like of shape (m, n_features), default=None
             Rows that Q is calibrated on, such as the training rows; None: X itself. They are read here, in one place:

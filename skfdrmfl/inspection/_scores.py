@@ -68,8 +68,7 @@ class ScoresDisplay(Display):
 
         Parameters
         ----------
-        estimator : FDRMFLTransformer, or Pipeline with one
-            Fitted.
+        estimator : fitted FDRMFLTransformer, or Pipeline with one
         X : array-like of shape (n, n_features)
         y : array-like of shape (n,), default=None
             Colours; markers then tell clients apart. None: colours tell them.

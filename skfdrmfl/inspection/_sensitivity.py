@@ -69,8 +69,8 @@ class SensitivityDisplay(Display):
 
         Parameters
         ----------
-        estimator : FDRMFLTransformer, or Pipeline with one
-            Fitted; derivatives are by the columns that reach the transformer.
+        estimator : fitted FDRMFLTransformer, or Pipeline with one
+            Derivatives are by the columns that reach the transformer.
         X : array-like of shape (n, n_features)
             Rows over which the derivatives are averaged.
         output : int, default=0

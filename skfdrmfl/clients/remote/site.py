@@ -16,7 +16,7 @@ from skfdrmfl.clients.remote.packet import Packet, Refusal, Request, WireError
 from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
 from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.common.threads import single_threaded
-from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors
 from skfdrmfl.protocol.plan import Plan
@@ -129,15 +129,10 @@ def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, P
     runs = simulation.runs(plan)
     if rows not in have and (found := prepared(simulation.tables, plan)) is not None:
         have[rows] = found
-    if not simulation.roster(_subset(plan)).positions.size:
+    held_out = plan.runs[0].held_out  # those of one plan hold out the same
+    if held_out is not None and not simulation.roster(held_out).positions.size:
         runs = [replace(run, held_out=None) for run in runs]
     return LocalTraining(plan.network, runs, plan.schedule, engine)
-
-
-def _subset(plan: Plan) -> Subset:
-    """Return the rows that the runs of a plan hold out; those of one plan hold out the same."""
-    held_out = plan.runs[0].held_out
-    return EVERYTHING if held_out is None else held_out
 
 
 def _answers(simulation: Simulation, queries: Any) -> list[Any]:
@@ -170,15 +165,15 @@ def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, A
     """Return what the runs that are asked for send after a round, in their order."""
     replica_of = {int(run): replica for replica, run in enumerate(training.cohort.runs)}
     replicas = np.array([replica_of[int(run)] for run in about["runs"]], dtype=np.int64)
-    n_replicas, shift, widths = len(training.cohort.runs), about["shift"], about["widths"]
-    if shift is not None:
-        wide = np.zeros((n_replicas, models[0].shape[1]), models[0].dtype)
-        wide[replicas] = shift
-        shift = wide
-    if widths is not None:
-        wide = np.zeros((n_replicas, 2), dtype=np.int64)
-        wide[replicas] = widths
-        widths = wide
+
+    def of_all(values: NDArray | None) -> NDArray | None:
+        if values is None:
+            return None
+        out = np.zeros((len(training.cohort.runs), values.shape[1]), values.dtype)
+        out[replicas] = values
+        return out
+
+    shift, widths = of_all(about["shift"]), of_all(about["widths"])
     broadcast = Broadcast(models[0], tuple(models[1:]), about["round"], about["rate"], shift, widths)
     parts: dict[str, dict[int, NDArray]] = {name: {} for name in ("weights", "losses", "gradients", "steps")}
     for update in training.train(replicas, broadcast):

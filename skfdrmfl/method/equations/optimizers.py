@@ -22,14 +22,8 @@ def adam_step_(
 ) -> None:
     """Take one step of Adam in place, in one pass over memory.
 
-    Parameters
-    ----------
-    w, gradient, first, second : Tensor of equal shapes
-        Parameters, their gradient, and the moments of the gradient, which start at zero.
-    step : Tensor of shape ()
-        Number of steps taken before, float32; one is added.
-    learning_rate, decay : float
-        The parameters are first multiplied by 1 - learning_rate * decay.
+    The parameters w are first multiplied by 1 - `learning_rate` * `decay`. The moments of the gradient, `first` and
+    `second`, start at zero; `step` (), float32, is the number of steps taken before, and one is added.
 
     References
     ----------
