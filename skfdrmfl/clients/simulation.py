@@ -132,13 +132,13 @@ class Simulation:
     """All clients of one federation, in one memory. See `door.Federation`."""
 
     tables: ClientData
-    partition: Partition  # Which rows are whose
-    engine: str = "torch"  # Key of `ENGINES`
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # Where clients train
+    partition: Partition  # which rows are whose
+    engine: str = "torch"  # key of `ENGINES`
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # where clients train
     ledger: Ledger = field(default_factory=Ledger)
     # Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train
     guard: OutlyingClients | None = None
-    n_threads: int = 1  # On which clients train, where the engine can use several
+    n_threads: int = 1  # on which clients train, where the engine can use several
 
     def __post_init__(self) -> None:
         self.clients = [

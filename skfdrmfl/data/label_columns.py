@@ -21,10 +21,10 @@ BLANK = np.int8(0)
 class Labelled(NamedTuple):
     """A table and the labels of its rows."""
 
-    X: Any  # As it was passed, with zeros in the place of labels
+    X: Any  # as it was passed, with zeros in the place of labels
     client_ids: Any  # (n,), or None
     groups: Any  # (n,), or None
-    columns: tuple[int, ...]  # Columns of X that held labels, ascending
+    columns: tuple[int, ...]  # columns of X that held labels, ascending
 
 
 def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups_column: Any) -> Labelled:
@@ -73,8 +73,8 @@ def find_columns(X: Any, client_column: Any, groups_column: Any) -> list[int]:
 class LabelColumns:
     """Where the tables of a fit had labels, which later tables may have or not."""
 
-    columns: tuple[int, ...]  # Positions in a table that has them all, ascending
-    n_features: int  # Columns of such a table
+    columns: tuple[int, ...]  # positions in a table that has them all, ascending
+    n_features: int  # columns of such a table
     names: NDArray | None  # (n_features,)
 
     def blanked(self, X: Any) -> Any:

@@ -33,7 +33,7 @@ class BlockTransform:
     mean: Float  # (p,)
     scale: Float  # (p,), infinite of a column that was constant: whatever it holds later, it says nothing
     projection: Float | None  # (p, r), or None for the identity
-    power: float  # Mean squared length of a transformed training row, which sets the scale of the first weights
+    power: float  # mean squared length of a transformed training row, which sets the scale of the first weights
     # The median column's standard deviation over its mean absolute deviation, in the training rows: 1.25 of Gaussian
     # ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     tail: float = 0.0
@@ -119,7 +119,7 @@ class BlockSpectrum:
 class TableTransform:
     """All columns of the table to the inputs of the encoders, modality after modality."""
 
-    columns: dict[str, Indices]  # Columns x^m of the table
+    columns: dict[str, Indices]  # columns x^m of the table
     blocks: dict[str, BlockTransform]
 
     @property

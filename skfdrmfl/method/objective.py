@@ -82,16 +82,16 @@ class Pass:
 class Term:
     """One term of the objective."""
 
-    name: str  # In `history_`
-    value: Callable[[Pass], Tensor]  # From a `Pass`, what the term is for each row (C, B), or for each batch (C,)
+    name: str  # in `history_`
+    value: Callable[[Pass], Tensor]  # from a `Pass`, what the term is for each row (C, B), or for each batch (C,)
     # The setting, a parameter of the transformer, that the term is multiplied with; None: one
     weight: str | None = None
     # {"row", "pair", "batch"}, whether `value` is of each row, of each pair of a row and another's y, or of all rows of
     # a batch together, which then cannot be split
     of: str = "row"
     needs: str | None = None  # {"critic", "references"}, what is trained or kept for the term's sake
-    settings: tuple[str, ...] = ()  # What else it reads, parameters of the transformer as well
-    trained: bool = True  # Whether it is part of the objective; if not, it is only recorded
+    settings: tuple[str, ...] = ()  # what else it reads, parameters of the transformer as well
+    trained: bool = True  # whether it is part of the objective; if not, it is only recorded
 
 
 # The kinds of R_kl: what it means that the modalities' codes agree, of a row or of a client's batch.

@@ -29,11 +29,11 @@ class Part:
     can differ.
     """
 
-    shapes: Shapes  # Shape of each array
-    first_weight: str  # Name of the array that the L1 penalty on inputs thins
+    shapes: Shapes  # shape of each array
+    first_weight: str  # name of the array that the L1 penalty on inputs thins
     # The array, and its rows, that map x to the output linearly; None if the part has no linear path
     linear_path: tuple[str, slice] | None = None
-    code_sizes: tuple[int, ...] = ()  # The first inputs are codes, of so many categories; most parts have none
+    code_sizes: tuple[int, ...] = ()  # the first inputs are codes, of so many categories; most parts have none
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, *options: Any):
         self.name, self.n_inputs, self.n_outputs = name, n_inputs, n_outputs

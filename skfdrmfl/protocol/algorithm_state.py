@@ -15,7 +15,7 @@ from skfdrmfl.common.arrays import Indices
 class AlgorithmState:
     """What an algorithm keeps from round to round; empty for one that keeps nothing."""
 
-    server: Mapping[str, NDArray] = field(default_factory=dict)  # Arrays of the server: (D,), or a number as ()
+    server: Mapping[str, NDArray] = field(default_factory=dict)  # arrays of the server: (D,), or a number as ()
     # each (K, D), a row for each client: while a run trains, of its members; as kept by a fit, in the order of
     # `clients_`, zeros for a client that has not trained yet
     clients: Mapping[str, NDArray] = field(default_factory=dict)

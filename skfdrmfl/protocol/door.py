@@ -38,9 +38,9 @@ class Roster:
 class Block:
     """Columns that a sum is taken of: of the table, or the outputs."""
 
-    columns: Indices | None  # Columns of the table; None for the outputs
-    modality: int | None = None  # Number of the modality that a row must have to count; None counts all rows
-    after: tuple[BlockTransform, ...] = ()  # What the columns go through first
+    columns: Indices | None  # columns of the table; None for the outputs
+    modality: int | None = None  # number of the modality that a row must have to count; None counts all rows
+    after: tuple[BlockTransform, ...] = ()  # what the columns go through first
 
 
 class ClientRows(Protocol):
@@ -77,7 +77,7 @@ class ClientRows(Protocol):
 class Query(Protocol):
     """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function."""
 
-    name: ClassVar[str]  # What the ledger calls the answers
+    name: ClassVar[str]  # what the ledger calls the answers
     # Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts, and
     # what clients may well differ in, such as errors. A guard compares the others.
     powers: ClassVar[tuple[int, ...]]
@@ -128,7 +128,7 @@ class Federation(Protocol):
     ledger: Ledger
     # Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train
     guard: Any
-    engine: str  # Key of `ENGINES`
+    engine: str  # key of `ENGINES`
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""

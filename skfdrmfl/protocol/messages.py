@@ -24,8 +24,8 @@ class Broadcast:
 
     weights: Array  # (runs, D), global models
     history: tuple[Array, ...]  # each (runs, D), earlier global models, the latest first
-    round_index: int  # Rounds completed before
-    rate_factor: float  # Factor of the schedule on every learning rate
+    round_index: int  # rounds completed before
+    rate_factor: float  # factor of the schedule on every learning rate
     shift: Array | None = None  # (R, D), what each replica adds to every local gradient; None: nothing
     # (R, 2), how wide the batches of each replica are (`chunk.widths_of`) beside others who train elsewhere; None:
     # those who train together are together. Bits: see docs/maintainers.md, "lanes".
@@ -57,7 +57,7 @@ class Update:
 class Averaged:
     """Rounds of federated averaging that the clients' side went through by itself, one after another."""
 
-    participants: list[Indices]  # Replicas that took part
+    participants: list[Indices]  # replicas that took part
     weights: Array  # (rounds, runs, D), the averages
     losses: Float  # (rounds, R, terms), terms of the objective of each replica, NaN for those who were not invited
     moved: NDArray[np.float32]  # (rounds, R), squared length of each one's update, NaN likewise

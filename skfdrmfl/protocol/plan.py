@@ -47,7 +47,7 @@ class ClientTask:
     sends_parameters: bool = True
     # Whether they send the mean of their steps' gradients too, as it was before any shift
     also_sends_mean_gradient: bool = False
-    also_sends_steps: bool = False  # Whether they send the number of their steps too
+    also_sends_steps: bool = False  # whether they send the number of their steps too
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ class ClientPrivacy:
 class Schedule:
     """What runs that train together have in common."""
 
-    rate_factors: tuple[float, ...]  # Factor on the learning rate of each round
+    rate_factors: tuple[float, ...]  # factor on the learning rate of each round
     local_epochs: int  # E
     batch_size: int
-    participation: float  # Share of the clients invited to a round
-    history_size: int  # Earlier global models kept as negatives
+    participation: float  # share of the clients invited to a round
+    history_size: int  # earlier global models kept as negatives
     # Rounds without a better error on the rows held out that end a run; None does not stop early
     patience: int | None = None
-    algorithm: str = "fedavg"  # Key of `ALGORITHMS`
-    aggregation: str = "mean"  # Key of `AGGREGATIONS`
+    algorithm: str = "fedavg"  # key of `ALGORITHMS`
+    aggregation: str = "mean"  # key of `AGGREGATIONS`
     min_clients: int = 1  # A run of which fewer are there skips a round
-    preaggregation: str | None = None  # Key of `PREAGGREGATIONS`: what updates go through before they are aggregated
-    n_byzantine: int = 0  # How many clients rules that need a number take for dishonest
-    privacy: ClientPrivacy | None = None  # What protects clients; None: nothing
+    preaggregation: str | None = None  # key of `PREAGGREGATIONS`: what updates go through before they are aggregated
+    n_byzantine: int = 0  # how many clients rules that need a number take for dishonest
+    privacy: ClientPrivacy | None = None  # what protects clients; None: nothing
 
     @property
     def is_robust(self) -> bool:
@@ -97,7 +97,7 @@ class Inputs:
 
     transform: TableTransform
     widths: Mapping[str, int] | None = None  # None pads nothing
-    dtype: torch.dtype = torch.float64  # Precision to which the inputs are rounded
+    dtype: torch.dtype = torch.float64  # precision to which the inputs are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ class Targets:
     """What networks learn: y after some standardisations, less what a linear model predicts, in units of `scale`."""
 
     steps: tuple[BlockTransform, ...]
-    dtype: torch.dtype = torch.float64  # Precision to which y is rounded after these
-    linear: Linear | None = None  # What is subtracted, of the encoder inputs `inputs`
+    dtype: torch.dtype = torch.float64  # precision to which y is rounded after these
+    linear: Linear | None = None  # what is subtracted, of the encoder inputs `inputs`
     inputs: Inputs | None = None
     scale: float = 1.0
 
@@ -126,11 +126,10 @@ class Start:
 
     weights: NDArray  # (D,), global model
     history: tuple[NDArray, ...] = ()  # each (D,), earlier global models, the latest first
-    round_index: int = 0  # Rounds completed before
+    round_index: int = 0  # rounds completed before
     # What the algorithm keeps from earlier rounds, of all clients in the order of `clients_`
     memory: AlgorithmState = field(default_factory=AlgorithmState)
-    # (rounds or more, K), which of all clients, in the order of `clients_`, can be invited to each round to come; None:
-    # all
+    # (rounds or more, K), which of `clients_` can be invited to each round to come; None: all
     available: NDArray[np.bool_] | None = None
 
 
@@ -142,9 +141,9 @@ class RunPlan:
     targets: Targets
     settings: Settings
     seed: int
-    start: Start  # Where the server begins; clients are told round by round
-    subset: Subset = EVERYTHING  # Rows to train on
-    held_out: Subset | None = None  # Rows whose errors are asked for after each round
+    start: Start  # where the server begins; clients are told round by round
+    subset: Subset = EVERYTHING  # rows to train on
+    held_out: Subset | None = None  # rows whose errors are asked for after each round
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ class Replicas:
     runs: Indices  # (R,), run of each replica
     positions: Indices  # (R,), place of its client in `clients_`
     seeds: U64  # (R,), of its run
-    settings: tuple[Settings, ...]  # Of each run
+    settings: tuple[Settings, ...]  # of each run
     counts: Indices  # (R,) or (R, 1 + M)
     group_of: Indices | None = None  # (D,), as of `Members`
 

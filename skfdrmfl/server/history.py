@@ -24,7 +24,7 @@ class Record:
     positions: Indices  # (K,), place of each in `clients_`
     sizes: Indices  # (K,), rows of each
     validation: Float | None = None  # (rounds, 2), with early stopping, `VALIDATION`
-    best_round: int | None = None  # With early stopping, the best round, 0 if the first weights were never bettered
+    best_round: int | None = None  # with early stopping, the best round, 0 if the first weights were never bettered
     # (rounds, K), with early stopping, the error of each client on its own rows held out, NaN for one without any
     validation_of_each: Float | None = None
     # (rounds, K), whose updates were not finite; their losses are NaN, as if they had not taken part. None: nobody's.

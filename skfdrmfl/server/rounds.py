@@ -40,8 +40,8 @@ class Train:
     """Asks some clients to train from what is broadcast. The answer is None, after all updates have been taken."""
 
     participants: Indices  # (C,), places among the members
-    broadcast: Broadcast  # Of one run
-    take: Callable[[Update], None]  # Is given each `Update` as it comes
+    broadcast: Broadcast  # of one run
+    take: Callable[[Update], None]  # is given each `Update` as it comes
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,10 @@ class TrainRounds:
     The iterator ends early before a round in which something is not finite.
     """
 
-    invited: Sequence[Indices]  # Who takes part in each round
-    broadcast: Broadcast  # What is sent out in the first
-    rate_factors: Sequence[float]  # Of each round
-    each_round: bool  # Whether to be told of each round by itself
+    invited: Sequence[Indices]  # who takes part in each round
+    broadcast: Broadcast  # what is sent out in the first
+    rate_factors: Sequence[float]  # of each round
+    each_round: bool  # whether to be told of each round by itself
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ class Best:
     """Where a run stood after its best round, or at the start if no round was better."""
 
     state: ServerState
-    round: int  # How many rounds it had been trained for
-    lowest: float  # Its mean squared error on the rows held out
-    patience: int  # Rounds without a better one after which the run is done
+    round: int  # how many rounds it had been trained for
+    lowest: float  # its mean squared error on the rows held out
+    patience: int  # rounds without a better one after which the run is done
 
     def or_better(self, state: ServerState, n_rounds: int, error: float) -> Best:
         """Return where the run stands after `n_rounds` with an `error`, if that is lower, else this."""

@@ -21,10 +21,10 @@ from skfdrmfl.server.stopping import Best
 class Trained:
     """Where training of one run stands after some rounds."""
 
-    state: ServerState  # The global model, earlier ones, and what the algorithm keeps of each member
+    state: ServerState  # the global model, earlier ones, and what the algorithm keeps of each member
     record: Record
-    best: Best | None = None  # With early stopping, where the run stood at its best
-    diverged: bool = False  # Whether the run has stopped, at its last finite model
+    best: Best | None = None  # with early stopping, where the run stood at its best
+    diverged: bool = False  # whether the run has stopped, at its last finite model
 
     @classmethod
     def begin(cls, start: Start, members: Members, schedule: Schedule) -> Trained:

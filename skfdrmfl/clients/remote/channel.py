@@ -18,7 +18,7 @@ NO_ANSWER, NOT_AS_ASKED, AN_ERROR = "no answer", "answer not as asked", "an erro
 class Channel(Protocol):
     """Carries packets. Clients have addresses that mean nothing but to the channel."""
 
-    wait: float  # Seconds to wait for clients without whom nothing can go on
+    wait: float  # seconds to wait for clients without whom nothing can go on
 
     def addresses(self) -> list[Any]:
         """Return the addresses of the clients who are there now. One who comes back may have another one."""

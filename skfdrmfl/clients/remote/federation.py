@@ -37,8 +37,8 @@ class Remote:
     positions: Indices  # (K,), of those who take part
     sizes: Indices  # (K,), rows of each
     by_modality: Indices | None  # (K, M), rows of each that have each modality; None: all have all
-    agreed: str  # Name of what all have agreed on before anything is asked
-    engine: str  # Key of `ENGINES`
+    agreed: str  # name of what all have agreed on before anything is asked
+    engine: str  # key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
     asks_for: ClassVar[str] = "sum"

@@ -64,13 +64,13 @@ class Packet:
 class Request:
     """What is asked of one client."""
 
-    what: str  # Which kind of thing
-    position: int  # Its place in `clients_`, -1 before places are known
-    about: Packet  # The question
-    needs: tuple[str, ...] = ()  # Names of what it must have to answer
+    what: str  # which kind of thing
+    position: int  # its place in `clients_`, -1 before places are known
+    about: Packet  # the question
+    needs: tuple[str, ...] = ()  # names of what it must have to answer
     # What of these comes along, as it is not known to have it
     given: Mapping[str, Packet] = field(default_factory=dict)
-    keep: tuple[str, ...] = ()  # Names of what will be needed again
+    keep: tuple[str, ...] = ()  # names of what will be needed again
 
     def packet(self) -> Packet:
         """Return it as one packet."""

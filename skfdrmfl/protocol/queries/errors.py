@@ -38,7 +38,7 @@ class Candidate:
     """A trained network and a ridge beside it."""
 
     model: Model | None  # None where training diverged
-    linear: Linear | None  # The ridge, of `inputs`; None where there is none
+    linear: Linear | None  # the ridge, of `inputs`; None where there is none
     inputs: Inputs
     # For a network that learned what the ridge leaves, the unit it learned that in; else None
     scale: float | None = None
@@ -51,7 +51,7 @@ class FoldErrors:
     name: ClassVar[str] = "errors of candidates"
     powers: ClassVar[tuple[int, ...]] = (0, 0)
     candidates: tuple[Candidate, ...]
-    unit: BlockTransform  # What candidates predict is in its units
+    unit: BlockTransform  # what candidates predict is in its units
     targets: Targets  # y, in the units of the answer
     subset: Subset = EVERYTHING
 

@@ -69,11 +69,11 @@ class LeftOutErrors:
 
     name: ClassVar[str] = "errors of the ridge on rows left out"
     powers: ClassVar[tuple[int, ...]] = (0,)
-    inputs: Inputs  # As of `MomentsQuery`
+    inputs: Inputs  # as of `MomentsQuery`
     targets: Targets
     subset: Subset
     n_columns: int | None
-    n: float  # Rows of all clients
+    n: float  # rows of all clients
     mean_x: Float  # (p,)
     mean_y: Float  # (q,)
     axes: Float  # (p, r), from x, centred, to coordinates along the principal axes

@@ -25,7 +25,7 @@ class Round:
     """What a server's step may read of a round, beside the aggregate."""
 
     members: Members
-    rate_factor: float  # Factor of the schedule on every learning rate
+    rate_factor: float  # factor of the schedule on every learning rate
     answered: NDArray  # (K,), members whose updates are in the aggregate
     steps: Indices  # (K,), local steps that each took, where `ClientTask.also_sends_steps` asks for them, else 0
 
@@ -36,10 +36,10 @@ class Algorithm:
     Engines know none by name: they add `shift` to gradients, and follow `client_task`. Arrays are those of one run.
     """
 
-    client_task: ClassVar[ClientTask] = ClientTask()  # What clients do and send
+    client_task: ClassVar[ClientTask] = ClientTask()  # what clients do and send
     # Which of `Settings` it reads, beside those that all algorithms do; the others are of no consequence
     uses: ClassVar[frozenset[str]] = frozenset()
-    server_learning_rate: ClassVar[float] = 1.0  # The default of the setting
+    server_learning_rate: ClassVar[float] = 1.0  # the default of the setting
     # Whether the average of parameters is the next model, and nothing else happens between rounds. Not inherited: a
     # class says so itself.
     only_averages: ClassVar[bool] = False

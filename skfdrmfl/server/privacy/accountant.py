@@ -16,8 +16,8 @@ class Expense:
     """One kind of noisy answer, each client in it or not: adjacency is to add or remove one client."""
 
     what: str
-    noise_multiplier: float  # Standard deviation of the noise over the most that one client can move the sum (l2)
-    sampling_rate: float  # Probability with which each client takes part in it, by itself (Poisson sampling)
+    noise_multiplier: float  # standard deviation of the noise over the most that one client can move the sum (l2)
+    sampling_rate: float  # probability with which each client takes part in it, by itself (Poisson sampling)
     times: int
 
 

@@ -62,7 +62,7 @@ class ClippedMoments:
     powers: ClassVar[tuple[int, ...]] = (0,)
     blocks: tuple[Block, ...]
     bounds: tuple[Bounds, ...]
-    clip_norm: float  # The most that one client's means are long
+    clip_norm: float  # the most that one client's means are long
     subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> ClippedMeans:
