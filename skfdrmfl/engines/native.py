@@ -112,11 +112,7 @@ def _rounded(n: int) -> int:
 class PackedNetwork:
     """The network as `native.c` reads it, and where each parameter of the flat vector stands there.
 
-    Attributes
-    ----------
-    struct : ctypes.Structure
-    size : int
-        Numbers of a client's parameters there: rows of matrices are padded with zeros.
+    A client has `size` numbers there: rows of matrices are padded with zeros.
     """
 
     def __init__(self, network: Network):

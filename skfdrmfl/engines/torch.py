@@ -192,22 +192,12 @@ def chunks_of(
     n_bytes: int,
     widths: Indices | None = None,
 ) -> list[Indices]:
-    """Return chunks of equal shared settings, most steps first, sized to stay in cache.
+    """Return chunks of equal shared settings, most steps first, of `participants` (C,), sized to stay in cache.
 
     A run that fits is never cut, and runs share a chunk only if their batches are equally wide. Bits: see
-    docs/maintainers.md, "chunks". Chunks follow from sizes alone: a server that has no rows knows them too.
-
-    Parameters
-    ----------
-    network : Network
-    cohort : Replicas
-    participants : ndarray of shape (C,)
-        Replicas.
-    batch_size : int
-    n_bytes : int
-        Of a number.
-    widths : ndarray of shape (R, 2), default=None
-        `widths_of` each replica, where they do not follow from those who are here.
+    docs/maintainers.md, "chunks". Chunks follow from sizes alone: a server that has no rows knows them too. `n_bytes`
+    are those of a number; `widths` (R, 2) are `widths_of` each replica, where they do not follow from those who are
+    here.
     """
     sizes = cohort.sizes
     width = int(min(batch_size, sizes[participants].max()))

@@ -17,38 +17,19 @@ WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT = range(4)
 
 @dataclass(frozen=True)
 class Buffers:
-    """What there is beside the gradient of the objective.
+    """What there is beside the gradient of the objective."""
 
-    Attributes
-    ----------
-    shifted : bool
-        Whether a shift is added to every gradient.
-    anchored : bool
-        Whether clients are pulled back to where they started from.
-    summed : bool
-        Whether gradients are added up, as they were before any pull.
-    """
-
-    shifted: bool = False
-    anchored: bool = False
-    summed: bool = False
+    shifted: bool = False  # whether a shift is added to every gradient
+    anchored: bool = False  # whether clients are pulled back to where they started from
+    summed: bool = False  # whether gradients are added up, as they were before any pull
 
 
 class Workspace:
-    """Parameters, gradient and moments of the chunk in training.
+    """Parameters, gradient and moments of the chunk in training, of `most_clients` at most.
 
     In each row of the memory, every array of all clients is contiguous (`ParameterLayout.stacked`). The optimiser
     always steps over whole vectors; clients who are done are put aside, and what it does to their places is of no
-    consequence. Bits: see docs/maintainers.md, "whole vectors".
-
-    Parameters
-    ----------
-    network : Network
-    most_clients : int
-        Of any chunk.
-    like : Tensor
-        Of the type and device of the rows.
-    pulls : Buffers
+    consequence. Bits: see docs/maintainers.md, "whole vectors". `like` is of the type and device of the rows.
     """
 
     def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Buffers = Buffers()):
