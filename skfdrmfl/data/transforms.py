@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -75,7 +76,7 @@ class BlockTransform:
         steps = (1.0 if units is None else units) / self.scale
         return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
 
-    @property
+    @cached_property
     def units(self) -> Float:
         """Steps of the columns (p,) that move an output by up to one; squares in these are finite."""
         reach = np.ones(len(self.mean)) if self.projection is None else np.abs(self.projection).max(1, initial=0.0)
