@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
 from skfdrmfl.fit.fingerprint import differences
+from skfdrmfl.fit.prepared_fit import NoCheckpoint, Repeats
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger, Message
 from skfdrmfl.protocol.replicas import Members
@@ -34,50 +35,6 @@ FORMAT = 2
 # What of `Record` is in it; the rest comes from the rows.
 RECORDED = ("losses", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
 ANEW = "name another checkpoint_path, or remove the file to train anew"
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """What clients may have sent more than once, because a fit was killed before it was written down.
-
-    Attributes
-    ----------
-    preparations : int
-        Times that preprocessing was begun and lost.
-    rounds : int
-        Rounds of training that were lost, at most.
-    """
-
-    preparations: int = 0
-    rounds: int = 0
-
-
-class NoCheckpoint:
-    """Nothing is kept."""
-
-    seed: int | None = None
-    preparation: Any = None
-    found = False
-    repeats = Repeats()
-    goes_on = False
-    keeps = False
-
-    def prepare(self, seed: int, ledger: Ledger) -> None:
-        """Do nothing."""
-
-    def begin(self, seed: int, preparation: Any, ledger: Ledger, n_rounds: int) -> Ledger:
-        """Return the ledger to count on with: this one."""
-        return ledger
-
-    def resume(self, members: Members) -> list[Trained] | None:
-        """Return where the run stood: nowhere."""
-        return None
-
-    def follow(self, trained: Trained) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
 
 
 class Checkpoint(NoCheckpoint):

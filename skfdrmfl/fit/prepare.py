@@ -34,15 +34,12 @@ from skfdrmfl.fit.check_input import (
     read,
     whose_rows,
 )
-from skfdrmfl.fit.checkpoint import Checkpoint, NoCheckpoint
-from skfdrmfl.fit.fingerprint import fingerprint
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
-from skfdrmfl.fit.initial_model import FoundPreprocessing, initial_plan
+from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
-from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of, settings_of
-from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.warm_start import check_continues, plan_from_earlier
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
@@ -84,7 +81,7 @@ def prepare(
     reading = _read(estimator, X, y, client_ids, groups, earlier, ledger)
     network_spec, network = build(estimator, reading, earlier)
     tables = client_data_of(estimator, reading, network_spec)
-    if _privacy.is_private(estimator):
+    if is_private(estimator):
         _privacy.check_complete(tables.present)
     engine, guard = engine_of(estimator, reading, network, device), guard_of(estimator, reading)
     n_threads = effective_n_jobs(estimator.n_jobs)
@@ -97,7 +94,7 @@ def _read(
 ) -> CheckedData:
     """Return what users pass, checked, after the clients have agreed on categories."""
     given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
-    if private := _privacy.is_private(estimator):
+    if private := is_private(estimator):
         _privacy.check_no_labels(discrete_columns(given.X))
         given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
         ledger.crowd = len(np.unique(given.client_ids))
@@ -152,7 +149,7 @@ def engine_of(estimator: Any, reading: DataDescription, network: Network, device
 
 def guard_of(estimator: Any, reading: DataDescription) -> OutlyingClients | None:
     """Return what looks at each client's sums; None where the server does not compare clients."""
-    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator, ()).is_robust else None
+    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator).is_robust else None
 
 
 def make_plan(
@@ -181,7 +178,8 @@ def make_plan(
     earlier, whole, task
         As of `prepare`.
     """
-    check_algorithm(estimator, schedule_of(estimator, ()))
+    schedule = schedule_of(estimator, whole=whole)
+    check_algorithm(estimator, schedule)
     check_byzantine(int(estimator.n_byzantine), len(reading.positions), float(estimator.participation))
     available = _available(estimator, reading, earlier, whole)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
@@ -200,22 +198,43 @@ def make_plan(
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
+    found = None
     if earlier is None:
         found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint, task)
-        network, run, fitted = initial_plan(estimator, reading, network_spec, seed, found)
-        fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.positions)))
-        plan = Plan(network, (run,), schedule_of(estimator, ()))
-        fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)
+        network, run, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
+        if whole and found.choice.start == "ridge":
+            schedule = replace(schedule, rate_factors=())
     else:
-        fitting = plan_from_earlier(estimator, federation, reading, earlier)
-    return _scheduled(estimator, reading, fitting, checkpoint, available, subset, held_out, earlier, whole)
+        network, run, fitted = plan_from_earlier(estimator, reading, earlier)
+    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
+    federation.ledger = checkpoint.begin(run.seed, found, federation.ledger, len(schedule.rate_factors))
+    account, counts = fitted.account, None
+    if is_private(estimator):
+        account = account or _privacy.account_of(estimator, len(reading.positions))
+        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
+        account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
+    else:
+        counts = _row_counts(fitted, reading)
+    fitted = replace(
+        fitted,
+        clients=reading.clients,
+        n_samples_per_client=counts,
+        ledger=federation.ledger,
+        central=reading.central and (earlier is None or earlier.central),
+        engine=federation.engine,
+        account=account,
+    )
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
 
 def _checkpoint(
     estimator: Any, reading: DataDescription, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
-) -> Checkpoint:
+) -> NoCheckpoint:
     """Return the file of this fit, which may have been begun before."""
-    private = _privacy.is_private(estimator)
+    from skfdrmfl.fit.checkpoint import Checkpoint
+    from skfdrmfl.fit.fingerprint import fingerprint
+
+    private = is_private(estimator)
     of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
     every = int(estimator.checkpoint_every)
     checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
@@ -235,7 +254,7 @@ def _find(
     task: CallbackTask | None,
 ) -> FoundPreprocessing:
     """Return what preprocessing and tuning find, or what the checkpoint has of it."""
-    if not _privacy.is_private(estimator):
+    if not is_private(estimator):
         _check_modalities(federation, reading, subset)
     else:
         kinds = network_spec.kinds(estimator.preprocessing)
@@ -248,37 +267,6 @@ def _find(
     if federation.guard is not None:
         federation.guard.excluded.update(found.left_out)
     return found
-
-
-def _scheduled(
-    estimator: Any,
-    reading: DataDescription,
-    fitting: Fitting,
-    checkpoint: NoCheckpoint,
-    available: NDArray[np.bool_] | None,
-    subset: Subset,
-    held_out: Subset | None,
-    earlier: Fitted | None,
-    whole: bool,
-) -> Fitting:
-    """Return a fit with its rounds, the rows that it trains on, and what protects its clients."""
-    rates = cosine(estimator.n_rounds) if whole else (1.0,)
-    if whole and earlier is None and fitting.fitted.choice.start == "ridge":
-        rates = ()
-    run = fitting.plan.runs[0]
-    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
-    schedule = schedule_of(estimator, rates, stops=whole)
-    federation = fitting.federation
-    federation.ledger = checkpoint.begin(run.seed, fitting.preparation, federation.ledger, len(rates))
-    central = reading.central and (earlier is None or earlier.central)
-    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central)
-    fitted = replace(fitted, engine=federation.engine)
-    if (account := fitted.account) is not None:
-        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
-        account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
-        fitted = replace(fitted, n_samples_per_client=None, account=account)
-    plan = replace(fitting.plan, runs=(run,), schedule=schedule)
-    return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
 def _available(
@@ -305,13 +293,13 @@ def _splits(estimator: Any) -> bool:
     return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
 
 
-def _with_counts(fitted: Fitted, reading: DataDescription) -> Fitted:
-    """Return what is fitted with the clients and the numbers of their rows up to now."""
+def _row_counts(fitted: Fitted, reading: DataDescription) -> Indices:
+    """Return the numbers of the rows (K,) that clients have had up to now."""
     counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
     if fitted.n_samples_per_client is not None:
         counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
     counts[reading.positions] += reading.sizes
-    return replace(fitted, clients=reading.clients, n_samples_per_client=counts)
+    return counts
 
 
 def _present(reading: CheckedData, modalities: Any) -> Present | None:
