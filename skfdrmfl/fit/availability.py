@@ -15,22 +15,8 @@ def availability_of(
 ) -> NDArray[np.bool_] | None:
     """Return which of all clients are there in each round to come (n_rounds, K); None: all.
 
-    Parameters
-    ----------
-    availability : callable, array-like or None
-        As of `FDRMFLTransformer`.
-    clients : ndarray of shape (K,)
-        Labels of all clients known.
-    positions : ndarray
-        Which of them have rows now; the others are not asked about, and not there.
-    first_round : int
-        Number, from 1, of the first round to come.
-    n_rounds : int
-
-    Raises
-    ------
-    ValueError
-        A table of the wrong shape or type.
+    `availability` is the parameter, `clients` (K,) are all labels known, `positions` those that have rows now: others
+    are not asked about, and not there. `first_round` counts from 1. ValueError: a table of the wrong shape or type.
     """
     if availability is None:
         return None

@@ -32,59 +32,29 @@ from skfdrmfl.protocol.queries.labels import agree
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DataDescription:
-    """What a server knows of X, y and their clients, wherever the rows are.
-
-    Attributes
-    ----------
-    n_features : int
-    feature_names : ndarray of str, or None
-    n_outputs : int
-    y_ndim : int
-    clients : ndarray of shape (K,)
-        Labels of all clients, those met before first.
-    positions, sizes : ndarray of shape (K,)
-        Of those who are there, the place in `clients` and the number of rows.
-    categories : dict of int to ndarray
-        Labels of each discrete column.
-    modalities : dict of str to ndarray of int
-        Columns of each.
-    label_columns : tuple of int
-        Columns of X that hold labels, zeros in the table.
-    central : bool
-        Whether nobody said whose rows they are, so that all are one client's.
-    """
+    """What a server knows of X, y and their clients, wherever the rows are."""
 
     n_features: int
     feature_names: NDArray | None
     n_outputs: int
     y_ndim: int
-    clients: NDArray
-    positions: Indices
-    sizes: Indices
-    categories: Categories
-    modalities: dict[str, Indices]
-    label_columns: tuple[int, ...]
-    central: bool
+    clients: NDArray  # (K,), labels of all clients, those met before first
+    positions: Indices  # of those who are there, the place in `clients`
+    sizes: Indices  # and the number of rows
+    categories: Categories  # labels of each discrete column
+    modalities: dict[str, Indices]  # columns of each
+    label_columns: tuple[int, ...]  # columns of X that hold labels, zeros in the table
+    central: bool  # whether nobody said whose rows they are, so that all are one client's
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CheckedData(DataDescription):
-    """Checked input.
+    """Checked input."""
 
-    Attributes
-    ----------
-    table : ndarray of shape (n, n_features)
-        Numbers, codes in the place of categories.
-    targets : ndarray of shape (n, q)
-    partition : Partition
-    groups : ndarray of shape (n,), or None
-        Labels of rows that belong together.
-    """
-
-    table: NDArray
-    targets: Float
+    table: NDArray  # (n, n_features), codes in the place of categories
+    targets: Float  # (n, q)
     partition: Partition
-    groups: NDArray | None
+    groups: NDArray | None  # (n,), labels of rows that belong together
 
 
 def whose_rows(client_ids: Any, n_rows: int, known: NDArray | None = None) -> tuple[NDArray, Indices]:
@@ -98,19 +68,7 @@ def whose_rows(client_ids: Any, n_rows: int, known: NDArray | None = None) -> tu
 def agreed_categories(
     federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
 ) -> Categories:
-    """Return the categories of discrete columns on which those agree who are there in the first round.
-
-    Parameters
-    ----------
-    federation : Federation
-        Its clients know of no more than the labels in these columns.
-    discrete : mapping of int to str
-        Name of each column.
-    clients : ndarray of shape (K,)
-        Labels of all clients.
-    availability
-        The parameter of that name.
-    """
+    """Return the categories of `discrete` columns, on which those agree who are there in the first round."""
     available = availability_of(availability, clients, federation.roster().positions, 1, 1)
     if available is not None:
         check_somebody_begins(available[0])
@@ -133,20 +91,8 @@ def read(
 ) -> CheckedData:
     """Check everything that was passed.
 
-    Parameters
-    ----------
-    draft : FDRMFLTransformer
-        A copy of the estimator, on which scikit-learn may set what it likes.
-    given : Labelled
-        X and the labels of its rows.
-    y
-        As of `fit`.
-    categories : dict of int to ndarray
-        Labels of each discrete column.
-    known : ndarray of shape (K,), default=None
-        Labels of the clients of earlier fits, whose columns these must be; None starts afresh.
-    whose : tuple, default=None
-        `whose_rows`, where that is known already.
+    `draft` is a copy of the estimator, on which scikit-learn may set what it likes. `known` (K,) are the clients of
+    earlier fits, whose columns these must be; None starts afresh. `whose` is `whose_rows`, where that is known already.
     """
     X, client_ids, groups, label_columns = given
     fresh = known is None

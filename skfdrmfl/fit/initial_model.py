@@ -26,29 +26,15 @@ from skfdrmfl.protocol.plan import Inputs, RunPlan, Start, Targets
 
 @dataclass(frozen=True, eq=False)
 class FoundPreprocessing:
-    """What preparation has found: all that it takes sums and tuning to know.
-
-    Attributes
-    ----------
-    choice : Choice
-    tuning : list of dict, or None
-        All that were compared.
-    table : TableTransform
-    target : BlockTransform
-    linear : Linear, default=None
-        After training the model is to predict `share` times what the network predicts plus this.
-    share : float
-    left_out : tuple of int
-        Positions of clients whom the guard of the sums has left out.
-    """
+    """What preparation has found: all that it takes sums and tuning to know."""
 
     choice: Choice
-    tuning: list[dict[str, Any]] | None
+    tuning: list[dict[str, Any]] | None  # all that were compared
     table: TableTransform
     target: BlockTransform
-    linear: Linear | None = None
+    linear: Linear | None = None  # what the model predicts beside `share` times the network
     share: float = 1.0
-    left_out: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()  # positions of clients whom the guard of the sums has left out
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -74,17 +60,7 @@ def first_weights(network: Network, table: TableTransform, seed: int) -> NDArray
 def initial_plan(
     estimator: Any, reading: DataDescription, spec: NetworkSpec, network: Network, seed: int, found: FoundPreprocessing
 ) -> tuple[Network, RunPlan, Fitted]:
-    """Return the network, what is to be trained, and what there is before the first round.
-
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    reading : DataDescription
-    spec, network
-        `prepare.build`.
-    seed : int
-    found : FoundPreprocessing
-    """
+    """Return the network, what is to be trained, and what there is before the first round; spec, network: `build`."""
     table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
     if reading.categories or table.widths != {name: e.n_inputs for name, e in network.encoders.items()}:
         network = spec.network(table.widths, reading.n_outputs, table.columns)

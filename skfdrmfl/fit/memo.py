@@ -85,16 +85,8 @@ def prepared_once(
 ) -> FoundPreprocessing:
     """Return what `prepare` finds, or what it found of the same rows before; its messages count each time.
 
-    Parameters
-    ----------
-    federation : Federation
-        Only rows in this memory are looked up, and only without a guard, which has to see every answer.
-    settings : sequence
-        All that preparation reads beside the rows.
-    choice : Choice
-        What the fit goes on with.
-    prepare : callable
-        Asks a federation for sums.
+    Only rows in this memory are looked up, and only without a guard, which has to see every answer. `settings` is all
+    that preparation reads beside the rows, and `choice` what the fit goes on with.
     """
     if not isinstance(federation, Simulation) or federation.guard is not None:
         return prepare(federation)

@@ -60,19 +60,9 @@ def prepare(
     whole: bool = True,
     task: CallbackTask | None = None,
 ) -> Fitting:
-    """Check everything, fix preprocessing and network unless there are earlier ones, and return what is to be trained.
+    """Check everything, fix preprocessing and network unless there are `earlier` ones, return what is to be trained.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    X, y, client_ids, groups
-        As of `fit`.
-    earlier : Fitted, default=None
-        The fit to go on from.
-    whole : bool, default=True
-        Whether it is all of `fit`, or one round.
-    task : CallbackTask, default=None
-        What tuning is to be part of.
+    `whole` says whether it is all of `fit` or one round; `task` is what tuning is to be part of.
     """
     estimator._validate_params()
     device = device_of(estimator.device)
@@ -119,13 +109,7 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
 
 
 def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
-    """Return rows as those who hold them keep them.
-
-    Raises
-    ------
-    ValueError
-        They lack parts of modalities, or hold what the encoders cannot read.
-    """
+    """Return rows as clients keep them; ValueError where they lack parts of modalities or no encoder reads them."""
     present = _present(reading, estimator.modalities)
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
@@ -165,18 +149,7 @@ def make_plan(
 ) -> Fitting:
     """Return what is to be trained by a federation, after its sums have been asked for.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-        Its parameters have been checked.
-    reading : DataDescription
-        What is known of the rows.
-    federation : Federation
-        Of the clients that have them.
-    network_spec, network
-        `build`.
-    earlier, whole, task
-        As of `prepare`.
+    The parameters of the estimator have been checked, spec and network come from `build`; the rest is as of `prepare`.
     """
     schedule = schedule_of(estimator, whole=whole)
     check_algorithm(estimator, schedule)

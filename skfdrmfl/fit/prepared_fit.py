@@ -31,18 +31,10 @@ from skfdrmfl.server.training import train
 
 @dataclass(frozen=True)
 class Repeats:
-    """What clients may have sent more than once, because a fit was killed before it was written down.
+    """What clients may have sent more than once, because a fit was killed before it was written down."""
 
-    Attributes
-    ----------
-    preparations : int
-        Times that preprocessing was begun and lost.
-    rounds : int
-        Rounds of training that were lost, at most.
-    """
-
-    preparations: int = 0
-    rounds: int = 0
+    preparations: int = 0  # times that preprocessing was begun and lost
+    rounds: int = 0  # rounds of training that were lost, at most
 
 
 class NoCheckpoint:
@@ -75,23 +67,12 @@ class NoCheckpoint:
 
 @dataclass(frozen=True, eq=False)
 class Fitting:
-    """A fit that is ready to train.
-
-    Attributes
-    ----------
-    federation : Federation
-    plan : Plan
-    fitted : Fitted
-        What there is to go on from: all but what training will add.
-    preparation : FoundPreprocessing, default=None
-        None where it is that of an earlier fit.
-    checkpoint : Checkpoint
-    """
+    """A fit that is ready to train."""
 
     federation: Federation
     plan: Plan
-    fitted: Fitted
-    preparation: FoundPreprocessing | None = None
+    fitted: Fitted  # what there is to go on from: all but what training will add
+    preparation: FoundPreprocessing | None = None  # None where it is that of an earlier fit
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     def train(self, *, each_round: bool = True) -> Iterator[Trained]:
@@ -103,16 +84,7 @@ class Fitting:
         return (trained for (trained,) in stands)
 
     def finish(self, models: NDArray, memory: AlgorithmState, record: Record) -> Fitted:
-        """Return what the fit leaves.
-
-        Parameters
-        ----------
-        models : ndarray of shape (1 + H, D)
-            The global model and earlier ones.
-        memory : AlgorithmState
-            What the algorithm keeps of each client that has trained.
-        record : Record
-        """
+        """Return what the fit leaves, of the global model and earlier ones (1 + H, D) and clients' memory."""
         network, run = self.plan.network, self.plan.runs[0]
         arrays = network.arrays(torch.from_numpy(models[0]))
         if self.preparation is not None and self.preparation.linear is not None:

@@ -35,20 +35,11 @@ NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "be
 @registered
 @dataclass(frozen=True)
 class Account:
-    """What private fits have spent, and where their clip stands.
-
-    Attributes
-    ----------
-    bill : tuple of Expense
-    clip_norm : float
-        The next round's.
-    n_clients : int
-        The most that any fit had.
-    """
+    """What private fits have spent, and where their clip stands."""
 
     bill: tuple[Expense, ...]
-    clip_norm: float
-    n_clients: int
+    clip_norm: float  # the next round's
+    n_clients: int  # the most that any fit had
 
     def epsilon(self, delta: float | None) -> float:
         """Return epsilon of the bill; None for delta is `default_delta`."""

@@ -22,15 +22,7 @@ NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one clie
 
 
 def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None:
-    """Train and keep the result; an interrupt first makes the finished rounds the model.
-
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    fitting : Fitting
-    task : CallbackTask
-        What the rounds are part of.
-    """
+    """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
     trained = None
     n_rounds = len(fitting.plan.schedule.rate_factors)
     rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on) if task.is_heard else None

@@ -52,25 +52,13 @@ CLEAR = 2.0
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to fit.
+    """One way to fit."""
 
-    Attributes
-    ----------
-    start : {"random", "ridge", "residual"}
-        The network alone, the federated ridge alone, or a network on what the ridge leaves.
-    shrinkage, weight_decay : float
-    share : float
-        Of the network in the prediction, the rest is the ridge's; 1 for the network alone, and for one on what the
-        ridge leaves, which comes on top of it.
-    penalty : float
-        Of the ridge, relative to the largest eigenvalue; infinity is the mean.
-    """
-
-    start: str
+    start: str  # the network alone ("random"), the "ridge" alone, or a network on its "residual"
     shrinkage: float
     weight_decay: float
-    share: float = 1.0
-    penalty: float = float("inf")
+    share: float = 1.0  # of the network in the prediction, the rest is the ridge's; 1 for one on what the ridge leaves
+    penalty: float = float("inf")  # of the ridge, relative to the largest eigenvalue; infinity is the mean
 
     @property
     def is_linear(self) -> bool:
