@@ -38,37 +38,13 @@ ANEW = "name another checkpoint_path, or remove the file to train anew"
 
 
 class Checkpoint(NoCheckpoint):
-    """The file of one fit.
+    """The file of one fit, written every so many rounds, of a fit with this `fingerprint`.
 
-    Parameters
-    ----------
-    path : str or path-like
-    every : int
-        Rounds from one writing to the next.
-    fingerprint : mapping of str to str
-        What the fit depends on.
-    is_private : bool, default=False
-        Whether what is sent again has to be counted.
+    With `is_private` what is sent again is counted. `found` says whether there was a file: `seed`, `preparation`,
+    `repeats` and `goes_on` are then those of the fit in it.
 
-    Attributes
-    ----------
-    found : bool
-        Whether there was a file.
-    seed : int, default=None
-        That of the fit in the file.
-    preparation : object, default=None
-        What preparation had found.
-    repeats : Repeats
-        What was sent again because of all kills so far; counted where the fit is private.
-    goes_on : bool
-        Whether `resume` will return where training stood.
-    keeps : bool
-        Whether rounds are written down.
-
-    Raises
-    ------
-    ValueError
-        What is there is no checkpoint, damaged, or of a fit with another fingerprint; or there is no such folder.
+    Raises ValueError where what is there is no checkpoint, damaged, or of a fit with another fingerprint, or where
+    there is no such folder.
     """
 
     keeps = True

@@ -81,7 +81,6 @@ def fit_preprocessing(
         tuner = Tuner(
             federation,
             subset,
-            len(reading.modalities),
             whitens,
             preprocess,
             build,

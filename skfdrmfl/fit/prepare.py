@@ -22,13 +22,14 @@ from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.engines import engine_for
 from skfdrmfl.fit import privacy_parameters as _privacy
-from skfdrmfl.fit.availability import availability_of, check_somebody_begins
 from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
     accepts_nan,
     agreed_categories,
+    availability_of,
+    check_somebody_begins,
     labels_of,
     present_in,
     read,

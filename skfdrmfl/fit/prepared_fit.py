@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.fit.availability import last_there
+from skfdrmfl.fit.check_input import last_there
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.linear_part import with_linear
