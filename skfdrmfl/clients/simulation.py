@@ -195,7 +195,7 @@ class Simulation:
         clients = [client for client in self.clients if client.position in there]
         # Client by client, and of each client query by query: no answer waits for those of the others.
         answers = zip(
-            members.positions.tolist(), zip(*(map(query, clients) for query in queries), strict=True), strict=True
+            members.positions.tolist(), zip(*[map(query, clients) for query in queries], strict=True), strict=True
         )
         if self.guard is None:
             return totals(queries, asked, answers, self.ledger)

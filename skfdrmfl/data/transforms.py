@@ -85,7 +85,7 @@ class BlockTransform:
 
     def squared_slopes(self, gradients: Float, units: Float) -> Float:
         """Return the sums (p,) of squared `slopes` over gradients (n, r); of many from their products (r, r) alone."""
-        if self.projection is None or len(gradients) < self.n_outputs:
+        if self.projection is None or len(gradients) < self.projection.shape[1]:
             return np.square(self._slopes(gradients, units)).sum(0)
         directions = self.projection * (units / self.scale)[:, None]
         return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _num_samples
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
-from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
@@ -111,8 +111,11 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
 
 def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
     """Return rows as clients keep them; ValueError where they lack parts of modalities or no encoder reads them."""
-    present = _present(reading, estimator.modalities)
-    blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
+    n_features = reading.n_features - len(reading.label_columns)
+    nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
+    present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
+    holds_out = estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
+    blocks = blocks_of(reading.table, reading.partition, reading.groups) if holds_out else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
     return ClientData(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
 
@@ -262,11 +265,6 @@ def _available(
     return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
 
 
-def _splits(estimator: Any) -> bool:
-    """Return whether clients hold out rows for some purpose."""
-    return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
-
-
 def _row_counts(fitted: Fitted, reading: DataDescription) -> Indices:
     """Return the numbers of the rows (K,) that clients have had up to now."""
     counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
@@ -274,13 +272,6 @@ def _row_counts(fitted: Fitted, reading: DataDescription) -> Indices:
         counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
     counts[reading.positions] += reading.sizes
     return counts
-
-
-def _present(reading: CheckedData, modalities: Any) -> Present | None:
-    """Return which modalities each row has; None: all."""
-    n_features = reading.n_features - len(reading.label_columns)
-    nan_passed = accepts_nan(modalities, len(reading.categories), n_features) is not True
-    return present_in(reading.table, reading.modalities, reading.categories, nan_passed)
 
 
 def _check_modalities(federation: Federation, reading: DataDescription, subset: Subset) -> None:

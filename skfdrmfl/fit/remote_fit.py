@@ -39,20 +39,8 @@ ALIKE = {
 def fit_over_channel(estimator: Any, channel: Channel) -> Any:
     """Fit an estimator to rows that are elsewhere, and return it.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-        With `warm_start` and fitted before, the fit goes on from there.
-    channel : Channel
-
-    Raises
-    ------
-    ValueError
-        Clients who do not fit together, or not with what the estimator has learned before.
-    NoAnswer
-        Clients who have not answered what nobody else can say.
-    TimeoutError
-        Too few clients are there.
+    With `warm_start` and fitted before, the fit goes on from there. ValueError: clients who do not fit together, or not
+    with what the estimator has learned before; NoAnswer: what nobody else can say; TimeoutError: too few are there.
     """
     estimator._validate_params()
     earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
