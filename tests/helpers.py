@@ -217,6 +217,12 @@ def tensor(array):
     return torch.as_tensor(np.array(array))
 
 
+def run_of(fitting):
+    """The prepared rows of a fit in one memory."""
+    (run,) = fitting.federation.runs(fitting.plan)
+    return run
+
+
 def train_together(network, runs, schedule, engine, *, change=None, resume=None, kind=Together):
     """Where several runs that train together stand after each round; `change` may put something before the clients."""
     training = LocalTraining(network, runs, schedule, engine)

@@ -83,7 +83,8 @@ class ClientData:
             parts = [self._respond(model, slice(i, i + SLAB_ROWS)) for i in range(0, len(self.table), SLAB_ROWS)]
             found = [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
             self._responses = model, found
-        return _squares(model, *(part[rows].astype(np.float64) for part in found))
+        gradients, changes = found
+        return _squares(model, gradients[rows].astype(np.float64), changes[rows].astype(np.float64))
 
     def _respond(self, model: Model, rows: Indices | slice) -> tuple[Float, Float]:
         """Return derivatives (n, q, columns) of y_hat by encoder inputs, and its squared changes by all codes."""

@@ -165,7 +165,11 @@ class Simulation:
         members = self._without_excluded()
         asked = Roster(members.positions, members.sizes)
         there = set(members.positions.tolist())
-        answers = ((c.position, [query(c) for query in queries]) for c in self.clients if c.position in there)
+        clients = [client for client in self.clients if client.position in there]
+        # Client by client, and of each client query by query: no answer waits for those of the others.
+        answers = zip(
+            members.positions.tolist(), zip(*[map(query, clients) for query in queries], strict=True), strict=True
+        )
         if self.guard is None:
             return totals(queries, asked, answers, self.ledger)
         return sum_guarded_answers(self.guard, queries, asked, answers, self.ledger)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Partition:
     positions: Indices  # (K,), of each client in `clients_`
     rows: Sequence[Indices]  # K arrays of row numbers, in the order of the table
 
-    @property
+    @cached_property
     def sizes(self) -> Indices:
         """|D_k| of each client."""
         return np.array([len(rows) for rows in self.rows], dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -63,7 +64,7 @@ class BlockTransform:
         steps = units / self.scale
         return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
 
-    @property
+    @cached_property
     def units(self) -> Float:
         """Steps of the columns (p,) that move an output by up to one; squares in these are finite."""
         reach = np.ones(len(self.mean)) if self.projection is None else np.abs(self.projection).max(1, initial=0.0)
@@ -72,7 +73,7 @@ class BlockTransform:
 
     def squared_slopes(self, gradients: Float, units: Float) -> Float:
         """Return the sums (p,) of squared `slopes` over gradients (n, r); of many from their products (r, r) alone."""
-        if self.projection is None or len(gradients) < self.n_outputs:
+        if self.projection is None or len(gradients) < self.projection.shape[1]:
             return np.square(self._slopes(gradients, units)).sum(0)
         directions = self.projection * (units / self.scale)[:, None]
         return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)

@@ -70,9 +70,9 @@ def check_layer_sizes(sizes: object, name: str) -> tuple[int, ...]:
     widths: tuple[Any, ...] = (sizes,)
     if isinstance(sizes, Iterable) and not isinstance(sizes, str):
         widths = tuple(sizes)
-    if not all(_is_positive(w) for w in widths):
+    if not all(map(_is_positive, widths)):
         raise ValueError(f"{name} must be positive integers, one a hidden layer; got {sizes!r}.")
-    return tuple(int(w) for w in widths)
+    return tuple(map(int, widths))
 
 
 def check_positive(value: object, name: str) -> int:

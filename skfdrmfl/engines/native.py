@@ -126,9 +126,10 @@ class PackedNetwork:
             layers = (CLayer * (len(part.hidden) + 1))()
             for i in range(len(layers)):
                 n_out, n_in = network.layout.shapes[f"{part.name}.weight{i}"]
-                weight = self._place(f"{part.name}.weight{i}", _rounded(n_in), 1)
+                row = _rounded(n_in)
+                weight = self._place(f"{part.name}.weight{i}", row, 1)
                 bias = self._place(f"{part.name}.bias{i}", 1, 1)
-                layers[i] = CLayer(n_in, n_out, _rounded(n_in), weight, bias)
+                layers[i] = CLayer(n_in, n_out, row, weight, bias)
             self._layers.append(layers)
             structs.append(CPart(len(layers), part.skip, part.n_outputs, layers))
         fusion = self._fusion(network)
@@ -202,7 +203,7 @@ class NativeEngine(Engine):
         self._library = found
         self._net = PackedNetwork(self.network)
         self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
-        settings = np.array([[s.by_name()[name] for name in SETTINGS] for s in cohort.settings])
+        settings = np.array([list(map(s.by_name().__getitem__, SETTINGS)) for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {
             "x": rows.x.contiguous().numpy(),
             "y": rows.y.contiguous().numpy(),

@@ -28,15 +28,7 @@ OF_CALLBACKS = frozenset({"_skl_callbacks", "_parent_callback_ctx", "_callback_f
 
 
 class CallbackTask:
-    """A task of a fit; without callbacks, one that nobody is told of.
-
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    context : CallbackContext, default=None
-    X, y : array-like
-        What callbacks are told that the task is done on.
-    """
+    """A task of a fit, on X and y; without callbacks, that is without a context, one that nobody is told of."""
 
     def __init__(self, estimator: Any, context: Any = None, X: Any = None, y: Any = None):
         self._estimator, self._context, self._data = estimator, context, {"X": X, "y": y}
@@ -74,12 +66,8 @@ class CallbackTask:
     ) -> bool:
         """Tell that the task is done; return whether a callback asks to stop.
 
-        Parameters
-        ----------
-        numbers : callable, default=None
-            Makes what callbacks find as `context.numbers`; not as `metadata`, which scikit-learn's hand on to scorers.
-        fitted : callable, default=None
-            Makes the attributes of an estimator fitted so far, if any wants one.
+        `numbers` makes `context.numbers` of callbacks; not `metadata`, which scikit-learn's hand on to scorers.
+        `fitted` makes the attributes of an estimator fitted so far, if any callback wants one.
         """
         if not self.is_heard:
             return False
@@ -91,15 +79,9 @@ class CallbackTask:
 
 
 class Rounds:
-    """The rounds of a task, each a task from its beginning to its end.
+    """The rounds of a task, `n_rounds` at most, each a task from its beginning to its end.
 
-    Parameters
-    ----------
-    task : CallbackTask
-    n_rounds : int
-        Most that there can be.
-    goes_on : bool, default=False
-        Whether training first says where it stands, which is the end of no round.
+    With `goes_on` training first says where it stands, which is the end of no round.
     """
 
     def __init__(self, task: CallbackTask, n_rounds: int, *, goes_on: bool = False):

@@ -1,4 +1,4 @@
-"""From what users pass to checked arrays: the table, the targets, whose rows they are, and their categories."""
+"""From what users pass to checked arrays: table, targets, whose rows they are and who is there, categories."""
 
 from __future__ import annotations
 
@@ -25,66 +25,35 @@ from skfdrmfl.data.label_columns import Labelled
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.data.modalities import features_of, resolve_modalities
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.fit.availability import availability_of, check_somebody_begins
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.queries.labels import agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DataDescription:
-    """What a server knows of X, y and their clients, wherever the rows are.
-
-    Attributes
-    ----------
-    n_features : int
-    feature_names : ndarray of str, or None
-    n_outputs : int
-    y_ndim : int
-    clients : ndarray of shape (K,)
-        Labels of all clients, those met before first.
-    positions, sizes : ndarray of shape (K,)
-        Of those who are there, the place in `clients` and the number of rows.
-    categories : dict of int to ndarray
-        Labels of each discrete column.
-    modalities : dict of str to ndarray of int
-        Columns of each.
-    label_columns : tuple of int
-        Columns of X that hold labels, zeros in the table.
-    central : bool
-        Whether nobody said whose rows they are, so that all are one client's.
-    """
+    """What a server knows of X, y and their clients, wherever the rows are."""
 
     n_features: int
     feature_names: NDArray | None
     n_outputs: int
     y_ndim: int
-    clients: NDArray
-    positions: Indices
-    sizes: Indices
-    categories: Categories
-    modalities: dict[str, Indices]
-    label_columns: tuple[int, ...]
-    central: bool
+    clients: NDArray  # (K,), labels of all clients, those met before first
+    positions: Indices  # of those who are there, the place in `clients`
+    sizes: Indices  # and the number of rows
+    categories: Categories  # labels of each discrete column
+    modalities: dict[str, Indices]  # columns of each
+    label_columns: tuple[int, ...]  # columns of X that hold labels, zeros in the table
+    central: bool  # whether nobody said whose rows they are, so that all are one client's
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CheckedData(DataDescription):
-    """Checked input.
+    """Checked input."""
 
-    Attributes
-    ----------
-    table : ndarray of shape (n, n_features)
-        Numbers, codes in the place of categories.
-    targets : ndarray of shape (n, q)
-    partition : Partition
-    groups : ndarray of shape (n,), or None
-        Labels of rows that belong together.
-    """
-
-    table: NDArray
-    targets: Float
+    table: NDArray  # (n, n_features), codes in the place of categories
+    targets: Float  # (n, q)
     partition: Partition
-    groups: NDArray | None
+    groups: NDArray | None  # (n,), labels of rows that belong together
 
 
 def whose_rows(client_ids: Any, n_rows: int, known: NDArray | None = None) -> tuple[NDArray, Indices]:
@@ -95,22 +64,55 @@ def whose_rows(client_ids: Any, n_rows: int, known: NDArray | None = None) -> tu
     return encode_clients(ids, known)
 
 
+def availability_of(
+    availability: Any, clients: NDArray, positions: Indices, first_round: int, n_rounds: int
+) -> NDArray[np.bool_] | None:
+    """Return which of all clients are there in each round to come (n_rounds, K); None: all.
+
+    `availability` is the parameter, `clients` (K,) are all labels known, `positions` those that have rows now: others
+    are not asked about, and not there. `first_round` counts from 1. ValueError: a table of the wrong shape or type.
+    """
+    if availability is None:
+        return None
+    if callable(availability):
+        labels = clients[positions].tolist()
+        there = np.zeros((n_rounds, len(clients)), dtype=bool)
+        for t in range(n_rounds):
+            there[t, positions] = [bool(availability(first_round + t, label)) for label in labels]
+        return there
+    table = np.asarray(availability)
+    last_round = first_round + n_rounds - 1
+    if table.ndim != 2 or table.shape[1] != len(clients) or len(table) < last_round:
+        raise ValueError(
+            f"availability has the shape {table.shape}, but there are {len(clients)} clients and rounds up to "
+            f"{last_round}; pass a table of a row a round and a column a client, in the order of clients_."
+        )
+    if table.dtype != bool and not np.isin(table, (0, 1)).all():
+        raise ValueError("availability holds values other than True and False; pass a table of booleans.")
+    there = np.zeros((n_rounds, len(clients)), dtype=bool)
+    there[:, positions] = table[first_round - 1 : last_round, positions]
+    return there
+
+
+def check_somebody_begins(there: NDArray[np.bool_]) -> None:
+    """Raise ValueError where nobody is there in round 1, from whom preprocessing could come."""
+    if not there.any():
+        raise ValueError(
+            "availability lets no client be there in round 1, and preprocessing comes from those who are; "
+            "let at least one be there, or let the rounds begin later."
+        )
+
+
+def last_there(available: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return who is there (K,) in the last of the rounds (rounds, K) that anyone is there in; nobody if none is."""
+    somebody = np.flatnonzero(available.any(1))
+    return available[somebody[-1]] if len(somebody) else np.zeros(available.shape[1], dtype=bool)
+
+
 def agreed_categories(
     federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
 ) -> Categories:
-    """Return the categories of discrete columns on which those agree who are there in the first round.
-
-    Parameters
-    ----------
-    federation : Federation
-        Its clients know of no more than the labels in these columns.
-    discrete : mapping of int to str
-        Name of each column.
-    clients : ndarray of shape (K,)
-        Labels of all clients.
-    availability
-        The parameter of that name.
-    """
+    """Return the categories of `discrete` columns, on which those agree who are there in the first round."""
     available = availability_of(availability, clients, federation.roster().positions, 1, 1)
     if available is not None:
         check_somebody_begins(available[0])
@@ -133,20 +135,8 @@ def read(
 ) -> CheckedData:
     """Check everything that was passed.
 
-    Parameters
-    ----------
-    draft : FDRMFLTransformer
-        A copy of the estimator, on which scikit-learn may set what it likes.
-    given : Labelled
-        X and the labels of its rows.
-    y
-        As of `fit`.
-    categories : dict of int to ndarray
-        Labels of each discrete column.
-    known : ndarray of shape (K,), default=None
-        Labels of the clients of earlier fits, whose columns these must be; None starts afresh.
-    whose : tuple, default=None
-        `whose_rows`, where that is known already.
+    `draft` is a copy of the estimator, on which scikit-learn may set what it likes. `known` (K,) are the clients of
+    earlier fits, whose columns these must be; None starts afresh. `whose` is `whose_rows`, where that is known already.
     """
     X, client_ids, groups, label_columns = given
     fresh = known is None

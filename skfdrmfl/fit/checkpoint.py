@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
 from skfdrmfl.fit.fingerprint import differences
+from skfdrmfl.fit.prepared_fit import NoCheckpoint, Repeats
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger, Message
 from skfdrmfl.protocol.replicas import Members
@@ -36,82 +37,14 @@ RECORDED = ("losses", "dropped", "validation", "validation_of_each", "best_round
 ANEW = "name another checkpoint_path, or remove the file to train anew"
 
 
-@dataclass(frozen=True)
-class Repeats:
-    """What clients may have sent more than once, because a fit was killed before it was written down.
-
-    Attributes
-    ----------
-    preparations : int
-        Times that preprocessing was begun and lost.
-    rounds : int
-        Rounds of training that were lost, at most.
-    """
-
-    preparations: int = 0
-    rounds: int = 0
-
-
-class NoCheckpoint:
-    """Nothing is kept."""
-
-    seed: int | None = None
-    preparation: Any = None
-    found = False
-    repeats = Repeats()
-    goes_on = False
-    keeps = False
-
-    def prepare(self, seed: int, ledger: Ledger) -> None:
-        """Do nothing."""
-
-    def begin(self, seed: int, preparation: Any, ledger: Ledger, n_rounds: int) -> Ledger:
-        """Return the ledger to count on with: this one."""
-        return ledger
-
-    def resume(self, members: Members) -> list[Trained] | None:
-        """Return where the run stood: nowhere."""
-        return None
-
-    def follow(self, trained: Trained) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-
 class Checkpoint(NoCheckpoint):
-    """The file of one fit.
+    """The file of one fit, written every so many rounds, of a fit with this `fingerprint`.
 
-    Parameters
-    ----------
-    path : str or path-like
-    every : int
-        Rounds from one writing to the next.
-    fingerprint : mapping of str to str
-        What the fit depends on.
-    is_private : bool, default=False
-        Whether what is sent again has to be counted.
+    With `is_private` what is sent again is counted. `found` says whether there was a file: `seed`, `preparation`,
+    `repeats` and `goes_on` are then those of the fit in it.
 
-    Attributes
-    ----------
-    found : bool
-        Whether there was a file.
-    seed : int, default=None
-        That of the fit in the file.
-    preparation : object, default=None
-        What preparation had found.
-    repeats : Repeats
-        What was sent again because of all kills so far; counted where the fit is private.
-    goes_on : bool
-        Whether `resume` will return where training stood.
-    keeps : bool
-        Whether rounds are written down.
-
-    Raises
-    ------
-    ValueError
-        What is there is no checkpoint, damaged, or of a fit with another fingerprint; or there is no such folder.
+    Raises ValueError where what is there is no checkpoint, damaged, or of a fit with another fingerprint, or where
+    there is no such folder.
     """
 
     keeps = True

@@ -35,19 +35,9 @@ def fingerprint(
 ) -> dict[str, str]:
     """Return what a fit depends on: version, rows, the model to go on from, parameters.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    reading : DataDescription
-        With the rows, where they are here.
-    earlier : Fitted, default=None
-        The fit to go on from.
-    available : ndarray of bool of shape (rounds, K), default=None
-        Who is there in which round, which may be drawn: a function's name would not tell.
-    engine : str
-        Which one trains: "auto" would not tell.
-    is_private : bool, default=False
-        Whether only what is public of the rows may be told: a hash of them would let a guess at a row be checked.
+    `available` (rounds, K) is who is there in which round, which may be drawn: a function's name would not tell; nor
+    would "auto" which `engine` trains. With `is_private` only what is public of the rows is told: a hash of them would
+    let a guess at a row be checked.
     """
     parameters = estimator.get_params(deep=False) | {"availability": available, "engine": engine}
     return {

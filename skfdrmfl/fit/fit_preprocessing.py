@@ -15,10 +15,10 @@ from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransfo
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.initial_model import FoundPreprocessing, build_network
+from skfdrmfl.fit.initial_model import FoundPreprocessing, first_weights
 from skfdrmfl.fit.memo import prepared_once
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.parameters import cosine, schedule_of, settings_of
+from skfdrmfl.fit.parameters import is_private, schedule_of, settings_of
 from skfdrmfl.fit.tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
 from skfdrmfl.method.linear_part import takes_linear
 from skfdrmfl.method.network import Network
@@ -45,9 +45,8 @@ def fit_preprocessing(
     n_outputs = reading.n_outputs
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, NDArray]:
-        return build_network(network_spec, table, widths, n_outputs, seed)
-
-    account = _privacy.account_of(estimator, len(reading.positions))
+        network = network_spec.network(widths, n_outputs, table.columns)
+        return network, first_weights(network, table, seed)
 
     def preprocess(
         subset: Subset,
@@ -57,10 +56,10 @@ def fit_preprocessing(
     ) -> tuple[list[TableTransform], BlockTransform | None]:
         outputs = {} if after is None else {OUTPUTS: Block(None, after=after)}
         asked = federation, blocks | outputs, {**kinds, OUTPUTS: "standardize"}
-        if account is None:
-            found = fit_blocks(*asked, subset)
-        else:
+        if is_private(estimator):
             found = _privacy.noisy_blocks(estimator, *asked, reading.n_features, n_outputs)
+        else:
+            found = fit_blocks(*asked, subset)
         unit = found.pop(OUTPUTS, None)
         assert not isinstance(unit, BlockSpectrum)
         columns = {name: block.columns for name, block in blocks.items() if block.columns is not None}
@@ -75,7 +74,6 @@ def fit_preprocessing(
         DEFAULT_SHRINKAGE if estimator.shrinkage == "auto" else float(estimator.shrinkage),
         float(estimator.weight_decay),
     )
-    settings = settings_of(estimator, len(reading.modalities))
     whitens = any(kinds[name] == "whiten" for name in blocks)
     tuned = None
     if estimator.tuning == "auto" or (estimator.shrinkage == "auto" and whitens):
@@ -83,12 +81,11 @@ def fit_preprocessing(
         tuner = Tuner(
             federation,
             subset,
-            len(reading.modalities),
             whitens,
             preprocess,
             build,
-            settings,
-            schedule_of(estimator, cosine(estimator.n_rounds)),
+            settings_of(estimator, len(reading.modalities)),
+            schedule_of(estimator),
             seed,
             choice,
             verbose=int(estimator.verbose),
@@ -110,7 +107,7 @@ def fit_preprocessing(
         return FoundPreprocessing(choice, tuned, table, target, linear, share, out)
 
     # Neither what tuning found, which depends on training, nor anything private is kept, nor what a file keeps already.
-    if tuned is not None or account is not None or estimator.checkpoint_path is not None:
+    if tuned is not None or is_private(estimator) or estimator.checkpoint_path is not None:
         return prepare(federation)
     columns = {name: (block.columns, block.modality) for name, block in blocks.items()}
     read = columns, reading.modalities, list(reading.categories), kinds, choice.shrinkage, subset

@@ -1,8 +1,7 @@
-"""What a fit begins with: all that preparation has found, and the network and first weights build_network on it."""
+"""What a fit begins with: an initial model on what preparation has found, or the model of an earlier fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,41 +13,28 @@ from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.network_spec import NetworkSpec
+from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import settings_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Inputs, RunPlan, Start, Targets
 
 
 @dataclass(frozen=True, eq=False)
 class FoundPreprocessing:
-    """What preparation has found: all that it takes sums and tuning to know.
-
-    Attributes
-    ----------
-    choice : Choice
-    tuning : list of dict, or None
-        All that were compared.
-    table : TableTransform
-    target : BlockTransform
-    linear : Linear, default=None
-        After training the model is to predict `share` times what the network predicts plus this.
-    share : float
-    left_out : tuple of int
-        Positions of clients whom the guard of the sums has left out.
-    """
+    """What preparation has found: all that it takes sums and tuning to know."""
 
     choice: Choice
-    tuning: list[dict[str, Any]] | None
+    tuning: list[dict[str, Any]] | None  # all that were compared
     table: TableTransform
     target: BlockTransform
-    linear: Linear | None = None
+    linear: Linear | None = None  # what the model predicts beside `share` times the network
     share: float = 1.0
-    left_out: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()  # positions of clients whom the guard of the sums has left out
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -65,30 +51,20 @@ for _cls in (FoundPreprocessing, Choice, TableTransform, BlockTransform, Linear)
     registered(_cls)
 
 
-def build_network(
-    network_spec: NetworkSpec, table: TableTransform, widths: Mapping[str, int], n_outputs: int, seed: int
-) -> tuple[Network, NDArray]:
-    """Return the network for encoder inputs of given widths, and its first weights (D,)."""
-    network = network_spec.network(widths, n_outputs, table.columns)
+def first_weights(network: Network, table: TableTransform, seed: int) -> NDArray:
+    """Return the weights (D,) before the first round, drawn by a seed for the encoder inputs of a table."""
     first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-    return network, network.layout.pack(first, dtype=TRAINING_DTYPE).numpy()
+    return network.layout.pack(first, dtype=TRAINING_DTYPE).numpy()
 
 
 def initial_plan(
-    estimator: Any, reading: DataDescription, network_spec: NetworkSpec, seed: int, found: FoundPreprocessing
+    estimator: Any, reading: DataDescription, spec: NetworkSpec, network: Network, seed: int, found: FoundPreprocessing
 ) -> tuple[Network, RunPlan, Fitted]:
-    """Return the network, what is to be trained, and what there is before the first round.
-
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    reading : DataDescription
-    network_spec : NetworkSpec
-    seed : int
-    found : FoundPreprocessing
-    """
+    """Return the network, what is to be trained, and what there is before the first round; spec, network: `build`."""
     table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
-    network, first = build_network(network_spec, table, table.widths, reading.n_outputs, seed)
+    if reading.categories or table.widths != {name: e.n_inputs for name, e in network.encoders.items()}:
+        network = spec.network(table.widths, reading.n_outputs, table.columns)
+    first = first_weights(network, table, seed)
     targets = found.targets
     if choice.start == "residual":
         targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
@@ -99,7 +75,7 @@ def initial_plan(
         feature_names=reading.feature_names,
         clients=reading.clients[:0],
         n_samples_per_client=np.zeros(0, dtype=np.int64),
-        network_spec=network_spec,
+        network_spec=spec,
         network=network,
         seed=seed,
         choice=choice,
@@ -116,5 +92,49 @@ def initial_plan(
         ledger=Ledger(),
         label_columns=reading.label_columns,
     )
-    run = RunPlan(found.inputs, targets, settings, seed, Start(first))
-    return network, run, fitted
+    return network, RunPlan(found.inputs, targets, settings, seed, Start(first)), fitted
+
+
+def plan_from_earlier(estimator: Any, reading: DataDescription, earlier: Fitted) -> tuple[Network, RunPlan, Fitted]:
+    """Return what `initial_plan` does of a fit that goes on from an earlier one."""
+    tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
+    models = np.array(earlier.models)  # copied: mapped models are read-only
+    memory = AlgorithmState(*({name: np.array(array) for name, array in part.items()} for part in earlier.memory))
+    run = RunPlan(
+        Inputs(earlier.table, dtype=TRAINING_DTYPE),
+        Targets((earlier.target,), TRAINING_DTYPE),
+        settings_of(estimator, len(reading.modalities), **tuned),
+        earlier.seed,
+        Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, memory),
+    )
+    return earlier.network, run, earlier
+
+
+def check_continues(estimator: Any, reading: DataDescription, earlier: Fitted) -> None:
+    """Raise ValueError where what the network was built with has changed since."""
+    built = earlier.network.signature
+    n_outputs = reading.n_outputs
+    if n_outputs != built["n_outputs"]:
+        raise ValueError(
+            f"y has {n_outputs} outputs but the model was trained on {built['n_outputs']}; "
+            "pass the same outputs, or fit a new estimator."
+        )
+    if reading.label_columns != earlier.label_columns:
+        raise ValueError(
+            f"the columns of labels are {list(reading.label_columns)} now but were {list(earlier.label_columns)} when "
+            "the model was fitted; set client_column and groups_column back, or fit a new estimator."
+        )
+    before, now = earlier.network_spec.modalities, reading.modalities
+    changed = []
+    if list(before) != list(now) or not all(np.array_equal(before[name], now[name]) for name in now):
+        changed = ["modalities"]
+    else:
+        signature = network_spec_of(estimator, reading).network(earlier.table.widths, n_outputs).signature
+        changed = [name for name, value in signature.items() if value != built[name]]
+    if changed:
+        # None for all encoders means those of `hidden_layer_sizes`.
+        what = "hidden_layer_sizes" if changed[0] == "encoders" and estimator.encoders is None else changed[0]
+        raise ValueError(
+            f"{what} is {getattr(estimator, what)!r} now, but the model to go on from was built "
+            "with another value; set it back, or clone the estimator and fit it anew."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -85,16 +85,8 @@ def prepared_once(
 ) -> FoundPreprocessing:
     """Return what `prepare` finds, or what it found of the same rows before; its messages count each time.
 
-    Parameters
-    ----------
-    federation : Federation
-        Only rows in this memory are looked up, and only without a guard, which has to see every answer.
-    settings : sequence
-        All that preparation reads beside the rows.
-    choice : Choice
-        What the fit goes on with.
-    prepare : callable
-        Asks a federation for sums.
+    Only rows in this memory are looked up, and only without a guard, which has to see every answer. `settings` is all
+    that preparation reads beside the rows, and `choice` what the fit goes on with.
     """
     if not isinstance(federation, Simulation) or federation.guard is not None:
         return prepare(federation)
@@ -116,25 +108,21 @@ def prepared_once(
 
 
 def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
-    """Return a hash of the rows, of whose they are, and of settings."""
+    """Return a hash of the rows, how they lie in memory, whose they are, and settings."""
     tables, partition = federation.tables, federation.partition
-    rows = (tables.table, tables.targets, tables.present, tables.blocks)
+    left: list[Any] = [tables.table, tables.targets, tables.present, tables.blocks]
+    left += [partition.positions, partition.rows, settings]
     total = sha256()
-    for part in _parts((rows, partition.positions, partition.rows, settings)):
-        total.update(part)
+    while left:  # each value says its length first: no two lists of values have the same bytes
+        value = left.pop()
+        if isinstance(value, np.ndarray):
+            total.update(f"{value.dtype.str}{value.shape}{value.strides};".encode())
+            total.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        elif isinstance(value, dict):
+            left.append(tuple(value.items()))
+        elif isinstance(value, (list, tuple)):
+            total.update(f"{len(value)}(".encode())
+            left += value
+        else:
+            total.update(f"{value!r};".encode())
     return total.digest()
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """Yield bytes that differ where values do, also in the order in which an array lies in memory."""
-    if isinstance(value, np.ndarray):
-        yield f"{value.dtype.str}{value.shape}{value.strides};".encode()
-        yield np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-    elif isinstance(value, dict):
-        yield from _parts(tuple(value.items()))
-    elif isinstance(value, (list, tuple)):
-        yield f"{len(value)}(".encode()
-        for entry in value:
-            yield from _parts(entry)
-    else:
-        yield f"{value!r};".encode()

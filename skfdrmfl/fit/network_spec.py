@@ -38,23 +38,11 @@ def specs_of(encoders: Any, modalities: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that shapes the network but the widths of its inputs and outputs.
+    """All that shapes the network but the widths of its inputs and outputs; parameters keep their names."""
 
-    Attributes
-    ----------
-    specs : dict of str to encoder
-        `specs_of`.
-    modalities : dict of str to ndarray of int
-        Columns of each.
-    categories : mapping of int to ndarray
-        Labels of each discrete column.
-    n_components, modality_dim, hidden_layer_sizes, head_hidden_layer_sizes, fusion, alignment
-        Parameters of the estimator.
-    """
-
-    specs: dict[str, Any]
-    modalities: dict[str, Indices]
-    categories: Categories
+    specs: dict[str, Any]  # an encoder a modality, see `specs_of`
+    modalities: dict[str, Indices]  # columns of each
+    categories: Categories  # labels of each discrete column
     n_components: int
     modality_dim: int
     hidden_layer_sizes: Sequence[int]

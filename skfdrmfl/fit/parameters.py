@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from math import inf
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -103,21 +104,27 @@ def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
     return Settings(**(values | chosen), terms={name: float(getattr(estimator, name)) for name in term_settings()})
 
 
-def schedule_of(estimator: Any, rate_factors: tuple[float, ...], *, stops: bool = False) -> Schedule:
-    """Return the schedule of a fit; with `stops`, early stopping ends it where the parameters say so."""
+def schedule_of(estimator: Any, *, whole: bool = True) -> Schedule:
+    """Return the schedule of all of `fit`, or of one round, which nothing ends early."""
+    n_rounds = int(estimator.n_rounds)
     return Schedule(
-        rate_factors,
+        tuple([cosine_decay(t, n_rounds) for t in range(n_rounds)]) if whole else (1.0,),
         int(estimator.local_epochs),
         int(estimator.batch_size),
         float(estimator.participation),
         int(estimator.history_size),
-        int(estimator.n_iter_no_change) if stops and estimator.early_stopping else None,
+        int(estimator.n_iter_no_change) if whole and estimator.early_stopping else None,
         estimator.algorithm,
         estimator.aggregation,
         int(estimator.min_clients),
         estimator.preaggregation,
         int(estimator.n_byzantine),
     )
+
+
+def is_private(estimator: Any) -> bool:
+    """Return whether updates are clipped or get noise."""
+    return estimator.dp_noise_multiplier > 0 or estimator.dp_clip_norm < inf
 
 
 def check_algorithm(estimator: Any, schedule: Schedule) -> None:
@@ -144,11 +151,6 @@ def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> N
             f"n_byzantine is {n_byzantine}, but {n_invited} clients{share} take part in a round, and no rule can tell "
             f"the honest where they are not the majority; set it to {max(0, (n_invited - 1) // 2)} at most."
         )
-
-
-def cosine(n_rounds: int) -> tuple[float, ...]:
-    """Return the factor on the learning rate of each round of `fit`."""
-    return tuple(cosine_decay(t, n_rounds) for t in range(n_rounds))
 
 
 def device_of(device: str) -> torch.device:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _num_samples
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
-from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
@@ -22,27 +22,25 @@ from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.engines import engine_for
 from skfdrmfl.fit import privacy_parameters as _privacy
-from skfdrmfl.fit.availability import availability_of, check_somebody_begins
 from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
     accepts_nan,
     agreed_categories,
+    availability_of,
+    check_somebody_begins,
     labels_of,
     present_in,
     read,
     whose_rows,
 )
-from skfdrmfl.fit.checkpoint import Checkpoint, NoCheckpoint
-from skfdrmfl.fit.fingerprint import fingerprint
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
-from skfdrmfl.fit.initial_model import FoundPreprocessing, initial_plan
+from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
-from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, cosine, device_of, schedule_of, settings_of
-from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.warm_start import check_continues, plan_from_earlier
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
@@ -63,19 +61,9 @@ def prepare(
     whole: bool = True,
     task: CallbackTask | None = None,
 ) -> Fitting:
-    """Check everything, fix preprocessing and network unless there are earlier ones, and return what is to be trained.
+    """Check everything, fix preprocessing and network unless there are `earlier` ones, return what is to be trained.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    X, y, client_ids, groups
-        As of `fit`.
-    earlier : Fitted, default=None
-        The fit to go on from.
-    whole : bool, default=True
-        Whether it is all of `fit`, or one round.
-    task : CallbackTask, default=None
-        What tuning is to be part of.
+    `whole` says whether it is all of `fit` or one round; `task` is what tuning is to be part of.
     """
     estimator._validate_params()
     device = device_of(estimator.device)
@@ -84,7 +72,7 @@ def prepare(
     reading = _read(estimator, X, y, client_ids, groups, earlier, ledger)
     network_spec, network = build(estimator, reading, earlier)
     tables = client_data_of(estimator, reading, network_spec)
-    if _privacy.is_private(estimator):
+    if is_private(estimator):
         _privacy.check_complete(tables.present)
     engine, guard = engine_of(estimator, reading, network, device), guard_of(estimator, reading)
     n_threads = effective_n_jobs(estimator.n_jobs)
@@ -97,7 +85,7 @@ def _read(
 ) -> CheckedData:
     """Return what users pass, checked, after the clients have agreed on categories."""
     given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
-    if private := _privacy.is_private(estimator):
+    if private := is_private(estimator):
         _privacy.check_no_labels(discrete_columns(given.X))
         given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
         ledger.crowd = len(np.unique(given.client_ids))
@@ -122,15 +110,12 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
 
 
 def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
-    """Return rows as those who hold them keep them.
-
-    Raises
-    ------
-    ValueError
-        They lack parts of modalities, or hold what the encoders cannot read.
-    """
-    present = _present(reading, estimator.modalities)
-    blocks = blocks_of(reading.table, reading.partition, reading.groups) if _splits(estimator) else None
+    """Return rows as clients keep them; ValueError where they lack parts of modalities or no encoder reads them."""
+    n_features = reading.n_features - len(reading.label_columns)
+    nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
+    present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
+    holds_out = estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
+    blocks = blocks_of(reading.table, reading.partition, reading.groups) if holds_out else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
     return ClientData(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
 
@@ -152,7 +137,7 @@ def engine_of(estimator: Any, reading: DataDescription, network: Network, device
 
 def guard_of(estimator: Any, reading: DataDescription) -> OutlyingClients | None:
     """Return what looks at each client's sums; None where the server does not compare clients."""
-    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator, ()).is_robust else None
+    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator).is_robust else None
 
 
 def make_plan(
@@ -168,20 +153,10 @@ def make_plan(
 ) -> Fitting:
     """Return what is to be trained by a federation, after its sums have been asked for.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-        Its parameters have been checked.
-    reading : DataDescription
-        What is known of the rows.
-    federation : Federation
-        Of the clients that have them.
-    network_spec, network
-        `build`.
-    earlier, whole, task
-        As of `prepare`.
+    The parameters of the estimator have been checked, spec and network come from `build`; the rest is as of `prepare`.
     """
-    check_algorithm(estimator, schedule_of(estimator, ()))
+    schedule = schedule_of(estimator, whole=whole)
+    check_algorithm(estimator, schedule)
     check_byzantine(int(estimator.n_byzantine), len(reading.positions), float(estimator.participation))
     available = _available(estimator, reading, earlier, whole)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
@@ -200,22 +175,43 @@ def make_plan(
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
+    found = None
     if earlier is None:
         found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint, task)
-        network, run, fitted = initial_plan(estimator, reading, network_spec, seed, found)
-        fitted = replace(fitted, account=_privacy.account_of(estimator, len(reading.positions)))
-        plan = Plan(network, (run,), schedule_of(estimator, ()))
-        fitting = Fitting(federation, plan, fitted, found.linear, found.share, found)
+        network, run, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
+        if whole and found.choice.start == "ridge":
+            schedule = replace(schedule, rate_factors=())
     else:
-        fitting = plan_from_earlier(estimator, federation, reading, earlier)
-    return _scheduled(estimator, reading, fitting, checkpoint, available, subset, held_out, earlier, whole)
+        network, run, fitted = plan_from_earlier(estimator, reading, earlier)
+    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
+    federation.ledger = checkpoint.begin(run.seed, found, federation.ledger, len(schedule.rate_factors))
+    account, counts = fitted.account, None
+    if is_private(estimator):
+        account = account or _privacy.account_of(estimator, len(reading.positions))
+        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
+        account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
+    else:
+        counts = _row_counts(fitted, reading)
+    fitted = replace(
+        fitted,
+        clients=reading.clients,
+        n_samples_per_client=counts,
+        ledger=federation.ledger,
+        central=reading.central and (earlier is None or earlier.central),
+        engine=federation.engine,
+        account=account,
+    )
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
 
 def _checkpoint(
     estimator: Any, reading: DataDescription, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
-) -> Checkpoint:
+) -> NoCheckpoint:
     """Return the file of this fit, which may have been begun before."""
-    private = _privacy.is_private(estimator)
+    from skfdrmfl.fit.checkpoint import Checkpoint
+    from skfdrmfl.fit.fingerprint import fingerprint
+
+    private = is_private(estimator)
     of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
     every = int(estimator.checkpoint_every)
     checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
@@ -235,7 +231,7 @@ def _find(
     task: CallbackTask | None,
 ) -> FoundPreprocessing:
     """Return what preprocessing and tuning find, or what the checkpoint has of it."""
-    if not _privacy.is_private(estimator):
+    if not is_private(estimator):
         _check_modalities(federation, reading, subset)
     else:
         kinds = network_spec.kinds(estimator.preprocessing)
@@ -248,37 +244,6 @@ def _find(
     if federation.guard is not None:
         federation.guard.excluded.update(found.left_out)
     return found
-
-
-def _scheduled(
-    estimator: Any,
-    reading: DataDescription,
-    fitting: Fitting,
-    checkpoint: NoCheckpoint,
-    available: NDArray[np.bool_] | None,
-    subset: Subset,
-    held_out: Subset | None,
-    earlier: Fitted | None,
-    whole: bool,
-) -> Fitting:
-    """Return a fit with its rounds, the rows that it trains on, and what protects its clients."""
-    rates = cosine(estimator.n_rounds) if whole else (1.0,)
-    if whole and earlier is None and fitting.fitted.choice.start == "ridge":
-        rates = ()
-    run = fitting.plan.runs[0]
-    run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
-    schedule = schedule_of(estimator, rates, stops=whole)
-    federation = fitting.federation
-    federation.ledger = checkpoint.begin(run.seed, fitting.preparation, federation.ledger, len(rates))
-    central = reading.central and (earlier is None or earlier.central)
-    fitted = replace(_with_counts(fitting.fitted, reading), ledger=federation.ledger, central=central)
-    fitted = replace(fitted, engine=federation.engine)
-    if (account := fitted.account) is not None:
-        run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
-        account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
-        fitted = replace(fitted, n_samples_per_client=None, account=account)
-    plan = replace(fitting.plan, runs=(run,), schedule=schedule)
-    return replace(fitting, plan=plan, fitted=fitted, checkpoint=checkpoint)
 
 
 def _available(
@@ -300,25 +265,13 @@ def _available(
     return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
 
 
-def _splits(estimator: Any) -> bool:
-    """Return whether clients hold out rows for some purpose."""
-    return estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
-
-
-def _with_counts(fitted: Fitted, reading: DataDescription) -> Fitted:
-    """Return what is fitted with the clients and the numbers of their rows up to now."""
+def _row_counts(fitted: Fitted, reading: DataDescription) -> Indices:
+    """Return the numbers of the rows (K,) that clients have had up to now."""
     counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
     if fitted.n_samples_per_client is not None:
         counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
     counts[reading.positions] += reading.sizes
-    return replace(fitted, clients=reading.clients, n_samples_per_client=counts)
-
-
-def _present(reading: CheckedData, modalities: Any) -> Present | None:
-    """Return which modalities each row has; None: all."""
-    n_features = reading.n_features - len(reading.label_columns)
-    nan_passed = accepts_nan(modalities, len(reading.categories), n_features) is not True
-    return present_in(reading.table, reading.modalities, reading.categories, nan_passed)
+    return counts
 
 
 def _check_modalities(federation: Federation, reading: DataDescription, subset: Subset) -> None:

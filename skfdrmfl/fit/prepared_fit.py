@@ -4,62 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.engines.rows import Run
-from skfdrmfl.fit.availability import last_there
-from skfdrmfl.fit.checkpoint import NoCheckpoint
+from skfdrmfl.fit.check_input import last_there
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.linear_part import Linear, with_linear
+from skfdrmfl.method.linear_part import with_linear
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Federation, NoAnswer
+from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
 from skfdrmfl.protocol.queries.importance import importances
+from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """What clients may have sent more than once, because a fit was killed before it was written down."""
+
+    preparations: int = 0  # times that preprocessing was begun and lost
+    rounds: int = 0  # rounds of training that were lost, at most
+
+
+class NoCheckpoint:
+    """Nothing is kept."""
+
+    seed: int | None = None
+    preparation: Any = None
+    found = False
+    repeats = Repeats()
+    goes_on = False
+    keeps = False
+
+    def prepare(self, seed: int, ledger: Ledger) -> None:
+        """Do nothing."""
+
+    def begin(self, seed: int, preparation: Any, ledger: Ledger, n_rounds: int) -> Ledger:
+        """Return the ledger to count on with: this one."""
+        return ledger
+
+    def resume(self, members: Members) -> list[Trained] | None:
+        """Return where the run stood: nowhere."""
+        return None
+
+    def follow(self, trained: Trained) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Fitting:
-    """A fit that is ready to train.
-
-    Attributes
-    ----------
-    federation : Federation
-    plan : Plan
-    fitted : Fitted
-        What there is to go on from: all but what training will add.
-    linear : Linear, default=None
-        After training the model is to predict `share` times what the network predicts plus this.
-    share : float
-    preparation : FoundPreprocessing, default=None
-        None where it is that of an earlier fit.
-    checkpoint : Checkpoint
-    """
+    """A fit that is ready to train."""
 
     federation: Federation
     plan: Plan
-    fitted: Fitted
-    linear: Linear | None = None
-    share: float = 1.0
-    preparation: FoundPreprocessing | None = None
+    fitted: Fitted  # what there is to go on from: all but what training will add
+    preparation: FoundPreprocessing | None = None  # None where it is that of an earlier fit
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
-
-    @property
-    def run(self) -> Run:
-        """The prepared rows, for those who train many fits together."""
-        assert isinstance(self.federation, Simulation)
-        (run,) = self.federation.runs(self.plan)
-        return run
 
     def train(self, *, each_round: bool = True) -> Iterator[Trained]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
@@ -70,20 +84,11 @@ class Fitting:
         return (trained for (trained,) in stands)
 
     def finish(self, models: NDArray, memory: AlgorithmState, record: Record) -> Fitted:
-        """Return what the fit leaves.
-
-        Parameters
-        ----------
-        models : ndarray of shape (1 + H, D)
-            The global model and earlier ones.
-        memory : AlgorithmState
-            What the algorithm keeps of each client that has trained.
-        record : Record
-        """
+        """Return what the fit leaves, of the global model and earlier ones (1 + H, D) and clients' memory."""
         network, run = self.plan.network, self.plan.runs[0]
         arrays = network.arrays(torch.from_numpy(models[0]))
-        if self.linear is not None:
-            arrays = with_linear(network, arrays, self.linear, self.share)
+        if self.preparation is not None and self.preparation.linear is not None:
+            arrays = with_linear(network, arrays, self.preparation.linear, self.preparation.share)
             models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None].numpy()  # earlier ones had another Z
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)

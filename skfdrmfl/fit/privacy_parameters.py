@@ -15,6 +15,7 @@ from skfdrmfl.common.randomness import seed_of
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.client_ids import check_client_ids
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
+from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import ClientPrivacy, RunPlan, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
@@ -34,20 +35,11 @@ NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "be
 @registered
 @dataclass(frozen=True)
 class Account:
-    """What private fits have spent, and where their clip stands.
-
-    Attributes
-    ----------
-    bill : tuple of Expense
-    clip_norm : float
-        The next round's.
-    n_clients : int
-        The most that any fit had.
-    """
+    """What private fits have spent, and where their clip stands."""
 
     bill: tuple[Expense, ...]
-    clip_norm: float
-    n_clients: int
+    clip_norm: float  # the next round's
+    n_clients: int  # the most that any fit had
 
     def epsilon(self, delta: float | None) -> float:
         """Return epsilon of the bill; None for delta is `default_delta`."""
@@ -70,29 +62,8 @@ class Account:
         return replace(self, bill=bill).after("training rounds sent again", privacy, n_rounds, self.clip_norm)
 
 
-def is_private(estimator: Any) -> bool:
-    """Return whether updates are clipped or get noise."""
-    return estimator.dp_noise_multiplier > 0 or estimator.dp_clip_norm < inf
-
-
-def privacy_of(estimator: Any, n_clients: int, clip_norm: float | None = None) -> ClientPrivacy | None:
-    """Return what protects clients in a round, None for nothing; `clip_norm` is that of a fit to go on from."""
-    if not is_private(estimator):
-        return None
-    adapts = estimator.dp_target_quantile is not None
-    return ClientPrivacy(
-        float(estimator.dp_noise_multiplier),
-        clip_norm if adapts and clip_norm is not None else float(estimator.dp_clip_norm),
-        float(estimator.participation),
-        n_clients,
-        float(estimator.dp_target_quantile) if adapts else None,
-    )
-
-
-def account_of(estimator: Any, n_clients: int) -> Account | None:
-    """Return the account of a new fit, on which its preprocessing stands already; None without privacy."""
-    if not is_private(estimator):
-        return None
+def account_of(estimator: Any, n_clients: int) -> Account:
+    """Return the account of a new fit, on which its preprocessing stands already."""
     return Account((_of_moments(float(estimator.dp_noise_multiplier)),), float(estimator.dp_clip_norm), n_clients)
 
 
@@ -127,11 +98,17 @@ def noisy_blocks(
 def made_private(
     estimator: Any, run: RunPlan, schedule: Schedule, account: Account, n_clients: int
 ) -> tuple[RunPlan, Schedule]:
-    """Return a run and its schedule with what protects the clients."""
-    # Who knew in which order a client takes its rows would see that it depends on the places of the others.
-    return replace(run, seed=seed_of(None)), replace(
-        schedule, privacy=privacy_of(estimator, n_clients, account.clip_norm)
+    """Return a run and its schedule with what protects the clients; a clip that adapts goes on from the account's."""
+    adapts = estimator.dp_target_quantile is not None
+    privacy = ClientPrivacy(
+        float(estimator.dp_noise_multiplier),
+        account.clip_norm if adapts else float(estimator.dp_clip_norm),
+        float(estimator.participation),
+        n_clients,
+        float(estimator.dp_target_quantile) if adapts else None,
     )
+    # Who knew in which order a client takes its rows would see that it depends on the places of the others.
+    return replace(run, seed=seed_of(None)), replace(schedule, privacy=privacy)
 
 
 def nameless(client_ids: Any, n_rows: int) -> NDArray[np.int64]:

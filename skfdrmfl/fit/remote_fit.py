@@ -18,6 +18,7 @@ from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import DataDescription, agreed_categories
+from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
@@ -38,20 +39,8 @@ ALIKE = {
 def fit_over_channel(estimator: Any, channel: Channel) -> Any:
     """Fit an estimator to rows that are elsewhere, and return it.
 
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-        With `warm_start` and fitted before, the fit goes on from there.
-    channel : Channel
-
-    Raises
-    ------
-    ValueError
-        Clients who do not fit together, or not with what the estimator has learned before.
-    NoAnswer
-        Clients who have not answered what nobody else can say.
-    TimeoutError
-        Too few clients are there.
+    With `warm_start` and fitted before, the fit goes on from there. ValueError: clients who do not fit together, or not
+    with what the estimator has learned before; NoAnswer: what nobody else can say; TimeoutError: too few are there.
     """
     estimator._validate_params()
     earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
@@ -74,7 +63,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": categories}
     said = first.ask_all("describe", dict.fromkeys(range(len(there)), about), check=_check_described)
     ids = _labels([answer["label"] for answer in said.values()])
-    private = _privacy.is_private(estimator)
+    private = is_private(estimator)
     names = _privacy.nameless(ids, len(ids)) if private else ids
     if earlier is not None:
         check_same_labels(names, earlier.clients)

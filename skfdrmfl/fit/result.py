@@ -24,77 +24,35 @@ from skfdrmfl.protocol.ledger import Ledger
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a fit leaves; training goes on from it, and every fitted attribute is read from it.
-
-    Attributes
-    ----------
-    n_features : int
-    feature_names : ndarray of str, or None
-    clients : ndarray of shape (K,)
-    n_samples_per_client : ndarray of shape (K,), or None
-    network_spec : NetworkSpec
-        What the network was built from.
-    network : Network
-    seed : int
-    choice : Choice
-        What tuning has chosen, or what was set.
-    tuning : list of dict, or None
-    table : TableTransform
-        Columns of X to encoder inputs.
-    target : BlockTransform
-        y to what the network predicts.
-    y_ndim : int
-    models : ndarray of shape (1 + H, D)
-        The global model as trained, then earlier ones.
-    memory : tuple of dict of str to ndarray
-        What the algorithm remembers: of the server, and of each client.
-    dropped : list of dict
-        Who was left out, why and when (`left_out.DroppedClient`).
-    account : Account, or None
-        With privacy, what has been spent. There are no rows by client then, and no variance.
-    weights : dict of str to ndarray
-        The global model as delivered.
-    variance : ndarray of shape (n_components,), or None
-    history : dict of str to ndarray
-    n_rounds : int
-    best_round : int or None
-    ledger : Ledger
-    importances : ndarray of shape (n_features,), or None
-        How much each column of X moves predictions; None of models saved before there were any.
-    label_columns : tuple of int
-        Columns of X that hold labels of rows, which later tables may have or not.
-    central : bool
-        Whether no call said whose rows they are.
-    engine : str
-        Key of `ENGINES`: which one trained last.
-    """
+    """What a fit leaves; training goes on from it, and every fitted attribute is read from it."""
 
     n_features: int
     feature_names: NDArray | None
-    clients: NDArray
-    n_samples_per_client: Indices | None
+    clients: NDArray  # (K,)
+    n_samples_per_client: Indices | None  # (K,); None with privacy
     network_spec: NetworkSpec
     network: Network
-    seed: int
-    choice: Choice
+    seed: int  # of the first weights, orders and draws
+    choice: Choice  # what tuning has chosen, or what was set
     tuning: list[dict[str, Any]] | None
-    table: TableTransform
-    target: BlockTransform
+    table: TableTransform  # columns of X to encoder inputs
+    target: BlockTransform  # y to what the network predicts
     y_ndim: int
-    models: NDArray
-    weights: Arrays
-    variance: Float | None
+    models: NDArray  # (1 + H, D), the global model as trained, then earlier ones
+    weights: Arrays  # the global model as delivered
+    variance: Float | None  # (n_components,); None with privacy
     history: dict[str, Float]
     n_rounds: int
     best_round: int | None
     ledger: Ledger
+    # What the algorithm remembers: of the server, and of each client.
     memory: tuple[dict[str, NDArray], dict[str, NDArray]] = field(default_factory=lambda: ({}, {}))
-    importances: Float | None = None
-    dropped: list[dict[str, Any]] = field(default_factory=list)
-    account: Account | None = None
-    label_columns: tuple[int, ...] = ()
-    central: bool = False
-    engine: str = "torch"
+    importances: Float | None = None  # (n_features,), how much each column moves predictions; None of old files
+    dropped: list[dict[str, Any]] = field(default_factory=list)  # who was left out, why and when (`DroppedClient`)
+    account: Account | None = None  # with privacy, what has been spent
+    label_columns: tuple[int, ...] = ()  # columns of X that hold labels of rows; later tables may lack them
+    central: bool = False  # whether no call said whose rows they are
+    engine: str = "torch"  # key of `ENGINES`: which one trained last
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

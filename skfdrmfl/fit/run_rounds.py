@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from skfdrmfl.common.progress import Bar
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.fit.callbacks import CallbackTask, Rounds
 from skfdrmfl.fit.prepared_fit import Fitting
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.verbose import VerbosePrinter
 from skfdrmfl.protocol.dropped_clients import NOT_FINITE, DroppedClient, warning
 from skfdrmfl.server.trained import Trained
 
+NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one client's, central training"
+
 
 def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None:
-    """Train and keep the result; an interrupt first makes the finished rounds the model.
-
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-    fitting : Fitting
-    task : CallbackTask
-        What the rounds are part of.
-    """
+    """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
     trained = None
     n_rounds = len(fitting.plan.schedule.rate_factors)
-    rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on)
-    heard = task.is_heard or estimator.verbose > 0 or fitting.checkpoint.keeps
+    rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on) if task.is_heard else None
+    show = partial(VerbosePrinter, estimator.verbose, n_rounds, central=fitting.fitted.central)
     try:
-        with closing(VerbosePrinter(estimator.verbose, n_rounds, central=fitting.fitted.central)) as printer:
+        with closing(show()) if estimator.verbose else nullcontext() as printer:
+            heard = rounds is not None or printer is not None or fitting.checkpoint.keeps
             for trained in fitting.train(each_round=heard):
                 check_converged(estimator, trained)
                 fitting.checkpoint.follow(trained)
-                printer.after_round(trained.numbers)
+                if printer is not None:
+                    printer.after_round(trained.numbers())
+                if rounds is None:
+                    continue
                 over, fitted = trained.is_over(n_rounds), partial(_attributes_so_far, fitting, trained)
                 if rounds.follow(is_over=over, numbers=trained.numbers, fitted=fitted):
                     break
@@ -51,6 +49,29 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None
     fitting.checkpoint.flush()
     estimator._keep(_finished(fitting, trained))
     warn_of(fitting.dropped(trained.record), NOT_FINITE)
+
+
+class VerbosePrinter:
+    """Shows how training goes: with `verbose` 1 a bar, from 2 on, or where there is one round, lines."""
+
+    def __init__(self, verbose: int, n_rounds: int, *, central: bool):
+        if central:
+            print(NO_CLIENTS, flush=True)
+        self._n_rounds, self._lines = n_rounds, verbose > 1 or n_rounds < 2
+        self._bar = Bar("[FDRMFL] training", n_rounds, "round", shown=not self._lines)
+
+    def after_round(self, numbers: Mapping[str, float]) -> None:
+        """Show where training stands after a round, by `Trained.numbers`."""
+        if done := int(numbers["round"]):
+            shown = [name for name in ("loss", "mse", "clip_norm") if name in numbers]
+            text = ", ".join(f"{name.removesuffix('_norm')} {numbers[name]:.4g}" for name in shown)
+            self._bar.reach(done, text)
+            if self._lines:
+                print(f"[FDRMFL] round {done}/{self._n_rounds}, {text}", flush=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        self._bar.close()
 
 
 def check_converged(estimator: Any, trained: Trained) -> None:

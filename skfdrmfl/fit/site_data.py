@@ -40,16 +40,8 @@ class SiteRows:
     """The rows of one client. See `remote.site.Rows`.
 
     They are loaded for each description, with which every fit begins, and by whoever is asked for more without one; a
-    fit that follows sees rows that have changed since.
-
-    Parameters
-    ----------
-    estimator : FDRMFLTransformer
-        As the server has it.
-    load_data : callable
-        Returns (X, y) or (X, y, groups).
-    label : str or int
-        What the client is called.
+    fit that follows sees rows that have changed since. `load_data` returns (X, y) or (X, y, groups); the estimator is
+    the server's, and `label` what the client is called.
     """
 
     def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any):

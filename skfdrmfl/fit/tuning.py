@@ -32,6 +32,8 @@ from skfdrmfl.protocol.queries.whitening import fit_targets
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
 
+# Fits, on a subset, the transformation of the table for each of some shrinkages, and the standardisation of outputs
+# that have gone through other transformations (None: none is needed).
 Preprocess = Callable[
     [Subset, Sequence[float], tuple[BlockTransform, ...] | None], tuple[list[TableTransform], BlockTransform | None]
 ]
@@ -52,25 +54,13 @@ CLEAR = 2.0
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to fit.
+    """One way to fit."""
 
-    Attributes
-    ----------
-    start : {"random", "ridge", "residual"}
-        The network alone, the federated ridge alone, or a network on what the ridge leaves.
-    shrinkage, weight_decay : float
-    share : float
-        Of the network in the prediction, the rest is the ridge's; 1 for the network alone, and for one on what the
-        ridge leaves, which comes on top of it.
-    penalty : float
-        Of the ridge, relative to the largest eigenvalue; infinity is the mean.
-    """
-
-    start: str
+    start: str  # the network alone ("random"), the "ridge" alone, or a network on its "residual"
     shrinkage: float
     weight_decay: float
-    share: float = 1.0
-    penalty: float = float("inf")
+    share: float = 1.0  # of the network in the prediction, the rest is the ridge's; 1 for one on what the ridge leaves
+    penalty: float = float("inf")  # of the ridge, relative to the largest eigenvalue; infinity is the mean
 
     @property
     def is_linear(self) -> bool:
@@ -130,43 +120,20 @@ DIVERGED = Errors(np.array([np.inf, 0.0, 0.0]), np.zeros((3, 3)))
 
 @dataclass(frozen=True, eq=False)
 class Tuner:
-    """What all candidates have in common.
-
-    Attributes
-    ----------
-    federation : Federation
-    subset : Subset
-        Rows to tune on.
-    n_modalities : int
-    whitens : bool
-        Whether a shrinkage makes a difference.
-    preprocess : callable
-        Fits, on a subset, the transformation of the table for each of some shrinkages, and the standardisation of
-        outputs that have gone through other transformations (None: none is needed).
-    build : callable
-        Builds the network for encoder inputs of given widths, and its first weights.
-    settings, schedule, seed
-        Of the training.
-    fallback : Choice
-        What to do where nothing can be compared.
-    verbose : int
-        1 shows a bar, more prints a line for each fold.
-    task : CallbackTask
-        What tuning is part of.
-    """
+    """What all candidates have in common."""
 
     federation: Federation
-    subset: Subset
-    n_modalities: int
-    whitens: bool
+    subset: Subset  # rows to tune on
+    whitens: bool  # whether a shrinkage makes a difference
     preprocess: Preprocess
+    # Makes the network for encoder inputs of given widths, and its first weights.
     build: Callable[[TableTransform, Mapping[str, int]], tuple[Network, NDArray]]
     settings: Settings
     schedule: Schedule
     seed: int
-    fallback: Choice
-    verbose: int
-    task: CallbackTask
+    fallback: Choice  # what to do where nothing can be compared
+    verbose: int  # 1 shows a bar, more prints a line for each fold
+    task: CallbackTask  # what tuning is part of
 
     def shrinkage(self) -> list[tuple[Choice, float]]:
         """Return the networks of all shrinkages and their mean squared errors, best first."""

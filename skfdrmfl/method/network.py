@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -108,11 +109,12 @@ class Network:
         inputs moves no other weight, and names do not matter.
         """
         arrays: Arrays = {}
-        fed_by_data = [*self.encoders.items(), *self.spreads.items()]
+        powers = {
+            id(part): input_powers[name] for parts in (self.encoders, self.spreads) for name, part in parts.items()
+        }
         for i, part in enumerate(self._parts):
-            modality = next((name for name, candidate in fed_by_data if candidate is part), None)
-            rngs = (randomness.generator(seed, randomness.INITIAL_WEIGHTS, i, layer) for layer in count())
-            arrays |= part.initial(rngs, None if modality is None else input_powers[modality])
+            rngs = map(partial(randomness.generator, seed, randomness.INITIAL_WEIGHTS, i), count())
+            arrays |= part.initial(rngs, powers.get(id(part)))
             if part is self.mixer:
                 arrays |= self.fusion.initial(rngs, len(self.encoders), self.modality_dim)
         return arrays

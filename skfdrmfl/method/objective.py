@@ -129,7 +129,7 @@ def terms_of(network: Network) -> tuple[Term, ...]:
 
 def term_names() -> tuple[str, ...]:
     """Return the names of what clients send of their objective: the terms, and "loss", their weighted sum."""
-    return (*(term.name for term in TERMS), "loss")
+    return (*[term.name for term in TERMS], "loss")
 
 
 def record_names() -> tuple[str, ...]:
@@ -144,13 +144,13 @@ def weight_of_each_term() -> dict[str, str]:
 
 def term_settings() -> tuple[str, ...]:
     """Return the names of all settings that terms read, weights and others, in the order of the table."""
-    weights = (term.weight for term in TERMS if term.weight is not None)
-    return tuple(dict.fromkeys((*weights, *(name for term in TERMS for name in term.settings))))
+    weights = [term.weight for term in TERMS if term.weight is not None]
+    return tuple(dict.fromkeys([*weights, *[name for term in TERMS for name in term.settings]]))
 
 
 def uses(settings: Mapping[str, float], needed: str) -> bool:
     """Return whether a term that `needs` this has a weight other than zero."""
-    return any(term.needs == needed and (term.weight is None or settings[term.weight] > 0) for term in TERMS)
+    return any([term.needs == needed and (term.weight is None or settings[term.weight] > 0) for term in TERMS])
 
 
 def lambdas_of(settings: Sequence[Mapping[str, float]], like: Tensor) -> dict[str, Tensor]:

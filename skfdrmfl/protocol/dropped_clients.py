@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.messages import Update
 
 # Reasons.
@@ -24,7 +23,7 @@ def finite_replicas(update: Update, moved: NDArray[np.float64]) -> NDArray[np.bo
     `moved` (C,) are the squared lengths of the updates, finite wherever one has no entry that is not, but for some that
     are merely large.
     """
-    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, term_names().index("loss")])
+    finite: NDArray[np.bool_] = np.isfinite(update.losses[:, -1])  # "loss" is last of `term_names`
     if not np.isfinite(moved).all():
         finite = finite & np.isfinite(update.weights).all(-1)
     return finite

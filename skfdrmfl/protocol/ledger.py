@@ -228,7 +228,7 @@ def bytes_of(part: Any) -> int:
     if isinstance(part, np.ndarray):
         return part.nbytes
     if isinstance(part, (frozenset, tuple, list)):
-        return sum(map(bytes_of, part))
+        return sum([p.nbytes if isinstance(p, np.ndarray) else bytes_of(p) for p in part])
     if isinstance(part, str):
         return len(part.encode())
     return 0 if part is None else 8

@@ -8,6 +8,7 @@ run, its members.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class Replicas:
         """Rows of each replica (R,)."""
         return self.counts if self.counts.ndim == 1 else self.counts[:, 0]
 
-    @property
+    @cached_property
     def n_runs(self) -> int:
         """Number of runs."""
         return len(self.settings)

@@ -46,27 +46,20 @@ class Record:
         if self.clip_norms:
             return {"clip_norm": float(self.clip_norms[-2])}
         last = replace(self, losses=self.losses[-1:])
-        found = {term: float(last.mean(i)[0]) for i, term in enumerate(record_names())}
+        found = {term: float(mean[0]) for term, mean in zip(record_names(), last.means(), strict=True)}
         if self.validation is not None:
             found |= dict(zip(VALIDATION, self.validation[-1].tolist(), strict=True))
         return found
 
-    def mean(self, i: int) -> Float:
-        """Return the mean by rows (rounds,) of what stands at place i; NaN in rounds that nobody took part in."""
-        return self._mean(i, self.weights())
-
     def means(self) -> list[Float]:
-        """Return the mean of what stands at each place."""
+        """Return the mean by rows (rounds,) of what stands at each place; NaN in rounds that nobody took part in."""
         weights = self.weights()
-        return [self._mean(i, weights) for i in range(self.losses.shape[2])]
-
-    def _mean(self, i: int, weights: Float) -> Float:
-        """Return the mean of what stands at place i, by weights (rounds, K)."""
-        values = np.where(np.isnan(self.losses[:, :, i]), 0.0, self.losses[:, :, i])
         total = weights.sum(1)
-        mean: Float = np.full(len(total), np.nan)
-        np.divide((values * weights).sum(1), total, out=mean, where=total > 0)
-        return mean
+        means = [np.full(len(total), np.nan) for _ in range(self.losses.shape[2])]
+        for i, mean in enumerate(means):
+            values = np.where(np.isnan(self.losses[:, :, i]), 0.0, self.losses[:, :, i])
+            np.divide((values * weights).sum(1), total, out=mean, where=total > 0)
+        return means
 
 
 class Recorder:

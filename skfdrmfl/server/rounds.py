@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.method.objective import record_names, term_names
+from skfdrmfl.method.objective import record_names
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.dropped_clients import finite_replicas
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutSums, Update
@@ -249,7 +249,7 @@ class _Answers:
         self.answered[mine] = True
         if update.steps is not None:
             self.steps[mine] = update.steps
-        self.losses[mine, : len(term_names())] = update.losses
+        self.losses[mine, : update.losses.shape[1]] = update.losses
         self.losses[mine, -1] = moved
 
     @property

@@ -29,7 +29,7 @@ def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], 
             tally.add(position, answer)
     for tally in tallies:
         tally.record(ledger, asked.positions, TOTAL)
-    return tuple(tally.total for tally in tallies)
+    return tuple([tally.total for tally in tallies])
 
 
 def sum_guarded_answers(

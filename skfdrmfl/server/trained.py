@@ -38,7 +38,7 @@ class Trained:
     @property
     def n_rounds(self) -> int:
         """Rounds completed."""
-        return self.record.n_rounds
+        return len(self.record.losses)
 
     def is_over(self, n_rounds: int) -> bool:
         """Return whether no round follows, of `n_rounds` at most."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import federate, gradients, in_float32, make_network, make_run, normal, random_weights, run_round
+from helpers import federate, gradients, in_float32, make_network, make_run, normal, random_weights, run_of, run_round
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -398,7 +398,7 @@ def test_preprocessing_is_that_of_the_rows_that_have_the_modality(kind):
 
 def test_a_complete_table_has_no_masks_and_no_counts_by_modality():
     plain = make().fit(X, Y, client_ids=IDS)
-    run = prepare(plain, X, Y, IDS).run
+    run = run_of(prepare(plain, X, Y, IDS))
     assert run.present is None
     cohort = stack([run]).cohort
     assert cohort.dropout(np.arange(3)) is None
@@ -507,7 +507,7 @@ def in_library(frame, library):
 def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
     frame = in_library(with_nothing(MIXED, LACKING), library)
     model = make(modalities="prefix", fusion="mean").fit(frame, Y, client_ids=IDS)
-    run = prepare(model, frame, Y, IDS, earlier=model._fitted).run
+    run = run_of(prepare(model, frame, Y, IDS, earlier=model._fitted))
     assert_array_equal(run.present, np.column_stack((np.ones(N, bool), ~LACKING)))
     assert np.isfinite(model.transform(frame)).all()
     # With the mean, a row that lacks one is its other code: as in a model whose other encoder says something else.
@@ -538,12 +538,12 @@ def test_missing_labels_alone_are_still_a_category():
     holes = with_nothing(MIXED, LACKING, labels)
     model = make(modalities="prefix").fit(holes, Y, client_ids=IDS)
     assert model.categories_["lab__site"].tolist() == ["north", "south", "west", None]
-    assert prepare(model, holes, Y, IDS, earlier=model._fitted).run.present is None
+    assert run_of(prepare(model, holes, Y, IDS, earlier=model._fitted)).present is None
     # Nor does a modality of labels alone ever lack, beside one that does.
     apart = {"nir": list(range(4)), "num": list(range(4, 9)), "label": [9, 10]}
     both = with_nothing(MIXED, LACKING)
     model = make(modalities=apart).fit(both, Y, client_ids=IDS)
-    present = prepare(model, both, Y, IDS, earlier=model._fitted).run.present
+    present = run_of(prepare(model, both, Y, IDS, earlier=model._fitted)).present
     assert_array_equal(present, np.column_stack((np.ones(N, bool), ~LACKING, np.ones(N, bool))))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import before_rounds, make_network, make_run, split_off, train_together
+from helpers import before_rounds, make_network, make_run, run_of, split_off, train_together
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from torch import nn
@@ -198,7 +198,7 @@ def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, m
     for copy in copies:
         shutil.copy(copy, path)
         if choice.start == "residual":  # what the network learns is what the ridge leaves, of unit mean square
-            learned = model._prepare_fit(X, Y, IDS).run.y
+            learned = run_of(model._prepare_fit(X, Y, IDS)).y
             assert float(learned.square().mean()) == pytest.approx(1.0, abs=1e-5)
             assert abs(np.corrcoef(learned[:, 0], X[:, 0])[0, 1]) < 0.1 < np.corrcoef(Y, X[:, 0])[0, 1]
         assert everything(clone(model).fit(X, Y, IDS)) == expected
@@ -334,7 +334,7 @@ def test_a_process_killed_at_any_moment_and_started_again_ends_in_the_same_bits(
 
 def test_without_a_path_nothing_is_written_or_hashed_and_no_bit_differs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("skfdrmfl.fit.prepare.fingerprint", None)
+    monkeypatch.setattr("skfdrmfl.fit.fingerprint.fingerprint", None)
     monkeypatch.setattr("skfdrmfl.protocol.ledger.Ledger.mark", None)
     FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS)
     assert not list(tmp_path.iterdir())

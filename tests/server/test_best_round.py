@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import dense, make_network, make_run, split_off, tensor, train_together, written_out_forward
+from helpers import dense, make_network, make_run, run_of, split_off, tensor, train_together, written_out_forward
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
@@ -22,9 +22,9 @@ OPTIONS = {"early_stopping": True, "n_rounds": 12, "local_epochs": 2, "learning_
 
 def held_out_by(groups=None, ids=None, **options):
     """How many rows each client would hold out."""
-    return (
-        FDRMFLTransformer(early_stopping=True, random_state=0, **options)._prepare_fit(X, Y, ids, groups).run.held_out
-    )
+    return run_of(
+        FDRMFLTransformer(early_stopping=True, random_state=0, **options)._prepare_fit(X, Y, ids, groups)
+    ).held_out
 
 
 @pytest.mark.parametrize("percent", [7, 14, 28, 29, 55, 56, 57, 58])  # in floats some of these times 100 are too much
@@ -52,7 +52,7 @@ def test_the_fraction_is_rounded_up_to_whole_groups_but_never_to_all():
 def models_by_round(model, X, y, ids):
     """The global model before the first round and after each, as the server passes through them."""
     fitting = model._prepare_fit(X, y, ids)
-    return [fitting.run.start.weights, *(trained.state.weights for trained in fitting.train())]
+    return [run_of(fitting).start.weights, *(trained.state.weights for trained in fitting.train())]
 
 
 @pytest.mark.parametrize("history_size", [0, pytest.param(1, marks=pytest.mark.slow), 3])
@@ -105,7 +105,7 @@ def test_the_value_recorded_is_that_of_the_critic_on_the_rows_held_out(sizes):
     ids = np.repeat(np.arange(len(sizes)), sizes)
     model = FDRMFLTransformer(mi_weight=0.5, validation_fraction=0.2, n_iter_no_change=100, **OPTIONS)
     fitting = model._prepare_fit(X, Y, ids)
-    run, network = fitting.run, fitting.plan.network
+    run, network = run_of(fitting), fitting.plan.network
     assert run.held_out.sizes.tolist() == [-(-n // 5) for n in sizes]
     by_hand = []
     for weights in models_by_round(model, X, Y, ids)[1:]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import fsum
 from typing import ClassVar, NamedTuple
@@ -44,12 +43,11 @@ class Responses:
         n_rows, responses = client.responses(self.model, self.subset)
         if not n_rows:
             return None
-        sums = [np.concatenate(of_places) for of_places in zip(*self._spreads(client), strict=True)]
-        return ResponseSums(float(n_rows), responses, *sums)
+        return ResponseSums(float(n_rows), responses, *self._spreads(client))
 
-    def _spreads(self, client: ClientRows) -> Iterator[tuple[Float, Float, Float]]:
-        """Yield counts, sums and squares (places,) of each modality's places."""
-        transform = self.model.inputs.transform
+    def _spreads(self, client: ClientRows) -> tuple[Float, Float, Float]:
+        """Return counts, sums and squares (w,) of all places."""
+        transform, spreads = self.model.inputs.transform, []
         for m, (name, encoder) in enumerate(self.model.network.encoders.items()):
             n_codes = len(encoder.code_sizes)
             block = transform.blocks[name]
@@ -65,7 +63,9 @@ class Responses:
                 count += len(rows)
                 values += rows.sum(0)
                 squares += (rows**2).sum(0)
-            yield np.full(n_places, float(count)), values, squares
+            spreads.append((np.full(n_places, float(count)), values, squares))
+        counts, values, squares = map(np.concatenate, zip(*spreads, strict=True))
+        return counts, values, squares
 
 
 def places(model: Model) -> tuple[Indices, Indices]:
