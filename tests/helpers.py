@@ -44,7 +44,9 @@ def trained_by_the_loop():
 # The oracle of all engines, by the name of an engine.
 ALL_ENGINES["loop"] = LoopEngine
 # The engines that can train in float64 here: without a C compiler, not the native one.
-ENGINES = {name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(torch.float64) is not None}
+ENGINES = {
+    name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(np.dtype(np.float64)) is not None
+}
 
 
 def normal(seed, *shape):
@@ -137,8 +139,8 @@ def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epoch
         if losses is None:
             losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in term_names()}
         assert weights[update.replicas].isnan().all(), "a client returned two updates"
-        weights[update.replicas] = update.weights
-        for term, values in zip(term_names(), update.losses.unbind(-1), strict=True):
+        weights[update.replicas] = tensor(update.weights)
+        for term, values in zip(term_names(), tensor(update.losses).unbind(-1), strict=True):
             losses[term][update.replicas] = values
     return weights, losses
 

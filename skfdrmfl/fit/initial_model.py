@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.check_input import DataDescription
@@ -21,7 +20,7 @@ from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import Inputs, RunPlan, Start, Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Start, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +70,7 @@ def build_network(
     """Return the network for encoder inputs of given widths, and its first weights (D,)."""
     network = network_spec.network(widths, n_outputs, table.columns)
     first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-    return network, network.layout.pack(first, dtype=TRAINING_DTYPE).numpy()
+    return network, network.layout.pack(first, dtype=TRAINING_DTYPE)
 
 
 def initial_plan(

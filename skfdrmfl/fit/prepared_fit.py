@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE, Simulation
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.engines.rows import Run
 from skfdrmfl.fit.availability import last_there
@@ -20,7 +19,7 @@ from skfdrmfl.method.linear_part import Linear, with_linear
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Federation, NoAnswer
-from skfdrmfl.protocol.plan import Model, Plan
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
 from skfdrmfl.protocol.queries.importance import importances
 from skfdrmfl.server.history import Record, extend_history
@@ -81,10 +80,10 @@ class Fitting:
         record : Record
         """
         network, run = self.plan.network, self.plan.runs[0]
-        arrays = network.arrays(torch.from_numpy(models[0]))
+        arrays = network.arrays(models[0])
         if self.linear is not None:
             arrays = with_linear(network, arrays, self.linear, self.share)
-            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None].numpy()  # earlier ones had another Z
+            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)

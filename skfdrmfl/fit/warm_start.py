@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.network_spec import network_spec_of
 from skfdrmfl.fit.parameters import schedule_of, settings_of
@@ -15,7 +14,7 @@ from skfdrmfl.fit.prepared_fit import Fitting
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Federation
-from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Start, Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Start, Targets
 
 
 def plan_from_earlier(estimator: Any, federation: Federation, reading: DataDescription, earlier: Fitted) -> Fitting:

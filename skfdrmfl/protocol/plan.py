@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays
@@ -15,6 +14,9 @@ from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
+
+# What is evaluated is of one precision, what trains of the other.
+EXACT, TRAINING_DTYPE = np.dtype(np.float64), np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,13 @@ class Inputs:
     transform : TableTransform
     widths : mapping of str to int, default=None
         None pads nothing.
-    dtype : torch.dtype
+    dtype : dtype
         Precision to which the inputs are rounded.
     """
 
     transform: TableTransform
     widths: Mapping[str, int] | None = None
-    dtype: torch.dtype = torch.float64
+    dtype: np.dtype = EXACT
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class Targets:
     Attributes
     ----------
     steps : tuple of BlockTransform
-    dtype : torch.dtype
+    dtype : dtype
         Precision to which y is rounded after these.
     linear : Linear, default=None
         What is subtracted, of the encoder inputs `inputs`.
@@ -170,7 +172,7 @@ class Targets:
     """
 
     steps: tuple[BlockTransform, ...]
-    dtype: torch.dtype = torch.float64
+    dtype: np.dtype = EXACT
     linear: Linear | None = None
     inputs: Inputs | None = None
     scale: float = 1.0
