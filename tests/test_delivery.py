@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, identity, make_network, normal, random_weights
+from helpers import evaluate, identity, make_network, normal, random_weights, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +12,6 @@ from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder
-from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.plan import Model
@@ -120,7 +119,7 @@ def test_evaluating_in_slabs_changes_nothing(monkeypatch):
 
 def by_forward(network, arrays, x, present=None):
     """Z and predictions by the definition, in one piece."""
-    views = network.layout.views(network.layout.pack(arrays, dtype=FLOAT)[None])
+    views = network.layout.views(tensor(network.layout.pack(arrays, dtype=float))[None])
     act = network.forward(views, x[None], None if present is None else torch.as_tensor(present)[None])
     return act.z[0].numpy(), act.y_hat[0].numpy()
 

@@ -132,7 +132,7 @@ class Network:
 
     def arrays(self, flat: NDArray) -> Arrays:
         """Return the named parameters in one flat vector (D,), as float64 arrays."""
-        return {name: view.astype(np.float64) for name, view in self.layout.views(flat).items()}
+        return {name: np.asarray(view, dtype=np.float64) for name, view in self.layout.views(flat).items()}
 
     # ------------------------------------------------------------------------------------------ forward
 
