@@ -19,6 +19,7 @@ from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransfo
 from skfdrmfl.engines import ENGINES as ALL_ENGINES
 from skfdrmfl.engines import native
 from skfdrmfl.engines.rows import Run, stack
+from skfdrmfl.method import evaluate as method
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
@@ -44,7 +45,9 @@ def trained_by_the_loop():
 # The oracle of all engines, by the name of an engine.
 ALL_ENGINES["loop"] = LoopEngine
 # The engines that can train in float64 here: without a C compiler, not the native one.
-ENGINES = {name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(torch.float64) is not None}
+ENGINES = {
+    name: e for name, e in ALL_ENGINES.items() if name != "native" or native.library(np.dtype(np.float64)) is not None
+}
 
 
 def normal(seed, *shape):
@@ -133,7 +136,7 @@ def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epoch
     broadcast = Broadcast(torch.stack([run.start.weights for run in runs]), history, round_index, rate_factor)
     weights = torch.full((n, network.layout.size), torch.nan, dtype=runs[0].x.dtype)
     losses = None
-    for update in backend.run_round(participants, broadcast):
+    for update in sent_by(backend, participants, broadcast):
         if losses is None:
             losses = {term: torch.full((n,), torch.nan, dtype=runs[0].x.dtype) for term in term_names()}
         assert weights[update.replicas].isnan().all(), "a client returned two updates"
@@ -141,6 +144,18 @@ def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epoch
         for term, values in zip(term_names(), update.losses.unbind(-1), strict=True):
             losses[term][update.replicas] = values
     return weights, losses
+
+
+def sent_by(backend, participants, broadcast):
+    """What an engine yields in a round, as tensors."""
+    for update in backend.run_round(participants, broadcast):
+        gradients = None if update.gradients is None else tensor(update.gradients)
+        yield replace(update, weights=tensor(update.weights), losses=tensor(update.losses), gradients=gradients)
+
+
+def evaluate(network, arrays, x, present=None):
+    """Z and predictions of rows that are a tensor."""
+    return method.evaluate(network, arrays, x.numpy(), present)
 
 
 def start_of(run):

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from skfdrmfl.engines import native
 
@@ -37,6 +37,6 @@ def register():
     """Let the native engine train in float64 too, where there is a compiler."""
     given = os.environ.get("SKFDRMFL_NATIVE_FLOAT64")
     if given is not None:
-        native.LIBRARIES[torch.float64] = [Path(given)]
+        native.LIBRARIES[np.dtype(np.float64)] = [Path(given)]
     elif COMPILER is not None:
-        native.LIBRARIES[torch.float64] = [build("-DNATIVE_DOUBLE")]
+        native.LIBRARIES[np.dtype(np.float64)] = [build("-DNATIVE_DOUBLE")]

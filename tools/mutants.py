@@ -53,7 +53,7 @@ MEMORY = 12 << 30  # bytes of address space, so that a mutant that asks for all 
 
 # Mutants that behave as the package does, "file: the changed lines" -> why.
 _KEPT = "engines/stacked.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
-_UNIT = "unit[(unit <= 64 * torch.finfo(torch.float64).eps * mean.abs()) | (unit <= SMALLEST_UNIT)] = 0.0"
+_UNIT = "unit[(unit <= 64 * np.finfo(np.float64).eps * np.abs(m)) | (unit <= SMALLEST_UNIT)] = 0.0"
 _PULL = "torch.linalg.vector_norm(exact - centre, dim=1).clamp_min(SMALLEST_DISTANCE * unit)"
 _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {

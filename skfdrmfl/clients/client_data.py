@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.data.categories import Column
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
-from skfdrmfl.data.transforms import NUMPY, SLAB_ROWS
+from skfdrmfl.data.transforms import SLAB_ROWS
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.sensitivity import jacobians, swaps
@@ -53,7 +51,7 @@ class ClientData:
         """Take what `inputs` or `outputs` returned of the same rows before."""
         (self._inputs if isinstance(of, Inputs) else self._results).once(of, lambda: found)
 
-    def inputs(self, inputs: Inputs) -> Tensor:
+    def inputs(self, inputs: Inputs) -> NDArray:
         """Return the encoder inputs (n, columns) of all rows."""
         return self._inputs.once(
             inputs, lambda: inputs.transform.apply(self.table, inputs.dtype, inputs.widths, self.present)
@@ -61,7 +59,7 @@ class ClientData:
 
     def linear(self, linear: Linear, inputs: Inputs) -> Float:
         """Return what a linear model of encoder inputs predicts (n, q) of all rows."""
-        return self._results.once(linear, lambda: linear.predict(self.inputs(inputs).numpy()))
+        return self._results.once(linear, lambda: linear.predict(self.inputs(inputs)))
 
     def outputs(self, targets: Targets) -> Float:
         """Return what networks learn (n, q) of all rows."""
@@ -100,7 +98,7 @@ class ClientData:
         y = self.targets
         for step in targets.steps:
             y = step.apply(y)
-        learned = y.astype(NUMPY[targets.dtype]).astype(np.float64)
+        learned = y.astype(targets.dtype).astype(np.float64)
         if targets.linear is not None and targets.inputs is not None:
             learned = learned - self.linear(targets.linear, targets.inputs)
         return learned / targets.scale if targets.scale != 1.0 else learned
@@ -149,7 +147,7 @@ class Client:
         """Return the row numbers (n,) of a subset."""
         return self.rows if subset is EVERYTHING else self.rows[subset.mask(self._blocks(self.rows), self.position)]
 
-    def slabs(self, block: Block, subset: Subset) -> Iterator[Tensor]:
+    def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
         rows = self.rows_of(subset)
         present = self.tables.present
@@ -164,11 +162,11 @@ class Client:
             x = np.array(x, dtype=np.float64)
             for transform in block.after:
                 x = transform.apply(x)
-            yield torch.from_numpy(x)
+            yield x
 
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:
         """Return encoder inputs (n, columns)."""
-        return self.tables.inputs(inputs).numpy()[self.rows_of(subset)]
+        return self.tables.inputs(inputs)[self.rows_of(subset)]
 
     def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
         """Return what a linear model of encoder inputs predicts (n, q)."""

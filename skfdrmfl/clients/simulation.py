@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.common.arrays import Indices
@@ -24,20 +22,15 @@ from skfdrmfl.protocol.door import Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
-from skfdrmfl.protocol.plan import Plan, Schedule
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
 from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
 from skfdrmfl.server.training_ledger import TrainingLedger
 
-TRAINING_DTYPE = torch.float32
-
 
 class LocalTraining:
-    """The clients of all runs, ready to train together. See `door.Training`.
-
-    Arrays are numpy's outside; engines are given tensors, on the device of the rows.
-    """
+    """The clients of all runs, ready to train together. See `door.Training`."""
 
     def __init__(
         self,
@@ -47,13 +40,14 @@ class LocalTraining:
         engine: str,
         ledger: Ledger | None = None,
         n_threads: int = 1,
+        device: str = "cpu",
     ):
         rows = stack(runs)
         if rows.present is not None:
-            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of().numpy()))
+            rows = replace(rows, cohort=replace(rows.cohort, group_of=network.encoder_of()))
         self.cohort = rows.cohort
         self._client_task, self._schedule = ALGORITHMS[schedule.algorithm].client_task, schedule
-        self._held_out = HeldOutRows(network, rows) if rows.held_out else None
+        self._held_out = HeldOutRows(network, rows, device) if rows.held_out else None
         self._engine = ENGINES[engine](
             network,
             rows,
@@ -62,20 +56,18 @@ class LocalTraining:
             keep_history=schedule.history_size > 0,
             client_task=self._client_task,
             n_threads=n_threads,
+            device=device,
         )
-        self._like = rows.x.new_zeros(0)
-        ledger, n_bytes = Ledger() if ledger is None else ledger, rows.x.element_size()
+        ledger, n_bytes = Ledger() if ledger is None else ledger, rows.x.itemsize
         self._messages = TrainingLedger(self.cohort, ledger, network.layout.size, schedule, n_bytes)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
         self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
         answered = []
-        for update in self._engine.run_round(participants, self._tensors(broadcast)) if len(participants) else ():
+        for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
             answered.append(update.replicas)
-            parts = (update.weights, update.losses, update.gradients)
-            weights, losses, gradients = (None if part is None else part.cpu().numpy() for part in parts)
-            yield Update(update.replicas, weights, losses, gradients, self._steps(update.replicas))
+            yield replace(update, steps=self._steps(update.replicas))
         self._messages.answered(np.concatenate(answered) if answered else participants[:0])
 
     def average_rounds(
@@ -85,7 +77,7 @@ class LocalTraining:
         go_on = getattr(self._engine, "average_rounds", None)
         if go_on is None or self.cohort.group_of is not None:
             return None
-        blocks = go_on(invited, self._tensors(broadcast), rate_factors, self._schedule.history_size)
+        blocks = go_on(invited, broadcast, rate_factors, self._schedule.history_size)
         if each_round:
             blocks = (block for several in blocks for block in several.split())
         return self._counted(blocks, broadcast)
@@ -98,14 +90,14 @@ class LocalTraining:
             sent = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
             self._messages.rounds(block.participants, done, sent)
             done, n_models = done + n_rounds, n_models + n_rounds
-            yield replace(block, weights=block.weights.numpy())
+            yield block
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
         for run in np.flatnonzero(query.running).tolist():
             self._messages.held_out(self._held_out.positions[run], query.name)
-        return (self._held_out.sums(self._tensor(query.weights)),)
+        return (self._held_out.sums(query.weights),)
 
     def _steps(self, replicas: Indices) -> Indices | None:
         """Return how many local steps some replicas take in a round; None where nobody asks."""
@@ -113,18 +105,6 @@ class LocalTraining:
             return None
         per_epoch: Indices = steps_per_epoch(self.cohort.sizes[replicas], self._schedule.batch_size)
         return self._schedule.local_epochs * per_epoch
-
-    def _tensors(self, broadcast: Broadcast) -> Broadcast:
-        """Return what is broadcast as engines read it."""
-        return replace(
-            broadcast,
-            weights=self._tensor(broadcast.weights),
-            history=tuple(map(self._tensor, broadcast.history)),
-            shift=None if broadcast.shift is None else self._tensor(broadcast.shift),
-        )
-
-    def _tensor(self, array: NDArray) -> Tensor:
-        return torch.from_numpy(array).to(self._like)
 
 
 @dataclass(eq=False)
@@ -134,7 +114,7 @@ class Simulation:
     tables: ClientData
     partition: Partition  # which rows are whose
     engine: str = "torch"  # key of `ENGINES`
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # where clients train
+    device: str = "cpu"  # where clients train
     ledger: Ledger = field(default_factory=Ledger)
     # Looks at each client's answers before they are summed; whom it leaves out is asked no more and does not train
     guard: OutlyingClients | None = None
@@ -183,19 +163,18 @@ class Simulation:
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         runs = self.runs(plan)
-        return LocalTraining(plan.network, runs, plan.schedule, self.engine, self.ledger, self.n_threads)
+        return LocalTraining(plan.network, runs, plan.schedule, self.engine, self.ledger, self.n_threads, self.device)
 
     def runs(self, plan: Plan) -> list[Run]:
-        """Return the prepared rows of each run of a plan; runs that share inputs or targets share tensors."""
-        inputs: dict[int, torch.Tensor] = {}
-        targets: dict[int, torch.Tensor] = {}
+        """Return the prepared rows of each run of a plan; runs that share inputs or targets share arrays."""
+        inputs: dict[int, NDArray] = {}
+        targets: dict[int, NDArray] = {}
         runs = []
         for run in plan.runs:
             if id(run.inputs) not in inputs:
-                inputs[id(run.inputs)] = self.tables.inputs(run.inputs).to(self.device, TRAINING_DTYPE)
+                inputs[id(run.inputs)] = self.tables.inputs(run.inputs).astype(TRAINING_DTYPE, copy=False)
             if id(run.targets) not in targets:
-                y = torch.as_tensor(self.tables.outputs(run.targets))
-                targets[id(run.targets)] = y.to(self.device, TRAINING_DTYPE)
+                targets[id(run.targets)] = self.tables.outputs(run.targets).astype(TRAINING_DTYPE, copy=False)
             runs.append(
                 Run(
                     inputs[id(run.inputs)],

@@ -8,9 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices, Present
 
@@ -19,7 +17,6 @@ from skfdrmfl.common.arrays import Float, Indices, Present
 MIN_VARIANCE = 1e-6
 # Rows a client reads at a time.
 SLAB_ROWS = 1024
-NUMPY = {torch.float64: np.float64, torch.float32: np.float32}
 
 
 @dataclass(frozen=True)
@@ -136,17 +133,17 @@ class TableTransform:
     def apply(
         self,
         table: NDArray,
-        dtype: torch.dtype,
+        dtype: np.dtype,
         widths: Mapping[str, int] | None = None,
         present: Present | None = None,
-    ) -> Tensor:
+    ) -> NDArray:
         """Return encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
 
         `widths` pads each block with zero columns, for networks shared by blocks of unequal rank; blocks that a row
         lacks according to `present` (n, M) are zeros.
         """
         widths = widths or self.widths
-        out = np.zeros((len(table), sum(widths.values())), dtype=NUMPY[dtype])
+        out = np.zeros((len(table), sum(widths.values())), dtype=dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # rows that are too large are found by training
             for i in range(0, len(table), SLAB_ROWS):
                 slab = table[i : i + SLAB_ROWS]
@@ -158,7 +155,7 @@ class TableTransform:
                         rows[~present[i : i + SLAB_ROWS, m]] = 0.0
                     out[i : i + SLAB_ROWS, start:stop] = rows
                     start += widths[name]
-        return torch.from_numpy(out)
+        return out
 
     def slopes(self, table: NDArray, gradients: Float, present: Present | None = None) -> Float:
         """Return derivatives (n, q, n_features) by the columns of `table`: those of `apply`, chained.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import embedding
 
 from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Default number of entries of the vectors that stand for categories of a DataFrame.
 EMBEDDING_DIM = 8
@@ -111,7 +112,7 @@ class EmbeddingTable:
         known = (x >= 0) & (x < n) & (x == x.round())
         rows = unknown - n + torch.where(known, x, n.to(x.dtype)).long()
         rows = rows + n_table * torch.arange(n_replicas, device=x.device).view(-1, 1, 1)
-        vectors = embedding(rows, table.reshape(-1, self.size))  # (C, columns, B, size)
+        vectors = torch.nn.functional.embedding(rows, table.reshape(-1, self.size))  # (C, columns, B, size)
         return vectors.transpose(2, 3).flatten(1, 2)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from math import prod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn.functional import silu
-
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape, part_name
 from skfdrmfl.method.parts import FeaturePart, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class _Convolutions(Encoder):
@@ -152,7 +152,7 @@ class ConvPart(FeaturePart):
         for i, n_channels in enumerate(self.channels):
             neighbours = patches(a, self.kernel, self.stride)
             out = self.affine(views, i, neighbours.flatten(2))  # positions and rows are one axis to the product
-            a = silu(out).view(n_replicas, n_channels, *neighbours.shape[2:])
+            a = torch.nn.functional.silu(out).view(n_replicas, n_channels, *neighbours.shape[2:])
         return a.reshape(n_replicas, -1, n_rows)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape, part_name
 from skfdrmfl.method.parts import FeaturePart, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class RecurrentEncoder(Encoder):

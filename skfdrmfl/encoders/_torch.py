@@ -7,19 +7,20 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
 
 from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.encoders._spec import Encoder, part_name
 from skfdrmfl.method.parts import Part, Shapes, Views
 
-Factory = Callable[[int, int], nn.Module]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Factory = Callable[[int, int], "nn.Module"]
 
 
 class TorchEncoder(Encoder):
@@ -60,7 +61,7 @@ class TorchEncoder(Encoder):
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> ModulePart:
         """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
-        if not callable(self.factory) or isinstance(self.factory, nn.Module):
+        if not callable(self.factory) or isinstance(self.factory, torch.nn.Module):
             raise ValueError(
                 f"factory of the encoder of modality {name!r} is {self.factory!r}; pass a function of "
                 "(n_columns, modality_dim) that returns a torch.nn.Module."
@@ -107,7 +108,7 @@ class ModulePart(Part):
         """Return a module of the factory, its first weights drawn from `seed`."""
         with _seeded(seed):
             module = self.factory(self.n_inputs, self.n_outputs)
-            if not isinstance(module, nn.Module):
+            if not isinstance(module, torch.nn.Module):
                 raise ValueError(
                     f"the factory of {self.name} returned {type(module).__name__}; it must return a torch.nn.Module."
                 )
@@ -147,7 +148,7 @@ class ModulePart(Part):
 
         def single(parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
             with self._lock:  # the module holds the parameters for as long as the call takes
-                return functional_call(self._module, {**fixed, **parameters}, (rows,))
+                return torch.func.functional_call(self._module, {**fixed, **parameters}, (rows,))
 
         return single
 
@@ -186,7 +187,7 @@ def _identity(factory: Factory) -> Hashable:
 def _check_module(module: nn.Module, name: str, n_inputs: int, n_outputs: int) -> None:
     """Raise ValueError unless the module is a fixed function of each single row."""
     for key, child in module.named_modules():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+        if isinstance(child, torch.nn.modules.batchnorm._BatchNorm):
             raise ValueError(
                 f"the module of {name} holds {type(child).__name__} ({key or 'itself'}), which mixes the rows of a "
                 "batch and the statistics of clients; use LayerNorm or GroupNorm."
@@ -194,8 +195,8 @@ def _check_module(module: nn.Module, name: str, n_inputs: int, n_outputs: int) -
     rows = _probe(3, n_inputs)
     with _seeded(1), torch.no_grad():
         out = _run(module, rows, name)
-        if not isinstance(out, Tensor) or out.shape != (3, n_outputs):
-            got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        if not isinstance(out, torch.Tensor) or out.shape != (3, n_outputs):
+            got = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
             raise ValueError(
                 f"the module of {name} turns rows of shape (3, {n_inputs}) into {got}; it must give "
                 f"(3, {n_outputs}), one code of modality_dim={n_outputs} entries a row."

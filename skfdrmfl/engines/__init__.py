@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines import native
 from skfdrmfl.engines.base import Engine
@@ -23,7 +21,7 @@ ENGINES: dict[str, type[Engine]] = {"torch": TorchEngine, "native": NativeEngine
 def engine_for(
     asked: str,
     network: Network,
-    device: torch.device,
+    device: str,
     history_size: int,
     sizes: Indices,
     settings: Sequence[Settings],
@@ -35,7 +33,7 @@ def engine_for(
     asked : str
         "auto", or a key.
     network : Network
-    device : torch.device
+    device : str
     history_size : int
     sizes : ndarray of shape (K,)
         Rows of each client.

@@ -31,6 +31,8 @@ class Engine:
         What clients do in a round, and send.
     n_threads : int, default=1
         Threads that it may start.
+    device : str, default="cpu"
+        Where it trains, as torch names it.
     """
 
     has_threads: ClassVar[bool] = False
@@ -43,6 +45,7 @@ class Engine:
     keep_history: bool = True
     client_task: ClientTask = TRAIN
     n_threads: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         self.cohort: Replicas = self.rows.cohort

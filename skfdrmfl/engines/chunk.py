@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.common.arrays import U64, Indices
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.engines.batches import BatchPlan, batch_width
 from skfdrmfl.engines.dropout import draw_kept
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import lambdas_of, terms_of, uses
 from skfdrmfl.protocol.plan import ClientTask, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The pass over all rows for the references takes this many batches' rows at a time.
 REFERENCE_BATCHES = 8
@@ -52,13 +55,15 @@ def widths_of(sizes: Indices, batch_size: int) -> tuple[int, int]:
 class Chunk:
     """Replicas trained together, alike in their shared settings, most steps first.
 
-    With `of_epoch`, rows are weighed for one sum over an epoch, and not for a step with each batch. `widths` are those
-    of `widths_of`, None where they follow from the replicas that are here.
+    Tensors are of the type and device of `like`. With `of_epoch`, rows are weighed for one sum over an epoch, and not
+    for a step with each batch. `widths` are those of `widths_of`, None where they follow from the replicas that are
+    here.
     """
 
     def __init__(
         self,
         rows: TrainingRows,
+        like: Tensor,
         replicas: Indices,
         batch_size: int,
         n_epochs: int,
@@ -66,7 +71,7 @@ class Chunk:
         of_epoch: bool = False,
         widths: Indices | None = None,
     ):
-        cohort, device, dtype = rows.cohort, rows.x.device, rows.x.dtype
+        cohort, device, dtype = rows.cohort, like.device, like.dtype
         self.replicas = replicas
         settings = [cohort.settings[run] for run in cohort.runs[replicas]]
         self.learning_rate, self.weight_decay = settings[0].learning_rate, settings[0].weight_decay
@@ -83,7 +88,7 @@ class Chunk:
             self.weights = torch.where(self.weights > 0, share, 0.0)
             self.pair_weights = torch.where(self.pair_weights > 0, share, 0.0)
             self.total_steps = torch.ones_like(self.total_steps)
-        self.lambdas = lambdas_of([s.terms for s in settings], rows.x)
+        self.lambdas = lambdas_of([s.terms for s in settings], like)
         self.needs_references = any(uses(s.terms, "references") for s in settings)
         input_l1 = [s.input_l1 for s in settings]
         self.input_l1 = torch.tensor(input_l1, dtype=dtype, device=device)[:, None, None] if any(input_l1) else None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.engines.batches import LANES
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.equations import information, prediction
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import uses
 from skfdrmfl.protocol.messages import HeldOutSums
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Numbers gathered at a time to be sent through the network.
 SLAB = 4_000_000
@@ -25,6 +30,8 @@ class HeldOutRows:
     ----------
     network : Network
     rows : TrainingRows
+    device : str, default="cpu"
+        Where they go through the network.
 
     Attributes
     ----------
@@ -32,9 +39,10 @@ class HeldOutRows:
         The clients, by place in `clients_`, who hold out rows, of each run.
     """
 
-    def __init__(self, network: Network, rows: TrainingRows):
-        self._network, self._x, self._y = network, rows.x, rows.y
-        self._present = None if rows.present is None else torch.as_tensor(rows.present, device=rows.x.device)
+    def __init__(self, network: Network, rows: TrainingRows, device: str = "cpu"):
+        self._network = network
+        self._x, self._y = (torch.from_numpy(array).to(device) for array in (rows.x, rows.y))
+        self._present = None if rows.present is None else torch.as_tensor(rows.present, device=device)
         self._with_pairs = np.array([uses(settings.terms, "critic") for settings in rows.cohort.settings])
         self.positions = [partition.positions for partition in rows.held_out]
         # Of each run, the places of these clients among all replicas.
@@ -62,18 +70,19 @@ class HeldOutRows:
                 torch.as_tensor(np.stack([np.resize(numbers[run], n_slots) for run in runs.tolist()]))
                 for numbers in (all_rows, partners)
             )
-            self._groups.append((runs, slots.to(rows.x.device), others.to(rows.x.device)))
+            self._groups.append((runs, slots.to(device), others.to(device)))
 
-    def sums(self, weights: Tensor) -> HeldOutSums:
+    def sums(self, weights: NDArray) -> HeldOutSums:
         """Return the sums of what each run's clients send, given the models (runs, D)."""
-        n_runs = len(weights)
+        models = torch.as_tensor(weights).to(self._x)
+        n_runs = len(models)
         n_rows, squares, n_pairs, nwj = np.zeros((4, n_runs))
         mse_of_each = np.full(self._n_replicas, np.nan)
         for runs, slots, others in self._groups:
             step = max(1, SLAB // (slots.shape[1] * self._x.shape[1]))
             for i in range(0, len(runs), step):
                 some = slice(i, i + step)
-                values, bounds = self._values(weights, runs[some], slots[some], others[some])
+                values, bounds = self._values(models, runs[some], slots[some], others[some])
                 for run, mine, theirs in zip(runs[some].tolist(), values, bounds, strict=True):
                     clients, paired = self._clients[run], self._paired[run]
                     n_rows[run] = len(clients)

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines.base import Engine
@@ -45,11 +43,11 @@ from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import term_names, uses
 from skfdrmfl.protocol.messages import Averaged, Broadcast, Update
-from skfdrmfl.protocol.plan import Settings
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Settings
 
 # What may have been compiled of it, the best first. Tests add a build for float64.
 NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
-LIBRARIES = {torch.float32: [Path(__file__).resolve().with_name(name) for name in NAMES]}
+LIBRARIES = {TRAINING_DTYPE: [Path(__file__).resolve().with_name(name) for name in NAMES]}
 # More threads than this are not started: each takes memory of its own.
 MOST_THREADS = 256
 # A call returns after about so many seconds, so that an interrupt is seen.
@@ -59,7 +57,7 @@ BLOCK_BYTES = 8_000_000
 
 
 @cache
-def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
+def library(dtype: np.dtype = TRAINING_DTYPE) -> ctypes.CDLL | None:
     """Return what has been compiled of `native.c` for numbers of a type and this processor; None: nothing.
 
     What was compiled of another version, with other `TERMS` or `SETTINGS`, is none.
@@ -76,11 +74,11 @@ def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
 
 
 def why_not(
-    network: Network, device: torch.device, history_size: int, sizes: Indices, settings: Sequence[Settings]
+    network: Network, device: str, history_size: int, sizes: Indices, settings: Sequence[Settings]
 ) -> str | None:
     """Return why these clients cannot train here, as the end of a sentence; None: they can."""
-    if device.type != "cpu":
-        return f"trains on the processor, and device is {str(device)!r}"
+    if device != "cpu":
+        return f"trains on the processor, and device is {device!r}"
     if type(network.fusion) not in (ConcatFusion, MeanFusion, GatedFusion, AttentionFusion):
         return f"does not cover the fusion {type(network.fusion).__name__}"
     if network.alignment != "homoscedastic":
@@ -118,7 +116,7 @@ class PackedNetwork:
     def __init__(self, network: Network):
         parts: list[MLP] = [*network.encoders.values(), network.mixer, network.head, network.critic]  # type: ignore[list-item]
         self._layout = network.layout
-        self._index = torch.full((network.layout.size,), -1)
+        self._index = np.full(network.layout.size, -1)
         self.size = 0
         self._layers = []  # kept: the structures point to them
         structs = []
@@ -154,8 +152,8 @@ class PackedNetwork:
     def _place(self, name: str, row: int, column: int) -> int:
         """Give a matrix of the layout a place, entry (i, j) at i * row + j * column behind the returned offset."""
         first, (n, k) = self.size, self._layout.shapes[name]
-        places = first + torch.arange(n)[:, None] * row + torch.arange(k) * column
-        self._index[self._layout.offsets[name] :][: n * k] = places.flatten()
+        places = first + np.arange(n)[:, None] * row + np.arange(k) * column
+        self._index[self._layout.offsets[name] :][: n * k] = places.ravel()
         self.size += _rounded((n - 1) * row + (k - 1) * column + 1)
         return first
 
@@ -177,15 +175,15 @@ class PackedNetwork:
         self._layers.append(scores)
         return CFusion(n_pooled, N_QUERIES, d, 1.0 / sqrt(d), scores)
 
-    def packed(self, flat: Tensor) -> Tensor:
+    def packed(self, flat: NDArray) -> NDArray:
         """Return parameters (..., D) as they stand there (..., size), contiguous."""
-        out = flat.new_zeros(*flat.shape[:-1], self.size)
+        out = np.zeros((*flat.shape[:-1], self.size), flat.dtype)
         out[..., self._index] = flat
         return out
 
-    def unpacked(self, packed: Tensor) -> Tensor:
+    def unpacked(self, packed: NDArray) -> NDArray:
         """Return the inverse of `packed`."""
-        return packed.index_select(-1, self._index)
+        return np.take(packed, self._index, axis=-1)
 
 
 class NativeEngine(Engine):
@@ -196,7 +194,7 @@ class NativeEngine(Engine):
     def __post_init__(self) -> None:
         super().__post_init__()
         rows, cohort = self.rows, self.cohort
-        self._dtype: torch.dtype = rows.x.dtype
+        self._dtype = rows.x.dtype
         found = library(self._dtype)
         if found is None:
             raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
@@ -205,8 +203,8 @@ class NativeEngine(Engine):
         self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
         settings = np.array([list(map(s.by_name().__getitem__, SETTINGS)) for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {
-            "x": rows.x.contiguous().numpy(),
-            "y": rows.y.contiguous().numpy(),
+            "x": np.ascontiguousarray(rows.x),
+            "y": np.ascontiguousarray(rows.y),
             "rows": _whole(rows.rows),
             "offsets": _whole(rows.offsets),
             "runs": _whole(cohort.runs),
@@ -229,14 +227,14 @@ class NativeEngine(Engine):
         """Train every participant from the broadcast weights; yield updates block by block."""
         struct = self._broadcast(broadcast)
         self._make_room_for_references(struct.n_models)
-        shift = None if broadcast.shift is None else self._net.packed(broadcast.shift.to(self._dtype))
+        shift = None if broadcast.shift is None else self._net.packed(np.asarray(broadcast.shift, self._dtype))
         if shift is not None:
-            struct.shift = shift.data_ptr()
+            struct.shift = _pointer(shift)
         summed = self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
         for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
             n = len(replicas)
-            weights = torch.empty(n, self._net.size, dtype=self._dtype)
-            sums = torch.empty_like(weights) if summed else None
+            weights = np.empty((n, self._net.size), self._dtype)
+            sums = np.empty_like(weights) if summed else None
             terms = np.empty((n, len(TERMS)))
             self._call(
                 "train_clients",
@@ -246,7 +244,7 @@ class NativeEngine(Engine):
                 c_int64(n),
                 *(c_void_p(_pointer(array)) for array in (weights, sums, terms)),
             )
-            losses = torch.from_numpy(_in_table_order(terms)).to(self._dtype)
+            losses = _in_table_order(terms).astype(self._dtype)
             gradients = None if sums is None else self._net.unpacked(sums)
             if gradients is not None and not self.client_task.sends_parameters:
                 yield Update(replicas, gradients, losses)
@@ -259,7 +257,7 @@ class NativeEngine(Engine):
         """Go through rounds of federated averaging, yielding those of each call; see `door.Training.average_rounds`."""
         n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
         self._make_room_for_references(history_size + 1)
-        bytes_of_round = n_runs * size * self.rows.x.element_size() + n_replicas * (len(TERMS) + 1) * 8
+        bytes_of_round = n_runs * size * self._dtype.itemsize + n_replicas * (len(TERMS) + 1) * 8
         most = max(1, BLOCK_BYTES // bytes_of_round)
         first = 0
         while mine := list(islice(invited, most)):
@@ -268,12 +266,12 @@ class NativeEngine(Engine):
             participants = _whole(np.concatenate(mine))
             starts = np.cumsum([0, *map(len, mine)])
             factors = np.array(rate_factors[first : first + n], dtype=np.float64)
-            weights = torch.empty(n, n_runs, size, dtype=self._dtype)
+            weights = np.empty((n, n_runs, size), self._dtype)
             terms = np.full((n, n_replicas, len(TERMS)), np.nan)
             of_moved, of_steps = np.full((n, n_replicas), np.nan), np.zeros((n, n_runs))
             n_block = min(int(np.diff(starts).max()), self._n_block())
-            block = torch.empty(max(1, n_block), size, dtype=self._dtype)
-            arrays: list[NDArray | Tensor] = [participants, starts, factors, weights, terms, of_moved, of_steps]
+            block = np.empty((max(1, n_block), size), self._dtype)
+            arrays: list[NDArray] = [participants, starts, factors, weights, terms, of_moved, of_steps]
             rounds = CRounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
             done = 0
             while True:
@@ -283,7 +281,7 @@ class NativeEngine(Engine):
                     # Bits: see docs/maintainers.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
                         moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
-                        losses = _in_table_order(terms[passed]).astype(self._arrays["x"].dtype)
+                        losses = _in_table_order(terms[passed]).astype(self._dtype)
                     yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
                 done = rounds.round
                 if rounds.hit_nonfinite:
@@ -297,15 +295,15 @@ class NativeEngine(Engine):
 
     def _n_block(self) -> int:
         """Return how many clients train before their parameters are taken."""
-        return max(2 * self._n_threads, BLOCK_BYTES // (self._net.size * self.rows.x.element_size()))
+        return max(2 * self._n_threads, BLOCK_BYTES // (self._net.size * self._dtype.itemsize))
 
     def _broadcast(self, broadcast: Broadcast) -> CBroadcast:
         """Return what is sent out."""
         history = broadcast.history if self.keep_history else ()
-        models = [self._net.packed(model.to(self._dtype)) for model in (broadcast.weights, *history)]
+        models = [self._net.packed(np.asarray(model, self._dtype)) for model in (broadcast.weights, *history)]
         struct = CBroadcast(n_models=len(models), round_index=broadcast.round_index, rate_factor=broadcast.rate_factor)
         for i, model in enumerate(models):
-            struct.models[i] = model.data_ptr()
+            struct.models[i] = _pointer(model)
         struct.kept = models  # as long as what points to them
         return struct
 
@@ -321,7 +319,7 @@ class NativeEngine(Engine):
         """Have room for each row's Z under so many models; what is there already stays only where there is room."""
         if self._contrasts and n_models > self._clients.n_models:
             shape = (len(self.rows.rows), n_models, self.network.n_components)
-            self._references = np.empty(shape, dtype=self._arrays["x"].dtype)
+            self._references = np.empty(shape, dtype=self._dtype)
             self._reference_round = np.full(len(self.cohort.runs), -1)
             self._clients.references = _pointer(self._references)
             self._clients.reference_round = _pointer(self._reference_round)
@@ -337,11 +335,9 @@ def _in_table_order(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([terms[..., TERMS.index(name)] if name in TERMS else unknown for name in names], -1)
 
 
-def _pointer(array: NDArray | Tensor | None) -> int | None:
+def _pointer(array: NDArray | None) -> int | None:
     """Return where an array begins, which must be kept as long as that is used."""
-    if array is None:
-        return None
-    return array.data_ptr() if isinstance(array, Tensor) else array.ctypes.data
+    return None if array is None else array.ctypes.data
 
 
 def _whole(values: NDArray) -> Indices:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.data.partition import Partition
@@ -22,8 +20,8 @@ class Run:
 
     Attributes
     ----------
-    x : Tensor of shape (n, columns); y : Tensor of shape (n, q)
-        Prepared rows. Runs may share one tensor.
+    x : ndarray of shape (n, columns); y : ndarray of shape (n, q)
+        Prepared rows. Runs may share one array.
     partition : Partition
         Rows to train on.
     settings : Settings
@@ -35,8 +33,8 @@ class Run:
         Rows that its clients hold out.
     """
 
-    x: Tensor
-    y: Tensor
+    x: NDArray
+    y: NDArray
     partition: Partition
     settings: Settings
     seed: int
@@ -52,7 +50,7 @@ class TrainingRows:
     Attributes
     ----------
     cohort : Replicas
-    x : Tensor of shape (N, columns); y : Tensor of shape (N, q)
+    x : ndarray of shape (N, columns); y : ndarray of shape (N, q)
         Prepared rows.
     rows : ndarray
         Row numbers in x and y, replica after replica: replica r owns `rows[offsets[r]:offsets[r + 1]]`.
@@ -64,8 +62,8 @@ class TrainingRows:
     """
 
     cohort: Replicas
-    x: Tensor
-    y: Tensor
+    x: NDArray
+    y: NDArray
     rows: Indices
     offsets: Indices
     present: Present | None = None
@@ -79,7 +77,7 @@ class TrainingRows:
 def stack(runs: Sequence[Run]) -> TrainingRows:
     """Stack the runs' clients as replicas; runs that share rows keep sharing them."""
     first_row: dict[tuple[int, int, int], int] = {}
-    tables: list[tuple[Tensor, Tensor]] = []
+    tables: list[tuple[NDArray, NDArray]] = []
     presents: list[Present | None] = []
     n_rows = 0
     rows, sizes, positions = [], [], []
@@ -88,7 +86,7 @@ def stack(runs: Sequence[Run]) -> TrainingRows:
         key = (id(run.x), id(run.y), id(run.present))
         if key not in first_row:
             first_row[key] = n_rows
-            tables.append((run.x, run.y))
+            tables.append((np.asarray(run.x), np.asarray(run.y)))
             presents.append(run.present)
             n_rows += len(run.x)
         start = first_row[key]
@@ -111,8 +109,8 @@ def stack(runs: Sequence[Run]) -> TrainingRows:
     )
     return TrainingRows(
         cohort,
-        tables[0][0] if one else torch.cat([x for x, _ in tables]),
-        tables[0][1] if one else torch.cat([y for _, y in tables]),
+        tables[0][0] if one else np.concatenate([x for x, _ in tables]),
+        tables[0][1] if one else np.concatenate([y for _, y in tables]),
         all_rows,
         offsets,
         present,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.chunk import Chunk, batches_of, shared_settings, widths_of
@@ -19,6 +20,9 @@ from skfdrmfl.method.objective import Batch, reference_codes, summary, term_mean
 from skfdrmfl.protocol.messages import Broadcast, Update
 from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Replicas
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Parameters, gradient and moments of a chunk stay in cache up to about this size.
 CHUNK_BYTES = 6_000_000
@@ -31,6 +35,7 @@ class TorchEngine(Engine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._x, self._y = (torch.from_numpy(array).to(self.device) for array in (self.rows.x, self.rows.y))
         self._chunked: Indices | None = None  # of the chunks: who trains, and how wide
         self._chunks: list[Chunk] = []
 
@@ -58,12 +63,14 @@ class TorchEngine(Engine):
             anchored=any(s.proximal_weight for s in self.cohort.settings),
             summed=self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters,
         )
+        broadcast = on_device(broadcast, self._x)
         widths = broadcast.widths
         company = participants if widths is None else np.column_stack((participants, widths[participants]))
         if self._chunked is None or not np.array_equal(company, self._chunked):
             self._chunks = [
                 Chunk(
                     self.rows,
+                    self._x,
                     replicas,
                     self.batch_size,
                     self.n_epochs,
@@ -74,15 +81,18 @@ class TorchEngine(Engine):
             ]
             self._chunked = company
             most = max(len(chunk.replicas) for chunk in self._chunks)
-            self._space = Workspace(self.network, most, self.rows.x, pulls)
+            self._space = Workspace(self.network, most, self._x, pulls)
         elif pulls != self._space.pulls:
-            self._space = Workspace(self.network, self._space.most_clients, self.rows.x, pulls)
+            self._space = Workspace(self.network, self._space.most_clients, self._x, pulls)
         for chunk in self._chunks:
-            yield self._train(chunk, broadcast)
+            with torch.no_grad():
+                weights, losses, gradients = self._train(chunk, broadcast)
+            found = (None if part is None else part.cpu().numpy() for part in (weights, losses, gradients))
+            yield Update(chunk.replicas, *found)
 
     def _split(self, participants: Indices, widths: Indices | None = None) -> list[Indices]:
         """Return the chunks of some replicas; see `chunks_of`."""
-        n_bytes = self.rows.x.element_size()
+        n_bytes = self.rows.x.itemsize
         return chunks_of(self.network, self.cohort, participants, self.batch_size, n_bytes, widths)
 
     def _references(self, chunk: Chunk, broadcast: Broadcast) -> Tensor | None:
@@ -104,7 +114,7 @@ class TorchEngine(Engine):
 
     def _reference_pass(self, chunk: Chunk, weights: Tensor) -> Tensor:
         """Return the unit Z (rows, 1, c) of the chunk's rows, each under its client's row of `weights` (C, D)."""
-        x, plan = self.rows.x, chunk.reference_plan
+        x, plan = self._x, chunk.reference_plan
         rows = torch.as_tensor(chunk.rows, device=x.device)
         views = self.network.layout.views(weights)
         present = None if chunk.present is None else torch.as_tensor(chunk.present, device=x.device)
@@ -117,10 +127,10 @@ class TorchEngine(Engine):
             out[step, 0] = reference_codes(self.network, narrow, batch, mask).flatten(0, 1)
         return out
 
-    @torch.no_grad()
-    def _train(self, chunk: Chunk, broadcast: Broadcast) -> Update:
+    def _train(self, chunk: Chunk, broadcast: Broadcast) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what the clients of a chunk send: weights, losses, and gradients where they are asked for."""
         network, cohort, plan = self.network, self.cohort, chunk.plan
-        x, space = self.rows.x, self._space
+        x, space = self._x, self._space
         references = self._references(chunk, broadcast)
         shift = None if broadcast.shift is None else broadcast.shift[torch.as_tensor(chunk.replicas, device=x.device)]
         space.open(broadcast.weights, chunk.runs, shift)
@@ -145,7 +155,7 @@ class TorchEngine(Engine):
             shape = (t1 - t0, active, plan.width)
             window = Batch(
                 x.index_select(0, rows[slots_now]).view(*shape, -1),
-                self.rows.y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
+                self._y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
                 None
                 if references is None or local is None
                 else references.index_select(0, local[slots_now]).view(*shape, *references.shape[1:]),
@@ -178,10 +188,19 @@ class TorchEngine(Engine):
         losses = summary(means, chunk.lambdas)
         weights, gradients = space.close()
         if gradients is None:
-            return Update(chunk.replicas, weights, losses)
+            return weights, losses, None
         if not self.client_task.sends_parameters:
-            return Update(chunk.replicas, gradients, losses)
-        return Update(chunk.replicas, weights, losses, gradients / chunk.total_steps.unsqueeze(-1))
+            return gradients, losses, None
+        return weights, losses, gradients / chunk.total_steps.unsqueeze(-1)
+
+
+def on_device(broadcast: Broadcast, like: Tensor) -> Broadcast:
+    """Return what is broadcast as tensors of the type and device of `like`."""
+    weights, shift, *history = (
+        None if array is None else torch.as_tensor(array).to(like)
+        for array in (broadcast.weights, broadcast.shift, *broadcast.history)
+    )
+    return replace(broadcast, weights=weights, history=tuple(history), shift=shift)
 
 
 def chunks_of(

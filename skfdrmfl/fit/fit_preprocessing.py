@@ -8,7 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
@@ -23,7 +22,7 @@ from skfdrmfl.fit.tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
 from skfdrmfl.method.linear_part import takes_linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
-from skfdrmfl.protocol.plan import Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Targets
 from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
 
 # The outputs among the blocks of columns: no modality has this name.

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.check_input import DataDescription
@@ -21,7 +20,7 @@ from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import Inputs, RunPlan, Start, Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Start, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ for _cls in (FoundPreprocessing, Choice, TableTransform, BlockTransform, Linear)
 def first_weights(network: Network, table: TableTransform, seed: int) -> NDArray:
     """Return the weights (D,) before the first round, drawn by a seed for the encoder inputs of a table."""
     first = network.initial(seed, {name: block.power for name, block in table.blocks.items()})
-    return network.layout.pack(first, dtype=TRAINING_DTYPE).numpy()
+    return network.layout.pack(first, dtype=TRAINING_DTYPE)
 
 
 def initial_plan(

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common.arrays import Float
@@ -29,7 +29,7 @@ class Kept(NamedTuple):
 
     found: FoundPreprocessing
     ledger: Ledger
-    inputs: Tensor  # (n, columns)
+    inputs: NDArray  # (n, columns)
     outputs: Float  # (n, q)
 
     @property
@@ -37,8 +37,7 @@ class Kept(NamedTuple):
         """Bytes of the arrays in it."""
         blocks = [self.found.target, *self.found.table.blocks.values()]
         arrays = [array for b in blocks for array in (b.mean, b.scale, b.projection) if array is not None]
-        inputs = self.inputs.numel() * self.inputs.element_size()
-        return inputs + self.outputs.nbytes + sum(array.nbytes for array in arrays)
+        return self.inputs.nbytes + self.outputs.nbytes + sum(array.nbytes for array in arrays)
 
 
 class Memo:

@@ -8,9 +8,9 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import Any
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.objective import ALIGNMENTS, term_settings, weight_of_each_term
 from skfdrmfl.protocol.plan import Schedule, Settings
@@ -153,16 +153,19 @@ def check_byzantine(n_byzantine: int, n_clients: int, participation: float) -> N
         )
 
 
-def device_of(device: str) -> torch.device:
+def device_of(device: str) -> str:
     """Return the device to train on; "auto" is CUDA where there is one."""
+    if device == "cpu":
+        return device
+    has_cuda = torch.cuda.is_available()
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return "cuda" if has_cuda else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f'device is {device!r}, which torch does not know; use "cpu", "cuda" or "auto".') from error
     if chosen.type not in ("cpu", "cuda"):
         raise ValueError(f'device is {device!r}, which is not supported; use "cpu", "cuda" or "auto".')
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type == "cuda" and not has_cuda:
         raise ValueError(f'device is {device!r} but torch finds no CUDA device; use "cpu" or "auto".')
-    return chosen
+    return str(chosen)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
@@ -129,7 +128,7 @@ def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> t
     return network_spec, network_spec.network(widths_of(reading), reading.n_outputs)
 
 
-def engine_of(estimator: Any, reading: DataDescription, network: Network, device: torch.device) -> str:
+def engine_of(estimator: Any, reading: DataDescription, network: Network, device: str) -> str:
     """Return the engine that trains."""
     settings = [settings_of(estimator, len(reading.modalities))]
     return engine_for(estimator.engine, network, device, int(estimator.history_size), reading.sizes, settings)

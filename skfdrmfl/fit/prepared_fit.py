@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import TRAINING_DTYPE
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.fit.check_input import last_there
 from skfdrmfl.fit.initial_model import FoundPreprocessing
@@ -20,7 +18,7 @@ from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Federation, NoAnswer
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import Model, Plan
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
 from skfdrmfl.protocol.queries.importance import importances
 from skfdrmfl.protocol.replicas import Members
@@ -86,10 +84,10 @@ class Fitting:
     def finish(self, models: NDArray, memory: AlgorithmState, record: Record) -> Fitted:
         """Return what the fit leaves, of the global model and earlier ones (1 + H, D) and clients' memory."""
         network, run = self.plan.network, self.plan.runs[0]
-        arrays = network.arrays(torch.from_numpy(models[0]))
+        arrays = network.arrays(models[0])
         if self.preparation is not None and self.preparation.linear is not None:
             arrays = with_linear(network, arrays, self.preparation.linear, self.preparation.share)
-            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None].numpy()  # earlier ones had another Z
+            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.clients.remote.channel import Channel
@@ -48,7 +47,7 @@ def fit_over_channel(estimator: Any, channel: Channel) -> Any:
     with single_threaded():
         reading, federation = gather(estimator, channel, earlier)
         built = build(estimator, reading, earlier)
-        federation.engine = engine_of(estimator, reading, built[1], torch.device("cpu"))
+        federation.engine = engine_of(estimator, reading, built[1], "cpu")
         federation.guard = guard_of(estimator, reading)
         fitting = make_plan(estimator, reading, federation, *built, earlier=earlier)
         train_and_keep(estimator, fitting, CallbackTask(estimator))

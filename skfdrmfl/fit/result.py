@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
@@ -20,6 +19,7 @@ from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
 from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.plan import EXACT
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Fitted:
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
-        x = self.table.apply(table, torch.float64, present=present)
+        x = self.table.apply(table, EXACT, present=present)
         z, y_hat = evaluate(self.network, self.weights, x, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
@@ -66,7 +66,7 @@ class Fitted:
 
         Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
         """
-        x = self.table.apply(table, torch.float64, present=present)
+        x = self.table.apply(table, EXACT, present=present)
         start = 0
         for gradients in jacobians(self.network, self.weights, x, present):
             slab = slice(start, start := start + len(gradients))

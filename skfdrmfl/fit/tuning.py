@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
@@ -24,7 +23,7 @@ from skfdrmfl.fit.callbacks import CallbackTask, Rounds
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Federation
-from skfdrmfl.protocol.plan import Inputs, Model, Plan, RunPlan, Schedule, Settings, Start, Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Model, Plan, RunPlan, Schedule, Settings, Start, Targets
 from skfdrmfl.protocol.queries.errors import Candidate, FoldErrors, ResidualSquares
 from skfdrmfl.protocol.queries.labels import Presence
 from skfdrmfl.protocol.queries.ridge import Ridge, fit_ridge
@@ -243,7 +242,7 @@ class Tuner:
         built = {s: self.build(t, widths) for s, t in fitted.items()}
         network = built[shrinkages[0]][0]
         # Runs that learn from the same rows are given the same inputs, which the clients then hold once.
-        inputs = {s: Inputs(t, widths, torch.float32) for s, t in fitted.items()}
+        inputs = {s: Inputs(t, widths, TRAINING_DTYPE) for s, t in fitted.items()}
         exact = {s: Inputs(t) for s, t in fitted.items()}
         targets = Targets((y, unit))
         linear: dict[float, Linear | None] = dict.fromkeys(shrinkages)
@@ -267,7 +266,7 @@ class Tuner:
         for i, (choice, scale) in enumerate(zip(choices, scales, strict=True)):
             s, model = choice.shrinkage, None
             if not last[i].diverged:
-                model = Model(network, network.arrays(torch.from_numpy(last[i].models[0])), inputs[s])
+                model = Model(network, network.arrays(last[i].models[0]), inputs[s])
             candidates.append(Candidate(model, linear[s], exact[s], scale))
         (sent,) = self.federation.sum(FoldErrors(tuple(candidates), unit, Targets((y,)), held_out))
         return [

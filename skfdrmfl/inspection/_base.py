@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +17,7 @@ from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.modalities import features_of
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
+from skfdrmfl.protocol.plan import EXACT
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#333333", "#F0E442")
@@ -88,11 +88,11 @@ def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, An
     )
 
 
-def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[torch.Tensor, Present | None]:
+def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[Float, Present | None]:
     """Return what the encoders read of the rows of X (n, columns), and which modalities each has (None: all)."""
     table, present = model._read(X)
     with single_threaded():
-        return model._fitted.table.apply(table, torch.float64, present=present), present
+        return model._fitted.table.apply(table, EXACT, present=present), present
 
 
 def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:

@@ -142,4 +142,4 @@ def _inputs_and_scores(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
         numeric[start : start + len(encoder.code_sizes)] = False
     if not numeric.any():
         raise ValueError("the model reads categories alone, which have no residuals; use ScoresDisplay.")
-    return x.numpy()[:, numeric], np.asarray(model._evaluate(X)[0], dtype=np.float64)
+    return x[:, numeric], np.asarray(model._evaluate(X)[0], dtype=np.float64)

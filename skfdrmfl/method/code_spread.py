@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.method.parts import Part, Shapes, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Spread:

@@ -1,23 +1,25 @@
 """A trained network's Z and predictions, some rows at a time.
 
 Dense networks are evaluated in numpy: the one copy of the forward pass beside `Network.forward`, which defines it and
-evaluates all others.
+evaluates all others. So are the derivatives of predictions by rows, where pooling is linear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays, Float, Present
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Fusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
+
+if TYPE_CHECKING:
+    pass
 
 # Rows sent through the network at a time.
 SLAB_ROWS = 1024
@@ -25,7 +27,7 @@ SLAB_ROWS = 1024
 Pool = Callable[[Arrays, Float, Present | None], Float]
 
 
-def evaluate(network: Network, arrays: Arrays, x: Tensor, present: Present | None = None) -> tuple[Float, Float]:
+def evaluate(network: Network, arrays: Arrays, x: Float, present: Present | None = None) -> tuple[Float, Float]:
     """Return Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64.
 
     `present` (n, M) says which modalities each row has, None that every row has all.
@@ -45,20 +47,20 @@ def is_dense(network: Network) -> bool:
     return all(type(part) is MLP for part in parts) and type(network.fusion) in POOLS
 
 
-def _defined(network: Network, arrays: Arrays, x: Tensor, present: Present | None) -> tuple[Float, Float]:
+def _defined(network: Network, arrays: Arrays, x: Float, present: Present | None) -> tuple[Float, Float]:
     """Return Z and y_hat of some rows by the network's own forward pass."""
-    views = network.layout.views(network.layout.pack(arrays, dtype=torch.float64)[None])
-    mask = None if present is None else torch.as_tensor(present)[None]
-    activations = network.forward(views, x[None].double(), mask)
+    views = network.layout.views(torch.from_numpy(network.layout.pack(arrays, dtype=np.float64))[None])
+    mask = None if present is None else torch.from_numpy(present)[None]
+    activations = network.forward(views, torch.from_numpy(x)[None].double(), mask)
     return activations.z[0].numpy(), activations.y_hat[0].numpy()
 
 
 # ------------------------------------------------------------------------------------------ the copy in numpy
 
 
-def _dense(network: Network, arrays: Arrays, x: Tensor, present: Present | None) -> tuple[Float, Float]:
+def _dense(network: Network, arrays: Arrays, x: Float, present: Present | None) -> tuple[Float, Float]:
     """Return Z and y_hat of some rows by dense layers in numpy."""
-    rows = x.numpy().astype(np.float64, copy=False)
+    rows = x.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
         encoders = cast(dict[str, MLP], network.encoders)
         mu = np.stack([_layers(e, arrays, rows[:, network.columns[name]]) for name, e in encoders.items()], 1)
@@ -79,6 +81,59 @@ def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
         if i < n_hidden:
             a = a / (1.0 + np.exp(-a))  # silu
     return a + skipped
+
+
+def dense_jacobian(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
+    """Return the derivatives (B, q, columns) of y_hat by rows x, of a network that `has_dense_jacobian`."""
+    with np.errstate(over="ignore"):
+        encoders = cast(dict[str, MLP], network.encoders)
+        blocks = {name: x[:, network.columns[name]] for name in encoders}
+        mu = np.stack([_layers(e, arrays, blocks[name]) for name, e in encoders.items()], 1)
+        if present is not None:
+            mu = np.where(present[:, :, None], mu, 0.0)
+        pooled = POOLS[type(network.fusion)](arrays, mu, present)
+        slopes = _slopes(network.head, arrays, _layers(network.mixer, arrays, pooled), np.eye(network.n_outputs))
+        slopes = POOL_SLOPES[type(network.fusion)](_slopes(network.mixer, arrays, pooled, slopes), mu, present)
+        if present is not None:
+            slopes = np.where(present[:, None, :, None], slopes, 0.0)
+        by_modality = [
+            _slopes(e, arrays, blocks[name], slopes[:, :, m]) for m, (name, e) in enumerate(encoders.items())
+        ]
+    return np.concatenate(by_modality, -1)
+
+
+def has_dense_jacobian(network: Network) -> bool:
+    """Return whether `dense_jacobian` covers a network; the definition differentiates all others."""
+    return is_dense(network) and type(network.fusion) in POOL_SLOPES
+
+
+def _slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
+    """Return derivatives (B, q, n_inputs) by rows x, given those (B, q, n_outputs) by what `_layers` makes of them."""
+    a, of_hidden, weights = x, [], [arrays[f"{part.name}.weight{i}"] for i in range(len(part.hidden) + 1)]
+    for i, weight in enumerate(weights[:-1]):
+        a = (a @ weight.T + arrays[f"{part.name}.bias{i}"][:, 0])[:, : part.hidden[i]]
+        open_share = 1.0 / (1.0 + np.exp(-a))
+        of_hidden.append(open_share * (1.0 + a * (1.0 - open_share)))  # of silu
+        a = a * open_share
+    slopes = by_outputs @ weights[-1]
+    for i in reversed(range(len(of_hidden))):
+        slopes = slopes * of_hidden[i][:, None]
+        if i == 0 and part.skip:
+            slopes = np.concatenate((slopes, np.broadcast_to(by_outputs, (*slopes.shape[:2], part.n_outputs))), -1)
+        slopes = slopes @ weights[i]
+    return np.broadcast_to(slopes, (len(x), *slopes.shape[-2:]))
+
+
+def _concat_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
+    """Return derivatives (B, q, M, d) by codes, given those by what `_concat` makes of them."""
+    return by_pooled.reshape(*by_pooled.shape[:2], *mu.shape[1:])
+
+
+def _mean_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
+    """Return derivatives (B, q, M, d) by codes, given those by what `_mean` makes of them."""
+    n_present = np.full(len(mu), mu.shape[1]) if present is None else np.maximum(present.sum(1), 1)
+    of_each = by_pooled / n_present[:, None, None]
+    return np.broadcast_to(of_each[:, :, None], (*of_each.shape[:2], *mu.shape[1:]))
 
 
 def _concat(arrays: Arrays, mu: Float, present: Present | None) -> Float:
@@ -122,3 +177,5 @@ POOLS: dict[type[Fusion], Pool] = {
     GatedFusion: _gated,
     AttentionFusion: _attention,
 }
+PoolSlopes = Callable[[Float, Float, Present | None], Float]
+POOL_SLOPES: dict[type[Fusion], PoolSlopes] = {ConcatFusion: _concat_slopes, MeanFusion: _mean_slopes}

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.parts import GAIN, Shapes, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Queries of `AttentionFusion`.
 N_QUERIES = 4

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Every array starts on a 64-byte boundary (16 floats), which keeps the vector units on aligned loads.
 # Bits: see docs/maintainers.md, "whole vectors".
 _ALIGNMENT = 16
+
+
+Flat = TypeVar("Flat", NDArray, "Tensor")
 
 
 class ParameterLayout:
@@ -31,14 +37,19 @@ class ParameterLayout:
             self.offsets[name] = offset
             self._pieces += [length, gap]
             offset += length + gap
+        self._ends = np.cumsum(self._pieces)[:-1]
         self.size = offset
 
-    def views(self, flat: Tensor) -> dict[str, Tensor]:
+    def views(self, flat: Flat) -> dict[str, Flat]:
         """Return named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
-        pieces = flat.split(self._pieces, -1)[::2]
+        if isinstance(flat, np.ndarray):
+            pieces = np.split(flat, self._ends, -1)[::2]
+        else:
+            pieces = flat.split(self._pieces, -1)[::2]
         leading = flat.shape[:-1]
         return {
-            name: piece.view(*leading, *shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+            name: piece.reshape(*leading, *shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 
     def stacked(self, flat: Tensor, n_clients: int) -> dict[str, Tensor]:
@@ -51,9 +62,9 @@ class ParameterLayout:
             for name, shape in self.shapes.items()
         }
 
-    def pack(self, arrays: Mapping[str, NDArray], *, dtype: torch.dtype) -> Tensor:
+    def pack(self, arrays: Mapping[str, NDArray], *, dtype: DTypeLike) -> NDArray:
         """Return the flat vector (D,) that holds `arrays`: the inverse of `views`."""
-        flat = torch.zeros(self.size, dtype=dtype)
+        flat = np.zeros(self.size, dtype)
         for name, view in self.views(flat).items():
-            view.copy_(torch.tensor(arrays[name]))  # copied: mapped models are read-only
+            view[...] = arrays[name]
         return flat

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import silu
 
 from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views, rows_first
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class MLP(Part):
@@ -96,7 +98,7 @@ class MLP(Part):
             if self.skip and i == 0:
                 a, skipped = a.split((self.hidden[0], self.n_outputs), 1)
             # In training autograd's silu, whose backward is one pass; else in place.
-            a = silu(a) if a.requires_grad else a.mul_(torch.sigmoid(a))
+            a = torch.nn.functional.silu(a) if a.requires_grad else a.mul_(torch.sigmoid(a))
         return rows_first(a if skipped is None else a + skipped)
 
 

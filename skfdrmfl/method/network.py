@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.common import randomness
-from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.common.arrays import Arrays, Float, Indices
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.code_spread import Spread
 from skfdrmfl.method.fusion import Fusion
 from skfdrmfl.method.layout import ParameterLayout
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import Part, Shapes, Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Hidden layers of the critic.
 CRITIC_HIDDEN = (32,)
@@ -119,9 +123,9 @@ class Network:
                 arrays |= self.fusion.initial(rngs, len(self.encoders), self.modality_dim)
         return arrays
 
-    def arrays(self, flat: Tensor) -> Arrays:
+    def arrays(self, flat: NDArray) -> Arrays:
         """Return the named parameters in one flat vector (D,), as float64 arrays."""
-        return {name: view.cpu().double().numpy() for name, view in self.layout.views(flat).items()}
+        return {name: np.asarray(view, dtype=np.float64) for name, view in self.layout.views(flat).items()}
 
     # ------------------------------------------------------------------------------------------ forward
 
@@ -152,31 +156,31 @@ class Network:
         """
         return torch.stack([s.forward(views, x[..., self.columns[name]]) for name, s in self.spreads.items()], -2)
 
-    def encoder_of(self) -> Tensor:
+    def encoder_of(self) -> Indices:
         """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
 
         The arrays of the encoder and of its `Spread` belong to the modality. All others count as 0, also those that
         learn from rows with one modality alone: its gates of `GatedFusion`, its column of the preferences of
         `AttentionFusion`, its columns of the mixer behind `ConcatFusion`. The gaps between arrays are 0.
         """
-        owner = torch.zeros(self.layout.size, dtype=torch.long)
+        owner = np.zeros(self.layout.size, dtype=np.int64)
         views = self.layout.views(owner)
         for m, modality in enumerate(self.encoders):
             names = list(self.encoders[modality].shapes)
             if self.spreads:
                 names += self.spreads[modality].shapes
             for name in names:
-                views[name].fill_(1 + m)
+                views[name].fill(1 + m)
         return owner
 
-    def trained(self, critic: bool) -> Tensor:
+    def trained(self, critic: bool) -> NDArray[np.bool_]:
         """Return which entries of the flat vector (D,) are parameters that training moves, without gaps between arrays.
 
         The critic is among them where it is used.
         """
-        moves = torch.zeros(self.layout.size, dtype=torch.bool)
+        moves = np.zeros(self.layout.size, dtype=bool)
         for name, view in self.layout.views(moves).items():
-            view.fill_(critic or name not in self.critic.shapes)
+            view.fill(critic or name not in self.critic.shapes)
         return moves
 
     # ------------------------------------------------------------------------------------------ delivery

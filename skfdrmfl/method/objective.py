@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.equations import contrast, divergence, information, prediction
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.parts import Views
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # The settings of the terms in use, each (C,), by name. Weights that are zero for every client are left out.
-Lambdas = Mapping[str, Tensor]
+Lambdas = Mapping[str, "Tensor"]
 
 
 @dataclass(slots=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.common.late_torch import torch
 
-Views = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Views = Mapping[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
 # Standard deviation of a layer's outputs before the first round, where its inputs are data and where they are features.
 # Small first weights cost nothing (Adam's steps do not shrink with them) and keep noise directions of the data small:

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
@@ -46,7 +45,7 @@ class Block:
 class ClientRows(Protocol):
     """What a query may ask of the one client that it is handed to."""
 
-    def slabs(self, block: Block, subset: Subset) -> Iterator[Tensor]:
+    def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
 
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Indices
 
@@ -223,8 +222,6 @@ def shapes_of(answer: Any) -> tuple[Any, ...]:
 
 def bytes_of(part: Any) -> int:
     """Return how many bytes a part of a message takes: 8 for a number, UTF-8 for a label."""
-    if isinstance(part, Tensor):
-        return part.numel() * part.element_size()
     if isinstance(part, np.ndarray):
         return part.nbytes
     if isinstance(part, (frozenset, tuple, list)):

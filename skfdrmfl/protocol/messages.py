@@ -1,6 +1,6 @@
 """What the server sends out in a round, and what comes back.
 
-Arrays are numpy's where the server is, and torch's in engines; `simulation.LocalTraining` stands between them.
+Arrays are numpy's.
 """
 
 from __future__ import annotations

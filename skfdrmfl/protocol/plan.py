@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays
@@ -15,6 +14,9 @@ from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
+
+# What is evaluated is of one precision, what trains of the other.
+EXACT, TRAINING_DTYPE = np.dtype(np.float64), np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Inputs:
 
     transform: TableTransform
     widths: Mapping[str, int] | None = None  # None pads nothing
-    dtype: torch.dtype = torch.float64  # precision to which the inputs are rounded
+    dtype: np.dtype = EXACT  # precision to which the inputs are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ class Targets:
     """What networks learn: y after some standardisations, less what a linear model predicts, in units of `scale`."""
 
     steps: tuple[BlockTransform, ...]
-    dtype: torch.dtype = torch.float64  # precision to which y is rounded after these
+    dtype: np.dtype = EXACT  # precision to which y is rounded after these
     linear: Linear | None = None  # what is subtracted, of the encoder inputs `inputs`
     inputs: Inputs | None = None
     scale: float = 1.0

@@ -7,7 +7,6 @@ from operator import add
 from typing import Any
 
 import numpy as np
-import torch
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.protocol.door import Query, Roster
@@ -76,7 +75,7 @@ class _Sum:
 
     def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
         """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
-        arrays = [value for value in vars(self.query).values() if isinstance(value, (torch.Tensor, np.ndarray))]
+        arrays = [value for value in vars(self.query).values() if isinstance(value, np.ndarray)]
         if arrays:
             ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
         if self._answered:

@@ -42,7 +42,7 @@ def train(
     """
     used = None
     if schedule.privacy is not None:
-        used = network.trained(uses(training.cohort.settings[0].terms, "critic")).numpy()
+        used = network.trained(uses(training.cohort.settings[0].terms, "critic"))
     runs = []
     for run, start in enumerate(starts):
         members = training.cohort.members_of(run)

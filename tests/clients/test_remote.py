@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from wire import Processes, Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
@@ -302,7 +301,7 @@ def test_values_come_back_as_they_were():
         "scalar": np.float32(0.1),
         "twice": [shared, shared],
         "turned": np.asfortranarray(shared),
-        "tensor": torch.arange(4, dtype=torch.float64).reshape(2, 2).T,
+        "dtype": np.dtype(np.float32),
         "objects": np.array(["a", None], dtype=object),
     }
     text, data = to_packet(value).flat()
@@ -312,7 +311,7 @@ def test_values_come_back_as_they_were():
     assert back["scalar"] == value["scalar"] and back["scalar"].dtype == np.float32
     assert back["twice"][0] is back["twice"][1] and np.array_equal(back["twice"][0], shared)
     assert back["turned"].flags.f_contiguous and np.array_equal(back["turned"], shared)
-    assert back["tensor"].stride() == value["tensor"].stride() and torch.equal(back["tensor"], value["tensor"])
+    assert back["dtype"] is value["dtype"]
     assert back["objects"].tolist() == ["a", None]
     back["twice"][0][0, 0] = 7.0  # what has come can be written to
 

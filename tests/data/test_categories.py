@@ -285,11 +285,11 @@ def test_the_stacked_engine_equals_the_loop(spec):
 def test_numeric_columns_are_whitened_beside_codes_that_pass():
     fitted = small(modalities={"all": ["b", "site", "a", "wet"], "rest": ["grade"]}).fit(FRAME, Y, client_ids=IDS)
     table = np.asarray(encode(FRAME, fitted._fitted.network_spec.categories), dtype=float)
-    x = fitted._fitted.table.apply(table, FLOAT).numpy()
+    x = fitted._fitted.table.apply(table, float)
     assert fitted._fitted.table.widths == {"all": 4, "rest": 1}
     assert_array_equal(x[:, [0, 1, 4]], table[:, [1, 2, 4]])
     (alone,) = fit_tables(table, {"all": np.array([3, 0])}, Partition(np.array([0]), [np.arange(N)]), "whiten", [2e-4])
-    assert_allclose(np.abs(x[:, 2:4]), np.abs(alone.apply(table, FLOAT).numpy()), rtol=1e-9, atol=1e-9)
+    assert_allclose(np.abs(x[:, 2:4]), np.abs(alone.apply(table, float)), rtol=1e-9, atol=1e-9)
 
 
 def test_one_modality_of_both_kinds_learns_what_combines_them():

@@ -388,7 +388,7 @@ def test_preprocessing_is_as_strong_as_the_encoder_stands(encoder, kinds):
 
 @pytest.mark.parametrize("shrinkage", [1e-3, "auto"])
 def test_each_modality_is_preprocessed_for_its_encoder(shrinkage):
-    table = mixed(shrinkage=shrinkage).fit(X, Y, client_ids=IDS)._fitted.table.apply(X, torch.float64).numpy()
+    table = mixed(shrinkage=shrinkage).fit(X, Y, client_ids=IDS)._fitted.table.apply(X, np.float64)
     assert_allclose(table[:, :12], (SERIES - SERIES.mean(0)) / SERIES.std(0), rtol=1e-9, atol=1e-9)
     whitened = table[:, 12:16]
     assert_allclose(whitened.T @ whitened / N, np.eye(4), atol=0.1)

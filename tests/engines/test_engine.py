@@ -14,6 +14,7 @@ from helpers import (
     normal,
     random_weights,
     run_round,
+    sent_by,
     written_out_objective,
 )
 from hypothesis import given, settings
@@ -397,8 +398,8 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
 
     def updates(participants, sent):
         return {
-            int(k): (w.clone(), terms.clone())
-            for update in backend.run_round(np.array(participants), sent)
+            int(k): (w, terms)
+            for update in sent_by(backend, np.array(participants), sent)
             for k, w, terms in zip(update.replicas, update.weights, update.losses, strict=True)
         }
 

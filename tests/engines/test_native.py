@@ -13,7 +13,7 @@ import native_builds
 import numpy as np
 import pytest
 import torch
-from helpers import federate, in_float32, make_network, make_run, make_settings, random_weights
+from helpers import federate, in_float32, make_network, make_run, make_settings, random_weights, sent_by
 from hypothesis import given
 from hypothesis import settings as drawing
 from hypothesis import strategies as st
@@ -35,7 +35,8 @@ from skfdrmfl.protocol.messages import Broadcast
 from skfdrmfl.protocol.plan import ClientTask
 
 pytestmark = pytest.mark.skipif(
-    native.library() is None or native.library(torch.float64) is None, reason="nothing has been compiled of native.c"
+    native.library() is None or native.library(np.dtype(np.float64)) is None,
+    reason="nothing has been compiled of native.c",
 )
 
 TECATOR, FAT = load_tecator(return_X_y=True)
@@ -55,7 +56,7 @@ def updates_of(engine, network, run, broadcast, client_task=PLAIN, **options):
     with torch.no_grad():
         backend = ENGINES[engine](network, rows, client_task=client_task, **{"batch_size": 5, "n_epochs": 2} | options)
         found = {}
-        for update in backend.run_round(np.arange(len(rows.cohort.runs)), broadcast):
+        for update in sent_by(backend, np.arange(len(rows.cohort.runs)), broadcast):
             for i, replica in enumerate(update.replicas.tolist()):
                 gradients = None if update.gradients is None else update.gradients[i]
                 found[replica] = update.weights[i], update.losses[i], gradients
@@ -438,7 +439,7 @@ def test_linear_encoders_and_several_modalities_are_covered():
 
 def test_a_fusion_of_another_kind_is_left_to_torch(monkeypatch):
     monkeypatch.setitem(FUSIONS, "own", type("OwnFusion", (MeanFusion,), {}))
-    network, device, sizes = make_network((3, 2), fusion="own"), torch.device("cpu"), np.array([5])
+    network, device, sizes = make_network((3, 2), fusion="own"), "cpu", np.array([5])
     assert engine_for("auto", network, device, 3, sizes, [make_settings()]) == "torch"
     with pytest.raises(ValueError, match="engine='native' does not cover the fusion OwnFusion; set"):
         engine_for("native", network, device, 3, sizes, [make_settings()])
@@ -456,17 +457,17 @@ def test_a_library_for_another_processor_is_passed_over(monkeypatch, tmp_path):
     source.write_text("int processor_can(void) { return 0; }\n")
     foreign, broken = native_builds.compile_source(source, tmp_path / "foreign.so"), tmp_path / "broken.so"
     broken.write_bytes(b"no library")
-    good = native.LIBRARIES[torch.float32]
-    monkeypatch.setattr(native, "LIBRARIES", {torch.float32: [foreign, broken, *good]})
-    found = native.library.__wrapped__(torch.float32)
+    good = native.LIBRARIES[np.dtype(np.float32)]
+    monkeypatch.setattr(native, "LIBRARIES", {np.dtype(np.float32): [foreign, broken, *good]})
+    found = native.library.__wrapped__(np.dtype(np.float32))
     assert found is not None and hasattr(found, "train_rounds")
-    monkeypatch.setattr(native, "LIBRARIES", {torch.float32: [foreign, broken]})
-    assert native.library.__wrapped__(torch.float32) is None
+    monkeypatch.setattr(native, "LIBRARIES", {np.dtype(np.float32): [foreign, broken]})
+    assert native.library.__wrapped__(np.dtype(np.float32)) is None
 
 
 def test_a_client_of_too_many_rows_is_left_to_torch():
     network = make_network((3,))
-    device = torch.device("cpu")
+    device = "cpu"
     assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS - 1]), []) == "native"
     assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS]), []) == "torch"
 
@@ -538,4 +539,4 @@ def test_a_term_without_a_weight_that_is_not_in_c_is_left_to_torch(monkeypatch):
 @pytest.mark.parametrize("name", ["TERMS", "SETTINGS"])
 def test_a_library_that_was_compiled_with_other_terms_or_settings_is_none(monkeypatch, name):
     monkeypatch.setattr(native, name, (*getattr(native, name), "another"))
-    assert native.library.__wrapped__(torch.float32) is None
+    assert native.library.__wrapped__(np.dtype(np.float32)) is None

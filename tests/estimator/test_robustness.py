@@ -631,6 +631,23 @@ except ImportError as error:
     assert run_python(script) == ["done", "refused"]
 
 
+def test_torch_that_is_imported_inside_is_held_and_given_back():
+    script = """
+import sys
+from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.threads import single_threaded
+with single_threaded():
+    assert "torch" not in sys.modules
+    inside = torch.get_num_threads(), torch.is_grad_enabled()
+    with torch.enable_grad():
+        assert torch.is_grad_enabled()
+with single_threaded():
+    assert inside == (torch.get_num_threads(), torch.is_grad_enabled()) == (1, False)
+print(torch.get_num_threads(), torch.is_grad_enabled())
+"""
+    assert run_python(script) == [*run_python("import torch; print(torch.get_num_threads())"), "True"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is a thing of POSIX")
 def test_fit_after_fit_and_fork_does_not_hang_and_gives_the_same_bits():
     """In the parent with many threads, in forked children of it, and forked while another thread fits."""

@@ -5,7 +5,7 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, federate, gradients, make_network, make_run, normal, random_weights
+from helpers import federate, gradients, make_network, make_run, normal, random_weights, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
@@ -150,7 +150,7 @@ def test_rotated_is_the_same_function(kind, seed):
     rng = np.random.default_rng(seed)
     center, rotation = rng.standard_normal(3), np.linalg.qr(rng.standard_normal((3, 3))).Q
     before = network.forward(network.layout.views(flat), x)
-    turned = network.layout.pack(network.rotated(network.arrays(flat[0]), center, rotation), dtype=FLOAT)
+    turned = tensor(network.layout.pack(network.rotated(network.arrays(flat[0]), center, rotation), dtype=float))
     after = network.forward(network.layout.views(turned[None]), x)
     exact(after.y_hat, before.y_hat)
     exact(after.z, (before.z - torch.as_tensor(center)) @ torch.as_tensor(rotation))

@@ -12,6 +12,7 @@ from helpers import (
     make_settings,
     normal,
     random_weights,
+    tensor,
     written_out_forward,
     written_out_objective,
 )
@@ -122,7 +123,7 @@ def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidde
     before = network.forward(network.layout.views(flat), x)
     arrays = network.arrays(flat[0])
     kept = {name: array.copy() for name, array in arrays.items()}
-    turned = network.layout.pack(network.rotated(arrays, center, rotation), dtype=FLOAT)
+    turned = tensor(network.layout.pack(network.rotated(arrays, center, rotation), dtype=float))
     after = network.forward(network.layout.views(turned[None]), x)
     exact(after.y_hat, before.y_hat)
     exact(after.z, (before.z - torch.as_tensor(center)) @ torch.as_tensor(rotation))
@@ -135,7 +136,7 @@ def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidde
 def test_encoder_of_marks_the_parameters_without_which_a_modality_has_no_code_and_no_others(fusion, alignment):
     # Oracle: what is poisoned with NaN spoils the code, or the variances of it, of that modality alone.
     network = make_network((3, 2, 4), fusion=fusion, alignment=alignment, skip=False)
-    marks, x = network.encoder_of(), normal(1, 1, 5, 9)
+    marks, x = tensor(network.encoder_of()), normal(1, 1, 5, 9)
     covered = torch.zeros_like(marks)
     for name, view in network.layout.views(covered).items():
         view.fill_(1)
@@ -223,11 +224,11 @@ shapes = st.dictionaries(
 def test_pack_and_views_are_inverse_and_arrays_start_aligned_without_overlap(shapes, replicas):
     layout = ParameterLayout(shapes)
     arrays = {name: np.random.default_rng(i).standard_normal(shape) for i, (name, shape) in enumerate(shapes.items())}
-    flat = layout.pack(arrays, dtype=FLOAT)
+    flat = layout.pack(arrays, dtype=float)
     assert flat.shape == (layout.size,)
     assert layout.size % 16 == 0
     for name, view in layout.views(flat).items():
-        np.testing.assert_array_equal(view.numpy(), arrays[name])
+        np.testing.assert_array_equal(view, arrays[name])
         assert layout.offsets[name] % 16 == 0
     # Every array owns its entries, and only padding is left over: client by client, or array by array.
     n_entries = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -254,8 +255,8 @@ def ragged_batch(network, sizes, n_negatives, seed=0):
     for client, n in enumerate(sizes):
         weights[client, :n] = 1 / n
         marginal[client, :n] = y[client, :n].roll(-1, 0)
-        for tensor in (x, y, marginal, references):
-            tensor[client, n:] = tensor[client, 0].clone()
+        for padded in (x, y, marginal, references):
+            padded[client, n:] = padded[client, 0].clone()
     pairs = torch.where(weights < 1, weights, 0.0)
     return Batch(x, torch.cat((y, marginal), 1), references if n_negatives else None, weights, pairs)
 

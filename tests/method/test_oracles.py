@@ -46,7 +46,7 @@ def trained_critic(rho, n_steps=600, batch=512, learning_rate=0.01):
     """The package's own critic, trained on fresh pairs with its own gradient, optimiser and schedule."""
     network = make_network((1,), c=1)
     first = network.initial(0, {"a": 1.0})
-    w = network.layout.pack(first, dtype=torch.float32)[None]
+    w = torch.from_numpy(network.layout.pack(first, dtype=np.float32))[None]
     moments, step = torch.zeros(2, *w.shape), torch.zeros(())
     for i in range(n_steps):
         z, y = pairs(rho, batch, [1, i])

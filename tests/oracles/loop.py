@@ -17,6 +17,7 @@ from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.dropout import draw_kept
+from skfdrmfl.engines.torch import on_device
 from skfdrmfl.method.equations.optimizers import soft_threshold_
 from skfdrmfl.method.objective import Batch, lambdas_of, local_objective, reference_codes, term_names, uses
 from skfdrmfl.protocol.messages import Broadcast, Update
@@ -27,16 +28,19 @@ class LoopEngine(Engine):
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates client by client."""
+        self._x, self._y = torch.as_tensor(self.rows.x), torch.as_tensor(self.rows.y)
+        broadcast = on_device(broadcast, self._x)
         for replica in participants:
-            yield self._train(int(replica), broadcast)
+            found = self._train(int(replica), broadcast)
+            yield Update(np.array([replica]), *(None if part is None else part.numpy() for part in found))
 
-    def _train(self, replica: int, broadcast: Broadcast) -> Update:
+    def _train(self, replica: int, broadcast: Broadcast) -> tuple[Tensor, Tensor, Tensor | None]:
         network, cohort = self.network, self.cohort
         run = int(cohort.runs[replica])
         settings = cohort.settings[run]
         mine = self.rows.rows_of(replica)
-        rows = torch.as_tensor(mine, device=self.rows.x.device)
-        x, y = self.rows.x[rows], self.rows.y[rows]
+        rows = torch.as_tensor(mine, device=self._x.device)
+        x, y = self._x[rows], self._y[rows]
         present = None if self.rows.present is None else self.rows.present[mine]
         mask = None if present is None else torch.as_tensor(present, device=x.device)[None]
         lambdas = lambdas_of([settings.terms], x)
@@ -86,9 +90,9 @@ class LoopEngine(Engine):
                     soft_threshold_(views[encoder.first_weight], rate * settings.input_l1)
         means = torch.stack([totals[name].expand(1) for name in term_names()], -1) / n_means
         if not self.client_task.sends_parameters:
-            return Update(np.array([replica]), sum_of_gradients, means)
+            return sum_of_gradients, means, None
         gradients = sum_of_gradients / len(batches) if self.client_task.also_sends_mean_gradient else None
-        return Update(np.array([replica]), w, means, gradients)
+        return w, means, gradients
 
     def _mask(
         self, replica: int, round_index: int, epoch: int, batch_rows: Indices, present: Present | None
@@ -103,7 +107,7 @@ class LoopEngine(Engine):
                 left = np.ones((n, len(self.network.encoders)), dtype=bool)
             key = self.cohort.keys(one, round_index)
             left = draw_kept(key.repeat(n), np.full(n, epoch), batch_rows, probability.repeat(n), left)
-        return None if left is None else torch.as_tensor(left, device=self.rows.x.device)[None]
+        return None if left is None else torch.as_tensor(left, device=self._x.device)[None]
 
     def _batches(self, replica: int, round_index: int) -> list[Indices]:
         """Return the row numbers (within the client) of each step: equal batches of each epoch's own order."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FLOAT, identity, make_network, normal, random_weights
+from helpers import evaluate, identity, make_network, normal, random_weights, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,9 +12,9 @@ from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder
-from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.sensitivity import jacobians
 from skfdrmfl.protocol.plan import Model
 from skfdrmfl.protocol.queries import axes
 
@@ -120,7 +120,7 @@ def test_evaluating_in_slabs_changes_nothing(monkeypatch):
 
 def by_forward(network, arrays, x, present=None):
     """Z and predictions by the definition, in one piece."""
-    views = network.layout.views(network.layout.pack(arrays, dtype=FLOAT)[None])
+    views = network.layout.views(tensor(network.layout.pack(arrays, dtype=float))[None])
     act = network.forward(views, x[None], None if present is None else torch.as_tensor(present)[None])
     return act.z[0].numpy(), act.y_hat[0].numpy()
 
@@ -148,6 +148,37 @@ def test_evaluation_is_the_networks_forward(columns, hidden, head_hidden, sizes,
         found = evaluate(network, arrays, x, present)
     for mine, theirs in zip(found, by_forward(network, arrays, x, present), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12 * max(1.0, np.abs(theirs).max()))
+
+
+@given(
+    columns=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    hidden=st.sampled_from([(), (4,), (5, 3)]),
+    head_hidden=st.sampled_from([(), (3,)]),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 2)),
+    fusion=st.sampled_from(["concat", "mean"]),
+    skip=st.booleans(),
+    n=st.integers(1, 7),
+    masked=st.booleans(),
+    scale=st.sampled_from([0.5, 30.0]),
+    seed=st.integers(0, 99),
+)
+def test_slopes_of_dense_networks_are_autograds(
+    columns, hidden, head_hidden, sizes, fusion, skip, n, masked, scale, seed
+):
+    c, d, q = sizes
+    network = make_network(columns, c=c, d=d, q=q, hidden=hidden, head_hidden=head_hidden, fusion=fusion, skip=skip)
+    arrays = network.arrays(random_weights(network, 1, seed, scale)[0])
+    x = normal([seed, 7], n, sum(columns))
+    present = np.random.default_rng(seed).random((n, len(columns))) < 0.6 if masked else None
+    with pytest.MonkeyPatch.context() as patch:  # without torch
+        patch.setattr(Network, "forward", None)
+        (found,) = jacobians(network, arrays, x.numpy(), present)
+    views = network.layout.views(tensor(network.layout.pack(arrays, dtype=float))[None])
+    rows, mask = x[None].clone().requires_grad_(), None if present is None else torch.as_tensor(present)[None]
+    outputs = network.forward(views, rows, mask).y_hat[0].sum(0).unbind()
+    options = {"retain_graph": True, "materialize_grads": True}
+    expected = torch.stack([torch.autograd.grad(output, rows, **options)[0][0] for output in outputs], 1).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-11 * max(1.0, np.abs(expected).max()))
 
 
 def test_a_gate_that_is_shut_stays_finite_and_silent():

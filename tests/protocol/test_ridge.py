@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import identity, make_network, normal, random_weights
+from helpers import evaluate, identity, make_network, normal, random_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -13,7 +13,6 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear_part import Linear, takes_linear, with_linear
 from skfdrmfl.protocol.plan import Targets
 from skfdrmfl.protocol.queries import ridge

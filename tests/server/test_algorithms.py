@@ -17,6 +17,7 @@ from helpers import (
     normal,
     random_weights,
     run_round,
+    sent_by,
     split_off,
     train_together,
 )
@@ -105,8 +106,8 @@ def test_a_shift_is_a_linear_term_in_the_objective(engine, settings, monkeypatch
     history = (start.history[0][None],)
     options = {"batch_size": 4, "n_epochs": 2}
     shifted = torch.empty(3, network.layout.size, dtype=FLOAT)
-    for update in ENGINES[engine](network, rows, **options).run_round(
-        np.arange(3), Broadcast(start.weights[None], history, 0, 1.0, shift)
+    for update in sent_by(
+        ENGINES[engine](network, rows, **options), np.arange(3), Broadcast(start.weights[None], history, 0, 1.0, shift)
     ):
         shifted[update.replicas] = update.weights
 
@@ -121,8 +122,10 @@ def test_a_shift_is_a_linear_term_in_the_objective(engine, settings, monkeypatch
 
         with monkeypatch.context() as patch:
             patch.setattr(loop, "local_objective", with_linear_term)
-            (update,) = ENGINES["loop"](network, rows, **options).run_round(
-                np.array([k]), Broadcast(start.weights[None], history, 0, 1.0)
+            (update,) = sent_by(
+                ENGINES["loop"](network, rows, **options),
+                np.array([k]),
+                Broadcast(start.weights[None], history, 0, 1.0),
             )
         as_exact(shifted[k], update.weights[0])
     plain, _ = run_round("loop", network, [run])

@@ -116,8 +116,8 @@ def test_the_value_recorded_is_that_of_the_critic_on_the_rows_held_out(sizes):
         for rows in run.held_out.rows:
             if len(rows) < 2:  # nobody to be paired with
                 continue
-            y = run.y[rows].double()
-            _, z, _ = written_out_forward(network, views, run.x[rows].double())
+            y = tensor(run.y[rows]).double()
+            _, z, _ = written_out_forward(network, views, tensor(run.x[rows]).double())
             t_joint = dense(views, "critic", 1, torch.cat((z, y), 1))
             t_marginal = dense(views, "critic", 1, torch.cat((z, y.roll(-1, 0)), 1))
             values.append(t_joint - t_marginal.exp() + 1.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights, tensor
+from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights, sent_by, tensor
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
@@ -39,7 +39,7 @@ def update_of(network, run, weights, history, t, factor, *, client_task=TRAIN, s
     """What each client of a run sends, client by client from the loop engine."""
     engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=2, client_task=client_task)
     broadcast = Broadcast(weights[None], tuple(h[None] for h in history), t, factor, shift)
-    return list(engine.run_round(np.arange(len(sizes)), broadcast))
+    return list(sent_by(engine, np.arange(len(sizes)), broadcast))
 
 
 # ---------------------------------------------------------------------------------------------- both engines
@@ -83,8 +83,10 @@ def test_fedprox_steps_are_those_of_torch_with_the_pull_in_the_objective(engine)
     network = make_network((3,))
     run = make_run(network, [7], mi_weight=0.0, kl_weight=0.0, contrastive_weight=0.0, proximal_weight=0.7)
     rows = stack([run])
-    (update,) = ENGINES[engine](network, rows, batch_size=7, n_epochs=3).run_round(
-        np.arange(1), Broadcast(run.start.weights[None], (), 0, 0.5)
+    (update,) = sent_by(
+        ENGINES[engine](network, rows, batch_size=7, n_epochs=3),
+        np.arange(1),
+        Broadcast(run.start.weights[None], (), 0, 0.5),
     )
     start = run.start.weights[None].clone()
     w = start.clone().requires_grad_()
@@ -107,9 +109,11 @@ def test_fedsgd_sends_the_gradient_over_all_rows(engine):
     run = make_run(network, [9, 70], n_history=1, mi_weight=0.0)
     start, rows = run.start, stack([run])
     # Batches of 8 x 4 rows: the second client's rows take three of unequal sizes.
-    updates = ENGINES[engine](
-        network, rows, batch_size=4, n_epochs=2, client_task=ClientTask(sends_parameters=False)
-    ).run_round(np.arange(2), Broadcast(start.weights[None], (start.history[0][None],), 0, 1.0))
+    updates = sent_by(
+        ENGINES[engine](network, rows, batch_size=4, n_epochs=2, client_task=ClientTask(sends_parameters=False)),
+        np.arange(2),
+        Broadcast(start.weights[None], (start.history[0][None],), 0, 1.0),
+    )
     gradients = torch.empty(2, network.layout.size, dtype=FLOAT)
     losses = torch.empty(2, dtype=FLOAT)
     for update in updates:
@@ -132,9 +136,13 @@ def test_fedsgd_sends_the_gradient_over_all_rows(engine):
 def test_batches_of_a_pass_that_takes_no_step_are_all_rows_where_alignment_joins_them(engine):
     network = make_network((3, 2), alignment="moments")
     run = make_run(network, [70], mi_weight=0.0, contrastive_weight=0.0, kl_weight=2.0)
-    (update,) = ENGINES[engine](
-        network, stack([run]), batch_size=4, n_epochs=2, client_task=ClientTask(sends_parameters=False)
-    ).run_round(np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0))
+    (update,) = sent_by(
+        ENGINES[engine](
+            network, stack([run]), batch_size=4, n_epochs=2, client_task=ClientTask(sends_parameters=False)
+        ),
+        np.arange(1),
+        Broadcast(run.start.weights[None], (), 0, 1.0),
+    )
     w = run.start.weights[None].clone().requires_grad_()
     share = run.x.new_full((1, 70), 1 / 70)
     batch = Batch(run.x[None], torch.cat((run.y, run.y))[None], None, share, share)
@@ -143,7 +151,7 @@ def test_batches_of_a_pass_that_takes_no_step_are_all_rows_where_alignment_joins
 
 
 def weights_of_terms(rows):
-    return lambdas_of([rows.cohort.settings[0].terms], rows.x)
+    return lambdas_of([rows.cohort.settings[0].terms], tensor(rows.x))
 
 
 # ------------------------------------------------------------------------------------------- the server's steps
@@ -208,7 +216,7 @@ def test_the_mean_gradient_is_that_before_any_shift():
         network, stack([run]), batch_size=4, n_epochs=1, client_task=ClientTask(also_sends_mean_gradient=True)
     )
     sent = [
-        next(iter(engine.run_round(np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0, s))))
+        next(iter(sent_by(engine, np.arange(1), Broadcast(run.start.weights[None], (), 0, 1.0, s))))
         for s in (None, shift)
     ]
     as_exact(sent[0].gradients, sent[1].gradients)

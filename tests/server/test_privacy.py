@@ -143,7 +143,7 @@ def test_gaps_between_arrays_and_a_critic_without_weight_stay_as_they_were():
     model = private(mi_weight=0.0).fit(X, Y, client_ids=IDS)
     first = private(mi_weight=0.0, dp_noise_multiplier=0.0, dp_clip_norm=1e-30).fit(X, Y, client_ids=IDS)
     network = model._fitted.network
-    still = ~network.trained(False).numpy()
+    still = ~network.trained(False)
     now, before = model._fitted.models[0], first._fitted.models[0]
     assert still.any() and np.array_equal(now[still], before[still]) and not np.any(now[~still] == before[~still])
     assert network.trained(True).sum() > network.trained(False).sum()

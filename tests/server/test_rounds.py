@@ -280,8 +280,8 @@ def test_runs_that_share_rows_share_them_in_the_cohort_too():
     np.testing.assert_array_equal(rows.rows_of(3), rows.rows_of(0))
     np.testing.assert_array_equal(rows.cohort.sizes, [5, 3, 4, 5, 3])
     np.testing.assert_array_equal(rows.cohort.runs, [0, 0, 1, 2, 2])
-    assert torch.equal(rows.x[rows.rows_of(2)], other.x[other.partition.rows[0]])
-    assert torch.equal(rows.y[rows.rows_of(4)], first.y[first.partition.rows[1]])
+    assert np.array_equal(rows.x[rows.rows_of(2)], other.x[other.partition.rows[0]])
+    assert np.array_equal(rows.y[rows.rows_of(4)], first.y[first.partition.rows[1]])
 
 
 # ------------------------------------------------------------------------------- partial_fit and history_

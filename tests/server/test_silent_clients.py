@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, normal, run_round, split_off, train_together
+from helpers import make_network, make_run, normal, run_round, split_off, tensor, train_together
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -138,7 +138,7 @@ def test_where_rows_lack_modalities_each_group_of_parameters_is_the_mean_over_it
     x[torch.as_tensor(~second), 3:] = 0.0
     run = replace(run, x=x, present=present)
     counts = np.array([[n, n, int(second[of_client == k].sum())] for k, n in enumerate(SIZES)])
-    group_of = network.encoder_of()
+    group_of = tensor(network.encoder_of())
     for lost in ([], [1], [0], [1, 2], [0, 3], [0, 1, 2, 3]):
         stands = run_through(engine, network, [run], [lost])
         answered = np.setdiff1d(np.arange(4), lost)

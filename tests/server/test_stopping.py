@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_network, make_run, split_off, train_together
+from helpers import evaluate, make_network, make_run, split_off, train_together
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -14,7 +14,6 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.engines.batches import LANES
-from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.messages import HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import Schedule

@@ -13,8 +13,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.clients.remote.packet import KINDS, Packet, WireError
 from skfdrmfl.common import tree
@@ -44,10 +42,10 @@ def _unbuilt(widths: Mapping[str, int]) -> Network:
     raise WireError("a message holds a network where none can be built")
 
 
+DTYPES = (runs.EXACT, runs.TRAINING_DTYPE)
 # What only server and clients say beside. One object stands for all rows, and is compared as that.
-BESIDE = {
-    Tensor: Form("tensor", lambda x: x.detach().cpu().numpy(), torch.from_numpy),
-    torch.dtype: Form("dtype", str, {str(dtype): dtype for dtype in (torch.float32, torch.float64)}.__getitem__),
+BESIDE: dict[type, Form] = {
+    **{type(dtype): Form("dtype", str, {str(d): d for d in DTYPES}.__getitem__) for dtype in DTYPES},
     Network: Form("network", attrgetter("widths"), _unbuilt),
     Subset: Form("everything", lambda x: None, lambda x: EVERYTHING),
 }

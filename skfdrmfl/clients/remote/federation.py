@@ -19,14 +19,12 @@ from skfdrmfl.protocol.door import Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
-from skfdrmfl.protocol.plan import Plan, Start
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Start
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
 from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
 from skfdrmfl.server.training_ledger import TrainingLedger
-
-TRAINING_DTYPE = np.dtype(np.float32)
 
 
 @dataclass(eq=False)
@@ -228,7 +226,7 @@ class RemoteTraining:
             seeds=np.array([plan.runs[run].seed for run in runs.tolist()], dtype=np.uint64),
             settings=tuple(run.settings for run in plan.runs),
             counts=table if masked else table[:, 0],
-            group_of=plan.network.encoder_of().numpy() if masked else None,
+            group_of=plan.network.encoder_of() if masked else None,
         )
         return cohort, holding
 

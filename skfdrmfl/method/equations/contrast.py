@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
+from typing import TYPE_CHECKING
+
+from skfdrmfl.common.late_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 # Vectors are divided by no less than this, as in torch's own cosine similarity: so zero stays zero.
 SHORTEST = 1e-8
@@ -47,7 +51,7 @@ def info_nce(z: Tensor, references: Tensor, temperature: Tensor | float) -> Tens
     similarity = (references * unit(z).unsqueeze(-2)).sum(-1) / temperature
     # Not `logsumexp`, which takes twice as long. Bits: see docs/maintainers.md, "even columns".
     shifted = similarity - similarity.detach().amax(-1, keepdim=True)
-    even = pad(shifted, (0, 1), value=-torch.inf) if shifted.shape[-1] % 2 else shifted
+    even = torch.nn.functional.pad(shifted, (0, 1), value=-torch.inf) if shifted.shape[-1] % 2 else shifted
     return even.exp().sum(-1).log() - shifted[..., 0]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING
+
+from skfdrmfl.common.late_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
@@ -23,7 +26,8 @@ def jensen_shannon(t_joint: Tensor, t_marginal: Tensor) -> Tensor:
     Tensor of shape (..., B), in nats; at most 0.
     """
     # Bits: see docs/maintainers.md, "side by side".
-    of_joint, of_marginal = logsigmoid(torch.cat((t_joint, -t_marginal), -1)).split(t_joint.shape[-1], -1)
+    side_by_side = torch.nn.functional.logsigmoid(torch.cat((t_joint, -t_marginal), -1))
+    of_joint, of_marginal = side_by_side.split(t_joint.shape[-1], -1)
     return of_joint + of_marginal
 
 

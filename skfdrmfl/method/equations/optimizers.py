@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from skfdrmfl.common.late_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

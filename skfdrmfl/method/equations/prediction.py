@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn.functional import mse_loss
+from typing import TYPE_CHECKING
+
+from skfdrmfl.common.late_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
@@ -17,4 +21,4 @@ def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:
     -------
     Tensor of shape (..., B)
     """
-    return mse_loss(y_hat, y, reduction="none").sum(-1) / y.shape[-1]
+    return torch.nn.functional.mse_loss(y_hat, y, reduction="none").sum(-1) / y.shape[-1]

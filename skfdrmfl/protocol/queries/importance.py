@@ -55,7 +55,7 @@ class Responses:
             n_places = sum(encoder.code_sizes) + len(center)
             count, values, squares = 0, np.zeros(n_places), np.zeros(n_places)
             for slab in client.slabs(Block(transform.columns[name], m), self.subset):
-                x = slab.numpy()
+                x = slab
                 rows = (x[:, n_codes:] - center) / units
                 if n_codes:
                     parts = [x[:, [j]] == np.arange(size) for j, size in enumerate(encoder.code_sizes)]

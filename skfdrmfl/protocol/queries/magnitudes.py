@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+import numpy as np
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.queries.whitening import BlockSum
@@ -19,9 +20,9 @@ class Magnitudes(BlockSum):
 
     name: ClassVar[str] = "magnitudes of columns"
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
-        return x.abs().sum(0)
+        return np.abs(x).sum(0)
 
 
 def compare_magnitudes(federation: Federation, blocks: Iterable[Block], subset: Subset = EVERYTHING) -> None:

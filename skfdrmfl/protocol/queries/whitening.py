@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
@@ -42,7 +40,7 @@ class Sums(NamedTuple):
     """What one client sends of a block: its number of rows and one sum over them."""
 
     n_rows: float
-    total: Tensor
+    total: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +52,7 @@ class BlockSum:
     block: Block
     subset: Subset
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
         raise NotImplementedError
 
@@ -74,7 +72,7 @@ class ColumnSums(BlockSum):
 
     name: ClassVar[str] = "sums of columns"
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
         return x.sum(0)
 
@@ -84,11 +82,11 @@ class AbsoluteDeviations(BlockSum):
     """The sum of absolute deviations of each column from `mean` (p,)."""
 
     name: ClassVar[str] = "absolute deviations"
-    mean: Tensor
+    mean: Float
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
-        return (x - self.mean).abs().sum(0)
+        return np.abs(x - self.mean).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +95,12 @@ class SquaredDeviations(BlockSum):
 
     name: ClassVar[str] = "squared deviations"
     powers: ClassVar[tuple[int, ...]] = (0, 2)
-    mean: Tensor
-    per_unit: Tensor
+    mean: Float
+    per_unit: Float
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
-        return ((x - self.mean) * self.per_unit).square().sum(0)
+        return np.square((x - self.mean) * self.per_unit).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +109,10 @@ class SecondMoments(BlockSum):
 
     name: ClassVar[str] = "products of columns"
     powers: ClassVar[tuple[int, ...]] = (0, 2)
-    mean: Tensor
-    per_unit: Tensor
+    mean: Float
+    per_unit: Float
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
         z = (x - self.mean) * self.per_unit
         return z.T @ z
@@ -126,11 +124,11 @@ class RangeProducts(BlockSum):
 
     name: ClassVar[str] = "products with directions"
     powers: ClassVar[tuple[int, ...]] = (0, 2)
-    mean: Tensor
-    per_scale: Tensor
-    directions: Tensor
+    mean: Float
+    per_scale: Float
+    directions: Float
 
-    def of(self, x: Tensor) -> Tensor:
+    def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
         z = (x - self.mean) * self.per_scale
         return z.T @ (z @ self.directions)
@@ -153,15 +151,13 @@ def fit_blocks(
     full = [kinds[name] == "whiten" and len(m) <= MAX_EXACT_COLUMNS for name, m in zip(names, mean, strict=True)]
     answers = federation.sum(
         *(
-            (SecondMoments if exact else SquaredDeviations)(
-                blocks[name], subset, torch.as_tensor(m), torch.as_tensor(_inverse(u))
-            )
+            (SecondMoments if exact else SquaredDeviations)(blocks[name], subset, m, _inverse(u))
             for name, m, u, exact in zip(names, mean, unit, full, strict=True)
         )
     )
     found: dict[str, BlockSpectrum | BlockTransform] = {}
     for name, m, u, n, exact, answer in zip(names, mean, unit, count, full, answers, strict=True):
-        moments = answer.total.numpy() / n
+        moments = answer.total / n
         deviation = u * np.sqrt(np.diagonal(moments) if exact else moments)
         axes = None
         if exact:
@@ -208,22 +204,22 @@ def _locations(
     units = []
     for m, answer in zip(mean, deviations, strict=True):
         unit = answer.total / answer.n_rows
-        too_large = torch.nonzero(~torch.isfinite(unit))
+        too_large = np.flatnonzero(~np.isfinite(unit))
         if len(too_large):
             raise ValueError(
                 f"{len(too_large)} columns of X or y hold values so large that their sum overflows "
                 f"(first: column {int(too_large[0])} of its block); divide them by a constant."
             )
-        unit[(unit <= 64 * torch.finfo(torch.float64).eps * m.abs()) | (unit < SMALLEST_UNIT)] = 0.0
-        units.append(unit.numpy())
-    return [m.numpy() for m in mean], units, count
+        unit[(unit <= 64 * np.finfo(np.float64).eps * np.abs(m)) | (unit < SMALLEST_UNIT)] = 0.0
+        units.append(unit)
+    return mean, units, count
 
 
 def _spectrum(mean: Float, unit: Float, deviation: Float, moments: Float) -> BlockSpectrum:
     """Return the principal axes of a block from its second moments (p, p), in units (p,)."""
     scale = _whitening_scale(deviation)
     ratio = unit / scale
-    return _sorted_axes(mean, scale, *torch.linalg.eigh(torch.as_tensor(moments * np.outer(ratio, ratio))))
+    return _sorted_axes(mean, scale, *np.linalg.eigh(moments * np.outer(ratio, ratio)))
 
 
 def _wide_spectrum(
@@ -235,25 +231,25 @@ def _wide_spectrum(
     summed over clients: p times 256 numbers each.
     """
     scale = _whitening_scale(deviation)
-    centre, per_scale = torch.as_tensor(mean), torch.as_tensor(1.0 / scale)
+    per_scale = 1.0 / scale
 
-    def times(q: Tensor) -> Tensor:
-        (answer,) = federation.sum(RangeProducts(block, subset, centre, per_scale, q))
+    def times(q: Float) -> Float:
+        (answer,) = federation.sum(RangeProducts(block, subset, mean, per_scale, q))
         return answer.total / count
 
     directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
-    q = torch.linalg.qr(times(torch.as_tensor(directions))).Q
+    q, _ = np.linalg.qr(times(directions))
     for _ in range(2):
-        q = torch.linalg.qr(times(q)).Q
-    values, axes = torch.linalg.eigh(q.T @ times(q))
-    if float(values.clamp_min(0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
+        q, _ = np.linalg.qr(times(q))
+    values, axes = np.linalg.eigh(q.T @ times(q))
+    if float(np.maximum(values, 0.0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
         return None
     return _sorted_axes(mean, scale, values, q @ axes)
 
 
-def _sorted_axes(mean: Float, scale: Float, ascending: Tensor, axes: Tensor) -> BlockSpectrum:
+def _sorted_axes(mean: Float, scale: Float, ascending: Float, axes: Float) -> BlockSpectrum:
     """Return the axes (p, r) by descending eigenvalue, without those that are rounding, each with a sign of its own."""
-    values, vectors = ascending.flip(0).numpy(), axes.flip(1).numpy()
+    values, vectors = ascending[::-1], axes[:, ::-1]
     keep = values > RANK_TOLERANCE * values[0]
     keep[0] = True  # all columns constant: one direction, of zeros
     vectors = np.where(values > 0, vectors, 0.0)[:, keep]

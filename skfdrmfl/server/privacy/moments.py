@@ -8,8 +8,6 @@ from math import sqrt
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
@@ -50,7 +48,7 @@ class Bounds:
 class ClippedMeans(NamedTuple):
     """One client's means of columns and of their squares, clipped together, (2 p,) of all blocks."""
 
-    values: Tensor
+    values: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +67,14 @@ class ClippedMoments:
         """Return a client's means."""
         parts = []
         for block, bounds in zip(self.blocks, self.bounds, strict=True):
-            n_rows, total = 0, torch.zeros(2 * len(bounds.low), dtype=torch.float64)
+            n_rows, total = 0, np.zeros(2 * len(bounds.low))
             for x in client.slabs(block, self.subset):
-                u = ((x - torch.as_tensor(bounds.middle)) / torch.as_tensor(bounds.half)).clamp(-1.0, 1.0)
-                total += torch.cat((u.sum(0), u.square().sum(0)))
+                u = np.clip((x - bounds.middle) / bounds.half, -1.0, 1.0)
+                total += np.concatenate((u.sum(0), np.square(u).sum(0)))
                 n_rows += len(x)
             parts.append(total / n_rows)
-        clipped_sums, _ = clipped(torch.cat(parts)[None].numpy(), self.clip_norm)
-        return ClippedMeans(torch.from_numpy(clipped_sums[0]))
+        clipped_sums, _ = clipped(np.concatenate(parts)[None], self.clip_norm)
+        return ClippedMeans(clipped_sums[0])
 
 
 def standardisations(
@@ -97,7 +95,7 @@ def standardisations(
         ClippedMoments(tuple(blocks.values()), tuple(bounds[name] for name in blocks), clip_norm)
     )
     deviation = noise_multiplier * clip_norm
-    means = (answer.values.numpy() + noise.gaussian(2 * n_columns, deviation)) / n_clients
+    means = (answer.values + noise.gaussian(2 * n_columns, deviation)) / n_clients
     smallest = max(2 * deviation / n_clients, 1e-6)
     found, start = {}, 0
     for name in blocks:
