@@ -399,14 +399,14 @@ def test_drift_is_the_spread_about_the_average_over_the_length_of_the_step(engin
     records = federate(engine, network, [run], (1.0,) * 3, participation=participation)
     sizes = np.array([len(rows) for rows in run.partition.rows])
     for (before, updates), record in zip(sent, records, strict=True):
-        after = record.state.weights[0]
-        step = (after - before).square().sum()
+        after = record.state.weights[0].numpy()
+        step = np.square(after - before).sum()
         spread, total = 0.0, 0
         for update in updates:
             for replica, weights in zip(update.replicas, update.weights, strict=True):
-                spread += sizes[replica] * (weights - after).square().sum()
+                spread += sizes[replica] * np.square(weights - after).sum()
                 total += sizes[replica]
-                own = float((weights - before).square().sum() / step - 1)
+                own = float(np.square(weights - before).sum() / step - 1)
                 assert record.losses[replica, -1] == pytest.approx(own, abs=1e-6 * (1 + own))
         there = ~np.isnan(record.losses[:, -1])
         drift = np.average(record.losses[there, -1], weights=sizes[there])

@@ -300,7 +300,7 @@ def test_no_client_moves_the_moments_by_more_than_their_clip():
     wild[:5] = 1e9
     query = ClippedMoments((Block(np.arange(P)),), (Bounds(np.full(P, -1.0), np.full(P, 1.0)),), 0.8)
     for client in simulate(wild, Y, np.repeat(np.arange(K), 5)).clients:
-        assert float(query(client).values.norm()) <= 0.8 + 1e-12
+        assert np.linalg.norm(query(client).values) <= 0.8 + 1e-12
     assert query.subset is EVERYTHING
 
 
