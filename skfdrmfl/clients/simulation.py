@@ -142,6 +142,8 @@ class Simulation:
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        if not queries:
+            return ()
         members = self._without_excluded()
         asked = Roster(members.positions, members.sizes)
         there = set(members.positions.tolist())

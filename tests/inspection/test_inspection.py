@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pandas as pd
@@ -233,7 +233,7 @@ def test_the_derivative_follows_a_step_that_is_put_before(preprocessing, hidden,
     fitted.fit(holes, Y, client_ids=IDS)
     before = SensitivityDisplay.from_estimator(fitted, table)
     assert before.exact == (hidden == ())
-    blocks = {name: OverMean(**vars(block)) for name, block in fitted._fitted.table.blocks.items()}
+    blocks = {name: OverMean(*astuple(block)) for name, block in fitted._fitted.table.blocks.items()}
     fitted._fitted = replace(fitted._fitted, table=replace(fitted._fitted.table, blocks=blocks))
     for rows in (table, holes):
         display = SensitivityDisplay.from_estimator(fitted, rows)
