@@ -103,6 +103,12 @@ def configurations(engine: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     for algorithm in ("fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"):
         yield algorithm, fit(algorithm=algorithm)
     yield "median", fit(aggregation="median", preaggregation="lengths+nnm", n_byzantine=1)
+    yield "one round", fit(n_rounds=1)
+    yield "three components", fit(n_components=3)
+    yield "no history", fit(history_size=0)
+    yield "batches of eight", fit(batch_size=8, local_epochs=2)
+    yield "standardised", fit(preprocessing="standardize")
+    yield "no regularisers", fit(mi_weight=0.0, kl_weight=0.0, contrastive_weight=0.0)
     yield "dense without skip", fit(encoders=e.DenseEncoder((8, 4), skip=False))
     yield "categories", fit(table=frame)
 

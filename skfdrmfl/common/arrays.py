@@ -1,4 +1,4 @@
-"""Array types that every floor speaks of."""
+"""Array types that every floor speaks of, and a product whose rows do not depend on each other."""
 
 from __future__ import annotations
 
@@ -12,3 +12,18 @@ U64 = NDArray[np.uint64]
 Present = NDArray[np.bool_]
 # Named parameters of one network, without a replica axis.
 Arrays = dict[str, Float]
+
+# A multiple of the numbers of rows that kernels of BLAS take at a time.
+BLOCK_ROWS = 48
+
+
+def row_products(rows: Float, matrix: Float) -> Float:
+    """Return rows (n, p) times a matrix (p, q); the bits of a row do not depend on the rows beside it.
+
+    A BLAS picks its kernels by the number of rows. So blocks of `BLOCK_ROWS` are multiplied one by one, the last one
+    filled up with zeros: a client's rows give the same bits alone, at a site, as among those of all clients.
+    """
+    n, p = rows.shape
+    blocks = np.zeros((-(-n // BLOCK_ROWS), BLOCK_ROWS, p))
+    blocks.reshape(-1, p)[:n] = rows
+    return np.matmul(blocks, matrix).reshape(-1, matrix.shape[1])[:n]

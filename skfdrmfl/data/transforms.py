@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.arrays import Float, Indices, Present, row_products
 
 # Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
 # their weights steps as large as any, and what they would carry to a prediction is noise ...
@@ -50,7 +50,7 @@ class BlockTransform:
         """Return transformed rows (n, r) of `block` (n, p), both float64."""
         centred = block - self.mean
         centred /= self.scale
-        return centred if self.projection is None else centred @ self.projection
+        return centred if self.projection is None else row_products(centred, self.projection)
 
     def slopes(self, rows: Float, gradients: Float) -> Float:
         """Return derivatives (n, ..., p) by the columns of `rows` (n, p), given those (n, ..., r) by the outputs."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.common.arrays import Arrays, Float, row_products
 from skfdrmfl.method.network import Network
 
 # A head with a singular value below this (y is standardised) predicts nothing, and its direction is arbitrary.
@@ -26,7 +26,7 @@ class Linear:
 
     def predict(self, x: Float) -> Float:
         """Return outputs (n, q) for rows x (n, p)."""
-        return x @ self.coefficients + self.intercept
+        return row_products(x, self.coefficients) + self.intercept
 
 
 def takes_linear(network: Network) -> bool:
