@@ -24,6 +24,8 @@ def row_products(rows: Float, matrix: Float) -> Float:
     filled up with zeros: a client's rows give the same bits alone, at a site, as among those of all clients.
     """
     n, p = rows.shape
+    if not rows.size:
+        return rows @ matrix
     blocks = np.zeros((-(-n // BLOCK_ROWS), BLOCK_ROWS, p))
     blocks.reshape(-1, p)[:n] = rows
     return np.matmul(blocks, matrix).reshape(-1, matrix.shape[1])[:n]

@@ -17,3 +17,4 @@ def test_a_row_has_the_same_bits_alone_and_among_any_others(p, q):
         mine = rng.choice(215, n, replace=False)
         assert_array_equal(row_products(rows[mine], matrix), whole[mine])
     assert row_products(rows[:0], matrix).shape == (0, q)
+    assert_array_equal(row_products(rows[:, :0], matrix[:0]), np.zeros((215, q)))
