@@ -47,17 +47,15 @@ def fault(client):
 
 def spoiled(app, by_round):
     """The ClientApp of a client that sends what nobody asked for, in some rounds."""
-    import torch
-
     from skfdrmfl.clients.remote import site
 
     train = site._train
 
-    def changed(training, models, about, device):
-        sent = train(training, models, about, device)
+    def changed(training, models, about):
+        sent = train(training, models, about)
         what = (by_round + [""] * 100)[about["round"]]
         if what == "nan":
-            sent["weights"] = torch.full_like(sent["weights"], torch.nan)
+            sent["weights"] = np.full_like(sent["weights"], np.nan)
         if what == "shape":
             sent["weights"] = sent["weights"][:, 1:]
         return sent
