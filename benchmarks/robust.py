@@ -93,18 +93,19 @@ class Attacked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._training, name)
 
-    def average_rounds(self, *arguments: Any) -> None:
+    def average_rounds(self, *arguments: Any, **options: Any) -> None:
         """Nothing: rounds are gone through one by one, so that the attack sees each."""
 
     def train(self, participants: NDArray[np.int64], broadcast: Broadcast) -> Iterator[Update]:
         """Gather all updates, then yield them with the attackers' replaced."""
         gathered = list(self._training.train(participants, broadcast))
         replicas = np.concatenate([update.replicas for update in gathered])
-        weights = torch.cat([update.weights for update in gathered])
+        weights = torch.from_numpy(np.concatenate([update.weights for update in gathered]))
+        sent = torch.from_numpy(broadcast.weights)
         bad = torch.as_tensor(self.cohort.positions[replicas] < N_ATTACKERS)
-        moved = weights - broadcast.weights
-        weights[bad] = self._attack(broadcast.weights, moved[~bad], moved[bad])
-        yield Update(replicas, weights, torch.cat([update.losses for update in gathered]))
+        moved = weights - sent
+        weights[bad] = self._attack(sent, moved[~bad], moved[bad])
+        yield Update(replicas, weights.numpy(), np.concatenate([update.losses for update in gathered]))
 
 
 @contextmanager
