@@ -11,9 +11,9 @@ carrier. Any copy of it will do, for example Debian's (checked with r-cran-caret
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,11 @@ def csv_text(absorbances: NDArray[np.float64], contents: NDArray[np.float64]) ->
 
 
 if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("file", help="caret's tecator.RData")
+    path = options.parse_args().file
     import rdata
 
-    source = rdata.read_rda(sys.argv[1])
+    source = rdata.read_rda(path)
     text = csv_text(source["absorp"], source["endpoints"])
     FILE.write_text(text, encoding="utf-8", newline="\n")

@@ -6,13 +6,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
+from skfdrmfl.cli.screen import interrupt_waits
 
 Writer = Callable[[Path], object]
 Write = Callable[[dict[str, Writer]], None]
@@ -32,24 +33,27 @@ def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Seque
                 wrong(option, folder / name, "is the file that is read", "name another one for the result")
     made: list[Path] = []
     try:
-        try:
-            made += (path for path in (folder, *folder.parents) if not path.exists())
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                if (folder / name).is_dir():
-                    wrong(option, folder, f"holds a folder named {name}", "move that away, or name another folder")
-            staging = tempfile.TemporaryDirectory(prefix=".skfdrmfl-", dir=folder)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            wrong(option, folder, f"cannot be written to ({reason})", "name a folder that can")
+        with ExitStack() as stack:
+            with interrupt_waits():  # a folder that is made is known to be made
+                try:
+                    made += (path for path in (folder, *folder.parents) if not path.exists())
+                    folder.mkdir(parents=True, exist_ok=True)
+                    for name in names:
+                        if (folder / name).is_dir():
+                            wrong(
+                                option, folder, f"holds a folder named {name}", "move that away, or name another folder"
+                            )
+                    staging = stack.enter_context(tempfile.TemporaryDirectory(prefix=".skfdrmfl-", dir=folder))
+                except OSError as error:
+                    reason = os.strerror(error.errno) if error.errno else str(error)
+                    wrong(option, folder, f"cannot be written to ({reason})", "name a folder that can")
 
-        def write(writers: dict[str, Writer]) -> None:
-            for name, writer in writers.items():
-                writer(Path(staging.name, name))
-            for name in writers:
-                print(f"Written: {Path(staging.name, name).replace(folder / name)}")
+            def write(writers: dict[str, Writer]) -> None:
+                for name, writer in writers.items():
+                    writer(Path(staging, name))
+                for name in writers:
+                    print(f"Written: {Path(staging, name).replace(folder / name)}")
 
-        with staging:
             yield write
     except BaseException:
         with suppress(OSError):  # the innermost that is not empty ends it

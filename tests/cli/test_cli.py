@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -21,6 +22,7 @@ from skfdrmfl import __version__
 from skfdrmfl.cli import compare as command
 from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import screen
+from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare import compare
@@ -264,6 +266,19 @@ def test_ctrl_c_in_a_terminal_ends_with_130(tmp_path):
     assert out == b""
     assert err.decode().endswith("skfdrmfl: interrupted; nothing was written.\n")
     assert b"Traceback" not in err
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a POSIX signal here")
+def test_ctrl_c_while_the_folder_is_made_leaves_no_folder(monkeypatch, tmp_path):
+    class Interrupted(tempfile.TemporaryDirectory):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Interrupted)
+    with pytest.raises(KeyboardInterrupt), output_folder("--out", tmp_path / "a" / "b", ["table"]):
+        raise AssertionError("the work began")
     assert os.listdir(tmp_path) == []
 
 

@@ -134,12 +134,14 @@ TOOLS = {
     "GridSearchCV": lambda m, X, p: (
         GridSearchCV(m, GRID, cv=2, error_score="raise").fit(X, Y, **p).cv_results_["mean_test_score"]
     ),
-    "RandomizedSearchCV": fitted(lambda m: RandomizedSearchCV(m, GRID, n_iter=1, cv=2, error_score="raise")),
+    "RandomizedSearchCV": fitted(
+        lambda m: RandomizedSearchCV(m, GRID, n_iter=1, cv=2, error_score="raise", random_state=0)
+    ),
     "HalvingGridSearchCV": fitted(
-        lambda m: HalvingGridSearchCV(m, GRID, cv=2, factor=2, min_resources=24, error_score="raise")
+        lambda m: HalvingGridSearchCV(m, GRID, cv=2, factor=2, min_resources=24, error_score="raise", random_state=0)
     ),
     "HalvingRandomSearchCV": fitted(
-        lambda m: HalvingRandomSearchCV(m, GRID, cv=2, factor=2, min_resources=24, error_score="raise")
+        lambda m: HalvingRandomSearchCV(m, GRID, cv=2, factor=2, min_resources=24, error_score="raise", random_state=0)
     ),
     "cross_validate": lambda m, X, p: cross_validate(m, X, Y, cv=2, params=p, error_score="raise")["test_score"],
     "cross_val_score": lambda m, X, p: cross_val_score(m, X, Y, cv=2, params=p, error_score="raise"),
