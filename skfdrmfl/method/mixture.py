@@ -1,0 +1,110 @@
+"""The mixture as it predicts: a linear part in each view of the columns, shares of networks, and Z made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Arrays, Float, Present, row_products
+from skfdrmfl.common.tree import registered
+from skfdrmfl.data.transforms import SLAB_ROWS, TableTransform
+from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.network import Network
+from skfdrmfl.method.sensitivity import is_linear, jacobians
+
+EXACT = np.dtype(np.float64)
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class LinearPart:
+    """A linear model of a transformed table."""
+
+    table: TableTransform
+    linear: Linear
+
+    def predict(self, table: Float, present: Present | None) -> Float:
+        """Return what it adds to predictions (n, q)."""
+        return self.linear.predict(self.table.apply(table, EXACT, present=present))
+
+    def slopes(self, table: Float, present: Present | None) -> Float:
+        """Return the derivatives (n, q, n_features) of `predict` by the columns of the table."""
+        gradients = np.broadcast_to(self.linear.coefficients.T, (len(table), *self.linear.coefficients.T.shape))
+        return self.table.slopes(table, gradients, present)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear function of the columns of complete rows."""
+        return all(block.is_linear for block in self.table.blocks.values())
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPart:
+    """A share of what a network predicts of a transformed table, padded to the widths of its encoders."""
+
+    table: TableTransform
+    network: Network
+    arrays: Arrays
+    share: Float  # (q,)
+
+    def predict(self, table: Float, present: Present | None) -> Float:
+        """Return what it adds to predictions (n, q)."""
+        return self.share * evaluate(self.network, self.arrays, self._inputs(table, present), present)[1]
+
+    def slopes(self, table: Float, present: Present | None) -> Float:
+        """Return the derivatives (n, q, n_features) of `predict` by the columns of the table."""
+        x = self._inputs(table, present)
+        by_input = np.concatenate(list(jacobians(self.network, self.arrays, x, present)))
+        own = np.concatenate(
+            [
+                np.arange(columns.start, columns.start + self.table.widths[name])
+                for name, columns in self.network.columns.items()
+            ]
+        )
+        return self.share[:, None] * self.table.slopes(table, by_input[..., own], present)
+
+    def _inputs(self, table: Float, present: Present | None) -> Float:
+        widths = {name: encoder.n_inputs for name, encoder in self.network.encoders.items()}
+        return self.table.apply(table, EXACT, widths, present)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear function of the columns of complete rows."""
+        return is_linear(self.network) and all(block.is_linear for block in self.table.blocks.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """y_hat = sum of parts, of standardised y; Z = y_hat `from_prediction` (q, c) + the linear part `spare`."""
+
+    parts: tuple[LinearPart | NetworkPart, ...]
+    from_prediction: Float
+    spare: LinearPart
+
+    def evaluate(self, table: Float, present: Present | None) -> tuple[Float, Float]:
+        """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table."""
+        y_hat = np.zeros((len(table), len(self.from_prediction)))
+        for part in self.parts:
+            y_hat += part.predict(table, present)
+        return row_products(y_hat, self.from_prediction) + self.spare.predict(table, present), y_hat
+
+    def jacobians(self, table: Float, present: Present | None) -> Iterator[Float]:
+        """Yield the derivatives (rows, q, n_features) of y_hat by the columns of the table, a slab at a time.
+
+        Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
+        """
+        for start in range(0, len(table), SLAB_ROWS):
+            slab = table[start : start + SLAB_ROWS]
+            of_slab = None if present is None else present[start : start + SLAB_ROWS]
+            found = np.zeros((len(slab), len(self.from_prediction), table.shape[1]))
+            for part in self.parts:
+                found += part.slopes(slab, of_slab)
+            yield found
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether predictions are a linear function of the columns of complete rows."""
+        return all(part.is_linear for part in self.parts)

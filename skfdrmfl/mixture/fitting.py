@@ -1,0 +1,242 @@
+"""The fit of a mixture: sums, then members and folds that train in the same rounds, then what each weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.data.held_out import Subset
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
+from skfdrmfl.method.network import Network
+from skfdrmfl.mixture.linear import LinearMember
+from skfdrmfl.mixture.networks import NetworkRuns, cropped
+from skfdrmfl.mixture.scores import score_axes
+from skfdrmfl.mixture.sums import ViewSums
+from skfdrmfl.mixture.weights import mixture_weights
+from skfdrmfl.protocol.door import Federation
+from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
+from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
+from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.training import train
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Networks of one shape, whose folds train together."""
+
+    network: Network  # as wide as the widest of them reads
+    build: Callable[[TableTransform], Network]  # makes it for what one of them reads
+    members: tuple[NetworkRuns, ...]
+    runs: tuple[RunPlan, ...]  # of each member its folds, then all rows
+    schedule: Schedule
+
+    def of_member(self, number: int) -> slice:
+        """Return which runs are a member's."""
+        start = sum(len(member.tables) for member in self.members[:number])
+        return slice(start, start + len(self.members[number].tables))
+
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Where the training of a mixture stands: the passes so far, the last of them perhaps under way."""
+
+    passes: tuple[tuple[Trained, ...], ...]
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds completed, of all passes."""
+        return sum(max(trained.n_rounds for trained in stands) for stands in self.passes)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether nothing is left: never, as members that diverge get no weight."""
+        return False
+
+    def is_over(self, n_rounds: int) -> bool:
+        """Return whether no round follows, of `n_rounds` at most."""
+        return self.n_rounds >= n_rounds
+
+    def numbers(self) -> dict[str, float]:
+        """Return what the last round reports of the network on all rows that was trained last."""
+        return {**self.passes[-1][-1].numbers(), "round": self.n_rounds}
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """A mixture, and what its members are."""
+
+    mixture: Mixture
+    variance: Float  # (c,), of Z
+    members: list[dict[str, Any]]
+    lead: tuple[int, int]  # pass and number of the network of most weight
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureTask:
+    """All that is to be trained and weighed."""
+
+    sums: dict[str | None, ViewSums]  # by base view
+    linear: tuple[LinearMember, ...]  # the mean first
+    passes: tuple[Pass, ...]
+    targets: Targets  # standardised y
+    folds: tuple[Subset, ...]  # rows held out, of the folds that networks train without
+    subset: Subset
+    n_components: int
+    equal_votes: bool = False
+    unit: BlockTransform = field(kw_only=True)  # y to standardised y
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds of all passes."""
+        return sum(len(one.schedule.rate_factors) for one in self.passes)
+
+    def train(self, federation: Federation, *, each_round: bool) -> Iterator[Stand]:
+        """Train, yielding where training stands after every round, or without `each_round` now and then."""
+        done: tuple[tuple[Trained, ...], ...] = ()
+        for one in self.passes:
+            training = federation.prepare(Plan(one.network, one.runs, one.schedule))
+            starts = [run.start for run in one.runs]
+            for stands in train(training, one.network, starts, one.schedule, each_round=each_round):
+                yield Stand((*done, stands))
+            done = (*done, stands)
+
+    # ------------------------------------------------------------------------------------------------ weighing
+
+    def weigh(self, federation: Federation, stand: Stand) -> Weighed:
+        """Return the mixture of the members as they stand; two exchanges."""
+        networks: dict[tuple[int, int], NetworkMember] = {}
+        trained: dict[tuple[int, int], Trained] = {}
+        for p, stands in enumerate(stand.passes):
+            for number, runs in enumerate(self.passes[p].members):
+                mine = self.passes[p].of_member(number)
+                trained[p, number] = stands[mine][-1]
+                inputs = [run.inputs for run in self.passes[p].runs[mine]]
+                member = runs.member(self.passes[p].network, inputs, stands[mine])
+                if member is not None:
+                    networks[p, number] = member
+        bases = {base: [m for m in self.linear if m.base == base] for base in self.sums}
+        order = [m for members in bases.values() for m in members]
+        inputs_of = {base: Inputs(sums.table) for base, sums in self.sums.items()}
+        n_folds = len(self.folds)
+        linear = tuple(
+            LinearMembers(
+                inputs_of[base],
+                tuple(
+                    Linear(
+                        np.concatenate([m.coefficients[i] for m in members], 1),
+                        np.concatenate([m.intercept[i] for m in members]),
+                    )
+                    for i in range(n_folds)
+                ),
+            )
+            for base, members in bases.items()
+        )
+        networks_now = {
+            key: member if member.beside is None else replace(member, beside=order.index(self.linear[member.beside]))
+            for key, member in networks.items()
+        }
+        query = MemberErrors(
+            linear, tuple(networks_now.values()), self.targets, self.folds, self.equal_votes, self.subset
+        )
+        (answer,) = federation.sum(query)
+        errors = answer.products / answer.votes  # (q, M, M)
+        weights = np.stack([mixture_weights(of_output) for of_output in errors], 1)  # (M, q)
+        mixture = self._mixture(weights, order, networks_now, trained)
+        if (not networks) or not stand.passes:
+            lead = (0, 0)
+        else:
+            shares = weights[len(order) :].sum(1)
+            lead = list(networks_now)[int(shares.argmax())]
+        mixture, variance = self._with_scores(federation, mixture)
+        return Weighed(mixture, variance, self._table(weights, errors, order, networks_now), lead)
+
+    def _mixture(
+        self,
+        weights: Float,
+        order: Sequence[LinearMember],
+        networks: dict[tuple[int, int], NetworkMember],
+        trained: dict[tuple[int, int], Trained],
+    ) -> Mixture:
+        """Return what members predict, each by its weights (M, q), fitted on all rows."""
+        q = weights.shape[1]
+        shares = weights[: len(order)].copy()
+        for (_, member), weight in zip(networks.items(), weights[len(order) :], strict=True):
+            if member.beside is not None:
+                shares[member.beside] += weight
+        parts: list[LinearPart | NetworkPart] = []
+        for base, sums in self.sums.items():
+            mine = [(m, share) for m, share in zip(order, shares, strict=True) if m.base == base]
+            coefficients = sum(share * m.coefficients[-1] for m, share in mine)
+            intercept = sum(share * m.intercept[-1] for m, share in mine)
+            parts.append(LinearPart(sums.table, Linear(np.asarray(coefficients), np.asarray(intercept))))
+        for ((p, number), member), weight in zip(networks.items(), weights[len(order) :], strict=True):
+            if weight.any():
+                parts.append(self._network_part(p, number, weight, trained[p, number]))
+        return Mixture(tuple(parts), np.eye(q), parts[0])
+
+    def _network_part(self, p: int, number: int, weight: Float, trained: Trained) -> NetworkPart:
+        """Return the share of a network, fitted on all rows, that predicts standardised y."""
+        runs = self.passes[p].members[number]
+        network, arrays = self.lead(p, number, trained)
+        return NetworkPart(runs.tables[-1], network, arrays, weight * (runs.scales[-1] if runs.scales else 1.0))
+
+    def lead(self, p: int, number: int, trained: Trained) -> tuple[Network, Arrays]:
+        """Return a member's network for all rows and its weights, without the inputs that others have more."""
+        one = self.passes[p]
+        network = one.build(one.members[number].tables[-1])
+        return network, cropped(network, one.network.arrays(trained.models[0]))
+
+    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
+        """Return the mixture with its Z, and the variance (c,) of that."""
+        sums = next(iter(self.sums.values()))
+        q = len(mixture.from_prediction)
+        cxx, _, _ = sums.total.covariances()
+        axes = np.linalg.eigh(cxx)[1][:, ::-1][:, : self.n_components + q]
+        scores = sums.axes @ axes  # (p, s)
+        blank = LinearPart(sums.table, Linear(scores, np.zeros(scores.shape[1])))
+        probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
+        (answer,) = federation.sum(ScoreProducts(probe, self.targets, self.subset))
+        n_scores = scores.shape[1]
+        from_prediction, from_scores, intercept = score_axes(
+            self.n_components, n_scores, answer.n_rows, answer.sums, answer.products
+        )
+        into_z = np.concatenate((from_scores, from_prediction))  # (s + q, c)
+        mean = answer.sums[: len(into_z)] / answer.n_rows
+        moments = answer.products[: len(into_z), : len(into_z)] / answer.n_rows - np.outer(mean, mean)
+        variance = np.maximum(((moments @ into_z) * into_z).sum(0), 0.0)
+        spare = LinearPart(sums.table, Linear(scores @ from_scores, intercept))
+        return replace(mixture, from_prediction=from_prediction, spare=spare), variance
+
+    def _table(
+        self,
+        weights: Float,
+        errors: Float,
+        order: Sequence[LinearMember],
+        networks: dict[tuple[int, int], NetworkMember],
+    ) -> list[dict[str, Any]]:
+        """Return the rows of `members_`: the mixture first, then the members by weight."""
+        unit = self.unit.unit
+        mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, errors, weights), 0.0)) * unit
+        rows = []
+        for i, m in enumerate(order):
+            rows.append({"name": m.name, "view": m.view, "weight": weights[i], "error": errors[:, i, i]})
+        for i, (p, number) in enumerate(networks, len(order)):
+            recipe = self.passes[p].members[number].recipe
+            rows.append({"name": recipe.name, "view": recipe.view, "weight": weights[i], "error": errors[:, i, i]})
+        for row in rows:
+            row["error"] = _plain(np.sqrt(row["error"]) * unit)
+            row["weight"] = _plain(row["weight"])
+        rows.sort(key=lambda row: (-float(np.sum(row["weight"])), float(np.sum(row["error"]))))
+        return [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
+
+
+def _plain(values: NDArray) -> Any:
+    """Return one number, or a list of one for each output."""
+    return float(values[0]) if len(values) == 1 else values.tolist()

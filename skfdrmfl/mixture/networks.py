@@ -1,0 +1,93 @@
+"""Networks of the mixture: which there are, and what each trains on, fold by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.data.transforms import BlockTransform, TableTransform, scaled
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.network import Network
+from skfdrmfl.mixture.linear import LinearMember
+from skfdrmfl.mixture.sums import ViewSums
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Model, Targets
+from skfdrmfl.protocol.queries.members import NetworkMember
+from skfdrmfl.server.trained import Trained
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network of the mixture: what it reads, its size, and how it is trained."""
+
+    name: str
+    view: str
+    hidden_layer_sizes: tuple[int, ...]
+    weight_decay: float
+    shrinkage: float
+    learns_residual: bool = False  # what the best linear member leaves, not y
+    algorithm: str = "fedavg"
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkRuns:
+    """A recipe as runs: on the rows that each of some folds keeps, then on all rows."""
+
+    recipe: Recipe
+    tables: tuple[TableTransform, ...]  # what encoders read
+    targets: tuple[Targets, ...]
+    units: tuple[BlockTransform, ...]  # of y, in which a network predicts
+    scales: tuple[float, ...] = ()  # of what a linear member leaves, in which a network that learns that predicts
+    beside: int | None = None  # that member
+
+    def member(self, network: Network, inputs: Sequence[Inputs], stands: Sequence[Trained]) -> NetworkMember | None:
+        """Return the networks of the folds, as far as they are trained; None where one has diverged."""
+        if any(trained.diverged for trained in stands):
+            return None
+        n_folds = len(self.tables) - 1
+        models = [
+            Model(network, network.arrays(trained.models[0]), x)
+            for trained, x in zip(stands[:n_folds], inputs[:n_folds], strict=True)
+        ]
+        return NetworkMember(tuple(models), self.units[:n_folds], self.scales[:n_folds], self.beside)
+
+
+def of_y(recipe: Recipe, tables: Sequence[TableTransform], sums: ViewSums, y: BlockTransform) -> NetworkRuns:
+    """Return the runs of a network that learns y, standardised on the rows it sees."""
+    mean = sums.kept.mean_y
+    _, _, cyy = sums.kept.covariances()
+    deviation = np.sqrt(np.maximum(np.diagonal(cyy, axis1=-2, axis2=-1), 0.0))
+    units = tuple(scaled(m, d) for m, d in zip(mean[-len(tables) :], deviation[-len(tables) :], strict=True))
+    return NetworkRuns(recipe, tuple(tables), tuple(Targets((y, unit), TRAINING_DTYPE) for unit in units), units)
+
+
+def of_residual(
+    recipe: Recipe,
+    tables: Sequence[TableTransform],
+    sums: ViewSums,
+    y: BlockTransform,
+    members: Sequence[LinearMember],
+    beside: int,
+    inputs: Inputs,
+) -> NetworkRuns:
+    """Return the runs of a network that learns what a linear member leaves, of unit mean square over its rows."""
+    member, last = members[beside], -len(tables)
+    b, b_0 = member.coefficients, member.intercept
+    squares = sums.kept.squared_errors(sums.axes.T @ b, b_0)
+    scales = np.sqrt(squares.sum(-1) / np.maximum(sums.kept.n * squares.shape[-1], 1.0))[last:]
+    scales = np.where(scales > 0, scales, 1.0)
+    targets = tuple(
+        Targets((y,), linear=Linear(b[i], b_0[i]), inputs=inputs, scale=float(scale))
+        for i, scale in zip(range(len(b) + last, len(b)), scales, strict=True)
+    )
+    unit = BlockTransform(np.zeros(b.shape[-1]), np.ones(b.shape[-1]), None, 1.0)
+    return NetworkRuns(recipe, tuple(tables), targets, (unit,) * len(tables), tuple(scales.tolist()), beside)
+
+
+def cropped(network: Network, arrays: Arrays) -> Arrays:
+    """Return the weights of a network, from those of one with more inputs: they stand at the end, and are zero."""
+    return {
+        name: arrays[name][tuple(slice(0, size) for size in shape)] for name, shape in network.layout.shapes.items()
+    }

@@ -1,0 +1,204 @@
+"""What the clients say of a view of the columns, fold by fold; its linear members and whitenings follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.tree import registered
+from skfdrmfl.data.held_out import Subset
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, unchanged
+from skfdrmfl.method.moments import Moments
+from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.plan import Inputs, Targets
+from skfdrmfl.protocol.queries.fold_moments import FoldMoments
+from skfdrmfl.protocol.queries.labels import Presence
+from skfdrmfl.protocol.queries.whitening import fit_blocks, sorted_axes, whitening_scale
+from skfdrmfl.views import VIEWS, View
+
+# Directions of less variance than this share of the largest are rounding.
+RANK_TOLERANCE = 1e-13
+# Each view: what the clients compute, whose sums they send, and the linear map after it, done to these sums.
+PARTS_OF_VIEW: dict[str, tuple[str | None, str | None]] = {
+    "raw": (None, None),
+    "snv": ("snv", None),
+    "sg1": (None, "sg1"),
+    "sg2": (None, "sg2"),
+    "snv+sg1": ("snv", "sg1"),
+}
+
+
+class ViewBlock(NamedTuple):
+    """A modality in one view: v = center + gains s, s being the coordinates that the moments are of."""
+
+    view: View | None
+    from_base: Float  # (p_v, p), from the columns of the base view
+    center: Float  # (p_v,)
+    gains: Float  # (p_v, r)
+    deviation: Float  # (p_v,), over all rows that have the modality
+    n_appended: int  # columns at the end that are of other units than those before
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class ViewSums:
+    """Moments of the numeric columns in a base view, side by side.
+
+    They are of coordinates s with z = axes s, where z = (view(x) - mean) / deviation, zeros of modalities that a row
+    lacks, and `axes` (p, r) hold all that the rows say.
+    """
+
+    table: TableTransform  # x to z; a modality without numbers has no columns
+    smooth: tuple[str, ...]  # modalities that are pre-treated
+    axes: Float
+    held_out: Moments  # (K,), of the rows that each fold holds out
+    present: Float  # (K, M), how many of these have each modality
+
+    @cached_property
+    def total(self) -> Moments:
+        """Moments of all rows."""
+        return self.held_out.sum()
+
+    @cached_property
+    def kept(self) -> Moments:
+        """Moments (K + 1,) of the rows that each fold keeps, and of all rows."""
+        total = self.total
+        none = Moments(*(np.zeros_like(part)[None] for part in vars(total).values()))
+        held = Moments(*(np.concatenate(p) for p in zip(vars(self.held_out).values(), vars(none).values(), strict=True)))
+        return Moments(*(t - h for t, h in zip(vars(total).values(), vars(held).values(), strict=True)))
+
+    @cached_property
+    def kept_present(self) -> Float:
+        """How many rows (K + 1, M) have each modality, of those that each fold keeps, and of all."""
+        total = self.present.sum(0)
+        return np.concatenate((total - self.present, total[None]))
+
+    def blocks(self, view: str) -> dict[str, ViewBlock]:
+        """Return each modality in a view that follows from this one by a linear map."""
+        out, start = {}, 0
+        for m, (name, block) in enumerate(self.table.blocks.items()):
+            p, treated = len(block.mean), name in self.smooth and view != "raw"
+            mine = self.axes[start : start + p]
+            start += p
+            step = PARTS_OF_VIEW[view][1] if treated else None
+            n_appended = 2 if treated and PARTS_OF_VIEW[view][0] == "snv" else 0
+            from_base = np.eye(p)
+            if step is not None:
+                from_base = block_diag(VIEWS[step].matrix(p - n_appended), np.eye(n_appended))
+            gains = from_base @ (block.unit[:, None] * mine)
+            deviation = np.sqrt(np.maximum(((gains @ self._covariance(-1, m)) * gains).sum(1), 0.0))
+            out[name] = ViewBlock(
+                VIEWS[view] if treated else None, from_base, from_base @ block.mean, gains, deviation, n_appended
+            )
+        return out
+
+    def transforms(
+        self, view: str, kinds: Mapping[str, str | None], shrinkage: float, tails: Mapping[str, float]
+    ) -> list[TableTransform]:
+        """Return what encoders read in a view: as fitted on the rows that each fold keeps, and on all (K + 1)."""
+        blocks = self.blocks(view)
+        return [
+            TableTransform(
+                self.table.columns,
+                {
+                    name: self._transform(number, m, block, kinds[name], shrinkage, tails.get(name, 0.0))
+                    for m, (name, block) in enumerate(blocks.items())
+                },
+            )
+            for number in range(len(self.kept.n))
+        ]
+
+    def _transform(
+        self, number: int, m: int, block: ViewBlock, kind: str | None, shrinkage: float, tail: float
+    ) -> BlockTransform:
+        """Return what the columns of a modality go through, fitted on one of the sets of rows in `kept`."""
+        if kind is None or not len(block.center):
+            return replace(unchanged(len(block.center)), view=block.view)
+        mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
+        covariance = self._covariance(number, m)
+        if kind == "standardize":
+            deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
+            scale = np.where(block.deviation > 0, np.where(deviation > 0, deviation, np.inf), np.inf)
+            return BlockTransform(mean, scale, None, float((scale < np.inf).sum()), tail, block.view)
+        scale = whitening_scale(block.deviation, block.n_appended)
+        q, r = np.linalg.qr(block.gains / scale[:, None])
+        values, vectors = np.linalg.eigh(r @ covariance @ r.T)
+        spectrum = replace(sorted_axes(mean, scale, values, q @ vectors), tail=tail)
+        return replace(spectrum.whitening(shrinkage), view=block.view)
+
+    def _covariance(self, number: int, m: int) -> Float:
+        """Return the covariance (r, r) of the coordinates, over the rows of a set in `kept` that have a modality."""
+        n = max(float(self.kept_present[number, m]), 1.0)
+        mean = self.kept.x[number] / n
+        return self.kept.xx[number] / n - np.outer(mean, mean)
+
+
+def ask(
+    federation: Federation,
+    view: str | None,
+    blocks: Mapping[str, Block],
+    smooth: Sequence[str],
+    targets: Targets,
+    folds: Sequence[Subset],
+    subset: Subset,
+) -> tuple[ViewSums, dict[str, float]]:
+    """Return the sums of a base view of `blocks`, one for each modality, and the tails of its columns.
+
+    Four exchanges: means, deviations (in two steps), and the moments of each fold.
+    """
+    viewed = {
+        name: replace(block, view=VIEWS[view]) if view is not None and name in smooth else block
+        for name, block in blocks.items()
+    }
+    numeric = {name: block for name, block in viewed.items() if block.columns is not None and len(block.columns)}
+    found = fit_blocks(federation, numeric, dict.fromkeys(numeric, "standardize"), subset)
+    nothing = BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
+    of_all = {name: found.get(name, nothing) for name in blocks}
+    columns = {name: block.columns for name, block in blocks.items() if block.columns is not None}
+    table = TableTransform(columns, {name: b for name, b in of_all.items() if not isinstance(b, BlockSpectrum)})
+    (answer, *present) = federation.sum(
+        FoldMoments(Inputs(table), targets, tuple(folds), subset), *(Presence(fold) for fold in folds)
+    )
+    held_out = Moments(*answer)
+    counts = np.stack([np.zeros(len(blocks)) if p is None else p.by_modality.astype(float) for p in present])
+    axes = _range(held_out.sum())
+    if axes is None:
+        axes = np.eye(held_out.x.shape[-1])
+    else:
+        held_out = held_out.through(axes.T)
+    return ViewSums(table, tuple(smooth), axes, held_out, counts), {name: b.tail for name, b in table.blocks.items()}
+
+
+def _range(total: Moments) -> Float | None:
+    """Return orthonormal axes (p, r) of the coordinates that rows vary in; None where they are all."""
+    p = total.x.shape[-1]
+    if total.n > p:
+        return None
+    values, vectors = np.linalg.eigh(total.xx)
+    kept = values > RANK_TOLERANCE * values[-1]
+    kept[-1] = True
+    return vectors[:, kept]
+
+
+def smooth_modalities(sums: ViewSums, fewest: int, correlation: float) -> tuple[str, ...]:
+    """Return the modalities of at least so `fewest` columns whose neighbours correlate more than so in the median."""
+    out, start = [], 0
+    for m, (name, block) in enumerate(sums.table.blocks.items()):
+        p = len(block.mean)
+        axes = sums.axes[start : start + p]
+        start += p
+        if p < fewest:
+            continue
+        along = axes @ sums._covariance(-1, m)
+        variance = (along * axes).sum(1)
+        size = np.sqrt(variance[:-1] * variance[1:])
+        neighbours = np.abs((along[:-1] * axes[1:]).sum(1))
+        if size.max(initial=0.0) > 0 and np.median(neighbours[size > 0] / size[size > 0]) > correlation:
+            out.append(name)
+    return tuple(out)
