@@ -22,7 +22,8 @@ PAGE = ROOT / "docs" / "maintainers.md"
 # The plan: folders and single files by floors, from the ground up. `__init__` is the package's own file.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("common", "model_selection"),
-    ("data", "datasets", "diagnosis"),
+    ("datasets", "diagnosis", "views"),
+    ("data",),
     ("method", "metrics"),
     ("encoders", "losses", "protocol"),
     ("engines", "server"),

@@ -75,14 +75,14 @@ class ClientData:
         """Return the sums over some rows of how predictions respond to each place (w,); see `ResponseSums`."""
         if len(rows) >= SLAB_ROWS:
             slabs = (rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS))
-            return np.sum([_squares(model, *self._respond(model, slab)) for slab in slabs], axis=0)
+            return np.sum([self._squares(model, slab, *self._respond(model, slab)) for slab in slabs], axis=0)
         kept, found = self._responses
         if kept is not model:  # of all rows at once, for clients of few rows each
             parts = [self._respond(model, slice(i, i + SLAB_ROWS)) for i in range(0, len(self.table), SLAB_ROWS)]
             found = [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
             self._responses = model, found
         gradients, changes = found
-        return _squares(model, gradients[rows].astype(np.float64), changes[rows].astype(np.float64))
+        return self._squares(model, rows, gradients[rows].astype(np.float64), changes[rows].astype(np.float64))
 
     def _respond(self, model: Model, rows: Indices | slice) -> tuple[Float, Float]:
         """Return derivatives (n, q, columns) of y_hat by encoder inputs, and its squared changes by all codes."""
@@ -93,6 +93,22 @@ class ClientData:
             for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
                 changes.append(swaps(network, arrays, x, column, n_codes, present))
         return np.concatenate(list(jacobians(network, arrays, x, present))), np.concatenate(changes, axis=1)
+
+    def _squares(self, model: Model, rows: Indices, gradients: Float, changes: Float) -> Float:
+        """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes, of `_respond`."""
+        sums, n_before, transform = [], 0, model.inputs.transform
+        for m, (name, encoder) in enumerate(model.network.encoders.items()):
+            n_codes, block = sum(encoder.code_sizes), transform.blocks[name]
+            sums.append(changes[:, n_before : n_before + n_codes].sum(0))
+            n_before += n_codes
+            x, by_input = rows[:0], gradients[..., model.network.columns[name]]
+            if block.view is not None:  # the slopes of a row then depend on it
+                x = self.table[np.ix_(rows, transform.columns[name])].astype(np.float64, copy=False)
+                if self.present is not None:
+                    x[~self.present[rows, m]] = 0.0
+            of_columns = block.squared_slopes(x, by_input, block.units)
+            sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
+        return np.concatenate(sums)
 
     def _outputs(self, targets: Targets) -> Float:
         y = self.targets
@@ -122,19 +138,6 @@ class _Kept:
         return self._kept[number][1]
 
 
-def _squares(model: Model, gradients: Float, changes: Float) -> Float:
-    """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes, as `_respond` returns them."""
-    sums, n_before = [], 0
-    for name, encoder in model.network.encoders.items():
-        n_codes, block = sum(encoder.code_sizes), model.inputs.transform.blocks[name]
-        sums.append(changes[:, n_before : n_before + n_codes].sum(0))
-        n_before += n_codes
-        by_input = gradients[..., model.network.columns[name]]
-        of_columns = block.squared_slopes(by_input.reshape(-1, by_input.shape[-1]), block.units)
-        sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
-    return np.concatenate(sums)
-
-
 @dataclass(frozen=True, eq=False)
 class Client:
     """One client: its place in `clients_`, and which rows of the tables are its own. See `door.ClientRows`."""
@@ -160,6 +163,8 @@ class Client:
             else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
                 x = self.tables.table[np.ix_(mine, block.columns)]
             x = np.array(x, dtype=np.float64)
+            if block.view is not None:
+                x = block.view.apply(x)
             for transform in block.after:
                 x = transform.apply(x)
             yield x

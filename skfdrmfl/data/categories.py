@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
-from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.client_ids import plain_string
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.views.within import Within
 
 # Codes of a label that no client had when the categories were agreed, and of a missing one if none was missing then:
 # to encoders both are unknown.
@@ -209,5 +210,17 @@ def _behind_codes(n_codes: int, block: BlockTransform) -> BlockTransform:
     if not n_codes:
         return block
     projection = None if block.projection is None else block_diag(np.eye(n_codes), block.projection)
-    mean = np.concatenate([np.zeros(n_codes), block.mean])
-    return BlockTransform(mean, np.concatenate([np.ones(n_codes), block.scale]), projection, block.power, block.tail)
+    nothing, one = np.zeros(n_codes), np.ones(n_codes)
+
+    def behind(first: Float, values: Float) -> Float:
+        return np.concatenate([first, values])
+
+    return BlockTransform(
+        behind(nothing, block.mean),
+        behind(one, block.scale),
+        projection,
+        block.power,
+        block.tail,
+        None if block.before is None else (behind(nothing, block.before[0]), behind(one, block.before[1])),
+        None if block.view is None else Within(block.view, before=n_codes),
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices, Present, row_products
+from skfdrmfl.views.base import View
 
 # Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
 # their weights steps as large as any, and what they would carry to a prediction is noise ...
@@ -21,20 +21,31 @@ SLAB_ROWS = 1024
 
 @dataclass(frozen=True)
 class BlockTransform:
-    """x -> ((x - mean) / scale) @ projection, for the columns of one modality.
+    """x -> ((view(x) - mean) / scale) @ projection, for the columns (p,) of one modality; p' are those after the view.
 
-    `apply` and `slopes` are all that predictions and their derivatives know of it: a step that is to be done to each
-    row first stands in both.
+    `apply` and `slopes` are all that predictions and their derivatives know of it.
     """
 
-    is_linear: ClassVar[bool] = True
-    mean: Float  # (p,)
-    scale: Float  # (p,), infinite of a column that was constant: whatever it holds later, it says nothing
-    projection: Float | None  # (p, r), or None for the identity
+    mean: Float  # (p',)
+    scale: Float  # (p',), infinite of a column that was constant: whatever it holds later, it says nothing
+    projection: Float | None  # (p', r), or None for the identity
     power: float  # mean squared length of a transformed training row, which sets the scale of the first weights
     # The median column's standard deviation over its mean absolute deviation, in the training rows: 1.25 of Gaussian
     # ones, sqrt(n / k) / 2 where k of n rows are far from all others. 0 where it is not known.
     tail: float = 0.0
+    # With a view, mean and mean absolute deviation (p,) of the columns before it, where these are known.
+    before: tuple[Float, Float] | None = None
+    view: View | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether outputs are a linear function of the columns."""
+        return self.view is None or self.view.is_linear
+
+    @property
+    def n_inputs(self) -> int:
+        """p, columns before the transformation."""
+        return len(self.mean) - (0 if self.view is None else self.view.n_appended)
 
     @property
     def n_outputs(self) -> int:
@@ -48,28 +59,47 @@ class BlockTransform:
 
     def apply(self, block: Float) -> Float:
         """Return transformed rows (n, r) of `block` (n, p), both float64."""
-        centred = block - self.mean
+        centred = (block if self.view is None else self.view.apply(block)) - self.mean
         centred /= self.scale
         return centred if self.projection is None else row_products(centred, self.projection)
 
     def slopes(self, rows: Float, gradients: Float) -> Float:
         """Return derivatives (n, ..., p) by the columns of `rows` (n, p), given those (n, ..., r) by the outputs."""
-        return self._slopes(gradients, 1.0)
+        by_view = self._slopes(gradients, 1.0)
+        return by_view if self.view is None else self.view.slopes(rows, by_view)
 
     def _slopes(self, gradients: Float, units: Float | float) -> Float:
-        """Return `slopes`, which are the same for all rows, by steps of the columns in `units` (p,)."""
+        """Return derivatives by what the view returns, the same for all rows, by steps in `units` (p',)."""
         steps = units / self.scale
         return gradients * steps if self.projection is None else gradients @ (self.projection * steps[:, None]).T
 
     @cached_property
     def units(self) -> Float:
-        """Steps of the columns (p,) that move an output by up to one; squares in these are finite."""
+        """Steps of the columns (p,) that move an output by up to one; squares in these are finite.
+
+        With a view those that the columns themselves make; 0 of a column that was constant.
+        """
+        if self.view is not None:
+            return np.ones(self.n_inputs) if self.before is None else self.before[1]
         reach = np.ones(len(self.mean)) if self.projection is None else np.abs(self.projection).max(1, initial=0.0)
         says_something = (reach > 0) & np.isfinite(self.scale)
         return np.where(says_something, self.scale, 1.0) / np.where(says_something, reach, 1.0)
 
-    def squared_slopes(self, gradients: Float, units: Float) -> Float:
-        """Return the sums (p,) of squared `slopes` over gradients (n, r); of many from their products (r, r) alone."""
+    @property
+    def centre(self) -> Float:
+        """Means of the columns (p,), or what is near them; zeros where nothing is known."""
+        if self.view is None:
+            return self.mean
+        return np.zeros(self.n_inputs) if self.before is None else self.before[0]
+
+    def squared_slopes(self, rows: Float, gradients: Float, units: Float) -> Float:
+        """Return the sums (p,) of squared `slopes` of rows (n, p) by `units` (p,), over gradients (n, q, r).
+
+        Without a view those of many rows come from the products of their gradients (r, r) alone.
+        """
+        if self.view is not None:
+            return np.square(self.slopes(rows, gradients) * units).sum((0, 1))
+        gradients = gradients.reshape(-1, gradients.shape[-1])
         if self.projection is None or len(gradients) < self.projection.shape[1]:
             return np.square(self._slopes(gradients, units)).sum(0)
         directions = self.projection * (units / self.scale)[:, None]
@@ -78,7 +108,8 @@ class BlockTransform:
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
         used = outputs if self.projection is None else np.any(self.projection[:, outputs] != 0, axis=1)
-        return used & np.isfinite(self.scale)
+        used = used & np.isfinite(self.scale)
+        return used if self.view is None else self.view.columns_behind(used)
 
     @property
     def unit(self) -> Float:
@@ -94,7 +125,7 @@ class BlockTransform:
 class BlockSpectrum:
     """Principal axes of a block's pooled rows; every whitening of the block follows from them.
 
-    mean, scale and tail are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p, r).
+    mean, scale, tail, before and view are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p', r).
     """
 
     mean: Float
@@ -102,6 +133,8 @@ class BlockSpectrum:
     eigenvalues: Float
     eigenvectors: Float
     tail: float = 0.0
+    before: tuple[Float, Float] | None = None
+    view: View | None = None
 
     def whitening(self, shrinkage: float) -> BlockTransform:
         """Return the whitening W = V / sqrt(ev + shrinkage * ev_1)."""
@@ -110,7 +143,8 @@ class BlockSpectrum:
         keep = variance > MIN_VARIANCE
         keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
-        return BlockTransform(self.mean, self.scale, projection, float(variance[keep].sum()), self.tail)
+        power = float(variance[keep].sum())
+        return BlockTransform(self.mean, self.scale, projection, power, self.tail, self.before, self.view)
 
 
 @dataclass(frozen=True)
@@ -150,9 +184,13 @@ class TableTransform:
                 start = 0
                 for m, (name, block) in enumerate(self.blocks.items()):
                     stop = start + block.n_outputs
-                    rows = block.apply(np.take(slab, self.columns[name], axis=1).astype(np.float64, copy=False))
-                    if present is not None:
-                        rows[~present[i : i + SLAB_ROWS, m]] = 0.0
+                    rows = np.take(slab, self.columns[name], axis=1).astype(np.float64, copy=False)
+                    lacking = None if present is None else ~present[i : i + SLAB_ROWS, m]
+                    if lacking is not None:
+                        rows[lacking] = 0.0
+                    rows = block.apply(rows)
+                    if lacking is not None:
+                        rows[lacking] = 0.0
                     out[i : i + SLAB_ROWS, start:stop] = rows
                     start += widths[name]
         return out
@@ -167,7 +205,9 @@ class TableTransform:
         start = 0
         for m, (name, block) in enumerate(self.blocks.items()):
             stop, columns = start + block.n_outputs, self.columns[name]
-            rows = np.asarray(table[:, columns], dtype=np.float64)
+            rows = np.take(table, columns, axis=1).astype(np.float64, copy=False)
+            if present is not None:
+                rows[~present[:, m]] = 0.0
             found = block.slopes(rows, gradients[..., start:stop])
             if present is not None:
                 found[~present[:, m]] = 0.0
@@ -176,9 +216,10 @@ class TableTransform:
         return out
 
 
-def unchanged(n_columns: int) -> BlockTransform:
-    """Return the transformation that leaves its columns as they are."""
-    return BlockTransform(np.zeros(n_columns), np.ones(n_columns), None, float(n_columns))
+def unchanged(n_columns: int, view: View | None = None) -> BlockTransform:
+    """Return the transformation that leaves its columns as they are, or as a view of them returns them."""
+    n = n_columns if view is None else view.n_outputs(n_columns)
+    return BlockTransform(np.zeros(n), np.ones(n), None, float(n), view=view)
 
 
 def scaled(mean: Float, deviation: Float) -> BlockTransform:

@@ -23,6 +23,7 @@ from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Inputs, Model, Plan, Targets
 from skfdrmfl.protocol.replicas import Replicas
+from skfdrmfl.views.base import View
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Block:
     columns: Indices | None  # columns of the table; None for the outputs
     modality: int | None = None  # number of the modality that a row must have to count; None counts all rows
     after: tuple[BlockTransform, ...] = ()  # what the columns go through first
+    view: View | None = None  # what they are pre-treated by before that
 
 
 class ClientRows(Protocol):

@@ -167,7 +167,7 @@ def test_squared_slopes_are_those_of_each_row_added(n, projected):
     block = BlockTransform(np.zeros(6), np.r_[1.0, 2.0, 0.5, 3.0, np.inf, 1.0], projection, 1.0)
     gradients = rng.standard_normal((n, block.n_outputs))
     expected = sum((block.slopes(row, row) * block.units) ** 2 for row in gradients)
-    assert_allclose(block.squared_slopes(gradients, block.units), expected, rtol=1e-12)
+    assert_allclose(block.squared_slopes(gradients[:0], gradients[:, None], block.units), expected, rtol=1e-12)
     assert expected[4] == 0
 
 

@@ -19,7 +19,7 @@ class ResponseSums(NamedTuple):
 
     n_rows; responses (w,), of squared slopes by a column and of squared changes by a category; counts (w,), rows that
     have the place's modality; values and squares (w,), of a column about a centre and of the indicator of a category.
-    Columns are measured in `BlockTransform.units`, in which nothing overflows.
+    Columns are measured in `BlockTransform.units`, in which nothing overflows: as they are given, before any view.
     """
 
     n_rows: float
@@ -51,12 +51,13 @@ class Responses:
         for m, (name, encoder) in enumerate(self.model.network.encoders.items()):
             n_codes = len(encoder.code_sizes)
             block = transform.blocks[name]
-            center, units = block.mean[n_codes:], block.units[n_codes:]
-            n_places = sum(encoder.code_sizes) + len(center)
+            centre, units = block.centre[n_codes:], block.units[n_codes:]
+            n_places = sum(encoder.code_sizes) + len(centre)
             count, values, squares = 0, np.zeros(n_places), np.zeros(n_places)
             for slab in client.slabs(Block(transform.columns[name], m), self.subset):
                 x = slab
-                rows = (x[:, n_codes:] - center) / units
+                rows = x[:, n_codes:] - centre
+                rows = np.divide(rows, units, out=np.zeros_like(rows), where=units > 0)
                 if n_codes:
                     parts = [x[:, [j]] == np.arange(size) for j, size in enumerate(encoder.code_sizes)]
                     rows = np.concatenate([*parts, rows], axis=1).astype(np.float64)

@@ -17,6 +17,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, scaled, unchanged
 from skfdrmfl.protocol.door import Block, ClientRows, Federation
+from skfdrmfl.views.base import View
 
 # Columns whose standard deviations span more than this are standardised before whitening: raw whitening would
 # shrink away the columns of small units.
@@ -144,10 +145,15 @@ def fit_blocks(
 
     Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more. `kinds` are
     "whiten", "standardize", or None to leave the columns alone. A spectrum, from which whitenings of all shrinkages
-    follow, is returned where one was asked for and found. Of each block some client must have rows.
+    follow, is returned where one was asked for and found. Of each block some client must have rows. Sums of a block
+    with a view are of its rows after it; where its columns lie before it, the first two exchanges ask beside.
     """
     names = [name for name in blocks if kinds[name] is not None]
-    mean, unit, count = _locations(federation, [blocks[name] for name in names], subset)
+    viewed = [name for name in names if blocks[name].view is not None]
+    asked = [blocks[name] for name in names] + [replace(blocks[name], view=None) for name in viewed]
+    mean, unit, count = _locations(federation, asked, subset)
+    before = dict(zip(viewed, zip(mean[len(names) :], unit[len(names) :], strict=True), strict=True))
+    mean, unit, count = mean[: len(names)], unit[: len(names)], count[: len(names)]
     full = [kinds[name] == "whiten" and len(m) <= MAX_EXACT_COLUMNS for name, m in zip(names, mean, strict=True)]
     answers = federation.sum(
         *(
@@ -157,18 +163,19 @@ def fit_blocks(
     )
     found: dict[str, BlockSpectrum | BlockTransform] = {}
     for name, m, u, n, exact, answer in zip(names, mean, unit, count, full, answers, strict=True):
-        moments = answer.total / n
+        moments, view = answer.total / n, blocks[name].view
         deviation = u * np.sqrt(np.diagonal(moments) if exact else moments)
         axes = None
         if exact:
-            axes = _spectrum(m, u, deviation, moments)
+            axes = _spectrum(m, u, deviation, moments, view)
         elif kinds[name] == "whiten":
             axes = _wide_spectrum(federation, blocks[name], subset, m, deviation, n)
-        found[name] = replace(scaled(m, deviation) if axes is None else axes, tail=_tail(deviation, u))
+        block = scaled(m, deviation) if axes is None else axes
+        found[name] = replace(block, tail=_tail(deviation, u), before=before.get(name), view=view)
     for name, block in blocks.items():
         if name not in found:
             assert block.columns is not None
-            found[name] = unchanged(len(block.columns))
+            found[name] = unchanged(len(block.columns), block.view)
     return {name: found[name] for name in blocks}
 
 
@@ -215,9 +222,9 @@ def _locations(
     return mean, units, count
 
 
-def _spectrum(mean: Float, unit: Float, deviation: Float, moments: Float) -> BlockSpectrum:
+def _spectrum(mean: Float, unit: Float, deviation: Float, moments: Float, view: View | None = None) -> BlockSpectrum:
     """Return the principal axes of a block from its second moments (p, p), in units (p,)."""
-    scale = _whitening_scale(deviation)
+    scale = _whitening_scale(deviation, view)
     ratio = unit / scale
     return _sorted_axes(mean, scale, *np.linalg.eigh(moments * np.outer(ratio, ratio)))
 
@@ -230,7 +237,7 @@ def _wide_spectrum(
     By a randomised range finder (Halko et al. 2011, alg. 4.4). Every product with the second moments is X_k' (X_k Q)
     summed over clients: p times 256 numbers each.
     """
-    scale = _whitening_scale(deviation)
+    scale = _whitening_scale(deviation, block.view)
     per_scale = 1.0 / scale
 
     def times(q: Float) -> Float:
@@ -274,8 +281,17 @@ def _inverse(values: Float) -> Float:
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
 
 
-def _whitening_scale(deviation: Float) -> Float:
-    """Return one scale for all columns, or each its own where they span too much to be whitened together."""
+def _whitening_scale(deviation: Float, view: View | None = None) -> Float:
+    """Return one scale for all columns, or each its own where they span too much to be whitened together.
+
+    Columns that a view has appended are scaled to the root mean square spread of the others that vary.
+    """
+    if view is not None and view.n_appended:
+        others, appended = np.split(deviation, [len(deviation) - view.n_appended])
+        scale = _whitening_scale(others)
+        spread = (others / scale)[others > 0]
+        target = float(np.sqrt(np.mean(spread**2))) if len(spread) else 1.0
+        return np.concatenate((scale, np.where(appended > 0, appended / target, np.inf)))
     varying = deviation[deviation > 0]
     if not len(varying):
         return np.full_like(deviation, np.inf)
