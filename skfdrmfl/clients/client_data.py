@@ -16,6 +16,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
 from skfdrmfl.data.transforms import SLAB_ROWS
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.sensitivity import jacobians, swaps
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
@@ -65,8 +66,11 @@ class ClientData:
         """Return what networks learn (n, q) of all rows."""
         return self._results.once(targets, lambda: self._outputs(targets))
 
-    def codes(self, model: Model) -> tuple[Float, Float]:
+    def codes(self, model: Model | Mixture) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of all rows."""
+        if isinstance(model, Mixture):
+            mixture = model
+            return self._results.once(mixture, lambda: mixture.evaluate(self.table, self.present))
         return self._results.once(
             model, lambda: evaluate(model.network, model.arrays, self.inputs(model.inputs), self.present)
         )
@@ -181,7 +185,7 @@ class Client:
         """Return what a network learns (n, q)."""
         return self.tables.outputs(targets)[self.rows_of(subset)]
 
-    def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
+    def codes(self, model: Model | Mixture, subset: Subset) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of a model."""
         z, y_hat = self.tables.codes(model)
         rows = self.rows_of(subset)
@@ -191,6 +195,28 @@ class Client:
         """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
         rows = self.rows_of(subset)
         return len(rows), self.tables.responses(model, rows)
+
+    def mixture_responses(
+        self, mixture: Mixture, sizes: Mapping[int, int], subset: Subset
+    ) -> tuple[int, Float, Float, Float]:
+        """Return a number of rows, and over them squared slopes by columns, squared changes by codes and their counts.
+
+        `sizes` are the numbers of codes by column.
+        """
+        rows = self.rows_of(subset)
+        table, present = self.tables.table[rows], None if self.tables.present is None else self.tables.present[rows]
+        squares = np.zeros(table.shape[1])
+        for slopes in mixture.jacobians(table, present):
+            squares += np.square(slopes).mean(1).sum(0)
+        changes, counts = [], []
+        before = mixture.evaluate(table, present)[1] if sizes else np.zeros((0, 0))
+        for column, n_codes in sizes.items():
+            swapped = table.copy()
+            for code in range(n_codes):
+                swapped[:, column] = code
+                changes.append(float(np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()))
+                counts.append(float((table[:, column] == code).sum()))
+        return len(rows), squares, np.array(changes), np.array(counts)
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""

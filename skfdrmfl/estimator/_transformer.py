@@ -473,7 +473,7 @@ class FDRMFLTransformer(
         task = CallbackTask.of_fit(self, X, y, 2 if tunes else self.n_rounds)
         with single_threaded():
             fitting = self._prepare_fit(X, y, client_ids, groups, task)
-            training = task.sub("training", len(fitting.plan.schedule.rate_factors)) if tunes else task
+            training = task.sub("training", fitting.n_rounds) if tunes else task
             train_and_keep(self, fitting, training)
         if tunes:
             training.end(fitted=self._fitted.attributes)

@@ -18,7 +18,6 @@ from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import NoCheckpoint
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.mixture import NetworkPart
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.linear import LinearMember, linear_members
@@ -209,9 +208,12 @@ class MixtureFitting:
         network, arrays = self.task.lead(p, number, trained)
         runs = one.members[number]
         importance = mixture_importances(
-            self.federation, weighed.mixture, self.fitted.n_features, self.task.sums[None], self.task.subset
+            self.federation,
+            weighed.mixture,
+            self.task.sums[None].table,
+            {j: len(known) for j, known in self.spec.categories.items()},
+            self.task.subset,
         )
-        hidden = [part.network for part in weighed.mixture.parts if isinstance(part, NetworkPart)]
         return replace(
             self.fitted,
             network_spec=self._spec(p),

@@ -65,7 +65,7 @@ CONSTRAINTS: dict[str, Any] = {
     "warm_start": ["boolean"],
     "checkpoint_path": [str, PathLike, None],
     "checkpoint_every": AT_LEAST_ONE,
-    "tuning": [StrOptions({"auto"}), None],
+    "tuning": [StrOptions({"auto", "mixture"}), None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": AT_LEAST_ONE,

@@ -36,10 +36,12 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
+from skfdrmfl.fit.mixture import MixtureFitting, mixture_task
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
@@ -113,7 +115,7 @@ def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSp
     n_features = reading.n_features - len(reading.label_columns)
     nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
     present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
-    holds_out = estimator.early_stopping or estimator.tuning == "auto" or estimator.shrinkage == "auto"
+    holds_out = estimator.early_stopping or estimator.tuning is not None or estimator.shrinkage == "auto"
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if holds_out else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
     return ClientData(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
@@ -174,6 +176,8 @@ def make_plan(
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
+    if estimator.tuning == "mixture" and whole and earlier is None and not is_private(estimator):
+        return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out)
     found = None
     if earlier is None:
         found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint, task)
@@ -201,6 +205,32 @@ def make_plan(
         account=account,
     )
     return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
+
+
+def _mixture(
+    estimator: Any,
+    reading: DataDescription,
+    federation: Federation,
+    network_spec: NetworkSpec,
+    network: Network,
+    seed: int,
+    subset: Subset,
+    held_out: Subset | None,
+) -> MixtureFitting:
+    """Return the fit of a mixture, ready to train."""
+    task = mixture_task(estimator, federation, reading, network_spec, seed, subset, held_out)
+    choice = Choice("random", 2e-4, 0.3)
+    found = FoundPreprocessing(choice, None, task.passes[0].members[0].tables[-1], task.unit)
+    _, _, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
+    fitted = replace(
+        fitted,
+        clients=reading.clients,
+        n_samples_per_client=_row_counts(fitted, reading),
+        ledger=federation.ledger,
+        central=reading.central,
+        engine=federation.engine,
+    )
+    return MixtureFitting(federation, task, fitted, network_spec)
 
 
 def _checkpoint(

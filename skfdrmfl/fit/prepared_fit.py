@@ -15,14 +15,13 @@ from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.linear_part import with_linear
 from skfdrmfl.protocol import dropped_clients as left_out
-from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Federation, NoAnswer
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
 from skfdrmfl.protocol.queries.importance import importances
 from skfdrmfl.protocol.replicas import Members
-from skfdrmfl.server.history import Record, extend_history
+from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
 
@@ -73,6 +72,11 @@ class Fitting:
     preparation: FoundPreprocessing | None = None  # None where it is that of an earlier fit
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
+    @property
+    def n_rounds(self) -> int:
+        """Rounds of training, at most."""
+        return len(self.plan.schedule.rate_factors)
+
     def train(self, *, each_round: bool = True) -> Iterator[Trained]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
         network, schedule, start = self.plan.network, self.plan.schedule, self.plan.runs[0].start
@@ -81,8 +85,9 @@ class Fitting:
         stands = train(training, network, [start], schedule, resume, each_round=each_round)
         return (trained for (trained,) in stands)
 
-    def finish(self, models: NDArray, memory: AlgorithmState, record: Record) -> Fitted:
-        """Return what the fit leaves, of the global model and earlier ones (1 + H, D) and clients' memory."""
+    def finish(self, trained: Trained) -> Fitted:
+        """Return what the fit leaves, of where training stands."""
+        models, memory, record = trained.models, trained.memory, trained.record
         network, run = self.plan.network, self.plan.runs[0]
         arrays = network.arrays(models[0])
         if self.preparation is not None and self.preparation.linear is not None:
@@ -116,7 +121,7 @@ class Fitting:
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,
             ledger=ledger,
-            dropped=left_out.together(self.fitted.dropped, self.dropped(record)),
+            dropped=left_out.together(self.fitted.dropped, self.dropped(trained)),
             account=account,
         )
 
@@ -135,8 +140,9 @@ class Fitting:
                 if not (silence.positions and there[federation.roster().positions].any()):
                     raise
 
-    def dropped(self, record: Record) -> list[left_out.DroppedClient]:
+    def dropped(self, trained: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
+        record = trained.record
         out = self.federation.left_out()
         if record.dropped is not None:
             labels = self.fitted.clients.tolist()

@@ -16,6 +16,7 @@ from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
 from skfdrmfl.protocol.ledger import Ledger
@@ -53,11 +54,16 @@ class Fitted:
     label_columns: tuple[int, ...] = ()  # columns of X that hold labels of rows; later tables may lack them
     central: bool = False  # whether no call said whose rows they are
     engine: str = "torch"  # key of `ENGINES`: which one trained last
+    mixture: Mixture | None = None  # what predicts, where that is not the network alone
+    members: list[dict[str, Any]] = field(default_factory=list)  # what the mixture is of
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
-        x = self.table.apply(table, EXACT, present=present)
-        z, y_hat = evaluate(self.network, self.weights, x, present)
+        if self.mixture is not None:
+            z, y_hat = self.mixture.evaluate(table, present)
+        else:
+            x = self.table.apply(table, EXACT, present=present)
+            z, y_hat = evaluate(self.network, self.weights, x, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
 
@@ -66,6 +72,9 @@ class Fitted:
 
         Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
         """
+        if self.mixture is not None:
+            yield from (self.target.unit[:, None] * slab for slab in self.mixture.jacobians(table, present))
+            return
         x = self.table.apply(table, EXACT, present=present)
         start = 0
         for gradients in jacobians(self.network, self.weights, x, present):
@@ -76,6 +85,8 @@ class Fitted:
     @property
     def is_linear(self) -> bool:
         """Whether predictions are a linear function of the columns of complete rows."""
+        if self.mixture is not None:
+            return self.mixture.is_linear
         return is_linear(self.network) and all(block.is_linear for block in self.table.blocks.values())
 
     def attributes(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one clie
 def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None:
     """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
     trained = None
-    n_rounds = len(fitting.plan.schedule.rate_factors)
+    n_rounds = fitting.n_rounds
     rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on) if task.is_heard else None
     show = partial(VerbosePrinter, estimator.verbose, n_rounds, central=fitting.fitted.central)
     try:
@@ -48,7 +48,7 @@ def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None
     assert trained is not None
     fitting.checkpoint.flush()
     estimator._keep(_finished(fitting, trained))
-    warn_of(fitting.dropped(trained.record), NOT_FINITE)
+    warn_of(fitting.dropped(trained), NOT_FINITE)
 
 
 class VerbosePrinter:
@@ -93,7 +93,7 @@ def warn_of(entries: Sequence[DroppedClient], *reasons: str) -> None:
 
 def _finished(fitting: Fitting, trained: Trained) -> Fitted:
     """Return what the rounds so far leave."""
-    return fitting.finish(trained.models, trained.memory, trained.record)
+    return fitting.finish(trained)
 
 
 def _attributes_so_far(fitting: Fitting, trained: Trained) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.method.linear_paths import best_of_path, pls_path, ridge_path
-from skfdrmfl.method.moments import Moments
 from skfdrmfl.mixture.sums import ViewSums
 
 # Of the ridge, relative to the largest eigenvalue; and components of PLS.
@@ -72,16 +72,9 @@ def linear_members(sums: ViewSums, base: str | None, views: Sequence[str]) -> li
 
 def _to_base(sums: ViewSums, view: str) -> Float:
     """Return what makes coefficients (p,) of the base view of those (p_v,) of a view."""
-    from scipy.linalg import block_diag
-
     return block_diag(
         *(
             (block.from_base * base.unit).T
             for block, base in zip(sums.blocks(view).values(), sums.table.blocks.values(), strict=True)
         )
     )
-
-
-def mean_member(moments: Moments, base: str | None, p: int) -> LinearMember:
-    """Return the member that predicts the mean of the rows it has seen."""
-    raise NotImplementedError

@@ -14,16 +14,15 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, unchanged
+from skfdrmfl.method.linear_paths import in_range
 from skfdrmfl.method.moments import Moments
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
-from skfdrmfl.protocol.queries.whitening import fit_blocks, sorted_axes, whitening_scale
+from skfdrmfl.protocol.queries.whitening import _sorted_axes, _whitening_scale, fit_blocks
 from skfdrmfl.views import VIEWS, View
 
-# Directions of less variance than this share of the largest are rounding.
-RANK_TOLERANCE = 1e-13
 # Each view: what the clients compute, whose sums they send, and the linear map after it, done to these sums.
 PARTS_OF_VIEW: dict[str, tuple[str | None, str | None]] = {
     "raw": (None, None),
@@ -119,17 +118,17 @@ class ViewSums:
     ) -> BlockTransform:
         """Return what the columns of a modality go through, fitted on one of the sets of rows in `kept`."""
         if kind is None or not len(block.center):
-            return replace(unchanged(len(block.center)), view=block.view)
+            return unchanged(len(self.table.columns[list(self.table.blocks)[m]]), block.view)
         mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
         covariance = self._covariance(number, m)
         if kind == "standardize":
             deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
             scale = np.where(block.deviation > 0, np.where(deviation > 0, deviation, np.inf), np.inf)
-            return BlockTransform(mean, scale, None, float((scale < np.inf).sum()), tail, block.view)
-        scale = whitening_scale(block.deviation, block.n_appended)
+            return BlockTransform(mean, scale, None, float((scale < np.inf).sum()), tail, view=block.view)
+        scale = _whitening_scale(block.deviation, block.view)
         q, r = np.linalg.qr(block.gains / scale[:, None])
         values, vectors = np.linalg.eigh(r @ covariance @ r.T)
-        spectrum = replace(sorted_axes(mean, scale, values, q @ vectors), tail=tail)
+        spectrum = replace(_sorted_axes(mean, scale, values, q @ vectors), tail=tail)
         return replace(spectrum.whitening(shrinkage), view=block.view)
 
     def _covariance(self, number: int, m: int) -> Float:
@@ -167,23 +166,8 @@ def ask(
     )
     held_out = Moments(*answer)
     counts = np.stack([np.zeros(len(blocks)) if p is None else p.by_modality.astype(float) for p in present])
-    axes = _range(held_out.sum())
-    if axes is None:
-        axes = np.eye(held_out.x.shape[-1])
-    else:
-        held_out = held_out.through(axes.T)
+    held_out, axes = in_range(held_out)
     return ViewSums(table, tuple(smooth), axes, held_out, counts), {name: b.tail for name, b in table.blocks.items()}
-
-
-def _range(total: Moments) -> Float | None:
-    """Return orthonormal axes (p, r) of the coordinates that rows vary in; None where they are all."""
-    p = total.x.shape[-1]
-    if total.n > p:
-        return None
-    values, vectors = np.linalg.eigh(total.xx)
-    kept = values > RANK_TOLERANCE * values[-1]
-    kept[-1] = True
-    return vectors[:, kept]
 
 
 def smooth_modalities(sums: ViewSums, fewest: int, correlation: float) -> tuple[str, ...]:

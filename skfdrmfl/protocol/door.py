@@ -7,7 +7,7 @@ each end. Nothing here, nor in what imports only this, can reach a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -18,6 +18,7 @@ from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
@@ -59,11 +60,19 @@ class ClientRows(Protocol):
     def targets(self, targets: Targets, subset: Subset) -> Float:
         """Return what a network learns (n, q)."""
 
-    def codes(self, model: Model, subset: Subset) -> tuple[Float, Float]:
+    def codes(self, model: Model | Mixture, subset: Subset) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of a model."""
 
     def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
         """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
+
+    def mixture_responses(
+        self, mixture: Mixture, sizes: Mapping[int, int], subset: Subset
+    ) -> tuple[int, Float, Float, Float]:
+        """Return a number of rows, and over them squared slopes by columns, squared changes by codes and their counts.
+
+        `sizes` are the numbers of codes by column.
+        """
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""

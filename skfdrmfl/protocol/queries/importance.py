@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
 from typing import ClassVar, NamedTuple
@@ -10,6 +11,8 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import TableTransform
+from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.protocol.door import Block, ClientRows, Federation
 from skfdrmfl.protocol.plan import Model
 
@@ -105,4 +108,48 @@ def importances(federation: Federation, model: Model, n_features: int, subset: S
     squared = np.bincount(columns, np.where(sizes > 0, 0.5 * mean, variance) * response, minlength=n_features)
     found: Float = np.sqrt(squared)
     total = fsum(found)  # exact: columns that count for nothing move no bit
+    return found / total if total > 0 else found
+
+
+class MixtureSums(NamedTuple):
+    """Sums over rows: squared slopes by column (n_features,), and of codes the squared changes and counts (w,)."""
+
+    n_rows: float
+    squares: Float
+    changes: Float
+    counts: Float
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureResponses:
+    """How predictions of a mixture respond to each column; `sizes` are the numbers of codes of discrete ones."""
+
+    name: ClassVar[str] = "responses of the mixture"
+    powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 0)
+    mixture: Mixture
+    sizes: Mapping[int, int]
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> MixtureSums | None:
+        """Return a client's sums."""
+        n_rows, squares, changes, counts = client.mixture_responses(self.mixture, self.sizes, self.subset)
+        return MixtureSums(float(n_rows), squares, changes, counts) if n_rows else None
+
+
+def mixture_importances(
+    federation: Federation, mixture: Mixture, table: TableTransform, sizes: Mapping[int, int], subset: Subset
+) -> Float:
+    """Return what `importances` does, of a mixture; `table` has the spreads of numeric columns (n_features,)."""
+    (sums,) = federation.sum(MixtureResponses(mixture, sizes, subset))
+    squared = sums.squares / sums.n_rows
+    spread = np.zeros(len(squared))
+    for name, block in table.blocks.items():
+        spread[table.columns[name]] = block.unit
+    squared = squared * spread**2
+    columns = np.repeat(list(sizes), list(sizes.values())).astype(np.int64)
+    found: Float = np.sqrt(
+        squared
+        + np.bincount(columns, 0.5 * sums.counts * sums.changes / sums.n_rows**2, minlength=len(squared))
+    )
+    total = fsum(found)
     return found / total if total > 0 else found

@@ -11,6 +11,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.protocol.door import ClientRows
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
 
@@ -109,7 +110,7 @@ class ScoreProducts:
 
     name: ClassVar[str] = "products of scores"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0)
-    model: Model  # whose Z are the scores
+    model: Mixture  # whose Z are the scores
     targets: Targets
     subset: Subset = EVERYTHING
 
