@@ -51,7 +51,7 @@ class Split(Subset):
 
 @dataclass(frozen=True)
 class Fold(Subset):
-    """One side of one of `N_FOLDS` folds; each client deals its blocks to the folds in an order of its own.
+    """One side of one of `n_folds` folds; each client deals its blocks to the folds in an order of its own.
 
     A client with fewer blocks than folds is absent from the training or the test of some folds.
     """
@@ -60,20 +60,21 @@ class Fold(Subset):
     seed: int
     number: int
     held_out: bool  # the rows of the fold, or all others
+    n_folds: int = N_FOLDS
 
     def mask(self, blocks: Indices, position: int) -> NDArray[np.bool_]:
         """Return which rows a client uses; see `Subset.mask`."""
         inside = self.of.mask(blocks, position)
         members = number_blocks(blocks[inside])
         place = randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-1) + 1)
-        in_fold = (place[members] + position) % N_FOLDS == self.number
+        in_fold = (place[members] + position) % self.n_folds == self.number
         inside[inside] = in_fold if self.held_out else ~in_fold
         return inside
 
 
-def inner_folds(of: Subset, seed: int) -> list[tuple[Fold, Fold]]:
+def inner_folds(of: Subset, seed: int, n_folds: int = N_FOLDS) -> list[tuple[Fold, Fold]]:
     """Return the rows kept and the rows held out of each fold."""
-    return [(Fold(of, seed, fold, False), Fold(of, seed, fold, True)) for fold in range(N_FOLDS)]
+    return [(Fold(of, seed, fold, False, n_folds), Fold(of, seed, fold, True, n_folds)) for fold in range(n_folds)]
 
 
 def number_blocks(labels: NDArray) -> Indices:
