@@ -35,7 +35,7 @@ from skfdrmfl.server.history import extend_history
 FEWEST_SMOOTH, SMOOTH_CORRELATION = 20, 0.9
 N_FOLDS = 5
 # Networks train without as many folds as hold out so many rows together: more tell no more of the weights.
-ENOUGH_ROWS = 400
+ENOUGH_ROWS = 100
 VIEWS_OF_SMOOTH = ("raw", "snv", "sg1", "sg2", "snv+sg1")
 DEFAULT_SHRINKAGE, DEFAULT_DECAY, DEFAULT_HIDDEN = 2e-4, 0.3, (32,)
 DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (32, 32), 0.1, 2e-2
@@ -71,9 +71,7 @@ def mixture_task(
     sums: dict[str | None, ViewSums] = {None: raw}
     if any(PARTS_OF_VIEW[view][0] == "snv" for view in views):
         sums["snv"], _ = ask(federation, "snv", blocks, smooth, targets, sides, subset)
-    linear = [_mean(raw)]
-    for base, of_base in sums.items():
-        linear += linear_members(of_base, base, [view for view in views if PARTS_OF_VIEW[view][0] == base])
+    linear = [_mean(raw), *linear_members(sums, views)]
     n_folds = min(N_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
     passes = _passes(
         estimator, reading, network_spec, seed, folds[:n_folds], subset, held_out, sums, tails, linear, y, smooth
@@ -86,8 +84,7 @@ def mixture_task(
         tuple(sides[:n_folds]),
         subset,
         int(estimator.n_components),
-        federation.guard is not None,
-        unit=y,
+        y,
     )
 
 
@@ -126,16 +123,19 @@ def _passes(
     """Return the networks, those of one shape together."""
     kinds = network_spec.kinds(estimator.preprocessing)
     beside = min(range(len(linear)), key=lambda i: float(linear[i].squares.sum()))
-    inputs_of = {base: Inputs(of_base.table) for base, of_base in sums.items()}
     shapes: dict[Any, list[NetworkRuns]] = {}
     for recipe in _recipes(estimator, linear[beside], smooth):
         of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
-        tables = of_view.transforms(recipe.view, kinds, recipe.shrinkage, tails)
-        tables = [with_codes(t, reading.modalities, reading.categories) for t in (*tables[: len(folds)], tables[-1])]
+        sets = [*range(len(folds)), -1]
+        tables = [
+            with_codes(table, reading.modalities, reading.categories)
+            for table in of_view.transforms(recipe.view, kinds, recipe.shrinkage, tails, sets)
+        ]
         if recipe.learns_residual:
-            runs = of_residual(recipe, tables, sums[linear[beside].base], y, linear, beside, inputs_of[linear[beside].base])
+            base = linear[beside].base
+            runs = of_residual(recipe, tables, sets, sums[base], y, linear, beside, Inputs(sums[base].table))
         else:
-            runs = of_y(recipe, tables, of_view, y)
+            runs = of_y(recipe, tables, sets, of_view, y)
         shapes.setdefault((recipe.hidden_layer_sizes, recipe.algorithm), []).append(runs)
     return [
         _pass(estimator, reading, replace(network_spec, hidden_layer_sizes=hidden), seed, folds, subset, held_out, members)

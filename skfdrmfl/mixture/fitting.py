@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from skfdrmfl.mixture.linear import LinearMember
 from skfdrmfl.mixture.networks import NetworkRuns, cropped
 from skfdrmfl.mixture.scores import score_axes
 from skfdrmfl.mixture.sums import ViewSums
-from skfdrmfl.mixture.weights import mixture_weights
+from skfdrmfl.mixture.weights import WITHIN, mixture_weights
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
 from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
@@ -48,6 +49,7 @@ class Stand:
     """Where the training of a mixture stands: the passes so far, the last of them perhaps under way."""
 
     passes: tuple[tuple[Trained, ...], ...]
+    is_done: bool = False  # whether no pass follows
 
     @property
     def n_rounds(self) -> int:
@@ -61,7 +63,7 @@ class Stand:
 
     def is_over(self, n_rounds: int) -> bool:
         """Return whether no round follows, of `n_rounds` at most."""
-        return self.n_rounds >= n_rounds
+        return self.is_done
 
     def numbers(self) -> dict[str, float]:
         """Return what the last round reports of the network on all rows that was trained last."""
@@ -89,8 +91,7 @@ class MixtureTask:
     folds: tuple[Subset, ...]  # rows held out, of the folds that networks train without
     subset: Subset
     n_components: int
-    equal_votes: bool = False
-    unit: BlockTransform = field(kw_only=True)  # y to standardised y
+    unit: BlockTransform  # y to standardised y
 
     @property
     def n_rounds(self) -> int:
@@ -100,62 +101,76 @@ class MixtureTask:
     def train(self, federation: Federation, *, each_round: bool) -> Iterator[Stand]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
         done: tuple[tuple[Trained, ...], ...] = ()
-        for one in self.passes:
+        for one, after in zip_longest(self.passes, self.passes[1:]):
             training = federation.prepare(Plan(one.network, one.runs, one.schedule))
-            starts = [run.start for run in one.runs]
+            starts, n_rounds = [run.start for run in one.runs], len(one.schedule.rate_factors)
             for stands in train(training, one.network, starts, one.schedule, each_round=each_round):
-                yield Stand((*done, stands))
-            done = (*done, stands)
+                stand = Stand((*done, stands))
+                if all(trained.is_over(n_rounds) for trained in stands):
+                    stand = replace(stand, is_done=after is None or self._is_hopeless(federation, stand, after))
+                yield stand
+            if stand.is_done:
+                return
+            done = stand.passes
+
+    def _is_hopeless(self, federation: Federation, stand: Stand, after: Pass) -> bool:
+        """Return whether a pass adds to linear members that err too much, beside networks, to get a weight."""
+        if not all(member.recipe.learns_residual for member in after.members):
+            return False
+        _, _, errors = self._errors(federation, stand)
+        squares = np.diagonal(errors, axis1=1, axis2=2)  # (q, M)
+        n_linear = len(self.linear)
+        least = squares[:, n_linear:].min(1, initial=np.inf)
+        return bool((squares[:, :n_linear].min(1) > WITHIN**2 * least).all())
 
     # ------------------------------------------------------------------------------------------------ weighing
 
     def weigh(self, federation: Federation, stand: Stand) -> Weighed:
         """Return the mixture of the members as they stand; two exchanges."""
-        networks: dict[tuple[int, int], NetworkMember] = {}
-        trained: dict[tuple[int, int], Trained] = {}
-        for p, stands in enumerate(stand.passes):
-            for number, runs in enumerate(self.passes[p].members):
-                mine = self.passes[p].of_member(number)
-                trained[p, number] = stands[mine][-1]
-                inputs = [run.inputs for run in self.passes[p].runs[mine]]
-                member = runs.member(self.passes[p].network, inputs, stands[mine])
-                if member is not None:
-                    networks[p, number] = member
-        bases = {base: [m for m in self.linear if m.base == base] for base in self.sums}
-        order = [m for members in bases.values() for m in members]
-        inputs_of = {base: Inputs(sums.table) for base, sums in self.sums.items()}
-        n_folds = len(self.folds)
-        linear = tuple(
-            LinearMembers(
-                inputs_of[base],
-                tuple(
-                    Linear(
-                        np.concatenate([m.coefficients[i] for m in members], 1),
-                        np.concatenate([m.intercept[i] for m in members]),
-                    )
-                    for i in range(n_folds)
-                ),
-            )
-            for base, members in bases.items()
-        )
-        networks_now = {
-            key: member if member.beside is None else replace(member, beside=order.index(self.linear[member.beside]))
-            for key, member in networks.items()
-        }
-        query = MemberErrors(
-            linear, tuple(networks_now.values()), self.targets, self.folds, self.equal_votes, self.subset
-        )
-        (answer,) = federation.sum(query)
-        errors = answer.products / answer.votes  # (q, M, M)
+        order, networks, errors = self._errors(federation, stand)
+        trained = {(p, number): self._trained(stand, p, number)[-1] for p, number in networks}
         weights = np.stack([mixture_weights(of_output) for of_output in errors], 1)  # (M, q)
-        mixture = self._mixture(weights, order, networks_now, trained)
-        if (not networks) or not stand.passes:
-            lead = (0, 0)
-        else:
-            shares = weights[len(order) :].sum(1)
-            lead = list(networks_now)[int(shares.argmax())]
-        mixture, variance = self._with_scores(federation, mixture)
-        return Weighed(mixture, variance, self._table(weights, errors, order, networks_now), lead)
+        shares = weights[len(order) :].sum(1)
+        lead = list(networks)[int(shares.argmax())] if networks else (0, 0)
+        mixture, variance = self._with_scores(federation, self._mixture(weights, order, networks, trained))
+        return Weighed(mixture, variance, self._table(weights, errors, order, networks), lead)
+
+    def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
+        """Return where the runs of a network stand."""
+        return stand.passes[p][self.passes[p].of_member(number)]
+
+    def _errors(
+        self, federation: Federation, stand: Stand
+    ) -> tuple[list[LinearMember], dict[tuple[int, int], NetworkMember], Float]:
+        """Return the linear members in the order of the answer, the networks, and mean products of errors (q, M, M)."""
+        order = [m for base in self.sums for m in self.linear if m.base == base]
+        networks: dict[tuple[int, int], NetworkMember] = {}
+        for p, one in enumerate(self.passes[: len(stand.passes)]):
+            for number, runs in enumerate(one.members):
+                inputs = [run.inputs for run in one.runs[one.of_member(number)]]
+                member = runs.member(one.network, inputs, self._trained(stand, p, number))
+                if member is not None:
+                    if member.beside is not None:
+                        member = replace(member, beside=order.index(self.linear[member.beside]))
+                    networks[p, number] = member
+        linear = tuple(
+            LinearMembers(Inputs(sums.table), self._side_by_side([m for m in order if m.base == base]))
+            for base, sums in self.sums.items()
+        )
+        equal = federation.guard is not None
+        query = MemberErrors(linear, tuple(networks.values()), self.targets, self.folds, equal, self.subset)
+        (answer,) = federation.sum(query)
+        return order, networks, answer.products / answer.votes
+
+    def _side_by_side(self, members: Sequence[LinearMember]) -> tuple[Linear, ...]:
+        """Return the models of each fold, the outputs of all members side by side."""
+        return tuple(
+            Linear(
+                np.concatenate([m.coefficients[i] for m in members], 1),
+                np.concatenate([m.intercept[i] for m in members]),
+            )
+            for i in range(len(self.folds))
+        )
 
     def _mixture(
         self,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.method.linear_paths import best_of_path, pls_path, ridge_path
-from skfdrmfl.mixture.sums import ViewSums
+from skfdrmfl.method.linear_paths import Path, best_of_path, pls_path, ridge_path
+from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewBlock, ViewSums
 
 # Of the ridge, relative to the largest eigenvalue; and components of PLS.
 PENALTIES = tuple(np.logspace(-11, 1, 25).tolist())
 COMPONENTS = 25
+# Ridges of views in which PLS errs more than this many times the least would get no weight.
+CLOSE = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,51 +32,74 @@ class LinearMember:
     chosen: tuple[float, ...]  # of each output, the penalty or the number of components
 
 
-def linear_members(sums: ViewSums, base: str | None, views: Sequence[str]) -> list[LinearMember]:
-    """Return the members in some views that follow from a base view."""
-    members = []
-    for view in views:
+def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) -> list[LinearMember]:
+    """Return the members in some views: PLS in all, the ridge where PLS errs within `CLOSE` of the best."""
+    spaces = [
+        _Space(of_base, base, view, scaled)
+        for base, of_base in sums.items()
+        for view in views
+        if PARTS_OF_VIEW[view][0] == base
+        for scaled in (True, False)
+    ]
+    members = {space: space.best_pls() for space in spaces}
+    least = min((float(m.squares.sum()) for m in members.values() if m is not None), default=np.inf)
+    out = []
+    for space, pls in members.items():
+        if pls is None or pls.squares.sum() <= CLOSE**2 * least:
+            out.append(space.best("ridge", ridge_path(space.kept, PENALTIES), PENALTIES))
+        if pls is not None:
+            out.append(pls)
+    return out
+
+
+class _Space:
+    """The columns of one view, scaled or not, as coordinates along orthonormal axes."""
+
+    def __init__(self, sums: ViewSums, base: str | None, view: str, scaled: bool):
+        self._name, self._view, self._base = f"{view} scaled" if scaled else view, view, base
         blocks = sums.blocks(view)
+        per_unit = np.concatenate([_per_unit(block, scaled) for block in blocks.values()])
         gains = np.concatenate([block.gains for block in blocks.values()])
-        own, common = [], []
-        for block in blocks.values():
-            n_own = len(block.deviation) - block.n_appended
-            size = np.sqrt(np.mean(block.deviation[:n_own] ** 2)) if n_own else 1.0
-            own.append(block.deviation)
-            common.append(np.concatenate((np.full(n_own, size), block.deviation[n_own:])))
-        for scaling, units in (("scaled", np.concatenate(own)), ("", np.concatenate(common))):
-            per_unit = np.divide(1.0, units, out=np.zeros_like(units), where=units > 0)
-            axes, r = np.linalg.qr(per_unit[:, None] * gains)
-            kept, held_out = sums.kept.through(r), sums.held_out.through(r)
-            back = _to_base(sums, view) @ (per_unit[:, None] * axes)  # (p, r), from coefficients of these axes
-            n_components = min(COMPONENTS, int(min(kept.n)) - 1, len(r))
-            paths = {"ridge": (ridge_path(kept, PENALTIES), PENALTIES)}
-            if n_components > 0:
-                numbers = tuple(range(1, n_components + 1))
-                paths["pls"] = pls_path(kept, n_components), numbers
-            for kind, ((coefficients, intercept), values) in paths.items():
-                best, squares = best_of_path((coefficients[:, :-1], intercept[:, :-1]), held_out)
-                outputs = np.arange(len(best))
-                mine = np.moveaxis(coefficients[best, :, :, outputs], 0, -1)  # (K + 1, r, q)
-                members.append(
-                    LinearMember(
-                        f"{kind} {view}" + (f" {scaling}" if scaling else ""),
-                        view,
-                        base,
-                        back @ mine,
-                        np.moveaxis(intercept[best, :, outputs], 0, -1),
-                        squares[best, outputs],
-                        tuple(float(values[i]) for i in best.tolist()),
-                    )
-                )
-    return members
+        axes, r = np.linalg.qr(per_unit[:, None] * gains)
+        self.kept, self._held_out = sums.kept.through(r), sums.held_out.through(r)
+        # From coefficients along these axes to those of the columns of the base view.
+        self._back = block_diag(
+            *(
+                (block.from_base * own.unit).T
+                for block, own in zip(blocks.values(), sums.table.blocks.values(), strict=True)
+            )
+        ) @ (per_unit[:, None] * axes)
 
+    def best_pls(self) -> LinearMember | None:
+        """Return the PLS of the best number of components; None where there are too few rows or columns for one."""
+        n_components = min(COMPONENTS, int(min(self.kept.n)) - 1, self.kept.x.shape[-1])
+        if n_components < 1:
+            return None
+        return self.best("pls", pls_path(self.kept, n_components), tuple(range(1, n_components + 1)))
 
-def _to_base(sums: ViewSums, view: str) -> Float:
-    """Return what makes coefficients (p,) of the base view of those (p_v,) of a view."""
-    return block_diag(
-        *(
-            (block.from_base * base.unit).T
-            for block, base in zip(sums.blocks(view).values(), sums.table.blocks.values(), strict=True)
+    def best(self, kind: str, path: Path, values: Sequence[float]) -> LinearMember:
+        """Return the model of a path that errs least on the rows held out, for each output."""
+        coefficients, intercept = path
+        best, squares = best_of_path((coefficients[:, :-1], intercept[:, :-1]), self._held_out)
+        outputs = np.arange(len(best))
+        return LinearMember(
+            f"{kind} {self._name}",
+            self._view,
+            self._base,
+            self._back @ np.moveaxis(coefficients[best, :, :, outputs], 0, -1),
+            np.moveaxis(intercept[best, :, outputs], 0, -1),
+            squares[best, outputs],
+            tuple(float(values[i]) for i in best.tolist()),
         )
-    )
+
+
+def _per_unit(block: ViewBlock, scaled: bool) -> Float:
+    """Return what columns of a modality are multiplied by: one over their deviations, or over one common spread.
+
+    What a view has appended is of another unit, and always scaled to the spread of the others.
+    """
+    units = block.deviation.copy()
+    n_own = len(units) - block.n_appended
+    if not scaled and n_own:
+        units[:n_own] = np.sqrt(np.mean(units[:n_own] ** 2))
+    return np.divide(1.0, units, out=np.zeros_like(units), where=units > 0)

@@ -54,18 +54,20 @@ class NetworkRuns:
         return NetworkMember(tuple(models), self.units[:n_folds], self.scales[:n_folds], self.beside)
 
 
-def of_y(recipe: Recipe, tables: Sequence[TableTransform], sums: ViewSums, y: BlockTransform) -> NetworkRuns:
-    """Return the runs of a network that learns y, standardised on the rows it sees."""
-    mean = sums.kept.mean_y
+def of_y(
+    recipe: Recipe, tables: Sequence[TableTransform], sets: Sequence[int], sums: ViewSums, y: BlockTransform
+) -> NetworkRuns:
+    """Return the runs of a network that learns y, standardised on the rows it sees; `sets` are those of `ViewSums.kept`."""
     _, _, cyy = sums.kept.covariances()
     deviation = np.sqrt(np.maximum(np.diagonal(cyy, axis1=-2, axis2=-1), 0.0))
-    units = tuple(scaled(m, d) for m, d in zip(mean[-len(tables) :], deviation[-len(tables) :], strict=True))
+    units = tuple(scaled(sums.kept.mean_y[i], deviation[i]) for i in sets)
     return NetworkRuns(recipe, tuple(tables), tuple(Targets((y, unit), TRAINING_DTYPE) for unit in units), units)
 
 
 def of_residual(
     recipe: Recipe,
     tables: Sequence[TableTransform],
+    sets: Sequence[int],
     sums: ViewSums,
     y: BlockTransform,
     members: Sequence[LinearMember],
@@ -73,17 +75,16 @@ def of_residual(
     inputs: Inputs,
 ) -> NetworkRuns:
     """Return the runs of a network that learns what a linear member leaves, of unit mean square over its rows."""
-    member, last = members[beside], -len(tables)
-    b, b_0 = member.coefficients, member.intercept
-    squares = sums.kept.squared_errors(sums.axes.T @ b, b_0)
-    scales = np.sqrt(squares.sum(-1) / np.maximum(sums.kept.n * squares.shape[-1], 1.0))[last:]
-    scales = np.where(scales > 0, scales, 1.0)
+    b, b_0 = members[beside].coefficients, members[beside].intercept
+    n_outputs = b.shape[-1]
+    squares = sums.kept.squared_errors(sums.axes.T @ b, b_0).sum(-1)
+    scales = tuple(float(np.sqrt(squares[i] / (sums.kept.n[i] * n_outputs))) or 1.0 for i in sets)
     targets = tuple(
-        Targets((y,), linear=Linear(b[i], b_0[i]), inputs=inputs, scale=float(scale))
-        for i, scale in zip(range(len(b) + last, len(b)), scales, strict=True)
+        Targets((y,), linear=Linear(b[i], b_0[i]), inputs=inputs, scale=scale)
+        for i, scale in zip(sets, scales, strict=True)
     )
-    unit = BlockTransform(np.zeros(b.shape[-1]), np.ones(b.shape[-1]), None, 1.0)
-    return NetworkRuns(recipe, tuple(tables), targets, (unit,) * len(tables), tuple(scales.tolist()), beside)
+    unit = BlockTransform(np.zeros(n_outputs), np.ones(n_outputs), None, 1.0)
+    return NetworkRuns(recipe, tuple(tables), targets, (unit,) * len(tables), scales, beside)
 
 
 def cropped(network: Network, arrays: Arrays) -> Arrays:

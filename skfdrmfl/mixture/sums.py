@@ -13,7 +13,7 @@ from scipy.linalg import block_diag
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.held_out import Subset
-from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, unchanged
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, scaled, unchanged
 from skfdrmfl.method.linear_paths import in_range
 from skfdrmfl.method.moments import Moments
 from skfdrmfl.protocol.door import Block, Federation
@@ -98,38 +98,44 @@ class ViewSums:
         return out
 
     def transforms(
-        self, view: str, kinds: Mapping[str, str | None], shrinkage: float, tails: Mapping[str, float]
+        self,
+        view: str,
+        kinds: Mapping[str, str | None],
+        shrinkage: float,
+        tails: Mapping[str, float],
+        sets: Sequence[int],
     ) -> list[TableTransform]:
-        """Return what encoders read in a view: as fitted on the rows that each fold keeps, and on all (K + 1)."""
-        blocks = self.blocks(view)
+        """Return what encoders read in a view, fitted on some of the sets of rows in `kept`."""
+        by_block = {
+            name: self._transforms(sets, m, block, kinds[name], shrinkage, tails.get(name, 0.0))
+            for m, (name, block) in enumerate(self.blocks(view).items())
+        }
         return [
-            TableTransform(
-                self.table.columns,
-                {
-                    name: self._transform(number, m, block, kinds[name], shrinkage, tails.get(name, 0.0))
-                    for m, (name, block) in enumerate(blocks.items())
-                },
-            )
-            for number in range(len(self.kept.n))
+            TableTransform(self.table.columns, {name: fitted[i] for name, fitted in by_block.items()})
+            for i in range(len(sets))
         ]
 
-    def _transform(
-        self, number: int, m: int, block: ViewBlock, kind: str | None, shrinkage: float, tail: float
-    ) -> BlockTransform:
-        """Return what the columns of a modality go through, fitted on one of the sets of rows in `kept`."""
+    def _transforms(
+        self, sets: Sequence[int], m: int, block: ViewBlock, kind: str | None, shrinkage: float, tail: float
+    ) -> list[BlockTransform]:
+        """Return what the columns of a modality go through, fitted on some of the sets of rows in `kept`."""
         if kind is None or not len(block.center):
-            return unchanged(len(self.table.columns[list(self.table.blocks)[m]]), block.view)
-        mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
-        covariance = self._covariance(number, m)
-        if kind == "standardize":
-            deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
-            scale = np.where(block.deviation > 0, np.where(deviation > 0, deviation, np.inf), np.inf)
-            return BlockTransform(mean, scale, None, float((scale < np.inf).sum()), tail, view=block.view)
+            n_columns = len(list(self.table.columns.values())[m])
+            return [unchanged(n_columns, block.view)] * len(sets)
+        out = []
         scale = _whitening_scale(block.deviation, block.view)
-        q, r = np.linalg.qr(block.gains / scale[:, None])
-        values, vectors = np.linalg.eigh(r @ covariance @ r.T)
-        spectrum = replace(_sorted_axes(mean, scale, values, q @ vectors), tail=tail)
-        return replace(spectrum.whitening(shrinkage), view=block.view)
+        axes, r = np.linalg.qr(block.gains / scale[:, None])
+        for number in sets:
+            mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
+            covariance = self._covariance(number, m)
+            if kind == "whiten":
+                values, vectors = np.linalg.eigh(r @ covariance @ r.T)
+                fitted = _sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
+            else:
+                deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
+                fitted = scaled(mean, np.where(block.deviation > 0, deviation, 0.0))
+            out.append(replace(fitted, tail=tail, view=block.view))
+        return out
 
     def _covariance(self, number: int, m: int) -> Float:
         """Return the covariance (r, r) of the coordinates, over the rows of a set in `kept` that have a modality."""
