@@ -152,6 +152,20 @@ def test_rows_of_two_directions_need_two_components_even_if_there_are_three_rows
     assert_array_equal(coefficients[2:], np.broadcast_to(coefficients[1], coefficients[2:].shape))
 
 
+@pytest.mark.parametrize("shift", [0.0, 30.0])
+def test_no_pls_model_is_longer_than_least_squares_whatever_the_rank(shift):
+    """Components lengthen b up to the shortest least squares solution (de Jong 1995); rounding would go on."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        p, n = rng.integers(1, 25), rng.integers(2, 40)
+        rank = rng.integers(1, p + 1)
+        x = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, p)) + shift
+        y = x @ rng.standard_normal((p, 1)) + rng.standard_normal((n, 1))
+        lengths = np.linalg.norm(pls_path(Moments.of_rows(x, y), 30)[0], axis=(1, 2))
+        assert lengths.max() <= (1 + 1e-6) * np.linalg.norm(least_squares(x, y))
+        assert (np.diff(lengths) >= -1e-6 * lengths.max()).all()
+
+
 @pytest.mark.parametrize("shift", [0.0, 1e3])
 def test_constant_y_or_x_and_an_infinite_penalty_give_the_mean(shift):
     x, y = made("n > p")
