@@ -37,8 +37,10 @@ N_FOLDS = 5
 # Networks train without as many folds as hold out so many rows together: more tell no more of the weights.
 ENOUGH_ROWS = 100
 VIEWS_OF_SMOOTH = ("raw", "snv", "sg1", "sg2", "snv+sg1")
-DEFAULT_SHRINKAGE, DEFAULT_DECAY, DEFAULT_HIDDEN = 2e-4, 0.3, (32,)
-DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (32, 32), 0.1, 2e-2
+MOST_NETWORK_FOLDS = 3
+DEFAULT_SHRINKAGE, DEFAULT_DECAY = 2e-4, 0.3
+DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
+SHALLOW = (("hidden_layer_sizes", (32,)),)
 
 
 def why_plain(estimator: Any, reading: DataDescription) -> str | None:
@@ -72,7 +74,7 @@ def mixture_task(
     if any(PARTS_OF_VIEW[view][0] == "snv" for view in views):
         sums["snv"], _ = ask(federation, "snv", blocks, smooth, targets, sides, subset)
     linear = [_mean(raw), *linear_members(sums, views)]
-    n_folds = min(N_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
+    n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
     passes = _passes(
         estimator, reading, network_spec, seed, folds[:n_folds], subset, held_out, sums, tails, linear, y, smooth
     )
@@ -99,7 +101,7 @@ def _recipes(estimator: Any, best: LinearMember, smooth: Sequence[str]) -> list[
     """Return the networks of the rule."""
     recipes = [
         Recipe("network raw", "raw", DEEP, LITTLE_DECAY, DEFAULT_SHRINKAGE),
-        Recipe("network of residuals", best.view, DEFAULT_HIDDEN, DEFAULT_DECAY, DEFAULT_SHRINKAGE, True),
+        Recipe("network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, True),
     ]
     if smooth:
         recipes.insert(1, Recipe("network snv", "snv", DEEP, LITTLE_DECAY, SNV_SHRINKAGE))
@@ -136,10 +138,10 @@ def _passes(
             runs = of_residual(recipe, tables, sets, sums[base], y, linear, beside, Inputs(sums[base].table))
         else:
             runs = of_y(recipe, tables, sets, of_view, y)
-        shapes.setdefault((recipe.hidden_layer_sizes, recipe.algorithm), []).append(runs)
+        shapes.setdefault((recipe.shape, recipe.algorithm), []).append(runs)
     return [
-        _pass(estimator, reading, replace(network_spec, hidden_layer_sizes=hidden), seed, folds, subset, held_out, members)
-        for (hidden, _), members in shapes.items()
+        _pass(estimator, reading, replace(network_spec, **dict(shape)), seed, folds, subset, held_out, members)
+        for (shape, _), members in shapes.items()
     ]
 
 
@@ -233,7 +235,7 @@ class MixtureFitting:
         )
 
     def _spec(self, p: int) -> NetworkSpec:
-        return replace(self.spec, hidden_layer_sizes=self.task.passes[p].members[0].recipe.hidden_layer_sizes)
+        return replace(self.spec, **dict(self.task.passes[p].members[0].recipe.shape))
 
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""

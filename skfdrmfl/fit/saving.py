@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
@@ -25,6 +25,8 @@ from skfdrmfl.fit.callbacks import OF_CALLBACKS
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.tuning import Choice
+from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
 from skfdrmfl.protocol.ledger import Ledger
 
 KIND = "fitted FDRMFLTransformer"
@@ -35,7 +37,7 @@ FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_
 
 for _cls in (
     *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
-    *(BlockTransform, TableTransform, Choice),
+    *(BlockTransform, TableTransform, Choice, LinearPart, Linear),
 ):
     registered(_cls)
 registered(NetworkSpec, former="Blueprint")
@@ -54,7 +56,7 @@ def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
         "skfdrmfl": __version__,
         "parameters": parameters,
         "output": vars(estimator).get(OUTPUT),
-        "fitted": {name: getattr(fitted, name) for name in FIELDS},
+        "fitted": {name: getattr(fitted, name) for name in FIELDS} | {"mixture": _mixture_to_tree(fitted.mixture)},
         "ledger": fitted.ledger.to_dict(),
     }
     write(path, content, kind=KIND)
@@ -84,6 +86,7 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
             values["network_spec"] = values.pop("blueprint")
         network_spec, table = values["network_spec"], values["table"]
         network = network_spec.network(table.widths, len(values["target"].mean), table.columns)
+        values["mixture"] = _mixture_of_tree(values.get("mixture"), network_spec, len(values["target"].mean))
         estimator._keep(Fitted(**values, network=network, ledger=Ledger.from_dict(content["ledger"])))
     except (KeyError, TypeError) as error:
         raise ArchiveError(
@@ -93,3 +96,30 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
     if content["output"] is not None:
         setattr(estimator, OUTPUT, content["output"])
     return estimator
+
+
+def _mixture_to_tree(mixture: Mixture | None) -> dict[str, Any] | None:
+    """Return a mixture as what can be written: of a network all but itself, which is built anew."""
+    if mixture is None:
+        return None
+    parts = [
+        {name: value for name, value in vars(part).items() if name != "network"}
+        if isinstance(part, NetworkPart)
+        else part
+        for part in mixture.parts
+    ]
+    return {**vars(mixture), "parts": parts}
+
+
+def _mixture_of_tree(tree: dict[str, Any] | None, network_spec: NetworkSpec, n_outputs: int) -> Mixture | None:
+    """Return the mixture of which `_mixture_to_tree` gave this."""
+    if tree is None:
+        return None
+    parts: list[Any] = []
+    for part in tree["parts"]:
+        if isinstance(part, dict):
+            table = part["table"]
+            spec = replace(network_spec, **part["shape"])
+            part = NetworkPart(**part, network=spec.network(table.widths, n_outputs, table.columns))
+        parts.append(part)
+    return Mixture(**{**tree, "parts": tuple(parts)})

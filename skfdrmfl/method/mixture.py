@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,32 +44,24 @@ class LinearPart:
 
 @dataclass(frozen=True, eq=False)
 class NetworkPart:
-    """A share of what a network predicts of a transformed table, padded to the widths of its encoders."""
+    """A share of what a network predicts of a transformed table."""
 
     table: TableTransform
     network: Network
     arrays: Arrays
     share: Float  # (q,)
+    shape: Mapping[str, Any]  # parameters that the network was built with, where they are the mixture's own
 
     def predict(self, table: Float, present: Present | None) -> Float:
         """Return what it adds to predictions (n, q)."""
-        return self.share * evaluate(self.network, self.arrays, self._inputs(table, present), present)[1]
+        x = self.table.apply(table, EXACT, present=present)
+        return self.share * evaluate(self.network, self.arrays, x, present)[1]
 
     def slopes(self, table: Float, present: Present | None) -> Float:
         """Return the derivatives (n, q, n_features) of `predict` by the columns of the table."""
-        x = self._inputs(table, present)
+        x = self.table.apply(table, EXACT, present=present)
         by_input = np.concatenate(list(jacobians(self.network, self.arrays, x, present)))
-        own = np.concatenate(
-            [
-                np.arange(columns.start, columns.start + self.table.widths[name])
-                for name, columns in self.network.columns.items()
-            ]
-        )
-        return self.share[:, None] * self.table.slopes(table, by_input[..., own], present)
-
-    def _inputs(self, table: Float, present: Present | None) -> Float:
-        widths = {name: encoder.n_inputs for name, encoder in self.network.encoders.items()}
-        return self.table.apply(table, EXACT, widths, present)
+        return self.share[:, None] * self.table.slopes(table, by_input, present)
 
     @property
     def is_linear(self) -> bool:

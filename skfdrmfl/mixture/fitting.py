@@ -200,7 +200,8 @@ class MixtureTask:
         """Return the share of a network, fitted on all rows, that predicts standardised y."""
         runs = self.passes[p].members[number]
         network, arrays = self.lead(p, number, trained)
-        return NetworkPart(runs.tables[-1], network, arrays, weight * (runs.scales[-1] if runs.scales else 1.0))
+        share = weight * (runs.scales[-1] if runs.scales else 1.0)
+        return NetworkPart(runs.tables[-1], network, arrays, share, dict(runs.recipe.shape))
 
     def lead(self, p: int, number: int, trained: Trained) -> tuple[Network, Arrays]:
         """Return a member's network for all rows and its weights, without the inputs that others have more."""

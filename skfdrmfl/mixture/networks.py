@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,12 @@ class Recipe:
 
     name: str
     view: str
-    hidden_layer_sizes: tuple[int, ...]
+    shape: tuple[tuple[str, Any], ...]  # parameters of the network, by name, that are others than those asked for
     weight_decay: float
     shrinkage: float
     learns_residual: bool = False  # what the best linear member leaves, not y
     algorithm: str = "fedavg"
+    input_l1: float | None = None  # None: what was asked for
 
 
 @dataclass(frozen=True, eq=False)
