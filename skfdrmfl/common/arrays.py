@@ -28,4 +28,4 @@ def row_products(rows: Float, matrix: Float) -> Float:
         return rows @ matrix
     blocks = np.zeros((-(-n // BLOCK_ROWS), BLOCK_ROWS, p))
     blocks.reshape(-1, p)[:n] = rows
-    return np.matmul(blocks, matrix).reshape(-1, matrix.shape[1])[:n]
+    return np.matmul(blocks, matrix).reshape(len(blocks) * BLOCK_ROWS, matrix.shape[1])[:n]

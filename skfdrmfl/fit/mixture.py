@@ -25,7 +25,7 @@ from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask, smooth_modalities
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
-from skfdrmfl.protocol.plan import EXACT, TRAINING_DTYPE, Inputs, RunPlan, Start, Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Settings, Start, Targets
 from skfdrmfl.protocol.queries.importance import mixture_importances
 from skfdrmfl.protocol.queries.whitening import fit_targets
 from skfdrmfl.server.history import extend_history
@@ -40,6 +40,8 @@ VIEWS_OF_SMOOTH = ("raw", "snv", "sg1", "sg2", "snv+sg1")
 MOST_NETWORK_FOLDS = 3
 DEFAULT_SHRINKAGE, DEFAULT_DECAY = 2e-4, 0.3
 DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
+# Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
+SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
 SHALLOW = (("hidden_layer_sizes", (32,)),)
 
 
@@ -97,8 +99,10 @@ def _mean(sums: ViewSums) -> LinearMember:
     return LinearMember("mean", "raw", None, np.zeros((n_sets, p, q)), sums.kept.mean_y, squares, (0.0,) * q)
 
 
-def _recipes(estimator: Any, best: LinearMember, smooth: Sequence[str]) -> list[Recipe]:
+def _recipes(estimator: Any, best: LinearMember, smooth: Sequence[str], *, wide: bool) -> list[Recipe]:
     """Return the networks of the rule."""
+    if wide:
+        return [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
     recipes = [
         Recipe("network raw", "raw", DEEP, LITTLE_DECAY, DEFAULT_SHRINKAGE),
         Recipe("network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, True),
@@ -126,7 +130,10 @@ def _passes(
     kinds = network_spec.kinds(estimator.preprocessing)
     beside = min(range(len(linear)), key=lambda i: float(linear[i].squares.sum()))
     shapes: dict[Any, list[NetworkRuns]] = {}
-    for recipe in _recipes(estimator, linear[beside], smooth):
+    wide = bool(sums[None].wide.blocks)
+    if wide:
+        kinds = {name: "standardize" if kind == "whiten" else kind for name, kind in kinds.items()}
+    for recipe in _recipes(estimator, linear[beside], smooth, wide=wide):
         of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
         sets = [*range(len(folds)), -1]
         tables = [
@@ -168,7 +175,7 @@ def _pass(
         RunPlan(
             Inputs(table, widths, TRAINING_DTYPE),
             targets,
-            replace(settings_of(estimator, len(reading.modalities)), weight_decay=member.recipe.weight_decay),
+            _settings(estimator, len(reading.modalities), member.recipe),
             seed,
             Start(first_weights(network, table, seed)),
             rows,
@@ -177,7 +184,16 @@ def _pass(
         for member in members
         for table, targets, rows in zip(member.tables, member.targets, subsets, strict=True)
     ]
-    return Pass(network, build, tuple(members), tuple(runs), schedule_of(estimator))
+    schedule = schedule_of(estimator)
+    if members[0].recipe.batch_size is not None:
+        schedule = replace(schedule, batch_size=members[0].recipe.batch_size)
+    return Pass(network, build, tuple(members), tuple(runs), schedule)
+
+
+def _settings(estimator: Any, n_modalities: int, recipe: Recipe) -> Settings:
+    """Return the settings of a network: those asked for, or where nothing was, those of its recipe."""
+    found = replace(settings_of(estimator, n_modalities), weight_decay=recipe.weight_decay)
+    return found if recipe.input_l1 is None else replace(found, input_l1=recipe.input_l1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +228,7 @@ class MixtureFitting:
         importance = mixture_importances(
             self.federation,
             weighed.mixture,
-            self.task.sums[None].table,
+            self.task.sums[None].deviation(self.fitted.n_features),
             {j: len(known) for j, known in self.spec.categories.items()},
             self.task.subset,
         )

@@ -214,8 +214,8 @@ class MixtureTask:
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()
-        axes = np.linalg.eigh(cxx)[1][:, ::-1][:, : self.n_components + q]
-        scores = sums.axes @ axes  # (p, s)
+        axes = np.linalg.eigh(cxx)[1] if cxx.size else cxx
+        scores = sums.axes @ axes[:, ::-1][:, : self.n_components + q]  # (p, s)
         blank = LinearPart(sums.table, Linear(scores, np.zeros(scores.shape[1])))
         probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
         (answer,) = federation.sum(ScoreProducts(probe, self.targets, self.subset))

@@ -38,7 +38,7 @@ def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) ->
         _Space(of_base, base, view, scaled)
         for base, of_base in sums.items()
         for view in views
-        if PARTS_OF_VIEW[view][0] == base
+        if PARTS_OF_VIEW[view][0] == base and of_base.axes.size
         for scaled in (True, False)
     ]
     members = {space: space.best_pls() for space in spaces}
@@ -62,13 +62,8 @@ class _Space:
         gains = np.concatenate([block.gains for block in blocks.values()])
         axes, r = np.linalg.qr(per_unit[:, None] * gains)
         self.kept, self._held_out = sums.kept.through(r), sums.held_out.through(r)
-        # From coefficients along these axes to those of the columns of the base view.
-        self._back = block_diag(
-            *(
-                (block.from_base * own.unit).T
-                for block, own in zip(blocks.values(), sums.table.blocks.values(), strict=True)
-            )
-        ) @ (per_unit[:, None] * axes)
+        # From coefficients along these axes to those of the base columns z.
+        self._back = block_diag(*(block.from_base.T for block in blocks.values())) @ (per_unit[:, None] * axes)
 
     def best_pls(self) -> LinearMember | None:
         """Return the PLS of the best number of components; None where there are too few rows or columns for one."""

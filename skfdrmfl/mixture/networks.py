@@ -31,6 +31,7 @@ class Recipe:
     learns_residual: bool = False  # what the best linear member leaves, not y
     algorithm: str = "fedavg"
     input_l1: float | None = None  # None: what was asked for
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
-from skfdrmfl.protocol.queries.whitening import _sorted_axes, _whitening_scale, fit_blocks
+from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, _sorted_axes, _whitening_scale, fit_blocks
 from skfdrmfl.views import VIEWS, View
 
 # Each view: what the clients compute, whose sums they send, and the linear map after it, done to these sums.
@@ -37,7 +37,7 @@ class ViewBlock(NamedTuple):
     """A modality in one view: v = center + gains s, s being the coordinates that the moments are of."""
 
     view: View | None
-    from_base: Float  # (p_v, p), from the columns of the base view
+    from_base: Float  # (p_v, p), from z
     center: Float  # (p_v,)
     gains: Float  # (p_v, r)
     deviation: Float  # (p_v,), over all rows that have the modality
@@ -58,6 +58,7 @@ class ViewSums:
     axes: Float
     held_out: Moments  # (K,), of the rows that each fold holds out
     present: Float  # (K, M), how many of these have each modality
+    wide: TableTransform  # modalities too wide for moments, which have no columns in `table`, standardised
 
     @cached_property
     def total(self) -> Moments:
@@ -82,18 +83,19 @@ class ViewSums:
         """Return each modality in a view that follows from this one by a linear map."""
         out, start = {}, 0
         for m, (name, block) in enumerate(self.table.blocks.items()):
-            p, treated = len(block.mean), name in self.smooth and view != "raw"
+            p, treated = block.n_outputs, name in self.smooth and view != "raw"
             mine = self.axes[start : start + p]
             start += p
             step = PARTS_OF_VIEW[view][1] if treated else None
             n_appended = 2 if treated and PARTS_OF_VIEW[view][0] == "snv" else 0
+            unit, center = _of_base(block)
             from_base = np.eye(p)
             if step is not None:
                 from_base = block_diag(VIEWS[step].matrix(p - n_appended), np.eye(n_appended))
-            gains = from_base @ (block.unit[:, None] * mine)
+            gains = from_base @ (unit[:, None] * mine)
             deviation = np.sqrt(np.maximum(((gains @ self._covariance(-1, m)) * gains).sum(1), 0.0))
             out[name] = ViewBlock(
-                VIEWS[view] if treated else None, from_base, from_base @ block.mean, gains, deviation, n_appended
+                VIEWS[view] if treated else None, from_base * unit, from_base @ center, gains, deviation, n_appended
             )
         return out
 
@@ -110,8 +112,9 @@ class ViewSums:
             name: self._transforms(sets, m, block, kinds[name], shrinkage, tails.get(name, 0.0))
             for m, (name, block) in enumerate(self.blocks(view).items())
         }
+        columns = self.table.columns | self.wide.columns
         return [
-            TableTransform(self.table.columns, {name: fitted[i] for name, fitted in by_block.items()})
+            TableTransform(columns, {name: fitted[i] for name, fitted in by_block.items()} | self.wide.blocks)
             for i in range(len(sets))
         ]
 
@@ -122,7 +125,7 @@ class ViewSums:
         if kind is None or not len(block.center):
             n_columns = len(list(self.table.columns.values())[m])
             return [unchanged(n_columns, block.view)] * len(sets)
-        out = []
+        out, of_base = [], list(self.table.blocks.values())[m]
         scale = _whitening_scale(block.deviation, block.view)
         axes, r = np.linalg.qr(block.gains / scale[:, None])
         for number in sets:
@@ -134,14 +137,45 @@ class ViewSums:
             else:
                 deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
                 fitted = scaled(mean, np.where(block.deviation > 0, deviation, 0.0))
-            out.append(replace(fitted, tail=tail, view=block.view))
+            out.append(replace(_behind(of_base, fitted), tail=tail, view=block.view))
         return out
+
+    def deviation(self, n_features: int) -> Float:
+        """Return the standard deviation over all rows of each numeric column of the table, 0 of others."""
+        spread, start = np.zeros(n_features), 0
+        for m, (name, block) in enumerate(self.table.blocks.items()):
+            deviation = block.unit
+            if block.projection is not None:
+                along = block.projection @ self.axes[start : start + block.n_outputs]
+                deviation = block.unit * np.sqrt(np.maximum(((along @ self._covariance(-1, m)) * along).sum(1), 0.0))
+            spread[self.table.columns[name]] = deviation
+            start += block.n_outputs
+        for name, block in self.wide.blocks.items():
+            spread[self.wide.columns[name]] = block.unit
+        return spread
 
     def _covariance(self, number: int, m: int) -> Float:
         """Return the covariance (r, r) of the coordinates, over the rows of a set in `kept` that have a modality."""
         n = max(float(self.kept_present[number, m]), 1.0)
         mean = self.kept.x[number] / n
         return self.kept.xx[number] / n - np.outer(mean, mean)
+
+
+def _of_base(block: BlockTransform) -> tuple[Float, Float]:
+    """Return what makes base columns of z, a factor and a centre each; principal axes stand for themselves."""
+    if block.projection is None:
+        return block.unit, block.mean
+    return np.ones(block.n_outputs), np.zeros(block.n_outputs)
+
+
+def _behind(base: BlockTransform, then: BlockTransform) -> BlockTransform:
+    """Return one transformation of the columns for `then` behind the axes of `base`, if it has any."""
+    if base.projection is None:
+        return then
+    projection = np.eye(len(then.mean)) if then.projection is None else then.projection
+    projection = base.projection @ np.divide(projection, then.scale[:, None])
+    mean = base.mean + base.unit * (base.projection @ then.mean)
+    return replace(then, mean=mean, scale=base.scale, projection=projection)
 
 
 def ask(
@@ -155,35 +189,47 @@ def ask(
 ) -> tuple[ViewSums, dict[str, float]]:
     """Return the sums of a base view of `blocks`, one for each modality, and the tails of its columns.
 
-    Four exchanges: means, deviations (in two steps), and the moments of each fold.
+    Four exchanges: means, deviations (in two steps), and the moments of each fold. A modality that is too wide for them
+    stands on its principal axes where few hold nearly all of it (`fit_blocks`), else it has no columns here.
     """
     viewed = {
         name: replace(block, view=VIEWS[view]) if view is not None and name in smooth else block
         for name, block in blocks.items()
     }
     numeric = {name: block for name, block in viewed.items() if block.columns is not None and len(block.columns)}
-    found = fit_blocks(federation, numeric, dict.fromkeys(numeric, "standardize"), subset)
+    wide = {name for name, block in numeric.items() if len(block.columns) > MAX_EXACT_COLUMNS}
+    kinds = {name: "whiten" if name in wide else "standardize" for name in numeric}
+    found = fit_blocks(federation, numeric, kinds, subset)
     nothing = BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
-    of_all = {name: found.get(name, nothing) for name in blocks}
-    columns = {name: block.columns for name, block in blocks.items() if block.columns is not None}
-    table = TableTransform(columns, {name: b for name, b in of_all.items() if not isinstance(b, BlockSpectrum)})
+    columns, of_all, too_wide = {}, {}, TableTransform({}, {})
+    for name, block in blocks.items():
+        fitted = found.get(name, nothing)
+        if isinstance(fitted, BlockSpectrum):
+            power = float(fitted.eigenvalues.sum())
+            fitted = BlockTransform(fitted.mean, fitted.scale, fitted.eigenvectors, power, fitted.tail)
+        elif name in wide:
+            too_wide.columns[name], too_wide.blocks[name], fitted = block.columns, fitted, nothing
+        of_all[name], columns[name] = fitted, block.columns if fitted.n_inputs else block.columns[:0]
+    table = TableTransform(columns, of_all)
     (answer, *present) = federation.sum(
         FoldMoments(Inputs(table), targets, tuple(folds), subset), *(Presence(fold) for fold in folds)
     )
     held_out = Moments(*answer)
     counts = np.stack([np.zeros(len(blocks)) if p is None else p.by_modality.astype(float) for p in present])
-    held_out, axes = in_range(held_out)
-    return ViewSums(table, tuple(smooth), axes, held_out, counts), {name: b.tail for name, b in table.blocks.items()}
+    axes = np.zeros((0, 0))
+    if held_out.x.shape[-1]:
+        held_out, axes = in_range(held_out)
+    return ViewSums(table, tuple(smooth), axes, held_out, counts, too_wide), {name: b.tail for name, b in table.blocks.items()}
 
 
 def smooth_modalities(sums: ViewSums, fewest: int, correlation: float) -> tuple[str, ...]:
     """Return the modalities of at least so `fewest` columns whose neighbours correlate more than so in the median."""
     out, start = [], 0
     for m, (name, block) in enumerate(sums.table.blocks.items()):
-        p = len(block.mean)
+        p = block.n_outputs
         axes = sums.axes[start : start + p]
         start += p
-        if p < fewest:
+        if p < fewest or block.projection is not None:
             continue
         along = axes @ sums._covariance(-1, m)
         variance = (along * axes).sum(1)

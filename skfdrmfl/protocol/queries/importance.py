@@ -11,7 +11,6 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.protocol.door import Block, ClientRows, Federation
 from skfdrmfl.protocol.plan import Model
@@ -137,15 +136,11 @@ class MixtureResponses:
 
 
 def mixture_importances(
-    federation: Federation, mixture: Mixture, table: TableTransform, sizes: Mapping[int, int], subset: Subset
+    federation: Federation, mixture: Mixture, deviation: Float, sizes: Mapping[int, int], subset: Subset
 ) -> Float:
-    """Return what `importances` does, of a mixture; `table` has the spreads of numeric columns (n_features,)."""
+    """Return what `importances` does, of a mixture; `deviation` (n_features,) is the spread of each numeric column."""
     (sums,) = federation.sum(MixtureResponses(mixture, sizes, subset))
-    squared = sums.squares / sums.n_rows
-    spread = np.zeros(len(squared))
-    for name, block in table.blocks.items():
-        spread[table.columns[name]] = block.unit
-    squared = squared * spread**2
+    squared = sums.squares / sums.n_rows * deviation**2
     columns = np.repeat(list(sizes), list(sizes.values())).astype(np.int64)
     found: Float = np.sqrt(
         squared
