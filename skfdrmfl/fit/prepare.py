@@ -39,6 +39,7 @@ from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, init
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
+from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
@@ -125,7 +126,8 @@ def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> t
         check_continues(estimator, reading, earlier)
         return earlier.network_spec, earlier.network
     network_spec = network_spec_of(estimator, reading)
-    return network_spec, network_spec.network(widths_of(reading), reading.n_outputs)
+    widths = widths_of(reading, views_of(estimator, reading, network_spec))
+    return network_spec, network_spec.network(widths, reading.n_outputs)
 
 
 def engine_of(estimator: Any, reading: DataDescription, network: Network, device: str) -> str:
