@@ -25,7 +25,7 @@ from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Targets
 from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
-from skfdrmfl.views import View
+from skfdrmfl.views.base import View
 
 # The outputs among the blocks of columns: no modality has this name.
 OUTPUTS = ""

@@ -7,7 +7,8 @@ from typing import Any
 from skfdrmfl.data.categories import split
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.views import VIEWS, View
+from skfdrmfl.views import VIEWS
+from skfdrmfl.views.base import View
 
 
 def check_pretreatment(pretreatment: Any, tuning: Any) -> None:

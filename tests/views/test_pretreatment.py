@@ -23,7 +23,7 @@ IDS = np.arange(90) % 3
 SMALL = {"n_rounds": 3, "local_epochs": 2, "random_state": 0}
 TWO = {"modalities": {"a": slice(0, 12), "b": slice(12, None)}}
 HOLES = np.where((np.arange(90) % 4 == 0)[:, None] & (np.arange(25) >= 12), np.nan, X)
-KIND = np.where(Y > np.median(Y), "up", "down")
+KIND = np.where(Y > 20, "up", "down")
 FRAME = pd.DataFrame(X, columns=[f"c{j}" for j in range(25)]).assign(kind=KIND)
 ONE = {"modalities": {"all": slice(None)}}
 
@@ -335,7 +335,7 @@ def test_tuning_chooses_among_networks_of_the_view():
         (["snv", "snv"], r"^pretreatment names 'snv' twice; name each once"),
         (
             ["snv", "sg1"],
-            r"is a list to choose from, but tuning=None chooses none of it; set tuning=\"mixture\", or name",
+            r"is a list to choose from, but tuning=None chooses none of it; set tuning=\"mixture\"",
         ),
     ],
 )
@@ -358,7 +358,7 @@ def test_a_modality_of_too_few_columns_is_refused(pretreatment, n, least):
     [Conv1DEncoder((5, 5), kernel_size=2), Conv2DEncoder((1, 5, 5), kernel_size=2), RecurrentEncoder((5, 5))],
 )
 def test_encoders_of_several_series_take_none(pretreatment, encoder):
-    error = rf"does not go with the {type(encoder).__name__} of modality 'x': it takes the columns for one series, but these"
+    error = rf"does not go with the {type(encoder).__name__} of modality 'x': it takes the columns for one series"
     with pytest.raises(ValueError, match=error):
         fitted(pretreatment, encoders=encoder)
     fitted(None, encoders=encoder)
@@ -377,9 +377,7 @@ def test_encoders_of_one_series_read_derivatives_but_no_appended_columns(encoder
 
 def test_noisy_moments_are_taken_of_no_view():
     private = {"dp_noise_multiplier": 1.0, "dp_clip_norm": 1.0, "dp_bounds": {"X": (0, 6), "y": (0, 60)}}
-    with pytest.raises(
-        ValueError, match=r"^pretreatment='snv' standardises columns that dp_bounds, which are of X, say"
-    ):
+    with pytest.raises(ValueError, match=r"^pretreatment='snv' standardises columns that dp_bounds, which are of X"):
         fitted("snv", preprocessing="standardize", **private)
     model = fitted("snv", preprocessing=None, **private)
     assert_array_equal(model._fitted.table.apply(X, np.dtype(float)), VIEWS["snv"].apply(X))
