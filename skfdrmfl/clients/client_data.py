@@ -105,11 +105,12 @@ class ClientData:
             n_codes, block = sum(encoder.code_sizes), transform.blocks[name]
             sums.append(changes[:, n_before : n_before + n_codes].sum(0))
             n_before += n_codes
-            x, by_input = rows[:0], gradients[..., model.network.columns[name]]
-            if block.view is not None:  # the slopes of a row then depend on it
-                x = self.table[np.ix_(rows, transform.columns[name])].astype(np.float64, copy=False)
-                if self.present is not None:
-                    x[~self.present[rows, m]] = 0.0
+            by_input = gradients[..., model.network.columns[name]]
+            # The slopes of a row depend on it where there is a view, and there alone.
+            mine = rows[:0] if block.view is None else rows
+            x = self.table[np.ix_(mine, transform.columns[name])].astype(np.float64, copy=False)
+            if self.present is not None:
+                x[~self.present[mine, m]] = 0.0
             of_columns = block.squared_slopes(x, by_input, block.units)
             sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
         return np.concatenate(sums)

@@ -7,6 +7,8 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from skfdrmfl.common.late_torch import torch
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape, part_name
 from skfdrmfl.method.parts import FeaturePart, Views
@@ -20,6 +22,11 @@ class _Convolutions(Encoder):
 
     strongest_preprocessing: ClassVar[str | None] = "standardize"
     _axes: ClassVar[tuple[str, ...]]
+
+    @property
+    def reads_series(self) -> bool:
+        """See `Encoder`."""
+        return len(self._axes) == 2 and (self.shape is None or np.ravel(self.shape)[:1].tolist() == [1])
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from skfdrmfl.common.late_torch import torch
 from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape, part_name
 from skfdrmfl.method.parts import FeaturePart, Views
@@ -42,6 +44,11 @@ class RecurrentEncoder(Encoder):
         self.shape = shape
         self.hidden_size = hidden_size
         self.skip = skip
+
+    @property
+    def reads_series(self) -> bool:
+        """See `Encoder`."""
+        return self.shape is None or np.ravel(self.shape)[-1:].tolist() == [1]
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> GRUPart:
         """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""

@@ -29,6 +29,11 @@ class Encoder(BaseEstimator):
 
     strongest_preprocessing: ClassVar[str | None] = "whiten"
 
+    @property
+    def reads_series(self) -> bool | None:
+        """Whether its columns are one series, rather than several or an image; None: their order means nothing."""
+        return None
+
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> Part:
         """Return the part h_m of the network, from `n_columns` inputs to `modality_dim` outputs.
 

@@ -28,6 +28,7 @@ from skfdrmfl.fit.network_spec import check_rows
 from skfdrmfl.fit.parameters import CONSTRAINTS, check_engine
 from skfdrmfl.fit.prepare import prepare
 from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.pretreatment import check_pretreatment
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.fit.saving import load, save
@@ -105,6 +106,11 @@ class FDRMFLTransformer(
         Probability with which each modality of a row is left out of a training step, never the last one it has.
         Makes predictions for rows that lack one better. With `fusion="concat"` those for complete rows suffer: choose
         another fusion with it.
+    pretreatment : "auto", None, {"snv", "sg1", "sg2", "snv+sg1"} or list of these, default="auto"
+        What happens to each row of a modality of numbers by itself, inside its client, before `preprocessing`. "snv":
+        less its mean, over its standard deviation, with mean and log deviation as two more columns; "sg1", "sg2":
+        first, second derivative along the columns (Savitzky-Golay); "snv+sg1": one after the other. None: nothing, and
+        so does "auto". A list, to choose from, takes `tuning="mixture"`. Codes of categories stay as they are.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
         ev_1); columns whose scales span more than 100 are standardised first. Whitening replaces columns by
@@ -322,6 +328,7 @@ class FDRMFLTransformer(
         weight_decay: float = 0.3,
         input_l1: float = 0.0,
         modality_dropout: float = 0.0,
+        pretreatment: Any = "auto",
         preprocessing: str | None = "whiten",
         shrinkage: float | str = 2e-4,
         algorithm: str = "fedavg",
@@ -374,6 +381,7 @@ class FDRMFLTransformer(
         self.weight_decay = weight_decay
         self.input_l1 = input_l1
         self.modality_dropout = modality_dropout
+        self.pretreatment = pretreatment
         self.preprocessing = preprocessing
         self.shrinkage = shrinkage
         self.algorithm = algorithm
@@ -410,6 +418,7 @@ class FDRMFLTransformer(
         """Raise ValueError where a parameter has a value that it cannot have."""
         check_engine(self.engine)
         super()._validate_params()
+        check_pretreatment(self.pretreatment, self.tuning)
 
     @classmethod
     @cache

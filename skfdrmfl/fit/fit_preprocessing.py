@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,12 +18,14 @@ from skfdrmfl.fit.initial_model import FoundPreprocessing, first_weights
 from skfdrmfl.fit.memo import prepared_once
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import is_private, schedule_of, settings_of
+from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.tuning import DEFAULT_SHRINKAGE, Choice, Tuner, with_ridge
 from skfdrmfl.method.linear_part import takes_linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Targets
 from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
+from skfdrmfl.views.base import View
 
 # The outputs among the blocks of columns: no modality has this name.
 OUTPUTS = ""
@@ -40,7 +42,8 @@ def fit_preprocessing(
 ) -> FoundPreprocessing:
     """Return what preprocessing finds, and tuning where it is asked for."""
     kinds = network_spec.kinds(estimator.preprocessing)
-    blocks = numeric_blocks(reading)
+    views = views_of(estimator, reading, network_spec)
+    blocks = {name: replace(block, view=views.get(name)) for name, block in numeric_blocks(reading).items()}
     n_outputs = reading.n_outputs
 
     def build(table: TableTransform, widths: Mapping[str, int]) -> tuple[Network, NDArray]:
@@ -108,7 +111,7 @@ def fit_preprocessing(
     # Neither what tuning found, which depends on training, nor anything private is kept, nor what a file keeps already.
     if tuned is not None or is_private(estimator) or estimator.checkpoint_path is not None:
         return prepare(federation)
-    columns = {name: (block.columns, block.modality) for name, block in blocks.items()}
+    columns = {name: (block.columns, block.modality, block.view) for name, block in blocks.items()}
     read = columns, reading.modalities, list(reading.categories), kinds, choice.shrinkage, subset
     return prepared_once(federation, read, choice, prepare)
 
@@ -122,7 +125,8 @@ def _compared(
     # Codes of categories are no numbers; and where a row lacks a modality, the mean of fewer codes weighs
     # each more than a linear part knows.
     is_linear = not reading.categories and (len(reading.modalities) < 2 or estimator.fusion != "mean")
-    has_room = takes_linear(network_spec.network(widths_of(reading), reading.n_outputs))
+    widths = widths_of(reading, views_of(estimator, reading, network_spec))
+    has_room = takes_linear(network_spec.network(widths, reading.n_outputs))
     return tuner.everything(linear=is_linear and has_room)
 
 
@@ -132,6 +136,7 @@ def numeric_blocks(reading: DataDescription) -> dict[str, Block]:
     return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
 
 
-def widths_of(reading: DataDescription) -> dict[str, int]:
-    """Return the number of columns of each modality."""
-    return {name: len(columns) for name, columns in reading.modalities.items()}
+def widths_of(reading: DataDescription, views: Mapping[str, View]) -> dict[str, int]:
+    """Return the number of columns of each modality, after the view it may have."""
+    appended = {name: view.n_appended for name, view in views.items()}
+    return {name: len(columns) + appended.get(name, 0) for name, columns in reading.modalities.items()}

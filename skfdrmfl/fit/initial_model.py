@@ -14,6 +14,7 @@ from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import settings_of
+from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.linear_part import Linear
@@ -128,8 +129,12 @@ def check_continues(estimator: Any, reading: DataDescription, earlier: Fitted) -
     if list(before) != list(now) or not all(np.array_equal(before[name], now[name]) for name in now):
         changed = ["modalities"]
     else:
-        signature = network_spec_of(estimator, reading).network(earlier.table.widths, n_outputs).signature
+        spec = network_spec_of(estimator, reading)
+        signature = spec.network(earlier.table.widths, n_outputs).signature
         changed = [name for name, value in signature.items() if value != built[name]]
+        asked = {name: view.name for name, view in views_of(estimator, reading, spec).items()}
+        if asked != {name: block.view.name for name, block in earlier.table.blocks.items() if block.view is not None}:
+            changed.append("pretreatment")
     if changed:
         # None for all encoders means those of `hidden_layer_sizes`.
         what = "hidden_layer_sizes" if changed[0] == "encoders" and estimator.encoders is None else changed[0]

@@ -18,6 +18,7 @@ from skfdrmfl.server.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import INPUT_L1, ROBUST_RULES
 from skfdrmfl.server.rounds import cosine_decay
+from skfdrmfl.views import VIEWS
 
 AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
 NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
@@ -41,6 +42,7 @@ CONSTRAINTS: dict[str, Any] = {
     "input_l1": NOT_NEGATIVE,
     "modality_dropout": [Interval(Real, 0, 1, closed="left")],
     "preprocessing": [StrOptions({"whiten", "standardize"}), None],
+    "pretreatment": [StrOptions({"auto", *VIEWS}), list, tuple, None],
     "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
     "algorithm": [StrOptions(set(ALGORITHMS))],
     "aggregation": [StrOptions(set(AGGREGATIONS))],

@@ -40,6 +40,7 @@ from skfdrmfl.fit.mixture import MixtureFitting, mixture_task
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
+from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.network import Network
@@ -127,7 +128,8 @@ def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> t
         check_continues(estimator, reading, earlier)
         return earlier.network_spec, earlier.network
     network_spec = network_spec_of(estimator, reading)
-    return network_spec, network_spec.network(widths_of(reading), reading.n_outputs)
+    widths = widths_of(reading, views_of(estimator, reading, network_spec))
+    return network_spec, network_spec.network(widths, reading.n_outputs)
 
 
 def engine_of(estimator: Any, reading: DataDescription, network: Network, device: str) -> str:

@@ -91,7 +91,7 @@ def noisy_blocks(
     asked = {name: blocks[name] for name in bounds}
     multiplier = MOMENTS_NOISE * float(estimator.dp_noise_multiplier)
     found = standardisations(federation, asked, bounds, len(federation.roster().positions), multiplier)
-    left = {n: unchanged(len(b.columns)) for n, b in blocks.items() if n not in found and b.columns is not None}
+    left = {n: unchanged(len(b.columns), b.view) for n, b in blocks.items() if n not in found and b.columns is not None}
     return {name: (found | left)[name] for name in blocks}
 
 
@@ -151,6 +151,11 @@ def check_private(estimator: Any, earlier: Account | None = None, goes_on: bool 
     ):
         if getattr(estimator, name) == bad:
             raise ValueError(f"{name}={bad!r} asks clients for more than privacy can pay for; use {remedy}.")
+    if estimator.pretreatment not in (None, "auto") and estimator.preprocessing is not None:
+        raise ValueError(
+            f"pretreatment={estimator.pretreatment!r} standardises columns that dp_bounds, which are of X, say nothing "
+            "about; use preprocessing=None, or pass X pre-treated, with bounds of that, and pretreatment=None."
+        )
     for name, plain in (("aggregation", "mean"), ("preaggregation", None)):
         if getattr(estimator, name) != plain:
             raise ValueError(

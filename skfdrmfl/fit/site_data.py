@@ -27,7 +27,7 @@ from skfdrmfl.method.network import Network
 OF_BOTH = (
     *("client_column", "groups_column"),
     *("modalities", "encoders", "hidden_layer_sizes", "modality_dim", "n_components", "fusion"),
-    *("head_hidden_layer_sizes", "alignment", "early_stopping", "tuning", "shrinkage", "algorithm"),
+    *("head_hidden_layer_sizes", "alignment", "early_stopping", "tuning", "shrinkage", "algorithm", "pretreatment"),
 )
 
 

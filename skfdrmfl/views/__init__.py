@@ -8,5 +8,3 @@ from skfdrmfl.views.within import Chain
 _FIRST, _SECOND = SavitzkyGolay(1), SavitzkyGolay(2)
 # A new view has a file of its own and its place here.
 VIEWS: dict[str, View] = {view.name: view for view in (SNV(), _FIRST, _SECOND, Chain(SNV(), _FIRST))}
-
-__all__ = ["VIEWS", "View"]

@@ -57,8 +57,9 @@ class SNV(View):
         return np.concatenate((z, mean, np.log(np.where(deviation > 0, deviation, 1.0))), axis=1)
 
     def slopes(self, rows: Float, gradients: Float) -> Float:
-        """See `View.slopes`: d z_i / d x_j = (p [i = j] - 1 - z_i z_j) / (p s), d m / d x_j = 1 / p, d log s / d x_j =
-        z_j / (p s).
+        """See `View.slopes`.
+
+        d z_i / d x_j = ([i = j] - (1 + z_i z_j) / p) / s, d m / d x_j = 1 / p, d log s / d x_j = z_j / (p s).
         """
         z, _, deviation = _standardised(rows)
         n, p = rows.shape

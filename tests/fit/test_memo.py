@@ -50,6 +50,7 @@ CASES = {
     "early stopping": {"early_stopping": True},
     "who comes and goes": {"availability": [[True, True, False], [True, False, True]]},
     "torch": {"engine": "torch"},
+    "pre-treated": {"pretreatment": "snv+sg1"},
     "missing modalities, torch": {"table": HOLES, "modalities": TWO, "engine": "torch"},
 }
 
@@ -100,6 +101,8 @@ def changed(array, i=7):
         {"table": np.asfortranarray(X)},
         {"shrinkage": 1e-3},
         {"preprocessing": "standardize"},
+        {"pretreatment": "snv"},
+        {"pretreatment": "sg1"},
         {"modalities": TWO},
         {"modalities": {"a": slice(0, 2), "b": slice(2, 6)}},
         {"early_stopping": True},
@@ -109,7 +112,7 @@ def changed(array, i=7):
     ],
 )
 def test_whatever_preparation_reads_is_part_of_the_key(other, asked):
-    for known in ({}, {"modalities": {"a": slice(0, 4), "b": slice(4, 6)}}, {"early_stopping": True}):
+    for known in ({}, {"pretreatment": "snv+sg1"}, {"modalities": {"a": slice(0, 4), "b": slice(4, 6)}}, {"early_stopping": True}):
         if known != other:
             fitted(**known)
     before = len(asked)

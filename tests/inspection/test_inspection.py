@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.inspection import (
     ClientErrorsDisplay,
     HistoryDisplay,
@@ -28,6 +25,7 @@ from skfdrmfl.inspection import (
 )
 from skfdrmfl.inspection._outliers import q_limit, t_squared_limit
 from skfdrmfl.method import sensitivity
+from skfdrmfl.views import VIEWS
 
 N = 60
 rng = np.random.default_rng(21)
@@ -210,36 +208,22 @@ def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     assert_allclose(display.deviations[0], expected.std(0), rtol=1e-4, atol=1e-5)
 
 
-class OverMean(BlockTransform):
-    """Each row over its own mean first: a step that mixes the columns of a row, and is not linear."""
-
-    is_linear = False
-
-    def apply(self, block):
-        return super().apply(block / block.mean(1, keepdims=True))
-
-    def slopes(self, rows, gradients):
-        mean, after = rows.mean(1)[:, None, None], super().slopes(rows, gradients)
-        return after / mean - (after * rows[:, None]).mean(-1, keepdims=True) / mean**2
-
-
 @pytest.mark.parametrize("hidden", [(), (3,)])
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
-def test_the_derivative_follows_a_step_that_is_put_before(preprocessing, hidden, monkeypatch):
+@pytest.mark.parametrize("pretreatment", VIEWS)
+def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment, preprocessing, hidden, monkeypatch):
     monkeypatch.setattr(sensitivity, "SLAB_ROWS", 7)  # rows and derivatives are read some at a time
-    table = TABLE + 5
-    holes = table.mask(np.outer(np.arange(N) % 3 == 0, np.arange(5) > 2))
-    fitted = FDRMFLTransformer(**(SMALL | TWO | {"hidden_layer_sizes": hidden}), preprocessing=preprocessing)
+    table = pd.DataFrame(np.cumsum(np.tile(X, 5), axis=1)).rename(columns=str)
+    holes = table.mask(np.outer(np.arange(N) % 3 == 0, np.arange(25) > 12))
+    parameters = {"modalities": {"a": slice(0, 13), "b": slice(13, None)}, "hidden_layer_sizes": hidden}
+    fitted = FDRMFLTransformer(**(SMALL | parameters), preprocessing=preprocessing, pretreatment=pretreatment)
     fitted.fit(holes, Y, client_ids=IDS)
-    before = SensitivityDisplay.from_estimator(fitted, table)
-    assert before.exact == (hidden == ())
-    blocks = {name: OverMean(*astuple(block)) for name, block in fitted._fitted.table.blocks.items()}
-    fitted._fitted = replace(fitted._fitted, table=replace(fitted._fitted.table, blocks=blocks))
     for rows in (table, holes):
         display = SensitivityDisplay.from_estimator(fitted, rows)
-        assert_allclose(display.sensitivities[0], slopes(fitted, rows).mean(0), rtol=1e-5, atol=1e-8)
-        assert not display.exact
-        assert not np.isclose(display.sensitivities, before.sensitivities, rtol=0.1).any()
+        expected = slopes(fitted, rows)
+        assert_allclose(display.sensitivities[0], expected.mean(0), rtol=1e-5, atol=1e-8)
+        assert_allclose(display.deviations[0], expected.std(0), rtol=1e-3, atol=1e-6)
+        assert display.exact == (hidden == () and VIEWS[pretreatment].is_linear and rows is table)
 
 
 def test_a_pipeline_is_looked_into_and_categories_have_no_slope():

@@ -170,8 +170,12 @@ def fit_blocks(
             axes = _spectrum(m, u, deviation, moments, view)
         elif kinds[name] == "whiten":
             axes = _wide_spectrum(federation, blocks[name], subset, m, deviation, n)
-        block = scaled(m, deviation) if axes is None else axes
-        found[name] = replace(block, tail=_tail(deviation, u), before=before.get(name), view=view)
+        found[name] = replace(
+            scaled(m, deviation) if axes is None else axes,
+            tail=_tail(deviation, u),
+            before=before.get(name),
+            view=view,
+        )
     for name, block in blocks.items():
         if name not in found:
             assert block.columns is not None
