@@ -2,10 +2,11 @@
 
     python tools/mutants.py                                   # 100 of them
     python tools/mutants.py --count 30 --seed 5
+    python tools/mutants.py --tests tests/server tests/method # only these tests
     python tools/mutants.py --list                            # show them and run nothing
-    python tools/mutants.py --only server/stopping.py:81  # all that this line can have
+    python tools/mutants.py --only server/stopping.py:81      # all that this line can have
 
-Mutants are drawn evenly over equations, federation and data, each put into a temporary copy of the
+Mutants are drawn evenly over the rooms of the method and the federation, each put into a temporary copy of the
 repository and handed to the tests that run the line it is on, the fastest first. Which these are is measured once, by
 running each test file under coverage, and kept in a temporary folder until the package or that file changes.
 A mutant is caught when a test fails or does not come to an end. Those that cannot be told from the package are named in
@@ -45,30 +46,28 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 PACKAGE = "skfdrmfl"
-FOLDERS = ("equations", "federation", "data")
+FOLDERS = ("data", "method", "protocol", "server", "engines", "clients")
 WANTED = 0.90
 # One test that takes longer than this hangs; so does a run of SLACK seconds more than SLOWER times what is usual.
 TEST_SECONDS, SLACK, SLOWER = 120, 120, 5
 MEMORY = 12 << 30  # bytes of address space, so that a mutant that asks for all there is fails
 
 # Mutants that behave as the package does, "file: the changed lines" -> why.
-_KEPT = "engines/stacked.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
+_KEPT = "engines/torch.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
 _UNIT = "unit[(unit <= 64 * np.finfo(np.float64).eps * np.abs(m)) | (unit <= SMALLEST_UNIT)] = 0.0"
-_PULL = "torch.linalg.vector_norm(exact - centre, dim=1).clamp_min(SMALLEST_DISTANCE * unit)"
+_PULL = "np.maximum(np.linalg.norm(exact - centre, axis=1), SMALLEST_DISTANCE * unit)"
 _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {
     "data/categories.py: UNSEEN, UNSEEN_MISSING = -1, -3": "any two negative numbers do",
     f"data/held_out.py: place = {_PLACE}": "of -1 places numpy permutes none, as of 0",
     f"server/aggregation/geometric_median.py: pull = 2.0 / {_PULL}": "pulls are divided by their sum",
-    "data/categories.py: return BlockTransform(np.zeros(0), np.ones(0), None, 1.0)": "a power below 1 counts as 1",
+    "data/categories.py: nothing = BlockTransform(np.zeros(0), np.ones(0), None, 1.0)": "a power below 1 counts as 1",
     f"{_KEPT} - 2 else None": "works out again what the chunk has kept",
     f"{_KEPT} + 1 else None": "works out again what the chunk has kept",
     "engines/chunk.py: self.reference_round = 1": "nothing is kept yet, of whatever round",
     "engines/chunk.py: self.reference_round = -2": "nothing is kept yet, of whatever round",
     "method/equations/divergence.py: if codes.shape[-3] == 1:": "one row has no moments, and no gradient",
-    "method/equations/optimizers.py: "
-    "step_ = fused_adam_step_ if not hasattr(torch, '_fused_adamw_') else adam_step_": "the same step to rounding",
-    "engines/stacked.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
+    "engines/torch.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
     f"protocol/queries/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
 }
 
@@ -117,7 +116,7 @@ def changes(node: ast.AST, argument: str | None) -> Iterator[tuple[Changed, ast.
             yield test, ast.UnaryOp(ast.Not(), test)
         case ast.Expr(ast.Call()) | ast.AugAssign() | ast.Raise():
             yield node, ast.Pass()
-        case ast.Return(ast.expr() as value) if argument is not None:
+        case ast.Return(ast.expr() as value) if argument is not None and ast.unparse(value) != argument:
             yield value, ast.Name(argument)
 
 
@@ -239,7 +238,7 @@ def lines_in_functions(source: bytes) -> set[int]:
 
 def measured(file: str, checkout: Path, cache: Path) -> Tests:
     """What a test file runs, measured in a copy of the repository or read from the cache."""
-    shared = [path for path in sorted((checkout / "tests").glob("*.py"))]
+    shared = [*sorted((checkout / "tests").glob("*.py")), *sorted((checkout / "tests" / "oracles").glob("*.py"))]
     relevant = [*sorted((checkout / PACKAGE).rglob("*.py")), *shared, checkout / file]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in relevant)).hexdigest()[:16]
     kept = cache / f"{Path(file).stem}-{digest}.json"
@@ -350,6 +349,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--tests", nargs="+", default=["tests"], metavar="FOLDER", help="tests to run (default: all)")
     parser.add_argument("--list", action="store_true", help="show the mutants and run nothing")
     parser.add_argument("--only", metavar="FILE:LINE", help=f"all mutants of a line; FILE is below {PACKAGE}/")
     parser.add_argument(
@@ -376,7 +376,8 @@ def main() -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         copies = [copied(Path(folder) / str(i)) for i in range(options.jobs)]
-        files = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+        paths = sorted({path for folder in options.tests for path in (ROOT / folder).rglob("test_*.py")})
+        files = [path.relative_to(ROOT).as_posix() for path in paths]
         known = list(in_copies(copies, lambda file, copy: measured(file, copy, options.cache), files))
         for tests in known:
             if tests.failed:

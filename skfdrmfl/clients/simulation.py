@@ -142,15 +142,14 @@ class Simulation:
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
-        if not queries:
-            return ()
         members = self._without_excluded()
         asked = Roster(members.positions, members.sizes)
         there = set(members.positions.tolist())
-        clients = [client for client in self.clients if client.position in there]
-        # Client by client, and of each client query by query: no answer waits for those of the others.
-        answers = zip(
-            members.positions.tolist(), zip(*[map(query, clients) for query in queries], strict=True), strict=True
+        # No answer waits for those of other clients.
+        answers = (
+            (client.position, [query(client) for query in queries])
+            for client in self.clients
+            if client.position in there
         )
         if self.guard is None:
             return totals(queries, asked, answers, self.ledger)

@@ -3,7 +3,7 @@
 JSON's null, booleans, strings, numbers and lists stand for themselves, a JSON object for anything else, and its first
 key says for what: {"dict": {...}}, {"tuple": [...]}, {"array": 0}, {"object": "Name", "fields": {...}}. Nothing that is
 read is ever run: objects are rebuilt by `cls(**fields)` of a registered class. Where the arrays go is up to those who
-write (`common.archive`: a file; `federation.remote.codec`: a packet of bytes).
+write (`common.archive`: a file; `clients.remote.codec`: a packet of bytes).
 """
 
 from __future__ import annotations

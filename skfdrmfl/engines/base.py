@@ -56,12 +56,7 @@ class Engine:
 
     @staticmethod
     def chunking(
-        network: Network,
-        cohort: Replicas,
-        participants: Indices,
-        batch_size: int,
-        client_task: ClientTask,
-        n_bytes: int,
+        network: Network, cohort: Replicas, participants: Indices, batch_size: int, client_task: ClientTask
     ) -> tuple[list[Indices], Indices | None]:
         """Return the replicas that train and answer together, and `widths_of` each replica (R, 2) in that company.
 

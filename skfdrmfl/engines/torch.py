@@ -18,7 +18,7 @@ from skfdrmfl.method.equations.optimizers import soft_threshold_
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import Batch, reference_codes, summary, term_means, term_shares, term_values
 from skfdrmfl.protocol.messages import Broadcast, Update
-from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, ClientTask
 from skfdrmfl.protocol.replicas import Replicas
 
 if TYPE_CHECKING:
@@ -41,16 +41,11 @@ class TorchEngine(Engine):
 
     @staticmethod
     def chunking(
-        network: Network,
-        cohort: Replicas,
-        participants: Indices,
-        batch_size: int,
-        client_task: ClientTask,
-        n_bytes: int,
+        network: Network, cohort: Replicas, participants: Indices, batch_size: int, client_task: ClientTask
     ) -> tuple[list[Indices], Indices]:
         """Return the chunks in which replicas train and answer, and `widths_of` each replica (R, 2) in its chunk."""
         batch_size, _ = batches_of(client_task, network, cohort.sizes, batch_size, 1)
-        chunks = chunks_of(network, cohort, participants, batch_size, n_bytes)
+        chunks = chunks_of(network, cohort, participants, batch_size, TRAINING_DTYPE.itemsize)
         widths = np.zeros((len(cohort.runs), 2), dtype=np.int64)
         for chunk in chunks:
             widths[chunk] = widths_of(cohort.sizes[chunk], batch_size)

@@ -3,14 +3,12 @@
 Every subclass of `Display` in a module of this folder is public. matplotlib is imported when something is drawn.
 """
 
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
+from skfdrmfl.common.modules import modules_of
 from skfdrmfl.inspection._base import Display
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+modules_of(__name__, __path__)
 _DISPLAYS = {display.__name__: display for display in Display.__subclasses__()}
 globals().update(_DISPLAYS)
 __all__ = sorted(_DISPLAYS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from inspect import getdoc
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_valid
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfdrmfl import FDRMFLTransformer
@@ -71,6 +74,16 @@ def test_scikit_learn_checks(estimator, check):
 @parametrize_with_checks([FDRMFLTransformer(), FDRMFLTransformer(engine="torch", n_rounds=15)])
 def test_scikit_learn_checks_with_all_rounds(estimator, check):
     check(estimator)
+
+
+def test_the_docstring_names_every_string_that_a_parameter_takes():
+    listed, taken = {}, {}
+    for name, allowed in FDRMFLTransformer._parameter_constraints.items():
+        options = [one.options for one in allowed if isinstance(one, StrOptions)] if isinstance(allowed, list) else []
+        if options:
+            (kinds,) = re.findall(rf"^{name} : (.*), default=", getdoc(FDRMFLTransformer), re.MULTILINE)
+            listed[name], taken[name] = set(re.findall(r'"([^"]+)"', kinds)), set().union(*options)
+    assert listed == taken and "algorithm" in taken
 
 
 def small(**params):

@@ -21,7 +21,8 @@ PRIVATE = {
     "dp_clip_norm": 0.5,
     "dp_bounds": {"X": (-5.0, 5.0), "y": (-5.0, 5.0)},
 }
-OF_ALGORITHMS = {name: {"algorithm": name} for name in ALGORITHMS if name != "fedavg"}
+IN_ORDER = sorted(ALGORITHMS, key=lambda name: FDRMFLTransformer.__doc__.find(f'"{name}"'))  # of the docstring
+OF_ALGORITHMS = {name: {"algorithm": name} for name in IN_ORDER if name != "fedavg"}
 FEATURES = {
     **OF_ALGORITHMS,
     "rule": {"aggregation": "median"},

@@ -14,8 +14,9 @@ from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast
 from skfdrmfl.protocol.plan import Schedule
-from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm, FedAvg
+from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
 from skfdrmfl.server.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
+from skfdrmfl.server.algorithms.fedavg import FedAvg
 from skfdrmfl.server.training import train
 
 SIZES = [9, 4, 6, 1]  # in batches of 4: 3, 1, 2 and 1 steps an epoch

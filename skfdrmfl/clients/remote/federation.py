@@ -110,8 +110,8 @@ class RemoteTraining:
         self._agreed, self._engine = federation.agreed, federation.engine
         self._client_task = ALGORITHMS[plan.schedule.algorithm].client_task
         self.cohort, self._holding = self._counted(federation)
-        size, self._n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
-        self._messages = TrainingLedger(self.cohort, federation.ledger, size, plan.schedule, self._n_bytes)
+        size, n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
+        self._messages = TrainingLedger(self.cohort, federation.ledger, size, plan.schedule, n_bytes)
         self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
         self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
 
@@ -127,7 +127,7 @@ class RemoteTraining:
             self._messages.answered(participants)
             return
         chunks, widths = ENGINES[self._engine].chunking(
-            self._plan.network, cohort, participants, self._plan.schedule.batch_size, self._client_task, self._n_bytes
+            self._plan.network, cohort, participants, self._plan.schedule.batch_size, self._client_task
         )
         asked = {p: participants[positions == p] for p in unknown}
         about = {

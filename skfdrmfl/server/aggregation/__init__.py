@@ -1,34 +1,22 @@
-"""How the updates of a round become one model: a rule a file."""
+"""How the updates of a round become one model: a rule a file.
+
+Modules of this folder name their rules in `RULES`, and what updates may go through before in `MIXINGS`.
+"""
 
 from __future__ import annotations
 
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.modules import modules_of
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.aggregation.base import Aggregation
-from skfdrmfl.server.aggregation.centered_clipping import centered_clipping
 from skfdrmfl.server.aggregation.collected import Collected, Mixing, Rule
-from skfdrmfl.server.aggregation.geometric_median import geometric_median
-from skfdrmfl.server.aggregation.lengths import usual_lengths, usual_lengths_nearest_neighbors
-from skfdrmfl.server.aggregation.mean import Average, unweighted
-from skfdrmfl.server.aggregation.median import median
-from skfdrmfl.server.aggregation.nearest_neighbors import nearest_neighbors
-from skfdrmfl.server.aggregation.trimmed_mean import trimmed_mean
+from skfdrmfl.server.aggregation.mean import Average
 
-# The mean stands for FedAvg's, which weighs clients by rows and adds updates as they come, unless they are mixed first.
-AGGREGATIONS: dict[str, Rule] = {
-    "mean": unweighted,
-    "median": median,
-    "trimmed_mean": trimmed_mean,
-    "geometric_median": geometric_median,
-    "centered_clipping": centered_clipping,
-}
-PREAGGREGATIONS: dict[str, Mixing] = {
-    "nnm": nearest_neighbors,
-    "lengths": usual_lengths,
-    "lengths+nnm": usual_lengths_nearest_neighbors,
-}
+_TABLES = [vars(module) for module in modules_of(__name__, __path__)]
+AGGREGATIONS: dict[str, Rule] = {name: rule for table in _TABLES for name, rule in table.get("RULES", {}).items()}
+PREAGGREGATIONS: dict[str, Mixing] = {name: mix for table in _TABLES for name, mix in table.get("MIXINGS", {}).items()}
 
 
 def aggregation_of(

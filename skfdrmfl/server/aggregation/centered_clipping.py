@@ -24,3 +24,6 @@ def centered_clipping(points: NDArray, n_byzantine: int = 0) -> NDArray:
         share = np.divide(radius, lengths, out=np.ones_like(lengths), where=lengths > radius)
         centre = centre + share @ away / len(points)
     return centre.astype(points.dtype)
+
+
+RULES = {"centered_clipping": centered_clipping}

@@ -28,3 +28,6 @@ def geometric_median(points: NDArray, n_byzantine: int = 0) -> NDArray:
         if np.linalg.norm(step) <= SMALLEST_STEP * unit:
             break
     return centre.astype(points.dtype)
+
+
+RULES = {"geometric_median": geometric_median}

@@ -37,3 +37,6 @@ def usual_lengths(updates: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
 def usual_lengths_nearest_neighbors(updates: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
     """Return `nearest_neighbors` of `usual_lengths`."""
     return nearest_neighbors(*usual_lengths(updates, n_byzantine))
+
+
+MIXINGS = {"lengths": usual_lengths, "lengths+nnm": usual_lengths_nearest_neighbors}

@@ -61,3 +61,7 @@ def keep_untrained_parameters(weights: NDArray, origin: NDArray, n_rows: Indices
 def unweighted(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """Return the mean of updates (K, D), one vote each: what follows where updates are mixed before."""
     return points.mean(0, dtype=np.float64).astype(points.dtype)
+
+
+# It stands for FedAvg's, which weighs clients by rows and adds updates as they come, unless they are mixed first.
+RULES = {"mean": unweighted}

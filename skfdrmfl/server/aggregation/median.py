@@ -24,3 +24,6 @@ def middle(points: NDArray) -> tuple[Float, Float, float]:
     centre = median(exact)
     distances = np.sort(np.linalg.norm(exact - centre, axis=1))
     return exact, centre, float(distances[(len(points) - 1) // 2])
+
+
+RULES = {"median": median}

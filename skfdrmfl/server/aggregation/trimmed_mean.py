@@ -14,3 +14,6 @@ def trimmed_mean(points: NDArray, n_byzantine: int = 0) -> NDArray:
     """
     kept = np.sort(points, axis=0)[n_byzantine : len(points) - n_byzantine]
     return kept.mean(0, dtype=np.float64).astype(points.dtype)
+
+
+RULES = {"trimmed_mean": trimmed_mean}

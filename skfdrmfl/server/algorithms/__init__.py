@@ -1,20 +1,16 @@
-"""What the server makes of a round, and what it keeps: an algorithm a file."""
+"""What the server makes of a round, and what it keeps: an algorithm a file.
 
+Every subclass of `Algorithm` that a module of this folder defines is one, under its name in lower case.
+"""
+
+from skfdrmfl.common.modules import modules_of
 from skfdrmfl.server.algorithms.base import Algorithm
-from skfdrmfl.server.algorithms.fedavg import FedAvg
-from skfdrmfl.server.algorithms.fednova import FedNova
-from skfdrmfl.server.algorithms.fedprox import FedProx
-from skfdrmfl.server.algorithms.scaffold import Scaffold
-from skfdrmfl.server.algorithms.server_optimizers import FedAdam, FedAvgM, FedSGD
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "fedavg": FedAvg(),
-    "fedprox": FedProx(),
-    "scaffold": Scaffold(),
-    "fedavgm": FedAvgM(),
-    "fedadam": FedAdam(),
-    "fedsgd": FedSGD(),
-    "fednova": FedNova(),
+    name.lower(): thing()
+    for module in modules_of(__name__, __path__)
+    for name, thing in vars(module).items()
+    if isinstance(thing, type) and issubclass(thing, Algorithm) and thing is not Algorithm
 }
 
-__all__ = ["ALGORITHMS", "Algorithm", "FedAdam", "FedAvg", "FedAvgM", "FedNova", "FedProx", "FedSGD", "Scaffold"]
+__all__ = ["ALGORITHMS", "Algorithm"]

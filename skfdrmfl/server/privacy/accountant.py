@@ -52,13 +52,13 @@ def epsilon(bill: Sequence[Expense], delta: float) -> float:
     if any(expense.noise_multiplier == 0 for expense in bill):
         return inf
     check_accountant()
-    from dp_accounting import (  # type: ignore[import-untyped]
+    from dp_accounting import (
         GaussianDpEvent,
         NeighboringRelation,
         PoissonSampledDpEvent,
         SelfComposedDpEvent,
     )
-    from dp_accounting.pld import PLDAccountant  # type: ignore[import-untyped]
+    from dp_accounting.pld import PLDAccountant
 
     accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE)
     for expense in bill:
