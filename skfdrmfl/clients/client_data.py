@@ -15,7 +15,7 @@ from skfdrmfl.data.categories import Column
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
 from skfdrmfl.data.transforms import SLAB_ROWS
 from skfdrmfl.method.evaluate import evaluate
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.sensitivity import jacobians, swaps
 from skfdrmfl.protocol.door import Block

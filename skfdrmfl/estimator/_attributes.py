@@ -25,7 +25,7 @@ class FittedAttributes:
     n_samples_per_client_ = read_from_fitted("n_samples_per_client")
     weights_ = read_from_fitted("weights")
     component_variance_ = read_from_fitted("variance")
-    tuning_ = read_from_fitted("tuning")
+    members_ = read_from_fitted("members")
     best_round_ = read_from_fitted("best_round")
     feature_importances_ = read_from_fitted("importances")
     selected_features_ = read_from_fitted("selected_features")
@@ -53,7 +53,7 @@ class FittedAttributes:
     @property
     def shrinkage_(self) -> float:
         """The shrinkage used."""
-        return self._of_fit().choice.shrinkage
+        return self._of_fit().shrinkage
 
     @property
     def categories_(self) -> dict[Any, NDArray]:

@@ -25,9 +25,9 @@ from skfdrmfl.estimator._html import Representation
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
 from skfdrmfl.fit.check_input import accepts_nan, present_in, with_codes
 from skfdrmfl.fit.network_spec import check_rows
-from skfdrmfl.fit.parameters import CONSTRAINTS, check_engine
+from skfdrmfl.fit.parameters import CONSTRAINTS, check_former, value_of
 from skfdrmfl.fit.prepare import prepare
-from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.prepared_fit import Ready
 from skfdrmfl.fit.pretreatment import check_pretreatment
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
@@ -311,7 +311,7 @@ class FDRMFLTransformer(
         *,
         modalities: Any = None,
         encoders: Any = None,
-        hidden_layer_sizes: Any = (32,),
+        hidden_layer_sizes: Any = "auto",
         modality_dim: int = 8,
         fusion: str = "concat",
         head_hidden_layer_sizes: Any = (),
@@ -325,13 +325,13 @@ class FDRMFLTransformer(
         local_epochs: int = 5,
         batch_size: int = 32,
         learning_rate: float = 1e-2,
-        weight_decay: float = 0.3,
+        weight_decay: float | str = "auto",
         input_l1: float = 0.0,
         modality_dropout: float = 0.0,
         pretreatment: Any = "auto",
         preprocessing: str | None = "whiten",
-        shrinkage: float | str = 2e-4,
-        algorithm: str = "fedavg",
+        shrinkage: float | str = "auto",
+        algorithm: str = "auto",
         proximal_weight: float = 0.1,
         server_learning_rate: float | None = None,
         server_momentum: float = 0.9,
@@ -354,7 +354,7 @@ class FDRMFLTransformer(
         warm_start: bool = False,
         checkpoint_path: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 10,
-        tuning: str | None = None,
+        tuning: str | None = "mixture",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -416,7 +416,7 @@ class FDRMFLTransformer(
 
     def _validate_params(self) -> None:
         """Raise ValueError where a parameter has a value that it cannot have."""
-        check_engine(self.engine)
+        check_former(self)
         super()._validate_params()
         check_pretreatment(self.pretreatment, self.tuning)
 
@@ -478,14 +478,9 @@ class FDRMFLTransformer(
         KeyboardInterrupt
             Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
         """
-        tunes = self.tuning is not None or self.shrinkage == "auto"
-        task = CallbackTask.of_fit(self, X, y, 2 if tunes else self.n_rounds)
+        task = CallbackTask.of_fit(self, X, y, self.n_rounds if self.tuning is None else None)
         with single_threaded():
-            fitting = self._prepare_fit(X, y, client_ids, groups, task)
-            training = task.sub("training", fitting.n_rounds) if tunes else task
-            train_and_keep(self, fitting, training)
-        if tunes:
-            training.end(fitted=self._fitted.attributes)
+            train_and_keep(self, self._prepare_fit(X, y, client_ids, groups), task)
         task.end(fitted=self._fitted.attributes)
         return self
 
@@ -502,17 +497,15 @@ class FDRMFLTransformer(
         task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
         with single_threaded():
             earlier = vars(self).get("_fitted")
-            fitting = prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False, task=task)
+            fitting = prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False)
             train_and_keep(self, fitting, task)
         task.end(fitted=self._fitted.attributes)
         return self
 
-    def _prepare_fit(
-        self, X: Any, y: Any, client_ids: Any, groups: Any = None, task: CallbackTask | None = None
-    ) -> Fitting:
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None) -> Ready:
         """Return a fit that is ready to train."""
         earlier = vars(self).get("_fitted") if self.warm_start else None
-        return prepare(self, X, y, client_ids, groups, earlier=earlier, task=task)
+        return prepare(self, X, y, client_ids, groups, earlier=earlier)
 
     def _draft(self) -> FDRMFLTransformer:
         """Return a copy on which input can be checked: bad input then leaves the estimator as it was."""
@@ -606,7 +599,7 @@ class FDRMFLTransformer(
                 {term: getattr(self, weight) for term, weight in weight_of_each_term().items()},
                 self.dropped_clients_,
                 self._fitted.tails,
-                self.algorithm,
+                value_of(self, "algorithm"),
                 self._fitted.central,
             )
         )

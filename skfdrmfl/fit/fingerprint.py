@@ -119,7 +119,7 @@ def _of_rows(reading: DataDescription) -> dict[str, str]:
 def _of_fit(fitted: Fitted) -> str:
     """Return what a fit is: all that training goes on from."""
     arrays = [fitted.models, *(array for part in fitted.memory for array in part.values())]
-    seed = repr((fitted.seed, fitted.choice)).encode()
+    seed = repr((fitted.seed, fitted.shrinkage)).encode()
     return f"one of {fitted.n_rounds} rounds ({_digest([*arrays, seed])})"
 
 

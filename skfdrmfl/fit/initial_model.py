@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,9 @@ from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
-from skfdrmfl.fit.parameters import settings_of
+from skfdrmfl.fit.parameters import settings_of, value_of
 from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.tuning import Choice
-from skfdrmfl.method.linear_part import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
@@ -26,14 +24,10 @@ from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Start, Targe
 
 @dataclass(frozen=True, eq=False)
 class FoundPreprocessing:
-    """What preparation has found: all that it takes sums and tuning to know."""
+    """What preparation has found: all that it takes sums to know."""
 
-    choice: Choice
-    tuning: list[dict[str, Any]] | None  # all that were compared
     table: TableTransform
     target: BlockTransform
-    linear: Linear | None = None  # what the model predicts beside `share` times the network
-    share: float = 1.0
     left_out: tuple[int, ...] = ()  # positions of clients whom the guard of the sums has left out
 
     @cached_property
@@ -43,11 +37,11 @@ class FoundPreprocessing:
 
     @cached_property
     def targets(self) -> Targets:
-        """What the network learns, less what a linear model predicts."""
+        """What the network learns."""
         return Targets((self.target,), TRAINING_DTYPE)
 
 
-for _cls in (FoundPreprocessing, Choice, TableTransform, BlockTransform, Linear):
+for _cls in (FoundPreprocessing, TableTransform, BlockTransform):
     registered(_cls)
 
 
@@ -61,15 +55,10 @@ def initial_plan(
     estimator: Any, reading: DataDescription, spec: NetworkSpec, network: Network, seed: int, found: FoundPreprocessing
 ) -> tuple[Network, RunPlan, Fitted]:
     """Return the network, what is to be trained, and what there is before the first round; spec, network: `build`."""
-    table, choice, settings = found.table, found.choice, settings_of(estimator, len(reading.modalities))
+    table, settings = found.table, settings_of(estimator, len(reading.modalities))
     if reading.categories or table.widths != {name: e.n_inputs for name, e in network.encoders.items()}:
         network = spec.network(table.widths, reading.n_outputs, table.columns)
     first = first_weights(network, table, seed)
-    targets = found.targets
-    if choice.start == "residual":
-        targets = replace(targets, linear=found.linear, inputs=Inputs(table), scale=found.share)
-    if estimator.tuning is not None:
-        settings = replace(settings, weight_decay=choice.weight_decay)
     fitted = Fitted(
         n_features=reading.n_features,
         feature_names=reading.feature_names,
@@ -78,8 +67,7 @@ def initial_plan(
         network_spec=spec,
         network=network,
         seed=seed,
-        choice=choice,
-        tuning=found.tuning,
+        shrinkage=float(value_of(estimator, "shrinkage")),
         table=table,
         target=found.target,
         y_ndim=reading.y_ndim,
@@ -92,18 +80,17 @@ def initial_plan(
         ledger=Ledger(),
         label_columns=reading.label_columns,
     )
-    return network, RunPlan(found.inputs, targets, settings, seed, Start(first)), fitted
+    return network, RunPlan(found.inputs, found.targets, settings, seed, Start(first)), fitted
 
 
 def plan_from_earlier(estimator: Any, reading: DataDescription, earlier: Fitted) -> tuple[Network, RunPlan, Fitted]:
     """Return what `initial_plan` does of a fit that goes on from an earlier one."""
-    tuned = {} if estimator.tuning is None else {"weight_decay": earlier.choice.weight_decay}
     models = np.array(earlier.models)  # copied: mapped models are read-only
     memory = AlgorithmState(*({name: np.array(array) for name, array in part.items()} for part in earlier.memory))
     run = RunPlan(
         Inputs(earlier.table, dtype=TRAINING_DTYPE),
         Targets((earlier.target,), TRAINING_DTYPE),
-        settings_of(estimator, len(reading.modalities), **tuned),
+        settings_of(estimator, len(reading.modalities)),
         earlier.seed,
         Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, memory),
     )

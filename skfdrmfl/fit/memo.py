@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.fit.initial_model import FoundPreprocessing
-from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.ledger import Ledger
 
@@ -80,12 +79,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def prepared_once(
-    federation: Federation, settings: Sequence[Any], choice: Choice, prepare: Callable[[Federation], FoundPreprocessing]
+    federation: Federation, settings: Sequence[Any], prepare: Callable[[Federation], FoundPreprocessing]
 ) -> FoundPreprocessing:
     """Return what `prepare` finds, or what it found of the same rows before; its messages count each time.
 
     Only rows in this memory are looked up, and only without a guard, which has to see every answer. `settings` is all
-    that preparation reads beside the rows, and `choice` what the fit goes on with.
+    that preparation reads beside the rows.
     """
     if not isinstance(federation, Simulation) or federation.guard is not None:
         return prepare(federation)
@@ -99,7 +98,7 @@ def prepared_once(
         found = prepare(apart)
         kept = Kept(found, apart.ledger, tables.inputs(found.inputs), tables.outputs(found.targets))
         MEMO.keep(key, kept)
-    found = replace(kept.found, choice=choice)
+    found = replace(kept.found)
     tables.know(found.inputs, kept.inputs)
     tables.know(found.targets, kept.outputs)
     federation.ledger.extend(kept.ledger)

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.parameters import schedule_of, settings_of
+from skfdrmfl.fit.parameters import is_auto, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import NoCheckpoint
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.linear import LinearMember, linear_members
+from skfdrmfl.mixture.members import Members
 from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask, smooth_modalities
 from skfdrmfl.protocol import dropped_clients as left_out
@@ -34,6 +36,8 @@ from skfdrmfl.server.history import extend_history
 # .99 to 1, tables .04 to .6.
 FEWEST_SMOOTH, SMOOTH_CORRELATION = 20, 0.9
 N_FOLDS = 5
+# Clients of fewer rows can hold out too little.
+FEWEST_ROWS = 6
 # Networks train without as many folds as hold out so many rows together: more tell no more of the weights.
 ENOUGH_ROWS = 100
 VIEWS_OF_SMOOTH = ("raw", "snv", "sg1", "sg2", "snv+sg1")
@@ -45,9 +49,30 @@ SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modal
 SHALLOW = (("hidden_layer_sizes", (32,)),)
 
 
-def why_plain(estimator: Any, reading: DataDescription) -> str | None:
-    """Return why the network alone is to be trained; None: nothing speaks against a mixture."""
+def why_alone(
+    estimator: Any, reading: DataDescription, federation: Federation, *, whole: bool, goes_on: bool
+) -> str | None:
+    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one."""
+    if is_private(estimator):
+        return "with privacy, sums by fold would have to be paid for"
+    if not whole or goes_on or estimator.warm_start:
+        return "training goes on from a network: partial_fit, warm_start"
+    if estimator.availability is not None:
+        return "clients come and go: availability"
+    if estimator.checkpoint_path is not None:
+        return "a checkpoint is of one network"
+    if not isinstance(federation, Simulation):
+        return "rows are elsewhere"
+    small = reading.sizes[reading.sizes < FEWEST_ROWS].sum()
+    if 2 * small > reading.sizes.sum():
+        return f"clients of fewer than {FEWEST_ROWS} rows hold most rows"
     return None
+
+
+def network_alone(why: str | None) -> Members:
+    """Return what `members_` says of the network alone, and why it is alone."""
+    row = {"name": "network", "view": "", "weight": 1.0, "error": float("nan")}
+    return Members([row], "" if why is None else f"the network alone: {why}")
 
 
 def mixture_task(
@@ -68,18 +93,16 @@ def mixture_task(
     y = fit_targets(federation, subset)
     targets = Targets((y,))
     sides = [side for _, side in folds]
-    raw, tails = ask(federation, None, blocks, (), targets, sides, subset)
+    raw = ask(federation, None, blocks, (), targets, sides, subset)
     smooth = smooth_modalities(raw, FEWEST_SMOOTH, SMOOTH_CORRELATION)
     raw = replace(raw, smooth=smooth)
     views = VIEWS_OF_SMOOTH if smooth else ("raw",)
     sums: dict[str | None, ViewSums] = {None: raw}
     if any(PARTS_OF_VIEW[view][0] == "snv" for view in views):
-        sums["snv"], _ = ask(federation, "snv", blocks, smooth, targets, sides, subset)
+        sums["snv"] = ask(federation, "snv", blocks, smooth, targets, sides, subset)
     linear = [_mean(raw), *linear_members(sums, views)]
     n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
-    passes = _passes(
-        estimator, reading, network_spec, seed, folds[:n_folds], subset, held_out, sums, tails, linear, y, smooth
-    )
+    passes = _passes(estimator, reading, network_spec, seed, folds[:n_folds], subset, held_out, sums, linear, y, smooth)
     return MixtureTask(
         sums,
         tuple(linear),
@@ -100,16 +123,29 @@ def _mean(sums: ViewSums) -> LinearMember:
 
 
 def _recipes(estimator: Any, best: LinearMember, smooth: Sequence[str], *, wide: bool) -> list[Recipe]:
-    """Return the networks of the rule."""
+    """Return the networks of the rule, with what the user has set."""
     if wide:
-        return [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
-    recipes = [
-        Recipe("network raw", "raw", DEEP, LITTLE_DECAY, DEFAULT_SHRINKAGE),
-        Recipe("network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, True),
-    ]
-    if smooth:
-        recipes.insert(1, Recipe("network snv", "snv", DEEP, LITTLE_DECAY, SNV_SHRINKAGE))
-    return recipes
+        recipes = [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
+    else:
+        recipes = [Recipe("network raw", "raw", DEEP, LITTLE_DECAY, DEFAULT_SHRINKAGE)]
+        if smooth:
+            recipes.append(Recipe("network snv", "snv", DEEP, LITTLE_DECAY, SNV_SHRINKAGE))
+        recipes.append(
+            Recipe("network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, learns_residual=True)
+        )
+    asked: dict[str, Any] = {
+        name: float(getattr(estimator, name))
+        for name in ("weight_decay", "shrinkage")
+        if not is_auto(getattr(estimator, name))
+    }
+    if estimator.input_l1:
+        asked["input_l1"] = None
+    if not is_auto(estimator.hidden_layer_sizes):
+        recipes = [
+            replace(recipe, shape=tuple(part for part in recipe.shape if part[0] != "hidden_layer_sizes"))
+            for recipe in recipes
+        ]
+    return [replace(recipe, **asked) for recipe in recipes]
 
 
 def _passes(
@@ -121,7 +157,6 @@ def _passes(
     subset: Subset,
     held_out: Subset | None,
     sums: Mapping[str | None, ViewSums],
-    tails: Mapping[str, float],
     linear: Sequence[LinearMember],
     y: Any,
     smooth: Sequence[str],
@@ -138,7 +173,7 @@ def _passes(
         sets = [*range(len(folds)), -1]
         tables = [
             with_codes(table, reading.modalities, reading.categories)
-            for table in of_view.transforms(recipe.view, kinds, recipe.shrinkage, tails, sets)
+            for table in of_view.transforms(recipe.view, kinds, recipe.shrinkage, sets)
         ]
         if recipe.learns_residual:
             base = linear[beside].base
@@ -210,6 +245,10 @@ class MixtureFitting:
     def n_rounds(self) -> int:
         """Rounds of all passes."""
         return self.task.n_rounds
+
+    def on(self, federation: Federation) -> MixtureFitting:
+        """Return the same fit on another federation of the same clients."""
+        return replace(self, federation=federation)
 
     def train(self, *, each_round: bool = True) -> Iterator[Stand]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""

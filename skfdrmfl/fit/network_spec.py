@@ -14,6 +14,7 @@ from skfdrmfl.data.categories import Categories
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
 from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.parameters import value_of
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.network import Network
 
@@ -102,7 +103,7 @@ def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:
         reading.categories,
         estimator.n_components,
         estimator.modality_dim,
-        estimator.hidden_layer_sizes,
+        value_of(estimator, "hidden_layer_sizes"),
         estimator.head_hidden_layer_sizes,
         estimator.fusion,
         estimator.alignment,

@@ -24,6 +24,15 @@ AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
 NOT_NEGATIVE = [Interval(Real, 0, None, closed="left")]
 POSITIVE = [Interval(Real, 0, None, closed="neither")]
 
+# Of parameters that are "auto", what a network alone has; the mixture says itself what each of its networks has.
+AUTO = "auto"
+ALONE: dict[str, Any] = {
+    "hidden_layer_sizes": (32,),
+    "weight_decay": 0.3,
+    "shrinkage": 2e-4,
+    "algorithm": "fedavg",
+}
+
 CONSTRAINTS: dict[str, Any] = {
     "n_components": AT_LEAST_ONE,
     "hidden_layer_sizes": "no_validation",
@@ -38,13 +47,13 @@ CONSTRAINTS: dict[str, Any] = {
     "local_epochs": AT_LEAST_ONE,
     "batch_size": AT_LEAST_ONE,
     "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
+    "weight_decay": [*NOT_NEGATIVE, StrOptions({AUTO})],
     "input_l1": NOT_NEGATIVE,
     "modality_dropout": [Interval(Real, 0, 1, closed="left")],
     "preprocessing": [StrOptions({"whiten", "standardize"}), None],
     "pretreatment": [StrOptions({"auto", *VIEWS}), list, tuple, None],
-    "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-    "algorithm": [StrOptions(set(ALGORITHMS))],
+    "shrinkage": [Interval(Real, 0, None, closed="left"), StrOptions({AUTO})],
+    "algorithm": [StrOptions({AUTO, *ALGORITHMS})],
     "aggregation": [StrOptions(set(AGGREGATIONS))],
     "proximal_weight": NOT_NEGATIVE,
     "server_learning_rate": [Interval(Real, 0, None, closed="neither"), None],
@@ -67,7 +76,7 @@ CONSTRAINTS: dict[str, Any] = {
     "warm_start": ["boolean"],
     "checkpoint_path": [str, PathLike, None],
     "checkpoint_every": AT_LEAST_ONE,
-    "tuning": [StrOptions({"auto", "mixture"}), None],
+    "tuning": [StrOptions({"mixture"}), None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "n_iter_no_change": AT_LEAST_ONE,
@@ -76,13 +85,30 @@ CONSTRAINTS: dict[str, Any] = {
 }
 
 
+def is_auto(value: Any) -> bool:
+    """Return whether a parameter is left to the fit."""
+    return isinstance(value, str) and value == AUTO
+
+
+def value_of(estimator: Any, name: str) -> Any:
+    """Return a parameter, or what "auto" means of it."""
+    value = getattr(estimator, name)
+    return ALONE[name] if name in ALONE and is_auto(value) else value
+
+
 # Engines of earlier versions, which saved models may name.
 FORMER_ENGINES = ("stacked", "loop")
 
 
-def check_engine(engine: Any) -> None:
-    """Raise ValueError where `engine` is one of an earlier version."""
-    if engine in FORMER_ENGINES:
+def check_former(estimator: Any) -> None:
+    """Raise ValueError where a parameter has a value of an earlier version."""
+    engine, tuning = estimator.engine, estimator.tuning
+    if isinstance(tuning, str) and tuning == AUTO:
+        raise ValueError(
+            "tuning='auto' is no more: tuning='mixture', the default, weighs linear models and networks by rows held "
+            "out; set it, or tuning=None for the network alone."
+        )
+    if isinstance(engine, str) and engine in FORMER_ENGINES:
         raise ValueError(
             f"engine={engine!r} is no more: all that is not trained in compiled code is trained by 'torch'; set "
             "engine='torch', or 'auto' to have 'native' where it can."
@@ -95,9 +121,9 @@ OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm
 
 def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
     """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
-    algorithm = ALGORITHMS[estimator.algorithm]
+    algorithm = ALGORITHMS[value_of(estimator, "algorithm")]
     names = [f.name for f in fields(Settings) if f.name != "terms" and f.name not in OF_ALGORITHMS]
-    values = {name: float(getattr(estimator, name)) for name in names}
+    values = {name: float(value_of(estimator, name)) for name in names}
     for name in algorithm.uses:
         value = getattr(estimator, name)
         values[name] = float(getattr(algorithm, name) if value is None else value)
@@ -116,7 +142,7 @@ def schedule_of(estimator: Any, *, whole: bool = True) -> Schedule:
         float(estimator.participation),
         int(estimator.history_size),
         int(estimator.n_iter_no_change) if whole and estimator.early_stopping else None,
-        estimator.algorithm,
+        value_of(estimator, "algorithm"),
         estimator.aggregation,
         int(estimator.min_clients),
         estimator.preaggregation,
@@ -131,15 +157,16 @@ def is_private(estimator: Any) -> bool:
 
 def check_algorithm(estimator: Any, schedule: Schedule) -> None:
     """Raise ValueError where the algorithm would pass over another parameter in silence, or is not protected by it."""
-    refuses = ALGORITHMS[estimator.algorithm].refuses
+    algorithm = value_of(estimator, "algorithm")
+    refuses = ALGORITHMS[algorithm].refuses
     if estimator.input_l1 and INPUT_L1 in refuses:
         raise ValueError(
-            f"input_l1 is {estimator.input_l1}, but algorithm={estimator.algorithm!r} {refuses[INPUT_L1]}; set "
+            f"input_l1 is {estimator.input_l1}, but algorithm={algorithm!r} {refuses[INPUT_L1]}; set "
             "input_l1=0.0, or choose another algorithm."
         )
     if schedule.is_robust and ROBUST_RULES in refuses:
         raise ValueError(
-            f"algorithm={estimator.algorithm!r} {refuses[ROBUST_RULES]}; use algorithm='fedsgd' for clients unlike "
+            f"algorithm={algorithm!r} {refuses[ROBUST_RULES]}; use algorithm='fedsgd' for clients unlike "
             "each other, or aggregation='mean' and preaggregation=None."
         )
 

@@ -21,7 +21,6 @@ from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.engines import engine_for
 from skfdrmfl.fit import privacy_parameters as _privacy
-from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
@@ -36,13 +35,12 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
-from skfdrmfl.fit.mixture import MixtureFitting, mixture_task
+from skfdrmfl.fit.mixture import MixtureFitting, mixture_task, network_alone, why_alone
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
-from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
 from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
@@ -61,11 +59,10 @@ def prepare(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
-    task: CallbackTask | None = None,
-) -> Fitting:
+) -> Ready:
     """Check everything, fix preprocessing and network unless there are `earlier` ones, return what is to be trained.
 
-    `whole` says whether it is all of `fit` or one round; `task` is what tuning is to be part of.
+    `whole` says whether it is all of `fit` or one round.
     """
     estimator._validate_params()
     device = device_of(estimator.device)
@@ -79,7 +76,7 @@ def prepare(
     engine, guard = engine_of(estimator, reading, network, device), guard_of(estimator, reading)
     n_threads = effective_n_jobs(estimator.n_jobs)
     federation = Simulation(tables, reading.partition, engine, device, ledger, guard, n_threads)
-    return make_plan(estimator, reading, federation, network_spec, network, earlier=earlier, whole=whole, task=task)
+    return make_plan(estimator, reading, federation, network_spec, network, earlier=earlier, whole=whole)
 
 
 def _read(
@@ -116,7 +113,7 @@ def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSp
     n_features = reading.n_features - len(reading.label_columns)
     nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
     present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
-    holds_out = estimator.early_stopping or estimator.tuning is not None or estimator.shrinkage == "auto"
+    holds_out = estimator.early_stopping or estimator.tuning is not None
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if holds_out else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
     return ClientData(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
@@ -152,8 +149,7 @@ def make_plan(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
-    task: CallbackTask | None = None,
-) -> Fitting:
+) -> Ready:
     """Return what is to be trained by a federation, after its sums have been asked for.
 
     The parameters of the estimator have been checked, spec and network come from `build`; the rest is as of `prepare`.
@@ -178,14 +174,15 @@ def make_plan(
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
-    if estimator.tuning == "mixture" and whole and earlier is None and not is_private(estimator):
-        return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out)
+    alone = None
+    if estimator.tuning is not None:
+        alone = why_alone(estimator, reading, federation, whole=whole, goes_on=earlier is not None)
+        if alone is None:
+            return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out)
     found = None
     if earlier is None:
-        found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint, task)
+        found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint)
         network, run, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
-        if whole and found.choice.start == "ridge":
-            schedule = replace(schedule, rate_factors=())
     else:
         network, run, fitted = plan_from_earlier(estimator, reading, earlier)
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
@@ -205,6 +202,7 @@ def make_plan(
         central=reading.central and (earlier is None or earlier.central),
         engine=federation.engine,
         account=account,
+        members=network_alone(alone),
     )
     return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
@@ -221,8 +219,7 @@ def _mixture(
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train."""
     task = mixture_task(estimator, federation, reading, network_spec, seed, subset, held_out)
-    choice = Choice("random", 2e-4, 0.3)
-    found = FoundPreprocessing(choice, None, task.passes[0].members[0].tables[-1], task.unit)
+    found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
     fitted = replace(
         fitted,
@@ -259,19 +256,15 @@ def _find(
     seed: int,
     subset: Subset,
     checkpoint: NoCheckpoint,
-    task: CallbackTask | None,
 ) -> FoundPreprocessing:
-    """Return what preprocessing and tuning find, or what the checkpoint has of it."""
+    """Return what preprocessing finds, or what the checkpoint has of it."""
     if not is_private(estimator):
         _check_modalities(federation, reading, subset)
     else:
         kinds = network_spec.kinds(estimator.preprocessing)
         _privacy.check_bounds(estimator.dp_bounds, kinds, reading.n_features, reading.n_outputs)
     checkpoint.prepare(seed, federation.ledger)
-    task = CallbackTask(estimator) if task is None else task
-    found = checkpoint.preparation or fit_preprocessing(
-        estimator, federation, reading, network_spec, seed, subset, task
-    )
+    found = checkpoint.preparation or fit_preprocessing(estimator, federation, reading, network_spec, subset)
     if federation.guard is not None:
         federation.guard.excluded.update(found.left_out)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,48 @@ from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.fit.check_input import last_there
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.linear_part import with_linear
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, NoAnswer
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import TRAINING_DTYPE, Model, Plan
+from skfdrmfl.protocol.plan import Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
 from skfdrmfl.protocol.queries.importance import importances
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
+
+
+class Ready(Protocol):
+    """A fit that is ready to train, of a network alone or of a mixture."""
+
+    @property
+    def federation(self) -> Federation:
+        """Whose rows it trains on."""
+
+    @property
+    def fitted(self) -> Fitted:
+        """What there is to go on from."""
+
+    @property
+    def checkpoint(self) -> NoCheckpoint:
+        """The file that it is written to."""
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds of training, at most."""
+
+    def on(self, federation: Federation) -> Ready:
+        """Return the same fit on another federation of the same clients."""
+
+    def train(self, *, each_round: bool = True) -> Iterator[Any]:
+        """Train, yielding where training stands after every round, or without `each_round` now and then."""
+
+    def finish(self, stand: Any) -> Fitted:
+        """Return what the fit leaves, of where training stands."""
+
+    def dropped(self, stand: Any) -> list[left_out.DroppedClient]:
+        """Return who was left out of this fit."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,10 @@ class Fitting:
         """Rounds of training, at most."""
         return len(self.plan.schedule.rate_factors)
 
+    def on(self, federation: Federation) -> Fitting:
+        """Return the same fit on another federation of the same clients."""
+        return replace(self, federation=federation)
+
     def train(self, *, each_round: bool = True) -> Iterator[Trained]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
         network, schedule, start = self.plan.network, self.plan.schedule, self.plan.runs[0].start
@@ -85,14 +120,11 @@ class Fitting:
         stands = train(training, network, [start], schedule, resume, each_round=each_round)
         return (trained for (trained,) in stands)
 
-    def finish(self, trained: Trained) -> Fitted:
+    def finish(self, stand: Trained) -> Fitted:
         """Return what the fit leaves, of where training stands."""
-        models, memory, record = trained.models, trained.memory, trained.record
+        models, memory, record = stand.models, stand.memory, stand.record
         network, run = self.plan.network, self.plan.runs[0]
         arrays = network.arrays(models[0])
-        if self.preparation is not None and self.preparation.linear is not None:
-            arrays = with_linear(network, arrays, self.preparation.linear, self.preparation.share)
-            models = network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None]  # earlier ones had another Z
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)
@@ -121,7 +153,7 @@ class Fitting:
             n_rounds=self.fitted.n_rounds + len(record.losses),
             best_round=best_round,
             ledger=ledger,
-            dropped=left_out.together(self.fitted.dropped, self.dropped(trained)),
+            dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             account=account,
         )
 
@@ -140,9 +172,9 @@ class Fitting:
                 if not (silence.positions and there[federation.roster().positions].any()):
                     raise
 
-    def dropped(self, trained: Trained) -> list[left_out.DroppedClient]:
+    def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
-        record = trained.record
+        record = stand.record
         out = self.federation.left_out()
         if record.dropped is not None:
             labels = self.fitted.clients.tolist()

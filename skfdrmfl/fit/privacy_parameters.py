@@ -15,7 +15,7 @@ from skfdrmfl.common.randomness import seed_of
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.client_ids import check_client_ids
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, unchanged
-from skfdrmfl.fit.parameters import is_private
+from skfdrmfl.fit.parameters import is_private, value_of
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import ClientPrivacy, RunPlan, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
@@ -29,7 +29,7 @@ from skfdrmfl.server.privacy.accountant import (
 )
 from skfdrmfl.server.privacy.moments import MOMENTS_NOISE, Bounds, standardisations
 
-NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "tuning", "best_round")
+NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "best_round")
 
 
 @registered
@@ -146,8 +146,6 @@ def check_private(estimator: Any, earlier: Account | None = None, goes_on: bool 
     for name, bad, remedy in (
         ("preprocessing", "whiten", 'preprocessing="standardize" (noisy whitening is worse than none), or None'),
         ("early_stopping", True, "early_stopping=False and choose n_rounds on public data"),
-        ("tuning", "auto", "tuning=None and choose settings on public data"),
-        ("shrinkage", "auto", "a number as shrinkage"),
     ):
         if getattr(estimator, name) == bad:
             raise ValueError(f"{name}={bad!r} asks clients for more than privacy can pay for; use {remedy}.")
@@ -168,10 +166,11 @@ def check_private(estimator: Any, earlier: Account | None = None, goes_on: bool 
     ):
         if getattr(estimator, name) is not only and getattr(estimator, name) != only:
             raise ValueError(f"{name}={getattr(estimator, name)!r} {reason}; use {name}={only!r}.")
-    refuses = ALGORITHMS[estimator.algorithm].refuses
+    algorithm = value_of(estimator, "algorithm")
+    refuses = ALGORITHMS[algorithm].refuses
     if PRIVACY in refuses:
         others = ", ".join(repr(name) for name, algorithm in ALGORITHMS.items() if PRIVACY not in algorithm.refuses)
-        raise ValueError(f"algorithm={estimator.algorithm!r} {refuses[PRIVACY]}; use one of {others}.")
+        raise ValueError(f"algorithm={algorithm!r} {refuses[PRIVACY]}; use one of {others}.")
     if estimator.dp_noise_multiplier > 0:
         check_accountant()
 

@@ -14,11 +14,11 @@ from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
-from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
+from skfdrmfl.mixture.members import Members
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import EXACT
 
@@ -34,8 +34,7 @@ class Fitted:
     network_spec: NetworkSpec
     network: Network
     seed: int  # of the first weights, orders and draws
-    choice: Choice  # what tuning has chosen, or what was set
-    tuning: list[dict[str, Any]] | None
+    shrinkage: float  # of the whitening
     table: TableTransform  # columns of X to encoder inputs
     target: BlockTransform  # y to what the network predicts
     y_ndim: int
@@ -55,7 +54,7 @@ class Fitted:
     central: bool = False  # whether no call said whose rows they are
     engine: str = "torch"  # key of `ENGINES`: which one trained last
     mixture: Mixture | None = None  # what predicts, where that is not the network alone
-    members: list[dict[str, Any]] = field(default_factory=list)  # what the mixture is of
+    members: Members = field(default_factory=Members)  # what predicts, and how much each counts
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

@@ -13,7 +13,8 @@ from typing import Any
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.fit.callbacks import CallbackTask, Rounds
-from skfdrmfl.fit.prepared_fit import Fitting
+from skfdrmfl.fit.parameters import value_of
+from skfdrmfl.fit.prepared_fit import Ready
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.protocol.dropped_clients import NOT_FINITE, DroppedClient, warning
 from skfdrmfl.server.trained import Trained
@@ -21,7 +22,7 @@ from skfdrmfl.server.trained import Trained
 NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one client's, central training"
 
 
-def train_and_keep(estimator: Any, fitting: Fitting, task: CallbackTask) -> None:
+def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
     """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
     trained = None
     n_rounds = fitting.n_rounds
@@ -79,7 +80,7 @@ def check_converged(estimator: Any, trained: Trained) -> None:
     if trained.diverged:
         raise ValueError(
             f"training diverged in round {trained.n_rounds}: weights or losses are no longer finite with "
-            f"learning_rate={estimator.learning_rate}, weight_decay={estimator.weight_decay} and "
+            f"learning_rate={estimator.learning_rate}, weight_decay={value_of(estimator, 'weight_decay')} and "
             f"preprocessing={estimator.preprocessing!r}; lower the rate or the decay, or scale X."
         )
 
@@ -91,12 +92,12 @@ def warn_of(entries: Sequence[DroppedClient], *reasons: str) -> None:
             warn_caller(said)
 
 
-def _finished(fitting: Fitting, trained: Trained) -> Fitted:
+def _finished(fitting: Ready, trained: Trained) -> Fitted:
     """Return what the rounds so far leave."""
     return fitting.finish(trained)
 
 
-def _attributes_so_far(fitting: Fitting, trained: Trained) -> dict[str, Any]:
+def _attributes_so_far(fitting: Ready, trained: Trained) -> dict[str, Any]:
     """Return the attributes of an estimator fitted so far.
 
     Delivery asks the clients; what passes the door for this is nobody's message, nor does the guard keep what it sees.
@@ -105,5 +106,5 @@ def _attributes_so_far(fitting: Fitting, trained: Trained) -> dict[str, Any]:
     apart = replace(federation, ledger=federation.ledger.copy(), guard=copy.deepcopy(federation.guard))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = _finished(replace(fitting, federation=apart), trained)
+        fitted = fitting.on(apart).finish(trained)
     return fitted.attributes()

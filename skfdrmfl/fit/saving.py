@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
@@ -24,10 +24,22 @@ from skfdrmfl.encoders import (
 from skfdrmfl.fit.callbacks import OF_CALLBACKS
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.tuning import Choice
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
+from skfdrmfl.mixture.members import Members
 from skfdrmfl.protocol.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What tuning chose in earlier versions; the weights have all of it but the shrinkage."""
+
+    start: str
+    shrinkage: float
+    weight_decay: float
+    share: float
+    penalty: float
+
 
 KIND = "fitted FDRMFLTransformer"
 # What is written of a fitted estimator beside its parameters. The network is built anew from its `NetworkSpec`.
@@ -37,7 +49,7 @@ FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_
 
 for _cls in (
     *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
-    *(BlockTransform, TableTransform, Choice, LinearPart, Linear),
+    *(BlockTransform, TableTransform, LinearPart, Linear, Choice),
 ):
     registered(_cls)
 registered(NetworkSpec, former="Blueprint")
@@ -56,7 +68,11 @@ def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
         "skfdrmfl": __version__,
         "parameters": parameters,
         "output": vars(estimator).get(OUTPUT),
-        "fitted": {name: getattr(fitted, name) for name in FIELDS} | {"mixture": _mixture_to_tree(fitted.mixture)},
+        "fitted": {
+            **{name: getattr(fitted, name) for name in FIELDS},
+            "mixture": _mixture_to_tree(fitted.mixture),
+            "members": [list(fitted.members), fitted.members.note],
+        },
         "ledger": fitted.ledger.to_dict(),
     }
     write(path, content, kind=KIND)
@@ -86,6 +102,10 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
             values["network_spec"] = values.pop("blueprint")
         network_spec, table = values["network_spec"], values["table"]
         network = network_spec.network(table.widths, len(values["target"].mean), table.columns)
+        values["members"] = Members(*values.get("members", ()))
+        if "choice" in values:
+            values["shrinkage"] = values.pop("choice").shrinkage
+            values.pop("tuning")
         values["mixture"] = _mixture_of_tree(values.get("mixture"), network_spec, len(values["target"].mean))
         estimator._keep(Fitted(**values, network=network, ledger=Ledger.from_dict(content["ledger"])))
     except (KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ from skfdrmfl.common.arrays import Arrays, Float, Present, row_products
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import SLAB_ROWS, TableTransform
 from skfdrmfl.method.evaluate import evaluate
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.linear import LinearMember
+from skfdrmfl.mixture.members import Members
 from skfdrmfl.mixture.networks import NetworkRuns, cropped
 from skfdrmfl.mixture.scores import score_axes
 from skfdrmfl.mixture.sums import ViewSums
@@ -76,7 +77,7 @@ class Weighed:
 
     mixture: Mixture
     variance: Float  # (c,), of Z
-    members: list[dict[str, Any]]
+    members: Members
     lead: tuple[int, int]  # pass and number of the network of most weight
 
 
@@ -185,16 +186,17 @@ class MixtureTask:
         for (_, member), weight in zip(networks.items(), weights[len(order) :], strict=True):
             if member.beside is not None:
                 shares[member.beside] += weight
-        parts: list[LinearPart | NetworkPart] = []
+        linear: list[LinearPart] = []
         for base, sums in self.sums.items():
             mine = [(m, share) for m, share in zip(order, shares, strict=True) if m.base == base]
             coefficients = sum(share * m.coefficients[-1] for m, share in mine)
             intercept = sum(share * m.intercept[-1] for m, share in mine)
-            parts.append(LinearPart(sums.table, Linear(np.asarray(coefficients), np.asarray(intercept))))
-        for ((p, number), member), weight in zip(networks.items(), weights[len(order) :], strict=True):
+            linear.append(LinearPart(sums.table, Linear(np.asarray(coefficients), np.asarray(intercept))))
+        shares_of_networks = []
+        for (p, number), weight in zip(networks, weights[len(order) :], strict=True):
             if weight.any():
-                parts.append(self._network_part(p, number, weight, trained[p, number]))
-        return Mixture(tuple(parts), np.eye(q), parts[0])
+                shares_of_networks.append(self._network_part(p, number, weight, trained[p, number]))
+        return Mixture((*linear, *shares_of_networks), np.eye(q), linear[0])
 
     def _network_part(self, p: int, number: int, weight: Float, trained: Trained) -> NetworkPart:
         """Return the share of a network, fitted on all rows, that predicts standardised y."""
@@ -236,7 +238,7 @@ class MixtureTask:
         errors: Float,
         order: Sequence[LinearMember],
         networks: dict[tuple[int, int], NetworkMember],
-    ) -> list[dict[str, Any]]:
+    ) -> Members:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
         unit = self.unit.unit
         mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, errors, weights), 0.0)) * unit
@@ -250,7 +252,9 @@ class MixtureTask:
             row["error"] = _plain(np.sqrt(row["error"]) * unit)
             row["weight"] = _plain(row["weight"])
         rows.sort(key=lambda row: (-float(np.sum(row["weight"])), float(np.sum(row["error"]))))
-        return [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
+        return Members(
+            [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
+        )
 
 
 def _plain(values: NDArray) -> Any:

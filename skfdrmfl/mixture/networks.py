@@ -10,7 +10,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.data.transforms import BlockTransform, TableTransform, scaled
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.linear import LinearMember
 from skfdrmfl.mixture.sums import ViewSums
@@ -60,7 +60,10 @@ class NetworkRuns:
 def of_y(
     recipe: Recipe, tables: Sequence[TableTransform], sets: Sequence[int], sums: ViewSums, y: BlockTransform
 ) -> NetworkRuns:
-    """Return the runs of a network that learns y, standardised on the rows it sees; `sets` are those of `ViewSums.kept`."""
+    """Return the runs of a network that learns y, standardised on the rows it sees.
+
+    `sets` are the numbers, in `ViewSums.kept`, of the sets of rows of the runs.
+    """
     _, _, cyy = sums.kept.covariances()
     deviation = np.sqrt(np.maximum(np.diagonal(cyy, axis1=-2, axis2=-1), 0.0))
     units = tuple(scaled(sums.kept.mean_y[i], deviation[i]) for i in sets)

@@ -21,7 +21,8 @@ from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, _sorted_axes, _whitening_scale, fit_blocks
-from skfdrmfl.views import VIEWS, View
+from skfdrmfl.views import VIEWS
+from skfdrmfl.views.base import View
 
 # Each view: what the clients compute, whose sums they send, and the linear map after it, done to these sums.
 PARTS_OF_VIEW: dict[str, tuple[str | None, str | None]] = {
@@ -68,10 +69,11 @@ class ViewSums:
     @cached_property
     def kept(self) -> Moments:
         """Moments (K + 1,) of the rows that each fold keeps, and of all rows."""
-        total = self.total
-        none = Moments(*(np.zeros_like(part)[None] for part in vars(total).values()))
-        held = Moments(*(np.concatenate(p) for p in zip(vars(self.held_out).values(), vars(none).values(), strict=True)))
-        return Moments(*(t - h for t, h in zip(vars(total).values(), vars(held).values(), strict=True)))
+        kept = [
+            np.concatenate((total - held_out, total[None]))
+            for total, held_out in zip(vars(self.total).values(), vars(self.held_out).values(), strict=True)
+        ]
+        return Moments(*kept)
 
     @cached_property
     def kept_present(self) -> Float:
@@ -104,12 +106,11 @@ class ViewSums:
         view: str,
         kinds: Mapping[str, str | None],
         shrinkage: float,
-        tails: Mapping[str, float],
         sets: Sequence[int],
     ) -> list[TableTransform]:
         """Return what encoders read in a view, fitted on some of the sets of rows in `kept`."""
         by_block = {
-            name: self._transforms(sets, m, block, kinds[name], shrinkage, tails.get(name, 0.0))
+            name: self._transforms(sets, m, block, kinds[name], shrinkage)
             for m, (name, block) in enumerate(self.blocks(view).items())
         }
         columns = self.table.columns | self.wide.columns
@@ -119,7 +120,7 @@ class ViewSums:
         ]
 
     def _transforms(
-        self, sets: Sequence[int], m: int, block: ViewBlock, kind: str | None, shrinkage: float, tail: float
+        self, sets: Sequence[int], m: int, block: ViewBlock, kind: str | None, shrinkage: float
     ) -> list[BlockTransform]:
         """Return what the columns of a modality go through, fitted on some of the sets of rows in `kept`."""
         if kind is None or not len(block.center):
@@ -137,7 +138,7 @@ class ViewSums:
             else:
                 deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
                 fitted = scaled(mean, np.where(block.deviation > 0, deviation, 0.0))
-            out.append(replace(_behind(of_base, fitted), tail=tail, view=block.view))
+            out.append(replace(_behind(of_base, fitted), tail=of_base.tail, view=block.view))
         return out
 
     def deviation(self, n_features: int) -> Float:
@@ -186,8 +187,8 @@ def ask(
     targets: Targets,
     folds: Sequence[Subset],
     subset: Subset,
-) -> tuple[ViewSums, dict[str, float]]:
-    """Return the sums of a base view of `blocks`, one for each modality, and the tails of its columns.
+) -> ViewSums:
+    """Return the sums of a base view of `blocks`, one for each modality.
 
     Four exchanges: means, deviations (in two steps), and the moments of each fold. A modality that is too wide for them
     stands on its principal axes where few hold nearly all of it (`fit_blocks`), else it has no columns here.
@@ -196,20 +197,21 @@ def ask(
         name: replace(block, view=VIEWS[view]) if view is not None and name in smooth else block
         for name, block in blocks.items()
     }
-    numeric = {name: block for name, block in viewed.items() if block.columns is not None and len(block.columns)}
-    wide = {name for name, block in numeric.items() if len(block.columns) > MAX_EXACT_COLUMNS}
+    columns_of = {name: np.asarray(block.columns) for name, block in blocks.items()}
+    numeric = {name: block for name, block in viewed.items() if len(columns_of[name])}
+    wide = {name for name in numeric if len(columns_of[name]) > MAX_EXACT_COLUMNS}
     kinds = {name: "whiten" if name in wide else "standardize" for name in numeric}
     found = fit_blocks(federation, numeric, kinds, subset)
     nothing = BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
-    columns, of_all, too_wide = {}, {}, TableTransform({}, {})
-    for name, block in blocks.items():
+    of_all, columns, too_wide = {}, {}, TableTransform({}, {})
+    for name, mine in columns_of.items():
         fitted = found.get(name, nothing)
         if isinstance(fitted, BlockSpectrum):
             power = float(fitted.eigenvalues.sum())
             fitted = BlockTransform(fitted.mean, fitted.scale, fitted.eigenvectors, power, fitted.tail)
         elif name in wide:
-            too_wide.columns[name], too_wide.blocks[name], fitted = block.columns, fitted, nothing
-        of_all[name], columns[name] = fitted, block.columns if fitted.n_inputs else block.columns[:0]
+            too_wide.columns[name], too_wide.blocks[name], fitted = mine, fitted, nothing
+        of_all[name], columns[name] = fitted, mine if fitted.n_inputs else mine[:0]
     table = TableTransform(columns, of_all)
     (answer, *present) = federation.sum(
         FoldMoments(Inputs(table), targets, tuple(folds), subset), *(Presence(fold) for fold in folds)
@@ -219,7 +221,7 @@ def ask(
     axes = np.zeros((0, 0))
     if held_out.x.shape[-1]:
         held_out, axes = in_range(held_out)
-    return ViewSums(table, tuple(smooth), axes, held_out, counts, too_wide), {name: b.tail for name, b in table.blocks.items()}
+    return ViewSums(table, tuple(smooth), axes, held_out, counts, too_wide)
 
 
 def smooth_modalities(sums: ViewSums, fewest: int, correlation: float) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 

@@ -53,7 +53,9 @@ def finished():
     """A comparison, quickly."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((24, 3))
-    return compare(X, X[:, 0], np.arange(24) % 2, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1))
+    return compare(
+        X, X[:, 0], np.arange(24) % 2, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1, tuning=None)
+    )
 
 
 def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
@@ -394,7 +396,7 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     assert "[FDRMFL] training: 100%" in err and "round" not in out.split("RMSEC")[0]
     model = FDRMFLTransformer.load("out/model.npz")
     X, y = table.iloc[:, :20], table["fat"]
-    expected = FDRMFLTransformer(random_state=3, learning_rate=0.02)
+    expected = FDRMFLTransformer(random_state=3, learning_rate=0.02, tuning=None)
     expected.fit(X, y, client_ids=table["site"], groups=table["sample"])
     assert_array_equal(model.predict(X), expected.predict(X))
     assert model.verbose == 0

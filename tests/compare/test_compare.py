@@ -136,7 +136,7 @@ def test_rivals_are_what_scikit_learn_makes_of_the_same_pipeline(comparison, gro
 def test_nothing_is_learned_from_the_test_rows():
     """Targets of one fold are blown up: its own predictions must not move."""
     X, y, ids = table()
-    settings = {"n_splits": 3, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2)}
+    settings = {"n_splits": 3, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2, tuning=None)}
     before = compare(X, y, ids, **settings)
     fold = before.fold == 0
     after = compare(X, np.where(fold, 1000.0, y), ids, **settings)
@@ -225,7 +225,10 @@ def test_r2_of_a_client_is_on_its_own_rows_averaged_over_seeds(comparison):
 
 def test_the_same_call_gives_the_same_comparison():
     X, y, ids = table()
-    one, two = (compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2)) for _ in range(2))
+    one, two = (
+        compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2, tuning=None))
+        for _ in range(2)
+    )
     for a, b in zip(one.methods, two.methods, strict=True):
         assert_array_equal(a.predicted, b.predicted)
     assert not get_config()["enable_metadata_routing"]
@@ -462,7 +465,7 @@ def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones():
     """Tecator, one seed and two folds: the order that the README shows, at a fraction of its time."""
     data = load_tecator("fat")
     ids = make_client_ids(data.target, 3, random_state=0)
-    quick = FDRMFLTransformer(n_rounds=15)
+    quick = FDRMFLTransformer(n_rounds=15, tuning=None)
     result = compare(data.data, data.target, ids, groups=data.groups, n_splits=2, n_seeds=1, transformer=quick)
     error = {method.name: method.rmse[0] for method in result.methods}
     assert error["FDRMFL"] < 0.5 * error["PLS, 16 components"] < 0.5 * error["PLS"] < error["PCA"]
@@ -533,7 +536,7 @@ def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are():
     rivals = {
         "seven": Recorder(),
         "PCA of five": make_pipeline(StandardScaler(), PCA(5)),  # no predict: a reduction
-        "mine": FDRMFLTransformer(n_rounds=2, random_state=0),  # asks for client_ids
+        "mine": FDRMFLTransformer(n_rounds=2, random_state=0, tuning=None),  # asks for client_ids
     }
     Recorder.seen.clear()
     result = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness(), rivals=rivals)
@@ -570,7 +573,7 @@ def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, riva
 
 def test_fits_of_fdrmfl_are_those_made_by_hand(groups):
     X, y, ids = table()
-    model = FDRMFLTransformer(n_rounds=2, engine="torch")
+    model = FDRMFLTransformer(n_rounds=2, engine="torch", tuning=None)
     result = compare(X, y, ids, groups=groups, n_splits=2, n_seeds=2, transformer=model)
     ridge = RidgeCV(alphas=np.logspace(-6, 3, 10))
     cv = list(GroupKFold(2, shuffle=True, random_state=0).split(X, groups=groups))
@@ -596,7 +599,9 @@ def test_fits_of_fdrmfl_are_those_made_by_hand(groups):
 def of_two():
     X, y, ids = table()
     targets = pd.DataFrame({"fat": y, "water": 3 * X[:, 2] - y})
-    return targets, compare(X, targets, ids, n_splits=3, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=3))
+    return targets, compare(
+        X, targets, ids, n_splits=3, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=3, tuning=None)
+    )
 
 
 def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
@@ -605,7 +610,7 @@ def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
     X, _, ids = table()
     own = np.empty((N, 2))
     for train, test in KFold(3, shuffle=True, random_state=0).split(X):
-        model = FDRMFLTransformer(n_rounds=3, random_state=0)
+        model = FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)
         own[test] = model.fit(X[train], targets.iloc[train], client_ids=ids[train]).predict(X[test])
     for j, output in enumerate(result.outputs):
         one = result.of(output)
@@ -787,7 +792,7 @@ def test_labels_in_a_frame_are_columns_to_rivals_and_categories_to_fdrmfl():
     colours = np.array(["red", "green", "blue"])[np.arange(N) % 3]
     y = y + 3.0 * (colours == "red")
     frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(20)]).assign(colour=colours)
-    result = compare(frame, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1))
+    result = compare(frame, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1, tuning=None))
     one_hot = np.c_[np.eye(3)[np.searchsorted(["blue", "green", "red"], colours)], X]
     ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-6, 3, 10)))
     cv = KFold(2, shuffle=True, random_state=0)
@@ -799,4 +804,4 @@ def test_labels_in_a_frame_are_columns_to_rivals_and_categories_to_fdrmfl():
 def test_a_transformer_that_keeps_checkpoints_is_refused(tmp_path):
     X, y, ids = table()
     with pytest.raises(InvalidArgument, match="of which the many fits of a comparison would have one"):
-        compare(X, y, ids, transformer=FDRMFLTransformer(checkpoint_path=tmp_path / "one"))
+        compare(X, y, ids, transformer=FDRMFLTransformer(checkpoint_path=tmp_path / "one", tuning=None))

@@ -24,7 +24,7 @@ def reducers():
         IgnoreClients(TruncatedSVD(n_components=2, random_state=0)),
         IgnoreClients(GaussianRandomProjection(n_components=2, random_state=0)),
         IgnoreClients(PLSRegression(n_components=2)),
-        FDRMFLTransformer(n_components=2, n_rounds=30, random_state=0),
+        FDRMFLTransformer(n_components=2, n_rounds=30, random_state=0, tuning=None),
     ]
 
 
@@ -39,7 +39,7 @@ def data():
 
 def pipeline():
     # With routing on, the placeholder has to request client_ids: "passthrough" here would refuse them.
-    return Pipeline([("reduce", FDRMFLTransformer()), ("ridge", RidgeCV(alphas=np.logspace(-6, 3, 10)))])
+    return Pipeline([("reduce", FDRMFLTransformer(tuning=None)), ("ridge", RidgeCV(alphas=np.logspace(-6, 3, 10)))])
 
 
 def run(search, data, *, routing, **more):
@@ -62,7 +62,7 @@ def test_one_search_compares_all_reducers_and_none_scores_nan(data, routing):
 
 
 def test_routing_does_not_change_a_score(data):
-    grid = {"reduce": [*reducers()[:4], FDRMFLTransformer(n_rounds=3, random_state=0)]}
+    grid = {"reduce": [*reducers()[:4], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     scores = [
         run(GridSearchCV(pipeline(), grid, cv=3), data, routing=routing).cv_results_["mean_test_score"]
         for routing in (False, True)
@@ -73,7 +73,7 @@ def test_routing_does_not_change_a_score(data):
 @pytest.mark.parametrize("backend", ["multiprocessing", pytest.param("loky", marks=pytest.mark.slow)])
 def test_two_processes_score_as_one(data, backend):
     """In forked processes and (slow, because each imports everything) in fresh ones."""
-    grid = {"reduce": [IgnoreClients(PLSRegression()), FDRMFLTransformer(n_rounds=3, random_state=0)]}
+    grid = {"reduce": [IgnoreClients(PLSRegression()), FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     one = run(GridSearchCV(pipeline(), grid, cv=2), data, routing=False)
     with parallel_config(backend, n_jobs=2):
         two = run(GridSearchCV(pipeline(), grid, cv=2), data, routing=False)
@@ -86,7 +86,7 @@ def test_one_grid_searches_both_kinds_of_parameters(data):
             "reduce": [IgnoreClients(PCA()), IgnoreClients(PLSRegression())],
             "reduce__estimator__n_components": [1, 3],
         },
-        {"reduce": [FDRMFLTransformer(n_rounds=2, random_state=0)], "reduce__n_components": [1, 3]},
+        {"reduce": [FDRMFLTransformer(n_rounds=2, random_state=0, tuning=None)], "reduce__n_components": [1, 3]},
     ]
     search = run(GridSearchCV(pipeline(), grid, cv=2, error_score="raise"), data, routing=True)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -96,8 +96,8 @@ def test_one_grid_searches_both_kinds_of_parameters(data):
 @pytest.mark.parametrize("routing", [False, True])
 def test_more_than_one_output(data, routing):
     X, y, client_ids = data
-    steps = [("scale", StandardScaler()), ("reduce", FDRMFLTransformer()), ("ridge", Ridge())]
-    grid = {"reduce": [*reducers()[:4], FDRMFLTransformer(n_rounds=3, random_state=0)]}
+    steps = [("scale", StandardScaler()), ("reduce", FDRMFLTransformer(tuning=None)), ("ridge", Ridge())]
+    grid = {"reduce": [*reducers()[:4], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     search = GridSearchCV(Pipeline(steps), grid, cv=2, error_score="raise")
     run(search, (X, np.c_[y, X[:, 0]], client_ids), routing=routing)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -108,7 +108,7 @@ def test_groups_and_clients_are_two_things(data):
     groups = np.arange(90) // 2
     search = GridSearchCV(
         pipeline(),
-        {"reduce": [IgnoreClients(PCA(2)), FDRMFLTransformer(n_rounds=2, random_state=0)]},
+        {"reduce": [IgnoreClients(PCA(2)), FDRMFLTransformer(n_rounds=2, random_state=0, tuning=None)]},
         cv=GroupKFold(3),
         error_score="raise",
     )
@@ -127,14 +127,14 @@ def test_without_the_wrapper_client_ids_reach_the_rivals(data):
 def test_the_wrapped_transformer_is_centralised_training(data):
     X, y, client_ids = data
     params = {"n_rounds": 3, "random_state": 0}
-    wrapped = IgnoreClients(FDRMFLTransformer(**params)).fit(X, y, client_ids=client_ids)
-    assert_array_equal(wrapped.transform(X), FDRMFLTransformer(**params).fit(X, y).transform(X))
+    wrapped = IgnoreClients(FDRMFLTransformer(tuning=None, **params)).fit(X, y, client_ids=client_ids)
+    assert_array_equal(wrapped.transform(X), FDRMFLTransformer(tuning=None, **params).fit(X, y).transform(X))
 
 
 def test_a_linear_head_and_ridge_on_one_component_see_the_same(data):
     """With a linear head and one component, y_hat is affine in Z, so a regressor on Z can only match it."""
     X, y, client_ids = data
-    estimator = FDRMFLTransformer(n_components=1, random_state=0).fit(X, y, client_ids=client_ids)
+    estimator = FDRMFLTransformer(n_components=1, random_state=0, tuning=None).fit(X, y, client_ids=client_ids)
     Z = estimator.transform(X)
     affine = np.polynomial.polynomial.polyfit(Z[:, 0], estimator.predict(X), 1)
     assert_allclose(affine[0] + affine[1] * Z[:, 0], estimator.predict(X), atol=1e-6)

@@ -25,7 +25,7 @@ LABELS = ["setosa", "virginica", "versicolor"] * 4
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_labels_get_the_same_error_whatever_holds_them(y, method):
-    model = FDRMFLTransformer(n_rounds=1)
+    model = FDRMFLTransformer(n_rounds=1, tuning=None)
     with pytest.raises(
         ValueError, match="^y cannot be read as numbers .*pass a dense numeric array, classes as columns of 0"
     ):
@@ -36,6 +36,6 @@ def test_labels_get_the_same_error_whatever_holds_them(y, method):
 def test_numbers_held_as_objects_are_numbers():
     y = X[:, 0].round(3)
     options = {"n_rounds": 1, "local_epochs": 1, "random_state": 0}
-    expected = FDRMFLTransformer(**options).fit(X, y).transform(X)
+    expected = FDRMFLTransformer(tuning=None, **options).fit(X, y).transform(X)
     for held in (y.astype(object), pd.Series(y.astype(object)), y.tolist()):
-        np.testing.assert_array_equal(FDRMFLTransformer(**options).fit(X, held).transform(X), expected)
+        np.testing.assert_array_equal(FDRMFLTransformer(tuning=None, **options).fit(X, held).transform(X), expected)

@@ -164,7 +164,9 @@ def test_rows_that_differ_are_split_by_the_permutation_of_their_client_as_ever(n
 def test_groups_of_one_row_change_no_bit_and_larger_ones_do_where_rows_are_held_out(options):
     X, y = samples(30, 0)
     ids = np.repeat(["a", "b"], 15)
-    model = FDRMFLTransformer(n_rounds=2, local_epochs=1, hidden_layer_sizes=(2,), random_state=0, **options)
+    model = FDRMFLTransformer(
+        n_rounds=2, local_epochs=1, hidden_layer_sizes=(2,), random_state=0, tuning=None, **options
+    )
     none, one, five = (
         (model.fit(X, y, ids, groups=groups).transform(X).tolist(), getattr(model, "tuning_", None))
         for groups in (None, np.arange(30), np.arange(30) // 5)
@@ -237,14 +239,16 @@ class Noting(TransformerMixin, BaseEstimator):
 @pytest.fixture(scope="module")
 def expected():
     """Z with groups, which differs from Z without."""
-    with_groups, without = (FDRMFLTransformer(**SMALL).fit(X, Y, IDS, g).transform(X) for g in (GROUPS, None))
+    with_groups, without = (
+        FDRMFLTransformer(tuning=None, **SMALL).fit(X, Y, IDS, g).transform(X) for g in (GROUPS, None)
+    )
     assert not np.array_equal(with_groups, without)
     return with_groups
 
 
 @pytest.mark.parametrize("routing", [False, True])
 def test_a_pipeline_takes_groups_by_name_of_the_step_or_routed_without_a_request(routing, expected):
-    pipeline = Pipeline([("reduce", FDRMFLTransformer(**SMALL)), ("ridge", Ridge())])
+    pipeline = Pipeline([("reduce", FDRMFLTransformer(tuning=None, **SMALL)), ("ridge", Ridge())])
     prefix = "" if routing else "reduce__"
     with config_context(enable_metadata_routing=routing):
         pipeline.fit(X, Y, **{f"{prefix}client_ids": IDS, f"{prefix}groups": GROUPS})
@@ -263,7 +267,7 @@ def test_who_ignores_clients_ignores_groups(routing):
 
 
 def test_searches_hand_groups_to_the_folds_and_to_every_fit():
-    learner = FDRMFLTransformer(**SMALL)
+    learner = FDRMFLTransformer(tuning=None, **SMALL)
     pipeline = Pipeline([("scale", StandardScaler()), ("reduce", learner), ("ridge", Ridge())])
     grid = {"reduce": [learner, IgnoreClients(PCA(2))]}
     cv = GroupKFold(3)
@@ -272,7 +276,7 @@ def test_searches_hand_groups_to_the_folds_and_to_every_fit():
     scores = []
     for train, test in cv.split(X, Y, GROUPS):
         x = StandardScaler().fit(X[train]).transform
-        model = FDRMFLTransformer(**SMALL).fit(x(X[train]), Y[train], IDS[train], GROUPS[train])
+        model = FDRMFLTransformer(tuning=None, **SMALL).fit(x(X[train]), Y[train], IDS[train], GROUPS[train])
         z = model.transform
         scores.append(Ridge().fit(z(x(X[train])), Y[train]).score(z(x(X[test])), Y[test]))
     assert_allclose([search.cv_results_[f"split{i}_test_score"][0] for i in range(3)], scores, rtol=1e-6)
@@ -295,7 +299,7 @@ def test_searches_hand_groups_to_the_folds_and_to_every_fit():
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_bad_groups_are_named(groups, words, method):
-    model = FDRMFLTransformer(n_rounds=1)
+    model = FDRMFLTransformer(n_rounds=1, tuning=None)
     with pytest.raises(ValueError, match=words):
         getattr(model, method)(X, Y, IDS, groups=groups)
     assert not hasattr(model, "n_features_in_")

@@ -612,7 +612,7 @@ def test_infinity_is_always_refused(modalities):
 
 def test_the_tag_says_when_nan_is_accepted():
     def accepts(modalities):
-        return FDRMFLTransformer(modalities=modalities).__sklearn_tags__().input_tags.allow_nan
+        return FDRMFLTransformer(modalities=modalities, tuning=None).__sklearn_tags__().input_tags.allow_nan
 
     assert accepts(WIDTHS) and accepts("prefix")
     assert not accepts(None) and not accepts({"x": slice(None)})

@@ -27,7 +27,7 @@ FRAME = pd.DataFrame(X, columns=NAMES)
 
 
 def small(**params):
-    return FDRMFLTransformer(**{"n_rounds": 2, "local_epochs": 1, "random_state": 0, **params})
+    return FDRMFLTransformer(tuning=None, **{"n_rounds": 2, "local_epochs": 1, "random_state": 0, **params})
 
 
 def columns(resolved):

@@ -28,14 +28,16 @@ def no_signal():
     """y has nothing to do with X."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((600, 4)), rng.standard_normal(600)
-    return FDRMFLTransformer(n_rounds=10, random_state=0).fit(X, y, client_ids=np.arange(600) % 3)
+    return FDRMFLTransformer(n_rounds=10, random_state=0, tuning=None).fit(X, y, client_ids=np.arange(600) % 3)
 
 
 def no_pairs():
     """Batches of one row."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 4))
-    return FDRMFLTransformer(n_rounds=6, batch_size=1, random_state=0).fit(X, X[:, 0], client_ids=np.arange(40) % 2)
+    return FDRMFLTransformer(n_rounds=6, batch_size=1, random_state=0, tuning=None).fit(
+        X, X[:, 0], client_ids=np.arange(40) % 2
+    )
 
 
 def too_much_alignment():
@@ -43,7 +45,9 @@ def too_much_alignment():
     rng = np.random.default_rng(0)
     X, ids = rng.standard_normal((150, 8)), np.arange(150) % 3
     y = X[:, 0] + X[:, 4]
-    model = FDRMFLTransformer(modalities=TWO, n_rounds=10, warm_start=True, random_state=0).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(modalities=TWO, n_rounds=10, warm_start=True, random_state=0, tuning=None).fit(
+        X, y, client_ids=ids
+    )
     return model.set_params(kl_weight=100.0).fit(X, y, client_ids=ids)
 
 
@@ -53,7 +57,7 @@ def modalities_part():
     first = rng.standard_normal((150, 4))
     copy, other = first + 0.1 * rng.standard_normal((150, 4)), rng.standard_normal((150, 4))
     ids = np.arange(150) % 3
-    model = FDRMFLTransformer(modalities=TWO, kl_weight=1.0, n_rounds=10, random_state=0)
+    model = FDRMFLTransformer(modalities=TWO, kl_weight=1.0, n_rounds=10, random_state=0, tuning=None)
     model.fit(np.hstack([first, copy]), first[:, 0], client_ids=ids)
     for _ in range(6):
         model.partial_fit(np.hstack([first, other]), first[:, 0] - other[:, 0], client_ids=ids)
@@ -65,7 +69,7 @@ def rare_visits():
     rng = np.random.default_rng(0)
     X, ids = rng.standard_normal((200, 6)), np.arange(200) % 5
     y = X[:, 0] + 0.5 * X[:, 1] ** 2 + 0.1 * rng.standard_normal(200)
-    model = FDRMFLTransformer(participation=0.4, n_rounds=12, random_state=0).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(participation=0.4, n_rounds=12, random_state=0, tuning=None).fit(X, y, client_ids=ids)
     model.set_params(contrastive_weight=20.0, learning_rate=0.03)
     for _ in range(12):
         model.partial_fit(X, y, client_ids=ids)
@@ -77,7 +81,7 @@ def opposed_clients():
     rng = np.random.default_rng(0)
     X, ids = rng.standard_normal((200, 4)), np.arange(200) % 4
     y = np.where(ids < 2, 1, -1) * X[:, 0] + 0.3 * rng.standard_normal(200)
-    return FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, y, client_ids=ids)
+    return FDRMFLTransformer(n_rounds=20, random_state=0, tuning=None).fit(X, y, client_ids=ids)
 
 
 def sorted_clients():
@@ -86,14 +90,14 @@ def sorted_clients():
     X = rng.standard_normal((300, 6))
     y = X[:, 0] + rng.standard_normal(300)
     ids = make_client_ids(y, 3, scheme="quantile")
-    return FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, y, client_ids=ids)
+    return FDRMFLTransformer(n_rounds=20, random_state=0, tuning=None).fit(X, y, client_ids=ids)
 
 
 def one_holds_nearly_all():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((150, 4))
     ids = np.where(np.arange(150) < 120, "large", np.where(np.arange(150) % 2, "small", "tiny"))
-    return FDRMFLTransformer(n_rounds=10, random_state=0).fit(X, X[:, 0] + 0.1 * X[:, 1], client_ids=ids)
+    return FDRMFLTransformer(n_rounds=10, random_state=0, tuning=None).fit(X, X[:, 0] + 0.1 * X[:, 1], client_ids=ids)
 
 
 def one_is_mislabelled():
@@ -103,7 +107,7 @@ def one_is_mislabelled():
     y = X[:, 0] + 0.3 * rng.standard_normal(400)
     y[ids == 7] = rng.permutation(y[ids == 7])
     labels = np.array(list("abcdefghij"))[ids]
-    return FDRMFLTransformer(n_rounds=12, random_state=0).fit(X, y, client_ids=labels)
+    return FDRMFLTransformer(n_rounds=12, random_state=0, tuning=None).fit(X, y, client_ids=labels)
 
 
 def far_too_fast():
@@ -111,7 +115,11 @@ def far_too_fast():
     rng = np.random.default_rng(0)
     X, ids = rng.standard_normal((200, 6)), np.arange(200) % 3
     y = X[:, 0] + 0.5 * X[:, 1] ** 2
-    model = FDRMFLTransformer(n_rounds=8, random_state=0).fit(X, y, client_ids=ids).set_params(learning_rate=1.0)
+    model = (
+        FDRMFLTransformer(n_rounds=8, random_state=0, tuning=None)
+        .fit(X, y, client_ids=ids)
+        .set_params(learning_rate=1.0)
+    )
     for _ in range(8):
         model.partial_fit(X, y, client_ids=ids)
     return model
@@ -189,7 +197,7 @@ def healthy(**options):
     X = rng.standard_normal((240, 8))
     y = X[:, 0] + X[:, 4] + 0.5 * X[:, 1] ** 2 + 0.2 * rng.standard_normal(240)
     settings = {"modalities": TWO, "n_rounds": 12, "random_state": 0} | options
-    return FDRMFLTransformer(**settings), X, y, make_client_ids(y, 4, random_state=0)
+    return FDRMFLTransformer(tuning=None, **settings), X, y, make_client_ids(y, 4, random_state=0)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +227,7 @@ def test_noise_alone_is_no_failure():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((600, 6))
     y = X[:, 0] + 1.2 * rng.standard_normal(600)
-    model = FDRMFLTransformer(n_rounds=25, random_state=0).fit(X, y, client_ids=np.arange(600) % 3)
+    model = FDRMFLTransformer(n_rounds=25, random_state=0, tuning=None).fit(X, y, client_ids=np.arange(600) % 3)
     assert model.diagnose() == []
 
 
@@ -254,7 +262,7 @@ def test_a_saved_model_says_the_same_and_an_unfitted_one_says_so():
     assert str(again.diagnose()) == str(model.diagnose())
     assert pickle.loads(pickle.dumps(model.diagnose())).names == model.diagnose().names
     with pytest.raises(NotFittedError, match="FDRMFLTransformer instance is not fitted yet"):
-        FDRMFLTransformer().diagnose()
+        FDRMFLTransformer(tuning=None).diagnose()
 
 
 def test_diagnosing_changes_nothing_and_an_empty_diagnosis_is_a_list():
@@ -363,7 +371,7 @@ def test_clients_without_pairs_do_not_thin_out_what_a_critic_memorised():
 def test_a_fit_of_a_y_independent_of_X_records_information_that_is_not_there_and_is_not_called_a_bound():
     rng = np.random.default_rng(2)
     X, y = rng.standard_normal((90, 40)), rng.standard_normal(90)
-    model = FDRMFLTransformer(random_state=2).fit(X, y, client_ids=np.arange(90) % 3)
+    model = FDRMFLTransformer(random_state=2, tuning=None).fit(X, y, client_ids=np.arange(90) % 3)
     assert model.history_["mi_nwj"][-1] > 1.0  # I(Z; y) is 0
     diagnosis = model.diagnose()
     assert "mi memorised" not in diagnosis.names
@@ -419,9 +427,9 @@ def test_clients_with_the_same_rows_do_not_drift_and_those_who_stand_still_neith
     X = rng.standard_normal((8, 3))
     doubled, y, ids = np.vstack([X, X]), np.tile(X[:, 0], 2), np.repeat([0, 1], 8)
     # One batch holds all rows, but in the clients' own order, which pairs them differently.
-    same = FDRMFLTransformer(mi_weight=0.0, n_rounds=2, random_state=0).fit(doubled, y, client_ids=ids)
+    same = FDRMFLTransformer(mi_weight=0.0, n_rounds=2, random_state=0, tuning=None).fit(doubled, y, client_ids=ids)
     np.testing.assert_allclose(same.history_["drift"], 0, atol=1e-3)
-    still = FDRMFLTransformer(learning_rate=1e-30, weight_decay=0.0, n_rounds=2, random_state=0)
+    still = FDRMFLTransformer(learning_rate=1e-30, weight_decay=0.0, n_rounds=2, random_state=0, tuning=None)
     np.testing.assert_array_equal(still.fit(doubled, y, client_ids=ids).history_["drift"], 0)
 
 
@@ -473,7 +481,7 @@ def spectra(n, seed=0):
 def test_a_corrupt_row_or_two_are_found(preprocessing, n, n_bad):
     x = spectra(n)
     ids = np.arange(n) % 4
-    model = FDRMFLTransformer(n_rounds=1, local_epochs=1, random_state=0, preprocessing=preprocessing)
+    model = FDRMFLTransformer(n_rounds=1, local_epochs=1, random_state=0, preprocessing=preprocessing, tuning=None)
     assert "rows far off" not in model.fit(x, x[:, 0], ids).diagnose().names
     bad = x.copy()
     bad[:n_bad] *= 1000
@@ -489,7 +497,7 @@ def test_a_corrupt_row_or_two_are_found(preprocessing, n, n_bad):
 def test_a_client_in_other_units_skew_columns_and_rare_labels_are_not_a_row_or_two(seed):
     rng = np.random.default_rng(seed)
     x, ids = spectra(60), np.arange(60) % 6
-    model = FDRMFLTransformer(n_rounds=1, local_epochs=1, random_state=0)
+    model = FDRMFLTransformer(n_rounds=1, local_epochs=1, random_state=0, tuning=None)
     for table in (
         np.where((ids == 0)[:, None], 1000 * x, x),
         np.exp(rng.standard_normal((60, 4))),

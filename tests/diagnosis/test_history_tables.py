@@ -22,7 +22,7 @@ EARLY = {
 
 @pytest.fixture(scope="module")
 def model():
-    return FDRMFLTransformer(**EARLY).fit(X, Y, client_ids=IDS)
+    return FDRMFLTransformer(tuning=None, **EARLY).fit(X, Y, client_ids=IDS)
 
 
 def held_out_rows(model):
@@ -36,7 +36,7 @@ def test_the_error_of_each_client_is_that_on_its_own_rows_held_out(model):
     of_each = model.history_["validation_mse_per_client"]
     assert of_each.shape == (6, 3)
     scale = model._fitted.target.scale
-    last = FDRMFLTransformer(**EARLY).fit(X, Y, client_ids=IDS)
+    last = FDRMFLTransformer(tuning=None, **EARLY).fit(X, Y, client_ids=IDS)
     t = last.best_round_ - 1  # predictions are those of the best round's model
     assert t >= 0
     for k, rows in enumerate(held_out_rows(model)):
@@ -54,7 +54,7 @@ def test_the_clients_errors_average_to_the_error_of_all(model):
 
 
 def test_newcomers_have_no_past():
-    alone = FDRMFLTransformer(**EARLY, learning_rate=0.01).fit(X, Y, client_ids=IDS)
+    alone = FDRMFLTransformer(tuning=None, **EARLY, learning_rate=0.01).fit(X, Y, client_ids=IDS)
     alone.partial_fit(X[:8], Y[:8], client_ids=["new"] * 8)
     after = alone.history_["validation_mse_per_client"]
     assert after.shape == (7, 4)
@@ -63,7 +63,7 @@ def test_newcomers_have_no_past():
 
 
 def test_without_rows_held_out_there_are_none():
-    plain = FDRMFLTransformer(n_rounds=1, random_state=0).fit(X, Y, client_ids=IDS)
+    plain = FDRMFLTransformer(n_rounds=1, random_state=0, tuning=None).fit(X, Y, client_ids=IDS)
     assert "validation_mse_per_client" not in plain.history_
 
 

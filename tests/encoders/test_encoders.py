@@ -319,7 +319,7 @@ MODALITIES = {"nir": slice(0, 12), "lab": slice(12, 16), "site": slice(16, 18)}
 def mixed(**params):
     encoders = {"nir": Conv1DEncoder(n_channels=(2,), kernel_size=3), "site": CategoricalEncoder(3, embedding_dim=2)}
     defaults = {"modalities": MODALITIES, "encoders": encoders, "n_rounds": 2, "local_epochs": 1, "random_state": 0}
-    return FDRMFLTransformer(**(defaults | params))
+    return FDRMFLTransformer(*tuning=None, *(defaults | params))
 
 
 def series(encoders, **params):
@@ -407,7 +407,7 @@ def test_a_constant_column_keeps_its_place():
 
 
 def test_parameters_of_encoders_are_nested_one_by_one():
-    one = FDRMFLTransformer(encoders=Conv1DEncoder())
+    one = FDRMFLTransformer(encoders=Conv1DEncoder(), tuning=None)
     assert one.get_params()["encoders__kernel_size"] == 5
     assert "encoders__kernel_size" not in one.get_params(deep=False)
     many = mixed(encoders={"nir": Conv1DEncoder(), "lab": None})
@@ -440,7 +440,7 @@ def test_names_with_double_underscores_are_found():
 @pytest.mark.parametrize("encoders", [DenseEncoder((4,)), {"x": DenseEncoder((4,))}], ids=["one", "dict"])
 def test_setting_a_parameter_leaves_estimators_that_share_the_encoder_alone(encoders):
     key = "encoders__hidden_layer_sizes" if isinstance(encoders, BaseEstimator) else "encoders__x__hidden_layer_sizes"
-    first, second = FDRMFLTransformer(encoders=encoders), FDRMFLTransformer(encoders=encoders)
+    first, second = FDRMFLTransformer(encoders=encoders, tuning=None), FDRMFLTransformer(encoders=encoders, tuning=None)
     copied = clone(first)
     first.set_params(**{key: (5,)})
     copied.set_params(**{key: (6,)})
@@ -566,7 +566,7 @@ def test_an_encoder_that_does_not_fit_is_refused_before_training(monkeypatch, en
 
 def test_codes_that_are_no_integers_are_refused_in_use_too():
     codes = np.random.default_rng(0).integers(0, 3, (30, 2)).astype(float)
-    fitted = FDRMFLTransformer(encoders=CategoricalEncoder(3), n_rounds=1, random_state=0).fit(codes, codes[:, 0])
+    fitted = FDRMFLTransformer(encoders=CategoricalEncoder(3), n_rounds=1, random_state=0, tuning=None).fit(codes, codes[:, 0])
     fitted.set_params(encoders={"gone": None})  # what was fitted counts
     assert np.isfinite(fitted.predict(codes - 1)).all()
     with pytest.raises(ValueError, match=r"column 0 of modality 'x' holds .*\.5 in row 0, which is no integer code"):

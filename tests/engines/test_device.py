@@ -19,8 +19,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 def test_auto_is_the_cpu_where_there_is_no_gpu():
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    auto = FDRMFLTransformer(n_rounds=2, device="auto", random_state=0).fit(X, Y, client_ids=IDS)
-    cpu = FDRMFLTransformer(n_rounds=2, device="cpu", random_state=0).fit(X, Y, client_ids=IDS)
+    auto = FDRMFLTransformer(n_rounds=2, device="auto", random_state=0, tuning=None).fit(X, Y, client_ids=IDS)
+    cpu = FDRMFLTransformer(n_rounds=2, device="cpu", random_state=0, tuning=None).fit(X, Y, client_ids=IDS)
     np.testing.assert_array_equal(auto.transform(X), cpu.transform(X))
 
 
@@ -37,8 +37,8 @@ def test_a_gpu_agrees_with_the_cpu(engine, device, missing):
         table[::3, :5] = np.nan
         table[70:, 5:] = np.nan
         table[70:, :5] = X[70:, :5]
-    gpu = FDRMFLTransformer(device=device, **options).fit(table, Y, client_ids=IDS)
-    cpu = FDRMFLTransformer(**options).fit(table, Y, client_ids=IDS)
+    gpu = FDRMFLTransformer(device=device, tuning=None, **options).fit(table, Y, client_ids=IDS)
+    cpu = FDRMFLTransformer(tuning=None, **options).fit(table, Y, client_ids=IDS)
     np.testing.assert_allclose(gpu.predict(table), cpu.predict(table), rtol=1e-3, atol=1e-3)
     for name in cpu.history_:
         np.testing.assert_allclose(gpu.history_[name], cpu.history_[name], rtol=1e-3, atol=1e-4)
@@ -46,7 +46,7 @@ def test_a_gpu_agrees_with_the_cpu(engine, device, missing):
 
 @needs_cuda
 def test_a_model_trained_on_a_gpu_is_used_and_continued_on_the_cpu():
-    fitted = FDRMFLTransformer(n_rounds=3, device="cuda", random_state=0).fit(X, Y, client_ids=IDS)
+    fitted = FDRMFLTransformer(n_rounds=3, device="cuda", random_state=0, tuning=None).fit(X, Y, client_ids=IDS)
     assert all(isinstance(array, np.ndarray) for array in fitted.weights_.values())
     loaded = pickle.loads(pickle.dumps(fitted)).set_params(device="cpu")
     np.testing.assert_array_equal(loaded.transform(X), fitted.transform(X))

@@ -295,7 +295,7 @@ def test_a_run_that_diverges_leaves_the_others_alone():
 
 
 def fitted(**parameters):
-    return FDRMFLTransformer(**OPTIONS | parameters).fit(TECATOR, FAT, client_ids=IDS)
+    return FDRMFLTransformer(tuning=None, **OPTIONS | parameters).fit(TECATOR, FAT, client_ids=IDS)
 
 
 def test_auto_takes_it_and_says_so():
@@ -363,7 +363,7 @@ def large_fit():
     """A fit of some seconds."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((6_000, 60))
-    return FDRMFLTransformer(n_rounds=400, random_state=0, preprocessing=None), X, X[:, 0] + X[:, 1] ** 2
+    return FDRMFLTransformer(n_rounds=400, random_state=0, preprocessing=None, tuning=None), X, X[:, 0] + X[:, 1] ** 2
 
 
 def test_an_interrupt_is_seen_within_a_second_and_keeps_the_rounds_that_are_done():

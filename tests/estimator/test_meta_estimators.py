@@ -70,7 +70,7 @@ class Witness(FDRMFLTransformer):
 
 def witness(column=None):
     options = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (4,), "modality_dim": 3, "random_state": 0}
-    return Witness(client_column=column, **options)
+    return Witness(client_column=column, tuning=None, **options)
 
 
 FRAME = pd.DataFrame(TABLE, columns=[f"v{j}" for j in range(P)])

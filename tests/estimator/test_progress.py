@@ -24,7 +24,9 @@ Y = np.where(IDS == "large", X[:, 0], 3.0 * rng.standard_normal(80))  # the smal
     ids=["all", "half", "stopped"],
 )
 def test_the_numbers_printed_are_the_historys_means_by_rows(options, capsys):
-    model = FDRMFLTransformer(n_rounds=6, local_epochs=1, random_state=0, verbose=2, **options).fit(X, Y, IDS)
+    model = FDRMFLTransformer(n_rounds=6, local_epochs=1, random_state=0, verbose=2, tuning=None, **options).fit(
+        X, Y, IDS
+    )
     out, bar = capsys.readouterr()
     assert bar == ""
     printed = re.findall(r"round (\d+)/6, loss (\S+), mse (\S+)", out)
@@ -45,7 +47,7 @@ def test_the_numbers_printed_are_the_historys_means_by_rows(options, capsys):
 
 
 def test_partial_fit_prints_its_one_round_of_the_clients_who_are_there(capsys):
-    model = FDRMFLTransformer(random_state=0, verbose=1).partial_fit(X, Y, IDS)
+    model = FDRMFLTransformer(random_state=0, verbose=1, tuning=None).partial_fit(X, Y, IDS)
     small = IDS == "small"
     model.partial_fit(X[small], Y[small], IDS[small])
     printed = re.findall(r"round 1/1, loss (\S+), mse (\S+)", capsys.readouterr().out)
@@ -75,7 +77,7 @@ def links(estimator):
 
 
 def test_the_diagram_links_to_a_page_that_is_there(tmp_path, monkeypatch):
-    model = FDRMFLTransformer()
+    model = FDRMFLTransformer(tuning=None)
     monkeypatch.setattr(_representation, "_published", lambda: None)
     monkeypatch.setattr(_representation, "BUILT", tmp_path)
     (link,) = links(model)
@@ -93,4 +95,4 @@ def test_a_class_of_somebody_else_has_no_link_of_ours():
     class Theirs(FDRMFLTransformer):
         pass
 
-    assert links(Theirs()) == []
+    assert links(Theirs(tuning=None)) == []

@@ -63,7 +63,7 @@ SLOW_CHECKS = {
 }
 
 
-@parametrize_with_checks([FDRMFLTransformer()])
+@parametrize_with_checks([FDRMFLTransformer(tuning=None)])
 def test_scikit_learn_checks(estimator, check):
     if check.func.__name__ in SLOW_CHECKS:
         estimator = clone(estimator).set_params(n_rounds=8)
@@ -71,7 +71,7 @@ def test_scikit_learn_checks(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([FDRMFLTransformer(), FDRMFLTransformer(engine="torch", n_rounds=15)])
+@parametrize_with_checks([FDRMFLTransformer(tuning=None), FDRMFLTransformer(engine="torch", n_rounds=15, tuning=None)])
 def test_scikit_learn_checks_with_all_rounds(estimator, check):
     check(estimator)
 
@@ -87,7 +87,7 @@ def test_the_docstring_names_every_string_that_a_parameter_takes():
 
 
 def small(**params):
-    return FDRMFLTransformer(**{"n_rounds": 4, "local_epochs": 2, "random_state": 0, **params})
+    return FDRMFLTransformer(tuning=None, **{"n_rounds": 4, "local_epochs": 2, "random_state": 0, **params})
 
 
 @pytest.fixture
@@ -116,9 +116,9 @@ def assert_same_model(a, b, X):
 
 
 def test_parameters_round_trip_through_get_set_and_clone():
-    estimator = FDRMFLTransformer(3, modalities={"a": [0]}, hidden_layer_sizes=(4, 5), random_state=7)
+    estimator = FDRMFLTransformer(3, modalities={"a": [0]}, hidden_layer_sizes=(4, 5), random_state=7, tuning=None)
     params = estimator.get_params()
-    assert FDRMFLTransformer(**params).get_params() == params
+    assert FDRMFLTransformer(tuning=None, **params).get_params() == params
     copy = clone(estimator)
     assert copy is not estimator
     assert copy.get_params() == params
@@ -130,7 +130,7 @@ def test_parameters_round_trip_through_get_set_and_clone():
 
 def test_only_n_components_is_positional():
     with pytest.raises(TypeError, match="positional"):
-        FDRMFLTransformer(2, "prefix")
+        FDRMFLTransformer(2, "prefix", tuning=None)
 
 
 def test_clone_of_a_fitted_estimator_is_unfitted(data):

@@ -20,7 +20,9 @@ def problem(n=48):
 def fit(availability=None, *, rows=slice(None), **changes):
     X, y, ids = problem()
     parameters = {"n_rounds": ROUNDS, "local_epochs": 2, "batch_size": 8, "random_state": 0} | changes
-    return FDRMFLTransformer(availability=availability, **parameters).fit(X[rows], y[rows], client_ids=ids[rows])
+    return FDRMFLTransformer(availability=availability, tuning=None, **parameters).fit(
+        X[rows], y[rows], client_ids=ids[rows]
+    )
 
 
 def joins(client, t):
@@ -100,14 +102,14 @@ def test_once_a_client_has_left_the_others_go_on_as_if_it_had_never_had_a_contro
     parameters = {"local_epochs": 1, "batch_size": 8, "random_state": 0, "n_rounds": 2, "algorithm": "scaffold"}
     both = []
     for remembered in (1.0, 0.0):
-        model = FDRMFLTransformer(**parameters).partial_fit(X, y, client_ids=ids)
+        model = FDRMFLTransformer(tuning=None, **parameters).partial_fit(X, y, client_ids=ids)
         model._fitted.memory[1]["control"][2] *= remembered
         model.set_params(warm_start=True, availability=lambda round_, client: client != "c")
         both.append(model.fit(X, y, client_ids=ids))
     assert_same(*both)
     assert not both[0]._fitted.memory[1]["control"][2].any()
     others = ids != "c"
-    alone = FDRMFLTransformer(**parameters).partial_fit(X, y, client_ids=ids)
+    alone = FDRMFLTransformer(tuning=None, **parameters).partial_fit(X, y, client_ids=ids)
     alone.set_params(warm_start=True).fit(X[others], y[others], client_ids=ids[others])
     assert_array_equal(alone._fitted.models, both[0]._fitted.models)
 
@@ -119,6 +121,7 @@ def test_after_a_round_of_partial_fit_anybody_may_come_again():
         local_epochs=1,
         random_state=0,
         availability=lambda round_, client: (round_, client) != (2, "c"),
+        tuning=None,
     )
     model.partial_fit(X, y, client_ids=ids)
     before = model._fitted.memory[1]["control"][2].copy()
@@ -161,7 +164,7 @@ def test_partial_fit_counts_rounds_on_and_keeps_the_model_where_nobody_is_there(
         asked.append(round_)
         return round_ != 2
 
-    model = FDRMFLTransformer(availability=availability, local_epochs=1, random_state=0)
+    model = FDRMFLTransformer(availability=availability, local_epochs=1, random_state=0, tuning=None)
     model.partial_fit(X, y, client_ids=ids)
     first = {name: array.copy() for name, array in model.weights_.items()}
     variance = model.component_variance_.copy()
@@ -180,7 +183,9 @@ def test_categories_come_from_who_is_there():
     pd = pytest.importorskip("pandas")
     X, y, ids = problem()
     frame = pd.DataFrame(X, columns=list("vwxyz")).assign(kind=np.where(ids == "b", "seen late", "plain"))
-    model = FDRMFLTransformer(n_rounds=3, random_state=0, availability=joins("b", 2)).fit(frame, y, client_ids=ids)
+    model = FDRMFLTransformer(n_rounds=3, random_state=0, availability=joins("b", 2), tuning=None).fit(
+        frame, y, client_ids=ids
+    )
     assert_array_equal(model.categories_["kind"], ["plain"])
 
 

@@ -27,7 +27,7 @@ FRAME = pd.DataFrame(X, columns=["nir__1", "nir__2", "nir__3", "raman__1", "rama
 
 
 def small(**params):
-    return FDRMFLTransformer(**{"n_rounds": 2, "local_epochs": 1, "random_state": 0, **params})
+    return FDRMFLTransformer(tuning=None, **{"n_rounds": 2, "local_epochs": 1, "random_state": 0, **params})
 
 
 def assert_same(a, b, path="estimator"):

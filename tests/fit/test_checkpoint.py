@@ -151,9 +151,9 @@ def path(tmp_path):
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SELDOM)) for case in CASES])
 def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_path, monkeypatch):
     table, parameters = CASES[case]
-    plain = FDRMFLTransformer(**{**OPTIONS, **parameters}).fit(table, Y, IDS)
+    plain = FDRMFLTransformer(tuning=None, **{**OPTIONS, **parameters}).fit(table, Y, IDS)
     expected = everything(plain, table)
-    model = FDRMFLTransformer(**{**OPTIONS, **parameters}, checkpoint_path=path, checkpoint_every=1)
+    model = FDRMFLTransformer(tuning=None, **{**OPTIONS, **parameters}, checkpoint_path=path, checkpoint_every=1)
     copies = fit_keeping_copies(model, tmp_path, monkeypatch, table)
     assert everything(model, table) == expected
     n_passed = len(plain.history_["loss"])
@@ -169,8 +169,8 @@ def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_
 @pytest.mark.parametrize("t", [1, pytest.param(3, marks=pytest.mark.slow), 5])
 def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, monkeypatch):
     parameters = {**OPTIONS, "early_stopping": True, "n_iter_no_change": 100}
-    expected = everything(FDRMFLTransformer(**parameters).fit(X, Y, IDS))
-    model = FDRMFLTransformer(**parameters, checkpoint_path=str(path), checkpoint_every=every)
+    expected = everything(FDRMFLTransformer(tuning=None, **parameters).fit(X, Y, IDS))
+    model = FDRMFLTransformer(tuning=None, **parameters, checkpoint_path=str(path), checkpoint_every=every)
     killed_in_round(t, monkeypatch, lambda: model.fit(X, Y, IDS))
     assert not hasattr(model, "n_rounds_")
     rounds = before_each_round(nothing, monkeypatch)
@@ -190,8 +190,8 @@ def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, mon
 def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, monkeypatch):
     monkeypatch.setattr("skfdrmfl.fit.fit_preprocessing._compared", lambda *_: [(choice, 0.5)])
     parameters = {**OPTIONS, "tuning": "auto", "n_rounds": 3}
-    expected = everything(FDRMFLTransformer(**parameters).fit(X, Y, IDS))
-    model = FDRMFLTransformer(**parameters, checkpoint_path=path, checkpoint_every=1)
+    expected = everything(FDRMFLTransformer(tuning=None, **parameters).fit(X, Y, IDS))
+    model = FDRMFLTransformer(tuning=None, **parameters, checkpoint_path=path, checkpoint_every=1)
     copies = fit_keeping_copies(model, tmp_path, monkeypatch)
     assert everything(model) == expected
     monkeypatch.setattr("skfdrmfl.fit.prepare.fit_preprocessing", None)  # nothing is prepared again
@@ -228,9 +228,9 @@ class Momentum(Algorithm):
 def test_what_an_algorithm_remembers_is_kept(stops, path, tmp_path, monkeypatch):
     monkeypatch.setitem(ALGORITHMS, "fedavg", Momentum())
     parameters = {**OPTIONS, "participation": 0.5, "early_stopping": stops, "n_iter_no_change": 2, "learning_rate": 0.1}
-    expected = everything(FDRMFLTransformer(**parameters).fit(X, Y, IDS))
+    expected = everything(FDRMFLTransformer(tuning=None, **parameters).fit(X, Y, IDS))
     assert {"0 velocity", "1 last"} < expected.keys()
-    model = FDRMFLTransformer(**parameters, checkpoint_path=path, checkpoint_every=1)
+    model = FDRMFLTransformer(tuning=None, **parameters, checkpoint_path=path, checkpoint_every=1)
     for copy in fit_keeping_copies(model, tmp_path, monkeypatch):
         shutil.copy(copy, path)
         assert everything(clone(model).fit(X, Y, IDS)) == expected
@@ -279,16 +279,18 @@ def test_the_seed_is_the_one_that_was_drawn_before_the_kill(state, path, monkeyp
 
     def model():
         return FDRMFLTransformer(
-            **{**OPTIONS, "random_state": random_state()}, checkpoint_path=path, checkpoint_every=2
+            tuning=None, **{**OPTIONS, "random_state": random_state()}, checkpoint_path=path, checkpoint_every=2
         )
 
     killed_in_round(4, monkeypatch, lambda: model().fit(X, Y, IDS))
     again = model().fit(X, Y, IDS)
     seed = again._fitted.seed
-    assert everything(again) == everything(FDRMFLTransformer(**{**OPTIONS, "random_state": seed}).fit(X, Y, IDS))
+    assert everything(again) == everything(
+        FDRMFLTransformer(tuning=None, **{**OPTIONS, "random_state": seed}).fit(X, Y, IDS)
+    )
     if state is not None:  # what is drawn next from it is what would have been drawn without the kill
         fresh = random_state()
-        FDRMFLTransformer(**{**OPTIONS, "random_state": fresh}).fit(X, Y, IDS)
+        FDRMFLTransformer(tuning=None, **{**OPTIONS, "random_state": fresh}).fit(X, Y, IDS)
         assert again.random_state.randint(2**31) == fresh.randint(2**31)
 
 
@@ -336,19 +338,19 @@ def test_without_a_path_nothing_is_written_or_hashed_and_no_bit_differs(tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("skfdrmfl.fit.fingerprint.fingerprint", None)
     monkeypatch.setattr("skfdrmfl.protocol.ledger.Ledger.mark", None)
-    FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS)
+    FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("every", "n_written"), [(1, 6), (2, 4), (3, 3), (5, 2), (10, 2)])
 def test_the_file_is_written_after_preparation_every_few_rounds_and_at_the_end(every, n_written, path, monkeypatch):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=every)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=every)
     assert len(fit_keeping_copies(model, path.parent, monkeypatch)) == n_written
     assert {p.name for p in path.parent.iterdir()} == {"run.npz", *(f"copy{i}" for i in range(n_written))}
 
 
 def test_a_fit_that_is_done_is_returned_at_once_whatever_the_number_of_restarts(path, monkeypatch, capsys):
-    model = FDRMFLTransformer(**{**OPTIONS, "random_state": None}, checkpoint_path=path).fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **{**OPTIONS, "random_state": None}, checkpoint_path=path).fit(X, Y, IDS)
     written = path.stat().st_mtime_ns, path.read_bytes()
     before_rounds(monkeypatch, None)
     for again in (clone(model), model):
@@ -359,8 +361,8 @@ def test_a_fit_that_is_done_is_returned_at_once_whatever_the_number_of_restarts(
 
 
 def test_after_an_interrupt_the_finished_rounds_are_the_model_and_the_next_fit_goes_on(path, monkeypatch):
-    expected = everything(FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS))
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=100)
+    expected = everything(FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS))
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=100)
     killed_in_round(4, monkeypatch, lambda: model.fit(X, Y, IDS), error=KeyboardInterrupt)
     assert model.n_rounds_ == 3
     rounds = before_each_round(nothing, monkeypatch)
@@ -369,7 +371,7 @@ def test_after_an_interrupt_the_finished_rounds_are_the_model_and_the_next_fit_g
 
 
 def test_an_interrupt_while_the_file_is_written_costs_neither_the_model_nor_the_file(path, monkeypatch):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=2)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=2)
     n_written = Counter()
 
     def interrupted(*args, **kwargs):
@@ -383,11 +385,11 @@ def test_an_interrupt_while_the_file_is_written_costs_neither_the_model_nor_the_
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, Y, IDS)
     assert model.n_rounds_ == 2
-    assert everything(model.fit(X, Y, IDS)) == everything(FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS))
+    assert everything(model.fit(X, Y, IDS)) == everything(FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS))
 
 
 def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_the_fit_goes_on_later(path, monkeypatch):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=1)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=1)
     n_synced, fsync = Counter(), os.fsync
 
     def full(descriptor):
@@ -401,11 +403,13 @@ def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_the_fit_goes_on_later
         with pytest.raises(OSError, match="No space left"):
             model.fit(X, Y, IDS)
     assert [p.name for p in path.parent.iterdir()] == ["run.npz"]
-    assert everything(model.fit(X, Y, IDS)) == everything(FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS))
+    assert everything(model.fit(X, Y, IDS)) == everything(FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS))
 
 
 def test_training_that_diverges_does_so_again(path):
-    model = FDRMFLTransformer(**{**OPTIONS, "learning_rate": 1e30}, checkpoint_path=path, checkpoint_every=1)
+    model = FDRMFLTransformer(
+        tuning=None, **{**OPTIONS, "learning_rate": 1e30}, checkpoint_path=path, checkpoint_every=1
+    )
     messages = []
     for _ in range(2):
         with pytest.raises(ValueError, match="training diverged in round") as error:
@@ -416,17 +420,17 @@ def test_training_that_diverges_does_so_again(path):
 
 
 def test_partial_fit_neither_reads_nor_writes_it(path):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     path.write_bytes(b"something else")
     model.partial_fit(X[:40], Y[:40], IDS[:40])
     assert model.n_rounds_ == 6
-    FDRMFLTransformer(**OPTIONS, checkpoint_path=path).partial_fit(X, Y, IDS)
+    FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).partial_fit(X, Y, IDS)
     assert path.read_bytes() == b"something else"
 
 
 def test_a_chain_of_warm_starts_goes_on_with_a_path_for_each_link(tmp_path, monkeypatch):
     def chain(**options):
-        model = FDRMFLTransformer(**OPTIONS, warm_start=True, checkpoint_every=2, **options)
+        model = FDRMFLTransformer(tuning=None, **OPTIONS, warm_start=True, checkpoint_every=2, **options)
         for i, rows in enumerate((slice(None), slice(0, 50))):
             if options:
                 model.set_params(checkpoint_path=tmp_path / f"link{i}.npz")
@@ -436,14 +440,20 @@ def test_a_chain_of_warm_starts_goes_on_with_a_path_for_each_link(tmp_path, monk
     expected = everything(chain())
     killed_in_round(9, monkeypatch, lambda: chain(checkpoint_path="set later"))
     assert everything(chain(checkpoint_path="set later")) == expected
-    model = FDRMFLTransformer(**OPTIONS, warm_start=True, checkpoint_path=tmp_path / "one.npz").fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, warm_start=True, checkpoint_path=tmp_path / "one.npz").fit(
+        X, Y, IDS
+    )
     with pytest.raises(ValueError, match=r"holds another fit: the model to go on from is one of 5 rounds \(.*was none"):
         model.fit(X, Y, IDS)
 
 
 def test_a_warm_start_from_another_model_is_refused(path):
     for i, target in enumerate((Y, -Y)):
-        model = FDRMFLTransformer(**OPTIONS, warm_start=True).fit(X, target, IDS).set_params(checkpoint_path=path)
+        model = (
+            FDRMFLTransformer(tuning=None, **OPTIONS, warm_start=True)
+            .fit(X, target, IDS)
+            .set_params(checkpoint_path=path)
+        )
         if i == 0:
             assert everything(model.fit(X, Y, IDS))["others"][0] == 10
         else:
@@ -456,13 +466,13 @@ def test_a_relative_path_is_that_of_the_folder_where_the_fit_began(tmp_path, mon
     rounds = before_each_round(lambda: os.chdir(tmp_path / "elsewhere"), monkeypatch)
     for _ in range(2):
         monkeypatch.chdir(tmp_path)
-        FDRMFLTransformer(**OPTIONS, checkpoint_path="run.npz").fit(X, Y, IDS)
+        FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path="run.npz").fit(X, Y, IDS)
         assert rounds == list(range(5))  # the second time nothing is left to do
     assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == []
 
 
 def test_the_parameter_travels_with_the_estimator(path, tmp_path):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     model.save(tmp_path / "model.npz")
     loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
     for other in (loaded, clone(model), pickle.loads(pickle.dumps(model))):
@@ -486,7 +496,7 @@ def refused(path, match, fit):
 @pytest.fixture
 def kept(path):
     """A path where the checkpoint of a fit is."""
-    FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
+    FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     return path
 
 
@@ -516,7 +526,7 @@ CHANGED_IDS[3] = "north"
     ],
 )
 def test_other_rows_are_refused(rows, what, kept):
-    refused(kept, what, lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=kept).fit(*rows))
+    refused(kept, what, lambda: FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=kept).fit(*rows))
 
 
 def test_all_rows_of_a_large_table_are_hashed_whatever_its_layout(monkeypatch):
@@ -530,13 +540,13 @@ def test_all_rows_of_a_large_table_are_hashed_whatever_its_layout(monkeypatch):
 
 
 def test_other_categories_of_equal_codes_are_refused(path):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(FRAME, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(FRAME, Y, IDS)
     others = FRAME.assign(kind=np.where(X[:, 2] > 0, "over", None))
     refused(path, "fit: X is 60 x 11 float64", lambda: clone(model).fit(others, Y, IDS))
 
 
 def test_other_groups_are_refused(path):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path)
     for groups in (np.arange(60) // 2, np.array([f"s{i // 2}" for i in range(60)]), np.array([*"ab"] * 30, object)):
         model.fit(X, Y, IDS, groups)
         assert everything(clone(model).fit(X, Y, IDS, groups.copy())) == everything(model)
@@ -560,12 +570,16 @@ def test_other_groups_are_refused(path):
     ],
 )
 def test_other_settings_are_refused(changes, what, kept):
-    refused(kept, what, lambda: FDRMFLTransformer(**{**OPTIONS, **changes}, checkpoint_path=kept).fit(X, Y, IDS))
+    refused(
+        kept,
+        what,
+        lambda: FDRMFLTransformer(tuning=None, **{**OPTIONS, **changes}, checkpoint_path=kept).fit(X, Y, IDS),
+    )
 
 
 def test_who_is_there_counts_round_by_round_and_not_by_the_name_of_a_function(path):
     def fit(table):
-        model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path)
+        model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path)
         labels = sorted(set(IDS))
         return model.set_params(availability=lambda t, client: table[t - 1, labels.index(client)]).fit(X, Y, IDS)
 
@@ -574,7 +588,7 @@ def test_who_is_there_counts_round_by_round_and_not_by_the_name_of_a_function(pa
 
 
 def test_every_parameter_counts_but_those_that_move_no_bit(kept):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=kept)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=kept)
     free = {"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"}
     free |= {"client_column", "groups_column", "n_jobs"}
     written = json.loads(_checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"])
@@ -611,22 +625,30 @@ def test_values_of_parameters_are_told_apart_and_do_not_depend_on_the_process():
 def test_another_version_is_refused(path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("skfdrmfl.fit.fingerprint.__version__", "0.0.1")
-        FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
-    model = FDRMFLTransformer(**{**OPTIONS, "n_rounds": 9}, checkpoint_path=path)
+        FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **{**OPTIONS, "n_rounds": 9}, checkpoint_path=path)
     refused(path, r"the version of skfdrmfl is \S+ but was 0\.0\.1\. Go on", lambda: model.fit(X, Y, IDS))
 
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 1000, -1000, -1])
 def test_a_file_cut_short_is_refused(n_bytes, kept):
     kept.write_bytes(kept.read_bytes()[: n_bytes or 0])
-    refused(kept, "no whole checkpoint", lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=kept).fit(X, Y, IDS))
+    refused(
+        kept,
+        "no whole checkpoint",
+        lambda: FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=kept).fit(X, Y, IDS),
+    )
 
 
 def test_a_damaged_file_is_refused(kept):
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 1
     kept.write_bytes(content)
-    refused(kept, "no whole checkpoint", lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=kept).fit(X, Y, IDS))
+    refused(
+        kept,
+        "no whole checkpoint",
+        lambda: FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=kept).fit(X, Y, IDS),
+    )
 
 
 @pytest.mark.parametrize("what", ["text", "npz", "a model"])
@@ -636,8 +658,12 @@ def test_a_file_of_something_else_is_refused(what, path):
     elif what == "npz":
         np.savez(path, x=X)
     else:
-        FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS).save(path)
-    refused(path, "no whole checkpoint", lambda: FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS))
+        FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS).save(path)
+    refused(
+        path,
+        "no whole checkpoint",
+        lambda: FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS),
+    )
 
 
 @pytest.mark.parametrize("name", ["", ".", "there", "not there/run.npz", "file/run.npz"])
@@ -647,17 +673,17 @@ def test_a_path_where_no_file_can_be_is_refused_before_anything_is_computed(name
     (tmp_path / "file").touch()
     monkeypatch.setattr("skfdrmfl.fit.prepare.fit_preprocessing", None)
     with pytest.raises(ValueError, match=f"checkpoint_path is '{name}', which .*; name a file in a folder that exists"):
-        FDRMFLTransformer(**OPTIONS, checkpoint_path=name).fit(X, Y, IDS)
+        FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=name).fit(X, Y, IDS)
 
 
 @pytest.mark.parametrize(("name", "value"), [("checkpoint_path", 3), ("checkpoint_every", 0)])
 def test_values_that_are_no_path_or_no_number_of_rounds_are_refused(name, value):
     with pytest.raises(ValueError, match=f"'{name}' parameter"):
-        FDRMFLTransformer(**OPTIONS, **{name: value}).fit(X, Y, IDS)
+        FDRMFLTransformer(tuning=None, **OPTIONS, **{name: value}).fit(X, Y, IDS)
 
 
 def test_two_fits_on_one_path_at_once_are_found_out(path, monkeypatch):
-    other = FDRMFLTransformer(**{**OPTIONS, "n_rounds": 2}, checkpoint_path=path)
+    other = FDRMFLTransformer(tuning=None, **{**OPTIONS, "n_rounds": 2}, checkpoint_path=path)
     begin = _checkpoint.Checkpoint.begin
 
     def meanwhile(self, *args):
@@ -667,14 +693,14 @@ def test_two_fits_on_one_path_at_once_are_found_out(path, monkeypatch):
 
     monkeypatch.setattr(_checkpoint.Checkpoint, "begin", meanwhile)
     with pytest.raises(ValueError, match="which something else has written while this fit went on; give each fit"):
-        FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
+        FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     before_rounds(monkeypatch, None)
     assert everything(clone(other).fit(X, Y, IDS)) == everything(other)  # the file is the other's still
 
 
 def test_a_twin_that_is_ahead_is_found_out_but_a_file_may_be_touched_or_copied_back(path, tmp_path, monkeypatch):
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=1)
-    expected = everything(FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS))
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=1)
+    expected = everything(FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS))
 
     def touch():
         shutil.copy(path, tmp_path / "copy")
@@ -694,13 +720,15 @@ def test_a_twin_that_is_ahead_is_found_out_but_a_file_may_be_touched_or_copied_b
 
 def test_a_file_that_is_removed_meanwhile_is_written_again(path, monkeypatch):
     before_each_round(lambda: path.unlink(missing_ok=True), monkeypatch)
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, IDS)
     monkeypatch.undo()
     assert everything(clone(model).fit(X, Y, IDS)) == everything(model)
 
 
 def test_a_search_fit_by_fit_is_told_that_one_path_is_too_few(path):
-    search = GridSearchCV(FDRMFLTransformer(**OPTIONS, checkpoint_path=path), {"n_rounds": [2]}, cv=2, refit=False)
+    search = GridSearchCV(
+        FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path), {"n_rounds": [2]}, cv=2, refit=False
+    )
     search.set_params(error_score="raise")
     with pytest.raises(ValueError, match="fits that search or cross-validate need checkpoint_path=None"):
         search.fit(X, Y)

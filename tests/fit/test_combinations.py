@@ -94,7 +94,7 @@ def run(row, column, path):
         parameters["checkpoint_path"] = path
     if "missing modalities" in names:
         X[:6, 3:] = np.nan
-    model = FDRMFLTransformer(**parameters)
+    model = FDRMFLTransformer(tuning=None, **parameters)
     if "search" in names:
         search = GridSearchCV(model, {"learning_rate": [0.01, 0.02]}, cv=2, error_score="raise")
         search.fit(X, y, client_ids=ids)

@@ -25,7 +25,7 @@ FRAME = pd.DataFrame(X[:, :3], columns=list("abc")).assign(kind=np.where(X[:, 4]
 
 
 def fitted(table=X, y=Y, ids=IDS, **parameters):
-    return FDRMFLTransformer(**({"n_rounds": 2, "random_state": 0} | parameters)).fit(table, y, client_ids=ids)
+    return FDRMFLTransformer(*tuning=None, *({"n_rounds": 2, "random_state": 0} | parameters)).fit(table, y, client_ids=ids)
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def test_a_fit_of_rows_prepared_before_leaves_the_same_bytes_ledger_included(cas
 
 def test_a_first_partial_fit_uses_what_a_fit_has_prepared(asked):
     fitted()
-    one, other = (FDRMFLTransformer(random_state=0).partial_fit(X, Y, IDS) for _ in range(2))
+    one, other = (FDRMFLTransformer(random_state=0, tuning=None).partial_fit(X, Y, IDS) for _ in range(2))
     assert len(asked) == 1
     MEMO.clear()
-    assert pickle.dumps(FDRMFLTransformer(random_state=0).partial_fit(X, Y, IDS)) == pickle.dumps(one)
+    assert pickle.dumps(FDRMFLTransformer(random_state=0, tuning=None).partial_fit(X, Y, IDS)) == pickle.dumps(one)
     assert pickle.dumps(other) == pickle.dumps(one)
 
 
@@ -124,7 +124,7 @@ def test_whatever_preparation_reads_is_part_of_the_key(other, asked):
 
 def test_groups_are_part_of_the_key_where_rows_are_held_out(asked):
     for groups in (None, np.arange(60) // 6, np.arange(60) // 12):
-        model = FDRMFLTransformer(n_rounds=2, random_state=0, early_stopping=True)
+        model = FDRMFLTransformer(n_rounds=2, random_state=0, early_stopping=True, tuning=None)
         model.fit(X, Y, client_ids=IDS, groups=groups)
     assert len(asked) == 3
 

@@ -41,7 +41,7 @@ SETTINGS = {
 
 @pytest.fixture(params=SETTINGS)
 def fitted(request):
-    estimator = FDRMFLTransformer(n_rounds=3, local_epochs=1, random_state=0, **SETTINGS[request.param])
+    estimator = FDRMFLTransformer(n_rounds=3, local_epochs=1, random_state=0, tuning=None, **SETTINGS[request.param])
     return estimator.fit(X, Y, client_ids=IDS)
 
 
@@ -119,7 +119,7 @@ def test_skops_needs_trust_in_this_package_alone(fitted):
 
 
 def test_an_unfitted_estimator_can_be_saved_too():
-    estimator = FDRMFLTransformer(3, modalities="prefix")
+    estimator = FDRMFLTransformer(3, modalities="prefix", tuning=None)
     assert through_pickle(estimator).get_params() == estimator.get_params()
     assert through_skops(estimator).get_params() == estimator.get_params()
 
@@ -180,6 +180,6 @@ def test_setting_a_state_does_not_change_the_state(fitted):
 
 
 def test_it_can_be_saved_inside_a_wrapper():
-    wrapped = IgnoreClients(FDRMFLTransformer(n_rounds=2, random_state=0)).fit(X, Y, client_ids=IDS)
+    wrapped = IgnoreClients(FDRMFLTransformer(n_rounds=2, random_state=0, tuning=None)).fit(X, Y, client_ids=IDS)
     assert_array_equal(through_pickle(wrapped).transform(X), wrapped.transform(X))
     assert_array_equal(through_skops(wrapped).transform(X), wrapped.transform(X))

@@ -42,7 +42,7 @@ def path(tmp_path):
 
 
 def fit(path, every=1, table=X, **more):
-    return FDRMFLTransformer(**OPTIONS | more, checkpoint_path=path, checkpoint_every=every).fit(
+    return FDRMFLTransformer(tuning=None, **OPTIONS | more, checkpoint_path=path, checkpoint_every=every).fit(
         table, Y, client_ids=IDS
     )
 
@@ -133,7 +133,7 @@ def test_after_an_interrupt_the_finished_rounds_are_not_sent_again(path, monkeyp
         if round_index == 3:
             raise KeyboardInterrupt
 
-    model = FDRMFLTransformer(**OPTIONS, checkpoint_path=path, checkpoint_every=4)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=4)
     with monkeypatch.context() as patch:
         before_rounds(patch, interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -183,4 +183,4 @@ def test_another_number_of_clients_or_columns_is_refused(path):
     with pytest.raises(ValueError, match="X is 2 columns .* but was 3 columns"):
         fit(path, table=X[:, :2])
     with pytest.raises(ValueError, match="client_ids is 3 clients but was 6 clients"):
-        FDRMFLTransformer(**OPTIONS, checkpoint_path=path).fit(X, Y, client_ids=IDS % 3)
+        FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path).fit(X, Y, client_ids=IDS % 3)

@@ -44,7 +44,7 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request):
     table, parameters = CASES[request.param]
-    return table, FDRMFLTransformer(**OPTIONS, **parameters).fit(table, Y, client_ids=IDS)
+    return table, FDRMFLTransformer(tuning=None, **OPTIONS, **parameters).fit(table, Y, client_ids=IDS)
 
 
 def test_a_loaded_model_is_the_saved_one_to_the_last_bit_and_trains_on_alike(case, tmp_path):
@@ -68,7 +68,7 @@ def test_a_loaded_model_is_the_saved_one_to_the_last_bit_and_trains_on_alike(cas
 
 
 def test_the_file_is_a_npz_without_pickles(tmp_path):
-    FDRMFLTransformer(**OPTIONS).fit(X, Y).save(tmp_path / "model.npz")
+    FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y).save(tmp_path / "model.npz")
     with np.load(tmp_path / "model.npz", allow_pickle=False) as arrays:
         assert all(array.dtype != object for name, array in arrays.items() if not name.endswith(".json"))
     assert zipfile.ZipFile(tmp_path / "model.npz").testzip() is None
@@ -88,16 +88,16 @@ def net(n_columns, n_outputs):
 )
 def test_what_a_file_cannot_hold_is_refused_and_the_file_there_stays(changes, where, tmp_path):
     path = tmp_path / "model.npz"
-    FDRMFLTransformer(**OPTIONS).fit(X, Y).save(path)
+    FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y).save(path)
     before = path.read_bytes()
     with pytest.raises(TypeError, match=f"{where}.*joblib.dump"):
-        FDRMFLTransformer(**{**OPTIONS, **changes}).fit(X, Y).save(path)
+        FDRMFLTransformer(tuning=None, **{**OPTIONS, **changes}).fit(X, Y).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
 
 
 def test_an_attribute_of_its_own_would_be_lost_and_set_output_is_kept(tmp_path):
-    model = FDRMFLTransformer(**OPTIONS).fit(FRAME, Y).set_output(transform="pandas")
+    model = FDRMFLTransformer(tuning=None, **OPTIONS).fit(FRAME, Y).set_output(transform="pandas")
     model.save(tmp_path / "model.npz")
     loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
     pd.testing.assert_frame_equal(loaded.transform(FRAME), model.transform(FRAME))
@@ -108,7 +108,7 @@ def test_an_attribute_of_its_own_would_be_lost_and_set_output_is_kept(tmp_path):
 
 def test_only_fitted_models_are_saved_and_only_models_are_loaded(tmp_path):
     with pytest.raises(NotFittedError):
-        FDRMFLTransformer().save(tmp_path / "model.npz")
+        FDRMFLTransformer(tuning=None).save(tmp_path / "model.npz")
     assert not list(tmp_path.iterdir())
     np.savez(tmp_path / "other.npz", x=X)
     with pytest.raises(ValueError, match=r"other\.npz is no skfdrmfl archive"):
@@ -116,7 +116,7 @@ def test_only_fitted_models_are_saved_and_only_models_are_loaded(tmp_path):
 
 
 def test_a_model_of_another_version_warns(tmp_path, monkeypatch):
-    model = FDRMFLTransformer(**OPTIONS).fit(X, Y)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y)
     with monkeypatch.context() as patch:
         patch.setattr("skfdrmfl.fit.saving.__version__", "0.0.1")
         model.save(tmp_path / "model.npz")
@@ -141,7 +141,7 @@ def test_a_model_saved_before_there_was_one_serialiser_predicts_what_it_did():
 
 @pytest.mark.parametrize("engine", ["stacked", "loop"])
 def test_a_model_of_an_engine_that_is_no_more_loads_and_says_what_to_train_on_with(tmp_path, engine):
-    model = FDRMFLTransformer(n_rounds=1, random_state=0).fit(X, Y)
+    model = FDRMFLTransformer(n_rounds=1, random_state=0, tuning=None).fit(X, Y)
     model.engine = engine
     model.save(tmp_path / "model")
     loaded = FDRMFLTransformer.load(tmp_path / "model")

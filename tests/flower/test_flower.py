@@ -41,7 +41,7 @@ HOLES = np.where((IDS == "b")[:, None] & (np.arange(100) >= 50), np.nan, X)
 
 
 def fit_here(parameters, table=X, ids=IDS):
-    return FDRMFLTransformer(**parameters).fit(table, Y, client_ids=ids)
+    return FDRMFLTransformer(tuning=None, **parameters).fit(table, Y, client_ids=ids)
 
 
 # --------------------------------------------------------------------------------------------- one process
@@ -63,7 +63,7 @@ def test_messages_give_the_bits_of_one_memory(parameters, table, ids, tmp_path):
     parameters = {"n_rounds": 4, "random_state": 0} | parameters
     a, (b, _) = (
         fit_here(parameters, table, ids),
-        fit_on_flower(FDRMFLTransformer(**parameters), table, Y, ids, tmp_path),
+        fit_on_flower(FDRMFLTransformer(tuning=None, **parameters), table, Y, ids, tmp_path),
     )
     assert a._fitted.models.tobytes() == b._fitted.models.tobytes()
     assert np.abs(a.predict(table) - b.predict(table)).max() < 1e-6
@@ -74,7 +74,7 @@ def test_messages_give_the_bits_of_one_memory(parameters, table, ids, tmp_path):
 def test_a_loaded_model_is_gone_on_from(tmp_path):
     parameters = {"n_rounds": 2, "random_state": 0, "algorithm": "scaffold", "warm_start": True}
     here = fit_here(parameters)
-    loaded, _ = fit_on_flower(FDRMFLTransformer(**parameters), X, Y, IDS, tmp_path)
+    loaded, _ = fit_on_flower(FDRMFLTransformer(tuning=None, **parameters), X, Y, IDS, tmp_path)
     mine = IDS != "a"
     here.fit(X[mine], Y[mine], client_ids=IDS[mine])
     again, _ = fit_on_flower(loaded, X[mine], Y[mine], IDS[mine], tmp_path)
@@ -85,7 +85,7 @@ def test_a_loaded_model_is_gone_on_from(tmp_path):
 
 @pytest.mark.parametrize(("algorithm", "n_vectors"), [("fedavg", 1), ("scaffold", 2)])
 def test_a_round_costs_its_vectors_and_two_kilobytes(algorithm, n_vectors, tmp_path):
-    model = FDRMFLTransformer(n_rounds=5, random_state=0, algorithm=algorithm)
+    model = FDRMFLTransformer(n_rounds=5, random_state=0, algorithm=algorithm, tuning=None)
     fitted, grid = fit_on_flower(model, X, Y, IDS, tmp_path)
 
     def size(message):
@@ -115,7 +115,7 @@ def test_answers_are_looked_for_until_all_are_there_or_the_time_is_over(monkeypa
             return [r for r in self.replies if r.metadata.reply_to_message_id == self.asked[len(self.looks) // 2]]
 
     monkeypatch.setattr(_server, "LOOK", 0.05)
-    grid = Slow([client_app(lambda context: (X, Y), FDRMFLTransformer())] * 3, ["a", "b", "c"])
+    grid = Slow([client_app(lambda context: (X, Y), FDRMFLTransformer(tuning=None))] * 3, ["a", "b", "c"])
     nodes = grid.get_node_ids()
     who = dict.fromkeys(nodes, Request("who", -1, to_packet(None)).packet())
     start = time.monotonic()
@@ -132,7 +132,9 @@ def test_answers_are_looked_for_until_all_are_there_or_the_time_is_over(monkeypa
 def test_too_few_clients_are_an_error_within_the_limit_and_leave_no_model(tmp_path):
     start = time.monotonic()
     with pytest.raises(TimeoutError, match="1 of 2 clients are there after 2 s"):
-        fit_on_flower(FDRMFLTransformer(), X, Y, np.zeros(215, dtype=int), tmp_path, **{"n-clients": 2, "wait": 2.0})
+        fit_on_flower(
+            FDRMFLTransformer(tuning=None), X, Y, np.zeros(215, dtype=int), tmp_path, **{"n-clients": 2, "wait": 2.0}
+        )
     assert 2 <= time.monotonic() - start < 10
     assert not (tmp_path / "model.skfdrmfl").exists()
     report = json.loads((tmp_path / "model.skfdrmfl.json").read_text())
@@ -140,7 +142,7 @@ def test_too_few_clients_are_an_error_within_the_limit_and_leave_no_model(tmp_pa
 
 
 def test_what_no_file_can_hold_is_refused_before_anything_is_asked(tmp_path):
-    model = FDRMFLTransformer(modalities={"x": lambda X: slice(None)})
+    model = FDRMFLTransformer(modalities={"x": lambda X: slice(None)}, tuning=None)
     with pytest.raises(TypeError, match=r"modalities\.x is a"):
         fit_on_flower(model, X, Y, IDS, tmp_path)
     assert json.loads((tmp_path / "model.skfdrmfl.json").read_text())["reason"].startswith("TypeError: modalities.x")

@@ -19,7 +19,9 @@ rng = np.random.default_rng(0)
 X = rng.standard_normal((60, 6)) @ rng.standard_normal((6, 12))
 Y = np.sin(X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(60)
 IDS = np.repeat(["a", "b", "c"], [31, 20, 9])
-PIPELINE = Pipeline([("reduce", FDRMFLTransformer(n_rounds=2, local_epochs=1, random_state=0)), ("ridge", Ridge())])
+PIPELINE = Pipeline(
+    [("reduce", FDRMFLTransformer(n_rounds=2, local_epochs=1, random_state=0, tuning=None)), ("ridge", Ridge())]
+)
 GRID = {"reduce__mi_weight": [0.0, 0.1], "reduce__learning_rate": [1e-2, 3e-2], "ridge__alpha": [1e-3, 1.0]}
 
 

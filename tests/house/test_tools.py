@@ -51,7 +51,7 @@ def fits(monkeypatch):
 
 
 def fdrmfl(column=None):
-    return FDRMFLTransformer(client_column=column, **SMALL)
+    return FDRMFLTransformer(client_column=column, tuning=None, **SMALL)
 
 
 def all_had(fits, clients=(0, 1, 2)):
@@ -203,7 +203,7 @@ def test_scikit_learns_bars_show_fits_tuning_and_searches(capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
 
     bars = ProgressBar(max_propagation_depth=None)
-    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(**(SMALL | {"shrinkage": "auto"})))
+    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(*tuning=None, *(SMALL | {"shrinkage": "auto"})))
     pipeline.set_callbacks(bars).fit(X, Y, fdrmfltransformer__client_ids=CODES)
     shown = capfd.readouterr().out
     for task in ("FDRMFLTransformer - fit", "tuning", "fold #2", "training"):

@@ -44,7 +44,7 @@ def close_figures():
 
 @pytest.fixture(scope="module")
 def model():
-    return FDRMFLTransformer(**SMALL, modalities="prefix", early_stopping=True).fit(FRAME, Y, client_ids=IDS)
+    return FDRMFLTransformer(tuning=None, **SMALL, modalities="prefix", early_stopping=True).fit(FRAME, Y, client_ids=IDS)
 
 
 def slopes(model, frame, output=0, h=1e-5):
@@ -77,7 +77,7 @@ def test_a_line_for_each_term_that_is_not_zero(model):
     for term in ("loss", "mse", "validation_mse"):
         assert_array_equal(lines[term], np.column_stack([np.arange(1, 5), model.history_[term]]))
     assert lines[f"best round {model.best_round_}"][0, 0] == model.best_round_
-    plain = FDRMFLTransformer(**SMALL).fit(X, Y)
+    plain = FDRMFLTransformer(tuning=None, **SMALL).fit(X, Y)
     assert set(lines_of(HistoryDisplay.from_estimator(plain))) == {"loss", "mse", "mi", "contrastive"}
 
 
@@ -139,7 +139,7 @@ def test_scores_are_coloured_by_y_on_one_scale(model):
 
 
 def test_one_component_lies_on_a_line_and_wrong_ones_are_refused(model):
-    one = FDRMFLTransformer(1, **SMALL).fit(X, Y)
+    one = FDRMFLTransformer(1, tuning=None, **SMALL).fit(X, Y)
     display = ScoresDisplay.from_estimator(one, X)
     (points,) = points_of(display).values()
     assert_allclose(points, np.column_stack([one.transform(X)[:, 0], np.zeros(N)]))
@@ -170,7 +170,7 @@ def test_sensitivities_are_mean_slopes_in_the_units_of_y_against_wavelength(mode
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize", None])
 def test_of_a_linear_model_they_are_the_regression_vector(preprocessing):
     linear = FDRMFLTransformer(
-        **(SMALL | {"hidden_layer_sizes": ()}), preprocessing=preprocessing, learning_rate=1e-3
+        *tuning=None, *(SMALL | {"hidden_layer_sizes": ()}), preprocessing=preprocessing, learning_rate=1e-3
     ).fit(X, np.column_stack([Y, 100 * X[:, 4]]), client_ids=IDS)
     display = SensitivityDisplay.from_estimator(linear, X[:7], output=1)
     assert display.exact
@@ -201,7 +201,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     table, parameters = SETTINGS[name]
-    fitted = FDRMFLTransformer(**(SMALL | parameters)).fit(table, 100 * Y, client_ids=IDS)
+    fitted = FDRMFLTransformer(*tuning=None, *(SMALL | parameters)).fit(table, 100 * Y, client_ids=IDS)
     display = SensitivityDisplay.from_estimator(fitted, table)
     expected = slopes(fitted, table)
     assert_allclose(display.sensitivities[0], expected.mean(0), rtol=1e-5, atol=1e-6)
@@ -216,7 +216,7 @@ def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment
     table = pd.DataFrame(np.cumsum(np.tile(X, 5), axis=1)).rename(columns=str)
     holes = table.mask(np.outer(np.arange(N) % 3 == 0, np.arange(25) > 12))
     parameters = {"modalities": {"a": slice(0, 13), "b": slice(13, None)}, "hidden_layer_sizes": hidden}
-    fitted = FDRMFLTransformer(**(SMALL | parameters), preprocessing=preprocessing, pretreatment=pretreatment)
+    fitted = FDRMFLTransformer(*tuning=None, *(SMALL | parameters), preprocessing=preprocessing, pretreatment=pretreatment)
     fitted.fit(holes, Y, client_ids=IDS)
     for rows in (table, holes):
         display = SensitivityDisplay.from_estimator(fitted, rows)
@@ -227,14 +227,14 @@ def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment
 
 
 def test_a_pipeline_is_looked_into_and_categories_have_no_slope():
-    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(**SMALL), Ridge()).fit(X, Y)
+    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(tuning=None, **SMALL), Ridge()).fit(X, Y)
     inside = SensitivityDisplay.from_estimator(pipeline, X)
     alone = SensitivityDisplay.from_estimator(pipeline[1], pipeline[0].transform(X))
     assert_array_equal(inside.sensitivities, alone.sensitivities)
     with pytest.raises(TypeError, match="Ridge is no FDRMFLTransformer, nor a Pipeline with one among its steps"):
         SensitivityDisplay.from_estimator(Ridge().fit(X, Y), X)
     frame = pd.DataFrame({"x": X[:, 0], "kind": np.where(X[:, 1] > 2, "up", "down")})
-    mixed = SensitivityDisplay.from_estimator(FDRMFLTransformer(**SMALL).fit(frame, Y), frame)
+    mixed = SensitivityDisplay.from_estimator(FDRMFLTransformer(tuning=None, **SMALL).fit(frame, Y), frame)
     assert np.isnan(mixed.sensitivities[0, 1]) and np.isfinite(mixed.sensitivities[0, 0])
 
 
@@ -254,7 +254,7 @@ def test_importances_are_drawn_with_mean_square_one(model):
 def test_of_a_linear_model_a_modality_contributes_the_spread_of_its_part():
     frame = FRAME.copy()
     frame["mir__4000"] = -frame["nir__1100"] + X[:, 3]  # contributions are of each alone, whatever goes together
-    linear = FDRMFLTransformer(**(SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(frame, Y)
+    linear = FDRMFLTransformer(*tuning=None, *(SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(frame, Y)
     display = ModalityContributionsDisplay.from_estimator(linear, frame, n_repeats=N)
     vector = SensitivityDisplay.from_estimator(linear, frame).sensitivities[0]
     # All cyclic shifts are all pairs of different rows: n / (n - 1) times the variance.
@@ -269,7 +269,7 @@ def test_of_a_linear_model_a_modality_contributes_the_spread_of_its_part():
 def test_rows_that_lack_a_modality_do_not_count_for_it():
     frame = FRAME.copy()
     frame.loc[:39, ["mir__4000", "mir__4010"]] = np.nan
-    model = FDRMFLTransformer(**(SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(frame, Y)
+    model = FDRMFLTransformer(*tuning=None, *(SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(frame, Y)
     some = ModalityContributionsDisplay.from_estimator(model, frame, n_repeats=N).contributions["mir"]
     whole = ModalityContributionsDisplay.from_estimator(model, frame[40:], n_repeats=N).contributions["mir"]
     assert_allclose(some, whole, rtol=1e-9)
@@ -308,7 +308,7 @@ def test_a_box_for_each_clients_errors(model):
 
 
 def test_t_squared_is_the_mahalanobis_distance_of_z_and_q_what_z_does_not_tell():
-    plain = FDRMFLTransformer(**SMALL).fit(X, Y, client_ids=IDS)
+    plain = FDRMFLTransformer(tuning=None, **SMALL).fit(X, Y, client_ids=IDS)
     display = OutlierDisplay.from_estimator(plain, X, client_ids=IDS)
     Z = plain.transform(X)
     assert_allclose(display.t2, np.einsum("ij,jk,ik->i", Z, np.linalg.inv(Z.T @ Z / N), Z), rtol=1e-5)
@@ -336,7 +336,7 @@ def test_limits_hold_the_share_they_say():
 
 
 def test_a_spoiled_row_stands_out_against_reference_rows():
-    plain = FDRMFLTransformer(**SMALL).fit(X, Y, client_ids=IDS)
+    plain = FDRMFLTransformer(tuning=None, **SMALL).fit(X, Y, client_ids=IDS)
     spoiled = X.copy()
     spoiled[7] += [20, -30, 0, 15, -15]
     display = OutlierDisplay.from_estimator(plain, spoiled, reference=X, level=0.999)

@@ -222,7 +222,7 @@ def test_gates_find_the_modality_that_holds_the_signal_of_a_row(kind):
     }
     train, test = slice(0, 200), slice(200, None)
     scores = {
-        fusion: FDRMFLTransformer(fusion=fusion, **options).fit(X[train], y[train]).score(X[test], y[test])
+        fusion: FDRMFLTransformer(fusion=fusion, tuning=None, **options).fit(X[train], y[train]).score(X[test], y[test])
         for fusion in ("mean", kind)
     }
     assert scores["mean"] < 0.5

@@ -199,13 +199,13 @@ def test_first_outputs_have_the_promised_standard_deviation_whatever_the_scale_o
 def test_a_modality_named_like_a_part_of_the_network_is_like_any_other_or_refused_by_name(name):
     rng = np.random.default_rng(0)
     X, options = rng.standard_normal((20, 5)), {"n_rounds": 2, "random_state": 0}
-    model = FDRMFLTransformer(modalities={name: [0, 1, 2], "b": [3, 4]}, **options)
+    model = FDRMFLTransformer(modalities={name: [0, 1, 2], "b": [3, 4]}, tuning=None, **options)
     try:
         Z = model.fit_transform(X, X[:, 0])
     except ValueError as error:
         assert name in str(error)
     else:
-        other = FDRMFLTransformer(modalities={"a": [0, 1, 2], "b": [3, 4]}, **options).fit(X, X[:, 0])
+        other = FDRMFLTransformer(modalities={"a": [0, 1, 2], "b": [3, 4]}, tuning=None, **options).fit(X, X[:, 0])
         assert Z.shape == (20, 2)
         assert sum(w.size for w in model.weights_.values()) == sum(w.size for w in other.weights_.values())
 

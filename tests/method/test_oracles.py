@@ -85,7 +85,7 @@ def test_the_critic_inside_a_fit_finds_the_gaussian_mutual_information():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, 4))
     y = rho * X[:, 0] + np.sqrt(1 - rho**2) * rng.standard_normal(n)
-    model = FDRMFLTransformer(n_rounds=25, random_state=0).fit(X, y, client_ids=np.arange(n) % 3)
+    model = FDRMFLTransformer(n_rounds=25, random_state=0, tuning=None).fit(X, y, client_ids=np.arange(n) % 3)
     history = model.history_
     # Means over batches of the training rows: the sample's own information, not quite the distribution's.
     assert history["mi_nwj"][-1] == pytest.approx(gaussian_information(rho), rel=0.2)

@@ -84,7 +84,7 @@ def test_rmsecv_takes_clients_along():
             Recorder.seen.append(np.unique(client_ids).tolist())
             return super().fit(X, y, client_ids)
 
-    rmsecv(Recorder(n_rounds=1, random_state=0), X, y, cv=2, params={"client_ids": np.arange(20) % 2})
+    rmsecv(Recorder(n_rounds=1, random_state=0, tuning=None), X, y, cv=2, params={"client_ids": np.arange(20) % 2})
     assert Recorder.seen == [[0, 1], [0, 1]]
 
 

@@ -214,9 +214,9 @@ def test_a_fitted_transformer_delivers_principal_axes_of_its_training_rows(head_
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 8))
     y = np.tanh(X[:, 0]) + X[:, 1] ** 2
-    model = FDRMFLTransformer(n_components=3, n_rounds=4, head_hidden_layer_sizes=head_hidden, random_state=0).fit(
-        X, y, client_ids=rng.integers(0, 4, 60)
-    )
+    model = FDRMFLTransformer(
+        n_components=3, n_rounds=4, head_hidden_layer_sizes=head_hidden, random_state=0, tuning=None
+    ).fit(X, y, client_ids=rng.integers(0, 4, 60))
     Z = model.transform(X)
     np.testing.assert_allclose(Z.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(np.cov(Z.T, bias=True), np.diag(model.component_variance_), atol=1e-5)
@@ -228,7 +228,7 @@ def test_the_linear_head_predicts_from_the_delivered_z():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((40, 6))
     y = 5 + 3 * X[:, 0]
-    model = FDRMFLTransformer(n_rounds=4, random_state=0).fit(X, y)
+    model = FDRMFLTransformer(n_rounds=4, random_state=0, tuning=None).fit(X, y)
     # Ordinary least squares of the prediction on Z leaves nothing, whatever the scaling of y.
     design = np.column_stack([np.ones(40), model.transform(X)])
     coefficients = np.linalg.lstsq(design, model.predict(X))[0]

@@ -62,7 +62,7 @@ def by_differences(model, X, rows=slice(None), h=1e-5):
 )
 def test_importances_are_spreads_times_slopes(parameters):
     X, y, ids = problem()
-    model = FDRMFLTransformer(**(SMALL | parameters)).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(*tuning=None, *(SMALL | parameters)).fit(X, y, client_ids=ids)
     assert model.feature_importances_.sum() == pytest.approx(1.0)
     assert_allclose(model.feature_importances_, by_differences(model, X), rtol=1e-4, atol=1e-7)
 
@@ -70,21 +70,21 @@ def test_importances_are_spreads_times_slopes(parameters):
 def test_several_outputs_count_alike_in_their_own_units():
     X, y, ids = problem()
     Y = np.column_stack([y, 1000 * X[:, 3] ** 2])
-    model = FDRMFLTransformer(**SMALL).fit(X, Y, client_ids=ids)
+    model = FDRMFLTransformer(tuning=None, **SMALL).fit(X, Y, client_ids=ids)
     assert_allclose(model.feature_importances_, by_differences(model, X), rtol=1e-4, atol=1e-7)
 
 
 def test_rows_that_lack_a_modality_do_not_respond_to_it():
     X, y, ids = problem()
     X[::3, 3:] = np.nan
-    model = FDRMFLTransformer(modalities={"u": [0, 1, 2], "v": [3, 4, 5]}, **SMALL).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(modalities={"u": [0, 1, 2], "v": [3, 4, 5]}, tuning=None, **SMALL).fit(X, y, client_ids=ids)
     filled = by_differences(model, np.where(np.isnan(X), np.nan, X))
     assert_allclose(model.feature_importances_, filled, rtol=1e-4, atol=1e-7)
 
 
 def test_with_early_stopping_they_are_of_the_rows_that_were_kept():
     X, y, ids = problem()
-    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.4, **SMALL).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.4, tuning=None, **SMALL).fit(X, y, client_ids=ids)
     kept = np.zeros(len(X), dtype=bool)
     for position, label in enumerate(model.clients_):
         mine = np.flatnonzero(ids == label)
@@ -99,7 +99,7 @@ def test_a_category_counts_by_what_independent_draws_of_it_change():
     kind = rng.choice(["red", "green", "blue"], 60, p=[0.6, 0.3, 0.1])
     frame = pd.DataFrame({"x": rng.standard_normal(60), "kind": kind, "z": rng.standard_normal(60)})
     y = np.column_stack([frame["x"] + np.where(kind == "red", 2.0, -1.0), 5 * frame["z"]])
-    model = FDRMFLTransformer(**SMALL).fit(frame, y, client_ids=np.arange(60) % 3)
+    model = FDRMFLTransformer(tuning=None, **SMALL).fit(frame, y, client_ids=np.arange(60) % 3)
     scale = model._fitted.target.scale
     squares = np.zeros(3)
     for place, name in enumerate(frame.columns):
@@ -120,7 +120,7 @@ def test_columns_of_integer_codes_count_by_independent_draws_too():
     rng = np.random.default_rng(4)
     X = np.column_stack([rng.integers(0, 3, 50), rng.standard_normal(50)])
     model = FDRMFLTransformer(
-        modalities={"code": [0], "x": [1]}, encoders={"code": CategoricalEncoder(3)}, **SMALL
+        modalities={"code": [0], "x": [1]}, encoders={"code": CategoricalEncoder(3)}, tuning=None, **SMALL
     ).fit(X, X[:, 0] + X[:, 1])
     drawn = [model.predict(np.column_stack([np.full(50, v), X[:, 1]])) - model.predict(X) for v in X[:, 0]]
     up, down = X + np.array([0, 1e-5]), X - np.array([0, 1e-5])
@@ -131,7 +131,7 @@ def test_columns_of_integer_codes_count_by_independent_draws_too():
 
 def test_whoever_holds_which_row_the_importances_are_those_of_all_rows():
     X, y, _ = problem()
-    model = FDRMFLTransformer(**SMALL).fit(X, y)
+    model = FDRMFLTransformer(tuning=None, **SMALL).fit(X, y)
     fitted = model._fitted
     network = fitted.network
     for ids in (np.zeros(60, dtype=int), np.arange(60) % 7, np.r_[0, np.ones(59, dtype=int)]):
@@ -153,9 +153,9 @@ def test_rows_taken_in_slabs_have_the_importances_of_all_at_once(kind, monkeypat
         parameters["encoders"] = {"v": CategoricalEncoder(3)}
         parameters["modalities"] = {"u": [0, 1, 2, 3, 5], "v": [4]}
     y = np.column_stack([y, y**2])
-    whole = FDRMFLTransformer(**SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
+    whole = FDRMFLTransformer(tuning=None, **SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
     monkeypatch.setattr("skfdrmfl.clients.client_data.SLAB_ROWS", 7)
-    found = FDRMFLTransformer(**SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
+    found = FDRMFLTransformer(tuning=None, **SMALL, **parameters).fit(X, y, client_ids=ids).feature_importances_
     assert_allclose(found, whole, rtol=1e-6)
 
 
@@ -175,7 +175,7 @@ def test_squared_slopes_are_those_of_each_row_added(n, projected):
 @pytest.mark.parametrize("unit", [2.0**600, 2.0**-600])
 def test_units_of_columns_do_not_matter(preprocessing, unit):
     X, y, ids = problem()
-    model = FDRMFLTransformer(preprocessing=preprocessing, **SMALL)
+    model = FDRMFLTransformer(preprocessing=preprocessing, tuning=None, **SMALL)
     expected = model.fit(X, y, client_ids=ids).feature_importances_
     found = model.fit(X * unit, y, client_ids=ids).feature_importances_
     assert_allclose(found, expected, rtol=1e-4)
@@ -184,23 +184,23 @@ def test_units_of_columns_do_not_matter(preprocessing, unit):
 def test_a_constant_column_and_a_model_of_nothing_count_nothing():
     X, y, _ = problem()
     X[:, 4] = 7.0
-    assert FDRMFLTransformer(**SMALL).fit(X, y).feature_importances_[4] == 0.0
-    nothing = FDRMFLTransformer(**SMALL).fit(X, np.ones(60))
+    assert FDRMFLTransformer(tuning=None, **SMALL).fit(X, y).feature_importances_[4] == 0.0
+    nothing = FDRMFLTransformer(tuning=None, **SMALL).fit(X, np.ones(60))
     assert np.isfinite(nothing.feature_importances_).all()
 
 
 def test_a_thinned_column_counts_nothing():
     X, y, _ = problem()
-    model = FDRMFLTransformer(preprocessing="standardize", input_l1=1.0, **(SMALL | {"n_rounds": 8})).fit(X, y)
+    model = FDRMFLTransformer(preprocessing="standardize", input_l1=1.0, *tuning=None, *(SMALL | {"n_rounds": 8})).fit(X, y)
     assert 0 < len(model.selected_features_) < 6
     assert_array_equal(np.flatnonzero(model.feature_importances_), model.selected_features_)
 
 
 def test_weights_have_the_bits_of_a_fit_without_importances(monkeypatch):
     X, y, ids = problem()
-    with_them = FDRMFLTransformer(**SMALL).fit(X, y, client_ids=ids)
+    with_them = FDRMFLTransformer(tuning=None, **SMALL).fit(X, y, client_ids=ids)
     monkeypatch.setattr(_fitting, "importances", lambda *_: None)
-    without = FDRMFLTransformer(**SMALL).fit(X, y, client_ids=ids)
+    without = FDRMFLTransformer(tuning=None, **SMALL).fit(X, y, client_ids=ids)
     assert not hasattr(without, "feature_importances_")
     assert_array_equal(with_them._fitted.models, without._fitted.models)
     assert all(np.array_equal(with_them.weights_[name], without.weights_[name]) for name in without.weights_)
@@ -208,14 +208,14 @@ def test_weights_have_the_bits_of_a_fit_without_importances(monkeypatch):
 
 def test_they_are_saved(tmp_path):
     X, y, ids = problem()
-    model = FDRMFLTransformer(**SMALL).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(tuning=None, **SMALL).fit(X, y, client_ids=ids)
     model.save(tmp_path / "model.npz")
     assert_array_equal(FDRMFLTransformer.load(tmp_path / "model.npz").feature_importances_, model.feature_importances_)
 
 
 def test_select_from_model_and_rfe_choose_columns_by_them():
     X, y, ids = problem(n=120)
-    model = FDRMFLTransformer(**(SMALL | {"n_rounds": 20}))
+    model = FDRMFLTransformer(*tuning=None, *(SMALL | {"n_rounds": 20}))
     chosen = SelectFromModel(model, max_features=2, threshold=-np.inf).fit(X, y, client_ids=ids)
     best = np.sort(np.argsort(chosen.estimator_.feature_importances_)[-2:])
     assert_array_equal(np.flatnonzero(chosen.get_support()), best)
@@ -228,7 +228,7 @@ def test_select_from_model_and_rfe_choose_columns_by_them():
 @pytest.mark.parametrize("selector", [SelectFromModel, RFE])
 def test_selectors_in_pipelines_have_clients_with_and_without_routing(selector):
     X, y, ids = problem()
-    pipeline = Pipeline([("select", selector(FDRMFLTransformer(**SMALL))), ("ridge", Ridge())])
+    pipeline = Pipeline([("select", selector(FDRMFLTransformer(tuning=None, **SMALL))), ("ridge", Ridge())])
     pipeline.fit(X, y, select__client_ids=ids)
     assert pipeline["select"].estimator_.clients_.tolist() == ["a", "b", "c"]
     with sklearn.config_context(enable_metadata_routing=True):

@@ -13,7 +13,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.method.linear_part import Linear, takes_linear, with_linear
+from skfdrmfl.method.linear import Linear, takes_linear, with_linear
 from skfdrmfl.protocol.plan import Targets
 from skfdrmfl.protocol.queries import ridge
 

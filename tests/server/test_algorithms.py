@@ -302,8 +302,8 @@ def saved(model, tmp_path):
 @pytest.mark.parametrize("carry", [lambda model, tmp_path: model, pickled, saved], ids=["kept", "pickled", "saved"])
 def test_rounds_one_by_one_remember_what_rounds_in_one_go_do(carry, tmp_path, monkeypatch):
     monkeypatch.setattr("skfdrmfl.fit.parameters.cosine_decay", lambda t, n_rounds: 1.0)
-    whole = FDRMFLTransformer(n_rounds=5, **OPTIONS).fit(X, Y, IDS)
-    model = FDRMFLTransformer(**OPTIONS)
+    whole = FDRMFLTransformer(n_rounds=5, tuning=None, **OPTIONS).fit(X, Y, IDS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS)
     for _ in range(5):
         model = carry(model.partial_fit(X, Y, IDS), tmp_path)
     same_fit(model, whole)
@@ -314,7 +314,7 @@ def test_rounds_one_by_one_remember_what_rounds_in_one_go_do(carry, tmp_path, mo
 
 
 def test_clients_of_partial_fits_remember_the_rounds_they_were_there():
-    model = FDRMFLTransformer(**OPTIONS)
+    model = FDRMFLTransformer(tuning=None, **OPTIONS)
     seen = []
     for there in ("ac", "bc", "a", "d"):
         ids = np.where(IDS == "b", "b", IDS)
@@ -332,7 +332,7 @@ def test_clients_of_partial_fits_remember_the_rounds_they_were_there():
 
 
 def test_a_fit_anew_forgets():
-    model = FDRMFLTransformer(n_rounds=2, **OPTIONS).fit(X, Y, IDS)
+    model = FDRMFLTransformer(n_rounds=2, tuning=None, **OPTIONS).fit(X, Y, IDS)
     memory = model._fitted.memory
     again = model.fit(X, Y, IDS)._fitted.memory
     assert_array_equal(again[0]["momentum"], memory[0]["momentum"])

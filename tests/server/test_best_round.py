@@ -23,7 +23,7 @@ OPTIONS = {"early_stopping": True, "n_rounds": 12, "local_epochs": 2, "learning_
 def held_out_by(groups=None, ids=None, **options):
     """How many rows each client would hold out."""
     return run_of(
-        FDRMFLTransformer(early_stopping=True, random_state=0, **options)._prepare_fit(X, Y, ids, groups)
+        FDRMFLTransformer(early_stopping=True, random_state=0, tuning=None, **options)._prepare_fit(X, Y, ids, groups)
     ).held_out
 
 
@@ -59,7 +59,7 @@ def models_by_round(model, X, y, ids):
 @pytest.mark.parametrize(("target", "rate"), [(Y, 0.03), (Y, 0.3), (NOISE, 3.0)], ids=["some", "one", "none"])
 def test_the_models_kept_are_that_of_the_best_round_and_those_before_it(history_size, target, rate):
     options = {**OPTIONS, "learning_rate": rate, "history_size": history_size, "n_iter_no_change": 4}
-    model = FDRMFLTransformer(**options)
+    model = FDRMFLTransformer(tuning=None, **options)
     passed = models_by_round(model, X, target, IDS)
     model.fit(X, target, IDS)
     best = model.best_round_
@@ -70,10 +70,10 @@ def test_the_models_kept_are_that_of_the_best_round_and_those_before_it(history_
 
 def test_training_goes_on_from_the_best_round_with_the_models_that_were_earlier_then(monkeypatch):
     monkeypatch.setattr("skfdrmfl.fit.parameters.cosine_decay", lambda t, n_rounds: 1.0)
-    stopped = FDRMFLTransformer(n_iter_no_change=4, contrastive_weight=0.5, **OPTIONS).fit(X, Y, IDS)
+    stopped = FDRMFLTransformer(n_iter_no_change=4, contrastive_weight=0.5, tuning=None, **OPTIONS).fit(X, Y, IDS)
     best = stopped.best_round_
     assert 1 < best < stopped.n_rounds_
-    ended_there = FDRMFLTransformer(contrastive_weight=0.5, **{**OPTIONS, "n_rounds": best}).fit(X, Y, IDS)
+    ended_there = FDRMFLTransformer(contrastive_weight=0.5, tuning=None, **{**OPTIONS, "n_rounds": best}).fit(X, Y, IDS)
     assert ended_there.best_round_ == ended_there.n_rounds_ == best
     assert_array_equal(stopped._fitted.models, ended_there._fitted.models)
     assert_array_equal(stopped.transform(X), ended_there.transform(X))
@@ -103,7 +103,7 @@ def test_each_of_several_runs_keeps_the_models_of_its_own_best_round():
 @pytest.mark.parametrize("sizes", [[100], [70, 26, 4], [90, 10]], ids=["one", "a client without pairs", "two"])
 def test_the_value_recorded_is_that_of_the_critic_on_the_rows_held_out(sizes):
     ids = np.repeat(np.arange(len(sizes)), sizes)
-    model = FDRMFLTransformer(mi_weight=0.5, validation_fraction=0.2, n_iter_no_change=100, **OPTIONS)
+    model = FDRMFLTransformer(mi_weight=0.5, validation_fraction=0.2, n_iter_no_change=100, tuning=None, **OPTIONS)
     fitting = model._prepare_fit(X, Y, ids)
     run, network = run_of(fitting), fitting.plan.network
     assert run.held_out.sizes.tolist() == [-(-n // 5) for n in sizes]
@@ -129,13 +129,16 @@ def test_the_value_recorded_is_that_of_the_critic_on_the_rows_held_out(sizes):
 
 def test_the_value_is_recorded_with_early_stopping_only_and_is_none_without_a_critic():
     options = {**OPTIONS, "n_rounds": 2}
-    assert "validation_mi_nwj" not in FDRMFLTransformer(**{**options, "early_stopping": False}).fit(X, Y).history_
-    history = FDRMFLTransformer(mi_weight=0.0, **options).fit(X, Y).history_
+    assert (
+        "validation_mi_nwj"
+        not in FDRMFLTransformer(tuning=None, **{**options, "early_stopping": False}).fit(X, Y).history_
+    )
+    history = FDRMFLTransformer(mi_weight=0.0, tuning=None, **options).fit(X, Y).history_
     assert np.isnan(history["validation_mi_nwj"]).all()
     assert len(history["validation_mi_nwj"]) == len(history["validation_mse"]) == 2
-    model = FDRMFLTransformer(mi_weight=0.5, **options).fit(X, Y).partial_fit(X, Y)
+    model = FDRMFLTransformer(mi_weight=0.5, tuning=None, **options).fit(X, Y).partial_fit(X, Y)
     assert np.isnan(model.history_["validation_mi_nwj"]).tolist() == [False, False, True]
-    model = FDRMFLTransformer(mi_weight=0.5, warm_start=True, **options).partial_fit(X, Y).fit(X, Y)
+    model = FDRMFLTransformer(mi_weight=0.5, warm_start=True, tuning=None, **options).partial_fit(X, Y).fit(X, Y)
     assert np.isnan(model.history_["validation_mi_nwj"]).tolist() == [True, False, False]
 
 
@@ -143,7 +146,7 @@ def test_information_that_is_not_there_is_learned_by_heart_and_found_out_on_rows
     draw = np.random.default_rng(2)
     X, y = draw.standard_normal((90, 40)), draw.standard_normal(90)  # I(Z; y) is 0
     options = {"mi_weight": 1.0, "n_rounds": 40, "validation_fraction": 0.3, "n_iter_no_change": 40, "random_state": 0}
-    model = FDRMFLTransformer(early_stopping=True, **options).fit(X, y, np.arange(90) % 3)
+    model = FDRMFLTransformer(early_stopping=True, tuning=None, **options).fit(X, y, np.arange(90) % 3)
     last = slice(-10, None)
     assert model.history_["mi_nwj"][last].mean() > 0.5
     assert model.history_["validation_mi_nwj"][last].max() < 0.05

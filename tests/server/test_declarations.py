@@ -95,8 +95,10 @@ IDS = np.repeat(["a", "b", "c"], [60, 25, 5])
 
 def test_fednova_over_a_wire_is_fednova_in_one_memory():
     parameters = {"algorithm": "fednova", "n_rounds": 3, "local_epochs": 2, "batch_size": 8, "random_state": 0}
-    here = FDRMFLTransformer(**parameters).fit(X, Y, IDS)
-    there = fit_over(wire_of(FDRMFLTransformer(**parameters), X, Y, IDS), FDRMFLTransformer(**parameters))
+    here = FDRMFLTransformer(tuning=None, **parameters).fit(X, Y, IDS)
+    there = fit_over(
+        wire_of(FDRMFLTransformer(tuning=None, **parameters), X, Y, IDS), FDRMFLTransformer(tuning=None, **parameters)
+    )
     assert_array_equal(there._fitted.models, here._fitted.models)
     kinds = {(m.what, m.shape, m.seen) for m in here.federation_log_ if m.direction == "up"}
     assert ("local steps", (), "each") in kinds
@@ -130,7 +132,7 @@ def fedexp(monkeypatch):
 
 @pytest.mark.parametrize("rule", [{"aggregation": "median"}, {"preaggregation": "nnm"}])
 def test_what_reads_single_updates_is_refused_under_robust_rules_with_the_reason(fedexp, rule):
-    model = FDRMFLTransformer(algorithm="fedexp", n_rounds=2, random_state=0)
+    model = FDRMFLTransformer(algorithm="fedexp", n_rounds=2, random_state=0, tuning=None)
     assert np.isfinite(model.fit(X, Y, IDS).predict(X)).all()
     with pytest.raises(ValueError, match="'fedexp' takes more from each client's update .* no rule protects; use"):
         model.set_params(**rule).fit(X, Y, IDS)
@@ -139,7 +141,7 @@ def test_what_reads_single_updates_is_refused_under_robust_rules_with_the_reason
 def test_what_reads_single_updates_is_refused_with_privacy(fedexp):
     private = {"dp_clip_norm": 1.0, "preprocessing": None, "dp_bounds": {"y": (-3.0, 3.0)}}
     with pytest.raises(ValueError, match="'fedexp' needs more of each client than its clipped update; use one of"):
-        FDRMFLTransformer(algorithm="fedexp", **private).fit(X, Y, IDS)
+        FDRMFLTransformer(algorithm="fedexp", tuning=None, **private).fit(X, Y, IDS)
 
 
 def test_why_reading_is_safe_has_to_be_said_anew_by_each_class_that_reads():
@@ -208,7 +210,9 @@ def test_rounds_in_one_go_are_rounds_one_by_one_in_every_number(participation):
 
 
 def test_patience_ends_a_run_in_the_round_it_names():
-    model = FDRMFLTransformer(early_stopping=True, n_rounds=15, n_iter_no_change=2, learning_rate=0.2, random_state=0)
+    model = FDRMFLTransformer(
+        early_stopping=True, n_rounds=15, n_iter_no_change=2, learning_rate=0.2, random_state=0, tuning=None
+    )
     model.fit(X, RNG.standard_normal(90), IDS)
     errors = model.history_["validation_mse"]
     assert model.n_rounds_ < 15

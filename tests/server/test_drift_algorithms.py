@@ -248,21 +248,25 @@ def test_full_gradients_do_not_depend_on_who_holds_which_row():
     X, y = load_tecator(return_X_y=True)
     fits = []
     for ids in (None, make_client_ids(y[:160], 4, "quantile")):
-        model = FDRMFLTransformer(algorithm="fedsgd", n_rounds=15, mi_weight=0, contrastive_weight=0, random_state=0)
+        model = FDRMFLTransformer(
+            algorithm="fedsgd", n_rounds=15, mi_weight=0, contrastive_weight=0, random_state=0, tuning=None
+        )
         fits.append(model.fit(X[:160], y[:160], client_ids=ids).predict(X[160:]))
     assert_allclose(*fits, rtol=0, atol=2e-2 * np.std(y))
 
 
 def test_settings_that_an_algorithm_does_not_read_change_nothing():
     X, y = load_tecator(return_X_y=True)
-    plain = FDRMFLTransformer(n_rounds=3, random_state=0).fit(X, y).weights_
+    plain = FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None).fit(X, y).weights_
     other = FDRMFLTransformer(
-        n_rounds=3, random_state=0, proximal_weight=3.0, server_learning_rate=0.2, server_momentum=0.1
+        n_rounds=3, random_state=0, proximal_weight=3.0, server_learning_rate=0.2, server_momentum=0.1, tuning=None
     ).fit(X, y)
     for name, array in plain.items():
         assert_array_equal(array, other.weights_[name])
     default, explicit = (
-        FDRMFLTransformer(n_rounds=3, random_state=0, algorithm="fedadam", server_learning_rate=rate).fit(X, y)
+        FDRMFLTransformer(n_rounds=3, random_state=0, algorithm="fedadam", server_learning_rate=rate, tuning=None).fit(
+            X, y
+        )
         for rate in (None, 0.1)
     )
     assert_array_equal(default.transform(X), explicit.transform(X))
@@ -271,12 +275,16 @@ def test_settings_that_an_algorithm_does_not_read_change_nothing():
 def test_diagnosis_of_full_gradients_asks_for_rounds_and_not_for_less_drift():
     X, y = load_tecator(return_X_y=True)
     ids = make_client_ids(y, 4, "quantile")
-    few = FDRMFLTransformer(algorithm="fedsgd", n_rounds=20, random_state=0).fit(X, y, client_ids=ids).diagnose()
+    few = (
+        FDRMFLTransformer(algorithm="fedsgd", n_rounds=20, random_state=0, tuning=None)
+        .fit(X, y, client_ids=ids)
+        .diagnose()
+    )
     assert "too few rounds" in few.names
     assert "client drift" not in few.names
     noisy = np.random.default_rng(0).normal(scale=np.std(y), size=len(y)) + y
     ids = make_client_ids(noisy, 4, "quantile")
-    drifting = FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, noisy, client_ids=ids).diagnose()
+    drifting = FDRMFLTransformer(n_rounds=20, random_state=0, tuning=None).fit(X, noisy, client_ids=ids).diagnose()
     assert "too few rounds" not in drifting.names
     (drift,) = (found for found in drifting if found["name"] == "client drift")
     assert "scaffold" in drift["remedy"]

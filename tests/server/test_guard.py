@@ -30,7 +30,7 @@ IDS = make_client_ids(Y, 10, random_state=0)
 def fitted(X, y, ids, **parameters):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return FDRMFLTransformer(**(ROBUST | parameters)).fit(X, y, client_ids=ids)
+        return FDRMFLTransformer(*tuning=None, *(ROBUST | parameters)).fit(X, y, client_ids=ids)
 
 
 def names(model):
@@ -47,7 +47,7 @@ def test_clients_in_other_units_are_left_out_and_named(factor, preprocessing):
     with pytest.warns(
         UserWarning, match="each of the clients 7, 8, 9 is left out of the sums and of training"
     ) as caught:
-        model = FDRMFLTransformer(**ROBUST, preprocessing=preprocessing).fit(bad, Y, client_ids=IDS)
+        model = FDRMFLTransformer(tuning=None, **ROBUST, preprocessing=preprocessing).fit(bad, Y, client_ids=IDS)
     assert len(caught) == 1
     assert model.dropped_clients_ == [{"client": k, "reason": "rows out of line", "rounds": []} for k in (7, 8, 9)]
     assert np.isnan(model.history_["mse_per_client"][:, 7:]).all()
@@ -88,7 +88,7 @@ def test_the_mean_trusts_everybody_and_asks_for_nothing_more():
     bad = np.where((IDS == 9)[:, None], 1000 * X, X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = FDRMFLTransformer(**SMALL).fit(bad, Y, client_ids=IDS)
+        model = FDRMFLTransformer(tuning=None, **SMALL).fit(bad, Y, client_ids=IDS)
     assert model.dropped_clients_ == []
     assert {m.seen for m in model.federation_log_ if m.what == "products of columns"} == {"total"}
     assert not any(m.what == "magnitudes of columns" for m in model.federation_log_)

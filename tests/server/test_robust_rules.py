@@ -328,7 +328,9 @@ def fitted_under(monkeypatch, change, n_rounds=4, **parameters):
     """A fit whose updates are changed on their way."""
     prepare = Simulation.prepare
     monkeypatch.setattr(Simulation, "prepare", lambda self, plan: Changed(prepare(self, plan), change))
-    return FDRMFLTransformer(n_rounds=n_rounds, local_epochs=1, random_state=0, **parameters).fit(X, Y, IDS)
+    return FDRMFLTransformer(n_rounds=n_rounds, local_epochs=1, random_state=0, tuning=None, **parameters).fit(
+        X, Y, IDS
+    )
 
 
 @pytest.mark.parametrize("rule", ["mean", "median"])
@@ -372,7 +374,7 @@ def test_what_was_dropped_is_kept_by_partial_fit_and_counts_on(monkeypatch):
         model.partial_fit(X, Y, IDS)
     assert len(caught) == 1
     assert model.dropped_clients_ == [{"client": "c", "reason": "update not finite", "rounds": [2, 5]}]
-    assert FDRMFLTransformer(n_rounds=1).fit(X, Y, IDS).dropped_clients_ == []
+    assert FDRMFLTransformer(n_rounds=1, tuning=None).fit(X, Y, IDS).dropped_clients_ == []
 
 
 # ------------------------------------------------------------------------------------------- parameters
@@ -390,7 +392,7 @@ def test_what_was_dropped_is_kept_by_partial_fit_and_counts_on(monkeypatch):
 )
 def test_half_of_the_clients_cannot_be_dishonest(parameters, message):
     with pytest.raises(ValueError, match=message):
-        FDRMFLTransformer(aggregation="trimmed_mean", **parameters).fit(X, Y, IDS)
+        FDRMFLTransformer(aggregation="trimmed_mean", tuning=None, **parameters).fit(X, Y, IDS)
 
 
 def test_collected_takes_the_place_of_the_mean_only_where_a_rule_or_mixing_asks_for_it():

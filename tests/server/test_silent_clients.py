@@ -190,7 +190,7 @@ def test_a_fit_goes_on_when_clients_fall_silent(monkeypatch):
     lost = [[1], [], [0, 1, 2], [2]]
     prepare = Simulation.prepare
     monkeypatch.setattr(Simulation, "prepare", lambda self, plan: Patchy(prepare(self, plan), lost))
-    model = FDRMFLTransformer(n_rounds=4, local_epochs=1, random_state=0).fit(X, X[:, 0], ids)
+    model = FDRMFLTransformer(n_rounds=4, local_epochs=1, random_state=0, tuning=None).fit(X, X[:, 0], ids)
     answered = ~np.isnan(model.history_["mse_per_client"])
     assert_array_equal(answered, [[k not in silent for k in range(3)] for silent in lost])
     assert np.isnan(model.history_["mse"]).tolist() == [False, False, True, False]

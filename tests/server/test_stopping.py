@@ -43,13 +43,13 @@ def test_every_client_holds_out_its_share_but_never_its_last_row(sizes, fraction
 
 def test_the_model_kept_is_that_of_the_round_with_the_least_error():
     target = X[:, 0] + NOISE  # enough to learn something, and soon too much
-    stopped = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, **OPTIONS).fit(X, target, IDS)
+    stopped = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, tuning=None, **OPTIONS).fit(X, target, IDS)
     errors = stopped.history_["validation_mse"]
     assert 1 < stopped.best_round_ == errors.argmin() + 1 < OPTIONS["n_rounds"]
     assert len(errors) == stopped.n_rounds_ == len(stopped.history_["mse"])
     assert stopped.n_rounds_ == min(OPTIONS["n_rounds"], stopped.best_round_ + 3)
     # The same rounds without patience pass through that very model.
-    patient = FDRMFLTransformer(early_stopping=True, n_iter_no_change=100, **OPTIONS).fit(X, target, IDS)
+    patient = FDRMFLTransformer(early_stopping=True, n_iter_no_change=100, tuning=None, **OPTIONS).fit(X, target, IDS)
     assert_array_equal(patient.history_["validation_mse"][: stopped.n_rounds_], errors)
     assert patient.n_rounds_ == OPTIONS["n_rounds"]
     if patient.best_round_ == stopped.best_round_:
@@ -57,7 +57,7 @@ def test_the_model_kept_is_that_of_the_round_with_the_least_error():
 
 
 def test_the_error_is_that_of_the_rows_held_out():
-    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.3, **OPTIONS).fit(X, Y, IDS)
+    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.3, tuning=None, **OPTIONS).fit(X, Y, IDS)
     _, codes = np.unique(IDS, return_inverse=True)
     kept, held_out = split_off(Partition.of_codes(codes), 0.3, 0)
     rows, scale = np.concatenate(held_out.rows), Y[np.concatenate(kept.rows)].std()
@@ -73,13 +73,14 @@ def test_rows_held_out_teach_nothing():
     other = Y.copy()
     other[rows] += 1e-9 * np.arange(len(rows))  # so little that no other round becomes the best
     options = {"early_stopping": True, "validation_fraction": 0.2, **OPTIONS}
-    models = [FDRMFLTransformer(**options).fit(X, y, IDS) for y in (Y, other)]
+    models = [FDRMFLTransformer(tuning=None, **options).fit(X, y, IDS) for y in (Y, other)]
     assert_array_equal(models[0].transform(X), models[1].transform(X))
 
 
 def test_both_engines_stop_in_the_same_round():
     models = [
-        FDRMFLTransformer(early_stopping=True, engine=engine, **OPTIONS).fit(X, Y, IDS) for engine in ("torch", "auto")
+        FDRMFLTransformer(early_stopping=True, engine=engine, tuning=None, **OPTIONS).fit(X, Y, IDS)
+        for engine in ("torch", "auto")
     ]
     assert models[0].best_round_ == models[1].best_round_
     assert_allclose(models[0].history_["validation_mse"], models[1].history_["validation_mse"], rtol=1e-4)
@@ -107,7 +108,7 @@ def test_runs_that_stop_at_different_times_end_as_each_would_alone():
 
 
 def test_partial_fit_goes_on_from_the_best_round_and_holds_nothing_out():
-    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=2, **OPTIONS).fit(X, Y, IDS)
+    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=2, tuning=None, **OPTIONS).fit(X, Y, IDS)
     n_rounds = model.n_rounds_
     model.partial_fit(X, Y, IDS)
     assert model.n_rounds_ == n_rounds + 1 == len(model.history_["validation_mse"])
@@ -115,12 +116,14 @@ def test_partial_fit_goes_on_from_the_best_round_and_holds_nothing_out():
 
 
 def test_where_no_round_helps_the_first_weights_are_kept():
-    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, **{**OPTIONS, "learning_rate": 3.0})
+    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=3, tuning=None, **{**OPTIONS, "learning_rate": 3.0})
     model.fit(X, NOISE, IDS)
     assert model.best_round_ == 0
     assert model.n_rounds_ == 3
     assert model.history_["validation_mse"].min() > 1.2
-    untrained = FDRMFLTransformer(**{**OPTIONS, "learning_rate": 1e-12, "weight_decay": 0.0, "n_rounds": 1})
+    untrained = FDRMFLTransformer(
+        tuning=None, **{**OPTIONS, "learning_rate": 1e-12, "weight_decay": 0.0, "n_rounds": 1}
+    )
     _, codes = np.unique(IDS, return_inverse=True)
     kept, _ = split_off(Partition.of_codes(codes), 0.1, 0)
     rows = np.sort(np.concatenate(kept.rows))

@@ -19,12 +19,12 @@ from skfdrmfl.common import tree
 from skfdrmfl.common.tree import Form, Reader, Writer, registered
 from skfdrmfl.data import held_out, transforms
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.method import linear_part
+from skfdrmfl.method import linear
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol import algorithm_state as memory
 from skfdrmfl.protocol import door, messages
 from skfdrmfl.protocol import plan as runs
-from skfdrmfl.protocol.queries import axes, errors, fold_moments, importance, labels, magnitudes, ridge, whitening
+from skfdrmfl.protocol.queries import axes, fold_moments, importance, labels, magnitudes, whitening
 from skfdrmfl.server.privacy import mechanism, moments
 
 # From the number of inputs of each encoder to the network: what else there is to it, both ends know.
@@ -33,8 +33,8 @@ Build = Callable[[Mapping[str, int]], Network]
 Recall = Callable[[str], Any]
 
 MODULES = (
-    *(door, held_out, linear_part, memory, messages, runs, transforms, mechanism, moments),
-    *(axes, errors, fold_moments, importance, labels, magnitudes, ridge, whitening),
+    *(door, held_out, linear, memory, messages, runs, transforms, mechanism, moments),
+    *(axes, fold_moments, importance, labels, magnitudes, whitening),
 )
 
 

@@ -143,8 +143,7 @@ def mixture_importances(
     squared = sums.squares / sums.n_rows * deviation**2
     columns = np.repeat(list(sizes), list(sizes.values())).astype(np.int64)
     found: Float = np.sqrt(
-        squared
-        + np.bincount(columns, 0.5 * sums.counts * sums.changes / sums.n_rows**2, minlength=len(squared))
+        squared + np.bincount(columns, 0.5 * sums.counts * sums.changes / sums.n_rows**2, minlength=len(squared))
     )
     total = fsum(found)
     return found / total if total > 0 else found

@@ -10,7 +10,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
-from skfdrmfl.method.linear_part import Linear
+from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.protocol.door import ClientRows
 from skfdrmfl.protocol.plan import Inputs, Model, Targets

@@ -190,14 +190,9 @@ def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTra
     return found
 
 
-def transformations(
-    found: Mapping[str, BlockSpectrum | BlockTransform], shrinkages: Sequence[float]
-) -> list[dict[str, BlockTransform]]:
-    """Return the transformation of each block for each of `shrinkages`; only spectra know one."""
-    return [
-        {name: axes.whitening(s) if isinstance(axes, BlockSpectrum) else axes for name, axes in found.items()}
-        for s in shrinkages
-    ]
+def whitened(found: Mapping[str, BlockSpectrum | BlockTransform], shrinkage: float) -> dict[str, BlockTransform]:
+    """Return the transformation of each block; only spectra know a shrinkage."""
+    return {name: b.whitening(shrinkage) if isinstance(b, BlockSpectrum) else b for name, b in found.items()}
 
 
 def _locations(

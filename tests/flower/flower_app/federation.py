@@ -64,7 +64,7 @@ def spoiled(app, by_round):
     return app
 
 
-estimator = FDRMFLTransformer(**SETTINGS["parameters"])
+estimator = FDRMFLTransformer(tuning=None, **SETTINGS["parameters"])
 client = client_app(load_data, estimator)
 server = server_app(estimator, SETTINGS["output"])
 for label, what in SETTINGS.get("spoiled", {}).items():
