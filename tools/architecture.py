@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("method", "metrics"),
     ("encoders", "losses", "protocol"),
     ("engines", "server"),
-    ("clients",),
+    ("clients", "mixture"),
     ("fit",),
     ("estimator",),
     ("__init__", "flower", "inspection"),

@@ -271,6 +271,7 @@ class MixtureFitting:
             {j: len(known) for j, known in self.spec.categories.items()},
             self.task.subset,
         )
+        ledger.stage = ""
         return replace(
             self.fitted,
             network_spec=self._spec(p),

@@ -218,6 +218,7 @@ def _mixture(
     held_out: Subset | None,
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train."""
+    federation.ledger.stage = "mixture: "
     task = mixture_task(estimator, federation, reading, network_spec, seed, subset, held_out)
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
