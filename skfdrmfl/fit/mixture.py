@@ -22,7 +22,7 @@ from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.linear import LinearMember, linear_members
-from skfdrmfl.mixture.members import Members
+from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask, smooth_modalities
 from skfdrmfl.protocol import dropped_clients as left_out
@@ -59,8 +59,6 @@ def why_alone(
         return "training goes on from a network: partial_fit, warm_start"
     if estimator.availability is not None:
         return "clients come and go: availability"
-    if estimator.checkpoint_path is not None:
-        return "a checkpoint is of one network"
     if not isinstance(federation, Simulation):
         return "rows are elsewhere"
     small = reading.sizes[reading.sizes < FEWEST_ROWS].sum()
@@ -69,10 +67,10 @@ def why_alone(
     return None
 
 
-def network_alone(why: str | None) -> Members:
+def network_alone(why: str | None) -> MemberTable:
     """Return what `members_` says of the network alone, and why it is alone."""
     row = {"name": "network", "view": "", "weight": 1.0, "error": float("nan")}
-    return Members([row], "" if why is None else f"the network alone: {why}")
+    return MemberTable([row], "" if why is None else f"the network alone: {why}")
 
 
 def mixture_task(
@@ -252,7 +250,7 @@ class MixtureFitting:
 
     def train(self, *, each_round: bool = True) -> Iterator[Stand]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
-        return self.task.train(self.federation, each_round=each_round)
+        return self.task.train(self.federation, self.checkpoint.resume, each_round=each_round)
 
     def finish(self, stand: Stand) -> Fitted:
         """Return what the fit leaves: the mixture as it stands, and the record of its network of most weight."""
