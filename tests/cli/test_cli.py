@@ -61,7 +61,10 @@ def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out.startswith("Tecator, fat (%): 215 rows x 100 columns, 3 clients (iid), 2 components, 2 folds")
     assert out.index("mean predictor") < out.index("PCA") < out.index("FDRMFL, each client alone")
-    assert out.endswith("Written: out/compare.json\nWritten: out/compare.png\n")
+    *_, verdict, written = out.split("\n\n")
+    assert verdict.startswith("FDRMFL has an RMSE of")
+    assert "Predicting the mean has" in verdict
+    assert written == "Written: out/compare.json\nWritten: out/compare.png\n"
     assert "fit" not in out.replace("fit (s)", "")  # no progress among the results
     assert "Done in" in err
     assert sorted(os.listdir(tmp_path / "out")) == ["compare.json", "compare.png"]
