@@ -308,8 +308,8 @@ class Comparison:
         n_seeds = self.settings["n_seeds"]
         lines = [
             f"Reductions, FDRMFL among them, are followed by the same {self.settings['regressor']}; the mean predictor",
-            f"  and the y_hat of FDRMFL are not. {CHOSEN_PLS!r} and {RIDGE!r} predict",
-            "  by themselves, from all columns; number and penalty come from the training rows.",
+            f"  and the y_hat of FDRMFL are not. {RIDGE!r}, and PLS with something chosen or behind SNV or a",
+            "  first derivative (SG1), predict by themselves, from all columns; choices are made on training rows.",
             "All rivals see the rows of all clients.",
             f"{HEAD}: the prediction of its own head. {CENTRAL}: trained on all rows as one client.",
             f"{ALONE}: trained on one client's rows, regressor too, and tested on all rows;",
