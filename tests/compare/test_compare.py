@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import savgol_filter
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.cross_decomposition import PLSRegression
@@ -540,6 +541,15 @@ def test_derivatives_of_a_polynomial_are_exact_to_the_ends(p):
     cubic, parabola = 1 + 2 * x - 3 * x**2 + 0.1 * x**3, 5 - x + 0.2 * x**2
     assert_allclose(PRETREATMENTS["SG1"](parabola[None])[0], (-1 + 0.4 * x) / 10, atol=1e-9 * p**2)
     assert_allclose(PRETREATMENTS["SG2"](cubic[None])[0], (-6 + 0.6 * x) / 100, atol=1e-9 * p**2)
+
+
+def test_windows_of_derivatives_grow_with_the_number_of_columns():
+    rows = np.random.default_rng(0).standard_normal((3, 700))  # noise tells every window from every other
+    for p, window in ((100, 5), (400, 11), (700, 17)):
+        first = savgol_filter(rows[:, :p], window, 2, deriv=1, axis=1)
+        second = savgol_filter(rows[:, :p], 2 * window + 1, 3, deriv=2, axis=1)
+        assert_allclose(PRETREATMENTS["SG1"](rows[:, :p]), first)
+        assert_allclose(PRETREATMENTS["SG2"](rows[:, :p]), second)
 
 
 def test_a_pretreatment_stays_inside_the_columns_of_its_spectrum():
