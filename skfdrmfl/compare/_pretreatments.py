@@ -64,7 +64,7 @@ def pretreated(table: Float, blocks: Sequence[NDArray[np.intp]], name: str) -> F
     """Return a table whose columns in each block are pre-treated; other columns stay."""
     if name == RAW:
         return table
-    treated = table.copy()
+    treated = np.array(table, dtype=np.float64)
     for block in blocks:
         treated[:, block] = PRETREATMENTS[name](table[:, block])
     return treated

@@ -561,6 +561,8 @@ def test_a_pretreatment_stays_inside_the_columns_of_its_spectrum():
     assert_array_equal(treated[:, blocks[0]], PRETREATMENTS["SG1"](rows))
     assert_array_equal(treated[:, blocks[1]], PRETREATMENTS["SG1"](2 * rows[:, :40]))
     assert_array_equal(two[:, :100], rows)
+    counts = (1000 * two).astype(int)
+    assert_array_equal(pretreated(counts, blocks, "SG1"), pretreated(counts.astype(float), blocks, "SG1"))
 
 
 def test_inner_folds_choose_the_pretreatment_as_a_search_over_scikit_learns_pipelines_does():
