@@ -35,7 +35,7 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
-from skfdrmfl.fit.mixture import MixtureFitting, mixture_task, network_alone, why_alone
+from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, network_alone, why_alone
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
@@ -220,7 +220,7 @@ def _mixture(
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train."""
     federation.ledger.stage = "mixture: "
-    task = mixture_task(estimator, federation, reading, network_spec, seed, subset, held_out)
+    task = MixturePlanner(estimator, federation, reading, network_spec, seed, subset, held_out).task()
     federation.ledger = checkpoint.begin(seed, None, federation.ledger, task.n_rounds)
     federation.ledger.stage = "mixture: "
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
