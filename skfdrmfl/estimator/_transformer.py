@@ -44,14 +44,17 @@ class FDRMFLTransformer(
     RegressorMixin,
     BaseEstimator,
 ):
-    """Supervised features from several modalities, learned by federated averaging over clients.
+    """Supervised features from several modalities, learned by a federation of clients that keep their rows.
 
-    Encoders give each modality a code mu_m = h_m(x^m), fusion gives Z = g(mu_1, .., mu_M), a head predicts
+    By default a mixture predicts: linear models that follow from the clients' sums, and networks, each weighed by its
+    errors on rows that clients hold out (`tuning`, docs/method.md). With `tuning=None` it is one network, FDRMFL (arXiv
+    2512.02076): encoders give each modality a code mu_m = h_m(x^m), fusion gives Z = g(mu_1, .., mu_M), a head predicts
     y = f(Z). Every client trains on its own rows with the objective
 
         MSE + mi_weight * R_mi + kl_weight * R_kl + contrastive_weight * R_fcl
 
-    and a server averages the parameters by client size, round after round (FDRMFL, arXiv 2512.02076).
+    and a server averages the parameters by client size, round after round. The networks of a mixture are trained
+    likewise.
 
     Parameters
     ----------
@@ -66,8 +69,9 @@ class FDRMFLTransformer(
         How each modality is encoded (`skfdrmfl.encoders`); None is `DenseEncoder()` for each, and so is a name left
         out. Parameters of encoders are reached as `encoders__kernel_size`, those in a dict as
         `encoders__nir__kernel_size`.
-    hidden_layer_sizes : tuple of int, default=(32,)
-        Hidden layers of the dense encoders, beside their linear skip.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Hidden layers of the dense encoders, beside their linear skip. "auto": (32,) of a network alone, what its rule
+        says of each in a mixture. Sizes hold for every network.
     modality_dim : int, default=8
         Entries d of a modality's code.
     fusion : {"concat", "mean", "gated", "attention"}, default="concat"
@@ -97,8 +101,9 @@ class FDRMFLTransformer(
     learning_rate : float, default=0.01
         Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in
         `partial_fit`.
-    weight_decay : float, default=0.3
-        Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay.
+    weight_decay : float or "auto", default="auto"
+        Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay. "auto": .3 of a network alone,
+        what its rule says of each in a mixture. A number holds for every network.
     input_l1 : float, default=0.0
         L1 penalty on the first layers' weights, by soft threshold, so that weights reach exactly zero. Of
         convolutional and recurrent encoders it thins the linear skip.
@@ -109,27 +114,29 @@ class FDRMFLTransformer(
     pretreatment : "auto", None, {"snv", "sg1", "sg2", "snv+sg1"} or list of these, default="auto"
         What happens to each row of a modality of numbers by itself, inside its client, before `preprocessing`. "snv":
         less its mean, over its standard deviation, with mean and log deviation as two more columns; "sg1", "sg2":
-        first, second derivative along the columns (Savitzky-Golay); "snv+sg1": one after the other. None: nothing, and
-        so does "auto". A list, to choose from, takes `tuning="mixture"`. Codes of categories stay as they are.
+        first, second derivative along the columns (Savitzky-Golay); "snv+sg1": one after the other. None: nothing.
+        Codes of categories stay as they are. A mixture pre-treats smooth modalities alone: dense or linear encoders,
+        at least 20 columns, neighbouring ones with a median correlation above .9. Its members read these in the view
+        named; of a list, in each of it and as they are; with "auto" in all views. A network alone is pre-treated where
+        a view is named; "auto" does nothing, and a list is refused.
     preprocessing : {"whiten", "standardize", None}, default="whiten"
         Federated, from sums over each client's rows. "whiten" maps each modality to V / sqrt(ev + shrinkage *
         ev_1); columns whose scales span more than 100 are standardised first. Whitening replaces columns by
         directions, so modalities whose encoder needs the columns themselves are standardised instead
         (convolutional, recurrent, `TorchEncoder`), and codes of categories are left as they are.
-    shrinkage : float or "auto", default=2e-4
-        Of the whitening, relative to the largest eigenvalue. "auto" chooses by rows held out inside the clients; it
-        takes about five fits' time, and the sums of its folds reveal rows of clients with five rows or fewer.
-    tuning : {None, "auto"}, default=None
-        "auto" chooses, by rows held out inside the clients, among networks of several shrinkages and decays, each
-        alone and mixed with a federated ridge regression, that ridge alone, and networks trained on what the ridge
-        leaves; see `tuning_`. For small or nearly linear sets, and targets that may hold no signal. `shrinkage` is not
-        used then, and `weight_decay` is the larger of the two tried. The candidates of a fold train in one pass; it
-        takes about ten fits' time, and reveals what `shrinkage="auto"` does. The ridge is left out with categories,
-        a hidden head, encoders without a linear map, fusion "gated" or "attention" ("mean" of several
-        modalities), and unless outputs <= n_components <= modality_dim.
+    shrinkage : float or "auto", default="auto"
+        Of the whitening, relative to the largest eigenvalue. "auto": 2e-4 of a network alone, what its rule says of
+        each in a mixture. A number holds for every network.
+    tuning : {"mixture", None}, default="mixture"
+        "mixture": the mean, ridges, PLS and networks predict together, by weights that add up to 1 and err least on
+        rows held out inside the clients; see `members_` and docs/method.md. Sums by fold reveal rows of clients with
+        few rows (docs/privacy.md). None: one network. It is trained alone, and `members_.note` says why, with privacy,
+        in `partial_fit`, with `warm_start` or `availability`, over a wire, and where clients of fewer than 6 rows hold
+        most rows.
     early_stopping : bool, default=False
         Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
-        training ends after `n_iter_no_change` rounds without a better one. Only in `fit`.
+        training ends after `n_iter_no_change` rounds without a better one. Only in `fit`. In a mixture each network
+        stops by itself, and the folds are of the other rows.
     validation_fraction : float in (0, 1), default=0.1
         Share of its rows that each client holds out, rounded up to whole groups, but never all.
     n_iter_no_change : int, default=10
@@ -138,8 +145,10 @@ class FDRMFLTransformer(
         Name or position (of a DataFrame too) of a column of X that holds what `client_ids` or `groups` would be: whole
         numbers or strings, where `fit` cannot be given them (docs/recipes.md). It counts in `n_features_in_`, is never
         a feature, and may be missing in `transform` and `predict`.
-    algorithm : {"fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd", "fednova"}, default="fedavg"
-        What the server makes of a round, and what clients do in it. "fedavg": the average is the next model.
+    algorithm : {"auto", "fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd", "fednova"}, default="auto"
+        What the server makes of a round, and what clients do in it. "auto": "fedavg"; where clients are unlike each
+        other, by their first gradients, a mixture has one more network, trained by "fedsgd". A name holds for every
+        network. "fedavg": the average is the next model.
         "fedprox": clients are held near the global model by `proximal_weight`. "scaffold": each client's mean gradient
         is replaced by that of all. "fedavgm", "fedadam": the server takes the average's step with momentum, or as a
         gradient for Adam. "fedsgd": clients send the gradient over all their rows, the server takes a step of Adam: the
@@ -202,11 +211,12 @@ class FDRMFLTransformer(
     verbose : int, default=0
         1 shows a progress bar (with tqdm, else about ten lines), 2 prints every round.
     warm_start : bool, default=False
-        Whether `fit` goes on from the previous fit's weights, its preprocessing kept.
+        Whether `fit` goes on from the previous fit's weights, its preprocessing kept. It trains a network alone: after
+        a mixture that is its network of most weight.
     checkpoint_path : str or path-like, default=None
         File from which `fit`, killed and started again with the same rows and parameters, goes on, to end in the same
         bits. It stays: after the last round `fit` returns the model in it at once. One fit has one path. None keeps
-        nothing. Of no consequence to `partial_fit`.
+        nothing. Of no consequence to `partial_fit`. A mixture's has all networks trained so far.
     checkpoint_every : int, default=10
         Rounds from one writing of that file to the next.
 
@@ -221,21 +231,21 @@ class FDRMFLTransformer(
     categories_ : dict of str to ndarray
         Sorted categories of each discrete column of a DataFrame, None last if values are missing: the union of
         those that the clients hold. Others, met later, count as unseen, for which a vector of zeros is kept.
+    members_ : list of dict
+        What predicts, the mixture first, the others by weight: "name", "view" (the pre-treatment), "weight", and
+        "error", the root mean squared error on rows held out, in the units of y (lists, with several outputs); printed,
+        a table of those that have a weight. With one network a row for it, whose error is NaN, and `members_.note`
+        says why it is alone where a mixture was asked for.
     weights_ : dict of str to ndarray
-        Parameters of the global model, Z centred and on its principal axes.
+        Parameters of the global model, Z centred and on its principal axes; of a mixture those of its network of most
+        weight. So are `history_`, `n_rounds_`, `best_round_`, `shrinkage_` and what `diagnose` reads.
     component_variance_ : ndarray of shape (n_components,)
-        Variance of each column of Z over the training rows, descending.
+        Variance of each column of Z over the training rows, descending; of a mixture first of the predictions.
     shrinkage_ : float
         The shrinkage used.
-    tuning_ : list of dict
-        With `tuning="auto"`, or `shrinkage="auto"` where something is whitened, all candidates, the chosen one first
-        (the best, or the ridge where the best is not clearly better), the others by their errors: "start" ("random",
-        "ridge", or "residual": the whole ridge plus a network), "shrinkage", "weight_decay", "share" of the network in
-        the prediction, "penalty" of the ridge relative to the largest eigenvalue, and "validation_mse" of
-        standardised y.
     best_round_ : int
         With `early_stopping`, the round (from 1) whose model was kept, 0 for the weights before the first round:
-        nothing could be learned, or tuning chose the ridge. `history_["validation_mse"]` has the errors.
+        nothing could be learned. `history_["validation_mse"]` has the errors.
     feature_importances_ : ndarray of shape (n_features_in_,)
         How much each column of X moves the prediction, adding up to 1: of a numeric column s_j sqrt(mean
         (d y_hat / d x_j)^2), its spread times the root mean square Jacobian over training rows and (standardised)
@@ -248,7 +258,7 @@ class FDRMFLTransformer(
         Means over training rows of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (nats; a lower bound of
         I(Z; y) only on rows that the critic has not seen), each of shape (n_rounds_,), averaged over clients by size;
         and with the suffix "_per_client", of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised
-        y (after tuning's "residual", of what the ridge leaves; after a mixture, of its network alone). A term whose
+        y, of a network of residuals those of what a linear model leaves. A term whose
         weight is 0 is not computed and reported as 0. "drift" is the spread of the clients' weights about their
         average, relative to the round's step: sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2. With `early_stopping`
         "validation_mse" and "validation_mi_nwj" are those of the rows held out, (n_rounds_,), and
@@ -273,7 +283,7 @@ class FDRMFLTransformer(
     privacy_bill_ : list of dict
         What `epsilon_` adds up: "what", "noise_multiplier", "sampling_rate" and "times"; empty without privacy.
     n_rounds_ : int
-        Rounds completed; 0 where tuning chose the ridge, and `history_` has no entries.
+        Rounds completed.
     n_features_in_ : int
         Columns of X in `fit`.
     feature_names_in_ : ndarray of str
@@ -451,7 +461,7 @@ class FDRMFLTransformer(
     def fit(
         self, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> FDRMFLTransformer:
-        """Train for `n_rounds` rounds.
+        """Train for `n_rounds` rounds; in a mixture each network.
 
         Parameters
         ----------
@@ -460,10 +470,10 @@ class FDRMFLTransformer(
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         client_ids : array-like of shape (n_samples,), default=None
             Label of the client that holds each row. None, without `client_column`: one client holds all, which is
-        centralised training.
+            centralised training.
         groups : array-like of shape (n_samples,), default=None
             Rows that belong together, such as repeated measurements of one sample. Those of one client are never
-            parted where it holds out rows (`early_stopping`, `tuning`, `shrinkage="auto"`); nor are rows of a client
+            parted where it holds out rows (`early_stopping`, `tuning`); nor are rows of a client
             that are equal in X, with or without groups.
 
         Returns
@@ -490,9 +500,9 @@ class FDRMFLTransformer(
     ) -> FDRMFLTransformer:
         """Train one more round with whoever is there, at a constant learning rate.
 
-        Parameters and errors are those of `fit`; nothing is held out, so `groups` only matter to a first call with
-        `tuning`. Preprocessing is fixed by the first call. Clients not met
-        before are appended to `clients_`.
+        Parameters and errors are those of `fit`; nothing is held out, so `groups` change nothing. Preprocessing is
+        fixed by the first call. Clients not met before are appended to `clients_`. After a mixture its network of most
+        weight is trained on alone.
         """
         task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
         with single_threaded():
@@ -528,12 +538,14 @@ class FDRMFLTransformer(
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            Centred over the training rows, on principal axes, ordered by variance; float32 for float32 X.
+            Centred over the training rows, on principal axes, ordered by variance; float32 for float32 X. Of a mixture
+            the predictions of standardised y (their principal axes, with fewer components than outputs), then
+            directions that are uncorrelated with them, and with what they leave of y.
         """
         return self._evaluate(X)[0]
 
     def predict(self, X: Any) -> NDArray:
-        """Return the head's prediction y_hat = f(Z), in the units of y.
+        """Return the prediction y_hat, the mixture's or the head's f(Z), in the units of y.
 
         Parameters
         ----------
@@ -576,7 +588,7 @@ class FDRMFLTransformer(
         return accepts_nan(self.modalities, len(fitted.network_spec.categories), n_features)
 
     def diagnose(self) -> Diagnosis:
-        """Return what the training record says went wrong.
+        """Return what the training record says went wrong; of a mixture that of its network of most weight.
 
         Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
         contrastive anchors, client drift, too few rounds, rounds without clients, client imbalance, a client left
