@@ -1,4 +1,4 @@
-"""The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
+"""The engine in C: clients trained one by one on several threads, and many rounds in the server's place in one call.
 
 This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not
 cover is left to the torch engine.
@@ -42,8 +42,9 @@ from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Gat
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Averaged, Broadcast, Update
-from skfdrmfl.protocol.plan import TRAINING_DTYPE, Settings
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, ServerStep, Settings
 
 # What may have been compiled of it, the best first. Tests add a build for float64.
 NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
@@ -186,6 +187,41 @@ class PackedNetwork:
         return np.take(packed, self._index, axis=-1)
 
 
+class ServerMemory:
+    """What an algorithm keeps, as `native.c` reads and writes it: before round t of a call in slot t % n_slots."""
+
+    def __init__(self, net: PackedNetwork, step: ServerStep, memory: AlgorithmState, n_slots: int, dtype: np.dtype):
+        self._net, self._memory, self._n_slots = net, memory, n_slots
+        self._moments, self._controls, self._steps = None, None, np.zeros(0)
+        if step.adam:
+            moments = np.stack([memory.server[name] for name in ("first", "second")])  # (2, runs, D)
+            self._moments = self._slots(moments.astype(dtype))
+            # Files of before count steps parameter by parameter.
+            self._steps = memory.server["steps"].reshape(len(moments[0]), -1).max(1).astype(np.float64)
+        if step.controls:
+            self._controls = self._slots(memory.clients["control"].astype(dtype))
+
+    def _slots(self, before: NDArray) -> NDArray:
+        packed = self._net.packed(before)
+        slots = np.zeros((self._n_slots, *packed.shape), packed.dtype)
+        slots[0] = packed
+        return slots
+
+    def pointers(self) -> tuple[int | None, ...]:
+        """Return what of it stands in `CRounds`."""
+        return self._n_slots, *map(_pointer, (self._moments, self._controls, self._steps))
+
+    def after(self, n_rounds: int) -> AlgorithmState:
+        """Return it after some rounds of the call."""
+        server, clients, slot = dict(self._memory.server), dict(self._memory.clients), n_rounds % self._n_slots
+        if self._moments is not None:
+            server["first"], server["second"] = self._net.unpacked(self._moments[slot])
+            server["steps"] = self._steps + n_rounds
+        if self._controls is not None:
+            clients["control"] = self._net.unpacked(self._controls[slot])
+        return AlgorithmState(server, clients)
+
+
 class NativeEngine(Engine):
     """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
 
@@ -230,11 +266,10 @@ class NativeEngine(Engine):
         shift = None if broadcast.shift is None else self._net.packed(np.asarray(broadcast.shift, self._dtype))
         if shift is not None:
             struct.shift = _pointer(shift)
-        summed = self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
         for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
             n = len(replicas)
             weights = np.empty((n, self._net.size), self._dtype)
-            sums = np.empty_like(weights) if summed else None
+            sums = np.empty_like(weights) if self._sums_gradients else None
             terms = np.empty((n, len(TERMS)))
             self._call(
                 "train_clients",
@@ -252,12 +287,21 @@ class NativeEngine(Engine):
                 yield Update(replicas, self._net.unpacked(weights), losses, gradients)
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+        self,
+        invited: Iterator[Indices],
+        broadcast: Broadcast,
+        rate_factors: Sequence[float],
+        step: ServerStep,
+        memory: AlgorithmState,
+        *,
+        history_size: int,
+        each_round: bool,
     ) -> Iterator[Averaged]:
-        """Go through rounds of federated averaging, yielding those of each call; see `door.Training.average_rounds`."""
+        """Go through rounds in the server's place, a block of them a call; see `door.Training.average_rounds`."""
         n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
         self._make_room_for_references(history_size + 1)
-        bytes_of_round = n_runs * size * self._dtype.itemsize + n_replicas * (len(TERMS) + 1) * 8
+        n_kept = 2 * n_runs * step.adam + n_replicas * step.controls if each_round else 0
+        bytes_of_round = (n_runs + n_kept) * size * self._dtype.itemsize + n_replicas * (len(TERMS) + 1) * 8
         most = max(1, BLOCK_BYTES // bytes_of_round)
         first = 0
         while mine := list(islice(invited, most)):
@@ -269,29 +313,35 @@ class NativeEngine(Engine):
             weights = np.empty((n, n_runs, size), self._dtype)
             terms = np.full((n, n_replicas, len(TERMS)), np.nan)
             of_moved, of_steps = np.full((n, n_replicas), np.nan), np.zeros((n, n_runs))
-            n_block = min(int(np.diff(starts).max()), self._n_block())
-            block = np.empty((max(1, n_block), size), self._dtype)
+            n_block = max(1, min(int(np.diff(starts).max()), self._n_block()))
+            block = np.empty((n_block, size), self._dtype)
+            sums = np.empty_like(block) if self._sums_gradients else None
+            kept = ServerMemory(self._net, step, memory, 1 + (n if each_round else 1), self._dtype)
             arrays: list[NDArray] = [participants, starts, factors, weights, terms, of_moved, of_steps]
-            rounds = CRounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
+            answers = n_block, _pointer(block), _pointer(sums)
+            rounds = CRounds(n, n_replicas, history_size, *map(_pointer, arrays), *answers, *kept.pointers())
             done = 0
-            while True:
+            while done < n and not rounds.hit_nonfinite:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
-                passed = slice(done, rounds.round)
-                if done < rounds.round:
+                ends = range(done + 1, rounds.round + 1) if each_round else {done, rounds.round} - {done}
+                for end in ends:
+                    passed = slice(done, end)
                     # Bits: see docs/maintainers.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
                         moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
                         losses = _in_table_order(terms[passed]).astype(self._dtype)
-                    yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
-                done = rounds.round
-                if rounds.hit_nonfinite:
-                    return
-                if done == n:
-                    break
+                    memory, done = kept.after(end), end
+                    yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps, memory)
+            if rounds.hit_nonfinite:
+                return
             first += n
             models = self._net.unpacked(weights)
             history = (*reversed(models[-history_size - 1 : -1]), broadcast.weights, *broadcast.history)[:history_size]
             broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
+
+    @property
+    def _sums_gradients(self) -> bool:
+        return self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
 
     def _n_block(self) -> int:
         """Return how many clients train before their parameters are taken."""

@@ -13,7 +13,7 @@ from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast
-from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.protocol.plan import Schedule, ServerStep
 from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm, FedAvg
 from skfdrmfl.server.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
 from skfdrmfl.server.training import train
@@ -159,14 +159,14 @@ def test_why_reading_is_safe_has_to_be_said_anew_by_each_class_that_reads():
     assert refused == [True, False, True, False]
 
 
-def test_that_an_algorithm_only_averages_is_not_inherited():
+def test_what_the_server_does_between_rounds_is_not_inherited():
     class Doubling(FedAvg):
         def step(self, state, model, average, round_):
             return model + 2 * (average - model), state
 
-    assert FedAvg().only_averages and ALGORITHMS["fedprox"].only_averages
-    assert not Doubling().only_averages
-    averaging = {name for name, algorithm in ALGORITHMS.items() if algorithm.only_averages}
+    assert FedAvg().server_step == ALGORITHMS["fedprox"].server_step == ServerStep()
+    assert Doubling().server_step is None
+    averaging = {name for name, algorithm in ALGORITHMS.items() if algorithm.server_step == ServerStep()}
     moves = {name for name, a in ALGORITHMS.items() if type(a).step is not Algorithm.step or a.reads_updates}
     assert averaging == set(ALGORITHMS) - moves
 
