@@ -429,6 +429,13 @@ static void pool_backward(const Network *net, Space *s, const real *w, const rea
     }
 }
 
+/* Z of the batch, and the pooled codes that it is made of. */
+static const real *fuse(const Network *net, Space *s, const real *w, whole lanes, int masked, const real **pooled) {
+    encode(net, s, w, lanes, masked);
+    *pooled = pool(net, s, w, lanes, masked);
+    return forward(net->parts + net->n_modalities, s->tapes + net->n_modalities, w, *pooled, lanes);
+}
+
 /* ---------------------------------------------------------------------------------- the objective of one batch */
 
 /* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
@@ -533,13 +540,10 @@ static void contrast(const Network *net, Space *s, const real *z, whole lanes, w
 }
 
 /* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g,
-   and adds its terms up. */
-static void local_gradient(const Network *net, Space *s, const real *w, Batch b, const Settings *o, int masked,
-                           whole n_models, double *terms) {
+   and adds its terms up; z and the pooled codes are those of `fuse`. */
+static void local_gradient(const Network *net, Space *s, const real *w, const real *pooled, const real *z, Batch b,
+                           const Settings *o, int masked, whole n_models, double *terms) {
     whole M = net->n_modalities, lanes = b.lanes, q = net->q, c = net->c, d = net->d;
-    encode(net, s, w, lanes, masked);
-    const real *pooled = pool(net, s, w, lanes, masked);
-    const real *z = forward(net->parts + M, s->tapes + M, w, pooled, lanes);
     const real *y_hat = forward(net->parts + M + 1, s->tapes + M + 1, w, z, lanes);
     memset(s->d_z, 0, c * lanes * sizeof(real));
     memset(s->d_codes, 0, M * d * lanes * sizeof(real));
@@ -636,9 +640,21 @@ static void drop_modalities(const Network *net, Space *s, Batch b, uint64_t key,
     }
 }
 
-/* Writes unit Z of all rows of a client under the models to its references; of those it has, only the newest is new. */
-static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica) {
-    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c, M = net->n_modalities;
+/* Writes unit Z of some rows of a client, under the h-th of the models, to its references. */
+static void keep_references(const Network *net, const Clients *c, whole replica, Batch b, whole h, const real *z) {
+    whole n = net->c;
+    EACH(l, b.n_rows) {
+        real square = 0, *mine = c->references + ((c->offsets[replica] + b.rows[l]) * c->n_models + h) * n;
+        EACH(k, n) square += z[k * b.lanes + l] * z[k * b.lanes + l];
+        real length = length_of(square);
+        EACH(k, n) mine[k] = z[k * b.lanes + l] / length;
+    }
+}
+
+/* Writes those of all rows under the models; of those there are, only the newest is new, and that one may be left out. */
+static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica,
+                             int without_newest) {
+    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c;
     const whole *rows = c->rows + c->offsets[replica];
     real *all = c->references + c->offsets[replica] * c->n_models * width;
     int has_older = c->reference_round[replica] >= 0 && c->reference_round[replica] == b->round_index - 1;
@@ -647,22 +663,15 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
         real *mine = all + i * c->n_models * width;
         memmove(mine + width, mine, (size_t)((b->n_models - 1) * width) * sizeof(real));
     }
-    EACH(h, n_new) {
+    for (whole h = without_newest; h < n_new; h++) {
         const real *w = b->models[h] + c->runs[replica] * net->n_parameters;
         for (whole first = 0; first < n; first += s->most_lanes) {
             whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
             EACH(i, n_rows) s->numbers[i] = first + i;
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
-            encode(net, s, w, batch.lanes, c->present != 0);
-            const real *pooled = pool(net, s, w, batch.lanes, c->present != 0);
-            const real *z = forward(net->parts + M, s->tapes + M, w, pooled, batch.lanes);
-            EACH(l, n_rows) {
-                real square = 0;
-                EACH(k, width) square += z[k * batch.lanes + l] * z[k * batch.lanes + l];
-                real length = length_of(square);
-                EACH(k, width) all[((first + l) * c->n_models + h) * width + k] = z[k * batch.lanes + l] / length;
-            }
+            const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
+            keep_references(net, c, replica, batch, h, z);
         }
     }
     c->reference_round[replica] = b->round_index;
@@ -681,7 +690,8 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     key = mix(key + (uint64_t)(b->round_index + 1) * GOLDEN);
     key = mix(key + (c->positions[replica] + 1) * GOLDEN);
     whole n_models = o->contrastive_weight > 0 && c->references ? b->n_models : 0;
-    if (n_models) renew_references(net, c, s, b, replica);
+    int keeps_own = n_models && !c->trains && !(o->modality_dropout > 0); /* w stays at the newest model */
+    if (n_models) renew_references(net, c, s, b, replica, keeps_own);
     int masked = c->present || o->modality_dropout > 0;
     memcpy(w, start, D * sizeof(real));
     memset(s->g, 0, D * sizeof(real));
@@ -700,11 +710,13 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
             gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
+            const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
+            if (keeps_own) keep_references(net, c, replica, batch, 0, z);
             if (n_models > 1) EACH(h, n_models) EACH(k, net->c) EACH(l, batch.lanes) {
                 whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
                 s->references[(h * net->c + k) * batch.lanes + l] = c->references[(row * c->n_models + h) * net->c + k];
             }
-            local_gradient(net, s, w, batch, o, masked, n_models, terms);
+            local_gradient(net, s, w, pooled, z, batch, o, masked, n_models, terms);
             if (sum) EACH(i, D) sum[i] += s->g[i];
             if (!c->trains) continue;
             adam_step(D, w, s->g, s->first, s->second, shift, o->proximal_weight > 0 ? start : 0, ++t, rate, o);
@@ -989,17 +1001,19 @@ static double squared_distance(const real *a, const real *b, whole n) {
 
 /* The server's step of Adam from the model w along the mean in `next`, which becomes the next model. Each operation is
    rounded by itself, as in `algorithms/server_optimizers.py`. */
-NOT_FUSED static void server_step(const Clients *c, const Rounds *r, whole run, const real *w, real *next, whole D,
-                                  double rate_factor) {
+NOT_FUSED static void server_step(const Clients *c, const Rounds *r, whole run, const real *restrict w,
+                                  real *restrict next, whole D, double rate_factor) {
     const Settings *o = c->settings + run;
     const double t = r->n_adam_steps[run] + (double)r->round + 1.0, rate = rate_factor * o->server_learning_rate;
     const real decay = c->trains ? 1.0 : 1.0 - rate * o->weight_decay, step = rate, b1 = 1.0 - 0.9, b2 = 1.0 - 0.999;
     const real of_first = 1.0 - pow(0.9, t), of_second = 1.0 - pow(0.999, t);
-    const real *before = r->moments + (r->round % r->n_slots * 2 * c->n_runs + run) * D;
-    const real *before_2 = before + c->n_runs * D;
-    real *first = r->moments + ((r->round + 1) % r->n_slots * 2 * c->n_runs + run) * D, *second = first + c->n_runs * D;
+    const whole away = c->n_runs * D, trains = c->trains;
+    const real *restrict before = r->moments + (r->round % r->n_slots * 2 * c->n_runs + run) * D;
+    const real *restrict before_2 = before + away;
+    real *restrict first = r->moments + ((r->round + 1) % r->n_slots * 2 * c->n_runs + run) * D;
+    real *restrict second = first + away;
     EACH(i, D) {
-        real gradient = c->trains ? w[i] - next[i] : next[i];
+        real gradient = trains ? w[i] - next[i] : next[i];
         first[i] = before[i] + b1 * (gradient - before[i]);
         second[i] = (real)0.999 * before_2[i] + b2 * (gradient * gradient);
         next[i] = w[i] * decay - step * (first[i] / of_first / (root(second[i] / of_second) + (real)1e-8));

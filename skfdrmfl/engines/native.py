@@ -330,13 +330,14 @@ class NativeEngine(Engine):
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
                         moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
                         losses = _in_table_order(terms[passed]).astype(self._dtype)
+                    models = self._net.unpacked(weights[passed][-history_size - 1 :])
                     memory, done = kept.after(end), end
-                    yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps, memory)
+                    yield Averaged(mine[passed], models, losses, moved, steps, memory)
             if rounds.hit_nonfinite:
                 return
             first += n
-            models = self._net.unpacked(weights)
-            history = (*reversed(models[-history_size - 1 : -1]), broadcast.weights, *broadcast.history)[:history_size]
+            models = self._net.unpacked(weights[-history_size - 1 :])
+            history = (*reversed(models[:-1]), broadcast.weights, *broadcast.history)[:history_size]
             broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
 
     @property

@@ -58,7 +58,7 @@ class Averaged:
     """Rounds that the clients' side went through in the server's place, one after another."""
 
     participants: list[Indices]  # replicas that took part
-    weights: Array  # (rounds, runs, D), the models after each
+    weights: Array  # (n, runs, D), the models after each of the last rounds, as many as are sent out or more
     losses: Float  # (rounds, R, terms), terms of the objective of each replica, NaN for those who were not invited
     moved: NDArray[np.float32]  # (rounds, R), squared length of each one's update, NaN likewise
     steps: NDArray[np.float32]  # (rounds, runs), squared length of the step to each average

@@ -200,7 +200,8 @@ def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: 
     losses = np.concatenate((block.losses, block.moved[..., None]), -1, dtype=np.float64)
     losses[..., -1] = drift.relative_drift(losses[..., -1], block.steps)
     recorder.add(losses)
-    state = trained.state
+    n_silent = len(losses) - len(block.weights)  # rounds whose models nobody asks for any more
+    state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
         state = server.advance(state, weights, block.memory, history_size)
     return replace(trained, state=state, record=recorder.record(trained.n_rounds + len(losses)))
