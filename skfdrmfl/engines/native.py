@@ -323,8 +323,8 @@ class NativeEngine(Engine):
             done = 0
             while done < n and not rounds.hit_nonfinite:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
-                ends = range(done + 1, rounds.round + 1) if each_round else {done, rounds.round} - {done}
-                for end in ends:
+                ends = range(done + 1, rounds.round + 1)
+                for end in ends if each_round else ends[-1:]:
                     passed = slice(done, end)
                     # Bits: see docs/maintainers.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
