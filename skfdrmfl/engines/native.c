@@ -651,7 +651,7 @@ static void keep_references(const Network *net, const Clients *c, whole replica,
     }
 }
 
-/* Writes those of all rows under the models; of those there are, only the newest is new, and that one may be left out. */
+/* Writes those of all rows under the models: where there are some, of the newest alone, which may be left out. */
 static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica,
                              int without_newest) {
     whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c;
@@ -944,6 +944,7 @@ typedef struct { Work work; Rounds *rounds; double seconds; real *mean_control; 
 
 enum { SLICE = 4096 };
 
+/* Bits: see docs/maintainers.md, "not fused". */
 #if defined(__clang__)
 #define NOT_FUSED
 #pragma STDC FP_CONTRACT OFF
@@ -1052,12 +1053,13 @@ static whole go_on(Team *team, void *what) {
     whole D = net->n_parameters, R = r->n_replicas, of_models = c->n_runs * D;
     u->work.broadcast = &b;
     double until = now() + u->seconds;
-    double *shares = malloc((size_t)(2 * R + c->n_runs) * sizeof *shares), *all_shares = shares + R, *totals = all_shares + R;
+    double *shares = malloc((size_t)R * sizeof *shares), *all_shares = malloc((size_t)R * sizeof *shares);
+    double *totals = malloc((size_t)c->n_runs * sizeof *totals);
     whole *everyone = malloc((size_t)R * sizeof *everyone);
     u->work.terms = malloc((size_t)(r->n_block * N_TERMS) * sizeof(double));
     u->mean_control = malloc((size_t)(r->controls ? of_models : 1) * sizeof(real));
     u->work.weights = r->block, u->work.sums = r->sums;
-    if (!shares || !everyone || !u->work.terms || !u->mean_control) r->hit_nonfinite = 1;
+    if (!shares || !all_shares || !totals || !everyone || !u->work.terms || !u->mean_control) r->hit_nonfinite = 1;
     EACH(k, r->hit_nonfinite ? 0 : R) everyone[k] = k;
     if (r->controls && !r->hit_nonfinite) weigh(c, everyone, R, all_shares, totals);
     for (; r->round < r->n_rounds && !r->hit_nonfinite; r->round++, r->n_answered = 0) {
@@ -1117,6 +1119,8 @@ static whole go_on(Team *team, void *what) {
     }
 late:
     free(shares);
+    free(all_shares);
+    free(totals);
     free(everyone);
     free(u->work.terms);
     free(u->mean_control);
