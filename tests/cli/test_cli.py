@@ -569,9 +569,9 @@ def test_nothing_is_written_over_what_is_read(table, model, capsys):
         ),
         ("compare data.csv --target fat --set n_rounds", 2, "--set: n_rounds has no value; write it as name=value"),
         (
-            "compare data.csv --target fat --set tuning=auto",
+            "compare data.csv --target fat --set tuning=mixture",
             2,
-            "--set: tuning=auto has an option of its own; pass --tuning.",
+            "--set: tuning=mixture has an option of its own; pass --tuning.",
         ),
         ("compare data.csv --target fat --set fusion=best", 2, "--set: fusion=best is refused (The 'fusion' parameter"),
         ("compare data.csv --target fat --modalities prefix", 2, "--modalities: prefix needs names such as nir__1100"),
