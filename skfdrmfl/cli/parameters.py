@@ -16,6 +16,7 @@ BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities":
 def transformer(args: Any, **fixed: Any) -> Any:
     """Return the unfitted transformer that the options of `add_model` describe; refuse what it does not take."""
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
+    from skfdrmfl.fit.parameters import ALONE
 
     tuning = WORDS.get(args.tuning, args.tuning)
     values: dict[str, Any] = {"n_components": args.components, "tuning": tuning, "modalities": args.modalities}
@@ -33,7 +34,7 @@ def transformer(args: Any, **fixed: Any) -> Any:
         if name in BY_OPTION or name in fixed:
             option = BY_OPTION.get(name, f"--{name.replace('_', '-')}")
             wrong("--set", text, "has an option of its own", f"pass {option}")
-        values[name] = _value(value.strip(), known[name].default)
+        values[name] = _value(value.strip(), ALONE.get(name, known[name].default))
     estimator = FDRMFLTransformer(**values, **fixed)
     try:
         estimator._validate_params()
@@ -43,7 +44,7 @@ def transformer(args: Any, **fixed: Any) -> Any:
 
 
 def _value(text: str, default: Any) -> Any:
-    """Return the value that a text stands for, of the kind of the default where that says one."""
+    """Return the value that a text stands for, of the kind of the default, or of what "auto" is of one network."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     try:

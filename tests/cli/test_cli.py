@@ -23,6 +23,7 @@ from skfdrmfl.cli import compare as command
 from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import screen
 from skfdrmfl.cli.fit import errors_text, held_out_errors
+from skfdrmfl.cli.options import Parser, add_columns, add_model
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
@@ -400,7 +401,7 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     assert "[FDRMFL] training: 100%" in err and "round" not in out.split("RMSEC")[0]
     model = FDRMFLTransformer.load("out/model.npz")
     X, y = table.iloc[:, :20], table["fat"]
-    expected = FDRMFLTransformer(random_state=3, learning_rate=0.02, tuning=None)
+    expected = FDRMFLTransformer(random_state=3, learning_rate=0.02)
     expected.fit(X, y, client_ids=table["site"], groups=table["sample"])
     assert_array_equal(model.predict(X), expected.predict(X))
     assert model.verbose == 0
@@ -569,10 +570,11 @@ def test_nothing_is_written_over_what_is_read(table, model, capsys):
         ),
         ("compare data.csv --target fat --set n_rounds", 2, "--set: n_rounds has no value; write it as name=value"),
         (
-            "compare data.csv --target fat --set tuning=mixture",
+            "compare data.csv --target fat --set tuning=none",
             2,
-            "--set: tuning=mixture has an option of its own; pass --tuning.",
+            "--set: tuning=none has an option of its own; pass --tuning.",
         ),
+        ("compare data.csv --target fat --tuning auto", 2, "argument --tuning: invalid choice: 'auto'"),
         ("compare data.csv --target fat --set fusion=best", 2, "--set: fusion=best is refused (The 'fusion' parameter"),
         ("compare data.csv --target fat --modalities prefix", 2, "--modalities: prefix needs names such as nir__1100"),
         ("compare --drop fat", 2, "--drop: fat is for tables; name a FILE too, or leave it out."),
@@ -654,9 +656,19 @@ def test_ctrl_c_in_a_fit_keeps_the_rounds_that_are_finished(table, monkeypatch, 
     ],
 )
 def test_a_parameter_that_is_set_has_the_kind_of_its_default(text, name, value):
-    args = Namespace(components=2, tuning=None, modalities=None, set=[text])
+    args = Namespace(components=2, tuning="none", modalities=None, set=[text])
     found = transformer(args).get_params()[name]
     assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "tuning"), [([], "mixture"), (["--tuning", "mixture"], "mixture"), (["--tuning", "none"], None)]
+)
+def test_the_option_of_tuning_is_the_mixture_or_one_network(given, tuning):
+    parser = Parser()
+    add_model(parser)
+    add_columns(parser)
+    assert transformer(parser.parse_args(given)).tuning == tuning
 
 
 def test_no_command_loads_a_library_before_it_runs():
