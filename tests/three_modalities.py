@@ -15,4 +15,4 @@ IDS = np.repeat(["a", "b", "c"], [25, 20, 15])
 def make(**changes):
     """The estimator of few and small rounds, some parameters changed."""
     options = {"modalities": WIDTHS, "n_rounds": 4, "local_epochs": 2, "random_state": 0, "hidden_layer_sizes": (4,)}
-    return FDRMFLTransformer(*tuning=None, *(options | changes))
+    return FDRMFLTransformer(**({"tuning": None} | options | changes))

@@ -190,7 +190,7 @@ def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: A
     named = {**task.named, "target": ", ".join(args.target), "notes": task.notes, "command": command}
     comparison = replace(comparison, settings=named | comparison.settings)
     title = title_of(comparison)
-    print(f"{title}\n\n{comparison.to_table()}\n", flush=True)
+    print(f"{title}\n\n{comparison.to_table()}\n\n{comparison.verdict()}\n", flush=True)
     files: dict[str, Writer] = {TABLE: text_file(comparison.to_json())}
     draw = partial(comparison.plot, title=title, unit=comparison.settings["unit"])
     if args.figure and (figure := picture_file(draw, "compare", 150)):

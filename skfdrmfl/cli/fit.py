@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
+
+FAR_APART = 2.0  # an error on rows held out over that on rows fitted to
 
 
 def add_to(commands: Any) -> None:
@@ -62,8 +65,7 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
         interrupted = _train(model, columns)
         record = _record(model, columns, args, notes)
-        errors = ", ".join(f"{name} {error:.4g}" for name, error in zip(args.target, record["rmsec"], strict=True))
-        print(f"RMSEC {errors}, on the rows it was fitted to; a new row errs more.")
+        print(errors_text(args.target, record["rmsec"], record["rmse_held_out"]))
         print(model.diagnose(), flush=True)
         model_name, record_name, picture_name = names
         files: dict[str, Writer] = {
@@ -98,6 +100,48 @@ def _train(model: Any, columns: Columns) -> bool:
     return False
 
 
+def held_out_errors(model: Any, y: Any) -> list[float] | None:
+    """Return the RMSE of each target of a frame y on rows held out inside clients, None where it is not known of each.
+
+    A mixture has it of its inner folds, a fit that has stopped early of the rows that chose the round.
+    """
+    import numpy as np
+
+    for member in getattr(model, "members_", ()):
+        if member["name"] == "mixture":
+            errors = np.atleast_1d(np.asarray(member["error"], dtype=np.float64))
+            return errors.tolist() if errors.shape == (y.shape[1],) and np.isfinite(errors).all() else None
+    squared = getattr(model, "history_", {}).get("validation_mse", ())
+    if len(squared) and y.shape[1] == 1:  # of several targets it is their mean
+        return [float(np.sqrt(np.nanmin(squared)) * y.iloc[:, 0].std(ddof=0))]  # it is of standardised y
+    return None
+
+
+def errors_text(targets: Sequence[str], rmsec: Sequence[float], held_out: Sequence[float] | None) -> str:
+    """Return what is known of the errors on rows fitted to and on others, and where they are far apart."""
+
+    def named(errors: Sequence[float]) -> str:
+        return ", ".join(f"{name} {error:.4g}" for name, error in zip(targets, errors, strict=True))
+
+    if held_out is None:
+        return (
+            f"RMSEC {named(rmsec)}, on the rows it was fitted to; a new row errs more. No rows were held out that say "
+            "how much: `skfdrmfl compare` of the same table does."
+        )
+    lines = [
+        f"RMSEC {named(rmsec)}, on the rows it was fitted to.",
+        f"RMSE {named(held_out)}, on rows held out inside clients; expect that of new rows.",
+    ]
+    for name, fitted, other in zip(targets, rmsec, held_out, strict=True):
+        if other > FAR_APART * fitted:
+            lines.append(
+                f"{name}: rows held out err {other / fitted if fitted else float('inf'):.3g} times as much as rows "
+                "fitted to. The model has learned these rows and not only what holds of new ones; more rows help, and "
+                "`skfdrmfl compare` says whether a simpler method errs less."
+            )
+    return "\n".join(lines)
+
+
 def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
     """Return how the model was made, as plain values."""
     from skfdrmfl.compare._versions import versions
@@ -114,6 +158,7 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
         "n_samples": len(columns.y),
         "clients": {} if n_rows is None else dict(zip(map(str, model.clients_), n_rows.tolist(), strict=True)),
         "n_rounds": int(model.n_rounds_),
+        "rmse_held_out": held_out_errors(model, columns.y),
         "rmsec": [rmsec(columns.y[name], predicted[:, j]) for j, name in enumerate(args.target)],
         "parameters": repr(model),
         "data": str(args.file),

@@ -93,6 +93,7 @@ def add_model(parser: Any) -> None:
     """Add the options that set parameters of FDRMFLTransformer."""
     group = parser.add_argument_group("FDRMFL")
     add(group, "--components C", "features a method may pass on", type=at_least(1), default=2)
-    add(group, "--tuning", "choose shrinkage, decay and a share of ridge inside the clients", choices=("auto",))
+    tuning = "mixture: linear models and networks, weighed by rows held out inside the clients; none: one network"
+    add(group, "--tuning", tuning, choices=("mixture", "none"), default="mixture")
     any_parameter = "any parameter of FDRMFLTransformer, such as n_rounds=100 or hidden_layer_sizes=64,32; "
     add(group, "--set NAME=VALUE", any_parameter + "may be repeated", action="append", default=[])

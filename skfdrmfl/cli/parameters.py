@@ -17,7 +17,8 @@ def transformer(args: Any, **fixed: Any) -> Any:
     """Return the unfitted transformer that the options of `add_model` describe; refuse what it does not take."""
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
-    values: dict[str, Any] = {"n_components": args.components, "tuning": args.tuning, "modalities": args.modalities}
+    tuning = WORDS.get(args.tuning, args.tuning)
+    values: dict[str, Any] = {"n_components": args.components, "tuning": tuning, "modalities": args.modalities}
     values["n_jobs"] = -1  # threads move no bit
     known = inspect.signature(FDRMFLTransformer).parameters
     for text in args.set:

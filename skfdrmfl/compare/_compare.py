@@ -101,8 +101,10 @@ def compare(
     Comparison
         One :class:`MethodResult` each, and for each output, for: the mean predictor; PCA; TruncatedSVD;
         GaussianRandomProjection; PLS scores; PLS with 16 components, if it fits; PLS regression with as many components
-        as inner folds choose; RidgeCV on all columns; the rivals; FDRMFL; its y_hat only; FDRMFL trained centrally;
-        and FDRMFL trained by each client alone (under the first seed only).
+        as inner folds choose, on spectra also behind SNV, behind a first derivative (SG1) and behind the pre-treatment
+        that the same folds choose; RidgeCV on all columns; the rivals; FDRMFL; its y_hat only; FDRMFL trained
+        centrally; and FDRMFL trained by each client alone (under the first seed only). A modality is a spectrum if it
+        has 20 columns and the median |correlation| of neighbouring ones is above .9.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def compare(
 
     runs = [
         *reductions(n_components, most_components, seeds, regressor, X),
-        *regressions(n_outputs, random_state, X),
+        *regressions(n_outputs, random_state, X, getattr(transformer, "modalities", None)),
         *fdrmfl_runs(transformer, seeds, clients, regressor),
     ]
     first = next(i for i, run in enumerate(runs) if run.head_name)  # FDRMFL stands last

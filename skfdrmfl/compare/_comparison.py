@@ -14,8 +14,9 @@ from skfdrmfl.common.extras import import_extra
 from skfdrmfl.compare._page import page
 from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
 from skfdrmfl.compare._plots import plot_predicted
-from skfdrmfl.compare._result import MethodResult
+from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, FEDERATED, HEAD, RIDGE, MethodResult
 from skfdrmfl.compare._table import spread, table_text
+from skfdrmfl.compare._verdict import verdict
 from skfdrmfl.metrics import bias, sep, slope
 
 if TYPE_CHECKING:
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 
 
 FORMAT = "skfdrmfl comparison 1"
-MEAN = "mean predictor"
-FEDERATED = "FDRMFL"
-HEAD = "FDRMFL, y_hat only"
-CENTRAL = "FDRMFL, central"
-ALONE = "FDRMFL, each client alone"
-RIDGE = "RidgeCV, all columns"
-CHOSEN_PLS = "PLS, components chosen"
 DRAWN = ("PCA", "PLS", CHOSEN_PLS, RIDGE, FEDERATED)  # by `plot`, unless it is told otherwise
 
 
@@ -117,6 +111,12 @@ class Comparison:
             heading = [f"{output}:"] if len(self.outputs) > 1 else []
             tables.append("\n".join([*heading, table_text(one.methods, ratios)]))
         return "\n".join(["\n\n".join(tables), "", *self._footnotes()])
+
+    def verdict(self) -> str:
+        """Return who errs least and by how much, in a sentence or two for each output, and who is better alone."""
+        unit = self.settings.get("unit", "")
+        named = len(self.outputs) > 1
+        return "\n".join(f"{output}: " * named + verdict(self, output, unit) for output in self.outputs)
 
     def to_frame(self) -> Any:
         """Return the measures as a pandas DataFrame, a row for each output and method.
@@ -308,8 +308,8 @@ class Comparison:
         n_seeds = self.settings["n_seeds"]
         lines = [
             f"Reductions, FDRMFL among them, are followed by the same {self.settings['regressor']}; the mean predictor",
-            f"  and the y_hat of FDRMFL are not. {CHOSEN_PLS!r} and {RIDGE!r} predict",
-            "  by themselves, from all columns; number and penalty come from the training rows.",
+            f"  and the y_hat of FDRMFL are not. {RIDGE!r}, and PLS with something chosen or behind SNV or a",
+            "  first derivative (SG1), predict by themselves, from all columns; choices are made on training rows.",
             "All rivals see the rows of all clients.",
             f"{HEAD}: the prediction of its own head. {CENTRAL}: trained on all rows as one client.",
             f"{ALONE}: trained on one client's rows, regressor too, and tested on all rows;",

@@ -15,11 +15,14 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
+from sklearn.utils import _safe_indexing as take_columns
 
 from skfdrmfl.compare._arguments import InvalidArgument
-from skfdrmfl.compare._comparison import ALONE, CENTRAL, CHOSEN_PLS, FEDERATED, HEAD, MEAN, RIDGE
 from skfdrmfl.compare._pls import ChosenPLS
+from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth
+from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, CHOSEN_PRETREATMENT, FEDERATED, HEAD, MEAN, RIDGE
 from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.modalities import features_of, resolve_modalities
 from skfdrmfl.estimator._ignore_clients import IgnoreClients
 
 if TYPE_CHECKING:
@@ -64,10 +67,18 @@ def reductions(n_components: int, most_components: int, seeds: range, regressor:
         yield run(f"PLS, {STRONG_PLS_COMPONENTS} components", PLSRegression(STRONG_PLS_COMPONENTS))
 
 
-def regressions(n_outputs: int, random_state: int, X: ArrayLike) -> Iterator[Run]:
-    """Yield what predicts from all columns, the rows of all clients pooled."""
+def regressions(n_outputs: int, random_state: int, X: ArrayLike, modalities: Any) -> Iterator[Run]:
+    """Yield what predicts from all columns, the rows of all clients pooled; on spectra behind pre-treatments too."""
     before = _numbers(X)
-    yield Run(CHOSEN_PLS, make_pipeline(*before, ChosenPLS(random_state=random_state)))
+
+    def pls(name: str, **parameters: Any) -> Run:
+        return Run(name, make_pipeline(*before, ChosenPLS(random_state=random_state, **parameters)))
+
+    yield pls(CHOSEN_PLS)
+    if blocks := _spectra(X, modalities):
+        for name in ("SNV", "SG1"):
+            yield pls(f"{name} + PLS", pretreatments=(name,), blocks=blocks)
+        yield pls(CHOSEN_PRETREATMENT, pretreatments=tuple(PRETREATMENTS), blocks=blocks)
     yield Run(RIDGE, make_pipeline(*before, StandardScaler(), ridge(n_outputs)))
 
 
@@ -114,9 +125,22 @@ def _before(regressor: Any, reducer: Any) -> Pipeline:
 
 
 def _numbers(X: ArrayLike) -> list[Any]:
-    """Return the step that makes numbers of the discrete columns of a frame, if it has any: one column a label."""
+    """Return the step that makes numbers of the discrete columns of a frame, if it has any: a column a label, last."""
     discrete = discrete_columns(X)
     if not discrete:
         return []
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return [make_column_transformer((one_hot, discrete), remainder="passthrough")]
+    return [make_column_transformer(("passthrough", features_of(np.shape(X)[1], discrete)), (one_hot, discrete))]
+
+
+def _spectra(X: ArrayLike, modalities: Any) -> list[NDArray[np.intp]]:
+    """Return the columns of each modality that is smooth, counted among those that hold no labels."""
+    n_columns, discrete = np.shape(X)[1], discrete_columns(X)
+    numbers = features_of(n_columns, discrete)
+    if not len(numbers):
+        return []
+    names = None if (columns := getattr(X, "columns", None)) is None else np.asarray(columns, dtype=object)
+    table = np.asarray(take_columns(X, numbers, axis=1) if discrete else X, dtype=np.float64)
+    found = resolve_modalities(modalities, X, names, n_columns, list(discrete))
+    blocks = [np.searchsorted(numbers, of_one) for of_one in found.values()]
+    return [block for block in blocks if is_smooth(table[:, block])]

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from skfdrmfl.compare._table import ratio_text, table_cells
+from skfdrmfl.compare._result import FEDERATED
+from skfdrmfl.compare._table import table_cells
+from skfdrmfl.compare._verdict import verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +27,6 @@ tr.own { background: #eef5fb; } img { max-width: 100%; }
 code, pre { font: .9rem ui-monospace, monospace; background: #f5f5f5; } code { padding: 0 .2rem; }
 pre { padding: .6rem; white-space: pre-wrap; } .note { color: #555; font-size: .9rem; }
 """
-OWN = "FDRMFL"
 
 
 def page(comparison: Any, title: str, unit: str) -> str:
@@ -42,36 +43,14 @@ def page(comparison: Any, title: str, unit: str) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">{head}\n<body>\n{body}\n</body></html>\n'
 
 
-def answer(comparison: Any, output: str, unit: str = "") -> str:
-    """Return in a sentence or two how FDRMFL stands to the best rival, and to the mean predictor."""
-    one = comparison.of(output)
-    by_name = {method.name: method for method in one.methods}
-    best = min((m for m in one.methods if not m.name.startswith(OWN)), key=lambda m: m.rmse.mean())
-    suffix = f" {unit}" if unit else ""
-    if OWN not in by_name:
-        return f"The least error is that of {best.name}: RMSE {best.rmse.mean():.3g}{suffix}."
-    own, mean = by_name[OWN], one.methods[0]
-    ratio = comparison.ratios[best.name, output]
-    if ratio.low > 1:
-        verdict = f"less than every rival: the best, {best.name}, errs {ratio_text(ratio)} times as much"
-    elif ratio.high < 1:
-        verdict = f"more than the best rival, {best.name}, which errs {ratio_text(ratio)} times as much"
-    else:
-        verdict = f"about as much as the best rival: {best.name} errs {ratio_text(ratio)} times as much"
-    return (
-        f"FDRMFL has an RMSE of {own.rmse.mean():.3g}{suffix}, {verdict} (95 % interval, rows resampled); rivals "
-        f"see the pooled rows of all clients. Predicting the mean has {mean.rmse.mean():.3g}{suffix}."
-    )
-
-
 def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
     """Yield the answer, the table and the figure of one output."""
     one = comparison.of(output)
     if len(comparison.outputs) > 1:
         yield f"<h2>{escape(output)}</h2>"
-    yield f'<p class="answer">{escape(answer(comparison, output, unit))}</p>'
+    yield f'<p class="answer">{escape(verdict(comparison, output, unit))}</p>'
     cells = table_cells(one.methods, {name: ratio for (name, of), ratio in comparison.ratios.items() if of == output})
-    yield _table(cells[0], cells[1:], own=OWN)
+    yield _table(cells[0], cells[1:], own=FEDERATED)
     try:
         figure = one.plot(unit=unit)
     except ImportError as error:

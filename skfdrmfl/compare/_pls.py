@@ -1,8 +1,9 @@
-"""PLS with as many components as folds inside the training rows ask for: the chemometrician's own choice."""
+"""PLS with the components, and the pre-treatment, that folds inside the training rows ask for."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skfdrmfl.compare._pretreatments import RAW, pretreated
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -19,32 +22,50 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
     """PLS regression whose number of components has the least error in folds of the training rows.
 
     Each output has a model and a number of its own (PLS1), in `n_components_`; at most `max_components` are
-    tried. The `n_splits` inner folds are shuffled by `random_state`; rows of one group stay together.
+    tried. The `n_splits` inner folds are shuffled by `random_state`; rows of one group stay together. Of several
+    `pretreatments` of the columns in `blocks`, those of a spectrum each, the folds choose too: `pretreatments_`.
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}
 
-    def __init__(self, max_components: int = 30, n_splits: int = 5, random_state: int = 0):
+    def __init__(
+        self,
+        max_components: int = 30,
+        n_splits: int = 5,
+        random_state: int = 0,
+        pretreatments: Sequence[str] = (RAW,),
+        blocks: Sequence[NDArray[np.intp]] = (),
+    ):
         self.max_components = max_components
         self.n_splits = n_splits
         self.random_state = random_state
+        self.pretreatments = pretreatments
+        self.blocks = blocks
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> ChosenPLS:
-        """Choose the number of components of each output of y (n,) or (n, n_outputs), and fit with it."""
+        """Choose for each output of y (n,) or (n, n_outputs), and fit with what is chosen."""
         table, values = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self._one = values.ndim == 1
         columns = values.reshape(len(values), -1).T
         folds = self._folds(table, groups)
         most = min(self.max_components, table.shape[1], *(len(train) - 1 for train, _ in folds)) if folds else 1
-        self.n_components_ = np.array([self._choose(table, column, folds, max(1, most)) for column in columns])
-        self._models = [_fitted(table, column, n) for column, n in zip(columns, self.n_components_, strict=True)]
+        tables = {name: pretreated(table, self.blocks, name) for name in self.pretreatments}
+        chosen = [
+            min((*self._choose(X, column, folds, max(1, most)), name) for name, X in tables.items())
+            for column in columns
+        ]
+        self.n_components_ = np.array([n for _, n, _ in chosen])
+        self.pretreatments_ = [name for *_, name in chosen]
+        self._models = [_fitted(tables[name], column, n) for column, (_, n, name) in zip(columns, chosen, strict=True)]
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return predictions of shape (n_samples,), or (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
-        predicted = np.stack([model.predict(X).ravel() for model in self._models], axis=1)
+        table = validate_data(self, X, reset=False)
+        models = zip(self._models, self.pretreatments_, strict=True)
+        of_outputs = [model.predict(pretreated(table, self.blocks, name)).ravel() for model, name in models]
+        predicted = np.stack(of_outputs, axis=1)
         return predicted[:, 0] if self._one else predicted
 
     def _folds(self, X: NDArray[Any], groups: ArrayLike | None) -> list[tuple[Any, Any]]:
@@ -56,8 +77,8 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
         folds = splitter(n_splits, shuffle=True, random_state=self.random_state).split(X, groups=groups)
         return [(train, test) for train, test in folds if len(train) >= 3]  # a large group may leave fewer
 
-    def _choose(self, X: NDArray[Any], y: NDArray[Any], folds: list[tuple[Any, Any]], most: int) -> int:
-        """Return the number of components with the least squared error over the folds."""
+    def _choose(self, X: NDArray[Any], y: NDArray[Any], folds: list[tuple[Any, Any]], most: int) -> tuple[float, int]:
+        """Return the least squared error over the folds, and the number of components that has it."""
         squared = np.zeros(most)
         for train, test in folds:
             model = _fitted(X[train], y[train], most)
@@ -65,7 +86,7 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
             centred = (X[test] - model._x_mean) / model._x_std
             steps = (centred @ model.x_rotations_) * model.y_loadings_[0] * model._y_std  # (rows, most)
             squared += ((y[test][:, None] - model.intercept_ - np.cumsum(steps, axis=1)) ** 2).sum(axis=0)
-        return int(squared.argmin()) + 1
+        return float(squared.min()), int(squared.argmin()) + 1
 
 
 def _fitted(X: NDArray[Any], y: NDArray[Any], n_components: int) -> PLSRegression:

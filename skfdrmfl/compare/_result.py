@@ -1,4 +1,4 @@
-"""What one method of a comparison reached."""
+"""What one method of a comparison reached, and what the methods are called."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+MEAN = "mean predictor"
+FEDERATED = "FDRMFL"
+HEAD = "FDRMFL, y_hat only"
+CENTRAL = "FDRMFL, central"
+ALONE = "FDRMFL, each client alone"
+RIDGE = "RidgeCV, all columns"
+CHOSEN_PLS = "PLS, components chosen"
+CHOSEN_PRETREATMENT = "PLS, pre-treatment chosen"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from skfdrmfl.server.trained import Trained
 
 KIND, BEGUN = "checkpoint of a fit", "what a fit began with"
 # Of what a file holds of training; files of another are refused.
-FORMAT = 2
+FORMAT = 3
 # What of `Record` is in it; the rest comes from the rows.
 RECORDED = ("losses", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
 ANEW = "name another checkpoint_path, or remove the file to train anew"
@@ -63,7 +63,7 @@ class Checkpoint(NoCheckpoint):
         self._ledger: Ledger | None = None  # that of the file
         self._counting = Ledger()
         self._texts: list[str] = []  # the JSON of each message of the ledger, so that each is put into words once
-        self._last: tuple[Trained, Ledger, dict[str, Any]] | None = None
+        self._last: tuple[Any, Ledger, dict[str, Any]] | None = None
         self._written = -1
         self._begun = np.zeros(0, np.uint8)
         self.found = self._seen is not None
@@ -129,33 +129,31 @@ class Checkpoint(NoCheckpoint):
         self._begun = np.frombuffer(begun, np.uint8)
         self._write(None, ledger, ledger.mark())
 
-    def resume(self, members: Members) -> list[Trained] | None:
-        """Return where the run stood when the file was written; None: before the first round."""
-        kept = self._training
-        if kept is None:
+    def resume(self, members: Sequence[Members], number: int = 0) -> list[Trained] | None:
+        """Return where the runs of a pass stood when the file was written; None: before the first round of that."""
+        if self._training is None or number >= len(self._training["passes"]):
             return None
-        recorded = {name: kept[name] for name in RECORDED}
-        record = Record(positions=members.positions, sizes=members.sizes, **recorded)
-        best = None if kept["best"] is None else Best(**{**kept["best"], "state": _state(kept["best"]["state"])})
-        self._written = record.n_rounds
-        return [Trained(_state(kept["state"]), record, best, kept["diverged"])]
+        self._written = self._training["n_rounds"]
+        runs = self._training["passes"][number]
+        return [_trained(kept, of_run) for kept, of_run in zip(runs, members, strict=True)]
 
     # ------------------------------------------------------------------------------------------ keeping it
 
-    def follow(self, trained: Trained) -> None:
+    def follow(self, stand: Any) -> None:
         """Take note of where training stands, and write it down if it is time to."""
         ledger = self._counting
-        self._last = trained, ledger, ledger.mark()  # the ledger counts on while the next round is under way
-        if trained.n_rounds % self._every == 0:
+        self._last = stand, ledger, ledger.mark()  # the ledger counts on while the next round is under way
+        if stand.n_rounds % self._every == 0:
             self.flush()
 
     def flush(self) -> None:
         """Write where training stood last, if that is not in the file."""
         if self._last is None or self._last[0].n_rounds == self._written:
             return
-        trained, ledger, mark = self._last
-        self._write(_content(trained), ledger, mark)
-        self._written = trained.n_rounds
+        stand, ledger, mark = self._last
+        passes = [[_content(trained) for trained in runs] for runs in stand.passes]
+        self._write({"n_rounds": stand.n_rounds, "passes": passes}, ledger, mark)
+        self._written = stand.n_rounds
 
     def _write(self, training: dict[str, Any] | None, ledger: Ledger, mark: dict[str, Any]) -> None:
         """Write the file, unless somebody else has."""
@@ -177,7 +175,7 @@ class Checkpoint(NoCheckpoint):
             "ledger": messages,
         }
         if self._is_private:
-            n_done = 0 if training is None else len(training["losses"])
+            n_done = 0 if training is None else training["n_rounds"]
             at_risk = max(0, min(self._every - n_done % self._every, self._n_rounds - n_done))
             content["repeats"] = {**asdict(self.repeats), "at_risk": at_risk}
         try:
@@ -192,7 +190,7 @@ class Checkpoint(NoCheckpoint):
         except (ArchiveError, OSError):
             return False
         training = content["training"]
-        n_rounds = -1 if training is None else len(training["losses"])
+        n_rounds = -1 if training is None else training["n_rounds"]
         before = content["fingerprint"], content["begun"].tobytes(), n_rounds
         return before == (self._fingerprint, self._begun.tobytes(), self._written)
 
@@ -217,6 +215,14 @@ def _content(trained: Trained) -> dict[str, Any]:
         "best": None if best is None else {**vars(best), "state": _parts(best.state)},
         **{name: getattr(trained.record, name) for name in RECORDED},
     }
+
+
+def _trained(kept: Mapping[str, Any], members: Members) -> Trained:
+    """Return where a run stood, of which `_content` gave this."""
+    recorded = {name: kept[name] for name in RECORDED}
+    record = Record(positions=members.positions, sizes=members.sizes, **recorded)
+    best = None if kept["best"] is None else Best(**{**kept["best"], "state": _state(kept["best"]["state"])})
+    return Trained(_state(kept["state"]), record, best, kept["diverged"])
 
 
 def _parts(state: ServerState) -> dict[str, Any]:

@@ -12,25 +12,27 @@ import numpy as np
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
-from skfdrmfl.data.transforms import TableTransform
+from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.encoders import DenseEncoder, LinearEncoder
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.parameters import is_auto, is_private, schedule_of, settings_of
+from skfdrmfl.fit.parameters import AUTO, is_auto, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import NoCheckpoint
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.linear import LinearMember, linear_members
-from skfdrmfl.mixture.members import Members
+from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask, smooth_modalities
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
-from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Settings, Start, Targets
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Settings, Start, Targets
 from skfdrmfl.protocol.queries.importance import mixture_importances
 from skfdrmfl.protocol.queries.whitening import fit_targets
 from skfdrmfl.server.history import extend_history
+from skfdrmfl.server.training import train
 
 # A modality is smooth if it has so many columns, and neighbouring ones correlate so much in the median: spectra have
 # .99 to 1, tables .04 to .6.
@@ -40,8 +42,11 @@ N_FOLDS = 5
 FEWEST_ROWS = 6
 # Networks train without as many folds as hold out so many rows together: more tell no more of the weights.
 ENOUGH_ROWS = 100
-VIEWS_OF_SMOOTH = ("raw", "snv", "sg1", "sg2", "snv+sg1")
 MOST_NETWORK_FOLDS = 3
+# Clients are unlike each other if their first gradients spread so much about the mean one, relative to that: among
+# clients dealt at random it is .4 (3 clients) to 11 (60), among ten sorted by y 30. A network trained by full gradients
+# then joins; it takes so many times the rounds.
+UNLIKE, GRADIENT_ROUNDS = 12.0, 10
 DEFAULT_SHRINKAGE, DEFAULT_DECAY = 2e-4, 0.3
 DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
 # Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
@@ -59,8 +64,6 @@ def why_alone(
         return "training goes on from a network: partial_fit, warm_start"
     if estimator.availability is not None:
         return "clients come and go: availability"
-    if estimator.checkpoint_path is not None:
-        return "a checkpoint is of one network"
     if not isinstance(federation, Simulation):
         return "rows are elsewhere"
     small = reading.sizes[reading.sizes < FEWEST_ROWS].sum()
@@ -69,166 +72,183 @@ def why_alone(
     return None
 
 
-def network_alone(why: str | None) -> Members:
+def network_alone(why: str | None) -> MemberTable:
     """Return what `members_` says of the network alone, and why it is alone."""
     row = {"name": "network", "view": "", "weight": 1.0, "error": float("nan")}
-    return Members([row], "" if why is None else f"the network alone: {why}")
+    return MemberTable([row], "" if why is None else f"the network alone: {why}")
 
 
-def mixture_task(
-    estimator: Any,
-    federation: Federation,
-    reading: DataDescription,
-    network_spec: NetworkSpec,
-    seed: int,
-    subset: Subset = EVERYTHING,
-    held_out: Subset | None = None,
-) -> MixtureTask:
-    """Return what is to be trained and weighed, after the sums have been asked for."""
-    blocks = {
-        name: Block(split(columns, reading.categories)[1], m)
-        for m, (name, columns) in enumerate(reading.modalities.items())
-    }
-    folds = inner_folds(subset, seed, N_FOLDS)
-    y = fit_targets(federation, subset)
-    targets = Targets((y,))
-    sides = [side for _, side in folds]
-    raw = ask(federation, None, blocks, (), targets, sides, subset)
-    smooth = smooth_modalities(raw, FEWEST_SMOOTH, SMOOTH_CORRELATION)
-    raw = replace(raw, smooth=smooth)
-    views = VIEWS_OF_SMOOTH if smooth else ("raw",)
-    sums: dict[str | None, ViewSums] = {None: raw}
-    if any(PARTS_OF_VIEW[view][0] == "snv" for view in views):
-        sums["snv"] = ask(federation, "snv", blocks, smooth, targets, sides, subset)
-    linear = [_mean(raw), *linear_members(sums, views)]
-    n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
-    passes = _passes(estimator, reading, network_spec, seed, folds[:n_folds], subset, held_out, sums, linear, y, smooth)
-    return MixtureTask(
-        sums,
-        tuple(linear),
-        tuple(passes),
-        targets,
-        tuple(sides[:n_folds]),
-        subset,
-        int(estimator.n_components),
-        y,
-    )
+@dataclass(frozen=True, eq=False)
+class MixturePlanner:
+    """What a mixture is laid out from: parameters, clients, columns, and the rows to use."""
+
+    estimator: Any
+    federation: Federation
+    reading: DataDescription
+    spec: NetworkSpec
+    seed: int
+    subset: Subset = EVERYTHING
+    held_out: Subset | None = None  # with early stopping, the rows that say when networks stop
+
+    def task(self) -> MixtureTask:
+        """Return what is to be trained and weighed, after the sums have been asked for."""
+        folds = inner_folds(self.subset, self.seed, N_FOLDS)
+        y = fit_targets(self.federation, self.subset)
+        sums = self._sums(Targets((y,)), [side for _, side in folds])
+        raw = sums[None]
+        linear = [_mean(raw), *linear_members(sums, self._views(raw.smooth))]
+        of_networks = folds[: min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))]
+        return MixtureTask(
+            sums,
+            tuple(linear),
+            tuple(self._passes(of_networks, sums, linear, y)),
+            Targets((y,)),
+            tuple(side for _, side in of_networks),
+            self.subset,
+            int(self.estimator.n_components),
+            y,
+        )
+
+    def _views(self, smooth: Sequence[str]) -> tuple[str, ...]:
+        """Return the views of smooth modalities: all, none, or those asked for, beside the columns as they are."""
+        asked = self.estimator.pretreatment
+        if not smooth or asked is None:
+            return ("raw",)
+        if asked == AUTO:
+            return tuple(PARTS_OF_VIEW)
+        return (asked,) if isinstance(asked, str) else ("raw", *asked)
+
+    def _sums(self, targets: Targets, sides: Sequence[Subset]) -> dict[str | None, ViewSums]:
+        """Return the sums of each base view, which say too which modalities are smooth."""
+        blocks = {
+            name: Block(split(columns, self.reading.categories)[1], m)
+            for m, (name, columns) in enumerate(self.reading.modalities.items())
+        }
+        raw = ask(self.federation, None, blocks, (), targets, sides, self.subset)
+        smooth = smooth_modalities(raw, FEWEST_SMOOTH, SMOOTH_CORRELATION)
+        smooth = tuple(name for name in smooth if type(self.spec.specs[name]) in (DenseEncoder, LinearEncoder))
+        sums: dict[str | None, ViewSums] = {None: replace(raw, smooth=smooth)}
+        for base in dict.fromkeys(PARTS_OF_VIEW[view][0] for view in self._views(smooth)):
+            if base is not None:
+                sums[base] = ask(self.federation, base, blocks, smooth, targets, sides, self.subset)
+        return sums
+
+    def _recipes(self, views: Sequence[str], best: LinearMember, *, wide: bool) -> list[Recipe]:
+        """Return the networks of the rule, with what the user has set."""
+        if wide:
+            recipes = [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
+        else:
+            recipes = [
+                Recipe(f"network {view}", view, DEEP, LITTLE_DECAY, shrinkage)
+                for view, shrinkage in (("raw", DEFAULT_SHRINKAGE), ("snv", SNV_SHRINKAGE))
+                if view in views
+            ] or [Recipe(f"network {views[0]}", views[0], DEEP, LITTLE_DECAY, SNV_SHRINKAGE)]
+            recipes.append(
+                Recipe(
+                    "network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, learns_residual=True
+                )
+            )
+        asked: dict[str, Any] = {
+            name: float(getattr(self.estimator, name))
+            for name in ("weight_decay", "shrinkage")
+            if not is_auto(getattr(self.estimator, name))
+        }
+        if self.estimator.input_l1:
+            asked["input_l1"] = None
+        if not is_auto(self.estimator.hidden_layer_sizes):
+            recipes = [
+                replace(recipe, shape=tuple(part for part in recipe.shape if part[0] != "hidden_layer_sizes"))
+                for recipe in recipes
+            ]
+        return [replace(recipe, **asked) for recipe in recipes]
+
+    def _passes(
+        self,
+        folds: Sequence[tuple[Subset, Subset]],
+        sums: Mapping[str | None, ViewSums],
+        linear: Sequence[LinearMember],
+        y: BlockTransform,
+    ) -> list[Pass]:
+        """Return the networks, those of one shape together; those that learn what linear members leave come last."""
+        kinds = self.spec.kinds(self.estimator.preprocessing)
+        beside = min(range(len(linear)), key=lambda i: float(linear[i].squares.sum()))
+        wide = bool(sums[None].wide.blocks)
+        if wide:
+            kinds = {name: "standardize" if kind == "whiten" else kind for name, kind in kinds.items()}
+        sets = [*range(len(folds)), -1]
+        shapes: dict[Any, list[NetworkRuns]] = {}
+        for recipe in self._recipes(self._views(sums[None].smooth), linear[beside], wide=wide):
+            of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
+            tables = [
+                with_codes(table, self.reading.modalities, self.reading.categories)
+                for table in of_view.transforms(recipe.view, kinds, recipe.shrinkage, sets)
+            ]
+            if recipe.learns_residual:
+                base = linear[beside].base
+                runs = of_residual(recipe, tables, sets, sums[base], y, linear, beside, Inputs(sums[base].table))
+            else:
+                runs = of_y(recipe, tables, sets, of_view, y)
+            shapes.setdefault((recipe.shape, recipe.learns_residual), []).append(runs)
+        passes = [self._pass(folds, members) for members in shapes.values()]
+        if is_auto(self.estimator.algorithm) and not wide and self._drift(passes[0]) > UNLIKE:
+            first = passes[0].members[0]
+            recipe = replace(first.recipe, name=f"{first.recipe.name} by gradients", algorithm="fedsgd")
+            passes.insert(1, self._pass(folds, [replace(first, recipe=recipe)]))
+        return passes
+
+    def _pass(self, folds: Sequence[tuple[Subset, Subset]], members: Sequence[NetworkRuns]) -> Pass:
+        """Return the runs of networks of one shape."""
+        recipe, spec = members[0].recipe, replace(self.spec, **dict(members[0].recipe.shape))
+
+        def build(table: TableTransform, widths: Mapping[str, int] | None = None) -> Network:
+            return spec.network(widths or table.widths, self.reading.n_outputs, table.columns)
+
+        all_tables = [table for member in members for table in member.tables]
+        widths = {name: max(table.widths[name] for table in all_tables) for name in all_tables[0].widths}
+        network = build(all_tables[0], widths)
+        subsets = [*(kept for kept, _ in folds), self.subset]
+        runs = [
+            RunPlan(
+                Inputs(table, widths, TRAINING_DTYPE),
+                targets,
+                self._settings(member.recipe),
+                self.seed,
+                Start(first_weights(network, table, self.seed)),
+                rows,
+                self.held_out,
+            )
+            for member in members
+            for table, targets, rows in zip(member.tables, member.targets, subsets, strict=True)
+        ]
+        times = 1 if recipe.algorithm is None else GRADIENT_ROUNDS
+        schedule = schedule_of(self.estimator, recipe.algorithm, times=times)
+        if recipe.batch_size is not None:
+            schedule = replace(schedule, batch_size=recipe.batch_size)
+        return Pass(network, build, tuple(members), tuple(runs), schedule)
+
+    def _settings(self, recipe: Recipe) -> Settings:
+        """Return the settings of a network: those asked for, or where nothing was, those of its recipe."""
+        asked = settings_of(self.estimator, len(self.reading.modalities), recipe.algorithm)
+        found = replace(asked, weight_decay=recipe.weight_decay)
+        return found if recipe.input_l1 is None else replace(found, input_l1=recipe.input_l1)
+
+    def _drift(self, one: Pass) -> float:
+        """Return how unlike the clients' gradients are, in a round of full gradients of a pass's first network."""
+        recipe = replace(one.members[0].recipe, algorithm="fedsgd")
+        run = one.runs[one.of_member(0)][-1]
+        run = replace(run, settings=replace(self._settings(recipe), input_l1=0.0), held_out=None)
+        schedule = replace(schedule_of(self.estimator, "fedsgd", whole=False), participation=1.0)
+        training = self.federation.prepare(Plan(one.network, (run,), schedule))
+        *_, (trained,) = train(training, one.network, [run.start], schedule)
+        return float(trained.record.numbers().get("drift", 0.0))
 
 
 def _mean(sums: ViewSums) -> LinearMember:
     """Return the member that predicts the mean of the rows it has seen."""
     n_sets, p, q = len(sums.kept.n), len(sums.axes), sums.kept.y.shape[-1]
-    squares = sums.held_out.squared_errors(np.zeros((n_sets - 1, sums.axes.shape[1], q)), sums.kept.mean_y[:-1]).sum(0)
+    nothing = np.zeros((n_sets - 1, sums.axes.shape[1], q))
+    squares = sums.held_out.squared_errors(nothing, sums.kept.mean_y[:-1]).sum(0)
     return LinearMember("mean", "raw", None, np.zeros((n_sets, p, q)), sums.kept.mean_y, squares, (0.0,) * q)
-
-
-def _recipes(estimator: Any, best: LinearMember, smooth: Sequence[str], *, wide: bool) -> list[Recipe]:
-    """Return the networks of the rule, with what the user has set."""
-    if wide:
-        recipes = [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
-    else:
-        recipes = [Recipe("network raw", "raw", DEEP, LITTLE_DECAY, DEFAULT_SHRINKAGE)]
-        if smooth:
-            recipes.append(Recipe("network snv", "snv", DEEP, LITTLE_DECAY, SNV_SHRINKAGE))
-        recipes.append(
-            Recipe("network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, learns_residual=True)
-        )
-    asked: dict[str, Any] = {
-        name: float(getattr(estimator, name))
-        for name in ("weight_decay", "shrinkage")
-        if not is_auto(getattr(estimator, name))
-    }
-    if estimator.input_l1:
-        asked["input_l1"] = None
-    if not is_auto(estimator.hidden_layer_sizes):
-        recipes = [
-            replace(recipe, shape=tuple(part for part in recipe.shape if part[0] != "hidden_layer_sizes"))
-            for recipe in recipes
-        ]
-    return [replace(recipe, **asked) for recipe in recipes]
-
-
-def _passes(
-    estimator: Any,
-    reading: DataDescription,
-    network_spec: NetworkSpec,
-    seed: int,
-    folds: Sequence[tuple[Subset, Subset]],
-    subset: Subset,
-    held_out: Subset | None,
-    sums: Mapping[str | None, ViewSums],
-    linear: Sequence[LinearMember],
-    y: Any,
-    smooth: Sequence[str],
-) -> list[Pass]:
-    """Return the networks, those of one shape together."""
-    kinds = network_spec.kinds(estimator.preprocessing)
-    beside = min(range(len(linear)), key=lambda i: float(linear[i].squares.sum()))
-    shapes: dict[Any, list[NetworkRuns]] = {}
-    wide = bool(sums[None].wide.blocks)
-    if wide:
-        kinds = {name: "standardize" if kind == "whiten" else kind for name, kind in kinds.items()}
-    for recipe in _recipes(estimator, linear[beside], smooth, wide=wide):
-        of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
-        sets = [*range(len(folds)), -1]
-        tables = [
-            with_codes(table, reading.modalities, reading.categories)
-            for table in of_view.transforms(recipe.view, kinds, recipe.shrinkage, sets)
-        ]
-        if recipe.learns_residual:
-            base = linear[beside].base
-            runs = of_residual(recipe, tables, sets, sums[base], y, linear, beside, Inputs(sums[base].table))
-        else:
-            runs = of_y(recipe, tables, sets, of_view, y)
-        shapes.setdefault((recipe.shape, recipe.algorithm), []).append(runs)
-    return [
-        _pass(estimator, reading, replace(network_spec, **dict(shape)), seed, folds, subset, held_out, members)
-        for (shape, _), members in shapes.items()
-    ]
-
-
-def _pass(
-    estimator: Any,
-    reading: DataDescription,
-    spec: NetworkSpec,
-    seed: int,
-    folds: Sequence[tuple[Subset, Subset]],
-    subset: Subset,
-    held_out: Subset | None,
-    members: Sequence[NetworkRuns],
-) -> Pass:
-    """Return the runs of networks of one shape."""
-
-    def build(table: TableTransform, widths: Mapping[str, int] | None = None) -> Network:
-        return spec.network(widths or table.widths, reading.n_outputs, table.columns)
-
-    all_tables = [table for member in members for table in member.tables]
-    widths = {name: max(table.widths[name] for table in all_tables) for name in all_tables[0].widths}
-    network = build(all_tables[0], widths)
-    subsets = [*(kept for kept, _ in folds), subset]
-    runs = [
-        RunPlan(
-            Inputs(table, widths, TRAINING_DTYPE),
-            targets,
-            _settings(estimator, len(reading.modalities), member.recipe),
-            seed,
-            Start(first_weights(network, table, seed)),
-            rows,
-            held_out,
-        )
-        for member in members
-        for table, targets, rows in zip(member.tables, member.targets, subsets, strict=True)
-    ]
-    schedule = schedule_of(estimator)
-    if members[0].recipe.batch_size is not None:
-        schedule = replace(schedule, batch_size=members[0].recipe.batch_size)
-    return Pass(network, build, tuple(members), tuple(runs), schedule)
-
-
-def _settings(estimator: Any, n_modalities: int, recipe: Recipe) -> Settings:
-    """Return the settings of a network: those asked for, or where nothing was, those of its recipe."""
-    found = replace(settings_of(estimator, n_modalities), weight_decay=recipe.weight_decay)
-    return found if recipe.input_l1 is None else replace(found, input_l1=recipe.input_l1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +272,7 @@ class MixtureFitting:
 
     def train(self, *, each_round: bool = True) -> Iterator[Stand]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
-        return self.task.train(self.federation, each_round=each_round)
+        return self.task.train(self.federation, self.checkpoint.resume, each_round=each_round)
 
     def finish(self, stand: Stand) -> Fitted:
         """Return what the fit leaves: the mixture as it stands, and the record of its network of most weight."""

@@ -119,9 +119,9 @@ def check_former(estimator: Any) -> None:
 OF_ALGORITHMS: frozenset[str] = frozenset().union(*(algorithm.uses for algorithm in ALGORITHMS.values()))
 
 
-def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
-    """Return the settings of a run: each is the parameter of the same name, unless it is `chosen` otherwise."""
-    algorithm = ALGORITHMS[value_of(estimator, "algorithm")]
+def settings_of(estimator: Any, n_modalities: int, algorithm_name: str | None = None) -> Settings:
+    """Return the settings of a run by the parameters of the same names; of another algorithm, if one is named."""
+    algorithm = ALGORITHMS[algorithm_name or value_of(estimator, "algorithm")]
     names = [f.name for f in fields(Settings) if f.name != "terms" and f.name not in OF_ALGORITHMS]
     values = {name: float(value_of(estimator, name)) for name in names}
     for name in algorithm.uses:
@@ -129,12 +129,12 @@ def settings_of(estimator: Any, n_modalities: int, **chosen: float) -> Settings:
         values[name] = float(getattr(algorithm, name) if value is None else value)
     if n_modalities < 2:
         values["modality_dropout"] = 0.0  # the only modality always stays
-    return Settings(**(values | chosen), terms={name: float(getattr(estimator, name)) for name in term_settings()})
+    return Settings(**values, terms={name: float(getattr(estimator, name)) for name in term_settings()})
 
 
-def schedule_of(estimator: Any, *, whole: bool = True) -> Schedule:
-    """Return the schedule of all of `fit`, or of one round, which nothing ends early."""
-    n_rounds = int(estimator.n_rounds)
+def schedule_of(estimator: Any, algorithm: str | None = None, *, whole: bool = True, times: int = 1) -> Schedule:
+    """Return the schedule of all of `fit`, or of one round, which nothing ends early; `times` as many rounds."""
+    n_rounds = times * int(estimator.n_rounds)
     return Schedule(
         tuple([cosine_decay(t, n_rounds) for t in range(n_rounds)]) if whole else (1.0,),
         int(estimator.local_epochs),
@@ -142,7 +142,7 @@ def schedule_of(estimator: Any, *, whole: bool = True) -> Schedule:
         float(estimator.participation),
         int(estimator.history_size),
         int(estimator.n_iter_no_change) if whole and estimator.early_stopping else None,
-        value_of(estimator, "algorithm"),
+        algorithm or value_of(estimator, "algorithm"),
         estimator.aggregation,
         int(estimator.min_clients),
         estimator.preaggregation,

@@ -35,7 +35,7 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
-from skfdrmfl.fit.mixture import MixtureFitting, mixture_task, network_alone, why_alone
+from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, network_alone, why_alone
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
@@ -178,7 +178,7 @@ def make_plan(
     if estimator.tuning is not None:
         alone = why_alone(estimator, reading, federation, whole=whole, goes_on=earlier is not None)
         if alone is None:
-            return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out)
+            return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out, checkpoint)
     found = None
     if earlier is None:
         found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint)
@@ -216,10 +216,13 @@ def _mixture(
     seed: int,
     subset: Subset,
     held_out: Subset | None,
+    checkpoint: NoCheckpoint,
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train."""
     federation.ledger.stage = "mixture: "
-    task = mixture_task(estimator, federation, reading, network_spec, seed, subset, held_out)
+    task = MixturePlanner(estimator, federation, reading, network_spec, seed, subset, held_out).task()
+    federation.ledger = checkpoint.begin(seed, None, federation.ledger, task.n_rounds)
+    federation.ledger.stage = "mixture: "
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
     fitted = replace(
@@ -230,7 +233,7 @@ def _mixture(
         central=reading.central,
         engine=federation.engine,
     )
-    return MixtureFitting(federation, task, fitted, network_spec)
+    return MixtureFitting(federation, task, fitted, network_spec, checkpoint)
 
 
 def _checkpoint(

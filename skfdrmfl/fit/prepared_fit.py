@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -82,11 +82,11 @@ class NoCheckpoint:
         """Return the ledger to count on with: this one."""
         return ledger
 
-    def resume(self, members: Members) -> list[Trained] | None:
-        """Return where the run stood: nowhere."""
+    def resume(self, members: Sequence[Members], number: int = 0) -> list[Trained] | None:
+        """Return where the runs of a pass stood: nowhere."""
         return None
 
-    def follow(self, trained: Trained) -> None:
+    def follow(self, stand: Any) -> None:
         """Do nothing."""
 
     def flush(self) -> None:
@@ -116,7 +116,7 @@ class Fitting:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
         network, schedule, start = self.plan.network, self.plan.schedule, self.plan.runs[0].start
         training = self.federation.prepare(self.plan)
-        resume = self.checkpoint.resume(training.cohort.members_of(0))
+        resume = self.checkpoint.resume([training.cohort.members_of(0)])
         stands = train(training, network, [start], schedule, resume, each_round=each_round)
         return (trained for (trained,) in stands)
 

@@ -18,7 +18,7 @@ from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
-from skfdrmfl.mixture.members import Members
+from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import EXACT
 
@@ -54,7 +54,7 @@ class Fitted:
     central: bool = False  # whether no call said whose rows they are
     engine: str = "torch"  # key of `ENGINES`: which one trained last
     mixture: Mixture | None = None  # what predicts, where that is not the network alone
-    members: Members = field(default_factory=Members)  # what predicts, and how much each counts
+    members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

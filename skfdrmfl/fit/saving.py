@@ -26,7 +26,7 @@ from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
-from skfdrmfl.mixture.members import Members
+from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
 
 
@@ -102,7 +102,7 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
             values["network_spec"] = values.pop("blueprint")
         network_spec, table = values["network_spec"], values["table"]
         network = network_spec.network(table.widths, len(values["target"].mean), table.columns)
-        values["members"] = Members(*values.get("members", ()))
+        values["members"] = MemberTable(*values.get("members", ()))
         if "choice" in values:
             values["shrinkage"] = values.pop("choice").shrinkage
             values.pop("tuning")

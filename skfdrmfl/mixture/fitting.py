@@ -17,7 +17,7 @@ from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.linear import LinearMember
-from skfdrmfl.mixture.members import Members
+from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.mixture.networks import NetworkRuns, cropped
 from skfdrmfl.mixture.scores import score_axes
 from skfdrmfl.mixture.sums import ViewSums
@@ -25,8 +25,11 @@ from skfdrmfl.mixture.weights import WITHIN, mixture_weights
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
 from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
+from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
+
+Resume = Callable[[Sequence[Members], int], list[Trained] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,7 @@ class Weighed:
 
     mixture: Mixture
     variance: Float  # (c,), of Z
-    members: Members
+    members: MemberTable
     lead: tuple[int, int]  # pass and number of the network of most weight
 
 
@@ -99,13 +102,18 @@ class MixtureTask:
         """Rounds of all passes."""
         return sum(len(one.schedule.rate_factors) for one in self.passes)
 
-    def train(self, federation: Federation, *, each_round: bool) -> Iterator[Stand]:
-        """Train, yielding where training stands after every round, or without `each_round` now and then."""
+    def train(self, federation: Federation, resume: Resume, *, each_round: bool) -> Iterator[Stand]:
+        """Train, yielding where training stands after every round, or without `each_round` now and then.
+
+        `resume` returns where the runs of a pass by number, with these members, stood before; None: nowhere.
+        """
         done: tuple[tuple[Trained, ...], ...] = ()
-        for one, after in zip_longest(self.passes, self.passes[1:]):
+        for number, (one, after) in enumerate(zip_longest(self.passes, self.passes[1:])):
             training = federation.prepare(Plan(one.network, one.runs, one.schedule))
             starts, n_rounds = [run.start for run in one.runs], len(one.schedule.rate_factors)
-            for stands in train(training, one.network, starts, one.schedule, each_round=each_round):
+            members = [training.cohort.members_of(run) for run in range(len(starts))]
+            before = resume(members, number)
+            for stands in train(training, one.network, starts, one.schedule, before, each_round=each_round):
                 stand = Stand((*done, stands))
                 if all(trained.is_over(n_rounds) for trained in stands):
                     stand = replace(stand, is_done=after is None or self._is_hopeless(federation, stand, after))
@@ -238,7 +246,7 @@ class MixtureTask:
         errors: Float,
         order: Sequence[LinearMember],
         networks: dict[tuple[int, int], NetworkMember],
-    ) -> Members:
+    ) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
         unit = self.unit.unit
         mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, errors, weights), 0.0)) * unit
@@ -252,7 +260,7 @@ class MixtureTask:
             row["error"] = _plain(np.sqrt(row["error"]) * unit)
             row["weight"] = _plain(row["weight"])
         rows.sort(key=lambda row: (-float(np.sum(row["weight"])), float(np.sum(row["error"]))))
-        return Members(
+        return MemberTable(
             [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
         )
 

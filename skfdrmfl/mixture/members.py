@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-class Members(list[dict[str, Any]]):
+class MemberTable(list[dict[str, Any]]):
     """A list of dicts of "name", "view", "weight" and "error", the mixture first, that prints as a table.
 
     Weights add up to 1. Errors are root mean squares, in the units of y, on rows held out inside clients; of several

@@ -29,7 +29,7 @@ class Recipe:
     weight_decay: float
     shrinkage: float
     learns_residual: bool = False  # what the best linear member leaves, not y
-    algorithm: str = "fedavg"
+    algorithm: str | None = None  # None: what was asked for
     input_l1: float | None = None  # None: what was asked for
     batch_size: int | None = None
 

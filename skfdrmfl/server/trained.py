@@ -36,6 +36,11 @@ class Trained:
         return cls(state, Record(nothing, members.positions, members.sizes))
 
     @property
+    def passes(self) -> tuple[tuple[Trained, ...], ...]:
+        """Itself, as the only run of the only pass."""
+        return ((self,),)
+
+    @property
     def n_rounds(self) -> int:
         """Rounds completed."""
         return len(self.record.losses)

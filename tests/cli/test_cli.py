@@ -22,6 +22,7 @@ from skfdrmfl import __version__
 from skfdrmfl.cli import compare as command
 from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import screen
+from skfdrmfl.cli.fit import errors_text, held_out_errors
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.compare import _compare as compare_module
@@ -63,7 +64,10 @@ def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out.startswith("Tecator, fat (%): 215 rows x 100 columns, 3 clients (iid), 2 components, 2 folds")
     assert out.index("mean predictor") < out.index("PCA") < out.index("FDRMFL, each client alone")
-    assert out.endswith("Written: out/compare.json\nWritten: out/compare.png\n")
+    *_, verdict, written = out.split("\n\n")
+    assert verdict.startswith("FDRMFL has an RMSE of")
+    assert "Predicting the mean has" in verdict
+    assert written == "Written: out/compare.json\nWritten: out/compare.png\n"
     assert "fit" not in out.replace("fit (s)", "")  # no progress among the results
     assert "Done in" in err
     assert sorted(os.listdir(tmp_path / "out")) == ["compare.json", "compare.png"]
@@ -404,6 +408,8 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     assert record["clients"] == {"lab": 30, "mill": 30}
     assert record["rmsec"] == [pytest.approx(np.sqrt(np.mean((expected.predict(X) - y) ** 2)))]
     assert f"RMSEC fat {record['rmsec'][0]:.4g}" in out
+    assert record["rmse_held_out"] == held_out_errors(model, table[["fat"]])
+    assert errors_text(["fat"], record["rmsec"], record["rmse_held_out"]) in out
 
     shuffled = table.iloc[::-1, ::-1].assign(extra=range(60))
     shuffled.to_csv("new.csv", index=False)
@@ -433,6 +439,52 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     assert sorted(os.listdir("out")) == [*names, "report.html"]
     for name in ("compare.png", "model.png", "predictions.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("members", "held_out"),
+    [
+        ([{"name": "network", "error": 1.0}, {"name": "mixture", "error": 0.5}], [0.5]),
+        ([{"name": "mixture", "error": np.array([0.5])}], [0.5]),
+        ([{"name": "mixture", "error": np.nan}], None),  # of too few rows, or of a private fit
+        ([{"name": "network", "error": 1.0}], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_the_error_on_rows_held_out_is_that_of_the_whole_mixture(members, held_out):
+    assert held_out_errors(Namespace(members_=members), pd.DataFrame({"fat": [1.0, 2.0]})) == held_out
+
+
+def test_each_target_has_its_own_error_on_rows_held_out():
+    y = pd.DataFrame({"fat": [1.0, 2.0], "water": [3.0, 4.0]})
+    assert held_out_errors(Namespace(members_=[{"name": "mixture", "error": [0.5, 2.0]}]), y) == [0.5, 2.0]
+    assert held_out_errors(Namespace(members_=[{"name": "mixture", "error": 0.5}]), y) is None
+    assert held_out_errors(Namespace(history_={"validation_mse": np.array([0.2, 0.1])}), y) is None
+
+
+def test_a_fit_that_stopped_early_has_held_rows_out():
+    rng = np.random.default_rng(0)
+    X, scale = rng.standard_normal((400, 3)), 7.0
+    y = pd.DataFrame({"fat": scale * (X[:, 0] + 0.5 * rng.standard_normal(400))})
+    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.5, n_rounds=10, random_state=0)
+    (error,) = held_out_errors(model.fit(X, y["fat"]), y)
+    assert error == pytest.approx(0.5 * scale, rel=0.15)  # the noise is all that is left
+
+
+def test_errors_on_rows_fitted_to_stand_beside_those_on_others_and_far_apart_is_said():
+    close = errors_text(["fat", "water"], [0.4, 1.0], [0.5, 1.5])
+    assert close == (
+        "RMSEC fat 0.4, water 1, on the rows it was fitted to.\n"
+        "RMSE fat 0.5, water 1.5, on rows held out inside clients; expect that of new rows."
+    )
+    apart = errors_text(["fat", "water"], [0.1, 1.0], [0.5, 1.5])
+    assert "fat: rows held out err 5 times as much as rows fitted to." in apart
+    assert "water: rows" not in apart
+    assert "err inf times" in errors_text(["fat"], [0.0], [0.5])
+    unknown = errors_text(["fat"], [0.4], None)
+    assert unknown.startswith("RMSEC fat 0.4, on the rows it was fitted to; a new row errs more. No rows were held out")
+    assert "`skfdrmfl compare`" in unknown
 
 
 @pytest.fixture

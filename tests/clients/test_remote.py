@@ -39,7 +39,7 @@ PATCHY = [[0, 1, 1], [1, 0, 1], [0, 0, 0], [1, 0, 0], [1, 1, 0]]
 
 
 def estimator(**parameters):
-    return FDRMFLTransformer(*tuning=None, *({"n_rounds": 3, "local_epochs": 2, "random_state": 0} | parameters))
+    return FDRMFLTransformer(**({"tuning": None} | {"n_rounds": 3, "local_epochs": 2, "random_state": 0} | parameters))
 
 
 def here(parameters, table=X, y=Y, ids=THREE, groups=None):

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import savgol_filter
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.cross_decomposition import PLSRegression
@@ -25,9 +26,10 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
-from skfdrmfl.compare._page import answer
 from skfdrmfl.compare._paired import rmse_ratio
 from skfdrmfl.compare._pls import ChosenPLS
+from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth, pretreated
+from skfdrmfl.compare._verdict import verdict
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
@@ -518,6 +520,94 @@ def test_chosen_pls_goes_without_a_choice_where_there_is_none():
     )
 
 
+def test_a_spectrum_is_told_from_a_table_by_its_neighbouring_columns():
+    X = load_tecator("fat").data
+    assert is_smooth(X)
+    assert not is_smooth(X[:, :19])
+    assert not is_smooth(table()[0])
+    assert not is_smooth(np.ones((5, 30)))
+    assert is_smooth(np.c_[X, np.ones((len(X), 30))])  # columns that are constant say nothing
+
+
+def test_snv_takes_a_gain_and_an_offset_out_and_leaves_constant_rows_alone():
+    rows = np.vstack([load_tecator("fat").data[:3], np.full((1, 100), 2.0)])
+    treated = PRETREATMENTS["SNV"](3.0 * rows + 7.0)
+    assert_allclose(treated, PRETREATMENTS["SNV"](rows), atol=1e-9)
+    assert_allclose(treated[:3].mean(axis=1), 0, atol=1e-12)
+    assert_allclose(treated[:3].std(axis=1), 1)
+    assert_array_equal(treated[3], 0)
+
+
+@pytest.mark.parametrize("p", [20, 100, 700])
+def test_derivatives_of_a_polynomial_are_exact_to_the_ends(p):
+    x = np.arange(p) / 10
+    cubic, parabola = 1 + 2 * x - 3 * x**2 + 0.1 * x**3, 5 - x + 0.2 * x**2
+    assert_allclose(PRETREATMENTS["SG1"](parabola[None])[0], (-1 + 0.4 * x) / 10, atol=1e-9 * p**2)
+    assert_allclose(PRETREATMENTS["SG2"](cubic[None])[0], (-6 + 0.6 * x) / 100, atol=1e-9 * p**2)
+
+
+def test_windows_of_derivatives_grow_with_the_number_of_columns():
+    rows = np.random.default_rng(0).standard_normal((3, 700))  # noise tells every window from every other
+    for p, window in ((100, 5), (400, 11), (700, 17)):
+        first = savgol_filter(rows[:, :p], window, 2, deriv=1, axis=1)
+        second = savgol_filter(rows[:, :p], 2 * window + 1, 3, deriv=2, axis=1)
+        assert_allclose(PRETREATMENTS["SG1"](rows[:, :p]), first)
+        assert_allclose(PRETREATMENTS["SG2"](rows[:, :p]), second)
+
+
+def test_a_pretreatment_stays_inside_the_columns_of_its_spectrum():
+    rows = load_tecator("fat").data[:4]
+    two = np.c_[rows, 5.0 * np.ones((4, 1)), 2 * rows[:, :40]]
+    blocks = [np.arange(100), np.arange(101, 141)]
+    treated = pretreated(two, blocks, "SG1")
+    assert_array_equal(treated[:, 100], 5.0)
+    assert_array_equal(treated[:, blocks[0]], PRETREATMENTS["SG1"](rows))
+    assert_array_equal(treated[:, blocks[1]], PRETREATMENTS["SG1"](2 * rows[:, :40]))
+    assert_array_equal(two[:, :100], rows)
+    counts = (1000 * two).astype(int)
+    assert_array_equal(pretreated(counts, blocks, "SG1"), pretreated(counts.astype(float), blocks, "SG1"))
+
+
+def test_inner_folds_choose_the_pretreatment_as_a_search_over_scikit_learns_pipelines_does():
+    data = load_tecator("fat")
+    X, y, groups = data.data[::2, ::4], data.target[::2], data.groups[::2]
+    folds = list(GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups))
+    errors = {}
+    for name in ("raw", "SNV"):
+        treated = (X - X.mean(1, keepdims=True)) / X.std(1, keepdims=True) if name == "SNV" else X
+        for n in range(1, 11):
+            out = cross_val_predict(PLSRegression(n), treated, y, cv=folds)
+            errors[name, n] = np.sum((out - y) ** 2)
+    best = min(errors, key=errors.get)
+    blocks = [np.arange(X.shape[1])]
+    model = ChosenPLS(10, pretreatments=("raw", "SNV"), blocks=blocks).fit(X, y, groups=groups)
+    assert (model.pretreatments_[0], model.n_components_[0]) == best
+    alone = ChosenPLS(10, pretreatments=(best[0],), blocks=blocks).fit(X, y, groups=groups)
+    assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_rivals_on_spectra_have_their_pretreatments_modality_by_modality():
+    data = load_tecator("fat", as_frame=True)
+    X, y = data.data.iloc[:40, :60].copy(), data.target.iloc[:40]
+    X.insert(0, "day", pd.Categorical(["a", "b"] * 20))
+    ids, spectrum = np.arange(40) % 2, X.to_numpy()[:, 1:].astype(float)
+    mine = FDRMFLTransformer(n_rounds=1, modalities={"one": slice(0, 31), "two": slice(31, 61)})
+    result = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=mine)
+    names = [method.name for method in result.methods]
+    at = names.index("PLS, components chosen")
+    assert names[at + 1 : at + 4] == ["SNV + PLS", "SG1 + PLS", "PLS, pre-treatment chosen"]
+
+    def treated(block):
+        return (block - block.mean(1, keepdims=True)) / block.std(1, keepdims=True)
+
+    by_hand = np.c_[treated(spectrum[:, :30]), treated(spectrum[:, 30:]), (X["day"] == "a"), (X["day"] == "b")]
+    splits = KFold(2, shuffle=True, random_state=0).split(X)
+    predicted = np.empty(40)
+    for train, test in splits:
+        predicted[test] = ChosenPLS().fit(by_hand[train], y.to_numpy()[train]).predict(by_hand[test])
+    assert_allclose(result["SNV + PLS"].predicted[0], predicted, atol=1e-6)
+
+
 class Recorder(RegressorMixin, BaseEstimator):
     """A rival that would break on `client_ids`, and says which rows it was fitted to."""
 
@@ -749,9 +839,9 @@ def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two):
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"), [(0.5, "less than every rival"), (2.0, "more than the best rival"), (0.97, "about as much as")]
+    ("own", "found"), [(0.5, "less than every rival"), (2.0, "more than the best rival"), (0.97, "about as much as")]
 )
-def test_the_answer_says_who_errs_less_and_by_how_much(own, verdict):
+def test_the_verdict_says_who_errs_less_and_by_how_much(own, found):
     rng = np.random.default_rng(0)
     y, error = rng.standard_normal((2, 200))
     methods = []
@@ -760,10 +850,37 @@ def test_the_answer_says_who_errs_less_and_by_how_much(own, verdict):
         values = {"rmse": np.array([rmse(y, predicted)]), "r2": np.ones(1), "rpd": np.ones(1)}
         methods.append(MethodResult(name, predicted[None], **values, fit_seconds=0.1, client_r2={}))
     result = Comparison(tuple(methods), y, np.zeros((1, 200)), np.zeros(200), {"n_seeds": 1})
-    text = answer(result, "y", "g")
-    assert verdict in text
+    text = verdict(result, "y", "g")
+    assert found in text
     assert "RidgeCV, all columns" in text
     assert f"Predicting the mean has {methods[0].rmse[0]:.3g} g" in text
+
+
+@pytest.mark.parametrize(
+    ("error_alone", "own_rows", "said"),
+    [
+        (0.5, {"a": 0.9, "b": 0.9}, "Each client alone is better than together: it errs 0.5"),
+        (2.0, {"a": 0.97, "b": 0.9}, "Better alone than together, on its own rows: a (R² 0.970 against 0.950)."),
+        (2.0, {"a": 0.9502, "b": np.nan}, ""),
+    ],
+)
+def test_the_verdict_says_so_where_a_client_alone_is_better(error_alone, own_rows, said):
+    rng = np.random.default_rng(0)
+    y, error = rng.standard_normal((2, 200))
+    methods = []
+    together = {"a": 0.95, "b": 0.95}
+    for name, size, r2 in (
+        ("mean predictor", 5.0, together),
+        ("FDRMFL", 1.0, together),
+        ("FDRMFL, each client alone", error_alone, own_rows),
+    ):
+        predicted = y + size * error
+        values = {"rmse": np.array([rmse(y, predicted)]), "r2": np.ones(1), "rpd": np.ones(1)}
+        methods.append(MethodResult(name, predicted[None], **values, fit_seconds=0.1, client_r2=r2))
+    result = Comparison(tuple(methods), y, np.zeros((1, 200)), np.zeros(200), {"n_seeds": 1})
+    text = result.verdict()
+    assert said in text
+    assert ("lone" in text) == bool(said)
 
 
 def test_what_is_finished_survives_an_interrupt():

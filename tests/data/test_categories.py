@@ -47,7 +47,11 @@ WHOLE = {"all": slice(None)}
 
 def small(**params):
     return FDRMFLTransformer(
-        *tuning=None, *({"random_state": 0, "n_rounds": 3, "local_epochs": 1, "hidden_layer_sizes": (4,)} | params)
+        **(
+            {"tuning": None}
+            | {"random_state": 0, "n_rounds": 3, "local_epochs": 1, "hidden_layer_sizes": (4,)}
+            | params
+        )
     )
 
 

@@ -29,7 +29,7 @@ SMALL = {"n_rounds": 3, "local_epochs": 2, "hidden_layer_sizes": (6,), "modality
 
 
 def fdrmfl(**parameters):
-    return FDRMFLTransformer(*tuning=None, *(SMALL | parameters))
+    return FDRMFLTransformer(**({"tuning": None} | SMALL | parameters))
 
 
 def pandas_frame(place, labels=SITES):

@@ -319,7 +319,7 @@ MODALITIES = {"nir": slice(0, 12), "lab": slice(12, 16), "site": slice(16, 18)}
 def mixed(**params):
     encoders = {"nir": Conv1DEncoder(n_channels=(2,), kernel_size=3), "site": CategoricalEncoder(3, embedding_dim=2)}
     defaults = {"modalities": MODALITIES, "encoders": encoders, "n_rounds": 2, "local_epochs": 1, "random_state": 0}
-    return FDRMFLTransformer(*tuning=None, *(defaults | params))
+    return FDRMFLTransformer(**({"tuning": None} | defaults | params))
 
 
 def series(encoders, **params):
@@ -566,7 +566,9 @@ def test_an_encoder_that_does_not_fit_is_refused_before_training(monkeypatch, en
 
 def test_codes_that_are_no_integers_are_refused_in_use_too():
     codes = np.random.default_rng(0).integers(0, 3, (30, 2)).astype(float)
-    fitted = FDRMFLTransformer(encoders=CategoricalEncoder(3), n_rounds=1, random_state=0, tuning=None).fit(codes, codes[:, 0])
+    fitted = FDRMFLTransformer(encoders=CategoricalEncoder(3), n_rounds=1, random_state=0, tuning=None).fit(
+        codes, codes[:, 0]
+    )
     fitted.set_params(encoders={"gone": None})  # what was fitted counts
     assert np.isfinite(fitted.predict(codes - 1)).all()
     with pytest.raises(ValueError, match=r"column 0 of modality 'x' holds .*\.5 in row 0, which is no integer code"):

@@ -31,7 +31,7 @@ SMALL = {"n_rounds": 4, "local_epochs": 1, "hidden_layer_sizes": (4,), "modality
 
 
 def fdrmfl(**parameters):
-    return FDRMFLTransformer(*tuning=None, *(SMALL | parameters))
+    return FDRMFLTransformer(**({"tuning": None} | SMALL | parameters))
 
 
 class OfOneEstimator:

@@ -29,7 +29,6 @@ from skfdrmfl.encoders import DenseEncoder, TorchEncoder
 from skfdrmfl.fit import checkpoint as _checkpoint
 from skfdrmfl.fit import fingerprint as _fingerprint
 from skfdrmfl.fit.fingerprint import described
-from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
@@ -176,32 +175,6 @@ def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, mon
     rounds = before_each_round(nothing, monkeypatch)
     assert everything(clone(model).fit(X, Y, IDS)) == expected
     assert rounds == list(range((t - 1) // every * every, 5))
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        Choice("residual", 1e-2, 0.2, 1.0, 1e-3),
-        Choice("random", 1e-3, 0.1, 0.4, 1e-3),
-        Choice("ridge", 1e-5, 0.3, 0.0, 1e-3),
-    ],
-    ids=["residual", "mixed", "ridge"],
-)
-def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, monkeypatch):
-    monkeypatch.setattr("skfdrmfl.fit.fit_preprocessing._compared", lambda *_: [(choice, 0.5)])
-    parameters = {**OPTIONS, "tuning": "auto", "n_rounds": 3}
-    expected = everything(FDRMFLTransformer(tuning=None, **parameters).fit(X, Y, IDS))
-    model = FDRMFLTransformer(tuning=None, **parameters, checkpoint_path=path, checkpoint_every=1)
-    copies = fit_keeping_copies(model, tmp_path, monkeypatch)
-    assert everything(model) == expected
-    monkeypatch.setattr("skfdrmfl.fit.prepare.fit_preprocessing", None)  # nothing is prepared again
-    for copy in copies:
-        shutil.copy(copy, path)
-        if choice.start == "residual":  # what the network learns is what the ridge leaves, of unit mean square
-            learned = run_of(model._prepare_fit(X, Y, IDS)).y
-            assert float(np.square(learned).mean()) == pytest.approx(1.0, abs=1e-5)
-            assert abs(np.corrcoef(learned[:, 0], X[:, 0])[0, 1]) < 0.1 < np.corrcoef(Y, X[:, 0])[0, 1]
-        assert everything(clone(model).fit(X, Y, IDS)) == expected
 
 
 class Momentum(Algorithm):

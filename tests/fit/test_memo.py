@@ -25,7 +25,9 @@ FRAME = pd.DataFrame(X[:, :3], columns=list("abc")).assign(kind=np.where(X[:, 4]
 
 
 def fitted(table=X, y=Y, ids=IDS, **parameters):
-    return FDRMFLTransformer(*tuning=None, *({"n_rounds": 2, "random_state": 0} | parameters)).fit(table, y, client_ids=ids)
+    return FDRMFLTransformer(**({"tuning": None} | {"n_rounds": 2, "random_state": 0} | parameters)).fit(
+        table, y, client_ids=ids
+    )
 
 
 @pytest.fixture
@@ -112,7 +114,12 @@ def changed(array, i=7):
     ],
 )
 def test_whatever_preparation_reads_is_part_of_the_key(other, asked):
-    for known in ({}, {"pretreatment": "snv+sg1"}, {"modalities": {"a": slice(0, 4), "b": slice(4, 6)}}, {"early_stopping": True}):
+    for known in (
+        {},
+        {"pretreatment": "snv+sg1"},
+        {"modalities": {"a": slice(0, 4), "b": slice(4, 6)}},
+        {"early_stopping": True},
+    ):
         if known != other:
             fitted(**known)
     before = len(asked)

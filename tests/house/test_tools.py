@@ -203,7 +203,7 @@ def test_scikit_learns_bars_show_fits_tuning_and_searches(capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
 
     bars = ProgressBar(max_propagation_depth=None)
-    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(*tuning=None, *(SMALL | {"shrinkage": "auto"})))
+    pipeline = make_pipeline(StandardScaler(), FDRMFLTransformer(**({"tuning": None} | SMALL | {"shrinkage": "auto"})))
     pipeline.set_callbacks(bars).fit(X, Y, fdrmfltransformer__client_ids=CODES)
     shown = capfd.readouterr().out
     for task in ("FDRMFLTransformer - fit", "tuning", "fold #2", "training"):

@@ -44,7 +44,9 @@ def close_figures():
 
 @pytest.fixture(scope="module")
 def model():
-    return FDRMFLTransformer(tuning=None, **SMALL, modalities="prefix", early_stopping=True).fit(FRAME, Y, client_ids=IDS)
+    return FDRMFLTransformer(tuning=None, **SMALL, modalities="prefix", early_stopping=True).fit(
+        FRAME, Y, client_ids=IDS
+    )
 
 
 def slopes(model, frame, output=0, h=1e-5):
@@ -170,7 +172,7 @@ def test_sensitivities_are_mean_slopes_in_the_units_of_y_against_wavelength(mode
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize", None])
 def test_of_a_linear_model_they_are_the_regression_vector(preprocessing):
     linear = FDRMFLTransformer(
-        *tuning=None, *(SMALL | {"hidden_layer_sizes": ()}), preprocessing=preprocessing, learning_rate=1e-3
+        **({"tuning": None} | SMALL | {"hidden_layer_sizes": ()}), preprocessing=preprocessing, learning_rate=1e-3
     ).fit(X, np.column_stack([Y, 100 * X[:, 4]]), client_ids=IDS)
     display = SensitivityDisplay.from_estimator(linear, X[:7], output=1)
     assert display.exact
@@ -201,7 +203,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     table, parameters = SETTINGS[name]
-    fitted = FDRMFLTransformer(*tuning=None, *(SMALL | parameters)).fit(table, 100 * Y, client_ids=IDS)
+    fitted = FDRMFLTransformer(**({"tuning": None} | SMALL | parameters)).fit(table, 100 * Y, client_ids=IDS)
     display = SensitivityDisplay.from_estimator(fitted, table)
     expected = slopes(fitted, table)
     assert_allclose(display.sensitivities[0], expected.mean(0), rtol=1e-5, atol=1e-6)
@@ -216,7 +218,9 @@ def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment
     table = pd.DataFrame(np.cumsum(np.tile(X, 5), axis=1)).rename(columns=str)
     holes = table.mask(np.outer(np.arange(N) % 3 == 0, np.arange(25) > 12))
     parameters = {"modalities": {"a": slice(0, 13), "b": slice(13, None)}, "hidden_layer_sizes": hidden}
-    fitted = FDRMFLTransformer(*tuning=None, *(SMALL | parameters), preprocessing=preprocessing, pretreatment=pretreatment)
+    fitted = FDRMFLTransformer(
+        **({"tuning": None} | SMALL | parameters), preprocessing=preprocessing, pretreatment=pretreatment
+    )
     fitted.fit(holes, Y, client_ids=IDS)
     for rows in (table, holes):
         display = SensitivityDisplay.from_estimator(fitted, rows)
@@ -254,7 +258,9 @@ def test_importances_are_drawn_with_mean_square_one(model):
 def test_of_a_linear_model_a_modality_contributes_the_spread_of_its_part():
     frame = FRAME.copy()
     frame["mir__4000"] = -frame["nir__1100"] + X[:, 3]  # contributions are of each alone, whatever goes together
-    linear = FDRMFLTransformer(*tuning=None, *(SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(frame, Y)
+    linear = FDRMFLTransformer(**({"tuning": None} | SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(
+        frame, Y
+    )
     display = ModalityContributionsDisplay.from_estimator(linear, frame, n_repeats=N)
     vector = SensitivityDisplay.from_estimator(linear, frame).sensitivities[0]
     # All cyclic shifts are all pairs of different rows: n / (n - 1) times the variance.
@@ -269,7 +275,9 @@ def test_of_a_linear_model_a_modality_contributes_the_spread_of_its_part():
 def test_rows_that_lack_a_modality_do_not_count_for_it():
     frame = FRAME.copy()
     frame.loc[:39, ["mir__4000", "mir__4010"]] = np.nan
-    model = FDRMFLTransformer(*tuning=None, *(SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(frame, Y)
+    model = FDRMFLTransformer(**({"tuning": None} | SMALL | {"hidden_layer_sizes": ()}), modalities="prefix").fit(
+        frame, Y
+    )
     some = ModalityContributionsDisplay.from_estimator(model, frame, n_repeats=N).contributions["mir"]
     whole = ModalityContributionsDisplay.from_estimator(model, frame[40:], n_repeats=N).contributions["mir"]
     assert_allclose(some, whole, rtol=1e-9)

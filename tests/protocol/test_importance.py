@@ -62,7 +62,7 @@ def by_differences(model, X, rows=slice(None), h=1e-5):
 )
 def test_importances_are_spreads_times_slopes(parameters):
     X, y, ids = problem()
-    model = FDRMFLTransformer(*tuning=None, *(SMALL | parameters)).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(**({"tuning": None} | SMALL | parameters)).fit(X, y, client_ids=ids)
     assert model.feature_importances_.sum() == pytest.approx(1.0)
     assert_allclose(model.feature_importances_, by_differences(model, X), rtol=1e-4, atol=1e-7)
 
@@ -77,14 +77,18 @@ def test_several_outputs_count_alike_in_their_own_units():
 def test_rows_that_lack_a_modality_do_not_respond_to_it():
     X, y, ids = problem()
     X[::3, 3:] = np.nan
-    model = FDRMFLTransformer(modalities={"u": [0, 1, 2], "v": [3, 4, 5]}, tuning=None, **SMALL).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(modalities={"u": [0, 1, 2], "v": [3, 4, 5]}, tuning=None, **SMALL).fit(
+        X, y, client_ids=ids
+    )
     filled = by_differences(model, np.where(np.isnan(X), np.nan, X))
     assert_allclose(model.feature_importances_, filled, rtol=1e-4, atol=1e-7)
 
 
 def test_with_early_stopping_they_are_of_the_rows_that_were_kept():
     X, y, ids = problem()
-    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.4, tuning=None, **SMALL).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(early_stopping=True, validation_fraction=0.4, tuning=None, **SMALL).fit(
+        X, y, client_ids=ids
+    )
     kept = np.zeros(len(X), dtype=bool)
     for position, label in enumerate(model.clients_):
         mine = np.flatnonzero(ids == label)
@@ -191,7 +195,9 @@ def test_a_constant_column_and_a_model_of_nothing_count_nothing():
 
 def test_a_thinned_column_counts_nothing():
     X, y, _ = problem()
-    model = FDRMFLTransformer(preprocessing="standardize", input_l1=1.0, *tuning=None, *(SMALL | {"n_rounds": 8})).fit(X, y)
+    model = FDRMFLTransformer(
+        preprocessing="standardize", input_l1=1.0, **({"tuning": None} | SMALL | {"n_rounds": 8})
+    ).fit(X, y)
     assert 0 < len(model.selected_features_) < 6
     assert_array_equal(np.flatnonzero(model.feature_importances_), model.selected_features_)
 
@@ -215,7 +221,7 @@ def test_they_are_saved(tmp_path):
 
 def test_select_from_model_and_rfe_choose_columns_by_them():
     X, y, ids = problem(n=120)
-    model = FDRMFLTransformer(*tuning=None, *(SMALL | {"n_rounds": 20}))
+    model = FDRMFLTransformer(**({"tuning": None} | SMALL | {"n_rounds": 20}))
     chosen = SelectFromModel(model, max_features=2, threshold=-np.inf).fit(X, y, client_ids=ids)
     best = np.sort(np.argsort(chosen.estimator_.feature_importances_)[-2:])
     assert_array_equal(np.flatnonzero(chosen.get_support()), best)

@@ -32,7 +32,7 @@ TRAINED |= {"clipped updates", "updates within the clip"}
 
 
 def small(**parameters):
-    return FDRMFLTransformer(*tuning=None, *(SMALL | parameters))
+    return FDRMFLTransformer(**({"tuning": None} | SMALL | parameters))
 
 
 # --------------------------------------------------------------------------------- the page and the ledger

@@ -30,7 +30,7 @@ IDS = make_client_ids(Y, 10, random_state=0)
 def fitted(X, y, ids, **parameters):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return FDRMFLTransformer(*tuning=None, *(ROBUST | parameters)).fit(X, y, client_ids=ids)
+        return FDRMFLTransformer(**({"tuning": None} | ROBUST | parameters)).fit(X, y, client_ids=ids)
 
 
 def names(model):

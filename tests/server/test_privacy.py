@@ -45,7 +45,7 @@ PRIVATE = {
 
 
 def small(**parameters):
-    return FDRMFLTransformer(*tuning=None, *(SMALL | parameters))
+    return FDRMFLTransformer(**({"tuning": None} | SMALL | parameters))
 
 
 def private(**parameters):

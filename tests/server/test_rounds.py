@@ -305,7 +305,7 @@ def small(**options):
         "batch_size": 4,
         "random_state": 0,
     }
-    return FDRMFLTransformer(*tuning=None, *(settings | options))
+    return FDRMFLTransformer(**({"tuning": None} | settings | options))
 
 
 def assert_same_model(mine, theirs):

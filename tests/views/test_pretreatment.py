@@ -29,7 +29,7 @@ ONE = {"modalities": {"all": slice(None)}}
 
 
 def fitted(pretreatment, table=X, y=Y, ids=IDS, **parameters):
-    model = FDRMFLTransformer(*tuning=None, *(SMALL | parameters), pretreatment=pretreatment)
+    model = FDRMFLTransformer(**({"tuning": None} | SMALL | parameters), pretreatment=pretreatment)
     return model.fit(table, y, client_ids=ids)
 
 
@@ -98,7 +98,9 @@ def test_preprocessing_is_that_of_pooled_rows_whoever_holds_which(pretreatment):
 @pytest.mark.parametrize("parameters", [{}, TWO, {"early_stopping": True}, {"tuning": "auto", "n_rounds": 1}])
 def test_auto_and_none_are_the_columns_as_they_are(parameters):
     table = HOLES if "modalities" in parameters else X
-    plain, auto = (FDRMFLTransformer(*tuning=None, *(SMALL | parameters), **p) for p in ({"pretreatment": None}, {}))
+    plain, auto = (
+        FDRMFLTransformer(**({"tuning": None} | SMALL | parameters), **p) for p in ({"pretreatment": None}, {})
+    )
     for model in (plain, auto):
         model.fit(table, Y, client_ids=IDS)
     assert auto._fitted.models.tobytes() == plain._fitted.models.tobytes()
@@ -271,7 +273,9 @@ def test_saved_and_pickled_models_predict_the_same_bits(pretreatment, tmp_path):
 def test_a_killed_fit_goes_on_and_one_with_another_view_is_refused(tmp_path):
     path = tmp_path / "fit.ckpt"
     whole = fitted("snv", n_rounds=4)
-    model = FDRMFLTransformer(*tuning=None, *(SMALL | {"n_rounds": 4}), pretreatment="snv", checkpoint_path=path, checkpoint_every=1)
+    model = FDRMFLTransformer(
+        **({"tuning": None} | SMALL | {"n_rounds": 4}), pretreatment="snv", checkpoint_path=path, checkpoint_every=1
+    )
     fit = model._prepare_fit(X, Y, IDS)
     training = fit.train()
     for _ in range(2):
@@ -301,7 +305,7 @@ def test_training_goes_on_with_the_same_view_and_no_other():
 def test_rows_elsewhere_give_the_bits_of_rows_here(pretreatment, parameters):
     table = HOLES if "modalities" in parameters else X
     here = fitted(pretreatment, table, **parameters)
-    model = FDRMFLTransformer(*tuning=None, *(SMALL | parameters), pretreatment=pretreatment)
+    model = FDRMFLTransformer(**({"tuning": None} | SMALL | parameters), pretreatment=pretreatment)
     there = fit_over(wire_of(model, table, Y, IDS), FDRMFLTransformer(tuning=None, **model.get_params()))
     assert_array_equal(there.predict(table), here.predict(table))
     assert_array_equal(there.feature_importances_, here.feature_importances_)
