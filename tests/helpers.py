@@ -28,7 +28,7 @@ from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.messages import Broadcast
 from skfdrmfl.protocol.plan import Inputs, Schedule, Settings, Start
 from skfdrmfl.protocol.queries import whitening
-from skfdrmfl.protocol.queries.whitening import fit_blocks, transformations
+from skfdrmfl.protocol.queries.whitening import fit_blocks, whitened
 from skfdrmfl.server.training import train
 from skfdrmfl.server.training_ledger import TrainingLedger
 
@@ -303,7 +303,7 @@ def fit_tables(table, columns, partition, kind, shrinkages, present=None):
     kinds = kind if isinstance(kind, dict) else dict.fromkeys(columns, kind)
     blocks = {name: Block(mine, m) for m, (name, mine) in enumerate(columns.items())}
     found = fit_blocks(simulation, blocks, kinds)
-    return [TableTransform(dict(columns), of_blocks) for of_blocks in transformations(found, shrinkages)]
+    return [TableTransform(dict(columns), of_blocks) for of_blocks in (whitened(found, s) for s in shrinkages)]
 
 
 def block_of(table, partition, kind):

@@ -18,6 +18,7 @@ from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.held_out import HeldOutRows
 from skfdrmfl.engines.rows import Run, stack
 from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
@@ -71,16 +72,21 @@ class LocalTraining:
         self._messages.answered(np.concatenate(answered) if answered else participants[:0])
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
+        self,
+        invited: Iterator[Indices],
+        broadcast: Broadcast,
+        rate_factors: Sequence[float],
+        memory: AlgorithmState,
+        *,
+        each_round: bool,
     ) -> Iterator[Averaged] | None:
-        """Go through rounds of plain averaging, or return None where the engine leaves them to the server."""
+        """Go through rounds in the server's place, or return None where the engine leaves them to the server."""
         go_on = getattr(self._engine, "average_rounds", None)
-        if go_on is None or self.cohort.group_of is not None:
+        step = ALGORITHMS[self._schedule.algorithm].server_step
+        if go_on is None or step is None or self.cohort.group_of is not None:
             return None
-        blocks = go_on(invited, broadcast, rate_factors, self._schedule.history_size)
-        if each_round:
-            blocks = (block for several in blocks for block in several.split())
-        return self._counted(blocks, broadcast)
+        sizes = {"history_size": self._schedule.history_size, "each_round": each_round}
+        return self._counted(go_on(invited, broadcast, rate_factors, step, memory, **sizes), broadcast)
 
     def _counted(self, blocks: Iterator[Averaged], broadcast: Broadcast) -> Iterator[Averaged]:
         """Yield blocks of rounds, counting what passed the door in each round."""

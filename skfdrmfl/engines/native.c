@@ -1,4 +1,4 @@
-/* Local training and whole rounds of federated averaging, in C: what the other engines do, faster.
+/* Local training, and whole rounds in the server's place, in C: what the other engines do, faster.
 
    The network in PyTorch is the definition; nobody needs this file to learn the method. The letters are those of
    `equations/`: c entries of Z, d entries of a code mu, q outputs, M modalities, B rows of a batch; T is the critic,
@@ -58,7 +58,7 @@ typedef struct {
 } Network;
 typedef struct {
     double learning_rate, weight_decay, input_l1, mi_weight, kl_weight, contrastive_weight, temperature;
-    double modality_dropout, proximal_weight;
+    double modality_dropout, proximal_weight, server_learning_rate;
 } Settings;
 typedef struct { /* replicas: clients of runs */
     const real *x, *y;
@@ -429,6 +429,13 @@ static void pool_backward(const Network *net, Space *s, const real *w, const rea
     }
 }
 
+/* Z of the batch, and the pooled codes that it is made of. */
+static const real *fuse(const Network *net, Space *s, const real *w, whole lanes, int masked, const real **pooled) {
+    encode(net, s, w, lanes, masked);
+    *pooled = pool(net, s, w, lanes, masked);
+    return forward(net->parts + net->n_modalities, s->tapes + net->n_modalities, w, *pooled, lanes);
+}
+
 /* ---------------------------------------------------------------------------------- the objective of one batch */
 
 /* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
@@ -533,13 +540,10 @@ static void contrast(const Network *net, Space *s, const real *z, whole lanes, w
 }
 
 /* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g,
-   and adds its terms up. */
-static void local_gradient(const Network *net, Space *s, const real *w, Batch b, const Settings *o, int masked,
-                           whole n_models, double *terms) {
+   and adds its terms up; z and the pooled codes are those of `fuse`. */
+static void local_gradient(const Network *net, Space *s, const real *w, const real *pooled, const real *z, Batch b,
+                           const Settings *o, int masked, whole n_models, double *terms) {
     whole M = net->n_modalities, lanes = b.lanes, q = net->q, c = net->c, d = net->d;
-    encode(net, s, w, lanes, masked);
-    const real *pooled = pool(net, s, w, lanes, masked);
-    const real *z = forward(net->parts + M, s->tapes + M, w, pooled, lanes);
     const real *y_hat = forward(net->parts + M + 1, s->tapes + M + 1, w, z, lanes);
     memset(s->d_z, 0, c * lanes * sizeof(real));
     memset(s->d_codes, 0, M * d * lanes * sizeof(real));
@@ -636,9 +640,21 @@ static void drop_modalities(const Network *net, Space *s, Batch b, uint64_t key,
     }
 }
 
-/* Writes unit Z of all rows of a client under the models to its references; of those it has, only the newest is new. */
-static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica) {
-    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c, M = net->n_modalities;
+/* Writes unit Z of some rows of a client, under the h-th of the models, to its references. */
+static void keep_references(const Network *net, const Clients *c, whole replica, Batch b, whole h, const real *z) {
+    whole n = net->c;
+    EACH(l, b.n_rows) {
+        real square = 0, *mine = c->references + ((c->offsets[replica] + b.rows[l]) * c->n_models + h) * n;
+        EACH(k, n) square += z[k * b.lanes + l] * z[k * b.lanes + l];
+        real length = length_of(square);
+        EACH(k, n) mine[k] = z[k * b.lanes + l] / length;
+    }
+}
+
+/* Writes those of all rows under the models: where there are some, of the newest alone, which may be left out. */
+static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica,
+                             int without_newest) {
+    whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c;
     const whole *rows = c->rows + c->offsets[replica];
     real *all = c->references + c->offsets[replica] * c->n_models * width;
     int has_older = c->reference_round[replica] >= 0 && c->reference_round[replica] == b->round_index - 1;
@@ -647,22 +663,15 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
         real *mine = all + i * c->n_models * width;
         memmove(mine + width, mine, (size_t)((b->n_models - 1) * width) * sizeof(real));
     }
-    EACH(h, n_new) {
+    for (whole h = without_newest; h < n_new; h++) {
         const real *w = b->models[h] + c->runs[replica] * net->n_parameters;
         for (whole first = 0; first < n; first += s->most_lanes) {
             whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
             EACH(i, n_rows) s->numbers[i] = first + i;
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
-            encode(net, s, w, batch.lanes, c->present != 0);
-            const real *pooled = pool(net, s, w, batch.lanes, c->present != 0);
-            const real *z = forward(net->parts + M, s->tapes + M, w, pooled, batch.lanes);
-            EACH(l, n_rows) {
-                real square = 0;
-                EACH(k, width) square += z[k * batch.lanes + l] * z[k * batch.lanes + l];
-                real length = length_of(square);
-                EACH(k, width) all[((first + l) * c->n_models + h) * width + k] = z[k * batch.lanes + l] / length;
-            }
+            const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
+            keep_references(net, c, replica, batch, h, z);
         }
     }
     c->reference_round[replica] = b->round_index;
@@ -681,7 +690,8 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     key = mix(key + (uint64_t)(b->round_index + 1) * GOLDEN);
     key = mix(key + (c->positions[replica] + 1) * GOLDEN);
     whole n_models = o->contrastive_weight > 0 && c->references ? b->n_models : 0;
-    if (n_models) renew_references(net, c, s, b, replica);
+    int keeps_own = n_models && !c->trains && !(o->modality_dropout > 0); /* w stays at the newest model */
+    if (n_models) renew_references(net, c, s, b, replica, keeps_own);
     int masked = c->present || o->modality_dropout > 0;
     memcpy(w, start, D * sizeof(real));
     memset(s->g, 0, D * sizeof(real));
@@ -700,11 +710,13 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
             gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
+            const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
+            if (keeps_own) keep_references(net, c, replica, batch, 0, z);
             if (n_models > 1) EACH(h, n_models) EACH(k, net->c) EACH(l, batch.lanes) {
                 whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
                 s->references[(h * net->c + k) * batch.lanes + l] = c->references[(row * c->n_models + h) * net->c + k];
             }
-            local_gradient(net, s, w, batch, o, masked, n_models, terms);
+            local_gradient(net, s, w, pooled, z, batch, o, masked, n_models, terms);
             if (sum) EACH(i, D) sum[i] += s->g[i];
             if (!c->trains) continue;
             adam_step(D, w, s->g, s->first, s->second, shift, o->proximal_weight > 0 ? start : 0, ++t, rate, o);
@@ -914,21 +926,25 @@ EXPORT int train_clients(const Network *net, const Clients *c, const Broadcast *
     return (int)with_team(net, c, n_replicas, n_threads < n ? n_threads : n, train_all, &some);
 }
 
-typedef struct { /* rounds of FedAvg to go through, and where it stands among them */
+typedef struct { /* rounds to go through in the server's place (`plan.ServerStep`), and where it stands among them */
     whole n_rounds, n_replicas, history_size;
     const whole *participants, *starts; /* of each round, one after another; (n_rounds + 1) */
     const double *rate_factors;
     real *weights;                  /* (n_rounds, runs, D): the models after each round */
     double *terms, *moved, *steps;  /* (n_rounds, replicas, N_TERMS) and (n_rounds, replicas), (n_rounds, runs) */
-    whole n_block;                  /* clients whose parameters there is room for */
-    real *block;                    /* (n_block, D) */
+    whole n_block;                  /* clients for whose answers there is room */
+    real *block, *sums;             /* (n_block, D): parameters, and gradients where they are asked for, or NULL */
+    whole n_slots;                  /* what the server keeps is before round t in slot t % n_slots */
+    real *moments, *controls;       /* (n_slots, 2, runs, D) of Adam, (n_slots, replicas, D) of SCAFFOLD; or NULL */
+    const double *n_adam_steps;     /* of each run, before */
     whole round, n_answered, hit_nonfinite; /* finished; answers in the one under way; whether something was not finite */
 } Rounds;
 
-typedef struct { Work work; Rounds *rounds; whole n; double seconds; const double *shares; real *average; } Under;
+typedef struct { Work work; Rounds *rounds; double seconds; real *mean_control; } Under; /* (runs, D) */
 
 enum { SLICE = 4096 };
 
+/* Bits: see docs/maintainers.md, "not fused". */
 #if defined(__clang__)
 #define NOT_FUSED
 #pragma STDC FP_CONTRACT OFF
@@ -936,36 +952,89 @@ enum { SLICE = 4096 };
 #define NOT_FUSED __attribute__((optimize("fp-contract=off")))
 #endif
 
-/* Adds a slice of the answers' parameters to the averages of their runs, in the order of the participants. Product and
-   sum are rounded each, as torch does: so a server that averages in Python comes to the same bits. */
+typedef struct { /* parts (n, D) of some replicas, to be added to the sums of their runs (runs, D) */
+    const whole *runs, *replicas;
+    whole n, D;
+    const real *parts;
+    const double *shares; /* of each replica */
+    real *sums;
+} Mean;
+
+/* Adds a slice of the parts, in the order of the replicas. Product and sum are rounded each, as numpy does: so a server
+   that averages in Python comes to the same bits. */
 NOT_FUSED static void add_slice(void *what, Space *s, whole i) {
-    Under *u = what;
+    Mean *m = what;
     (void)s;
-    whole D = u->work.net->n_parameters, first = i * SLICE, last = first + SLICE < D ? first + SLICE : D;
-    EACH(k, u->n) {
-        real *sum = u->average + u->work.clients->runs[u->work.replicas[k]] * D;
-        const real *w = u->work.weights + k * D, share = u->shares[u->work.replicas[k]];
-        for (whole j = first; j < last; j++) sum[j] += w[j] * share;
+    whole D = m->D, first = i * SLICE, last = first + SLICE < D ? first + SLICE : D;
+    EACH(k, m->n) {
+        real *sum = m->sums + m->runs[m->replicas[k]] * D;
+        const real *part = m->parts + k * D, share = m->shares[m->replicas[k]];
+        for (whole j = first; j < last; j++) sum[j] += part[j] * share;
     }
 }
 
+static void add_up(Team *team, Mean mean) {
+    whole n_slices = (mean.D + SLICE - 1) / SLICE;
+    if (mean.n * mean.D > 200000) share(team, n_slices, add_slice, &mean);
+    else EACH(i, n_slices) add_slice(&mean, 0, i);
+}
+
+/* Writes the share of each of n replicas in the rows of those of its run, and how many these are, to `totals`. */
+static void weigh(const Clients *c, const whole *replicas, whole n, double *shares, double *totals) {
+    memset(totals, 0, (size_t)c->n_runs * sizeof *totals);
+    EACH(i, n) totals[c->runs[replicas[i]]] += (double)(c->offsets[replicas[i] + 1] - c->offsets[replicas[i]]);
+    EACH(i, n) {
+        whole k = replicas[i];
+        shares[k] = (double)(c->offsets[k + 1] - c->offsets[k]) / totals[c->runs[k]];
+    }
+}
+
+/* |a - b|^2, or |a|^2 where b is NULL. */
 static double squared_distance(const real *a, const real *b, whole n) {
     double sums[LANES] = {0};
     for (whole i = 0; i < n; i += LANES) EACH(k, LANES) {
-        double away = a[i + k] - b[i + k];
+        double away = b ? a[i + k] - b[i + k] : a[i + k];
         sums[k] += away * away;
     }
     for (whole half = LANES / 2; half; half /= 2) EACH(k, half) sums[k] += sums[k + half];
     return sums[0];
 }
 
+/* The server's step of Adam from the model w along the mean in `next`, which becomes the next model. Each operation is
+   rounded by itself, as in `algorithms/server_optimizers.py`. */
+NOT_FUSED static void server_step(const Clients *c, const Rounds *r, whole run, const real *restrict w,
+                                  real *restrict next, whole D, double rate_factor) {
+    const Settings *o = c->settings + run;
+    const double t = r->n_adam_steps[run] + (double)r->round + 1.0, rate = rate_factor * o->server_learning_rate;
+    const real decay = c->trains ? 1.0 : 1.0 - rate * o->weight_decay, step = rate, b1 = 1.0 - 0.9, b2 = 1.0 - 0.999;
+    const real of_first = 1.0 - pow(0.9, t), of_second = 1.0 - pow(0.999, t);
+    const whole away = c->n_runs * D, trains = c->trains;
+    const real *restrict before = r->moments + (r->round % r->n_slots * 2 * c->n_runs + run) * D;
+    const real *restrict before_2 = before + away;
+    real *restrict first = r->moments + ((r->round + 1) % r->n_slots * 2 * c->n_runs + run) * D;
+    real *restrict second = first + away;
+    EACH(i, D) {
+        real gradient = trains ? w[i] - next[i] : next[i];
+        first[i] = before[i] + b1 * (gradient - before[i]);
+        second[i] = (real)0.999 * before_2[i] + b2 * (gradient * gradient);
+        next[i] = w[i] * decay - step * (first[i] / of_first / (root(second[i] / of_second) + (real)1e-8));
+    }
+}
+
+/* Lets a client train, and measures what it sends. Its control variate of the next round is its shift until then. */
 static void measure(void *what, Space *s, whole i) {
     Under *u = what;
+    Rounds *r = u->rounds;
+    const Clients *c = u->work.clients;
+    whole replica = u->work.replicas[i], run = c->runs[replica], D = u->work.net->n_parameters;
+    whole at = r->round * r->n_replicas + replica;
+    real *control = r->controls ? r->controls + ((r->round + 1) % r->n_slots * r->n_replicas + replica) * D : 0;
+    if (control) EACH(j, D) control[j] = u->mean_control[run * D + j] - control[j];
     train_one(&u->work, s, i);
-    whole replica = u->work.replicas[i], D = u->work.net->n_parameters, at = u->rounds->round * u->rounds->n_replicas;
-    const real *start = u->work.broadcast->models[0] + u->work.clients->runs[replica] * D;
-    memcpy(u->rounds->terms + (at + replica) * N_TERMS, u->work.terms + i * N_TERMS, N_TERMS * sizeof(double));
-    u->rounds->moved[at + replica] = squared_distance(u->work.weights + i * D, start, D);
+    if (control) memcpy(control, u->work.sums + i * D, (size_t)D * sizeof(real));
+    memcpy(r->terms + at * N_TERMS, u->work.terms + i * N_TERMS, N_TERMS * sizeof(double));
+    r->moved[at] = c->trains ? squared_distance(u->work.weights + i * D, u->work.broadcast->models[0] + run * D, D)
+                             : squared_distance(u->work.sums + i * D, 0, D);
 }
 
 static double now(void) {
@@ -981,12 +1050,18 @@ static whole go_on(Team *team, void *what) {
     const Clients *c = u->work.clients;
     const Broadcast *first = u->work.broadcast;
     Broadcast b = *first;
-    whole D = net->n_parameters;
+    whole D = net->n_parameters, R = r->n_replicas, of_models = c->n_runs * D;
     u->work.broadcast = &b;
     double until = now() + u->seconds;
-    double *shares = calloc((size_t)r->n_replicas, sizeof *shares), *totals = calloc((size_t)c->n_runs, sizeof *totals);
+    double *shares = malloc((size_t)R * sizeof *shares), *all_shares = malloc((size_t)R * sizeof *shares);
+    double *totals = malloc((size_t)c->n_runs * sizeof *totals);
+    whole *everyone = malloc((size_t)R * sizeof *everyone);
     u->work.terms = malloc((size_t)(r->n_block * N_TERMS) * sizeof(double));
-    if (!shares || !totals || !u->work.terms) r->hit_nonfinite = 1;
+    u->mean_control = malloc((size_t)(r->controls ? of_models : 1) * sizeof(real));
+    u->work.weights = r->block, u->work.sums = r->sums;
+    if (!shares || !all_shares || !totals || !everyone || !u->work.terms || !u->mean_control) r->hit_nonfinite = 1;
+    EACH(k, r->hit_nonfinite ? 0 : R) everyone[k] = k;
+    if (r->controls && !r->hit_nonfinite) weigh(c, everyone, R, all_shares, totals);
     for (; r->round < r->n_rounds && !r->hit_nonfinite; r->round++, r->n_answered = 0) {
         /* The models before this round, the latest first: of rounds in this call, then of those before. */
         b.round_index = first->round_index + r->round;
@@ -994,39 +1069,47 @@ static whole go_on(Team *team, void *what) {
         whole n_models = first->n_models + r->round;
         b.n_models = n_models < r->history_size + 1 ? n_models : r->history_size + 1;
         EACH(h, b.n_models)
-            b.models[h] = h < r->round ? r->weights + (r->round - 1 - h) * c->n_runs * D : first->models[h - r->round];
+            b.models[h] = h < r->round ? r->weights + (r->round - 1 - h) * of_models : first->models[h - r->round];
+        real *average = r->weights + r->round * of_models;
+        if (r->n_answered == 0) memset(average, 0, (size_t)of_models * sizeof(real));
+        if (r->controls) {
+            real *controls = r->controls + r->round % r->n_slots * R * D;
+            real *next = r->controls + (r->round + 1) % r->n_slots * R * D;
+            if (r->n_answered == 0) memcpy(next, controls, (size_t)(R * D) * sizeof(real));
+            memset(u->mean_control, 0, (size_t)of_models * sizeof(real));
+            add_up(team, (Mean){c->runs, everyone, R, D, controls, all_shares, u->mean_control});
+            b.shift = next;
+        }
         const whole *participants = r->participants + r->starts[r->round];
         whole n = r->starts[r->round + 1] - r->starts[r->round];
-        memset(totals, 0, (size_t)c->n_runs * sizeof *totals);
-        EACH(i, n) {
-            whole k = participants[i];
-            totals[c->runs[k]] += (double)(c->offsets[k + 1] - c->offsets[k]);
-        }
-        EACH(i, n) {
-            whole k = participants[i];
-            shares[k] = (double)(c->offsets[k + 1] - c->offsets[k]) / totals[c->runs[k]];
-        }
-        u->average = r->weights + r->round * c->n_runs * D;
-        if (r->n_answered == 0) memset(u->average, 0, (size_t)(c->n_runs * D) * sizeof(real));
+        weigh(c, participants, n, shares, totals);
         while (r->n_answered < n) {
-            u->n = n - r->n_answered < r->n_block ? n - r->n_answered : r->n_block;
-            u->work.replicas = participants + r->n_answered, u->work.weights = r->block, u->shares = shares;
-            share(team, u->n, measure, u);
-            EACH(i, u->n) if (!isfinite(u->work.terms[i * N_TERMS + LOSS]) ||
-                              !isfinite(r->moved[r->round * r->n_replicas + u->work.replicas[i]])) r->hit_nonfinite = 1;
+            whole n_now = n - r->n_answered < r->n_block ? n - r->n_answered : r->n_block;
+            u->work.replicas = participants + r->n_answered;
+            share(team, n_now, measure, u);
+            EACH(i, n_now) if (!isfinite(u->work.terms[i * N_TERMS + LOSS]) ||
+                               !isfinite(r->moved[r->round * R + u->work.replicas[i]])) r->hit_nonfinite = 1;
             if (r->hit_nonfinite) break;
-            whole n_slices = (D + SLICE - 1) / SLICE;
-            if (u->n * D > 200000) share(team, n_slices, add_slice, u);
-            else EACH(i, n_slices) add_slice(u, 0, i);
-            r->n_answered += u->n;
+            const real *sent = c->trains ? r->block : r->sums;
+            add_up(team, (Mean){c->runs, u->work.replicas, n_now, D, sent, shares, average});
+            r->n_answered += n_now;
             if (now() > until && r->n_answered < n) goto late;
         }
         if (r->hit_nonfinite) break;
         EACH(run, c->n_runs) {
-            real *model = u->average + run * D;
-            if (totals[run] == 0) memcpy(model, b.models[0] + run * D, (size_t)D * sizeof(real));
-            r->steps[r->round * c->n_runs + run] = squared_distance(model, b.models[0] + run * D, D);
-            if (!isfinite(r->steps[r->round * c->n_runs + run])) r->hit_nonfinite = 1;
+            real *model = average + run * D;
+            const real *before = b.models[0] + run * D;
+            if (totals[run] == 0) {
+                memcpy(model, before, (size_t)D * sizeof(real));
+                continue;
+            }
+            double step = squared_distance(model, c->trains ? before : 0, D);
+            r->steps[r->round * c->n_runs + run] = step;
+            if (r->moments) {
+                server_step(c, r, run, before, model, D, b.rate_factor);
+                step = squared_distance(model, before, D);
+            }
+            if (!isfinite(step)) r->hit_nonfinite = 1;
         }
         if (r->hit_nonfinite) break;
         if (now() > until) {
@@ -1036,13 +1119,16 @@ static whole go_on(Team *team, void *what) {
     }
 late:
     free(shares);
+    free(all_shares);
     free(totals);
+    free(everyone);
     free(u->work.terms);
+    free(u->mean_control);
     return 0;
 }
 
-/* Goes through rounds of FedAvg, for about so many seconds: call it again until `round` is `n_rounds`. What a round was
-   not finite in is left to the caller: it stops before that one, `hit_nonfinite`. */
+/* Goes through rounds in the server's place, for about so many seconds: call it again until `round` is `n_rounds`. What
+   a round was not finite in is left to the caller: it stops before that one, `hit_nonfinite`. */
 EXPORT int train_rounds(const Network *net, const Clients *c, const Broadcast *b, Rounds *rounds, double seconds,
                         whole n_threads) {
     Under under = {.work = {.net = net, .clients = c, .broadcast = b}, .rounds = rounds, .seconds = seconds};

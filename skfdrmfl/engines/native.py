@@ -1,4 +1,4 @@
-"""The engine in C: clients trained one by one on several threads, and whole rounds of averaging in one call.
+"""The engine in C: clients trained one by one on several threads, and many rounds in the server's place in one call.
 
 This module lays out for `native.c` what it reads, and takes what it writes; see docs/maintainers.md. What it does not
 cover is left to the torch engine.
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from ctypes import c_double, c_int64, c_void_p
 from functools import cache
 from itertools import islice
-from math import sqrt
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,7 +21,6 @@ from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.chunk import OF_SERVER
 from skfdrmfl.engines.native_structs import (
-    LANES,
     MOST_LAYERS,
     MOST_MODALITIES,
     MOST_MODELS,
@@ -31,19 +29,17 @@ from skfdrmfl.engines.native_structs import (
     TERMS,
     CBroadcast,
     CClients,
-    CFusion,
-    CLayer,
-    CNetwork,
-    CPart,
     CRounds,
 )
+from skfdrmfl.engines.packed_network import PackedNetwork
 from skfdrmfl.method import objective
-from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
+from skfdrmfl.method.fusion import AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Averaged, Broadcast, Update
-from skfdrmfl.protocol.plan import TRAINING_DTYPE, Settings
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, ServerStep, Settings
 
 # What may have been compiled of it, the best first. Tests add a build for float64.
 NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
@@ -103,87 +99,39 @@ def why_not(
     return None
 
 
-def _rounded(n: int) -> int:
-    return -(-n // LANES) * LANES
+class ServerMemory:
+    """What an algorithm keeps, as `native.c` reads and writes it: before round t of a call in slot t % n_slots."""
 
+    def __init__(self, net: PackedNetwork, step: ServerStep, memory: AlgorithmState, n_slots: int, dtype: np.dtype):
+        self._net, self._memory, self._n_slots = net, memory, n_slots
+        self._moments, self._controls, self._steps = None, None, np.zeros(0)
+        if step.adam:
+            moments = np.stack([memory.server[name] for name in ("first", "second")])  # (2, runs, D)
+            self._moments = self._slots(moments.astype(dtype))
+            # Files of before count steps parameter by parameter.
+            self._steps = memory.server["steps"].reshape(len(moments[0]), -1).max(1).astype(np.float64)
+        if step.controls:
+            self._controls = self._slots(memory.clients["control"].astype(dtype))
 
-class PackedNetwork:
-    """The network as `native.c` reads it, and where each parameter of the flat vector stands there.
+    def _slots(self, before: NDArray) -> NDArray:
+        packed = self._net.packed(before)
+        slots = np.zeros((self._n_slots, *packed.shape), packed.dtype)
+        slots[0] = packed
+        return slots
 
-    A client has `size` numbers there: rows of matrices are padded with zeros.
-    """
+    def pointers(self) -> tuple[int | None, ...]:
+        """Return what of it stands in `CRounds`."""
+        return self._n_slots, *map(_pointer, (self._moments, self._controls, self._steps))
 
-    def __init__(self, network: Network):
-        parts: list[MLP] = [*network.encoders.values(), network.mixer, network.head, network.critic]  # type: ignore[list-item]
-        self._layout = network.layout
-        self._index = np.full(network.layout.size, -1)
-        self.size = 0
-        self._layers = []  # kept: the structures point to them
-        structs = []
-        for part in parts:
-            layers = (CLayer * (len(part.hidden) + 1))()
-            for i in range(len(layers)):
-                n_out, n_in = network.layout.shapes[f"{part.name}.weight{i}"]
-                row = _rounded(n_in)
-                weight = self._place(f"{part.name}.weight{i}", row, 1)
-                bias = self._place(f"{part.name}.bias{i}", 1, 1)
-                layers[i] = CLayer(n_in, n_out, row, weight, bias)
-            self._layers.append(layers)
-            structs.append(CPart(len(layers), part.skip, part.n_outputs, layers))
-        fusion = self._fusion(network)
-        self._index[self._index < 0] = self.size  # the gaps of the flat vector
-        self.size += LANES  # which stay zero
-        widths = [_rounded(encoder.n_inputs) for encoder in network.encoders.values()]
-        self.columns = np.cumsum([0, *widths])
-        self._parts = (CPart * len(structs))(*structs)
-        self.struct = CNetwork(
-            len(widths),
-            network.modality_dim,
-            network.n_components,
-            network.n_outputs,
-            self.size,
-            network.n_columns,
-            int(self.columns[-1]),
-            self.columns.ctypes.data,
-            self._parts,
-            fusion,
-        )
-
-    def _place(self, name: str, row: int, column: int) -> int:
-        """Give a matrix of the layout a place, entry (i, j) at i * row + j * column behind the returned offset."""
-        first, (n, k) = self.size, self._layout.shapes[name]
-        places = first + np.arange(n)[:, None] * row + np.arange(k) * column
-        self._index[self._layout.offsets[name] :][: n * k] = places.ravel()
-        self.size += _rounded((n - 1) * row + (k - 1) * column + 1)
-        return first
-
-    def _fusion(self, network: Network) -> CFusion:
-        """Return the fusion: the equations stand at `pool` of `native.c`."""
-        fusion, d, n = network.fusion, network.modality_dim, len(network.encoders)
-        n_pooled, ld = fusion.n_pooled(n, d), _rounded(d)
-        if isinstance(fusion, ConcatFusion):
-            return CFusion(n_pooled)
-        if isinstance(fusion, MeanFusion):
-            return CFusion(n_pooled, 1, d)
-        if isinstance(fusion, GatedFusion):
-            weight, bias = self._place("fusion.gate_weight", ld, 1), self._place("fusion.gate_bias", 1, 1)
-            scores = (CLayer * n)(*(CLayer(d, d, ld, weight + m * d * ld, bias + m * d) for m in range(n)))
-            self._layers.append(scores)
-            return CFusion(n_pooled, d, 1, 1.0, scores)
-        weight, bias = self._place("fusion.query", ld, 1), self._place("fusion.preference", 1, N_QUERIES)
-        scores = (CLayer * n)(*(CLayer(d, N_QUERIES, ld, weight, bias + m * N_QUERIES) for m in range(n)))
-        self._layers.append(scores)
-        return CFusion(n_pooled, N_QUERIES, d, 1.0 / sqrt(d), scores)
-
-    def packed(self, flat: NDArray) -> NDArray:
-        """Return parameters (..., D) as they stand there (..., size), contiguous."""
-        out = np.zeros((*flat.shape[:-1], self.size), flat.dtype)
-        out[..., self._index] = flat
-        return out
-
-    def unpacked(self, packed: NDArray) -> NDArray:
-        """Return the inverse of `packed`."""
-        return np.take(packed, self._index, axis=-1)
+    def after(self, n_rounds: int) -> AlgorithmState:
+        """Return it after some rounds of the call."""
+        server, clients, slot = dict(self._memory.server), dict(self._memory.clients), n_rounds % self._n_slots
+        if self._moments is not None:
+            server["first"], server["second"] = self._net.unpacked(self._moments[slot])
+            server["steps"] = self._steps + n_rounds
+        if self._controls is not None:
+            clients["control"] = self._net.unpacked(self._controls[slot])
+        return AlgorithmState(server, clients)
 
 
 class NativeEngine(Engine):
@@ -230,11 +178,10 @@ class NativeEngine(Engine):
         shift = None if broadcast.shift is None else self._net.packed(np.asarray(broadcast.shift, self._dtype))
         if shift is not None:
             struct.shift = _pointer(shift)
-        summed = self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
         for replicas in np.array_split(_whole(participants), -(-len(participants) // self._n_block())):
             n = len(replicas)
             weights = np.empty((n, self._net.size), self._dtype)
-            sums = np.empty_like(weights) if summed else None
+            sums = np.empty_like(weights) if self._sums_gradients else None
             terms = np.empty((n, len(TERMS)))
             self._call(
                 "train_clients",
@@ -252,12 +199,21 @@ class NativeEngine(Engine):
                 yield Update(replicas, self._net.unpacked(weights), losses, gradients)
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], history_size: int
+        self,
+        invited: Iterator[Indices],
+        broadcast: Broadcast,
+        rate_factors: Sequence[float],
+        step: ServerStep,
+        memory: AlgorithmState,
+        *,
+        history_size: int,
+        each_round: bool,
     ) -> Iterator[Averaged]:
-        """Go through rounds of federated averaging, yielding those of each call; see `door.Training.average_rounds`."""
+        """Go through rounds in the server's place, a block of them a call; see `door.Training.average_rounds`."""
         n_replicas, n_runs, size = len(self.cohort.runs), self.cohort.n_runs, self._net.size
         self._make_room_for_references(history_size + 1)
-        bytes_of_round = n_runs * size * self._dtype.itemsize + n_replicas * (len(TERMS) + 1) * 8
+        n_kept = 2 * n_runs * step.adam + n_replicas * step.controls if each_round else 0
+        bytes_of_round = (n_runs + n_kept) * size * self._dtype.itemsize + n_replicas * (len(TERMS) + 1) * 8
         most = max(1, BLOCK_BYTES // bytes_of_round)
         first = 0
         while mine := list(islice(invited, most)):
@@ -269,29 +225,36 @@ class NativeEngine(Engine):
             weights = np.empty((n, n_runs, size), self._dtype)
             terms = np.full((n, n_replicas, len(TERMS)), np.nan)
             of_moved, of_steps = np.full((n, n_replicas), np.nan), np.zeros((n, n_runs))
-            n_block = min(int(np.diff(starts).max()), self._n_block())
-            block = np.empty((max(1, n_block), size), self._dtype)
+            n_block = max(1, min(int(np.diff(starts).max()), self._n_block()))
+            block = np.empty((n_block, size), self._dtype)
+            sums = np.empty_like(block) if self._sums_gradients else None
+            kept = ServerMemory(self._net, step, memory, 1 + (n if each_round else 1), self._dtype)
             arrays: list[NDArray] = [participants, starts, factors, weights, terms, of_moved, of_steps]
-            rounds = CRounds(n, n_replicas, history_size, *map(_pointer, arrays), n_block, _pointer(block))
+            answers = n_block, _pointer(block), _pointer(sums)
+            rounds = CRounds(n, n_replicas, history_size, *map(_pointer, arrays), *answers, *kept.pointers())
             done = 0
-            while True:
+            while done < n and not rounds.hit_nonfinite:
                 self._call("train_rounds", struct, ctypes.byref(rounds), c_double(SECONDS))
-                passed = slice(done, rounds.round)
-                if done < rounds.round:
+                ends = range(done + 1, rounds.round + 1)
+                for end in ends if each_round else ends[-1:]:
+                    passed = slice(done, end)
                     # Bits: see docs/maintainers.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
                         moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
                         losses = _in_table_order(terms[passed]).astype(self._dtype)
-                    yield Averaged(mine[passed], self._net.unpacked(weights[passed]), losses, moved, steps)
-                done = rounds.round
-                if rounds.hit_nonfinite:
-                    return
-                if done == n:
-                    break
+                    models = self._net.unpacked(weights[passed][-history_size - 1 :])
+                    memory, done = kept.after(end), end
+                    yield Averaged(mine[passed], models, losses, moved, steps, memory)
+            if rounds.hit_nonfinite:
+                return
             first += n
-            models = self._net.unpacked(weights)
-            history = (*reversed(models[-history_size - 1 : -1]), broadcast.weights, *broadcast.history)[:history_size]
+            models = self._net.unpacked(weights[-history_size - 1 :])
+            history = (*reversed(models[:-1]), broadcast.weights, *broadcast.history)[:history_size]
             broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
+
+    @property
+    def _sums_gradients(self) -> bool:
+        return self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
 
     def _n_block(self) -> int:
         """Return how many clients train before their parameters are taken."""

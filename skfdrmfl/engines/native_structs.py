@@ -9,7 +9,7 @@ LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 
 TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
 SETTINGS = (
     *("learning_rate", "weight_decay", "input_l1", "mi_weight", "kl_weight", "contrastive_weight", "temperature"),
-    *("modality_dropout", "proximal_weight"),
+    *("modality_dropout", "proximal_weight", "server_learning_rate"),
 )
 
 
@@ -72,7 +72,7 @@ class CBroadcast(Structure):
 
 
 class CRounds(Structure):
-    """Rounds of federated averaging, and where a call stands among them."""
+    """Rounds in the server's place, and where a call stands among them."""
 
     _fields_ = [
         *((name, c_int64) for name in ("n_rounds", "n_replicas", "history_size")),
@@ -81,6 +81,8 @@ class CRounds(Structure):
             for name in ("participants", "starts", "rate_factors", "weights", "terms", "moved", "steps")
         ),
         ("n_block", c_int64),
-        ("block", c_void_p),
+        *((name, c_void_p) for name in ("block", "sums")),
+        ("n_slots", c_int64),
+        *((name, c_void_p) for name in ("moments", "controls", "n_adam_steps")),
         *((name, c_int64) for name in ("round", "n_answered", "hit_nonfinite")),
     ]

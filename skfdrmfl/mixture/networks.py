@@ -84,7 +84,7 @@ def of_residual(
     b, b_0 = members[beside].coefficients, members[beside].intercept
     n_outputs = b.shape[-1]
     squares = sums.kept.squared_errors(sums.axes.T @ b, b_0).sum(-1)
-    scales = tuple(float(np.sqrt(squares[i] / (sums.kept.n[i] * n_outputs))) or 1.0 for i in sets)
+    scales = tuple(float(np.sqrt(squares[i] * sums.kept.per_row[i] / n_outputs)) or 1.0 for i in sets)
     targets = tuple(
         Targets((y,), linear=Linear(b[i], b_0[i]), inputs=inputs, scale=scale)
         for i, scale in zip(sets, scales, strict=True)

@@ -43,7 +43,7 @@ def score_axes(n_components: int, n_scores: int, n: float, sums: Float, products
         left = (c[u, y] - c[u, f]) - b.T @ (c[f, y] - c[f, f])
         v = _widest(own, left, n_components - q)
         spread = np.sqrt(np.maximum(((own @ v) * v).sum(0), 0.0))
-        widest = float(np.sqrt(np.diagonal(c[f, f]).min(initial=1.0))) or 1.0
+        widest = float(np.sqrt(np.diagonal(c[f, f]).clip(0.0).min(initial=1.0))) or 1.0
         v *= widest / spread.max() if spread.max(initial=0.0) > 0 else 0.0
         from_scores[:, q : q + v.shape[1]] = v
         from_prediction[:, q : q + v.shape[1]] -= b @ v

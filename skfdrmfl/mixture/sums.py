@@ -132,7 +132,7 @@ class ViewSums:
         for number in sets:
             mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
             covariance = self._covariance(number, m)
-            if kind == "whiten":
+            if kind == "whiten" and len(covariance):  # else every column is constant
                 values, vectors = np.linalg.eigh(r @ covariance @ r.T)
                 fitted = _sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
             else:

@@ -26,7 +26,7 @@ def mixture_weights(errors: Float, within: float = WITHIN, shrink: float = SHRIN
     those whose error is `within` so many times the least.
     """
     squares = np.diagonal(errors)
-    finite = np.isfinite(errors).all(1) | (np.isfinite(squares) & (squares < np.inf))
+    finite = np.isfinite(squares)
     best = squares[finite].min()
     kept = np.flatnonzero(finite & (squares <= within**2 * best))
     weights = np.zeros(len(errors))

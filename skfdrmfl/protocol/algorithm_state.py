@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,28 @@ class AlgorithmState:
     # each (K, D), a row for each client: while a run trains, of its members; as kept by a fit, in the order of
     # `clients_`, zeros for a client that has not trained yet
     clients: Mapping[str, NDArray] = field(default_factory=dict)
+
+    @classmethod
+    def stacked(cls, states: Mapping[int, AlgorithmState], members: Sequence[slice]) -> AlgorithmState:
+        """Return what some of several runs keep as one: of the server (runs, ...), of all replicas (R, D).
+
+        `members` are the replicas of each run. A run that is not in `states`, which is not empty, has zeros.
+        """
+        first = next(iter(states.values()))
+        server, clients = {}, {}
+        for name, array in first.server.items():
+            parts = [states[run].server[name] if run in states else np.zeros_like(array) for run in range(len(members))]
+            server[name] = np.stack(parts)
+        for name, array in first.clients.items():
+            clients[name] = np.zeros((members[-1].stop, *array.shape[1:]), array.dtype)
+            for run, state in states.items():
+                clients[name][members[run]] = state.clients[name]
+        return cls(server, clients)
+
+    def of_run(self, run: int, members: slice) -> AlgorithmState:
+        """Return what one run keeps of what several keep: the inverse of `stacked`."""
+        server = {name: np.asarray(array[run]) for name, array in self.server.items()}
+        return AlgorithmState(server, {name: array[members] for name, array in self.clients.items()})
 
     def forgetting(self, gone: NDArray[np.bool_]) -> AlgorithmState:
         """Return the state with zeros in the rows of clients that are `gone` (K,)."""

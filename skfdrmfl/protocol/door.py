@@ -19,6 +19,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
@@ -114,13 +115,20 @@ class Training(Protocol):
         """Let participants train from what is broadcast; yield what comes back, in their order."""
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
+        self,
+        invited: Iterator[Indices],
+        broadcast: Broadcast,
+        rate_factors: Sequence[float],
+        memory: AlgorithmState,
+        *,
+        each_round: bool,
     ) -> Iterator[Averaged] | None:
-        """Go through rounds of plain averaging without the server, or return None where it takes one.
+        """Go through rounds in the server's place, as its `ServerStep` says, or return None where it takes one.
 
-        `invited` are who takes part in each round, `broadcast` what is sent out in the first. Yielded are blocks of one
-        or, without `each_round`, more rounds, which are those that `train` and the mean would give, to the bit. They
-        may end early: before a round in which something is not finite.
+        `invited` are who takes part in each round, `broadcast` what is sent out in the first, but for shifts, `memory`
+        what the algorithm keeps of all runs. Yielded are blocks of one or, without `each_round`, more rounds, which are
+        those that `train`, the mean and the algorithm would give, to the bit. They may end early: before a round in
+        which something is not finite.
         """
 
 

@@ -5,7 +5,6 @@ Arrays are numpy's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 
 # An array of numpy or a tensor of torch.
 Array = Any
@@ -55,20 +55,20 @@ class Update:
 
 @dataclass(frozen=True)
 class Averaged:
-    """Rounds of federated averaging that the clients' side went through by itself, one after another."""
+    """Rounds that the clients' side went through in the server's place, one after another."""
 
     participants: list[Indices]  # replicas that took part
-    weights: Array  # (rounds, runs, D), the averages
+    weights: Array  # (n, runs, D), the models after each of the last rounds, as many as are sent out or more
     losses: Float  # (rounds, R, terms), terms of the objective of each replica, NaN for those who were not invited
     moved: NDArray[np.float32]  # (rounds, R), squared length of each one's update, NaN likewise
-    steps: NDArray[np.float32]  # (rounds, runs), squared length of the step of each average
+    steps: NDArray[np.float32]  # (rounds, runs), squared length of the step to each average
+    # What the algorithm keeps after the last, of all runs (`AlgorithmState.stacked`)
+    memory: AlgorithmState
 
-    def split(self) -> Iterator[Averaged]:
-        """Yield each round as a block of its own."""
-        for t in range(len(self.participants)):
-            of_round = slice(t, t + 1)
-            weights, losses = self.weights[of_round], self.losses[of_round]
-            yield Averaged(self.participants[of_round], weights, losses, self.moved[of_round], self.steps[of_round])
+    def of_run(self, run: int, members: slice) -> Averaged:
+        """Return what the rounds are to one run, of the replicas `members`."""
+        of_members, steps = (self.losses[:, members], self.moved[:, members]), self.steps[:, run : run + 1]
+        return Averaged(self.participants, self.weights[:, run], *of_members, steps, self.memory.of_run(run, members))
 
 
 class HeldOutSums(NamedTuple):

@@ -53,6 +53,21 @@ class ClientTask:
 
 
 @dataclass(frozen=True)
+class ServerStep:
+    """What an algorithm's server does between rounds, for those who go through rounds in its place.
+
+    Without any of these the mean of what clients send is the next model. Arrays are those of `AlgorithmState`, by name.
+    """
+
+    # Whether the next model is a step of Adam from the last, along the mean of gradients, with the decay of the
+    # settings; or of parameters along the way to their mean, without. Of the server are "first", "second" and "steps".
+    adam: bool = False
+    # Whether each client adds the mean, by rows, of all "control" less its own to its gradients, and returns its mean
+    # gradient as the next
+    controls: bool = False
+
+
+@dataclass(frozen=True)
 class ClientPrivacy:
     """What protects clients in a round."""
 

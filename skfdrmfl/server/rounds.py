@@ -46,7 +46,7 @@ class Train:
 
 @dataclass(frozen=True, eq=False)
 class TrainRounds:
-    """Asks for many rounds of plain averaging. The answer is an iterator of `Averaged`, or None: ask round by round.
+    """Asks for many rounds in the server's place. The answer is an iterator of `Averaged`, or None: ask round by round.
 
     The iterator ends early before a round in which something is not finite.
     """
@@ -54,6 +54,7 @@ class TrainRounds:
     invited: Sequence[Indices]  # who takes part in each round
     broadcast: Broadcast  # what is sent out in the first
     rate_factors: Sequence[float]  # of each round
+    memory: AlgorithmState  # what the algorithm keeps before the first
     each_round: bool  # whether to be told of each round by itself
 
 
@@ -167,9 +168,9 @@ def federated_run(
 
 
 def goes_in_one_go(schedule: Schedule) -> bool:
-    """Return whether nothing happens between rounds but averaging."""
+    """Return whether nothing happens between rounds but the mean, and what those who train can do by themselves."""
     plain = not schedule.is_robust and schedule.privacy is None and schedule.patience is None
-    return ALGORITHMS[schedule.algorithm].only_averages and plain
+    return ALGORITHMS[schedule.algorithm].server_step is not None and plain
 
 
 def invited(
@@ -191,7 +192,7 @@ def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, eac
     else:
         who = [invited(members, schedule, number) for number in numbers]
     sent = Broadcast(state.weights, state.history, state.round_index, factors[0])
-    return TrainRounds(who, sent, factors, each_round)
+    return TrainRounds(who, sent, factors, state.memory, each_round)
 
 
 def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
@@ -199,9 +200,10 @@ def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: 
     losses = np.concatenate((block.losses, block.moved[..., None]), -1, dtype=np.float64)
     losses[..., -1] = drift.relative_drift(losses[..., -1], block.steps)
     recorder.add(losses)
-    state = trained.state
+    n_silent = len(losses) - len(block.weights)  # rounds whose models nobody asks for any more
+    state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
-        state = server.advance(state, weights, state.memory, history_size)
+        state = server.advance(state, weights, block.memory, history_size)
     return replace(trained, state=state, record=recorder.record(trained.n_rounds + len(losses)))
 
 

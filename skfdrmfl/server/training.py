@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import uses
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Training
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Schedule, Start
@@ -127,7 +128,8 @@ class _Exchange:
             invited.append(joined[key])
         factors = next(iter(requests.values())).rate_factors
         each_round = any(request.each_round for request in requests.values())
-        blocks = self._training.average_rounds(iter(invited), broadcast, factors, each_round=each_round)
+        memory = AlgorithmState.stacked({run: request.memory for run, request in requests.items()}, self._replicas)
+        blocks = self._training.average_rounds(iter(invited), broadcast, factors, memory, each_round=each_round)
         if blocks is None:
             return dict.fromkeys(requests)
         copies = tee(blocks, len(requests))  # runs go on in step, so that one block is kept at a time
@@ -196,7 +198,5 @@ class _Exchange:
 
     def _own_blocks(self, blocks: Iterator[Averaged], run: int) -> Iterator[Averaged]:
         """Yield what blocks of rounds are to one run."""
-        mine, of_run = self._replicas[run], slice(run, run + 1)
         for block in blocks:
-            of_members = (block.losses[:, mine], block.moved[:, mine])
-            yield Averaged(block.participants, block.weights[:, run], *of_members, block.steps[:, of_run])
+            yield block.of_run(run, self._replicas[run])

@@ -22,7 +22,9 @@ class TrainingLedger:
     def __init__(self, cohort: Replicas, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
         self._cohort, self._ledger = cohort, ledger
         self._n_parameters, self._n_bytes, self._privacy = n_parameters, n_bytes, schedule.privacy
-        client_task, seen = ALGORITHMS[schedule.algorithm].client_task, EACH if schedule.is_robust else TOTAL
+        algorithm, seen = ALGORITHMS[schedule.algorithm], EACH if schedule.is_robust else TOTAL
+        client_task = algorithm.client_task
+        self._shifts = algorithm.server_step is not None and algorithm.server_step.controls
         self._answers: list[tuple[str, tuple[int, ...], str]]  # what comes back from each, by shape and who sees it
         if self._privacy is not None:
             self._answers = [("clipped updates", (n_parameters,), NOISY)]
@@ -53,12 +55,14 @@ class TrainingLedger:
             self._count(UP, what, shape, replicas, seen)
 
     def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
-        """Count rounds of plain averaging after `round_index` others; so many models go out, and all answer."""
+        """Count rounds in the server's place after `round_index` others; so many models go out, and all answer."""
         first = 0
         for t in range(1, len(participants) + 1):
             alike = t < len(participants) and n_models[t] == n_models[first]
             if not alike or participants[t] is not participants[first]:
                 kinds = [self._kind(DOWN, "global models", (n_models[first], self._n_parameters), TOTAL)]
+                if self._shifts:
+                    kinds.append(self._kind(DOWN, "shifts of gradients", (self._n_parameters,), TOTAL))
                 kinds += [self._kind(UP, *answer) for answer in self._answers]
                 rounds = range(round_index + first + 1, round_index + t + 1)
                 self._ledger.record_rounds(rounds, kinds, *self._clients(participants[first]))

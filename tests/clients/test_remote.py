@@ -80,8 +80,6 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
         pytest.param({"availability": PATCHY, "n_rounds": 5, "algorithm": "scaffold"}, X, THREE, id="patchy scaffold"),
         pytest.param({"availability": PATCHY, "n_rounds": 5, "min_clients": 2}, X, THREE, id="rounds without enough"),
         pytest.param({"availability": lambda t, client: t > 2 or client != "b"}, FRAME, THREE, id="a label to come"),
-        pytest.param({"tuning": "auto", "n_rounds": 2}, X, UNEQUAL, id="tuning", marks=pytest.mark.slow),
-        pytest.param({"shrinkage": "auto", "n_rounds": 2}, X, UNEQUAL, id="shrinkage", marks=pytest.mark.slow),
     ],
 )
 def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
@@ -94,7 +92,6 @@ def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
         pytest.param({"early_stopping": True, "algorithm": "scaffold"}, X, id="early stopping, scaffold"),
         pytest.param(TWO, HOLES, id="a site without a modality"),
         pytest.param({}, FRAME, id="categories"),
-        pytest.param({"tuning": "auto", "n_rounds": 2}, X, id="tuning", marks=pytest.mark.slow),
     ],
 )
 def test_sites_that_keep_nothing_but_packets_give_the_bits_of_sites_that_live_on(parameters, table):
@@ -123,7 +120,7 @@ def test_a_site_that_lives_on_loads_its_rows_once_a_fit_and_sees_those_of_the_ne
 
 def assert_alike(a, b, table):
     assert a._fitted.models.tobytes() == b._fitted.models.tobytes()
-    assert a._fitted.choice == b._fitted.choice
+    assert a._fitted.shrinkage == b._fitted.shrinkage
     assert (a.clients_ == b.clients_).all() and (a.n_samples_per_client_ == b.n_samples_per_client_).all()
     assert a.history_.keys() == b.history_.keys()
     for name, values in a.history_.items():  # losses are summed in company, which shows in the last bits of float32

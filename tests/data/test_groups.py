@@ -5,15 +5,14 @@ from math import ceil
 
 import numpy as np
 import pytest
-from helpers import identity, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
-from sklearn.linear_model import Lasso, Ridge
-from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, cross_val_predict
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,8 +20,6 @@ from skfdrmfl import FDRMFLTransformer, IgnoreClients
 from skfdrmfl.common.randomness import FOLDS, VALIDATION
 from skfdrmfl.data.held_out import EVERYTHING, N_FOLDS, Split, inner_folds
 from skfdrmfl.data.partition import Partition, blocks_of, within
-from skfdrmfl.protocol.plan import Targets
-from skfdrmfl.protocol.queries import ridge
 
 # ------------------------------------------------------------------------------------------------ the leak
 
@@ -39,8 +36,8 @@ def samples(n, seed):
 def tuned(X, y, ids, groups=None):
     """A tuned fit of a few rounds, and the error that its tuning reports, in the units of y."""
     options = {"hidden_layer_sizes": (4,), "n_rounds": 4, "local_epochs": 2, "random_state": 0}
-    model = FDRMFLTransformer(tuning="auto", **options).fit(X, y, ids, groups=groups)
-    return model, np.sqrt(model.tuning_[0]["validation_mse"]) * y.std()
+    model = FDRMFLTransformer(**options).fit(X, y, ids, groups=groups)
+    return model, model.members_[0]["error"]
 
 
 def test_the_error_that_tuning_reports_of_repeated_rows_is_the_error_on_fresh_rows_once_groups_are_named():
@@ -64,7 +61,7 @@ def test_rows_repeated_exactly_need_no_groups():
     X, y = samples(30, 0)
     ids, twice = np.repeat(["a", "b"], 15), np.repeat(np.arange(30), 2)
     models = [tuned(X[twice], y[twice], ids[twice], groups)[0] for groups in (None, twice)]
-    assert models[0].tuning_ == models[1].tuning_
+    assert models[0].members_ == models[1].members_
     assert_array_equal(models[0].transform(X), models[1].transform(X))
 
 
@@ -160,62 +157,18 @@ def test_rows_that_differ_are_split_by_the_permutation_of_their_client_as_ever(n
         assert_array_equal(np.concatenate([*rows, []]), np.flatnonzero((place + position) % N_FOLDS == number))
 
 
-@pytest.mark.parametrize("options", [{"early_stopping": True}, {"tuning": "auto"}, {"shrinkage": "auto"}, {}])
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"tuning": "mixture"}, {}])
 def test_groups_of_one_row_change_no_bit_and_larger_ones_do_where_rows_are_held_out(options):
     X, y = samples(30, 0)
     ids = np.repeat(["a", "b"], 15)
-    model = FDRMFLTransformer(
-        n_rounds=2, local_epochs=1, hidden_layer_sizes=(2,), random_state=0, tuning=None, **options
-    )
+    settings = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (2,), "random_state": 0, "tuning": None}
+    model = FDRMFLTransformer(**(settings | options))
     none, one, five = (
-        (model.fit(X, y, ids, groups=groups).transform(X).tolist(), getattr(model, "tuning_", None))
+        (model.fit(X, y, ids, groups=groups).transform(X).tolist(), repr(model.members_))
         for groups in (None, np.arange(30), np.arange(30) // 5)
     )
     assert none == one
     assert (none == five) == (not options)
-
-
-# ------------------------------------------------------------------------------------------- the ridge's share
-
-
-@pytest.mark.parametrize("n_columns", [5, 50])  # fewer than rows, and more
-def test_errors_of_the_ridge_left_out_are_those_of_leaving_out_each_group_of_each_client_in_turn(
-    n_columns, monkeypatch
-):
-    monkeypatch.setattr(ridge, "PENALTIES", ridge.PENALTIES[::3])  # infinity among them
-    assert np.isinf(ridge.PENALTIES[-1])
-    rng = np.random.default_rng(0)
-    groups, codes = rng.integers(0, 12, 40), np.arange(40) % 2
-    x = rng.standard_normal((12, n_columns))[groups] + 0.3 * rng.standard_normal((40, n_columns))
-    x *= 0.8 ** np.arange(n_columns)
-    y = np.stack([x[:, 0] - x[:, 1], x[:, 2]], 1) + 0.5 * rng.standard_normal((40, 2))
-    federation = simulate(x, y, codes, blocks=blocks_of(x, Partition.of_codes(codes), groups))
-    sent = []
-    found = ridge.Ridge(_Listening(federation, sent), identity(n_columns), Targets(()))
-    penalty = found.best_penalty()
-
-    top = np.linalg.eigvalsh(np.cov(x.T, bias=True))[-1]
-    by_hand = []
-    for candidate in ridge.PENALTIES:
-        model = Lasso(alpha=1e12) if np.isinf(candidate) else Ridge(alpha=candidate * 40 * top, solver="svd")
-        predicted = cross_val_predict(model, x, y, cv=LeaveOneGroupOut(), groups=groups + 12 * codes)
-        by_hand.append(((predicted - y) ** 2).sum())
-    usable = np.array(ridge.PENALTIES) > 1e-9  # below, both are the rounding of a leverage near one
-    assert_allclose(sent[-1].squares[usable], np.array(by_hand)[usable], rtol=1e-5)
-    assert penalty == ridge.PENALTIES[int(np.argmin(by_hand))]
-    assert 0 < np.argmin(by_hand) < len(by_hand) - 1  # or the test shows little
-
-
-class _Listening:
-    """A federation whose answers are noted."""
-
-    def __init__(self, federation, sent):
-        self._federation, self._sent = federation, sent
-
-    def sum(self, *queries):
-        answers = self._federation.sum(*queries)
-        self._sent += answers
-        return answers
 
 
 # ------------------------------------------------------------------------------------------------- the way there

@@ -61,7 +61,7 @@ def same_bits(one, other):
 OPTIONS = {
     "plain": {},
     "stopped": {"early_stopping": True, "validation_fraction": 0.3},
-    "tuned": {"tuning": "auto", "n_rounds": 2},
+    "tuned": {"tuning": "mixture", "n_rounds": 2},
     "categories": {"n_rounds": 2},
 }
 

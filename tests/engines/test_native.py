@@ -13,7 +13,16 @@ import native_builds
 import numpy as np
 import pytest
 import torch
-from helpers import federate, in_float32, make_network, make_run, make_settings, random_weights, sent_by
+from helpers import (
+    federate,
+    in_float32,
+    make_network,
+    make_run,
+    make_settings,
+    random_weights,
+    sent_by,
+    train_together,
+)
 from hypothesis import given
 from hypothesis import settings as drawing
 from hypothesis import strategies as st
@@ -32,7 +41,7 @@ from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
 from skfdrmfl.method.fusion import FUSIONS, MeanFusion
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.messages import Broadcast
-from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.plan import ClientTask, Schedule
 
 pytestmark = pytest.mark.skipif(
     native.library() is None or native.library(np.dtype(np.float64)) is None,
@@ -211,7 +220,15 @@ def test_the_fast_exponential_and_logarithm_are_right_to_two_units_in_the_last_p
 
 def bits(records):
     """What rounds leave, as bytes."""
-    return [(r.state.weights.numpy().tobytes(), r.losses.tobytes(), r.diverged.tobytes()) for r in records]
+    return [
+        (
+            r.state.weights.numpy().tobytes(),
+            {n: array.numpy().tobytes() for part in vars(r.state.memory).values() for n, array in part.items()},
+            r.losses.tobytes(),
+            r.diverged.tobytes(),
+        )
+        for r in records
+    ]
 
 
 def two_runs(dtype=in_float32):
@@ -220,38 +237,98 @@ def two_runs(dtype=in_float32):
     return network, [dtype(run) for run in runs]
 
 
+# Whose rounds are gone through in C: of each kind of server's step, and of each kind of client task.
+IN_C = ["fedavg", "fedadam", "fedsgd", "scaffold"]
+
+
+def asked_of_the_server(monkeypatch):
+    """Count the rounds that pass the server."""
+    rounds, train = [], LocalTraining.train
+
+    def counted(self, participants, broadcast):
+        rounds.append(broadcast.round_index)
+        return train(self, participants, broadcast)
+
+    monkeypatch.setattr(LocalTraining, "train", counted)
+    return rounds
+
+
+@pytest.mark.parametrize("algorithm", IN_C)
 @pytest.mark.parametrize("participation", [1.0, 0.5])
-def test_rounds_in_one_call_are_those_by_the_server_to_the_last_bit(participation, monkeypatch):
+def test_rounds_in_one_call_are_those_by_the_server_to_the_last_bit(participation, algorithm, monkeypatch):
     network, runs = two_runs()
-    options = {"rate_factors": (1.0, 0.9, 0.5, 0.4, 0.1), "participation": participation}
+    options = {"rate_factors": (1.0, 0.9, 0.5, 0.4, 0.1), "participation": participation, "algorithm": algorithm}
+    by_server = asked_of_the_server(monkeypatch)
     together = bits(federate("native", network, runs, **options))
+    assert by_server == []
     monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
     assert bits(federate("native", network, runs, **options)) == together
+    assert by_server == [0, 1, 2, 3, 4]
 
 
-def test_calls_may_end_anywhere(monkeypatch):
+@pytest.mark.parametrize("algorithm", IN_C)
+def test_rounds_go_on_from_where_they_stood(algorithm):
     network, runs = two_runs()
-    whole = bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4)))
+    schedule = Schedule((1.0, 0.9, 0.5, 0.4), 2, 4, 0.5, 2, algorithm=algorithm)
+    whole = list(train_together(network, runs, schedule, "native"))
+    for half in whole[:-1]:
+        *_, end = train_together(network, runs, schedule, "native", resume=half)
+        assert bits([end]) == bits(whole[-1:])
+
+
+@pytest.mark.parametrize("algorithm", IN_C)
+def test_calls_may_end_anywhere(algorithm, monkeypatch):
+    network, runs = two_runs()
+    whole = bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm))
     monkeypatch.setattr(native, "SECONDS", 0.0)  # every call ends with its first block
+    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
     monkeypatch.setattr(native, "BLOCK_BYTES", 1)  # of two clients; and one round is begun a call
-    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4))) == whole
+    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
 
 
+@pytest.mark.parametrize("algorithm", IN_C)
 @pytest.mark.parametrize("n_threads", [2, 3, 8, 10**9])
-def test_threads_move_no_bit(n_threads, monkeypatch):
+def test_threads_move_no_bit(n_threads, algorithm, monkeypatch):
     network, runs = two_runs()
-    alone = bits(federate("native", network, runs, (1.0, 0.9, 0.5)))
+    alone = bits(federate("native", network, runs, (1.0, 0.9, 0.5), algorithm=algorithm))
     built = native.NativeEngine.__init__
     monkeypatch.setattr(native.NativeEngine, "__init__", lambda *a, **k: built(*a, **k | {"n_threads": n_threads}))
-    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5))) == alone
+    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5), algorithm=algorithm)) == alone
 
 
-def test_who_trains_beside_moves_no_bit():
+@pytest.mark.parametrize("algorithm", IN_C)
+def test_many_parameters_are_averaged_on_all_threads_to_the_same_bits(algorithm, monkeypatch):
+    network = make_network((260,), d=30, hidden=(60,))
+    run = in_float32(make_run(network, [17, 1, 40, *[9] * 10]))
+    assert network.layout.size * 13 > 200_000  # `add_up` of `native.c` then shares slices
+    built = native.NativeEngine.__init__
+    monkeypatch.setattr(native.NativeEngine, "__init__", lambda *a, **k: built(*a, **k | {"n_threads": 2}))
+    found = bits(federate("native", network, [run], (1.0, 0.9), algorithm=algorithm))
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
+    assert bits(federate("native", network, [run], (1.0, 0.9), algorithm=algorithm)) == found
+
+
+@pytest.mark.parametrize("algorithm", IN_C)
+def test_who_trains_beside_moves_no_bit(algorithm):
     network, runs = two_runs()
-    (alone, *_) = federate("native", network, runs[:1], (1.0, 0.9))
-    (beside, *_) = federate("native", network, runs, (1.0, 0.9))
+    (*_, alone) = federate("native", network, runs[:1], (1.0, 0.9, 0.8), algorithm=algorithm)
+    (*_, beside) = federate("native", network, runs, (1.0, 0.9, 0.8), algorithm=algorithm)
     assert beside.state.weights[0].numpy().tobytes() == alone.state.weights[0].numpy().tobytes()
     assert beside.losses[:5].tobytes() == alone.losses.tobytes()
+
+
+@pytest.mark.parametrize("algorithm", IN_C)
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_references_of_many_rounds_are_those_of_the_loop(algorithm, dropout):
+    """Z under the newest model is that of a batch of full gradients, unless modalities drop out of this."""
+    network = make_network((5, 3), d=4, hidden=(9,))
+    run = make_run(network, [17, 1, 40], n_history=1, contrastive_weight=2.0, temperature=0.2, modality_dropout=dropout)
+    ours, theirs = (
+        federate(engine, network, [run], (1.0, 0.9, 0.8), algorithm=algorithm) for engine in ("native", "loop")
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        exact(mine.state.weights, other.state.weights, rtol=1e-8, atol=1e-9)
+        assert_allclose(mine.losses, other.losses, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -269,12 +346,16 @@ def test_what_stands_in_a_missing_block_moves_no_bit(fusion):
     assert weights[0] != bits(federate("native", network, [run], (1.0, 0.5)))
 
 
-def test_a_client_that_is_not_finite_is_left_to_the_server():
+@pytest.mark.parametrize("algorithm", IN_C)
+def test_a_client_that_is_not_finite_is_left_to_the_server(algorithm):
     network, runs = two_runs()
+    runs = [replace(run, settings=make_settings(server_learning_rate=0.02)) for run in runs]
     x = runs[0].x.clone()
     x[runs[0].partition.rows[2]] = torch.nan
     sick = [replace(runs[0], x=x), runs[1]]
-    ours, theirs = (federate(engine, network, sick, (1.0, 0.9, 0.5)) for engine in ("native", "torch"))
+    ours, theirs = (
+        federate(engine, network, sick, (1.0, 0.9, 0.5), algorithm=algorithm) for engine in ("native", "torch")
+    )
     for mine, other in zip(ours, theirs, strict=True):
         assert_array_equal(mine.dropped, other.dropped)
         assert_array_equal(np.isnan(mine.losses), np.isnan(other.losses))
@@ -282,13 +363,27 @@ def test_a_client_that_is_not_finite_is_left_to_the_server():
     assert ours[0].dropped.sum() == 1
 
 
-def test_a_run_that_diverges_leaves_the_others_alone():
+@pytest.mark.parametrize("algorithm", IN_C)
+def test_a_run_that_diverges_leaves_the_others_alone(algorithm, monkeypatch):
     network, runs = two_runs()
-    wild = [replace(runs[1], settings=make_settings(learning_rate=1e30)), runs[0]]
-    records = federate("native", network, wild, (1.0, 0.9, 0.5))
+    rates = {"learning_rate": 1e30, "server_learning_rate": 1e39}  # more than float32 can hold
+    wild = [replace(runs[1], settings=make_settings(**rates)), runs[0]]
+    by_server = asked_of_the_server(monkeypatch)
+    records = federate("native", network, wild, (1.0, 0.9, 0.5), algorithm=algorithm)
     assert [r.diverged.tolist() for r in records] == [[True, False]] * 3
-    alone = federate("native", network, [runs[0]], (1.0, 0.9, 0.5))
+    assert by_server == [0]  # which says who has diverged; after it the other goes on in C
+    alone = federate("native", network, [runs[0]], (1.0, 0.9, 0.5), algorithm=algorithm)
     assert records[-1].state.weights[1].numpy().tobytes() == alone[-1].state.weights[0].numpy().tobytes()
+
+
+def test_a_step_of_the_server_that_ends_nowhere_is_found_in_its_round(monkeypatch):
+    network, runs = two_runs()
+    runs = [replace(runs[0], settings=make_settings(server_learning_rate=3e38)), runs[1]]
+    factors = (1e-38, 1e-38, 1.0, 1e-38)  # the third step is longer than float32 can hold
+    ours = federate("native", network, runs, factors, algorithm="fedsgd")
+    assert [r.diverged.tolist() for r in ours] == [[False, False]] * 2 + [[True, False]] * 2
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
+    assert bits(federate("native", network, runs, factors, algorithm="fedsgd")) == bits(ours)
 
 
 # ------------------------------------------------------------------------------------------------ a fit
@@ -313,6 +408,8 @@ def test_auto_takes_it_and_says_so():
         {"algorithm": "scaffold"},
         {"algorithm": "fedsgd"},
         {"algorithm": "fedprox"},
+        {"algorithm": "scaffold", "participation": 0.6, "local_epochs": 1},
+        {"algorithm": "fedsgd", "early_stopping": True},
         {"aggregation": "median"},
         {"history_size": 0},
         {"n_rounds": 1},
@@ -496,14 +593,14 @@ def test_sanitizers_find_nothing(tmp_path):
         "SKFDRMFL_NATIVE_FLOAT64": str(library),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", __file__, "-k"]
-    chosen = "in_float64_it_is_the_loop or no_room"
+    chosen = "in_float64_it_is_the_loop or no_room or references_of_many_rounds"
     done = subprocess.run([*command, chosen], env=environment, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 
 def test_it_knows_every_setting_of_a_client_and_every_term():
     # A new one is to be written in `native.c` too; until then `why_not` refuses it.
-    assert set(native.SETTINGS) == set(make_settings().by_name()) - chunk.OF_SERVER
+    assert set(native.SETTINGS) | chunk.OF_SERVER == set(make_settings().by_name())
     assert term_names() == native.TERMS
 
 

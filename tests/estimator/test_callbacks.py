@@ -160,13 +160,21 @@ def test_an_interrupt_in_a_round_keeps_the_rounds_before_whatever_is_shown(verbo
     assert np.isfinite(model.predict(X)).all()
 
 
-def test_tuning_has_a_task_for_each_fold_and_round():
+def test_a_mixture_has_a_task_for_each_round_of_each_pass():
     recorder = Recorder()
-    fdrmfl(shrinkage="auto", n_rounds=2).set_callbacks(recorder).fit(X, Y, IDS)
-    assert names(recorder, "begin")[:5] == ["fit", "tuning", "fold", "round", "round"]
-    assert names(recorder, "begin").count("fold") == 3 and names(recorder, "begin").count("training") == 1
-    assert sorted(names(recorder, "begin")) == sorted(names(recorder, "end"))
-    assert [numbers["round"] for numbers in recorder.numbers] == [1, 2]  # of training alone
+    model = fdrmfl(tuning="mixture", n_rounds=2).set_callbacks(recorder).fit(X, Y, IDS)
+    assert [numbers["round"] for numbers in recorder.numbers] == [1, 2, 3, 4]
+    assert sorted(names(recorder, "begin")) == sorted(names(recorder, "end")) == ["fit", *["round"] * 4]
+    assert_array_equal(recorder.fitted[-1].predict(X), model.predict(X))
+    assert recorder.fitted[0].members_[0]["name"] == "mixture"
+
+
+def test_a_mixture_that_is_interrupted_is_one_of_the_rounds_that_were_finished():
+    recorder = Recorder(error=KeyboardInterrupt())
+    model = fdrmfl(tuning="mixture").set_callbacks(recorder)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, IDS)
+    assert_array_equal(model.predict(X), recorder.fitted[-1].predict(X))
 
 
 def test_a_fit_that_goes_on_from_a_checkpoint_has_tasks_for_the_rounds_left(tmp_path):

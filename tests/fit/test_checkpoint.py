@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import before_rounds, make_network, make_run, run_of, split_off, train_together
+from helpers import before_rounds, make_network, make_run, split_off, train_together
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from torch import nn
@@ -29,7 +29,6 @@ from skfdrmfl.encoders import DenseEncoder, TorchEncoder
 from skfdrmfl.fit import checkpoint as _checkpoint
 from skfdrmfl.fit import fingerprint as _fingerprint
 from skfdrmfl.fit.fingerprint import described
-from skfdrmfl.fit.tuning import Choice
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
@@ -68,13 +67,12 @@ CASES = {
     "stopped at once": (X, {"early_stopping": True, "n_iter_no_change": 1, "learning_rate": 1.0}),
     "missing modalities": (HOLES, {**TWO, "fusion": "mean", "modality_dropout": 0.2}),
     "categories": (FRAME, {}),
-    "shrinkage": (X, {"shrinkage": "auto", "n_rounds": 3}),
-    "tuning": (X, {"tuning": "auto", "n_rounds": 3}),
+    "mixture": (X, {"tuning": "mixture", "n_rounds": 3}),
     "a module": (X, {"encoders": TorchEncoder(net), "n_rounds": 3}),
     **{name: (X, {"algorithm": name}) for name in ALGORITHMS},
 }
 # In these no more is kept than in the others.
-SELDOM = ("participation", "no history", "float32", "shrinkage", "stopped at once", "fedavg", "fedprox", "fedavgm")
+SELDOM = ("participation", "no history", "float32", "stopped at once", "fedavg", "fedprox", "fedavgm")
 
 
 def everything(model, table=X):
@@ -88,7 +86,13 @@ def everything(model, table=X):
         "y": model.predict(table).tobytes(),
         "messages": list(model.federation_log_),
         "bytes": model.federation_log_.by_client(),
-        "others": (fitted.n_rounds, fitted.best_round, fitted.choice, repr(fitted.tuning), fitted.clients.tolist()),
+        "others": (
+            fitted.n_rounds,
+            fitted.best_round,
+            fitted.shrinkage,
+            repr(list(fitted.members)),
+            fitted.clients.tolist(),
+        ),
         "counts": (fitted.seed, fitted.n_samples_per_client.tolist(), fitted.ledger.round),
     }
 
@@ -176,32 +180,6 @@ def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, mon
     rounds = before_each_round(nothing, monkeypatch)
     assert everything(clone(model).fit(X, Y, IDS)) == expected
     assert rounds == list(range((t - 1) // every * every, 5))
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        Choice("residual", 1e-2, 0.2, 1.0, 1e-3),
-        Choice("random", 1e-3, 0.1, 0.4, 1e-3),
-        Choice("ridge", 1e-5, 0.3, 0.0, 1e-3),
-    ],
-    ids=["residual", "mixed", "ridge"],
-)
-def test_what_tuning_has_chosen_is_kept_whatever_it_is(choice, path, tmp_path, monkeypatch):
-    monkeypatch.setattr("skfdrmfl.fit.fit_preprocessing._compared", lambda *_: [(choice, 0.5)])
-    parameters = {**OPTIONS, "tuning": "auto", "n_rounds": 3}
-    expected = everything(FDRMFLTransformer(tuning=None, **parameters).fit(X, Y, IDS))
-    model = FDRMFLTransformer(tuning=None, **parameters, checkpoint_path=path, checkpoint_every=1)
-    copies = fit_keeping_copies(model, tmp_path, monkeypatch)
-    assert everything(model) == expected
-    monkeypatch.setattr("skfdrmfl.fit.prepare.fit_preprocessing", None)  # nothing is prepared again
-    for copy in copies:
-        shutil.copy(copy, path)
-        if choice.start == "residual":  # what the network learns is what the ridge leaves, of unit mean square
-            learned = run_of(model._prepare_fit(X, Y, IDS)).y
-            assert float(np.square(learned).mean()) == pytest.approx(1.0, abs=1e-5)
-            assert abs(np.corrcoef(learned[:, 0], X[:, 0])[0, 1]) < 0.1 < np.corrcoef(Y, X[:, 0])[0, 1]
-        assert everything(clone(model).fit(X, Y, IDS)) == expected
 
 
 class Momentum(Algorithm):
@@ -415,7 +393,7 @@ def test_training_that_diverges_does_so_again(path):
         with pytest.raises(ValueError, match="training diverged in round") as error:
             model.fit(X, Y, IDS)
         messages.append(str(error.value))
-        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["diverged"]
+        assert not _checkpoint.read(path, kind=_checkpoint.KIND)["training"]["passes"][0][0]["diverged"]
     assert messages[0] == messages[1]
 
 
@@ -566,7 +544,7 @@ def test_other_groups_are_refused(path):
         ({"modalities": {"m": slice(None)}}, r"fit: modalities is m \(\w+\) but was"),
         ({"engine": "torch"}, r"engine is 'torch' but was 'native'"),
         ({"early_stopping": True}, "early_stopping is True but was False"),
-        ({"hidden_layer_sizes": (31,)}, r"hidden_layer_sizes is \(31\) but was \(32\)"),
+        ({"hidden_layer_sizes": (31,)}, r"hidden_layer_sizes is \(31\) but was 'auto'"),
     ],
 )
 def test_other_settings_are_refused(changes, what, kept):
@@ -594,7 +572,7 @@ def test_every_parameter_counts_but_those_that_move_no_bit(kept):
     written = json.loads(_checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"])
     assert model.get_params(deep=False).keys() - written.keys() == free - {"modalities"}
     # Equal values in other guise are the same settings.
-    same = {"hidden_layer_sizes": [np.int64(32)], "learning_rate": np.float64(0.01), "n_rounds": np.int32(5)}
+    same = {"batch_size": np.int64(32), "learning_rate": np.float64(0.01), "n_rounds": np.int32(5)}
     assert everything(clone(model).set_params(**same, warm_start=True).fit(X, Y, IDS)) == everything(
         model.fit(X, Y, IDS)
     )

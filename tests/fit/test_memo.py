@@ -141,11 +141,10 @@ def test_groups_are_part_of_the_key_where_rows_are_held_out(asked):
     [
         {"dp_noise_multiplier": 1.0, "dp_clip_norm": 1.0, "dp_bounds": {"X": (-9, 9), "y": (-9, 9)}},
         {"aggregation": "median"},
-        {"shrinkage": "auto"},
-        {"tuning": "auto"},
+        {"tuning": "mixture"},
     ],
 )
-def test_nothing_is_kept_of_private_guarded_or_tuned_fits(parameters):
+def test_nothing_is_kept_of_private_guarded_or_mixed_fits(parameters):
     if "dp_bounds" in parameters:
         parameters = {**parameters, "preprocessing": "standardize"}
     fitted(**parameters)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from skfdrmfl.fit.tuning import Choice, Tuner
+from skfdrmfl.protocol.queries.ridge import PENALTIES
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.fit.tuning import Choice, Tuner
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.plan import Inputs, Model
 from skfdrmfl.protocol.queries import whitening
 from skfdrmfl.protocol.queries.importance import places
-from skfdrmfl.protocol.queries.ridge import PENALTIES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "privacy.md"
 rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast
-from skfdrmfl.protocol.plan import Schedule
+from skfdrmfl.protocol.plan import Schedule, ServerStep
 from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
 from skfdrmfl.server.algorithms.base import INPUT_L1, PRIVACY, ROBUST_RULES
 from skfdrmfl.server.algorithms.fedavg import FedAvg
@@ -162,14 +162,14 @@ def test_why_reading_is_safe_has_to_be_said_anew_by_each_class_that_reads():
     assert refused == [True, False, True, False]
 
 
-def test_that_an_algorithm_only_averages_is_not_inherited():
+def test_what_the_server_does_between_rounds_is_not_inherited():
     class Doubling(FedAvg):
         def step(self, state, model, average, round_):
             return model + 2 * (average - model), state
 
-    assert FedAvg().only_averages and ALGORITHMS["fedprox"].only_averages
-    assert not Doubling().only_averages
-    averaging = {name for name, algorithm in ALGORITHMS.items() if algorithm.only_averages}
+    assert FedAvg().server_step == ALGORITHMS["fedprox"].server_step == ServerStep()
+    assert Doubling().server_step is None
+    averaging = {name for name, algorithm in ALGORITHMS.items() if algorithm.server_step == ServerStep()}
     moves = {name for name, a in ALGORITHMS.items() if type(a).step is not Algorithm.step or a.reads_updates}
     assert averaging == set(ALGORITHMS) - moves
 
@@ -187,26 +187,36 @@ def test_what_the_algorithms_refuse():
 
 
 @pytest.mark.skipif("native" not in ENGINES, reason="no C compiler here")
+@pytest.mark.parametrize("algorithm", [name for name, a in ALGORITHMS.items() if a.server_step is not None])
 @pytest.mark.parametrize("participation", [1.0, 0.6])
-def test_rounds_in_one_go_are_rounds_one_by_one_in_every_number(participation):
+def test_rounds_in_one_go_are_rounds_one_by_one_in_every_number(participation, algorithm, monkeypatch):
     network = make_network((3, 2))
     runs = [make_run(network, [9, 4, 6], seed=1), make_run(network, [5, 6], seed=2)]
-    schedule = Schedule((1.0, 0.7, 0.4, 0.2), 2, 4, participation, 2)
+    schedule = Schedule((1.0, 0.7, 0.4, 0.2), 2, 4, participation, 2, algorithm=algorithm)
     ends, ledgers = [], []
-    for each_round in (True, False):
+    for each_round, by_server in ((False, False), (True, False), (True, True)):
+        if by_server:
+            monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
         ledgers.append(Ledger())
         training = LocalTraining(network, runs, schedule, "native", ledgers[-1])
         starts = [start_of(run) for run in runs]
         stands = list(train(training, network, starts, schedule, each_round=each_round))
         assert len(stands) == 4 if each_round else len(stands) < 4
         ends.append(stands[-1])
-    for one, other in zip(*ends, strict=True):
-        assert_array_equal(one.models, other.models)
-        assert_array_equal(one.record.losses, other.record.losses)
-    assert ledgers[0].to_dict()["messages"] == ledgers[1].to_dict()["messages"]
-    for direction in ("up", "down"):
-        assert_array_equal(*(ledger.to_dict()["by_client"][direction] for ledger in ledgers))
-    assert ledgers[0].round == ledgers[1].round == 4
+    (in_one_go, *others), (ledger, *other_ledgers) = ends, ledgers
+    for one_by_one, counted in zip(others, other_ledgers, strict=True):
+        for one, other in zip(in_one_go, one_by_one, strict=True):
+            assert_array_equal(one.models, other.models)
+            assert_array_equal(one.record.losses, other.record.losses)
+            for mine, theirs in zip(vars(one.memory).values(), vars(other.memory).values(), strict=True):
+                assert mine.keys() == theirs.keys()
+                for name in mine:
+                    assert_array_equal(mine[name], theirs[name], strict=True)
+            assert one.state.round_index == other.state.round_index == 4
+        assert ledger.to_dict()["messages"] == counted.to_dict()["messages"]
+        for direction in ("up", "down"):
+            assert_array_equal(ledger.to_dict()["by_client"][direction], counted.to_dict()["by_client"][direction])
+        assert ledger.round == counted.round == 4
 
 
 def test_patience_ends_a_run_in_the_round_it_names():

@@ -42,16 +42,19 @@ def update_of(network, run, weights, history, t, factor, *, client_task=TRAIN, s
     return list(sent_by(engine, np.arange(len(sizes)), broadcast))
 
 
-# ---------------------------------------------------------------------------------------------- both engines
+# ---------------------------------------------------------------------------------------------- all engines
+
+FAST = [engine for engine in ENGINES if engine != "loop"]
 
 
+@pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("participation", [pytest.param(1.0, marks=pytest.mark.slow), 0.6])
-def test_both_engines_agree(algorithm, participation):
+def test_engines_agree(algorithm, participation, engine):
     network = make_network((3, 2))
     runs = make_runs(network, proximal_weight=0.7 if algorithm == "fedprox" else 0.0)
     options = {"algorithm": algorithm, "participation": participation}
-    stacked, looped = (federate(engine, network, runs, FACTORS, **options)[-1] for engine in ("torch", "loop"))
+    stacked, looped = (federate(name, network, runs, FACTORS, **options)[-1] for name in (engine, "loop"))
     as_exact(stacked.state.weights, looped.state.weights)
     assert_allclose(stacked.losses, looped.losses, rtol=1e-8, atol=1e-10)
     for part in ("server", "clients"):
@@ -173,8 +176,9 @@ def test_server_momentum_by_hand():
     as_exact(federate("torch", network, [run], FACTORS, algorithm="fedavgm")[-1].state.weights[0], w)
 
 
+@pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize(("algorithm", "trains"), [("fedadam", True), ("fedsgd", False)])
-def test_server_adam_is_that_of_torch(algorithm, trains):
+def test_server_adam_is_that_of_torch(algorithm, trains, engine):
     network = make_network((3,))
     run = make_run(network, SIZES, **SERVER | {"proximal_weight": 0.0})
     w, history = run.start.weights.clone(), ()
@@ -188,10 +192,11 @@ def test_server_adam_is_that_of_torch(algorithm, trains):
         optimizer.param_groups[0]["lr"] = 0.3 * factor
         w.grad = w - sent if trains else sent
         optimizer.step()
-    as_exact(federate("torch", network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)
+    as_exact(federate(engine, network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)
 
 
-def test_scaffold_by_hand():
+@pytest.mark.parametrize("engine", FAST)
+def test_scaffold_by_hand(engine):
     network = make_network((3,))
     run = make_run(network, SIZES, **SERVER | {"proximal_weight": 0.0})
     w, history, control = run.start.weights, (), torch.zeros(3, network.layout.size, dtype=FLOAT)
@@ -203,7 +208,7 @@ def test_scaffold_by_hand():
         )
         w, history = by_rows(updates), (w, *history)[:2]
         control = torch.cat([update.gradients for update in updates])
-    state = federate("torch", network, [run], FACTORS, algorithm="scaffold")[-1].state
+    state = federate(engine, network, [run], FACTORS, algorithm="scaffold")[-1].state
     as_exact(state.weights[0], w)
     as_exact(state.memory.clients["control"], control)
 

@@ -60,7 +60,7 @@ def test_clients_in_other_units_are_left_out_and_named(factor, preprocessing):
     assert found["evidence"] == {f"client {k}": "rows out of line" for k in (7, 8, 9)}
 
 
-@pytest.mark.parametrize("parameters", [{"tuning": "auto"}, {"early_stopping": True}, {"shrinkage": "auto"}], ids=str)
+@pytest.mark.parametrize("parameters", [{"tuning": "mixture"}, {"early_stopping": True}], ids=str)
 def test_they_are_asked_for_nothing_more(parameters):
     bad = np.where((IDS == 9)[:, None], 1000 * X, X)
     model = fitted(bad, Y, IDS, **parameters)
@@ -122,7 +122,7 @@ def test_nobody_is_left_out_where_instruments_differ_as_those_of_corn_do(majorit
     gain, offset = np.array([1.0, 0.8, 2.5])[instrument], np.array([0.0, 0.2, 1.5])[instrument]
     x = gain[:, None] * samples + offset[:, None] * (1 + grid**2)
     assert names(fitted(x, samples[:, 0], ids)) == []
-    assert names(fitted(x, samples[:, 0], ids, tuning="auto")) == []
+    assert names(fitted(x, samples[:, 0], ids, tuning="mixture")) == []
 
 
 @pytest.mark.parametrize("seed", range(4))

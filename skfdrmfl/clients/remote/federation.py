@@ -15,6 +15,7 @@ from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import ENGINES
 from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
@@ -156,7 +157,13 @@ class RemoteTraining:
         self._messages.answered(np.concatenate(came) if came else participants[:0])
 
     def average_rounds(
-        self, invited: Iterator[Indices], broadcast: Broadcast, rate_factors: Sequence[float], *, each_round: bool
+        self,
+        invited: Iterator[Indices],
+        broadcast: Broadcast,
+        rate_factors: Sequence[float],
+        memory: AlgorithmState,
+        *,
+        each_round: bool,
     ) -> None:
         """Return None: every round passes the server."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Update
-from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.plan import ClientTask, ServerStep
 from skfdrmfl.protocol.replicas import Members
 
 # Parameters that an algorithm may not go with, in `Algorithm.refuses`.
@@ -40,9 +40,9 @@ class Algorithm:
     # Which of `Settings` it reads, beside those that all algorithms do; the others are of no consequence
     uses: ClassVar[frozenset[str]] = frozenset()
     server_learning_rate: ClassVar[float] = 1.0  # the default of the setting
-    # Whether the average of parameters is the next model, and nothing else happens between rounds. Not inherited: a
-    # class says so itself.
-    only_averages: ClassVar[bool] = False
+    # What `shift`, `read` and `step` come to, where those who train can go through rounds in the server's place; None:
+    # they cannot. Not inherited: a class says so itself.
+    server_step: ClassVar[ServerStep | None] = None
     # Whether what is averaged is measured from zero, as gradients are, and not from the model sent out
     averages_directions: ClassVar[bool] = False
     # Why it does no harm under robust rules that `read` is given each client's update, whoever sent it. Not inherited
@@ -51,7 +51,7 @@ class Algorithm:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.only_averages = vars(cls).get("only_averages", False)
+        cls.server_step = vars(cls).get("server_step")
         if "read" in vars(cls):
             cls.safe_reading = vars(cls).get("safe_reading")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from skfdrmfl.protocol.plan import ServerStep
 from skfdrmfl.server.algorithms.base import Algorithm
 
 
@@ -14,4 +15,4 @@ class FedProx(Algorithm):
     """
 
     uses: ClassVar[frozenset[str]] = frozenset({"proximal_weight"})
-    only_averages: ClassVar[bool] = True
+    server_step: ClassVar[ServerStep | None] = ServerStep()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Update
-from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.plan import ClientTask, ServerStep
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.aggregation.mean import Average
 from skfdrmfl.server.algorithms.base import Algorithm, ArrayAndState
@@ -24,6 +24,7 @@ class Scaffold(Algorithm):
     """
 
     client_task: ClassVar[ClientTask] = ClientTask(also_sends_mean_gradient=True)
+    server_step: ClassVar[ServerStep | None] = ServerStep(controls=True)
 
     def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
         """Return control variates of zero."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.method.equations.optimizers import BETA_1, BETA_2, EPSILON
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.plan import ClientTask
+from skfdrmfl.protocol.plan import ClientTask, ServerStep
 from skfdrmfl.server.algorithms.base import Algorithm, ArrayAndState, Round
 
 
@@ -34,6 +34,7 @@ class FedAdam(Algorithm):
 
     uses: ClassVar[frozenset[str]] = frozenset({"server_learning_rate"})
     server_learning_rate: ClassVar[float] = 0.1
+    server_step: ClassVar[ServerStep | None] = ServerStep(adam=True)
 
     def start(self, state: AlgorithmState, model: NDArray, n_clients: int) -> AlgorithmState:
         """Return moments of zero."""
@@ -66,6 +67,7 @@ class FedSGD(FedAdam):
     """
 
     client_task: ClassVar[ClientTask] = ClientTask(sends_parameters=False)
+    server_step: ClassVar[ServerStep | None] = ServerStep(adam=True)
     server_learning_rate: ClassVar[float] = 0.02
     averages_directions: ClassVar[bool] = True
 
