@@ -211,8 +211,8 @@ class FDRMFLTransformer(
     verbose : int, default=0
         1 shows a progress bar (with tqdm, else about ten lines), 2 prints every round.
     warm_start : bool, default=False
-        Whether `fit` goes on from the previous fit's weights, its preprocessing kept. It trains a network alone: after
-        a mixture that is its network of most weight.
+        Whether `fit` goes on from the previous fit's weights, its preprocessing kept. It trains one network alone, and
+        does not go on from a mixture.
     checkpoint_path : str or path-like, default=None
         File from which `fit`, killed and started again with the same rows and parameters, goes on, to end in the same
         bits. It stays: after the last round `fit` returns the model in it at once. One fit has one path. None keeps
@@ -501,8 +501,8 @@ class FDRMFLTransformer(
         """Train one more round with whoever is there, at a constant learning rate.
 
         Parameters and errors are those of `fit`; nothing is held out, so `groups` change nothing. Preprocessing is
-        fixed by the first call. Clients not met before are appended to `clients_`. After a mixture its network of most
-        weight is trained on alone.
+        fixed by the first call. Clients not met before are appended to `clients_`. Nothing goes on
+        from a mixture: begin with `partial_fit`, or with `tuning=None`.
         """
         task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
         with single_threaded():

@@ -98,7 +98,12 @@ def plan_from_earlier(estimator: Any, reading: DataDescription, earlier: Fitted)
 
 
 def check_continues(estimator: Any, reading: DataDescription, earlier: Fitted) -> None:
-    """Raise ValueError where what the network was built with has changed since."""
+    """Raise ValueError where what the network was built with has changed since, or more than a network predicts."""
+    if earlier.mixture is not None:
+        raise ValueError(
+            "the model to go on from is a mixture, and one network alone goes on; fit with tuning=None, or begin with "
+            "partial_fit, and go on from that."
+        )
     built = earlier.network.signature
     n_outputs = reading.n_outputs
     if n_outputs != built["n_outputs"]:
