@@ -89,21 +89,6 @@ def accuracy() -> Figure:
     return figure
 
 
-def tuning() -> Figure:
-    """What tuning="auto" does where the defaults do not suit the data."""
-    rows = read("tuning")
-    ridge = values(rows, "RidgeCV on all columns")
-    figure, (ax,) = canvas(7, 3.6)
-    for key, marker, colour in (("default", "o", SKY), ("shrinkage auto", "s", ORANGE), ("tuning auto", "D", BLUE)):
-        ax.plot(values(rows, key) / ridge, range(len(rows)), marker, color=colour, label=key)
-    ax.axvline(1.0, color="k", linewidth=0.8)
-    ax.set_xscale("log")
-    ax.set_xlabel("RMSE over that of RidgeCV on all columns, rows pooled")
-    name_rows(ax, [row["data"] for row in rows])
-    ax.legend(frameon=False, fontsize=8)
-    return figure
-
-
 # ------------------------------------------------------------------------------------------------ the paper
 
 PAPER_KEYS = (("these_rows", "these_low", "these_high"), ("new_rows", "new_low", "new_high"))
@@ -469,7 +454,6 @@ def native() -> Figure:
 
 FIGURES: tuple[Callable[[], Figure], ...] = (
     accuracy,
-    tuning,
     paper_fair,
     paper_targets,
     paper_paired,

@@ -36,12 +36,12 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.fit.checkpoint import Checkpoint
 
-COMMON: dict[str, Any] = {"local_epochs": 2, "random_state": 0, "checkpoint_every": 1}
+COMMON: dict[str, Any] = {"tuning": None, "local_epochs": 2, "random_state": 0, "checkpoint_every": 1}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "scaffold": {"algorithm": "scaffold"},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 40},
-    "tuning, half of the clients": {"tuning": "auto", "participation": 0.5, "n_rounds": 8},
+    "mixture, half of the clients": {"tuning": "mixture", "participation": 0.5, "n_rounds": 8},
 }
 ASKED = 1.0  # milliseconds beyond the disk's own
 
@@ -61,7 +61,7 @@ def digest(model: FDRMFLTransformer, X: Any) -> str:
     for name, array in sorted(arrays.items()):
         total.update(name.encode() + np.ascontiguousarray(array).tobytes())
     total.update(repr((list(model.federation_log_), model.federation_log_.by_client())).encode())
-    total.update(repr((fitted.tuning, fitted.n_rounds, fitted.best_round)).encode())
+    total.update(repr((list(fitted.members), fitted.n_rounds, fitted.best_round)).encode())
     return total.hexdigest()
 
 
@@ -109,9 +109,7 @@ def killed_and_done(parameters: dict[str, Any], n_kills: int, rng: np.random.Gen
         result = folder / "result"
 
         def fit(path: Path | None) -> None:
-            model = FDRMFLTransformer(tuning=None, **COMMON, **parameters, checkpoint_path=path).fit(
-                X, y, client_ids=ids
-            )
+            model = FDRMFLTransformer(**(COMMON | parameters), checkpoint_path=path).fit(X, y, client_ids=ids)
             result.write_text(digest(model, X))
 
         def undisturbed(path: Path | None) -> tuple[str, float, float]:

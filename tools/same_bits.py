@@ -65,7 +65,7 @@ def configurations(engine: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     def fit(table: Any = X, target: Any = y, clients: Any = ids, partial: int = 0, **parameters: Any) -> Any:
         def run() -> Arrays:
             model = FDRMFLTransformer(
-                tuning=None, **({"n_rounds": 6, "random_state": 0, "engine": engine} | parameters)
+                **({"tuning": None, "n_rounds": 6, "random_state": 0, "engine": engine} | parameters)
             )
             model.fit(table, target, client_ids=clients)
             for _ in range(partial):
@@ -95,11 +95,10 @@ def configurations(engine: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
     yield "missing, mean, dropout", fit(table=holes, fusion="mean", modality_dropout=0.3, **two)
     yield "early stopping", fit(early_stopping=True, n_iter_no_change=2, n_rounds=12)
     yield "early stopping, missing", fit(table=holes, early_stopping=True, validation_fraction=0.3, **two)
-    yield "shrinkage auto", fit(shrinkage="auto", n_rounds=3)
-    yield "tuning", fit(tuning="auto", n_rounds=3)
-    yield "tuning, noise", fit(target=np.random.default_rng(5).standard_normal(150), tuning="auto", n_rounds=3)
-    yield "tuning, missing", fit(table=holes, tuning="auto", n_rounds=3, **two)
-    yield "tuning, early stopping", fit(tuning="auto", early_stopping=True, n_rounds=5)
+    yield "mixture", fit(tuning="mixture", n_rounds=3)
+    yield "mixture, noise", fit(target=np.random.default_rng(5).standard_normal(150), tuning="mixture", n_rounds=3)
+    yield "mixture, missing", fit(table=holes, tuning="mixture", n_rounds=3, **two)
+    yield "mixture, early stopping", fit(tuning="mixture", early_stopping=True, n_rounds=5)
     yield "convolution", fit(encoders=e.Conv1DEncoder(), n_rounds=3)
     yield "recurrent", fit(encoders={"a": e.RecurrentEncoder((3, 3)), "b": e.LinearEncoder()}, n_rounds=3, **two)
     for algorithm in ("fedprox", "scaffold", "fedavgm", "fedadam", "fedsgd"):

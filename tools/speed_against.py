@@ -67,9 +67,7 @@ def tasks() -> dict[str, Callable[[], object]]:
         "Tecator, early stopping": lambda: FDRMFLTransformer(early_stopping=True, random_state=0, tuning=None).fit(
             X, y, ids
         ),
-        "Tecator, tuning, 20 rounds": lambda: FDRMFLTransformer(tuning="auto", n_rounds=20, random_state=0).fit(
-            X, y, ids
-        ),
+        "Tecator, mixture, 20 rounds": lambda: FDRMFLTransformer(n_rounds=20, random_state=0).fit(X, y, ids),
         "3 clients, 40 rounds": rounds(3, 40),
         "30 clients, 30 rounds": rounds(30, 30),
         "300 clients, 6 rounds": rounds(300, 6),

@@ -103,7 +103,7 @@ def _mi_memorised(history: TrainingHistory) -> Finding | None:
         "mi_nwj says nothing of I(Z; y).",
         evidence,
         "do not read mi_nwj as information. If validation_mse is no better than 1, make sure that y can be predicted "
-        "from X at all; else fit less closely: more rows, more shrinkage or weight_decay, tuning='auto'; or set "
+        "from X at all; else fit less closely: more rows, more shrinkage or weight_decay; or set "
         "mi_weight=0. The model that was kept is of round best_round_, perhaps earlier than the rounds judged here.",
     )
 

@@ -54,7 +54,7 @@ class Diagnosis(list[dict[str, Any]]):
 def diagnose(history: TrainingHistory) -> Diagnosis:
     """Return every known failure signature that a training history shows."""
     if not history.n_rounds:
-        text = f"no rounds to judge{_central(history)}: tuning chose the ridge regression, which takes none"
+        text = f"no rounds to judge{_central(history)}"
         return Diagnosis((), text)
     keys = ("name", "finding", "evidence", "remedy")
     found = [(name, *told) for name, check in CHECKS.items() if (told := check(history)) is not None]

@@ -272,7 +272,7 @@ def variant(name: str) -> Callable[[TrainingRows, int], BaseEstimator]:
 
 def _estimator(rows: TrainingRows, seed: int, chosen: Mapping[str, Any]) -> BaseEstimator:
     return FDRMFLTransformer(
-        settings.N_COMPONENTS, tuning=None, **{"modalities": rows.modalities, "random_state": seed, **chosen}
+        settings.N_COMPONENTS, **{"tuning": None, "modalities": rows.modalities, "random_state": seed, **chosen}
     )
 
 
@@ -288,10 +288,10 @@ def tuned(grid: Mapping[str, list[Any]] | None = None, **changes: Any) -> Callab
 
 
 def _treated(rows: TrainingRows, seed: int) -> BaseEstimator:
-    """With `tuning="auto"` behind the pre-treatment and the scale of columns that inner folds choose.
+    """The mixture behind the pre-treatment and the scale of columns that inner folds choose.
 
-    They compare candidates after a single round, when `tuning` keeps the ridge: what suits that suits the network,
-    and a fit takes a third of a second.
+    They compare candidates after a single round, when linear members have most of the weight: what suits these suits
+    the networks, and a fit takes a third of a second.
     """
     chosen = variant(AUTO)(rows, seed)
     pipeline = Pipeline([("fdrmfl", clone(chosen).set_params(n_rounds=1))])

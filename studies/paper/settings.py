@@ -52,7 +52,7 @@ SETTINGS: tuple[tuple[str, dict[str, Any], dict[str, list[Any]]], ...] = (
     ("*", {}, _SPECTRA_GRID),
 )
 # Variants that set nothing by hand: the package's defaults, or for the simulations' 3,604 columns a linear encoder in
-# large batches, which takes seconds; a linear head, so that `tuning` may mix the network with a ridge or the mean.
+# large batches, which takes seconds; a linear head.
 _WIDE = {
     "modalities": None,
     "encoders": LinearEncoder(),
@@ -62,7 +62,7 @@ _WIDE = {
     "n_rounds": 40,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
-    "FDRMFL, tuning='auto'": {"tuning": "auto"},
+    "FDRMFL, tuning='mixture'": {"tuning": "mixture"},
     "FDRMFL, early stopping": {"early_stopping": True},
     "FDRMFL, neither": {},
 }
