@@ -79,7 +79,7 @@ def squared_error(lacking: slice | None) -> Callable[[Any, Float, Float], float]
 
 def errors(rows: Rows, setting: dict[str, Any], repeat: int) -> dict[str, dict[str, float]]:
     """RMSE of each alignment and weight, with all modalities, without each and without any of them."""
-    model = FDRMFLTransformer(modalities=rows.modalities, random_state=repeat, **setting)
+    model = FDRMFLTransformer(modalities=rows.modalities, random_state=repeat, tuning=None, **setting)
     grid = [{"kl_weight": [0.0]}, {"alignment": list(ALIGNMENTS), "kl_weight": list(WEIGHTS)}]
     scoring = {"all": squared_error(None)} | {name: squared_error(c) for name, c in rows.modalities.items()}
     folds = GroupKFold(N_FOLDS, shuffle=True, random_state=repeat)

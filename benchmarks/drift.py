@@ -78,7 +78,7 @@ def rmse(seed: int, partition: dict[str, Any] | None, **parameters: Any) -> floa
     order = np.random.default_rng(1000 + seed).permutation(len(y))
     train, test = order[:N_TRAIN], order[N_TRAIN:]
     ids = None if partition is None else make_client_ids(y[train], random_state=seed, **partition)
-    model = FDRMFLTransformer(random_state=seed, **parameters).fit(X[train], y[train], client_ids=ids)
+    model = FDRMFLTransformer(random_state=seed, tuning=None, **parameters).fit(X[train], y[train], client_ids=ids)
     return float(np.sqrt(np.mean((model.predict(X[test]) - y[test]) ** 2)))
 
 

@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 
 def fitted(params: dict[str, Any], X: Array, y: Array, n_rounds: int) -> FDRMFLTransformer:
     """The model after so many rounds."""
-    model = FDRMFLTransformer(8, preprocessing="standardize", n_rounds=n_rounds, random_state=0, **params)
+    model = FDRMFLTransformer(8, preprocessing="standardize", n_rounds=n_rounds, random_state=0, tuning=None, **params)
     return model.fit(X, y, client_ids=make_client_ids(y, N_CLIENTS, random_state=0))
 
 

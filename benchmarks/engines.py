@@ -66,7 +66,7 @@ def federation(n_clients: int, engine: str, n_threads: int = 1, **parameters: An
 
     def fit(n_rounds: int) -> Any:
         options = {"local_epochs": N_EPOCHS, "batch_size": BATCH_SIZE, "n_jobs": n_threads, "random_state": 0}
-        model = FDRMFLTransformer(n_rounds=n_rounds, preprocessing="standardize", **options, **parameters)
+        model = FDRMFLTransformer(n_rounds=n_rounds, preprocessing="standardize", tuning=None, **options, **parameters)
         return model.set_params(engine=engine).fit(X, y, client_ids=ids)
 
     return fit
@@ -125,7 +125,7 @@ def fits(args: Any) -> list[Row]:
         epochs = {"max_iter": 2 if args.smallest else 300, "tol": 0.0, "n_iter_no_change": 300}
         mlp = MLPRegressor(hidden_layer_sizes=(32,), batch_size=32, random_state=0, **epochs)
         works: dict[str, Callable[[], Any]] = {
-            engine: partial(FDRMFLTransformer(engine=engine, random_state=0).fit, X, y)
+            engine: partial(FDRMFLTransformer(engine=engine, random_state=0, tuning=None).fit, X, y)
             for engine in ("native", PYTORCH)
         }
         times = interleaved({**works, "mlp": partial(mlp.fit, scaled, target)}, args.repeats)
@@ -192,7 +192,7 @@ def tuned(args: Any) -> list[Row]:
     X, y = load_tecator(return_X_y=True)
     work = {
         "tuned": partial(FDRMFLTransformer(tuning="auto", random_state=0, n_jobs=2).fit, X, y),
-        "plain": partial(FDRMFLTransformer(engine=PYTORCH, random_state=0).fit, X, y),
+        "plain": partial(FDRMFLTransformer(engine=PYTORCH, random_state=0, tuning=None).fit, X, y),
     }
     times = interleaved(work, args.repeats)
     what = f'tuning="auto", two threads, against a plain {PYTORCH} fit'
@@ -209,7 +209,7 @@ def algorithms(args: Any) -> list[Row]:
     options = {"tuning": None, "engine": "native", "random_state": 0}
     work = {}
     for name, (n, e) in rounds.items():
-        model = FDRMFLTransformer(algorithm=name, n_rounds=n, local_epochs=e, **options)
+        model = FDRMFLTransformer(algorithm=name, n_rounds=n, local_epochs=e, tuning=None, **options)
         work[name] = partial(model.fit, X, y, client_ids=ids)
     times = interleaved(work, args.repeats + 1, clock=time.process_time)  # the first turn warms up
     spent = {name: mine[1:] for name, mine in times.items()}

@@ -37,7 +37,9 @@ def main() -> None:
     args = arguments(options)
     if args.model is None:
         X, y = load_tecator(return_X_y=True)
-        model = FDRMFLTransformer(random_state=0).fit(X, y, client_ids=make_client_ids(y, 3, random_state=0))
+        model = FDRMFLTransformer(random_state=0, tuning=None).fit(
+            X, y, client_ids=make_client_ids(y, 3, random_state=0)
+        )
     else:
         model = FDRMFLTransformer.load(args.model)
     kinds = model.federation_log_.by_kind()

@@ -43,7 +43,7 @@ def first_picture(out: Path) -> None:
         "PLS, 2 components": IgnoreClients(PLSRegression(2)),
         "PLS, 16 components": IgnoreClients(PLSRegression(16)),
         "Ridge on all columns": IgnoreClients(StandardScaler()),
-        "FDRMFL, 2 features": FDRMFLTransformer(2, random_state=0),
+        "FDRMFL, 2 features": FDRMFLTransformer(2, random_state=0, tuning=None),
     }
     figure, axes = pyplot.subplots(1, 4, figsize=(11, 3.1), sharex=True, sharey=True, layout="constrained")
     for ax, (name, reduce) in zip(axes, methods.items(), strict=True):
@@ -71,7 +71,7 @@ def main() -> None:
     X, y, groups = tecator.data, tecator.target, tecator.groups
     client_ids = make_client_ids(y, 3, random_state=0)
     train = groups % 5 != 0  # repeats of a sample stay on one side
-    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=60, random_state=0)
+    model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=60, random_state=0, tuning=None)
     model.fit(X[train], y[train], client_ids=client_ids[train])
     pictures = {
         "sensitivity": [

@@ -109,7 +109,9 @@ def killed_and_done(parameters: dict[str, Any], n_kills: int, rng: np.random.Gen
         result = folder / "result"
 
         def fit(path: Path | None) -> None:
-            model = FDRMFLTransformer(**COMMON, **parameters, checkpoint_path=path).fit(X, y, client_ids=ids)
+            model = FDRMFLTransformer(tuning=None, **COMMON, **parameters, checkpoint_path=path).fit(
+                X, y, client_ids=ids
+            )
             result.write_text(digest(model, X))
 
         def undisturbed(path: Path | None) -> tuple[str, float, float]:
@@ -175,9 +177,9 @@ def costs(folder: Path | None, parameters: dict[str, Any], repeats: int) -> dict
         with tempfile.TemporaryDirectory(dir=folder) as name:
             for seed in range(repeats):
                 path = Path(name) / f"{seed}.npz"
-                FDRMFLTransformer(**parameters, random_state=seed, checkpoint_path=path, checkpoint_every=1).fit(
-                    X, y, client_ids=ids
-                )
+                FDRMFLTransformer(
+                    tuning=None, **parameters, random_state=seed, checkpoint_path=path, checkpoint_every=1
+                ).fit(X, y, client_ids=ids)
             size = path.stat().st_size
     finally:
         os.fsync, os.replace = fsync, replace

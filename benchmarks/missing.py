@@ -71,7 +71,7 @@ def predictions(
     filled = [without(X_test, columns, mean) for columns in blocks.values()]
 
     search = GridSearchCV(
-        FDRMFLTransformer(modalities=blocks, random_state=seed),
+        FDRMFLTransformer(modalities=blocks, random_state=seed, tuning=None),
         GRID,
         scoring=expected_score(blocks),
         cv=KFold(3, shuffle=True, random_state=seed),
@@ -83,7 +83,7 @@ def predictions(
     yield FILLED, [complete, *(best.predict(rows) for rows in filled)]
     yield DROPPED, [complete, *(np.full(len(X_test), y.mean()) for _ in holes)]
 
-    default = FDRMFLTransformer(modalities=blocks, random_state=seed).fit(X, y, client_ids=client_ids)
+    default = FDRMFLTransformer(modalities=blocks, random_state=seed, tuning=None).fit(X, y, client_ids=client_ids)
     complete = default.predict(X_test)
     yield DEFAULT, [complete, *(default.predict(rows) for rows in holes)]
     yield DEFAULT_FILLED, [complete, *(default.predict(rows) for rows in filled)]
@@ -98,7 +98,7 @@ def predictions(
         some_test = np.hstack([X_test[:, columns] for columns in kept.values()])
         width = some.shape[1] // len(kept)
         modalities = {name: slice(j * width, (j + 1) * width) for j, name in enumerate(kept)}
-        model = FDRMFLTransformer(modalities=modalities, random_state=seed, fusion=best.fusion)
+        model = FDRMFLTransformer(modalities=modalities, random_state=seed, fusion=best.fusion, tuning=None)
         patterns.append(model.fit(some, y, client_ids=client_ids).predict(some_test))
     yield PATTERNS, patterns
 

@@ -111,7 +111,7 @@ def rivals(inner: KFold) -> dict[str, Any]:
 
 def behind_z(seed: int, modalities: Any = None) -> Pipeline:
     """FDRMFL's defaults and a ridge."""
-    transformer = FDRMFLTransformer(N_COMPONENTS, modalities=modalities, random_state=seed)
+    transformer = FDRMFLTransformer(N_COMPONENTS, modalities=modalities, random_state=seed, tuning=None)
     return Pipeline([("fdrmfl", transformer), ("ridge", ridge())])
 
 

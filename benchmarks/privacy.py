@@ -137,7 +137,7 @@ def rmse(seed: int, settings: dict[str, Any], eps: float | None = None) -> tuple
     if eps is not None:
         sigma = multiplier_for(eps, settings["participation"], settings["n_rounds"])
         private = {"dp_noise_multiplier": sigma, "dp_bounds": BOUNDS}
-    model = FDRMFLTransformer(random_state=seed, **(COMMON | private | settings)).fit(X, y, client_ids=ids)
+    model = FDRMFLTransformer(random_state=seed, tuning=None, **(COMMON | private | settings)).fit(X, y, client_ids=ids)
     return float(np.sqrt(np.mean((model.predict(X_test) - y_test) ** 2))), model.epsilon_
 
 

@@ -43,7 +43,7 @@ def own_time(n_rows: int, n_columns: int, repeats: int) -> list[str]:
     ids = np.zeros(n_rows, dtype=int)
 
     def fit(n_rounds: int, over: bool) -> Callable[[], Any]:
-        model = FDRMFLTransformer(n_rounds=n_rounds, random_state=0)
+        model = FDRMFLTransformer(n_rounds=n_rounds, random_state=0, tuning=None)
         return lambda: fit_over(wire_of(model, X, y, ids), model) if over else model.fit(X, y, client_ids=ids)
 
     works = {f"{n} {over}": fit(n, over) for n in (BASE, LONG) for over in (False, True)}
@@ -60,7 +60,7 @@ def rmse(n_seeds: int, **parameters: Any) -> float:
     for seed in range(n_seeds):
         ids = np.random.default_rng(seed).permutation(np.arange(len(X)) % 3)
         for train, test in GroupKFold(5).split(X, y, groups):
-            model = FDRMFLTransformer(random_state=seed, **parameters)
+            model = FDRMFLTransformer(random_state=seed, tuning=None, **parameters)
             model.fit(X[train], y[train], client_ids=ids[train])
             squares.append(float(((model.predict(X[test]) - y[test]) ** 2).mean()))
     return float(np.sqrt(np.mean(squares)))

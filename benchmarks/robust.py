@@ -134,7 +134,11 @@ def predicted(X: Float, y: Float, X_test: Float, seed: int, attack: str, paramet
     try:
         with under(attack), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return FDRMFLTransformer(random_state=seed, **parameters).fit(X, y, client_ids=ids).predict(X_test)
+            return (
+                FDRMFLTransformer(random_state=seed, tuning=None, **parameters)
+                .fit(X, y, client_ids=ids)
+                .predict(X_test)
+            )
     except ValueError:  # it diverged
         return np.full(len(X_test), np.nan)
 

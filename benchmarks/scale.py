@@ -48,7 +48,7 @@ def fit_seconds(data: Data, n_rounds: int, **parameters: Any) -> float:
 
     X, y, client_ids = data
     start = time.perf_counter()
-    FDRMFLTransformer(n_rounds=n_rounds, random_state=0, **parameters).fit(X, y, client_ids=client_ids)
+    FDRMFLTransformer(n_rounds=n_rounds, random_state=0, tuning=None, **parameters).fit(X, y, client_ids=client_ids)
     return time.perf_counter() - start
 
 

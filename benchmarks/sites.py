@@ -64,11 +64,11 @@ def errors(corn: Any, target: int, seed: int, settings: dict[str, Any]) -> list[
 
     modalities = dict(zip(SITES, columns, strict=True))
     X = np.concatenate([measured(mine[m], m) for m in range(2)])
-    common = FDRMFLTransformer(modalities=modalities, random_state=seed, **settings)
+    common = FDRMFLTransformer(modalities=modalities, random_state=seed, tuning=None, **settings)
     common.fit(X, y[np.concatenate(mine)], client_ids=np.repeat(SITES, 30))
     out = []
     for m in range(2):
-        alone = FDRMFLTransformer(random_state=seed, **settings).fit(blocks[m][mine[m]], y[mine[m]])
+        alone = FDRMFLTransformer(random_state=seed, tuning=None, **settings).fit(blocks[m][mine[m]], y[mine[m]])
         both = common.predict(measured(test, m)), alone.predict(blocks[m][test])
         out.append(tuple(float(np.sqrt(np.mean((p - y[test]) ** 2))) for p in both))
     return out

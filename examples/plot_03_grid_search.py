@@ -2,7 +2,7 @@
 A grid search
 =============
 
-**To see:** the error over a grid of learning rates and decays, by scikit-learn's own search. Fits of the same rows
+**To see:** the error of one network over a grid of learning rates and decays, by scikit-learn's own search. Fits of the same rows
 prepare them once: of a fold's nine candidates eight find whitened spectra.
 """
 
@@ -24,7 +24,7 @@ tecator = load_tecator("fat")
 X, y, groups = tecator.data, tecator.target, tecator.groups
 client_ids = make_client_ids(y, 3, random_state=0)
 
-pipeline = Pipeline([("reduce", FDRMFLTransformer(n_rounds=30, random_state=0)), ("ridge", Ridge(1e-3))])
+pipeline = Pipeline([("reduce", FDRMFLTransformer(n_rounds=30, random_state=0, tuning=None)), ("ridge", Ridge(1e-3))])
 grid = {"reduce__learning_rate": [0.003, 0.01, 0.03], "reduce__weight_decay": [0.1, 0.3, 1.0]}
 
 search = GridSearchCV(pipeline, grid, cv=GroupKFold(3), scoring="neg_root_mean_squared_error", refit=False)

@@ -2,7 +2,7 @@
 A modality is missing
 =====================
 
-**To see:** a model of two modalities, trained as usual, is lost where one of them is absent at prediction. With
+**To see:** a network of two modalities, trained as usual, is lost where one of them is absent at prediction. With
 ``fusion="attention"`` and ``modality_dropout`` the same rows are predicted several times better, and complete rows
 a little worse.
 
@@ -26,9 +26,9 @@ groups = tecator.groups
 client_ids = make_client_ids(y, 3, random_state=0)
 
 models = {
-    "default": FDRMFLTransformer(modalities=modalities, random_state=0),
+    "default": FDRMFLTransformer(modalities=modalities, random_state=0, tuning=None),
     "attention, dropout .3": FDRMFLTransformer(
-        modalities=modalities, fusion="attention", modality_dropout=0.3, random_state=0
+        modalities=modalities, fusion="attention", modality_dropout=0.3, random_state=0, tuning=None
     ),
 }
 

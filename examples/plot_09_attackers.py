@@ -36,7 +36,7 @@ for name, parameters in rules.items():
     for case, labels in {"all honest": y, "3 of 10 lie": mirrored}.items():
         errors[name, case] = []
         for train, test in splits:
-            model = FDRMFLTransformer(random_state=0, **parameters)
+            model = FDRMFLTransformer(random_state=0, tuning=None, **parameters)
             model.fit(X[train], labels[train], client_ids=client_ids[train])
             errors[name, case].append(np.sqrt(np.mean((model.predict(X[test]) - y[test]) ** 2)))
 

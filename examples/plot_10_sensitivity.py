@@ -2,7 +2,7 @@
 What the model looks at: loadings and sensitivities
 ===================================================
 
-**To see:** the first loadings of PCA are the overall level and its tilt. FDRMFL reads fat from sharp differences
+**To see:** the first loadings of PCA are the overall level and its tilt. FDRMFL's network reads fat from sharp differences
 between neighbouring wavelengths, the one at 925 nm, where fat absorbs, against its flanks among them. Its
 sensitivity is the mean slope of the prediction with regard to the absorbance at each wavelength, and of a linear
 model the regression vector.
@@ -23,8 +23,8 @@ tecator = load_tecator("fat", as_frame=True)
 X, y = tecator.data, tecator.target
 client_ids = make_client_ids(y, 3, random_state=0)
 
-network = FDRMFLTransformer(random_state=0).fit(X, y, client_ids=client_ids)
-linear = FDRMFLTransformer(encoders=LinearEncoder(), random_state=0).fit(X, y, client_ids=client_ids)
+network = FDRMFLTransformer(random_state=0, tuning=None).fit(X, y, client_ids=client_ids)
+linear = FDRMFLTransformer(encoders=LinearEncoder(), random_state=0, tuning=None).fit(X, y, client_ids=client_ids)
 
 # %%
 # The band is what the slope varies by from row to row; the linear model has none.

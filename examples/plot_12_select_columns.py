@@ -30,9 +30,11 @@ errors = {}
 for n_columns in (100, 50, 30, 20, 10):
     errors[n_columns] = []
     for train, test in splits:
-        selector = SelectFromModel(FDRMFLTransformer(random_state=0), threshold=-np.inf, max_features=n_columns)
+        selector = SelectFromModel(
+            FDRMFLTransformer(random_state=0, tuning=None), threshold=-np.inf, max_features=n_columns
+        )
         selector.set_output(transform="pandas").fit(X.iloc[train], y.iloc[train], client_ids=client_ids[train])
-        model = FDRMFLTransformer(random_state=0)
+        model = FDRMFLTransformer(random_state=0, tuning=None)
         model.fit(selector.transform(X.iloc[train]), y.iloc[train], client_ids=client_ids[train])
         residuals = model.predict(selector.transform(X.iloc[test])) - y.iloc[test]
         errors[n_columns].append(np.sqrt(np.mean(residuals**2)))

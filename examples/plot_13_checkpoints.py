@@ -52,7 +52,7 @@ resumed = FDRMFLTransformer.load(folder / "model.npz")
 
 X, y = load_tecator(return_X_y=True)
 client_ids = make_client_ids(y, 3, random_state=0)
-undisturbed = FDRMFLTransformer(n_rounds=200, random_state=0).fit(X, y, client_ids=client_ids)
+undisturbed = FDRMFLTransformer(n_rounds=200, random_state=0, tuning=None).fit(X, y, client_ids=client_ids)
 print("equal bits:", np.array_equal(resumed.transform(X), undisturbed.transform(X)))
 
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")

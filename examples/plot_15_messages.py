@@ -2,7 +2,7 @@
 What crossed the wire
 =====================
 
-**To see:** a default fit of three clients sends some megabytes, nearly all of it models and parameters, round after
+**To see:** a fit of one network at three clients sends some megabytes, nearly all of it models and parameters, round after
 round. The sums of preprocessing are a few exchanges before the first round. No message holds rows.
 """
 
@@ -16,7 +16,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
 
 X, y = load_tecator(return_X_y=True)
-model = FDRMFLTransformer(random_state=0).fit(X, y, client_ids=make_client_ids(y, 3, random_state=0))
+model = FDRMFLTransformer(random_state=0, tuning=None).fit(X, y, client_ids=make_client_ids(y, 3, random_state=0))
 print(model.federation_log_)
 
 # %%

@@ -64,7 +64,9 @@ def configurations(engine: str) -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
     def fit(table: Any = X, target: Any = y, clients: Any = ids, partial: int = 0, **parameters: Any) -> Any:
         def run() -> Arrays:
-            model = FDRMFLTransformer(**({"n_rounds": 6, "random_state": 0, "engine": engine} | parameters))
+            model = FDRMFLTransformer(
+                tuning=None, **({"n_rounds": 6, "random_state": 0, "engine": engine} | parameters)
+            )
             model.fit(table, target, client_ids=clients)
             for _ in range(partial):
                 model.partial_fit(table, target, client_ids=clients)

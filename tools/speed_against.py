@@ -46,9 +46,9 @@ def tasks() -> dict[str, Callable[[], object]]:
 
     def rounds(n_clients: int, n_rounds: int, **parameters: float) -> Callable[[], object]:
         n = 64 * n_clients
-        return lambda: FDRMFLTransformer(n_rounds=n_rounds, local_epochs=3, random_state=0, **parameters).fit(
-            wide[:n], target[:n], client_ids=np.arange(n) % n_clients
-        )
+        return lambda: FDRMFLTransformer(
+            n_rounds=n_rounds, local_epochs=3, random_state=0, tuning=None, **parameters
+        ).fit(wide[:n], target[:n], client_ids=np.arange(n) % n_clients)
 
     def search(kind: type = GridSearchCV) -> object:
         grid = {
@@ -56,15 +56,17 @@ def tasks() -> dict[str, Callable[[], object]]:
             "fdrmfl__contrastive_weight": [0.0, 1e-3, 1e-2],
             "fdrmfl__learning_rate": [0.005, 0.01, 0.02],
         }
-        model = FDRMFLTransformer(n_rounds=20, random_state=0)
+        model = FDRMFLTransformer(n_rounds=20, random_state=0, tuning=None)
         return kind(Pipeline([("fdrmfl", model), ("ridge", Ridge())]), grid, cv=5).fit(X, y, fdrmfl__client_ids=ids)
 
-    fitted = FDRMFLTransformer(n_rounds=2, random_state=0).fit(X, y, client_ids=ids)
+    fitted = FDRMFLTransformer(n_rounds=2, random_state=0, tuning=None).fit(X, y, client_ids=ids)
     one_row_each = np.arange(3000)
     no_terms = {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0}
     return {
-        "Tecator, defaults": lambda: FDRMFLTransformer(random_state=0).fit(X, y, client_ids=ids),
-        "Tecator, early stopping": lambda: FDRMFLTransformer(early_stopping=True, random_state=0).fit(X, y, ids),
+        "Tecator, defaults": lambda: FDRMFLTransformer(random_state=0, tuning=None).fit(X, y, client_ids=ids),
+        "Tecator, early stopping": lambda: FDRMFLTransformer(early_stopping=True, random_state=0, tuning=None).fit(
+            X, y, ids
+        ),
         "Tecator, tuning, 20 rounds": lambda: FDRMFLTransformer(tuning="auto", n_rounds=20, random_state=0).fit(
             X, y, ids
         ),
@@ -72,7 +74,7 @@ def tasks() -> dict[str, Callable[[], object]]:
         "30 clients, 30 rounds": rounds(30, 30),
         "300 clients, 6 rounds": rounds(300, 6),
         "300 clients, 6 rounds, MSE alone": rounds(300, 6, **no_terms),
-        "3,000 clients of one row, 3 rounds": lambda: FDRMFLTransformer(n_rounds=3, random_state=0).fit(
+        "3,000 clients of one row, 3 rounds": lambda: FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None).fit(
             wide[:3000], target[:3000], client_ids=one_row_each
         ),
         "GridSearchCV, 135 fits of 20 rounds": search,

@@ -39,6 +39,7 @@ def main() -> None:
             kl_weight=0.0,
             contrastive_weight=0.0,
             random_state=0,
+            tuning=None,
         ).fit(X, target, client_ids=ids)
         return model, time.perf_counter() - start
 

@@ -271,7 +271,9 @@ def variant(name: str) -> Callable[[TrainingRows, int], BaseEstimator]:
 
 
 def _estimator(rows: TrainingRows, seed: int, chosen: Mapping[str, Any]) -> BaseEstimator:
-    return FDRMFLTransformer(settings.N_COMPONENTS, **{"modalities": rows.modalities, "random_state": seed, **chosen})
+    return FDRMFLTransformer(
+        settings.N_COMPONENTS, tuning=None, **{"modalities": rows.modalities, "random_state": seed, **chosen}
+    )
 
 
 def tuned(grid: Mapping[str, list[Any]] | None = None, **changes: Any) -> Callable[[TrainingRows, int], BaseEstimator]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from skfdrmfl.fit.tuning import Choice, Tuner
-from skfdrmfl.protocol.queries.ridge import PENALTIES
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.fit.mixture import N_FOLDS
 from skfdrmfl.method.objective import term_names
+from skfdrmfl.mixture import sums
 from skfdrmfl.protocol.plan import Inputs, Model
 from skfdrmfl.protocol.queries import whitening
 from skfdrmfl.protocol.queries.importance import places
@@ -27,7 +27,7 @@ Y = X[:, 0] + 0.1 * rng.standard_normal(N)
 IDS = np.repeat(["a", "b", "c"], [10, 8, 6])
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
 TRAINED = {"global models", "global models for rows held out", "parameters", "loss terms"}
-TRAINED |= {"gradients", "shifts of gradients", "mean gradients"}
+TRAINED |= {"gradients", "shifts of gradients", "mean gradients", "local steps"}
 TRAINED |= {"clipped updates", "updates within the clip"}
 
 
@@ -35,22 +35,40 @@ def small(**parameters):
     return FDRMFLTransformer(**({"tuning": None} | SMALL | parameters))
 
 
+def mixture(table, y, **parameters):
+    """A fitted mixture; `passes` says how many parameters and runs its networks have, of one shape each."""
+    model = small(tuning="mixture", **parameters)
+    task = model._prepare_fit(table, y, IDS).task
+    model.passes = [(one.network.layout.size, len(one.runs)) for one in task.passes]
+    return model.fit(table, y, client_ids=IDS)
+
+
 # --------------------------------------------------------------------------------- the page and the ledger
 
 
 def read_page():
-    """Rows of the table: kind to direction, shapes in letters, and who is seen."""
+    """Rows of the table: kind to direction, shapes in letters, who is seen, and in which fits."""
     rows = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `"):
             what = re.fullmatch(r"`(.+)`", cells[0])[1]
             assert what not in rows
-            rows[what] = {"direction": cells[1], "shape": cells[2], "seen": cells[3]}
+            rows[what] = {"direction": cells[1], "shape": cells[2], "seen": cells[3], "fit": cells[4]}
     return rows
 
 
 ROWS = read_page()
+STAGE = "mixture: "
+
+
+def kind(message):
+    """What a message is called on the page, which has those of a mixture without their prefix."""
+    return message.what.removeprefix(STAGE)
+
+
+def is_mixture(model):
+    return model.members_[0]["name"] == "mixture"
 
 
 def shapes(letters, values):
@@ -78,10 +96,8 @@ def fit_all():
         yield "missing", small(**several).fit(holes, two_outputs, client_ids=IDS), {4, 2}
         yield "categories", small().fit(frame, Y, client_ids=IDS), {3, 1}
         yield "early", small(early_stopping=True, **several).fit(X, Y, client_ids=IDS), {4, 2, 1}
-        for algorithm in ("scaffold", "fedsgd"):
+        for algorithm in ("scaffold", "fedsgd", "fednova"):
             yield algorithm, small(algorithm=algorithm).fit(X, Y, client_ids=IDS), {P, 1}
-        yield "shrinkage", small(shrinkage="auto").fit(X, Y, client_ids=IDS), {P, 1}
-        yield "tuning", small(tuning="auto").fit(X, Y, client_ids=IDS), {P, 1}
         yield "robust", small(aggregation="median", early_stopping=True).fit(X, Y, client_ids=IDS), {P, 1}
         partly = small(participation=0.4).fit(X, Y, client_ids=IDS)
         yield "continued", partly.partial_fit(X[:5], Y[:5], client_ids=["a", "a", "b", "new", "new"]), {P, 1}
@@ -89,11 +105,37 @@ def fit_all():
         yield "private", small(preprocessing="standardize", **dp).fit(X, Y, client_ids=IDS), {P, 1}
         patch.setattr(whitening, "MAX_EXACT_COLUMNS", 4)
         patch.setattr(whitening, "RANGE_DIMENSIONS", 5)
-        yield "wide", small(shrinkage="auto").fit(flat, Y, client_ids=IDS), {P, 1}
-        patch.undo()
-        left = Choice("residual", 1e-2, 0.1, penalty=1e-3)
-        patch.setattr(Tuner, "everything", lambda self, linear: [(left, 1.0)])
-        yield "residual", small(tuning="auto").fit(X, Y, client_ids=IDS), {P, 1}
+        patch.setattr(sums, "MAX_EXACT_COLUMNS", 4)
+        yield "wide", small().fit(flat, Y, client_ids=IDS), {P, 1}
+        yield "wide mixture", mixture(flat, Y), {P, 1}
+        wider = rng.standard_normal((N, 12))
+        yield "sparse mixture", mixture(wider, Y), {12, 1}
+    yield "mixture", mixture(X, Y), {P, 1}
+    smooth = np.cumsum(X @ rng.standard_normal((P, 25)), 1) + 30 * rng.standard_normal(
+        (N, 1)
+    )  # SNV appends two columns
+    yield "smooth mixture", mixture(smooth, two_outputs), {25, 27, 2}
+    yield "missing mixture", mixture(holes, two_outputs, **several), {4, 2}
+    yield "categories mixture", mixture(frame, Y), {3, 1}
+    for algorithm in ("scaffold", "fedsgd", "fednova"):
+        yield f"{algorithm} mixture", mixture(X, Y, algorithm=algorithm), {P, 1}
+    robust = {"aggregation": "median", "early_stopping": True}
+    yield "robust mixture", mixture(X, Y, **robust), {P, 1}
+
+
+def of_mixture(model, q):
+    """The values of the letters that are of a mixture."""
+    n_columns = sum(map(len, model.modalities_.values())) - len(model.categories_)
+    return {
+        "D": sorted({size for size, _ in model.passes}),
+        "R": sorted({n_runs for _, n_runs in model.passes}),
+        "F": [N_FOLDS],
+        "e": [n_columns, n_columns + 2, 3, 0],  # as it is, after SNV, of three directions, too wide
+        "B": range(1, len(model.members_)),  # fewer before the last pass
+        "s": [2 * q + n_scores for n_scores in range(2 + q + 1)],
+        "n": [model.n_features_in_],
+        "k": [sum(map(len, model.categories_.values()))],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -102,55 +144,66 @@ def fits():
     found = {}
     for name, model, p in fit_all():
         fitted = model._fitted
-        letters = {
-            "p": sorted(p),
-            "e2": [2 * (P + 1)],
-            "q": [len(fitted.target.mean)],
-            "c": [2],
-            "D": [fitted.network.layout.size],
-            "M": [len(model.modalities_)],
-            "r": [5],
-            "R": [{"shrinkage": 5, "wide": 5}.get(name, 12)],
-            "e": [fitted.network.n_columns],
-            "w": [len(places(Model(fitted.network, fitted.weights, Inputs(fitted.table)))[0])],
-        }
+        q = len(fitted.target.mean)
+        letters = {"p": sorted(p), "q": [q], "M": [len(model.modalities_)], "r": [5]}
+        if is_mixture(model):
+            letters |= of_mixture(model, q)
+        else:
+            w = len(places(Model(fitted.network, fitted.weights, Inputs(fitted.table)))[0])
+            letters |= {"e2": [2 * (P + 1)], "c": [2], "D": [fitted.network.layout.size], "w": [w]}
         found[name] = model, letters
     return found
 
 
 def test_the_page_has_a_row_for_each_kind_of_message_and_no_other(fits):
-    assert {message.what for model, _ in fits.values() for message in model.federation_log_} == set(ROWS)
+    seen = {}
+    for model, _ in fits.values():
+        for message in model.federation_log_:
+            seen.setdefault(kind(message), set()).add("mixture" if is_mixture(model) else "alone")
+    assert {what: "both" if len(where) > 1 else min(where) for what, where in seen.items()} == {
+        what: row["fit"] for what, row in ROWS.items()
+    }
+
+
+def test_messages_of_a_mixture_say_so_but_for_those_before_it(fits):
+    for model, _ in fits.values():
+        for m in model.federation_log_:
+            before = m.what in ("labels of categories", "magnitudes of columns")
+            assert m.what.startswith(STAGE) == (is_mixture(model) and not before), m
 
 
 def test_directions_and_who_is_seen_are_as_the_page_says(fits):
     for name, (model, _) in fits.items():
         for m in model.federation_log_:
-            seen = ROWS[m.what]["seen"]
-            if name == "robust" and m.direction == "up" and m.what != "errors on rows held out":
+            seen = ROWS[kind(m)]["seen"]
+            if name.startswith("robust") and m.direction == "up" and kind(m) != "errors on rows held out":
                 seen = "each"
-            assert (m.direction, m.seen) == (ROWS[m.what]["direction"], seen), m
+            assert (m.direction, m.seen) == (ROWS[kind(m)]["direction"], seen), m
 
 
 def fitting(message, letters):
     """The shapes of a row of the page for all values that its letters may have."""
-    row = ROWS[message.what]["shape"]
+    row = ROWS[kind(message)]["shape"]
     letters = letters | {"h": [min(message.round, 1 + small().history_size)]}
     used = [letter for letter in letters if re.search(rf"\b{letter}\b", row)]
-    return [
+    found = [
         shapes(row, dict(zip(used, values, strict=True))) for values in product(*(letters[letter] for letter in used))
     ]
+    if kind(message) in TRAINED:  # several networks have an axis before
+        found += [((R, *shape),) for (shape,) in found for R in letters.get("R", ())]
+    return found
 
 
 def parts_of(message):
-    """The shapes of a message; those of training are one array."""
-    return (message.shape,) if message.what.removeprefix("tuning: ") in TRAINED else message.shape
+    """The shapes of a message; those of training are one array, local steps of several networks one number each."""
+    return (message.shape,) if kind(message) in TRAINED else message.shape
 
 
 @pytest.mark.parametrize("what", ROWS)
 def test_shapes_are_those_of_the_page(fits, what):
     for model, letters in fits.values():
         for m in model.federation_log_:
-            if m.what == what:
+            if kind(m) == what:
                 assert parts_of(m) in fitting(m, letters), m
 
 
@@ -159,16 +212,16 @@ def test_bytes_are_those_of_the_shapes_on_the_page(fits):
     for model, letters in fits.values():
         for m in model.federation_log_:
             if m.what != "labels of categories":
-                size = 4 if m.what.removeprefix("tuning: ") in TRAINED else 8
+                size = 4 if kind(m) in TRAINED else 8
                 expected = {m.clients * size * sum(prod(part) for part in parts) for parts in fitting(m, letters)}
                 assert m.bytes in expected, m
 
 
 def test_numbers_on_the_page_are_those_of_the_code():
     assert ROWS["loss terms"]["shape"] == f"{len(term_names())}"
-    assert ROWS["tuning: errors of the ridge on rows left out"]["shape"] == f"{len(PENALTIES)}"
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert f"r {whitening.RANGE_DIMENSIONS} directions" in text
+    assert f"F {N_FOLDS} folds" in text
     assert f"of at most {whitening.MAX_EXACT_COLUMNS:,} columns" in text
 
 
@@ -262,10 +315,10 @@ def test_absentees_neither_send_nor_receive_in_a_round(engine):
         assert row["received"] == beside["down"] + n * size
 
 
-def test_folds_of_tuning_begin_before_their_first_round(fits):
-    model, _ = fits["shrinkage"]
-    begins = [m.round for m in model.federation_log_ if m.what == "tuning: sums of columns"]
-    assert begins == [0] * len(begins)
+def test_sums_of_a_mixture_come_before_its_first_round(fits):
+    model, _ = fits["mixture"]
+    sums_by_fold = [m.round for m in model.federation_log_ if kind(m) == "products by fold"]
+    assert sums_by_fold == [0]
 
 
 def test_pickles_and_frames_keep_all_that_was_counted(fits):

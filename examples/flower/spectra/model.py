@@ -10,4 +10,5 @@ estimator = FDRMFLTransformer(
     checkpoint_path="spectra.checkpoint",  # a run that was stopped goes on from here
     checkpoint_every=1,
     verbose=2,
+    tuning=None,
 )
