@@ -1,7 +1,6 @@
 """What members err, what the mixture predicts, how it responds and what its Z is: by plain loops over rows."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,14 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.engines import native
+from skfdrmfl.fit.mixture import MixtureFitting
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.mixture.weights import mixture_weights
 from skfdrmfl.protocol.queries.members import MemberErrors
 
 MODALITIES = {name: slice(int(mine[0]), int(mine[-1]) + 1) for name, mine in COLUMNS.items()}
-MIXED = {"n_rounds": 40, "local_epochs": 2, "modalities": MODALITIES}  # networks and linear members have weight
+MIXED = {"n_rounds": 15, "local_epochs": 2, "modalities": MODALITIES}  # networks and linear members have weight
 
 
 def prepared(x, y, codes=THREE, **changes):
@@ -118,8 +119,8 @@ def test_members_say_their_weights_and_errors_and_those_of_the_mixture():
 @pytest.mark.parametrize("q", [1, 2])
 @pytest.mark.parametrize("lacks", [False, True])
 def test_predictions_are_the_weighted_sum_of_what_members_predict(q, lacks):
-    x, y = rows(q=q)
-    x = holed(x) if lacks else x
+    x, y = rows()
+    x, y = holed(x) if lacks else x, y[:, 2 - q :]
     fitting, stand = prepared(x, y, **MIXED)
     task = fitting.task
     order, networks, errors = task._errors(fitting.federation, stand)
@@ -145,13 +146,15 @@ def test_predictions_are_the_weighted_sum_of_what_members_predict(q, lacks):
     assert_allclose(model.predict(x).reshape(60, q), expected, rtol=1e-6, atol=1e-6 * y.std())
 
 
-def test_a_row_is_predicted_to_the_same_bits_alone_and_among_others():
+def test_a_row_is_predicted_alone_as_among_others_by_linear_parts_to_the_bit():
     x, y = rows()
     model = make(**MIXED).fit(x, y, THREE)
     for use in (model.predict, model.transform):
-        whole = use(x)
-        assert_array_equal(np.vstack([use(x[[i]]) for i in range(60)]), whole)
-        assert_array_equal(use(x[::-1])[::-1], whole)
+        alone = np.vstack([use(x[[i]]) for i in range(60)])
+        assert_allclose(alone, use(x), rtol=1e-12, atol=1e-13)  # networks are evaluated by kernels for many rows
+    for part in model._fitted.mixture.parts[:2]:
+        alone = np.vstack([part.predict(x[[i]], None) for i in range(60)])
+        assert_array_equal(alone, part.predict(x, None))
 
 
 @pytest.mark.parametrize("lacks", [False, True])
@@ -238,7 +241,7 @@ def test_least_squares_behind_z_are_the_mixture_again(q):
     x, y = rows(q=q)
     model = make(n_components=5, **MIXED).fit(x, y, THREE)
     z, predicted = model.transform(x), model.predict(x).reshape(60, q)
-    behind = Ridge(1e-9).fit(z, y).predict(z)
+    behind = Ridge(1e-9).fit(z, y).predict(z).reshape(60, q)
     assert_allclose(behind, LinearRegression().fit(predicted, y).predict(predicted), atol=1e-6)
 
 
@@ -262,6 +265,7 @@ def test_kept_and_fitted_again_it_has_the_same_bits(tmp_path):
         assert list(other.members_) == list(model.members_)
 
 
+@pytest.mark.skipif(native.library(np.dtype(np.float32)) is None, reason="there is no native engine here")
 def test_engines_agree():
     x, y = rows()
     native, torch = (make(**MIXED, engine=engine).fit(x, y, THREE).predict(x) for engine in ("native", "torch"))
@@ -273,7 +277,9 @@ def test_single_precision_in_is_single_precision_out_and_nearly_the_same():
     single = make(**MIXED).fit(x.astype(np.float32), y, THREE)
     z = single.transform(x.astype(np.float32))
     assert z.dtype == np.float32 and np.isfinite(z).all()
-    assert_allclose(single.predict(x.astype(np.float32)), make(**MIXED).fit(x, y, THREE).predict(x), atol=0.05 * y.std())
+    assert_allclose(
+        single.predict(x.astype(np.float32)), make(**MIXED).fit(x, y, THREE).predict(x), atol=0.05 * y.std()
+    )
 
 
 def test_searches_and_pipelines_take_it():
@@ -302,42 +308,30 @@ def test_names_of_clients_do_not_matter():
 def test_rows_of_a_group_are_held_out_together():
     """Twenty rows, each four times: apart, every copy held out is known, and the error is that of the training rows."""
     rng = np.random.default_rng(0)
-    x, noise = rng.standard_normal((20, 15)), rng.standard_normal(20)
-    copies = np.repeat(x, 4, axis=0) + 1e-6 * rng.standard_normal((80, 15))
+    x, noise = rng.standard_normal((20, 40)), rng.standard_normal(20)
+    copies = np.repeat(x, 4, axis=0) + 1e-6 * rng.standard_normal((80, 40))
     y, groups = np.repeat(noise, 4), np.repeat(np.arange(20), 4)
     apart = make().fit(copies, y).members_[0]["error"]
     together = make().fit(copies, y, groups=groups).members_[0]["error"]
-    assert apart < 0.8 * together and together > 0.8 * y.std()
+    assert apart < 0.5 * together and together > 0.8 * y.std()
 
 
-def test_an_interrupt_leaves_the_mixture_of_the_finished_rounds():
+@pytest.mark.parametrize("after", [1, 4, 5])
+def test_an_interrupt_leaves_the_mixture_of_the_finished_rounds(monkeypatch, after):
+    """In the first of two passes of three rounds, and in the second, whose network then is a member as far as it is."""
     x, y = rows()
-    calls = []
+    train = MixtureFitting.train
 
-    class Interrupting(FDRMFLTransformer):
-        pass
+    def stopped(self, *, each_round=True):
+        for i, stand in enumerate(train(self, each_round=True), 1):
+            yield stand
+            if i == after:
+                raise KeyboardInterrupt
 
-    model = Interrupting(n_rounds=3, local_epochs=1, random_state=0, modalities=MODALITIES)
-    fitting = model._prepare_fit(x, y, THREE)
-    n_rounds = fitting.n_rounds
-    for stop in (1, 4, n_rounds - 1):
-        model = Interrupting(n_rounds=3, local_epochs=1, random_state=0, modalities=MODALITIES)
-
-        class Stopping(type(fitting)):
-            def train(self, *, each_round=True, stop=stop):
-                for i, stand in enumerate(super().train(each_round=True), 1):
-                    yield stand
-                    if i == stop:
-                        raise KeyboardInterrupt
-
-        def prepare(*args, stopping=Stopping, **options):
-            fitting = FDRMFLTransformer._prepare_fit(*args, **options)
-            fitting.__class__ = stopping
-            return fitting
-
-        model._prepare_fit = prepare.__get__(model)
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(x, y, THREE)
-        calls.append(stop)
-        assert np.isfinite(model.predict(x)).all() and np.isfinite(model.transform(x)).all()
-        assert_allclose(np.sum([m["weight"] for m in model.members_[1:]], 0), 1.0)
+    monkeypatch.setattr(MixtureFitting, "train", stopped)
+    model = make(modalities=MODALITIES)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, THREE)
+    assert np.isfinite(model.predict(x)).all() and np.isfinite(model.transform(x)).all()
+    assert_allclose(np.sum([m["weight"] for m in model.members_[1:]], 0), 1.0)
+    assert ("network of residuals" in {m["name"] for m in model.members_}) == (after > 3)
