@@ -2,8 +2,8 @@
 A grid search
 =============
 
-**To see:** the error of one network over a grid of learning rates and decays, by scikit-learn's own search. Fits of the same rows
-prepare them once: of a fold's nine candidates eight find whitened spectra.
+**To see:** the error of one network over a grid of learning rates and decays, by scikit-learn's own search. Fits of
+the same rows prepare them once: of a fold's nine candidates eight find whitened spectra.
 """
 
 # %%

@@ -2,8 +2,9 @@
 A randomized search: how much to shrink
 =======================================
 
-**To see:** the shrinkage of the whitening matters more than any other setting of one network on spectra. Too much hides what
-predicts y, too little lets noise in; from 1e-4 to 1e-3 there is a floor, and that of the network alone, 2e-4, lies on it.
+**To see:** the shrinkage of the whitening matters more than any other setting of one network on spectra. Too much
+hides what predicts y, too little lets noise in; from 1e-4 to 1e-3 there is a floor, and that of the network alone,
+2e-4, lies on it.
 """
 
 # %%

@@ -2,8 +2,8 @@
 What the model looks at: loadings and sensitivities
 ===================================================
 
-**To see:** the first loadings of PCA are the overall level and its tilt. FDRMFL's network reads fat from sharp differences
-between neighbouring wavelengths, the one at 925 nm, where fat absorbs, against its flanks among them. Its
+**To see:** the first loadings of PCA are the overall level and its tilt. FDRMFL's network reads fat from sharp
+differences between neighbouring wavelengths, the one at 925 nm, where fat absorbs, against its flanks among them. Its
 sensitivity is the mean slope of the prediction with regard to the absorbance at each wavelength, and of a linear
 model the regression vector.
 """

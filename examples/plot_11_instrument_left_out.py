@@ -2,9 +2,9 @@
 An instrument that trained nothing
 ==================================
 
-**To see:** a network that whitens, as it does by default, is exact on instruments it knows and several times worse on one it
-has not met. Behind SNV, with columns standardised instead of whitened, it is less exact at home and carries over.
-Whitening enlarges directions of small variance, and that is where instruments differ.
+**To see:** a network that whitens, as it does by default, is exact on instruments it knows and several times worse on
+one it has not met. Behind SNV, with columns standardised instead of whitened, it is less exact at home and carries
+over. Whitening enlarges directions of small variance, and that is where instruments differ.
 
 The instruments are made up: Tecator has one. Each fourth of its samples is read off with a wavelength scale of its
 own, a few nanometres off.

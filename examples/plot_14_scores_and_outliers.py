@@ -2,8 +2,9 @@
 Scores, errors and outliers
 ===========================
 
-**To see:** Z of the network alone, with one y, is nearly one direction: the first component is the prediction under another name. And where
-the wavelength scale of an instrument slips by 4 nm, nearly all its rows are beyond the limits of T² and Q.
+**To see:** Z of the network alone, with one y, is nearly one direction: the first component is the prediction under
+another name. And where the wavelength scale of an instrument slips by 4 nm, nearly all its rows are beyond the limits
+of T² and Q.
 
 The slip is made up; the rest is Tecator as it is.
 """

@@ -2,8 +2,8 @@
 What crossed the wire
 =====================
 
-**To see:** a fit of one network at three clients sends some megabytes, nearly all of it models and parameters, round after
-round. The sums of preprocessing are a few exchanges before the first round. No message holds rows.
+**To see:** a fit of one network at three clients sends some megabytes, nearly all of it models and parameters, round
+after round. The sums of preprocessing are a few exchanges before the first round. No message holds rows.
 """
 
 # %%
