@@ -74,7 +74,7 @@ def why_alone(
 
 def network_alone(why: str | None) -> MemberTable:
     """Return what `members_` says of the network alone, and why it is alone."""
-    row = {"name": "network", "view": "", "weight": 1.0, "error": float("nan")}
+    row = {"name": "network", "view": "", "weight": 1.0, "error": None}
     return MemberTable([row], "" if why is None else f"the network alone: {why}")
 
 

@@ -220,6 +220,7 @@ def _mixture(
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train."""
     federation.ledger.stage = "mixture: "
+    _check_modalities(federation, reading, subset)
     task = MixturePlanner(estimator, federation, reading, network_spec, seed, subset, held_out).task()
     federation.ledger = checkpoint.begin(seed, None, federation.ledger, task.n_rounds)
     federation.ledger.stage = "mixture: "

@@ -38,7 +38,7 @@ def views_of(estimator: Any, reading: DataDescription, spec: NetworkSpec) -> dic
     Raises ValueError where a modality has too few columns, or an encoder that columns after the view do not suit.
     """
     name = estimator.pretreatment
-    if name in (None, "auto"):
+    if not isinstance(name, str) or name == "auto":  # a list is for the mixture
         return {}
     view, views = VIEWS[name], {}
     for modality, columns in reading.modalities.items():

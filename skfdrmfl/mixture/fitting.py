@@ -113,10 +113,13 @@ class MixtureTask:
             starts, n_rounds = [run.start for run in one.runs], len(one.schedule.rate_factors)
             members = [training.cohort.members_of(run) for run in range(len(starts))]
             before = resume(members, number)
+            was_over = before is not None and all(trained.is_over(n_rounds) for trained in before)
+            # What a pass that had ended asked is on the ledger already.
+            asked = replace(federation, ledger=federation.ledger.copy()) if was_over else federation  # type: ignore
             for stands in train(training, one.network, starts, one.schedule, before, each_round=each_round):
                 stand = Stand((*done, stands))
                 if all(trained.is_over(n_rounds) for trained in stands):
-                    stand = replace(stand, is_done=after is None or self._is_hopeless(federation, stand, after))
+                    stand = replace(stand, is_done=after is None or self._is_hopeless(asked, stand, after))
                 yield stand
             if stand.is_done:
                 return

@@ -10,7 +10,7 @@ class MemberTable(list[dict[str, Any]]):
     """A list of dicts of "name", "view", "weight" and "error", the mixture first, that prints as a table.
 
     Weights add up to 1. Errors are root mean squares, in the units of y, on rows held out inside clients; of several
-    outputs both are lists. A network alone has no such error (NaN).
+    outputs both are lists. A network alone has no such error (None).
 
     Parameters
     ----------
@@ -45,4 +45,4 @@ def _each(value: Any) -> list[float]:
 
 
 def _numbers(value: Any, form: str) -> str:
-    return ", ".join(f"{number:{form}}" for number in _each(value))
+    return "-" if value is None else ", ".join(f"{number:{form}}" for number in _each(value))

@@ -390,7 +390,7 @@ def test_a_step_of_the_server_that_ends_nowhere_is_found_in_its_round(monkeypatc
 
 
 def fitted(**parameters):
-    return FDRMFLTransformer(tuning=None, **OPTIONS | parameters).fit(TECATOR, FAT, client_ids=IDS)
+    return FDRMFLTransformer(**{"tuning": None} | OPTIONS | parameters).fit(TECATOR, FAT, client_ids=IDS)
 
 
 def test_auto_takes_it_and_says_so():

@@ -303,6 +303,7 @@ def test_a_recipe_of_the_page_logs_each_round(name, monkeypatch):
     (callback,) = [text for text in blocks if "class AfterEachRound" in text]
     (block,) = [text for text in blocks if f" {name} " in text or f" {name}\n" in text]
     monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "n_rounds", 2)
+    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "tuning", None)
     names = {"X": X, "y": Y, "client_ids": IDS}
     exec(compile(callback + block, "long_runs.md", "exec"), names)
     mse = names["model"].history_["mse"]

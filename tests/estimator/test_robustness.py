@@ -594,7 +594,7 @@ import numpy as np
 rng = np.random.default_rng(0)
 X = rng.standard_normal((60, 300)); y = X[:, 0]; ids = np.arange(60) % 3
 def small(**params):
-    return skfdrmfl.FDRMFLTransformer(n_rounds=2, local_epochs=1, random_state=0, **params)
+    return skfdrmfl.FDRMFLTransformer(n_rounds=2, local_epochs=1, random_state=0, **({"tuning": None} | params))
 def digest(estimator):
     import hashlib
     return hashlib.sha256(estimator.transform(X).tobytes() + estimator.predict(X).tobytes()).hexdigest()

@@ -87,7 +87,7 @@ def test_the_docstring_names_every_string_that_a_parameter_takes():
 
 
 def small(**params):
-    return FDRMFLTransformer(tuning=None, **{"n_rounds": 4, "local_epochs": 2, "random_state": 0, **params})
+    return FDRMFLTransformer(**{"tuning": None, "n_rounds": 4, "local_epochs": 2, "random_state": 0, **params})
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def assert_same_model(a, b, X):
 def test_parameters_round_trip_through_get_set_and_clone():
     estimator = FDRMFLTransformer(3, modalities={"a": [0]}, hidden_layer_sizes=(4, 5), random_state=7, tuning=None)
     params = estimator.get_params()
-    assert FDRMFLTransformer(tuning=None, **params).get_params() == params
+    assert FDRMFLTransformer(**params).get_params() == params
     copy = clone(estimator)
     assert copy is not estimator
     assert copy.get_params() == params

@@ -155,9 +155,9 @@ def path(tmp_path):
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SELDOM)) for case in CASES])
 def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_path, monkeypatch):
     table, parameters = CASES[case]
-    plain = FDRMFLTransformer(tuning=None, **{**OPTIONS, **parameters}).fit(table, Y, IDS)
+    plain = FDRMFLTransformer(**{"tuning": None, **OPTIONS, **parameters}).fit(table, Y, IDS)
     expected = everything(plain, table)
-    model = FDRMFLTransformer(tuning=None, **{**OPTIONS, **parameters}, checkpoint_path=path, checkpoint_every=1)
+    model = FDRMFLTransformer(**{"tuning": None, **OPTIONS, **parameters}, checkpoint_path=path, checkpoint_every=1)
     copies = fit_keeping_copies(model, tmp_path, monkeypatch, table)
     assert everything(model, table) == expected
     n_passed = len(plain.history_["loss"])

@@ -145,7 +145,7 @@ def test_after_an_interrupt_the_finished_rounds_are_not_sent_again(path, monkeyp
 def test_the_clip_goes_on_where_it_stood(path, monkeypatch):
     adaptive = {"dp_target_quantile": 0.5, "dp_clip_norm": 50.0, "dp_noise_multiplier": 0.01}
     killed(monkeypatch, path, 4, **adaptive)
-    before = read(path, kind=_checkpoint.KIND)["training"]["clip_norms"]
+    before = read(path, kind=_checkpoint.KIND)["training"]["passes"][0][0]["clip_norms"]
     model = fit(path, **adaptive)
     clips = model.history_["clip_norm"]
     np.testing.assert_array_equal(clips[:4], before)

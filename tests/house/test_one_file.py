@@ -45,7 +45,7 @@ y, sites = X @ [1.0, -1.0, 0.5, 0.0], np.arange(40) % 4
 
 
 def fitted(**parameters):
-    model = skfdrmfl.FDRMFLTransformer(n_rounds=3, random_state=0, **parameters).fit(X, y, sites)
+    model = skfdrmfl.FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None, **parameters).fit(X, y, sites)
     return model.predict(X)
 
 

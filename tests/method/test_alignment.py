@@ -450,10 +450,10 @@ def test_predictions_do_not_depend_on_how_reliable_a_code_is(kind):
 
 
 @pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
-def test_tuning_early_stopping_and_diagnosis_work_with_it(kind):
+def test_mixture_early_stopping_and_diagnosis_work_with_it(kind):
     options = {"alignment": kind, "kl_weight": 0.1, "n_rounds": 6}
-    tuned = make(tuning="auto", **options).fit(X, Y, client_ids=IDS)
-    assert {"random", "ridge", "residual"} <= {choice["start"] for choice in tuned.tuning_}
+    tuned = make(tuning="mixture", **options).fit(X, Y, client_ids=IDS)
+    assert {"network raw", "network of residuals"} <= {member["name"] for member in tuned.members_}
     assert tuned.score(X, Y) > 0.9
     early = make(early_stopping=True, input_l1=0.01, **options).fit(HOLES, Y, client_ids=IDS)
     assert 1 <= early.best_round_ <= 6

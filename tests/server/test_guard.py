@@ -214,18 +214,18 @@ def test_a_lie_in_any_sum_is_left_out_of_it_and_of_all_later_ones(kind, lie):
 
 def test_queries_say_what_their_answers_are_in():
     """One power for each part of an answer; a part without a power is never looked at."""
-    from skfdrmfl.protocol.queries import axes, errors, labels, ridge
+    from skfdrmfl.protocol.queries import axes, fold_moments, importance, labels, members
 
     found = {}
-    for module in (whitening, axes, errors, labels, ridge, magnitudes):
+    for module in (whitening, axes, fold_moments, importance, labels, magnitudes, members):
         for value in vars(module).values():
             if isinstance(value, type) and "name" in vars(value) and "powers" in dir(value):
                 found[value.name] = len(value.powers)
     assert found == {
         **dict.fromkeys(("sums of columns", "absolute deviations", "squared deviations", "products of columns"), 2),
         **{"products with directions": 2, "magnitudes of columns": 2, "sums of Z": 2, "products of Z": 2},
-        **{"labels of categories": 1, "rows by modality": 2, "errors of candidates": 2, "products for the ridge": 5},
-        **{"squares of what a ridge leaves": 2, "errors of the ridge on rows left out": 1},
+        **{"labels of categories": 1, "rows by modality": 2, "products by fold": 6, "products of errors": 2},
+        **{"products of scores": 3, "responses and spreads": 5, "responses of the mixture": 4},
     }
 
 

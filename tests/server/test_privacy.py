@@ -410,8 +410,6 @@ def test_diagnose_says_that_there_is_nothing_to_judge():
         ({"dp_clip_norm": inf}, r"relative to dp_clip_norm, which is inf; set dp_clip_norm"),
         ({"preprocessing": "whiten"}, r'preprocessing=.whiten. asks .* use preprocessing="standardize"'),
         ({"early_stopping": True}, r"early_stopping=True asks .* use early_stopping=False"),
-        ({"tuning": "auto"}, r"tuning=.auto. asks .* use tuning=None"),
-        ({"shrinkage": "auto"}, r"shrinkage=.auto. asks .* use a number"),
         (
             {"dp_bounds": {"X": (0, 1)}},
             r"standardising y with privacy needs public bounds, but dp_bounds is {.*}; pass",

@@ -95,7 +95,7 @@ def test_preprocessing_is_that_of_pooled_rows_whoever_holds_which(pretreatment):
         assert_allclose(block.apply(X), blocks[0].apply(X), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("parameters", [{}, TWO, {"early_stopping": True}, {"tuning": "auto", "n_rounds": 1}])
+@pytest.mark.parametrize("parameters", [{}, TWO, {"early_stopping": True}, {"n_rounds": 1}])
 def test_auto_and_none_are_the_columns_as_they_are(parameters):
     table = HOLES if "modalities" in parameters else X
     plain, auto = (
@@ -306,7 +306,7 @@ def test_rows_elsewhere_give_the_bits_of_rows_here(pretreatment, parameters):
     table = HOLES if "modalities" in parameters else X
     here = fitted(pretreatment, table, **parameters)
     model = FDRMFLTransformer(**({"tuning": None} | SMALL | parameters), pretreatment=pretreatment)
-    there = fit_over(wire_of(model, table, Y, IDS), FDRMFLTransformer(tuning=None, **model.get_params()))
+    there = fit_over(wire_of(model, table, Y, IDS), FDRMFLTransformer(**model.get_params()))
     assert_array_equal(there.predict(table), here.predict(table))
     assert_array_equal(there.feature_importances_, here.feature_importances_)
 
@@ -317,12 +317,11 @@ def test_a_site_with_another_pretreatment_refuses():
         fit_over(wire, FDRMFLTransformer(tuning=None, **SMALL, pretreatment="sg1"))
 
 
-def test_tuning_chooses_among_networks_of_the_view():
-    model = fitted("sg1", tuning="auto", n_rounds=2)
-    assert model._fitted.table.blocks["x"].view == VIEWS["sg1"]
-    by_hand = fitted(None, sg1(X), tuning="auto", n_rounds=2)
-    assert model.tuning_[0]["start"] == by_hand.tuning_[0]["start"]
-    assert_allclose(model.predict(X), by_hand.predict(sg1(X)), rtol=1e-4)
+@pytest.mark.parametrize("pretreatment", ["sg1", ["snv", "sg2"], None])
+def test_a_mixture_has_members_of_the_views_that_were_asked_for(pretreatment):
+    model = FDRMFLTransformer(**SMALL | {"n_rounds": 2}, pretreatment=pretreatment).fit(X, Y, client_ids=IDS)
+    views = {member["view"] for member in model.members_} - {"", "raw"}
+    assert views == set([pretreatment] if isinstance(pretreatment, str) else pretreatment or ())
 
 
 # ----------------------------------------------------------------------------------------------- refusals

@@ -111,7 +111,7 @@ def importances(federation: Federation, model: Model, n_features: int, subset: S
 
 
 class MixtureSums(NamedTuple):
-    """Sums over rows: squared slopes by column (n_features,), and of codes the squared changes and counts (w,)."""
+    """Sums over rows: squared slopes by column (p,), and of codes the squared changes and counts (w,)."""
 
     n_rows: float
     squares: Float
@@ -121,26 +121,29 @@ class MixtureSums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MixtureResponses:
-    """How predictions of a mixture respond to each column; `sizes` are the numbers of codes of discrete ones."""
+    """How predictions of a mixture respond to `columns` (p,); `sizes` are the numbers of codes of discrete ones."""
 
     name: ClassVar[str] = "responses of the mixture"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 0)
     mixture: Mixture
+    columns: Indices
     sizes: Mapping[int, int]
     subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> MixtureSums | None:
         """Return a client's sums."""
         n_rows, squares, changes, counts = client.mixture_responses(self.mixture, self.sizes, self.subset)
-        return MixtureSums(float(n_rows), squares, changes, counts) if n_rows else None
+        return MixtureSums(float(n_rows), squares[self.columns], changes, counts) if n_rows else None
 
 
 def mixture_importances(
     federation: Federation, mixture: Mixture, deviation: Float, sizes: Mapping[int, int], subset: Subset
 ) -> Float:
     """Return what `importances` does, of a mixture; `deviation` (n_features,) is the spread of each numeric column."""
-    (sums,) = federation.sum(MixtureResponses(mixture, sizes, subset))
-    squared = sums.squares / sums.n_rows * deviation**2
+    numeric = np.flatnonzero(deviation)
+    (sums,) = federation.sum(MixtureResponses(mixture, numeric, sizes, subset))
+    squared = np.zeros(len(deviation))
+    squared[numeric] = sums.squares / sums.n_rows * deviation[numeric] ** 2
     columns = np.repeat(list(sizes), list(sizes.values())).astype(np.int64)
     found: Float = np.sqrt(
         squared + np.bincount(columns, 0.5 * sums.counts * sums.changes / sums.n_rows**2, minlength=len(squared))
