@@ -133,7 +133,7 @@ def of_mixture(model, q):
         "e": [n_columns, n_columns + 2, 3, 0],  # as it is, after SNV, of three directions, too wide
         "B": range(1, len(model.members_)),  # fewer before the last pass
         "s": [2 * q + n_scores for n_scores in range(2 + q + 1)],
-        "n": [model.n_features_in_],
+        "n": [n_columns],
         "k": [sum(map(len, model.categories_.values()))],
     }
 
