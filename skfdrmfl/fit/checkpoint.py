@@ -147,8 +147,8 @@ class Checkpoint(NoCheckpoint):
             self.flush()
 
     def flush(self) -> None:
-        """Write where training stood last, if that is not in the file."""
-        if self._last is None or self._last[0].n_rounds == self._written:
+        """Write where training stood last, unless the file is as far."""
+        if self._last is None or self._last[0].n_rounds <= self._written:
             return
         stand, ledger, mark = self._last
         passes = [[_content(trained) for trained in runs] for runs in stand.passes]

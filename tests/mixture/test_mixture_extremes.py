@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made import COLUMNS, make, rows
+from mixture_data import COLUMNS, make, rows
 from numpy.testing import assert_allclose, assert_array_equal
 
 X, Y = rows(q=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import COLUMNS, THREE, asked, federation_of, lacking, masks_of, rows
+from mixture_data import COLUMNS, THREE, asked, federation_of, lacking, masks_of, rows
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Ridge
