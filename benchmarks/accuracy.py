@@ -68,8 +68,6 @@ CSV_HEADER = ("row", "case", "method", "measure", "asked", "repeats", "mean", "s
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "none": {"tuning": None},
-    "auto": {"tuning": "auto"},
-    "mixture": {"tuning": "mixture"},
 }
 NO_TERMS = {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0}
 
