@@ -43,10 +43,10 @@ FEWEST_ROWS = 6
 # Networks train without as many folds as hold out so many rows together: more tell no more of the weights.
 ENOUGH_ROWS = 100
 MOST_NETWORK_FOLDS = 3
-# Clients are unlike each other if their first gradients spread so much about the mean one, relative to that: among
-# clients dealt at random it is .4 (3 clients) to 11 (60), among ten sorted by y 30. A network trained by full gradients
-# then joins; it takes so many times the rounds.
-UNLIKE, GRADIENT_ROUNDS = 12.0, 10
+# Clients are unlike each other if their first gradients spread so much about the mean one, relative to that, and so
+# much for each further client: on Tecator dealt at random it is .4 (3 clients), 3 (10), 11 (60), sorted by y 9 to 49
+# (10). Networks trained by full gradients then join; they take so many times the rounds.
+UNLIKE, UNLIKE_EACH, GRADIENT_ROUNDS = 6.0, 0.5, 10
 DEFAULT_SHRINKAGE, DEFAULT_DECAY = 2e-4, 0.3
 DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
 # Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
@@ -78,6 +78,10 @@ def network_alone(why: str | None) -> MemberTable:
     return MemberTable([row], "" if why is None else f"the network alone: {why}")
 
 
+class NothingHeldOut(Exception):
+    """No fold keeps some rows and holds out others."""
+
+
 @dataclass(frozen=True, eq=False)
 class MixturePlanner:
     """What a mixture is laid out from: parameters, clients, columns, and the rows to use."""
@@ -91,19 +95,26 @@ class MixturePlanner:
     held_out: Subset | None = None  # with early stopping, the rows that say when networks stop
 
     def task(self) -> MixtureTask:
-        """Return what is to be trained and weighed, after the sums have been asked for."""
+        """Return what is to be trained and weighed, after the sums have been asked for.
+
+        Raises NothingHeldOut.
+        """
         folds = inner_folds(self.subset, self.seed, N_FOLDS)
         y = fit_targets(self.federation, self.subset)
         sums = self._sums(Targets((y,)), [side for _, side in folds])
         raw = sums[None]
         linear = [_mean(raw), *linear_members(sums, self._views(raw.smooth))]
-        of_networks = folds[: min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))]
+        n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
+        numbers = raw.usable_folds()[:n_folds]
+        if not numbers:
+            raise NothingHeldOut
         return MixtureTask(
             sums,
             tuple(linear),
-            tuple(self._passes(of_networks, sums, linear, y)),
+            tuple(self._passes(numbers, [folds[i][0] for i in numbers], sums, linear, y)),
             Targets((y,)),
-            tuple(side for _, side in of_networks),
+            tuple(numbers),
+            tuple(folds[i][1] for i in numbers),
             self.subset,
             int(self.estimator.n_components),
             y,
@@ -164,7 +175,8 @@ class MixturePlanner:
 
     def _passes(
         self,
-        folds: Sequence[tuple[Subset, Subset]],
+        numbers: Sequence[int],
+        kept: Sequence[Subset],
         sums: Mapping[str | None, ViewSums],
         linear: Sequence[LinearMember],
         y: BlockTransform,
@@ -175,7 +187,7 @@ class MixturePlanner:
         wide = bool(sums[None].wide.blocks)
         if wide:
             kinds = {name: "standardize" if kind == "whiten" else kind for name, kind in kinds.items()}
-        sets = [*range(len(folds)), -1]
+        sets = [*numbers, -1]
         shapes: dict[Any, list[NetworkRuns]] = {}
         for recipe in self._recipes(self._views(sums[None].smooth), linear[beside], wide=wide):
             of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
@@ -189,14 +201,17 @@ class MixturePlanner:
             else:
                 runs = of_y(recipe, tables, sets, of_view, y)
             shapes.setdefault((recipe.shape, recipe.learns_residual), []).append(runs)
-        passes = [self._pass(folds, members) for members in shapes.values()]
-        if is_auto(self.estimator.algorithm) and not wide and self._drift(passes[0]) > UNLIKE:
-            first = passes[0].members[0]
-            recipe = replace(first.recipe, name=f"{first.recipe.name} by gradients", algorithm="fedsgd")
-            passes.insert(1, self._pass(folds, [replace(first, recipe=recipe)]))
+        passes = [self._pass(kept, members) for members in shapes.values()]
+        unlike = max(UNLIKE, UNLIKE_EACH * (len(self.reading.positions) - 1))
+        if is_auto(self.estimator.algorithm) and not wide and self._drift(passes[0]) > unlike:
+            by_gradients = [
+                replace(m, recipe=replace(m.recipe, name=f"{m.recipe.name} by gradients", algorithm="fedsgd"))
+                for m in passes[0].members
+            ]
+            passes.insert(1, self._pass(kept, by_gradients))
         return passes
 
-    def _pass(self, folds: Sequence[tuple[Subset, Subset]], members: Sequence[NetworkRuns]) -> Pass:
+    def _pass(self, kept: Sequence[Subset], members: Sequence[NetworkRuns]) -> Pass:
         """Return the runs of networks of one shape."""
         recipe, spec = members[0].recipe, replace(self.spec, **dict(members[0].recipe.shape))
 
@@ -206,7 +221,7 @@ class MixturePlanner:
         all_tables = [table for member in members for table in member.tables]
         widths = {name: max(table.widths[name] for table in all_tables) for name in all_tables[0].widths}
         network = build(all_tables[0], widths)
-        subsets = [*(kept for kept, _ in folds), self.subset]
+        subsets = [*kept, self.subset]
         runs = [
             RunPlan(
                 Inputs(table, widths, TRAINING_DTYPE),

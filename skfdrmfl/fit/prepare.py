@@ -35,7 +35,7 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
-from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, network_alone, why_alone
+from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, network_alone, why_alone
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
 from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
@@ -178,7 +178,11 @@ def make_plan(
     if estimator.tuning is not None:
         alone = why_alone(estimator, reading, federation, whole=whole, goes_on=earlier is not None)
         if alone is None:
-            return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out, checkpoint)
+            try:
+                return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out, checkpoint)
+            except NothingHeldOut:
+                alone = "every client's rows are equal, or belong together, so that none can be held out"
+                federation.ledger.stage = ""
     found = None
     if earlier is None:
         found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint)

@@ -92,7 +92,8 @@ class MixtureTask:
     linear: tuple[LinearMember, ...]  # the mean first
     passes: tuple[Pass, ...]
     targets: Targets  # standardised y
-    folds: tuple[Subset, ...]  # rows held out, of the folds that networks train without
+    numbers: tuple[int, ...]  # of the folds that networks train without
+    folds: tuple[Subset, ...]  # and the rows that these hold out
     subset: Subset
     n_components: int
     unit: BlockTransform  # y to standardised y
@@ -181,7 +182,7 @@ class MixtureTask:
                 np.concatenate([m.coefficients[i] for m in members], 1),
                 np.concatenate([m.intercept[i] for m in members]),
             )
-            for i in range(len(self.folds))
+            for i in self.numbers
         )
 
     def _mixture(

@@ -81,6 +81,11 @@ class ViewSums:
         total = self.present.sum(0)
         return np.concatenate((total - self.present, total[None]))
 
+    def usable_folds(self) -> list[int]:
+        """Return the folds that hold out rows, and keep some of each modality."""
+        usable = (self.held_out.n > 0) & (self.kept.n[:-1] > 0) & (self.kept_present[:-1] > 0).all(1)
+        return np.flatnonzero(usable).tolist()
+
     def blocks(self, view: str) -> dict[str, ViewBlock]:
         """Return each modality in a view that follows from this one by a linear map."""
         out, start = {}, 0
