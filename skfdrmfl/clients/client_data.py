@@ -45,6 +45,7 @@ class ClientData:
         self.table, self.targets, self.present, self.blocks = table, targets, present, blocks
         self.labels = labels or {}
         self.n_modalities = n_modalities
+        self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
         self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
 
@@ -153,7 +154,12 @@ class Client:
 
     def rows_of(self, subset: Subset) -> Indices:
         """Return the row numbers (n,) of a subset."""
-        return self.rows if subset is EVERYTHING else self.rows[subset.mask(self._blocks(self.rows), self.position)]
+        if subset is EVERYTHING:
+            return self.rows
+        known = self.tables.known_rows.setdefault(subset, {})
+        if self.position not in known:
+            known[self.position] = self.rows[subset.mask(self._blocks(self.rows), self.position)]
+        return known[self.position]
 
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
