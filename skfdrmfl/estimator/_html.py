@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # Where a fit was told nothing of clients: who meant to train with them sees it.
 CENTRAL = "no clients: trained centrally"
 
@@ -64,7 +66,12 @@ class Representation(DocumentationLink):
         """Return the estimator's block in the diagram of it, or of the Pipeline it is a step of."""
         from sklearn.utils._repr_html.estimator import _VisualBlock
 
-        caption = CENTRAL if self._is_central() else None
+        fitted = vars(self).get("_fitted")
+        said = [CENTRAL] if self._is_central() else []
+        if fitted is not None and fitted.mixture is not None:
+            shares = [row for row in fitted.members[1:] if np.sum(row["weight"]) > 0]
+            said.append("mixture of " + ", ".join(row["name"] for row in shares))
+        caption = "; ".join(said) or None
         return _VisualBlock("single", self, names=type(self).__name__, name_details=str(self), name_caption=caption)
 
     def _is_central(self) -> bool:

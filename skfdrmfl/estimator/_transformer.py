@@ -603,7 +603,7 @@ class FDRMFLTransformer(
         check_is_fitted(self)
         if self._fitted.account is not None:
             return Diagnosis((), "nothing to judge: with privacy, losses are not recorded")
-        return diagnose(
+        found = diagnose(
             TrainingHistory(
                 self.history_,
                 self.n_samples_per_client_.astype(np.float64),
@@ -615,6 +615,9 @@ class FDRMFLTransformer(
                 self._fitted.central,
             )
         )
+        if self._fitted.lead:
+            found.summary = f"{self._fitted.lead} of a mixture: {found.summary}"
+        return found
 
     # --------------------------------------------------------------------------------------- saving it
 

@@ -54,6 +54,7 @@ class Fitted:
     central: bool = False  # whether no call said whose rows they are
     engine: str = "torch"  # key of `ENGINES`: which one trained last
     mixture: Mixture | None = None  # what predicts, where that is not the network alone
+    lead: str = ""  # of a mixture, the network of most weight, whose record, weights and shrinkage these are
     members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
@@ -82,6 +83,20 @@ class Fitted:
             yield self.table.slopes(table[slab], gradients, of_slab) * self.target.unit[:, None]
 
     @property
+    def inputs_of_z(self) -> TableTransform:
+        """What Z is a function of: encoder inputs, of a mixture the standardised columns."""
+        return self.table if self.mixture is None else self.mixture.spare.table
+
+    @property
+    def principal_axes(self) -> tuple[Float, Float]:
+        """Variances (c,) along principal axes (c, c) of Z; the columns of Z are such axes but for a mixture."""
+        if self.mixture is None:
+            assert self.variance is not None
+            return self.variance, np.eye(len(self.variance))
+        variance, axes = np.linalg.eigh(self.mixture.covariance)
+        return variance[::-1].clip(min=0.0), axes[:, ::-1]
+
+    @property
     def is_linear(self) -> bool:
         """Whether predictions are a linear function of the columns of complete rows."""
         if self.mixture is not None:
@@ -105,6 +120,8 @@ class Fitted:
     @property
     def selected_features(self) -> Indices:
         """Columns of X that Z depends on, ascending."""
+        if self.mixture is not None:
+            return self.mixture.selected_features
         used = [
             self.table.columns[name][self.table.blocks[name].columns_behind(encoder.columns_used(self.weights))]
             for name, encoder in self.network.encoders.items()

@@ -89,10 +89,13 @@ def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, An
 
 
 def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[Float, Present | None]:
-    """Return what the encoders read of the rows of X (n, columns), and which modalities each has (None: all)."""
+    """Return what the encoders read of the rows of X (n, columns), and which modalities each has (None: all).
+
+    Of a mixture they are the standardised numeric columns, whatever view a member has of them.
+    """
     table, present = model._read(X)
     with single_threaded():
-        return model._fitted.table.apply(table, EXACT, present=present), present
+        return model._fitted.inputs_of_z.apply(table, EXACT, present=present), present
 
 
 def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:

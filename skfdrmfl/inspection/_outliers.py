@@ -109,8 +109,8 @@ class OutlierDisplay(Display):
         usual = u, z
         if reference is not None:
             usual = _inputs_and_scores(model, transformer_of(estimator, reference)[1])
-        variance = model.component_variance_
-        counted = variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
+        variance, axes = model._fitted.principal_axes
+        z, counted = z @ axes, variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
         n = int(model.n_samples_per_client_.sum())
         display = cls(
             (z[:, counted] ** 2 / variance[counted]).sum(1),
@@ -136,8 +136,9 @@ def _inputs_and_scores(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
     """Return numeric encoder inputs (n, e) and Z (n, c) of rows."""
     x, _ = encoder_inputs(model, X)
     network = model._fitted.network
-    numeric = np.ones(network.n_columns, dtype=bool)
-    for name, encoder in network.encoders.items():
+    numeric = np.ones(x.shape[1], dtype=bool)
+    codes = {} if model._fitted.mixture is not None else network.encoders  # the mixture's are numbers
+    for name, encoder in codes.items():
         start = network.columns[name].start
         numeric[start : start + len(encoder.code_sizes)] = False
     if not numeric.any():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Present, row_products
+from skfdrmfl.common.arrays import Arrays, Float, Indices, Present, row_products
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import SLAB_ROWS, TableTransform
 from skfdrmfl.method.evaluate import evaluate
@@ -26,6 +26,17 @@ class LinearPart:
 
     table: TableTransform
     linear: Linear
+
+    @property
+    def selected_features(self) -> Indices:
+        """Columns of the table that it depends on."""
+        used, start = [np.zeros(0, np.int64)], 0
+        for name, block in self.table.blocks.items():
+            stop = start + block.n_outputs
+            mine = block.columns_behind((self.linear.coefficients[start:stop] != 0).any(1))
+            used.append(self.table.columns[name][mine])
+            start = stop
+        return np.concatenate(used)
 
     def predict(self, table: Float, present: Present | None) -> Float:
         """Return what it adds to predictions (n, q)."""
@@ -52,6 +63,15 @@ class NetworkPart:
     share: Float  # (q,)
     shape: Mapping[str, Any]  # parameters that the network was built with, where they are the mixture's own
 
+    @property
+    def selected_features(self) -> Indices:
+        """Columns of the table that it depends on."""
+        used = [
+            self.table.columns[name][self.table.blocks[name].columns_behind(encoder.columns_used(self.arrays))]
+            for name, encoder in self.network.encoders.items()
+        ]
+        return np.concatenate(used)
+
     def predict(self, table: Float, present: Present | None) -> Float:
         """Return what it adds to predictions (n, q)."""
         x = self.table.apply(table, EXACT, present=present)
@@ -76,6 +96,13 @@ class Mixture:
     parts: tuple[LinearPart | NetworkPart, ...]
     from_prediction: Float
     spare: LinearPart
+    covariance: Float  # (c, c), of Z over the training rows
+
+    @property
+    def selected_features(self) -> Indices:
+        """Columns of the table that Z depends on, ascending."""
+        used = [part.selected_features for part in (*self.parts, self.spare)]
+        return np.unique(np.concatenate(used))
 
     def evaluate(self, table: Float, present: Present | None) -> tuple[Float, Float]:
         """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table."""

@@ -79,7 +79,6 @@ class Weighed:
     """A mixture, and what its members are."""
 
     mixture: Mixture
-    variance: Float  # (c,), of Z
     members: MemberTable
     lead: tuple[int, int]  # pass and number of the network of most weight
 
@@ -145,8 +144,8 @@ class MixtureTask:
         weights = np.stack([mixture_weights(of_output) for of_output in errors], 1)  # (M, q)
         shares = weights[len(order) :].sum(1)
         lead = list(networks)[int(shares.argmax())] if networks else (0, 0)
-        mixture, variance = self._with_scores(federation, self._mixture(weights, order, networks, trained))
-        return Weighed(mixture, variance, self._table(weights, errors, order, networks), lead)
+        mixture = self._with_scores(federation, self._mixture(weights, order, networks, trained))
+        return Weighed(mixture, self._table(weights, errors, order, networks), lead)
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""
@@ -208,7 +207,7 @@ class MixtureTask:
         for (p, number), weight in zip(networks, weights[len(order) :], strict=True):
             if weight.any():
                 shares_of_networks.append(self._network_part(p, number, weight, trained[p, number]))
-        return Mixture((*linear, *shares_of_networks), np.eye(q), linear[0])
+        return Mixture((*linear, *shares_of_networks), np.eye(q), linear[0], np.eye(q))
 
     def _network_part(self, p: int, number: int, weight: Float, trained: Trained) -> NetworkPart:
         """Return the share of a network, fitted on all rows, that predicts standardised y."""
@@ -223,8 +222,8 @@ class MixtureTask:
         network = one.build(one.members[number].tables[-1])
         return network, cropped(network, one.network.arrays(trained.models[0]))
 
-    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
-        """Return the mixture with its Z, and the variance (c,) of that."""
+    def _with_scores(self, federation: Federation, mixture: Mixture) -> Mixture:
+        """Return the mixture with its Z."""
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()
@@ -240,9 +239,9 @@ class MixtureTask:
         into_z = np.concatenate((from_scores, from_prediction))  # (s + q, c)
         mean = answer.sums[: len(into_z)] / answer.n_rows
         moments = answer.products[: len(into_z), : len(into_z)] / answer.n_rows - np.outer(mean, mean)
-        variance = np.maximum(((moments @ into_z) * into_z).sum(0), 0.0)
+        covariance = into_z.T @ moments @ into_z
         spare = LinearPart(sums.table, Linear(scores @ from_scores, intercept))
-        return replace(mixture, from_prediction=from_prediction, spare=spare), variance
+        return replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
 
     def _table(
         self,
