@@ -209,7 +209,7 @@ def algorithms(args: Any) -> list[Row]:
     options = {"tuning": None, "engine": "native", "random_state": 0}
     work = {}
     for name, (n, e) in rounds.items():
-        model = FDRMFLTransformer(algorithm=name, n_rounds=n, local_epochs=e, tuning=None, **options)
+        model = FDRMFLTransformer(algorithm=name, n_rounds=n, local_epochs=e, **options)
         work[name] = partial(model.fit, X, y, client_ids=ids)
     times = interleaved(work, args.repeats + 1, clock=time.process_time)  # the first turn warms up
     spent = {name: mine[1:] for name, mine in times.items()}
