@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.common.version import __version__
+from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
@@ -501,12 +502,18 @@ class FDRMFLTransformer(
         """Train one more round with whoever is there, at a constant learning rate.
 
         Parameters and errors are those of `fit`; nothing is held out, so `groups` change nothing. Preprocessing is
-        fixed by the first call. Clients not met before are appended to `clients_`. Nothing goes on
-        from a mixture: begin with `partial_fit`, or with `tuning=None`.
+        fixed by the first call. Clients not met before are appended to `clients_`. Nothing goes on from a mixture:
+        after one, a network alone begins anew, with a warning.
         """
         task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
         with single_threaded():
             earlier = vars(self).get("_fitted")
+            if earlier is not None and earlier.mixture is not None:
+                warn_caller(
+                    "partial_fit begins a network alone anew, as none goes on from the mixture that was fitted; fit "
+                    "with tuning=None to go on from a fit."
+                )
+                earlier = None
             fitting = prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False)
             train_and_keep(self, fitting, task)
         task.end(fitted=self._fitted.attributes)

@@ -63,7 +63,7 @@ SLOW_CHECKS = {
 }
 
 
-@parametrize_with_checks([FDRMFLTransformer(tuning=None)])
+@parametrize_with_checks([FDRMFLTransformer(tuning=None), FDRMFLTransformer(n_rounds=8)])
 def test_scikit_learn_checks(estimator, check):
     if check.func.__name__ in SLOW_CHECKS:
         estimator = clone(estimator).set_params(n_rounds=8)
@@ -71,7 +71,13 @@ def test_scikit_learn_checks(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([FDRMFLTransformer(tuning=None), FDRMFLTransformer(engine="torch", n_rounds=15, tuning=None)])
+@parametrize_with_checks(
+    [
+        FDRMFLTransformer(),
+        FDRMFLTransformer(tuning=None),
+        FDRMFLTransformer(engine="torch", n_rounds=15, tuning=None),
+    ]
+)
 def test_scikit_learn_checks_with_all_rounds(estimator, check):
     check(estimator)
 

@@ -1,4 +1,4 @@
-"""One network goes on alone: partial_fit and warm_start begin with one, and refuse to go on from a mixture."""
+"""One network goes on alone: partial_fit and warm_start begin with one, and do not go on from a mixture."""
 
 import numpy as np
 import pytest
@@ -14,16 +14,21 @@ IDS = np.arange(60) % 3
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "random_state": 0}
 
 
-@pytest.mark.parametrize("goes_on", ["partial_fit", "warm_start"])
-def test_nothing_goes_on_from_a_mixture(goes_on):
+def test_warm_start_does_not_go_on_from_a_mixture():
     model = FDRMFLTransformer(**SMALL).fit(X, Y, IDS)
     before = model.predict(X)
     with pytest.raises(ValueError, match="is a mixture, and one network alone goes on; fit with tuning=None"):
-        if goes_on == "partial_fit":
-            model.partial_fit(X, Y, IDS)
-        else:
-            model.set_params(warm_start=True).fit(X, Y, IDS)
+        model.set_params(warm_start=True).fit(X, Y, IDS)
     assert_array_equal(model.predict(X), before)
+
+
+def test_partial_fit_after_a_mixture_begins_anew_and_says_so():
+    model = FDRMFLTransformer(**SMALL).fit(X, Y, IDS)
+    with pytest.warns(UserWarning, match="partial_fit begins a network alone anew"):
+        model.partial_fit(X, Y, IDS)
+    anew = FDRMFLTransformer(**SMALL).partial_fit(X, Y, IDS)
+    assert_array_equal(model.predict(X), anew.predict(X))
+    assert model.n_rounds_ == 1
 
 
 def test_a_chain_that_begins_alone_is_that_of_one_network():
