@@ -54,7 +54,6 @@ def fit_here(parameters, table=X, ids=IDS):
         pytest.param(TWO, HOLES, IDS, id="a site without a modality"),
         pytest.param({"participation": 0.67}, X, IDS, id="participation"),
         pytest.param({"early_stopping": True}, X, SIZES, id="early stopping"),
-        pytest.param({"tuning": "auto", "n_rounds": 2}, X, SIZES, id="tuning"),
         pytest.param({"algorithm": "scaffold"}, X, SIZES, id="scaffold"),
         pytest.param({"availability": [[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 0]]}, X, IDS, id="availability"),
     ],
