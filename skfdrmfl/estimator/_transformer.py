@@ -235,7 +235,7 @@ class FDRMFLTransformer(
     members_ : list of dict
         What predicts, the mixture first, the others by weight: "name", "view" (the pre-treatment), "weight", and
         "error", the root mean squared error on rows held out, in the units of y (lists, with several outputs); printed,
-        a table of those that have a weight. With one network a row for it, whose error is NaN, and `members_.note`
+        a table of those that have a weight. With one network a row for it, whose error is None, and `members_.note`
         says why it is alone where a mixture was asked for.
     weights_ : dict of str to ndarray
         Parameters of the global model, Z centred and on its principal axes; of a mixture those of its network of most
