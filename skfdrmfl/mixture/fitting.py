@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.linear import LinearMember
 from skfdrmfl.mixture.members import MemberTable
-from skfdrmfl.mixture.networks import NetworkRuns, cropped
+from skfdrmfl.mixture.networks import NetworkRuns, Recipe, cropped
 from skfdrmfl.mixture.scores import score_axes
 from skfdrmfl.mixture.sums import ViewSums
 from skfdrmfl.mixture.weights import WITHIN, mixture_weights
@@ -44,8 +44,15 @@ class Pass:
 
     def of_member(self, number: int) -> slice:
         """Return which runs are a member's."""
-        start = sum(len(member.tables) for member in self.members[:number])
-        return slice(start, start + len(self.members[number].tables))
+        n_runs = len(self.runs) // len(self.members)
+        return slice(number * n_runs, (number + 1) * n_runs)
+
+
+class Errors(NamedTuple):
+    """The networks of a mixture by pass and number, and how all members err, the linear ones first."""
+
+    networks: dict[tuple[int, int], NetworkMember]
+    products: Float  # (q, M, M), means over rows held out
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +61,7 @@ class Stand:
 
     passes: tuple[tuple[Trained, ...], ...]
     is_done: bool = False  # whether no pass follows
+    errors: Errors | None = None  # of the members, where these were asked for already
 
     @property
     def n_rounds(self) -> int:
@@ -88,7 +96,7 @@ class MixtureTask:
     """All that is to be trained and weighed."""
 
     sums: dict[str | None, ViewSums]  # by base view
-    linear: tuple[LinearMember, ...]  # the mean first
+    linear: tuple[LinearMember, ...]  # in the order of their base views
     passes: tuple[Pass, ...]
     targets: Targets  # standardised y
     numbers: tuple[int, ...]  # of the folds that networks train without
@@ -119,60 +127,61 @@ class MixtureTask:
             for stands in train(training, one.network, starts, one.schedule, before, each_round=each_round):
                 stand = Stand((*done, stands))
                 if all(trained.is_over(n_rounds) for trained in stands):
-                    stand = replace(stand, is_done=after is None or self._is_hopeless(asked, stand, after))
+                    stand = self._ended(asked, stand, after)
                 yield stand
             if stand.is_done:
                 return
             done = stand.passes
 
-    def _is_hopeless(self, federation: Federation, stand: Stand, after: Pass) -> bool:
-        """Return whether a pass adds to linear members that err too much, beside networks, to get a weight."""
+    def _ended(self, federation: Federation, stand: Stand, after: Pass | None) -> Stand:
+        """Return where training stands at the end of a pass.
+
+        It is done if no pass follows, or one that adds to linear members that err too much, beside networks, to get a
+        weight.
+        """
+        if after is None:
+            return replace(stand, is_done=True)
         if not all(member.recipe.learns_residual for member in after.members):
-            return False
-        _, _, errors = self._errors(federation, stand)
-        squares = np.diagonal(errors, axis1=1, axis2=2)  # (q, M)
+            return stand
+        errors = self._errors(federation, stand)
+        squares = np.diagonal(errors.products, axis1=1, axis2=2)  # (q, M)
         n_linear = len(self.linear)
         least = squares[:, n_linear:].min(1, initial=np.inf)
-        return bool((squares[:, :n_linear].min(1) > WITHIN**2 * least).all())
+        is_hopeless = bool((squares[:, :n_linear].min(1) > WITHIN**2 * least).all())
+        return replace(stand, is_done=is_hopeless, errors=errors)
 
     # ------------------------------------------------------------------------------------------------ weighing
 
     def weigh(self, federation: Federation, stand: Stand) -> Weighed:
-        """Return the mixture of the members as they stand; two exchanges."""
-        order, networks, errors = self._errors(federation, stand)
-        trained = {(p, number): self._trained(stand, p, number)[-1] for p, number in networks}
-        weights = np.stack([mixture_weights(of_output) for of_output in errors], 1)  # (M, q)
-        shares = weights[len(order) :].sum(1)
-        lead = list(networks)[int(shares.argmax())] if networks else (0, 0)
-        mixture = self._with_scores(federation, self._mixture(weights, order, networks, trained))
-        return Weighed(mixture, self._table(weights, errors, order, networks), lead)
+        """Return the mixture of the members as they stand; two exchanges, or one if their errors are known."""
+        errors = self._errors(federation, stand) if stand.errors is None else stand.errors
+        weights = np.stack([mixture_weights(of_output) for of_output in errors.products], 1)  # (M, q)
+        shares = weights[len(self.linear) :].sum(1)
+        lead = list(errors.networks)[int(shares.argmax())] if errors.networks else (0, 0)
+        mixture = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
+        return Weighed(mixture, self._table(weights, errors), lead)
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""
         return stand.passes[p][self.passes[p].of_member(number)]
 
-    def _errors(
-        self, federation: Federation, stand: Stand
-    ) -> tuple[list[LinearMember], dict[tuple[int, int], NetworkMember], Float]:
-        """Return the linear members in the order of the answer, the networks, and mean products of errors (q, M, M)."""
-        order = [m for base in self.sums for m in self.linear if m.base == base]
+    def _errors(self, federation: Federation, stand: Stand) -> Errors:
+        """Ask how the members err as they stand, but for networks that have diverged."""
         networks: dict[tuple[int, int], NetworkMember] = {}
         for p, one in enumerate(self.passes[: len(stand.passes)]):
             for number, runs in enumerate(one.members):
                 inputs = [run.inputs for run in one.runs[one.of_member(number)]]
                 member = runs.member(one.network, inputs, self._trained(stand, p, number))
                 if member is not None:
-                    if member.beside is not None:
-                        member = replace(member, beside=order.index(self.linear[member.beside]))
                     networks[p, number] = member
         linear = tuple(
-            LinearMembers(Inputs(sums.table), self._side_by_side([m for m in order if m.base == base]))
+            LinearMembers(Inputs(sums.table), self._side_by_side([m for m in self.linear if m.base == base]))
             for base, sums in self.sums.items()
         )
         equal = federation.guard is not None
         query = MemberErrors(linear, tuple(networks.values()), self.targets, self.folds, equal, self.subset)
         (answer,) = federation.sum(query)
-        return order, networks, answer.products / answer.votes
+        return Errors(networks, answer.products / answer.votes)
 
     def _side_by_side(self, members: Sequence[LinearMember]) -> tuple[Linear, ...]:
         """Return the models of each fold, the outputs of all members side by side."""
@@ -184,30 +193,25 @@ class MixtureTask:
             for i in self.numbers
         )
 
-    def _mixture(
-        self,
-        weights: Float,
-        order: Sequence[LinearMember],
-        networks: dict[tuple[int, int], NetworkMember],
-        trained: dict[tuple[int, int], Trained],
-    ) -> Mixture:
+    def _mixture(self, weights: Float, networks: dict[tuple[int, int], NetworkMember], stand: Stand) -> Mixture:
         """Return what members predict, each by its weights (M, q), fitted on all rows."""
-        q = weights.shape[1]
-        shares = weights[: len(order)].copy()
-        for (_, member), weight in zip(networks.items(), weights[len(order) :], strict=True):
+        q, of_networks = weights.shape[1], weights[len(self.linear) :]
+        shares = weights[: len(self.linear)].copy()
+        for member, weight in zip(networks.values(), of_networks, strict=True):
             if member.beside is not None:
                 shares[member.beside] += weight
         linear: list[LinearPart] = []
         for base, sums in self.sums.items():
-            mine = [(m, share) for m, share in zip(order, shares, strict=True) if m.base == base]
+            mine = [(m, share) for m, share in zip(self.linear, shares, strict=True) if m.base == base]
             coefficients = sum(share * m.coefficients[-1] for m, share in mine)
             intercept = sum(share * m.intercept[-1] for m, share in mine)
             linear.append(LinearPart(sums.table, Linear(np.asarray(coefficients), np.asarray(intercept))))
-        shares_of_networks = []
-        for (p, number), weight in zip(networks, weights[len(order) :], strict=True):
-            if weight.any():
-                shares_of_networks.append(self._network_part(p, number, weight, trained[p, number]))
-        return Mixture((*linear, *shares_of_networks), np.eye(q), linear[0], np.eye(q))
+        parts = [
+            self._network_part(p, number, weight, self._trained(stand, p, number)[-1])
+            for (p, number), weight in zip(networks, of_networks, strict=True)
+            if weight.any()
+        ]
+        return Mixture((*linear, *parts), np.eye(q), linear[0], np.eye(q))
 
     def _network_part(self, p: int, number: int, weight: Float, trained: Trained) -> NetworkPart:
         """Return the share of a network, fitted on all rows, that predicts standardised y."""
@@ -233,35 +237,27 @@ class MixtureTask:
         probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
         (answer,) = federation.sum(ScoreProducts(probe, self.targets, self.subset))
         n_scores = scores.shape[1]
-        from_prediction, from_scores, intercept = score_axes(
+        from_prediction, from_scores, intercept, covariance = score_axes(
             self.n_components, n_scores, answer.n_rows, answer.sums, answer.products
         )
-        into_z = np.concatenate((from_scores, from_prediction))  # (s + q, c)
-        mean = answer.sums[: len(into_z)] / answer.n_rows
-        moments = answer.products[: len(into_z), : len(into_z)] / answer.n_rows - np.outer(mean, mean)
-        covariance = into_z.T @ moments @ into_z
         spare = LinearPart(sums.table, Linear(scores @ from_scores, intercept))
         return replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
 
-    def _table(
-        self,
-        weights: Float,
-        errors: Float,
-        order: Sequence[LinearMember],
-        networks: dict[tuple[int, int], NetworkMember],
-    ) -> MemberTable:
+    def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
-        unit = self.unit.unit
-        mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, errors, weights), 0.0)) * unit
-        rows = []
-        for i, m in enumerate(order):
-            rows.append({"name": m.name, "view": m.view, "weight": weights[i], "error": errors[:, i, i]})
-        for i, (p, number) in enumerate(networks, len(order)):
-            recipe = self.passes[p].members[number].recipe
-            rows.append({"name": recipe.name, "view": recipe.view, "weight": weights[i], "error": errors[:, i, i]})
-        for row in rows:
-            row["error"] = _plain(np.sqrt(row["error"]) * unit)
-            row["weight"] = _plain(row["weight"])
+        unit, products = self.unit.unit, errors.products
+        mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, products, weights), 0.0)) * unit
+        recipes = [self.passes[p].members[number].recipe for p, number in errors.networks]
+        members: list[LinearMember | Recipe] = [*self.linear, *recipes]
+        rows: list[dict[str, Any]] = [
+            {
+                "name": member.name,
+                "view": member.view,
+                "weight": _plain(weights[i]),
+                "error": _plain(np.sqrt(products[:, i, i]) * unit),
+            }
+            for i, member in enumerate(members)
+        ]
         rows.sort(key=lambda row: (-float(np.sum(row["weight"])), float(np.sum(row["error"]))))
         return MemberTable(
             [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]

@@ -35,10 +35,11 @@ class LinearMember:
 def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) -> list[LinearMember]:
     """Return the members in some views: PLS in all, the ridge where PLS errs within `CLOSE` of the best."""
     spaces = [
-        _Space(of_base, base, view, scaled)
+        _Space(of_base, base, view, blocks, scaled)
         for base, of_base in sums.items()
         for view in views
         if PARTS_OF_VIEW[view][0] == base and of_base.axes.size
+        for blocks in [list(of_base.blocks(view).values())]
         for scaled in (True, False)
     ]
     members = {space: space.best_pls() for space in spaces}
@@ -55,15 +56,14 @@ def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) ->
 class _Space:
     """The columns of one view, scaled or not, as coordinates along orthonormal axes."""
 
-    def __init__(self, sums: ViewSums, base: str | None, view: str, scaled: bool):
+    def __init__(self, sums: ViewSums, base: str | None, view: str, blocks: Sequence[ViewBlock], scaled: bool):
         self._name, self._view, self._base = f"{view} scaled" if scaled else view, view, base
-        blocks = sums.blocks(view)
-        per_unit = np.concatenate([_per_unit(block, scaled) for block in blocks.values()])
-        gains = np.concatenate([block.gains for block in blocks.values()])
+        per_unit = np.concatenate([_per_unit(block, scaled) for block in blocks])
+        gains = np.concatenate([block.gains for block in blocks])
         axes, r = np.linalg.qr(per_unit[:, None] * gains)
         self.kept, self._held_out = sums.kept.through(r), sums.held_out.through(r)
         # From coefficients along these axes to those of the base columns z.
-        self._back = block_diag(*(block.from_base.T for block in blocks.values())) @ (per_unit[:, None] * axes)
+        self._back = block_diag(*(block.from_base.T for block in blocks)) @ (per_unit[:, None] * axes)
 
     def best_pls(self) -> LinearMember | None:
         """Return the PLS of the best number of components; None where there are too few rows or columns for one."""

@@ -14,7 +14,9 @@ from skfdrmfl.common.arrays import Float
 SMALLEST_VARIANCE = 1e-10
 
 
-def score_axes(n_components: int, n_scores: int, n: float, sums: Float, products: Float) -> tuple[Float, Float, Float]:
+def score_axes(
+    n_components: int, n_scores: int, n: float, sums: Float, products: Float
+) -> tuple[Float, Float, Float, Float]:
     """Return what makes Z of v = (scores, predictions, y): y_hat `from_prediction` + scores `from_scores` + intercept.
 
     Parameters
@@ -27,6 +29,8 @@ def score_axes(n_components: int, n_scores: int, n: float, sums: Float, products
     Returns
     -------
     from_prediction, from_scores, intercept : ndarray of shape (q, c), (s, c) and (c,)
+    covariance : ndarray of shape (c, c)
+        Of Z over the rows.
     """
     mean = sums / n
     c = products / n - np.outer(mean, mean)
@@ -47,7 +51,9 @@ def score_axes(n_components: int, n_scores: int, n: float, sums: Float, products
         v *= widest / spread.max() if spread.max(initial=0.0) > 0 else 0.0
         from_scores[:, q : q + v.shape[1]] = v
         from_prediction[:, q : q + v.shape[1]] -= b @ v
-    return from_prediction, from_scores, -(mean[f] @ from_prediction + mean[u] @ from_scores)
+    into_z, v_in_z = np.concatenate((from_scores, from_prediction)), slice(0, n_scores + q)
+    intercept = -(mean[f] @ from_prediction + mean[u] @ from_scores)
+    return from_prediction, from_scores, intercept, into_z.T @ c[v_in_z, v_in_z] @ into_z
 
 
 def _widest(own: Float, left: Float, n_wanted: int) -> Float:
