@@ -162,7 +162,7 @@ def test_an_interrupt_in_a_round_keeps_the_rounds_before_whatever_is_shown(verbo
 
 def test_a_mixture_has_a_task_for_each_round_of_each_pass():
     recorder = Recorder()
-    model = fdrmfl(tuning="mixture", n_rounds=2).set_callbacks(recorder).fit(X, Y, IDS)
+    model = fdrmfl(tuning="mixture", n_rounds=2, algorithm="fedavg").set_callbacks(recorder).fit(X, Y, IDS)
     assert [numbers["round"] for numbers in recorder.numbers] == [1, 2, 3, 4]
     assert sorted(names(recorder, "begin")) == sorted(names(recorder, "end")) == ["fit", *["round"] * 4]
     assert_array_equal(recorder.fitted[-1].predict(X), model.predict(X))
