@@ -160,6 +160,11 @@ class TableTransform:
         return {name: block.n_outputs for name, block in self.blocks.items()}
 
     @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear function of the columns of complete rows."""
+        return all(block.is_linear for block in self.blocks.values())
+
+    @property
     def gains(self) -> Float:
         """`BlockTransform.gains` of all modalities, side by side."""
         return np.concatenate([block.gains for block in self.blocks.values()])

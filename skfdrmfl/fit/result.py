@@ -14,13 +14,11 @@ from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
-from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
-from skfdrmfl.method.sensitivity import is_linear, jacobians
+from skfdrmfl.method.trained_network import TrainedNetwork
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import EXACT
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +55,14 @@ class Fitted:
     lead: str = ""  # of a mixture, the network of most weight, whose record, weights and shrinkage these are
     members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
 
+    @property
+    def predictor(self) -> TrainedNetwork | Mixture:
+        """What predicts: the mixture, or the network alone."""
+        return TrainedNetwork(self.table, self.network, self.weights) if self.mixture is None else self.mixture
+
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""
-        if self.mixture is not None:
-            z, y_hat = self.mixture.evaluate(table, present)
-        else:
-            x = self.table.apply(table, EXACT, present=present)
-            z, y_hat = evaluate(self.network, self.weights, x, present)
+        z, y_hat = self.predictor.evaluate(table, present)
         y_hat = self.target.undo(y_hat)
         return z.astype(table.dtype, copy=False), y_hat[:, 0] if self.y_ndim == 1 else y_hat
 
@@ -72,15 +71,7 @@ class Fitted:
 
         Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
         """
-        if self.mixture is not None:
-            yield from (self.target.unit[:, None] * slab for slab in self.mixture.jacobians(table, present))
-            return
-        x = self.table.apply(table, EXACT, present=present)
-        start = 0
-        for gradients in jacobians(self.network, self.weights, x, present):
-            slab = slice(start, start := start + len(gradients))
-            of_slab = None if present is None else present[slab]
-            yield self.table.slopes(table[slab], gradients, of_slab) * self.target.unit[:, None]
+        return (self.target.unit[:, None] * slab for slab in self.predictor.jacobians(table, present))
 
     @property
     def inputs_of_z(self) -> TableTransform:
@@ -99,9 +90,7 @@ class Fitted:
     @property
     def is_linear(self) -> bool:
         """Whether predictions are a linear function of the columns of complete rows."""
-        if self.mixture is not None:
-            return self.mixture.is_linear
-        return is_linear(self.network) and all(block.is_linear for block in self.table.blocks.values())
+        return self.predictor.is_linear
 
     def attributes(self) -> dict[str, Any]:
         """Return what an estimator keeps of it, by name: itself, and what scikit-learn looks for."""
@@ -120,13 +109,7 @@ class Fitted:
     @property
     def selected_features(self) -> Indices:
         """Columns of X that Z depends on, ascending."""
-        if self.mixture is not None:
-            return self.mixture.selected_features
-        used = [
-            self.table.columns[name][self.table.blocks[name].columns_behind(encoder.columns_used(self.weights))]
-            for name, encoder in self.network.encoders.items()
-        ]
-        return np.sort(np.concatenate(used))
+        return self.predictor.selected_features
 
 
 def read_from_fitted(name: str) -> Any:

@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Indices, Present, row_products
+from skfdrmfl.common.arrays import Float, Indices, Present, row_products
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import SLAB_ROWS, TableTransform
-from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear import Linear
-from skfdrmfl.method.network import Network
-from skfdrmfl.method.sensitivity import is_linear, jacobians
-
-EXACT = np.dtype(np.float64)
+from skfdrmfl.method.trained_network import EXACT, TrainedNetwork
 
 
 @registered
@@ -50,43 +46,23 @@ class LinearPart:
     @property
     def is_linear(self) -> bool:
         """Whether it is a linear function of the columns of complete rows."""
-        return all(block.is_linear for block in self.table.blocks.values())
+        return self.table.is_linear
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkPart:
-    """A share of what a network predicts of a transformed table."""
+class NetworkPart(TrainedNetwork):
+    """A share of what a network predicts."""
 
-    table: TableTransform
-    network: Network
-    arrays: Arrays
     share: Float  # (q,)
     shape: Mapping[str, Any]  # parameters that the network was built with, where they are the mixture's own
 
-    @property
-    def selected_features(self) -> Indices:
-        """Columns of the table that it depends on."""
-        used = [
-            self.table.columns[name][self.table.blocks[name].columns_behind(encoder.columns_used(self.arrays))]
-            for name, encoder in self.network.encoders.items()
-        ]
-        return np.concatenate(used)
-
     def predict(self, table: Float, present: Present | None) -> Float:
         """Return what it adds to predictions (n, q)."""
-        x = self.table.apply(table, EXACT, present=present)
-        return self.share * evaluate(self.network, self.arrays, x, present)[1]
+        return self.share * self.evaluate(table, present)[1]
 
     def slopes(self, table: Float, present: Present | None) -> Float:
         """Return the derivatives (n, q, n_features) of `predict` by the columns of the table."""
-        x = self.table.apply(table, EXACT, present=present)
-        by_input = np.concatenate(list(jacobians(self.network, self.arrays, x, present)))
-        return self.share[:, None] * self.table.slopes(table, by_input, present)
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether it is a linear function of the columns of complete rows."""
-        return is_linear(self.network) and all(block.is_linear for block in self.table.blocks.values())
+        return self.share[:, None] * np.concatenate(list(self.jacobians(table, present)))
 
 
 @dataclass(frozen=True, eq=False)
