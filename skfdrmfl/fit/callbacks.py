@@ -1,7 +1,6 @@
 """A fit's tasks, as the callbacks of scikit-learn (from 1.9 on) are told of them.
 
-A fit has a task for each round. With tuning it has two, "tuning" and "training", and the rounds are theirs: those of
-"tuning" in a task for each fold.
+A fit has a task for each round; of a mixture, for each round of all passes.
 """
 
 from __future__ import annotations

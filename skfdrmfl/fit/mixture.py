@@ -17,8 +17,8 @@ from skfdrmfl.encoders import DenseEncoder, LinearEncoder
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.parameters import AUTO, is_auto, is_private, schedule_of, settings_of
-from skfdrmfl.fit.prepared_fit import NoCheckpoint
+from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of
+from skfdrmfl.fit.prepared_fit import NoCheckpoint, dropped_in
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
@@ -47,11 +47,10 @@ MOST_NETWORK_FOLDS = 3
 # much for each further client: on Tecator dealt at random it is .4 (3 clients), 3 (10), 11 (60), sorted by y 9 to 49
 # (10). Networks trained by full gradients then join; they take so many times the rounds.
 UNLIKE, UNLIKE_EACH, GRADIENT_ROUNDS = 6.0, 0.5, 10
-DEFAULT_SHRINKAGE, DEFAULT_DECAY = 2e-4, 0.3
 DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
 # Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
 SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
-SHALLOW = (("hidden_layer_sizes", (32,)),)
+SHALLOW = (("hidden_layer_sizes", ALONE["hidden_layer_sizes"]),)
 
 
 def why_alone(
@@ -151,12 +150,17 @@ class MixturePlanner:
         else:
             recipes = [
                 Recipe(f"network {view}", view, DEEP, LITTLE_DECAY, shrinkage)
-                for view, shrinkage in (("raw", DEFAULT_SHRINKAGE), ("snv", SNV_SHRINKAGE))
+                for view, shrinkage in (("raw", ALONE["shrinkage"]), ("snv", SNV_SHRINKAGE))
                 if view in views
             ] or [Recipe(f"network {views[0]}", views[0], DEEP, LITTLE_DECAY, SNV_SHRINKAGE)]
             recipes.append(
                 Recipe(
-                    "network of residuals", best.view, SHALLOW, DEFAULT_DECAY, DEFAULT_SHRINKAGE, learns_residual=True
+                    "network of residuals",
+                    best.view,
+                    SHALLOW,
+                    ALONE["weight_decay"],
+                    ALONE["shrinkage"],
+                    learns_residual=True,
                 )
             )
         asked: dict[str, Any] = {
@@ -273,7 +277,6 @@ class MixtureFitting:
     federation: Federation
     task: MixtureTask
     fitted: Fitted
-    spec: NetworkSpec
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     @property
@@ -298,18 +301,18 @@ class MixtureFitting:
         one = self.task.passes[p]
         trained = stand.passes[p][one.of_member(number)][-1]
         network, arrays = self.task.lead(p, number, trained)
-        runs = one.members[number]
+        runs, spec = one.members[number], self.fitted.network_spec
         importance = mixture_importances(
             self.federation,
             weighed.mixture,
             self.task.sums[None].deviation(self.fitted.n_features),
-            {j: len(known) for j, known in self.spec.categories.items()},
+            {j: len(known) for j, known in spec.categories.items()},
             self.task.subset,
         )
         ledger.stage = ""
         return replace(
             self.fitted,
-            network_spec=self._spec(p),
+            network_spec=replace(spec, **dict(runs.recipe.shape)),
             network=network,
             table=runs.tables[-1],
             models=network.layout.pack(arrays, dtype=TRAINING_DTYPE)[None],
@@ -327,15 +330,6 @@ class MixtureFitting:
             members=weighed.members,
         )
 
-    def _spec(self, p: int) -> NetworkSpec:
-        return replace(self.spec, **dict(self.task.passes[p].members[0].recipe.shape))
-
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
-        out = self.federation.left_out()
-        labels = self.fitted.clients.tolist()
-        for stands in stand.passes:
-            for trained in stands[-1:]:
-                if trained.record.dropped is not None:
-                    out += left_out.of_rounds(trained.record.dropped, trained.record.positions, labels, 0)
-        return out
+        return dropped_in([stands[-1].record for stands in stand.passes], self.federation, self.fitted)

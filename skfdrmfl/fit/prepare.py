@@ -179,7 +179,8 @@ def make_plan(
         alone = why_alone(estimator, reading, federation, whole=whole, goes_on=earlier is not None)
         if alone is None:
             try:
-                return _mixture(estimator, reading, first, network_spec, network, seed, subset, held_out, checkpoint)
+                planner = MixturePlanner(estimator, first, reading, network_spec, seed, subset, held_out)
+                return _mixture(planner, network, checkpoint)
             except NothingHeldOut:
                 alone = "every client's rows are equal, or belong together, so that none can be held out"
                 federation.ledger.stage = ""
@@ -211,25 +212,16 @@ def make_plan(
     return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
 
-def _mixture(
-    estimator: Any,
-    reading: DataDescription,
-    federation: Federation,
-    network_spec: NetworkSpec,
-    network: Network,
-    seed: int,
-    subset: Subset,
-    held_out: Subset | None,
-    checkpoint: NoCheckpoint,
-) -> MixtureFitting:
-    """Return the fit of a mixture, ready to train."""
+def _mixture(planner: MixturePlanner, network: Network, checkpoint: NoCheckpoint) -> MixtureFitting:
+    """Return the fit of a mixture, ready to train; `network` is that of all columns. Raises NothingHeldOut."""
+    federation, reading = planner.federation, planner.reading
     federation.ledger.stage = "mixture: "
-    _check_modalities(federation, reading, subset)
-    task = MixturePlanner(estimator, federation, reading, network_spec, seed, subset, held_out).task()
-    federation.ledger = checkpoint.begin(seed, None, federation.ledger, task.n_rounds)
+    _check_modalities(federation, reading, planner.subset)
+    task = planner.task()
+    federation.ledger = checkpoint.begin(planner.seed, None, federation.ledger, task.n_rounds)
     federation.ledger.stage = "mixture: "
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
-    _, _, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
+    _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
     fitted = replace(
         fitted,
         clients=reading.clients,
@@ -238,7 +230,7 @@ def _mixture(
         central=reading.central,
         engine=federation.engine,
     )
-    return MixtureFitting(federation, task, fitted, network_spec, checkpoint)
+    return MixtureFitting(federation, task, fitted, checkpoint)
 
 
 def _checkpoint(

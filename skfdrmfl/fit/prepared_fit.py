@@ -20,7 +20,7 @@ from skfdrmfl.protocol.plan import Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
 from skfdrmfl.protocol.queries.importance import importances
 from skfdrmfl.protocol.replicas import Members
-from skfdrmfl.server.history import extend_history
+from skfdrmfl.server.history import Record, extend_history
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
 
@@ -174,9 +174,13 @@ class Fitting:
 
     def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
-        record = stand.record
-        out = self.federation.left_out()
+        return dropped_in([stand.record], self.federation, self.fitted)
+
+
+def dropped_in(records: Sequence[Record], federation: Federation, before: Fitted) -> list[left_out.DroppedClient]:
+    """Return who was left out of what runs have recorded, and by whatever looks after the federation."""
+    out, labels = federation.left_out(), before.clients.tolist()
+    for record in records:
         if record.dropped is not None:
-            labels = self.fitted.clients.tolist()
-            out += left_out.of_rounds(record.dropped, record.positions, labels, self.fitted.n_rounds)
-        return out
+            out += left_out.of_rounds(record.dropped, record.positions, labels, before.n_rounds)
+    return out

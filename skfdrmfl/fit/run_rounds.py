@@ -15,7 +15,6 @@ from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.fit.callbacks import CallbackTask, Rounds
 from skfdrmfl.fit.parameters import value_of
 from skfdrmfl.fit.prepared_fit import Ready
-from skfdrmfl.fit.result import Fitted
 from skfdrmfl.protocol.dropped_clients import NOT_FINITE, DroppedClient, warning
 from skfdrmfl.server.trained import Trained
 
@@ -43,12 +42,12 @@ def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
                     break
     except KeyboardInterrupt:
         if trained is not None:
-            estimator._keep(_finished(fitting, trained))
+            estimator._keep(fitting.finish(trained))
         fitting.checkpoint.flush()
         raise
     assert trained is not None
     fitting.checkpoint.flush()
-    estimator._keep(_finished(fitting, trained))
+    estimator._keep(fitting.finish(trained))
     warn_of(fitting.dropped(trained), NOT_FINITE)
 
 
@@ -90,11 +89,6 @@ def warn_of(entries: Sequence[DroppedClient], *reasons: str) -> None:
     for said in (warning(list(entries), reason) for reason in reasons):
         if said is not None:
             warn_caller(said)
-
-
-def _finished(fitting: Ready, trained: Trained) -> Fitted:
-    """Return what the rounds so far leave."""
-    return fitting.finish(trained)
 
 
 def _attributes_so_far(fitting: Ready, trained: Trained) -> dict[str, Any]:

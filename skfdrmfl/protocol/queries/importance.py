@@ -105,7 +105,11 @@ def importances(federation: Federation, model: Model, n_features: int, subset: S
     variance = np.maximum(sums.squares / counts - mean**2, 0.0)
     response = sums.responses / sums.n_rows
     squared = np.bincount(columns, np.where(sizes > 0, 0.5 * mean, variance) * response, minlength=n_features)
-    found: Float = np.sqrt(squared)
+    return _shares(np.sqrt(squared))
+
+
+def _shares(found: Float) -> Float:
+    """Return what adds up to 1, or is all 0."""
     total = fsum(found)  # exact: columns that count for nothing move no bit
     return found / total if total > 0 else found
 
@@ -145,8 +149,5 @@ def mixture_importances(
     squared = np.zeros(len(deviation))
     squared[numeric] = sums.squares / sums.n_rows * deviation[numeric] ** 2
     columns = np.repeat(list(sizes), list(sizes.values())).astype(np.int64)
-    found: Float = np.sqrt(
-        squared + np.bincount(columns, 0.5 * sums.counts * sums.changes / sums.n_rows**2, minlength=len(squared))
-    )
-    total = fsum(found)
-    return found / total if total > 0 else found
+    squared += np.bincount(columns, 0.5 * sums.counts * sums.changes / sums.n_rows**2, minlength=len(squared))
+    return _shares(np.sqrt(squared))
