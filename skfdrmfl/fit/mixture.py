@@ -33,10 +33,8 @@ from skfdrmfl.protocol.queries.importance import mixture_importances
 from skfdrmfl.protocol.queries.whitening import fit_targets
 from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.training import train
+from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION
 
-# A modality is smooth if it has so many columns, and neighbouring ones correlate so much in the median: spectra have
-# .99 to 1, tables .04 to .6.
-FEWEST_SMOOTH, SMOOTH_CORRELATION = 20, 0.9
 N_FOLDS = 5
 # Clients of fewer rows can hold out too little.
 FEWEST_ROWS = 6

@@ -90,6 +90,11 @@ class Moments:
         """Mean of y (..., q); 0 of a set without rows."""
         return self.y * self.per_row[..., None]
 
+    @property
+    def variance_y(self) -> Float:
+        """Variance of y (..., q), the diagonal of C_yy."""
+        return np.diagonal(self.yy, axis1=-2, axis2=-1) * self.per_row[..., None] - self.mean_y**2
+
     def covariances(self) -> tuple[Float, Float, Float]:
         """Return C_xx (..., p, p), C_xy (..., p, q) and C_yy (..., q, q), about each set's own mean."""
         per_row = self.per_row[..., None, None]

@@ -64,8 +64,7 @@ def of_y(
 
     `sets` are the numbers, in `ViewSums.kept`, of the sets of rows of the runs.
     """
-    _, _, cyy = sums.kept.covariances()
-    deviation = np.sqrt(np.maximum(np.diagonal(cyy, axis1=-2, axis2=-1), 0.0))
+    deviation = np.sqrt(np.maximum(sums.kept.variance_y, 0.0))
     units = tuple(scaled(sums.kept.mean_y[i], deviation[i]) for i in sets)
     return NetworkRuns(recipe, tuple(tables), tuple(Targets((y, unit), TRAINING_DTYPE) for unit in units), units)
 

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.common.tree import registered
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, scaled, unchanged
 from skfdrmfl.method.linear_paths import in_range
@@ -20,18 +19,20 @@ from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
-from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, _sorted_axes, _whitening_scale, fit_blocks
+from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, fit_blocks, sorted_axes, whitening_scale
 from skfdrmfl.views import VIEWS
 from skfdrmfl.views.base import View
+from skfdrmfl.views.within import Chain
 
-# Each view: what the clients compute, whose sums they send, and the linear map after it, done to these sums.
-PARTS_OF_VIEW: dict[str, tuple[str | None, str | None]] = {
-    "raw": (None, None),
-    "snv": ("snv", None),
-    "sg1": (None, "sg1"),
-    "sg2": (None, "sg2"),
-    "snv+sg1": ("snv", "sg1"),
-}
+
+def _parts(view: View) -> tuple[str | None, str | None]:
+    """Return the names of the view whose sums clients send, and of the linear one after it, done to these sums."""
+    if view.is_linear:
+        return None, view.name
+    return (view.first.name, view.second.name) if isinstance(view, Chain) else (view.name, None)
+
+
+PARTS_OF_VIEW = {"raw": (None, None)} | {name: _parts(view) for name, view in VIEWS.items()}
 
 
 class ViewBlock(NamedTuple):
@@ -45,7 +46,6 @@ class ViewBlock(NamedTuple):
     n_appended: int  # columns at the end that are of other units than those before
 
 
-@registered
 @dataclass(frozen=True, eq=False)
 class ViewSums:
     """Moments of the numeric columns in a base view, side by side.
@@ -93,8 +93,8 @@ class ViewSums:
             p, treated = block.n_outputs, name in self.smooth and view != "raw"
             mine = self.axes[start : start + p]
             start += p
-            step = PARTS_OF_VIEW[view][1] if treated else None
-            n_appended = 2 if treated and PARTS_OF_VIEW[view][0] == "snv" else 0
+            base, step = PARTS_OF_VIEW[view] if treated else (None, None)
+            n_appended = 0 if base is None else VIEWS[base].n_appended
             unit, center = _of_base(block)
             from_base = np.eye(p)
             if step is not None:
@@ -132,14 +132,14 @@ class ViewSums:
             n_columns = len(list(self.table.columns.values())[m])
             return [unchanged(n_columns, block.view)] * len(sets)
         out, of_base = [], list(self.table.blocks.values())[m]
-        scale = _whitening_scale(block.deviation, block.view)
+        scale = whitening_scale(block.deviation, block.view)
         axes, r = np.linalg.qr(block.gains / scale[:, None])
         for number in sets:
             mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
             covariance = self._covariance(number, m)
             if kind == "whiten" and len(covariance):  # else every column is constant
                 values, vectors = np.linalg.eigh(r @ covariance @ r.T)
-                fitted = _sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
+                fitted = sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
             else:
                 deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
                 fitted = scaled(mean, np.where(block.deviation > 0, deviation, 0.0))

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, row_products
 
+# Columns are a smooth series, such as a spectrum, if there are so many, and neighbouring ones correlate more than so in
+# the median: spectra have .99 to 1, tables .04 to .6.
+FEWEST_SMOOTH, SMOOTH_CORRELATION = 20, 0.9
+
 
 @dataclass(frozen=True)
 class View:

@@ -71,8 +71,8 @@ def test_appended_columns_have_the_spread_of_the_others_whether_these_share_a_sc
     assert_allclose(after[25:], np.sqrt(np.mean(after[:25] ** 2)), rtol=1e-6)
     nothing, one, unlike = np.zeros(3), np.array([3.0, 4.0, 0.0]), np.array([1.0, 500.0, 0.0])
     for others, spread in ((nothing, 1.0), (one, np.sqrt(12.5) / 4), (unlike, 1.0)):
-        scale = whitening._whitening_scale(np.concatenate([others, [7.0, 0.0]]), SNV())
-        assert_allclose(scale[:3], whitening._whitening_scale(others))
+        scale = whitening.whitening_scale(np.concatenate([others, [7.0, 0.0]]), SNV())
+        assert_allclose(scale[:3], whitening.whitening_scale(others))
         assert_allclose(scale[3:], [7.0 / spread, np.inf])
 
 

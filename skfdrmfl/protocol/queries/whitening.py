@@ -223,9 +223,9 @@ def _locations(
 
 def _spectrum(mean: Float, unit: Float, deviation: Float, moments: Float, view: View | None = None) -> BlockSpectrum:
     """Return the principal axes of a block from its second moments (p, p), in units (p,)."""
-    scale = _whitening_scale(deviation, view)
+    scale = whitening_scale(deviation, view)
     ratio = unit / scale
-    return _sorted_axes(mean, scale, *np.linalg.eigh(moments * np.outer(ratio, ratio)))
+    return sorted_axes(mean, scale, *np.linalg.eigh(moments * np.outer(ratio, ratio)))
 
 
 def _wide_spectrum(
@@ -236,7 +236,7 @@ def _wide_spectrum(
     By a randomised range finder (Halko et al. 2011, alg. 4.4). Every product with the second moments is X_k' (X_k Q)
     summed over clients: p times 256 numbers each.
     """
-    scale = _whitening_scale(deviation, block.view)
+    scale = whitening_scale(deviation, block.view)
     per_scale = 1.0 / scale
 
     def times(q: Float) -> Float:
@@ -250,10 +250,10 @@ def _wide_spectrum(
     values, axes = np.linalg.eigh(q.T @ times(q))
     if float(np.maximum(values, 0.0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
         return None
-    return _sorted_axes(mean, scale, values, q @ axes)
+    return sorted_axes(mean, scale, values, q @ axes)
 
 
-def _sorted_axes(mean: Float, scale: Float, ascending: Float, axes: Float) -> BlockSpectrum:
+def sorted_axes(mean: Float, scale: Float, ascending: Float, axes: Float) -> BlockSpectrum:
     """Return the axes (p, r) by descending eigenvalue, without those that are rounding, each with a sign of its own."""
     values, vectors = ascending[::-1], axes[:, ::-1]
     keep = values > RANK_TOLERANCE * values[0]
@@ -280,14 +280,14 @@ def _inverse(values: Float) -> Float:
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
 
 
-def _whitening_scale(deviation: Float, view: View | None = None) -> Float:
+def whitening_scale(deviation: Float, view: View | None = None) -> Float:
     """Return one scale for all columns, or each its own where they span too much to be whitened together.
 
     Columns that a view has appended are scaled to the root mean square spread of the others that vary.
     """
     if view is not None and view.n_appended:
         others, appended = np.split(deviation, [len(deviation) - view.n_appended])
-        scale = _whitening_scale(others)
+        scale = whitening_scale(others)
         spread = (others / scale)[others > 0]
         target = float(np.sqrt(np.mean(spread**2))) if len(spread) else 1.0
         return np.concatenate((scale, np.where(appended > 0, appended / target, np.inf)))
