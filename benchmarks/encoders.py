@@ -22,7 +22,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import make_client_ids, make_simulation
 from skfdrmfl.encoders import Conv2DEncoder, RecurrentEncoder
 
-N_TRAIN, N_TEST, N_VALIDATION, N_CLIENTS = 2000, 500, 400, 3
+N_CLIENTS = 3
 L1 = (0.0, 0.03, 0.1)
 BLOCKS = {"image": slice(0, 3072), "text": slice(3072, 3572), "vector": slice(3572, 3604)}
 FLAT, SHAPED = "flattened, dense", "convolution, recurrent unit, dense"
@@ -70,11 +70,11 @@ def mse(model: FDRMFLTransformer, X: Array, y: Array) -> float:
     return float(np.mean((model.predict(X) - y) ** 2))
 
 
-def run(function: int, seconds: float) -> dict[str, Any]:
+def run(function: int, seconds: float, n_train: int) -> dict[str, Any]:
     """Test errors on one function."""
-    X, y = make_simulation(function, N_TRAIN + N_TEST, random_state=0)
-    train, test = slice(N_TRAIN), slice(N_TRAIN, None)
-    kept, held_out = slice(N_TRAIN - N_VALIDATION), slice(N_TRAIN - N_VALIDATION, N_TRAIN)
+    X, y = make_simulation(function, n_train + n_train // 4, random_state=0)
+    train, test = slice(n_train), slice(n_train, None)
+    kept, held_out = slice(n_train - n_train // 5), slice(n_train - n_train // 5, n_train)
     results: dict[str, Any] = {"mean predictor": {"mse": float(np.mean((y[test] - y[train].mean()) ** 2))}}
     for method, params in METHODS.items():
         n_rounds = rounds_in(seconds, params, X[train], y[train])
@@ -102,8 +102,9 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seconds", type=float, default=6.0, help="of training, each fit (default: %(default)s)")
     options.add_argument("--function", type=int, choices=(1, 2, 3), action="append", help="default: 1 and 2")
-    args = arguments(options, seconds=0.01, function=[1])
-    results = {f"y{f}": run(f, args.seconds) for f in args.function or (1, 2)}
+    options.add_argument("--rows", type=int, default=2000, metavar="N", help="to train on (default: %(default)s)")
+    args = arguments(options, seconds=0.01, function=[1], rows=60)
+    results = {f"y{f}": run(f, args.seconds, args.rows) for f in args.function or (1, 2)}
     print(f"# The simulation's modalities, {args.seconds:g} s of training each\n")
     for name, scores in results.items():
         rows = []

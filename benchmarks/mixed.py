@@ -94,13 +94,26 @@ def ridge() -> RidgeCV:
     return RidgeCV(alphas=np.logspace(-6, 3, 10))
 
 
-def rivals(inner: KFold) -> dict[str, Any]:
+def grids(smallest: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the searches over boosting and over FDRMFL look at: one setting each at their smallest."""
+    boosting = {"learning_rate": [0.03, 0.1], "max_leaf_nodes": [4, 8, 31], "max_iter": [100, 300]}
+    fdrmfl = {
+        "fdrmfl__modalities": [None, TOGETHER],
+        "fdrmfl__hidden_layer_sizes": [(), (32,)],
+        "fdrmfl__weight_decay": [0.3, 1.0, 3.0],
+    }
+    if smallest:
+        boosting, fdrmfl = ({name: values[:1] for name, values in grid.items()} for grid in (boosting, fdrmfl))
+        fdrmfl["fdrmfl__n_rounds"] = [2]
+    return boosting, fdrmfl
+
+
+def rivals(inner: KFold, grid: dict[str, Any]) -> dict[str, Any]:
     """Central methods that see all training rows at once."""
     one_hot = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), make_column_selector(dtype_exclude="number")),
         remainder=StandardScaler(),
     )
-    grid = {"learning_rate": [0.03, 0.1], "max_leaf_nodes": [4, 8, 31], "max_iter": [100, 300]}
     boosting = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)
     return {
         "mean predictor": DummyRegressor(),
@@ -115,13 +128,8 @@ def behind_z(seed: int, modalities: Any = None) -> Pipeline:
     return Pipeline([("fdrmfl", transformer), ("ridge", ridge())])
 
 
-def fdrmfl(inner: KFold, seed: int) -> GridSearchCV:
+def fdrmfl(inner: KFold, seed: int, grid: dict[str, Any]) -> GridSearchCV:
     """The search over FDRMFL's parameters."""
-    grid = {
-        "fdrmfl__modalities": [None, TOGETHER],
-        "fdrmfl__hidden_layer_sizes": [(), (32,)],
-        "fdrmfl__weight_decay": [0.3, 1.0, 3.0],
-    }
     return GridSearchCV(behind_z(seed), grid, cv=inner, scoring="neg_root_mean_squared_error")
 
 
@@ -130,24 +138,25 @@ def rmse(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean((predicted - y) ** 2)))
 
 
-def run(name: str, seed: int, n_folds: int) -> dict[str, Any]:
+def run(name: str, seed: int, n_folds: int, smallest: bool) -> dict[str, Any]:
     """RMSE of every method on one data set, and what the search chose."""
     X, y = DATA[name]()
     # Gradient boosting knows categories by their dtype.
     X = X.astype({c: "category" for c in X.columns if not pd.api.types.is_numeric_dtype(X[c])})
     inner = KFold(3, shuffle=True, random_state=0)
-    predicted = {method: np.empty_like(y) for method in (*rivals(inner), *UNTUNED, BEHIND_Z, HEAD)}
+    of_boosting, of_fdrmfl = grids(smallest)
+    predicted = {method: np.empty_like(y) for method in (*rivals(inner, of_boosting), *UNTUNED, BEHIND_Z, HEAD)}
     chosen = []
     for train, test in KFold(n_folds, shuffle=True, random_state=0).split(X):
         X_train, y_train, X_test = X.iloc[train], y[train], X.iloc[test]
-        for method, model in rivals(inner).items():
+        for method, model in rivals(inner, of_boosting).items():
             predicted[method][test] = clone(model).fit(X_train, y_train).predict(X_test)
         start = time.perf_counter()
         client_ids = make_client_ids(y_train, N_CLIENTS, random_state=seed)
         for method, modalities in UNTUNED.items():
             model = behind_z(seed, modalities).fit(X_train, y_train, fdrmfl__client_ids=client_ids)
             predicted[method][test] = model.predict(X_test)
-        search = fdrmfl(inner, seed).fit(X_train, y_train, fdrmfl__client_ids=client_ids)
+        search = fdrmfl(inner, seed, of_fdrmfl).fit(X_train, y_train, fdrmfl__client_ids=client_ids)
         predicted[BEHIND_Z][test] = search.predict(X_test)
         predicted[HEAD][test] = search.best_estimator_["fdrmfl"].predict(X_test)
         chosen.append({key.removeprefix("fdrmfl__"): str(value) for key, value in search.best_params_.items()})
@@ -162,7 +171,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0, help="of clients and weights (default: %(default)s)")
     options.add_argument("--folds", type=int, default=5, help="of the rows (default: %(default)s)")
     args = arguments(options, data=["diabetes"], folds=2)
-    results = {name: run(name, args.seed, args.folds) for name in args.data or DATA}
+    results = {name: run(name, args.seed, args.folds, args.smallest) for name in args.data or DATA}
     methods = list(next(iter(results.values()))["rmse"])
     print(f"# Categories and numbers: {N_COMPONENTS} components, {N_CLIENTS} clients, {args.folds} folds\n\n## RMSE\n")
     print(table(["method", *results], [[m, *(f"{r['rmse'][m]:.4g}" for r in results.values())] for m in methods]))
