@@ -22,6 +22,7 @@ from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions,
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._versions import versions
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
@@ -129,6 +130,7 @@ def compare(
     >>> print(comparison.to_table())  # doctest: +SKIP
     """
     check_consistent_length(X, y, groups)
+    check_same_rows(X=X, y=y, client_ids=client_ids, groups=groups)
     measured = _arguments.targets(y)
     _arguments.check_complete("X", X)
     _arguments.check_complete("y", measured)

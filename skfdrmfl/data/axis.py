@@ -10,7 +10,6 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
 
@@ -99,6 +98,13 @@ def axis_of(names: Iterable[Any]) -> Float | None:
     return None if places is None else np.array([place.value for place in places])
 
 
+def are_default(names: Iterable[Any]) -> bool:
+    """Return whether names are default ones, as `axis_of` has them: a number for each column, in any order."""
+    places = [place_of(name) for name in names]
+    found = [place for place in places if place is not None]
+    return len(found) == len(places) and _are_default(found)
+
+
 def unit_of(names: Iterable[Any]) -> str | None:
     """Return the unit that all names of an axis have, a key of `UNITS`; None where they name none, or several."""
     units = {None if place is None else place.unit for place in map(place_of, names)}
@@ -132,8 +138,14 @@ def _places(names: list[Any]) -> list[Place] | None:
 
 def _is_axis(places: list[Place]) -> bool:
     """Return whether the places of one modality are an axis."""
-    values: NDArray[np.float64] = np.sort([place.value for place in places])
-    first, p = places[0], len(places)
+    first = places[0]
     alike = all(place.prefix == first.prefix and place.unit == first.unit for place in places)
-    default = first.unit is None and any(np.array_equal(values, np.arange(p) + start) for start in (0, 1))
-    return alike and not default and bool((np.diff(values) > 0).all()) and (p >= FEWEST_PREFIXED or not first.prefix)
+    several = len({place.value for place in places}) == len(places) >= (FEWEST_PREFIXED if first.prefix else 1)
+    return alike and several and not _are_default(places)
+
+
+def _are_default(places: list[Place]) -> bool:
+    """Return whether places count the columns, from 0 or 1, in whatever order, and in no unit."""
+    values = np.sort([place.value for place in places])
+    counted = any(np.array_equal(values, np.arange(len(places)) + start) for start in (0, 1))
+    return counted and all(place.unit is None for place in places)

@@ -16,6 +16,7 @@ from skfdrmfl.common.extras import import_extra
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.modalities import features_of
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.protocol.plan import EXACT
 
@@ -71,11 +72,12 @@ class Display:
             self.ax_.legend(loc=legend)
 
 
-def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, Any]:
+def transformer_of(estimator: Any, X: Any = None, **of_rows: Any) -> tuple[FDRMFLTransformer, Any]:
     """Return the fitted transformer, and X as it reaches it: of a Pipeline, its first transformer of this kind.
 
-    Raises TypeError where there is none.
+    Raises TypeError where there is none, ValueError where `of_rows`, such as y, are those of rows in another order.
     """
+    check_same_rows(X=X, **of_rows)
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     for step in steps:
         if isinstance(step, FDRMFLTransformer):

@@ -80,7 +80,7 @@ class ScoresDisplay(Display):
         **scatter_kw
             Passed to `Axes.scatter`.
         """
-        model, rows = transformer_of(estimator, X)
+        model, rows = transformer_of(estimator, X, y=y, client_ids=client_ids)
         z = np.asarray(model._evaluate(rows)[0], dtype=np.float64)
         first, second = components
         n_components = z.shape[1]
