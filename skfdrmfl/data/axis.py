@@ -111,12 +111,13 @@ def unit_of(names: Iterable[Any]) -> str | None:
     return units.pop() if len(units) == 1 else None
 
 
-def label_of(unit: str | None) -> str:
+def label_of(names: Iterable[Any]) -> str:
     """Return what an axis is called in a picture, such as "wavelength, nm"."""
-    if unit is None:
+    units = list(dict.fromkeys(place.unit for place in map(place_of, names) if place is not None and place.unit))
+    if not units:
         return "wavelength (from the names of columns)"
-    quantity = UNITS[unit][1]
-    return quantity if quantity == unit else f"{quantity}, {unit}"
+    quantities = list(dict.fromkeys(UNITS[unit][1] for unit in units))
+    return " or ".join(quantities) if quantities == units else f"{' or '.join(quantities)}, {' or '.join(units)}"
 
 
 def _places(names: list[Any]) -> list[Place] | None:

@@ -29,6 +29,8 @@ from skfdrmfl.views.within import Within
 UNSEEN, UNSEEN_MISSING = -1, -2
 # What Python, and pandas as subclasses of it, have for a moment or a span of time.
 TIMES = (date, time, timedelta)
+# What the warning about them matches.
+UNKNOWN_LABELS = ".* labels of .* are unknown to the model: "
 Categories = dict[int, NDArray]
 
 

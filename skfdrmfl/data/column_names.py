@@ -47,6 +47,15 @@ def number_names(X: Any) -> Float | None:
     return None if are_default(names) else np.array(names, dtype=np.float64)
 
 
+def output_names(y: Any) -> tuple[str, ...]:
+    """Return what the outputs are called: the names of a frame's columns, of a series, or y, or y0, y1, ..."""
+    n_outputs = np.shape(y)[1] if np.ndim(y) > 1 else 1
+    names = list(getattr(y, "columns", [getattr(y, "name", None)]))
+    if n_outputs > 1:
+        return tuple(map(str, names)) if len(names) == n_outputs else tuple(f"y{j}" for j in range(n_outputs))
+    return (names[0] if isinstance(names[0], str) and names[0] else "y",)
+
+
 @dataclass(frozen=True, eq=False)
 class ColumnNames:
     """The names of the columns of a fit."""
@@ -167,8 +176,8 @@ class ColumnNames:
         if len(self.modalities) > 1:
             remedy += f"; of {', '.join(map(repr, self.modalities))} whole modalities may be left out"
         raise ValueError(
-            f"{DIFFER}X has {len(here)} columns, but the model was fitted to {len(self.names)}: it {' and '.join(facts)}; "
-            f"{remedy}."
+            f"{DIFFER}X has {len(here)} columns, but the model was fitted to {len(self.names)}: "
+            f"it {' and '.join(facts)}; {remedy}."
         )
 
     def _refuse(self, here: list[Any], unlike: list[int]) -> None:

@@ -113,7 +113,9 @@ def test_a_unit_is_that_of_all_names():
     assert unit_of(["1.1 μm", "1.2 um"]) == "µm"
     assert unit_of(["1100", "1102"]) is None
     assert unit_of(["1100 nm", "1102"]) is None
-    assert (label_of("nm"), label_of("cm-1")) == ("wavelength, nm", "wavenumber, cm-1")
+    assert label_of(["1100 nm", "1102nm"]) == "wavelength, nm"
+    assert label_of(["nir__1100 nm", "raman__200 cm⁻¹"]) == "wavelength or wavenumber, nm or cm-1"
+    assert label_of(["100 m/z", "101 m/z"]) == "m/z"
 
 
 def test_modality_and_prefix_are_told_apart():
