@@ -10,6 +10,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.data.client_ids import rows_of_clients
+from skfdrmfl.data.row_names import check_same_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -156,6 +157,7 @@ def rmsecv(
     float
         In the unit of y.
     """
+    check_same_rows(X=X, y=y, groups=groups)
     return rmsep(y, cross_val_predict(estimator, X, y, cv=cv, groups=groups, params=params))
 
 
@@ -245,7 +247,7 @@ def chemometric_report(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLi
     client  n    rmse  bias     sep   slope     r2    rpd  rpd_sep   rpiq
        all  4  0.3536  0.25  0.2887  1.059  0.9  3.651    4.472  4.243
     """
-    y_true, y_pred = _paired(y_true, y_pred)
+    y_true, y_pred = _paired(y_true, y_pred, client_ids)
     report = ChemometricReport([_measures("all", y_true, y_pred)])
     if client_ids is not None:
         for client, mine in rows_of_clients(client_ids, len(y_true), "y_true").items():
@@ -322,7 +324,7 @@ def r2_per_client(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike) -
     >>> r2_per_client([1, 2, 3, 7, 8], [1, 2, 3, 8, 7], ["a", "a", "a", "b", "b"])
     {'a': 1.0, 'b': -3.0}
     """
-    y_true, y_pred = _paired(y_true, y_pred)
+    y_true, y_pred = _paired(y_true, y_pred, client_ids)
     rows_of = rows_of_clients(client_ids, len(y_true), "y_true")
     return {client: _r2_or_nan(y_true[rows], y_pred[rows]) for client, rows in rows_of.items()}
 
@@ -340,7 +342,8 @@ def _ratio(spread: float, error: float) -> float:
         return float(np.float64(spread) / np.float64(error))
 
 
-def _paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return reference values and predictions as 1-D arrays of one length."""
+def _paired(y_true: ArrayLike, y_pred: ArrayLike, client_ids: Any = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return reference values and predictions as 1-D arrays of one length, whose rows go together."""
+    check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
     check_consistent_length(y_true, y_pred)
     return column_or_1d(y_true), column_or_1d(y_pred)

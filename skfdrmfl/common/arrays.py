@@ -1,6 +1,8 @@
-"""Array types that every floor speaks of, and a product whose rows do not depend on each other."""
+"""Array types that every floor speaks of, a product whose rows do not depend on each other, and masks."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,3 +31,17 @@ def row_products(rows: Float, matrix: Float) -> Float:
     blocks = np.zeros((-(-n // BLOCK_ROWS), BLOCK_ROWS, p))
     blocks.reshape(-1, p)[:n] = rows
     return np.matmul(blocks, matrix).reshape(len(blocks) * BLOCK_ROWS, matrix.shape[1])[:n]
+
+
+def check_unmasked(values: Any, name: str) -> None:
+    """Raise ValueError where a masked array has masked entries, which numpy and scikit-learn read as if they had none.
+
+    `name` is what the message calls it.
+    """
+    if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
+        mask = np.atleast_1d(np.ma.getmaskarray(values))
+        rows = np.flatnonzero(mask.reshape(len(mask), -1).any(1))
+        raise ValueError(
+            f"{name} has masked entries in {len(rows)} of {len(mask)} rows (first: row {rows[0]}); drop those rows, or "
+            "fill them, for example with filled(numpy.nan) where NaN is allowed."
+        )

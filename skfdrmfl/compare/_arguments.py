@@ -50,14 +50,6 @@ def targets(y: ArrayLike) -> NDArray[np.float64]:
     return values.astype(np.float64)
 
 
-def output_names(y: ArrayLike, values: NDArray[np.float64]) -> tuple[str, ...]:
-    """Return what the outputs are called: the names of a dataframe's columns, of a series, or y, or y0, y1, ..."""
-    if values.ndim == 1:
-        name = getattr(y, "name", None)
-        return (name if isinstance(name, str) else "y",)
-    return tuple(map(str, getattr(y, "columns", [f"y{j}" for j in range(values.shape[1])])))
-
-
 def check_transformer(transformer: Any) -> None:
     """Refuse a transformer that keeps checkpoints: its many fits would have one path."""
     path = getattr(transformer, "checkpoint_path", None)

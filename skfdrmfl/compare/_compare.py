@@ -22,6 +22,8 @@ from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions,
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._versions import versions
+from skfdrmfl.data.column_names import output_names
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
@@ -129,6 +131,7 @@ def compare(
     >>> print(comparison.to_table())  # doctest: +SKIP
     """
     check_consistent_length(X, y, groups)
+    check_same_rows(X=X, y=y, client_ids=client_ids, groups=groups)
     measured = _arguments.targets(y)
     _arguments.check_complete("X", X)
     _arguments.check_complete("y", measured)
@@ -136,7 +139,7 @@ def compare(
     folds = _arguments.make_folds(X, groups, n_splits, random_state)
     most_components = _arguments.check_components(n_components, X, folds)
     clients = _arguments.clients_by_seed(client_ids, seeds, len(measured))
-    outputs = _arguments.output_names(y, measured)
+    outputs = output_names(y)
     n_outputs = len(outputs)
     regressor = ridge(n_outputs) if regressor is None else regressor
     transformer = clone(FDRMFLTransformer() if transformer is None else transformer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from skfdrmfl.compare._arguments import Fold
 from skfdrmfl.compare._methods import Run
+from skfdrmfl.data.categories import UNKNOWN_LABELS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -74,7 +76,8 @@ def _outcomes(run: Run, rows: Rows, fitted: Callable[[str], None]) -> Iterator[O
             start = time.perf_counter()
             model = _fit(run, rows, mine)
             seconds.append(time.perf_counter() - start)
-            with config_context(transform_output="default"):
+            with config_context(transform_output="default"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", UNKNOWN_LABELS)  # of one client's rows others are to be unknown
                 X_test = take_rows(rows.X, test)
                 predicted[test] = np.reshape(model.predict(X_test), predicted[test].shape)
                 if run.head_name:

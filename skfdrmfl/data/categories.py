@@ -8,7 +8,9 @@ row. A label's code is its place in that list.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date, time, timedelta
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.data.client_ids import plain_string
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.views.within import Within
@@ -24,6 +27,10 @@ from skfdrmfl.views.within import Within
 # Codes of a label that no client had when the categories were agreed, and of a missing one if none was missing then:
 # to encoders both are unknown.
 UNSEEN, UNSEEN_MISSING = -1, -2
+# What Python, and pandas as subclasses of it, have for a moment or a span of time.
+TIMES = (date, time, timedelta)
+# What the warning about them matches.
+UNKNOWN_LABELS = ".* labels of .* are unknown to the model: "
 Categories = dict[int, NDArray]
 
 
@@ -46,14 +53,23 @@ def discrete_columns(X: Any) -> list[int]:
     Columns of Python objects are discrete if there is a string or a bool among them. Dates and times, which are neither
     categories nor numbers, are a ValueError.
     """
-    if is_polars(X):  # pandas has them refused when it is asked for numbers
-        for name, dtype in zip(X.columns, X.dtypes, strict=True):
-            if dtype.is_temporal():
-                raise ValueError(
-                    f"column {name!r} holds values of type {dtype}; make them numbers, such as days since a date, or "
-                    "leave the column out."
-                )
+    check_no_times(X)
     return [j for j, dtype in enumerate(X.dtypes) if _is_discrete(X, j, dtype)] if is_frame(X) else []
+
+
+def check_no_times(X: Any) -> None:
+    """Raise ValueError where a column of a table holds dates or times."""
+    if not is_frame(X):
+        if getattr(getattr(X, "dtype", None), "kind", "") in ("m", "M"):
+            raise ValueError(f"X holds values of type {X.dtype}; make them numbers, such as days since a date.")
+        return
+    for j, dtype in enumerate(X.dtypes):
+        held = _times_of(X, j, dtype)
+        if held:
+            raise ValueError(
+                f"column {column_name(X, j)} holds values of type {held}; make them numbers, such as days since a "
+                "date, or leave the column out."
+            )
 
 
 def read_labels(X: Any, columns: Sequence[int]) -> dict[int, Column]:
@@ -61,11 +77,13 @@ def read_labels(X: Any, columns: Sequence[int]) -> dict[int, Column]:
     return {j: _read(X, j) for j in columns}
 
 
-def encode(X: Any, categories: Categories) -> Any:
+def encode(X: Any, categories: Categories, *, warn: bool = False) -> Any:
     """Return X with codes in the place of labels; `UNSEEN`, `UNSEEN_MISSING` for those not in `categories`.
 
-    ValueError: X is no DataFrame, or labels are of another kind than those agreed.
+    With `warn` one warning counts and names the labels not in `categories`. ValueError: X is no DataFrame, or labels
+    are of another kind than those agreed; columns hold dates or times.
     """
+    check_no_times(X)
     if not categories:
         return X
     if not is_frame(X):
@@ -73,7 +91,11 @@ def encode(X: Any, categories: Categories) -> Any:
             f"X is a {type(X).__name__} without labels, but the model was fitted on a DataFrame with "
             f"{len(categories)} discrete columns; pass a DataFrame with the same columns."
         )
-    return replaced(X, {j: _codes(X, j, known) for j, known in categories.items()})
+    codes = {j: _codes(X, j, known) for j, known in categories.items()}
+    unknown = [_unknown(X, j, categories[j]) for j, mine in codes.items() if warn and (mine == UNSEEN).any()]
+    if unknown:
+        warn_caller(f"{'; '.join(unknown)}. They count as no label; write labels as they were in training.")
+    return replaced(X, codes)
 
 
 def missing_codes(categories: Categories) -> dict[int, int]:
@@ -145,6 +167,24 @@ def _codes(X: Any, j: int, known: NDArray) -> Indices:
     return np.array(codes, dtype=np.min_scalar_type(-2 - len(agreed)))[places]
 
 
+def _unknown(X: Any, j: int, known: NDArray) -> str:
+    """Return how many labels of column j are unknown, and which."""
+    labels, places = _read(X, j)
+    agreed = set(known.tolist())
+    counts = Counter(places[places >= 0].tolist())
+    strange = [(label, counts[i]) for i, label in enumerate(labels) if label not in agreed and counts[i]]
+    n_strange, n_labels = sum(n for _, n in strange), sum(counts.values())
+    return (
+        f"{n_strange} of {n_labels} labels of {column_name(X, j)} are unknown to the model: "
+        f"{_listed([label for label, _ in strange])}; known: {_listed([k for k in known.tolist() if k is not None])}"
+    )
+
+
+def _listed(labels: Sequence[Any], most: int = 5) -> str:
+    """Return the first of some labels."""
+    return ", ".join(map(repr, labels[:most])) + (", ..." if len(labels) > most else "")
+
+
 # ------------------------------------------------------------------------------------------ pandas and polars
 def is_polars(X: Any) -> bool:
     """Return whether X is of polars."""
@@ -165,6 +205,17 @@ def _is_discrete(X: Any, j: int, dtype: Any) -> bool:
     if types.is_object_dtype(dtype):
         return any(_kind_of(label) in ("strings", "bools") for label in X.iloc[:, j].dropna().unique())
     return types.is_string_dtype(dtype) or types.is_bool_dtype(dtype)
+
+
+def _times_of(X: Any, j: int, dtype: Any) -> str:
+    """Return the type of the dates or times in a column; nothing where it holds others."""
+    if is_polars(X):
+        return str(dtype) if dtype.is_temporal() else ""
+    if dtype.kind in "mM" or (dtype.kind == "O" and str(dtype).startswith("period")):
+        return str(dtype)
+    if dtype.kind != "O" or str(dtype) != "object":
+        return ""
+    return next((type(value).__name__ for value in X.iloc[:, j] if isinstance(value, TIMES)), "")
 
 
 def _read(X: Any, j: int) -> Column:

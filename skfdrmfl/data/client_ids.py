@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import check_unmasked
+
 # Whole numbers below this have one float64 each.
 MOST_EXACT = 2.0**53
 
@@ -37,6 +39,7 @@ def check_client_ids(client_ids: Any, n_rows: int, rows_of: str = "X", name: str
     """
     if client_ids is None:
         return np.zeros(n_rows, dtype=np.int64)
+    check_unmasked(client_ids, name)
     of_their_own = name in ("client_ids", "groups")
     if np.isscalar(client_ids):
         raise ValueError(f"{name} is the single value {reprlib.repr(client_ids)}; pass one id per row of X.")

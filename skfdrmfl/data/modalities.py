@@ -90,6 +90,14 @@ def _by_prefix(feature_names: NDArray | None, labels: Sequence[int]) -> dict[str
                 "rename it or give modalities as a dict."
             )
         groups.setdefault(prefix, []).append(j)
+    written: dict[str, str] = {}
+    for name in groups:
+        other = written.setdefault(name.casefold().strip(), name)
+        if other != name:
+            raise ValueError(
+                f"columns of the modalities {other!r} ({len(groups[other])}) and {name!r} ({len(groups[name])}) differ "
+                "only in how the prefix is written; rename them alike, or give modalities as a dict."
+            )
     return {name: np.array(columns) for name, columns in groups.items()}
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skfdrmfl.common.arrays import check_unmasked
+
 from ._base import check_count, generator_from
 
 Ids = NDArray[np.int64]
@@ -84,6 +86,7 @@ def make_client_ids(
 
 def _one_score(y: ArrayLike) -> NDArray[np.float64]:
     """Return one number for each row: y itself, or the first principal score of several targets."""
+    check_unmasked(y, "y")
     try:
         values = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from skfdrmfl.common.arrays import check_unmasked
 from skfdrmfl.common.extras import import_extra
 
 
@@ -87,6 +88,7 @@ def _as_2d(name: object, block: Any) -> NDArray[Any]:
         raise ValueError(f"Modality name {name!r} will not do; use a non-empty string without '__', not ending in '_'.")
     if issparse(block):
         raise TypeError(f"Modality {name!r} is sparse; pass .toarray().")
+    check_unmasked(block, f"modality {name!r}")
     array = np.asarray(block)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"Modality {name!r} has dtype {array.dtype}; encode it as numbers first.")

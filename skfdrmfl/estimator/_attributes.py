@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.fit.result import Fitted, read_from_fitted
 from skfdrmfl.protocol.ledger import FederationLog
@@ -49,6 +49,12 @@ class FittedAttributes:
     def modalities_(self) -> dict[str, Indices]:
         """Columns of each modality."""
         return self._of_fit().network_spec.modalities
+
+    @property
+    def axis_(self) -> Float | None:
+        """The positions (n_features_in_,) that names of columns give, or None."""
+        named = self._of_fit().column_names
+        return None if named is None else named.axis
 
     @property
     def shrinkage_(self) -> float:

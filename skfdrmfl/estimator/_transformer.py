@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.common.version import __version__
 from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.diagnosis.diagnosis import Diagnosis, diagnose
 from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
@@ -288,7 +289,12 @@ class FDRMFLTransformer(
     n_features_in_ : int
         Columns of X in `fit`.
     feature_names_in_ : ndarray of str
-        Their names, where X had names.
+        Their names, where X had names that are text; of columns with several levels "nir__1100" for ("nir", 1100).
+    axis_ : ndarray of shape (n_features_in_,), or None
+        The positions that names of columns give, which are numbers or text such as "1100", "1100,5 nm", "Abs@1100" or
+        "nir__1100": in the unit of the names, NaN where a name gives none. Later DataFrames are held to them, however
+        they write them: another order or a shift is a ValueError. None without such names: default ones (0, 1, 2, ...)
+        are none, and an array is taken by position. All columns of a modality have a position there, or none has.
 
     See Also
     --------
@@ -564,6 +570,22 @@ class FDRMFLTransformer(
         """
         return self._evaluate(X)[1]
 
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R² of `predict`.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        check_same_rows(X=X, y=y, sample_weight=sample_weight)
+        return super().score(X, y, sample_weight)
+
     def _evaluate(self, X: Any) -> tuple[NDArray, NDArray]:
         """Return Z and predictions of the rows of X."""
         table, present = self._read(X)
@@ -573,11 +595,12 @@ class FDRMFLTransformer(
     def _read(self, X: Any) -> tuple[NDArray, NDArray | None]:
         """Return the checked rows of X as numbers, and which modalities each has (None: all)."""
         check_is_fitted(self)
+        check_same_rows(X=X)
         network_spec = self._fitted.network_spec
         nan = self._accepts_nan()
         table = validate_data(
             self,
-            with_codes(self, self._fitted.blanked(X), network_spec.categories, reset=False),
+            with_codes(self, self._fitted.table_of(X), network_spec.categories, reset=False, warn=True),
             reset=False,
             dtype=[np.float64, np.float32],
             ensure_all_finite=nan,

@@ -21,6 +21,7 @@ from skfdrmfl.data.categories import (
     read_labels,
 )
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
+from skfdrmfl.data.column_names import number_names
 from skfdrmfl.data.label_columns import Labelled
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.data.modalities import features_of, resolve_modalities
@@ -34,7 +35,8 @@ class DataDescription:
     """What a server knows of X, y and their clients, wherever the rows are."""
 
     n_features: int
-    feature_names: NDArray | None
+    feature_names: NDArray | None  # (n_features,), text
+    number_names: Float | None  # (n_features,), names that are numbers and no text
     n_outputs: int
     y_ndim: int
     clients: NDArray  # (K,), labels of all clients, those met before first
@@ -167,6 +169,7 @@ def read(
     return CheckedData(
         n_features=n_features,
         feature_names=names,
+        number_names=number_names(X),
         n_outputs=targets.shape[1],
         y_ndim=np.ndim(target),
         clients=clients,
@@ -183,11 +186,14 @@ def read(
     )
 
 
-def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool) -> Any:
-    """Return X with codes in the place of labels, names and number of columns checked before."""
+def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool, warn: bool = False) -> Any:
+    """Return X with codes in the place of labels, names and number of columns checked before.
+
+    With `warn` labels that are not among `categories` are a warning.
+    """
     if categories:
         validate_data(draft, X, reset=reset, skip_check_array=True)
-    return encode(X, categories)
+    return encode(X, categories, warn=warn)
 
 
 def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
@@ -221,6 +227,8 @@ def _check_numeric(y: Any) -> None:
     if y is None or issparse(y):  # which scikit-learn refuses
         return
     values = np.asarray(y)
+    if values.dtype.kind in "mM":
+        raise ValueError(f"y holds values of type {values.dtype}; make them numbers, such as days since a date.")
     if values.dtype.kind not in "OUST":
         return
     finite = np.isfinite(_numbers(values.astype(object)))

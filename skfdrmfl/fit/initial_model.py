@@ -62,6 +62,7 @@ def initial_plan(
     fitted = Fitted(
         n_features=reading.n_features,
         feature_names=reading.feature_names,
+        number_names=reading.number_names,
         clients=reading.clients[:0],
         n_samples_per_client=np.zeros(0, dtype=np.int64),
         network_spec=spec,

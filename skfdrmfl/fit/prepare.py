@@ -15,10 +15,12 @@ from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.categories import column_name, discrete_columns
+from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
 from skfdrmfl.data.missing import check_somebody_has
 from skfdrmfl.data.partition import Partition, blocks_of
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.engines import engine_for
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import (
@@ -83,12 +85,15 @@ def _read(
     estimator: Any, X: Any, y: Any, client_ids: Any, groups: Any, earlier: Fitted | None, ledger: Ledger
 ) -> CheckedData:
     """Return what users pass, checked, after the clients have agreed on categories."""
-    given = take_labels(X, client_ids, groups, estimator.client_column, estimator.groups_column)
+    check_same_rows(X=X, y=y, client_ids=client_ids, groups=groups)
+    given = take_labels(flat(X), client_ids, groups, estimator.client_column, estimator.groups_column)
     if private := is_private(estimator):
         _privacy.check_no_labels(discrete_columns(given.X))
         given = given._replace(client_ids=_privacy.nameless(given.client_ids, _num_samples(X)))
         ledger.crowd = len(np.unique(given.client_ids))
     if earlier is not None:
+        if earlier.column_names is not None:
+            given = given._replace(X=earlier.column_names.matched(given.X))
         return read(estimator._draft(), given, y, earlier.network_spec.categories, earlier.clients)
     discrete = {} if private else {j: column_name(given.X, j) for j in discrete_columns(given.X)}
     categories, whose = {}, None

@@ -28,6 +28,7 @@ ALIKE = {
     "discrete": "discrete columns",
     "n_features": "columns",
     "feature_names": "names of columns",
+    "number_names": "names of columns",
     "n_outputs": "outputs",
     "y_ndim": "dimensions of y",
     "modalities": "modalities",
@@ -105,6 +106,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     reading = DataDescription(
         n_features=told[0]["n_features"],
         feature_names=None if feature_names is None else np.array(feature_names, dtype=object),
+        number_names=told[0]["number_names"],
         n_outputs=told[0]["n_outputs"],
         y_ndim=told[0]["y_ndim"],
         clients=clients,
@@ -143,7 +145,13 @@ def _labels(labels: list[Any]) -> NDArray:
 
 def _check_same_columns(reading: DataDescription, earlier: Fitted) -> None:
     """Raise ValueError where the columns are others than those of the model to go on from."""
-    now, before = (None if names is None else list(names) for names in (reading.feature_names, earlier.feature_names))
+    now, before = (
+        None if names is None else list(names)
+        for names in (
+            reading.number_names if reading.feature_names is None else reading.feature_names,
+            earlier.number_names if earlier.feature_names is None else earlier.feature_names,
+        )
+    )
     if reading.n_features != earlier.n_features or (now is not None and before is not None and now != before):
         raise ValueError(
             f"the clients' columns ({reading.n_features if now is None else _short(now)}) are others than those of the "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
+from skfdrmfl.data.column_names import ColumnNames, flat
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
@@ -54,6 +55,7 @@ class Fitted:
     mixture: Mixture | None = None  # what predicts, where that is not the network alone
     lead: str = ""  # of a mixture, the network of most weight, whose record, weights and shrinkage these are
     members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
+    number_names: Float | None = None  # (n_features,), names of columns that are numbers and no text
 
     @property
     def predictor(self) -> TrainedNetwork | Mixture:
@@ -97,9 +99,20 @@ class Fitted:
         named = {} if self.feature_names is None else {"feature_names_in_": self.feature_names}
         return {"_fitted": self, "n_features_in_": self.n_features, **named}
 
-    def blanked(self, X: Any) -> Any:
-        """Return X, which may have columns of labels or not, as a table that has zeros there."""
-        return LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(X)
+    @property
+    def column_names(self) -> ColumnNames | None:
+        """What the columns of X are called; None where they had no names."""
+        names = self.number_names if self.feature_names is None else self.feature_names
+        spec = self.network_spec
+        return None if names is None else ColumnNames(names.tolist(), spec.modalities, list(spec.categories))
+
+    def table_of(self, X: Any) -> Any:
+        """Return X as a table of this fit: columns under its names, zeros for labels of rows, which X may lack.
+
+        ValueError: the columns stand in another order, or elsewhere on an axis.
+        """
+        X = LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(flat(X))
+        return X if self.column_names is None else self.column_names.matched(X)
 
     @property
     def tails(self) -> dict[str, float]:

@@ -46,6 +46,7 @@ KIND = "fitted FDRMFLTransformer"
 FIELDS = tuple(field.name for field in fields(Fitted) if field.name not in ("network", "ledger"))
 # Attributes that scikit-learn keeps on an estimator: the first two follow from what is fitted.
 FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_config"
+REQUESTS = "_metadata_request"
 
 for _cls in (
     *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
@@ -58,7 +59,8 @@ registered(NetworkSpec, former="Blueprint")
 def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to a file; see `FDRMFLTransformer.save`."""
     parameters = estimator.get_params(deep=False)
-    others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - {"_fitted", OUTPUT} - OF_CALLBACKS
+    kept = {"_fitted", OUTPUT, REQUESTS}
+    others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - kept - OF_CALLBACKS
     if others:
         raise TypeError(
             f"the estimator has attributes of its own ({', '.join(sorted(others))}), which a file would lose; "
@@ -68,6 +70,7 @@ def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
         "skfdrmfl": __version__,
         "parameters": parameters,
         "output": vars(estimator).get(OUTPUT),
+        "requests": _requests_of(estimator),
         "fitted": {
             **{name: getattr(fitted, name) for name in FIELDS},
             "mixture": _mixture_to_tree(fitted.mixture),
@@ -115,7 +118,21 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
         ) from error
     if content["output"] is not None:
         setattr(estimator, OUTPUT, content["output"])
+    if content.get("requests"):
+        requests = estimator._get_metadata_request()
+        for method, asked in content["requests"].items():
+            for parameter, alias in asked.items():
+                getattr(requests, method).add_request(param=parameter, alias=alias)
+        setattr(estimator, REQUESTS, requests)
     return estimator
+
+
+def _requests_of(estimator: Any) -> dict[str, dict[str, Any]] | None:
+    """Return what metadata each method asks for, where `set_fit_request` or its kin were called."""
+    requests = vars(estimator).get(REQUESTS)
+    if requests is None:
+        return None
+    return {method: dict(asked.requests) for method, asked in vars(requests).items() if hasattr(asked, "requests")}
 
 
 def _mixture_to_tree(mixture: Mixture | None) -> dict[str, Any] | None:

@@ -14,8 +14,10 @@ from skfdrmfl.clients.remote.site import Site
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common.version import __version__
 from skfdrmfl.data.categories import column_name, discrete_columns
+from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.fit.check_input import CheckedData, labels_of, read
 from skfdrmfl.fit.fingerprint import described
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
@@ -70,6 +72,7 @@ class SiteRows:
         return answer | {
             "n_features": reading.n_features,
             "feature_names": None if names is None else [str(name) for name in names],
+            "number_names": reading.number_names,
             "n_outputs": reading.n_outputs,
             "y_ndim": reading.y_ndim,
             "modalities": reading.modalities,
@@ -102,7 +105,8 @@ class SiteRows:
         """Return X without labels, the groups, and y; all rows are this client's, whatever a column says."""
         if self._data is None:
             X, y, groups = _loaded(self._load_data)
-            given = take_labels(X, None, groups, self._estimator.client_column, self._estimator.groups_column)
+            check_same_rows(X=X, y=y, groups=groups)
+            given = take_labels(flat(X), None, groups, self._estimator.client_column, self._estimator.groups_column)
             self._data = given._replace(client_ids=None), y
         return self._data
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.common.extras import import_extra
 from skfdrmfl.common.threads import single_threaded
+from skfdrmfl.data.axis import label_of
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.modalities import features_of
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.protocol.plan import EXACT
 
@@ -51,11 +51,12 @@ class Display:
         scatter_kw: dict[str, Any],
         *,
         y: Float | None = None,
+        y_name: str = "y",
         legend: str = "best",
     ) -> None:
         """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale.
 
-        A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
+        `y_name` is what the scale says. A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
         """
         for i, (label, mine) in enumerate(clients.items()):
             look = {"s": 18, "alpha": 0.8, "marker": MARKERS[i % len(MARKERS)]}
@@ -66,16 +67,17 @@ class Display:
                 look |= {"c": y[mine], "vmin": np.min(y), "vmax": np.max(y)}
             drawn = self.ax_.scatter(*points[mine].T, **(look | scatter_kw))
         if y is not None and clients:
-            self.figure_.colorbar(drawn, ax=self.ax_, label="y")
+            self.figure_.colorbar(drawn, ax=self.ax_, label=y_name)
         if None not in clients:
             self.ax_.legend(loc=legend)
 
 
-def transformer_of(estimator: Any, X: Any = None) -> tuple[FDRMFLTransformer, Any]:
+def transformer_of(estimator: Any, X: Any = None, **of_rows: Any) -> tuple[FDRMFLTransformer, Any]:
     """Return the fitted transformer, and X as it reaches it: of a Pipeline, its first transformer of this kind.
 
-    Raises TypeError where there is none.
+    Raises TypeError where there is none, ValueError where `of_rows`, such as y, are those of rows in another order.
     """
+    check_same_rows(X=X, **of_rows)
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     for step in steps:
         if isinstance(step, FDRMFLTransformer):
@@ -105,22 +107,18 @@ def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool
 
 def names_of(model: FDRMFLTransformer) -> list[str]:
     """Return what the columns of X are called; those without names have numbers."""
-    names = getattr(model, "feature_names_in_", None)
-    return list(map(str, np.arange(model.n_features_in_) if names is None else names))
+    named = model._fitted.column_names
+    return list(map(str, range(model.n_features_in_) if named is None else named.names))
 
 
-def positions_of(model: FDRMFLTransformer, names: Sequence[str]) -> tuple[Float, bool]:
-    """Return where each column stands on an axis (p,), and whether its name says so.
+def positions_of(model: FDRMFLTransformer) -> tuple[Float, bool, str]:
+    """Return where each column stands on an axis (p,), whether its name says so, and what the axis is called.
 
-    Names that are numbers, such as "1100", "1100.5" or "nir__1100", are wavelengths if all of the model's are: their
-    numbers are the axis. Else the columns stand one after another. Columns of labels have no name that counts, and no
-    place among wavelengths.
+    The axis is `axis_` where all columns but those of labels have a place there. Else the columns stand one after
+    another.
     """
-    if hasattr(model, "feature_names_in_"):
-        measured = features_of(len(names), model._fitted.label_columns)
-        found: Float = np.full(len(names), np.nan)
-        with suppress(ValueError):
-            found[measured] = [float(names[j].rpartition("__")[2]) for j in measured.tolist()]
-        if np.isfinite(found[measured]).all():
-            return found, True
-    return np.arange(len(names), dtype=np.float64), False
+    measured = features_of(model.n_features_in_, model._fitted.label_columns)
+    named = model._fitted.column_names
+    if named is None or named.axis is None or not np.isfinite(named.axis[measured]).all():
+        return np.arange(model.n_features_in_, dtype=np.float64), False, "column"
+    return named.axis, True, label_of(named.names[j] for j in measured.tolist())

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.inspection._base import COLOURS, Display, by_client
 from skfdrmfl.inspection._predictions import column_of
 from skfdrmfl.metrics import chemometric_report
@@ -52,6 +53,7 @@ class ClientErrorsDisplay(Display):
         **box_kw
             Passed to `Axes.boxplot`.
         """
+        check_same_rows(X=X, y=y, client_ids=client_ids)
         return cls.from_predictions(y, estimator.predict(X), client_ids, output=output, ax=ax, **box_kw)
 
     @classmethod
@@ -66,6 +68,7 @@ class ClientErrorsDisplay(Display):
         **box_kw: Any,
     ) -> ClientErrorsDisplay:
         """Draw the errors of given predictions; parameters as of `from_estimator`."""
+        check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
         y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
         error = y_pred - y_true
         errors = {label: error[mine] for label, mine in by_client(client_ids, len(error)).items()}

@@ -22,12 +22,23 @@ class ImportanceDisplay(Display):
     modalities : dict of str to ndarray of int
     positions : ndarray of shape (n_features,)
     named : bool
-        Whether `positions` are numbers in the columns' names.
+        Whether `positions` are from the columns' names.
     names : list of str
+    axis_name : str, default="column"
+        What the axis is called, such as "wavelength, nm".
     """
 
-    def __init__(self, vip: Float, modalities: dict[str, Indices], positions: Float, named: bool, names: list[str]):
+    def __init__(
+        self,
+        vip: Float,
+        modalities: dict[str, Indices],
+        positions: Float,
+        named: bool,
+        names: list[str],
+        axis_name: str = "column",
+    ):
         self.vip, self.modalities, self.positions, self.named, self.names = vip, modalities, positions, named, names
+        self.axis_name = axis_name
 
     @classmethod
     def from_estimator(
@@ -48,8 +59,8 @@ class ImportanceDisplay(Display):
         measured = np.concatenate(list(model.modalities_.values()))  # and no labels
         length = np.sqrt(np.mean(importances[measured] ** 2))
         vip = importances / length if length > 0 else importances
-        names = names_of(model)
-        display = cls(vip, dict(model.modalities_), *positions_of(model, names), names)
+        positions, named, axis_name = positions_of(model)
+        display = cls(vip, dict(model.modalities_), positions, named, names_of(model), axis_name)
         return display.plot(xlabel=xlabel, ax=ax, **bar_kw)
 
     def plot(self, *, xlabel: str | None = None, ax: Any = None, **bar_kw: Any) -> ImportanceDisplay:
@@ -65,6 +76,5 @@ class ImportanceDisplay(Display):
             ax.legend()
         if not self.named and len(self.names) <= 20:
             ax.set_xticks(self.positions, self.names, rotation=45, ha="right")
-        label = xlabel or ("wavelength (from the names of columns)" if self.named else "column")
-        ax.set(xlabel=label, ylabel="importance (mean square 1, as VIP)")
+        ax.set(xlabel=xlabel or self.axis_name, ylabel="importance (mean square 1, as VIP)")
         return self

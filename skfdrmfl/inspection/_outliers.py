@@ -104,7 +104,7 @@ class OutlierDisplay(Display):
         ValueError
             The model has no numeric columns.
         """
-        model, rows = transformer_of(estimator, X)
+        model, rows = transformer_of(estimator, X, client_ids=client_ids)
         u, z = _inputs_and_scores(model, rows)
         usual = u, z
         if reference is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.inspection._base import Display, by_client
 from skfdrmfl.metrics import chemometric_report
 
@@ -59,6 +60,7 @@ class PredictedMeasuredDisplay(Display):
         **scatter_kw
             Passed to `Axes.scatter`.
         """
+        check_same_rows(X=X, y=y, client_ids=client_ids)
         y_pred = estimator.predict(X)
         return cls.from_predictions(y, y_pred, client_ids=client_ids, output=output, ax=ax, **scatter_kw)
 
@@ -74,6 +76,7 @@ class PredictedMeasuredDisplay(Display):
         **scatter_kw: Any,
     ) -> PredictedMeasuredDisplay:
         """Draw given predictions, such as those of `cross_val_predict`; parameters as of `from_estimator`."""
+        check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
         y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
         report = chemometric_report(y_true, y_pred, client_ids)
         return cls(y_true, y_pred, by_client(client_ids, len(y_true)), report).plot(ax=ax, **scatter_kw)

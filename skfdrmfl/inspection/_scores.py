@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.column_names import output_names
 from skfdrmfl.inspection._base import COLOURS, Display, by_client, transformer_of
 
 
@@ -39,6 +40,8 @@ class ScoresDisplay(Display):
         Outlines of clients of three rows or more.
     labels : tuple of str
         What the axes say.
+    y_name : str, default="y"
+        What the scale of colours says.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class ScoresDisplay(Display):
         y: Float | None,
         ellipses: dict[Any, Float],
         labels: tuple[str, str],
+        y_name: str = "y",
     ):
+        self.y_name = y_name
         self.scores, self.clients, self.y, self.ellipses, self.labels = scores, clients, y, ellipses, labels
 
     @classmethod
@@ -71,7 +76,7 @@ class ScoresDisplay(Display):
         estimator : fitted FDRMFLTransformer, or Pipeline with one
         X : array-like of shape (n, n_features)
         y : array-like of shape (n,), default=None
-            Colours; markers then tell clients apart. None: colours tell them.
+            Colours, on a scale with the name of a Series; markers then tell clients apart. None: colours tell them.
         client_ids : array-like of shape (n,), default=None
         components : tuple of two int, default=(0, 1)
         level : float in (0, 1) or None, default=0.95
@@ -80,7 +85,7 @@ class ScoresDisplay(Display):
         **scatter_kw
             Passed to `Axes.scatter`.
         """
-        model, rows = transformer_of(estimator, X)
+        model, rows = transformer_of(estimator, X, y=y, client_ids=client_ids)
         z = np.asarray(model._evaluate(rows)[0], dtype=np.float64)
         first, second = components
         n_components = z.shape[1]
@@ -94,13 +99,14 @@ class ScoresDisplay(Display):
         share = 100 * model.component_variance_ / (model.component_variance_.sum() or 1.0)
         labels = [f"Z{i + 1} ({share[i]:.3g} % of variance)" for i in components[:n_components]]
         colours = None if y is None else np.asarray(y, dtype=np.float64).ravel()
-        display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""))
+        name = "y" if y is None else output_names(y)[0]
+        display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""), name)
         return display.plot(ax=ax, **scatter_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
         """Draw them."""
         ax = self._begin(ax)
-        self._scatter(self.scores, self.clients, scatter_kw, y=self.y)
+        self._scatter(self.scores, self.clients, scatter_kw, y=self.y, y_name=self.y_name)
         for i, label in enumerate(self.clients):
             if label in self.ellipses:
                 ax.plot(*self.ellipses[label].T, color=COLOURS[i % len(COLOURS)], linewidth=1)

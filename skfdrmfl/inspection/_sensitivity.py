@@ -9,7 +9,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.inspection._base import COLOURS, Display, names_of, positions_of, transformer_of
+from skfdrmfl.inspection._base import COLOURS, Display, positions_of, transformer_of
 
 
 def mean_jacobian(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
@@ -45,6 +45,8 @@ class SensitivityDisplay(Display):
         Where columns stand on the axis: the numbers in their names, or their places.
     named : bool
         Whether `positions` are from names.
+    axis_name : str, default="column"
+        What the axis is called, such as "wavelength, nm".
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class SensitivityDisplay(Display):
         modalities: dict[str, Indices],
         positions: Float,
         named: bool,
+        axis_name: str = "column",
     ):
         self.sensitivities, self.deviations, self.exact, self.intercept = sensitivities, deviations, exact, intercept
-        self.modalities, self.positions, self.named = modalities, positions, named
+        self.modalities, self.positions, self.named, self.axis_name = modalities, positions, named, axis_name
 
     @classmethod
     def from_estimator(
@@ -76,7 +79,8 @@ class SensitivityDisplay(Display):
         output : int, default=0
             Which y.
         xlabel : str, default=None
-            None says "wavelength" where the names of all columns are numbers, else "column".
+            None says "wavelength", or what the unit in the names says, where all names of columns are on an axis
+            (`axis_`), else "column".
         ax : matplotlib Axes, default=None
         **line_kw
             Passed to `Axes.plot`.
@@ -94,7 +98,7 @@ class SensitivityDisplay(Display):
             if exact:
                 y_hat = np.asarray(model.predict(rows), dtype=np.float64).reshape(len(table), -1)
                 intercept = y_hat[0] - mean @ table[0].astype(np.float64)
-        positions, named = positions_of(model, names_of(model))
+        positions, named, axis_name = positions_of(model)
         display = cls(
             mean,
             deviation,
@@ -103,6 +107,7 @@ class SensitivityDisplay(Display):
             modalities=dict(model.modalities_),
             positions=positions,
             named=named,
+            axis_name=axis_name,
         )
         return display.plot(output=output, xlabel=xlabel, ax=ax, **line_kw)
 
@@ -119,7 +124,7 @@ class SensitivityDisplay(Display):
                 ax.fill_between(x, y - band, y + band, color=colour, alpha=0.2, linewidth=0)
         if len(self.modalities) > 1:
             ax.legend()
-        label = xlabel or ("wavelength (from the names of columns)" if self.named else "column")
+        label = xlabel or self.axis_name
         what = "regression coefficient" if self.exact else "mean d ŷ / d x"
         ax.set(xlabel=label, ylabel=f"{what} (units of y per unit of x)")
         return self

@@ -82,6 +82,7 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
         pytest.param({"availability": lambda t, client: t > 2 or client != "b"}, FRAME, THREE, id="a label to come"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.* labels of 'kind' are unknown to the model")
 def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
     assert_alike(here(parameters, table, ids=ids), there(parameters, table, ids=ids)[0], table)
 
@@ -169,6 +170,7 @@ def test_nobody_there_in_the_first_round_is_an_error_elsewhere_too():
         pytest.param({"availability": lambda t, client: t != 4 or client == "d"}, X, id="availability"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.* labels of 'kind' are unknown to the model")
 def test_a_fit_goes_on_elsewhere_with_whoever_is_there(parameters, table):
     parameters = parameters | {"warm_start": True}
     first, second = THREE != "c", THREE != "x"  # one has left since, one has come, and one is called otherwise

@@ -519,6 +519,7 @@ def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
     assert_array_equal(same, LACKING)
 
 
+@pytest.mark.filterwarnings("ignore:.* labels of 'lab__site' are unknown to the model")
 def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     model = make(modalities="prefix").fit(MIXED, Y, client_ids=IDS)  # no missing label has a code of its own
     holes = with_nothing(MIXED, LACKING)
