@@ -113,9 +113,9 @@ class OutlierDisplay(Display):
             usual = _inputs_and_scores(model, transformer_of(estimator, reference)[1])
         n = int(model.n_samples_per_client_.sum())  # AttributeError with privacy, where no variance is known either
         variance, axes = model._fitted.principal_axes
-        z, counted = z @ axes, variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
+        counted = variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
         display = cls(
-            (z[:, counted] ** 2 / variance[counted]).sum(1),
+            ((z @ axes[:, counted]) ** 2 / variance[counted]).sum(1),
             residuals(u, z, *usual),
             t_squared_limit(n, max(int(counted.sum()), 1), level),
             q_limit(residuals(*usual, *usual), level),
