@@ -1,4 +1,4 @@
-"""Draw the pictures of fitted models in README and docs/inspection.md: Tecator's fat, three clients (a few seconds).
+"""Draw the pictures of fitted models in README and docs/inspection.md: Tecator's fat, three clients (half a minute).
 
 python benchmarks/inspection_figures.py [--out docs/figures]
 """
@@ -25,6 +25,7 @@ from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.inspection import (
     HistoryDisplay,
     ImportanceDisplay,
+    MembersDisplay,
     OutlierDisplay,
     PredictedMeasuredDisplay,
     ScoresDisplay,
@@ -73,7 +74,15 @@ def main() -> None:
     train = groups % 5 != 0  # repeats of a sample stay on one side
     model = FDRMFLTransformer(early_stopping=True, n_iter_no_change=60, random_state=0, tuning=None)
     model.fit(X[train], y[train], client_ids=client_ids[train])
+    three = load_tecator(["fat", "water", "protein"]).target
+    mixtures = [
+        FDRMFLTransformer(random_state=0).fit(
+            X[train], target[train], client_ids=client_ids[train], groups=groups[train]
+        )
+        for target in (y.to_numpy(), three)
+    ]
     pictures = {
+        "members": [lambda ax, mixture=mixture: MembersDisplay.from_estimator(mixture, ax=ax) for mixture in mixtures],
         "sensitivity": [
             lambda ax: SensitivityDisplay.from_estimator(model, X[train], ax=ax),
             lambda ax: ImportanceDisplay.from_estimator(model, ax=ax),

@@ -18,6 +18,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator, make_client_ids
+from skfdrmfl.inspection import MembersDisplay
 
 tecator = load_tecator("fat")
 diabetes = load_diabetes()
@@ -53,4 +54,11 @@ for ax, case in zip(axes, data, strict=True):
     ax.invert_yaxis()
     ax.set_title(case)
     ax.set_xlabel("RMSE on other rows")
+plt.show()
+
+# %%
+# What the default is made of on Tecator: each member's error on rows held out, its weight beside the name.
+
+fig, ax = plt.subplots(figsize=(6.5, 5.5), layout="constrained")
+MembersDisplay.from_estimator(models["default"], ax=ax)
 plt.show()

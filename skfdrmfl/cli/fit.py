@@ -188,5 +188,6 @@ def _picture(model: Any, columns: Columns) -> Any:
         except (ValueError, AttributeError, TypeError) as error:  # no rounds, one component, private: said in its place
             ax.clear()
             ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, fontsize=8, transform=ax.transAxes)
-        ax.set_title(title)
+        drawn = ax.get_title()  # of a mixture, which network's training it is
+        ax.set_title(f"{title}\n{drawn}" if drawn else title)
     return figure

@@ -54,7 +54,10 @@ Finding = tuple[str, dict[str, Any], str]
 
 
 def _mi_collapsed(history: TrainingHistory) -> Finding | None:
-    """Find a critic that tells nothing of y from Z even on training rows, or one that has no pairs to learn from."""
+    """Find a critic that tells nothing of y from Z even on training rows, or one that has no pairs to learn from.
+
+    Of what a linear model leaves of y there may be nothing to tell.
+    """
     if not history.weights["mi"]:
         return None
     *_, last = history.periods
@@ -67,7 +70,7 @@ def _mi_collapsed(history: TrainingHistory) -> Finding | None:
         )
     nothing = 2 * log(2)
     last_two = history.periods[-2:]  # twice in a row is "stable"
-    if len(last_two) < 2:
+    if len(last_two) < 2 or history.of_residual:
         return None
     mi = min(history.mean_mi("mi", period) for period in last_two)
     nwj = max(history.mean_mi("mi_nwj", period) for period in last_two)
@@ -85,7 +88,7 @@ def _mi_collapsed(history: TrainingHistory) -> Finding | None:
 
 def _mi_memorised(history: TrainingHistory) -> Finding | None:
     """Find a critic that tells y from Z on training rows only; without rows held out there is no evidence of it."""
-    if not history.weights["mi"]:
+    if not history.weights["mi"] or history.of_residual:
         return None
     *_, last = history.periods
     nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
@@ -291,8 +294,9 @@ def _divergence(history: TrainingHistory) -> Finding | None:
     before, after = history.means_of_both("mse", best, last)
     if not (after >= DIVERGED_MSE and history.error_rose(best, last)):
         return None
+    nothing = "adding nothing to a linear member" if history.of_residual else "predicting the mean"
     return (
-        "the training error has risen above 1, which predicting the mean would give.",
+        f"the training error has risen above 1, which {nothing} would give.",
         {"mse_best": before, "mse_last": after},
         "lower learning_rate; see whether y or X have changed scale since the first fit (preprocessing stays as it "
         "was); lower the weights of the terms.",

@@ -71,7 +71,8 @@ def _summary(history: TrainingHistory) -> str:
     n, k, last = history.n_rounds, len(history.clients), history.periods[-1]
     mse = history.mean("mse", last)
     who = f"{k} client{'s' * (k != 1)}{_central(history)}"
-    line = f"{n} round{'s' * (n != 1)}, {who}, training mse {mse:.3g} of the variance of y"
+    of_what = "what a linear member leaves of y" if history.of_residual else "the variance of y"
+    line = f"{n} round{'s' * (n != 1)}, {who}, training mse {mse:.3g} of {of_what}"
     nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
     if history.weights["mi"] and not np.isnan(nwj):
         line += f", mi_nwj {nwj:.3g} nats on training rows"

@@ -39,6 +39,7 @@ class TrainingHistory:
     tails: Mapping[str, float] = field(default_factory=dict)
     algorithm: str = "fedavg"
     central: bool = False  # whether no fit was told whose rows they are
+    of_residual: bool = False  # whether what was learned is what a linear model leaves of y, whose mean square is 1
 
     @property
     def n_rounds(self) -> int:

@@ -257,6 +257,7 @@ class FDRMFLTransformer(
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
     history_ : dict of str to ndarray
+        The record of one network: of a mixture its network of most weight, which `diagnose` and `HistoryDisplay` name.
         Means over training rows of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (nats; a lower bound of
         I(Z; y) only on rows that the critic has not seen), each of shape (n_rounds_,), averaged over clients by size;
         and with the suffix "_per_client", of shape (n_rounds_, K), NaN for who was absent. Errors are of standardised
@@ -641,8 +642,9 @@ class FDRMFLTransformer(
                 {term: getattr(self, weight) for term, weight in weight_of_each_term().items()},
                 self.dropped_clients_,
                 self._fitted.tails,
-                value_of(self, "algorithm"),
+                self._fitted.lead_algorithm or value_of(self, "algorithm"),
                 self._fitted.central,
+                self._fitted.lead_learns_residual,
             )
         )
         if self._fitted.lead:

@@ -318,6 +318,8 @@ class MixtureFitting:
             variance=np.maximum(np.diagonal(weighed.mixture.covariance), 0.0),
             shrinkage=runs.recipe.shrinkage,
             lead=runs.recipe.name,
+            lead_algorithm=runs.recipe.algorithm,
+            lead_learns_residual=runs.recipe.learns_residual,
             importances=importance,
             history=extend_history({}, trained.record, len(self.fitted.clients)),
             n_rounds=trained.n_rounds,

@@ -54,6 +54,8 @@ class Fitted:
     engine: str = "torch"  # key of `ENGINES`: which one trained last
     mixture: Mixture | None = None  # what predicts, where that is not the network alone
     lead: str = ""  # of a mixture, the network of most weight, whose record, weights and shrinkage these are
+    lead_algorithm: str | None = None  # that trained it, where it is not the estimator's
+    lead_learns_residual: bool = False  # whether it learned what a linear member leaves, not y
     members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
     number_names: Float | None = None  # (n_features,), names of columns that are numbers and no text
 

@@ -100,6 +100,13 @@ def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[Float, Present | N
         return model._fitted.inputs_of_z.apply(table, EXACT, present=present), present
 
 
+def checked_output(output: int, n_outputs: int, what: str = "the model") -> int:
+    """Return which y is meant; ValueError where `what` does not have it."""
+    if not 0 <= output < n_outputs:
+        raise ValueError(f"output is {output}, but {what} has {n_outputs} outputs; use 0 to {n_outputs - 1}.")
+    return output
+
+
 def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:
     """Return the mask (n,) of each client's rows by its label, sorted; all rows under None without `client_ids`."""
     return {None: np.ones(n, dtype=bool)} if client_ids is None else rows_of_clients(client_ids, n)

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.inspection._base import COLOURS, Display, transformer_of
+from skfdrmfl.inspection._members import weights_text
 
 
 class HistoryDisplay(Display):
     """Terms of the objective against rounds: a line for each term, or for each client.
+
+    Of a mixture they are those of one network, the one of most weight: the title says which, and what it weighs.
 
     Parameters
     ----------
@@ -22,10 +26,14 @@ class HistoryDisplay(Display):
     ylabel : str
     best_round : int or None
         A vertical line, where early stopping kept a round.
+    title : str
+        Which network of a mixture it is; empty of a network alone.
     """
 
-    def __init__(self, rounds: Any, lines: dict[str, Float], ylabel: str, best_round: int | None = None):
-        self.rounds, self.lines, self.ylabel, self.best_round = rounds, lines, ylabel, best_round
+    def __init__(
+        self, rounds: Any, lines: dict[str, Float], ylabel: str, best_round: int | None = None, title: str = ""
+    ):
+        self.rounds, self.lines, self.ylabel, self.best_round, self.title = rounds, lines, ylabel, best_round, title
 
     @classmethod
     def from_estimator(
@@ -69,9 +77,9 @@ class HistoryDisplay(Display):
             lines = {f"client {c}": values[:, k] for k, c in enumerate(model.clients_.tolist())}
         else:
             lines = {name: history[name] for name in wanted if np.any(history[name] != 0)}
-        best = model._fitted.best_round
-        display = cls(np.arange(1, model.n_rounds_ + 1), lines, terms[0] if by == "client" else "mean over rows", best)
-        return display.plot(ax=ax, **line_kw)
+        ylabel = terms[0] if by == "client" else "mean over rows"
+        rounds, best = np.arange(1, model.n_rounds_ + 1), model._fitted.best_round
+        return cls(rounds, lines, ylabel, best, _title(model)).plot(ax=ax, **line_kw)
 
     def plot(self, *, ax: Any = None, **line_kw: Any) -> HistoryDisplay:
         """Draw it."""
@@ -81,5 +89,16 @@ class HistoryDisplay(Display):
         if self.best_round:
             ax.axvline(self.best_round, color="#999999", linestyle=":", label=f"best round {self.best_round}")
         ax.set(xlabel="round", ylabel=self.ylabel)
+        if self.title:
+            ax.set_title(self.title)
         ax.legend()
         return self
+
+
+def _title(model: FDRMFLTransformer) -> str:
+    """Return which network of a mixture the record is of; a network that has diverged is no member."""
+    lead = model._fitted.lead
+    for member in model.members_:
+        if lead and member["name"] == lead:
+            return f"{lead}, weight {weights_text(np.atleast_1d(member['weight']))}"
+    return lead and f"{lead}, diverged: no member"

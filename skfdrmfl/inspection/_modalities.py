@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.inspection._base import COLOURS, Display, transformer_of
+from skfdrmfl.inspection._base import COLOURS, Display, checked_output, transformer_of
 
 # Draws of other rows' values; more make the estimate smoother.
 N_REPEATS = 10
@@ -87,6 +87,7 @@ class ModalityContributionsDisplay(Display):
             Passed to `Axes.bar`.
         """
         model, rows = transformer_of(estimator, X)
+        checked_output(output, model._fitted.network.n_outputs)
         found = contributions(model, rows, n_repeats=n_repeats, random_state=random_state)
         spread = np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows), -1).std(0)
         return cls(found, spread).plot(output=output, ax=ax, **bar_kw)

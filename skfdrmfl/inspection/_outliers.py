@@ -103,17 +103,19 @@ class OutlierDisplay(Display):
         ------
         ValueError
             The model has no numeric columns.
+        AttributeError
+            With privacy: variances of Z are not known.
         """
         model, rows = transformer_of(estimator, X, client_ids=client_ids)
         u, z = _inputs_and_scores(model, rows)
         usual = u, z
         if reference is not None:
             usual = _inputs_and_scores(model, transformer_of(estimator, reference)[1])
+        n = int(model.n_samples_per_client_.sum())  # AttributeError with privacy, where no variance is known either
         variance, axes = model._fitted.principal_axes
-        z, counted = z @ axes, variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
-        n = int(model.n_samples_per_client_.sum())
+        counted = variance > SMALLEST_VARIANCE * max(variance.max(initial=0.0), 1e-300)
         display = cls(
-            (z[:, counted] ** 2 / variance[counted]).sum(1),
+            ((z @ axes[:, counted]) ** 2 / variance[counted]).sum(1),
             residuals(u, z, *usual),
             t_squared_limit(n, max(int(counted.sum()), 1), level),
             q_limit(residuals(*usual, *usual), level),

@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.row_names import check_same_rows
-from skfdrmfl.inspection._base import Display, by_client
+from skfdrmfl.inspection._base import Display, by_client, checked_output
 from skfdrmfl.metrics import chemometric_report
 
 
 def column_of(values: Any, output: int) -> Float:
-    """Return one output (n,) of y or of predictions."""
+    """Return one output (n,) of y or of predictions; what has no columns is that output already."""
     array = np.asarray(values, dtype=np.float64)
-    return array if array.ndim == 1 else array[:, output]
+    return array if array.ndim == 1 else array[:, checked_output(output, array.shape[1], "y")]
 
 
 class PredictedMeasuredDisplay(Display):

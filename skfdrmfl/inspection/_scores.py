@@ -10,7 +10,9 @@ from scipy.stats import chi2
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.column_names import output_names
+from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.inspection._base import COLOURS, Display, by_client, transformer_of
+from skfdrmfl.inspection._predictions import column_of
 
 
 def ellipse(points: Float, level: float, n: int = 100) -> Float:
@@ -27,6 +29,11 @@ def ellipse(points: Float, level: float, n: int = 100) -> Float:
 
 class ScoresDisplay(Display):
     """Rows by two components of Z, coloured by y or by client, with an ellipse for each client.
+
+    Axes say the variance of a component over the training rows. Those of one network are principal axes, whose
+    variances add up to that of Z: each has a share. Of a mixture the first components are the standardised predictions
+    of the outputs, which go together, and the others have the scale of these: there are no shares. With fewer
+    components than outputs they are principal axes of the predictions.
 
     Parameters
     ----------
@@ -66,6 +73,7 @@ class ScoresDisplay(Display):
         client_ids: ArrayLike | None = None,
         components: tuple[int, int] = (0, 1),
         level: float | None = 0.95,
+        output: int = 0,
         ax: Any = None,
         **scatter_kw: Any,
     ) -> ScoresDisplay:
@@ -75,15 +83,22 @@ class ScoresDisplay(Display):
         ----------
         estimator : fitted FDRMFLTransformer, or Pipeline with one
         X : array-like of shape (n, n_features)
-        y : array-like of shape (n,), default=None
-            Colours, on a scale with the name of a Series; markers then tell clients apart. None: colours tell them.
+        y : array-like of shape (n,) or (n, n_outputs), default=None
+            Colours, on a scale with the name of the column; markers then tell clients apart. None: colours tell them.
         client_ids : array-like of shape (n,), default=None
         components : tuple of two int, default=(0, 1)
         level : float in (0, 1) or None, default=0.95
             Share of a normal client's rows within its ellipse; None draws none.
+        output : int, default=0
+            Which column of y gives the colours.
         ax : matplotlib Axes, default=None
         **scatter_kw
             Passed to `Axes.scatter`.
+
+        Raises
+        ------
+        ValueError
+            Z has no such components, y no such output or not a value for each row.
         """
         model, rows = transformer_of(estimator, X, y=y, client_ids=client_ids)
         z = np.asarray(model._evaluate(rows)[0], dtype=np.float64)
@@ -96,10 +111,11 @@ class ScoresDisplay(Display):
         ellipses = {}
         if level is not None and n_components > 1:
             ellipses = {c: ellipse(pair[mine], level) for c, mine in clients.items() if mine.sum() > 2}
-        share = 100 * model.component_variance_ / (model.component_variance_.sum() or 1.0)
-        labels = [f"Z{i + 1} ({share[i]:.3g} % of variance)" for i in components[:n_components]]
-        colours = None if y is None else np.asarray(y, dtype=np.float64).ravel()
-        name = "y" if y is None else output_names(y)[0]
+        colours = None if y is None else column_of(y, output)
+        if colours is not None and len(colours) != len(z):
+            raise ValueError(f"y has {len(colours)} entries but X has {len(z)} rows; pass one a row.")
+        labels = [_label(model, i) for i in components[:n_components]]
+        name = "y" if y is None else output_names(y)[output if np.ndim(y) > 1 else 0]
         display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""), name)
         return display.plot(ax=ax, **scatter_kw)
 
@@ -112,3 +128,16 @@ class ScoresDisplay(Display):
                 ax.plot(*self.ellipses[label].T, color=COLOURS[i % len(COLOURS)], linewidth=1)
         ax.set(xlabel=self.labels[0], ylabel=self.labels[1])
         return self
+
+
+def _label(model: FDRMFLTransformer, i: int) -> str:
+    """Return what a component of Z is, and what is known of its variance: nothing with privacy."""
+    fitted, name = model._fitted, f"Z{i + 1}"
+    if fitted.variance is None:
+        return name
+    if fitted.mixture is None:
+        return f"{name} ({100 * fitted.variance[i] / (fitted.variance.sum() or 1.0):.3g} % of variance)"
+    n_outputs, n_components = fitted.mixture.from_prediction.shape
+    if i < n_outputs <= n_components:
+        name += ", standardised ŷ" if n_outputs == 1 else f", standardised ŷ of output {i}"
+    return f"{name} (variance {fitted.variance[i]:.3g})"

@@ -9,7 +9,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.inspection._base import COLOURS, Display, positions_of, transformer_of
+from skfdrmfl.inspection._base import COLOURS, Display, checked_output, positions_of, transformer_of
 
 
 def mean_jacobian(model: FDRMFLTransformer, X: Any) -> tuple[Float, Float]:
@@ -87,8 +87,7 @@ class SensitivityDisplay(Display):
         """
         model, rows = transformer_of(estimator, X)
         mean, deviation = mean_jacobian(model, rows)
-        if not 0 <= output < len(mean):
-            raise ValueError(f"output is {output}, but the model has {len(mean)} outputs; use 0 to {len(mean) - 1}.")
+        checked_output(output, len(mean))
         exact = model._fitted.is_linear
         intercept = None
         if exact:

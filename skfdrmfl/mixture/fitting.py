@@ -88,7 +88,7 @@ class Weighed:
 
     mixture: Mixture
     members: MemberTable
-    lead: tuple[int, int]  # pass and number of the network of most weight
+    lead: tuple[int, int]  # pass and number of the network of most weight, of equals that which errs least
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +156,11 @@ class MixtureTask:
         """Return the mixture of the members as they stand; two exchanges, or one if their errors are known."""
         errors = self._errors(federation, stand) if stand.errors is None else stand.errors
         weights = np.stack([mixture_weights(of_output) for of_output in errors.products], 1)  # (M, q)
-        shares = weights[len(self.linear) :].sum(1)
-        lead = list(errors.networks)[int(shares.argmax())] if errors.networks else (0, 0)
+        members = self._table(weights, errors)
+        place = {row["name"]: i for i, row in enumerate(members)}
+        by_place = {place[self.passes[p].members[number].recipe.name]: (p, number) for p, number in errors.networks}
         mixture = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
-        return Weighed(mixture, self._table(weights, errors), lead)
+        return Weighed(mixture, members, by_place[min(by_place)] if by_place else (0, 0))
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""

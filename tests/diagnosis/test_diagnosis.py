@@ -279,7 +279,7 @@ def test_diagnosing_changes_nothing_and_an_empty_diagnosis_is_a_list():
 NOTHING = 2 * np.log(2)  # of R_mi
 
 
-def made_up(n_rounds=20, n_rows=(50, 50), mi_weight=1e-3, validation=None, per_client=None, **terms):
+def made_up(n_rounds=20, n_rows=(50, 50), mi_weight=1e-3, validation=None, per_client=None, of_residual=False, **terms):
     """The diagnosis of a history in which each client's terms are as given: a number, or (n_rounds,) numbers.
 
     `per_client` gives terms client by client (K,); `validation` what was recorded on rows held out.
@@ -296,7 +296,9 @@ def made_up(n_rounds=20, n_rows=(50, 50), mi_weight=1e-3, validation=None, per_c
     recorded |= {f"validation_{term}": np.full(n_rounds, value) for term, value in (validation or {}).items()}
     recorded["drift"] = np.zeros(n_rounds)
     weights = {"mi": mi_weight, "kl": 0.0, "contrastive": 0.0}
-    return diagnose(TrainingHistory(recorded, n_rows, list("abcdefgh")[: len(n_rows)], weights))
+    return diagnose(
+        TrainingHistory(recorded, n_rows, list("abcdefgh")[: len(n_rows)], weights, of_residual=of_residual)
+    )
 
 
 MEMORISED = {"mse": 0.01, "mi": 0.7, "mi_nwj": 1.5, "validation": {"mse": 1.8, "mi_nwj": -0.6}}
@@ -506,3 +508,63 @@ def test_a_client_in_other_units_skew_columns_and_rare_labels_are_not_a_row_or_t
     ):
         mine = ids[: len(table)]
         assert "rows far off" not in model.fit(table, x[: len(table), 0], mine).diagnose().names
+
+
+# ------------------------------------------------------------------------------------------------ of a mixture
+
+
+def smooth_rows(n=60, noise=0.1):
+    """Smooth rows of 20 columns, and a y that is linear in two of three latent numbers."""
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((n, 3))
+    X = latent @ np.sin(np.arange(20) / np.array([[3.0], [4.0], [5.0]])) + 0.02 * rng.standard_normal((n, 20))
+    return X, latent[:, 0] + latent[:, 1] + noise * rng.standard_normal(n)
+
+
+def first_network(model):
+    """The network of most weight, of those without that which errs least."""
+    return next(member["name"] for member in model.members_ if member["name"].startswith("network"))
+
+
+def test_a_mixture_is_diagnosed_by_the_record_of_the_network_that_it_names():
+    X, y = smooth_rows()
+    model = FDRMFLTransformer(n_rounds=10, random_state=0, pretreatment=None).fit(X, y, client_ids=np.arange(60) % 3)
+    found = model.diagnose()
+    assert found.summary.startswith(f"{first_network(model)} of a mixture: 10 rounds, 3 clients, training mse ")
+    again = pickle.loads(pickle.dumps(model))
+    assert str(again.diagnose()) == str(found)
+
+
+def test_what_a_linear_member_leaves_is_not_taken_for_y(tmp_path):
+    """Noise is left, which no network tells from Z: that is no collapse, and its error is not of the variance of y."""
+    X, y = smooth_rows(150, noise=0.5)
+    model = FDRMFLTransformer(n_rounds=8, weight_decay=0.9, random_state=0, pretreatment=None)
+    model.fit(X, y, client_ids=np.arange(150) % 3)
+    assert first_network(model) == "network of residuals"
+    assert model.history_["mse"][-1] > 0.5 and model.members_[0]["error"] < 0.5 * y.std()
+    model.save(tmp_path / "m.npz")
+    for fitted in (model, FDRMFLTransformer.load(tmp_path / "m.npz")):
+        found = fitted.diagnose()
+        assert "of what a linear member leaves of y" in found.summary and "variance of y" not in found.summary
+        assert found.names == []
+
+
+def test_a_network_trained_by_full_gradients_is_judged_as_such():
+    """The clients' gradients differ as much as they can, and take no step that could be undone."""
+    X = np.random.default_rng(0).standard_normal((120, 3))
+    y = np.abs(X[:, 0]) + X[:, 1] ** 2
+    model = FDRMFLTransformer(n_rounds=8, random_state=0)
+    model.fit(X, y, client_ids=make_client_ids(y, 6, scheme="quantile"))
+    assert first_network(model).endswith("by gradients")
+    assert np.median(model.history_["drift"][:16]) > 50.0
+    assert "client drift" not in model.diagnose().names
+
+
+def test_a_critic_of_what_a_linear_member_leaves_is_not_called_collapsed_or_forgetful():
+    collapsed = {"mse": 0.9, "mi": NOTHING, "mi_nwj": 0.0}
+    memorised = {"mse": 0.9, "mi_nwj": 0.6, "validation": {"mse": 1.0, "mi_nwj": 0.0}}
+    for signs, name in ((collapsed, "mi collapsed"), (memorised, "mi memorised")):
+        assert made_up(**signs).names == [name]
+        assert made_up(**signs, of_residual=True).names == []
+    rising = made_up(mse=np.linspace(0.5, 2.0, 20), of_residual=True)
+    assert "above 1, which adding nothing to a linear member would give" in str(rising)
