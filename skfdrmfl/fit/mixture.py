@@ -25,15 +25,15 @@ from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.linear import LinearMember, linear_members
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
-from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask, smooth_modalities
+from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Settings, Start, Targets
 from skfdrmfl.protocol.queries.importance import mixture_importances
-from skfdrmfl.protocol.queries.whitening import fit_targets
+from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS
 from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.training import train
-from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION
+from skfdrmfl.views.base import FEWEST_SMOOTH
 
 N_FOLDS = 5
 # Clients of fewer rows can hold out too little.
@@ -97,8 +97,7 @@ class MixturePlanner:
         Raises NothingHeldOut.
         """
         folds = inner_folds(self.subset, self.seed, N_FOLDS)
-        y = fit_targets(self.federation, self.subset)
-        sums = self._sums(Targets((y,)), [side for _, side in folds])
+        sums, y = self._sums([side for _, side in folds])
         raw = sums[None]
         linear = [_mean(raw), *linear_members(sums, self._views(raw.smooth))]
         n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
@@ -126,20 +125,20 @@ class MixturePlanner:
             return tuple(PARTS_OF_VIEW)
         return (asked,) if isinstance(asked, str) else ("raw", *asked)
 
-    def _sums(self, targets: Targets, sides: Sequence[Subset]) -> dict[str | None, ViewSums]:
-        """Return the sums of each base view, which say too which modalities are smooth."""
+    def _sums(self, sides: Sequence[Subset]) -> tuple[dict[str | None, ViewSums], BlockTransform]:
+        """Return the sums of each base view, and the standardisation of y."""
         blocks = {
             name: Block(split(columns, self.reading.categories)[1], m)
             for m, (name, columns) in enumerate(self.reading.modalities.items())
         }
-        raw = ask(self.federation, None, blocks, (), targets, sides, self.subset)
-        smooth = smooth_modalities(raw, FEWEST_SMOOTH, SMOOTH_CORRELATION)
-        smooth = tuple(name for name in smooth if type(self.spec.specs[name]) in (DenseEncoder, LinearEncoder))
-        sums: dict[str | None, ViewSums] = {None: replace(raw, smooth=smooth)}
-        for base in dict.fromkeys(PARTS_OF_VIEW[view][0] for view in self._views(smooth)):
-            if base is not None:
-                sums[base] = ask(self.federation, base, blocks, smooth, targets, sides, self.subset)
-        return sums
+        series = [
+            name
+            for name, block in blocks.items()
+            if type(self.spec.specs[name]) in (DenseEncoder, LinearEncoder)
+            and FEWEST_SMOOTH <= len(np.asarray(block.columns)) <= MAX_EXACT_COLUMNS
+        ]
+        bases = [PARTS_OF_VIEW[view][0] for view in self._views(series)]
+        return ask(self.federation, blocks, bases, series, sides, self.subset)
 
     def _recipes(self, views: Sequence[str], best: LinearMember, *, wide: bool) -> list[Recipe]:
         """Return the networks of the rule, with what the user has set."""

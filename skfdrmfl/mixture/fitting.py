@@ -218,7 +218,7 @@ class MixtureTask:
         runs = self.passes[p].members[number]
         network, arrays = self.lead(p, number, trained)
         share = weight * (runs.scales[-1] if runs.scales else 1.0)
-        return NetworkPart(runs.tables[-1], network, arrays, share, dict(runs.recipe.shape))
+        return NetworkPart(runs.tables[-1], network, arrays, share)
 
     def lead(self, p: int, number: int, trained: Trained) -> tuple[Network, Arrays]:
         """Return a member's network for all rows and its weights, without the inputs that others have more."""
