@@ -8,8 +8,8 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
@@ -29,7 +29,6 @@ from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Settings, Start, Targets
-from skfdrmfl.protocol.queries.importance import mixture_importances
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS
 from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.training import train
@@ -51,20 +50,17 @@ SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modal
 SHALLOW = (("hidden_layer_sizes", ALONE["hidden_layer_sizes"]),)
 
 
-def why_alone(
-    estimator: Any, reading: DataDescription, federation: Federation, *, whole: bool, goes_on: bool
-) -> str | None:
-    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one."""
+def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: bool) -> str | None:
+    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one.
+
+    `federation` is of those who are there in the first round.
+    """
     if is_private(estimator):
         return "with privacy, sums by fold would have to be paid for"
     if not whole or goes_on or estimator.warm_start:
         return "training goes on from a network: partial_fit, warm_start"
-    if estimator.availability is not None:
-        return "clients come and go: availability"
-    if not isinstance(federation, Simulation):
-        return "rows are elsewhere"
-    small = reading.sizes[reading.sizes < FEWEST_ROWS].sum()
-    if 2 * small > reading.sizes.sum():
+    sizes = federation.roster().sizes
+    if 2 * sizes[sizes < FEWEST_ROWS].sum() > sizes.sum():
         return f"clients of fewer than {FEWEST_ROWS} rows hold most rows"
     return None
 
@@ -76,7 +72,7 @@ def network_alone(why: str | None) -> MemberTable:
 
 
 class NothingHeldOut(Exception):
-    """No fold keeps some rows and holds out others."""
+    """No fold keeps some rows and holds out others; or those who are there in the end hold out none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +80,14 @@ class MixturePlanner:
     """What a mixture is laid out from: parameters, clients, columns, and the rows to use."""
 
     estimator: Any
-    federation: Federation
+    federation: Federation  # of those who are there in the first round: sums are theirs
     reading: DataDescription
     spec: NetworkSpec
     seed: int
     subset: Subset = EVERYTHING
     held_out: Subset | None = None  # with early stopping, the rows that say when networks stop
+    available: NDArray[np.bool_] | None = None  # (rounds, K), who is there in each round; None: all
+    n_networks: int | None = None  # how many networks there are at most, in the order of the rule; None: all
 
     def task(self) -> MixtureTask:
         """Return what is to be trained and weighed, after the sums have been asked for.
@@ -103,7 +101,8 @@ class MixturePlanner:
         n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
         numbers = raw.usable_folds()[:n_folds]
         if not numbers:
-            raise NothingHeldOut
+            raise NothingHeldOut("every client's rows are equal, or belong together, so that none can be held out")
+        codes = self.spec.categories
         return MixtureTask(
             sums,
             tuple(linear),
@@ -113,6 +112,8 @@ class MixturePlanner:
             tuple(folds[i][1] for i in numbers),
             self.subset,
             int(self.estimator.n_components),
+            self.reading.n_features,
+            {j: len(known) for j, known in codes.items()},
             y,
         )
 
@@ -190,7 +191,8 @@ class MixturePlanner:
             kinds = {name: "standardize" if kind == "whiten" else kind for name, kind in kinds.items()}
         sets = [*numbers, -1]
         shapes: dict[Any, list[NetworkRuns]] = {}
-        for recipe in self._recipes(self._views(sums[None].smooth), linear[beside], wide=wide):
+        recipes = self._recipes(self._views(sums[None].smooth), linear[beside], wide=wide)
+        for recipe in recipes[: self.n_networks]:
             of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
             tables = [
                 with_codes(table, self.reading.modalities, self.reading.categories)
@@ -204,7 +206,8 @@ class MixturePlanner:
             shapes.setdefault((recipe.shape, recipe.learns_residual), []).append(runs)
         passes = [self._pass(kept, members) for members in shapes.values()]
         unlike = max(UNLIKE, UNLIKE_EACH * (len(self.reading.positions) - 1))
-        if is_auto(self.estimator.algorithm) and not wide and self._drift(passes[0]) > unlike:
+        has_room = self.n_networks is None or self.n_networks > len(recipes)
+        if is_auto(self.estimator.algorithm) and not wide and has_room and self._drift(passes[0]) > unlike:
             by_gradients = [
                 replace(m, recipe=replace(m.recipe, name=f"{m.recipe.name} by gradients", algorithm="fedsgd"))
                 for m in passes[0].members
@@ -223,20 +226,21 @@ class MixturePlanner:
         widths = {name: max(table.widths[name] for table in all_tables) for name in all_tables[0].widths}
         network = build(all_tables[0], widths)
         subsets = [*kept, self.subset]
+        times = 1 if recipe.algorithm is None else GRADIENT_ROUNDS
+        available = None if self.available is None else np.repeat(self.available, times, axis=0)
         runs = [
             RunPlan(
                 Inputs(table, widths, TRAINING_DTYPE),
                 targets,
                 self._settings(member.recipe),
                 self.seed,
-                Start(first_weights(network, table, self.seed)),
+                Start(first_weights(network, table, self.seed), available=available),
                 rows,
                 self.held_out,
             )
             for member in members
             for table, targets, rows in zip(member.tables, member.targets, subsets, strict=True)
         ]
-        times = 1 if recipe.algorithm is None else GRADIENT_ROUNDS
         schedule = schedule_of(self.estimator, recipe.algorithm, times=times)
         if recipe.batch_size is not None:
             schedule = replace(schedule, batch_size=recipe.batch_size)
@@ -252,7 +256,8 @@ class MixturePlanner:
         """Return how unlike the clients' gradients are, in a round of full gradients of a pass's first network."""
         recipe = replace(one.members[0].recipe, algorithm="fedsgd")
         run = one.runs[one.of_member(0)][-1]
-        run = replace(run, settings=replace(self._settings(recipe), input_l1=0.0), held_out=None)
+        settings, start = replace(self._settings(recipe), input_l1=0.0), replace(run.start, available=None)
+        run = replace(run, settings=settings, start=start, held_out=None)
         schedule = replace(schedule_of(self.estimator, "fedsgd", whole=False), participation=1.0)
         training = self.federation.prepare(Plan(one.network, (run,), schedule))
         *_, (trained,) = train(training, one.network, [run.start], schedule)
@@ -299,13 +304,6 @@ class MixtureFitting:
         trained = stand.passes[p][one.of_member(number)][-1]
         network, arrays = self.task.lead(p, number, trained)
         runs, spec = one.members[number], self.fitted.network_spec
-        importance = mixture_importances(
-            self.federation,
-            weighed.mixture,
-            self.task.sums[None].deviation(self.fitted.n_features),
-            {j: len(known) for j, known in spec.categories.items()},
-            self.task.subset,
-        )
         ledger.stage = ""
         return replace(
             self.fitted,
@@ -317,7 +315,7 @@ class MixtureFitting:
             variance=np.maximum(np.diagonal(weighed.mixture.covariance), 0.0),
             shrinkage=runs.recipe.shrinkage,
             lead=runs.recipe.name,
-            importances=importance,
+            importances=weighed.importances,
             history=extend_history({}, trained.record, len(self.fitted.clients)),
             n_rounds=trained.n_rounds,
             best_round=trained.record.best_round,

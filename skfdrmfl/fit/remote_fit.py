@@ -35,8 +35,8 @@ ALIKE = {
 }
 
 
-def fit_over_channel(estimator: Any, channel: Channel) -> Any:
-    """Fit an estimator to rows that are elsewhere, and return it.
+def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> Any:
+    """Fit an estimator to rows that are elsewhere, and return it; a mixture has so many networks at most.
 
     With `warm_start` and fitted before, the fit goes on from there. ValueError: clients who do not fit together, or not
     with what the estimator has learned before; NoAnswer: what nobody else can say; TimeoutError: too few are there.
@@ -49,7 +49,7 @@ def fit_over_channel(estimator: Any, channel: Channel) -> Any:
         built = build(estimator, reading, earlier)
         federation.engine = engine_of(estimator, reading, built[1], "cpu")
         federation.guard = guard_of(estimator, reading)
-        fitting = make_plan(estimator, reading, federation, *built, earlier=earlier)
+        fitting = make_plan(estimator, reading, federation, *built, earlier=earlier, n_networks=networks)
         train_and_keep(estimator, fitting, CallbackTask(estimator))
     return estimator
 

@@ -22,8 +22,9 @@ from skfdrmfl.mixture.networks import NetworkRuns, Recipe, cropped
 from skfdrmfl.mixture.scores import score_axes
 from skfdrmfl.mixture.sums import ViewSums
 from skfdrmfl.mixture.weights import WITHIN, mixture_weights
-from skfdrmfl.protocol.door import Federation
+from skfdrmfl.protocol.door import Federation, NoAnswer, of_those_who_answer
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
+from skfdrmfl.protocol.queries.importance import MixtureResponses, mixture_importances
 from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.trained import Trained
@@ -66,7 +67,12 @@ class Stand:
     @property
     def n_rounds(self) -> int:
         """Rounds completed, of all passes."""
-        return sum(max(trained.n_rounds for trained in stands) for stands in self.passes)
+        return sum(map(_n_rounds, self.passes))
+
+    @property
+    def n_rounds_of_last(self) -> int:
+        """Rounds completed of the last pass."""
+        return _n_rounds(self.passes[-1])
 
     @property
     def diverged(self) -> bool:
@@ -84,11 +90,12 @@ class Stand:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """A mixture, and what its members are."""
+    """A mixture, what its members are, and how much each column moves its predictions."""
 
     mixture: Mixture
     members: MemberTable
     lead: tuple[int, int]  # pass and number of the network of most weight
+    importances: Float  # (n_features,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +110,8 @@ class MixtureTask:
     folds: tuple[Subset, ...]  # and the rows that these hold out
     subset: Subset
     n_components: int
+    n_features: int
+    n_codes: dict[int, int]  # of each discrete column
     unit: BlockTransform  # y to standardised y
 
     @property
@@ -143,7 +152,7 @@ class MixtureTask:
             return replace(stand, is_done=True)
         if not all(member.recipe.learns_residual for member in after.members):
             return stand
-        errors = self._errors(federation, stand)
+        errors = of_those_who_answer(federation, self._there(stand), lambda those: self._errors(those, stand))
         squares = np.diagonal(errors.products, axis1=1, axis2=2)  # (q, M)
         n_linear = len(self.linear)
         least = squares[:, n_linear:].min(1, initial=np.inf)
@@ -154,12 +163,19 @@ class MixtureTask:
 
     def weigh(self, federation: Federation, stand: Stand) -> Weighed:
         """Return the mixture of the members as they stand; two exchanges, or one if their errors are known."""
+        return of_those_who_answer(federation, self._there(stand), lambda those: self._weigh(those, stand))
+
+    def _there(self, stand: Stand) -> NDArray[np.bool_] | None:
+        """Return who is there (K,) after the rounds so far; None: all."""
+        return self.passes[len(stand.passes) - 1].runs[0].start.last_there(stand.n_rounds_of_last)
+
+    def _weigh(self, federation: Federation, stand: Stand) -> Weighed:
         errors = self._errors(federation, stand) if stand.errors is None else stand.errors
         weights = np.stack([mixture_weights(of_output) for of_output in errors.products], 1)  # (M, q)
         shares = weights[len(self.linear) :].sum(1)
         lead = list(errors.networks)[int(shares.argmax())] if errors.networks else (0, 0)
-        mixture = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
-        return Weighed(mixture, self._table(weights, errors), lead)
+        mixture, importances = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
+        return Weighed(mixture, self._table(weights, errors), lead, importances)
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""
@@ -181,6 +197,10 @@ class MixtureTask:
         equal = federation.guard is not None
         query = MemberErrors(linear, tuple(networks.values()), self.targets, self.folds, equal, self.subset)
         (answer,) = federation.sum(query)
+        if answer is None:
+            raise NoAnswer(
+                "nobody who answers holds out rows, and members are weighed by these; let clients who do be there."
+            )
         return Errors(networks, answer.products / answer.votes)
 
     def _side_by_side(self, members: Sequence[LinearMember]) -> tuple[Linear, ...]:
@@ -226,8 +246,8 @@ class MixtureTask:
         network = one.build(one.members[number].tables[-1])
         return network, cropped(network, one.network.arrays(trained.models[0]))
 
-    def _with_scores(self, federation: Federation, mixture: Mixture) -> Mixture:
-        """Return the mixture with its Z."""
+    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
+        """Return the mixture with its Z, and the importances of all columns."""
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()
@@ -235,13 +255,16 @@ class MixtureTask:
         scores = sums.axes @ axes[:, ::-1][:, : self.n_components + q]  # (p, s)
         blank = LinearPart(sums.table, Linear(scores, np.zeros(scores.shape[1])))
         probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
-        (answer,) = federation.sum(ScoreProducts(probe, self.targets, self.subset))
+        deviation = self.sums[None].deviation(self.n_features)
+        responses = MixtureResponses(probe, np.flatnonzero(deviation), self.n_codes, self.subset)
+        answer, responded = federation.sum(ScoreProducts(probe, self.targets, self.subset), responses)
         n_scores = scores.shape[1]
         from_prediction, from_scores, intercept, covariance = score_axes(
             self.n_components, n_scores, answer.n_rows, answer.sums, answer.products
         )
         spare = LinearPart(sums.table, Linear(scores @ from_scores, intercept))
-        return replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
+        mixture = replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
+        return mixture, mixture_importances(responses, responded, deviation)
 
     def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
@@ -262,6 +285,10 @@ class MixtureTask:
         return MemberTable(
             [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
         )
+
+
+def _n_rounds(stands: tuple[Trained, ...]) -> int:
+    return max(trained.n_rounds for trained in stands)
 
 
 def _plain(values: NDArray) -> Any:
