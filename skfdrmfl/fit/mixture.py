@@ -22,12 +22,14 @@ from skfdrmfl.fit.prepared_fit import NoCheckpoint, dropped_in
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
-from skfdrmfl.mixture.linear import LinearMember, linear_members
+from skfdrmfl.mixture.forecast import forecast, most_sent
+from skfdrmfl.mixture.linear import LinearMember, linear_members, mean_member
 from skfdrmfl.mixture.members import MemberTable
-from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
+from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y, recipes_of_rule
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.ledger import FederationLog
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Settings, Start, Targets
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS
 from skfdrmfl.server.history import extend_history
@@ -44,10 +46,6 @@ MOST_NETWORK_FOLDS = 3
 # much for each further client: on Tecator dealt at random it is .4 (3 clients), 3 (10), 11 (60), sorted by y 9 to 49
 # (10). Networks trained by full gradients then join; they take so many times the rounds.
 UNLIKE, UNLIKE_EACH, GRADIENT_ROUNDS = 6.0, 0.5, 10
-DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
-# Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
-SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
-SHALLOW = (("hidden_layer_sizes", ALONE["hidden_layer_sizes"]),)
 
 
 def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: bool) -> str | None:
@@ -63,6 +61,13 @@ def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: b
     if 2 * sizes[sizes < FEWEST_ROWS].sum() > sizes.sum():
         return f"clients of fewer than {FEWEST_ROWS} rows hold most rows"
     return None
+
+
+def most_of_sums(estimator: Any, reading: DataDescription) -> int:
+    """Return how many bytes each client sends at most before the first round of a mixture."""
+    columns = [len(split(mine, reading.categories)[1]) for mine in reading.modalities.values()]
+    viewed = estimator.pretreatment is not None and max(columns) >= FEWEST_SMOOTH
+    return most_sent(columns, reading.n_outputs, N_FOLDS, viewed=viewed)
 
 
 def network_alone(why: str | None) -> MemberTable:
@@ -97,7 +102,7 @@ class MixturePlanner:
         folds = inner_folds(self.subset, self.seed, N_FOLDS)
         sums, y = self._sums([side for _, side in folds])
         raw = sums[None]
-        linear = [_mean(raw), *linear_members(sums, self._views(raw.smooth))]
+        linear = [mean_member(raw), *linear_members(sums, self._views(raw.smooth))]
         n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
         numbers = raw.usable_folds()[:n_folds]
         if not numbers:
@@ -143,24 +148,7 @@ class MixturePlanner:
 
     def _recipes(self, views: Sequence[str], best: LinearMember, *, wide: bool) -> list[Recipe]:
         """Return the networks of the rule, with what the user has set."""
-        if wide:
-            recipes = [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
-        else:
-            recipes = [
-                Recipe(f"network {view}", view, DEEP, LITTLE_DECAY, shrinkage)
-                for view, shrinkage in (("raw", ALONE["shrinkage"]), ("snv", SNV_SHRINKAGE))
-                if view in views
-            ] or [Recipe(f"network {views[0]}", views[0], DEEP, LITTLE_DECAY, SNV_SHRINKAGE)]
-            recipes.append(
-                Recipe(
-                    "network of residuals",
-                    best.view,
-                    SHALLOW,
-                    ALONE["weight_decay"],
-                    ALONE["shrinkage"],
-                    learns_residual=True,
-                )
-            )
+        recipes = recipes_of_rule(views, best.view, ALONE, wide=wide)
         asked: dict[str, Any] = {
             name: float(getattr(self.estimator, name))
             for name in ("weight_decay", "shrinkage")
@@ -264,14 +252,6 @@ class MixturePlanner:
         return float(trained.record.numbers().get("drift", 0.0))
 
 
-def _mean(sums: ViewSums) -> LinearMember:
-    """Return the member that predicts the mean of the rows it has seen."""
-    n_sets, p, q = len(sums.kept.n), len(sums.axes), sums.kept.y.shape[-1]
-    nothing = np.zeros((n_sets - 1, sums.axes.shape[1], q))
-    squares = sums.held_out.squared_errors(nothing, sums.kept.mean_y[:-1]).sum(0)
-    return LinearMember("mean", "raw", None, np.zeros((n_sets, p, q)), sums.kept.mean_y, squares, (0.0,) * q)
-
-
 @dataclass(frozen=True, eq=False)
 class MixtureFitting:
     """A fit of a mixture that is ready to train. See `prepared_fit.Fitting`."""
@@ -324,6 +304,10 @@ class MixtureFitting:
             mixture=weighed.mixture,
             members=weighed.members,
         )
+
+    def forecast(self) -> FederationLog:
+        """Return the log as it will be where clients are elsewhere; see `forecast.forecast`."""
+        return forecast(self.task, self.federation).log(self.fitted.clients.tolist())
 
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""

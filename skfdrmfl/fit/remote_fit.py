@@ -17,6 +17,7 @@ from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import DataDescription, agreed_categories
+from skfdrmfl.fit.mixture import MixtureFitting, most_of_sums, why_alone
 from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
@@ -49,9 +50,30 @@ def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> 
         built = build(estimator, reading, earlier)
         federation.engine = engine_of(estimator, reading, built[1], "cpu")
         federation.guard = guard_of(estimator, reading)
+        goes_on = earlier is not None
+        if estimator.tuning is not None and why_alone(estimator, federation, whole=True, goes_on=goes_on) is None:
+            _show(f"a mixture: before the first round a client sends {_size(most_of_sums(estimator, reading))} at most")
         fitting = make_plan(estimator, reading, federation, *built, earlier=earlier, n_networks=networks)
+        if isinstance(fitting, MixtureFitting):
+            _show(_forecast(fitting, "at most " if estimator.early_stopping else ""))
         train_and_keep(estimator, fitting, CallbackTask(estimator))
     return estimator
+
+
+def _forecast(fitting: MixtureFitting, at_most: str) -> str:
+    """Return in words what the fit takes, and has taken so far."""
+    log, so_far = fitting.forecast(), fitting.federation.ledger.log(fitting.fitted.clients.tolist())
+    sent, received = _size(max(log.sent)), _size(max(log.received))
+    done = f"of which {so_far.exchanges} and {_size(max(so_far.sent))} are done"
+    return f"{at_most}{log.exchanges} exchanges; a client sends {sent}, {done}, and receives {received}"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.2f} MB"
+
+
+def _show(said: str) -> None:
+    print(f"[FDRMFL] {said}", flush=True)
 
 
 def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[DataDescription, Remote]:

@@ -46,6 +46,7 @@ class Remote:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
         if subset is EVERYTHING:
             return Roster(self.positions, self.sizes)
+        self.ledger.exchanges += 1
         sizes = self.exchange.ask_all("count", dict.fromkeys(self.positions.tolist(), subset), [self.agreed], _number)
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
@@ -169,6 +170,7 @@ class RemoteTraining:
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out."""
+        self._messages.asked()
         (name,) = self._named([query.weights])
         n_runs, running = len(query.weights), np.flatnonzero(query.running)
         for run in running.tolist():
@@ -201,7 +203,7 @@ class RemoteTraining:
         plan, masked = self._plan, federation.by_modality is not None
         n_all = int(federation.positions.max(initial=-1)) + 1
         holding = np.zeros((len(plan.runs), n_all), dtype=bool)
-        if all(run.subset is EVERYTHING and run.held_out is None for run in plan.runs):
+        if not plan.asks_how_many:
             by_modality = federation.by_modality
             mine = federation.sizes[:, None]
             mine = mine if by_modality is None else np.column_stack((mine, by_modality))
@@ -215,6 +217,7 @@ class RemoteTraining:
                     raise WireError("numbers of rows were asked for")
 
             about = dict.fromkeys(federation.positions.tolist(), self._name)
+            federation.ledger.exchanges += 1
             answers = self._exchange.ask_all("prepare", about, self._needs([]), check)
             counts = {p: answer["counts"] for p, answer in answers.items()}
             for p, answer in answers.items():
