@@ -43,6 +43,8 @@ def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> 
     with what the estimator has learned before; NoAnswer: what nobody else can say; TimeoutError: too few are there.
     """
     estimator._validate_params()
+    if networks < 1:
+        raise ValueError(f"networks is {networks}, but a mixture has one at least; set 1 or more.")
     earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
     _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
     with single_threaded():
