@@ -135,10 +135,7 @@ class Simulation:
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
-        if subset is EVERYTHING:
-            return Roster(self.partition.positions, self.partition.sizes)
-        self.ledger.exchanges += 1
-        members = within(self.partition, subset, self.tables.blocks)
+        members = self.partition if subset is EVERYTHING else within(self.partition, subset, self.tables.blocks)
         return Roster(members.positions, members.sizes)
 
     def restricted_to(self, there: NDArray[np.bool_]) -> Simulation:
@@ -174,7 +171,6 @@ class Simulation:
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         runs = self.runs(plan)
-        self.ledger.exchanges += plan.asks_how_many
         return LocalTraining(plan.network, runs, plan.schedule, self.engine, self.ledger, self.n_threads, self.device)
 
     def runs(self, plan: Plan) -> list[Run]:

@@ -14,7 +14,7 @@ from skfdrmfl.mixture.fitting import MixtureTask, Pass
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger
 from skfdrmfl.protocol.messages import HeldOutErrors
-from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
+from skfdrmfl.protocol.plan import TRAINING_DTYPE
 from skfdrmfl.protocol.queries.importance import MixtureResponses
 from skfdrmfl.protocol.queries.members import MemberErrors, ScoreProducts
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, RANGE_DIMENSIONS
@@ -84,7 +84,6 @@ def _rounds(one: Pass, federation: Federation, ledger: Ledger) -> Indices:
         settings=tuple(run.settings for run in runs),
         counts=np.tile(roster.sizes, n_runs),
     )
-    ledger.exchanges += Plan(one.network, runs, schedule).asks_how_many
     size = one.network.layout.size
     messages = TrainingLedger(cohort, ledger, size, schedule, TRAINING_DTYPE.itemsize)
     contrasts = any(uses(run.settings.terms, "references") for run in runs)

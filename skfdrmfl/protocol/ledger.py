@@ -60,7 +60,7 @@ class Kind(NamedTuple):
 class Ledger:
     """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client.
 
-    `exchanges` is how often clients were asked: for sums, a round, errors on rows held out, or numbers of rows.
+    `exchanges` is how often clients were asked for what is counted: all of them at a time, several queries at once.
     """
 
     # With privacy, how many clients are taken to send or receive any message, whoever and however many they are, and no
@@ -177,7 +177,7 @@ class FederationLog(list[Message]):
     sent, received : ndarray of int of shape (K,)
         Bytes by client.
     exchanges : int
-        How often the server has asked: for sums, a round, errors on rows held out, or numbers of rows.
+        How often the server has asked for what is here: sums, a round, errors on rows held out.
     """
 
     def __init__(

@@ -178,8 +178,3 @@ class Plan:
     network: Network
     runs: tuple[RunPlan, ...]
     schedule: Schedule
-
-    @property
-    def asks_how_many(self) -> bool:
-        """Whether clients have to say how many of their rows are whose: of some runs not all train."""
-        return any(run.subset is not EVERYTHING or run.held_out is not None for run in self.runs)

@@ -46,7 +46,6 @@ class Remote:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
         if subset is EVERYTHING:
             return Roster(self.positions, self.sizes)
-        self.ledger.exchanges += 1
         sizes = self.exchange.ask_all("count", dict.fromkeys(self.positions.tolist(), subset), [self.agreed], _number)
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
@@ -203,7 +202,7 @@ class RemoteTraining:
         plan, masked = self._plan, federation.by_modality is not None
         n_all = int(federation.positions.max(initial=-1)) + 1
         holding = np.zeros((len(plan.runs), n_all), dtype=bool)
-        if not plan.asks_how_many:
+        if all(run.subset is EVERYTHING and run.held_out is None for run in plan.runs):
             by_modality = federation.by_modality
             mine = federation.sizes[:, None]
             mine = mine if by_modality is None else np.column_stack((mine, by_modality))
@@ -217,7 +216,6 @@ class RemoteTraining:
                     raise WireError("numbers of rows were asked for")
 
             about = dict.fromkeys(federation.positions.tolist(), self._name)
-            federation.ledger.exchanges += 1
             answers = self._exchange.ask_all("prepare", about, self._needs([]), check)
             counts = {p: answer["counts"] for p, answer in answers.items()}
             for p, answer in answers.items():
