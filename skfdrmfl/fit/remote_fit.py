@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.clients.remote.channel import Channel
+from skfdrmfl.clients.remote.codec import to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.federation import Remote, RemoteLabels
 from skfdrmfl.clients.remote.packet import WireError
@@ -23,6 +24,7 @@ from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_pla
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.fit.site_data import agreed_parameters
+from skfdrmfl.mixture.forecast import questions
 
 # What all clients must say alike, and what that is to a reader.
 ALIKE = {
@@ -65,7 +67,8 @@ def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> 
 def _forecast(fitting: MixtureFitting, at_most: str) -> str:
     """Return in words what the fit takes, and has taken so far."""
     log, so_far = fitting.forecast(), fitting.federation.ledger.log(fitting.fitted.clients.tolist())
-    sent, received = _size(max(log.sent)), _size(max(log.received))
+    beside = sum(len(part) for asked in questions(fitting.task) for part in to_packet(asked).flat())
+    sent, received = _size(max(log.sent)), _size(max(log.received) + beside)
     done = f"of which {so_far.exchanges} and {_size(max(so_far.sent))} are done"
     return f"{at_most}{log.exchanges} exchanges; a client sends {sent}, {done}, and receives {received}"
 

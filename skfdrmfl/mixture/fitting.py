@@ -43,6 +43,11 @@ class Pass:
     runs: tuple[RunPlan, ...]  # of each member its folds, then all rows
     schedule: Schedule
 
+    @property
+    def learns_residuals(self) -> bool:
+        """Whether it is worth its rounds only where linear members err little enough beside networks."""
+        return all(member.recipe.learns_residual for member in self.members)
+
     def of_member(self, number: int) -> slice:
         """Return which runs are a member's."""
         n_runs = len(self.runs) // len(self.members)
@@ -150,7 +155,7 @@ class MixtureTask:
         """
         if after is None:
             return replace(stand, is_done=True)
-        if not all(member.recipe.learns_residual for member in after.members):
+        if not after.learns_residuals:
             return stand
         errors = of_those_who_answer(federation, self._there(stand), lambda those: self._errors(those, stand))
         squares = np.diagonal(errors.products, axis1=1, axis2=2)  # (q, M)
@@ -174,7 +179,7 @@ class MixtureTask:
         weights = np.stack([mixture_weights(of_output) for of_output in errors.products], 1)  # (M, q)
         shares = weights[len(self.linear) :].sum(1)
         lead = list(errors.networks)[int(shares.argmax())] if errors.networks else (0, 0)
-        mixture, importances = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
+        mixture, importances = self._with_scores(federation, self.mixture_of(weights, errors.networks, stand))
         return Weighed(mixture, self._table(weights, errors), lead, importances)
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
@@ -183,6 +188,18 @@ class MixtureTask:
 
     def _errors(self, federation: Federation, stand: Stand) -> Errors:
         """Ask how the members err as they stand, but for networks that have diverged."""
+        query, networks = self.asking_for_errors(stand, equal_votes=federation.guard is not None)
+        (answer,) = federation.sum(query)
+        if answer is None:
+            raise NoAnswer(
+                "nobody who answers holds out rows, and members are weighed by these; let clients who do be there."
+            )
+        return Errors(networks, answer.products / answer.votes)
+
+    def asking_for_errors(
+        self, stand: Stand, *, equal_votes: bool
+    ) -> tuple[MemberErrors, dict[tuple[int, int], NetworkMember]]:
+        """Return the query for the errors of the members as they stand, and its networks by pass and number."""
         networks: dict[tuple[int, int], NetworkMember] = {}
         for p, one in enumerate(self.passes[: len(stand.passes)]):
             for number, runs in enumerate(one.members):
@@ -194,14 +211,8 @@ class MixtureTask:
             LinearMembers(Inputs(sums.table), self._side_by_side([m for m in self.linear if m.base == base]))
             for base, sums in self.sums.items()
         )
-        equal = federation.guard is not None
-        query = MemberErrors(linear, tuple(networks.values()), self.targets, self.folds, equal, self.subset)
-        (answer,) = federation.sum(query)
-        if answer is None:
-            raise NoAnswer(
-                "nobody who answers holds out rows, and members are weighed by these; let clients who do be there."
-            )
-        return Errors(networks, answer.products / answer.votes)
+        rows = self.targets, self.folds, equal_votes, self.subset
+        return MemberErrors(linear, tuple(networks.values()), *rows), networks
 
     def _side_by_side(self, members: Sequence[LinearMember]) -> tuple[Linear, ...]:
         """Return the models of each fold, the outputs of all members side by side."""
@@ -213,7 +224,7 @@ class MixtureTask:
             for i in self.numbers
         )
 
-    def _mixture(self, weights: Float, networks: dict[tuple[int, int], NetworkMember], stand: Stand) -> Mixture:
+    def mixture_of(self, weights: Float, networks: dict[tuple[int, int], NetworkMember], stand: Stand) -> Mixture:
         """Return what members predict, each by its weights (M, q), fitted on all rows."""
         q, of_networks = weights.shape[1], weights[len(self.linear) :]
         shares = weights[: len(self.linear)].copy()
@@ -246,8 +257,8 @@ class MixtureTask:
         network = one.build(one.members[number].tables[-1])
         return network, cropped(network, one.network.arrays(trained.models[0]))
 
-    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
-        """Return the mixture with its Z, and the importances of all columns."""
+    def asking_for_scores(self, mixture: Mixture) -> tuple[ScoreProducts, MixtureResponses]:
+        """Return the queries for what Z and the importances of a mixture are made of."""
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()
@@ -255,16 +266,22 @@ class MixtureTask:
         scores = sums.axes @ axes[:, ::-1][:, : self.n_components + q]  # (p, s)
         blank = LinearPart(sums.table, Linear(scores, np.zeros(scores.shape[1])))
         probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
-        deviation = self.sums[None].deviation(self.n_features)
-        responses = MixtureResponses(probe, np.flatnonzero(deviation), self.n_codes, self.subset)
-        answer, responded = federation.sum(ScoreProducts(probe, self.targets, self.subset), responses)
-        n_scores = scores.shape[1]
+        numeric = np.flatnonzero(self.sums[None].deviation(self.n_features))
+        responses = MixtureResponses(probe, numeric, self.n_codes, self.subset)
+        return ScoreProducts(probe, self.targets, self.subset), responses
+
+    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
+        """Return the mixture with its Z, and the importances of all columns."""
+        products, responses = self.asking_for_scores(mixture)
+        answer, responded = federation.sum(products, responses)
+        blank = products.model.spare
+        scores = blank.linear.coefficients
         from_prediction, from_scores, intercept, covariance = score_axes(
-            self.n_components, n_scores, answer.n_rows, answer.sums, answer.products
+            self.n_components, scores.shape[1], answer.n_rows, answer.sums, answer.products
         )
-        spare = LinearPart(sums.table, Linear(scores @ from_scores, intercept))
+        spare = LinearPart(blank.table, Linear(scores @ from_scores, intercept))
         mixture = replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
-        return mixture, mixture_importances(responses, responded, deviation)
+        return mixture, mixture_importances(responses, responded, self.sums[None].deviation(self.n_features))
 
     def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -10,16 +10,17 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.method.objective import uses
-from skfdrmfl.mixture.fitting import MixtureTask, Pass
+from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger
 from skfdrmfl.protocol.messages import HeldOutErrors
-from skfdrmfl.protocol.plan import TRAINING_DTYPE
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
 from skfdrmfl.protocol.queries.importance import MixtureResponses
 from skfdrmfl.protocol.queries.members import MemberErrors, ScoreProducts
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, RANGE_DIMENSIONS
-from skfdrmfl.protocol.replicas import Replicas
+from skfdrmfl.protocol.replicas import Members, Replicas
 from skfdrmfl.server.rounds import invited
+from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training_ledger import TrainingLedger
 from skfdrmfl.views import VIEWS
 
@@ -51,8 +52,7 @@ def forecast(task: MixtureTask, federation: Federation) -> Ledger:
     for one, after in zip(task.passes, (*task.passes[1:], None), strict=True):
         n_members += len(one.members)
         there = _rounds(one, federation, ledger)
-        learn_residuals = after is not None and all(member.recipe.learns_residual for member in after.members)
-        if after is None or learn_residuals:
+        if after is None or after.learns_residuals:
             ledger.round = task.n_rounds if after is None else ledger.round
             ledger.exchanges += 1
             _answers(federation, ledger, MemberErrors, ((), (q, n_members, n_members)), there)
@@ -65,6 +65,27 @@ def forecast(task: MixtureTask, federation: Federation) -> Ledger:
     _answers(federation, ledger, MixtureResponses, ((), (n,), (k,), (k,)), there)
     ledger.stage = ""
     return ledger
+
+
+def questions(task: MixtureTask) -> Iterator[tuple[Any, ...]]:
+    """Yield what goes down beside what the ledger counts: plans, and the queries that hold members.
+
+    They are as large as they will be, of a mixture in which every network has a weight.
+    """
+    stands: list[tuple[Trained, ...]] = []
+    nobody = np.zeros(0, dtype=np.int64)
+    for one, after in zip(task.passes, (*task.passes[1:], None), strict=True):
+        yield (Plan(one.network, one.runs, one.schedule).as_told,)
+        members = [Members(nobody, run.seed, run.settings, nobody) for run in one.runs]
+        stands.append(
+            tuple(Trained.begin(run.start, m, one.schedule) for run, m in zip(one.runs, members, strict=True))
+        )
+        stand = Stand(tuple(stands))
+        query, networks = task.asking_for_errors(stand, equal_votes=False)
+        if after is None or after.learns_residuals:
+            yield (query,)
+    weights = np.ones((len(task.linear) + len(networks), len(task.unit.mean)))
+    yield task.asking_for_scores(task.mixture_of(weights, networks, stand))
 
 
 def _answers(federation: Federation, ledger: Ledger, query: Any, shapes: Shapes, positions: Indices) -> None:

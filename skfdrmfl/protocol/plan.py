@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,3 +178,9 @@ class Plan:
     network: Network
     runs: tuple[RunPlan, ...]
     schedule: Schedule
+
+    @property
+    def as_told(self) -> Plan:
+        """What clients are told of it: where a server begins is its own, they are told round by round."""
+        nowhere = Start(np.zeros(0, TRAINING_DTYPE))
+        return replace(self, runs=tuple(replace(run, start=nowhere) for run in self.runs))
