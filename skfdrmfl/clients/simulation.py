@@ -101,6 +101,7 @@ class LocalTraining:
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
+        self._messages.asked()
         for run in np.flatnonzero(query.running).tolist():
             self._messages.held_out(self._held_out.positions[run], query.name)
         return (self._held_out.sums(query.weights),)

@@ -132,9 +132,9 @@ class FDRMFLTransformer(
     tuning : {"mixture", None}, default="mixture"
         "mixture": the mean, ridges, PLS and networks predict together, by weights that add up to 1 and err least on
         rows held out inside the clients; see `members_` and docs/method.md. Sums by fold reveal rows of clients with
-        few rows (docs/privacy.md). None: one network. It is trained alone, and `members_.note` says why, with privacy,
-        in `partial_fit`, with `warm_start` or `availability`, over a wire, and where clients of fewer than 6 rows hold
-        most rows.
+        few rows (docs/privacy.md). Over Flower it has one network unless more is asked for (docs/run_a_site.md).
+        None: one network. It is trained alone, and `members_.note` says why, with privacy, in `partial_fit`, with
+        `warm_start`, and where clients of fewer than 6 rows hold most rows.
     early_stopping : bool, default=False
         Whether clients hold out rows of their own, the model of the round with the least error on them is kept, and
         training ends after `n_iter_no_change` rounds without a better one. Only in `fit`. In a mixture each network
@@ -195,8 +195,9 @@ class FDRMFLTransformer(
         delta of `epsilon_`. None is K^-1.1 for K clients.
     availability : callable, array-like of bool of shape (n_rounds, K), or None, default=None
         Which clients are there in which round: `availability(round, client)`, rounds from 1 and clients by label, or
-        a table with columns in the order of `clients_`. None: all always. What precedes training comes from those who
-        are there in round 1, what follows it from those of the last round that anyone was there in.
+        a table with columns in the order of `clients_`. None: all always. What precedes training, the linear members of
+        a mixture too, comes from those who are there in round 1, what follows it, such as weights of members, from
+        those of the last round that anyone was there in.
     min_clients : int, default=1
         A round in which fewer are there is skipped: the model stays, and `history_` has NaN.
     engine : {"auto", "native", "torch"}, default="auto"

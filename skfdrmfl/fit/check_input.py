@@ -105,12 +105,6 @@ def check_somebody_begins(there: NDArray[np.bool_]) -> None:
         )
 
 
-def last_there(available: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return who is there (K,) in the last of the rounds (rounds, K) that anyone is there in; nobody if none is."""
-    somebody = np.flatnonzero(available.any(1))
-    return available[somebody[-1]] if len(somebody) else np.zeros(available.shape[1], dtype=bool)
-
-
 def agreed_categories(
     federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
 ) -> Categories:

@@ -165,7 +165,7 @@ class Checkpoint(NoCheckpoint):
         n_messages = mark["n_messages"]
         self._texts += [json.dumps(message, default=int) for message in ledger.messages[len(self._texts) : n_messages]]
         by_client = {direction: counted.tolist() for direction, counted in mark["by_client"].items()}
-        rest = json.dumps({"round": mark["round"], "by_client": by_client}).removeprefix("{")
+        rest = json.dumps({name: mark[name] for name in ("exchanges", "round")} | {"by_client": by_client})[1:]
         messages = np.frombuffer(f'{{"messages": [{",".join(self._texts)}], {rest}'.encode(), np.uint8)
         content = {
             "format": FORMAT,

@@ -8,8 +8,8 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
@@ -22,18 +22,19 @@ from skfdrmfl.fit.prepared_fit import NoCheckpoint, dropped_in
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
-from skfdrmfl.mixture.linear import LinearMember, linear_members
+from skfdrmfl.mixture.forecast import forecast, most_sent
+from skfdrmfl.mixture.linear import LinearMember, linear_members, mean_member
 from skfdrmfl.mixture.members import MemberTable
-from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y
-from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask, smooth_modalities
+from skfdrmfl.mixture.networks import NetworkRuns, Recipe, of_residual, of_y, recipes_of_rule
+from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewSums, ask
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.ledger import FederationLog
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Settings, Start, Targets
-from skfdrmfl.protocol.queries.importance import mixture_importances
-from skfdrmfl.protocol.queries.whitening import fit_targets
+from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS
 from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.training import train
-from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION
+from skfdrmfl.views.base import FEWEST_SMOOTH
 
 N_FOLDS = 5
 # Clients of fewer rows can hold out too little.
@@ -45,28 +46,28 @@ MOST_NETWORK_FOLDS = 3
 # much for each further client: on Tecator dealt at random it is .4 (3 clients), 3 (10), 11 (60), sorted by y 9 to 49
 # (10). Networks trained by full gradients then join; they take so many times the rounds.
 UNLIKE, UNLIKE_EACH, GRADIENT_ROUNDS = 6.0, 0.5, 10
-DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
-# Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
-SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
-SHALLOW = (("hidden_layer_sizes", ALONE["hidden_layer_sizes"]),)
 
 
-def why_alone(
-    estimator: Any, reading: DataDescription, federation: Federation, *, whole: bool, goes_on: bool
-) -> str | None:
-    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one."""
+def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: bool) -> str | None:
+    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one.
+
+    `federation` is of those who are there in the first round.
+    """
     if is_private(estimator):
         return "with privacy, sums by fold would have to be paid for"
     if not whole or goes_on or estimator.warm_start:
         return "training goes on from a network: partial_fit, warm_start"
-    if estimator.availability is not None:
-        return "clients come and go: availability"
-    if not isinstance(federation, Simulation):
-        return "rows are elsewhere"
-    small = reading.sizes[reading.sizes < FEWEST_ROWS].sum()
-    if 2 * small > reading.sizes.sum():
+    sizes = federation.roster().sizes
+    if 2 * sizes[sizes < FEWEST_ROWS].sum() > sizes.sum():
         return f"clients of fewer than {FEWEST_ROWS} rows hold most rows"
     return None
+
+
+def most_of_sums(estimator: Any, reading: DataDescription) -> int:
+    """Return how many bytes each client sends at most before the first round of a mixture."""
+    columns = [len(split(mine, reading.categories)[1]) for mine in reading.modalities.values()]
+    viewed = estimator.pretreatment is not None and max(columns) >= FEWEST_SMOOTH
+    return most_sent(columns, reading.n_outputs, N_FOLDS, viewed=viewed)
 
 
 def network_alone(why: str | None) -> MemberTable:
@@ -76,7 +77,7 @@ def network_alone(why: str | None) -> MemberTable:
 
 
 class NothingHeldOut(Exception):
-    """No fold keeps some rows and holds out others."""
+    """No fold keeps some rows and holds out others; or those who are there in the end hold out none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +85,14 @@ class MixturePlanner:
     """What a mixture is laid out from: parameters, clients, columns, and the rows to use."""
 
     estimator: Any
-    federation: Federation
+    federation: Federation  # of those who are there in the first round: sums are theirs
     reading: DataDescription
     spec: NetworkSpec
     seed: int
     subset: Subset = EVERYTHING
     held_out: Subset | None = None  # with early stopping, the rows that say when networks stop
+    available: NDArray[np.bool_] | None = None  # (rounds, K), who is there in each round; None: all
+    n_networks: int | None = None  # how many networks there are at most, in the order of the rule; None: all
 
     def task(self) -> MixtureTask:
         """Return what is to be trained and weighed, after the sums have been asked for.
@@ -97,14 +100,14 @@ class MixturePlanner:
         Raises NothingHeldOut.
         """
         folds = inner_folds(self.subset, self.seed, N_FOLDS)
-        y = fit_targets(self.federation, self.subset)
-        sums = self._sums(Targets((y,)), [side for _, side in folds])
+        sums, y = self._sums([side for _, side in folds])
         raw = sums[None]
-        linear = [_mean(raw), *linear_members(sums, self._views(raw.smooth))]
+        linear = [mean_member(raw), *linear_members(sums, self._views(raw.smooth))]
         n_folds = min(MOST_NETWORK_FOLDS, ceil(N_FOLDS * ENOUGH_ROWS / float(raw.total.n)))
         numbers = raw.usable_folds()[:n_folds]
         if not numbers:
-            raise NothingHeldOut
+            raise NothingHeldOut("every client's rows are equal, or belong together, so that none can be held out")
+        codes = self.spec.categories
         return MixtureTask(
             sums,
             tuple(linear),
@@ -114,6 +117,8 @@ class MixturePlanner:
             tuple(folds[i][1] for i in numbers),
             self.subset,
             int(self.estimator.n_components),
+            self.reading.n_features,
+            {j: len(known) for j, known in codes.items()},
             y,
         )
 
@@ -126,41 +131,24 @@ class MixturePlanner:
             return tuple(PARTS_OF_VIEW)
         return (asked,) if isinstance(asked, str) else ("raw", *asked)
 
-    def _sums(self, targets: Targets, sides: Sequence[Subset]) -> dict[str | None, ViewSums]:
-        """Return the sums of each base view, which say too which modalities are smooth."""
+    def _sums(self, sides: Sequence[Subset]) -> tuple[dict[str | None, ViewSums], BlockTransform]:
+        """Return the sums of each base view, and the standardisation of y."""
         blocks = {
             name: Block(split(columns, self.reading.categories)[1], m)
             for m, (name, columns) in enumerate(self.reading.modalities.items())
         }
-        raw = ask(self.federation, None, blocks, (), targets, sides, self.subset)
-        smooth = smooth_modalities(raw, FEWEST_SMOOTH, SMOOTH_CORRELATION)
-        smooth = tuple(name for name in smooth if type(self.spec.specs[name]) in (DenseEncoder, LinearEncoder))
-        sums: dict[str | None, ViewSums] = {None: replace(raw, smooth=smooth)}
-        for base in dict.fromkeys(PARTS_OF_VIEW[view][0] for view in self._views(smooth)):
-            if base is not None:
-                sums[base] = ask(self.federation, base, blocks, smooth, targets, sides, self.subset)
-        return sums
+        series = [
+            name
+            for name, block in blocks.items()
+            if type(self.spec.specs[name]) in (DenseEncoder, LinearEncoder)
+            and FEWEST_SMOOTH <= len(np.asarray(block.columns)) <= MAX_EXACT_COLUMNS
+        ]
+        bases = [PARTS_OF_VIEW[view][0] for view in self._views(series)]
+        return ask(self.federation, blocks, bases, series, sides, self.subset)
 
     def _recipes(self, views: Sequence[str], best: LinearMember, *, wide: bool) -> list[Recipe]:
         """Return the networks of the rule, with what the user has set."""
-        if wide:
-            recipes = [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
-        else:
-            recipes = [
-                Recipe(f"network {view}", view, DEEP, LITTLE_DECAY, shrinkage)
-                for view, shrinkage in (("raw", ALONE["shrinkage"]), ("snv", SNV_SHRINKAGE))
-                if view in views
-            ] or [Recipe(f"network {views[0]}", views[0], DEEP, LITTLE_DECAY, SNV_SHRINKAGE)]
-            recipes.append(
-                Recipe(
-                    "network of residuals",
-                    best.view,
-                    SHALLOW,
-                    ALONE["weight_decay"],
-                    ALONE["shrinkage"],
-                    learns_residual=True,
-                )
-            )
+        recipes = recipes_of_rule(views, best.view, ALONE, wide=wide)
         asked: dict[str, Any] = {
             name: float(getattr(self.estimator, name))
             for name in ("weight_decay", "shrinkage")
@@ -191,7 +179,8 @@ class MixturePlanner:
             kinds = {name: "standardize" if kind == "whiten" else kind for name, kind in kinds.items()}
         sets = [*numbers, -1]
         shapes: dict[Any, list[NetworkRuns]] = {}
-        for recipe in self._recipes(self._views(sums[None].smooth), linear[beside], wide=wide):
+        recipes = self._recipes(self._views(sums[None].smooth), linear[beside], wide=wide)
+        for recipe in recipes[: self.n_networks]:
             of_view = sums[PARTS_OF_VIEW[recipe.view][0]]
             tables = [
                 with_codes(table, self.reading.modalities, self.reading.categories)
@@ -205,7 +194,8 @@ class MixturePlanner:
             shapes.setdefault((recipe.shape, recipe.learns_residual), []).append(runs)
         passes = [self._pass(kept, members) for members in shapes.values()]
         unlike = max(UNLIKE, UNLIKE_EACH * (len(self.reading.positions) - 1))
-        if is_auto(self.estimator.algorithm) and not wide and self._drift(passes[0]) > unlike:
+        has_room = self.n_networks is None or self.n_networks > len(recipes)
+        if is_auto(self.estimator.algorithm) and not wide and has_room and self._drift(passes[0]) > unlike:
             by_gradients = [
                 replace(m, recipe=replace(m.recipe, name=f"{m.recipe.name} by gradients", algorithm="fedsgd"))
                 for m in passes[0].members
@@ -224,20 +214,21 @@ class MixturePlanner:
         widths = {name: max(table.widths[name] for table in all_tables) for name in all_tables[0].widths}
         network = build(all_tables[0], widths)
         subsets = [*kept, self.subset]
+        times = 1 if recipe.algorithm is None else GRADIENT_ROUNDS
+        available = None if self.available is None else np.repeat(self.available, times, axis=0)
         runs = [
             RunPlan(
                 Inputs(table, widths, TRAINING_DTYPE),
                 targets,
                 self._settings(member.recipe),
                 self.seed,
-                Start(first_weights(network, table, self.seed)),
+                Start(first_weights(network, table, self.seed), available=available),
                 rows,
                 self.held_out,
             )
             for member in members
             for table, targets, rows in zip(member.tables, member.targets, subsets, strict=True)
         ]
-        times = 1 if recipe.algorithm is None else GRADIENT_ROUNDS
         schedule = schedule_of(self.estimator, recipe.algorithm, times=times)
         if recipe.batch_size is not None:
             schedule = replace(schedule, batch_size=recipe.batch_size)
@@ -253,19 +244,12 @@ class MixturePlanner:
         """Return how unlike the clients' gradients are, in a round of full gradients of a pass's first network."""
         recipe = replace(one.members[0].recipe, algorithm="fedsgd")
         run = one.runs[one.of_member(0)][-1]
-        run = replace(run, settings=replace(self._settings(recipe), input_l1=0.0), held_out=None)
+        settings, start = replace(self._settings(recipe), input_l1=0.0), replace(run.start, available=None)
+        run = replace(run, settings=settings, start=start, held_out=None)
         schedule = replace(schedule_of(self.estimator, "fedsgd", whole=False), participation=1.0)
         training = self.federation.prepare(Plan(one.network, (run,), schedule))
         *_, (trained,) = train(training, one.network, [run.start], schedule)
         return float(trained.record.numbers().get("drift", 0.0))
-
-
-def _mean(sums: ViewSums) -> LinearMember:
-    """Return the member that predicts the mean of the rows it has seen."""
-    n_sets, p, q = len(sums.kept.n), len(sums.axes), sums.kept.y.shape[-1]
-    nothing = np.zeros((n_sets - 1, sums.axes.shape[1], q))
-    squares = sums.held_out.squared_errors(nothing, sums.kept.mean_y[:-1]).sum(0)
-    return LinearMember("mean", "raw", None, np.zeros((n_sets, p, q)), sums.kept.mean_y, squares, (0.0,) * q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,13 +284,6 @@ class MixtureFitting:
         trained = stand.passes[p][one.of_member(number)][-1]
         network, arrays = self.task.lead(p, number, trained)
         runs, spec = one.members[number], self.fitted.network_spec
-        importance = mixture_importances(
-            self.federation,
-            weighed.mixture,
-            self.task.sums[None].deviation(self.fitted.n_features),
-            {j: len(known) for j, known in spec.categories.items()},
-            self.task.subset,
-        )
         ledger.stage = ""
         return replace(
             self.fitted,
@@ -320,7 +297,7 @@ class MixtureFitting:
             lead=runs.recipe.name,
             lead_algorithm=runs.recipe.algorithm,
             lead_learns_residual=runs.recipe.learns_residual,
-            importances=importance,
+            importances=weighed.importances,
             history=extend_history({}, trained.record, len(self.fitted.clients)),
             n_rounds=trained.n_rounds,
             best_round=trained.record.best_round,
@@ -329,6 +306,10 @@ class MixtureFitting:
             mixture=weighed.mixture,
             members=weighed.members,
         )
+
+    def forecast(self) -> FederationLog:
+        """Return the log as it will be where clients are elsewhere; see `forecast.forecast`."""
+        return forecast(self.task, self.federation).log(self.fitted.clients.tolist())
 
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""

@@ -70,6 +70,7 @@ class NetworkSpec:
             modality_dim=self.modality_dim,
             n_components=self.n_components,
             n_outputs=n_outputs,
+            hidden=hidden,
             head_hidden=check_layer_sizes(self.head_hidden_layer_sizes, "head_hidden_layer_sizes"),
             alignment=self.alignment,
         )

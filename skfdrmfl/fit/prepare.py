@@ -154,10 +154,12 @@ def make_plan(
     *,
     earlier: Fitted | None = None,
     whole: bool = True,
+    n_networks: int | None = None,
 ) -> Ready:
     """Return what is to be trained by a federation, after its sums have been asked for.
 
-    The parameters of the estimator have been checked, spec and network come from `build`; the rest is as of `prepare`.
+    The parameters of the estimator have been checked, spec and network come from `build`, `n_networks` is the most that
+    a mixture has; the rest is as of `prepare`.
     """
     schedule = schedule_of(estimator, whole=whole)
     check_algorithm(estimator, schedule)
@@ -166,7 +168,7 @@ def make_plan(
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:
-        checkpoint = _checkpoint(estimator, reading, earlier, available, federation.engine)
+        checkpoint = _checkpoint(estimator, reading, earlier, available, federation.engine, n_networks)
         seed = seed if checkpoint.seed is None else checkpoint.seed
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
@@ -181,13 +183,14 @@ def make_plan(
         check_held_out(len(federation.roster(held_out).positions))
     alone = None
     if estimator.tuning is not None:
-        alone = why_alone(estimator, reading, federation, whole=whole, goes_on=earlier is not None)
+        alone = why_alone(estimator, first, whole=whole, goes_on=earlier is not None)
         if alone is None:
+            rows = subset, held_out, available
             try:
-                planner = MixturePlanner(estimator, first, reading, network_spec, seed, subset, held_out)
-                return _mixture(planner, network, checkpoint)
-            except NothingHeldOut:
-                alone = "every client's rows are equal, or belong together, so that none can be held out"
+                planner = MixturePlanner(estimator, first, reading, network_spec, seed, *rows, n_networks)
+                return _mixture(planner, federation, network, checkpoint)
+            except NothingHeldOut as error:
+                alone = str(error)
                 federation.ledger.stage = ""
     found = None
     if earlier is None:
@@ -217,12 +220,19 @@ def make_plan(
     return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
 
-def _mixture(planner: MixturePlanner, network: Network, checkpoint: NoCheckpoint) -> MixtureFitting:
+def _mixture(
+    planner: MixturePlanner, federation: Federation, network: Network, checkpoint: NoCheckpoint
+) -> MixtureFitting:
     """Return the fit of a mixture, ready to train; `network` is that of all columns. Raises NothingHeldOut."""
-    federation, reading = planner.federation, planner.reading
+    reading = planner.reading
     federation.ledger.stage = "mixture: "
-    _check_modalities(federation, reading, planner.subset)
+    _check_modalities(planner.federation, reading, planner.subset)
     task = planner.task()
+    there = task.passes[0].runs[0].start.last_there(int(planner.estimator.n_rounds))
+    if there is not None:
+        last = federation.restricted_to(there)
+        if not any(len(last.roster(fold).positions) for fold in task.folds):
+            raise NothingHeldOut("those who are there in the last round hold out no rows, by which members are weighed")
     federation.ledger = checkpoint.begin(planner.seed, None, federation.ledger, task.n_rounds)
     federation.ledger.stage = "mixture: "
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
@@ -239,7 +249,12 @@ def _mixture(planner: MixturePlanner, network: Network, checkpoint: NoCheckpoint
 
 
 def _checkpoint(
-    estimator: Any, reading: DataDescription, earlier: Fitted | None, available: NDArray[np.bool_] | None, engine: str
+    estimator: Any,
+    reading: DataDescription,
+    earlier: Fitted | None,
+    available: NDArray[np.bool_] | None,
+    engine: str,
+    n_networks: int | None,
 ) -> NoCheckpoint:
     """Return the file of this fit, which may have been begun before."""
     from skfdrmfl.fit.checkpoint import Checkpoint
@@ -247,6 +262,8 @@ def _checkpoint(
 
     private = is_private(estimator)
     of_this_fit = fingerprint(estimator, reading, earlier, available, engine, is_private=private)
+    if n_networks is not None and estimator.tuning is not None:
+        of_this_fit["networks"] = str(n_networks)
     every = int(estimator.checkpoint_every)
     checkpoint = Checkpoint(estimator.checkpoint_path, every, of_this_fit, is_private=private)
     if checkpoint.found and estimator.verbose:

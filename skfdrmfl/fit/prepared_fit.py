@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.fit.check_input import last_there
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.protocol import dropped_clients as left_out
-from skfdrmfl.protocol.door import Federation, NoAnswer
+from skfdrmfl.protocol.door import Federation, of_those_who_answer
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
@@ -129,8 +128,7 @@ class Fitting:
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)
         weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
-        available = run.start.available
-        there = None if available is None else last_there(available[: max(1, len(record.losses))])
+        there = run.start.last_there(len(record.losses))
         account, privacy = self.fitted.account, self.plan.schedule.privacy
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
             weights, variance, importance = arrays, None, None
@@ -159,18 +157,13 @@ class Fitting:
 
     def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float]:
         """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
-        federation, subset = self.federation, self.plan.runs[0].subset
-        there = np.ones(len(self.fitted.clients), dtype=bool) if there is None else there.copy()
-        while True:
-            federation = self.federation.restricted_to(there)
-            try:
-                return *deliver(federation, model, subset), importances(
-                    federation, model, self.fitted.n_features, subset
-                )
-            except NoAnswer as silence:  # the model is trained: nobody's silence is to lose it
-                there[list(silence.positions)] = False
-                if not (silence.positions and there[federation.roster().positions].any()):
-                    raise
+        subset = self.plan.runs[0].subset
+
+        def ask(federation: Federation) -> tuple[Arrays, Float, Float]:
+            found = deliver(federation, model, subset)
+            return *found, importances(federation, model, self.fitted.n_features, subset)
+
+        return of_those_who_answer(self.federation, there, ask)
 
     def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""

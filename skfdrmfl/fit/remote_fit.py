@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.clients.remote.channel import Channel
+from skfdrmfl.clients.remote.codec import to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.federation import Remote, RemoteLabels
 from skfdrmfl.clients.remote.packet import WireError
@@ -17,11 +18,13 @@ from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.callbacks import CallbackTask
 from skfdrmfl.fit.check_input import DataDescription, agreed_categories
+from skfdrmfl.fit.mixture import MixtureFitting, most_of_sums, why_alone
 from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.fit.site_data import agreed_parameters
+from skfdrmfl.mixture.forecast import questions
 
 # What all clients must say alike, and what that is to a reader.
 ALIKE = {
@@ -36,13 +39,15 @@ ALIKE = {
 }
 
 
-def fit_over_channel(estimator: Any, channel: Channel) -> Any:
-    """Fit an estimator to rows that are elsewhere, and return it.
+def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> Any:
+    """Fit an estimator to rows that are elsewhere, and return it; a mixture has so many networks at most.
 
     With `warm_start` and fitted before, the fit goes on from there. ValueError: clients who do not fit together, or not
     with what the estimator has learned before; NoAnswer: what nobody else can say; TimeoutError: too few are there.
     """
     estimator._validate_params()
+    if networks < 1:
+        raise ValueError(f"networks is {networks}, but a mixture has one at least; set 1 or more.")
     earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
     _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
     with single_threaded():
@@ -50,9 +55,31 @@ def fit_over_channel(estimator: Any, channel: Channel) -> Any:
         built = build(estimator, reading, earlier)
         federation.engine = engine_of(estimator, reading, built[1], "cpu")
         federation.guard = guard_of(estimator, reading)
-        fitting = make_plan(estimator, reading, federation, *built, earlier=earlier)
+        goes_on = earlier is not None
+        if estimator.tuning is not None and why_alone(estimator, federation, whole=True, goes_on=goes_on) is None:
+            _show(f"a mixture: before the first round a client sends {_size(most_of_sums(estimator, reading))} at most")
+        fitting = make_plan(estimator, reading, federation, *built, earlier=earlier, n_networks=networks)
+        if isinstance(fitting, MixtureFitting):
+            _show(_forecast(fitting, "at most " if estimator.early_stopping else ""))
         train_and_keep(estimator, fitting, CallbackTask(estimator))
     return estimator
+
+
+def _forecast(fitting: MixtureFitting, at_most: str) -> str:
+    """Return in words what the fit takes, and has taken so far."""
+    log, so_far = fitting.forecast(), fitting.federation.ledger.log(fitting.fitted.clients.tolist())
+    beside = sum(len(part) for asked in questions(fitting.task) for part in to_packet(asked).flat())
+    sent, received = _size(max(log.sent)), _size(max(log.received) + beside)
+    done = f"of which {so_far.exchanges} and {_size(max(so_far.sent))} are done"
+    return f"{at_most}{log.exchanges} exchanges; a client sends {sent}, {done}, and receives {received}"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.2f} MB"
+
+
+def _show(said: str) -> None:
+    print(f"[FDRMFL] {said}", flush=True)
 
 
 def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[DataDescription, Remote]:

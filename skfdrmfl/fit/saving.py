@@ -140,7 +140,7 @@ def _mixture_to_tree(mixture: Mixture | None) -> dict[str, Any] | None:
     if mixture is None:
         return None
     parts = [
-        {name: value for name, value in vars(part).items() if name != "network"}
+        {"shape": part.network.shape, **{name: value for name, value in vars(part).items() if name != "network"}}
         if isinstance(part, NetworkPart)
         else part
         for part in mixture.parts
@@ -156,7 +156,7 @@ def _mixture_of_tree(tree: dict[str, Any] | None, network_spec: NetworkSpec, n_o
     for part in tree["parts"]:
         if isinstance(part, dict):
             table = part["table"]
-            spec = replace(network_spec, **part["shape"])
+            spec = replace(network_spec, **part.pop("shape"))
             part = NetworkPart(**part, network=spec.network(table.widths, n_outputs, table.columns))
         parts.append(part)
     return Mixture(**{**tree, "parts": tuple(parts)})

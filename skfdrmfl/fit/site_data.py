@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,10 @@ class SiteRows:
             tables.present = np.ones((len(reading.table), len(reading.modalities)), dtype=bool)
         networks: dict[tuple[Any, ...], Network] = {}
 
-        def build(widths: Mapping[str, int]) -> Network:
-            key = tuple(widths.items())
+        def build(widths: Mapping[str, int], shape: Mapping[str, Any]) -> Network:
+            key = (*widths.items(), *shape.items())
             if key not in networks:
-                networks[key] = network_spec.network(widths, reading.n_outputs)
+                networks[key] = replace(network_spec, **shape).network(widths, reading.n_outputs)
             return networks[key]
 
         alone = _alone(position, len(reading.table))

@@ -87,6 +87,7 @@ def server_app(
     n_clients: int = 2,
     answer_within: float = 600.0,
     wait: float = 300.0,
+    networks: int = 1,
 ) -> ServerApp:
     """Return the ServerApp that fits an estimator to the rows of all clients.
 
@@ -104,6 +105,9 @@ def server_app(
         Seconds to wait for an answer ("answer-within"). Whoever is later is absent in that round.
     wait : float, default=300.0
         Seconds to wait for clients who are missing ("wait"): at the beginning, and where sums need everybody.
+    networks : int, default=1
+        How many networks a mixture has at most ("networks"), in the order of docs/method.md. Those of one shape train
+        in the same rounds; each other shape takes rounds of its own. What a run takes is printed before its rounds.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def server_app(
         try:
             check_saves(model)
             channel.gather()
-            fit_over_channel(model, channel)
+            fit_over_channel(model, channel, networks=int(config.get("networks", networks)))
             model.save(output)
             report |= {"finished": True, "left_out": model.dropped_clients_}
         except BaseException as error:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,6 @@ class NetworkPart(TrainedNetwork):
     """A share of what a network predicts."""
 
     share: Float  # (q,)
-    shape: Mapping[str, Any]  # parameters that the network was built with, where they are the mixture's own
 
     def predict(self, table: Float, present: Present | None) -> Float:
         """Return what it adds to predictions (n, q)."""

@@ -39,9 +39,10 @@ class Activations:
 class Network:
     """The model as pure functions of parameters and rows; it holds shapes, never weights.
 
-    `encoders` are the h_m of the modalities, in order; `modality_dim`, `n_components` and `n_outputs` are d, c and q. A
-    head without `head_hidden` layers is linear. Of the `ALIGNMENTS`, "diagonal" reads variances of codes, learned by a
-    `Spread` of each modality. One modality has nothing to align; the key is then ignored.
+    `encoders` are the h_m of the modalities, in order, made for `hidden` layers; `modality_dim`, `n_components` and
+    `n_outputs` are d, c and q. A head without `head_hidden` layers is linear. Of the `ALIGNMENTS`, "diagonal" reads
+    variances of codes, learned by a `Spread` of each modality. One modality has nothing to align; the key is then
+    ignored.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Network:
         modality_dim: int,
         n_components: int,
         n_outputs: int,
+        hidden: Sequence[int] = (),
         head_hidden: Sequence[int] = (),
         alignment: str = "homoscedastic",
     ):
@@ -66,7 +68,7 @@ class Network:
         self.spreads: dict[str, Spread] = {}
         if self.alignment == "diagonal":
             self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
-        self._head_hidden = tuple(head_hidden)
+        self._hidden, self._head_hidden = tuple(hidden), tuple(head_hidden)
         self.columns: dict[str, slice] = {}
         start = 0
         for name, encoder in self.encoders.items():
@@ -92,6 +94,15 @@ class Network:
     def widths(self) -> dict[str, int]:
         """Number of inputs of each encoder, by modality."""
         return {name: encoder.n_inputs for name, encoder in self.encoders.items()}
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The parameters, by name, in which the networks of one fit may differ."""
+        return {
+            "hidden_layer_sizes": self._hidden,
+            "head_hidden_layer_sizes": self._head_hidden,
+            "modality_dim": self.modality_dim,
+        }
 
     @property
     def signature(self) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from skfdrmfl.mixture.networks import NetworkRuns, Recipe, cropped
 from skfdrmfl.mixture.scores import score_axes
 from skfdrmfl.mixture.sums import ViewSums
 from skfdrmfl.mixture.weights import WITHIN, mixture_weights
-from skfdrmfl.protocol.door import Federation
+from skfdrmfl.protocol.door import Federation, NoAnswer, of_those_who_answer
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
+from skfdrmfl.protocol.queries.importance import MixtureResponses, mixture_importances
 from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.trained import Trained
@@ -41,6 +42,11 @@ class Pass:
     members: tuple[NetworkRuns, ...]
     runs: tuple[RunPlan, ...]  # of each member its folds, then all rows
     schedule: Schedule
+
+    @property
+    def learns_residuals(self) -> bool:
+        """Whether it is worth its rounds only where linear members err little enough beside networks."""
+        return all(member.recipe.learns_residual for member in self.members)
 
     def of_member(self, number: int) -> slice:
         """Return which runs are a member's."""
@@ -66,7 +72,12 @@ class Stand:
     @property
     def n_rounds(self) -> int:
         """Rounds completed, of all passes."""
-        return sum(max(trained.n_rounds for trained in stands) for stands in self.passes)
+        return sum(map(_n_rounds, self.passes))
+
+    @property
+    def n_rounds_of_last(self) -> int:
+        """Rounds completed of the last pass."""
+        return _n_rounds(self.passes[-1])
 
     @property
     def diverged(self) -> bool:
@@ -84,11 +95,12 @@ class Stand:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """A mixture, and what its members are."""
+    """A mixture, what its members are, and how much each column moves its predictions."""
 
     mixture: Mixture
     members: MemberTable
     lead: tuple[int, int]  # pass and number of the network of most weight, of equals that which errs least
+    importances: Float  # (n_features,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +115,8 @@ class MixtureTask:
     folds: tuple[Subset, ...]  # and the rows that these hold out
     subset: Subset
     n_components: int
+    n_features: int
+    n_codes: dict[int, int]  # of each discrete column
     unit: BlockTransform  # y to standardised y
 
     @property
@@ -141,9 +155,9 @@ class MixtureTask:
         """
         if after is None:
             return replace(stand, is_done=True)
-        if not all(member.recipe.learns_residual for member in after.members):
+        if not after.learns_residuals:
             return stand
-        errors = self._errors(federation, stand)
+        errors = of_those_who_answer(federation, self._there(stand), lambda those: self._errors(those, stand))
         squares = np.diagonal(errors.products, axis1=1, axis2=2)  # (q, M)
         n_linear = len(self.linear)
         least = squares[:, n_linear:].min(1, initial=np.inf)
@@ -154,13 +168,21 @@ class MixtureTask:
 
     def weigh(self, federation: Federation, stand: Stand) -> Weighed:
         """Return the mixture of the members as they stand; two exchanges, or one if their errors are known."""
+        return of_those_who_answer(federation, self._there(stand), lambda those: self._weigh(those, stand))
+
+    def _there(self, stand: Stand) -> NDArray[np.bool_] | None:
+        """Return who is there (K,) after the rounds so far; None: all."""
+        return self.passes[len(stand.passes) - 1].runs[0].start.last_there(stand.n_rounds_of_last)
+
+    def _weigh(self, federation: Federation, stand: Stand) -> Weighed:
         errors = self._errors(federation, stand) if stand.errors is None else stand.errors
         weights = np.stack([mixture_weights(of_output) for of_output in errors.products], 1)  # (M, q)
         members = self._table(weights, errors)
         place = {row["name"]: i for i, row in enumerate(members)}
         by_place = {place[self.passes[p].members[number].recipe.name]: (p, number) for p, number in errors.networks}
-        mixture = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
-        return Weighed(mixture, members, by_place[min(by_place)] if by_place else (0, 0))
+        lead = by_place[min(by_place)] if by_place else (0, 0)
+        mixture, importances = self._with_scores(federation, self.mixture_of(weights, errors.networks, stand))
+        return Weighed(mixture, members, lead, importances)
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""
@@ -168,6 +190,18 @@ class MixtureTask:
 
     def _errors(self, federation: Federation, stand: Stand) -> Errors:
         """Ask how the members err as they stand, but for networks that have diverged."""
+        query, networks = self.asking_for_errors(stand, equal_votes=federation.guard is not None)
+        (answer,) = federation.sum(query)
+        if answer is None:
+            raise NoAnswer(
+                "nobody who answers holds out rows, and members are weighed by these; let clients who do be there."
+            )
+        return Errors(networks, answer.products / answer.votes)
+
+    def asking_for_errors(
+        self, stand: Stand, *, equal_votes: bool
+    ) -> tuple[MemberErrors, dict[tuple[int, int], NetworkMember]]:
+        """Return the query for the errors of the members as they stand, and its networks by pass and number."""
         networks: dict[tuple[int, int], NetworkMember] = {}
         for p, one in enumerate(self.passes[: len(stand.passes)]):
             for number, runs in enumerate(one.members):
@@ -179,10 +213,8 @@ class MixtureTask:
             LinearMembers(Inputs(sums.table), self._side_by_side([m for m in self.linear if m.base == base]))
             for base, sums in self.sums.items()
         )
-        equal = federation.guard is not None
-        query = MemberErrors(linear, tuple(networks.values()), self.targets, self.folds, equal, self.subset)
-        (answer,) = federation.sum(query)
-        return Errors(networks, answer.products / answer.votes)
+        rows = self.targets, self.folds, equal_votes, self.subset
+        return MemberErrors(linear, tuple(networks.values()), *rows), networks
 
     def _side_by_side(self, members: Sequence[LinearMember]) -> tuple[Linear, ...]:
         """Return the models of each fold, the outputs of all members side by side."""
@@ -194,7 +226,7 @@ class MixtureTask:
             for i in self.numbers
         )
 
-    def _mixture(self, weights: Float, networks: dict[tuple[int, int], NetworkMember], stand: Stand) -> Mixture:
+    def mixture_of(self, weights: Float, networks: dict[tuple[int, int], NetworkMember], stand: Stand) -> Mixture:
         """Return what members predict, each by its weights (M, q), fitted on all rows."""
         q, of_networks = weights.shape[1], weights[len(self.linear) :]
         shares = weights[: len(self.linear)].copy()
@@ -219,7 +251,7 @@ class MixtureTask:
         runs = self.passes[p].members[number]
         network, arrays = self.lead(p, number, trained)
         share = weight * (runs.scales[-1] if runs.scales else 1.0)
-        return NetworkPart(runs.tables[-1], network, arrays, share, dict(runs.recipe.shape))
+        return NetworkPart(runs.tables[-1], network, arrays, share)
 
     def lead(self, p: int, number: int, trained: Trained) -> tuple[Network, Arrays]:
         """Return a member's network for all rows and its weights, without the inputs that others have more."""
@@ -227,8 +259,8 @@ class MixtureTask:
         network = one.build(one.members[number].tables[-1])
         return network, cropped(network, one.network.arrays(trained.models[0]))
 
-    def _with_scores(self, federation: Federation, mixture: Mixture) -> Mixture:
-        """Return the mixture with its Z."""
+    def asking_for_scores(self, mixture: Mixture) -> tuple[ScoreProducts, MixtureResponses]:
+        """Return the queries for what Z and the importances of a mixture are made of."""
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()
@@ -236,13 +268,22 @@ class MixtureTask:
         scores = sums.axes @ axes[:, ::-1][:, : self.n_components + q]  # (p, s)
         blank = LinearPart(sums.table, Linear(scores, np.zeros(scores.shape[1])))
         probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
-        (answer,) = federation.sum(ScoreProducts(probe, self.targets, self.subset))
-        n_scores = scores.shape[1]
+        numeric = np.flatnonzero(self.sums[None].deviation(self.n_features))
+        responses = MixtureResponses(probe, numeric, self.n_codes, self.subset)
+        return ScoreProducts(probe, self.targets, self.subset), responses
+
+    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
+        """Return the mixture with its Z, and the importances of all columns."""
+        products, responses = self.asking_for_scores(mixture)
+        answer, responded = federation.sum(products, responses)
+        blank = products.model.spare
+        scores = blank.linear.coefficients
         from_prediction, from_scores, intercept, covariance = score_axes(
-            self.n_components, n_scores, answer.n_rows, answer.sums, answer.products
+            self.n_components, scores.shape[1], answer.n_rows, answer.sums, answer.products
         )
-        spare = LinearPart(sums.table, Linear(scores @ from_scores, intercept))
-        return replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
+        spare = LinearPart(blank.table, Linear(scores @ from_scores, intercept))
+        mixture = replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
+        return mixture, mixture_importances(responses, responded, self.sums[None].deviation(self.n_features))
 
     def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
@@ -263,6 +304,10 @@ class MixtureTask:
         return MemberTable(
             [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
         )
+
+
+def _n_rounds(stands: tuple[Trained, ...]) -> int:
+    return max(trained.n_rounds for trained in stands)
 
 
 def _plain(values: NDArray) -> Any:

@@ -53,6 +53,14 @@ def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) ->
     return out
 
 
+def mean_member(sums: ViewSums) -> LinearMember:
+    """Return the member that predicts the mean of the rows it has seen."""
+    n_sets, p, q = len(sums.kept.n), len(sums.axes), sums.kept.y.shape[-1]
+    nothing = np.zeros((n_sets - 1, sums.axes.shape[1], q))
+    squares = sums.held_out.squared_errors(nothing, sums.kept.mean_y[:-1]).sum(0)
+    return LinearMember("mean", "raw", None, np.zeros((n_sets, p, q)), sums.kept.mean_y, squares, (0.0,) * q)
+
+
 class _Space:
     """The columns of one view, scaled or not, as coordinates along orthonormal axes."""
 

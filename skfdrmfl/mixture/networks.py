@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Model, Targets
 from skfdrmfl.protocol.queries.members import NetworkMember
 from skfdrmfl.server.trained import Trained
 
+DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
+# Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
+SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -32,6 +36,26 @@ class Recipe:
     algorithm: str | None = None  # None: what was asked for
     input_l1: float | None = None  # None: what was asked for
     batch_size: int | None = None
+
+
+def recipes_of_rule(views: Sequence[str], best_view: str, alone: Mapping[str, Any], *, wide: bool) -> list[Recipe]:
+    """Return the networks of the rule, in its order.
+
+    `best_view` is that of the best linear member, `alone` what a network alone has, and `wide` says whether a modality
+    is too wide for moments.
+    """
+    if wide:
+        return [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
+    recipes = [
+        Recipe(f"network {view}", view, DEEP, LITTLE_DECAY, shrinkage)
+        for view, shrinkage in (("raw", alone["shrinkage"]), ("snv", SNV_SHRINKAGE))
+        if view in views
+    ] or [Recipe(f"network {views[0]}", views[0], DEEP, LITTLE_DECAY, SNV_SHRINKAGE)]
+    shallow = (("hidden_layer_sizes", alone["hidden_layer_sizes"]),)
+    of_residuals = Recipe(
+        "network of residuals", best_view, shallow, alone["weight_decay"], alone["shrinkage"], learns_residual=True
+    )
+    return [*recipes, of_residuals]
 
 
 @dataclass(frozen=True, eq=False)

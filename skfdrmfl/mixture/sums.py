@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import block_diag
 
-from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, scaled, unchanged
 from skfdrmfl.method.linear_paths import in_range
@@ -19,9 +19,9 @@ from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
-from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, fit_blocks, sorted_axes, whitening_scale
+from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, Found, fit_series, sorted_axes, whitening_scale
 from skfdrmfl.views import VIEWS
-from skfdrmfl.views.base import View
+from skfdrmfl.views.base import SMOOTH_CORRELATION, View
 from skfdrmfl.views.within import Chain
 
 
@@ -33,6 +33,10 @@ def _parts(view: View) -> tuple[str | None, str | None]:
 
 
 PARTS_OF_VIEW = {"raw": (None, None)} | {name: _parts(view) for name, view in VIEWS.items()}
+
+# A base view and a modality; the outputs among them.
+Key = tuple[str | None, str]
+OUTPUTS: Key = ("", "")
 
 
 class ViewBlock(NamedTuple):
@@ -186,62 +190,64 @@ def _behind(base: BlockTransform, then: BlockTransform) -> BlockTransform:
 
 def ask(
     federation: Federation,
-    view: str | None,
     blocks: Mapping[str, Block],
-    smooth: Sequence[str],
-    targets: Targets,
+    bases: Sequence[str | None],
+    series: Sequence[str],
     folds: Sequence[Subset],
     subset: Subset,
-) -> ViewSums:
-    """Return the sums of a base view of `blocks`, one for each modality.
+) -> tuple[dict[str | None, ViewSums], BlockTransform]:
+    """Return the sums of `blocks`, one for each modality, in each base view, and the standardisation of y.
 
-    Four exchanges: means, deviations (in two steps), and the moments of each fold. A modality that is too wide for them
-    stands on its principal axes where few hold nearly all of it (`fit_blocks`), else it has no columns here.
+    Four exchanges: means, deviations (in two steps), and the moments of all folds and views. Those of the modalities in
+    `series` whose neighbouring columns correlate are smooth; where none is, the columns are left as they are. A
+    modality that is too wide for moments stands on its principal axes where few hold nearly all of it (`fit_blocks`),
+    else it has no columns in them.
     """
-    viewed = {
-        name: replace(block, view=VIEWS[view]) if view is not None and name in smooth else block
-        for name, block in blocks.items()
+    columns = {name: np.asarray(block.columns) for name, block in blocks.items()}
+    wide = {name for name in columns if len(columns[name]) > MAX_EXACT_COLUMNS}
+    asked: dict[Key, Block] = {(None, name): block for name, block in blocks.items() if len(columns[name])}
+    asked |= {(base, name): replace(blocks[name], view=VIEWS[base]) for base in bases if base for name in series}
+    kinds: dict[Key, str | None] = {(base, name): "whiten" if name in wide else "standardize" for base, name in asked}
+    raw: list[Key] = [(None, name) for name in series]
+    found, correlation = fit_series(
+        federation, {**asked, OUTPUTS: Block(None)}, {**kinds, OUTPUTS: "standardize"}, raw, subset
+    )
+    smooth = tuple(name for name in series if correlation[None, name] > SMOOTH_CORRELATION)
+    y = found.pop(OUTPUTS)
+    assert isinstance(y, BlockTransform)
+    tables = {
+        base: _tables({name: found.get((base if name in smooth else None, name)) for name in blocks}, columns, wide)
+        for base in (dict.fromkeys((None, *bases)) if smooth else (None,))
     }
-    columns_of = {name: np.asarray(block.columns) for name, block in blocks.items()}
-    numeric = {name: block for name, block in viewed.items() if len(columns_of[name])}
-    wide = {name for name in numeric if len(columns_of[name]) > MAX_EXACT_COLUMNS}
-    kinds = {name: "whiten" if name in wide else "standardize" for name in numeric}
-    found = fit_blocks(federation, numeric, kinds, subset)
+    answers = federation.sum(
+        *(FoldMoments(Inputs(table), Targets((y,)), tuple(folds), subset) for table, _ in tables.values()),
+        *(Presence(fold) for fold in folds),
+    )
+    moments, present = answers[: len(tables)], answers[len(tables) :]
+    counts = np.stack([np.zeros(len(blocks)) if p is None else p.by_modality.astype(float) for p in present])
+    sums = {}
+    for (base, (table, too_wide)), answer in zip(tables.items(), moments, strict=True):
+        held_out, axes = Moments(*answer), np.zeros((0, 0))
+        if held_out.x.shape[-1]:
+            held_out, axes = in_range(held_out)
+        sums[base] = ViewSums(table, smooth, axes, held_out, counts, too_wide)
+    return sums, y
+
+
+def _tables(
+    found: Mapping[str, Found | None], columns: Mapping[str, Indices], wide: Collection[str]
+) -> tuple[TableTransform, TableTransform]:
+    """Return what the moments are taken of, and the modalities that are too wide for them."""
     nothing = BlockTransform(np.zeros(0), np.ones(0), None, 0.0)
-    of_all, columns, too_wide = {}, {}, TableTransform({}, {})
-    for name, mine in columns_of.items():
-        fitted = found.get(name, nothing)
+    table, too_wide = TableTransform({}, {}), TableTransform({}, {})
+    for name, fitted in found.items():
+        mine = columns[name]
         if isinstance(fitted, BlockSpectrum):
             power = float(fitted.eigenvalues.sum())
             fitted = BlockTransform(fitted.mean, fitted.scale, fitted.eigenvectors, power, fitted.tail)
-        elif name in wide:
-            too_wide.columns[name], too_wide.blocks[name], fitted = mine, fitted, nothing
-        of_all[name], columns[name] = fitted, mine if fitted.n_inputs else mine[:0]
-    table = TableTransform(columns, of_all)
-    (answer, *present) = federation.sum(
-        FoldMoments(Inputs(table), targets, tuple(folds), subset), *(Presence(fold) for fold in folds)
-    )
-    held_out = Moments(*answer)
-    counts = np.stack([np.zeros(len(blocks)) if p is None else p.by_modality.astype(float) for p in present])
-    axes = np.zeros((0, 0))
-    if held_out.x.shape[-1]:
-        held_out, axes = in_range(held_out)
-    return ViewSums(table, tuple(smooth), axes, held_out, counts, too_wide)
-
-
-def smooth_modalities(sums: ViewSums, fewest: int, correlation: float) -> tuple[str, ...]:
-    """Return the modalities of at least so `fewest` columns whose neighbours correlate more than so in the median."""
-    out, start = [], 0
-    for m, (name, block) in enumerate(sums.table.blocks.items()):
-        p = block.n_outputs
-        axes = sums.axes[start : start + p]
-        start += p
-        if p < fewest or block.projection is not None:
-            continue
-        along = axes @ sums._covariance(-1, m)
-        variance = (along * axes).sum(1)
-        size = np.sqrt(variance[:-1] * variance[1:])
-        neighbours = np.abs((along[:-1] * axes[1:]).sum(1))
-        if size.max(initial=0.0) > 0 and np.median(neighbours[size > 0] / size[size > 0]) > correlation:
-            out.append(name)
-    return tuple(out)
+        elif fitted is None or name in wide:
+            if fitted is not None:
+                too_wide.columns[name], too_wide.blocks[name] = mine, fitted
+            fitted, mine = nothing, mine[:0]
+        table.columns[name], table.blocks[name] = mine, fitted
+    return table, too_wide

@@ -7,9 +7,9 @@ each end. Nothing here, nor in what imports only this, can reach a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldO
 from skfdrmfl.protocol.plan import Inputs, Model, Plan, Targets
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.views.base import View
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,21 @@ class Federation(Protocol):
 
     def prepare(self, plan: Plan) -> Training:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
+
+
+def of_those_who_answer(
+    federation: Federation, there: NDArray[np.bool_] | None, ask: Callable[[Federation], Answer]
+) -> Answer:
+    """Return what `ask` makes of the clients who are `there` (K,), None being all, and answer to the end.
+
+    What is trained is for nobody's silence to lose: NoAnswer is raised where nobody is left.
+    """
+    positions = federation.roster().positions
+    there = np.ones(int(positions.max(initial=-1)) + 1, dtype=bool) if there is None else there.copy()
+    while True:
+        try:
+            return ask(federation.restricted_to(there))
+        except NoAnswer as silence:
+            there[list(silence.positions)] = False
+            if not (silence.positions and there[positions].any()):
+                raise

@@ -58,7 +58,10 @@ class Kind(NamedTuple):
 
 
 class Ledger:
-    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client."""
+    """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client.
+
+    `exchanges` is how often clients were asked for what is counted: all of them at a time, several queries at once.
+    """
 
     # With privacy, how many clients are taken to send or receive any message, whoever and however many they are, and no
     # bytes are counted by client. None: who really did.
@@ -66,6 +69,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.exchanges = 0
         self.round = 0
         self.stage = ""
         self._by_client = {UP: np.zeros(0, dtype=np.int64), DOWN: np.zeros(0, dtype=np.int64)}
@@ -112,6 +116,7 @@ class Ledger:
     def extend(self, other: Ledger) -> None:
         """Count what another ledger has counted."""
         self.messages += other.messages
+        self.exchanges += other.exchanges
         for direction, theirs in other._by_client.items():
             mine = self._by_client[direction]
             self._by_client[direction] = _padded(mine, len(theirs)) + _padded(theirs, len(mine))
@@ -130,14 +135,16 @@ class Ledger:
         return other
 
     def mark(self) -> dict[str, Any]:
-        """Return how far it has counted: the number of messages, the round, and bytes by client, copied."""
+        """Return how far it has counted: numbers of messages and exchanges, the round, bytes by client, copied."""
         by_client = {direction: counted.copy() for direction, counted in self._by_client.items()}
-        return {"n_messages": len(self.messages), "round": self.round, "by_client": by_client}
+        counted = {"exchanges": self.exchanges, "round": self.round, "by_client": by_client}
+        return {"n_messages": len(self.messages), **counted}
 
     def to_dict(self) -> dict[str, Any]:
         """Return all that has been counted as plain values."""
         return {
             "messages": [tuple(m) for m in self.messages],
+            "exchanges": self.exchanges,
             "round": self.round,
             "by_client": dict(self._by_client),
             "crowd": self.crowd,
@@ -149,14 +156,14 @@ class Ledger:
         ledger = cls()
         ledger.messages = [Message(*message) for message in values["messages"]]
         ledger.round, ledger._by_client = values["round"], dict(values["by_client"])
-        ledger.crowd = values.get("crowd")
+        ledger.crowd, ledger.exchanges = values.get("crowd"), values.get("exchanges", 0)  # of old files not known
         return ledger
 
     def log(self, clients: Sequence[Any]) -> FederationLog:
         """Return what has been counted, for clients of these labels."""
         clients = clients if self.crowd is None else []
-        totals = [_padded(self._by_client[d], len(clients))[: len(clients)] for d in (UP, DOWN)]
-        return FederationLog(self.messages, clients, *totals)
+        sent, received = (_padded(self._by_client[d], len(clients))[: len(clients)] for d in (UP, DOWN))
+        return FederationLog(self.messages, clients, sent, received, self.exchanges)
 
 
 class FederationLog(list[Message]):
@@ -169,12 +176,21 @@ class FederationLog(list[Message]):
         Labels.
     sent, received : ndarray of int of shape (K,)
         Bytes by client.
+    exchanges : int
+        How often the server has asked for what is here: sums, a round, errors on rows held out.
     """
 
-    def __init__(self, messages: Iterable[Message], clients: Sequence[Any], sent: Indices, received: Indices):
+    def __init__(
+        self,
+        messages: Iterable[Message],
+        clients: Sequence[Any],
+        sent: Indices,
+        received: Indices,
+        exchanges: int = 0,
+    ):
         super().__init__(messages)
         self.clients = list(clients)
-        self.sent, self.received = sent, received
+        self.sent, self.received, self.exchanges = sent, received, exchanges
 
     def by_client(self) -> list[dict[str, Any]]:
         """Return the bytes that each client has sent and received."""

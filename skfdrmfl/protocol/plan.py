@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,14 @@ class Start:
     # (rounds or more, K), which of `clients_` can be invited to each round to come; None: all
     available: NDArray[np.bool_] | None = None
 
+    def last_there(self, n_rounds: int) -> NDArray[np.bool_] | None:
+        """Return who is there (K,) in the last of some rounds, from 1, that anyone is there in; None: all."""
+        if self.available is None:
+            return None
+        passed = self.available[: max(1, n_rounds)]
+        somebody = np.flatnonzero(passed.any(1))
+        return passed[somebody[-1]] if len(somebody) else np.zeros(passed.shape[1], dtype=bool)
+
 
 @dataclass(frozen=True, eq=False)
 class RunPlan:
@@ -170,3 +178,9 @@ class Plan:
     network: Network
     runs: tuple[RunPlan, ...]
     schedule: Schedule
+
+    @property
+    def as_told(self) -> Plan:
+        """What clients are told of it: where a server begins is its own, they are told round by round."""
+        nowhere = Start(np.zeros(0, TRAINING_DTYPE))
+        return replace(self, runs=tuple(replace(run, start=nowhere) for run in self.runs))

@@ -26,6 +26,7 @@ def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], 
     for position, mine in answers:
         for tally, answer in zip(tallies, mine, strict=True):
             tally.add(position, answer)
+    ledger.exchanges += 1
     for tally in tallies:
         tally.record(ledger, asked.positions, TOTAL)
     return tuple([tally.total for tally in tallies])
@@ -40,6 +41,7 @@ def sum_guarded_answers(
         for by_position, answer in zip(by_query, mine, strict=True):
             if answer is not None:
                 by_position[position] = answer
+    ledger.exchanges += 1
     guard.judge(queries, by_query, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
     sums = []
     for query, by_position in zip(queries, by_query, strict=True):

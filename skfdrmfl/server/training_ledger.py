@@ -41,6 +41,8 @@ class TrainingLedger:
     def sent(self, participants: Indices, broadcast: Broadcast, n_models: Indices) -> None:
         """Count what goes out in a round to participants (C,): to each so many models, `n_models` (C,)."""
         self._ledger.round = broadcast.round_index + 1
+        if len(participants) or self._privacy is not None:  # with privacy nobody may know that nobody came
+            self.asked()
         if self._privacy is not None:
             self._ledger.crowd = max(1, round(self._privacy.n_expected))
         for n in sorted(set(n_models.tolist())) or [1 + len(broadcast.history)]:
@@ -49,6 +51,16 @@ class TrainingLedger:
         if broadcast.shift is not None:
             self._count(DOWN, "shifts of gradients", (self._n_parameters,), participants, TOTAL)
 
+    def asked(self) -> None:
+        """Count that clients were asked once more."""
+        self._ledger.exchanges += 1
+
+    def expected(self, round_index: int, participants: Indices, n_models: Indices) -> None:
+        """Count a round before it has passed: so many models go out to participants (C,), and all answer."""
+        nothing = np.zeros(0)
+        self.sent(participants, Broadcast(nothing, (), round_index, 1.0, nothing if self._shifts else None), n_models)
+        self.answered(participants)
+
     def answered(self, replicas: Indices) -> None:
         """Count what came back from some replicas."""
         for what, shape, seen in self._answers:
@@ -56,6 +68,7 @@ class TrainingLedger:
 
     def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
         """Count rounds in the server's place after `round_index` others; so many models go out, and all answer."""
+        self._ledger.exchanges += sum(map(bool, map(len, participants)))
         first = 0
         for t in range(1, len(participants) + 1):
             alike = t < len(participants) and n_models[t] == n_models[first]

@@ -1,7 +1,5 @@
 """Tables of two modalities, one of spectra, at clients; and the sums of their views."""
 
-from dataclasses import replace
-
 import numpy as np
 from helpers import simulate
 
@@ -9,8 +7,6 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.data.held_out import EVERYTHING, inner_folds
 from skfdrmfl.mixture.sums import ask
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.plan import Targets
-from skfdrmfl.protocol.queries.whitening import fit_targets
 
 K = 5
 COLUMNS = {"nir": np.arange(24), "lab": np.arange(24, 28)}
@@ -40,10 +36,10 @@ def lacking(n=60):
 def asked(federation, view=None, smooth=("nir",), seed=0, subset=EVERYTHING):
     """The sums of a base view, the standardisation of y, and the folds."""
     folds = inner_folds(subset, seed, K)
-    y = fit_targets(federation, subset)
     blocks = {name: Block(mine, m) for m, (name, mine) in enumerate(COLUMNS.items())}
-    sums = ask(federation, view, blocks, smooth, Targets((y,)), [out for _, out in folds], subset)
-    return replace(sums, smooth=tuple(smooth)), y, folds
+    sums, y = ask(federation, blocks, [view], smooth, [out for _, out in folds], subset)
+    assert sums[view].smooth == tuple(smooth)
+    return sums[view], y, folds
 
 
 def federation_of(x, y, codes=THREE, present=None, **options):

@@ -2,17 +2,19 @@
 
 import numpy as np
 import pytest
-from mixture_data import COLUMNS, THREE, asked, federation_of, lacking, masks_of, rows
+from helpers import simulate
+from mixture_data import COLUMNS, THREE, asked, federation_of, lacking, make, masks_of, rows
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Ridge
 
+from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.transforms import BlockSpectrum, TableTransform
 from skfdrmfl.method.moments import Moments
 from skfdrmfl.mixture.linear import PENALTIES, linear_members
-from skfdrmfl.mixture.sums import PARTS_OF_VIEW, smooth_modalities
+from skfdrmfl.mixture.sums import PARTS_OF_VIEW
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.queries.whitening import fit_blocks
+from skfdrmfl.protocol.queries.whitening import fit_blocks, fit_series
 from skfdrmfl.views import VIEWS
 
 SHRINKAGE = 1e-3
@@ -108,12 +110,28 @@ def test_spreads_of_columns_are_those_over_rows_that_have_them():
 
 
 def test_spectra_are_smooth_and_tables_and_few_columns_are_not():
-    sums, _, _ = asked(federation_of(X, Y), smooth=())
-    neighbours = [np.corrcoef(X[:, j], X[:, j + 1])[0, 1] for j in range(23)]
-    for correlation in (np.median(neighbours) - 1e-6, np.median(neighbours) + 1e-6):
-        found = smooth_modalities(sums, 20, correlation)
-        assert found == (("nir",) if correlation < np.median(neighbours) else ())
-    assert smooth_modalities(sums, 25, 0.5) == ()
+    present = lacking()
+    federation = federation_of(X, Y, present=present)
+    blocks = {name: Block(mine, m) for m, (name, mine) in enumerate(COLUMNS.items())}
+    _, found = fit_series(federation, blocks, dict.fromkeys(COLUMNS, "standardize"), list(COLUMNS), EVERYTHING)
+    for m, (name, mine) in enumerate(COLUMNS.items()):
+        correlations = np.corrcoef(X[np.ix_(present[:, m], mine)].T)
+        assert_allclose(found[name], np.median(np.abs(np.diagonal(correlations, 1))), rtol=1e-9)
+    assert found["nir"] > 0.9 > found["lab"]
+
+
+@pytest.mark.parametrize(("columns", "views"), [(20, 5), (19, 1)])
+@pytest.mark.parametrize(("noise", "is_smooth"), [(0.0, True), (2.0, False)])
+def test_views_are_there_where_there_are_20_columns_and_neighbours_correlate(columns, views, noise, is_smooth):
+    x = X[:, :columns] + noise * np.random.default_rng(1).standard_normal((60, columns))
+    model = make(n_rounds=1).fit(x, Y[:, 0], THREE)
+    assert len({m["view"] for m in model.members_[1:]}) == (views if is_smooth else 1)
+
+
+def test_columns_that_do_not_vary_and_few_are_no_series():
+    for x in (np.ones((9, 3)), np.arange(9.0)[:, None]):
+        _, found = fit_series(simulate(x), {"x": Block(np.arange(x.shape[1]))}, {"x": "standardize"}, ["x"], EVERYTHING)
+        assert found == {"x": 0.0}
 
 
 @pytest.mark.parametrize("view", [None, "snv"])

@@ -145,7 +145,13 @@ def fits():
     for name, model, p in fit_all():
         fitted = model._fitted
         q = len(fitted.target.mean)
-        letters = {"p": sorted(p), "q": [q], "M": [len(model.modalities_)], "r": [5]}
+        letters = {
+            "p": sorted(p),
+            "j": [columns - 1 for columns in sorted(p)],
+            "q": [q],
+            "M": [len(model.modalities_)],
+            "r": [5],
+        }
         if is_mixture(model):
             letters |= of_mixture(model, q)
         else:

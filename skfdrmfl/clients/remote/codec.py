@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +18,7 @@ from skfdrmfl.common import tree
 from skfdrmfl.common.tree import Form, Reader, Writer, registered
 from skfdrmfl.data import held_out, transforms
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.method import linear
+from skfdrmfl.method import linear, mixture
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol import algorithm_state as memory
 from skfdrmfl.protocol import door, messages
@@ -27,18 +26,18 @@ from skfdrmfl.protocol import plan as runs
 from skfdrmfl.protocol.queries import axes, fold_moments, importance, labels, magnitudes, members, whitening
 from skfdrmfl.server.privacy import mechanism, moments
 
-# From the number of inputs of each encoder to the network: what else there is to it, both ends know.
-Build = Callable[[Mapping[str, int]], Network]
+# From the number of inputs of each encoder, and `Network.shape`, to the network: what else there is to it, both know.
+Build = Callable[[Mapping[str, int], Mapping[str, Any]], Network]
 # From the name of what a client keeps to what it is.
 Recall = Callable[[str], Any]
 
 MODULES = (
-    *(door, held_out, linear, memory, messages, runs, transforms, mechanism, moments),
+    *(door, held_out, linear, memory, messages, mixture, runs, transforms, mechanism, moments),
     *(axes, fold_moments, importance, labels, magnitudes, members, whitening),
 )
 
 
-def _unbuilt(widths: Mapping[str, int]) -> Network:
+def _unbuilt(widths: Mapping[str, int], shape: Mapping[str, Any]) -> Network:
     raise WireError("a message holds a network where none can be built")
 
 
@@ -46,7 +45,7 @@ DTYPES = (runs.EXACT, runs.TRAINING_DTYPE)
 # What only server and clients say beside. One object stands for all rows, and is compared as that.
 BESIDE: dict[type, Form] = {
     **{type(dtype): Form("dtype", str, {str(d): d for d in DTYPES}.__getitem__) for dtype in DTYPES},
-    Network: Form("network", attrgetter("widths"), _unbuilt),
+    Network: Form("network", lambda x: [x.widths, x.shape], lambda x: _unbuilt(*x)),
     Subset: Form("everything", lambda x: None, lambda x: EVERYTHING),
 }
 FORMS = tree.FORMS | BESIDE
@@ -81,7 +80,7 @@ def from_packet(received: Packet, build: Build | None = None, recall: Recall | N
 
     Raises WireError where it holds no such value.
     """
-    rebuilt = REBUILT if build is None else REBUILT | {"network": build}
+    rebuilt = REBUILT if build is None else REBUILT | {"network": lambda x: build(*x)}
     try:
         arrays = list(map(np.array, received.arrays))  # copies, which can be written to, and lie in memory alike
         return Reader(arrays.__getitem__, rebuilt, recall).read(json.loads(received.text))

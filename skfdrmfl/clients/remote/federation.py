@@ -20,7 +20,7 @@ from skfdrmfl.protocol.door import Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
-from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Start
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
@@ -82,10 +82,8 @@ class Remote:
     def prepare(self, plan: Plan) -> RemoteTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         members = self._without_excluded()
-        # Where a server begins is its own: clients are told round by round.
-        stays = replace(plan, runs=tuple(replace(run, start=Start(np.zeros(0, TRAINING_DTYPE))) for run in plan.runs))
         self.exchange.forget_all_but(self.agreed)  # plans come one after another
-        name = self.exchange.keep({"plan": stays, "engine": self.engine})
+        name = self.exchange.keep({"plan": plan.as_told, "engine": self.engine})
         return RemoteTraining(members, plan, name)
 
     @property
@@ -169,6 +167,7 @@ class RemoteTraining:
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out."""
+        self._messages.asked()
         (name,) = self._named([query.weights])
         n_runs, running = len(query.weights), np.flatnonzero(query.running)
         for run in running.tolist():

@@ -140,12 +140,12 @@ class MixtureResponses:
         return MixtureSums(float(n_rows), squares[self.columns], changes, counts) if n_rows else None
 
 
-def mixture_importances(
-    federation: Federation, mixture: Mixture, deviation: Float, sizes: Mapping[int, int], subset: Subset
-) -> Float:
-    """Return what `importances` does, of a mixture; `deviation` (n_features,) is the spread of each numeric column."""
-    numeric = np.flatnonzero(deviation)
-    (sums,) = federation.sum(MixtureResponses(mixture, numeric, sizes, subset))
+def mixture_importances(query: MixtureResponses, sums: MixtureSums, deviation: Float) -> Float:
+    """Return what `importances` does, of a mixture, from the total of what clients answer.
+
+    `deviation` (n_features,) is the spread of each numeric column.
+    """
+    numeric, sizes = query.columns, query.sizes
     squared = np.zeros(len(deviation))
     squared[numeric] = sums.squares / sums.n_rows * deviation[numeric] ** 2
     columns = np.repeat(list(sizes), list(sizes.values())).astype(np.int64)

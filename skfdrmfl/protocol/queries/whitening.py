@@ -7,9 +7,9 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -120,6 +120,18 @@ class SecondMoments(BlockSum):
 
 
 @dataclass(frozen=True, eq=False)
+class NeighbourProducts(SquaredDeviations):
+    """The sum of products (p - 1,) of neighbouring columns, centred and in units as in `SquaredDeviations`."""
+
+    name: ClassVar[str] = "products of neighbours"
+
+    def of(self, x: Float) -> Float:
+        """Return the sum over the rows x (n, p)."""
+        z = (x - self.mean) * self.per_unit
+        return (z[:, 1:] * z[:, :-1]).sum(0)
+
+
+@dataclass(frozen=True, eq=False)
 class RangeProducts(BlockSum):
     """The products of the second moments of scaled columns with some directions (p, r), not the moments themselves."""
 
@@ -138,9 +150,13 @@ class RangeProducts(BlockSum):
 # ------------------------------------------------------------------------------------------- what they give
 
 
+Name = TypeVar("Name", bound=Hashable)
+Found = BlockSpectrum | BlockTransform
+
+
 def fit_blocks(
-    federation: Federation, blocks: Mapping[str, Block], kinds: Mapping[str, str | None], subset: Subset = EVERYTHING
-) -> dict[str, BlockSpectrum | BlockTransform]:
+    federation: Federation, blocks: Mapping[Name, Block], kinds: Mapping[Name, str | None], subset: Subset = EVERYTHING
+) -> dict[Name, Found]:
     """Return what each block's columns go through, from sums of the clients over a subset of their rows.
 
     Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more. `kinds` are
@@ -148,21 +164,40 @@ def fit_blocks(
     follow, is returned where one was asked for and found. Of each block some client must have rows. Sums of a block
     with a view are of its rows after it; where its columns lie before it, the first two exchanges ask beside.
     """
+    return fit_series(federation, blocks, kinds, (), subset)[0]
+
+
+def fit_series(
+    federation: Federation,
+    blocks: Mapping[Name, Block],
+    kinds: Mapping[Name, str | None],
+    series: Collection[Name],
+    subset: Subset,
+) -> tuple[dict[Name, Found], dict[Name, float]]:
+    """Return what `fit_blocks` does, and how neighbouring columns of some of its blocks correlate in the median.
+
+    It takes no more exchanges. The blocks in `series` are to be standardised.
+    """
     names = [name for name in blocks if kinds[name] is not None]
-    viewed = [name for name in names if blocks[name].view is not None]
-    asked = [blocks[name] for name in names] + [replace(blocks[name], view=None) for name in viewed]
-    mean, unit, count = _locations(federation, asked, subset)
-    before = dict(zip(viewed, zip(mean[len(names) :], unit[len(names) :], strict=True), strict=True))
-    mean, unit, count = mean[: len(names)], unit[: len(names)], count[: len(names)]
+    before = {name: replace(blocks[name], view=None) for name in names if blocks[name].view is not None}
+    asked = {_key(block): block for block in (*(blocks[name] for name in names), *before.values())}
+    located = dict(zip(asked, zip(*_locations(federation, list(asked.values()), subset), strict=True), strict=True))
+    mean, unit, count = zip(*(located[_key(blocks[name])] for name in names), strict=True) if names else ((), (), ())
     full = [kinds[name] == "whiten" and len(m) <= MAX_EXACT_COLUMNS for name, m in zip(names, mean, strict=True)]
+    centred = {name: (blocks[name], subset, m, _inverse(u)) for name, m, u in zip(names, mean, unit, strict=True)}
     answers = federation.sum(
         *(
-            (SecondMoments if exact else SquaredDeviations)(blocks[name], subset, m, _inverse(u))
-            for name, m, u, exact in zip(names, mean, unit, full, strict=True)
-        )
+            (SecondMoments if exact else SquaredDeviations)(*centred[name])
+            for name, exact in zip(names, full, strict=True)
+        ),
+        *(NeighbourProducts(*centred[name]) for name in series),
     )
-    found: dict[str, BlockSpectrum | BlockTransform] = {}
-    for name, m, u, n, exact, answer in zip(names, mean, unit, count, full, answers, strict=True):
+    correlation = {
+        name: _of_neighbours(answers[names.index(name)].total, products.total)
+        for name, products in zip(series, answers[len(names) :], strict=True)
+    }
+    found: dict[Name, Found] = {}
+    for name, m, u, n, exact, answer in zip(names, mean, unit, count, full, answers[: len(names)], strict=True):
         moments, view = answer.total / n, blocks[name].view
         deviation = u * np.sqrt(np.diagonal(moments) if exact else moments)
         axes = None
@@ -173,14 +208,26 @@ def fit_blocks(
         found[name] = replace(
             scaled(m, deviation) if axes is None else axes,
             tail=_tail(deviation, u),
-            before=before.get(name),
+            before=located[_key(before[name])][:2] if name in before else None,
             view=view,
         )
     for name, block in blocks.items():
         if name not in found:
             assert block.columns is not None
             found[name] = unchanged(len(block.columns), block.view)
-    return {name: found[name] for name in blocks}
+    return {name: found[name] for name in blocks}, correlation
+
+
+def _key(block: Block) -> tuple[Hashable, ...]:
+    """Return the same for blocks of the same columns, rows and view."""
+    return id(block.columns), block.modality, block.view
+
+
+def _of_neighbours(squares: Float, products: Float) -> float:
+    """Return the median absolute correlation of neighbouring columns that vary, 0 of none, from sums about the mean."""
+    size = np.sqrt(squares[:-1] * squares[1:])
+    varies = size > 0
+    return float(np.median(np.abs(products[varies]) / size[varies])) if varies.any() else 0.0
 
 
 def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTransform:
@@ -190,7 +237,7 @@ def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTra
     return found
 
 
-def whitened(found: Mapping[str, BlockSpectrum | BlockTransform], shrinkage: float) -> dict[str, BlockTransform]:
+def whitened(found: Mapping[str, Found], shrinkage: float) -> dict[str, BlockTransform]:
     """Return the transformation of each block; only spectra know a shrinkage."""
     return {name: b.whitening(shrinkage) if isinstance(b, BlockSpectrum) else b for name, b in found.items()}
 
