@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.progress import tell
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.engines import ENGINES
@@ -148,6 +149,7 @@ class Simulation:
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
+        tell("sums of the clients")
         members = self._without_excluded()
         asked = Roster(members.positions, members.sizes)
         there = set(members.positions.tolist())
