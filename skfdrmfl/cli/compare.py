@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> None:
             fact = "the comparison cannot be made with these rows"
             raise FileProblem(f"{fact}: {first_line(error)}{rest}") from error
         _show(comparison, task, args, write)
-        print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
+    print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
 
 
 def of_builtin(args: argparse.Namespace) -> Task:

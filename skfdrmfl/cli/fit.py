@@ -54,7 +54,12 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     if args.save.suffix != ".npz":
-        wrong("--save", args.save, "does not end in .npz, as files of models do", f"pass {shlex.quote(f'{args.save}.npz')}")
+        wrong(
+            "--save",
+            args.save,
+            "does not end in .npz, as files of models do",
+            f"pass {shlex.quote(f'{args.save}.npz')}",
+        )
     names = names_beside(args.save)
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
         frame, notes = read_table(args.file, args)

@@ -8,6 +8,7 @@ from collections import Counter
 from difflib import get_close_matches
 from typing import Any
 
+from skfdrmfl.cli.columns import counted
 from skfdrmfl.cli.errors import wrong
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
@@ -67,8 +68,9 @@ def modality_notes(X: Any, args: Any) -> list[str]:
     alike: dict[str, list[str]] = {}
     for name in counts:
         alike.setdefault(name.strip().casefold(), []).append(name)
+    sizes = {name: f"({counted(n, 'column')})" for name, n in counts.items()}
     for names in alike.values():
         if len(names) > 1:
-            fact = f"finds {' and '.join(f'{name!r} ({counts[name]} columns)' for name in names)}, which are alike"
+            fact = f"finds {' and '.join(f'{name!r} {sizes[name]}' for name in names)}, which are alike"
             wrong("--modalities", "prefix", fact, "write the names of one modality in one way")
-    return [f"Modalities: {', '.join(f'{name} ({n} columns)' for name, n in counts.items())}."]
+    return [f"Modalities: {', '.join(f'{name} {size}' for name, size in sizes.items())}."]

@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> None:
         except ValueError as error:
             raise FileProblem(first_line(error)) from error
         print("\n".join(notes), flush=True)
+        names = _targets_of(args, record, len(model._fitted.target.mean))
         _check_columns(frame, args)
         X, odd = _features(frame, model, record, args)
         predicted, Z = _predict(model, X, odd, args)
-        names = _targets_of(args, record, predicted.shape[1])
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):
             result[_free(f"predicted_{name}", result)] = predicted[:, j]
@@ -212,7 +212,7 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
     from skfdrmfl.metrics import chemometric_report
 
     clients_column = args.clients_column or record.get("clients_column")
-    clients = frame[clients_column] if clients_column in frame.columns else None
+    clients = as_labels(frame[clients_column]) if clients_column in frame.columns else None
     what = "rmse is RMSEP, as far as the model has not seen these rows"
     if digest(args.file) == record.get("sha256"):
         what = "the model was fitted to this very file: rmse is RMSEC, and says little of new rows"
@@ -238,7 +238,7 @@ def _measured(column: Any) -> Any:
 
     numbers, odd = numbers_of(column)
     y = numbers.to_numpy(dtype=np.float64)
-    odd = column[~np.isfinite(y) & column.notna().to_numpy()] if column.dtype.kind not in "bmM" else column.dropna()
+    odd = column[column.index.isin(odd.index) | np.isinf(y)] if column.dtype.kind not in "bmM" else column.dropna()
     if len(odd):
         examples = shown([repr(value) for value in odd.astype(str).unique()], 3)
         what = "value that is no number" if len(odd) == 1 else "values that are no numbers"

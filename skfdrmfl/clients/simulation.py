@@ -149,19 +149,24 @@ class Simulation:
 
     def sum(self, *queries: Query) -> tuple[Any, ...]:
         """Return the sum of all clients' answers to each query, in one exchange; None where nobody had an answer."""
-        tell("sums of the clients")
         members = self._without_excluded()
         asked = Roster(members.positions, members.sizes)
         there = set(members.positions.tolist())
         # No answer waits for those of other clients.
         answers = (
-            (client.position, [query(client) for query in queries])
+            (client.position, [self._answer(query, client) for query in queries])
             for client in self.clients
             if client.position in there
         )
         if self.guard is None:
             return totals(queries, asked, answers, self.ledger)
         return sum_guarded_answers(self.guard, queries, asked, answers, self.ledger)
+
+    @staticmethod
+    def _answer(query: Query, client: Client) -> Any:
+        """Return a client's answer, and tell that it is asked."""
+        tell(f"sums of client {client.position + 1}")
+        return query(client)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""

@@ -18,7 +18,7 @@ def import_extra(module: str, extra: str, needs: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
+        if (error.name or package).partition(".")[0] != package:  # a package that is there needs another
             raise
         raise ImportError(f"{needs} {package}, which is not installed; run: {install(extra, package)}") from error
 

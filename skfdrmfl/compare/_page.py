@@ -66,7 +66,11 @@ def _data(settings: dict[str, Any]) -> Iterable[str]:
     notes = settings.get("notes", [])
     if notes:
         yield f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
-    shown = {k: v for k, v in settings.items() if k not in ("notes", "versions", "command", "failed") and v not in ("", {}, None)}
+    shown = {
+        k: v
+        for k, v in settings.items()
+        if k not in ("notes", "versions", "command", "failed") and v not in ("", {}, None)
+    }
     yield _table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
     yield "<h2>Versions</h2>"
     yield _table(["of", "version"], list(settings.get("versions", {}).items()))

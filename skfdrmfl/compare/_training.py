@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[int, int, str], None]
+MIDST_AFTER = 0.5  # seconds, of a fit that takes long
 
 
 class Rows(NamedTuple):
@@ -55,10 +56,14 @@ def cross_validate(
     """
     n_folds = len(rows.folds)
     progress(0, len(runs) * n_folds, runs[0].name)
+    last = time.monotonic()
     for number, run in enumerate(runs):
 
         def fitted(fold: int, stage: str = "", run: Run = run, first: int = number * n_folds) -> None:
-            progress(first + fold, len(runs) * n_folds, f"{run.name}, {stage}" if stage else run.name)
+            nonlocal last
+            if not stage or time.monotonic() - last >= MIDST_AFTER:
+                last = time.monotonic()
+                progress(first + fold, len(runs) * n_folds, f"{run.name}, {stage}" if stage else run.name)
 
         # More threads gain little at these sizes, stall on a busy machine, and change the last bits.
         with threadpool_limits(limits=1):

@@ -51,9 +51,10 @@ class Display:
         scatter_kw: dict[str, Any],
         *,
         y: Float | None = None,
+        y_name: str = "y",
         legend: str = "best",
     ) -> None:
-        """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale.
+        """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale, `y_name`.
 
         A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
         """
@@ -66,7 +67,7 @@ class Display:
                 look |= {"c": y[mine], "vmin": np.min(y), "vmax": np.max(y)}
             drawn = self.ax_.scatter(*points[mine].T, **(look | scatter_kw))
         if y is not None and clients:
-            self.figure_.colorbar(drawn, ax=self.ax_, label="y")
+            self.figure_.colorbar(drawn, ax=self.ax_, label=y_name)
         if None not in clients:
             self.ax_.legend(loc=legend)
 

@@ -35,6 +35,8 @@ class ScoresDisplay(Display):
         Rows of each client; the label None holds all.
     y : ndarray of shape (n,), or None
         Colours, if not by client.
+    y_name : str
+        What the scale of colours is called.
     ellipses : dict of label to ndarray of shape (100, 2)
         Outlines of clients of three rows or more.
     labels : tuple of str
@@ -48,8 +50,10 @@ class ScoresDisplay(Display):
         y: Float | None,
         ellipses: dict[Any, Float],
         labels: tuple[str, str],
+        y_name: str = "y",
     ):
         self.scores, self.clients, self.y, self.ellipses, self.labels = scores, clients, y, ellipses, labels
+        self.y_name = y_name
 
     @classmethod
     def from_estimator(
@@ -71,7 +75,7 @@ class ScoresDisplay(Display):
         estimator : fitted FDRMFLTransformer, or Pipeline with one
         X : array-like of shape (n, n_features)
         y : array-like of shape (n,), default=None
-            Colours; markers then tell clients apart. None: colours tell them.
+            Colours, by the name of a Series; markers then tell clients apart. None: colours tell them.
         client_ids : array-like of shape (n,), default=None
         components : tuple of two int, default=(0, 1)
         level : float in (0, 1) or None, default=0.95
@@ -94,13 +98,15 @@ class ScoresDisplay(Display):
         share = 100 * model.component_variance_ / (model.component_variance_.sum() or 1.0)
         labels = [f"Z{i + 1} ({share[i]:.3g} % of variance)" for i in components[:n_components]]
         colours = None if y is None else np.asarray(y, dtype=np.float64).ravel()
-        display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""))
+        axes = labels[0], labels[1] if n_components > 1 else ""
+        y_name = name if isinstance(name := getattr(y, "name", None), str) else "y"
+        display = cls(pair, clients, colours, ellipses, axes, y_name)
         return display.plot(ax=ax, **scatter_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
         """Draw them."""
         ax = self._begin(ax)
-        self._scatter(self.scores, self.clients, scatter_kw, y=self.y)
+        self._scatter(self.scores, self.clients, scatter_kw, y=self.y, y_name=self.y_name)
         for i, label in enumerate(self.clients):
             if label in self.ellipses:
                 ax.plot(*self.ellipses[label].T, color=COLOURS[i % len(COLOURS)], linewidth=1)

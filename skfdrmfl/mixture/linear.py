@@ -64,7 +64,9 @@ class _Space:
         per_unit = np.concatenate([_per_unit(block, scaled) for block in blocks])
         gains = np.concatenate([block.gains for block in blocks])
         axes, r = np.linalg.qr(per_unit[:, None] * gains)
-        self.kept, self._held_out = sums.kept.through(r), sums.held_out.through(r)
+        self.kept = sums.kept.through(r)
+        tell(f"columns of {self._name}, held out")
+        self._held_out = sums.held_out.through(r)
         # From coefficients along these axes to those of the base columns z.
         self._back = block_diag(*(block.from_base.T for block in blocks)) @ (per_unit[:, None] * axes)
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.progress import tell
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, scaled, unchanged
 from skfdrmfl.method.linear_paths import in_range
@@ -137,6 +138,7 @@ class ViewSums:
         for number in sets:
             mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
             covariance = self._covariance(number, m)
+            tell("axes of columns")
             if kind == "whiten" and len(covariance):  # else every column is constant
                 values, vectors = np.linalg.eigh(r @ covariance @ r.T)
                 fitted = sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
@@ -225,6 +227,7 @@ def ask(
     counts = np.stack([np.zeros(len(blocks)) if p is None else p.by_modality.astype(float) for p in present])
     axes = np.zeros((0, 0))
     if held_out.x.shape[-1]:
+        tell("axes of all columns")
         held_out, axes = in_range(held_out)
     return ViewSums(table, tuple(smooth), axes, held_out, counts, too_wide)
 
