@@ -1,20 +1,24 @@
-"""How long `compare` shows nothing: the longest times between two signs of progress, and what was fitted then.
+"""How long `compare` shows nothing: the longest times between two signs of progress, and between which.
 
-python benchmarks/silence.py               # 40 sites x 25 rows x 700 columns
-python benchmarks/silence.py --smallest    # in seconds
+    python benchmarks/silence.py    # 40 sites of 25 rows, 700 columns: some minutes
+
+A machine that is busy with other work shows longer ones.
 """
 
-import argparse
+from __future__ import annotations
+
 import time
 
 import numpy as np
+from _common import arguments, parser, save, table
+from numpy.typing import NDArray
 
 from skfdrmfl.compare import compare
 
 
-def spectra(n_sites, n_rows, n_columns, seed=0):
-    """Return smooth rows of all sites, y, and the site of each row."""
-    rng = np.random.default_rng(seed)
+def spectra(n_sites: int, n_rows: int, n_columns: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Smooth rows of all sites, y, and the site of each row."""
+    rng = np.random.default_rng(0)
     n, axis = n_sites * n_rows, np.linspace(0, 1, n_columns)
     y = rng.uniform(5, 30, n)
     peaks = np.exp(-(((axis - np.array([0.3, 0.5, 0.8])[:, None]) / 0.1) ** 2))  # (3, n_columns)
@@ -24,25 +28,25 @@ def spectra(n_sites, n_rows, n_columns, seed=0):
     return amounts @ peaks + offset + 0.002 * rng.standard_normal((n, n_columns)), y, site
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", type=int, nargs=3, default=(40, 25, 700), help="sites, rows of each, columns")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--smallest", action="store_true")
-    args = parser.parse_args()
-    X, y, site = spectra(*((3, 8, 30) if args.smallest else args.shape))
-    last, gaps = [time.perf_counter(), "the beginning"], []
-
-    def show(done, total, name):
-        now = time.perf_counter()
-        gaps.append((now - last[0], f"{done}/{total}, {last[1]} -> {name}"))
-        last[:] = now, name
-
-    start = time.perf_counter()
-    compare(X, y, site, n_seeds=args.seeds, n_splits=2 if args.smallest else 5, progress=show)
-    print(f"{time.perf_counter() - start:.0f} s in all, {len(gaps)} signs of progress")
-    for seconds, what in sorted(gaps, reverse=True)[:12]:
-        print(f"{seconds:6.2f} s  {what}")
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--shape", type=int, nargs=3, default=(40, 25, 700), help="sites, rows of each, columns")
+    options.add_argument("--folds", type=int, default=5, metavar="N", help="default: %(default)s")
+    args = arguments(options, shape=(3, 8, 30), folds=2)
+    X, y, site = spectra(*args.shape)
+    signs = [(time.perf_counter(), "begin")]
+    compare(
+        X,
+        y,
+        site,
+        n_seeds=1,
+        n_splits=args.folds,
+        progress=lambda done, total, name: signs.append((time.perf_counter(), f"{done}/{total} {name}")),
+    )
+    gaps = sorted(((b[0] - a[0], a[1], b[1]) for a, b in zip(signs, signs[1:], strict=False)), reverse=True)
+    print(f"{len(signs)} signs of progress in {signs[-1][0] - signs[0][0]:.0f} s; the longest times between two:\n")
+    print(table(["s", "after", "before"], [[f"{seconds:.2f}", a, b] for seconds, a, b in gaps[:10]]))
+    save(args.out, "silence", {"shape": list(args.shape), "gaps": gaps[:100]})
 
 
 if __name__ == "__main__":

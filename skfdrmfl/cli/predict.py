@@ -112,7 +112,8 @@ def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Nam
         raise FileProblem(f"{args.model} knows no names of columns; it was fitted to an array, so predict in Python.")
     absent = _absent_modalities(frame, model, names, record, args)
     frame = frame.reindex(columns=[*frame.columns, *(name for name in names if name not in frame.columns)])
-    columns, odd = {}, {}
+    columns: dict[str, Any] = {}
+    odd: dict[tuple[int, str], Any] = {}
     for name in names:
         if name in record.get("categories", ()):
             columns[name] = as_labels(frame[name])
@@ -163,7 +164,7 @@ def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[An
     refused = {row: f"{cell!r} in column {name}" for (row, name), cell in reversed(list(odd.items()))}
     gaps = X.isna().to_numpy() + 2 * X.isin([np.inf, -np.inf]).to_numpy()
     by_gaps: dict[bytes, list[int]] = {}
-    for i in np.flatnonzero(gaps.any(axis=1)):
+    for i in np.flatnonzero(gaps.any(axis=1)).tolist():
         by_gaps.setdefault(gaps[i].tobytes(), []).append(i)
     for places in by_gaps.values():  # rows of the same gaps are taken or refused together: by the model, who knows
         try:

@@ -68,7 +68,7 @@ class Stream:
     def _lose(self, error: OSError) -> None:
         """Drop all that follows, and what is still in the stream's memory, which Python writes when it ends."""
         self.lost = error
-        ended, self._stream = self._stream, open(os.devnull, "w", encoding="utf-8")
+        ended, self._stream = self._stream, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (to the end)
         with suppress(OSError, ValueError):  # not a file
             os.dup2(self._stream.fileno(), ended.fileno())
 
@@ -80,7 +80,7 @@ def lasting_streams() -> Iterator[Stream]:
         out, err = Stream(sys.stdout), Stream(sys.stderr)
         for stream, redirected in ((out, redirect_stdout), (err, redirect_stderr)):
             if stream._stream is not None:  # closed from the beginning: Python prints nothing then
-                stack.enter_context(redirected(stream))  # type: ignore[type-var]
+                stack.enter_context(redirected(stream))
                 stack.callback(stream.flush)
         yield out
 

@@ -51,7 +51,7 @@ def cross_validate(
 ) -> Iterator[Outcome]:
     """Fit every run on every training fold and predict its test fold; yield the outcome of each run.
 
-    One of the user's rivals that cannot be fitted is handed to `left_out`, with its error; that of another run is raised.
+    A rival of the user that cannot be fitted is handed to `left_out`, with its error; that of another run is raised.
     `progress` is called before the first and after every fit, and in the midst of one that takes long.
     """
     n_folds = len(rows.folds)

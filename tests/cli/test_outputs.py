@@ -160,10 +160,10 @@ def test_the_colours_of_a_fit_are_called_what_they_show(table, monkeypatch, targ
 
 # ------------------------------------------------------------------------------------------------ files and streams
 def test_what_is_written_stays_when_ctrl_c_comes_after(tmp_path, capsys):
-    with pytest.raises(Interrupted, match=r"one and .*two had been written\.$"):
-        with output_folder("--out", tmp_path / "a", ["one", "two"]) as write:
-            write({"one": text_file("1"), "two": text_file("2")})
-            raise KeyboardInterrupt
+    written = pytest.raises(Interrupted, match=r"one and .*two had been written\.$")
+    with written, output_folder("--out", tmp_path / "a", ["one", "two"]) as write:
+        write({"one": text_file("1"), "two": text_file("2")})
+        raise KeyboardInterrupt
     assert sorted(os.listdir(tmp_path / "a")) == ["one", "two"]
     assert capsys.readouterr().out == f"Written: {tmp_path / 'a' / 'one'}\nWritten: {tmp_path / 'a' / 'two'}\n"
 
