@@ -8,6 +8,7 @@ A machine that is busy with other work shows longer ones.
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import numpy as np
 from _common import arguments, parser, save, table
@@ -43,7 +44,7 @@ def main() -> None:
         n_splits=args.folds,
         progress=lambda done, total, name: signs.append((time.perf_counter(), f"{done}/{total} {name}")),
     )
-    gaps = sorted(((b[0] - a[0], a[1], b[1]) for a, b in zip(signs, signs[1:], strict=False)), reverse=True)
+    gaps = sorted(((b[0] - a[0], a[1], b[1]) for a, b in pairwise(signs)), reverse=True)
     print(f"{len(signs)} signs of progress in {signs[-1][0] - signs[0][0]:.0f} s; the longest times between two:\n")
     print(table(["s", "after", "before"], [[f"{seconds:.2f}", a, b] for seconds, a, b in gaps[:10]]))
     save(args.out, "silence", {"shape": list(args.shape), "gaps": gaps[:100]})

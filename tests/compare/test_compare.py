@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
+from skfdrmfl.compare import _training as training
 from skfdrmfl.compare._paired import rmse_ratio
 from skfdrmfl.compare._pls import ChosenPLS
 from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth, pretreated
@@ -288,6 +289,20 @@ def test_predictions_that_are_not_numbers_are_an_error_not_a_gap():
     X, y, ids = table()
     with pytest.raises(ValueError, match="contains NaN"):
         compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Broken(), transformer=Witness())
+
+
+def test_progress_goes_on_in_the_midst_of_a_fit(monkeypatch):
+    monkeypatch.setattr(training, "MIDST_AFTER", 0.0)
+    X, y, ids = table()
+    calls = []
+    settings = {"n_splits": 2, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2, tuning=None)}
+    result = compare(X, y, ids, **settings, progress=lambda *call: calls.append(call))
+    done = [done for done, _, _ in calls]
+    assert done == sorted(done) and len(done) > done[-1] + 1
+    names = {name for _, _, name in calls}
+    assert {"PLS, components chosen, inner fold 5 of 5", "FDRMFL, round 2 of 2", "FDRMFL"} <= names
+    plain = compare(X, y, ids, **settings)
+    assert_array_equal(result["FDRMFL"].predicted, plain["FDRMFL"].predicted)
 
 
 def test_progress_counts_every_fit():
