@@ -143,7 +143,7 @@ define install
 endef
 
 $(VENV)/.demo: $(VENV)/.build
-	$(call install,plot$(,)progress)
+	$(call install,plot$(,)progress$(,)table)
 
 $(VENV)/.test: $(VENV)/.build
 	$(call install,test)

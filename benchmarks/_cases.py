@@ -154,7 +154,7 @@ def unseen() -> Iterator[Case]:
     try:
         from chemotools.datasets import load_fermentation_train
     except ImportError:
-        note('Fermentation is left out: pip install "skfdrmfl[tools]" brings chemotools, whose wheel has it')
+        note("Fermentation is left out: pip install chemotools brings it, in its wheel")
         return
     X, y = load_fermentation_train()
     yield Case("fermentation, glucose", X.to_numpy(), y.to_numpy()[:, -1])

@@ -6,8 +6,8 @@ What privacy costs
 the error at epsilon 2 to 8, with these settings. More noise buys a smaller epsilon. With two hundred clients the
 same epsilon costs far more.
 
-The data are made up: privacy of clients takes hundreds of them. The accountant is an extra, ``pip install
-"skfdrmfl[dp]"``.
+The data are made up: privacy of clients takes hundreds of them. The accountant is an extra: ``pip install
+".[dp]"`` in a checkout.
 """
 
 # %%

@@ -15,8 +15,8 @@ from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import counted, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
-from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
-from skfdrmfl.cli.parameters import transformer
+from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
+from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
@@ -31,6 +31,8 @@ OPTIONS = {
     "n_splits": "--folds",
     "random_state": "--seed",
     "client_ids": "--clients-column",
+    "groups": "--groups-column",
+    "rows": "FILE",
     "transformer": "--set",
     "rivals": "--rivals",
 }
@@ -61,7 +63,8 @@ def add_to(commands: Any) -> None:
     rivals += "'forest=sklearn.ensemble:RandomForestRegressor(n_estimators=300)'; may be repeated"
     add(group, "--rivals [NAME=]MODULE:CLASS", rivals, action="append", default=[])
     add(group, "--seeds N", "repetitions of all that is random", type=at_least(1), default=3)
-    add(group, "--folds N", "cross-validation folds", type=at_least(2), default=5)
+    folds = "cross-validation folds (default: 5, or as many as there are groups)"
+    add(group, "--folds N", folds, type=at_least(2))
     add(group, "--seed S", "first seed", type=at_least(0), default=0)
     add(group, "--unit TEXT", "unit of the target, for the figure")
     add(group, "--out DIR", "folder for the results", type=Path, default=Path("out"))
@@ -107,8 +110,16 @@ def run(args: argparse.Namespace) -> None:
                 raise KeyboardInterrupt from error
             _show(error.finished, task, args, write)
             raise Interrupted("what is finished is above and in the files.") from error
+        except Exception as error:
+            if finished := getattr(error, "finished", None):
+                _show(finished, task, args, write)
+            if not isinstance(error, ValueError):
+                raise
+            rest = "; what was finished before is above and in the files" if finished else ""
+            fact = "the comparison cannot be made with these rows"
+            raise FileProblem(f"{fact}: {first_line(error)}{rest}") from error
         _show(comparison, task, args, write)
-        print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
+    print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
 
 
 def of_builtin(args: argparse.Namespace) -> Task:
@@ -130,10 +141,15 @@ def of_file(args: argparse.Namespace) -> Task:
     """Return the task on a table: the rows of its clients, or dealt to simulated ones."""
     frame, notes = read_table(args.file, args)
     columns = divide(frame, args)
-    notes += columns.notes
+    notes += [*columns.notes, *modality_notes(columns.X, args)]
     named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}
     if columns.groups is not None:
+        from skfdrmfl.compare import N_SPLITS
+
         named["groups_column"] = args.groups_column
+        n_groups = columns.groups.nunique()
+        if args.folds is None and 1 < n_groups < N_SPLITS:
+            notes.append(f"{n_groups} folds, as there are {n_groups} groups.")
     if columns.clients is not None:
         named["clients_column"] = args.clients_column
         clients = columns.clients.to_numpy()
@@ -171,8 +187,6 @@ def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
     except InvalidArgument as error:
         # It is a ValueError too, and comes before what only a fit finds out.
         wrong(OPTIONS.get(error.name, error.name), error.value, error.fact, error.remedy)
-    except ValueError as error:
-        raise FileProblem(f"the comparison cannot be made with these rows: {first_line(error)}") from error
 
 
 def _dealer(y: Any, args: argparse.Namespace, of_data: str = "") -> Any:
@@ -184,18 +198,17 @@ def _dealer(y: Any, args: argparse.Namespace, of_data: str = "") -> Any:
     return lambda seed: make_client_ids(y, args.clients, args.scheme, random_state=seed)
 
 
-def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: Any) -> None:
-    """Print the table and write the files."""
+def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: Write) -> None:
+    """Write the files and print the table."""
     command = shlex.join(["skfdrmfl", *args.argv])
     named = {**task.named, "target": ", ".join(args.target), "notes": task.notes, "command": command}
     comparison = replace(comparison, settings=named | comparison.settings)
+    write({TABLE: text_file(comparison.to_json())})
     title = title_of(comparison)
     print(f"{title}\n\n{comparison.to_table()}\n\n{comparison.verdict()}\n", flush=True)
-    files: dict[str, Writer] = {TABLE: text_file(comparison.to_json())}
-    draw = partial(comparison.plot, title=title, unit=comparison.settings["unit"])
-    if args.figure and (figure := picture_file(draw, "compare", 150)):
-        files[FIGURE] = figure
-    write(files)
+    if args.figure:
+        draw = partial(comparison.plot, title=title, unit=comparison.settings["unit"])
+        write_picture(write, args.out / FIGURE, draw, "compare", 150)
 
 
 def title_of(comparison: Comparison) -> str:

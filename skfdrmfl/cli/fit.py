@@ -9,14 +9,15 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
-from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
-from skfdrmfl.cli.parameters import transformer
+from skfdrmfl.cli.output import output_folder, text_file, write_picture
+from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
@@ -53,28 +54,35 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     if args.save.suffix != ".npz":
-        wrong("--save", args.save, "does not end in .npz, as files of models do", f"pass {args.save}.npz")
+        wrong(
+            "--save",
+            args.save,
+            "does not end in .npz, as files of models do",
+            f"pass {shlex.quote(f'{args.save}.npz')}",
+        )
     names = names_beside(args.save)
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
         frame, notes = read_table(args.file, args)
         with interrupt_waits():
+            from skfdrmfl.fit.saving import save
+
             model = transformer(args, random_state=args.random_state)
         columns = divide(frame, args)
         if columns.clients is None:
             columns.notes.append("No --clients-column: all rows are one client's, which is ordinary training.")
+        columns.notes += modality_notes(columns.X, args)
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
+        facts = _facts(columns, args)
         interrupted = _train(model, columns)
-        record = _record(model, columns, args, notes)
+        model_name, record_name, picture_name = names
+        write({model_name: partial(save, model, model._fitted, about=facts)})
+        record = facts | _record(model, columns, args, notes)
+        write({record_name: text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n")})
         print(errors_text(args.target, record["rmsec"], record["rmse_held_out"]))
         print(model.diagnose(), flush=True)
-        model_name, record_name, picture_name = names
-        files: dict[str, Writer] = {
-            model_name: model.save,
-            record_name: text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n"),
-        }
-        if args.figure and (picture := picture_file(lambda: _picture(model, columns), "fit", 130)):
-            files[picture_name] = picture
-        write(files)
+        if args.figure:
+            picture = args.save.with_name(picture_name)
+            write_picture(write, picture, lambda: _picture(model, columns), "fit", 130)
     if interrupted:
         rounds = f"{model.n_rounds_} of {model.n_rounds} rounds"
         raise Interrupted(f"the model that is written is that after {rounds}.")
@@ -142,19 +150,27 @@ def errors_text(targets: Sequence[str], rmsec: Sequence[float], held_out: Sequen
     return "\n".join(lines)
 
 
+def _facts(columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `predict` has to know of the table beside the model, as plain values."""
+    return {
+        "targets": list(args.target),
+        "categories": list(args.categories),
+        "clients_column": args.clients_column,
+        "missing": args.missing,
+        "sha256": digest(args.file),
+    }
+
+
 def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
-    """Return how the model was made, as plain values."""
+    """Return how the model was made, as plain values, beside the facts that its file has."""
     from skfdrmfl.compare._versions import versions
     from skfdrmfl.metrics import rmsec
 
     predicted = model.predict(columns.X).reshape(len(columns.y), -1)
     n_rows = getattr(model, "n_samples_per_client_", None)
     return {
-        "targets": list(args.target),
-        "clients_column": args.clients_column,
         "groups_column": args.groups_column,
         "features": list(columns.X.columns),
-        "categories": list(args.categories),
         "n_samples": len(columns.y),
         "clients": {} if n_rows is None else dict(zip(map(str, model.clients_), n_rows.tolist(), strict=True)),
         "n_rounds": int(model.n_rounds_),
@@ -162,7 +178,6 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
         "rmsec": [rmsec(columns.y[name], predicted[:, j]) for j, name in enumerate(args.target)],
         "parameters": repr(model),
         "data": str(args.file),
-        "sha256": digest(args.file),
         "notes": [*notes, *columns.notes],
         "ledger": model.federation_log_.by_kind(),
         "versions": versions(),
@@ -176,7 +191,7 @@ def _picture(model: Any, columns: Columns) -> Any:
     from skfdrmfl.inspection import HistoryDisplay, ImportanceDisplay, ScoresDisplay
 
     clients = None if columns.clients is None else columns.clients.to_numpy()
-    y = columns.y.iloc[:, 0].to_numpy()
+    y = columns.y.iloc[:, 0]  # its name is that of the colours
     panels = {
         "training": lambda ax: HistoryDisplay.from_estimator(model, ax=ax),
         "features Z": lambda ax: ScoresDisplay.from_estimator(model, columns.X, y, client_ids=clients, ax=ax),

@@ -1,7 +1,12 @@
-"""Files that appear whole or not at all, in folders made for them, and never over what was read."""
+"""Files that appear whole or not at all, in folders made for them, and never over what was read.
+
+What was computed is written first, pictures of it after: none of them can cost a result.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
 import tempfile
@@ -12,8 +17,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import wrong
+from skfdrmfl.cli.errors import Interrupted, first_line, wrong
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.common.extras import names_as_they_are
 
 Writer = Callable[[Path], object]
 Write = Callable[[dict[str, Writer]], None]
@@ -21,17 +27,19 @@ Write = Callable[[dict[str, Writer]], None]
 
 @contextmanager
 def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Sequence[Path] = ()) -> Iterator[Write]:
-    """Make sure that files can be written to `folder` and give a function that writes them, all or none.
+    """Make sure that files can be written to `folder` and give a function that writes some of them, all or none.
 
-    Files are prepared in a hidden folder inside `folder` and moved into place at the end, so that an interruption
-    leaves no half of a file. Folders that were made for them are removed again if the work fails. `names` are the files
-    that may be written, `inputs` those that are read and must not be replaced; messages name `option`.
+    Files are prepared in a hidden folder inside `folder` and moved into place together, so that an interruption leaves
+    no half of a file; Ctrl-C waits until they are there. What was written stays, whatever comes after, and is named at
+    the end. Folders that were made for nothing are removed again. `names` are the files that may be written, `inputs`
+    those that are read and must not be replaced; messages name `option`.
     """
     for name, source in product(names, inputs):
         with suppress(OSError):  # one of them is not there
             if os.path.samefile(folder / name, source):
                 wrong(option, folder / name, "is the file that is read", "name another one for the result")
     made: list[Path] = []
+    written: list[Path] = []
     try:
         with ExitStack() as stack:
             with interrupt_waits():  # a folder that is made is known to be made
@@ -49,17 +57,22 @@ def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Seque
                     wrong(option, folder, f"cannot be written to ({reason})", "name a folder that can")
 
             def write(writers: dict[str, Writer]) -> None:
-                for name, writer in writers.items():
-                    writer(Path(staging, name))
-                for name in writers:
-                    print(f"Written: {Path(staging, name).replace(folder / name)}")
+                with interrupt_waits():
+                    for name, writer in writers.items():
+                        writer(Path(staging, name))
+                    written.extend(Path(staging, name).replace(folder / name) for name in writers)
 
             yield write
-    except BaseException:
+    except KeyboardInterrupt as error:
+        if written:
+            raise Interrupted(f"{' and '.join(map(str, written))} had been written.") from error
+        raise
+    finally:
         with suppress(OSError):  # the innermost that is not empty ends it
             for path in made:
                 path.rmdir()
-        raise
+        for path in written:
+            print(f"Written: {path}")
 
 
 def text_file(text: str) -> Writer:
@@ -67,11 +80,20 @@ def text_file(text: str) -> Writer:
     return partial(Path.write_text, data=text, encoding="utf-8")
 
 
-def picture_file(draw: Callable[[], Any], command: str, dpi: int) -> Writer | None:
-    """Return the writer of the figure that `draw` gives; None, and a line on stderr, where matplotlib is missing."""
+def write_picture(write: Write, path: Path, draw: Callable[[], Any], command: str, dpi: int) -> None:
+    """Write the figure that `draw` gives as PNG; one that cannot be had costs a line on stderr, whatever the reason."""
+    logger = logging.getLogger("matplotlib")  # it says on several lines what a settings file of its has wrong
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
-        figure = draw()
-    except ImportError as error:
-        print(f"skfdrmfl {command}: no figure: {error}", file=sys.stderr)
-        return None
-    return partial(figure.savefig, dpi=dpi, format="png")
+        with names_as_they_are():
+            drawn = io.BytesIO()
+            draw().savefig(drawn, dpi=dpi, format="png")
+        write({path.name: partial(Path.write_bytes, data=drawn.getvalue())})
+    except MemoryError:
+        raise
+    except Exception as error:  # settings, fonts, backends and layouts fail in ways of their own
+        older = f"; {path} is of an earlier run" if path.exists() else ""
+        print(f"skfdrmfl {command}: no figure: {first_line(error)}{older}", file=sys.stderr)
+    finally:
+        logger.setLevel(level)

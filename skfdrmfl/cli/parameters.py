@@ -1,12 +1,14 @@
-"""Parameters of FDRMFLTransformer from `--set name=value`: texts become the values that the defaults show."""
+"""Parameters of FDRMFLTransformer from options: texts become the values that the defaults show."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+from collections import Counter
 from difflib import get_close_matches
 from typing import Any
 
+from skfdrmfl.cli.columns import counted
 from skfdrmfl.cli.errors import wrong
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
@@ -56,3 +58,19 @@ def _value(text: str, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def modality_notes(X: Any, args: Any) -> list[str]:
+    """Return a sentence on the modalities that `--modalities prefix` finds in a table; refuse names that are alike."""
+    if args.modalities != "prefix":
+        return []
+    counts = Counter(str(name).partition("__")[0] for name in X.columns)
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        alike.setdefault(name.strip().casefold(), []).append(name)
+    sizes = {name: f"({counted(n, 'column')})" for name, n in counts.items()}
+    for names in alike.values():
+        if len(names) > 1:
+            fact = f"finds {' and '.join(f'{name!r} {sizes[name]}' for name in names)}, which are alike"
+            wrong("--modalities", "prefix", fact, "write the names of one modality in one way")
+    return [f"Modalities: {', '.join(f'{name} {size}' for name, size in sizes.items())}."]

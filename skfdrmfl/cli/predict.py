@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.columns import as_labels, numbers_of, shown, targets
+from skfdrmfl.cli.columns import as_labels, counted, numbers_of, shown
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
-from skfdrmfl.cli.output import Writer, output_folder, picture_file
+from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
@@ -41,41 +44,45 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.out.suffix.lower() != ".csv":
-        wrong("--out", args.out, "does not end in .csv", f"pass {args.out.with_suffix('.csv')}")
+        wrong("--out", args.out, "does not end in .csv", f"pass {shlex.quote(str(args.out.with_suffix('.csv')))}")
     if not args.model.is_file():
         raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
-    picture_name = f"{args.out.stem}.png"
+    picture = args.out.with_name(f"{args.out.stem}.png")
     inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
-    with output_folder("--out", args.out.parent, [args.out.name, picture_name], inputs) as write:
+    with output_folder("--out", args.out.parent, [args.out.name, picture.name], inputs) as write:
         frame, notes = read_table(args.file, args)
         with interrupt_waits():
             from skfdrmfl.estimator._transformer import FDRMFLTransformer
         try:
             model = FDRMFLTransformer.load(args.model)
+            record = _record_of(args.model)
         except ValueError as error:
             raise FileProblem(first_line(error)) from error
-        record = _record_of(args.model)
         print("\n".join(notes), flush=True)
-        X = _features(frame, model, record, args)
-        try:
-            predicted, Z = model.predict(X).reshape(len(X), -1), model.transform(X)
-        except ValueError as error:
-            raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
-        names = _targets_of(args, record, predicted.shape[1])
+        names = _targets_of(args, record, len(model._fitted.target.mean))
+        _check_columns(frame, args)
+        X, odd = _features(frame, model, record, args)
+        predicted, Z = _predict(model, X, odd, args)
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):
             result[_free(f"predicted_{name}", result)] = predicted[:, j]
         for j in range(Z.shape[1] if args.scores else 0):
             result[_free(f"Z{j + 1}", result)] = Z[:, j]
-        files: dict[str, Writer] = {args.out.name: partial(result.to_csv, index=False)}
+        write({args.out.name: partial(result.to_csv, index=False)})
         judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
-        if args.figure and judged and (picture := picture_file(partial(_picture, judged), "predict", 130)):
-            files[picture_name] = picture
-        write(files)
+        if args.figure and judged:
+            write_picture(write, picture, partial(_picture, judged), "predict", 130)
 
 
 def _record_of(model: Path) -> dict[str, Any]:
-    """Return the record that `fit` has written beside the model, an empty one where there is none."""
+    """Return what `fit` has written into the model's file, or of an older one beside it; nothing where Python saved it.
+
+    ValueError: the file is damaged.
+    """
+    from skfdrmfl.fit.saving import read_about
+
+    if about := read_about(model):
+        return about
     path = model.with_name(names_beside(model)[1])
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -84,31 +91,107 @@ def _record_of(model: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) and "targets" in record else {}
 
 
-def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> Any:
-    """Return the columns that the model was fitted to, in its order, as numbers and labels."""
+def _check_columns(frame: Any, args: argparse.Namespace) -> None:
+    """Refuse names of options that no column has."""
+    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
+        for name in asked:
+            if name not in frame.columns:
+                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
+
+
+def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the columns that the model was fitted to, in its order, as numbers and labels, and cells that are neither.
+
+    These cells are a Series by row and column; the table has NaN in their place, and in columns of modalities that are
+    not there.
+    """
+    import pandas
+
     names = getattr(model, "feature_names_in_", None)
     if names is None:
         raise FileProblem(f"{args.model} knows no names of columns; it was fitted to an array, so predict in Python.")
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise FileProblem(
-            f"{args.file} lacks {len(missing)} of the {len(names)} columns that the model was fitted to: "
-            f"{shown(missing)}; its own are {shown(list(frame.columns))}."
-        )
-    others = [name for name in frame.columns if name not in set(names)]
-    X = frame[names].copy()
+    absent = _absent_modalities(frame, model, names, record, args)
+    frame = frame.reindex(columns=[*frame.columns, *(name for name in names if name not in frame.columns)])
+    columns: dict[str, Any] = {}
+    odd: dict[tuple[int, str], Any] = {}
     for name in names:
         if name in record.get("categories", ()):
-            X[name] = as_labels(frame[name])
+            columns[name] = as_labels(frame[name])
             continue
-        X[name], odd = numbers_of(frame[name])
-        if len(odd):
+        columns[name], cells = numbers_of(frame[name])
+        odd |= {(row, name): cell for row, cell in cells.items()}
+    others = [name for name in frame.columns if name not in columns]
+    n_there = sum(name not in absent for name in names)
+    print(f"Predicted from {n_there} columns by name; passed on: {shown(others) if others else 'no others'}.")
+    return pandas.DataFrame(columns, index=frame.index), pandas.Series(odd, dtype=object)
+
+
+def _absent_modalities(
+    frame: Any, model: Any, names: Sequence[str], record: dict[str, Any], args: argparse.Namespace
+) -> set[str]:
+    """Return the columns of modalities of which the table has none, which is said; refuse all else that it lacks.
+
+    Only a model fitted with `--missing keep` has learned what to do about such a modality.
+    """
+    lacking = {name for name in names if name not in frame.columns}
+    if not lacking:
+        return lacking
+    blocks = {name: [names[j] for j in columns] for name, columns in model.modalities_.items()}
+    whole = {name: block for name, block in blocks.items() if lacking.issuperset(block)}
+    of_whole = {name for block in whole.values() for name in block}
+    if lacking == of_whole and len(whole) < len(blocks):
+        named = " and ".join(f"{name} ({counted(len(block), 'column')})" for name, block in whole.items())
+        if record.get("missing") == "keep":
+            print(f"Not in the table, predicted as missing: {named}.")
+            return lacking
+        raise FileProblem(
+            f"{args.file} has no columns of {named}, and the model was not fitted to rows that lack it; add them, or "
+            "fit with --missing keep to a table in which some rows lack it."
+        )
+    raise FileProblem(
+        f"{args.file} lacks {len(lacking)} of the {len(names)} columns that the model was fitted to: "
+        f"{shown([name for name in names if name in lacking])}; its own are {shown(list(frame.columns))}."
+    )
+
+
+def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return predictions (n, outputs) and Z (n, components), NaN in rows that cannot be predicted, which are named.
+
+    `odd` are cells that are no numbers, as `_features` has them. FileProblem: no row can be predicted.
+    """
+    import numpy as np
+
+    refused = {row: f"{cell!r} in column {name}" for (row, name), cell in reversed(list(odd.items()))}
+    gaps = X.isna().to_numpy() + 2 * X.isin([np.inf, -np.inf]).to_numpy()
+    by_gaps: dict[bytes, list[int]] = {}
+    for i in np.flatnonzero(gaps.any(axis=1)).tolist():
+        by_gaps.setdefault(gaps[i].tobytes(), []).append(i)
+    for places in by_gaps.values():  # rows of the same gaps are taken or refused together: by the model, who knows
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.predict(X.iloc[places[:1]])
+        except ValueError:
+            names = [name for name, gap in zip(X.columns, gaps[places[0]], strict=True) if gap]
+            refused = {X.index[i]: f"no value in {counted(len(names), 'column')}, {names[0]}" for i in places} | refused
+    good = ~X.index.isin(list(refused))
+    if refused:
+        row, why = min(refused.items())
+        if not good.any():
             raise FileProblem(
-                f"{args.file} has {odd.iloc[0]!r} in column {name}, row {odd.index[0] + 1}, and the model takes "
-                f"numbers; correct it, or pass --na {str(odd.iloc[0])!r}."
+                f"{args.file} has no row that can be predicted; the first has {why}, and the model takes numbers; "
+                "correct the table."
             )
-    print(f"Predicted from {len(names)} columns by name; passed on: {shown(others) if others else 'no others'}.")
-    return X
+        rows = shown([str(row + 1) for row in sorted(refused)])
+        print(f"Not predicted, and left empty: {counted(len(refused), 'row')} ({rows}); row {row + 1} has {why}.")
+    try:
+        found = [np.reshape(part, (int(good.sum()), -1)) for part in (model.predict(X[good]), model.transform(X[good]))]
+    except ValueError as error:
+        raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
+    whole = [np.full((len(X), part.shape[1]), np.nan) for part in found]
+    for part, to in zip(found, whole, strict=True):
+        to[good] = part
+    return whole[0], whole[1]
 
 
 def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int) -> list[str]:
@@ -121,10 +204,8 @@ def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int
 
 def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """Print the errors where measured values are there; return these values, predictions and clients by target."""
-    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
-        for name in asked:
-            if name not in frame.columns:
-                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
+    import numpy as np
+
     measured = [name for name in predicted if name in frame.columns]
     if not measured:
         print("No measured values in the table: nothing to judge the predictions by.")
@@ -132,23 +213,38 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
     from skfdrmfl.metrics import chemometric_report
 
     clients_column = args.clients_column or record.get("clients_column")
-    clients = frame[clients_column] if clients_column in frame.columns else None
-    y = targets(frame, measured, allow_empty=True)
+    clients = as_labels(frame[clients_column]) if clients_column in frame.columns else None
     what = "rmse is RMSEP, as far as the model has not seen these rows"
     if digest(args.file) == record.get("sha256"):
         what = "the model was fitted to this very file: rmse is RMSEC, and says little of new rows"
     judged = {}
     for name in measured:
-        rows = y[name].notna() & (True if clients is None else clients.notna())
+        y = _measured(frame[name])
+        rows = np.isfinite(y) & np.isfinite(predicted[name])
+        rows &= True if clients is None else clients.notna().to_numpy()
         if not rows.any():
             print(f"\n{name}: no measured values.")
             continue
         mine = None if clients is None else clients[rows].astype(str).to_numpy()
-        judged[name] = y[name][rows].to_numpy(), predicted[name][rows.to_numpy()], mine
+        judged[name] = y[rows], predicted[name][rows], mine
         print(f"\n{name}, {int(rows.sum())} rows with measured values ({what}):")
         print(chemometric_report(*judged[name]), flush=True)
     print()
     return judged
+
+
+def _measured(column: Any) -> Any:
+    """Return reference values (n,), NaN where there is none; those that are no numbers are counted and named."""
+    import numpy as np
+
+    numbers, odd = numbers_of(column)
+    y = numbers.to_numpy(dtype=np.float64)
+    odd = column[column.index.isin(odd.index) | np.isinf(y)] if column.dtype.kind not in "bmM" else column.dropna()
+    if len(odd):
+        examples = shown([repr(value) for value in odd.astype(str).unique()], 3)
+        what = "value that is no number" if len(odd) == 1 else "values that are no numbers"
+        print(f"{column.name}: {len(odd)} {what} ({examples}), not judged.")
+    return np.where(column.index.isin(odd.index), np.nan, y)
 
 
 def _picture(judged: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.errors import FileProblem, UsageError, first_line, wrong
+from skfdrmfl.common.extras import install
 
 SEPARATORS = {";": "';'", "\t": "a tabulator", ",": "','", "|": "'|'"}
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
@@ -73,7 +74,7 @@ def _import(name: str, path: Path) -> Any:
         return __import__(name)
     except ImportError as error:
         raise FileProblem(
-            f'{path} needs {name} to be read, which is not installed; run: pip install "skfdrmfl[table]"'
+            f"{path} needs {name} to be read, which is not installed; run: {install('table', name)}"
         ) from error
 
 

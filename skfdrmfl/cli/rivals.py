@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
@@ -33,7 +34,7 @@ def rivals_of(texts: list[str], random_state: int) -> dict[str, Any]:
         if isinstance(found, type) or not hasattr(found, "fit") or not hasattr(found, "get_params"):
             _wrong(text, "is no estimator", FORM)
         if name in rivals:
-            _wrong(text, f"is the second rival called {name}", f"name it: --rivals 'other={text}'")
+            _wrong(text, f"is the second rival called {name}", f"name it: --rivals {shlex.quote(f'other={text}')}")
         rivals[name] = found
     return rivals
 

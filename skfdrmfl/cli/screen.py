@@ -1,11 +1,15 @@
-"""What is on the screen while a command works: progress on standard error; and Ctrl-C held back where it breaks."""
+"""What is on the screen while a command works: results, progress, warnings; and Ctrl-C held back where it breaks."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any
 
 from skfdrmfl.common.progress import Bar
 
@@ -26,6 +30,75 @@ def interrupt_waits() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came.is_set():
         raise KeyboardInterrupt
+
+
+class Stream:
+    """A standard stream whose end does not end the work: what nobody reads any more, or a full disk takes, is dropped.
+
+    Attributes
+    ----------
+    lost : OSError or None
+        What ended it.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+        self.lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text; letters that the stream's encoding lacks become question marks."""
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError as error:
+            self.write(text.encode(error.encoding, "replace").decode(error.encoding))
+        except OSError as error:
+            self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _lose(self, error: OSError) -> None:
+        """Drop all that follows, and what is still in the stream's memory, which Python writes when it ends."""
+        self.lost = error
+        ended, self._stream = self._stream, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (to the end)
+        with suppress(OSError, ValueError):  # not a file
+            os.dup2(self._stream.fileno(), ended.fileno())
+
+
+@contextmanager
+def lasting_streams() -> Iterator[Stream]:
+    """Let standard output and error be streams whose end does not end the work; give the output."""
+    with ExitStack() as stack:
+        out, err = Stream(sys.stdout), Stream(sys.stderr)
+        for stream, redirected in ((out, redirect_stdout), (err, redirect_stderr)):
+            if stream._stream is not None:  # closed from the beginning: Python prints nothing then
+                stack.enter_context(redirected(stream))
+                stack.callback(stream.flush)
+        yield out
+
+
+@contextmanager
+def warning_lines(program: str) -> Iterator[None]:
+    """Show warnings of Python as lines of the program on standard error, each once."""
+    said = set()
+
+    def show(message: Any, *unused: Any, **more: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in said:
+            said.add(text)
+            print(f"{program}: warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.progress import tell
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.partition import Partition, within
 from skfdrmfl.engines import ENGINES
@@ -154,13 +155,19 @@ class Simulation:
         there = set(members.positions.tolist())
         # No answer waits for those of other clients.
         answers = (
-            (client.position, [query(client) for query in queries])
+            (client.position, [self._answer(query, client) for query in queries])
             for client in self.clients
             if client.position in there
         )
         if self.guard is None:
             return totals(queries, asked, answers, self.ledger)
         return sum_guarded_answers(self.guard, queries, asked, answers, self.ledger)
+
+    @staticmethod
+    def _answer(query: Query, client: Client) -> Any:
+        """Return a client's answer, and tell that it is asked."""
+        tell(f"sums of client {client.position + 1}")
+        return query(client)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""

@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from typing import Any
+
+REQUIREMENT = re.compile(r"""([\w.-]+)([^;\[]*); *extra == ["'](\w+)["']""")
 
 
 def import_extra(module: str, extra: str, needs: str) -> Any:
     """Return a module that an extra of the package brings; ImportError, after `needs`, says how to install it."""
+    package = module.partition(".")[0]
     try:
         return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(f'{needs} {package}, which is not installed; run: pip install "skfdrmfl[{extra}]"') from error
+    except ModuleNotFoundError as error:
+        if (error.name or package).partition(".")[0] != package:  # a package that is there needs another
+            raise
+        raise ImportError(f"{needs} {package}, which is not installed; run: {install(extra, package)}") from error
+
+
+def install(extra: str, package: str) -> str:
+    """Return the command that installs what an extra brings and is not there, `package` at least.
+
+    It names the packages, which are on every index; this one may be on none.
+    """
+    try:
+        found = [REQUIREMENT.match(line) for line in metadata.requires("skfdrmfl") or ()]
+    except metadata.PackageNotFoundError:  # run from a folder that is not installed
+        found = []
+    brought = {match[1]: match[2].strip() for match in found if match and match[3] == extra}
+    missing = [f'"{name}{range}"' for name, range in brought.items() if not _is_there(name) or _same(name, package)]
+    return " ".join(["pip install", *(missing or [package])])
+
+
+def _same(name: str, package: str) -> bool:
+    """Return whether two names are of one package."""
+    return name.replace("-", "_") == package.replace("-", "_")
+
+
+def _is_there(name: str) -> bool:
+    """Return whether a package can be found."""
+    try:
+        return find_spec(name.replace("-", "_")) is not None
+    except (ImportError, ValueError):  # halted by a None among the modules
+        return False
+
+
+@contextmanager
+def names_as_they_are() -> Iterator[None]:
+    """Let matplotlib draw texts letter by letter: a $, _ or % in a name begins no formula."""
+    matplotlib = import_extra("matplotlib", "plot", "Figures need")
+    with matplotlib.rc_context({"text.usetex": False, "text.parse_math": False}):
+        yield

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 Fold = tuple["NDArray[np.intp]", "NDArray[np.intp]"]  # positions of training and of test rows
+N_SPLITS = 5
 MOST_SEED = 2**32 - 1  # of numpy's RandomState
 
 
@@ -88,14 +89,20 @@ def check_seeds(random_state: int, n_seeds: int) -> range:
     return range(random_state, random_state + n_seeds)
 
 
-def make_folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int, random_state: int) -> list[Fold]:
-    """Return shuffled folds, the same for all methods and seeds; the rows of a group stay in one fold."""
+def make_folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int | None, random_state: int) -> list[Fold]:
+    """Return shuffled folds, the same for all methods and seeds; the rows of a group stay in one fold.
+
+    None of them means `N_SPLITS`, or as many as there are groups or rows.
+    """
     if np.ndim(X) != 2:
         raise InvalidArgument("X", type(X).__name__, f"has {np.ndim(X)} dimensions", "pass one 2-D table")
-    check_at_least("n_splits", n_splits, 2)
     most = len(X) if groups is None else len(np.unique(column_or_1d(groups)))  # type: ignore[arg-type]
+    what = "rows" if groups is None else "groups"
+    if most < 2:
+        raise InvalidArgument(what, f"<{most} of them>", "cannot be parted into folds", f"pass two {what} or more")
+    n_splits = min(N_SPLITS, most) if n_splits is None else n_splits
+    check_at_least("n_splits", n_splits, 2)
     if n_splits > most:
-        what = "rows" if groups is None else "groups"
         raise InvalidArgument("n_splits", n_splits, f"is more than the {most} {what}", f"pass at most {most}")
     splitter = KFold if groups is None else GroupKFold
     folds = splitter(n_splits, shuffle=True, random_state=random_state)

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
 from skfdrmfl.compare._comparison import Comparison
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
@@ -52,7 +53,7 @@ def compare(
     *,
     groups: ArrayLike | None = None,
     n_components: int = 2,
-    n_splits: int = 5,
+    n_splits: int | None = None,
     n_seeds: int = 3,
     regressor: Any = None,
     transformer: Any = None,
@@ -78,8 +79,8 @@ def compare(
         holds out itself.
     n_components : int, default=2
         Number of features every method may pass on.
-    n_splits : int, default=5
-        Number of shuffled folds.
+    n_splits : int, default=None
+        Number of shuffled folds. None means five, or as many as there are groups, or rows.
     n_seeds : int, default=3
         Number of seeds: FDRMFL, the random projection and a callable `client_ids` are repeated with
         `random_state`, `random_state + 1`, ... The folds stay.
@@ -92,11 +93,13 @@ def compare(
     rivals : dict of str to estimator, default=None
         Further methods, by the names they are to have in the table. A regressor or a Pipeline that ends in one is used
         as it is; what has no `predict` is a reduction and followed by `regressor`. Each is fitted to the pooled rows,
-        and given `client_ids` and `groups` if its metadata request asks for them.
+        and given `client_ids` and `groups` if its metadata request asks for them. One that fails is left out, with a
+        warning; `settings["failed"]` has its error.
     random_state : int, default=0
         First seed, and seed of the folds.
     progress : callable, default=None
-        Called as `progress(done, total, name)` before the first and after every fit.
+        Called as `progress(done, total, name)` before the first and after every fit; in the midst of one that takes
+        long again, with what it is at in the name.
 
     Returns
     -------
@@ -116,6 +119,8 @@ def compare(
         A KeyboardInterrupt, after Ctrl-C; it has what is finished.
     ValueError
         Labels of clients that are missing or cannot be compared, before any training too.
+    Exception
+        Whatever a fit raises; its attribute `finished` is what was finished by then, as of `ComparisonInterrupted`.
 
     Notes
     -----
@@ -163,7 +168,7 @@ def compare(
         "n_features": int(np.shape(X)[1]),
         "n_clients": len(np.unique(clients[0])),
         "n_components": n_components,
-        "n_splits": n_splits,
+        "n_splits": len(folds),
         "grouped": groups is not None,
         "n_seeds": n_seeds,
         "random_state": random_state,
@@ -192,12 +197,26 @@ def compare(
 
     rows = Rows(X, measured, clients, labels, folds)
     finished: list[Outcome] = []
+    failed: dict[str, str] = {}
+
+    def left_out(run: Run, error: Exception) -> None:
+        failed[run.name] = f"{type(error).__name__}: {error}"
+        warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[run.name]}).")
+
+    def so_far(**more: Any) -> Comparison | None:
+        """Return what is finished, if anything is."""
+        more |= {"failed": failed} if failed else {}
+        return result(finished, **more) if finished else None
+
     try:
-        for outcome in cross_validate(runs, rows, progress or (lambda *_: None)):
+        for outcome in cross_validate(runs, rows, progress or (lambda *_: None), left_out):
             finished.append(outcome)
     except KeyboardInterrupt as error:
-        raise ComparisonInterrupted(result(finished, interrupted=True) if finished else None) from error
-    return result(finished)
+        raise ComparisonInterrupted(so_far(interrupted=True)) from error
+    except Exception as error:
+        vars(error)["finished"] = so_far(interrupted=True)
+        raise
+    return result(finished, **({"failed": failed} if failed else {}))
 
 
 def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:

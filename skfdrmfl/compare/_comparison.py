@@ -15,7 +15,7 @@ from skfdrmfl.compare._page import page
 from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
 from skfdrmfl.compare._plots import plot_predicted
 from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, FEDERATED, HEAD, RIDGE, MethodResult
-from skfdrmfl.compare._table import spread, table_text
+from skfdrmfl.compare._table import rmse_texts, spread, table_text
 from skfdrmfl.compare._verdict import verdict
 from skfdrmfl.metrics import bias, sep, slope
 
@@ -264,7 +264,8 @@ class Comparison:
     ) -> Figure:
         """Draw out-of-fold predictions against measured values, and below them what is left, a column a method.
 
-        Those of the first seed are drawn; of a method with one model a client, those of the first client's model.
+        Points are those of the first seed; of a method with one model a client, those of the first client's model. The
+        RMSE above them is that of the table, the mean over all.
 
         Parameters
         ----------
@@ -298,10 +299,15 @@ class Comparison:
         if names is None:
             drawn = DRAWN if ax is None or np.ndim(ax) else (FEDERATED,)
             names = [method.name for method in one.methods if method.name in drawn] or [one.methods[0].name]
-        panels = {f"{m.name}\nRMSE {m.rmse[0]:.3g}": m.predicted[0] for m in (one[name] for name in names)}
+        shown = rmse_texts([one[name] for name in names], one.methods)
+        panels = {f"{name}\n{text}": one[name].predicted[0] for name, text in zip(names, shown, strict=True)}
         what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
         title = ", ".join(filter(None, (title, what))) if what not in title else title
         return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
+
+    def _failed(self) -> dict[str, str]:
+        """Return the errors of rivals that could not be fitted, in one line each."""
+        return {name: " ".join(error.split()) for name, error in self.settings.get("failed", {}).items()}
 
     def _footnotes(self) -> list[str]:
         """Return the lines below the table that say what its rows and figures are."""
@@ -325,6 +331,7 @@ class Comparison:
             lines.append(
                 f"x FDRMFL: RMSE over FDRMFL's on the same rows [95 % of a paired bootstrap over {unit}, models fixed]."
             )
+        lines += [f"Left out, as it cannot be fitted: {name} ({why})." for name, why in self._failed().items()]
         if self.settings.get("interrupted"):
             lines.append("Interrupted: methods and seeds that were not finished are missing.")
         return lines

@@ -40,6 +40,7 @@ class Run(NamedTuple):
     seed: int | None = None  # position among the seeds; None if the model depends on none
     client: Any = None  # the client on whose rows alone it is trained; None for all rows
     head_name: str = ""  # the name under which the reducer's own predictions are reported too
+    is_rival: bool = False  # whether it is the user's own
 
 
 def ridge(n_outputs: int) -> RidgeCV:
@@ -98,9 +99,9 @@ def rival_runs(rivals: Mapping[str, Any] | None, taken: set[str], regressor: Any
             remedy = "pass an object such as Ridge(), or a Pipeline of such"
             raise InvalidArgument("rivals", f"{{{name!r}: {shown.__name__}}}", "is no estimator", remedy)
         if hasattr(rival, "predict"):
-            yield Run(name, rival)
+            yield Run(name, rival, is_rival=True)
         else:
-            yield Run(name, _before(regressor, rival))
+            yield Run(name, _before(regressor, rival), is_rival=True)
 
 
 def fdrmfl_runs(transformer: Any, seeds: range, clients: NDArray[Any], regressor: Any) -> Iterator[Run]:

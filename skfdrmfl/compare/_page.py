@@ -51,12 +51,13 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
     yield f'<p class="answer">{escape(verdict(comparison, output, unit))}</p>'
     cells = table_cells(one.methods, {name: ratio for (name, of), ratio in comparison.ratios.items() if of == output})
     yield _table(cells[0], cells[1:], own=FEDERATED)
+    text = f"Predicted against measured values of {output}, and residuals, for several methods"
     try:
-        figure = one.plot(unit=unit)
-    except ImportError as error:
+        yield _image(one.plot(unit=unit), text)
+    except MemoryError:
+        raise
+    except Exception as error:  # settings, fonts, backends and layouts fail in ways of their own
         yield f'<p class="note">No figure: {escape(str(error))}</p>'
-    else:
-        yield _image(figure, f"Predicted against measured values of {output}, and residuals, for several methods")
 
 
 def _data(settings: dict[str, Any]) -> Iterable[str]:
@@ -65,7 +66,11 @@ def _data(settings: dict[str, Any]) -> Iterable[str]:
     notes = settings.get("notes", [])
     if notes:
         yield f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
-    shown = {k: v for k, v in settings.items() if k not in ("notes", "versions", "command") and v not in ("", {}, None)}
+    shown = {
+        k: v
+        for k, v in settings.items()
+        if k not in ("notes", "versions", "command", "failed") and v not in ("", {}, None)
+    }
     yield _table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
     yield "<h2>Versions</h2>"
     yield _table(["of", "version"], list(settings.get("versions", {}).items()))

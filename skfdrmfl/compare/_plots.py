@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skfdrmfl.common.extras import import_extra
+from skfdrmfl.common.extras import import_extra, names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +24,8 @@ INK, GRID = "#333333", "#E3E3E3"
 PANEL_INCHES = 3.0
 RESIDUAL_HEIGHT = 0.45  # of a panel of residuals, relative to its width
 MOST_IN_A_ROW = 5
+LETTERS_PER_INCH = 12
+MOST_LINES = 3
 
 
 def plot_predicted(
@@ -36,8 +39,17 @@ def plot_predicted(
     """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
 
     They are drawn on given axes: one, for the predictions of one method, or two rows of as many as there are panels; or
-    on a new figure. Rows are coloured by client. Raises ImportError if matplotlib is not installed.
+    on a new figure. Rows are coloured by client. Texts are drawn as they are, long ones on several lines. Raises
+    ImportError if matplotlib is not installed.
     """
+    with names_as_they_are():
+        return _drawn(measured, client_ids, panels, ax, title, unit)
+
+
+def _drawn(
+    measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], ax: Any, title: str, unit: str
+) -> Figure:
+    """Return the figure of `plot_predicted`."""
     columns, n_in_a_row = _columns(len(panels), ax)
     everything = np.concatenate([measured, *panels.values()])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
@@ -45,12 +57,12 @@ def plot_predicted(
     limits = low - margin, high + margin
     largest = max(float(np.nanmax(np.abs(predicted - measured))) for predicted in panels.values())
     residual = 1.05 * (largest or 1.0)
-    suffix = f" ({unit})" if unit else ""
+    suffix = f" ({_fitted(unit, 1.0)})" if unit else ""
     for j, (column, (heading, predicted)) in enumerate(zip(columns.T, panels.items(), strict=True)):
         top, *below = column
         top.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
         _scatter(top, measured, predicted, client_ids)
-        top.set_title(heading, color=INK, fontsize=10)
+        top.set_title("\n".join(_fitted(line, PANEL_INCHES) for line in heading.splitlines()), color=INK, fontsize=10)
         top.set(xlim=limits, ylim=limits, box_aspect=1)
         for axes in below:
             top.tick_params(labelbottom=False)
@@ -68,8 +80,14 @@ def plot_predicted(
             top.legend(loc="upper left", **look)
     figure: Figure = columns.flat[0].figure
     if title and ax is None:
-        figure.suptitle(title, color=INK, fontsize=11)
+        figure.suptitle(_fitted(title, PANEL_INCHES * n_in_a_row), color=INK, fontsize=11)
     return figure
+
+
+def _fitted(text: str, inches: float) -> str:
+    """Return a text on as many lines as its width asks for, the end of a very long one left out."""
+    lines = textwrap.wrap(text, max(12, int(LETTERS_PER_INCH * inches)), max_lines=MOST_LINES, placeholder=" ...")
+    return "\n".join(lines)
 
 
 def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
@@ -106,7 +124,7 @@ def _scatter(axes: Any, x: Float, y: Float, clients: NDArray[Any]) -> None:
         for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
             rows = clients == label
             look = {"s": 20, "color": colour, "marker": marker, "edgecolors": "white", "linewidths": 0.4, "alpha": 0.9}
-            axes.scatter(x[rows], y[rows], label=f"client {label}", zorder=2, **look)
+            axes.scatter(x[rows], y[rows], label=_fitted(f"client {label}", 1.0), zorder=2, **look)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -12,6 +12,7 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skfdrmfl.common.progress import tell
 from skfdrmfl.compare._pretreatments import RAW, pretreated
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
     def _choose(self, X: NDArray[Any], y: NDArray[Any], folds: list[tuple[Any, Any]], most: int) -> tuple[float, int]:
         """Return the least squared error over the folds, and the number of components that has it."""
         squared = np.zeros(most)
-        for train, test in folds:
+        for number, (train, test) in enumerate(folds):
+            tell(f"inner fold {number + 1} of {len(folds)}")
             model = _fitted(X[train], y[train], most)
             # One fit has the coefficients of all smaller numbers: the first columns of rotations and loadings.
             centred = (X[test] - model._x_mean) / model._x_std

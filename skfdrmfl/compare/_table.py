@@ -24,7 +24,7 @@ def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) ->
     Without `ratios`, the RMSE over FDRMFL's by method, there is no such column.
     """
     titles, client_cells = _client_columns(methods)
-    decimals = _decimals([float(method.rmse.mean()) for method in methods])
+    decimals = _decimals(methods)
     of_ratios = ["x FDRMFL"] if ratios else []
     rows = [["method", "RMSE", "±", "R²", "RPD", *of_ratios, "fit (s)", *titles]]
     for method, of_clients in zip(methods, client_cells, strict=True):
@@ -41,6 +41,15 @@ def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) ->
             ]
         )
     return rows
+
+
+def rmse_texts(chosen: Sequence[MethodResult], methods: Sequence[MethodResult]) -> list[str]:
+    """Return the RMSE of some of the methods in a table as it stands there, and of how many runs it is the mean."""
+    decimals = _decimals(methods)
+    return [
+        f"RMSE {method.rmse.mean():.{decimals}f}" + (f", mean of {n}" if (n := len(method.rmse)) > 1 else "")
+        for method in chosen
+    ]
 
 
 def ratio_text(ratio: Ratio | None) -> str:
@@ -63,9 +72,9 @@ def _client_columns(methods: Sequence[MethodResult]) -> tuple[list[str], list[li
     return ["R² worst client", "middle", "best"], cells
 
 
-def _decimals(values: list[float]) -> int:
-    """Return how many decimals show the smallest value with three digits, between two and six."""
-    smallest = min((value for value in values if value > 0), default=1.0)
+def _decimals(methods: Sequence[MethodResult]) -> int:
+    """Return how many decimals show the smallest RMSE with three digits, between two and six."""
+    smallest = min((rmse for rmse in (float(method.rmse.mean()) for method in methods) if rmse > 0), default=1.0)
     return int(np.clip(2 - np.floor(np.log10(smallest)), 2, 6))
 
 

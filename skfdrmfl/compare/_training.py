@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils.metadata_routing import get_routing_for_object
 from threadpoolctl import threadpool_limits
 
+from skfdrmfl.common.progress import told_to
 from skfdrmfl.compare._arguments import Fold
 from skfdrmfl.compare._methods import Run
 from skfdrmfl.data.categories import UNKNOWN_LABELS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[int, int, str], None]
+MIDST_AFTER = 0.5  # seconds, of a fit that takes long
 
 
 class Rows(NamedTuple):
@@ -46,35 +48,53 @@ class Outcome(NamedTuple):
     ledger: dict[str, Any]  # messages of the first fit, if it was federated
 
 
-def cross_validate(runs: list[Run], rows: Rows, progress: Progress) -> Iterator[Outcome]:
-    """Fit every run on every training fold and predict its test fold; yield the outcome of each run."""
-    n_fits, done = len(runs) * len(rows.folds), count(1)
+def cross_validate(
+    runs: list[Run], rows: Rows, progress: Progress, left_out: Callable[[Run, Exception], None]
+) -> Iterator[Outcome]:
+    """Fit every run on every training fold and predict its test fold; yield the outcome of each run.
 
-    def fitted(name: str) -> None:
-        progress(next(done), n_fits, name)
+    A rival of the user that cannot be fitted is handed to `left_out`, with its error; that of another run is raised.
+    `progress` is called before the first and after every fit, and in the midst of one that takes long.
+    """
+    n_folds = len(rows.folds)
+    progress(0, len(runs) * n_folds, runs[0].name)
+    last = time.monotonic()
+    for number, run in enumerate(runs):
 
-    progress(0, n_fits, runs[0].name)
-    for run in runs:
+        def fitted(fold: int, stage: str = "", run: Run = run, first: int = number * n_folds) -> None:
+            nonlocal last
+            if not stage or time.monotonic() - last >= MIDST_AFTER:
+                last = time.monotonic()
+                progress(first + fold, len(runs) * n_folds, f"{run.name}, {stage}" if stage else run.name)
+
         # More threads gain little at these sizes, stall on a busy machine, and change the last bits.
         with threadpool_limits(limits=1):
-            outcomes = list(_outcomes(run, rows, fitted))
+            try:
+                outcomes = list(_outcomes(run, rows, fitted))
+            except Exception as error:
+                if not run.is_rival:
+                    raise
+                left_out(run, error)
+                outcomes = []
+                fitted(n_folds)
         yield from outcomes
 
 
-def _outcomes(run: Run, rows: Rows, fitted: Callable[[str], None]) -> Iterator[Outcome]:
+def _outcomes(run: Run, rows: Rows, fitted: Callable[..., None]) -> Iterator[Outcome]:
     """Yield the outcome of one run, and that of its reducer's own head; none where it could not be trained.
 
-    `fitted` is called with the name of the run after each fold.
+    `fitted` is called with the number of folds that are done, and with what a fit is at while it is.
     """
     predicted, by_head = np.full((2, *rows.y.shape), np.nan)
     covered = np.zeros(len(rows.y), dtype=bool)
     seconds: list[float] = []
     ledger: dict[str, Any] = {}
-    for train, test in rows.folds:
+    for fold, (train, test) in enumerate(rows.folds):
         mine = _mine(run, rows, train)
         if len(mine) >= 2:
             start = time.perf_counter()
-            model = _fit(run, rows, mine)
+            with told_to(partial(fitted, fold)):  # in the midst of a fit as many are done
+                model = _fit(run, rows, mine)
             seconds.append(time.perf_counter() - start)
             with config_context(transform_output="default"), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", UNKNOWN_LABELS)  # of one client's rows others are to be unknown
@@ -83,8 +103,10 @@ def _outcomes(run: Run, rows: Rows, fitted: Callable[[str], None]) -> Iterator[O
                 if run.head_name:
                     by_head[test] = np.reshape(model.named_steps["reduce"].predict(X_test), by_head[test].shape)
                     ledger = ledger or _ledger(model.named_steps["reduce"], len(mine))
+            if not np.isfinite(predicted[test]).all():
+                raise ValueError(f"what {run.name} predicts contains NaN or infinity.")
             covered[test] = True
-        fitted(run.name)
+        fitted(fold + 1)
     if covered.sum() >= 2:  # fewer have no R²
         outcome = Outcome(run, predicted, covered, float(np.median(seconds)), ledger)
         yield outcome

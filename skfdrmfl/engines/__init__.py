@@ -5,7 +5,10 @@ All draw the same rows in the same order. A loop over clients stands here below 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
+from multiprocessing import current_process
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines import native
@@ -50,4 +53,16 @@ def engine_for(
     reason = native.why_not(network, device, history_size, sizes, settings)
     if asked == "native" and reason is not None:
         raise ValueError(f"engine='native' {reason}; set engine='torch', or 'auto' to have it where it can.")
+    if reason == native.NOT_COMPILED:
+        _say_once()
     return "native" if reason is None else "torch"
+
+
+@cache
+def _say_once() -> None:
+    """Log, once a process, what it costs that nothing is compiled: no warning, which some turn into an error."""
+    if current_process().name == "MainProcess":  # not in every worker of a search
+        logging.getLogger("skfdrmfl").warning(
+            "skfdrmfl: without its compiled engine a fit takes up to fifty times as long; install a C compiler, then "
+            "skfdrmfl anew, or a wheel that holds the engine. engine='torch' silences this."
+        )

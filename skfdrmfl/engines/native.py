@@ -46,6 +46,7 @@ NAMES = ("libnative_avx512.so", "libnative_avx2.so", "libnative.so")
 LIBRARIES = {TRAINING_DTYPE: [Path(__file__).resolve().with_name(name) for name in NAMES]}
 # More threads than this are not started: each takes memory of its own.
 MOST_THREADS = 256
+NOT_COMPILED = "has not been compiled for this machine: install a wheel, or from source where there is a C compiler"
 # A call returns after about so many seconds, so that an interrupt is seen.
 SECONDS = 0.1
 # Memory for the parameters that clients return before they are averaged, and for what the rounds of a call leave.
@@ -95,7 +96,7 @@ def why_not(
     if unknown:
         return f"does not know {unknown[0]!r}"
     if library() is None:
-        return "has not been compiled for this machine: install a wheel, or from source where there is a C compiler"
+        return NOT_COMPILED
     return None
 
 

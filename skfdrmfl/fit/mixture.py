@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.progress import tell
 from skfdrmfl.data.categories import split, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
@@ -173,6 +174,7 @@ class MixturePlanner:
     ) -> list[Pass]:
         """Return the networks, those of one shape together; those that learn what linear members leave come last."""
         kinds = self.spec.kinds(self.estimator.preprocessing)
+        tell("networks")
         beside = min(range(len(linear)), key=lambda i: float(linear[i].squares.sum()))
         wide = bool(sums[None].wide.blocks)
         if wide:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skfdrmfl.common.progress import Bar
+from skfdrmfl.common.progress import Bar, tell
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.fit.callbacks import CallbackTask, Rounds
 from skfdrmfl.fit.parameters import value_of
@@ -32,6 +32,7 @@ def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
             heard = rounds is not None or printer is not None or fitting.checkpoint.keeps
             for trained in fitting.train(each_round=heard):
                 check_converged(estimator, trained)
+                tell(f"round {trained.n_rounds} of {n_rounds}")
                 fitting.checkpoint.follow(trained)
                 if printer is not None:
                     printer.after_round(trained.numbers())

@@ -56,8 +56,11 @@ for _cls in (
 registered(NetworkSpec, former="Blueprint")
 
 
-def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator to a file; see `FDRMFLTransformer.save`."""
+def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> None:
+    """Write a fitted estimator to a file; see `FDRMFLTransformer.save`.
+
+    `about` are plain values that `read_about` finds again.
+    """
     parameters = estimator.get_params(deep=False)
     kept = {"_fitted", OUTPUT, REQUESTS}
     others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - kept - OF_CALLBACKS
@@ -78,7 +81,14 @@ def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str]) -> None:
         },
         "ledger": fitted.ledger.to_dict(),
     }
+    if about:
+        content["about"] = about
     write(path, content, kind=KIND)
+
+
+def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what was written about a fitted estimator beside it, nothing of one that Python has saved."""
+    return dict(read(path, kind=KIND).get("about", {}))
 
 
 def check_saves(estimator: Any) -> None:

@@ -54,7 +54,7 @@ class Display:
         y_name: str = "y",
         legend: str = "best",
     ) -> None:
-        """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale.
+        """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale, `y_name`.
 
         `y_name` is what the scale says. A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
         """

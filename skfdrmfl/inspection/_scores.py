@@ -43,6 +43,8 @@ class ScoresDisplay(Display):
         Rows of each client; the label None holds all.
     y : ndarray of shape (n,), or None
         Colours, if not by client.
+    y_name : str
+        What the scale of colours is called.
     ellipses : dict of label to ndarray of shape (100, 2)
         Outlines of clients of three rows or more.
     labels : tuple of str
@@ -60,8 +62,8 @@ class ScoresDisplay(Display):
         labels: tuple[str, str],
         y_name: str = "y",
     ):
-        self.y_name = y_name
         self.scores, self.clients, self.y, self.ellipses, self.labels = scores, clients, y, ellipses, labels
+        self.y_name = y_name
 
     @classmethod
     def from_estimator(

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.progress import tell
 from skfdrmfl.method.linear_paths import Path, best_of_path, pls_path, ridge_path
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewBlock, ViewSums
 
@@ -47,6 +48,7 @@ def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) ->
     out = []
     for space, pls in members.items():
         if pls is None or pls.squares.sum() <= CLOSE**2 * least:
+            tell("ridges")
             out.append(space.best("ridge", ridge_path(space.kept, PENALTIES), PENALTIES))
         if pls is not None:
             out.append(pls)
@@ -66,15 +68,19 @@ class _Space:
 
     def __init__(self, sums: ViewSums, base: str | None, view: str, blocks: Sequence[ViewBlock], scaled: bool):
         self._name, self._view, self._base = f"{view} scaled" if scaled else view, view, base
+        tell(f"columns of {self._name}")
         per_unit = np.concatenate([_per_unit(block, scaled) for block in blocks])
         gains = np.concatenate([block.gains for block in blocks])
         axes, r = np.linalg.qr(per_unit[:, None] * gains)
-        self.kept, self._held_out = sums.kept.through(r), sums.held_out.through(r)
+        self.kept = sums.kept.through(r)
+        tell(f"columns of {self._name}, held out")
+        self._held_out = sums.held_out.through(r)
         # From coefficients along these axes to those of the base columns z.
         self._back = block_diag(*(block.from_base.T for block in blocks)) @ (per_unit[:, None] * axes)
 
     def best_pls(self) -> LinearMember | None:
         """Return the PLS of the best number of components; None where there are too few rows or columns for one."""
+        tell(f"PLS of {self._name}")
         n_components = min(COMPONENTS, int(min(self.kept.n)) - 1, self.kept.x.shape[-1])
         if n_components < 1:
             return None

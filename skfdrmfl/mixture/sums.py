@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.progress import tell
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, scaled, unchanged
 from skfdrmfl.method.linear_paths import in_range
@@ -141,6 +142,7 @@ class ViewSums:
         for number in sets:
             mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))
             covariance = self._covariance(number, m)
+            tell("axes of columns")
             if kind == "whiten" and len(covariance):  # else every column is constant
                 values, vectors = np.linalg.eigh(r @ covariance @ r.T)
                 fitted = sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
@@ -229,6 +231,7 @@ def ask(
     for (base, (table, too_wide)), answer in zip(tables.items(), moments, strict=True):
         held_out, axes = Moments(*answer), np.zeros((0, 0))
         if held_out.x.shape[-1]:
+            tell("axes of all columns")
             held_out, axes = in_range(held_out)
         sums[base] = ViewSums(table, smooth, axes, held_out, counts, too_wide)
     return sums, y

@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
+from skfdrmfl.compare import _training as training
 from skfdrmfl.compare._paired import rmse_ratio
 from skfdrmfl.compare._pls import ChosenPLS
 from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth, pretreated
@@ -290,6 +291,20 @@ def test_predictions_that_are_not_numbers_are_an_error_not_a_gap():
         compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Broken(), transformer=Witness())
 
 
+def test_progress_goes_on_in_the_midst_of_a_fit(monkeypatch):
+    monkeypatch.setattr(training, "MIDST_AFTER", 0.0)
+    X, y, ids = table()
+    calls = []
+    settings = {"n_splits": 2, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2, tuning=None)}
+    result = compare(X, y, ids, **settings, progress=lambda *call: calls.append(call))
+    done = [done for done, _, _ in calls]
+    assert done == sorted(done) and len(done) > done[-1] + 1
+    names = {name for _, _, name in calls}
+    assert {"PLS, components chosen, inner fold 5 of 5", "FDRMFL, round 2 of 2", "FDRMFL"} <= names
+    plain = compare(X, y, ids, **settings)
+    assert_array_equal(result["FDRMFL"].predicted, plain["FDRMFL"].predicted)
+
+
 def test_progress_counts_every_fit():
     X, y, ids = table()
     calls = []
@@ -321,7 +336,8 @@ def test_strong_pls_is_shown_only_where_it_fits():
         ({"n_components": 21}, "n_components=21 is more than the columns or the rows of a training fold (20)"),
         ({"n_splits": 1}, "n_splits=1 is less than 2; pass 2 or more."),
         ({"n_splits": 61}, "n_splits=61 is more than the 60 rows; pass at most 60."),
-        ({"groups": np.arange(N) // 20}, "n_splits=5 is more than the 3 groups; pass at most 3."),
+        ({"groups": np.arange(N) // 20, "n_splits": 5}, "n_splits=5 is more than the 3 groups; pass at most 3."),
+        ({"groups": np.zeros(N)}, "groups='<1 of them>' cannot be parted into folds; pass two groups or more."),
         ({"n_seeds": 0}, "n_seeds=0 is less than 1; pass 1 or more."),
         ({"client_ids": [0, 1]}, "do not match the 60 rows of X; pass one id per row."),
         ({"client_ids": [None] + ["a"] * 59}, "client_ids is missing for 1 of 60 rows (first: row 0)"),
@@ -436,7 +452,8 @@ def test_the_figure_has_a_column_a_method_with_the_same_axes_every_row_and_its_r
         assert_allclose(drawn_points(top), np.c_[y, predicted][order])
         assert_allclose(drawn_points(bottom), np.c_[y, predicted - y][order])
         assert np.abs(predicted - y).max() <= bottom.get_ylim()[1]
-        assert f"{comparison[name].rmse[0]:.3g}" in top.get_title()
+        (row,) = (line for line in comparison.to_table().splitlines() if line.startswith(f"{name}  "))
+        assert top.get_title().split()[top.get_title().split().index("RMSE") + 1].rstrip(",") in row.split()
     labels = [text.get_text() for text in above[0].get_legend().get_texts()]
     assert labels == ["client 0", "client 1", "client 2"]
     hidden = comparison.plot(names=NAMES[:7]).axes  # two bands, three places of each row of the second empty
@@ -459,7 +476,7 @@ def test_the_figure_goes_on_axes_that_are_given(comparison):
 
 def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "skfdrmfl\[plot\]"'):
+    with pytest.raises(ImportError, match='run: pip install "matplotlib'):
         comparison.plot()
 
 
@@ -720,7 +737,7 @@ def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
         result.of("ash")
     text = result.to_table()
     assert text.index("fat:") < text.index("water:")
-    assert result.plot(output="water").axes[0].get_title() == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3g}"
+    assert result.plot(output="water").axes[0].get_title() == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3f}"
 
 
 def test_the_frame_has_a_row_for_each_method_and_output(of_two):

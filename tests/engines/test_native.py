@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
+from argparse import Namespace
 from dataclasses import replace
 
 import native_builds
@@ -29,7 +31,7 @@ from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skfdrmfl import FDRMFLTransformer
+from skfdrmfl import FDRMFLTransformer, engines
 from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
@@ -547,6 +549,23 @@ def test_without_a_compiled_library_auto_is_the_torch_engine(monkeypatch):
     assert fitted().engine_ == "torch"
     with pytest.raises(ValueError, match="engine='native' has not been compiled for this machine: install a wheel"):
         fitted(engine="native")
+
+
+def test_what_it_costs_that_nothing_is_compiled_is_said_once_a_process_and_is_no_warning(monkeypatch, caplog):
+    engines._say_once.cache_clear()
+    monkeypatch.setattr(native, "library", lambda dtype=None: None)
+    asked = make_network((3, 2)), "cpu", 3, np.array([5]), [make_settings()]
+    assert engine_for("torch", *asked) == "torch"
+    assert caplog.records == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [engine_for("auto", *asked) for _ in range(3)] == ["torch"] * 3
+    (record,) = caplog.records
+    assert record.name == "skfdrmfl" and "up to fifty times as long; install a C compiler" in record.getMessage()
+    engines._say_once.cache_clear()
+    monkeypatch.setattr(engines, "current_process", lambda: Namespace(name="LokyProcess-1"))
+    engine_for("auto", *asked)
+    assert len(caplog.records) == 1
 
 
 def test_a_library_for_another_processor_is_passed_over(monkeypatch, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients
-from skfdrmfl.common.progress import Bar
+from skfdrmfl.common import progress
+from skfdrmfl.common.progress import Bar, told_to
 from skfdrmfl.estimator import _html as _representation
 
 rng = np.random.default_rng(0)
@@ -69,6 +70,36 @@ def test_a_bar_and_the_lines_in_its_place_say_how_far_it_is(capsys, monkeypatch)
     assert len(shown.splitlines()) == 10
     Bar("work", 40, "step", shown=False).reach(40)
     assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_without_tqdm_one_line_is_written_anew(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    now = iter(np.arange(0.0, 100.0, 0.3))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 1.0 + next(now))
+    bar = Bar("work", 2, "step")
+    for stage in ("a", "b", "c", "d"):
+        bar.reach(0, stage)
+    bar.reach(2, "end")
+    bar.close()
+    lines = [line.strip() for line in capsys.readouterr().err.split("\r")]
+    assert lines == ["", "work: 0/2 steps, a", "work: 0/2 steps, c", "work: 2/2 steps, end"]
+
+
+@pytest.mark.parametrize("tuning", [None, "mixture"])
+def test_a_fit_tells_whoever_listens_what_it_is_at(tuning):
+    heard = []
+    model = FDRMFLTransformer(n_rounds=2, random_state=0, tuning=tuning)
+    with told_to(heard.append):
+        told = model.fit(X, Y, IDS).predict(X)
+    rounds = [stage for stage in heard if stage.startswith("round ")]
+    assert len(set(rounds)) == len(rounds) > 0
+    assert tuning is not None or rounds[-1] == "round 2 of 2"
+    assert "sums of client 1" in heard and "sums of client 2" in heard
+    assert ("PLS of raw" in heard) == (tuning is not None)
+    n_heard = len(heard)
+    np.testing.assert_array_equal(model.fit(X, Y, IDS).predict(X), told)
+    assert len(heard) == n_heard  # nobody listens any more
 
 
 def links(estimator):

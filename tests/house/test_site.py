@@ -173,7 +173,7 @@ def browser():
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if None in programs:
         pytest.skip("no chromium with chromedriver here; on Debian: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here; pip install 'skfdrmfl[site]'")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here; pip install selenium")
     options = webdriver.ChromeOptions()
     options.binary_location = programs[0]
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1300,1000"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import inf
 
+from skfdrmfl.common.extras import install
 from skfdrmfl.common.tree import registered
 
 
@@ -40,7 +41,7 @@ def check_accountant() -> None:
     if find_spec("dp_accounting") is None:
         raise ImportError(
             "privacy of clients needs the package dp-accounting, which is not installed; "
-            "run: pip install 'skfdrmfl[dp]', or set dp_noise_multiplier=0.0 and dp_clip_norm=inf."
+            f"run: {install('dp', 'dp-accounting')}, or set dp_noise_multiplier=0.0 and dp_clip_norm=inf."
         )
 
 
