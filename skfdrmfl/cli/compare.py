@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import counted, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
+from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
 from skfdrmfl.cli.parameters import transformer
-from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
 
@@ -51,6 +51,7 @@ def add_to(commands: Any) -> None:
     add_columns(parser)
     add_missing(parser)
     add_reading(parser)
+    add_folder(parser)
     add_model(parser)
     group = parser.add_argument_group("the comparison")
     simulated = "number of simulated clients, where no column says whose row it is"
@@ -128,7 +129,7 @@ def of_builtin(args: argparse.Namespace) -> Task:
 
 def of_file(args: argparse.Namespace) -> Task:
     """Return the task on a table: the rows of its clients, or dealt to simulated ones."""
-    frame, notes = read_table(args.file, args)
+    frame, notes = read_input(args.file, args)
     columns = divide(frame, args)
     notes += columns.notes
     named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}

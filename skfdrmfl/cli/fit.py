@@ -14,10 +14,10 @@ from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
+from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
 from skfdrmfl.cli.parameters import transformer
-from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
 
@@ -37,6 +37,7 @@ def add_to(commands: Any) -> None:
     add_columns(parser)
     add_missing(parser, "keep")
     add_reading(parser)
+    add_folder(parser)
     add_model(parser)
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
     save = "the model; beside it stand its record (.json) and picture (.png)"
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         wrong("--save", args.save, "does not end in .npz, as files of models do", f"pass {args.save}.npz")
     names = names_beside(args.save)
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
-        frame, notes = read_table(args.file, args)
+        frame, notes = read_input(args.file, args)
         with interrupt_waits():
             model = transformer(args, random_state=args.random_state)
         columns = divide(frame, args)
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
             columns.notes.append("No --clients-column: all rows are one client's, which is ordinary training.")
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
         interrupted = _train(model, columns)
-        record = _record(model, columns, args, notes)
+        record = _record(model, columns, args, notes) | {"signal": frame.attrs.get("signal")}
         print(errors_text(args.target, record["rmsec"], record["rmse_held_out"]))
         print(model.diagnose(), flush=True)
         model_name, record_name, picture_name = names

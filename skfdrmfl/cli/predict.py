@@ -11,9 +11,9 @@ from typing import Any
 from skfdrmfl.cli.columns import as_labels, numbers_of, shown, targets
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
+from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import Writer, output_folder, picture_file
-from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
 
@@ -36,6 +36,7 @@ def add_to(commands: Any) -> None:
     add(parser, "--clients-column NAME", "column that says whose row it is, without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
     add_reading(parser)
+    add_folder(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,14 +48,14 @@ def run(args: argparse.Namespace) -> None:
     picture_name = f"{args.out.stem}.png"
     inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
     with output_folder("--out", args.out.parent, [args.out.name, picture_name], inputs) as write:
-        frame, notes = read_table(args.file, args)
+        record = _record_of(args.model)
+        frame, notes = read_input(args.file, args, record)
         with interrupt_waits():
             from skfdrmfl.estimator._transformer import FDRMFLTransformer
         try:
             model = FDRMFLTransformer.load(args.model)
         except ValueError as error:
             raise FileProblem(first_line(error)) from error
-        record = _record_of(args.model)
         print("\n".join(notes), flush=True)
         X = _features(frame, model, record, args)
         try:
