@@ -19,16 +19,16 @@ OPUS_BLOCKS = {
 }
 
 
-def jcamp(path: Path, x, y, *, title="sample", x_unit="NANOMETERS", y_unit="ABSORBANCE", first=True) -> Path:
+def jcamp(path: Path, x, y, *, title="sample", x_unit="NANOMETERS", y_unit="ABSORBANCE") -> Path:
     """Write a JCAMP-DX file of one spectrum, its points equally far apart."""
     lines = [
         *(f"##TITLE={title}", "##JCAMP-DX=4.24", "##DATA TYPE=NEAR INFRARED SPECTRUM"),
-        *(f"##XUNITS={x_unit}", f"##YUNITS={y_unit}", f"##FIRSTX={x[0]!r}", f"##LASTX={x[-1]!r}"),
+        *(f"##XUNITS={x_unit}", f"##YUNITS={y_unit}", f"##FIRSTX={float(x[0])}", f"##LASTX={float(x[-1])}"),
         *(f"##NPOINTS={len(x)}", "##XFACTOR=1.0", "##YFACTOR=1e-09", "##XYDATA=(X++(Y..Y))"),
-        *(f"{x[i]!r} {round(y[i] * 1e9)}" for i in range(len(x))),
+        *(f"{float(x[i])} {round(y[i] * 1e9)}" for i in range(len(x))),
         "##END=",
     ]
-    path.write_text("\n".join(lines) + "\n" if first else "\n".join(lines), encoding="ascii")
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
     return path
 
 
@@ -91,25 +91,31 @@ def asd(path: Path, x, y, *, kind=0, reference=None) -> Path:
     return path
 
 
-def dso(path: Path, x, ys, names=None, *, variable="spectra", as_object=True) -> Path:
-    """Write a DataSet Object of Eigenvector's toolbox, as MATLAB saves it: an object of the class dataset."""
+def dso(path: Path, x, ys, names=None, *, variable="spectra", as_object=True, include=None, more=None) -> Path:
+    """Write DataSet Objects of Eigenvector's toolbox, as MATLAB saves them: objects of the class dataset.
 
-    def cell(first, second):
+    `more` are further variables; `include` numbers the rows and columns, from 1, that are not left out.
+    """
+
+    def cell(rows, columns):
         out = np.empty((2, 1), dtype=object)
-        out[0, 0], out[1, 0] = first, second
+        out[0, 0], out[1, 0] = rows, columns
         return out
 
-    ys = np.asarray(ys, dtype=float)
-    nothing = np.zeros((0, 0))
-    fields = {
-        "name": variable,
-        "data": ys,
-        "label": cell(nothing if names is None else np.array(names), nothing),
-        "axisscale": cell(nothing, np.asarray(x, dtype=float)[None]),
-        "include": cell(np.arange(1, len(ys) + 1.0)[None], np.arange(1, ys.shape[1] + 1.0)[None]),
-    }
-    record = np.zeros((1, 1), dtype=[(name, object) for name in fields])
-    for name, value in fields.items():
-        record[name][0, 0] = value
-    savemat(path, {variable: MatlabObject(record, "dataset") if as_object else record})
+    def record(ys):
+        nothing = np.zeros((0, 0))
+        rows, columns = include or (range(1, len(ys) + 1), range(1, ys.shape[1] + 1))
+        fields = {
+            "data": ys,
+            "label": cell(nothing if names is None else np.array(names), nothing),
+            "axisscale": cell(nothing, np.asarray(x, dtype=float)[None]),
+            "include": cell(np.array([[*rows]], dtype=float), np.array([[*columns]], dtype=float)),
+        }
+        out = np.zeros((1, 1), dtype=[(name, object) for name in fields])
+        for name, value in fields.items():
+            out[name][0, 0] = value
+        return MatlabObject(out, "dataset") if as_object else out
+
+    variables = {variable: ys, **(more or {})}
+    savemat(path, {name: record(np.asarray(values, dtype=float)) for name, values in variables.items()})
     return path

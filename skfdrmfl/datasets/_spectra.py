@@ -159,10 +159,11 @@ def read_files(
     notes = [f"The reader says of {_few(names)}: {remark}." for remark, names in reader_says.items()]
     if no_spectra:
         notes.insert(0, f"Left out, no spectra: {_few(no_spectra)}.")
-    kinds = {row.signal.kind: row.file for row in reversed(rows) if row.signal.kind != "unknown"}
+    kinds = _firsts(rows, "kind")
     if len(kinds) > 1:
-        shown = " and ".join(f"{kind} in {file}" for kind, file in list(kinds.items())[:2])
-        raise ValueError(f"The files hold unlike signals, {shown}; choose the signal by its name, or read them apart.")
+        raise ValueError(
+            f"The files hold unlike signals, {_two(kinds)}; choose the signal by its name, or read them apart."
+        )
     values, unit, points = _aligned(rows, axis, points, notes)
     frame = pandas.DataFrame(values, index=_names(rows, files), columns=points)
     frame.attrs = {"unit": unit, "signal": kind if (kind := next(iter(kinds), "")) in RATIOS else rows[0].name}
@@ -275,13 +276,12 @@ def _aligned(
     rows: list[Row], axis: str, asked: NDArray[np.float64] | None, notes: list[str]
 ) -> tuple[NDArray[np.float64], str, NDArray[np.float64]]:
     """Return the values of all rows on one axis, its unit, and its points."""
-    units = {row.signal.unit: row.file for row in reversed(rows) if row.signal.unit}
+    units = _firsts(rows, "unit")
     if len(units) > 1:
-        shown = " and ".join(f"{file} {unit}" for unit, file in list(units.items())[:2])
-        raise ValueError(f"The axes have unlike units, {shown}; read them apart.")
+        raise ValueError(f"The axes have unlike units, {_two(units)}; read them apart.")
     unit = next(iter(units), "")
     points = rows[0].signal.axis if asked is None else asked
-    unlike = [row for row in rows if _fitted(row.signal, points) is None]
+    unlike = [row for row in rows if _own(row.signal, points, whole=True) is None]
     if unlike and axis == "same":
         other = unlike[0]
         raise ValueError(
@@ -291,8 +291,8 @@ def _aligned(
         )
     if unlike:
         points = _common(rows) if asked is None else asked
-        n_unlike = sum(_fitted(row.signal, points) is None for row in rows)
-        notes.append(f"Interpolated {n_unlike} of {len(rows)} spectra to {_described(points, unit)}.")
+        n_between = sum(_own(row.signal, points) is None for row in rows)
+        notes.append(f"Took {_described(points, unit)}; interpolated {n_between} of {len(rows)} spectra.")
     return np.array([_interpolated(row, points, unit) for row in rows]), unit, points
 
 
@@ -310,20 +310,22 @@ def _common(rows: list[Row]) -> NDArray[np.float64]:
     return points if rows[0].signal.axis[0] < rows[0].signal.axis[-1] else points[::-1]
 
 
-def _fitted(signal: Signal, points: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return the values of a signal at points that are its own, None where they are not."""
-    if len(signal.axis) != len(points):
-        return None
+def _own(signal: Signal, points: NDArray[np.float64], *, whole: bool = False) -> NDArray[np.float64] | None:
+    """Return the values of a signal at points that are its own, all of them if `whole`; None where they are not."""
     close = TOLERANCE * np.abs(np.diff(points)).min(initial=np.inf)
-    for axis, values in ((signal.axis, signal.values), (signal.axis[::-1], signal.values[::-1])):
-        if np.abs(axis - points).max() <= close:
-            return values
-    return None
+    order = np.argsort(signal.axis)
+    axis, values = signal.axis[order], signal.values[order]
+    if not whole:
+        inside = (axis >= points.min() - close) & (axis <= points.max() + close)
+        axis, values = axis[inside], values[inside]
+    if len(axis) != len(points) or np.abs(axis - np.sort(points)).max() > close:
+        return None
+    return values[np.argsort(np.argsort(points))]
 
 
 def _interpolated(row: Row, points: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
-    """Return the values of a signal at other points, linearly between its own; refuse points beyond them."""
-    if (own := _fitted(row.signal, points)) is not None:
+    """Return the values of a signal at points, linearly between its own; refuse points beyond them."""
+    if (own := _own(row.signal, points)) is not None:
         return own
     order = np.argsort(row.signal.axis)
     axis = row.signal.axis[order]
@@ -358,6 +360,19 @@ def name_kinds(row: Row, folder: Path | None) -> tuple[str, str, str, str]:
     if row.label:
         return (row.label, *(f"{file} {row.label}" for file in files[1:]))  # type: ignore[return-value]
     return tuple(f"{file}_{row.number}" for file in files)  # type: ignore[return-value]
+
+
+def _firsts(rows: list[Row], field: str) -> dict[str, Path]:
+    """Return each value of a field of signals that files tell, and the first file that does."""
+    firsts: dict[str, Path] = {}
+    for row in rows:
+        firsts.setdefault(getattr(row.signal, field), row.file)
+    return {value: file for value, file in firsts.items() if value not in ("", "unknown")}
+
+
+def _two(firsts: dict[str, Path]) -> str:
+    """Return the first two of what `_firsts` gives in words."""
+    return " and ".join(f"{value} in {file}" for value, file in list(firsts.items())[:2])
 
 
 def _hidden(path: Path) -> bool:
