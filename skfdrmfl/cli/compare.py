@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import counted, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
-from skfdrmfl.cli.folder import add_folder, digest, read_input
+from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Writer, output_folder, picture_file, text_file
 from skfdrmfl.cli.parameters import transformer
@@ -122,6 +122,7 @@ def of_builtin(args: argparse.Namespace) -> Task:
     ):
         if given:
             wrong(option, given, "is for tables", "name a FILE too, or leave it out")
+    refuse_folder_options(args, "is for files of instruments")
     data = builtin.load(args.data, args.path, args.target)
     named = {"data": args.data, "unit": args.unit or builtin.UNIT, "scheme": args.scheme}
     return Task(data.data, data.target, _dealer(data.target, args, f" of {args.data}"), data.get("groups"), named)

@@ -31,6 +31,15 @@ def add_folder(parser: Any) -> None:
     add(group, "--axis", axis, choices=("same", "common"), default="same")
 
 
+def refuse_folder_options(args: Any, fact: str) -> None:
+    """Refuse options of `add_folder` where they would have no effect."""
+    axis = None if args.axis == "same" else args.axis
+    given = {"--targets": args.targets, "--sample-column": args.sample_column, "--signal": args.signal, "--axis": axis}
+    for option, value in given.items():
+        if value is not None:
+            wrong(option, value, fact, "leave it out")
+
+
 def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> tuple[Any, list[str]]:
     """Return the DataFrame of a table or of files of instruments, and sentences that say how it was read.
 
@@ -39,9 +48,12 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
     """
     tables = reading.TEXT | reading.PARQUET | reading.EXCEL
     if args.targets is None and not path.is_dir() and path.suffix.lower() in tables:
+        refuse_folder_options(args, f"is for files of instruments, and {path} is a table")
         return reading.read_table(path, args)
     if args.targets is None and record is None:
         wrong("--targets", "none", "names the table with the measured values", "pass --targets table.csv")
+    if args.targets is None and args.sample_column is not None:
+        wrong("--sample-column", args.sample_column, "is for a table of targets", "name it with --targets too")
     table, notes = (None, []) if args.targets is None else reading.read_table(args.targets, args)
     frame, samples, said = _spectra(path, args, record or {})
     rest = frame[[]]
@@ -123,12 +135,13 @@ def _is_table(file: Path, args: Any) -> bool:
 
 def _joined(rest: Any, samples: list[Sample], table: Any, args: Any, notes: list[str], *, training: bool) -> Any:
     """Return the rows with the columns of the table, joined by the names of samples."""
-    column, where = _sample_column(samples, table, args)
+    column, where, exact = _sample_column(samples, table, args)
     of, names = args.targets.name, [str(name).strip() for name in table[column]]
     missing = [name for name, at in zip(rest.index, where, strict=True) if at is None]
     used = Counter(at for at in where if at is not None)
     unused = [name for i, name in enumerate(names) if i not in used]
-    notes.append(f"Joined by the column {column} of {of}: {len(rest) - len(missing)} of {len(rest)} spectra.")
+    alike = "" if exact else ", names alike but for case, blanks and zeros before numbers"
+    notes.append(f"Joined by the column {column} of {of}: {len(rest) - len(missing)} of {len(rest)} spectra{alike}.")
     if missing:
         left = "Left out" if training else "Without measured values"
         notes.append(f"{left}, no row in {of}: {shown(missing)}.")
@@ -160,10 +173,10 @@ def _asked_for(joined: Any, args: Any, notes: list[str]) -> Any:
     return joined.drop(columns=others)
 
 
-def _sample_column(samples: list[Sample], table: Any, args: Any) -> tuple[str, list[int | None]]:
-    """Return the column with the names of samples, and the row of the table for each spectrum, None where it has none.
+def _sample_column(samples: list[Sample], table: Any, args: Any) -> tuple[str, list[int | None], bool]:
+    """Return the column with the names of samples, the row of each spectrum or None, and whether names are the same.
 
-    That is the column in which most spectra are found, letter by letter or, where none is, without what people change.
+    That is the column in which most spectra are found, letter by letter unless more are without what people change.
     Where another column has the names of the subfolders, a row is known by both.
     """
     asked, of = args.sample_column, args.targets
@@ -173,16 +186,14 @@ def _sample_column(samples: list[Sample], table: Any, args: Any) -> tuple[str, l
     folders = {sample.folder for sample in samples} - {""}
     sites = [texts[name] for name in texts if folders and folders <= set(texts[name])]
     best = Match(0, [], [])
-    column = ""
+    column, exact = "", True
     for same in (str, _plain):
         for name in texts if asked is None else [asked]:
             both = [[f"{a}/{b}" for a, b in zip(site, texts[name], strict=True)] for site in sites]
             matches = [Match.of(samples, names, same) for names in (*both, texts[name])]
             match = next((match for match in matches if match.n_found), best)
             if match.n_found > best.n_found or (match.n_found == best.n_found and best.twice and not match.twice):
-                best, column = match, name
-        if best.n_found:
-            break
+                best, column, exact = match, name, same is str
     files = shown([sample.names[0] for sample in samples], 4)
     if not best.n_found and asked is not None:
         wrong("--sample-column", asked, f"has {shown(texts[asked], 4)}", f"spectra are called {files}")
@@ -190,7 +201,7 @@ def _sample_column(samples: list[Sample], table: Any, args: Any) -> tuple[str, l
         raise FileProblem(f"{of} has no column with the names of the spectra, {files}; add one.")
     if best.twice:
         raise FileProblem(f"{of} has several rows of {shown(best.twice)} in {column}; keep one row a sample.")
-    return column, best.rows
+    return column, best.rows, exact
 
 
 class Match(NamedTuple):
@@ -221,5 +232,5 @@ def _texts(column: Any) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Return a name without what people change in it: case, spaces and zeros before a number."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "", name.casefold()))
+    """Return a name without what people change in it: case, kinds of blanks and zeros before a number."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "-", name.casefold()))
