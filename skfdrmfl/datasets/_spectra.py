@@ -19,7 +19,10 @@ from skfdrmfl.common.extras import import_extra
 from ._spectrum_tables import TABLES, Labelled, NoSpectra, Signal, of_dso, of_pairs, of_table
 
 RATIOS = ("absorbance", "reflectance", "transmittance")  # kinds of signals that say something of the sample alone
-ASIDE = re.compile("reference|dark|white|background|phase|interferogram|trace|match|peak|uncertainty")
+ASIDE = re.compile("reference|dark|white|background|phase|interferogram|fid|trace|match|peak|uncertainty")
+LINKED = re.compile(
+    r"signal_\d+"
+)  # blocks of a JCAMP file on one axis, which the reader takes for signals of one sample
 GUESSED = {"delimited-text", "ocean-optics-two-column-csv"}  # any text: rows are lost in silence, units made up
 MADE_UP = re.compile(r"(subfile|record)_\d+")  # names that the reader gives, not the file
 TOLERANCE = 1e-3  # of a step between two points, within which axes are the same
@@ -194,16 +197,15 @@ def _spectra_in(file: Path) -> tuple[list[Labelled], list[str]]:
     except BaseException as error:  # the reader is compiled, and its panics are no Exception
         text = str(error).removeprefix("invalid spectral record: ").replace(f"{file}: ", "").rstrip(".")
         raise (NoSpectra if text.startswith("unsupported format") else ValueError)(text) from error
-    remarks = {remark for record in records for remark in record.provenance.warnings}
-    return [_of_record(file, record) for record in records], sorted(
-        remark
-        for remark in remarks
-        if not remark.startswith("asd_secondary")  # which `_over_reference` reads
-    )
+    remarks = sorted({remark for record in records for remark in record.provenance.warnings})
+    if broken := [remark for remark in remarks if "mismatch" in remark]:
+        raise ValueError(f"its numbers are not those it checks them by: {broken[0]}")
+    remarks = [remark for remark in remarks if not remark.startswith("asd_secondary")]  # which `_over_reference` reads
+    return [row for record in records for row in _of_record(file, record)], remarks
 
 
-def _of_record(file: Path, record: Any) -> Labelled:
-    """Return the label and the signals of one record of the reader."""
+def _of_record(file: Path, record: Any) -> list[Labelled]:
+    """Return the label and the signals of each spectrum in a record of the reader: one, but for linked blocks."""
     signals = {}
     for name, array in record.signals.items():
         if array.values.ndim != 1:
@@ -212,9 +214,15 @@ def _of_record(file: Path, record: Any) -> Labelled:
         signals[name] = Signal(array.axis.values, array.values, unit, array.signal_type)
     if record.provenance.format == "asd-fieldspec":
         signals = _over_reference(file, signals, record.metadata["asd"]["secondary_blocks"])
-    jcamp = record.metadata.get("jcamp") or {}
-    label = str(record.metadata.get("sample_id") or jcamp.get("title") or "")
-    return "" if MADE_UP.fullmatch(label) else label, signals
+    blocks = record.metadata.get("jcamp_link", {}).get("blocks", [])
+    linked = sorted((int(name[7:]), signal) for name, signal in signals.items() if LINKED.fullmatch(name))
+    if len(linked) > 1 and len(blocks) >= linked[-1][0]:
+        return [(blocks[i - 1].get("title", ""), {"signal": signal}) for i, signal in linked]
+    relation = record.metadata.get("link_relation", "sample")
+    if relation not in ("sample", "unknown"):
+        signals = {relation: next(iter(signals.values()))}
+    label = str(record.metadata.get("sample_id") or record.metadata.get("jcamp", {}).get("title") or "")
+    return [("" if MADE_UP.fullmatch(label) else label, signals)]
 
 
 def _over_reference(file: Path, signals: dict[str, Signal], blocks: list[dict[str, Any]]) -> dict[str, Signal]:

@@ -73,6 +73,35 @@ def test_several_spectra_in_a_file_are_rows_called_as_the_file_calls_them(tmp_pa
     assert_allclose(frame, CURVES, rtol=1e-12)
 
 
+@pytest.mark.parametrize("link", [True, False])
+@pytest.mark.parametrize("step", [0.0, 1.0])  # of one axis, which the reader takes for one sample, or of two
+def test_blocks_of_a_jcamp_file_are_rows_and_the_dark_one_is_none(tmp_path, link, step):
+    blocks = [
+        files.jcamp(tmp_path / "block.dx", NM + (step if i else 0), row, title=title).read_text()
+        for i, (title, row) in enumerate(zip(["b", "a", "dark current"], CURVES, strict=True))
+    ]
+    path = tmp_path / "all.dx"
+    head = "##TITLE=all\n##JCAMP-DX=4.24\n##DATA TYPE=LINK\n##BLOCKS=3\n"
+    path.write_text(head + "".join(blocks) + "##END=\n" if link else "".join(blocks[:2]))
+    if step:
+        with pytest.raises(ValueError, match="unlike"):
+            read_spectra(path)
+        return
+    frame = read_spectra(path)
+    assert list(frame.index) == ["b", "a"]
+    assert_allclose(frame, CURVES[:2], rtol=1e-7)
+
+
+def test_packed_digits_are_differences_and_a_wrong_check_value_is_refused(tmp_path):
+    path = files.jcamp(tmp_path / "s.dx", np.arange(1100.0, 1160, 10), np.zeros(6))
+    head, _, _ = path.read_text().replace("1e-09", "1").partition("1100.0 0")
+    path.write_text(head + "1100A0J0U\n1130D0J0K0\n##END=\n")  # 10, +10 three times; 40 again, +10, +20
+    assert_array_equal(read_spectra(path).loc["s"], [10, 20, 30, 40, 50, 70])
+    path.write_text(head + "1100A0J0U\n1130E0J0K0\n##END=\n")
+    with pytest.raises(ValueError, match="its numbers are not those it checks them by: jcamp_dif_checkpoint_mismatch"):
+        read_spectra(path)
+
+
 def test_rows_without_names_are_numbered_after_their_file(tmp_path):
     savemat(tmp_path / "m.mat", {"X": CURVES, "wavelengths": NM})
     frame = read_spectra([files.spc(tmp_path / "t.spc", NM, CURVES), tmp_path / "m.mat"])
