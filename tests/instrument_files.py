@@ -76,6 +76,19 @@ def spc(path: Path, x, ys, *, x_type=3, y_type=2) -> Path:
     return path
 
 
+def spc_of_own_points(path: Path, xs, ys, *, exponent=128) -> Path:
+    """Write a Galactic SPC file in which each spectrum has its points; of values below 2 ** exponent / 2, or floats."""
+    subfiles = b""
+    for i, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        raw = np.asarray(y, dtype="<f4") if exponent == 128 else np.rint(np.multiply(y, 2.0 ** (32 - exponent)))
+        values = raw.astype("<f4" if exponent == 128 else "<i4").tobytes()
+        head = struct.pack("<BBhfffiif4x", 0, exponent, i, float(i), float(i + 1), 0.0, len(x), 1, 0.0)
+        subfiles += head + np.asarray(x, dtype="<f4").tobytes() + values
+    head = struct.pack("<BBBBiddi", 0xC4, 0x4B, 0, exponent, 0, xs[0][0], xs[0][-1], len(xs)) + b"\3\2\0\0"
+    path.write_bytes(head.ljust(512, b"\0") + subfiles)
+    return path
+
+
 def asd(path: Path, x, y, *, kind=0, reference=None) -> Path:
     """Write an ASD FieldSpec file; kinds: 0 counts, 1 reflectance; what the white reference gave follows the sample."""
     head = bytearray(484)

@@ -25,6 +25,7 @@ LINKED = re.compile(
 )  # blocks of a JCAMP file on one axis, which the reader takes for signals of one sample
 GUESSED = {"delimited-text", "ocean-optics-two-column-csv"}  # any text: rows are lost in silence, units made up
 MADE_UP = re.compile(r"(subfile|record)_\d+")  # names that the reader gives, not the file
+FLOATS = 128  # the exponent of an SPC file whose values are no integers
 TOLERANCE = 1e-3  # of a step between two points, within which axes are the same
 MOST_SHOWN = 3
 
@@ -212,6 +213,11 @@ def _of_record(file: Path, record: Any) -> list[Labelled]:
             raise ValueError(f"{name} has the dimensions {', '.join(array.dims)}; only single spectra become rows")
         unit = "" if array.axis.unit in ("index", "unknown") else array.axis.unit
         signals[name] = Signal(array.axis.values, array.values, unit, array.signal_type)
+    spc, of_row = (record.metadata.get(name, {}) for name in ("galactic_spc", "galactic_spc_subfile"))
+    if spc.get("flags", {}).get("txyxys") and of_row["subexp"] != FLOATS:
+        raise ValueError(
+            "each spectrum has points of its own and whole numbers, of which the reader mistakes the points"
+        )
     if record.provenance.format == "asd-fieldspec":
         signals = _over_reference(file, signals, record.metadata["asd"]["secondary_blocks"])
     blocks = record.metadata.get("jcamp_link", {}).get("blocks", [])

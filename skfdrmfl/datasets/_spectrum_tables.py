@@ -58,7 +58,7 @@ def of_table(file: Path) -> list[Labelled]:
     except (ValueError, ImportError):
         raise
     except Exception as error:  # each reader has errors of its own kind
-        raise ValueError(str(error).partition("\n")[0]) from error
+        raise ValueError(f"it is no table ({str(error).partition(chr(10))[0]})") from error
     points = {name: number for name in frame.columns if (number := _number(name)) is not None}
     if len(points) < FEWEST:
         raise NoSpectra("no table with wavelengths as names of columns")

@@ -73,6 +73,17 @@ def test_several_spectra_in_a_file_are_rows_called_as_the_file_calls_them(tmp_pa
     assert_allclose(frame, CURVES, rtol=1e-12)
 
 
+def test_points_of_each_spectrum_in_an_spc_file_are_its_own_or_refused_where_the_reader_mistakes_them(tmp_path):
+    frame = read_spectra(files.spc_of_own_points(tmp_path / "s.spc", [NM, NM], CURVES[:2]))
+    assert_allclose(frame, CURVES[:2], rtol=1e-6)
+    assert_array_equal(frame.columns, NM)
+    path = files.spc_of_own_points(tmp_path / "i.spc", [NM, NM], CURVES[:2], exponent=4)
+    with pytest.raises(
+        ValueError, match="points of its own and whole numbers, of which the reader mistakes the points"
+    ):
+        read_spectra(path)
+
+
 @pytest.mark.parametrize("link", [True, False])
 @pytest.mark.parametrize("step", [0.0, 1.0])  # of one axis, which the reader takes for one sample, or of two
 def test_blocks_of_a_jcamp_file_are_rows_and_the_dark_one_is_none(tmp_path, link, step):
