@@ -59,7 +59,8 @@ def read_spectra(
     """Read spectra from files of instruments into a table: a row a spectrum, a column a wavelength.
 
     JCAMP-DX, Bruker OPUS, Galactic SPC, ASD, DataSet Objects in ``.mat`` and some fifty other formats, known by what
-    is in the files. Tables (Excel, Parquet, CSV) with a spectrum a row, and texts of two columns, are read too.
+    is in the files. Tables (Excel, Parquet, CSV) with a spectrum a row, and texts of two columns, are read too. The
+    reader of instruments' formats is nirs4all-formats 0.1, under MIT; from 0.2 on it is copyleft, and not used.
 
     Parameters
     ----------
