@@ -115,6 +115,8 @@ def files_of(paths: Any) -> list[tuple[Path, Path | None]]:
             found.append((path, None))
             continue
         inside = [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file.relative_to(path))]
+        images = {file.with_suffix("") for file in inside if file.suffix.lower() != ".hdr"}
+        inside = [file for file in inside if file.suffix.lower() != ".hdr" or file.with_suffix("") not in images]
         if not inside:
             raise ValueError(f"{path} has no files in it; name the folder with the spectra.")
         found += [(file, path) for file in inside]

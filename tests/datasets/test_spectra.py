@@ -314,6 +314,16 @@ def test_what_is_no_spectrum_is_left_out_of_a_folder_and_said(tmp_path):
         read_spectra(tmp_path / "notes.txt")
 
 
+def test_the_header_of_an_image_gives_no_pixel_twice(tmp_path):
+    CURVES.astype("<f4").tofile(tmp_path / "image.dat")
+    head = "ENVI\nfile type = ENVI Standard\nsamples = 3\nlines = 1\nbands = 9\nheader offset = 0\ndata type = 4\n"
+    head += "interleave = bip\nbyte order = 0\nwavelength units = Nanometers\nwavelength = {"
+    (tmp_path / "image.hdr").write_text(head + ", ".join(f"{x:g}" for x in NM) + "}\n")
+    frame = read_spectra(tmp_path)
+    assert_allclose(frame, CURVES, rtol=1e-6)
+    assert_array_equal(frame.columns, NM)
+
+
 def test_files_that_fail_are_all_named_with_the_reason(tmp_path):
     whole = files.spc(tmp_path / "a.spc", NM, Y).read_bytes()
     (tmp_path / "b.spc").write_bytes(whole[:540])
