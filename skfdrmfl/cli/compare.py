@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import counted, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
+from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
-from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
 
@@ -53,6 +53,7 @@ def add_to(commands: Any) -> None:
     add_columns(parser)
     add_missing(parser)
     add_reading(parser)
+    add_folder(parser)
     add_model(parser)
     group = parser.add_argument_group("the comparison")
     simulated = "number of simulated clients, where no column says whose row it is"
@@ -132,6 +133,7 @@ def of_builtin(args: argparse.Namespace) -> Task:
     ):
         if given:
             wrong(option, given, "is for tables", "name a FILE too, or leave it out")
+    refuse_folder_options(args, "is for files of instruments")
     data = builtin.load(args.data, args.path, args.target)
     named = {"data": args.data, "unit": args.unit or builtin.UNIT, "scheme": args.scheme}
     return Task(data.data, data.target, _dealer(data.target, args, f" of {args.data}"), data.get("groups"), named)
@@ -139,7 +141,7 @@ def of_builtin(args: argparse.Namespace) -> Task:
 
 def of_file(args: argparse.Namespace) -> Task:
     """Return the task on a table: the rows of its clients, or dealt to simulated ones."""
-    frame, notes = read_table(args.file, args)
+    frame, notes = read_input(args.file, args)
     columns = divide(frame, args)
     notes += [*columns.notes, *modality_notes(columns.X, args)]
     named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}

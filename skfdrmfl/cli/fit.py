@@ -15,10 +15,10 @@ from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
 from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
+from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
-from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
 
@@ -38,6 +38,7 @@ def add_to(commands: Any) -> None:
     add_columns(parser)
     add_missing(parser, "keep")
     add_reading(parser)
+    add_folder(parser)
     add_model(parser)
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
     save = "the model; beside it stand its record (.json) and picture (.png)"
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         )
     names = names_beside(args.save)
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
-        frame, notes = read_table(args.file, args)
+        frame, notes = read_input(args.file, args)
         with interrupt_waits():
             from skfdrmfl.fit.saving import save
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
             columns.notes.append("No --clients-column: all rows are one client's, which is ordinary training.")
         columns.notes += modality_notes(columns.X, args)
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
-        facts = _facts(columns, args)
+        facts = _facts(columns, args) | {"signal": frame.attrs.get("signal")}
         interrupted = _train(model, columns)
         model_name, record_name, picture_name = names
         write({model_name: partial(save, model, model._fitted, about=facts)})
@@ -154,6 +155,7 @@ def _facts(columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
     """Return what `predict` has to know of the table beside the model, as plain values."""
     return {
         "targets": list(args.target),
+        "features": list(columns.X.columns),
         "categories": list(args.categories),
         "clients_column": args.clients_column,
         "missing": args.missing,
@@ -170,7 +172,6 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
     n_rows = getattr(model, "n_samples_per_client_", None)
     return {
         "groups_column": args.groups_column,
-        "features": list(columns.X.columns),
         "n_samples": len(columns.y),
         "clients": {} if n_rows is None else dict(zip(map(str, model.clients_), n_rows.tolist(), strict=True)),
         "n_rounds": int(model.n_rounds_),

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from skfdrmfl.cli.errors import UsageError
 
-TABLE_FILE = "table: .csv, .tsv, .txt, .parquet or .xlsx"
+TABLE_FILE = "table: .csv, .tsv, .txt, .parquet or .xlsx; or files of instruments"
 
 
 class Parser(argparse.ArgumentParser):

@@ -14,9 +14,9 @@ from typing import Any
 from skfdrmfl.cli.columns import as_labels, counted, numbers_of, shown
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
+from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
-from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
 
@@ -39,6 +39,7 @@ def add_to(commands: Any) -> None:
     add(parser, "--clients-column NAME", "column that says whose row it is, without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
     add_reading(parser)
+    add_folder(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,12 +51,15 @@ def run(args: argparse.Namespace) -> None:
     picture = args.out.with_name(f"{args.out.stem}.png")
     inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
     with output_folder("--out", args.out.parent, [args.out.name, picture.name], inputs) as write:
-        frame, notes = read_table(args.file, args)
+        try:
+            record = _record_of(args.model)
+        except ValueError as error:
+            raise FileProblem(first_line(error)) from error
+        frame, notes = read_input(args.file, args, record)
         with interrupt_waits():
             from skfdrmfl.estimator._transformer import FDRMFLTransformer
         try:
             model = FDRMFLTransformer.load(args.model)
-            record = _record_of(args.model)
         except ValueError as error:
             raise FileProblem(first_line(error)) from error
         print("\n".join(notes), flush=True)
