@@ -1,0 +1,139 @@
+"""The axis that names of columns make: wavelengths, wavenumbers, energies, whatever they are counted in."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from math import isfinite
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float
+
+# How units are written, after NFKC, and what an axis in them is called.
+UNITS = {
+    "nm": (r"nm|nanomet(?:er|re)s?", "wavelength"),
+    "µm": (r"[uμ]m|microns?|micromet(?:er|re)s?", "wavelength"),
+    "Å": (r"Å|angstroms?", "wavelength"),
+    "cm-1": (r"cm\s*[{(]?\s*(?:\^|\*\*)?\s*[{(]?[-−–.]?1[)}]?|(?:1\s*)?/\s*cm|wavenumbers?", "wavenumber"),
+    "eV": (r"eV", "energy"),
+    "keV": (r"keV", "energy"),
+    "Hz": (r"Hz", "frequency"),
+    "GHz": (r"GHz", "frequency"),
+    "THz": (r"THz", "frequency"),
+    "ppm": (r"ppm", "chemical shift"),
+    "m/z": (r"m/z", "m/z"),
+}
+_UNIT = "|".join(f"(?P<u{i}>{how})" for i, (how, _) in enumerate(UNITS.values()))
+_EXPONENT = r"(?:e[-+]?\d+)?"
+_DIGIT_FIRST = rf"\d+(?:[.,]\d*)?{_EXPONENT}"
+_NUMBER = rf"(?:{_DIGIT_FIRST}|[.,]\d+{_EXPONENT})"
+_END = rf"(?:[\s_.]*[\[(]?\s*(?:{_UNIT})\s*[\])]?)?"
+_PLAIN = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
+_BARE = re.compile(rf"(?P<number>[-+−]?{_NUMBER}){_END}", re.IGNORECASE)
+# A prefix ends with a letter and what separates, of which a sign is part: "nir-1100" is no negative number.
+_PREFIXED = re.compile(rf"(?P<prefix>.*?[^\W\d_][\W_]*)(?P<number>{_DIGIT_FIRST}){_END}", re.IGNORECASE)
+# Fewer names with a prefix are taken for "vitamin_b6", "vitamin_b12" and the like.
+FEWEST_PREFIXED = 3
+
+
+class Place(NamedTuple):
+    """What the name of a column says of where it stands."""
+
+    value: float
+    modality: str  # before the first "__", or the outer levels of a MultiIndex; "" where there is none
+    prefix: str  # what else stands before the number, lower case, without what separates; "" for R's "X"
+    unit: str | None  # key of `UNITS`
+
+
+def place_of(name: Any) -> Place | None:
+    """Return what a name says of where its column stands: a number, or text with one at its end or before a unit.
+
+    Such are 1100, "1100.5", "1100,5" (a decimal comma), "1.1e+03", "1100 nm", "X1100", "Abs@1100", "nir__1100 cm-1"
+    and ("nir", 1100). None for bools, NaN, infinity and all else.
+    """
+    if isinstance(name, tuple):  # of a MultiIndex
+        inner = place_of(name[-1]) if name else None
+        return None if inner is None else inner._replace(modality="__".join(map(str, name[:-1])) or inner.modality)
+    if isinstance(name, Real) and not isinstance(name, (bool, np.bool_)):
+        return Place(float(name), "", "", None) if isfinite(name) else None
+    if not isinstance(name, str):
+        return None
+    modality, separator, rest = name.partition("__")
+    if not (modality and separator and rest):
+        modality, rest = "", name
+    if _PLAIN.fullmatch(rest):  # most names of most tables
+        return Place(float(rest), modality, "", None)
+    text = unicodedata.normalize("NFKC", rest).strip()
+    found = _BARE.fullmatch(text) or _PREFIXED.fullmatch(text)
+    if found is None:
+        return None
+    value = float(found["number"].replace(",", ".").replace("−", "-"))
+    prefix = re.sub(r"[\W_]+$", "", found.groupdict().get("prefix") or "").casefold()
+    unit = next((unit for i, unit in enumerate(UNITS) if found[f"u{i}"] is not None), None)
+    return Place(value, modality, "" if prefix == "x" else prefix, unit) if isfinite(value) else None
+
+
+def wavelength_of(name: Any) -> float | None:
+    """Return the position that a column's name gives; None where it gives none.
+
+    One name alone does not tell "X1100" from "sample7": `axis_of` judges all names of a table.
+    """
+    place = place_of(name)
+    return None if place is None else place.value
+
+
+def axis_of(names: Iterable[Any]) -> Float | None:
+    """Return the position of each column (p,) in the unit of its name; None where the names are no axis.
+
+    Every name is to give a position (`place_of`), with one prefix and one unit, or none, in a modality, and no position
+    twice there. The order is free: a spectrum may run downwards, and columns that were shuffled are still what they are
+    called. Default names are no axis: 0, 1, 2, ... or 1, 2, 3, ..., with any prefix and in any order, without a unit.
+    Nor are fewer than three names with a prefix.
+    """
+    places = _places(list(names))
+    return None if places is None else np.array([place.value for place in places])
+
+
+def unit_of(names: Iterable[Any]) -> str | None:
+    """Return the unit that all names of an axis have, a key of `UNITS`; None where they name none, or several."""
+    units = {None if place is None else place.unit for place in map(place_of, names)}
+    return units.pop() if len(units) == 1 else None
+
+
+def label_of(unit: str | None) -> str:
+    """Return what an axis is called in a picture, such as "wavelength, nm"."""
+    if unit is None:
+        return "wavelength (from the names of columns)"
+    quantity = UNITS[unit][1]
+    return quantity if quantity == unit else f"{quantity}, {unit}"
+
+
+def _places(names: list[Any]) -> list[Place] | None:
+    """Return the places of names that are an axis."""
+    places: list[Place] = []
+    for name in names:
+        place = place_of(name)
+        if place is None:
+            return None
+        places.append(place)
+    by_modality: dict[str, list[Place]] = {}
+    for place in places:
+        by_modality.setdefault(place.modality, []).append(place)
+    several = len(by_modality) > 1
+    if not places or (several and "" in by_modality):
+        return None
+    return places if all(map(_is_axis, by_modality.values())) else None
+
+
+def _is_axis(places: list[Place]) -> bool:
+    """Return whether the places of one modality are an axis."""
+    values: NDArray[np.float64] = np.sort([place.value for place in places])
+    first, p = places[0], len(places)
+    alike = all(place.prefix == first.prefix and place.unit == first.unit for place in places)
+    default = first.unit is None and any(np.array_equal(values, np.arange(p) + start) for start in (0, 1))
+    return alike and not default and bool((np.diff(values) > 0).all()) and (p >= FEWEST_PREFIXED or not first.prefix)
