@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
+from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, spectrum_of
 from skfdrmfl.cli.tables.cells import Rule, is_dates, is_padded, rule_of, text_of, truths_of
 from skfdrmfl.cli.tables.cells import numbers_of as numbers_of
 from skfdrmfl.cli.wording import MOST_SHOWN, pasted
 from skfdrmfl.cli.wording import counted as counted
 from skfdrmfl.cli.wording import shown as shown
-from skfdrmfl.data.axis import axis_of, place_of
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
-FEW_BANDS = 3  # columns below which names with numbers are no spectrum
 A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
-FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
-LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
 
 
 @dataclass
@@ -75,11 +72,11 @@ def divide(frame: Any, args: Any) -> Columns:
         wrong("--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option")
     clients = _labels(frame, args.clients_column, "--clients-column")
     groups = _labels(frame, args.groups_column, "--groups-column")
-    _look_for_the_target(X, y, args, notes)
-    _look_for_others(X, {*args.keep, *args.categories}, notes)
+    look_for_the_target(X, y, args, notes)
+    look_for_others(X, {*args.keep, *args.categories}, notes)
     _describe(clients, groups, notes)
     if groups is None:
-        _look_for_repeats(frame[[name for name in texts if name != args.clients_column]], X, y, notes)
+        look_for_repeats(frame[[name for name in texts if name != args.clients_column]], X, y, notes)
     return Columns(X, y, clients, groups, notes)
 
 
@@ -192,17 +189,6 @@ def _measured(frame: Any, y: Any, notes: list[str]) -> tuple[Any, Any]:
         note += f" Measured: {counts}, all in {int(rows.sum())}; one command for each target uses more rows."
     notes.append(note)
     return frame.loc[rows], y.loc[rows]
-
-
-def spectrum_of(names: Iterable[str]) -> set[str]:
-    """Return the names that are an axis with others of the same prefix and unit, as one name alone is not."""
-    alike: dict[Any, list[str]] = {}
-    for name in names:
-        if (place := place_of(name)) is not None:
-            alike.setdefault(place[1:], []).append(name)
-    return {
-        name for group in alike.values() if len(group) >= FEW_BANDS and axis_of(group) is not None for name in group
-    }
 
 
 def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
@@ -324,67 +310,6 @@ def _labels(frame: Any, name: str | None, option: str) -> Any:
         fact = f"has no value in {counted(len(empty), 'row')} (first: row {_row(empty)})"
         wrong(option, name, fact, "name one for every row, or leave those rows out of the file")
     return labels.astype(object)
-
-
-def _look_for_the_target(X: Any, y: Any, args: Any, notes: list[str]) -> None:
-    """Refuse features that are a linear function of a target, and name those that are near it."""
-    near: list[str] = []
-    if len(X) < 4:
-        return
-    for target in y.columns:
-        r = _correlations(X.select_dtypes("number"), y[target])
-        same = [name for name in r.index[r >= LINEAR] if name not in args.keep]
-        if same:
-            fact = f"is a linear function of the target {target}, so that nothing is left to predict"
-            remedy = f"pass {pasted('--drop', *same)}, or {pasted('--keep', *same)}"
-            wrong("FILE", f"column {shown(same)}", fact, remedy)
-        near += [f"{name} ({value:.3f} with {target})" for name, value in r.items() if SUSPICIOUS < value < LINEAR]
-    if near:
-        notes.append(
-            f"Nearly the target: {shown(near)} by correlation. Where that is another result of the laboratory and not "
-            "known when predicting, leave it out with --drop."
-        )
-
-
-def _correlations(X: Any, y: Any) -> Any:
-    """Return |r| with y of each column that varies, over the rows where it has a value."""
-    return X.loc[:, X.min() < X.max()].corrwith(y).abs()
-
-
-def _look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:
-    """Name the columns beside a spectrum that may be results of the laboratory, but for those that are meant."""
-    names = list(X.columns)
-    spectrum = spectrum_of(names)
-    others = [name for name in names if name not in spectrum | meant]
-    n_spectrum = len(spectrum)
-    if n_spectrum >= 10 and 0 < len(others) <= 0.2 * len(names):
-        notes.append(
-            f"Features: {n_spectrum} columns that look like a spectrum, and {shown(others)}. If these are not known "
-            f"when predicting, such as results of the laboratory, pass {pasted('--drop', *others[:MOST_SHOWN])}"
-        )
-    else:
-        notes.append(f"Features: {len(names)} columns, {shown(names, 4)}.")
-
-
-def _look_for_repeats(texts: Any, X: Any, y: Any, notes: list[str]) -> None:
-    """Propose as groups the columns that look like names of samples measured more than once.
-
-    Such a text comes two to `MOST_REPEATS` times; a whole number is one only where the targets too are the same.
-    """
-    spectrum = spectrum_of(X.columns)
-    numbers = [name for name in X.select_dtypes("number") if name not in spectrum and (X[name] % 1 == 0).all()]
-    for column in (*(text_of(texts[name]) for name in texts), *(X[name] for name in numbers)):
-        sizes = column.value_counts()
-        if not (len(sizes) >= FEWEST_SAMPLES and sizes.median() >= 2 and sizes.max() <= MOST_REPEATS):
-            continue
-        same = bool((y.groupby(column.to_numpy()).nunique() <= 1).all(axis=None))
-        if same or column.name in texts:
-            each = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes.max()}"
-            alike = ", with one value of the target" if same else ""
-            notes.append(
-                f"{column.name} has {len(sizes)} values, each in {each} rows{alike}: if these are repeats of a sample, "
-                f"pass {pasted('--groups-column', column.name)}, or folds part them."
-            )
 
 
 def _describe(clients: Any, groups: Any, notes: list[str]) -> None:

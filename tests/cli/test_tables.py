@@ -12,8 +12,9 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from skfdrmfl.cli.columns import LINEAR, _correlations, divide
+from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.errors import FileProblem, UsageError
+from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.reading import read_table
 from skfdrmfl.cli.tables.cells import numbers_of, text_of
 
@@ -319,7 +320,7 @@ def test_correlations_are_of_the_rows_with_a_value_and_of_columns_that_vary():
     frame[1] = 0.1  # sums of it round
     frame.iloc[3:9, 2] = np.nan
     frame[3] = -3 * y + 2
-    found = _correlations(frame, y)
+    found = correlations(frame, y)
     assert list(found.index) == [0, 2, 3, 4, 5]
     for j, r in found.items():
         there = frame[j].notna().to_numpy()

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from skfdrmfl.cli.errors import FileProblem, wrong
 from skfdrmfl.cli.tables.cells import NO_NUMBER, cell_text, column_of, is_number
 from skfdrmfl.cli.wording import counted, shown
-from skfdrmfl.data.axis import axis_of, wavelength_of
 
 Row = Sequence[str]  # the text of its cells, "" where they are empty
 SAMPLE = 40  # rows looked at
@@ -101,7 +99,7 @@ class _Sample:
         body = self.filled[len(self.filled) // 3 :] or self.filled
         self._body = [i for i in body if not self.is_comment(i)] or body
         self.width = Counter(len(self._rows[i]) for i in self._body).most_common(1)[0][0] if self._body else 0
-        self._n_filled = float(np.median([sum(map(bool, self._rows[i])) for i in self._body])) if self._body else 0.0
+        self._n_filled = float(median([sum(map(bool, self._rows[i])) for i in self._body])) if self._body else 0.0
 
     def cells(self, i: int) -> list[str]:
         """Return the cells of a row up to the last that is filled."""
@@ -167,6 +165,10 @@ class _Sample:
 
 def regular(texts: Sequence[str]) -> bool:
     """Return whether texts are an axis whose steps, or those of 1 over it, are of one size up to a factor of 3."""
+    import numpy as np
+
+    from skfdrmfl.data.axis import axis_of
+
     values = axis_of(texts) if len(texts) >= 3 else None
     if values is None or not (values > 0).all():
         return False
@@ -183,6 +185,8 @@ def sideways(first_column: Sequence[str], names: Sequence[str], wanted: Sequence
         return False
     if all(name in first_column for name in wanted):
         return True
+    from skfdrmfl.data.axis import wavelength_of
+
     is_spectrum = sum(wavelength_of(text) is not None for text in first_column) >= max(10, 0.8 * len(first_column))
     return (
         is_spectrum
