@@ -191,6 +191,30 @@ def _measured(frame: Any, y: Any, notes: list[str]) -> tuple[Any, Any]:
     return frame.loc[rows], y.loc[rows]
 
 
+def _taken_for(name: str, column: Any, args: Any, in_spectrum: bool) -> tuple[str, Any]:
+    """Return what a column that may be a feature is taken for, and its numbers, its labels or the cells that differ."""
+    import numpy
+
+    if name in args.categories:
+        return ("labels", as_labels(column)) if column.notna().any() else ("empty", None)
+    numbers, odd = numbers_of(column)
+    n_numbers = len(numbers) - int(numpy.isnan(numbers.to_numpy()).sum())
+    if column.dtype.kind == "b":
+        return "yes and no", numbers
+    if not n_numbers:
+        if not len(odd):
+            return "empty", None
+        if (truths := truths_of(column)) is not None:
+            return "yes and no", truths
+        return ("dates" if is_dates(column) else "text"), odd
+    if len(odd):
+        few = not in_spectrum and n_numbers <= A_TENTH * (n_numbers + len(odd))
+        return ("text" if few else "strays"), odd
+    if name not in args.keep and not in_spectrum and is_padded(column):
+        return "text", odd
+    return ("numbers the rows" if name not in args.keep and _numbers_the_rows(numbers) else "numbers"), numbers
+
+
 def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
     """Return the columns that can be features, and say why others are none."""
     import numpy
@@ -199,53 +223,35 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
     spectrum = spectrum_of(names)
     values = numpy.empty((len(frame), len(names)), order="F")
     kept: list[str] = []  # numbers
-    labels: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {"labels": {}, "strays": {}}
     left_out: dict[str, list[str]] = {"text": [], "dates": [], "empty": [], "numbers the rows": []}
     remedies = {"text": "; --categories NAME uses one as labels", "numbers the rows": "; --keep NAME uses it"}
     rules: dict[str, Rule] = {}
-    strays: dict[str, Any] = {}
     texts: list[str] = []
     for name in names:
-        column = frame[name]
-        if column.isna().all():
-            left_out["empty"].append(name)
-            continue
-        if name in args.categories:
-            labels[name] = as_labels(column)
-            continue
-        if (numbers := truths_of(column)) is not None:
-            notes.append(f"{name} holds yes and no: used as 1 and 0.")
+        kind, column = _taken_for(name, frame[name], args, name in spectrum)
+        if kind in ("numbers", "yes and no"):
+            notes += [f"{name} holds yes and no: used as 1 and 0."] if kind == "yes and no" else []
+            values[:, len(kept)] = column
+            kept.append(name)
+            rules[name] = rule_of(column)
+        elif kind in found:
+            found[kind][name] = column
+        elif kind == "text":
+            texts.append(name)
+            labels = text_of(frame[name])
+            left_out["text"].append(f"{name} ({labels.nunique()} values, such as {labels.dropna().iloc[0]!r})")
         else:
-            numbers, odd = numbers_of(column)
-            n_numbers = int(numbers.notna().sum())
-            if len(odd) and not n_numbers and is_dates(column):
-                left_out["dates"].append(name)
-                continue
-            if len(odd) and n_numbers > (0 if name in spectrum else A_TENTH * (n_numbers + len(odd))):
-                strays[name] = odd
-                continue
-            if len(odd) or (name not in {*args.keep, *spectrum} and is_padded(column)):
-                texts.append(name)
-                column = text_of(column)
-                left_out["text"].append(f"{name} ({column.nunique()} values, such as {column.dropna().iloc[0]!r})")
-                continue
-            if not n_numbers:
-                left_out["empty"].append(name)
-                continue
-            if _numbers_the_rows(numbers) and name not in args.keep:
-                left_out["numbers the rows"].append(name)
-                continue
-            rules[name] = rule_of(numbers)
-        values[:, len(kept)] = numbers
-        kept.append(name)
-    _refuse_strays(strays, spectrum & set(texts), spectrum, args)
+            left_out[kind].append(name)
+    _refuse_strays(found["strays"], spectrum & set(texts), spectrum, args)
     for why, which in left_out.items():
         if which:
             notes.append(f"Left out, {why}: {shown(which)}{remedies.get(why, '')}.")
     X = pandas.DataFrame(values[:, : len(kept)], index=frame.index, columns=kept, copy=False)
-    for j, name in enumerate(name for name in names if name in {*kept, *labels}):
-        if name in labels:
-            X.insert(j, name, labels[name])
+    used = {*kept, *found["labels"]}
+    for j, name in enumerate(name for name in names if name in used):
+        if name in found["labels"]:
+            X.insert(j, name, found["labels"][name])
     X.attrs |= {"texts": texts, "rules": rules}
     return X
 
@@ -271,7 +277,7 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
 
 def _numbers_the_rows(column: Any) -> bool:
     """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last."""
-    if len(column) < 3 or column.isna().any():
+    if len(column) < 3 or column.iloc[0] - column.index[0] not in (0, 1):
         return False
     ahead = column - column.index  # the index counts the rows of the file
     return bool(ahead.nunique() == 1 and ahead.iloc[0] in (0, 1))

@@ -159,9 +159,9 @@ def numbers_of(column: Any) -> tuple[Any, Any]:
     marks = marks_of(column)
     quick = _quick_numbers(column, marks)
     values, rule, odd = _numbers(list(column.array), marks, column.name) if quick is None else (*quick, [])
-    numbers = pandas.Series(values, index=column.index, name=column.name)
+    numbers = pandas.Series(values, index=column.index, name=column.name, copy=False)
     numbers.attrs = {KEY: marks, "rule": rule}
-    return numbers, text_of(column.iloc[odd], verbatim=True)
+    return numbers, text_of(column.iloc[odd], verbatim=True) if odd else column.iloc[:0]
 
 
 def text_of(column: Any, *, verbatim: bool = False) -> Any:
@@ -253,7 +253,7 @@ def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
             numbers = compute.cast(cells, pyarrow.float64())
         except pyarrow.ArrowInvalid:
             continue
-        values = numbers.to_pandas().to_numpy()
+        values = numbers.to_numpy() if isinstance(numbers, pyarrow.ChunkedArray) else numbers.to_numpy(False)
         if int(numpy.isfinite(values).sum()) == len(numbers) - numbers.null_count:
             return values, rule
     return None

@@ -20,6 +20,7 @@ from skfdrmfl.cli.tables.layout import Layout
 
 SEPARATORS = {";": "';'", "\t": "a tabulator", ",": "','", "|": "'|'", " ": "blanks"}
 RUNS = " "
+BLOCK = 2**23  # bytes that Arrow reads at once: each makes a piece of every column
 TRIED = 10  # lines in which numbers are counted
 HEAD = 2**20  # bytes in which the first rows are looked for
 SAID = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -175,7 +176,7 @@ def _quick(text: Text, separator: str, found: Layout, rows: list[list[str]], n_l
         try:
             table = arrow.read_csv(
                 stream,
-                read_options=arrow.ReadOptions(column_names=columns),
+                read_options=arrow.ReadOptions(column_names=columns, block_size=BLOCK),
                 parse_options=arrow.ParseOptions(delimiter=separator, newlines_in_values=bool(quotes)),
                 convert_options=arrow.ConvertOptions(
                     column_types=dict.fromkeys(columns, pyarrow.large_string()),
