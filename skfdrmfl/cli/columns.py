@@ -10,7 +10,15 @@ from typing import Any
 
 from skfdrmfl.cli.errors import wrong
 from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, spectrum_of
-from skfdrmfl.cli.tables.cells import Rule, is_dates, is_padded, rule_of, text_of, truths_of
+from skfdrmfl.cli.tables.cells import (
+    Rule,
+    is_dates,
+    is_padded,
+    may_be_thousands,
+    rule_of,
+    text_of,
+    truths_of,
+)
 from skfdrmfl.cli.tables.cells import numbers_of as numbers_of
 from skfdrmfl.cli.wording import MOST_SHOWN, pasted
 from skfdrmfl.cli.wording import counted as counted
@@ -60,7 +68,9 @@ def divide(frame: Any, args: Any) -> Columns:
                 f"{name} has only {n_values} values: if they stand for classes, a regression is no use to them."
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
-    notes += rules_said(y.attrs["rules"] | X.attrs.pop("rules"))
+    rules = y.attrs["rules"] | X.attrs.pop("rules")
+    _refuse_two_readings(frame, rules, args)
+    notes += rules_said(rules)
     texts = X.attrs.pop("texts")
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
@@ -150,6 +160,18 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
     y = _frame(columns, frame)
     y.attrs["rules"] = {name: rule_of(numbers) for name, numbers in columns.items()}
     return y
+
+
+def _refuse_two_readings(frame: Any, rules: Mapping[str, Rule], args: Any) -> None:
+    """Refuse points that may stand between thousands where other columns of the table have decimal commas."""
+    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+    given = dict(args.decimal)
+    if not commas or None in given:
+        return
+    open_ = [n for n, rule in rules.items() if rule == Rule() and n not in given and may_be_thousands(frame[n])]
+    if open_:
+        fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
+        wrong("--decimal", f"column {shown(open_)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
 
 
 def rules_said(rules: Mapping[str, Rule]) -> list[str]:

@@ -23,5 +23,6 @@ def shown(names: Sequence[object], most: int = MOST_SHOWN) -> str:
 
 def pasted(option: str, *values: str) -> str:
     """Return an option with its values, separated by commas, as a shell takes it."""
-    text = shlex.quote(",".join(value.replace(",", "\\,") for value in values) if len(values) > 1 else values[0])
+    text = ",".join(value.replace(",", "\\,") for value in values) if len(values) > 1 else values[0]
+    text = f"'{text}'" if text[-1:] in set(".:;?!") and "'" not in text else shlex.quote(text)  # not the sentence's end
     return f"{option}={text}" if values[0].startswith("-") else f"{option} {text}"

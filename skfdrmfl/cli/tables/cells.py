@@ -78,12 +78,18 @@ def pattern_of(decimal: str, group: str) -> re.Pattern[str]:
 
 def bare(text: str) -> str:
     """Return a cell without what stands around its number: blanks, an apostrophe before, quotes; a minus as "-"."""
-    text = text.strip().strip(INVISIBLE).strip()
+    text = plain(text)
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].strip()
     if text[:1] == "'":  # what spreadsheets write before a number that is to be text
         text = text[1:]
     return f"-{text[1:]}" if text[:1] in MINUS and text else text
+
+
+def plain(text: str) -> str:
+    """Return a text without what is not seen of it in a spreadsheet: blanks and marks around it, and ="..."."""
+    text = text.strip().strip(INVISIBLE).strip()
+    return text[2:-1].strip() if len(text) > 2 and text.startswith('="') and text.endswith('"') else text
 
 
 def is_number(text: str) -> bool:
@@ -96,6 +102,17 @@ def marks_of(column: Any) -> Marks:
     """Return what the user says of the cells of a column or of a table."""
     marks: Marks = column.attrs.get(KEY, Marks())
     return marks
+
+
+def may_be_thousands(column: Any) -> bool:
+    """Return whether each point of a column of text may stand between thousands as well as before decimals."""
+    points, thousands = False, pattern_of(",", ".")
+    for cell in column.array if column.dtype.kind == "O" else ():
+        if isinstance(cell, str) and "." in cell:
+            points = True
+            if not thousands.fullmatch(bare(cell)) or pattern_of(",", "").fullmatch(bare(cell)):
+                return False
+    return points
 
 
 def rule_of(numbers: Any) -> Rule:
@@ -179,7 +196,7 @@ def text_of(column: Any, *, verbatim: bool = False) -> Any:
 def cell_text(cell: Any) -> str | None:
     """Return what a cell says, None where it is empty."""
     if isinstance(cell, str):
-        return cell.strip().strip(INVISIBLE) or None
+        return plain(cell) or None
     if cell is None or str(cell) in ("nan", "<NA>", "NaT"):
         return None
     if isinstance(cell, Real) and not isinstance(cell, bool):
@@ -283,7 +300,7 @@ def _numbers(cells: Sequence[Any], marks: Marks, name: Any) -> tuple[Any, Rule, 
             if math.isinf(cell):
                 odd.append(i)
         elif isinstance(cell, str):
-            text = cell.strip()
+            text = plain(cell)
             if text and text not in marks.missing and text not in marks.no_number and bare(text):
                 texts[i] = bare(text)
         elif cell_text(cell) is not None:
@@ -316,7 +333,8 @@ def _rule_of(texts: Mapping[int, str], given: str | None, name: Any) -> tuple[tu
     elif not least and (",", "") in best and (".", ",") in best:
         example = next(text for text in texts.values() if "," in text)
         point, comma = (pasted("--decimal", f"{name}={mark}") for mark in ".,")
-        remedy = f"pass {point} for {_value(example, '.', ','):.15g}, or {comma} for {_value(example, ',', ''):.15g}"
+        remedy = f"pass {point} for {_value(example, '.', ','):.15g}, {comma} for {_value(example, ',', ''):.15g}"
+        remedy += ", or --decimal with the mark alone for all such columns"
         wrong("--decimal", name, f"has two readings, {example!r} with commas between thousands or decimal ones", remedy)
     return best[0], failed[best[0]]
 

@@ -12,12 +12,13 @@ from statistics import median
 from typing import Any
 
 from skfdrmfl.cli.errors import FileProblem, wrong
-from skfdrmfl.cli.tables.cells import NO_NUMBER, cell_text, column_of, is_number
+from skfdrmfl.cli.tables.cells import INVISIBLE, NO_NUMBER, cell_text, column_of, is_number
 from skfdrmfl.cli.wording import counted, shown
 
 Row = Sequence[str]  # the text of its cells, "" where they are empty
-SAMPLE = 40  # rows looked at
+SAMPLE = 100  # rows looked at
 FEWEST = 4  # columns of a table below which a line of one or two values may be a row
+LINE_ENDS = re.compile(r"\s*[\r\n\t]\s*")
 UNIT = re.compile(
     r"[\[(]?(?:%|‰|-|°?[CFK]|[nuµμm]m|cm-1|cm\^-1|1/cm|a\.? ?u\.?|abs(?:orbance)?|refl(?:ectance)?|log\(?1/r\)?|"
     r"[mµuk]?g(?:/.*)?|[md]?l|ppm|ppb|°?brix|[mµu]?mol(?:/.*)?|[wvm]/[wvm]%?|% ?[\w/ .]*|counts?|min|[smh]|units?)"
@@ -90,15 +91,23 @@ def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line"
     return Layout(names, place, first, notes)
 
 
+def width_of(widths: Sequence[int]) -> tuple[int, float]:
+    """Return the width of the rows of a table, which hold most cells, and their share in all cells."""
+    cells = {width: n * width for width, n in Counter(widths).items()}
+    width = max(cells, key=lambda width: cells[width], default=0)
+    return width, cells[width] / sum(cells.values()) if width else 0.0
+
+
 class _Sample:
     """The first rows of a file, and which of them may hold names or values."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = [_trimmed([cell.strip() for cell in row]) for row in rows]
         self.filled = [i for i, row in enumerate(self._rows) if any(row)]
-        body = self.filled[len(self.filled) // 3 :] or self.filled
-        self._body = [i for i in body if not self.is_comment(i)] or body
-        self.width = Counter(len(self._rows[i]) for i in self._body).most_common(1)[0][0] if self._body else 0
+        table = [i for i in self.filled if not self.is_comment(i)] or self.filled
+        self.width, _ = width_of([len(self._rows[i]) for i in table])
+        self._body = [i for i in table if len(self._rows[i]) == self.width]
+        self._body = self._body[len(self._body) // 3 :]
         self._n_filled = float(median([sum(map(bool, self._rows[i])) for i in self._body])) if self._body else 0.0
 
     def cells(self, i: int) -> list[str]:
@@ -238,7 +247,8 @@ def _trimmed(cells: list[Any]) -> list[Any]:
 
 def names_of(layout: Layout, path: Path, width: int) -> list[str]:
     """Return a name for each column, "Unnamed: 0" for an unnamed first one; refuse names that occur twice."""
-    names = [*layout.names, *[""] * (width - len(layout.names))]
+    names = [LINE_ENDS.sub(" ", name).strip(f" {INVISIBLE}") for name in layout.names]
+    names += [""] * (width - len(names))
     twice = [name for name, n in Counter(names).items() if n > 1 and name]
     if twice:
         fact = f"{path} has more than one column called {shown(list(map(repr, twice)), 5)}"
@@ -247,11 +257,12 @@ def names_of(layout: Layout, path: Path, width: int) -> list[str]:
 
 
 def frame_of_rows(
-    rows: list[list[Any]], path: Path, args: Any, what: str = "line", *, keep_empty: bool = False
+    rows: list[list[Any]], path: Path, args: Any, what: str = "line", *, keep_empty: bool = False, even: bool = False
 ) -> tuple[Any, list[str]]:
     """Return the frame of rows of cells, and what was found beside the table.
 
-    Cells are text, or numbers and dates of a workbook; empty ones are None or "". Empty rows are kept as such if asked.
+    Cells are text, or numbers and dates of a workbook; empty ones are None or "". Empty rows are kept if asked; rows that
+    are shorter than the table are refused if they have to be `even`.
     """
     import pandas
 
@@ -263,6 +274,12 @@ def frame_of_rows(
     body = _without_footer(body[found.first :], width, notes, what)
     if not keep_empty:
         body = [(i, row) for i, row in body if rows[i]]
+    short = [i for i, row in body if len(rows[i]) < width and row]
+    if short and even:
+        fact = f"has {len(rows[short[0]])} values for {width} names in {what} {short[0] + 1}"
+        raise FileProblem(f"{path} {fact}, and blanks do not say which; save it as CSV.")
+    if short and not keep_empty and not args.transpose:
+        notes.append(f"{counted(len(short), what)} with fewer values than names (first: {what} {short[0] + 1}).")
     if any(len(rows[i]) > width >= len(row) for i, row in body):
         notes.append("Left out columns without a name and values.")
     for i, row in body:

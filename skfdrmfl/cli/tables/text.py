@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,7 +105,9 @@ def _table(text: Text, given: str | None, args: Any) -> tuple[Any, str, list[str
         n_lines = sample[found.first - 1][1] if found.first else 0
         if (frame := _quick(text, separator, found, rows, n_lines)) is not None:
             return frame, separator, notes + found.notes
-    frame, more = layout.frame_of_rows([row for row, _ in rows_of(text.whole())], text.path, args)
+    frame, more = layout.frame_of_rows(
+        [row for row, _ in rows_of(text.whole())], text.path, args, even=separator == RUNS
+    )
     return frame, separator, notes + more
 
 
@@ -120,11 +121,10 @@ def separator_of(lines: list[str]) -> str:
     found: dict[str, tuple[bool, int]] = {}
     for separator, rows in parted.items():
         widths = list(map(len, rows))
-        body = widths[len(widths) // 3 :]
-        width, n_lines = Counter(body).most_common(1)[0]
+        width, share = layout.width_of(widths)
         first = next((i for i, w in enumerate(widths) if w == width), 0)
         short = first == 1 and widths[0] == width - 1 > 1
-        if width > 1 and n_lines >= 0.75 * len(body) and max(widths[:first], default=0) < width:
+        if width > 1 and share >= 0.75 and max(widths[:first], default=0) < width:
             numbers = sum(map(is_number, (cell for row in rows[-TRIED:] if len(row) == width for cell in row)))
             found[separator] = (first == 0 or short, numbers)
     return max(found, key=lambda separator: found[separator], default=",")
