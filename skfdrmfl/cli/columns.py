@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
+from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, spectrum_of
+from skfdrmfl.cli.tables.cells import (
+    Rule,
+    is_dates,
+    is_padded,
+    may_be_thousands,
+    rule_of,
+    text_of,
+    truths_of,
+)
+from skfdrmfl.cli.tables.cells import numbers_of as numbers_of
+from skfdrmfl.cli.wording import MOST_SHOWN, pasted
+from skfdrmfl.cli.wording import counted as counted
+from skfdrmfl.cli.wording import shown as shown
 
-MOST_SHOWN = 6
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
-WAVELENGTH = re.compile(r"(?:.*__|[A-Za-z]{0,3}[ _.]?)?\d+(?:\.\d+)?(?: ?nm| ?cm-1)?")
-LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
+A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
 
 
 @dataclass
@@ -46,10 +58,7 @@ def divide(frame: Any, args: Any) -> Columns:
         notes.append(f"Left out as asked: {shown(dropped)}.")
 
     y = targets(frame, args.target)
-    rows = y.notna().all(axis=1)
-    if not rows.all():
-        notes.append(f"Left out {counted(int((~rows).sum()), 'row')} without {' or '.join(args.target)}.")
-        frame, y = frame.loc[rows], y.loc[rows]
+    frame, y = _measured(frame, y, notes)
     for name in args.target:
         n_values = y[name].nunique()
         if n_values == 1:
@@ -59,6 +68,10 @@ def divide(frame: Any, args: Any) -> Columns:
                 f"{name} has only {n_values} values: if they stand for classes, a regression is no use to them."
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
+    rules = y.attrs["rules"] | X.attrs.pop("rules")
+    _refuse_two_readings(frame, rules, args)
+    notes += rules_said(rules)
+    texts = X.attrs.pop("texts")
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
     if X.shape[1] == 0:
@@ -69,9 +82,11 @@ def divide(frame: Any, args: Any) -> Columns:
         wrong("--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option")
     clients = _labels(frame, args.clients_column, "--clients-column")
     groups = _labels(frame, args.groups_column, "--groups-column")
-    _look_for_the_target(X, y, args, notes)
-    _look_for_others(X, {*args.keep, *args.categories}, notes)
+    look_for_the_target(X, y, args, notes)
+    look_for_others(X, {*args.keep, *args.categories}, notes)
     _describe(clients, groups, notes)
+    if groups is None:
+        look_for_repeats(frame[[name for name in texts if name != args.clients_column]], X, y, notes)
     return Columns(X, y, clients, groups, notes)
 
 
@@ -124,70 +139,167 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
     columns = {}
     for name in names:
         column = frame[name]
-        if column.dtype.kind == "b":
+        if truths_of(column) is not None:
             wrong("--target", name, "holds yes and no, and only numbers can be predicted", "write them as 0 and 1")
-        if column.dtype.kind == "M":
-            wrong("--target", name, "holds dates", "write them as numbers, such as days since a date")
         columns[name], odd = numbers_of(column)
-        if len(odd) == column.notna().sum() > 0:
-            labels = shown([str(label) for label in odd.unique()], 3)
+        if len(odd) and not columns[name].notna().any():
+            if is_dates(column):
+                wrong("--target", name, "holds dates", "write them as numbers, such as days since a date")
+            labels = shown(odd.unique().tolist(), 3)
             fact = f"holds text ({labels}), and only numbers can be predicted"
             wrong("--target", name, fact, "name a measured column; to tell classes apart use a classifier")
         if len(odd):
-            fact = f"has {counted(len(odd), 'value')} that are no numbers, such as {odd.iloc[0]!r} in row {_row(odd)}"
-            wrong("--target", name, fact, f"correct them, or pass --na {str(odd.iloc[0])!r}")
+            fact = (
+                f"has {counted(len(odd), 'value')} that are no numbers, such as {strays_said({name: odd}, named=False)}"
+            )
+            wrong("--target", name, fact, f"correct them, or pass {pasted('--na', odd.iloc[0])}")
         if _is_infinite(columns[name]):
             wrong("--target", name, "has infinite values", "correct them")
         if columns[name].isna().all() and not allow_empty:
             wrong("--target", name, "has no values", "name a measured column")
-    return _frame(columns, frame)
+    y = _frame(columns, frame)
+    y.attrs["rules"] = {name: rule_of(numbers) for name, numbers in columns.items()}
+    return y
 
 
-def numbers_of(column: Any) -> tuple[Any, Any]:
-    """Return a column as numbers, NaN where it holds none, and what it holds instead, which is no gap."""
-    import pandas
+def _refuse_two_readings(frame: Any, rules: Mapping[str, Rule], args: Any) -> None:
+    """Refuse points that may stand between thousands where other columns of the table have decimal commas."""
+    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+    given = dict(args.decimal)
+    if not commas or None in given:
+        return
+    open_ = [n for n, rule in rules.items() if rule == Rule() and n not in given and may_be_thousands(frame[n])]
+    if open_:
+        fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
+        wrong("--decimal", f"column {shown(open_)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
 
-    numbers = pandas.to_numeric(column, errors="coerce")
-    return numbers.astype("float64"), column[numbers.isna() & column.notna()]
+
+def rules_said(rules: Mapping[str, Rule]) -> list[str]:
+    """Return how columns were read as numbers, where that is not the ordinary way."""
+    by_rule: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        by_rule.setdefault(str(rule), []).append(name)
+    return [f"Numbers with {rule}: {shown(names)}." for rule, names in by_rule.items() if rule]
+
+
+def strays_said(strays: Mapping[str, Any], *, named: bool = True) -> str:
+    """Return a few of the cells that are no numbers, their rows from 1 and, if asked, their columns."""
+    cells = [
+        f"{text!r} in row {int(i) + 1}" + (f" of {name}" if named else "")
+        for name, odd in strays.items()
+        for i, text in odd.items()
+    ]
+    return shown(cells, MOST_SHOWN // 2)
 
 
 def as_labels(column: Any) -> Any:
     """Return a column as labels, which are a feature of categories."""
-    return column.astype("string").astype("category")
+    return text_of(column).astype("category")
+
+
+def _measured(frame: Any, y: Any, notes: list[str]) -> tuple[Any, Any]:
+    """Return the rows that have all targets; say how many have each, and refuse where no row has all."""
+    rows = y.notna().all(axis=1)
+    if rows.all():
+        return frame, y
+    counts = ", ".join(f"{name} in {counted(int(n), 'row')}" for name, n in y.notna().sum().items())
+    if not rows.any():
+        fact = f"are not measured together in any of {counted(len(y), 'row')}: {counts}"
+        wrong("--target", ",".join(y.columns), fact, "run one command for each target")
+    note = f"Left out {counted(int((~rows).sum()), 'row')} without {' or '.join(y.columns)}."
+    if y.shape[1] > 1:
+        note += f" Measured: {counts}, all in {int(rows.sum())}; one command for each target uses more rows."
+    notes.append(note)
+    return frame.loc[rows], y.loc[rows]
+
+
+def _taken_for(name: str, column: Any, args: Any, in_spectrum: bool) -> tuple[str, Any]:
+    """Return what a column that may be a feature is taken for, and its numbers, its labels or the cells that differ."""
+    import numpy
+
+    if name in args.categories:
+        return ("labels", as_labels(column)) if column.notna().any() else ("empty", None)
+    numbers, odd = numbers_of(column)
+    n_numbers = len(numbers) - int(numpy.isnan(numbers.to_numpy()).sum())
+    if column.dtype.kind == "b":
+        return "yes and no", numbers
+    if not n_numbers:
+        if not len(odd):
+            return "empty", None
+        if (truths := truths_of(column)) is not None:
+            return "yes and no", truths
+        return ("dates" if is_dates(column) else "text"), odd
+    if len(odd):
+        few = not in_spectrum and n_numbers <= A_TENTH * (n_numbers + len(odd))
+        return ("text" if few else "strays"), odd
+    if name not in args.keep and not in_spectrum and is_padded(column):
+        return "text", odd
+    return ("numbers the rows" if name not in args.keep and _numbers_the_rows(numbers) else "numbers"), numbers
 
 
 def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
     """Return the columns that can be features, and say why others are none."""
-    kept: dict[str, Any] = {}
+    import numpy
+    import pandas
+
+    spectrum = spectrum_of(names)
+    values = numpy.empty((len(frame), len(names)), order="F")
+    kept: list[str] = []  # numbers
+    found: dict[str, dict[str, Any]] = {"labels": {}, "strays": {}}
     left_out: dict[str, list[str]] = {"text": [], "dates": [], "empty": [], "numbers the rows": []}
     remedies = {"text": "; --categories NAME uses one as labels", "numbers the rows": "; --keep NAME uses it"}
+    rules: dict[str, Rule] = {}
+    texts: list[str] = []
     for name in names:
-        column = frame[name]
-        kind = column.dtype.kind
-        if column.isna().all():
-            left_out["empty"].append(name)
-        elif name in args.categories:
-            kept[name] = as_labels(column)
-        elif kind in "mM":
-            left_out["dates"].append(name)
-        elif kind not in "biuf":
-            example = column.dropna().iloc[0]
-            left_out["text"].append(f"{name} ({column.nunique()} values, such as {example!r})")
-        elif kind != "b" and _numbers_the_rows(column) and name not in args.keep:
-            left_out["numbers the rows"].append(name)
+        kind, column = _taken_for(name, frame[name], args, name in spectrum)
+        if kind in ("numbers", "yes and no"):
+            notes += [f"{name} holds yes and no: used as 1 and 0."] if kind == "yes and no" else []
+            values[:, len(kept)] = column
+            kept.append(name)
+            rules[name] = rule_of(column)
+        elif kind in found:
+            found[kind][name] = column
+        elif kind == "text":
+            texts.append(name)
+            labels = text_of(frame[name])
+            left_out["text"].append(f"{name} ({labels.nunique()} values, such as {labels.dropna().iloc[0]!r})")
         else:
-            kept[name] = column.astype("float64")
-            if kind == "b":
-                notes.append(f"{name} holds yes and no: used as 1 and 0.")
+            left_out[kind].append(name)
+    _refuse_strays(found["strays"], spectrum & set(texts), spectrum, args)
     for why, which in left_out.items():
         if which:
             notes.append(f"Left out, {why}: {shown(which)}{remedies.get(why, '')}.")
-    return _frame(kept, frame)
+    X = pandas.DataFrame(values[:, : len(kept)], index=frame.index, columns=kept, copy=False)
+    used = {*kept, *found["labels"]}
+    for j, name in enumerate(name for name in names if name in used):
+        if name in found["labels"]:
+            X.insert(j, name, found["labels"][name])
+    X.attrs |= {"texts": texts, "rules": rules}
+    return X
+
+
+def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], args: Any) -> None:
+    """Refuse columns of numbers with cells that are none, and a spectrum of which most is text."""
+    if strays:
+        n = sum(map(len, strays.values()))
+        which = "one that is no number" if n == 1 else f"{n} that are no numbers"
+        fact = f"has among the cells of {counted(len(strays), 'column')} of numbers {which}: {strays_said(strays)}"
+        mark = pasted("--na", next(iter(strays.values())).iloc[0])
+        few = list(strays)[:MOST_SHOWN]
+        remedy = (
+            f"correct them, pass {mark} where that means missing, or leave columns out with {pasted('--drop', *few)}"
+        )
+        wrong("FILE", args.file, fact, remedy)
+    if 2 * len(text) > len(spectrum):
+        fact = (
+            f"has text in {len(text)} of {len(spectrum)} columns that look like a spectrum ({shown(sorted(text), 4)})"
+        )
+        wrong("FILE", args.file, fact, "correct them, or leave them out with --drop")
 
 
 def _numbers_the_rows(column: Any) -> bool:
     """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last."""
-    if len(column) < 3 or column.isna().any():
+    if len(column) < 3 or column.iloc[0] - column.index[0] not in (0, 1):
         return False
     ahead = column - column.index  # the index counts the rows of the file
     return bool(ahead.nunique() == 1 and ahead.iloc[0] in (0, 1))
@@ -217,53 +329,15 @@ def _without_missing(X: Any, args: Any, notes: list[str]) -> Any:
 
 
 def _labels(frame: Any, name: str | None, option: str) -> Any:
-    """Return the labels of clients or groups as strings or integers; refuse gaps."""
+    """Return the labels of clients or groups, which are text; refuse gaps."""
     if name is None:
         return None
-    column = frame[name]
-    if column.isna().any():
-        empty = column[column.isna()]
+    labels = text_of(frame[name])
+    if labels.isna().any():
+        empty = labels[labels.isna()]
         fact = f"has no value in {counted(len(empty), 'row')} (first: row {_row(empty)})"
         wrong(option, name, fact, "name one for every row, or leave those rows out of the file")
-    return column.astype("int64") if column.dtype.kind in "iu" else column.astype(str).str.strip().astype(object)
-
-
-def _look_for_the_target(X: Any, y: Any, args: Any, notes: list[str]) -> None:
-    """Refuse features that are a linear function of a target, and name those that are near it."""
-    near: list[str] = []
-    if len(X) < 4:
-        return
-    for target in y.columns:
-        r = _correlations(X.select_dtypes("number"), y[target])
-        same = [name for name in r.index[r >= LINEAR] if name not in args.keep]
-        if same:
-            fact = f"is a linear function of the target {target}, so that nothing is left to predict"
-            wrong("FILE", f"column {shown(same)}", fact, f"pass --drop {same[0]}, or --keep {same[0]}")
-        near += [f"{name} ({value:.3f} with {target})" for name, value in r.items() if SUSPICIOUS < value < LINEAR]
-    if near:
-        notes.append(
-            f"Nearly the target: {shown(near)} by correlation. Where that is another result of the laboratory and not "
-            "known when predicting, leave it out with --drop."
-        )
-
-
-def _correlations(X: Any, y: Any) -> Any:
-    """Return |r| with y of each column that varies, over the rows where it has a value."""
-    return X.loc[:, X.nunique() > 1].corrwith(y).abs()
-
-
-def _look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:
-    """Name the columns beside a spectrum that may be results of the laboratory, but for those that are meant."""
-    names = list(X.columns)
-    n_spectrum = sum(WAVELENGTH.fullmatch(name) is not None for name in names)
-    others = [name for name in names if not WAVELENGTH.fullmatch(name) and name not in meant]
-    if n_spectrum >= 10 and 0 < len(others) <= 0.2 * len(names):
-        notes.append(
-            f"Features: {n_spectrum} columns that look like a spectrum, and {shown(others)}. If these are not known "
-            f"when predicting, such as results of the laboratory, pass --drop {','.join(others[:MOST_SHOWN])}"
-        )
-    else:
-        notes.append(f"Features: {len(names)} columns, {shown(names, 4)}.")
+    return labels.astype(object)
 
 
 def _describe(clients: Any, groups: Any, notes: list[str]) -> None:
@@ -281,19 +355,6 @@ def _describe(clients: Any, groups: Any, notes: list[str]) -> None:
         notes.append(f"{counted(groups.nunique(), 'group')} of rows that stay together.")
         if clients is not None and groups.equals(clients):
             notes.append("Clients are the groups too: each is predicted by models that have not seen it.")
-
-
-def counted(n: int, what: str) -> str:
-    """Return a number of things, one or several."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def shown(names: list[str], most: int = MOST_SHOWN) -> str:
-    """Return names in one line, the middle of many left out."""
-    if len(names) <= most:
-        return ", ".join(map(str, names))
-    half = max(1, most // 2)
-    return f"{', '.join(map(str, names[:half]))}, ... {names[-1]} ({len(names)} in all)"
 
 
 def _is_infinite(numbers: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from itertools import groupby
 from typing import Any, NoReturn
 
 from skfdrmfl.cli.errors import UsageError
@@ -32,12 +33,56 @@ def add_names(parser: Any, usage: str, help: str) -> None:
     add(parser, usage, help, type=column_names, action="extend", default=[])
 
 
+class Name(str):
+    """A name in an option, and the text of the option, which may be the name of one column as a whole."""
+
+    __slots__ = ("text",)
+    text: str
+
+
 def column_names(text: str) -> list[str]:
-    """Return the names in a text; a name that has a comma itself is written with a backslash before it."""
-    parts = [part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text)]
-    if not any(parts):
+    """Return the names in a text, split at commas but for those with a backslash before them; see `names_meant`."""
+    names = []
+    for part in re.split(r"(?<!\\),", text):
+        name = Name(part.replace("\\,", ",").strip())
+        name.text = text
+        names.append(name)
+    if not any(names):
         raise argparse.ArgumentTypeError(f"{text!r} names no column")
-    return [part for part in parts if part]
+    return [name for name in names if name]
+
+
+def names_meant(names: Sequence[str], columns: Collection[str]) -> list[str]:
+    """Return the names that are meant where columns are these: a column that has commas goes before its parts."""
+    meant: list[str] = []
+    for _, group in groupby(names, lambda name: id(getattr(name, "text", None))):
+        given = list(group)
+        first = given[0]
+        if not isinstance(first, Name):
+            meant += given
+            continue
+        parts = re.split(r"(?<!\\),", first.text)
+        while parts:
+            whole = (n for n in range(len(parts), 1, -1) if ",".join(parts[:n]).strip() in columns)
+            n = next(whole, 1)
+            meant.append(",".join(parts[:n]).replace("\\,", ",").strip())
+            parts = parts[n:]
+    return list(filter(None, meant))
+
+
+def decimal_mark(text: str) -> tuple[str | None, str]:
+    """Return the column, None for all, and the decimal mark in a text such as "," or "fat=,"."""
+    name, equals, mark = text.rpartition("=")
+    if mark not in (".", ",") or (equals and not name):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of . and , and no NAME=. or NAME=,")
+    return name or None, mark
+
+
+def row_of_names(text: str) -> str:
+    """Return the number of a row from 1, or "none"."""
+    if text != "none" and not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a line from 1, and not none")
+    return text
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -75,11 +120,18 @@ def add_columns(parser: Any) -> None:
 def add_reading(parser: Any) -> None:
     """Add the options that say how a file is read."""
     group = parser.add_argument_group("how the file is read")
-    add(group, "--separator CHAR", "between the columns of a CSV; tab for a tabulator (default: found)")
-    add(group, "--decimal", "decimal mark of a CSV (default: found)", choices=(".", ","))
+    separator = "between the columns of a text file; tab for a tabulator, blank for runs of blanks (default: found)"
+    add(group, "--separator CHAR", separator)
+    decimal = "decimal mark where a column leaves it open, as 1,234 does; fat=, is for that column; may be repeated"
+    add(group, "--decimal MARK", decimal, type=decimal_mark, action="append", default=[])
+    header = "line of the file (row of the sheet) that holds the names, from 1; none: no line does (default: found)"
+    add(group, "--header N", header, type=row_of_names)
+    group.add_argument("--transpose", action="store_true", help="the table lies on its side: a line is a column")
     add(group, "--sheet NAME", "sheet of an Excel file that has several")
     missing = "a text that stands for a missing value, such as n.d.; may be repeated"
     add(group, "--na TEXT", missing, action="append", default=[])
+    only = "NA, nan, null and the like among numbers are no missing values; without it they are"
+    group.add_argument("--no-default-na", dest="default_na", action="store_false", help=only)
 
 
 def add_missing(parser: Any, *more: str) -> None:

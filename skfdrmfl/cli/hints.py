@@ -1,0 +1,88 @@
+"""What the columns of a table may be beside what they are taken for: spectra, the target again, repeats of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from skfdrmfl.cli.errors import wrong
+from skfdrmfl.cli.tables.cells import text_of
+from skfdrmfl.cli.wording import MOST_SHOWN, pasted, shown
+
+FEW_BANDS = 3  # columns below which names with numbers are no spectrum
+FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
+LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
+
+
+def spectrum_of(names: Iterable[str]) -> set[str]:
+    """Return the names that are an axis with others of the same prefix and unit, as one name alone is not."""
+    from skfdrmfl.data.axis import axis_of, place_of
+
+    alike: dict[Any, list[str]] = {}
+    for name in names:
+        if (place := place_of(name)) is not None:
+            alike.setdefault(place[1:], []).append(name)
+    return {
+        name for group in alike.values() if len(group) >= FEW_BANDS and axis_of(group) is not None for name in group
+    }
+
+
+def look_for_the_target(X: Any, y: Any, args: Any, notes: list[str]) -> None:
+    """Refuse features that are a linear function of a target, and name those that are near it."""
+    near: list[str] = []
+    if len(X) < 4:
+        return
+    for target in y.columns:
+        r = correlations(X.select_dtypes("number"), y[target])
+        same = [name for name in r.index[r >= LINEAR] if name not in args.keep]
+        if same:
+            fact = f"is a linear function of the target {target}, so that nothing is left to predict"
+            remedy = f"pass {pasted('--drop', *same)}, or {pasted('--keep', *same)}"
+            wrong("FILE", f"column {shown(same)}", fact, remedy)
+        near += [f"{name} ({value:.3f} with {target})" for name, value in r.items() if SUSPICIOUS < value < LINEAR]
+    if near:
+        notes.append(
+            f"Nearly the target: {shown(near)} by correlation. Where that is another result of the laboratory and not "
+            "known when predicting, leave it out with --drop."
+        )
+
+
+def look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:
+    """Name the columns beside a spectrum that may be results of the laboratory, but for those that are meant."""
+    names = list(X.columns)
+    spectrum = spectrum_of(names)
+    others = [name for name in names if name not in spectrum | meant]
+    n_spectrum = len(spectrum)
+    if n_spectrum >= 10 and 0 < len(others) <= 0.2 * len(names):
+        notes.append(
+            f"Features: {n_spectrum} columns that look like a spectrum, and {shown(others)}. If these are not known "
+            f"when predicting, such as results of the laboratory, pass {pasted('--drop', *others[:MOST_SHOWN])}"
+        )
+    else:
+        notes.append(f"Features: {len(names)} columns, {shown(names, 4)}.")
+
+
+def look_for_repeats(texts: Any, X: Any, y: Any, notes: list[str]) -> None:
+    """Propose as groups the columns that look like names of samples measured more than once.
+
+    Such a text comes two to `MOST_REPEATS` times; a whole number is one only where the targets too are the same.
+    """
+    spectrum = spectrum_of(X.columns)
+    numbers = [name for name in X.select_dtypes("number") if name not in spectrum and (X[name] % 1 == 0).all()]
+    for column in (*(text_of(texts[name]) for name in texts), *(X[name] for name in numbers)):
+        sizes = column.value_counts()
+        if not (len(sizes) >= FEWEST_SAMPLES and sizes.median() >= 2 and sizes.max() <= MOST_REPEATS):
+            continue
+        same = bool((y.groupby(column.to_numpy()).nunique() <= 1).all(axis=None))
+        if same or column.name in texts:
+            each = f"{sizes.min()} to {sizes.max()}" if sizes.min() < sizes.max() else f"{sizes.max()}"
+            alike = ", with one value of the target" if same else ""
+            notes.append(
+                f"{column.name} has {len(sizes)} values, each in {each} rows{alike}: if these are repeats of a sample, "
+                f"pass {pasted('--groups-column', column.name)}, or folds part them."
+            )
+
+
+def correlations(X: Any, y: Any) -> Any:
+    """Return |r| with y of each column that varies, over the rows where it has a value."""
+    return X.loc[:, X.min() < X.max()].corrwith(y).abs()

@@ -1,0 +1,87 @@
+"""Tables in Excel workbooks: the cells of one sheet, as it shows them."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from skfdrmfl.cli.errors import FileProblem, UsageError, wrong
+from skfdrmfl.cli.tables import layout
+from skfdrmfl.cli.wording import counted
+
+PADDED = re.compile(r"0{2,}")  # a number format that shows 7 as 007
+
+
+def read_workbook(openpyxl: Any, path: Path, args: Any) -> tuple[Any, str, list[str]]:
+    """Return the frame of the table on a sheet, which sheet that is, and what was found beside the table."""
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        sheet = _sheet(book, path, args.sheet)
+        rows = [[_shown(cell) for cell in row] for row in book[sheet].iter_rows()]
+    finally:
+        book.close()
+    while rows and not any(cell is not None for cell in rows[-1]):
+        rows.pop()
+    if not rows:
+        raise FileProblem(f"{path} has nothing on its sheet {sheet!r}; name another one with --sheet.")
+    if any(cell is None for row in rows for cell in row):
+        _refuse_bare_formulas(openpyxl, path, sheet, rows)
+    frame, notes = layout.frame_of_rows(rows, path, args, "row", keep_empty=True)
+    return frame, f"Excel, sheet {sheet!r}", notes
+
+
+def _sheet(book: Any, path: Path, asked: str | None) -> str:
+    """Return the name of the sheet to read; refuse one that is not there, and to choose among several."""
+    names = [sheet.title for sheet in book.worksheets]
+    if asked is not None and asked not in names:
+        wrong("--sheet", repr(asked), f"is not in {path}", f"choose from {', '.join(map(repr, names))}")
+    if asked is None and len(names) > 1:
+        filled = [
+            name for name in names if any(v is not None for row in book[name].iter_rows(values_only=True) for v in row)
+        ]
+        if len(filled) > 1:
+            shown = ", ".join(map(repr, filled))
+            raise UsageError(
+                f"{path} has {len(filled)} sheets with something on them ({shown}); name one with --sheet."
+            )
+        names = filled or names
+    return asked or names[0]
+
+
+def _shown(cell: Any) -> Any:
+    """Return a cell's number, date or text; text too where the sheet shows a number otherwise."""
+    value = cell.value
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, (int, float)):
+        style = cell.number_format or ""
+        if isinstance(value, int) and PADDED.fullmatch(style):
+            return f"{value:0{len(style)}d}"
+        if "%" in style:
+            return f"{Decimal(repr(value)).scaleb(2).normalize():f}%"
+    return value
+
+
+def _refuse_bare_formulas(openpyxl: Any, path: Path, sheet: str, rows: list[list[Any]]) -> None:
+    """Refuse formulas whose values the program that wrote them has not stored."""
+    with zipfile.ZipFile(path) as parts:
+        if not any(b"<f" in parts.read(name) for name in parts.namelist() if name.startswith("xl/worksheets/")):
+            return
+    book = openpyxl.load_workbook(path, read_only=True)
+    try:
+        bare = [
+            f"{cell.coordinate} ({cell.value})"
+            for row, stored in zip(book[sheet].iter_rows(), rows, strict=False)
+            for cell, value in zip(row, stored, strict=False)
+            if value is None and isinstance(cell.value, str) and cell.value.startswith("=")
+        ]
+    finally:
+        book.close()
+    if bare:
+        fact = f"has {counted(len(bare), 'formula')} without stored values, the first in {bare[0]}"
+        raise FileProblem(f"{path} {fact}; open it in a spreadsheet and save it again.")

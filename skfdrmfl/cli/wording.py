@@ -1,0 +1,28 @@
+"""How names and numbers of things are said in a line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+MOST_SHOWN = 6
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number of things, one or several."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def shown(names: Sequence[object], most: int = MOST_SHOWN) -> str:
+    """Return names in one line, the middle of many left out."""
+    if len(names) <= most:
+        return ", ".join(map(str, names))
+    half = max(1, most // 2)
+    return f"{', '.join(map(str, names[:half]))}, ... {names[-1]} ({len(names)} in all)"
+
+
+def pasted(option: str, *values: str) -> str:
+    """Return an option with its values, separated by commas, as a shell takes it."""
+    text = ",".join(value.replace(",", "\\,") for value in values) if len(values) > 1 else values[0]
+    text = f"'{text}'" if text[-1:] in set(".:;?!") and "'" not in text else shlex.quote(text)  # not the sentence's end
+    return f"{option}={text}" if values[0].startswith("-") else f"{option} {text}"
