@@ -521,7 +521,7 @@ def test_predict_needs_no_target_and_finds_columns_by_name(table, model, capsys)
         ),
         (
             lambda t: t.assign(**{"1020": np.nan, "1030": np.inf}),
-            "no row that can be predicted; the first has no value in 2 columns, 1020, and",
+            "no row that can be predicted; the first has 'inf' in column 1030, and the model takes numbers",
         ),
     ],
 )
