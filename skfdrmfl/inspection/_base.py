@@ -56,7 +56,8 @@ class Display:
     ) -> None:
         """Draw points (n, 2) by client: in its colour and marker or, by `y` (n,), in colours on one scale.
 
-        `y_name` is what the scale says. A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
+        A client is called what its label is if that is text, else "client" and the label; all rows in one have no name.
+        `y_name` is what the scale says.
         """
         for i, (label, mine) in enumerate(clients.items()):
             look = {"s": 18, "alpha": 0.8, "marker": MARKERS[i % len(MARKERS)]}
