@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from math import isfinite
 from numbers import Real
 from typing import Any, NamedTuple
@@ -39,6 +40,9 @@ _PREFIXED = re.compile(rf"(?P<prefix>.*?[^\W\d_][\W_]*)(?P<number>{_DIGIT_FIRST}
 # Fewer names with a prefix are taken for "vitamin_b6", "vitamin_b12" and the like.
 FEWEST_PREFIXED = 3
 
+# Names whose places are kept: tables come again under the names they had.
+MOST_READ = 2**14
+
 
 class Place(NamedTuple):
     """What the name of a column says of where it stands."""
@@ -60,8 +64,12 @@ def place_of(name: Any) -> Place | None:
         return None if inner is None else inner._replace(modality="__".join(map(str, name[:-1])) or inner.modality)
     if isinstance(name, Real) and not isinstance(name, (bool, np.bool_)):
         return Place(float(name), "", "", None) if isfinite(name) else None
-    if not isinstance(name, str):
-        return None
+    return _read(name) if isinstance(name, str) else None
+
+
+@lru_cache(MOST_READ)
+def _read(name: str) -> Place | None:
+    """Return what a name that is text says."""
     modality, separator, rest = name.partition("__")
     if not (modality and separator and rest):
         modality, rest = "", name

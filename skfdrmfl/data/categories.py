@@ -63,6 +63,8 @@ def check_no_times(X: Any) -> None:
         if getattr(getattr(X, "dtype", None), "kind", "") in ("m", "M"):
             raise ValueError(f"X holds values of type {X.dtype}; make them numbers, such as days since a date.")
         return
+    if not is_polars(X) and not {dtype.kind for dtype in X.dtypes} & set("mMO"):  # as most
+        return
     for j, dtype in enumerate(X.dtypes):
         held = _times_of(X, j, dtype)
         if held:

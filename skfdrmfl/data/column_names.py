@@ -23,12 +23,15 @@ OF_A_STEP, OF_A_POSITION = 1e-2, 1e-6
 
 
 def flat(X: Any) -> Any:
-    """Return a frame whose columns have several levels with one name each, "nir__1100" of ("nir", 1100)."""
-    if not is_frame(X) or is_polars(X) or X.columns.nlevels == 1:
+    """Return a frame with one name a column, "nir__1100" of ("nir", 1100), and text for numbers beside text."""
+    names = names_of(X)
+    if not names or all(isinstance(name, str) for name in names):
         return X
-    frame = X.copy(deep=False)
-    frame.columns = ["__".join(_text(level) for level in name if level != "") for name in X.columns]
-    return frame
+    if isinstance(names[0], tuple):
+        return _renamed(X, ["__".join(_text(level) for level in name if level != "") for name in names])
+    if all(isinstance(name, (str, Real)) for name in names) and any(isinstance(name, str) for name in names):
+        return _renamed(X, list(map(_text, names)))
+    return X
 
 
 def names_of(X: Any) -> list[Any] | None:
@@ -155,29 +158,27 @@ class ColumnNames:
     def _renamed(self, X: Any) -> Any:
         """Return a frame that shares its columns with X, under the names of the fit."""
         if not is_polars(X):
-            frame = X.copy(deep=False)
-            frame.columns = self.names
-            return frame
+            return _renamed(X, self.names)
         if isinstance(self.names[0], str):
             return X.clone().rename(dict(zip(X.columns, self.names, strict=True)))
         return X.to_numpy() if all(dtype.is_numeric() for dtype in X.dtypes) else X  # where names are text always
 
     def _refuse_number(self, here: list[Any]) -> None:
         """Raise ValueError that says which columns are too few or too many."""
-        there, mine = set(here), set(self.names)
+        there, mine = set(map(_said_by, here)), set(map(_said_by, self.names))
         facts = []
         for what, names in (
-            ("lacks", [name for name in self.names if name not in there]),
-            ("has beside them", [name for name in here if name not in mine]),
+            ("lacks", [name for name in self.names if _said_by(name) not in there]),
+            ("has beside them", [name for name in here if _said_by(name) not in mine]),
         ):
-            if names:
+            if names and names != here:  # all are other ones
                 facts.append(f"{what} {', '.join(map(_shown, names[:3]))}{', ...' if len(names) > 3 else ''}")
-        remedy = "pass those columns, feature_names_in_" if isinstance(self.names[0], str) else "interpolate to axis_"
+        remedy = "pass the model's columns, or interpolate the rows to its axis_"
         if len(self.modalities) > 1:
             remedy += f"; of {', '.join(map(repr, self.modalities))} whole modalities may be left out"
         raise ValueError(
             f"{DIFFER}X has {len(here)} columns, but the model was fitted to {len(self.names)}: "
-            f"it {' and '.join(facts)}; {remedy}."
+            f"it {' and '.join(facts) or 'has some twice'}; {remedy}."
         )
 
     def _refuse(self, here: list[Any], unlike: list[int]) -> None:
@@ -211,6 +212,12 @@ def _agree(given: str | None, known: str | None) -> bool:
     return not given or not known or given == known
 
 
+def _said_by(name: Any) -> Any:
+    """Return what a name says, alike for names that say the same: to seven digits, for messages."""
+    place = place_of(name)
+    return name if place is None else (f"{place.value:.7g}", place.modality.casefold())
+
+
 def _modality_of(name: Any) -> Any:
     """Return what stands before the first "__" of a name, or the name where there is no such thing."""
     prefix, separator, _ = name.partition("__") if isinstance(name, str) else ("", "", "")
@@ -227,10 +234,15 @@ def _with_gaps(X: Any, kept: list[Any], gone: list[Any], places: list[int]) -> A
         gaps = [polars.Series(name, [None] * len(X), dtype=polars.Float32) for name in gone]
         return frame.hstack(gaps)[:, order]
     pandas = sys.modules["pandas"]
-    frame = X.copy(deep=False)
-    frame.columns = kept
     gaps = pandas.DataFrame(np.full((len(X), len(gone)), np.nan, dtype=np.float32), columns=gone, index=X.index)
-    return pandas.concat([frame, gaps], axis=1).iloc[:, order]
+    return pandas.concat([_renamed(X, kept), gaps], axis=1).iloc[:, order]
+
+
+def _renamed(X: Any, names: list[Any]) -> Any:
+    """Return a frame of pandas that shares its columns with X, under other names."""
+    frame = X.copy(deep=False)
+    frame.columns = names
+    return frame
 
 
 def _text(name: Any) -> str:

@@ -207,6 +207,24 @@ def test_what_does_not_go_on_from_a_model_is_refused_and_the_model_stays():
         fit_over(wire_of(model, FRAME, Y, np.arange(90) % 3), model)
 
 
+def test_sites_are_held_to_one_axis_that_later_tables_are_held_to():
+    wavelengths = np.arange(8) * 2.5 + 1100
+    table = pd.DataFrame(X, columns=wavelengths)
+    model, _ = there({"n_rounds": 1, "warm_start": True}, table)
+    assert np.array_equal(model.axis_, wavelengths)
+    with pytest.raises(ValueError, match="interpolate"):
+        model.predict(table.set_axis(wavelengths + 1, axis=1))
+    with pytest.raises(ValueError, match="others than those of the model to go on from"):
+        fit_over(wire_of(model, table.set_axis(wavelengths + 1, axis=1), Y, THREE), model)
+
+    def elsewhere(mine):
+        return table[mine].set_axis(wavelengths + (1 if mine[2] else 0), axis=1).reset_index(drop=True)
+
+    wire = Wire({c: site_of(estimator(), partial(lambda m: (elsewhere(m), Y[m]), m), c) for c, m in OF_LABEL.items()})
+    with pytest.raises(ValueError, match="has other names of columns than client"):
+        fit_over(wire, estimator())
+
+
 def test_groups_stay_together_elsewhere_too():
     groups = np.arange(90) // 6
     parameters = {"early_stopping": True, "validation_fraction": 0.3}

@@ -227,6 +227,64 @@ def test_missing_is_a_category_of_its_own(library):
     assert_array_equal(whole.transform(FRAME.assign(site=pd.Series([None] * N, dtype=object))), unknown)
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("spoilt", ["{}.0", "{} ", "{}?"])
+def test_labels_that_the_model_does_not_know_are_counted_and_named_once_a_call(library, spoilt):
+    fitted = small().fit(FRAME, Y, client_ids=IDS)
+    strange = FRAME["site"].where(FRAME["a"] > 0, FRAME["site"].map(spoilt.format))
+    table = FRAME.assign(site=strange, grade=FRAME["grade"].cat.add_categories([9]).where(FRAME.index > 1, 9))
+    n = int((FRAME["a"] <= 0).sum())
+    names = ", ".join(map(repr, dict.fromkeys(strange[FRAME["a"] <= 0])))
+    table = in_polars(table) if library == "polars" else table
+    for use in (fitted.predict, fitted.transform, lambda X: fitted.score(X, Y)):
+        with pytest.warns(UserWarning) as caught:
+            use(table)
+        (said,) = caught
+        assert f"{n} of 90 labels of 'site' are unknown to the model: {names}; known: 'north'" in str(said.message)
+        assert "; 2 of 90 labels of 'grade' are unknown to the model: 9; known: 1, 2, 7." in str(said.message)
+        assert said.filename == __file__
+
+
+def test_labels_that_are_known_or_missing_are_not_mentioned():
+    fitted = small().fit(FRAME, Y, client_ids=IDS)
+    fitted.predict(FRAME.head(1))  # warnings are errors
+    fitted.predict(FRAME.assign(site=FRAME["site"].where(FRAME["a"] > 0, None)))
+    declared = FRAME["grade"].cat.add_categories([9])  # which no row has
+    fitted.predict(FRAME.assign(grade=declared))
+
+
+TIMES = pd.date_range("2026-01-01", periods=N)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (TIMES, "datetime64"),
+        (TIMES.tz_localize("UTC"), "datetime64"),
+        (TIMES - TIMES[0], "timedelta64"),
+        (TIMES.to_period("D"), "period"),
+        (pd.Series(list(TIMES), dtype=object), "Timestamp"),
+        (pd.Series([day.date() for day in TIMES], dtype=object), "date"),
+    ],
+)
+def test_dates_and_times_are_refused_in_one_line(column, words):
+    for act in (lambda X: small().fit(X, Y), small().fit(FRAME.assign(day=1.0), Y).predict):
+        with pytest.raises(
+            ValueError, match=f"column 'day' holds values of type {words}.*; make them numbers"
+        ) as error:
+            act(FRAME.assign(day=column))
+        assert "\n" not in str(error.value)
+
+
+def test_arrays_of_dates_are_refused_too():
+    days = TIMES.to_numpy()
+    for act in (lambda: small().fit(days[:, None], Y), lambda: small().fit(np.ones((N, 2)), Y).predict(days[:, None])):
+        with pytest.raises(ValueError, match="X holds values of type datetime64.*make them numbers"):
+            act()
+    with pytest.raises(ValueError, match="y holds values of type datetime64.*make them numbers"):
+        small().fit(np.ones((N, 2)), days)
+
+
 def test_codes_leave_the_type_of_the_numbers():
     single = FRAME.astype({"a": np.float32, "b": np.float32})
     fitted = small().fit(single, Y, client_ids=IDS)

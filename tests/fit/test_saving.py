@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from torch import nn
 
@@ -112,6 +114,20 @@ def test_only_fitted_models_are_saved_and_only_models_are_loaded(tmp_path):
     np.savez(tmp_path / "other.npz", x=X)
     with pytest.raises(ValueError, match=r"other\.npz is no skfdrmfl archive"):
         FDRMFLTransformer.load(tmp_path / "other.npz")
+
+
+def test_what_metadata_a_model_asks_for_is_kept(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        model = FDRMFLTransformer(tuning=None, **OPTIONS).set_fit_request(client_ids="site", groups=False)
+        model.set_score_request(sample_weight=True).fit(X, Y, client_ids=IDS).save(tmp_path / "model.npz")
+        loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
+        for method in ("fit", "partial_fit", "score"):
+            asked = [getattr(one.get_metadata_routing(), method).requests for one in (model, loaded)]
+            assert asked[0] == asked[1]
+        assert clone(loaded).get_metadata_routing().fit.requests == {"client_ids": "site", "groups": False}
+    FDRMFLTransformer.load(tmp_path / "model.npz").save(tmp_path / "again.npz")
+    FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y).save(tmp_path / "plain.npz")
+    assert "_metadata_request" not in vars(FDRMFLTransformer.load(tmp_path / "plain.npz"))
 
 
 def test_a_model_of_another_version_warns(tmp_path, monkeypatch):

@@ -152,6 +152,34 @@ def test_one_component_lies_on_a_line_and_wrong_ones_are_refused(model):
 # ---------------------------------------------------------------------------------------------- sensitivity
 
 
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        ([1100, 1102, 1104, 1106, 1108], "wavelength (from the names of columns)"),
+        ([1100.5, 1102.5, 1104.5, 1106.5, 1108.5], "wavelength (from the names of columns)"),
+        (["1100,5", "1102,5", "1104,5", "1106,5", "1108,5"], "wavelength (from the names of columns)"),
+        ([f"{v} nm" for v in (1100, 1102, 1104, 1106, 1108)], "wavelength, nm"),
+        ([f"{v} cm-1" for v in (1100, 1102, 1104, 1106, 1108)], "wavenumber, cm-1"),
+        ([f"X{v}" for v in (1100, 1102, 1104, 1106, 1108)], "wavelength (from the names of columns)"),
+        ([f"reflectance_{v}" for v in (1100, 1102, 1104, 1106, 1108)], "wavelength (from the names of columns)"),
+    ],
+)
+def test_pictures_stand_on_the_axis_that_names_give(names, label):
+    frame = pd.DataFrame(X, columns=names)
+    model = FDRMFLTransformer(tuning=None, **SMALL).fit(frame, Y)
+    for display in (SensitivityDisplay.from_estimator(model, frame), ImportanceDisplay.from_estimator(model)):
+        assert display.ax_.get_xlabel() == label and display.named
+        assert_array_equal(display.positions, model.axis_)
+        assert_array_equal(np.floor(display.positions), [1100, 1102, 1104, 1106, 1108])
+    assert ImportanceDisplay.from_estimator(model, xlabel="shift").ax_.get_xlabel() == "shift"
+
+
+@pytest.mark.parametrize(("y", "name"), [(pd.Series(Y, name="fat"), "fat"), (pd.Series(Y), "y"), (Y, "y")])
+def test_the_scale_of_colours_is_called_what_y_is(model, y, name):
+    display = ScoresDisplay.from_estimator(model, FRAME, y)
+    assert [ax.get_ylabel() for ax in display.figure_.axes if ax is not display.ax_] == [name]
+
+
 def test_sensitivities_are_mean_slopes_in_the_units_of_y_against_wavelength(model):
     display = SensitivityDisplay.from_estimator(model, FRAME)
     expected = slopes(model, FRAME)
