@@ -140,6 +140,31 @@ def test_names_are_drawn_as_they_are():
     assert "$b$" in result.to_html(title=NAME, unit="$%_")
 
 
+def test_long_names_leave_room_for_the_picture(tmp_path):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.scatter([0, 1], [0, 1], label=NAME)
+    axes.legend()
+    axes.set(title=f"{NAME}\nRMSE 1", xlabel="short")
+    with output_folder("--out", tmp_path, ["p.png"]) as write:
+        write_picture(write, tmp_path / "p.png", lambda: figure, "fit", 30)
+    title, (label,) = axes.get_title().splitlines(), axes.get_legend().get_texts()
+    assert max(map(len, (*title, *label.get_text().splitlines()))) <= 40
+    assert title[0].startswith("a $x_i$ 100 % ^2") and title[-1] == "RMSE 1" and axes.get_xlabel() == "short"
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_letters_that_a_font_lacks_are_one_line(tmp_path, capsys):
+    figure = Figure()
+    figure.subplots().set_title("\u4e2d\u6587\u4e2d")
+    with warnings.catch_warnings(), output_folder("--out", tmp_path, ["p.png"]) as write:
+        warnings.simplefilter("always")
+        write_picture(write, tmp_path / "p.png", lambda: figure, "fit", 30)
+    assert capsys.readouterr().err == (
+        "skfdrmfl fit: the figure's font lacks 2 letters of names; a matplotlibrc can name another as font.family.\n"
+    )
+
+
 def test_a_page_whose_figure_cannot_be_drawn_has_its_tables(table, monkeypatch):
     assert cli.main([*COMPARE, "--no-figure"]) == 0
     monkeypatch.setattr(Figure, "savefig", broken)
