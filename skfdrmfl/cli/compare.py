@@ -146,7 +146,7 @@ def of_file(args: argparse.Namespace) -> Task:
     notes += [*columns.notes, *modality_notes(columns.X, args)]
     named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}
     if columns.groups is not None:
-        from skfdrmfl.compare import N_SPLITS
+        from skfdrmfl.compare._arguments import N_SPLITS
 
         named["groups_column"] = args.groups_column
         n_groups = columns.groups.nunique()

@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 import tempfile
+import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -20,6 +22,8 @@ from typing import Any
 from skfdrmfl.cli.errors import Interrupted, first_line, wrong
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import names_as_they_are
+
+MOST_LETTERS = 40  # of a line in a panel of a picture
 
 Writer = Callable[[Path], object]
 Write = Callable[[dict[str, Writer]], None]
@@ -86,9 +90,10 @@ def write_picture(write: Write, path: Path, draw: Callable[[], Any], command: st
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with names_as_they_are():
-            drawn = io.BytesIO()
-            draw().savefig(drawn, dpi=dpi, format="png")
+        with names_as_they_are(), _one_line_of_glyphs(command):
+            drawn, figure = io.BytesIO(), draw()
+            _shorten_texts(figure)
+            figure.savefig(drawn, dpi=dpi, format="png")
         write({path.name: partial(Path.write_bytes, data=drawn.getvalue())})
     except MemoryError:
         raise
@@ -97,3 +102,27 @@ def write_picture(write: Write, path: Path, draw: Callable[[], Any], command: st
         print(f"skfdrmfl {command}: no figure: {first_line(error)}{older}", file=sys.stderr)
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _one_line_of_glyphs(command: str) -> Iterator[None]:
+    """Say in one line that a font lacks letters, of which matplotlib warns one by one."""
+    with warnings.catch_warnings(record=True) as said:
+        yield
+    lacking = {str(warning.message) for warning in said if str(warning.message).startswith("Glyph ")}
+    for warning in said:
+        if str(warning.message) not in lacking:
+            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+    if lacking:
+        fact = f"the figure's font lacks {len(lacking)} letters of names"
+        print(f"skfdrmfl {command}: {fact}; a matplotlibrc can name another as font.family.", file=sys.stderr)
+
+
+def _shorten_texts(figure: Any) -> None:
+    """Put texts of panels that are too long for them on several lines, without the end of the longest."""
+    for panel in figure.axes:
+        for text in panel.findobj(lambda artist: hasattr(artist, "get_wrap") and not artist.get_wrap()):
+            lines = text.get_text().splitlines()
+            if any(len(line) > MOST_LETTERS for line in lines):
+                short = (textwrap.wrap(line, MOST_LETTERS, max_lines=2, placeholder=" ...") for line in lines)
+                text.set_text("\n".join("\n".join(parts) for parts in short))

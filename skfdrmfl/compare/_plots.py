@@ -124,7 +124,7 @@ def _scatter(axes: Any, x: Float, y: Float, clients: NDArray[Any]) -> None:
         for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
             rows = clients == label
             look = {"s": 20, "color": colour, "marker": marker, "edgecolors": "white", "linewidths": 0.4, "alpha": 0.9}
-            axes.scatter(x[rows], y[rows], label=_fitted(f"client {label}", 1.0), zorder=2, **look)
+            axes.scatter(x[rows], y[rows], label=_fitted(f"client {label}", 1.5), zorder=2, **look)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -27,7 +27,7 @@ from skfdrmfl.cli.output import output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.common import extras
-from skfdrmfl.compare import compare
+from skfdrmfl.compare._plots import plot_predicted
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
 QUICK = ["--tuning", "none", "--set", "n_rounds=2"]
@@ -128,16 +128,38 @@ NAME = "a $x_i$ 100 % ^2 \\frac{" + "long " * 60
 
 
 def test_names_are_drawn_as_they_are():
-    """The texts of a figure are those of a figure whose names are letters only, letter by letter."""
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((24, 4)), rng.standard_normal(24)
-    site = np.array([NAME, "$b$"])[np.arange(24) % 2]
-    result = compare(X, y, site, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=1, tuning=None))
-    figure = result.plot(title=NAME, unit="$%_")
+    """No text of a figure is read as a formula."""
+    y, site = np.arange(4.0), np.array([NAME, "$b$", NAME, "$b$"])
+    figure = plot_predicted(y, site, {f"{NAME}\nRMSE 1": y + 1, "$r$": y}, title=NAME, unit="$%_")
     figure.savefig(io.BytesIO(), dpi=30)
     texts = figure.findobj(lambda artist: hasattr(artist, "get_parse_math") and "$" in artist.get_text())
-    assert texts and not any(text.get_parse_math() for text in texts)
-    assert "$b$" in result.to_html(title=NAME, unit="$%_")
+    assert {"client $b$", "$r$", "measured ($%_)"} <= {text.get_text() for text in texts}
+    assert not any(text.get_parse_math() for text in texts)
+
+
+def test_long_names_leave_room_for_the_picture(tmp_path):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.scatter([0, 1], [0, 1], label=NAME)
+    axes.legend()
+    axes.set(title=f"{NAME}\nRMSE 1", xlabel="short")
+    with output_folder("--out", tmp_path, ["p.png"]) as write:
+        write_picture(write, tmp_path / "p.png", lambda: figure, "fit", 30)
+    title, (label,) = axes.get_title().splitlines(), axes.get_legend().get_texts()
+    assert max(map(len, (*title, *label.get_text().splitlines()))) <= 40
+    assert title[0].startswith("a $x_i$ 100 % ^2") and title[-1] == "RMSE 1" and axes.get_xlabel() == "short"
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_letters_that_a_font_lacks_are_one_line(tmp_path, capsys):
+    figure = Figure()
+    figure.subplots().set_title("\u4e2d\u6587\u4e2d")
+    with warnings.catch_warnings(), output_folder("--out", tmp_path, ["p.png"]) as write:
+        warnings.simplefilter("always")
+        write_picture(write, tmp_path / "p.png", lambda: figure, "fit", 30)
+    assert capsys.readouterr().err == (
+        "skfdrmfl fit: the figure's font lacks 2 letters of names; a matplotlibrc can name another as font.family.\n"
+    )
 
 
 def test_a_page_whose_figure_cannot_be_drawn_has_its_tables(table, monkeypatch):
