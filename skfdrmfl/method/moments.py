@@ -6,7 +6,7 @@ linear map of x. Leading axes "..." are any number of sets of rows: folds, views
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any
@@ -48,6 +48,16 @@ class Moments:
         """Return the moments of rows x (..., n, p) and y (..., n, q), which are about their centre already."""
         xt, yt = np.swapaxes(x, -1, -2), np.swapaxes(y, -1, -2)
         return cls(np.full(x.shape[:-2], float(x.shape[-2])), x.sum(-2), y.sum(-2), xt @ x, xt @ y, yt @ y)
+
+    @classmethod
+    def stacked(cls, sets: Sequence[Moments]) -> Moments:
+        """Return sets side by side, along a new leading axis; all have as many x and y."""
+        return cls(*map(np.stack, zip(*(each._sums() for each in sets), strict=True)))
+
+    @property
+    def kept(self) -> Moments:
+        """Moments (K + 1, ...) of all rows but those of each of K sets, and of all rows."""
+        return Moments(*(np.concatenate((of.sum(0) - of, of.sum(0)[None])) for of in self._sums()))
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the rows of both, set by set."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
-from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.progress import tell
 from skfdrmfl.method.linear_paths import Path, best_of_path, pls_path, ridge_path
+from skfdrmfl.method.moments import Moments
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewBlock, ViewSums
 
 # Of the ridge, relative to the largest eigenvalue; and components of PLS.
@@ -18,6 +21,8 @@ PENALTIES = tuple(np.logspace(-11, 1, 25).tolist())
 COMPONENTS = 25
 # Ridges of views in which PLS errs more than this many times the least would get no weight.
 CLOSE = 1.5
+# Paths of so many axes take less time than the calls that they are made of, so that several go together.
+FEW_AXES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +48,22 @@ def linear_members(sums: Mapping[str | None, ViewSums], views: Sequence[str]) ->
         for blocks in [list(of_base.blocks(view).values())]
         for scaled in (True, False)
     ]
-    members = {space: space.best_pls() for space in spaces}
-    least = min((float(m.squares.sum()) for m in members.values() if m is not None), default=np.inf)
-    out = []
-    for space, pls in members.items():
-        if pls is None or pls.squares.sum() <= CLOSE**2 * least:
-            tell("ridges")
-            out.append(space.best("ridge", ridge_path(space.kept, PENALTIES), PENALTIES))
-        if pls is not None:
-            out.append(pls)
-    return out
+    pls: dict[_Space, LinearMember] = {}
+    for group in _together(spaces):
+        n_components = min(COMPONENTS, int(min(group[0].kept.n)) - 1, group[0].kept.x.shape[-1])
+        if n_components > 0:
+            tell("PLS")
+            path = partial(pls_path, n_components=n_components)
+            pls |= zip(group, _best("pls", group, path, range(1, n_components + 1)), strict=True)
+    least = min((float(member.squares.sum()) for member in pls.values()), default=np.inf)
+    close = [space for space in spaces if space not in pls or pls[space].squares.sum() <= CLOSE**2 * least]
+    ridge: dict[_Space, LinearMember] = {}
+    for group in _together(close):
+        tell("ridges")
+        path = partial(ridge_path, penalties=PENALTIES)
+        ridge |= zip(group, _best("ridge", group, path, PENALTIES), strict=True)
+    found = [member for space in spaces for member in (ridge.get(space), pls.get(space))]
+    return [member for member in found if member is not None]
 
 
 def mean_member(sums: ViewSums) -> LinearMember:
@@ -72,24 +83,14 @@ class _Space:
         per_unit = np.concatenate([_per_unit(block, scaled) for block in blocks])
         gains = np.concatenate([block.gains for block in blocks])
         axes, r = np.linalg.qr(per_unit[:, None] * gains)
-        self.kept = sums.kept.through(r)
-        tell(f"columns of {self._name}, held out")
-        self._held_out = sums.held_out.through(r)
+        self.held_out = sums.held_out.through(r)
+        self.kept = self.held_out.kept
         # From coefficients along these axes to those of the base columns z.
         self._back = block_diag(*(block.from_base.T for block in blocks)) @ (per_unit[:, None] * axes)
 
-    def best_pls(self) -> LinearMember | None:
-        """Return the PLS of the best number of components; None where there are too few rows or columns for one."""
-        tell(f"PLS of {self._name}")
-        n_components = min(COMPONENTS, int(min(self.kept.n)) - 1, self.kept.x.shape[-1])
-        if n_components < 1:
-            return None
-        return self.best("pls", pls_path(self.kept, n_components), tuple(range(1, n_components + 1)))
-
-    def best(self, kind: str, path: Path, values: Sequence[float]) -> LinearMember:
-        """Return the model of a path that errs least on the rows held out, for each output."""
+    def member(self, kind: str, path: Path, best: Indices, squares: Float, values: Sequence[float]) -> LinearMember:
+        """Return the model of a path that is best for each output (q,), with the squared errors (P, q) of all."""
         coefficients, intercept = path
-        best, squares = best_of_path((coefficients[:, :-1], intercept[:, :-1]), self._held_out)
         outputs = np.arange(len(best))
         return LinearMember(
             f"{kind} {self._name}",
@@ -100,6 +101,28 @@ class _Space:
             squares[best, outputs],
             tuple(float(values[i]) for i in best.tolist()),
         )
+
+
+def _together(spaces: Sequence[_Space]) -> list[list[_Space]]:
+    """Return the spaces whose paths are worked out in one go: of as many axes each, if these are few."""
+    groups: dict[Any, list[_Space]] = {}
+    for space in spaces:
+        n_axes = space.kept.x.shape[-1]
+        groups.setdefault(n_axes if n_axes <= FEW_AXES else space, []).append(space)
+    return list(groups.values())
+
+
+def _best(
+    kind: str, spaces: Sequence[_Space], path_of: Callable[[Moments], Path], values: Sequence[float]
+) -> list[LinearMember]:
+    """Return of each space the model of a path that errs least on the rows held out, for each output."""
+    coefficients, intercept = path_of(Moments.stacked([space.kept for space in spaces]))  # (P, S, K + 1, r, q)
+    held_out = Moments.stacked([space.held_out for space in spaces])
+    best, squares = best_of_path((coefficients[:, :, :-1], intercept[:, :, :-1]), held_out)
+    return [
+        space.member(kind, (coefficients[:, i], intercept[:, i]), best[i], squares[:, i], values)
+        for i, space in enumerate(spaces)
+    ]
 
 
 def _per_unit(block: ViewBlock, scaled: bool) -> Float:

@@ -74,11 +74,7 @@ class ViewSums:
     @cached_property
     def kept(self) -> Moments:
         """Moments (K + 1,) of the rows that each fold keeps, and of all rows."""
-        kept = [
-            np.concatenate((total - held_out, total[None]))
-            for total, held_out in zip(vars(self.total).values(), vars(self.held_out).values(), strict=True)
-        ]
-        return Moments(*kept)
+        return self.held_out.kept
 
     @cached_property
     def kept_present(self) -> Float:
