@@ -70,6 +70,17 @@ def test_messages_give_the_bits_of_one_memory(parameters, table, ids, tmp_path):
     assert report == {"run": 1, "finished": True, "reason": "", "left_out": []}
 
 
+def test_a_mixture_is_that_of_one_memory_where_as_many_networks_are_asked_for(tmp_path):
+    parameters = {"n_rounds": 3, "local_epochs": 1, "random_state": 0}
+    model = FDRMFLTransformer(**parameters)
+    here = FDRMFLTransformer(**parameters).fit(X, Y, client_ids=IDS)
+    there, _ = fit_on_flower(model, X, Y, IDS, tmp_path, networks=9)
+    assert list(here.members_) == list(there.members_)
+    assert here.transform(X).tobytes() == there.transform(X).tobytes()
+    one, _ = fit_on_flower(model, X, Y, IDS, tmp_path)
+    assert [row["name"] for row in one.members_ if row["name"].startswith("network")] == ["network raw"]
+
+
 def test_a_loaded_model_is_gone_on_from(tmp_path):
     parameters = {"n_rounds": 2, "random_state": 0, "algorithm": "scaffold", "warm_start": True}
     here = fit_here(parameters)

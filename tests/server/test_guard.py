@@ -226,6 +226,7 @@ def test_queries_say_what_their_answers_are_in():
         **{"products with directions": 2, "magnitudes of columns": 2, "sums of Z": 2, "products of Z": 2},
         **{"labels of categories": 1, "rows by modality": 2, "products by fold": 6, "products of errors": 2},
         **{"products of scores": 3, "responses and spreads": 5, "responses of the mixture": 4},
+        "products of neighbours": 2,
     }
 
 

@@ -3,12 +3,10 @@
 from skfdrmfl import FDRMFLTransformer
 
 estimator = FDRMFLTransformer(
-    algorithm="scaffold",
-    n_rounds=15,
+    n_rounds=10,  # few rounds of many epochs: each round takes seconds, however short it is
     local_epochs=30,
     random_state=0,
     checkpoint_path="spectra.checkpoint",  # a run that was stopped goes on from here
     checkpoint_every=1,
     verbose=2,
-    tuning=None,
 )
