@@ -86,7 +86,7 @@ def read_spectra(
     Raises
     ------
     ValueError
-        If there is no spectrum, a file cannot be read, signals or axes do not fit together, or a name occurs twice.
+        If there is no spectrum, a file cannot be read or is named twice, or signals or axes do not fit together.
     FileNotFoundError
         If a path is not there.
     ImportError
@@ -357,15 +357,10 @@ def _described(points: NDArray[np.float64], unit: str) -> str:
 
 
 def _names(rows: list[Row], files: Sequence[tuple[Path, Path | None]]) -> list[str]:
-    """Return a name for each row, the shortest kind by which all differ."""
+    """Return a name for each row, of the shortest kind by which all differ; by the longest they do."""
     folders = dict(files)
-    names = [name_kinds(row, folders.get(row.file)) for row in rows]
-    for kind in zip(*names, strict=True):
-        if len(set(kind)) == len(kind):
-            return list(kind)
-    name, _ = Counter(names[i][-1] for i in range(len(rows))).most_common(1)[0]
-    twice = [str(row.file) for row, mine in zip(rows, names, strict=True) if mine[-1] == name]
-    raise ValueError(f"The sample name {name} occurs {len(twice)} times: {_few(twice)}; give each its own.")
+    kinds = list(zip(*(name_kinds(row, folders[row.file]) for row in rows), strict=True))
+    return list(next((kind for kind in kinds if len(set(kind)) == len(kind)), kinds[-1]))
 
 
 def name_kinds(row: Row, folder: Path | None) -> tuple[str, str, str, str]:

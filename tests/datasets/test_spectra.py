@@ -115,9 +115,10 @@ def test_packed_digits_are_differences_and_a_wrong_check_value_is_refused(tmp_pa
 
 def test_rows_without_names_are_numbered_after_their_file(tmp_path):
     savemat(tmp_path / "m.mat", {"X": CURVES, "wavelengths": NM})
-    frame = read_spectra([files.spc(tmp_path / "t.spc", NM, CURVES), tmp_path / "m.mat"])
-    assert list(frame.index) == ["t_1", "t_2", "t_3", "m_1", "m_2", "m_3"]
-    assert_allclose(frame, np.vstack([CURVES, CURVES]), rtol=1e-7)
+    same = files.dso(tmp_path / "d.mat", NM, CURVES, ["a", "a", "b"])
+    frame = read_spectra([files.spc(tmp_path / "t.spc", NM, CURVES), tmp_path / "m.mat", same])
+    assert list(frame.index) == ["t_1", "t_2", "t_3", "m_1", "m_2", "m_3", "d_1", "d_2", "d_3"]
+    assert_allclose(frame, np.vstack([CURVES] * 3), rtol=1e-7)
 
 
 def test_a_parquet_column_of_integers_is_a_wavelength_too(tmp_path):
@@ -239,11 +240,11 @@ def test_a_thousandth_of_a_step_is_no_other_axis(tmp_path):
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_common_axis_is_the_wider_spaced_in_what_all_cover_and_keeps_straight_lines(tmp_path, order):
-    fine, coarse = np.linspace(1090.0, 1170.0, 33)[::order], np.linspace(1105.0, 1195.0, 10)
+    fine, coarse = np.linspace(1090.0, 1175.0, 171)[::order], np.linspace(1105.0, 1195.0, 10)
     paths = [files.jcamp(tmp_path / f"{i}.dx", x, 1e-3 * x - 1) for i, x in enumerate((fine, coarse))]
-    with pytest.warns(UserWarning, match=r"Took 7 points from 1\d+5 to 1\d+5 nm; interpolated 1 of 2 spectra"):
+    with pytest.warns(UserWarning, match=r"Took 8 points from 11[07]5 to 11[07]5 nm; interpolated 1 of 2 spectra"):
         frame = read_spectra(paths, axis="common")
-    points = np.arange(1105.0, 1170.0, 10)[::order]
+    points = np.linspace(1105.0, 1175.0, 8)[::order]
     assert_array_equal(frame.columns, points)
     assert_allclose(frame, [1e-3 * points - 1] * 2, rtol=1e-7)
 
@@ -310,6 +311,10 @@ def test_what_is_no_spectrum_is_left_out_of_a_folder_and_said(tmp_path):
     (tmp_path / ".hidden.spc").write_text("")
     with pytest.warns(UserWarning, match="^Left out, no spectra: fat.csv, notes.txt.$"):
         assert list(read_spectra(tmp_path).index) == ["a"]
+    for name in "bcd":
+        (tmp_path / f"{name}.txt").write_text("no numbers\n")
+    with pytest.warns(UserWarning, match=r"^Left out, no spectra: b.txt, c.txt, d.txt and 2 more\.$"):
+        read_spectra(tmp_path)
     with pytest.raises(ValueError, match=r"1 of 1 files cannot be read: .*notes.txt \(no format that is known\); name"):
         read_spectra(tmp_path / "notes.txt")
 
