@@ -26,6 +26,7 @@ from skfdrmfl.cli.wording import shown as shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
+SPECTRUM = 10  # columns of a spectrum, of which none can be text
 A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
 
 
@@ -279,7 +280,7 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
 
 
 def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], args: Any) -> None:
-    """Refuse columns of numbers with cells that are none, and a spectrum of which most is text."""
+    """Refuse columns of numbers with cells that are none, and a spectrum of which columns are text."""
     if strays:
         n = sum(map(len, strays.values()))
         which = "one that is no number" if n == 1 else f"{n} that are no numbers"
@@ -290,7 +291,7 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
             f"correct them, pass {mark} where that means missing, or leave columns out with {pasted('--drop', *few)}"
         )
         wrong("FILE", args.file, fact, remedy)
-    if 2 * len(text) > len(spectrum):
+    if text and (len(spectrum) >= SPECTRUM or 2 * len(text) > len(spectrum)):
         fact = (
             f"has text in {len(text)} of {len(spectrum)} columns that look like a spectrum ({shown(sorted(text), 4)})"
         )

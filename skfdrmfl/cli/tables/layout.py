@@ -261,8 +261,8 @@ def frame_of_rows(
 ) -> tuple[Any, list[str]]:
     """Return the frame of rows of cells, and what was found beside the table.
 
-    Cells are text, or numbers and dates of a workbook; empty ones are None or "". Empty rows are kept if asked; rows that
-    are shorter than the table are refused if they have to be `even`.
+    Cells are text, or numbers and dates of a workbook; empty ones are None or "". Empty rows are kept if asked. Rows
+    that are shorter than the table are refused if they have to be `even`.
     """
     import pandas
 
