@@ -70,8 +70,7 @@ def divide(frame: Any, args: Any) -> Columns:
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
     rules = y.attrs["rules"] | X.attrs.pop("rules")
-    _refuse_two_readings(frame, rules, args)
-    notes += rules_said(rules)
+    notes += [*_points_said(frame, rules, args), *rules_said(rules)]
     texts = X.attrs.pop("texts")
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
@@ -163,16 +162,21 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
     return y
 
 
-def _refuse_two_readings(frame: Any, rules: Mapping[str, Rule], args: Any) -> None:
-    """Refuse points that may stand between thousands where other columns of the table have decimal commas."""
-    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+def _points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
+    """Return which columns have points that may stand between thousands, and are read as decimals.
+
+    They are refused where another column of the table has a decimal comma.
+    """
     given = dict(args.decimal)
-    if not commas or None in given:
-        return
-    open_ = [n for n, rule in rules.items() if rule == Rule() and n not in given and may_be_thousands(frame[n])]
-    if open_:
+    if None in given:
+        return []
+    some = [n for n, rule in rules.items() if rule == Rule() and n not in given and may_be_thousands(frame[n])]
+    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+    if some and commas:
         fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
-        wrong("--decimal", f"column {shown(open_)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
+        wrong("--decimal", f"column {shown(some)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
+    hint = "pass --decimal , if they stand between thousands"
+    return [f"Points before three digits, read as decimal: {shown(some)}; {hint}"] if some else []
 
 
 def rules_said(rules: Mapping[str, Rule]) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.reading import read_table
-from skfdrmfl.cli.tables.cells import numbers_of, text_of
+from skfdrmfl.cli.tables.cells import may_be_thousands, numbers_of, text_of
 
 LABELS = (
     lambda i, r: f"s{i % 3}",
@@ -29,6 +29,7 @@ LABELS = (
 )
 NAMES = ("{:d}", "{:d} nm", "X{:d}", "Abs@{:d}", "nir__{:d}", "{:d}.5", "{:d},5", "band {:d} [cm-1]")
 MARKS = ("", "", "NA", "nan", "n/a", "NULL", "n.d.", "-999", "?")
+LAYOUTS = ["plain"] * 4 + ["before", "comment", "sep", "units", "rownames", "trailing", "again", "below", "hash"]
 SEPARATORS = (",", ";", "\t", "|", " ")
 
 
@@ -108,7 +109,7 @@ def quoted(cell, separator):
     """A cell as a text file has it."""
     text = "" if cell is None else cell
     special = separator in text or '"' in text or "\n" in text or (separator == " " and not text)
-    return '"' + text.replace('"', '""') + '"' if special or "," in text and separator == "," else text
+    return '"' + text.replace('"', '""') + '"' if special or ("," in text and separator == ",") else text
 
 
 def to_text(r, table, path):
@@ -119,7 +120,7 @@ def to_text(r, table, path):
         if name in table.labels:
             cells[name] = values
             continue
-        marks = [m for m in MARKS if (m or separator != " ") and (m != "?" or True)]
+        marks = [mark for mark in MARKS if mark or separator != " "]
         mark = marks[r.integers(len(marks))]
         if mark in ("n.d.", "-999", "?") and None in values:
             table.options.setdefault("na", []).append(mark)
@@ -128,7 +129,9 @@ def to_text(r, table, path):
     rows = [list(row) for row in zip(*cells.values(), strict=True)]
     lines = [separator.join(quoted(cell, separator) for cell in row) for row in rows]
     header = separator.join(quoted(name, separator) for name in names)
-    layout = r.choice(["plain"] * 4 + ["before", "comment", "sep", "units", "rownames", "trailing", "again", "below", "hash"])
+    layout = r.choice(
+        ["plain"] * 4 + ["before", "comment", "sep", "units", "rownames", "trailing", "again", "below", "hash"]
+    )
     if r.random() < 0.1:
         layout, header = "none", None
         table.options["header"] = "none"
@@ -155,7 +158,6 @@ def to_text(r, table, path):
         lines += ["", "printed by the instrument"]
     elif layout == "hash":
         header = f"# {header}"
-        table.columns = {name: values for name, values in table.columns.items()}
     text = "\n".join([*([header] if header else []), *lines]) + "\n"
     if r.random() < 0.2:
         text = text.replace("\n", "\r\n")
@@ -241,7 +243,7 @@ def differences(table, found):
         else:
             read = [None if np.isnan(cell) else cell for cell in numbers[name]]
             expected = [None if text is None else float(text) for text in values]
-        if read != expected:
+        if read != expected and not (name in numbers and may_be_thousands(frame[name])):  # the commands say so
             yield f"{name}: " + next(f"{a!r} became {b!r}" for a, b in zip(expected, read, strict=True) if a != b)
 
 

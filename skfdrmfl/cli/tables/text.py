@@ -114,9 +114,11 @@ def _table(text: Text, given: str | None, args: Any) -> tuple[Any, str, list[str
 def separator_of(lines: list[str]) -> str:
     """Return what parts the lines of a table: what gives the names and the values one width, and the most numbers.
 
-    Names may be one fewer than values. Numbers count half where lines before the names are of another width. A decimal
-    comma may give as many numbers as what parts the columns, so a comma comes after those.
+    Names may be one fewer than values, and stand in a comment. Numbers count half where lines before the names are of
+    another width. A decimal comma may give as many numbers as what parts the columns, so a comma comes after those, and
+    blanks are to give twice as many.
     """
+    lines = [line.lstrip("# ") if line.startswith("#") else line for line in lines]
     parted = {separator: [[*map(str.strip, row)] for row in _parted(lines, separator)] for separator in SEPARATORS}
     found: dict[str, tuple[int, bool]] = {}
     for separator, rows in parted.items():
@@ -128,6 +130,9 @@ def separator_of(lines: list[str]) -> str:
             numbers = sum(map(is_number, (cell for row in rows[-TRIED:] if len(row) == width for cell in row)))
             whole = first == 0 or short
             found[separator] = (numbers * (1 + whole), whole)
+    runs, _ = found.pop(RUNS, (0, False))
+    if runs > max((2 * numbers if whole else numbers for numbers, whole in found.values()), default=0):
+        return RUNS
     return max(found, key=lambda separator: found[separator], default=",")
 
 
