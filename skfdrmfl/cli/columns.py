@@ -170,7 +170,8 @@ def _points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
     given = dict(args.decimal)
     if None in given:
         return []
-    some = [n for n, rule in rules.items() if rule == Rule() and n not in given and may_be_thousands(frame[n])]
+    points = [name for name, rule in rules.items() if (rule.decimal, rule.group) == (".", "") and name not in given]
+    some = [name for name in points if may_be_thousands(frame[name])]
     commas = [name for name, rule in rules.items() if rule.decimal == ","]
     if some and commas:
         fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
