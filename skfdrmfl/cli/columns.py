@@ -26,6 +26,7 @@ from skfdrmfl.cli.wording import shown as shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
+SPECTRUM = 10  # columns of a spectrum, of which none can be text
 A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
 
 
@@ -69,8 +70,7 @@ def divide(frame: Any, args: Any) -> Columns:
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
     rules = y.attrs["rules"] | X.attrs.pop("rules")
-    _refuse_two_readings(frame, rules, args)
-    notes += rules_said(rules)
+    notes += [*_points_said(frame, rules, args), *rules_said(rules)]
     texts = X.attrs.pop("texts")
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
@@ -162,16 +162,22 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
     return y
 
 
-def _refuse_two_readings(frame: Any, rules: Mapping[str, Rule], args: Any) -> None:
-    """Refuse points that may stand between thousands where other columns of the table have decimal commas."""
-    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+def _points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
+    """Return which columns have points that may stand between thousands, and are read as decimals.
+
+    They are refused where another column of the table has a decimal comma.
+    """
     given = dict(args.decimal)
-    if not commas or None in given:
-        return
-    open_ = [n for n, rule in rules.items() if rule == Rule() and n not in given and may_be_thousands(frame[n])]
-    if open_:
+    if None in given:
+        return []
+    points = [name for name, rule in rules.items() if (rule.decimal, rule.group) == (".", "") and name not in given]
+    some = [name for name in points if may_be_thousands(frame[name])]
+    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+    if some and commas:
         fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
-        wrong("--decimal", f"column {shown(open_)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
+        wrong("--decimal", f"column {shown(some)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
+    hint = "pass --decimal , if they stand between thousands"
+    return [f"Points before three digits, read as decimal: {shown(some)}; {hint}"] if some else []
 
 
 def rules_said(rules: Mapping[str, Rule]) -> list[str]:
@@ -279,7 +285,7 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
 
 
 def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], args: Any) -> None:
-    """Refuse columns of numbers with cells that are none, and a spectrum of which most is text."""
+    """Refuse columns of numbers with cells that are none, and a spectrum of which columns are text."""
     if strays:
         n = sum(map(len, strays.values()))
         which = "one that is no number" if n == 1 else f"{n} that are no numbers"
@@ -290,7 +296,7 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
             f"correct them, pass {mark} where that means missing, or leave columns out with {pasted('--drop', *few)}"
         )
         wrong("FILE", args.file, fact, remedy)
-    if 2 * len(text) > len(spectrum):
+    if text and (len(spectrum) >= SPECTRUM or 2 * len(text) > len(spectrum)):
         fact = (
             f"has text in {len(text)} of {len(spectrum)} columns that look like a spectrum ({shown(sorted(text), 4)})"
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import shlex
 from argparse import Namespace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from pandas.testing import assert_frame_equal
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.hints import LINEAR, correlations
+from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
-from skfdrmfl.cli.tables.cells import numbers_of, text_of
+from skfdrmfl.cli.tables import cells
+from skfdrmfl.cli.tables.cells import KEY, Marks, numbers_of, rule_of, text_of
 
 N = 40
 
@@ -326,3 +330,319 @@ def test_correlations_are_of_the_rows_with_a_value_and_of_columns_that_vary():
         there = frame[j].notna().to_numpy()
         assert_allclose(r, abs(np.corrcoef(frame[j][there], y[there])[0, 1]), atol=1e-12)
     assert found[3] >= LINEAR
+
+
+# --------------------------------------------------------------------------------------------------- what cells say
+COMMA = "a decimal comma"
+
+
+def of_texts(texts, **marks):
+    """What a column of texts says: its numbers, its rule, and the cells that are none."""
+    column = pd.Series(pd.array(texts, dtype="string"), name="fat")
+    column.attrs[KEY] = Marks(**marks)
+    numbers, odd = numbers_of(column)
+    return numbers.tolist(), str(rule_of(numbers)), odd.tolist()
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers", "rule"),
+    [
+        (["0.5", "-1.25", "+3", ".5", "5.", "1e3", "1E-2"], [0.5, -1.25, 3, 0.5, 5, 1000, 0.01], ""),
+        (["0,5", "-1,25", "3", "1,2E-3"], [0.5, -1.25, 3, 0.0012], COMMA),
+        (["1,234.5", "1,000,000", "7"], [1234.5, 1e6, 7], "commas between thousands"),
+        (["1.234,5", "7,25"], [1234.5, 7.25], f"{COMMA} and points between thousands"),
+        (["1.234.567", "1.234"], [1234567, 1234], "points between thousands"),
+        (
+            ["1 234,5", "1\u00a0234,5", "1\u202f234"],
+            [1234.5, 1234.5, 1234],
+            "a decimal comma and blanks between thousands",
+        ),
+        (["1'234.5", "1\u2019000"], [1234.5, 1000], "apostrophes between thousands"),
+        (["12.5%", "3 %"], [12.5, 3], "a percent sign, 12.5% read as 12.5"),
+        (["1.5D+02", "2.5d-1"], [150, 0.25], ""),
+        (["\u22121.5", "\u20132"], [-1.5, -2], ""),
+        (["'1.5", ' "2.5" ', '="3.5"', "\u00a04.5\u00a0", "\ufeff5.5"], [1.5, 2.5, 3.5, 4.5, 5.5], ""),
+        (["0.1", "NA", None, " ", "nan", "2"], [0.1, np.nan, np.nan, np.nan, np.nan, 2], ""),
+        (["0,1", "#N/A", "2"], [0.1, np.nan, 2], COMMA),
+        (["0.30000000000000004", "9007199254740993"], [0.1 + 0.2, 9007199254740992.0], ""),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("arrow", [True, False])
+def test_whatever_is_written_for_a_number_is_that_number(monkeypatch, texts, numbers, rule, arrow):
+    if not arrow:
+        monkeypatch.setattr(cells, "_quick_numbers", lambda column, marks: None)
+    found, how, odd = of_texts(texts)
+    np.testing.assert_array_equal(found, numbers)
+    assert (how, odd) == (rule, [])
+
+
+NONE = "<0.05|>100|0.4l2|OVER|#DIV/0!|n.d.|-|inf|-Infinity|1_0|0x1F|1e999|01.02.2024|1.2.3|1e|(1.5)|1.5 mg|\uff11|1,5"
+
+
+@pytest.mark.parametrize("cell", [*NONE.split("|"), "TRUE", "--1", "1.5%", "1 2"])
+def test_a_cell_that_is_no_number_is_named_whatever_else_the_column_holds(cell):
+    assert of_texts(["0.5", "1.5", cell, "2.5"])[2] == [cell]
+    assert of_texts(["0.5", "1.5", cell, "2.5"], missing=frozenset([cell]))[2] == []
+
+
+def test_the_mark_of_a_number_is_a_question_of_its_column_and_commas_with_two_readings_are_refused():
+    assert of_texts(["1,234", "0,5"])[0] == [1.234, 0.5]
+    assert of_texts(["1,234", "0,123"])[0] == [1.234, 0.123]
+    assert of_texts(["1,234", "1,234.5"])[0] == [1234, 1234.5]
+    with pytest.raises(UsageError, match=r"'1,234' with .* pass --decimal 'fat=\.' for 1234, --decimal fat=, for 1\."):
+        of_texts(["1,234", "12,345"])
+    for given in (None, "fat"):
+        assert of_texts(["1,234"], decimals={given: ","})[0] == [1.234]
+        assert of_texts(["1,234"], decimals={given: "."})[0] == [1234]
+        assert of_texts(["1.234"], decimals={given: ","})[0] == [1234]
+        assert of_texts(["0.37858", "1.234"], decimals={given: ","})[0] == [0.37858, 1.234]  # no other reading
+    assert of_texts(["NA", "1"], no_number=frozenset())[2] == ["NA"]
+
+
+def test_labels_are_the_text_of_the_file_from_every_format(tmp_path):
+    pytest.importorskip("openpyxl")
+    labels = {
+        "padded": ["007", "012", None],
+        "exponent": ["1E00", "2E01", "3E02"],
+        "code": ["1", None, "3"],
+        "site": ["NA", "None", "nan"],
+        "long": ["12345678901234567890"] * 3,
+        "tail": ["1.50", "2.00", "3.0"],
+    }
+    frame = pd.DataFrame(labels).assign(fat=[1.5, 2.5, 3.5])
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    frame.to_excel(tmp_path / "table.xlsx", index=False)
+    frame.to_parquet(tmp_path / "table.parquet")
+    numbers = frame.assign(code=[1.0, np.nan, 3.0])  # as a gap makes it
+    numbers.to_excel(tmp_path / "numbers.xlsx", index=False)
+    numbers.to_parquet(tmp_path / "numbers.parquet")
+    for path in sorted(tmp_path.iterdir()):
+        found, _ = read(path)
+        for name, texts in labels.items():
+            assert [None if pd.isna(text) else text for text in text_of(found[name])] == texts, (path.name, name)
+        passed_on = pd.read_csv(StringIO(found.to_csv(index=False)), dtype=str, keep_default_na=False)
+        assert passed_on["padded"].tolist() == ["007", "012", ""]
+        assert passed_on["code"].tolist() == ["1", "", "3"]
+
+
+def test_a_workbook_is_read_as_its_sheet_shows_it(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (
+        ["Export"],
+        [],
+        ["id", "fat", "water", "ok"],
+        [7, 0.07, "0,5", True],
+        [8, 0.125, 0.25, False],
+        [],
+        ["end"],
+    ):
+        sheet.append(row)
+    for row in (4, 5):
+        sheet.cell(row, 1).number_format, sheet.cell(row, 2).number_format = "000", "0.0%"
+    book.save(tmp_path / "table.xlsx")
+    found, notes = read(tmp_path / "table.xlsx")
+    assert text_of(found["id"]).tolist() == ["007", "008"]
+    assert numbers_of(found["fat"])[0].tolist() == [7, 12.5]  # as in a CSV of the same sheet
+    assert numbers_of(found["water"])[0].tolist() == [0.5, 0.25]
+    assert text_of(found["ok"]).tolist() == ["TRUE", "FALSE"]
+    assert "Left out before the names: 1 row, 'Export'." in notes
+    sheet["B4"] = "=A4/100"
+    book.save(tmp_path / "bare.xlsx")
+    with pytest.raises(FileProblem, match=r"1 formula without stored values, the first in B4 \(=A4/100\); open it"):
+        read(tmp_path / "bare.xlsx")
+
+
+# --------------------------------------------------------------------------------------------------- layout
+BODY = "site,fat,1100,1120\ns0,1.5,0.25,0.5\ns1,2.5,0.125,0.75\ns2,3.5,1.25,1.75\n"
+LINES = BODY.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("sep=,\n" + BODY, "The first line names the separator"),
+        ("# exported\n# by a program\n" + BODY, "Left out before the names: 2 lines, '# exported'"),
+        ("Instrument,DS2500\nOperator,x\n\n" + BODY, "Left out before the names: 2 lines, 'Instrument DS2500'"),
+        ("Instrument,DS2500,,\nOperator,x,,\n,,,\n" + BODY, "Left out before the names: 2 lines"),
+        ("Vision Air Export\n" + BODY, "Left out before the names: 1 line, 'Vision Air Export'"),
+        (
+            "".join(f"Setting {i};{i}\n" for i in range(7)) + BODY.replace(",", ";"),
+            "Left out before the names: 7 lines",
+        ),
+        ("lab,lab,nir,nir\n" + BODY, "Left out before the names: 1 line, 'lab lab nir nir'"),
+        (LINES[0] + "\n,%,a.u.,a.u.\n" + "\n".join(LINES[1:]), "Left out, units under the names: %, a.u.."),
+        ("# " + BODY, "The names stand in a comment: site, fat, 1100, 1120."),
+        ("\n".join([*LINES[:3], LINES[0], *LINES[3:]]), "Left out 1 row that repeat the names."),
+        ("".join(f"{line},,\n" for line in LINES), "Left out 2 columns without a name and values."),
+        (BODY + "\nExported by x\n", "Left out, remarks: 1 line, 'Exported by x'."),
+        (BODY + ",,,\nExported by x,,,\n", "Left out, remarks: 1 line, 'Exported by x'."),
+        (BODY.replace("s1", "# break\ns1"), "Left out, remarks: 1 line, '# break'."),
+        (
+            "\n".join([LINES[0], *(f'"{i + 1}",{line}' for i, line in enumerate(LINES[1:]))]),
+            "One name fewer than values",
+        ),
+        (BODY.replace(",", "   "), ""),
+        (BODY.replace(",", ", "), ""),
+        (BODY.replace("\n", "\r\n"), ""),
+        (BODY.replace("\n", "\r"), ""),
+        ("\ufeff" + BODY, ""),
+    ],
+    ids=range(20),
+)
+def test_what_stands_around_a_table_is_found_and_said(tmp_path, text, note):
+    (tmp_path / "table.csv").write_bytes(text.encode())
+    found, notes = read(tmp_path / "table.csv")
+    found = found.drop(columns="Unnamed: 0", errors="ignore")
+    assert list(found.columns) == ["site", "fat", "1100", "1120"]
+    assert found["site"].tolist() == ["s0", "s1", "s2"]
+    assert numbers_of(found["fat"])[0].tolist() == [1.5, 2.5, 3.5]
+    assert numbers_of(found["1120"])[0].tolist() == [0.5, 0.75, 1.75]
+    assert not note or any(line.startswith(note) for line in notes)
+
+
+def test_the_line_of_the_names_is_the_one_that_is_asked_for(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,c,d\n" + BODY, encoding="utf-8")
+    assert list(read(path, header="2")[0].columns) == LINES[0].split(",")
+    path.write_text("\n".join(LINES[1:]), encoding="utf-8")
+    with pytest.raises(FileProblem, match=r"numbers in line 1, where names are expected .* pass --header none if"):
+        read(path)
+    found, _ = read(path, header="none")
+    assert list(found.columns) == ["column_1", "column_2", "column_3", "column_4"] and len(found) == 3
+    assert list(read(path, header="1")[0].columns) == ["s0", "1.5", "0.25", "0.5"]
+    with pytest.raises(UsageError, match="argument --header: 9 is no line with text"):
+        read(path, header="9")
+    path.write_text("1100,1102,1104,1106\n0.5,0.25,0.75,0.5\n", encoding="utf-8")  # an axis is a line of names
+    assert list(read(path)[0].columns) == ["1100", "1102", "1104", "1106"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+def test_a_table_on_its_side_is_recognised_and_turned(tmp_path, suffix):
+    frame, path = spectra().drop(columns=["site", "sample"]).round(5), tmp_path / f"table.{suffix}"
+    turned = frame.T.set_axis([f"s{i}" for i in range(N)], axis=1)
+    turned.to_csv(path) if suffix == "csv" else turned.to_excel(path)
+    for target in ("fat", "Fat"):  # as a row, or with wavelengths as rows
+        with pytest.raises(UsageError, match=rf"argument --target: {target} is no column .* pass --transpose"):
+            read(path, target=[target])
+    found, _ = read(path, transpose=True)
+    assert_says(found.drop(columns="Unnamed: 0"), frame)
+
+
+def test_lines_of_other_lengths_are_padded_and_said_or_refused_where_blanks_do_not_say_which(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(BODY.replace("0.125,0.75", "0.125"), encoding="utf-8")
+    found, notes = read(path)
+    assert found["1120"].isna().tolist() == [False, True, False]
+    assert notes[-1] == "1 line with fewer values than names (first: line 3)."
+    path.write_text(BODY.replace("0.125,0.75", "0.125").replace(",", " "), encoding="utf-8")
+    with pytest.raises(FileProblem, match="3 values for 4 names in line 3, and blanks do not say which"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("a.xlsx", {"separator": ";"}),
+        ("a.csv", {"sheet": "x"}),
+        ("a.parquet", {"header": "1"}),
+        ("a.pq", {"transpose": True}),
+    ],
+)
+def test_an_option_that_a_kind_of_file_has_no_use_for_is_refused(tmp_path, name, option):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UsageError, match=rf"argument --{next(iter(option))}: .* is not for \w+ files such as"):
+        read(tmp_path / name, **option)
+
+
+def test_marks_differ_by_column_in_one_file_and_columns_that_are_no_features_change_nothing(tmp_path):
+    frame = spectra().round(5)
+    frame["fat"] = frame["fat"].round(4)
+    texts = frame.assign(fat=[f"{value}".replace(".", ",") for value in frame["fat"]], scans="1,234", year=2019)
+    texts.to_csv(tmp_path / "table.csv", index=False, sep=";")
+    args = options(drop=["scans"], clients_column="site")
+    found = divide(read_table(tmp_path / "table.csv", args)[0], args)
+    assert_allclose(found.X[frame.columns[:12]], frame.iloc[:, :12], rtol=0)
+    assert_allclose(found.y["fat"], frame["fat"], rtol=0)
+    assert said(found, "Numbers with") == "Numbers with a decimal comma: fat."
+    with pytest.raises(UsageError, match="argument --decimal: scans has two readings"):
+        divide(read(tmp_path / "table.csv")[0], options())
+
+
+def test_points_before_three_digits_are_said_and_refused_beside_decimal_commas(tmp_path):
+    frame = spectra().assign(ash=[f"{1 + i % 9}.{123 + i}" for i in range(N)])
+    frame.astype(str).to_csv(tmp_path / "table.csv", index=False, sep=";")
+    found = divide(read(tmp_path / "table.csv")[0], options())
+    assert said(found, "Points before three digits, read as decimal: ash") and found.X["ash"].iloc[0] == 1.123
+    frame.assign(ph=[f"{i},5" for i in range(N)]).astype(str).to_csv(tmp_path / "table.csv", index=False, sep=";")
+    with pytest.raises(UsageError, match=r"column ash has points .* as ph has a decimal comma; pass --decimal \. if"):
+        divide(read(tmp_path / "table.csv")[0], options())
+
+
+def test_cells_that_are_no_numbers_are_named_with_what_to_do_and_a_spectrum_holds_no_text():
+    frame = spectra().astype(object)
+    frame.loc[7, "852"], frame.loc[[3, 9], "856"] = "OVER", ["0.4l2", "<1"]
+    with pytest.raises(UsageError) as error:
+        parts(frame)
+    for text in ("3 that are no numbers: 'OVER' in row 8 of 852", "'<1' in row 10 of 856", "--drop 852,856"):
+        assert text in str(error.value)
+    frame = spectra().astype(object)
+    frame["854"] = "OVER"
+    with pytest.raises(UsageError, match="has text in 1 of 12 columns that look like a spectrum"):
+        parts(frame)
+    frame["854"], frame["batch"] = spectra()["854"], [f"{i}" if i % 2 else f"{i}b" for i in range(N)]
+    with pytest.raises(UsageError, match="'0b' in row 1 of batch.*--drop batch"):
+        parts(frame)
+
+
+def test_targets_of_different_rows_are_counted():
+    frame = spectra().assign(water=lambda f: 70 - f["fat"])
+    frame.loc[:29, "water"] = np.nan
+    frame.loc[5:9, "fat"] = np.nan
+    found = parts(frame, target=["fat", "water"])
+    assert said(found, "Left out 30 rows") == (
+        "Left out 30 rows without fat or water. Measured: fat in 35 rows, water in 10 rows, all in 10; one command for "
+        "each target uses more rows."
+    )
+    frame.loc[30:, "fat"] = np.nan
+    with pytest.raises(
+        UsageError, match="fat,water are not measured together in any of 40 rows: fat in 25 rows, water"
+    ):
+        parts(frame, target=["fat", "water"])
+
+
+def test_repeats_of_a_sample_are_noticed_and_other_labels_are_not():
+    frame = spectra().drop(columns="sample").assign(scan=[f"A{i // 3}" for i in range(N)], operator=["Ann", "Bob"] * 20)
+    found = parts(frame)
+    assert said(found, "scan has") == (
+        "scan has 14 values, each in 1 to 3 rows: if these are repeats of a sample, pass --groups-column scan, or "
+        "folds part them."
+    )
+    assert not [note for note in found.notes if note.startswith("operator has")]
+    assert not [note for note in parts(frame, groups_column="scan").notes if note.startswith("scan has")]
+    whole = spectra().assign(fat=lambda f: f.groupby("sample")["fat"].transform("first"))
+    assert "with one value of the target" in said(parts(whole), "sample has 10 values, each in 4 rows")
+
+
+def test_a_name_with_commas_goes_before_its_parts_and_hints_can_be_pasted(tmp_path):
+    parser = Parser()
+    add_columns(parser)
+    given = parser.parse_args(["--target", "fat, %", "--drop", "9090,909,1120", "--drop", r"a\,b", "--keep", "x,y"])
+    names = ["fat, %", "fat", "%", "9090,909", "1120", "a,b", "x", "y"]
+    assert names_meant(given.target, names) == ["fat, %"]
+    assert names_meant(given.drop, names) == ["9090,909", "1120", "a,b"]
+    assert names_meant(given.keep, names) == ["x", "y"]
+    assert names_meant(given.target, names[1:]) == ["fat", "%"]
+    frame = (
+        spectra().rename(columns={"fat": "fat, %"}).assign(**{"Moisture [%], dry": 1.0, "it's": spectra()["852"] * 2})
+    )
+    frame["Moisture [%], dry"] = np.arange(N) % 7
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    args = parser.parse_args(["--target", "fat, %"], options(target=[]))
+    found = divide(read_table(tmp_path / "table.csv", args)[0], args)
+    hint = said(found, "Features: 12 columns").partition(" pass ")[2]
+    again = parser.parse_args(shlex.split(hint), options())
+    read_table(tmp_path / "table.csv", again)
+    assert again.drop == ["sample", "Moisture [%], dry", "it's"]

@@ -106,13 +106,14 @@ def marks_of(column: Any) -> Marks:
 
 def may_be_thousands(column: Any) -> bool:
     """Return whether each point of a column of text may stand between thousands as well as before decimals."""
-    points, thousands = False, pattern_of(",", ".")
+    found = False
     for cell in column.array if column.dtype.kind == "O" else ():
         if isinstance(cell, str) and "." in cell:
-            points = True
-            if not thousands.fullmatch(bare(cell)) or pattern_of(",", "").fullmatch(bare(cell)):
+            found = True
+            text = bare(cell).removesuffix("%").rstrip()
+            if not pattern_of(",", ".").fullmatch(text):
                 return False
-    return points
+    return found
 
 
 def rule_of(numbers: Any) -> Rule:

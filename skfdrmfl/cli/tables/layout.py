@@ -140,6 +140,8 @@ class _Sample:
             top.append(i)
         if top:
             whole = [i for i in top if all(self._rows[i][1:]) and len(set(self._rows[i])) == len(self._rows[i])]
+            if whole and self._is_short(whole[0], candidates) and self._are_counted(whole[0], candidates):
+                return whole[0]
             wide = [i for i in whole if len(self._rows[i]) >= self.width] or whole
             return (wide or top)[0]
         first = candidates[0]
@@ -147,6 +149,7 @@ class _Sample:
         if comments:
             names = [cell.strip() for cell in rows[comments[-1]]]
             names = [names[0].lstrip("#").strip(), *names[1:]]
+            names = names if names[0] else names[1:]  # of blanks
             if len(names) == self.width > 1 and not all(map(is_number, names)):
                 return names
         return first if _is_axis([self._cell(first, j) for j in numeric], self._rows[candidates[1]], numeric) else None
@@ -156,6 +159,10 @@ class _Sample:
         return len(self._rows[i]) == self.width - 1 and all(
             len(self._rows[k]) == self.width for k in candidates if k > i
         )
+
+    def _are_counted(self, i: int, candidates: list[int]) -> bool:
+        """Return whether the rows below one begin with 1, 2, 3, ..."""
+        return all(self._rows[k][0] == str(n) for n, k in enumerate((k for k in candidates if k > i), 1))
 
     def _cell(self, i: int, j: int) -> str:
         """Return a cell, "" beyond the end of its row."""
@@ -261,7 +268,7 @@ def frame_of_rows(
 ) -> tuple[Any, list[str]]:
     """Return the frame of rows of cells, and what was found beside the table.
 
-    Cells are text, or numbers and dates of a workbook; empty ones are None or "". Empty rows are kept if asked; rows
+    Cells are text, or numbers and dates of a workbook; empty ones are None or "". Empty rows are kept if asked. Rows
     that are shorter than the table are refused if they have to be `even`.
     """
     import pandas

@@ -114,11 +114,13 @@ def _table(text: Text, given: str | None, args: Any) -> tuple[Any, str, list[str
 def separator_of(lines: list[str]) -> str:
     """Return what parts the lines of a table: what gives the names and the values one width, and the most numbers.
 
-    Names may be one fewer than values. Lines before the names count only where no separator gives the first line that
-    width. A decimal comma may give as many numbers as what parts the columns, so a comma comes after those.
+    Names may be one fewer than values, and stand in a comment. Numbers count half where lines before the names are of
+    another width. A decimal comma may give as many numbers as what parts the columns, so a comma comes after those, and
+    blanks are to give twice as many.
     """
+    lines = [line.lstrip("# ") if line.startswith("#") else line for line in lines]
     parted = {separator: [[*map(str.strip, row)] for row in _parted(lines, separator)] for separator in SEPARATORS}
-    found: dict[str, tuple[bool, int]] = {}
+    found: dict[str, tuple[int, bool]] = {}
     for separator, rows in parted.items():
         widths = list(map(len, rows))
         width, share = layout.width_of(widths)
@@ -126,7 +128,11 @@ def separator_of(lines: list[str]) -> str:
         short = first == 1 and widths[0] == width - 1 > 1
         if width > 1 and share >= 0.75 and max(widths[:first], default=0) < width:
             numbers = sum(map(is_number, (cell for row in rows[-TRIED:] if len(row) == width for cell in row)))
-            found[separator] = (first == 0 or short, numbers)
+            whole = first == 0 or short
+            found[separator] = (numbers * (1 + whole), whole)
+    runs, _ = found.pop(RUNS, (0, False))
+    if runs > max((2 * numbers if whole else numbers for numbers, whole in found.values()), default=0):
+        return RUNS
     return max(found, key=lambda separator: found[separator], default=",")
 
 
