@@ -119,5 +119,6 @@ def test_a_unit_is_that_of_all_names():
 
 
 def test_modality_and_prefix_are_told_apart():
+    assert place_of("X1100") == place_of("1100") == place_of(1100)  # R's X is no prefix
     assert place_of("nir__abs_1100 nm") == (1100.0, "nir", "abs", "nm")
     assert place_of(("nir", "Abs@1100")) == (1100.0, "nir", "abs", None)
