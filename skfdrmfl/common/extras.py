@@ -33,7 +33,7 @@ def install(extra: str, package: str) -> str:
     except metadata.PackageNotFoundError:  # run from a folder that is not installed
         found = []
     brought = {match[1]: match[2].strip() for match in found if match and match[3] == extra}
-    missing = [f'"{name}{range}"' for name, range in brought.items() if not _is_there(name) or _same(name, package)]
+    missing = [f'"{name}{range}"' for name, range in brought.items() if _same(name, package) or not _is_there(name)]
     return " ".join(["pip install", *(missing or [package])])
 
 
