@@ -15,8 +15,10 @@ from skfdrmfl.fit import mixture as mixture_fit
 from skfdrmfl.fit import remote_fit
 from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.method.mixture import NetworkPart
+from skfdrmfl.mixture import forecast, sums
 from skfdrmfl.mixture.networks import recipes_of_rule
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.protocol.queries import whitening
 
 X, Y = rows(q=1)
 IDS = np.array(["b", "a", "c"])[THREE]
@@ -225,6 +227,20 @@ def test_what_was_said_beforehand_is_what_happened_to_the_message(forecasts, par
     assert is_mixture(model)
     assert list(said) == list(log) and said.by_client() == log.by_client()
     assert said.exchanges == log.exchanges == wire.n_exchanges
+
+
+@pytest.mark.parametrize("rank", [3, 12], ids=["few directions hold it", "it is sparse"])
+def test_a_table_too_wide_for_moments_is_fitted_elsewhere_as_it_was_said(forecasts, monkeypatch, rank):
+    for module in (whitening, sums, mixture_fit, forecast):
+        monkeypatch.setattr(module, "MAX_EXACT_COLUMNS", 10)
+    monkeypatch.setattr(whitening, "RANGE_DIMENSIONS", 5)
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((60, rank)) @ rng.standard_normal((rank, 12))
+    model, _ = there(FEW, wide)
+    assert networks_of(model) == ["network raw" if rank == 3 else "network sparse"]
+    (said,) = forecasts
+    assert list(said) == list(model.federation_log_)
+    assert_the_same_mixture(here(FEW, wide), there(FEW, wide, networks=ALL)[0], wide)
 
 
 @pytest.mark.slow
