@@ -229,6 +229,14 @@ def test_what_was_said_beforehand_is_what_happened_to_the_message(forecasts, par
     assert said.exchanges == log.exchanges == wire.n_exchanges
 
 
+def test_who_is_left_out_of_the_sums_is_left_out_of_what_is_said(forecasts):
+    y = np.where(IDS == "c", 1e4, 1.0) * Y[:, 0]
+    with pytest.warns(UserWarning, match="'c' is left out of the sums"):
+        model, _ = there(FEW | {"aggregation": "median", "min_clients": 1}, X, y)
+    (said,) = forecasts
+    assert is_mixture(model) and list(said) == list(model.federation_log_)
+
+
 @pytest.mark.parametrize("rank", [3, 12], ids=["few directions hold it", "it is sparse"])
 def test_a_table_too_wide_for_moments_is_fitted_elsewhere_as_it_was_said(forecasts, monkeypatch, rank):
     for module in (whitening, sums, mixture_fit, forecast):
