@@ -59,7 +59,7 @@ def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> 
         if estimator.tuning is not None and why_alone(estimator, federation, whole=True, goes_on=goes_on) is None:
             _show(f"a mixture: before the first round a client sends {_size(most_of_sums(estimator, reading))} at most")
         fitting = make_plan(estimator, reading, federation, *built, earlier=earlier, n_networks=networks)
-        if isinstance(fitting, MixtureFitting):
+        if isinstance(fitting, MixtureFitting) and not fitting.checkpoint.goes_on:
             _show(_forecast(fitting, "at most " if estimator.early_stopping else ""))
         train_and_keep(estimator, fitting, CallbackTask(estimator))
     return estimator

@@ -11,7 +11,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.method.objective import uses
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
-from skfdrmfl.protocol.door import Federation
+from skfdrmfl.protocol.door import Federation, Roster
 from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger
 from skfdrmfl.protocol.messages import HeldOutErrors
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
@@ -97,6 +97,9 @@ def _answers(federation: Federation, ledger: Ledger, query: Any, shapes: Shapes,
 def _rounds(one: Pass, federation: Federation, ledger: Ledger) -> Indices:
     """Count the rounds of a pass, and return who is there after them."""
     roster, schedule, runs = federation.roster(), one.schedule, one.runs
+    if federation.guard is not None:
+        left = ~np.isin(roster.positions, list(federation.guard.excluded))
+        roster = Roster(roster.positions[left], roster.sizes[left])
     n_runs, n_clients, n_rounds = len(runs), len(roster.positions), len(schedule.rate_factors)
     cohort = Replicas(
         runs=np.repeat(np.arange(n_runs), n_clients),

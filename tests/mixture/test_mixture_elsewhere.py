@@ -15,8 +15,10 @@ from skfdrmfl.fit import mixture as mixture_fit
 from skfdrmfl.fit import remote_fit
 from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.method.mixture import NetworkPart
+from skfdrmfl.mixture import forecast, sums
 from skfdrmfl.mixture.networks import recipes_of_rule
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.protocol.queries import whitening
 
 X, Y = rows(q=1)
 IDS = np.array(["b", "a", "c"])[THREE]
@@ -26,6 +28,7 @@ MIXED = TWO | {"n_rounds": 15, "local_epochs": 2}  # networks and linear members
 HOLES = np.where(lacking()[:, np.repeat([0, 1], [24, 4])], X, np.nan)
 FRAME = pd.DataFrame(X[:, 24:], columns=list("rstu")).assign(kind=pd.Categorical(np.where(X[:, 24] > 0, "up", "down")))
 FEW = {"local_epochs": 1, "n_rounds": 3}
+SLOW = pytest.mark.slow
 MODELS = ("global models", "global models for rows held out")
 
 
@@ -79,11 +82,11 @@ def assert_the_same_mixture(a, b, table=X):
         pytest.param(MIXED, X, Y, id="spectra and a table"),
         pytest.param(FEW, X, Y, id="one modality that is not smooth"),
         pytest.param(FEW | TWO, HOLES, np.hstack([Y, np.exp(Y)]), id="rows lack modalities, two outputs"),
-        pytest.param(FEW | {"n_rounds": 1}, FRAME, Y, id="categories"),
+        pytest.param(FEW | {"n_rounds": 1}, FRAME, Y, id="categories", marks=SLOW),
         pytest.param(FEW | TWO | {"early_stopping": True}, X, Y, id="early stopping"),
-        pytest.param(FEW | {"algorithm": "scaffold"}, X, Y, id="scaffold"),
-        pytest.param(FEW | {"aggregation": "median"}, X, Y, id="a rule"),
-        pytest.param(FEW | {"participation": 0.5}, X, Y, id="participation"),
+        pytest.param(FEW | {"algorithm": "scaffold"}, X, Y, id="scaffold", marks=SLOW),
+        pytest.param(FEW | {"aggregation": "median"}, X, Y, id="a rule", marks=SLOW),
+        pytest.param(FEW | {"participation": 0.5}, X, Y, id="participation", marks=SLOW),
         pytest.param(FEW | {"availability": lambda t, client: t > 1 or client != "a"}, X, Y, id="who joins"),
         pytest.param(FEW | {"availability": lambda t, client: t < 3 or client != "c"}, X, Y, id="who leaves"),
     ],
@@ -206,11 +209,13 @@ class Counting(Wire):
     [
         pytest.param({}, 1, id="one network"),
         pytest.param(MIXED, 2, id="two of one shape"),
-        pytest.param(MIXED, ALL, id="all"),
+        pytest.param(MIXED, ALL, id="all", marks=SLOW),
         pytest.param({"algorithm": "scaffold"}, 1, id="scaffold"),
-        pytest.param({"algorithm": "fedsgd"}, 1, id="fedsgd"),
+        pytest.param({"algorithm": "fedsgd"}, 1, id="fedsgd", marks=SLOW),
         pytest.param({"participation": 0.5, "n_rounds": 6}, 1, id="participation"),
-        pytest.param({"participation": 0.5, "contrastive_weight": 0.0}, 1, id="models of before are not needed"),
+        pytest.param(
+            {"participation": 0.5, "contrastive_weight": 0.0}, 1, id="models of before are not needed", marks=SLOW
+        ),
         pytest.param({"early_stopping": True, "n_iter_no_change": 99}, 1, id="early stopping"),
         pytest.param({"aggregation": "median"}, 1, id="a rule"),
         pytest.param({"availability": lambda t, client: t > 2 or client != "a", "n_rounds": 5}, 1, id="availability"),
@@ -224,6 +229,29 @@ def test_what_was_said_beforehand_is_what_happened_to_the_message(forecasts, par
     assert said.exchanges == log.exchanges == wire.n_exchanges
 
 
+def test_who_is_left_out_of_the_sums_is_left_out_of_what_is_said(forecasts):
+    y = np.where(IDS == "c", 1e4, 1.0) * Y[:, 0]
+    with pytest.warns(UserWarning, match="'c' is left out of the sums"):
+        model, _ = there(FEW | {"aggregation": "median", "min_clients": 1}, X, y)
+    (said,) = forecasts
+    assert is_mixture(model) and list(said) == list(model.federation_log_)
+
+
+@pytest.mark.parametrize("rank", [3, 12], ids=["few directions hold it", "it is sparse"])
+def test_a_table_too_wide_for_moments_is_fitted_elsewhere_as_it_was_said(forecasts, monkeypatch, rank):
+    for module in (whitening, sums, mixture_fit, forecast):
+        monkeypatch.setattr(module, "MAX_EXACT_COLUMNS", 10)
+    monkeypatch.setattr(whitening, "RANGE_DIMENSIONS", 5)
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((60, rank)) @ rng.standard_normal((rank, 12))
+    model, _ = there(FEW, wide)
+    assert networks_of(model) == ["network raw" if rank == 3 else "network sparse"]
+    (said,) = forecasts
+    assert list(said) == list(model.federation_log_)
+    assert_the_same_mixture(here(FEW, wide), there(FEW, wide, networks=ALL)[0], wide)
+
+
+@pytest.mark.slow
 def test_networks_of_residuals_that_are_not_worth_their_rounds_take_less_than_was_said(forecasts):
     x = np.random.default_rng(0).standard_normal((60, 4))
     y = np.sin(3 * x[:, 0]) * np.sign(x[:, 1])
