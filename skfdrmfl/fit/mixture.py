@@ -15,6 +15,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import DenseEncoder, LinearEncoder
 from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.domain import domain_of_mixture
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of
@@ -307,6 +308,7 @@ class MixtureFitting:
             {j: len(known) for j, known in spec.categories.items()},
             self.task.subset,
         )
+        domain = domain_of_mixture(self.federation, self.fitted, self.task.sums[None])
         ledger.stage = ""
         return replace(
             self.fitted,
@@ -326,6 +328,7 @@ class MixtureFitting:
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             mixture=weighed.mixture,
             members=weighed.members,
+            domain=domain,
         )
 
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.fit.check_input import last_there
+from skfdrmfl.fit.domain import domain_of_network
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.protocol import dropped_clients as left_out
+from skfdrmfl.method.domain import Domain
 from skfdrmfl.protocol.door import Federation, NoAnswer
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Model, Plan
 from skfdrmfl.protocol.queries.axes import deliver
-from skfdrmfl.protocol.queries.importance import importances
+from skfdrmfl.protocol.queries.importance import Responses, importances_of
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history
 from skfdrmfl.server.trained import Trained
@@ -129,14 +131,15 @@ class Fitting:
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)
         weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
+        domain = self.fitted.domain
         available = run.start.available
         there = None if available is None else last_there(available[: max(1, len(record.losses))])
         account, privacy = self.fitted.account, self.plan.schedule.privacy
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
-            weights, variance, importance = arrays, None, None
+            weights, variance, importance, domain = arrays, None, None, None
             account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
-            weights, variance, importance = self._delivered(model, there)
+            weights, variance, importance, domain = self._delivered(model, there)
         memory = memory.of_all(record.positions, run.start.memory)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
@@ -155,18 +158,20 @@ class Fitting:
             ledger=ledger,
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             account=account,
+            domain=domain,
         )
 
-    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float]:
+    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float, Domain]:
         """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
         federation, subset = self.federation, self.plan.runs[0].subset
         there = np.ones(len(self.fitted.clients), dtype=bool) if there is None else there.copy()
         while True:
             federation = self.federation.restricted_to(there)
             try:
-                return *deliver(federation, model, subset), importances(
-                    federation, model, self.fitted.n_features, subset
-                )
+                found = deliver(federation, model, subset)
+                (sums,) = federation.sum(Responses(model, subset))
+                domain = domain_of_network(federation, self.fitted, model, sums)
+                return *found, importances_of(model, sums, self.fitted.n_features), domain
             except NoAnswer as silence:  # the model is trained: nobody's silence is to lose it
                 there[list(silence.positions)] = False
                 if not (silence.positions and there[federation.roster().positions].any()):

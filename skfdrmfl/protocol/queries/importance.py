@@ -99,6 +99,11 @@ def importances(federation: Federation, model: Model, n_features: int, subset: S
     Rows that lack a column's modality do not respond to it.
     """
     (sums,) = federation.sum(Responses(model, subset))
+    return importances_of(model, sums, n_features)
+
+
+def importances_of(model: Model, sums: ResponseSums, n_features: int) -> Float:
+    """Return what `importances` does, of the clients' sums."""
     columns, sizes = places(model)
     counts = np.maximum(sums.counts, 1.0)
     mean = sums.values / counts
