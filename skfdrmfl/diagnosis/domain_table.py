@@ -38,7 +38,9 @@ class DomainTable(dict[str, NDArray[Any]]):
     def __repr__(self) -> str:
         outside = np.flatnonzero(~self["inside"])
         n, beyond = len(self["inside"]), int((~self["y_inside"]).sum())
-        lines = [f"{n} row{'s' * (n != 1)}: {len(outside)} outside at level {self.level:g}, {beyond} with y out of range"]
+        lines = [
+            f"{n} row{'s' * (n != 1)}: {len(outside)} outside at level {self.level:g}, {beyond} with y out of range"
+        ]
         if len(outside):
             lines.append(f"{'row':>6}  {'T2':>9}  {'limit':>9}  {'Q':>9}  {'limit':>9}  moved by")
         farthest = outside[np.argsort(-self.excess[outside], kind="stable")]

@@ -70,4 +70,3 @@ def check_share(name: str, value: Any) -> None:
     """Raise ValueError where a value is not strictly between 0 and 1."""
     if not 0.0 < float(value) < 1.0:
         raise ValueError(f"{name} is {value!r}; pass a share between 0 and 1, such as 0.95.")
-

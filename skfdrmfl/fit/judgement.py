@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,15 +33,15 @@ def domain_table(fitted: Fitted, table: NDArray, present: Present | None, level:
     distances = domain.distances(table, present)  # (n, M, 2)
     times = _times(distances, limits)
     worst = times.max(2).argmax(1) if distances.shape[1] else np.zeros(len(table), dtype=np.int64)
-    mine = distances[np.arange(len(table)), worst]
+    of_worst = distances[np.arange(len(table)), worst]
     unseen = domain.unseen(table)
     y_range = fitted.target.unit[:, None] * domain.y_range + fitted.target.mean[:, None]
     y_hat = fitted.evaluate(table, present)[1].reshape(len(table), -1)
     inside = (times <= 1.0).all((1, 2)) & ~unseen.any(1)
     columns = {
-        "T2": mine[:, 0],
+        "T2": of_worst[:, 0],
         "T2_limit": limits[worst, 0],
-        "Q": mine[:, 1],
+        "Q": of_worst[:, 1],
         "Q_limit": limits[worst, 1],
         "inside": inside,
         "y_inside": ((y_hat >= y_range[:, 0]) & (y_hat <= y_range[:, 1])).all(1),
@@ -52,11 +50,13 @@ def domain_table(fitted: Fitted, table: NDArray, present: Present | None, level:
     if len(domain.blocks) > 1:
         columns["modality"] = np.array(list(domain.blocks), dtype=object)[worst]
     names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
-    for i in np.flatnonzero(~inside).tolist():
-        moved = [int(domain.discrete[j]) for j in np.flatnonzero(unseen[i]).tolist()]
-        if (times[i] > 1.0).any():
-            moved += islice(domain.moved(table[i], int(worst[i]), int(times[i, worst[i]].argmax())), MOST_NAMED)
-        columns["moved_by"][i] = ", ".join(str(names[j]) for j in moved[:MOST_NAMED])
+    moved = {i: domain.discrete[unseen[i]].tolist() for i in np.flatnonzero(unseen.any(1)).tolist()}
+    for m in range(len(domain.blocks)):
+        mine = np.flatnonzero((times > 1.0).any((1, 2)) & (worst == m))
+        for i, found in zip(mine.tolist(), domain.moved(table[mine], m), strict=True):
+            moved[i] = moved.get(i, []) + found[:MOST_NAMED].tolist()
+    for i, found in moved.items():
+        columns["moved_by"][i] = ", ".join(str(names[j]) for j in found[:MOST_NAMED])
     return DomainTable(columns, y_range, level)
 
 

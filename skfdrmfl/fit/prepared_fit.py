@@ -14,8 +14,8 @@ from skfdrmfl.fit.check_input import last_there
 from skfdrmfl.fit.domain import domain_of_network
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.method.domain import Domain
+from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, NoAnswer
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Model, Plan

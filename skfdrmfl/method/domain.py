@@ -11,7 +11,7 @@ left out, by counts in bins; these hold 5 to 6 and 4 %.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -32,16 +32,16 @@ from skfdrmfl.views.within import Within
 SMALLEST_AXIS = 1e-6
 # Axes are at most so many for each training row: more would fit these alone.
 MOST_AXES = 1 / 3
-# What Q says below this share of the columns' variance is rounding.
-SMALLEST_Q = 1e-9
+# The unit of Q is at least this share of the columns' variance: far below it all is rounding.
+SMALLEST_Q = 1e-6
 # Upper edges of the bins in which distances are counted, in units of `BlockDomain.units`; one more bin has the rest.
 EDGES: Float = 1e-3 * 1.1 ** np.arange(300)
 # Of standardised y; the last and the first bin have what lies beyond.
 Y_EDGES: Float = np.linspace(-16.0, 16.0, 321)
 # Rows are far outside beyond so many times a limit of this level, and beyond every training row.
 FAR, FAR_LEVEL = 10.0, 0.99
-# Least absolute deviations are found within so many steps.
-N_REWEIGHTED = 30
+# Rows whose columns are looked at together, in so many steps; deviations beyond HUGE are all alike.
+N_AT_ONCE, N_REWEIGHTED, HUGE = 256, 20, 1e100
 T2, Q = range(2)
 
 
@@ -76,6 +76,27 @@ class BlockDomain:
         with np.errstate(over="ignore", invalid="ignore"):
             found = np.stack(((scores**2 / self.variances).sum(1), np.einsum("np,np->n", left, left)), 1)
         return np.where(np.isnan(found), np.inf, found)
+
+    def standing_out(self, rows: Float) -> Float:
+        """Return how far columns (n, p) of rows are from where the others put them.
+
+        Least squares would bend the axes to a few columns that are wrong, and leave its residuals beside these. So each
+        row's scores have the largest posterior density under N(0, lambda) with errors of Cauchy's distribution, whose
+        width goes from the row's largest deviation down to that of usual residuals (graduated non-convexity, A. Blake
+        and A. Zisserman, Visual Reconstruction, 1987).
+        """
+        scores, left = self.scores(rows)
+        z = np.clip(np.nan_to_num(scores @ self.axes.T + left), -HUGE, HUGE)
+        usual, largest = np.sqrt(self.rest / max(len(self.mean), 1)), np.abs(z).max(1, initial=0.0)
+        off = z
+        if not self.axes.size:
+            return off
+        for width in np.geomspace(np.maximum(largest, usual), np.full(len(z), usual), N_REWEIGHTED):
+            weights = 1.0 / (width[:, None] ** 2 + off**2)
+            weighted = self.axes.T * weights[:, None]  # (n, k, p)
+            products = weighted @ self.axes + np.diag(1.0 / self.variances)
+            off = z - np.linalg.solve(products, weighted @ z[:, :, None])[:, :, 0] @ self.axes.T
+        return off
 
     def left_out(self, distances: Float) -> Float:
         """Return what `distances` (n, 2) of training rows would be without the row itself, axes kept.
@@ -199,38 +220,17 @@ class Domain:
         wide = usual if level == FAR_LEVEL else self.limits(FAR_LEVEL).usual
         return Limits(usual, np.maximum(FAR * wide, self.reached))
 
-    def moved(self, row: Float, m: int, kind: int) -> Iterator[int]:
-        """Yield the columns of the table that moved T2 or Q of a row (n_features,) most, largest first.
+    def moved(self, table: NDArray, m: int) -> list[Indices]:
+        """Return for each row of a table the columns of a modality, those first that stand out most.
 
-        What a column adds to T2 is z_j sum_i v_ji (v_i'z) / lambda_i. Q is moved by what lies farthest from the axes
-        fitted by least absolute deviations: least squares would bend to a few columns that are wrong, and leave its
-        residuals beside them. Columns that a view appends are none of the table.
+        Columns that a view appends are none of the table.
         """
         name, block = list(self.blocks.items())[m]
-        columns = self.columns[name]
-        rows = row[columns][None].astype(np.float64)
-        scores, left = block.scores(rows)
-        z = block.axes @ scores[0] + left[0]
-        if kind == T2:
-            added = z * (block.axes @ (scores[0] / block.variances))
-        else:
-            added = np.abs(_least_absolute(block.axes, z, left[0]))
-        return (int(columns[j]) for j in np.argsort(-added, kind="stable") if j < len(columns))
-
-
-def _least_absolute(axes: Float, z: Float, left: Float) -> Float:
-    """Return what a fit of axes (p, k) to z (p,) by least absolute deviations leaves, from what least squares does.
-
-    By weighted least squares, each column's weight the inverse of what is left of it.
-    """
-    size = float(np.abs(left).max(initial=0.0))
-    if not axes.shape[1] or not 0.0 < size < np.inf:
-        return left
-    z, left = z / size, left / size
-    for _ in range(N_REWEIGHTED):
-        weighted = axes / np.maximum(np.abs(left), 1e-6)[:, None]
-        left = z - axes @ np.linalg.lstsq(weighted.T @ axes, weighted.T @ z, rcond=None)[0]
-    return left
+        columns, found = self.columns[name], []
+        for start in range(0, len(table), N_AT_ONCE):
+            rows = np.take(table[start : start + N_AT_ONCE], columns, axis=1).astype(np.float64, copy=False)
+            found += list(columns[np.argsort(-np.abs(block.standing_out(rows))[:, : len(columns)], kind="stable")])
+        return found
 
 
 def counted(values: Float, edges: Float) -> Float:

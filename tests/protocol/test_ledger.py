@@ -284,7 +284,7 @@ def test_partial_fit_appends_and_rounds_are_counted_on():
     assert {m.round for m in added} == {3}
     assert [m.what for m in added] == [
         *("global models", "parameters", "loss terms"),
-        *("sums of Z", "for products of Z", "products of Z", "responses and spreads"),
+        *("sums of Z", "for products of Z", "products of Z", "responses and spreads", "counts of distances"),
     ]
     rows = {row["client"]: row for row in after.by_client()}
     assert rows["b"] == known["b"] and rows["c"] == known["c"]  # absent from this call
