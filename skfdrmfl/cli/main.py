@@ -6,11 +6,11 @@ import argparse
 import sys
 
 from skfdrmfl.cli import compare, fit, predict, report
-from skfdrmfl.cli.errors import FileProblem, Interrupted, UsageError
+from skfdrmfl.cli.errors import FileProblem, Interrupted, OutsideDomain, UsageError
 from skfdrmfl.cli.options import Parser
 from skfdrmfl.common.version import __version__
 
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_OUTSIDE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = (compare, fit, predict, report)
 
 
@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line on arguments without the program's name, None for those of the process; return its status.
 
     That is 0 if all went well, 1 if a file could not be read or written or a fit failed, 2 for a wrong argument or data
-    that do not fit the arguments, 130 after Ctrl-C. After `--help` and `--version` there is SystemExit.
+    that do not fit the arguments, 3 if `predict --strict` met rows unlike the training rows, 130 after Ctrl-C. After
+    `--help` and `--version` there is SystemExit.
     """
     try:
         argv = sys.argv[1:] if argv is None else argv
@@ -32,6 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     except (FileProblem, OSError) as error:  # such as a full disk
         print(f"skfdrmfl: error: {error}", file=sys.stderr)
         return EXIT_FAILURE
+    except OutsideDomain as error:
+        print(f"skfdrmfl: {error}", file=sys.stderr)
+        return EXIT_OUTSIDE
     except Interrupted as error:
         print(f"\nskfdrmfl: interrupted; {error}", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -15,6 +15,7 @@ from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import Writer, output_folder, picture_file
 from skfdrmfl.cli.reading import digest, read_table
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, quietly
 from skfdrmfl.common.extras import import_extra
 
 
@@ -35,6 +36,7 @@ def add_to(commands: Any) -> None:
     add_names(parser, "--target NAME", measured)
     add(parser, "--clients-column NAME", "column that says whose row it is, without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
+    add_trust(parser)
     add_reading(parser)
 
 
@@ -58,13 +60,16 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(notes), flush=True)
         X = _features(frame, model, record, args)
         try:
-            predicted, Z = model.predict(X).reshape(len(X), -1), model.transform(X)
+            predicted, Z = quietly(model.predict, X).reshape(len(X), -1), model.transform(X)
         except ValueError as error:
             raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
         names = _targets_of(args, record, predicted.shape[1])
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):
             result[_free(f"predicted_{name}", result)] = predicted[:, j]
+        domain, said = domain_columns(model, X, predicted, args)
+        for name, values in domain.items():
+            result[_free(name, result)] = values
         for j in range(Z.shape[1] if args.scores else 0):
             result[_free(f"Z{j + 1}", result)] = Z[:, j]
         files: dict[str, Writer] = {args.out.name: partial(result.to_csv, index=False)}
@@ -72,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
         if args.figure and judged and (picture := picture_file(partial(_picture, judged), "predict", 130)):
             files[picture_name] = picture
         write(files)
+    check_strict(said, args)
 
 
 def _record_of(model: Path) -> dict[str, Any]:

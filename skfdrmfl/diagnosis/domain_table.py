@@ -32,15 +32,18 @@ class DomainTable(dict[str, NDArray[Any]]):
 
     @property
     def excess(self) -> Float:
-        """How many times its limit T2 or Q is (n,), whichever is more; infinite for a label that no training row had."""
-        return excess(self)
+        """How many times its limit T2 or Q is (n,), whichever is more."""
+        found = np.zeros(len(self["T2"]))
+        for name in ("T2", "Q"):
+            value, limit = self[name], self[f"{name}_limit"]
+            found = np.maximum(found, np.divide(value, limit, out=np.where(value > 0, np.inf, 0.0), where=limit > 0))
+        return found
 
     def __repr__(self) -> str:
         outside = np.flatnonzero(~self["inside"])
         n, beyond = len(self["inside"]), int((~self["y_inside"]).sum())
-        lines = [
-            f"{n} row{'s' * (n != 1)}: {len(outside)} outside at level {self.level:g}, {beyond} with y out of range"
-        ]
+        head = f"{n} row{'s' * (n != 1)}: {len(outside)} outside at level {self.level:g}"
+        lines = [f"{head}, {beyond} with y out of range"]
         if len(outside):
             lines.append(f"{'row':>6}  {'T2':>9}  {'limit':>9}  {'Q':>9}  {'limit':>9}  moved by")
         farthest = outside[np.argsort(-self.excess[outside], kind="stable")]
@@ -55,12 +58,3 @@ class DomainTable(dict[str, NDArray[Any]]):
 
     def __reduce__(self) -> Any:
         return type(self), (dict(self), self.y_range, self.level)
-
-
-def excess(columns: Mapping[str, NDArray[Any]]) -> Float:
-    """Return how many times its limit T2 or Q is (n,), whichever is more."""
-    found = np.zeros(len(columns["T2"]))
-    for name in ("T2", "Q"):
-        value, limit = columns[name], columns[f"{name}_limit"]
-        found = np.maximum(found, np.divide(value, limit, out=np.where(value > 0, np.inf, 0.0), where=limit > 0))
-    return found

@@ -52,7 +52,7 @@ def domain_of_network(federation: Federation, fitted: Fitted, model: Model, sums
 
 
 def _deviation(mean: Float, square: Float) -> Float:
-    """Return standard deviations, infinite where nothing but rounding is left of a mean square less the squared mean."""
+    """Return standard deviations, infinite where a mean square is that of the mean but for rounding."""
     variance = square - mean**2
     return np.where(variance > 1e-12 * square, np.sqrt(np.maximum(variance, 0.0)), np.inf)
 

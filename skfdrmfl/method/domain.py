@@ -35,7 +35,7 @@ MOST_AXES = 1 / 3
 # The unit of Q is at least this share of the columns' variance: far below it all is rounding.
 SMALLEST_Q = 1e-6
 # Upper edges of the bins in which distances are counted, in units of `BlockDomain.units`; one more bin has the rest.
-EDGES: Float = 1e-3 * 1.1 ** np.arange(300)
+EDGES: Float = np.array(1e-3 * 1.1 ** np.arange(300), dtype=np.float64)
 # Of standardised y; the last and the first bin have what lies beyond.
 Y_EDGES: Float = np.linspace(-16.0, 16.0, 321)
 # Rows are far outside beyond so many times a limit of this level, and beyond every training row.
@@ -159,7 +159,7 @@ class Domain:
     columns: Mapping[str, Indices]  # numeric ones of the table
     blocks: Mapping[str, BlockDomain]
     discrete: Indices  # columns of labels
-    counts: Indices  # (M, 2, bins), rows by T2 and Q, each as if left out
+    counts: NDArray[np.int32]  # (M, 2, bins), rows by T2 and Q, each as if left out
     reached: Float  # (M, 2), by the outermost rows
     y_range: Float  # (q, 2), of standardised y
 
