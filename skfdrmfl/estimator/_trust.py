@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.diagnosis.domain_table import DomainTable
-from skfdrmfl.fit.judgement import domain_table, far_rows
+from skfdrmfl.fit.judgement import domain_table, far_rows, intervals
 from skfdrmfl.fit.result import Fitted
 
 
@@ -53,6 +53,38 @@ class Trust:
         check_share("level", level)
         with single_threaded():
             return domain_table(self._fitted, table, present, level)
+
+    def predict_interval(self, X: Any, confidence: float = 0.9, client_ids: ArrayLike | None = None) -> NDArray:
+        """Return intervals in which y lies with a probability of `confidence`.
+
+        They reach as far to both sides of the prediction as it erred on rows that the clients held out: of the same
+        client where `client_ids` name it, so that they hold in each client; else of all clients, so that they hold on
+        average over these, and in one whose rows err more than others' less often. Beyond the limits of `domain`
+        (`level=.99`) they are as many times wider as the root of T2 or Q over its limit.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        confidence : float in (0, 1), default=0.9
+        client_ids : array-like of shape (n_samples,), default=None
+            Whose rows they are, as in `fit`; clients who were not there count as unknown.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            Lower and upper ends, in the units of y; each output by itself.
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            No rows were held out: `tuning=None` without `early_stopping`, after `partial_fit`, with privacy. Or too few
+            for this confidence; the message says how many it takes.
+        """
+        table, present = self._read(X)  # type: ignore[attr-defined]
+        check_share("confidence", confidence)
+        with single_threaded():
+            return intervals(self._fitted, table, present, float(confidence), client_ids)
 
     def _warn_if_far(self, table: NDArray, present: NDArray | None) -> None:
         """Warn once of rows that lie far outside."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.diagnosis.domain_table import DomainTable
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import FAR_LEVEL, Domain
+from skfdrmfl.method.intervals import HeldOutCounts, fewest_rows, rank_among
 
+# The place of rows whose client is not known.
+NOBODY = -1
 # Columns that are named for a row outside.
 MOST_NAMED = 3
 
@@ -66,6 +72,64 @@ def far_rows(fitted: Fitted, table: NDArray, present: Present | None) -> NDArray
         return np.zeros(0, dtype=np.int64)
     far = fitted.domain.limits(FAR_LEVEL).far
     return np.flatnonzero((fitted.domain.distances(table, present) > far).any((1, 2)))
+
+
+def intervals(
+    fitted: Fitted, table: NDArray, present: Present | None, confidence: float, client_ids: Any = None
+) -> Float:
+    """Return the ends (n, 2) or (n, q, 2) of intervals; see `FDRMFLTransformer.predict_interval`."""
+    held_out = _held_out(fitted)
+    y_hat = fitted.evaluate(table, present)[1].astype(np.float64).reshape(len(table), -1)
+    half = np.empty(y_hat.shape)
+    positions = np.full(len(table), NOBODY)
+    if client_ids is not None:
+        ids = check_client_ids(client_ids, len(table))
+        check_same_labels(ids, fitted.clients)
+        positions = encode_clients(ids, fitted.clients)[1]
+        positions[positions >= len(fitted.clients)] = NOBODY
+    n_rows = held_out.n_rows()
+    for position in np.unique(positions).tolist():
+        if position == NOBODY:
+            n, k, who = sum(n_rows.values()), len(n_rows), f"{len(n_rows)} clients together hold"
+            who = who if k > 1 else "the client holds"
+            remedy = "or name the rows' clients (client_ids)" if k > 1 else "or fit more rows"
+        else:
+            n, k, who = n_rows.get(position, 0), 1, f"client {fitted.clients[position]!s} holds"
+            remedy = "or leave client_ids out"
+        rank = rank_among(n, confidence, k)
+        if rank > n:
+            raise ValueError(
+                f"{who} out {n} rows, and intervals of confidence {confidence:g} take {fewest_rows(confidence, k)}; "
+                f"pass a confidence of at most {int(1000 * n / (n + k)) / 1000:g}, {remedy}."
+            )
+        half[positions == position] = held_out.half_width(rank, None if position == NOBODY else position)
+    half *= fitted.target.unit * _widening(fitted, table, present)[:, None]
+    ends = np.stack((y_hat - half, y_hat + half), -1)
+    return ends[:, 0] if fitted.y_ndim == 1 else ends
+
+
+def _held_out(fitted: Fitted) -> HeldOutCounts:
+    """Return how far off a model is on rows held out; ValueError where it knows of none."""
+    if fitted.held_out is not None:
+        return fitted.held_out
+    if fitted.account is not None:
+        fact, remedy = "the model was fitted with privacy, which holds out no rows", "fit without dp_clip_norm"
+    else:
+        fact = "the model knows no errors on rows held out"
+        remedy = 'fit with tuning="mixture" or early_stopping=True'
+    raise ValueError(f"{fact}, and intervals are read off these; {remedy}.")
+
+
+def _widening(fitted: Fitted, table: NDArray, present: Present | None) -> Float:
+    """Return how many times as wide intervals are (n,): 1 within the limits of the domain, beyond the root of excess.
+
+    The variance of a least-squares prediction grows as T2 does.
+    """
+    if fitted.domain is None:
+        return np.ones(len(table))
+    limits = fitted.domain.limits(FAR_LEVEL).usual
+    times = _times(fitted.domain.distances(table, present), limits)
+    return np.sqrt(np.maximum(times.max((1, 2), initial=1.0), 1.0))
 
 
 def _times(distances: Float, limits: Float) -> Float:

@@ -329,6 +329,7 @@ class MixtureFitting:
             mixture=weighed.mixture,
             members=weighed.members,
             domain=domain,
+            held_out=weighed.held_out,
         )
 
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:

@@ -15,11 +15,13 @@ from skfdrmfl.fit.domain import domain_of_network
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import Domain
+from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, NoAnswer
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import Model, Plan
+from skfdrmfl.protocol.plan import Model, Plan, Targets
 from skfdrmfl.protocol.queries.axes import deliver
+from skfdrmfl.protocol.queries.error_counts import NetworkErrorCounts, held_out_counts
 from skfdrmfl.protocol.queries.importance import Responses, importances_of
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history
@@ -131,7 +133,7 @@ class Fitting:
         ledger.round = self.fitted.n_rounds + len(record.losses)
         model = Model(network, arrays, run.inputs)
         weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
-        domain = self.fitted.domain
+        domain, held_out = self.fitted.domain, None
         available = run.start.available
         there = None if available is None else last_there(available[: max(1, len(record.losses))])
         account, privacy = self.fitted.account, self.plan.schedule.privacy
@@ -139,7 +141,7 @@ class Fitting:
             weights, variance, importance, domain = arrays, None, None, None
             account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
-            weights, variance, importance, domain = self._delivered(model, there)
+            weights, variance, importance, domain, held_out = self._delivered(model, there)
         memory = memory.of_all(record.positions, run.start.memory)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
@@ -159,9 +161,12 @@ class Fitting:
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             account=account,
             domain=domain,
+            held_out=held_out,
         )
 
-    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float, Domain]:
+    def _delivered(
+        self, model: Model, there: NDArray[np.bool_] | None
+    ) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
         """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
         federation, subset = self.federation, self.plan.runs[0].subset
         there = np.ones(len(self.fitted.clients), dtype=bool) if there is None else there.copy()
@@ -171,11 +176,19 @@ class Fitting:
                 found = deliver(federation, model, subset)
                 (sums,) = federation.sum(Responses(model, subset))
                 domain = domain_of_network(federation, self.fitted, model, sums)
-                return *found, importances_of(model, sums, self.fitted.n_features), domain
+                importance = importances_of(model, sums, self.fitted.n_features)
+                return *found, importance, domain, self._held_out(federation, model)
             except NoAnswer as silence:  # the model is trained: nobody's silence is to lose it
                 there[list(silence.positions)] = False
                 if not (silence.positions and there[federation.roster().positions].any()):
                     raise
+
+    def _held_out(self, federation: Federation, model: Model) -> HeldOutCounts | None:
+        """Return how far off the model is on the rows held out; None where none are."""
+        rows, unit = self.plan.runs[0].held_out, self.fitted.target
+        if rows is None:
+            return None
+        return held_out_counts(federation, NetworkErrorCounts(model, Targets((unit,)), rows), len(unit.mean))
 
     def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""

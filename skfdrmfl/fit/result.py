@@ -15,6 +15,7 @@ from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
 from skfdrmfl.method.domain import Domain
+from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.trained_network import TrainedNetwork
@@ -55,6 +56,7 @@ class Fitted:
     mixture: Mixture | None = None  # what predicts, where that is not the network alone
     lead: str = ""  # of a mixture, the network of most weight, whose record, weights and shrinkage these are
     members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
+    held_out: HeldOutCounts | None = None  # how far off it is on rows held out, where any were
     domain: Domain | None = None  # where the rows lie; None with privacy, and of old files
 
     @property

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
 from skfdrmfl.method.network import Network
@@ -24,6 +25,7 @@ from skfdrmfl.mixture.sums import ViewSums
 from skfdrmfl.mixture.weights import WITHIN, mixture_weights
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
+from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts, held_out_counts
 from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.trained import Trained
@@ -53,6 +55,7 @@ class Errors(NamedTuple):
 
     networks: dict[tuple[int, int], NetworkMember]
     products: Float  # (q, M, M), means over rows held out
+    query: MemberErrors  # what was asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,7 @@ class Weighed:
     mixture: Mixture
     members: MemberTable
     lead: tuple[int, int]  # pass and number of the network of most weight
+    held_out: HeldOutCounts | None  # how far off it is on rows held out
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +157,14 @@ class MixtureTask:
     # ------------------------------------------------------------------------------------------------ weighing
 
     def weigh(self, federation: Federation, stand: Stand) -> Weighed:
-        """Return the mixture of the members as they stand; two exchanges, or one if their errors are known."""
+        """Return the mixture of the members as they stand; three exchanges, or two if their errors are known."""
         errors = self._errors(federation, stand) if stand.errors is None else stand.errors
         weights = np.stack([mixture_weights(of_output) for of_output in errors.products], 1)  # (M, q)
         shares = weights[len(self.linear) :].sum(1)
         lead = list(errors.networks)[int(shares.argmax())] if errors.networks else (0, 0)
         mixture = self._with_scores(federation, self._mixture(weights, errors.networks, stand))
-        return Weighed(mixture, self._table(weights, errors), lead)
+        held_out = held_out_counts(federation, MixtureErrorCounts(errors.query, weights), weights.shape[1])
+        return Weighed(mixture, self._table(weights, errors), lead, held_out)
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""
@@ -181,7 +186,7 @@ class MixtureTask:
         equal = federation.guard is not None
         query = MemberErrors(linear, tuple(networks.values()), self.targets, self.folds, equal, self.subset)
         (answer,) = federation.sum(query)
-        return Errors(networks, answer.products / answer.votes)
+        return Errors(networks, answer.products / answer.votes, query)
 
     def _side_by_side(self, members: Sequence[LinearMember]) -> tuple[Linear, ...]:
         """Return the models of each fold, the outputs of all members side by side."""

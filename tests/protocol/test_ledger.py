@@ -77,7 +77,7 @@ def shapes(letters, values):
     for part in letters.split(";"):
         factors = part.split()[::2]
         sizes = tuple(int(f) if f.isdigit() else values.get(f) for f in factors)
-        parts.append(() if factors == ["1"] else None if factors == ["labels"] else sizes)
+        parts.append(() if factors == ["1"] else None if factors[0] in ("labels", "counts") else sizes)
     return tuple(parts)
 
 
