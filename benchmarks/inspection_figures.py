@@ -94,9 +94,7 @@ def main() -> None:
             ),
         ],
         "outliers": [
-            lambda ax: OutlierDisplay.from_estimator(
-                model, X[~train], reference=X[train], client_ids=client_ids[~train], ax=ax
-            ),
+            lambda ax: OutlierDisplay.from_estimator(model, X[~train], client_ids=client_ids[~train], ax=ax),
             lambda ax: HistoryDisplay.from_estimator(model, terms=("mse", "validation_mse"), ax=ax),
         ],
     }

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from skfdrmfl.diagnosis.csv_logger import CSVLogger
     from skfdrmfl.estimator._ignore_clients import IgnoreClients
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
+    from skfdrmfl.estimator._trust import OutsideDomainWarning
 
-__all__ = ["CSVLogger", "FDRMFLTransformer", "IgnoreClients", "__version__", "stack_modalities"]
+__all__ = ["CSVLogger", "FDRMFLTransformer", "IgnoreClients", "OutsideDomainWarning", "__version__", "stack_modalities"]
 
 _HOMES = {
     "CSVLogger": "skfdrmfl.diagnosis.csv_logger",
     "FDRMFLTransformer": "skfdrmfl.estimator._transformer",
     "IgnoreClients": "skfdrmfl.estimator._ignore_clients",
+    "OutsideDomainWarning": "skfdrmfl.estimator._trust",
     "stack_modalities": "skfdrmfl.datasets",
 }
 

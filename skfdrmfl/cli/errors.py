@@ -17,6 +17,10 @@ class FileProblem(Exception):
     """A file that cannot be read for what it is said to be, or a package that reading it takes."""
 
 
+class OutsideDomain(Exception):
+    """Rows that were predicted lie outside the training rows, and --strict was asked for."""
+
+
 class Interrupted(Exception):
     """Ctrl-C, after which something was kept; the text says what."""
 

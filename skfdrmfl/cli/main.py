@@ -6,12 +6,12 @@ import argparse
 import sys
 
 from skfdrmfl.cli import compare, fit, predict, report
-from skfdrmfl.cli.errors import FileProblem, Interrupted, UsageError
+from skfdrmfl.cli.errors import FileProblem, Interrupted, OutsideDomain, UsageError
 from skfdrmfl.cli.options import Parser
 from skfdrmfl.cli.screen import lasting_streams, warning_lines
 from skfdrmfl.common.version import __version__
 
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_OUTSIDE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_PIPE = 141  # what a shell reports of a program that such a pipe has ended
 COMMANDS = (compare, fit, predict, report)
 
@@ -20,8 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line on arguments without the program's name, None for those of the process; return its status.
 
     That is 0 if all went well, 1 if a file could not be read or written or a fit failed, 2 for a wrong argument or data
-    that do not fit the arguments, 130 after Ctrl-C, 141 where standard output was closed before all was printed, as by
-    `| head`: files are written all the same. After `--help` and `--version` there is SystemExit.
+    that do not fit the arguments, 3 if `predict --strict` met rows unlike the training rows, 130 after Ctrl-C, 141
+    where standard output was closed before all was printed, as by `| head`: files are written all the same. After
+    `--help` and `--version` there is SystemExit.
     """
     with lasting_streams() as out:
         status = _status(sys.argv[1:] if argv is None else argv)
@@ -44,6 +45,9 @@ def _status(argv: list[str]) -> int:
         return EXIT_USAGE
     except (FileProblem, OSError) as error:  # such as a full disk
         return _failed(error)
+    except OutsideDomain as error:
+        print(f"skfdrmfl: {error}", file=sys.stderr)
+        return EXIT_OUTSIDE
     except MemoryError:
         return _failed("the memory of this machine does not suffice; leave out columns or rows, or take a larger one.")
     except Interrupted as error:

@@ -18,6 +18,7 @@ from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, quietly
 from skfdrmfl.common.extras import import_extra
 
 
@@ -38,6 +39,7 @@ def add_to(commands: Any) -> None:
     add_names(parser, "--target NAME", measured)
     add(parser, "--clients-column NAME", "column that says whose row it is, without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
+    add_trust(parser)
     add_reading(parser)
     add_folder(parser)
 
@@ -70,12 +72,16 @@ def run(args: argparse.Namespace) -> None:
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):
             result[_free(f"predicted_{name}", result)] = predicted[:, j]
+        domain, said = domain_columns(model, X, predicted, args)
+        for name, values in domain.items():
+            result[_free(name, result)] = values
         for j in range(Z.shape[1] if args.scores else 0):
             result[_free(f"Z{j + 1}", result)] = Z[:, j]
         write({args.out.name: partial(result.to_csv, index=False)})
         judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
         if args.figure and judged:
             write_picture(write, picture, partial(_picture, judged), "predict", 130)
+    check_strict(said, args)
 
 
 def _record_of(model: Path) -> dict[str, Any]:
@@ -189,9 +195,10 @@ def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[An
         rows = shown([str(row + 1) for row in sorted(refused)])
         print(f"Not predicted, and left empty: {counted(len(refused), 'row')} ({rows}); row {row + 1} has {why}.")
     try:
-        found = [np.reshape(part, (int(good.sum()), -1)) for part in (model.predict(X[good]), model.transform(X[good]))]
+        answers = quietly(model.predict, X[good]), model.transform(X[good])
     except ValueError as error:
         raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
+    found = [np.reshape(part, (int(good.sum()), -1)) for part in answers]
     whole = [np.full((len(X), part.shape[1]), np.nan) for part in found]
     for part, to in zip(found, whole, strict=True):
         to[good] = part

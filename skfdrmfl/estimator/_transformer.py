@@ -24,6 +24,7 @@ from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.encoders._spec import nested_params, with_nested_params
 from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._html import Representation
+from skfdrmfl.estimator._trust import Trust
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
 from skfdrmfl.fit.check_input import accepts_nan, present_in, with_codes
 from skfdrmfl.fit.network_spec import check_rows
@@ -39,6 +40,7 @@ from skfdrmfl.method.objective import weight_of_each_term
 
 class FDRMFLTransformer(
     FittedAttributes,
+    Trust,
     Representation,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -562,6 +564,9 @@ class FDRMFLTransformer(
     def predict(self, X: Any) -> NDArray:
         """Return the prediction y_hat, the mixture's or the head's f(Z), in the units of y.
 
+        `OutsideDomainWarning` (`skfdrmfl.OutsideDomainWarning`) once a call where rows lie far outside the training
+        rows: more than ten times as far, in T2 or Q of `domain`, as 99 of 100 of these, and farther than any of them.
+
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
@@ -570,7 +575,10 @@ class FDRMFLTransformer(
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._evaluate(X)[1]
+        table, present = self._read(X)
+        self._warn_if_far(table, present)
+        with single_threaded():
+            return self._fitted.evaluate(table, present)[1]
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return R² of `predict`.

@@ -16,6 +16,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import DenseEncoder, LinearEncoder
 from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.domain import domain_of_mixture
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of
@@ -121,6 +122,7 @@ class MixturePlanner:
             self.reading.n_features,
             {j: len(known) for j, known in codes.items()},
             y,
+            domain_of_mixture(self.spec, raw, self.reading.n_outputs),
         )
 
     def _views(self, smooth: Sequence[str]) -> tuple[str, ...]:
@@ -307,6 +309,8 @@ class MixtureFitting:
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             mixture=weighed.mixture,
             members=weighed.members,
+            domain=weighed.domain,
+            held_out=weighed.held_out,
         )
 
     def forecast(self) -> FederationLog:

@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.fit.domain import domain_of_network
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.domain import Domain
+from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, of_those_who_answer
 from skfdrmfl.protocol.ledger import Ledger
-from skfdrmfl.protocol.plan import Model, Plan
-from skfdrmfl.protocol.queries.axes import deliver
-from skfdrmfl.protocol.queries.importance import importances
+from skfdrmfl.protocol.plan import Model, Plan, Targets
+from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums, delivered
+from skfdrmfl.protocol.queries.distances import DistanceCounts, counted_rows
+from skfdrmfl.protocol.queries.error_counts import NetworkErrorCounts, held_out_counts
+from skfdrmfl.protocol.queries.importance import Responses, importances
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history
 from skfdrmfl.server.trained import Trained
@@ -129,12 +134,13 @@ class Fitting:
         model = Model(network, arrays, run.inputs)
         weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
         there = run.start.last_there(len(record.losses))
+        domain, held_out = self.fitted.domain, None
         account, privacy = self.fitted.account, self.plan.schedule.privacy
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
-            weights, variance, importance = arrays, None, None
+            weights, variance, importance, domain = arrays, None, None, None
             account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
-            weights, variance, importance = self._delivered(model, there)
+            weights, variance, importance, domain, held_out = self._delivered(model, there)
         memory = memory.of_all(record.positions, run.start.memory)
         history = extend_history(self.fitted.history, record, len(self.fitted.clients))
         best_round = self.fitted.best_round
@@ -153,15 +159,26 @@ class Fitting:
             ledger=ledger,
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             account=account,
+            domain=domain,
+            held_out=held_out,
         )
 
-    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> tuple[Arrays, Float, Float]:
+    def _delivered(
+        self, model: Model, there: NDArray[np.bool_] | None
+    ) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
         """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
-        subset = self.plan.runs[0].subset
+        run, target = self.plan.runs[0], Targets((self.fitted.target,))
+        subset, n_outputs = run.subset, len(self.fitted.target.mean)
 
-        def ask(federation: Federation) -> tuple[Arrays, Float, Float]:
-            found = deliver(federation, model, subset)
-            return *found, importances(federation, model, self.fitted.n_features, subset)
+        def ask(federation: Federation) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
+            first = Responses(model, subset), CodeSums(model, subset)
+            counts = () if run.held_out is None else (NetworkErrorCounts(model, target, run.held_out),)
+            responded, codes, *counted = federation.sum(*first, *counts)
+            distances = DistanceCounts(domain_of_network(self.fitted, model, responded), target)
+            products, rows = federation.sum(CodeProducts(model, codes.center, subset), distances)
+            held_out = held_out_counts(counted[0], n_outputs) if counted else None
+            importance = importances(model, responded, self.fitted.n_features)
+            return *delivered(model, codes, products), importance, counted_rows(distances, rows), held_out
 
         return of_those_who_answer(self.federation, there, ask)
 

@@ -15,6 +15,8 @@ from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
+from skfdrmfl.method.domain import Domain
+from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.trained_network import TrainedNetwork
@@ -58,6 +60,8 @@ class Fitted:
     lead_learns_residual: bool = False  # whether it learned what a linear member leaves, not y
     members: MemberTable = field(default_factory=MemberTable)  # what predicts, and how much each counts
     number_names: Float | None = None  # (n_features,), names of columns that are numbers and no text
+    held_out: HeldOutCounts | None = None  # how far off it is on rows held out, where any were
+    domain: Domain | None = None  # where the rows lie; None with privacy, and of old files
 
     @property
     def predictor(self) -> TrainedNetwork | Mixture:

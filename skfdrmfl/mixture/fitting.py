@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.method.domain import Domain
+from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
 from skfdrmfl.method.network import Network
@@ -24,8 +26,10 @@ from skfdrmfl.mixture.sums import ViewSums
 from skfdrmfl.mixture.weights import WITHIN, mixture_weights
 from skfdrmfl.protocol.door import Federation, NoAnswer, of_those_who_answer
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
+from skfdrmfl.protocol.queries.distances import DistanceCounts, counted_rows
+from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts, held_out_counts
 from skfdrmfl.protocol.queries.importance import MixtureResponses, mixture_importances
-from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts
+from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts, ScoreSums
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
@@ -59,6 +63,7 @@ class Errors(NamedTuple):
 
     networks: dict[tuple[int, int], NetworkMember]
     products: Float  # (q, M, M), means over rows held out
+    query: MemberErrors  # what was asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +100,14 @@ class Stand:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """A mixture, what its members are, and how much each column moves its predictions."""
+    """A mixture, what its members are, and what else its rows have said of it."""
 
     mixture: Mixture
     members: MemberTable
     lead: tuple[int, int]  # pass and number of the network of most weight, of equals that which errs least
     importances: Float  # (n_features,)
+    domain: Domain
+    held_out: HeldOutCounts | None  # how far off it is on rows held out
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +125,7 @@ class MixtureTask:
     n_features: int
     n_codes: dict[int, int]  # of each discrete column
     unit: BlockTransform  # y to standardised y
+    domain: Domain  # of the columns, before rows are counted
 
     @property
     def n_rounds(self) -> int:
@@ -181,8 +189,18 @@ class MixtureTask:
         place = {row["name"]: i for i, row in enumerate(members)}
         by_place = {place[self.passes[p].members[number].recipe.name]: (p, number) for p, number in errors.networks}
         lead = by_place[min(by_place)] if by_place else (0, 0)
-        mixture, importances = self._with_scores(federation, self.mixture_of(weights, errors.networks, stand))
-        return Weighed(mixture, members, lead, importances)
+        mixture = self.mixture_of(weights, errors.networks, stand)
+        queries = self.asking_of_mixture(mixture, MixtureErrorCounts(errors.query, weights))
+        products, responses, distances, _ = queries
+        totals, responded, rows, counts = federation.sum(*queries)
+        return Weighed(
+            self._with_scores(mixture, products, totals),
+            members,
+            lead,
+            mixture_importances(responses, responded, self.sums[None].deviation(self.n_features)),
+            counted_rows(distances, rows),
+            held_out_counts(counts, weights.shape[1]),
+        )
 
     def _trained(self, stand: Stand, p: int, number: int) -> tuple[Trained, ...]:
         """Return where the runs of a network stand."""
@@ -196,7 +214,7 @@ class MixtureTask:
             raise NoAnswer(
                 "nobody who answers holds out rows, and members are weighed by these; let clients who do be there."
             )
-        return Errors(networks, answer.products / answer.votes)
+        return Errors(networks, answer.products / answer.votes, query)
 
     def asking_for_errors(
         self, stand: Stand, *, equal_votes: bool
@@ -259,31 +277,31 @@ class MixtureTask:
         network = one.build(one.members[number].tables[-1])
         return network, cropped(network, one.network.arrays(trained.models[0]))
 
-    def asking_for_scores(self, mixture: Mixture) -> tuple[ScoreProducts, MixtureResponses]:
-        """Return the queries for what Z and the importances of a mixture are made of."""
+    def asking_of_mixture(
+        self, mixture: Mixture, counts: MixtureErrorCounts
+    ) -> tuple[ScoreProducts, MixtureResponses, DistanceCounts, MixtureErrorCounts]:
+        """Return all that is asked once the weights are known, in one exchange: what Z, importances, limits are of."""
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()
         axes = np.linalg.eigh(cxx)[1] if cxx.size else cxx
-        scores = sums.axes @ axes[:, ::-1][:, : self.n_components + q]  # (p, s)
-        blank = LinearPart(sums.table, Linear(scores, np.zeros(scores.shape[1])))
-        probe = replace(mixture, from_prediction=np.zeros((q, scores.shape[1])), spare=blank)
+        along = sums.axes @ axes[:, ::-1][:, : self.n_components + q]  # (p, s)
+        blank = LinearPart(sums.table, Linear(along, np.zeros(along.shape[1])))
+        probe = replace(mixture, from_prediction=np.zeros((q, along.shape[1])), spare=blank)
         numeric = np.flatnonzero(self.sums[None].deviation(self.n_features))
         responses = MixtureResponses(probe, numeric, self.n_codes, self.subset)
-        return ScoreProducts(probe, self.targets, self.subset), responses
+        scores = ScoreProducts(probe, self.targets, self.subset)
+        return scores, responses, DistanceCounts(self.domain, self.targets), counts
 
-    def _with_scores(self, federation: Federation, mixture: Mixture) -> tuple[Mixture, Float]:
-        """Return the mixture with its Z, and the importances of all columns."""
-        products, responses = self.asking_for_scores(mixture)
-        answer, responded = federation.sum(products, responses)
+    def _with_scores(self, mixture: Mixture, products: ScoreProducts, answer: ScoreSums) -> Mixture:
+        """Return the mixture with its Z, from the total of what clients answer."""
         blank = products.model.spare
         scores = blank.linear.coefficients
         from_prediction, from_scores, intercept, covariance = score_axes(
             self.n_components, scores.shape[1], answer.n_rows, answer.sums, answer.products
         )
         spare = LinearPart(blank.table, Linear(scores @ from_scores, intercept))
-        mixture = replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
-        return mixture, mixture_importances(responses, responded, self.sums[None].deviation(self.n_features))
+        return replace(mixture, from_prediction=from_prediction, spare=spare, covariance=covariance)
 
     def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""

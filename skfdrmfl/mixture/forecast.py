@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.method.domain import EDGES, Y_EDGES
+from skfdrmfl.method.intervals import ERROR_EDGES
 from skfdrmfl.method.objective import uses
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.protocol.door import Federation, Roster
 from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger
 from skfdrmfl.protocol.messages import HeldOutErrors
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
+from skfdrmfl.protocol.queries.distances import DistanceCounts
+from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts
 from skfdrmfl.protocol.queries.importance import MixtureResponses
 from skfdrmfl.protocol.queries.members import MemberErrors, ScoreProducts
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, RANGE_DIMENSIONS
@@ -63,6 +67,11 @@ def forecast(task: MixtureTask, federation: Federation) -> Ledger:
     _answers(federation, ledger, ScoreProducts, ((), (s,), (s, s)), there)
     ledger.record(DOWN, f"for {MixtureResponses.name}", ((n,),), there, 8 * n)
     _answers(federation, ledger, MixtureResponses, ((), (n,), (k,), (k,)), there)
+    distances = (len(task.domain.blocks), 4, len(EDGES) + 1), (q, len(Y_EDGES) + 1)
+    _answers(federation, ledger, DistanceCounts, ((), *distances), there)
+    ledger.record(DOWN, f"for {MixtureErrorCounts.name}", ((n_members, q),), there, 8 * n_members * q)
+    n_bytes = 8 * (2 + q * (len(ERROR_EDGES) + 1))  # a number of rows, whose, and in which bins
+    ledger.record(UP, MixtureErrorCounts.name, ((), None), there, n_bytes, MixtureErrorCounts.seen)
     ledger.stage = ""
     return ledger
 
@@ -85,7 +94,7 @@ def questions(task: MixtureTask) -> Iterator[tuple[Any, ...]]:
         if after is None or after.learns_residuals:
             yield (query,)
     weights = np.ones((len(task.linear) + len(networks), len(task.unit.mean)))
-    yield task.asking_for_scores(task.mixture_of(weights, networks, stand))
+    yield task.asking_of_mixture(task.mixture_of(weights, networks, stand), MixtureErrorCounts(query, weights))
 
 
 def _answers(federation: Federation, ledger: Ledger, query: Any, shapes: Shapes, positions: Indices) -> None:

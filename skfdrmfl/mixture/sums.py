@@ -162,6 +162,21 @@ class ViewSums:
             spread[self.wide.columns[name]] = block.unit
         return spread
 
+    def spectra(self) -> dict[str, BlockSpectrum]:
+        """Return the principal axes of each modality's columns, as they are, over all rows that have it."""
+        found, start = {}, 0
+        for m, (name, block) in enumerate(self.table.blocks.items()):
+            mine = self.axes[start : start + block.n_outputs]
+            start += block.n_outputs
+            scale, basis, inside = block.scale, block.projection, mine
+            if basis is None:
+                scale = whitening_scale(block.unit)
+                basis, inside = np.linalg.qr((block.unit / scale)[:, None] * mine)
+            if mine.size:  # else it has no numbers, or all are constant
+                values, vectors = np.linalg.eigh(inside @ self._covariance(-1, m) @ inside.T)
+                found[name] = sorted_axes(block.mean, scale, values, basis @ vectors)
+        return found
+
     def _covariance(self, number: int, m: int) -> Float:
         """Return the covariance (r, r) of the coordinates, over the rows of a set in `kept` that have a modality."""
         n = max(float(self.kept_present[number, m]), 1.0)

@@ -51,6 +51,10 @@ class Block:
 class ClientRows(Protocol):
     """What a query may ask of the one client that it is handed to."""
 
+    @property
+    def position(self) -> int:
+        """Its place in `clients_`."""
+
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
 

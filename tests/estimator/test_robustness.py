@@ -450,8 +450,8 @@ def blas_threads():
 
 
 def test_numpy_multiplies_on_one_thread_inside_and_has_its_threads_again(monkeypatch):
-    wide, inside, deliver = np.random.default_rng(0).standard_normal((N, 300)), [], _fitting.deliver
-    monkeypatch.setattr(_fitting, "deliver", lambda *args: inside.append(blas_threads()) or deliver(*args))
+    wide, inside, delivered = np.random.default_rng(0).standard_normal((N, 300)), [], _fitting.delivered
+    monkeypatch.setattr(_fitting, "delivered", lambda *args: inside.append(blas_threads()) or delivered(*args))
     with threadpool_limits(1, user_api="blas"):
         expected = use("native", wide)
     with threadpool_limits(2, user_api="blas"):

@@ -102,7 +102,7 @@ def test_a_round_costs_its_vectors_and_two_kilobytes(algorithm, n_vectors, tmp_p
         return sum(len(part.deflate()) for part in get_all_nested_objects(message).values())
 
     n_bytes = 4 * fitted._fitted.network.layout.size * n_vectors
-    rounds = grid.messages[-9 - 3 * 4 : -9]  # but the first, which brings the plan; three exchanges of sums follow
+    rounds = grid.messages[-6 - 3 * 4 : -6]  # but the first, which brings the plan; two exchanges of sums follow
     for _, question, answer in rounds:
         assert n_bytes < size(question) < 1.05 * n_bytes + 2000
         assert n_bytes < size(answer) < 1.05 * n_bytes + 2000

@@ -5,9 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib import colors, pyplot
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer, inspection
 
@@ -195,7 +193,7 @@ def test_with_privacy_scores_are_drawn_without_variances_and_outliers_are_refuse
     model = FDRMFLTransformer(**SMALL | PRIVATE).fit(X, Y[:, 0], client_ids=IDS)
     display = inspection.ScoresDisplay.from_estimator(model, X, Y[:, 0])
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Z1", "Z2")
-    with pytest.raises(AttributeError, match="with privacy it is not recorded"):
+    with pytest.raises(ValueError, match="fitted with privacy"):
         inspection.OutlierDisplay.from_estimator(model, X)
 
 
@@ -235,23 +233,28 @@ def test_contributions_of_a_mixture_are_changes_of_its_predictions(two):
 # ------------------------------------------------------------------------------------------ rows and errors
 
 
-def test_t_squared_of_a_mixture_allows_for_correlated_columns_and_q_is_of_standardised_ones(two):
+def test_t_squared_and_q_of_a_mixture_are_of_the_columns_of_the_modality_in_which_a_row_is_farthest_out(two):
     display = inspection.OutlierDisplay.from_estimator(two, X, client_ids=IDS)
-    z = two.transform(X)
-    assert_allclose(display.t2, np.einsum("ij,jk,ik->i", z, np.linalg.inv(np.cov(z.T, bias=True)), z), rtol=1e-6)
-    u = StandardScaler().fit_transform(X)
-    told = LinearRegression().fit(z, u).predict(z)
-    assert_allclose(display.q, np.square(u - told).sum(1), rtol=1e-8)
+    where = two.domain(X, 0.95)["modality"]
+    assert set(where) == {"nir", "lab"}
+    for name, columns in two.modalities_.items():
+        x, mine = X.to_numpy()[:, columns], where == name
+        x = (x - x.mean(0)) / x.std(0).max()
+        variances, axes = np.linalg.eigh(np.cov(x.T, bias=True))
+        variances, axes = variances[variances > 1e-6 * variances[-1]], axes[:, variances > 1e-6 * variances[-1]]
+        variances, axes = variances[::-1][: N // 3], axes[:, ::-1][:, : N // 3]
+        assert_allclose(display.t2[mine], (np.square(x @ axes) / variances).sum(1)[mine], rtol=1e-6)
+        assert_allclose(display.q[mine], np.square(x - x @ axes @ axes.T).sum(1)[mine], rtol=1e-6, atol=1e-12)
 
 
 def test_a_spoiled_row_stands_out_from_those_a_mixture_was_fitted_to(one):
     spoiled = X.to_numpy().copy()
     spoiled[7, ::2] += 3.0
     spoiled = pd.DataFrame(spoiled, columns=X.columns)
-    display = inspection.OutlierDisplay.from_estimator(one, spoiled, reference=X, level=0.999)
+    display = inspection.OutlierDisplay.from_estimator(one, spoiled, level=0.999)
     usual = inspection.OutlierDisplay.from_estimator(one, X, level=0.999)
     assert 7 in display.outliers and 7 not in usual.outliers
-    assert display.q_limit == usual.q_limit
+    assert_array_equal(np.delete(display.t2, 7), np.delete(usual.t2, 7))
 
 
 @pytest.mark.parametrize("output", [0, 1])

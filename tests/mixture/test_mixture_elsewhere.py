@@ -69,6 +69,9 @@ def assert_the_same_mixture(a, b, table=X):
             assert_array_equal(mine.linear.coefficients, theirs.linear.coefficients)
     assert_array_equal(a.transform(table), b.transform(table))
     assert_array_equal(a.feature_importances_, b.feature_importances_)
+    assert_array_equal(a._fitted.held_out.entries, b._fitted.held_out.entries)
+    for mine, theirs in zip(a.domain(table).values(), b.domain(table).values(), strict=True):
+        assert_array_equal(mine, theirs)
     assert log_but_for_models(a) == log_but_for_models(b)
     assert a.federation_log_.exchanges == b.federation_log_.exchanges > 0
 

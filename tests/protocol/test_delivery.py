@@ -22,7 +22,10 @@ from skfdrmfl.protocol.queries import axes
 def deliver(network, arrays, x, partition):
     """The model on principal axes of the rows x, which are the encoder inputs as they are."""
     simulation = Simulation(ClientData(x.numpy(), np.zeros((len(x), 1))), partition)
-    return axes.deliver(simulation, Model(network, arrays, identity(x.shape[1])))
+    model = Model(network, arrays, identity(x.shape[1]))
+    (sums,) = simulation.sum(axes.CodeSums(model))
+    (products,) = simulation.sum(axes.CodeProducts(model, sums.center))
+    return axes.delivered(model, sums, products)
 
 
 def problem(seed, codes, c=3, q=1, head_hidden=()):

@@ -16,6 +16,7 @@ from skfdrmfl.data.held_out import Split
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder, RecurrentEncoder
 from skfdrmfl.fit import prepared_fit as _fitting
+from skfdrmfl.protocol.queries import importance
 
 SMALL = {"n_rounds": 3, "local_epochs": 2, "hidden_layer_sizes": (6,), "modality_dim": 4, "random_state": 0}
 
@@ -142,7 +143,8 @@ def test_whoever_holds_which_row_the_importances_are_those_of_all_rows():
         fitting = model._prepare_fit(X, y, ids)
         run = fitting.plan.runs[0]
         of_model = _fitting.Model(network, fitted.weights, run.inputs)
-        found = _fitting.importances(fitting.federation, of_model, 6)
+        (sums,) = fitting.federation.sum(importance.Responses(of_model))
+        found = importance.importances(of_model, sums, 6)
         assert_allclose(found, model.feature_importances_, rtol=1e-5)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.fit.mixture import N_FOLDS
+from skfdrmfl.method.intervals import ERROR_EDGES
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.mixture import sums
 from skfdrmfl.protocol.plan import Inputs, Model
@@ -77,7 +78,7 @@ def shapes(letters, values):
     for part in letters.split(";"):
         factors = part.split()[::2]
         sizes = tuple(int(f) if f.isdigit() else values.get(f) for f in factors)
-        parts.append(() if factors == ["1"] else None if factors == ["labels"] else sizes)
+        parts.append(() if factors == ["1"] else None if factors[0] in ("labels", "counts") else sizes)
     return tuple(parts)
 
 
@@ -217,7 +218,9 @@ def test_bytes_are_those_of_the_shapes_on_the_page(fits):
     """Float32 in training, float64 elsewhere; a count is one number."""
     for model, letters in fits.values():
         for m in model.federation_log_:
-            if m.what != "labels of categories":
+            if kind(m) == "counts of errors":  # a number of rows, whose, and how many in each bin
+                assert m.bytes == m.clients * 8 * (2 + letters["q"][0] * (len(ERROR_EDGES) + 1))
+            elif m.what != "labels of categories":
                 size = 4 if kind(m) in TRAINED else 8
                 expected = {m.clients * size * sum(prod(part) for part in parts) for parts in fitting(m, letters)}
                 assert m.bytes in expected, m
@@ -228,6 +231,7 @@ def test_numbers_on_the_page_are_those_of_the_code():
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert f"r {whitening.RANGE_DIMENSIONS} directions" in text
     assert f"F {N_FOLDS} folds" in text
+    assert f"q × {len(ERROR_EDGES) + 1}: rows held out by error" in text
     assert f"of at most {whitening.MAX_EXACT_COLUMNS:,} columns" in text
 
 
@@ -290,7 +294,7 @@ def test_partial_fit_appends_and_rounds_are_counted_on():
     assert {m.round for m in added} == {3}
     assert [m.what for m in added] == [
         *("global models", "parameters", "loss terms"),
-        *("sums of Z", "for products of Z", "products of Z", "responses and spreads"),
+        *("responses and spreads", "sums of Z", "for products of Z", "products of Z", "counts of distances"),
     ]
     rows = {row["client"]: row for row in after.by_client()}
     assert rows["b"] == known["b"] and rows["c"] == known["c"]  # absent from this call

@@ -23,7 +23,17 @@ from skfdrmfl.method.network import Network
 from skfdrmfl.protocol import algorithm_state as memory
 from skfdrmfl.protocol import door, messages
 from skfdrmfl.protocol import plan as runs
-from skfdrmfl.protocol.queries import axes, fold_moments, importance, labels, magnitudes, members, whitening
+from skfdrmfl.protocol.queries import (
+    axes,
+    distances,
+    error_counts,
+    fold_moments,
+    importance,
+    labels,
+    magnitudes,
+    members,
+    whitening,
+)
 from skfdrmfl.server.privacy import mechanism, moments
 
 # From the number of inputs of each encoder, and `Network.shape`, to the network: what else there is to it, both know.
@@ -33,7 +43,7 @@ Recall = Callable[[str], Any]
 
 MODULES = (
     *(door, held_out, linear, memory, messages, mixture, runs, transforms, mechanism, moments),
-    *(axes, fold_moments, importance, labels, magnitudes, members, whitening),
+    *(axes, distances, error_counts, fold_moments, importance, labels, magnitudes, members, whitening),
 )
 
 

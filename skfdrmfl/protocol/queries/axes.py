@@ -9,7 +9,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.protocol.door import ClientRows, Federation
+from skfdrmfl.protocol.door import ClientRows
 from skfdrmfl.protocol.plan import Model
 
 
@@ -18,6 +18,11 @@ class CodeTotals(NamedTuple):
 
     n_rows: float
     z: Float
+
+    @property
+    def center(self) -> Float:
+        """The mean of Z (c,)."""
+        return self.z / self.n_rows
 
 
 class CodeMoments(NamedTuple):
@@ -59,18 +64,15 @@ class CodeProducts:
         return CodeMoments(z.T @ z, z.T @ y_hat) if len(z) else None
 
 
-def deliver(federation: Federation, model: Model, subset: Subset = EVERYTHING) -> tuple[Arrays, Float]:
+def delivered(model: Model, sums: CodeTotals, products: CodeMoments) -> tuple[Arrays, Float]:
     """Return a model whose Z is on its principal axes over the rows, and the variance (c,) of each column of that.
 
     Z is centred, rotated to its principal axes, ordered by variance, each sign such that Z correlates positively with
     the prediction it explains most.
     """
-    (sums,) = federation.sum(CodeSums(model, subset))
-    center = sums.z / sums.n_rows
-    (products,) = federation.sum(CodeProducts(model, center, subset))
     variance, axes = np.linalg.eigh(products.zz / sums.n_rows)
     variance, axes = variance[::-1].clip(min=0.0), axes[:, ::-1]
     covariance = axes.T @ products.zy  # (c, q)
     explained = covariance[np.arange(len(axes)), np.abs(covariance).argmax(1)]
     axes = axes * np.where(explained < 0, -1.0, 1.0)
-    return model.network.rotated(model.arrays, center, axes), variance
+    return model.network.rotated(model.arrays, sums.center, axes), variance

@@ -12,7 +12,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.method.mixture import Mixture
-from skfdrmfl.protocol.door import Block, ClientRows, Federation
+from skfdrmfl.protocol.door import Block, ClientRows
 from skfdrmfl.protocol.plan import Model
 
 
@@ -82,8 +82,8 @@ def places(model: Model) -> tuple[Indices, Indices]:
     return np.concatenate(columns), np.concatenate(sizes)
 
 
-def importances(federation: Federation, model: Model, n_features: int, subset: Subset = EVERYTHING) -> Float:
-    """Return the importance (n_features,) of each column of X for a model's predictions.
+def importances(model: Model, sums: ResponseSums, n_features: int) -> Float:
+    """Return the importance (n_features,) of each column of X for a model's predictions, from the clients' sums.
 
     They add up to 1, or are all 0. With y_hat standardised and means over rows and outputs, before they are divided by
     their sum:
@@ -98,7 +98,6 @@ def importances(federation: Federation, model: Model, n_features: int, subset: S
 
     Rows that lack a column's modality do not respond to it.
     """
-    (sums,) = federation.sum(Responses(model, subset))
     columns, sizes = places(model)
     counts = np.maximum(sums.counts, 1.0)
     mean = sums.values / counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -67,17 +68,20 @@ class MemberErrors:
     def __call__(self, client: ClientRows) -> ErrorSums | None:
         """Return a client's sums."""
         n_rows, products = 0, None
-        for number, fold in enumerate(self.folds):
-            y = client.targets(self.targets, fold)
-            if not len(y):
-                continue
-            errors = self._errors(client, number, fold, y)  # (q, M, n)
+        for errors in self.of(client):
             part = errors @ errors.swapaxes(1, 2)
             products = part if products is None else products + part
-            n_rows += len(y)
+            n_rows += errors.shape[2]
         if products is None:
             return None
         return ErrorSums(1.0, products / n_rows) if self.equal_votes else ErrorSums(float(n_rows), products)
+
+    def of(self, client: ClientRows) -> Iterator[Float]:
+        """Yield the errors (q, M, n) of a client's rows, fold by fold."""
+        for number, fold in enumerate(self.folds):
+            y = client.targets(self.targets, fold)
+            if len(y):
+                yield self._errors(client, number, fold, y)
 
     def _errors(self, client: ClientRows, number: int, fold: Subset, y: Float) -> Float:
         """Return the errors (q, M, n) on the rows of one fold."""

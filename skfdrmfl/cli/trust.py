@@ -1,0 +1,70 @@
+"""What `predict` says of how far its predictions may be believed: columns of the result, and a line that counts."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from skfdrmfl.cli.errors import OutsideDomain
+from skfdrmfl.cli.options import add
+
+
+def add_trust(parser: Any) -> None:
+    """Add the options of `predict`."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="end with status 3 where rows lie outside the training rows, or predictions outside the range of their y",
+    )
+    add(parser, "--level SHARE", "share of usual rows within each limit of the domain", type=_share, default=0.99)
+
+
+def domain_columns(model: Any, X: Any, predicted: Any, args: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
+    """Return the columns of the domain by name, and what --strict says of rows outside; None: nothing.
+
+    A line counts these. Rows without predictions (n, outputs) are left empty. Models without a domain have no such
+    columns, which is said.
+    """
+    import numpy as np
+
+    good = np.isfinite(predicted).all(1)
+    try:
+        table = model.domain(X[good], args.level)
+    except ValueError as error:
+        print(f"Not compared with the training rows: {error}")
+        return {}, None
+    outside, beyond = (int((~table[name]).sum()) for name in ("inside", "y_inside"))
+    line = f"{outside} of {good.sum()} rows lie outside the training rows, "
+    line += f"{beyond} predictions outside the range of their y"
+    if outside:
+        first = int((~table["inside"]).argmax())
+        line += f"; row {np.flatnonzero(good)[first] + 1} is the first, moved by {table['moved_by'][first]}"
+    print(f"{line}.", flush=True)
+    columns = {name: np.full(len(good), None, dtype=object) for name in table}
+    for name, values in table.items():
+        columns[name][good] = values
+    return columns, line if outside or beyond else None
+
+
+def quietly(predict: Callable[[Any], Any], X: Any) -> Any:
+    """Return predictions without the warning of rows far outside, which the line of `domain_columns` counts."""
+    from skfdrmfl.estimator._trust import OutsideDomainWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideDomainWarning)
+        return predict(X)
+
+
+def check_strict(said: str | None, args: argparse.Namespace) -> None:
+    """Raise OutsideDomain where --strict was asked for and something lies outside: after all has been written."""
+    if args.strict and said is not None:
+        raise OutsideDomain(said)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is no share between 0 and 1; pass one such as 0.95.")
+    return value

@@ -1,0 +1,89 @@
+"""How far off predictions of rows held out are, by counts in bins: what intervals are read off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.held_out import Subset
+from skfdrmfl.method.domain import counted
+from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
+from skfdrmfl.protocol.door import ClientRows
+from skfdrmfl.protocol.plan import Model, Targets
+from skfdrmfl.protocol.queries.members import MemberErrors
+
+
+class BinnedRows(frozenset[Any]):
+    """Positions of clients, each with its rows (q, bins) by output and bin, as tuples; the sum of two is the union."""
+
+    def __add__(self, other: frozenset[Any]) -> BinnedRows:
+        return BinnedRows(self | other)
+
+
+class ErrorCountTotals(NamedTuple):
+    """The number of rows held out, and their errors."""
+
+    n_rows: float
+    rows: BinnedRows
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureErrorCounts:
+    """How far off a mixture is on the rows that each fold holds out, its members fitted on the others."""
+
+    name: ClassVar[str] = "counts of errors"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
+    seen: ClassVar[str] = "each"
+    members: MemberErrors
+    weights: Float  # (M, q)
+
+    @property
+    def subset(self) -> Subset:
+        """The rows it is about."""
+        return self.members.subset
+
+    def __call__(self, client: ClientRows) -> ErrorCountTotals | None:
+        """Return a client's counts."""
+        used = self.weights.any(1)  # a member that failed has no weight, and no errors
+        mixed = [np.einsum("mq,qmn->nq", self.weights[used], found[:, used]) for found in self.members.of(client)]
+        return _binned(client.position, np.concatenate(mixed)) if mixed else None
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkErrorCounts:
+    """How far off a network alone is on the rows that were held out of its training."""
+
+    name: ClassVar[str] = "counts of errors"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
+    seen: ClassVar[str] = "each"
+    model: Model
+    targets: Targets  # standardised y
+    subset: Subset
+
+    def __call__(self, client: ClientRows) -> ErrorCountTotals | None:
+        """Return a client's counts."""
+        errors = client.codes(self.model, self.subset)[1] - client.targets(self.targets, self.subset)
+        return _binned(client.position, errors) if len(errors) else None
+
+
+def held_out_counts(totals: ErrorCountTotals | None, n_outputs: int) -> HeldOutCounts | None:
+    """Return the counts of all clients who hold out rows; None where nobody does."""
+    if totals is None:
+        return None
+    entries = [
+        (position, output, place, n)
+        for position, by_output in sorted(totals.rows)
+        for output, by_bin in enumerate(by_output)
+        for place, n in enumerate(by_bin)
+        if n
+    ]
+    return HeldOutCounts(np.array(entries, dtype=np.int64).reshape(-1, 4), n_outputs)
+
+
+def _binned(position: int, errors: Float) -> ErrorCountTotals:
+    """Return the counts of a client's errors (n, q)."""
+    by_output = tuple(tuple(map(int, counted(of_output, ERROR_EDGES))) for of_output in np.abs(errors).T)
+    return ErrorCountTotals(float(len(errors)), BinnedRows({(position, by_output)}))

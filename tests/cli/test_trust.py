@@ -1,0 +1,52 @@
+"""`skfdrmfl predict` says which rows lie outside: columns, a line, and with --strict an exit status."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.cli import main as cli
+
+N, P = 60, 20
+DOMAIN = ["T2", "T2_limit", "Q", "Q_limit", "inside", "y_inside", "moved_by"]
+
+
+@pytest.fixture
+def spectra(tmp_path, monkeypatch):
+    """Spectra in a file, a model of them, and the same with a spike in row 4."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = 3 + rng.standard_normal((N, 3)) @ np.sin(np.arange(P) / np.array([[3.0], [5.0], [7.0]]))
+    frame = pd.DataFrame(x + 0.01 * rng.standard_normal((N, P)), columns=[str(1000 + 10 * j) for j in range(P)])
+    frame["fat"], frame["site"] = x[:, 0] - x[:, 9], np.repeat(["a", "b"], N // 2)
+    frame.to_csv("data.csv", index=False)
+    fit = ["fit", "data.csv", "--target", "fat", "--clients-column", "site", "--no-figure", "--save", "model.npz"]
+    assert cli.main([*fit, "--tuning", "none", "--set", "n_rounds=3"]) == 0
+    spoiled = frame.copy()
+    spoiled.loc[3, ["1040", "1050", "1060"]] += 5.0
+    spoiled.to_csv("spoiled.csv", index=False)
+    return spoiled
+
+
+def test_rows_outside_are_counted_named_and_end_strict_with_a_status_of_its_own(spectra, capsys):
+    arguments = ["predict", "model.npz", "spoiled.csv", "--out", "p.csv", "--no-figure"]
+    assert cli.main(arguments) == 0
+    assert "1 of 60 rows lie outside the training rows" in capsys.readouterr().out
+    result = pd.read_csv("p.csv")
+    table = FDRMFLTransformer.load("model.npz").domain(spectra.drop(columns=["fat", "site"]))
+    for name in DOMAIN[:4]:
+        assert_allclose(result[name], table[name], rtol=1e-6)
+    assert np.flatnonzero(~result["inside"]).tolist() == [3]
+    assert set(result["moved_by"][3].split(", ")) == {"1040", "1050", "1060"}
+    assert cli.main([*arguments, "--strict"]) == 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "row 4 is the first" in said
+    assert len(pd.read_csv("p.csv")) == N
+
+
+def test_the_rows_of_the_fit_pass_strict_and_the_level_is_a_share(spectra, capsys):
+    arguments = ["predict", "model.npz", "data.csv", "--out", "p.csv", "--no-figure", "--strict"]
+    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, "--level", "1.5"]) == 2
+    assert "--level" in capsys.readouterr().err
