@@ -18,7 +18,7 @@ from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, quietly
+from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
 from skfdrmfl.common.extras import import_extra
 
 
@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
         for j, name in enumerate(names):
             result[_free(f"predicted_{name}", result)] = predicted[:, j]
         domain, said = domain_columns(model, X, predicted, args)
-        for name, values in domain.items():
+        ends = interval_columns(model, X, predicted, names, _labels(frame, model, record, args), args)
+        for name, values in {**ends, **domain}.items():
             result[_free(name, result)] = values
         for j in range(Z.shape[1] if args.scores else 0):
             result[_free(f"Z{j + 1}", result)] = Z[:, j]
@@ -211,6 +212,14 @@ def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int
     if len(names) != n_outputs:
         wrong("--target", ",".join(names), f"names {len(names)} columns", f"the model predicts {n_outputs}")
     return list(names)
+
+
+def _labels(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> Any:
+    """Return the clients of the rows as the model calls them; None where a row has none, or no column says."""
+    column = args.clients_column or record.get("clients_column")
+    if column not in frame.columns or frame[column].isna().any():
+        return None
+    return frame[column].astype(str if model.clients_.dtype.kind == "U" else object).to_numpy()
 
 
 def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:

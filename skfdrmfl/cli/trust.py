@@ -1,10 +1,10 @@
-"""What `predict` says of how far its predictions may be believed: columns of the result, and a line that counts."""
+"""What `predict` says of how far its predictions may be believed: columns of the result, and lines that count."""
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from skfdrmfl.cli.errors import OutsideDomain
@@ -19,6 +19,7 @@ def add_trust(parser: Any) -> None:
         help="end with status 3 where rows lie outside the training rows, or predictions outside the range of their y",
     )
     add(parser, "--level SHARE", "share of usual rows within each limit of the domain", type=_share, default=0.99)
+    add(parser, "--confidence SHARE", "of the intervals around predictions", type=_share, default=0.9)
 
 
 def domain_columns(model: Any, X: Any, predicted: Any, args: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
@@ -46,6 +47,40 @@ def domain_columns(model: Any, X: Any, predicted: Any, args: argparse.Namespace)
     for name, values in table.items():
         columns[name][good] = values
     return columns, line if outside or beyond else None
+
+
+def interval_columns(
+    model: Any, X: Any, predicted: Any, names: Sequence[str], clients: Any, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the ends of intervals by the name of a column, of each target; a line says whose errors they are read off.
+
+    `clients` (n,) are labels, or None: intervals are each client's own where all of these hold out enough rows, else
+    those of all clients together. Models without rows held out, or with too few, have no such columns, which is said.
+    """
+    import numpy as np
+
+    good = np.isfinite(predicted).all(1)
+    found, why = None, ""
+    for labels in ([] if clients is None else [clients[good]]) + [None]:
+        try:
+            found = model.predict_interval(X[good], args.confidence, client_ids=labels)
+            break
+        except ValueError as error:
+            why = why or str(error)
+    if found is None:
+        print(f"No intervals: {why}")
+        return {}
+    whose = "all clients together" if labels is None else "the row's own client"
+    print(f"Intervals of confidence {args.confidence:g}, by errors on rows held out by {whose}.")
+    if why:
+        print(f"Not by each client's own: {why}")
+    columns = {}
+    for j, name in enumerate(names):
+        for side, end in enumerate(("lower", "upper")):
+            values = np.full(len(good), np.nan)
+            values[good] = found.reshape(int(good.sum()), -1, 2)[:, j, side]
+            columns[f"{end}_{name}"] = values
+    return columns
 
 
 def quietly(predict: Callable[[Any], Any], X: Any) -> Any:

@@ -58,8 +58,9 @@ class Trust:
         """Return intervals in which y lies with a probability of `confidence`.
 
         They reach as far to both sides of the prediction as it erred on rows that the clients held out: of the same
-        client where `client_ids` name it, so that they hold in each client; else of all clients, so that they hold on
-        average over these, and in one whose rows err more than others' less often. Beyond the limits of `domain`
+        client where `client_ids` name it, so that they hold in each client; else of all K clients, so that they hold on
+        average over these, where n rows are held out by confidence (n + 1) / (n + K) at least, and
+        less often in a client whose rows err more than others'. Beyond the limits of `domain`
         (`level=.99`) they are as many times wider as the root of T2 or Q over its limit.
 
         Parameters

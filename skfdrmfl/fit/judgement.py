@@ -11,8 +11,8 @@ from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.diagnosis.domain_table import DomainTable
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.domain import FAR_LEVEL, Domain
-from skfdrmfl.method.intervals import HeldOutCounts, fewest_rows, rank_among
+from skfdrmfl.method.domain import FAR_LEVEL, Domain, rank_of
+from skfdrmfl.method.intervals import HeldOutCounts, fewest_rows
 
 # The place of rows whose client is not known.
 NOBODY = -1
@@ -90,17 +90,15 @@ def intervals(
     n_rows = held_out.n_rows()
     for position in np.unique(positions).tolist():
         if position == NOBODY:
-            n, k, who = sum(n_rows.values()), len(n_rows), f"{len(n_rows)} clients together hold"
-            who = who if k > 1 else "the client holds"
-            remedy = "or name the rows' clients (client_ids)" if k > 1 else "or fit more rows"
+            n, who, remedy = sum(n_rows.values()), "all clients together hold", "or fit more rows"
         else:
-            n, k, who = n_rows.get(position, 0), 1, f"client {fitted.clients[position]!s} holds"
+            n, who = n_rows.get(position, 0), f"client {fitted.clients[position]!s} holds"
             remedy = "or leave client_ids out"
-        rank = rank_among(n, confidence, k)
+        rank = rank_of(n, confidence)
         if rank > n:
             raise ValueError(
-                f"{who} out {n} rows, and intervals of confidence {confidence:g} take {fewest_rows(confidence, k)}; "
-                f"pass a confidence of at most {int(1000 * n / (n + k)) / 1000:g}, {remedy}."
+                f"{who} out {n} rows, and intervals of confidence {confidence:g} take {fewest_rows(confidence)}; pass "
+                f"a confidence of at most {int(1000 * n / (n + 1)) / 1000:g}, {remedy}."
             )
         half[positions == position] = held_out.half_width(rank, None if position == NOBODY else position)
     half *= fitted.target.unit * _widening(fitted, table, present)[:, None]

@@ -51,17 +51,7 @@ class HeldOutCounts:
         return out
 
 
-def rank_among(n: int, confidence: float, n_clients: int = 1) -> int:
-    """Return which of n errors, ascending, covers that of a new row; above n there are too few.
-
-    ceil((n + 1) confidence) where they are all of the new row's client, ceil((n + K) confidence) of a row that is drawn
-    from one of their K clients (C. Lu, Y. Yu, S. P. Karimireddy, M. I. Jordan, R. Raskar, ICML 2023): its coverage is
-    then `confidence` or more on average over clients, and at most K / (n + K) more.
-    """
-    return ceil((n + n_clients) * Fraction(str(confidence)))
-
-
-def fewest_rows(confidence: float, n_clients: int = 1) -> int:
-    """Return the smallest number of errors among which `rank_among` finds one."""
+def fewest_rows(confidence: float) -> int:
+    """Return the smallest number of errors among which `domain.rank_of` finds one."""
     share = Fraction(str(confidence))
-    return ceil(n_clients * share / (1 - share))
+    return ceil(share / (1 - share))

@@ -418,7 +418,10 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     out = capsys.readouterr().out
     predictions = pd.read_csv("out/predictions.csv")
     passed_on = ["operator", "sample", "site", "fat", "extra"]
-    assert [*predictions.columns] == [*passed_on, "predicted_fat", *expected.domain(X), "Z1", "Z2"]
+    assert [*predictions.columns] == [
+        *(*passed_on, "predicted_fat", "lower_fat", "upper_fat"),
+        *(*expected.domain(X), "Z1", "Z2"),
+    ]
     assert_allclose(predictions["predicted_fat"], expected.predict(X)[::-1], rtol=1e-12)
     assert_allclose(predictions[["Z1", "Z2"]], expected.transform(X)[::-1], rtol=1e-9, atol=1e-12)
     report = chemometric_report(y, expected.predict(X), table["site"])

@@ -50,3 +50,21 @@ def test_the_rows_of_the_fit_pass_strict_and_the_level_is_a_share(spectra, capsy
     assert cli.main(arguments) == 0
     assert cli.main([*arguments, "--level", "1.5"]) == 2
     assert "--level" in capsys.readouterr().err
+
+
+def test_intervals_are_columns_and_a_model_without_rows_held_out_says_why_it_has_none(spectra, capsys):
+    arguments = ["predict", "model.npz", "data.csv", "--out", "p.csv", "--no-figure", "--confidence", "0.8"]
+    assert cli.main(arguments) == 0
+    assert "No intervals: the model knows no errors on rows held out" in capsys.readouterr().out
+    fit = ["fit", "data.csv", "--target", "fat", "--clients-column", "site", "--no-figure", "--save", "held.npz"]
+    stopping = ["--set", "early_stopping=True", "--set", "validation_fraction=0.3", "--set", "n_rounds=3"]
+    assert cli.main([*fit, "--tuning", "none", *stopping]) == 0
+    assert cli.main(["predict", "held.npz", *arguments[2:]]) == 0
+    assert "rows held out by the row's own client" in capsys.readouterr().out
+    result, model = pd.read_csv("p.csv"), FDRMFLTransformer.load("held.npz")
+    table = pd.read_csv("data.csv")
+    ends = model.predict_interval(table.drop(columns=["fat", "site"]), 0.8, client_ids=table["site"])
+    assert_allclose(result[["lower_fat", "upper_fat"]], ends, rtol=1e-9)
+    assert cli.main(["predict", "held.npz", *arguments[2:-1], "0.93"]) == 0
+    said = capsys.readouterr().out
+    assert "by all clients together" in said and "Not by each client's own: client a holds out 9 rows" in said
