@@ -217,9 +217,11 @@ def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int
 def _labels(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> Any:
     """Return the clients of the rows as the model calls them; None where a row has none, or no column says."""
     column = args.clients_column or record.get("clients_column")
-    if column not in frame.columns or frame[column].isna().any():
+    if column not in frame.columns:
         return None
-    return frame[column].astype(str if model.clients_.dtype.kind == "U" else object).to_numpy()
+    is_text = model.clients_.dtype.kind == "U"
+    labels = as_labels(frame[column]).astype(object) if is_text else numbers_of(frame[column])[0]
+    return None if labels.isna().any() else labels.to_numpy()
 
 
 def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:

@@ -70,7 +70,10 @@ def interval_columns(
     if found is None:
         print(f"No intervals: {why}")
         return {}
-    whose = "all clients together" if labels is None else "the row's own client"
+    n_strange = int(good.sum()) if labels is None else int((~np.isin(labels, model.clients_)).sum())
+    whose = "all clients together" if n_strange == good.sum() else "the row's own client"
+    if 0 < n_strange < good.sum():
+        whose += f", for {n_strange} rows of clients that the model does not know by all together"
     print(f"Intervals of confidence {args.confidence:g}, by errors on rows held out by {whose}.")
     if why:
         print(f"Not by each client's own: {why}")

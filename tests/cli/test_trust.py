@@ -68,3 +68,26 @@ def test_intervals_are_columns_and_a_model_without_rows_held_out_says_why_it_has
     assert cli.main(["predict", "held.npz", *arguments[2:-1], "0.93"]) == 0
     said = capsys.readouterr().out
     assert "by all clients together" in said and "Not by each client's own: client a holds out 9 rows" in said
+
+
+def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limits_and_intervals(spectra, capsys):
+    table = pd.read_csv("data.csv").assign(site=np.repeat([1, 2], N // 2))
+    table.to_csv("numbered.csv", index=False)
+    fit = ["fit", "numbered.csv", "--target", "fat", "--clients-column", "site", "--no-figure", "--save", "held.npz"]
+    stopping = ["--set", "early_stopping=True", "--set", "validation_fraction=0.3", "--set", "n_rounds=3"]
+    assert cli.main([*fit, "--tuning", "none", *stopping]) == 0
+    gap = spectra.assign(site=table["site"])
+    gap.loc[0, "1000"], gap.loc[9, "site"] = np.nan, 3
+    gap.to_csv("gap.csv", index=False)
+    arguments = ["predict", "held.npz", "gap.csv", "--out", "p.csv", "--no-figure", "--confidence", "0.8", "--strict"]
+    assert cli.main(arguments) == 3
+    said = capsys.readouterr()
+    assert "row 4 is the first" in said.err
+    assert "the row's own client, for 1 rows of clients that the model does not know by all together" in said.out
+    result, model = pd.read_csv("p.csv"), FDRMFLTransformer.load("held.npz")
+    assert len(result) == N
+    assert result.loc[0, [*DOMAIN, "predicted_fat", "lower_fat", "upper_fat"]].isna().all()
+    x = gap.drop(columns=["fat", "site"])[1:]
+    ends = model.predict_interval(x, 0.8, client_ids=gap["site"].astype(str)[1:])
+    assert_allclose(result[["lower_fat", "upper_fat"]][1:], ends, rtol=1e-9)
+    assert_allclose(result["T2"][1:], model.domain(x)["T2"], rtol=1e-6)

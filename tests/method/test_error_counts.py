@@ -1,20 +1,21 @@
 """Quantiles of counted errors cover as conformal ones do, and are those of the errors but for the width of a bin."""
 
+from functools import reduce
+from operator import add
+
 import numpy as np
 import pytest
 
 from skfdrmfl.method.domain import rank_of
-from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts, fewest_rows
-from skfdrmfl.protocol.queries.error_counts import BinnedRows, _binned
+from skfdrmfl.method.intervals import ERROR_EDGES, fewest_rows
+from skfdrmfl.protocol.queries.error_counts import ErrorCountTotals, _binned, held_out_counts
 
 
 def counts_of(*errors):
     """The counts of clients by their errors (n, q)."""
     answers = [_binned(position, mine) for position, mine in enumerate(errors)]
-    entries = BinnedRows()
-    for answer in answers:
-        entries = entries + answer.entries
-    return HeldOutCounts(np.array(sorted(entries)), errors[0].shape[1])
+    totals = reduce(lambda one, other: ErrorCountTotals(*map(add, one, other)), answers)
+    return held_out_counts(totals, errors[0].shape[1])
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.8, 0.9])
