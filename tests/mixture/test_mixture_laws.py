@@ -57,7 +57,7 @@ def test_products_of_errors_are_those_of_every_member_on_every_row_held_out(q, c
             return summed(self, *queries)
 
     federation.__class__ = Asked
-    order, (networks, found) = task.linear, task._errors(federation, stand)
+    order, (networks, found, _) = task.linear, task._errors(federation, stand)
     (query,) = [query for query in sent if isinstance(query, MemberErrors)]
     (answer,) = federation.sum(type(query)(**(vars(query) | {"equal_votes": equal})))
     t = task.unit.apply(y)
@@ -98,7 +98,7 @@ def test_products_of_errors_are_those_of_every_member_on_every_row_held_out(q, c
 def test_members_say_their_weights_and_errors_and_those_of_the_mixture():
     x, y = rows(q=2)
     fitting, stand = prepared(x, y, **MIXED)
-    order, (networks, errors) = fitting.task.linear, fitting.task._errors(fitting.federation, stand)
+    order, (networks, errors, _) = fitting.task.linear, fitting.task._errors(fitting.federation, stand)
     model = make(**MIXED).fit(x, y, THREE)
     mixture, *members = model.members_
     unit = y.std(0)
@@ -123,7 +123,7 @@ def test_predictions_are_the_weighted_sum_of_what_members_predict(q, lacks):
     x, y = holed(x) if lacks else x, y[:, 2 - q :]
     fitting, stand = prepared(x, y, **MIXED)
     task = fitting.task
-    order, (networks, errors) = task.linear, task._errors(fitting.federation, stand)
+    order, (networks, errors, _) = task.linear, task._errors(fitting.federation, stand)
     weights = np.stack([mixture_weights(e) for e in errors], 1)
     assert (weights[: len(order)] > 0).any() and (weights[len(order) :] > 0).any()
     present = lacking() if lacks else None
