@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from decimal import Decimal
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -296,8 +297,8 @@ def _numbers(cells: Sequence[Any], marks: Marks, name: Any) -> tuple[Any, Rule, 
     texts: dict[int, str] = {}
     odd: list[int] = []
     for i, cell in enumerate(cells):
-        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-            values[i] = cell
+        if isinstance(cell, (Real, Decimal)) and not isinstance(cell, bool):
+            values[i] = float(cell)
             if math.isinf(cell):
                 odd.append(i)
         elif isinstance(cell, str):
