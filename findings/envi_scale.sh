@@ -26,19 +26,19 @@ counts = np.array([[[4045, 1985], [907, 5803]]], dtype=np.int16)
 metadata = {"reflectance scale factor": 10000, "wavelength": [900.0, 1000.0], "wavelength units": "Nanometers"}
 envi.save_image("first.hdr", counts, metadata=metadata)
 first = envi.open("first.hdr")
-loaded = first.load()
+loaded = np.asarray(first.load())
 print("loaded       ", *(f"{v:.4g}" for v in loaded[0, 0]))
 assert np.allclose(loaded, counts / 10000, rtol=1e-6)
 image, cube = first, loaded
 for power, name in ((8, "second"), (12, "third")):
     envi.save_image(f"{name}.hdr", cube, metadata=image.metadata)
     image = envi.open(f"{name}.hdr")
-    cube = image.load()
+    cube = np.asarray(image.load())
     print(f"{name + ' round':13}", *(f"{v:.4g}" for v in cube[0, 0]))
     assert image.bands.centers == [900.0, 1000.0]
     assert np.allclose(cube, counts / 10.0**power, rtol=1e-5)
 envi.save_image("bare.hdr", loaded)
 bare = envi.open("bare.hdr")
-print("no metadata  ", *(f"{v:.4g}" for v in bare.load()[0, 0]), end=f", wavelengths {bare.bands.centers}\n")
+print("no metadata  ", *(f"{v:.4g}" for v in np.asarray(bare.load())[0, 0]), end=f", wavelengths {bare.bands.centers}\n")
 assert np.allclose(bare.load(), loaded) and bare.bands.centers is None
 PY

@@ -30,7 +30,7 @@ spectra.to_excel("spectra.xlsx", index=False)
 back = {
     "CSV": pd.read_csv("spectra.csv"),
     "Parquet": pd.read_parquet("spectra.parquet"),
-    "Excel": pd.read_excel("spectra.xlsx"),
+    "Excel": pd.read_excel("spectra.xlsx", engine="openpyxl"),
 }
 equal = {}
 for kind, table in back.items():

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# A comment behind a line of data stops one reader of JCAMP-DX and puts wrong values into another.
+# A comment behind data stops one reader of JCAMP-DX, or empties its spectrum, and puts wrong values into another's.
 #
 # Versions: jcamp 1.3.2; nirs4all-formats 0.1.0 and 0.2.11.
 # Expectation (guess 74, 55 %): text from $$ to the end of its line is a comment anywhere in a JCAMP-DX 4.24 file, and left out.
-# Behaviour: jcamp leaves it out in lines of labels, and raises at the first $ behind data. nirs4all-formats takes letters of the comment
-# for digits of the packed forms (D and S stand for digits there): 1 2 3 4 5 becomes 1 2 3 3 -1. It does so with a warning in the
-# record's provenance, and none in Python.
+# Behaviour: jcamp leaves out lines that are comments alone. Behind a line of data it raises; behind ##XYDATA=(X++(Y..Y)) it returns a
+# spectrum of no points, without a word. nirs4all-formats takes letters of a comment behind data for digits of the packed forms: 1 2 3 4 5
+# becomes 1 2 3 3 -1, with a warning in the record's provenance and none in Python.
 # Seen:
-#     without   jcamp [1, 2, 3, 4, 5]  nirs4all-formats [1, 2, 3, 4, 5]
-#     with      jcamp raises           nirs4all-formats [1, 2, 3, 3, -1], warnings in provenance: 2
+#     none           jcamp [1, 2, 3, 4, 5]  nirs4all-formats [1, 2, 3, 4, 5], in provenance 0
+#     line alone     jcamp [1, 2, 3, 4, 5]  nirs4all-formats [1, 2, 3, 4, 5], in provenance 0
+#     behind label   jcamp []               nirs4all-formats [1, 2, 3, 4, 5], in provenance 0
+#     behind data    jcamp raises           nirs4all-formats [1, 2, 3, 3, -1], in provenance 2
 set -euo pipefail
 
 folder=$(mktemp -d)
@@ -38,33 +40,42 @@ HEAD = '''##TITLE=made
 ##FIRSTX=4000
 ##LASTX=3996
 ##DELTAX=-1
-##NPOINTS=5 $$ a comment on a line of a label
+##NPOINTS=5
 ##FIRSTY=1
-##XYDATA=(X++(Y..Y))
-'''
-with open("without.dx", "w") as file:
-    file.write(HEAD + "4000 1 2 3\n3997 4 5\n##END=\n")
-with open("with.dx", "w") as file:
-    file.write(HEAD + "4000 1 2 3 $$ 3 values\n3997 4 5\n##END=\n")
+##XYDATA=(X++(Y..Y))'''
+FILES = {
+    "none": HEAD + "\n4000 1 2 3\n3997 4 5\n##END=\n",
+    "line alone": HEAD + "\n4000 1 2 3\n$$ 3 values\n3997 4 5\n##END=\n",
+    "behind label": HEAD + " $$ 5 values\n4000 1 2 3\n3997 4 5\n##END=\n",
+    "behind data": HEAD + "\n4000 1 2 3 $$ 3 values\n3997 4 5\n##END=\n",
+}
 
 
-def values(path):
+def by_jcamp(path):
+    try:
+        return [int(v) for v in jcamp.readfile(path)["y"]]
+    except Exception as error:
+        assert "$" in str(error)
+        return "raises"
+
+
+def by_nirs4all(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         records = nirs4all_formats.open_recordset(path)
-    return records.to_numpy()[0][0].tolist(), len(records.records[0].provenance.warnings)
+        return [int(v) for v in records.to_numpy()[0][0]], len(records.records[0].provenance.warnings)
 
 
-plain = jcamp.readfile("without.dx")["y"].tolist()
-try:
-    jcamp.readfile("with.dx")
-    raised = False
-except Exception as error:
-    raised = "$" in str(error)
-print(f"without   jcamp {plain}  nirs4all-formats {values('without.dx')[0]}")
-print(f"with      jcamp {'raises' if raised else 'reads'}  nirs4all-formats {values('with.dx')}")
-assert plain == values("without.dx")[0] == [1, 2, 3, 4, 5]
-assert raised
-assert np.array_equal(values("with.dx")[0], [1, 2, 3, 3, -1]) and values("with.dx")[1] == 2
+seen = {}
+for place, text in FILES.items():
+    with open("spectrum.dx", "w") as file:
+        file.write(text)
+    one, (other, warned) = by_jcamp("spectrum.dx"), by_nirs4all("spectrum.dx")
+    seen[place] = one, other, warned
+    print(f"{place:14} jcamp {one!s:15}  nirs4all-formats {other}, in provenance {warned}")
+right = [1, 2, 3, 4, 5]
+assert seen["none"] == seen["line alone"] == (right, right, 0)
+assert seen["behind label"] == ([], right, 0)
+assert seen["behind data"] == ("raises", [1, 2, 3, 3, -1], 2)
 PY
 done
