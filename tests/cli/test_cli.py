@@ -394,7 +394,7 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     assert written["measured"] == table["fat"].tolist()
     assert written["client_ids"] == [table["site"].tolist()]
     samples = table["sample"].astype(str)  # labels are the text of the file
-    assert written["groups"] == samples.tolist()
+    assert written["groups"] == np.unique(samples, return_inverse=True)[1].tolist()
     folds = GroupKFold(2, shuffle=True, random_state=0).split(table, groups=samples)
     assert [np.flatnonzero(np.array(written["fold"]) == k).tolist() for k in (0, 1)] == [b.tolist() for _, b in folds]
 
