@@ -46,17 +46,23 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
         "since 2.0 a Python number takes the type of the array beside it "
         "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
     ),
-    "scipy": (SUITE, "1.11.0 was withdrawn for its licence file; pip takes it when it is the lowest asked for"),
+    "scipy": (
+        SUITE,
+        "1.11.0 was withdrawn for its licence ([1.11.1](https://github.com/scipy/scipy.org/pull/526)), so 1.11.1 is the lowest",
+    ),
     "pandas": (
         "`tests/cli`, `tests/data`",
         "text columns are `object` before 3.0, `str` since "
         "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
     ),
-    "polars": ("`tests/data`, `tests/estimator`", "nothing that the tests meet"),
-    "pyarrow": ("`tests/cli/test_tables.py`", "nothing that the tests meet"),
-    "flwr": ("`make test-flower`, `make newest-flower`", "said in [run a site](run_a_site.md#versions-other-transports)"),
-    "dp-accounting": ("`tests/server/test_privacy.py`", "nothing that the tests meet"),
-    "skops": (f"`tests/fit/test_persistence.py`, {TOOLS}", "nothing that the tests meet"),
+    "polars": ("`tests/data`, `tests/estimator`", "nothing that the tests below meet"),
+    "pyarrow": ("`tests/cli/test_tables.py`", "nothing that the tests below meet"),
+    "flwr": (
+        "`make test-flower`, `make newest-flower`",
+        "said in [run a site](run_a_site.md#versions-other-transports)",
+    ),
+    "dp-accounting": ("`tests/server/test_privacy.py`", "nothing that the tests below meet"),
+    "skops": (f"`tests/fit/test_persistence.py`, {TOOLS}", "nothing that the tests below meet"),
     "mapie": (
         TOOLS,
         "1.0 has other classes than 0.9 ([a package that had to stay below]"
@@ -160,7 +166,9 @@ def page() -> str:
     for name, (tests, differs) in DIFFERENCES.items():
         tried = [runs[kind].get(name, "") for kind in ENVIRONMENTS]
         allowed = bounds.get(name, "-") or "any"
-        lines.append(f"| {name} | {allowed} | {', '.join(pins.get(name, []))} | {' | '.join(tried)} | {tests} | {differs} |")
+        lines.append(
+            f"| {name} | {allowed} | {', '.join(pins.get(name, []))} | {' | '.join(tried)} | {tests} | {differs} |"
+        )
     lines += ["", "| environment | set up and tested by | what was run |", "|---|---|---|"]
     for kind in ENVIRONMENTS:
         lines.append(f"| {kind} | `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
