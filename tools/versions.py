@@ -159,7 +159,7 @@ def page() -> str:
         "# Versions",
         "",
         "What the package stands on: the versions that `pyproject.toml` allows, those that every run of the",
-        "tests takes (`constraints.txt`, `constraints-flower.txt`), and the lowest and newest ones that were tried. An empty",
+        "tests takes (`constraints.txt`, `constraints-flower.txt`), the lowest and newest ones tried. An empty",
         "cell was not tried.",
         "",
         "| package | allowed | tests | lowest tried | newest tried | by | what differs |",
@@ -175,8 +175,8 @@ def page() -> str:
         lines.append(f"| {kind} | `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
     lines += [
         "",
-        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares a download of gigabytes where",
-        "the index has no CPU build of the lowest. `python tools/versions.py --write` makes this page.",
+        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares gigabytes where the index",
+        "has no CPU build of the lowest. `python tools/versions.py --write` makes this page.",
         "",
     ]
     return "\n".join(lines)
