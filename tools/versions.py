@@ -34,7 +34,7 @@ SUITE, TOOLS = "`make test`", "`tests/house/test_tools.py`"
 DIFFERENCES: dict[str, tuple[str, str]] = {
     "scikit-learn": (
         f"{SUITE}, {TOOLS}",
-        "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md)); before it a fit takes no scikit-learn callback",
+        "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md))",
     ),
     "torch": (
         SUITE,
@@ -46,17 +46,24 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
         "since 2.0 a Python number takes the type of the array beside it "
         "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
     ),
-    "scipy": (SUITE, "1.11.0 was withdrawn for its licence file; pip takes it when it is the lowest asked for"),
+    "scipy": (
+        SUITE,
+        "1.11.0 was withdrawn for its licence ([1.11.1](https://github.com/scipy/scipy.org/pull/526)), "
+        "so 1.11.1 is the lowest",
+    ),
     "pandas": (
         "`tests/cli`, `tests/data`",
         "text columns are `object` before 3.0, `str` since "
         "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
     ),
-    "polars": ("`tests/data`, `tests/estimator`", "nothing that the tests meet"),
-    "pyarrow": ("`tests/cli/test_tables.py`", "nothing that the tests meet"),
-    "flwr": ("`make test-flower`, `make newest-flower`", "said in [run a site](run_a_site.md#versions-other-transports)"),
-    "dp-accounting": ("`tests/server/test_privacy.py`", "nothing that the tests meet"),
-    "skops": (f"`tests/fit/test_persistence.py`, {TOOLS}", "nothing that the tests meet"),
+    "polars": ("`tests/data`, `tests/estimator`", "nothing that the tests below meet"),
+    "pyarrow": ("`tests/cli/test_tables.py`", "nothing that the tests below meet"),
+    "flwr": (
+        "`make test-flower`, `make newest-flower`",
+        "[said elsewhere](run_a_site.md#versions-other-transports)",
+    ),
+    "dp-accounting": ("`tests/server/test_privacy.py`", "not compared"),
+    "skops": (f"`tests/fit/test_persistence.py`, {TOOLS}", "not compared"),
     "mapie": (
         TOOLS,
         "1.0 has other classes than 0.9 ([a package that had to stay below]"
@@ -68,7 +75,7 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
     "dask": ("`tests/house/test_dask.py`", "not compared"),
     "chemotools": (
         TOOLS,
-        "0.5 calls parameters otherwise (`window_length` for `window_size`, `deriv` for `derivate_order`); the old names warn",
+        "0.5 warns of old names of parameters: `window_length` for `window_size`, `deriv` for `derivate_order`",
     ),
     "nirs4all": (TOOLS, "not compared"),
     "nirs4all-formats": (
@@ -151,8 +158,9 @@ def page() -> str:
     lines = [
         "# Versions",
         "",
-        "What the package stands on: the versions that `pyproject.toml` allows, those that every run of the tests takes",
-        "(`constraints.txt`, `constraints-flower.txt`), and the lowest and newest ones that were tried. An empty cell was not tried.",
+        "What the package stands on: the versions that `pyproject.toml` allows, those that every run of the",
+        "tests takes (`constraints.txt`, `constraints-flower.txt`), the lowest and newest ones tried. An empty",
+        "cell was not tried.",
         "",
         "| package | allowed | tests | lowest tried | newest tried | by | what differs |",
         "|---|---|---|---|---|---|---|",
@@ -160,13 +168,14 @@ def page() -> str:
     for name, (tests, differs) in DIFFERENCES.items():
         tried = [runs[kind].get(name, "") for kind in ENVIRONMENTS]
         allowed = bounds.get(name, "-") or "any"
-        lines.append(f"| {name} | {allowed} | {', '.join(pins.get(name, []))} | {' | '.join(tried)} | {tests} | {differs} |")
+        cells = [name, allowed, ", ".join(pins.get(name, [])), *tried, tests, differs]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| environment | set up and tested by | what was run |", "|---|---|---|"]
     for kind in ENVIRONMENTS:
         lines.append(f"| {kind} | `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
     lines += [
         "",
-        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares a download of gigabytes where the index",
+        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares gigabytes where the index",
         "has no CPU build of the lowest. `python tools/versions.py --write` makes this page.",
         "",
     ]
