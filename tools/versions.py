@@ -175,8 +175,9 @@ def page() -> str:
         lines.append(f"| {kind} | `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
     lines += [
         "",
-        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares gigabytes where the index",
-        "has no CPU build of the lowest. `python tools/versions.py --write` makes this page.",
+        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares gigabytes where",
+        "the index has no CPU build of the lowest. `python tools/versions.py --write` makes this page of",
+        "[their records](data/versions.csv).",
         "",
     ]
     return "\n".join(lines)
