@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # More arguments for pytest (make test) or for the comparison (make demo).
 ARGS ?=
+# The torch of test-oldest and test-newest, where it is to be neither the lowest nor the newest.
+TORCH ?=
 # Two processes; each works with one thread (see tests/conftest.py). WORKERS=0 runs all in one.
 WORKERS ?= 2
 
@@ -17,13 +19,15 @@ DECLARED := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs site-test test-flower newest-flower test-tools wheel coverage lint format bench clean distclean
+.PHONY: help demo test docs site-test test-flower newest-flower test-oldest test-newest test-tools wheel coverage lint format bench clean distclean
 
 help:
 	@echo "make demo       compare with PCA, TruncatedSVD, random projection and PLS; results go to out/"
 	@echo "make test       run the tests            (make test ARGS='-k losses', ARGS='-m slow', WORKERS=0)"
 	@echo "make test-flower    run the tests over real processes of Flower, in $(FLOWER), a few minutes"
 	@echo "make newest-flower  run them with the newest Flower there is, in a folder that is removed again"
+	@echo "make test-oldest    run the tests with the lowest versions that pyproject.toml allows  (TORCH=torch==2.13.0: with that)"
+	@echo "make test-newest    run them with the newest there are; both keep what was tried in docs/data/versions.csv"
 	@echo "make test-tools try clients with mapie, crepes, shap, optuna, chemotools, skops and nirs4all, which it installs"
 	@echo "make docs       build the site: docs/_build/html/index.html (make site-test: build it, then look at it)"
 	@echo "make wheel      build the wheel, with the native engine compiled, and the source archive in dist/"
@@ -53,6 +57,34 @@ newest-flower:
 	$(FLOWER)-newest/bin/python -m pip list | grep -i '^flwr '
 	$(FLOWER)-newest/bin/python -m pytest tests/flower/test_flower.py -m flower $(ARGS)
 	rm -rf $(FLOWER)-newest
+
+# By hand or nightly. TORCH names another torch than the lowest or the newest: an index without CPU builds sends gigabytes.
+test-oldest: ENVIRONMENT := oldest
+# An old package may call what another, newer one deprecates: no fault of this one.
+test-oldest: QUIET := -W ignore::DeprecationWarning
+test-oldest:
+	rm -rf $(VENV)-oldest
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python tools/versions.py --lowest | grep -v $(if $(TORCH),'^torch==','^$$') > $(VENV)-oldest/lowest.txt
+	$(VENV)-oldest/bin/python -m pip --quiet install --requirement $(VENV)-oldest/lowest.txt $(TORCH) setuptools
+	$(VENV)-oldest/bin/python -m pip --quiet install --constraint $(VENV)-oldest/lowest.txt --no-build-isolation --editable ".[test]"
+	$(try_versions)
+
+test-newest: ENVIRONMENT := newest
+test-newest:
+	rm -rf $(VENV)-newest
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip --quiet install --upgrade $(or $(TORCH),torch) setuptools
+	$(VENV)-newest/bin/python -m pip --quiet install --no-build-isolation --editable ".[test]"
+	$(try_versions)
+
+# The record says what passed: `make test-oldest ARGS='tests/views'` is a part.
+define try_versions
+	$(VENV)-$(ENVIRONMENT)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(QUIET) $(ARGS)
+	$(VENV)-$(ENVIRONMENT)/bin/python tools/versions.py --record $(ENVIRONMENT) --ran "$(or $(strip $(ARGS)),all that runs by default)"
+	$(VENV)-$(ENVIRONMENT)/bin/python tools/versions.py --write
+	rm -rf $(VENV)-$(ENVIRONMENT)
+endef
 
 test-tools: $(VENV)/.tools
 	$(BIN)/python -m pytest -m tools $(ARGS)
@@ -98,7 +130,7 @@ clean:
 	find skfdrmfl tests benchmarks studies tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	rm -rf $(VENV) $(FLOWER) $(FLOWER)-newest out
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest $(FLOWER) $(FLOWER)-newest out
 
 # Set-up. Each stamp file in $(VENV) is touched when its step has succeeded, and its step is repeated
 # when the declared dependencies change.

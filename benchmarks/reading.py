@@ -56,9 +56,9 @@ def written(path: Path, n_rows: int, n_columns: int, separator: str, decimal: st
     rng = np.random.default_rng(0)
     with path.open("w", encoding="utf-8") as file:
         file.write(separator.join(f"{1100 + j / 2:g}" for j in range(n_columns)) + "\n")
+        texts = [f"{i / 1e5:.5f}".replace(".", decimal) for i in range(200_000)]
         for _ in range(n_rows):
-            line = separator.join(f"{value:.5f}" for value in rng.uniform(0, 2, n_columns))
-            file.write(line.replace(".", decimal) + "\n")
+            file.write(separator.join([texts[i] for i in rng.integers(len(texts), size=n_columns).tolist()]) + "\n")
     return path
 
 

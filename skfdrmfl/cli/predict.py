@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.columns import as_labels, counted, numbers_of, shown
+from skfdrmfl.cli.columns import as_labels, numbers_of
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
@@ -19,6 +19,7 @@ from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
+from skfdrmfl.cli.wording import counted, shown
 from skfdrmfl.common.extras import import_extra
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.options import add
+from skfdrmfl.cli.wording import counted
 
 
 def add_trust(parser: Any) -> None:
@@ -73,7 +74,7 @@ def interval_columns(
     n_strange = int(good.sum()) if labels is None else int((~np.isin(labels, model.clients_)).sum())
     whose = "all clients together" if n_strange == good.sum() else "the row's own client"
     if 0 < n_strange < good.sum():
-        whose += f", for {n_strange} rows of clients that the model does not know by all together"
+        whose += f", for {counted(n_strange, 'row')} of clients that the model does not know by all together"
     print(f"Intervals of confidence {args.confidence:g}, by errors on rows held out by {whose}.")
     if why:
         print(f"Not by each client's own: {why}")

@@ -280,7 +280,7 @@ class MixtureTask:
     def asking_of_mixture(
         self, mixture: Mixture, counts: MixtureErrorCounts
     ) -> tuple[ScoreProducts, MixtureResponses, DistanceCounts, MixtureErrorCounts]:
-        """Return what is asked once the weights are known, in one exchange, for Z, importances, domain and intervals."""
+        """Return what is asked once the weights are known, at once, for Z, importances, domain and intervals."""
         sums = next(iter(self.sums.values()))
         q = len(mixture.from_prediction)
         cxx, _, _ = sums.total.covariances()

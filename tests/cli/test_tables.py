@@ -417,6 +417,7 @@ def test_labels_are_the_text_of_the_file_from_every_format(tmp_path):
     numbers = frame.assign(code=[1.0, np.nan, 3.0])  # as a gap makes it
     numbers.to_excel(tmp_path / "numbers.xlsx", index=False)
     numbers.to_parquet(tmp_path / "numbers.parquet")
+    assert text_of(pd.Series([1.0, 2.5, 3e16, True], dtype=object)).tolist() == ["1", "2.5", "3e+16", "True"]
     for path in sorted(tmp_path.iterdir()):
         found, _ = read(path)
         for name, texts in labels.items():
@@ -515,8 +516,13 @@ def test_the_line_of_the_names_is_the_one_that_is_asked_for(tmp_path):
     assert list(read(path, header="1")[0].columns) == ["s0", "1.5", "0.25", "0.5"]
     with pytest.raises(UsageError, match="argument --header: 9 is no line with text"):
         read(path, header="9")
-    path.write_text("1100,1102,1104,1106\n0.5,0.25,0.75,0.5\n", encoding="utf-8")  # an axis is a line of names
-    assert list(read(path)[0].columns) == ["1100", "1102", "1104", "1106"]
+    for axis in ("1100,1102,1104,1106", "1100,1450,1940,2100", "9090.909,9000,8900.5,8800"):  # is a line of names
+        path.write_text(f"site,{axis}\ns0,0.5,0.25,0.75,0.5\ns1,0.6,0.5,1.75,0.5\n", encoding="utf-8")
+        assert list(read(path)[0].columns) == ["site", *axis.split(",")]
+    for values in ("0.5,0.6,1.75,1.9", "1,2,3,4", "0.5,0.25,0.75,0.5"):  # is none, though it may run one way
+        path.write_text(f"s0,{values}\ns0,0.5,0.25,0.75,0.5\ns1,0.6,0.5,1.75,0.5\n", encoding="utf-8")
+        with pytest.raises(FileProblem, match="where names are expected"):
+            read(path)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])

@@ -83,7 +83,7 @@ def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limit
     assert cli.main(arguments) == 3
     said = capsys.readouterr()
     assert "row 4 is the first" in said.err
-    assert "the row's own client, for 1 rows of clients that the model does not know by all together" in said.out
+    assert "the row's own client, for 1 row of clients that the model does not know by all together" in said.out
     result, model = pd.read_csv("p.csv"), FDRMFLTransformer.load("held.npz")
     assert len(result) == N
     assert result.loc[0, [*DOMAIN, "predicted_fat", "lower_fat", "upper_fat"]].isna().all()

@@ -265,7 +265,14 @@ def test_networks_of_residuals_that_are_not_worth_their_rounds_take_less_than_wa
     assert said.exchanges >= took.exchanges and (said.sent >= took.sent).all()
 
 
-@pytest.mark.parametrize("table", [X, X[:, :24], FRAME], ids=["a table", "spectra", "categories"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(X, id="a table"),
+        pytest.param(X[:, :24], id="spectra"),
+        pytest.param(FRAME, id="categories", marks=SLOW),
+    ],
+)
 def test_what_is_shown_before_anything_is_asked_is_the_most_and_what_is_shown_then_is_what_happens(table, capsys):
     model, wire = there(FEW, table)
     log = model.federation_log_

@@ -1,0 +1,210 @@
+"""What the package stands on: the lowest and newest versions that were tried, by which tests, and what differs.
+
+    python tools/versions.py                  # the page on screen
+    python tools/versions.py --write          # docs/versions.md
+    python tools/versions.py --check          # status 1 where that page is another one
+    python tools/versions.py --lowest         # the lowest versions that pyproject.toml allows, as requirements
+    python tools/versions.py --record oldest  # what is installed here, into docs/data/versions.csv (or: newest)
+
+`make test-oldest` and `make test-newest` set up an environment, run the tests and record its versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "versions.md"
+RECORD = ROOT / "docs" / "data" / "versions.csv"
+ENVIRONMENTS = ("oldest", "newest")
+CONSTRAINTS = ("constraints.txt", "constraints-flower.txt")
+# Extras whose packages `make test-oldest` takes at their lowest.
+OF_TESTS = ("plot", "progress", "table", "dp", "test")
+REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)")
+SUITE, TOOLS = "`make test`", "`tests/house/test_tools.py`"
+
+# Package: what tries it, what differs between its versions as far as it matters here, and where that is written.
+DIFFERENCES: dict[str, tuple[str, str]] = {
+    "scikit-learn": (
+        f"{SUITE}, {TOOLS}",
+        "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md))",
+    ),
+    "torch": (
+        SUITE,
+        "`torch.load` reads weights alone by default since 2.6, the lowest allowed "
+        "([release notes](https://github.com/pytorch/pytorch/releases/tag/v2.6.0)); models are kept without it",
+    ),
+    "numpy": (
+        SUITE,
+        "since 2.0 a Python number takes the type of the array beside it "
+        "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
+    ),
+    "scipy": (
+        SUITE,
+        "1.11.0 was withdrawn for its licence ([1.11.1](https://github.com/scipy/scipy.org/pull/526)), "
+        "so 1.11.1 is the lowest",
+    ),
+    "pandas": (
+        "`tests/cli`, `tests/data`",
+        "text columns are `object` before 3.0, `str` since "
+        "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
+    ),
+    "polars": ("`tests/data`, `tests/estimator`", "nothing that the tests below meet"),
+    "pyarrow": ("`tests/cli/test_tables.py`", "nothing that the tests below meet"),
+    "flwr": (
+        "`make test-flower`, `make newest-flower`",
+        "[said elsewhere](run_a_site.md#versions-other-transports)",
+    ),
+    "dp-accounting": ("`tests/server/test_privacy.py`", "not compared"),
+    "skops": (f"`tests/fit/test_persistence.py`, {TOOLS}", "not compared"),
+    "mapie": (
+        TOOLS,
+        "1.0 has other classes than 0.9 ([a package that had to stay below]"
+        "(https://github.com/sktime/skpro/pull/564)); [recipes](recipes.md) use those of 1.0",
+    ),
+    "crepes": (TOOLS, "not compared"),
+    "shap": (TOOLS, "not compared"),
+    "optuna": (TOOLS, "not compared"),
+    "dask": ("`tests/house/test_dask.py`", "not compared"),
+    "chemotools": (
+        TOOLS,
+        "0.5 warns of old names of parameters: `window_length` for `window_size`, `deriv` for `derivate_order`",
+    ),
+    "nirs4all": (TOOLS, "not compared"),
+    "nirs4all-formats": (
+        "[findings](../findings/README.md)",
+        "0.1.0 and 0.2.11 read JCAMP-DX and ENVI alike in three findings",
+    ),
+}
+
+
+def declared() -> dict[str, str]:
+    """Return package: bounds, of the dependencies and of every extra in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    found: dict[str, str] = {}
+    for line in [*project["dependencies"], *(line for lines in extras.values() for line in lines)]:
+        name, bounds = split(line)
+        if name != "skfdrmfl" and (bounds or name not in found):
+            found[name] = bounds
+    return found
+
+
+def split(requirement: str) -> tuple[str, str]:
+    """Return the normal name of a package and its bounds."""
+    match = REQUIREMENT.fullmatch(requirement.partition(";")[0].strip())
+    assert match is not None, requirement
+    return match[1].lower().replace("_", "-"), match[2]
+
+
+def lowest() -> Iterator[str]:
+    """Yield a requirement for each package with a lowest version, of the core and of what tests need."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = list(project["dependencies"])
+    for extra in OF_TESTS:
+        lines += project["optional-dependencies"][extra]
+    for name, bounds in sorted({split(line) for line in lines}):
+        bound = re.search(r">=\s*([\d.]+)", bounds)
+        if bound is not None:
+            yield f"{name}=={bound[1]}"
+
+
+def pinned() -> dict[str, list[str]]:
+    """Return package: the versions in the files of constraints."""
+    found: dict[str, list[str]] = {}
+    for file in CONSTRAINTS:
+        for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
+            name, _, number = line.partition("#")[0].strip().partition("==")
+            if number and number not in found.setdefault(name.lower().replace("_", "-"), []):
+                found[name.lower().replace("_", "-")].append(number)
+    return found
+
+
+def recorded() -> dict[str, dict[str, str]]:
+    """Return environment: package: version, as the two environments recorded them."""
+    found: dict[str, dict[str, str]] = {name: {} for name in ENVIRONMENTS}
+    if RECORD.exists():
+        with RECORD.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                found[row["environment"]][row["package"]] = row["version"]
+    return found
+
+
+def record(environment: str, what: str) -> None:
+    """Write what is installed here of the packages in the table, and what was run, in place of the earlier record."""
+    rows = recorded()
+    rows[environment] = {"ran": what}
+    for name in DIFFERENCES:
+        try:
+            rows[environment][name] = version(name)
+        except PackageNotFoundError:
+            continue
+    with RECORD.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("environment", "package", "version"))
+        writer.writerows((kind, name, number) for kind in ENVIRONMENTS for name, number in rows[kind].items())
+
+
+def page() -> str:
+    """Return docs/versions.md."""
+    bounds, pins, runs = declared(), pinned(), recorded()
+    lines = [
+        "# Versions",
+        "",
+        "What the package stands on: the versions that `pyproject.toml` allows, those that every run of the",
+        "tests takes (`constraints.txt`, `constraints-flower.txt`), the lowest and newest ones tried. An empty",
+        "cell was not tried.",
+        "",
+        "| package | allowed | tests | lowest tried | newest tried | by | what differs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, (tests, differs) in DIFFERENCES.items():
+        tried = [runs[kind].get(name, "") for kind in ENVIRONMENTS]
+        allowed = bounds.get(name, "-") or "any"
+        cells = [name, allowed, ", ".join(pins.get(name, [])), *tried, tests, differs]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| environment | set up and tested by | what was run |", "|---|---|---|"]
+    for kind in ENVIRONMENTS:
+        lines.append(f"| {kind} | `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
+    lines += [
+        "",
+        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares gigabytes where",
+        "the index has no CPU build of the lowest. `python tools/versions.py --write` makes this page of",
+        "[their records](data/versions.csv).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show, write or check the page, name the lowest versions, or record what is installed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--write", action="store_true", help="write docs/versions.md")
+    choice.add_argument("--check", action="store_true", help="status 1 where docs/versions.md is another page")
+    choice.add_argument("--lowest", action="store_true", help="name the lowest versions, as requirements")
+    choice.add_argument("--record", choices=ENVIRONMENTS, help="record what is installed here")
+    parser.add_argument("--ran", default="the tests", help="what was run, for --record")
+    args = parser.parse_args(arguments)
+    if args.lowest:
+        print(*lowest(), sep="\n")
+    elif args.record:
+        record(args.record, args.ran)
+    elif args.write:
+        PAGE.write_text(page(), encoding="utf-8")
+    elif args.check:
+        return int(PAGE.read_text(encoding="utf-8") != page())
+    else:
+        print(page(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
