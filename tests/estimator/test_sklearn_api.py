@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.ledger import Message
 
 TERMS = ("loss", "mse", "mi", "kl", "contrastive", "mi_nwj")
@@ -673,7 +674,7 @@ def arrays_in(thing, path="", seen=None):
     if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type(None))):
         return
     seen.add(id(thing))
-    if hasattr(thing, "shape") and not isinstance(thing, Message):  # which has that of an array elsewhere
+    if hasattr(thing, "shape") and not isinstance(thing, (Message, Network)):  # whose shapes are of something else
         yield path, thing
     elif isinstance(thing, dict):
         for key, value in thing.items():
