@@ -56,15 +56,14 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
     if args.targets is None and args.sample_column is not None:
         wrong("--sample-column", args.sample_column, "is for a table of targets", "name it with --targets too")
     table, notes = (None, []) if args.targets is None else reading.read_table(args.targets, args)
-    spectra = _spectra(path, args, record or {}, notes)
-    frame = spectra.frame
+    frame, rows = _spectra(path, args, record or {}, notes)
     rest, attrs = frame[[]], frame.attrs
-    if any(row.site for row in spectra.rows):
-        rest = rest.assign(**{FOLDER: [row.site or path.name for row in spectra.rows]})
+    if any(row.site for row in rows):
+        rest = rest.assign(**{FOLDER: [row.site or path.name for row in rows]})
         sizes = [f"{name} ({n})" for name, n in rest[FOLDER].value_counts(sort=False).items()]
         notes.append(f"Subfolders and their spectra: {shown(sizes)}; --clients-column {FOLDER} takes them for sites.")
     if table is not None:
-        rest, attrs = _joined(rest, spectra.rows, table, args, notes, training=record is None), table.attrs | attrs
+        rest, attrs = _joined(rest, rows, table, args, notes, training=record is None), table.attrs | attrs
     if both := sorted(set(rest.columns) & set(frame.columns)):
         raise FileProblem(f"{args.targets} has columns called as wavelengths are ({shown(both)}); rename them.")
     if record is not None and SPECTRUM not in rest:
@@ -83,23 +82,20 @@ def digest(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _spectra(path: Path, args: Any, record: dict[str, Any], notes: list[str]) -> Any:
-    """Return the spectra of files, texts as names of columns, at the points of the model that the record is of."""
+def _spectra(path: Path, args: Any, record: dict[str, Any], notes: list[str]) -> tuple[Any, Any]:
+    """Return the spectra of files, texts as names of columns, at the points of a model, and where each is from."""
     import numpy as np
 
-    from skfdrmfl.data.axis import axes_of, place_of, unit_of
+    from skfdrmfl.data.axis import axes_of, unit_of, wavelength_of
     from skfdrmfl.datasets._spectra import files_of, read_files
 
     axes = axes_of(record.get("features", ()))
     names = axes[0] if len(axes) == 1 else []
-    points = np.array([place_of(name).value for name in names]) if names else None
+    points = np.array([wavelength_of(name) for name in names], dtype=float) if names else None
     try:
-        # The table may lie among the spectra.
-        files = [file for file in files_of(path) if args.targets is None or not file[0].samefile(args.targets)]
-        if not files:
-            raise FileProblem(f"{path} has no file but the table of targets; name the folder with the spectra.")
+        files = files_of(path, without=args.targets)  # the table may lie among the spectra
         with closing(Bar("read", len(files), "file", shown=len(files) >= MANY)) as bar:
-            spectra = read_files(
+            frame, rows, said = read_files(
                 files,
                 signal=args.signal or record.get("signal"),
                 axis=args.axis,
@@ -108,14 +104,14 @@ def _spectra(path: Path, args: Any, record: dict[str, Any], notes: list[str]) ->
             )
     except (ValueError, OSError, ImportError) as error:
         raise FileProblem(first_line(error)) from error
-    frame, unit = spectra.frame, spectra.frame.attrs["unit"]
+    unit = frame.attrs["unit"]
     if unit and unit_of(names) not in (None, unit):
         raise FileProblem(f"{path} has spectra over {unit}, and the model's are over {unit_of(names)}; convert them.")
     ends = f"{frame.columns[0]:.10g} to {frame.columns[-1]:.10g} ({unit or 'unit unknown'})"
-    what = f"{len(frame)} x {frame.shape[1]} points in {counted(len({row.file for row in spectra.rows}), 'file')}"
-    notes += [f"Read {path}: {what}, {ends}, {frame.attrs['signal']}.", *spectra.notes]
+    what = f"{len(frame)} x {frame.shape[1]} points in {counted(len({row.file for row in rows}), 'file')}"
+    notes += [f"Read {path}: {what}, {ends}, {frame.attrs['signal']}.", *said]
     frame.columns = names or [f"{point:.10g}" for point in frame.columns]
-    return spectra
+    return frame, rows
 
 
 def _joined(rest: Any, rows: list[Any], table: Any, args: Any, notes: list[str], *, training: bool) -> Any:

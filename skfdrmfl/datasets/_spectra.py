@@ -7,7 +7,6 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,15 +32,6 @@ class Row(NamedTuple):
     site: str  # the subfolder, "" in none
     signal_name: str
     signal: Signal
-
-
-@dataclass
-class Spectra:
-    """What files hold."""
-
-    frame: Any  # DataFrame (spectra, points), the index names of samples
-    rows: list[Row]
-    notes: list[str]  # what was left out or changed, in whole sentences
 
 
 def read_spectra(
@@ -99,14 +89,14 @@ def read_spectra(
             raise ValueError(f"axis has the shape {points.shape}; give two or more wavelengths, each once.")
     elif axis not in ("same", "common"):
         raise ValueError(f"axis is {axis!r}; choose 'same', 'common' or an array of wavelengths.")
-    spectra = read_files(files_of(paths), signal=signal, axis=axis, points=points, progress=progress)
-    for note in spectra.notes:
+    frame, _, notes = read_files(files_of(paths), signal=signal, axis=axis, points=points, progress=progress)
+    for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
-    return spectra.frame
+    return frame
 
 
-def files_of(paths: Any) -> list[tuple[Path, Path | None]]:
-    """Return the files that paths stand for, in order, and with each the folder that was named in its place."""
+def files_of(paths: Any, without: Path | None = None) -> list[tuple[Path, Path | None]]:
+    """Return the files that paths stand for, but one, and with each the folder that was named in its place."""
     found: list[tuple[Path, Path | None]] = []
     for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
         if not path.exists():
@@ -116,6 +106,7 @@ def files_of(paths: Any) -> list[tuple[Path, Path | None]]:
             continue
         within = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file()]
         shown = [file for file in within if not any(part.startswith(".") for part in file.parts)]
+        shown = [file for file in shown if without is None or not without.samefile(path / file)]
         images = {file.with_suffix("") for file in shown if file.suffix.lower() != ".hdr"}  # read with their headers
         inside = [path / file for file in shown if file.suffix.lower() != ".hdr" or file.with_suffix("") not in images]
         if not inside:
@@ -136,10 +127,11 @@ def read_files(
     axis: str = "same",
     points: NDArray[np.float64] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-) -> Spectra:
-    """Return the spectra in files, as `files_of` gives them.
+) -> tuple[Any, list[Row], list[str]]:
+    """Return the table of the spectra in files, where its rows are from, and what was left out or changed.
 
-    The arguments are those of `read_spectra`; the axis is that of the first file, or `points`.
+    Files are as `files_of` gives them, the names of samples are the index. The other arguments are those of
+    `read_spectra`; the axis is that of the first file, or `points`.
     """
     pandas = import_extra("pandas", "readers", "Spectra from files need")
     rows: list[Row] = []
@@ -155,8 +147,11 @@ def read_files(
                 reader_says.setdefault(remark, []).append(name)
         except NoSpectra as error:
             (no_spectra if folder else failed).append(name if folder else f"{name} ({error})")
-        except (ValueError, OSError) as error:
-            failed.append(f"{name} ({error})")
+        except (KeyboardInterrupt, SystemExit, ImportError):
+            raise
+        except BaseException as error:  # each reader has errors of its own, and panics of a compiled one no Exception
+            reason = str(error).partition("\n")[0].removeprefix("invalid spectral record: ").rstrip(".")
+            failed.append(f"{name} ({reason.replace(f'{file}: ', '') or type(error).__name__})")
         if progress:
             progress(done, len(files), name)
     if failed:
@@ -173,7 +168,7 @@ def read_files(
     names = next((names for names in kinds_of_names if len(set(names)) == len(names)), kinds_of_names[-1])
     frame = pandas.DataFrame(values, index=names, columns=points)
     frame.attrs = {"unit": unit, "signal": kind if kind in RATIOS else rows[0].signal_name}
-    return Spectra(frame, rows, notes)
+    return frame, rows, notes
 
 
 def _rows(file: Path, folder: Path | None, spectra: list[Labelled], wanted: str | None) -> list[Row]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.extras import import_extra
-from skfdrmfl.data.axis import UNITS, axes_of, place_of, unit_of
+from skfdrmfl.data.axis import UNITS, axes_of, unit_of, wavelength_of
 
 PARQUET, EXCEL = {".parquet", ".pq"}, {".xlsx", ".xlsm"}
 GUESSED = {"delimited-text", "ocean-optics-two-column-csv"}  # any text: rows are lost in silence, units made up
@@ -58,11 +58,8 @@ def spectra_in(file: Path) -> tuple[list[Labelled], list[str]]:
         return found or _of_table(file), []
     try:
         records = reader.open_recordset(file).records
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # the reader is compiled, and its panics are no Exception
-        text = str(error).removeprefix("invalid spectral record: ").replace(f"{file}: ", "").rstrip(".")
-        raise (NoSpectra if text.startswith("unsupported format") else ValueError)(text) from error
+    except OSError as error:
+        raise (NoSpectra if "unsupported format" in str(error) else ValueError)(str(error)) from error
     remarks = sorted({remark for record in records for remark in record.provenance.warnings})
     if broken := [remark for remark in remarks if "mismatch" in remark]:
         raise ValueError(f"its numbers are not those it checks them by: {broken[0]}")
@@ -113,26 +110,21 @@ def _of_table(file: Path) -> list[Labelled]:
     """Return the spectra of a table, a row each; names of columns are their axis."""
     pandas = import_extra("pandas", "readers", "Tables need")
     kind = file.suffix.lower()
-    try:
-        if kind in PARQUET:
-            import_extra("pyarrow", "table", "Parquet needs")
-            frame = pandas.read_parquet(file)
-            names = list(frame.columns)
-        elif kind in EXCEL:
-            import_extra("openpyxl", "table", "Excel needs")
+    if kind in PARQUET:
+        frame = pandas.read_parquet(file)
+        names = list(frame.columns)
+    else:
+        if kind in EXCEL:
             book = pandas.read_excel(file, sheet_name=None, header=None)
             sheets = [name for name, sheet in book.items() if not sheet.empty]
             if len(sheets) != 1:
                 raise ValueError(f"it has the sheets {', '.join(sheets)}; keep one in the file")
             frame = book[sheets[0]]
         else:
-            frame = pandas.read_csv(file, sep=None, engine="python", header=None, dtype=str)
-        if kind not in PARQUET:
-            names, frame = list(frame.iloc[0]), frame.iloc[1:]
-    except (ValueError, ImportError):
-        raise
-    except Exception as error:  # each reader has errors of its own kind
-        raise ValueError(f"it is no table ({str(error).partition(chr(10))[0]})") from error
+            first_line = file.read_bytes().partition(b"\n")[0]
+            separator = next((mark for mark in ";\t" if mark.encode() in first_line), None)  # None: pandas finds it
+            frame = pandas.read_csv(file, sep=separator, engine="python", header=None, dtype=str)
+        names, frame = list(frame.iloc[0]), frame.iloc[1:]
     axes = axes_of(names)
     if len(axes) != 1:
         which = "several times" if axes else "as names of columns, each once"
@@ -146,7 +138,7 @@ def _of_table(file: Path) -> list[Labelled]:
     called = [j for j in texts if str(names[j]).strip().lower() in CALLED]
     called += [j for j, text in texts.items() if pandas.to_numeric(text, errors="coerce").isna().all()]
     labels = texts[called[0]].fillna("").astype(str).str.strip() if called else [""] * len(frame)
-    axis, unit = np.array([place_of(name).value for name in points]), unit_of(points) or ""
+    axis, unit = np.array([wavelength_of(name) for name in points], dtype=float), unit_of(points) or ""
     rows = values.to_numpy(np.float64)
     return [(text, {"signal": Signal(axis, row, unit)}) for text, row in zip(labels, rows, strict=True)]
 

@@ -286,7 +286,7 @@ def test_a_folder_is_fitted_and_predicted_and_the_table_may_lie_in_it(place, cap
 def test_a_folder_that_holds_the_table_alone_is_one_line(place):
     (place / "spectra").mkdir()
     targets(place / "spectra", sample=["a"], fat=[1.0])
-    with pytest.raises(FileProblem, match="spectra has no file but the table of targets; name the folder"):
+    with pytest.raises(FileProblem, match="spectra has no files in it; name the folder"):
         read("--targets", "spectra/table.csv")
 
 
