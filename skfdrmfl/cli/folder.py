@@ -185,7 +185,9 @@ def _match(rows: Sequence[Any], table: Any, args: Any) -> Match:
             both = [[f"{a}/{b}" for a, b in zip(site, texts[name], strict=True)] for site in sites]
             matches = [Match.of(name, same, rows, names) for names in (*both, texts[name])]
             tried.append(next((match for match in matches if max(match.at) >= 0), matches[-1]))
-    best = max(tried, key=lambda match: (sum(i >= 0 for i in match.at), not match.twice))
+        best = max(tried, key=lambda match: (sum(i >= 0 for i in match.at), not match.twice))
+        if min(best.at) >= 0 and not best.twice:
+            break
     if max(best.at) < 0:
         files = shown([row.of_file[-1] for row in rows], 4)
         if asked is not None:

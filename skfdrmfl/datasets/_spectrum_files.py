@@ -75,10 +75,8 @@ def _of_record(file: Path, record: Any) -> list[Labelled]:
             raise ValueError(f"{name} has the dimensions {', '.join(array.dims)}; only single spectra become rows")
         unit = "" if array.axis.unit in ("index", "unknown") else array.axis.unit
         signals[name] = Signal(array.axis.values, array.values, unit, array.signal_type)
-    if (
-        about.get("galactic_spc", {}).get("flags", {}).get("txyxys")
-        and about["galactic_spc_subfile"]["subexp"] != FLOATS
-    ):
+    spc, of_row = about.get("galactic_spc", {}), about.get("galactic_spc_subfile", {})
+    if spc.get("flags", {}).get("txyxys") and of_row["subexp"] != FLOATS:
         raise ValueError("it has points of its own and whole numbers, of which the reader mistakes the points")
     if record.provenance.format == "asd-fieldspec":
         signals = _of_asd(file, signals, about["asd"]["secondary_blocks"])
@@ -116,14 +114,14 @@ def _of_table(file: Path) -> list[Labelled]:
     else:
         if kind in EXCEL:
             book = pandas.read_excel(file, sheet_name=None, header=None)
-            sheets = [name for name, sheet in book.items() if not sheet.empty]
-            if len(sheets) != 1:
+            sheets = {name: sheet for name, sheet in book.items() if not sheet.empty}
+            if len(sheets) > 1:
                 raise ValueError(f"it has the sheets {', '.join(sheets)}; keep one in the file")
-            frame = book[sheets[0]]
+            frame = next(iter(sheets.values()), pandas.DataFrame([""]))
         else:
             first_line = file.read_bytes().partition(b"\n")[0]
-            separator = next((mark for mark in ";\t" if mark.encode() in first_line), None)  # None: pandas finds it
-            frame = pandas.read_csv(file, sep=separator, engine="python", header=None, dtype=str)
+            separator = next((mark for mark in ";\t," if mark.encode() in first_line), r"\s+")
+            frame = pandas.read_csv(file, sep=separator, header=None, dtype=str)
         names, frame = list(frame.iloc[0]), frame.iloc[1:]
     axes = axes_of(names)
     if len(axes) != 1:
@@ -136,11 +134,13 @@ def _of_table(file: Path) -> list[Labelled]:
         raise ValueError(f"column {points[column]} has {cells.iat[row, column]!r} in row {row + 1}")
     texts = {j: frame.iloc[:, j] for j, name in enumerate(names) if name not in points}
     called = [j for j in texts if str(names[j]).strip().lower() in CALLED]
-    called += [j for j, text in texts.items() if pandas.to_numeric(text, errors="coerce").isna().all()]
-    labels = texts[called[0]].fillna("").astype(str).str.strip() if called else [""] * len(frame)
+    called += [j for j in texts if (texts[j].notna() & pandas.to_numeric(texts[j], errors="coerce").isna()).any()]
+    labels = ["" if pandas.isna(text) else str(text).strip() for text in texts[called[0]]] if called else None
     axis, unit = np.array([wavelength_of(name) for name in points], dtype=float), unit_of(points) or ""
     rows = values.to_numpy(np.float64)
-    return [(text, {"signal": Signal(axis, row, unit)}) for text, row in zip(labels, rows, strict=True)]
+    return [
+        (text, {"signal": Signal(axis, row, unit)}) for text, row in zip(labels or [""] * len(rows), rows, strict=True)
+    ]
 
 
 def _of_pairs(file: Path) -> list[Labelled]:

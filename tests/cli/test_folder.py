@@ -182,6 +182,12 @@ def test_marks_of_missing_values_and_decimals_are_those_of_the_table(place):
     assert not len(odd) and frame.attrs["signal"] == "absorbance"
 
 
+def test_the_name_with_the_subfolder_goes_before_that_without(place):
+    folder(place, ["lab/a.spc", "mill/a.spc"])
+    targets(place, sample=["a", "lab/a"], fat=[11.0, 10.0])
+    assert fat(read()[0]) == [10.0, 11.0]
+
+
 def test_names_with_zeros_before_them_are_told_from_those_without(place):
     folder(place, ["07.spc", "7.spc"])
     targets(place, sample=["7", "07"], fat=[11.0, 10.0])

@@ -141,10 +141,17 @@ def test_a_cell_that_is_no_number_is_named_and_a_gap_is_one(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "unit"),
-    [("1100,5;1101,0;1101,5", ""), ("1100.5 nm;1101 nm;1101.5 nm", "nm"), ("X1100.5;X1101;X1101.5", "")],
+    [
+        ("1100,5;1101,0;1101,5", ""),
+        ("1100.5\t1101\t1101.5", ""),
+        ("1100.5 nm;1101 nm;1101.5 nm", "nm"),
+        ("X1100.5;X1101;X1101.5", ""),
+    ],
 )
 def test_names_of_columns_are_wavelengths_however_they_are_written(tmp_path, names, unit):
-    (tmp_path / "t.csv").write_text(f"sample;{names};fat\n007;1;2;3;4\n7;5;6;7;8\n")
+    between = next(mark for mark in ";\t" if mark in names)
+    rows = [("sample", names, "fat"), ("007", *"1234"), ("7", *"5678")]
+    (tmp_path / "t.csv").write_text("\n".join(map(between.join, rows)))
     frame = read_spectra(tmp_path / "t.csv")
     assert list(frame.columns) == [1100.5, 1101, 1101.5] and list(frame.index) == ["007", "7"]
     assert_array_equal(frame, [[1, 2, 3], [5, 6, 7]])
@@ -163,6 +170,11 @@ def test_names_that_are_no_single_axis_are_refused(tmp_path, names, message):
     (tmp_path / "t.csv").write_text(f"{names}\n{','.join('123456'[: names.count(',') + 1])}\n")
     with pytest.raises(ValueError, match=message):
         read_spectra(tmp_path / "t.csv")
+
+
+def test_a_column_without_values_names_no_rows(tmp_path):
+    (tmp_path / "t.csv").write_text("note,1100,1101,1102,fat,probe\n,1,2,3,4,x\n,5,6,7,8,7\n")
+    assert list(read_spectra(tmp_path / "t.csv").index) == ["x", "7"]
 
 
 def test_of_several_sheets_none_is_guessed(tmp_path):
