@@ -9,22 +9,15 @@ from skfdrmfl.cli.errors import wrong
 from skfdrmfl.cli.tables.cells import Rule, may_be_thousands, text_of
 from skfdrmfl.cli.wording import MOST_SHOWN, pasted, shown
 
-FEW_BANDS = 3  # columns below which names with numbers are no spectrum
 FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
 LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
 
 
 def spectrum_of(names: Iterable[str]) -> set[str]:
     """Return the names that are an axis with others of the same prefix and unit, as one name alone is not."""
-    from skfdrmfl.data.axis import axis_of, place_of
+    from skfdrmfl.data.axis import axes_of
 
-    alike: dict[Any, list[str]] = {}
-    for name in names:
-        if (place := place_of(name)) is not None:
-            alike.setdefault(place[1:], []).append(name)
-    return {
-        name for group in alike.values() if len(group) >= FEW_BANDS and axis_of(group) is not None for name in group
-    }
+    return {name for axis in axes_of(names) for name in axis}
 
 
 def look_for_the_target(X: Any, y: Any, args: Any, notes: list[str]) -> None:
