@@ -9,12 +9,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, spectrum_of
+from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, points_said, spectrum_of
 from skfdrmfl.cli.tables.cells import (
     Rule,
     is_dates,
     is_padded,
-    may_be_thousands,
     rule_of,
     text_of,
     truths_of,
@@ -70,7 +69,7 @@ def divide(frame: Any, args: Any) -> Columns:
             )
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
     rules = y.attrs["rules"] | X.attrs.pop("rules")
-    notes += [*_points_said(frame, rules, args), *rules_said(rules)]
+    notes += [*points_said(frame, rules, args), *rules_said(rules)]
     texts = X.attrs.pop("texts")
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
@@ -160,24 +159,6 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
     y = _frame(columns, frame)
     y.attrs["rules"] = {name: rule_of(numbers) for name, numbers in columns.items()}
     return y
-
-
-def _points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
-    """Return which columns have points that may stand between thousands, and are read as decimals.
-
-    They are refused where another column of the table has a decimal comma.
-    """
-    given = dict(args.decimal)
-    if None in given:
-        return []
-    points = [name for name, rule in rules.items() if (rule.decimal, rule.group) == (".", "") and name not in given]
-    some = [name for name in points if may_be_thousands(frame[name])]
-    commas = [name for name, rule in rules.items() if rule.decimal == ","]
-    if some and commas:
-        fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
-        wrong("--decimal", f"column {shown(some)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
-    hint = "pass --decimal , if they stand between thousands"
-    return [f"Points before three digits, read as decimal: {shown(some)}; {hint}"] if some else []
 
 
 def rules_said(rules: Mapping[str, Rule]) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.tables.cells import text_of
+from skfdrmfl.cli.tables.cells import Rule, may_be_thousands, text_of
 from skfdrmfl.cli.wording import MOST_SHOWN, pasted, shown
 
 FEW_BANDS = 3  # columns below which names with numbers are no spectrum
@@ -81,6 +81,24 @@ def look_for_repeats(texts: Any, X: Any, y: Any, notes: list[str]) -> None:
                 f"{column.name} has {len(sizes)} values, each in {each} rows{alike}: if these are repeats of a sample, "
                 f"pass {pasted('--groups-column', column.name)}, or folds part them."
             )
+
+
+def points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
+    """Return which columns have points that may stand between thousands, and are read as decimals.
+
+    They are refused where another column of the table has a decimal comma.
+    """
+    given = dict(args.decimal)
+    if None in given:
+        return []
+    points = [name for name, rule in rules.items() if (rule.decimal, rule.group) == (".", "") and name not in given]
+    some = [name for name in points if may_be_thousands(frame[name])]
+    commas = [name for name, rule in rules.items() if rule.decimal == ","]
+    if some and commas:
+        fact = f"has points that may be decimal or stand between thousands, as {commas[0]} has a decimal comma"
+        wrong("--decimal", f"column {shown(some)}", fact, "pass --decimal . if they are decimal, or else --decimal ,")
+    hint = "pass --decimal , if they stand between thousands"
+    return [f"Points before three digits, read as decimal: {shown(some)}; {hint}"] if some else []
 
 
 def correlations(X: Any, y: Any) -> Any:

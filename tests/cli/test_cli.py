@@ -386,14 +386,16 @@ def table(tmp_path):
 def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pictures(table, capsys, tmp_path):
     assert cli.main(["compare", "data.csv", *COLUMNS, "--seeds", "1", "--folds", "2"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("Read data.csv: 60 rows x 24 columns (separated by ';', decimal comma).\n")
+    assert out.startswith("Read data.csv: 60 rows x 24 columns (separated by ';').\n")
+    assert "Numbers with a decimal comma: fat, 1000, 1010, ... 1190 (21 in all)." in out
     assert "Left out, text: operator (1 values, such as 'Ann')" in out
     assert "data.csv, fat: 60 rows x 20 columns, 2 clients (site), 2 components, 2 folds grouped by sample" in out
     written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     assert written["measured"] == table["fat"].tolist()
     assert written["client_ids"] == [table["site"].tolist()]
-    assert written["groups"] == table["sample"].tolist()
-    folds = GroupKFold(2, shuffle=True, random_state=0).split(table, groups=table["sample"])
+    samples = table["sample"].astype(str)  # labels are the text of the file
+    assert written["groups"] == np.unique(samples, return_inverse=True)[1].tolist()
+    folds = GroupKFold(2, shuffle=True, random_state=0).split(table, groups=samples)
     assert [np.flatnonzero(np.array(written["fold"]) == k).tolist() for k in (0, 1)] == [b.tolist() for _, b in folds]
 
     assert cli.main(["fit", "data.csv", *COLUMNS, "--random-state", "3", "--set", "learning_rate=0.02"]) == 0
@@ -402,7 +404,7 @@ def test_three_commands_lead_from_a_table_to_comparison_model_predictions_and_pi
     model = FDRMFLTransformer.load("out/model.npz")
     X, y = table.iloc[:, :20], table["fat"]
     expected = FDRMFLTransformer(random_state=3, learning_rate=0.02)
-    expected.fit(X, y, client_ids=table["site"], groups=table["sample"])
+    expected.fit(X, y, client_ids=table["site"], groups=samples)
     assert_array_equal(model.predict(X), expected.predict(X))
     assert model.verbose == 0
     record = json.loads((tmp_path / "out" / "model.json").read_text(encoding="utf-8"))

@@ -515,8 +515,9 @@ def test_the_line_of_the_names_is_the_one_that_is_asked_for(tmp_path):
     assert list(read(path, header="1")[0].columns) == ["s0", "1.5", "0.25", "0.5"]
     with pytest.raises(UsageError, match="argument --header: 9 is no line with text"):
         read(path, header="9")
-    path.write_text("1100,1102,1104,1106\n0.5,0.25,0.75,0.5\n", encoding="utf-8")  # an axis is a line of names
-    assert list(read(path)[0].columns) == ["1100", "1102", "1104", "1106"]
+    for axis in ("1100,1102,1104,1106", "1100,1450,1940,2100", "9090.909,9000,8900.5,8800"):  # is a line of names
+        path.write_text(f"site,{axis}\ns0,0.5,0.25,0.75,0.5\ns1,0.6,0.5,1.75,0.5\n", encoding="utf-8")
+        assert list(read(path)[0].columns) == ["site", *axis.split(",")]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from decimal import Decimal
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -253,22 +254,22 @@ def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
     cells = pyarrow.array(column.array)
     given = marks.decimals.get(column.name, marks.decimals.get(None))
     missing = pyarrow.array(sorted(marks.missing | marks.no_number), cells.type)
-    rule = Rule()
     for clean in (False, True):
         if clean:
             cells = compute.utf8_trim_whitespace(cells)
             gaps = compute.or_(compute.is_in(cells, missing), compute.equal(cells, ""))
             cells = compute.if_else(gaps, pyarrow.scalar(None, cells.type), cells)
-            if _any(compute, cells, ","):
-                if not (given == "," or _shows_decimals(cells)) or _any(compute, cells, "."):
-                    return None
-                cells, rule = compute.replace_substring(cells, ",", "."), Rule(",")
         elif marks.missing and compute.any(compute.is_in(cells, missing)).as_py():  # -999 is one
             continue
-        if given == "," and rule.decimal != "," and _any(compute, cells, "."):
+        texts, rule = cells, Rule()
+        if _any(compute, cells if clean else cells[:9], ","):  # of cells that are not clean the first will do
+            if _any(compute, cells, ".") or not (given == "," or _shows_decimals(cells)):
+                return None
+            texts, rule = compute.replace_substring(cells, ",", "."), Rule(",")
+        elif given == "," and _any(compute, cells, "."):
             return None
         try:
-            numbers = compute.cast(cells, pyarrow.float64())
+            numbers = compute.cast(texts, pyarrow.float64())
         except pyarrow.ArrowInvalid:
             continue
         values = numbers.to_numpy() if isinstance(numbers, pyarrow.ChunkedArray) else numbers.to_numpy(False)
@@ -296,8 +297,8 @@ def _numbers(cells: Sequence[Any], marks: Marks, name: Any) -> tuple[Any, Rule, 
     texts: dict[int, str] = {}
     odd: list[int] = []
     for i, cell in enumerate(cells):
-        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-            values[i] = cell
+        if isinstance(cell, (Real, Decimal)) and not isinstance(cell, bool):
+            values[i] = float(cell)
             if math.isinf(cell):
                 odd.append(i)
         elif isinstance(cell, str):

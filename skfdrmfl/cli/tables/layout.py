@@ -18,6 +18,8 @@ from skfdrmfl.cli.wording import counted, shown
 Row = Sequence[str]  # the text of its cells, "" where they are empty
 SAMPLE = 100  # rows looked at
 FEWEST = 4  # columns of a table below which a line of one or two values may be a row
+FEWEST_BANDS = 3  # of an axis
+PLAIN = re.compile(r"[-+]?[0-9]*\.?[0-9]+")
 LINE_ENDS = re.compile(r"\s*[\r\n\t]\s*")
 UNIT = re.compile(
     r"[\[(]?(?:%|‰|-|°?[CFK]|[nuµμm]m|cm-1|cm\^-1|1/cm|a\.? ?u\.?|abs(?:orbance)?|refl(?:ectance)?|log\(?1/r\)?|"
@@ -152,7 +154,8 @@ class _Sample:
             names = names if names[0] else names[1:]  # of blanks
             if len(names) == self.width > 1 and not all(map(is_number, names)):
                 return names
-        return first if _is_axis([self._cell(first, j) for j in numeric], self._rows[candidates[1]], numeric) else None
+        below = [[self._cell(i, j) for j in numeric] for i in candidates[1:]]
+        return first if _is_axis([self._cell(first, j) for j in numeric], below) else None
 
     def _is_short(self, i: int, candidates: list[int]) -> bool:
         """Return whether a row has one name fewer than all below have values."""
@@ -185,7 +188,7 @@ def regular(texts: Sequence[str]) -> bool:
 
     from skfdrmfl.data.axis import axis_of
 
-    values = axis_of(texts) if len(texts) >= 3 else None
+    values = axis_of(texts) if len(texts) >= FEWEST_BANDS else None
     if values is None or not (values > 0).all():
         return False
     for axis in (values, 1 / values):
@@ -211,9 +214,21 @@ def sideways(first_column: Sequence[str], names: Sequence[str], wanted: Sequence
     )
 
 
-def _is_axis(cells: list[str], below: Row, numeric: list[int]) -> bool:
-    """Return whether the numbers of a first row are names: an axis, which the row below is not."""
-    return regular(cells) and not regular([below[j] for j in numeric if j < len(below)])
+def _is_axis(cells: list[str], below: list[list[str]]) -> bool:
+    """Return whether the numbers of a first row are names: an axis, and no values as in the rows below.
+
+    Its steps are alike and those of the next row are not, or it runs one way far above all values.
+    """
+    from skfdrmfl.data.axis import axis_of
+
+    values = axis_of(cells) if len(cells) >= FEWEST_BANDS else None
+    if values is None:
+        return False
+    if regular(cells):
+        return not regular(below[0])
+    steps = values[1:] - values[:-1]
+    found = [abs(float(text)) for row in below for text in row if PLAIN.fullmatch(text)]
+    return bool((steps > 0).all() or (steps < 0).all()) and values.min() > 2 * max(found, default=float("inf"))
 
 
 def _is_units(cells: Row, below: list[list[str]]) -> bool:

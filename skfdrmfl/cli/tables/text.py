@@ -126,7 +126,7 @@ def separator_of(lines: list[str]) -> str:
         width, share = layout.width_of(widths)
         first = next((i for i, w in enumerate(widths) if w == width), 0)
         short = first == 1 and widths[0] == width - 1 > 1
-        if width > 1 and share >= 0.75 and max(widths[:first], default=0) < width:
+        if width > 1 and share >= 0.5 and max(widths[:first], default=0) < width:
             numbers = sum(map(is_number, (cell for row in rows[-TRIED:] if len(row) == width for cell in row)))
             whole = first == 0 or short
             found[separator] = (numbers * (1 + whole), whole)
