@@ -32,6 +32,7 @@ from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts
 
 Float = NDArray[np.float64]
 CONFIDENCE, N_CLIENTS = 0.9, 3
+TARGETS = ("moisture", "oil", "protein", "starch")
 
 
 def corruptions(X: Float, rng: np.random.Generator, other: Float | None, everything: Float) -> dict[str, Float]:
@@ -51,7 +52,7 @@ def corruptions(X: Float, rng: np.random.Generator, other: Float | None, everyth
 def run(corn: Any, repeats: int, mapie: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Shares covered by set and client, and shares found by set and kind, over all repeats; widths beside."""
     tecator = load_tecator()
-    m5, mp6 = (fetch_corn(corn, instrument=name) for name in ("m5", "mp6"))
+    m5, mp6 = (fetch_corn(corn, target=TARGETS, instrument=name) for name in ("m5", "mp6"))
     sets = {
         "Tecator": (tecator.data, tecator.target, tecator.groups, None),
         "Corn m5": (m5.data, m5.target, np.arange(80), mp6.data),

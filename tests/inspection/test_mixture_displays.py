@@ -30,6 +30,7 @@ PRIVATE = {
 }
 HOW = {
     "ClientErrorsDisplay": (X, Y, IDS),
+    "CoverageDisplay": (X, Y),
     "HistoryDisplay": (),
     "ImportanceDisplay": (),
     "MembersDisplay": (),
