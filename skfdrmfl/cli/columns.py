@@ -9,13 +9,19 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, points_said, spectrum_of
+from skfdrmfl.cli.hints import (
+    look_for_others,
+    look_for_repeats,
+    look_for_stand_ins,
+    look_for_the_target,
+    points_said,
+    spectrum_of,
+)
 from skfdrmfl.cli.tables.cells import (
     Rule,
     is_dates,
     is_padded,
     rule_of,
-    stand_in_of,
     text_of,
     truths_of,
 )
@@ -72,7 +78,7 @@ def divide(frame: Any, args: Any) -> Columns:
     rules = y.attrs["rules"] | X.attrs.pop("rules")
     notes += [*points_said(frame, rules, args), *rules_said(rules)]
     texts = X.attrs.pop("texts")
-    _refuse_stand_ins(y, X, args)
+    look_for_stand_ins(y, X, args)
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
     if X.shape[1] == 0:
@@ -283,29 +289,6 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
             f"has text in {len(text)} of {len(spectrum)} columns that look like a spectrum ({shown(sorted(text), 4)})"
         )
         wrong("FILE", args.file, fact, "correct them, or leave them out with --drop")
-
-
-def stand_ins_of(columns: Any) -> list[tuple[str, float, Any]]:
-    """Return the columns of numbers of a frame that have a number for no value, that number, and its rows."""
-    found = [(name, stand_in_of(columns[name].to_numpy())) for name in columns.select_dtypes("float64")]
-    return [(name, v, columns.index[columns[name] == v]) for name, v in found if v is not None]
-
-
-def _refuse_stand_ins(y: Any, X: Any, args: Any) -> None:
-    """Refuse columns in which a number far from all others stands for no value in many files, unless asked to keep."""
-    found = [each for part in (y, X) for each in stand_ins_of(part) if each[0] not in args.keep]
-    if found:
-        name, v, rows = found[0]
-        more = f", as have {counted(len(found) - 1, 'other column')}" if len(found) > 1 else ""
-        where = f"{counted(len(rows), 'row')} of {name} (first: row {int(rows[0]) + 1})"
-        fact = f"has {v:.15g} in {where}{more}, far from the rest"
-        kept = pasted("--keep", *[name for name, _, _ in found[:MOST_SHOWN]])
-        wrong(
-            "FILE",
-            args.file,
-            fact,
-            f"pass {pasted('--na', f'{v:.15g}')} where that means missing, or {kept} if it was measured",
-        )
 
 
 def _numbers_the_rows(column: Any) -> bool:

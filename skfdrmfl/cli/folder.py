@@ -52,7 +52,10 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
         refuse_folder_options(args, f"is for files of instruments, and {path} is a table")
         return reading.read_table(path, args)
     if args.targets is None and record is None:
-        wrong("--targets", "none", "names the table with the measured values", "pass --targets table.csv")
+        remedy = "pass --targets table.csv"
+        if path.is_file():
+            remedy += f" if {path} is of an instrument; save it as .csv, .xlsx or .parquet if it is a table"
+        wrong("--targets", "none", "names the table with the measured values", remedy)
     if args.targets is None and args.sample_column is not None:
         wrong("--sample-column", args.sample_column, "is for a table of targets", "name it with --targets too")
     table, notes = (None, []) if args.targets is None else reading.read_table(args.targets, args)

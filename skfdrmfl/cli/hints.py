@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.tables.cells import Rule, may_be_thousands, text_of
-from skfdrmfl.cli.wording import MOST_SHOWN, pasted, shown
+from skfdrmfl.cli.tables.cells import Rule, may_be_thousands, stand_in_of, text_of
+from skfdrmfl.cli.wording import MOST_SHOWN, counted, pasted, shown
 
 FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
 LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
@@ -74,6 +74,29 @@ def look_for_repeats(texts: Any, X: Any, y: Any, notes: list[str]) -> None:
                 f"{column.name} has {len(sizes)} values, each in {each} rows{alike}: if these are repeats of a sample, "
                 f"pass {pasted('--groups-column', column.name)}, or folds part them."
             )
+
+
+def stand_ins_of(columns: Any) -> list[tuple[str, float, Any]]:
+    """Return the columns of numbers of a frame that have a number for no value, that number, and its rows."""
+    found = [(name, stand_in_of(columns[name].to_numpy())) for name in columns.select_dtypes("float64")]
+    return [(name, v, columns.index[columns[name] == v]) for name, v in found if v is not None]
+
+
+def look_for_stand_ins(y: Any, X: Any, args: Any) -> None:
+    """Refuse columns in which a number far from all others stands for no value in many files, unless asked to keep."""
+    found = [each for part in (y, X) for each in stand_ins_of(part) if each[0] not in args.keep]
+    if found:
+        name, v, rows = found[0]
+        more = f", as have {counted(len(found) - 1, 'other column')}" if len(found) > 1 else ""
+        where = f"{counted(len(rows), 'row')} of {name} (first: row {int(rows[0]) + 1})"
+        fact = f"has {v:.15g} in {where}{more}, far from the rest"
+        kept = pasted("--keep", *[name for name, _, _ in found[:MOST_SHOWN]])
+        wrong(
+            "FILE",
+            args.file,
+            fact,
+            f"pass {pasted('--na', f'{v:.15g}')} where that means missing, or {kept} if it was measured",
+        )
 
 
 def points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:

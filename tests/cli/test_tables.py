@@ -16,6 +16,7 @@ from pandas.testing import assert_frame_equal
 
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.errors import FileProblem, UsageError
+from skfdrmfl.cli.folder import read_input
 from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
@@ -718,3 +719,10 @@ def test_names_that_occur_twice_may_be_labels_of_a_table_on_its_side(tmp_path):
         read(tmp_path / "table.csv")
     found, _ = read(tmp_path / "table.csv", transpose=True)
     assert_says(found, frame)
+
+
+@pytest.mark.parametrize("name", ["table.xls", "table.csv.gz", "table.feather"])
+def test_a_kind_of_table_that_cannot_be_read_is_told_what_can(tmp_path, name):
+    (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(UsageError, match=r"of an instrument; save it as \.csv, \.xlsx or \.parquet if it is a table"):
+        read_input(tmp_path / name, options(targets=None, sample_column=None, signal=None, axis="same"))
