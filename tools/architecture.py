@@ -22,9 +22,9 @@ PAGE = ROOT / "docs" / "maintainers.md"
 # The plan: folders and single files by floors, from the ground up. `__init__` is the package's own file.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("common", "model_selection"),
-    ("datasets", "diagnosis", "views"),
+    ("diagnosis", "views"),
     ("data",),
-    ("method", "metrics"),
+    ("datasets", "method", "metrics"),
     ("encoders", "losses", "protocol"),
     ("engines", "server"),
     ("clients", "mixture"),

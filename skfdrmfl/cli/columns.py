@@ -9,7 +9,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.hints import look_for_others, look_for_repeats, look_for_the_target, points_said, spectrum_of
+from skfdrmfl.cli.hints import (
+    look_for_others,
+    look_for_repeats,
+    look_for_stand_ins,
+    look_for_the_target,
+    points_said,
+    spectrum_of,
+)
 from skfdrmfl.cli.tables.cells import (
     Rule,
     is_dates,
@@ -71,6 +78,7 @@ def divide(frame: Any, args: Any) -> Columns:
     rules = y.attrs["rules"] | X.attrs.pop("rules")
     notes += [*points_said(frame, rules, args), *rules_said(rules)]
     texts = X.attrs.pop("texts")
+    look_for_stand_ins(y, X, args)
     X = _without_missing(X, args, notes)
     frame, y = frame.loc[X.index], y.loc[X.index]
     if X.shape[1] == 0:
@@ -148,9 +156,8 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
             fact = f"holds text ({labels}), and only numbers can be predicted"
             wrong("--target", name, fact, "name a measured column; to tell classes apart use a classifier")
         if len(odd):
-            fact = (
-                f"has {counted(len(odd), 'value')} that are no numbers, such as {strays_said({name: odd}, named=False)}"
-            )
+            which = "1 value that is no number" if len(odd) == 1 else f"{len(odd)} values that are no numbers"
+            fact = f"has {which}, such as {strays_said({name: odd}, named=False)}"
             wrong("--target", name, fact, f"correct them, or pass {pasted('--na', odd.iloc[0])}")
         if _is_infinite(columns[name]):
             wrong("--target", name, "has infinite values", "correct them")

@@ -6,25 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.tables.cells import Rule, may_be_thousands, text_of
-from skfdrmfl.cli.wording import MOST_SHOWN, pasted, shown
+from skfdrmfl.cli.tables.cells import Rule, may_be_thousands, stand_in_of, text_of
+from skfdrmfl.cli.wording import MOST_SHOWN, counted, pasted, shown
 
-FEW_BANDS = 3  # columns below which names with numbers are no spectrum
 FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
 LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
 
 
 def spectrum_of(names: Iterable[str]) -> set[str]:
     """Return the names that are an axis with others of the same prefix and unit, as one name alone is not."""
-    from skfdrmfl.data.axis import axis_of, place_of
+    from skfdrmfl.data.axis import axes_of
 
-    alike: dict[Any, list[str]] = {}
-    for name in names:
-        if (place := place_of(name)) is not None:
-            alike.setdefault(place[1:], []).append(name)
-    return {
-        name for group in alike.values() if len(group) >= FEW_BANDS and axis_of(group) is not None for name in group
-    }
+    return {name for axis in axes_of(names) for name in axis}
 
 
 def look_for_the_target(X: Any, y: Any, args: Any, notes: list[str]) -> None:
@@ -81,6 +74,29 @@ def look_for_repeats(texts: Any, X: Any, y: Any, notes: list[str]) -> None:
                 f"{column.name} has {len(sizes)} values, each in {each} rows{alike}: if these are repeats of a sample, "
                 f"pass {pasted('--groups-column', column.name)}, or folds part them."
             )
+
+
+def stand_ins_of(columns: Any) -> list[tuple[str, float, Any]]:
+    """Return the columns of numbers of a frame that have a number for no value, that number, and its rows."""
+    found = [(name, stand_in_of(columns[name].to_numpy())) for name in columns.select_dtypes("float64")]
+    return [(name, v, columns.index[columns[name] == v]) for name, v in found if v is not None]
+
+
+def look_for_stand_ins(y: Any, X: Any, args: Any) -> None:
+    """Refuse columns in which a number far from all others stands for no value in many files, unless asked to keep."""
+    found = [each for part in (y, X) for each in stand_ins_of(part) if each[0] not in args.keep]
+    if found:
+        name, v, rows = found[0]
+        more = f", as have {counted(len(found) - 1, 'other column')}" if len(found) > 1 else ""
+        where = f"{counted(len(rows), 'row')} of {name} (first: row {int(rows[0]) + 1})"
+        fact = f"has {v:.15g} in {where}{more}, far from the rest"
+        kept = pasted("--keep", *[name for name, _, _ in found[:MOST_SHOWN]])
+        wrong(
+            "FILE",
+            args.file,
+            fact,
+            f"pass {pasted('--na', f'{v:.15g}')} where that means missing, or {kept} if it was measured",
+        )
 
 
 def points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import shlex
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from skfdrmfl.cli.columns import as_labels, numbers_of
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
+from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.tables.cells import KEY, marks_of, truths_of
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
-from skfdrmfl.cli.wording import counted, shown
+from skfdrmfl.cli.wording import counted, pasted, shown
 from skfdrmfl.common.extras import import_extra
 
 
@@ -68,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(notes), flush=True)
         names = _targets_of(args, record, len(model._fitted.target.mean))
         _check_columns(frame, args)
+        frame = _renamed(frame, model)
         X, odd = _features(frame, model, record, args)
         predicted, Z = _predict(model, X, odd, args)
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
@@ -129,13 +133,43 @@ def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Nam
     for name in names:
         if name in record.get("categories", ()):
             columns[name] = as_labels(frame[name])
+            n_gaps = int(columns[name].isna().sum())
+            if n_gaps and name not in absent:
+                print(f"{name}: {counted(n_gaps, 'row')} without a label.")
             continue
-        columns[name], cells = numbers_of(frame[name])
+        truths = truths_of(frame[name])  # as `fit` reads them
+        columns[name], cells = numbers_of(frame[name] if truths is None else truths)
         odd |= {(row, name): cell for row, cell in cells.items()}
     others = [name for name in frame.columns if name not in columns]
     n_there = sum(name not in absent for name in names)
     print(f"Predicted from {n_there} columns by name; passed on: {shown(others) if others else 'no others'}.")
-    return pandas.DataFrame(columns, index=frame.index), pandas.Series(odd, dtype=object)
+    X = pandas.DataFrame(columns, index=frame.index)
+    _say_stand_ins(X)
+    return X, pandas.Series(odd, dtype=object)
+
+
+def _say_stand_ins(columns: Any) -> None:
+    """Say which number of a frame may stand for no value, the first of several."""
+    for name, value, rows in stand_ins_of(columns)[:1]:
+        mark = pasted("--na", f"{value:.15g}")
+        where = f"{name} has {value:.15g} in row {int(rows[0]) + 1}"
+        print(f"{where}, far from the rest; pass {mark} if that means missing.")
+
+
+def _renamed(frame: Any, model: Any) -> Any:
+    """Return the table with the model's names for columns that say the same otherwise, such as "1100 nm" for "1100"."""
+    known = model._of_fit().column_names
+    same = {} if known is None else known.same_as(frame.columns.tolist())
+    if not same:
+        return frame
+    given = [f"{name!r} for {mine!r}" for name, mine in same.items()]
+    print(f"Columns that say the same as those of the model: {shown(given, 2)}.")
+    marks = marks_of(frame)
+    frame = frame.rename(columns=same)
+    frame.attrs[KEY] = replace(
+        marks, decimals={same.get(str(name), name): mark for name, mark in marks.decimals.items()}
+    )
+    return frame
 
 
 def _absent_modalities(
@@ -240,6 +274,8 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
     what = "rmse is RMSEP, as far as the model has not seen these rows"
     if digest(args.file) == record.get("sha256"):
         what = "the model was fitted to this very file: rmse is RMSEC, and says little of new rows"
+    if clients is not None and clients.isna().any():
+        print(f"{counted(int(clients.isna().sum()), 'row')} without {clients_column}, not judged.")
     judged = {}
     for name in measured:
         y = _measured(frame[name])
@@ -261,6 +297,7 @@ def _measured(column: Any) -> Any:
     import numpy as np
 
     numbers, odd = numbers_of(column)
+    _say_stand_ins(numbers.to_frame())
     y = numbers.to_numpy(dtype=np.float64)
     odd = column[column.index.isin(odd.index) | np.isinf(y)] if column.dtype.kind not in "bmM" else column.dropna()
     if len(odd):

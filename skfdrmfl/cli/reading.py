@@ -6,6 +6,7 @@ Cells stay what the file says of them, text in a text file, until `cells.numbers
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ UNUSED = {  # options that do not go with a kind of file
     "Excel": ("separator",),
     "Parquet": ("separator", "sheet", "header", "transpose"),
 }
+# What the rows below a table are called that sum it up.
+SUMMARY = re.compile(
+    r"(?:mean|average|avg|median|(?:sub|grand )?total|sum|st\.? ?d(?:ev|v)?|sd|standard deviation|rsd|cv|min(?:imum)?|"
+    r"max(?:imum)?|count|mittel(?:wert)?|summe|gesamt|anzahl|std\.?abw|standardabw(?:eichung)?|moyenne|somme|"
+    r"[eé]cart[- ]type|gemiddelde|som|totaal|standaardafwijking|media|promedio|suma)[ .:%]*",
+    re.IGNORECASE,
+)
 
 
 def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
@@ -65,7 +73,7 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
         ) from error
     frame = _named(frame, notes)
     notes = [f"Read {path}: {len(frame)} rows x {frame.shape[1]} columns ({how}).", *notes]
-    frame = _filled(frame, notes)
+    frame = _without_summary(_filled(frame, notes), notes)
     if not len(frame):
         raise FileProblem(f"{path} has a line of names and no rows; save the table again.")
     frame.attrs[cells.KEY] = _marks(args, frame)
@@ -96,9 +104,12 @@ def _parquet(path: Path) -> Any:
     """Return the frame in a Parquet file, an index that is not the default one in columns of its own."""
     import pandas
 
+    from skfdrmfl.data.column_names import flat
+
     frame = pandas.read_parquet(path)
     if not isinstance(frame.index, pandas.RangeIndex):
         frame = frame.reset_index()
+    frame = flat(frame)  # of a MultiIndex
     frame.columns = [str(name).strip() for name in frame.columns]
     layout.names_of(layout.Layout(list(frame.columns), 0, 1), path, frame.shape[1])
     for name in frame.columns:
@@ -137,6 +148,24 @@ def _filled(frame: Any, notes: list[str]) -> Any:
         empty &= frame[name].isna().to_numpy()
     notes += [f"Left out {int(empty.sum())} empty rows."] if empty.any() else []
     return frame.loc[~empty]
+
+
+def _without_summary(frame: Any, notes: list[str]) -> Any:
+    """Return the frame without rows at its end that sum up those above, such as one that begins with "mean"."""
+
+    def summary_of(i: int) -> tuple[str, str] | None:
+        cell = frame.iloc[i].dropna()
+        text = cells.cell_text(cell.iloc[0]) if len(cell) else None
+        return (str(cell.index[0]), text) if text is not None and SUMMARY.fullmatch(text) else None
+
+    gone: list[str] = []
+    while len(gone) < len(frame) - 1 and (found := summary_of(len(frame) - 1 - len(gone))):
+        if (frame[found[0]].iloc[: len(frame) - 1 - len(gone)] == found[1]).any():  # the name of a row like others
+            break
+        gone.insert(0, found[1])
+    if gone:
+        notes.append(f"Left out, {counted(len(gone), 'row')} that sum up those above: {shown(gone)}.")
+    return frame.iloc[: len(frame) - len(gone)]
 
 
 def _marks(args: Any, frame: Any) -> cells.Marks:

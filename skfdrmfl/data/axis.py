@@ -39,6 +39,8 @@ _BARE = re.compile(rf"(?P<number>[-+−]?{_NUMBER}){_END}", re.IGNORECASE)
 _PREFIXED = re.compile(rf"(?P<prefix>.*?[^\W\d_][\W_]*)(?P<number>{_DIGIT_FIRST}){_END}", re.IGNORECASE)
 # Fewer names with a prefix are taken for "vitamin_b6", "vitamin_b12" and the like.
 FEWEST_PREFIXED = 3
+# Names of numbers among others are no axis below.
+FEWEST_BANDS = 3
 
 # Names whose places are kept: tables come again under the names they had.
 MOST_READ = 2**14
@@ -104,6 +106,15 @@ def axis_of(names: Iterable[Any]) -> Float | None:
     """
     places = _places(list(names))
     return None if places is None else np.array([place.value for place in places])
+
+
+def axes_of(names: Iterable[Any]) -> list[list[Any]]:
+    """Return the names of each axis among those of a table: three or more of one modality, prefix and unit."""
+    alike: dict[Any, list[Any]] = {}
+    for name in names:
+        if (place := place_of(name)) is not None:
+            alike.setdefault(place[1:], []).append(name)
+    return [group for group in alike.values() if len(group) >= FEWEST_BANDS and axis_of(group) is not None]
 
 
 def are_default(names: Iterable[Any]) -> bool:

@@ -103,6 +103,24 @@ class ColumnNames:
             self._refuse(here, [j for j in unlike if np.isfinite(self.axis[j])])
         return X
 
+    def same_as(self, here: Sequence[Any]) -> dict[Any, Any]:
+        """Return names of the fit that are not among those here, by the one name that says the same of each."""
+        if self.axis is None:
+            return {}
+        mine, there = set(self.names), set(here)
+        others = [(place.value, name) for name in here if name not in mine and (place := place_of(name)) is not None]
+        others.sort(key=lambda other: other[0])
+        values = np.array([value for value, _ in others])
+        found: dict[Any, list[Any]] = {}
+        for j in np.flatnonzero(np.isfinite(self.axis)).tolist():
+            if self.names[j] not in there:
+                ends = self.axis[j] - self._tolerance[j], self.axis[j] + self._tolerance[j]
+                first, end = np.searchsorted(values, ends[0]), np.searchsorted(values, ends[1], side="right")
+                same = [name for _, name in others[first:end] if self._is_same(j, name)]
+                for name in same:
+                    found.setdefault(name, []).append(None if len(same) > 1 else self.names[j])
+        return {name: of[0] for name, of in found.items() if len(of) == 1 and of[0] is not None}
+
     # ------------------------------------------------------------------------------------------ names and places
     @property
     def _numeric(self) -> list[Indices]:

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from skfdrmfl.cli.errors import FileProblem
+from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.folder import digest, read_input
 from skfdrmfl.cli.main import _parser, main
+from skfdrmfl.cli.tables.cells import numbers_of
 
 pytest.importorskip("nirs4all_formats")
 
@@ -51,6 +52,10 @@ def read(*arguments, command="fit", record=None):
     return read_input(args.file, args, record)
 
 
+def fat(frame):
+    return numbers_of(frame["fat"])[0].tolist()
+
+
 def said(notes, start):
     found = [note for note in notes if note.startswith(start)]
     assert len(found) == 1, notes
@@ -73,8 +78,8 @@ def test_rows_are_joined_by_the_names_of_files(place, names, samples, alike):
     folder(place, names)
     targets(place, year=[1, 1, 1], probe=samples, fat=[12.0, 10.0, 11.0])
     frame, notes = read()
-    assert frame["fat"].tolist() == [10.0, 11.0, 12.0]
-    assert_allclose(frame[[f"{x:g}" for x in NM]], [spectrum(fat) for fat in frame["fat"]], rtol=1e-6)
+    assert fat(frame) == [10.0, 11.0, 12.0]
+    assert_allclose(frame[[f"{x:g}" for x in NM]], [spectrum(fat) for fat in frame["fat"].astype(float)], rtol=1e-6)
     assert said(notes, "Joined").startswith("Joined by the column probe of table.csv: 3 of 3 spectra")
     assert ("alike but for case" in said(notes, "Joined")) == alike
 
@@ -83,7 +88,7 @@ def test_a_sample_of_each_site_is_known_by_site_and_name_together(place):
     folder(place, ["lab/1.spc", "lab/2.spc", "mill/1.spc", "mill/2.spc"])
     targets(place, sample=[1, 2, 2, 1], site=["mill", "mill", "lab", "lab"], fat=[12.0, 13.0, 11.0, 10.0])
     frame, _ = read("--clients-column", "site")
-    assert frame["fat"].tolist() == [10.0, 11.0, 12.0, 13.0]
+    assert fat(frame) == [10.0, 11.0, 12.0, 13.0]
     assert frame["site"].tolist() == ["lab", "lab", "mill", "mill"]
 
 
@@ -91,14 +96,14 @@ def test_a_name_of_another_site_is_not_taken_for_the_sample(place):
     folder(place, ["lab/1.spc", "lab/2.spc", "mill/1.spc"])
     targets(place, sample=[1, 2, 9], site=["lab", "lab", "mill"], fat=[10.0, 11.0, 1.0])
     frame, notes = read()
-    assert frame["fat"].tolist() == [10.0, 11.0]
+    assert fat(frame) == [10.0, 11.0]
     assert said(notes, "Left out") == "Left out, no row in table.csv: mill/1."
 
 
 def test_names_that_only_share_their_digits_are_not_joined(place):
     folder(place, ["1-11.spc", "a.spc"])
     targets(place, sample=["11-1", "a"], fat=[1.0, 11.0])
-    assert read()[0]["fat"].tolist() == [11.0]
+    assert fat(read()[0]) == [11.0]
 
 
 def test_names_that_do_not_match_are_said_on_both_sides(place):
@@ -106,7 +111,7 @@ def test_names_that_do_not_match_are_said_on_both_sides(place):
     (place / "spectra" / "notes.txt").write_text("cleaned\n")
     targets(place, sample=["a", "c", "x", "y"], fat=[10.0, 12.0, 1.0, 2.0])
     frame, notes = read()
-    assert frame["fat"].tolist() == [10.0, 12.0]
+    assert fat(frame) == [10.0, 12.0]
     assert said(notes, "Left out, no row") == "Left out, no row in table.csv: b."
     assert said(notes, "Left out, no spectra") == "Left out, no spectra: notes.txt."
     assert said(notes, "Rows") == "Rows of table.csv without a spectrum: x, y."
@@ -115,8 +120,8 @@ def test_names_that_do_not_match_are_said_on_both_sides(place):
 def test_the_column_with_most_names_is_found_and_another_one_can_be_named(place):
     folder(place, ["1.spc", "2.spc", "3.spc"])
     targets(place, batch=[3, 3, 2], sample=[2, 3, 1], turn=[1, 2, 3], fat=[11.0, 12.0, 10.0])
-    assert read("--sample-column", "turn")[0]["fat"].tolist() == [11.0, 12.0, 10.0]
-    assert read()[0]["fat"].tolist() == [10.0, 11.0, 12.0]
+    assert fat(read("--sample-column", "turn")[0]) == [11.0, 12.0, 10.0]
+    assert fat(read()[0]) == [10.0, 11.0, 12.0]
     with pytest.raises(FileProblem, match="table.csv has several rows of 3 in batch; keep one row a sample"):
         read("--sample-column", "batch")
 
@@ -126,7 +131,7 @@ def test_repeats_take_the_row_of_their_sample_and_a_group_is_proposed(place, nam
     folder(place, names)
     targets(place, sample=["a", "b"], fat=[10.0, 11.0])
     frame, notes = read()
-    assert frame["fat"].tolist() == [10.0, 10.0, 11.0]
+    assert fat(frame) == [10.0, 10.0, 11.0]
     assert said(notes, "Samples with") == (
         "Samples with several spectra: a (2); --groups-column sample keeps them together."
     )
@@ -141,7 +146,7 @@ def test_spectra_of_one_file_are_joined_by_their_own_names_or_by_the_file(place)
     files.spc(place / "spectra" / "c.spc", NM, [spectrum(12.0), spectrum(12.5)])
     targets(place, sample=["c", "b", "a"], fat=[12.0, 11.0, 10.0])
     frame, _ = read()
-    assert frame["fat"].tolist() == [12.0, 12.0, 10.0, 11.0]
+    assert fat(frame) == [12.0, 12.0, 10.0, 11.0]
 
 
 # ------------------------------------------------------------------------------------------------ columns
@@ -168,7 +173,44 @@ def test_a_name_that_is_misspelt_is_answered_with_the_table_s_own(place):
     assert "site" in frame
 
 
+def test_marks_of_missing_values_and_decimals_are_those_of_the_table(place):
+    folder(place, ["a.spc", "b.spc", "c.spc"])
+    targets(place, sample=["a", "b", "c"], fat=["n.d.", "1,234", "12,5"])
+    frame, _ = read("--na", "n.d.", "--decimal", "fat=,")
+    values, odd = numbers_of(frame["fat"])
+    assert_allclose(values, [np.nan, 1.234, 12.5])
+    assert not len(odd) and frame.attrs["signal"] == "absorbance"
+
+
+def test_the_name_with_the_subfolder_goes_before_that_without(place):
+    folder(place, ["lab/a.spc", "mill/a.spc"])
+    targets(place, sample=["a", "lab/a"], fat=[11.0, 10.0])
+    assert fat(read()[0]) == [10.0, 11.0]
+
+
+def test_names_with_zeros_before_them_are_told_from_those_without(place):
+    folder(place, ["07.spc", "7.spc"])
+    targets(place, sample=["7", "07"], fat=[11.0, 10.0])
+    frame, _ = read("--keep", "sample")
+    assert fat(frame) == [10.0, 11.0] and frame["sample"].tolist() == ["07", "7"]
+
+
 # ---------------------------------------------------------------------------------------- a model's own axis
+@pytest.mark.parametrize("name", ["{:g} nm", "X{:g}", "nir__{:g}"])
+def test_names_of_a_model_are_points_however_they_are_written(place, name):
+    folder(place, ["a.spc"])
+    features = [name.format(x) for x in NM[::-1]]
+    frame, _ = read(command="predict", record={"features": ["ph", *features]})
+    assert list(frame.columns) == ["spectrum", *features]
+    assert_allclose(frame[features].to_numpy()[0], spectrum(10.0)[::-1], rtol=1e-6)
+
+
+def test_points_in_another_unit_than_the_model_s_are_refused(place):
+    folder(place, ["a.spc"])
+    with pytest.raises(FileProblem, match="spectra has spectra over nm, and the model's are over cm-1; convert them"):
+        read(command="predict", record={"features": [f"{x:g} cm-1" for x in NM]})
+
+
 def test_new_files_take_the_axis_of_the_model_and_its_signal(place):
     folder(place, ["a.spc"])
     record = {"features": [f"{x:g}" for x in NM], "signal": "absorbance"}
@@ -196,7 +238,6 @@ def test_new_files_take_the_axis_of_the_model_and_its_signal(place):
             "--axis: common is for files of instruments, and",
         ),
         (["compare", "--signal", "raw"], "--signal: raw is for files of instruments; leave it out"),
-        (["predict", "model.npz", "spectra", "--sample-column", "x"], "--sample-column: x is for a table of targets"),
         (
             ["fit", "spectra", "--targets", "table.csv", "--target", "fat", "--sample-column", "x"],
             "is no column of table",
@@ -210,10 +251,15 @@ def test_what_does_not_fit_is_one_line_with_a_remedy(place, capsys, arguments, m
     folder(place, ["a.spc", "b.spc"])
     targets(place, sample=["a", "b"], fat=[10.0, 11.0])
     targets(place, "other.csv", sample=["x", "y"], fat=[10.0, 11.0])
-    (place / "model.npz").write_bytes(b"")
     assert main(arguments) in (1, 2)
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_column_of_samples_without_a_table_is_refused(place):
+    folder(place, ["a.spc"])
+    with pytest.raises(UsageError, match="--sample-column: x is for a table of targets; name it with --targets too"):
+        read("--sample-column", "x", command="predict", record={})
 
 
 def test_a_folder_is_known_again_by_what_is_in_it(place):
@@ -241,6 +287,13 @@ def test_a_folder_is_fitted_and_predicted_and_the_table_may_lie_in_it(place, cap
     assert main(["predict", "out/model.npz", "spectra/lab/00.spc", "--no-figure"]) == 0
     predicted = pd.read_csv(place / "out" / "predictions.csv")
     assert list(predicted.columns) == ["spectrum", "predicted_fat"] and len(predicted) == 1
+
+
+def test_a_folder_that_holds_the_table_alone_is_one_line(place):
+    (place / "spectra").mkdir()
+    targets(place / "spectra", sample=["a"], fat=[1.0])
+    with pytest.raises(FileProblem, match="spectra has no files in it; name the folder"):
+        read("--targets", "spectra/table.csv")
 
 
 def test_reading_many_files_shows_progress(place, capsys):

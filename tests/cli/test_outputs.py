@@ -336,6 +336,53 @@ def test_a_row_that_cannot_be_predicted_does_not_cost_the_others(table, model, c
     assert found.loc[~good, ["predicted_fat", "Z1", "Z2"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize(
+    "form", ["{} nm", "{}.0", "X{}", "{},0", "Abs@{}", "nir__{}", "{}.004"], ids=lambda form: form.format(1000)
+)
+def test_columns_whose_names_say_the_same_wavelength_are_those_of_the_model(table, model, capsys, form):
+    X = table.iloc[:, :6]
+    same = table.rename(columns={name: form.format(name) for name in X})
+    same.assign(**{"1000.5": 7.0}).to_csv("new.csv", index=False)
+    capsys.readouterr()
+    assert cli.main(["predict", "model.npz", "new.csv", "--no-figure"]) == 0
+    assert "Columns that say the same as those of the model: " in capsys.readouterr().out
+    assert_allclose(predictions()["predicted_fat"], model.predict(X), rtol=1e-12)
+    assert not {form.format(name) for name in X} & set(predictions())
+    table.rename(columns={name: form.format(int(name) + 5000) for name in X}).to_csv("other.csv", index=False)
+    assert cli.main(["predict", "model.npz", "other.csv", "--no-figure"]) == 1
+    table.drop(columns="1001").assign(**{"1001 nm": 1.0, "X1001": 2.0}).to_csv("two.csv", index=False)
+    assert cli.main(["predict", "model.npz", "two.csv", "--no-figure"]) == 1
+
+
+def test_yes_and_no_are_read_at_predict_as_at_fit(table):
+    table.assign(organic=["true", "FALSE"] * 15).drop(columns="water").to_csv("data.csv", index=False)
+    assert cli.main([*FIT, "--no-figure"]) == 0
+    assert cli.main(["predict", "out/model.npz", "data.csv", "--no-figure"]) == 0
+    found = predictions()["predicted_fat"]
+    table.assign(organic=[1, 0] * 15).drop(columns="water").to_csv("new.csv", index=False)
+    assert cli.main(["predict", "out/model.npz", "new.csv", "--no-figure"]) == 0
+    assert_allclose(found, predictions()["predicted_fat"], rtol=1e-12)
+
+
+def test_what_predictions_and_their_errors_lack_is_said(table, capsys):
+    table["variety"] = ["x", "y", "z"] * 10
+    table.drop(columns="water").to_csv("data.csv", index=False)
+    assert cli.main([*FIT, "--categories", "variety", "--no-figure"]) == 0
+    new = table.astype({"variety": object, "site": object})
+    new.loc[2, "variety"], new.loc[3, "site"], new.loc[4, "1001"], new.loc[5, "fat"] = None, None, -999, -999.0
+    new.to_csv("new.csv", index=False)
+    capsys.readouterr()
+    assert cli.main(["predict", "out/model.npz", "new.csv", "--no-figure"]) == 0
+    out = capsys.readouterr().out
+    for said in ("variety: 1 row without a label.", "1 row without site, not judged.", "1001 has -999 in row 5, far"):
+        assert said in out
+    assert "fat has -999 in row 6, far from the rest; pass --na=-999 if that means missing." in out
+    assert cli.main(["predict", "out/model.npz", "new.csv", "--na=-999", "--no-figure"]) == 0
+    out = capsys.readouterr().out
+    assert "far from" not in out and "Not predicted, and left empty: 1 row (5)" in out
+    assert predictions()["predicted_fat"].isna().to_numpy().nonzero()[0].tolist() == [4]
+
+
 MODALITIES = ["fit", "data.csv", "--target", "fat", "--clients-column", "site", "--modalities", "prefix", *QUICK]
 
 

@@ -16,6 +16,7 @@ from pandas.testing import assert_frame_equal
 
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.errors import FileProblem, UsageError
+from skfdrmfl.cli.folder import read_input
 from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
@@ -262,7 +263,7 @@ def test_several_targets_are_no_features_of_each_other():
         ({"drop": ["x*"]}, {}, "--drop: x* is no column of the table"),
         ({"drop": ["f*"]}, {}, "--drop: fat is also asked for as target, clients or groups"),
         ({}, {"fat": ["beef", "pork"] * 20}, "fat holds text (beef, pork), and only numbers can be predicted"),
-        ({}, {"fat": ["1.5"] * 39 + ["n.d."]}, "1 value that are no numbers, such as 'n.d.' in row 40"),
+        ({}, {"fat": ["1.5"] * 39 + ["n.d."]}, "1 value that is no number, such as 'n.d.' in row 40"),
         ({}, {"fat": [True, False] * 20}, "fat holds yes and no"),
         ({}, {"fat": pd.date_range("2024-01-01", periods=N)}, "fat holds dates"),
         ({}, {"fat": 3.0}, "fat has the same value in all rows"),
@@ -652,3 +653,76 @@ def test_a_name_with_commas_goes_before_its_parts_and_hints_can_be_pasted(tmp_pa
     again = parser.parse_args(shlex.split(hint), options())
     read_table(tmp_path / "table.csv", again)
     assert again.drop == ["sample", "Moisture [%], dry", "it's"]
+
+
+# ------------------------------------------------------------------------------- what stands for no value, or sums up
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".parquet"])
+@pytest.mark.parametrize("mark", ["-999", "-999.0", "-9.99e2"])
+def test_a_number_that_means_missing_is_that_however_it_is_written(tmp_path, suffix, mark):
+    frame = spectra()
+    frame.loc[3, "850"] = -999
+    path = tmp_path / f"table{suffix}"
+    {".csv": frame.to_csv, ".xlsx": frame.to_excel, ".parquet": frame.to_parquet}[suffix](path, index=False)
+    numbers, odd = numbers_of(read(path, na=[mark])[0]["850"])
+    assert numbers.isna().to_numpy().nonzero()[0].tolist() == [3] and not len(odd)
+
+
+@pytest.mark.parametrize("name", ["fat", "854"])
+@pytest.mark.parametrize("value", [-999.0, -9999.0, 99999.0, 1e30])
+def test_a_number_far_from_all_others_that_often_means_missing_is_refused_unless_kept(name, value):
+    frame = spectra()
+    frame.loc[[4, 9], name] = value
+    with pytest.raises(UsageError, match="far from the rest; pass --na") as error:
+        parts(frame)
+    assert f"has {value:.15g} in 2 rows of {name} (first: row 5)" in str(error.value)
+    found = parts(frame, keep=[name])
+    assert (found.y if name == "fat" else found.X)[name].iloc[4] == value
+
+
+def test_a_number_that_may_mean_missing_among_its_likes_is_one():
+    frame = spectra()
+    frame["852"] = np.linspace(-3000, 3000, N)
+    frame.loc[4, "852"] = -999
+    assert parts(frame).X["852"].iloc[4] == -999
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+@pytest.mark.parametrize("words", [["mean"], ["Mittelwert", "Standardabw.", "Max."], ["Écart-type"], ["TOTAL"]])
+def test_rows_that_sum_up_a_table_are_none_of_it_and_are_said(tmp_path, suffix, words):
+    frame = spectra().loc[:, lambda f: ["site", *f.columns.drop("site")]]
+    sums = pd.DataFrame([[word, *frame.iloc[:, 1:].mean()] for word in words])
+    path = tmp_path / f"table{suffix}"
+    below = pd.concat([frame, sums.set_axis(frame.columns, axis=1)])
+    (below.to_csv if suffix == ".csv" else below.to_excel)(path, index=False)
+    found, notes = read(path)
+    assert len(found) == N and len([note for note in notes if "sum up those above" in note and words[0] in note]) == 1
+
+
+def test_a_row_whose_name_others_have_is_one_whatever_it_is_called(tmp_path):
+    frame = spectra().loc[:, lambda f: ["site", *f.columns.drop("site")]]
+    frame["site"] = ["max", "min"] * (N // 2)
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    assert len(read(tmp_path / "table.csv")[0]) == N
+
+
+def test_columns_of_a_multiindex_are_named_as_modalities_are(tmp_path):
+    frame = spectra()
+    both = pd.concat({"": frame[["fat", "site"]], "nir": frame[["850", "852"]]}, axis=1)
+    both.to_parquet(tmp_path / "table.parquet")
+    assert list(read(tmp_path / "table.parquet")[0].columns) == ["fat", "site", "nir__850", "nir__852"]
+
+
+def test_names_that_occur_twice_may_be_labels_of_a_table_on_its_side(tmp_path):
+    frame = spectra().loc[:, lambda f: ["site", *f.columns.drop("site")]]
+    frame.T.to_csv(tmp_path / "table.csv", header=False)
+    with pytest.raises(FileProblem, match="or --transpose if the table lies on its side"):
+        read(tmp_path / "table.csv")
+    found, _ = read(tmp_path / "table.csv", transpose=True)
+    assert_says(found, frame)
+
+
+@pytest.mark.parametrize("name", ["table.xls", "table.csv.gz", "table.feather"])
+def test_a_kind_of_table_that_cannot_be_read_is_told_what_can(tmp_path, name):
+    (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(UsageError, match=r"of an instrument; save it as \.csv, \.xlsx or \.parquet if it is a table"):
+        read_input(tmp_path / name, options(targets=None, sample_column=None, signal=None, axis="same"))

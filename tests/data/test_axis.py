@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skfdrmfl.data.axis import axis_of, label_of, place_of, unit_of, wavelength_of
+from skfdrmfl.data.axis import axes_of, axis_of, label_of, place_of, unit_of, wavelength_of
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,20 @@ def test_modality_and_prefix_are_told_apart():
     assert place_of("X1100") == place_of("1100") == place_of(1100)  # R's X is no prefix
     assert place_of("nir__abs_1100 nm") == (1100.0, "nir", "abs", "nm")
     assert place_of(("nir", "Abs@1100")) == (1100.0, "nir", "abs", None)
+
+
+def test_the_axes_of_a_table_are_told_apart_by_prefix_and_unit_and_counted_names_are_none():
+    names = [
+        "fat_1",
+        "nir_1100",
+        "fat_2",
+        "nir_1102",
+        "fat_3",
+        "nir_1104",
+        "400 cm-1",
+        "vitamin_b6",
+        "402 cm-1",
+        "404 cm-1",
+    ]
+    assert axes_of(names) == [["nir_1100", "nir_1102", "nir_1104"], ["400 cm-1", "402 cm-1", "404 cm-1"]]
+    assert axes_of(["1100", "1102", "fat"]) == []

@@ -211,6 +211,24 @@ def test_a_modality_written_two_ways_is_refused(other):
         fitted(table, modalities="prefix")
 
 
+@pytest.mark.parametrize("written", WRITTEN)
+def test_columns_are_found_among_others_by_what_their_names_say(written):
+    names = ColumnNames(WRITTEN["text"], {"a": np.arange(P)}, [])
+    here = [name for name in reversed(WRITTEN[written])] + ["fat", 99.0, f"{AXIS[0] + 1}"]
+    found = names.same_as(here)
+    pairs = zip(WRITTEN[written], WRITTEN["text"], strict=True)
+    assert found == {name: mine for name, mine in pairs if name != mine}
+
+
+def test_a_column_that_two_names_may_mean_or_two_that_one_may_are_not_taken_for_one():
+    nir, raman = [f"nir__{v}" for v in AXIS], [f"raman__{v}" for v in AXIS]
+    of_two = ColumnNames(nir + raman, {"nir": np.arange(P), "raman": np.arange(P, 2 * P)}, [])
+    assert of_two.same_as([f"{v}" for v in AXIS]) == {}
+    assert of_two.same_as([f"NIR__{v}" for v in AXIS]) == dict(zip([f"NIR__{v}" for v in AXIS], nir, strict=True))
+    assert ColumnNames(WRITTEN["text"], {"a": np.arange(P)}, []).same_as(nir + raman) == {}
+    assert ColumnNames([f"x{j}" for j in range(P)], {"a": np.arange(P)}, []).same_as(nir) == {}
+
+
 # ------------------------------------------------------------------------------------------------ small things
 
 

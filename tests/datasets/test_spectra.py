@@ -139,6 +139,44 @@ def test_a_cell_that_is_no_number_is_named_and_a_gap_is_one(tmp_path):
         read_spectra(tmp_path / "cell.csv")
 
 
+@pytest.mark.parametrize(
+    ("names", "unit"),
+    [
+        ("1100,5;1101,0;1101,5", ""),
+        ("1100.5\t1101\t1101.5", ""),
+        ("1100.5 nm;1101 nm;1101.5 nm", "nm"),
+        ("X1100.5;X1101;X1101.5", ""),
+    ],
+)
+def test_names_of_columns_are_wavelengths_however_they_are_written(tmp_path, names, unit):
+    between = next(mark for mark in ";\t" if mark in names)
+    rows = [("sample", names, "fat"), ("007", *"1234"), ("7", *"5678")]
+    (tmp_path / "t.csv").write_text("\n".join(map(between.join, rows)))
+    frame = read_spectra(tmp_path / "t.csv")
+    assert list(frame.columns) == [1100.5, 1101, 1101.5] and list(frame.index) == ["007", "7"]
+    assert_array_equal(frame, [[1, 2, 3], [5, 6, 7]])
+    assert frame.attrs["unit"] == unit
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("1100,1101,1101", "no table with wavelengths as names of columns, each once"),
+        ("a_1100,a_1101,a_1102,b_1100,b_1101,b_1102", "no table with wavelengths several times"),
+        ("fat_1,fat_2,fat_3", "no table with wavelengths as names"),
+    ],
+)
+def test_names_that_are_no_single_axis_are_refused(tmp_path, names, message):
+    (tmp_path / "t.csv").write_text(f"{names}\n{','.join('123456'[: names.count(',') + 1])}\n")
+    with pytest.raises(ValueError, match=message):
+        read_spectra(tmp_path / "t.csv")
+
+
+def test_a_column_without_values_names_no_rows(tmp_path):
+    (tmp_path / "t.csv").write_text("note,1100,1101,1102,fat,probe\n,1,2,3,4,x\n,5,6,7,8,7\n")
+    assert list(read_spectra(tmp_path / "t.csv").index) == ["x", "7"]
+
+
 def test_of_several_sheets_none_is_guessed(tmp_path):
     frame = pd.DataFrame(CURVES, columns=NM)
     with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
@@ -374,12 +412,18 @@ def test_progress_counts_files(tmp_path):
 def test_without_the_reader_the_remedy_is_named(tmp_path, monkeypatch):
     path = files.spc(tmp_path / "a.spc", NM, Y)
     monkeypatch.setitem(__import__("sys").modules, "nirs4all_formats", None)
-    with pytest.raises(ImportError, match=r'not installed; run: pip install "skfdrmfl\[readers\]"'):
+    with pytest.raises(ImportError, match=r"not installed; run: pip install .*nirs4all.formats"):
         read_spectra(path)
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "message"), [({"axis": "nearest"}, "axis is 'nearest'; choose 'same', 'common' or an array")]
+    ("kwargs", "message"),
+    [
+        ({"axis": "nearest"}, "axis is 'nearest'; choose 'same', 'common' or an array"),
+        ({"axis": [1103.0]}, "give two or more wavelengths, each once"),
+        ({"axis": [1103.0, 1104, 1104]}, "give two or more wavelengths, each once"),
+        ({"axis": [1103.0, np.nan]}, "give two or more wavelengths, each once"),
+    ],
 )
 def test_an_axis_that_is_none_is_refused(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -38,6 +38,8 @@ DATE = re.compile(rf"(?:{DAY})(?:[T ]+\d{{1,2}}:\d{{2}}.*)?|\d{{1,2}}:\d{{2}}(?:
 PADDED = re.compile(r"0\d+", re.ASCII)
 TRUTHS = {"true", "false"}
 EXACT = 2**53  # whole numbers below have a float of their own
+STAND_INS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0, 9999.0, 99999.0, 1e20, 1e30, 1e36, 1e37)  # for no value
+FEWEST_OTHERS = 3  # numbers beside one that may stand for no value
 KEY = "skfdrmfl"  # of `DataFrame.attrs` and `Series.attrs`
 
 
@@ -172,13 +174,13 @@ def numbers_of(column: Any) -> tuple[Any, Any]:
 
     kind = column.dtype.kind
     if kind in "biuf" and column.dtype != object:
-        values = column.to_numpy(dtype="float64", na_value=numpy.nan)
+        values = _without_marks(column.to_numpy(dtype="float64", na_value=numpy.nan), marks_of(column))
         numbers = pandas.Series(values, index=column.index, name=column.name)
         return numbers, column.iloc[:0]
     marks = marks_of(column)
     quick = _quick_numbers(column, marks)
     values, rule, odd = _numbers(list(column.array), marks, column.name) if quick is None else (*quick, [])
-    numbers = pandas.Series(values, index=column.index, name=column.name, copy=False)
+    numbers = pandas.Series(_without_marks(values, marks), index=column.index, name=column.name, copy=False)
     numbers.attrs = {KEY: marks, "rule": rule}
     return numbers, text_of(column.iloc[odd], verbatim=True) if odd else column.iloc[:0]
 
@@ -199,6 +201,8 @@ def cell_text(cell: Any) -> str | None:
     """Return what a cell says, None where it is empty."""
     if isinstance(cell, str):
         return plain(cell) or None
+    if isinstance(cell, bytes):
+        return cell_text(cell.decode(errors="replace"))
     if cell is None or str(cell) in ("nan", "<NA>", "NaT"):
         return None
     if isinstance(cell, Real) and not isinstance(cell, bool):
@@ -207,6 +211,21 @@ def cell_text(cell: Any) -> str | None:
     if isinstance(cell, datetime):
         return cell.date().isoformat() if cell.time() == time() else cell.isoformat(" ")
     return cell.isoformat() if isinstance(cell, (date, time)) else str(cell)
+
+
+def stand_in_of(values: Any) -> float | None:
+    """Return a number of `STAND_INS` among values (n,) that is far from all others; None where there is none."""
+    import numpy
+
+    if not len(values) or numpy.isnan(values).all():
+        return None
+    found = [end for end in (numpy.nanmin(values), numpy.nanmax(values)) if end in STAND_INS]
+    others = values[~numpy.isin(values, (*STAND_INS, numpy.nan)) & numpy.isfinite(values)] if found else values[:0]
+    if len(others) < FEWEST_OTHERS:
+        return None
+    middle, extent = (others.min() + others.max()) / 2, others.max() - others.min()
+    far = [v for v in found if abs(v - middle) > 3 * extent and abs(v) > 3 * abs(others).max()]
+    return float(far[0]) if far else None
 
 
 def is_dates(column: Any) -> bool:
@@ -276,6 +295,15 @@ def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
         if int(numpy.isfinite(values).sum()) == len(numbers) - numbers.null_count:
             return values, rule
     return None
+
+
+def _without_marks(values: Any, marks: Marks) -> Any:
+    """Return numbers (n,) with NaN where one of the user's marks has their value, such as -999 for -999.0."""
+    import numpy
+
+    given = [float(text) for text in marks.missing if pattern_of(".", "").fullmatch(text) and "d" not in text.lower()]
+    gone = numpy.isin(values, given) if given else numpy.zeros(1, dtype=bool)
+    return numpy.where(gone, numpy.nan, values) if gone.any() else values
 
 
 def _any(compute: Any, cells: Any, mark: str) -> bool:

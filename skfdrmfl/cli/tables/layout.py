@@ -274,7 +274,10 @@ def names_of(layout: Layout, path: Path, width: int) -> list[str]:
     twice = [name for name, n in Counter(names).items() if n > 1 and name]
     if twice:
         fact = f"{path} has more than one column called {shown(list(map(repr, twice)), 5)}"
-        raise FileProblem(f"{fact}; give each column a name of its own, or pass --header with the line of the names.")
+        raise FileProblem(
+            f"{fact}; give each column a name of its own, pass --header with the line of the names, or --transpose if "
+            "the table lies on its side."
+        )
     return [name or f"Unnamed: {j}" for j, name in enumerate(names)]
 
 
