@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.columns import as_labels, numbers_of
+from skfdrmfl.cli.columns import as_labels, numbers_of, rules_said
 from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
@@ -20,7 +20,7 @@ from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.cli.tables.cells import KEY, marks_of, truths_of
+from skfdrmfl.cli.tables.cells import KEY, Rule, marks_of, rule_of, truths_of
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
 from skfdrmfl.cli.wording import counted, pasted, shown
 from skfdrmfl.common.extras import import_extra
@@ -130,6 +130,7 @@ def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Nam
     frame = frame.reindex(columns=[*frame.columns, *(name for name in names if name not in frame.columns)])
     columns: dict[str, Any] = {}
     odd: dict[tuple[int, str], Any] = {}
+    rules: dict[str, Rule] = {}
     for name in names:
         if name in record.get("categories", ()):
             columns[name] = as_labels(frame[name])
@@ -139,9 +140,12 @@ def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Nam
             continue
         truths = truths_of(frame[name])  # as `fit` reads them
         columns[name], cells = numbers_of(frame[name] if truths is None else truths)
+        rules[name] = rule_of(frame[name])
         odd |= {(row, name): cell for row, cell in cells.items()}
     others = [name for name in frame.columns if name not in columns]
     n_there = sum(name not in absent for name in names)
+    for line in rules_said(rules):
+        print(line)
     print(f"Predicted from {n_there} columns by name; passed on: {shown(others) if others else 'no others'}.")
     X = pandas.DataFrame(columns, index=frame.index)
     _say_stand_ins(X)
