@@ -37,7 +37,7 @@ from argparse import Namespace
 from pathlib import Path
 import numpy, pandas, pyarrow.csv, pyarrow.compute
 from skfdrmfl.cli.reading import read_table
-from skfdrmfl.cli.tables.cells import numbers_of
+from skfdrmfl.tables.cells import numbers_of
 path = Path(sys.argv[1])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before, start, work = peak(), time.perf_counter(), time.process_time()

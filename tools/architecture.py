@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("common", "model_selection"),
     ("diagnosis", "views"),
     ("data",),
-    ("datasets", "method", "metrics"),
+    ("datasets", "method", "metrics", "tables"),
     ("encoders", "losses", "protocol"),
     ("engines", "server"),
     ("clients", "mixture"),

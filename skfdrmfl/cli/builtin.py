@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skfdrmfl.cli.errors import UsageError, wrong
+from skfdrmfl.tables.errors import UsageError, wrong
 
 TARGETS = {"tecator": ("fat", "water", "protein"), "corn": ("moisture", "oil", "protein", "starch")}
 UNIT = "%"  # of every target above

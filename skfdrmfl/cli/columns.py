@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from skfdrmfl.cli.errors import wrong
 from skfdrmfl.cli.hints import (
     look_for_others,
     look_for_repeats,
@@ -17,7 +16,7 @@ from skfdrmfl.cli.hints import (
     points_said,
     spectrum_of,
 )
-from skfdrmfl.cli.tables.cells import (
+from skfdrmfl.tables.cells import (
     Rule,
     is_dates,
     is_padded,
@@ -25,10 +24,11 @@ from skfdrmfl.cli.tables.cells import (
     text_of,
     truths_of,
 )
-from skfdrmfl.cli.tables.cells import numbers_of as numbers_of
-from skfdrmfl.cli.wording import MOST_SHOWN, pasted
-from skfdrmfl.cli.wording import counted as counted
-from skfdrmfl.cli.wording import shown as shown
+from skfdrmfl.tables.cells import numbers_of as numbers_of
+from skfdrmfl.tables.errors import wrong
+from skfdrmfl.tables.wording import MOST_SHOWN, pasted
+from skfdrmfl.tables.wording import counted as counted
+from skfdrmfl.tables.wording import shown as shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
+from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
-from skfdrmfl.cli.wording import counted
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
     from skfdrmfl.compare import Comparison

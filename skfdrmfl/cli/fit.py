@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
-from skfdrmfl.cli.errors import FileProblem, Interrupted, first_line, wrong
+from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
 from skfdrmfl.cli.output import output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import import_extra
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 
 FAR_APART = 2.0  # an error on rows held out over that on rows fitted to
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skfdrmfl.cli import reading
-from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.options import add
-from skfdrmfl.cli.tables.cells import text_of
-from skfdrmfl.cli.wording import counted, shown
 from skfdrmfl.common.progress import Bar
+from skfdrmfl.tables.cells import text_of
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.wording import counted, shown
 
 FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the name of the spectrum
 MANY = 50  # files, from which on progress is shown

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from typing import Any, NoReturn
 
-from skfdrmfl.cli.errors import UsageError
+from skfdrmfl.tables.errors import UsageError
 
 TABLE_FILE = "table: .csv, .tsv, .txt, .parquet or .xlsx; or files of instruments"
 

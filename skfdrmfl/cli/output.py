@@ -19,9 +19,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import Interrupted, first_line, wrong
+from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.common.extras import names_as_they_are
+from skfdrmfl.tables.errors import first_line, wrong
 
 MOST_LETTERS = 40  # of a line in a panel of a picture
 

@@ -8,8 +8,8 @@ from collections import Counter
 from difflib import get_close_matches
 from typing import Any
 
-from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.wording import counted
+from skfdrmfl.tables.errors import wrong
+from skfdrmfl.tables.wording import counted
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
 BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities": "--modalities"}

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, numbers_of, rules_said
-from skfdrmfl.cli.errors import FileProblem, first_line, wrong
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.cli.tables.cells import KEY, Rule, marks_of, rule_of, truths_of
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
-from skfdrmfl.cli.wording import counted, pasted, shown
 from skfdrmfl.common.extras import import_extra
+from skfdrmfl.tables.cells import KEY, Rule, marks_of, rule_of, truths_of
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.wording import counted, pasted, shown
 
 
 def add_to(commands: Any) -> None:

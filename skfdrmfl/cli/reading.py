@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import FileProblem, UsageError, first_line, wrong
 from skfdrmfl.cli.options import names_meant
-from skfdrmfl.cli.tables import cells, layout
-from skfdrmfl.cli.tables.text import read_text
-from skfdrmfl.cli.tables.workbook import read_workbook
-from skfdrmfl.cli.wording import counted, shown
 from skfdrmfl.common.extras import install
+from skfdrmfl.tables import cells, layout
+from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, wrong
+from skfdrmfl.tables.text import read_text
+from skfdrmfl.tables.wording import counted, shown
+from skfdrmfl.tables.workbook import read_workbook
 
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
 UNUSED = {  # options that do not go with a kind of file

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.compare import TABLE, title_of
-from skfdrmfl.cli.errors import FileProblem
 from skfdrmfl.cli.options import add
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.tables.errors import FileProblem
 
 
 def add_to(commands: Any) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from skfdrmfl.cli.errors import first_line, wrong
+from skfdrmfl.tables.errors import first_line, wrong
 
 FORM = "write it as module:Class, such as sklearn.svm:SVR, or with parameters as 'sklearn.svm:SVR(C=10)'"
 _wrong = partial(wrong, "--rivals")

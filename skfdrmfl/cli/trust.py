@@ -9,7 +9,7 @@ from typing import Any
 
 from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.options import add
-from skfdrmfl.cli.wording import counted
+from skfdrmfl.tables.wording import counted
 
 
 def add_trust(parser: Any) -> None:

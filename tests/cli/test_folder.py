@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.folder import digest, read_input
 from skfdrmfl.cli.main import _parser, main
-from skfdrmfl.cli.tables.cells import numbers_of
+from skfdrmfl.tables.cells import numbers_of
+from skfdrmfl.tables.errors import FileProblem, UsageError
 
 pytest.importorskip("nirs4all_formats")
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.reading import read_table
-from skfdrmfl.cli.tables.cells import may_be_thousands, numbers_of, text_of
+from skfdrmfl.tables.cells import may_be_thousands, numbers_of, text_of
+from skfdrmfl.tables.errors import FileProblem, UsageError
 
 LABELS = (
     lambda i, r: f"s{i % 3}",

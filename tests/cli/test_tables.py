@@ -15,13 +15,13 @@ from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.errors import FileProblem, UsageError
 from skfdrmfl.cli.folder import read_input
 from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
-from skfdrmfl.cli.tables import cells
-from skfdrmfl.cli.tables.cells import KEY, Marks, numbers_of, rule_of, text_of
+from skfdrmfl.tables import cells
+from skfdrmfl.tables.cells import KEY, Marks, numbers_of, rule_of, text_of
+from skfdrmfl.tables.errors import FileProblem, UsageError
 
 N = 40
 

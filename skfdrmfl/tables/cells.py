@@ -15,8 +15,8 @@ from functools import cache
 from numbers import Real
 from typing import Any
 
-from skfdrmfl.cli.errors import wrong
-from skfdrmfl.cli.wording import pasted
+from skfdrmfl.tables.errors import wrong
+from skfdrmfl.tables.wording import pasted
 
 # Texts that stand for no number, as pandas has them. A column of labels may hold each of them.
 NO_NUMBER = frozenset(

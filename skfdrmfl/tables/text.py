@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import FileProblem
-from skfdrmfl.cli.tables import layout
-from skfdrmfl.cli.tables.cells import is_number, text_type
-from skfdrmfl.cli.tables.layout import Layout
+from skfdrmfl.tables import layout
+from skfdrmfl.tables.cells import is_number, text_type
+from skfdrmfl.tables.errors import FileProblem
+from skfdrmfl.tables.layout import Layout
 
 SEPARATORS = {";": "';'", "\t": "a tabulator", ",": "','", "|": "'|'", " ": "blanks"}
 RUNS = " "

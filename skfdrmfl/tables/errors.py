@@ -1,0 +1,28 @@
+"""What is wrong with a file or with an option that says how to read it: one line each."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class UsageError(Exception):
+    """A wrong argument, or data that do not fit it; before the text stands `prog`, or else the command that runs."""
+
+    def __init__(self, text: str, prog: str = "") -> None:
+        super().__init__(text)
+        self.prog = prog
+
+
+class FileProblem(Exception):
+    """A file that cannot be read for what it is said to be, or a package that reading it takes."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, its name if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def wrong(option: str, value: object, fact: str, remedy: str) -> NoReturn:
+    """Raise the usage error that names an option, its value, what is wrong with it and what to do."""
+    end = "" if remedy.endswith("?") else "."
+    raise UsageError(f"argument {option}: {value} {fact}; {remedy}{end}")
