@@ -57,7 +57,7 @@ def _deviation(mean: Float, square: Float) -> Float:
 
 
 def _of_blocks(spec: NetworkSpec, blocks: dict[str, BlockDomain], n_outputs: int) -> Domain:
-    """Return the domain of all modalities, without rows; columns that an encoder takes for codes have no place in it."""
+    """Return the domain of all modalities, without rows; columns that encoders take for codes have no place in it."""
     numeric = {name: split(mine, spec.categories)[1] for name, mine in spec.modalities.items()}
     columns = {name: mine if len(blocks[name].mean) else mine[:0] for name, mine in numeric.items()}
     return Domain.without_rows(columns, blocks, np.array(sorted(spec.categories), dtype=np.int64), n_outputs)
