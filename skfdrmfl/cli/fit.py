@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
             columns.notes.append("No --clients-column: all rows are one client's, which is ordinary training.")
         columns.notes += modality_notes(columns.X, args)
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
-        facts = _facts(columns, args) | {"signal": frame.attrs.get("signal")}
+        facts = _facts(columns, args) | {name: frame.attrs.get(name) for name in ("signal", "unit")}
         interrupted = _train(model, columns)
         model_name, record_name, picture_name = names
         write({model_name: partial(save, model, model._fitted, about=facts)})

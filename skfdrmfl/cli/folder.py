@@ -107,9 +107,9 @@ def _spectra(path: Path, args: Any, record: dict[str, Any], notes: list[str]) ->
             )
     except (ValueError, OSError, ImportError) as error:
         raise FileProblem(first_line(error)) from error
-    unit = frame.attrs["unit"]
-    if unit and unit_of(names) not in (None, unit):
-        raise FileProblem(f"{path} has spectra over {unit}, and the model's are over {unit_of(names)}; convert them.")
+    unit, known = frame.attrs["unit"], unit_of(names) or record.get("unit")
+    if unit and known and known != unit:
+        raise FileProblem(f"{path} has spectra over {unit}, and the model's are over {known}; convert them.")
     ends = f"{frame.columns[0]:.10g} to {frame.columns[-1]:.10g} ({unit or 'unit unknown'})"
     what = f"{len(frame)} x {frame.shape[1]} points in {counted(len({row.file for row in rows}), 'file')}"
     notes += [f"Read {path}: {what}, {ends}, {frame.attrs['signal']}.", *said]

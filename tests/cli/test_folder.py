@@ -205,10 +205,13 @@ def test_names_of_a_model_are_points_however_they_are_written(place, name):
     assert_allclose(frame[features].to_numpy()[0], spectrum(10.0)[::-1], rtol=1e-6)
 
 
-def test_points_in_another_unit_than_the_model_s_are_refused(place):
+@pytest.mark.parametrize(
+    "record", [{"features": [f"{x:g} cm-1" for x in NM]}, {"features": [f"{x:g}" for x in NM], "unit": "cm-1"}]
+)
+def test_points_in_another_unit_than_the_model_s_are_refused(place, record):
     folder(place, ["a.spc"])
     with pytest.raises(FileProblem, match="spectra has spectra over nm, and the model's are over cm-1; convert them"):
-        read(command="predict", record={"features": [f"{x:g} cm-1" for x in NM]})
+        read(command="predict", record=record)
 
 
 def test_new_files_take_the_axis_of_the_model_and_its_signal(place):
@@ -280,7 +283,7 @@ def test_a_folder_is_fitted_and_predicted_and_the_table_may_lie_in_it(place, cap
     assert main(["fit", *with_targets, "--target", "fat", "--clients-column", "folder", *few]) == 0
     assert "2 clients: lab (15 rows), mill (15 rows)." in capsys.readouterr().out
     record = json.loads((place / "out" / "model.json").read_text())
-    assert record["signal"] == "absorbance" and record["features"] == [f"{x:g}" for x in NM]
+    assert (record["signal"], record["unit"]) == ("absorbance", "nm") and record["features"] == [f"{x:g}" for x in NM]
     assert main(["predict", "out/model.npz", *with_targets, "--no-figure"]) == 0
     out = capsys.readouterr().out
     assert "the model was fitted to this very file" in out and "mill  15" in out
