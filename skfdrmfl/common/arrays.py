@@ -38,6 +38,8 @@ def check_unmasked(values: Any, name: str) -> None:
 
     `name` is what the message calls it.
     """
+    if isinstance(values, (list, tuple)) and any(np.ma.isMaskedArray(v) and v.ndim for v in values):
+        values = np.ma.array(values)  # of rows, whose masks numpy.array drops as well
     if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
         mask = np.atleast_1d(np.ma.getmaskarray(values))
         rows = np.flatnonzero(mask.reshape(len(mask), -1).any(1))

@@ -121,6 +121,7 @@ MASKED_X[4, 2] = MASKED_X[9, 0] = np.ma.masked
 MASKED_IDS = np.ma.array(SITES, mask=np.arange(N) == 7)
 MASKED = {
     "fit, X": (lambda: small().fit(MASKED_X, Y), "X has masked entries in 2 of 30 rows .first: row 4"),
+    "fit, list of rows": (lambda: small().fit(list(MASKED_X), Y), "X has masked entries in 2 of 30 rows .first: row 4"),
     "fit, y": (lambda: small().fit(X, MASKED_Y), "y has masked entries in 2 of 30 rows .first: row 3"),
     "fit, client_ids": (lambda: small().fit(X, Y, client_ids=MASKED_IDS), "client_ids has masked .* 1 of 30 .*row 7"),
     "fit, groups": (lambda: small().fit(X, Y, groups=MASKED_IDS), "groups has masked"),
