@@ -32,6 +32,7 @@ CLAIMS = (1.0, 4.0, 8.0)
 DELTA = 1e-5
 N_OTHERS, D, N_ROUNDS, RATE, CLIP = 20, 8, 10, 0.5, 0.7
 ASKED = 0.2
+PRECISION = 1.001  # of noise multipliers, a ratio
 
 
 class MadeUp:
@@ -96,7 +97,7 @@ def audit(sigma: float, n_runs: int, billed: float | None = None) -> float:
 def multiplier_for(eps: float) -> float:
     """The noise multiplier whose rounds are billed at eps."""
     low, high = 0.2, 50.0
-    while high / low > 1.001:
+    while high / low > PRECISION:
         middle = sqrt(low * high)
         spent = epsilon([Expense("training rounds", middle, RATE, N_ROUNDS)], DELTA)
         low, high = (low, middle) if spent <= eps else (middle, high)
@@ -109,6 +110,9 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=4000, metavar="N", help="with and without (default: %(default)s)")
     options.add_argument("--broken", type=float, default=1.0, metavar="F", help="factor on the noise (default: none)")
     args = arguments(options, runs=8)
+    if args.smallest:
+        global PRECISION
+        PRECISION = 2.0
     rows, results = [], {}
     for claim in CLAIMS:
         sigma = multiplier_for(claim)

@@ -114,6 +114,9 @@ def problem(seed: int) -> tuple[Arrays, tuple[np.ndarray, np.ndarray]]:
     return (X[:n], y[:n], ids[:n]), (X[n:], y[n:])
 
 
+PRECISION = 1.001  # of noise multipliers, a ratio
+
+
 @cache
 def multiplier_for(eps: float, participation: float, n_rounds: int) -> float:
     """The least noise multiplier, to three digits, at which everything billed stays within eps."""
@@ -124,7 +127,7 @@ def multiplier_for(eps: float, participation: float, n_rounds: int) -> float:
         return epsilon((moments, rounds), default_delta(K))
 
     low, high = 0.3, 20.0
-    while high / low > 1.001:
+    while high / low > PRECISION:
         middle = sqrt(low * high)
         low, high = (low, middle) if bill(middle) <= eps else (middle, high)
     return high
@@ -164,8 +167,8 @@ def main() -> None:
     options.add_argument("--tune", action="store_true", help="choose the settings anew")
     args = arguments(options, seeds=1)
     if args.smallest:
-        global K
-        K = 60
+        global K, PRECISION
+        K, PRECISION = 60, 2.0
         for settings in (OPEN, *PRIVATE.values()):
             settings["n_rounds"] = 3
     open_settings, private = OPEN, PRIVATE
