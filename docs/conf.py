@@ -33,7 +33,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**", "benchmarks/**.md", "studies/**.md"]
+include_patterns = ["*.md", "docs/**", "benchmarks/**.md", "findings/**.md", "studies/**.md"]
 exclude_patterns = [
     "README.md",
     "docs/_build",
