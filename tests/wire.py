@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skfdrmfl.clients.remote.codec import from_packet
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.fit.site_data import site_of
@@ -55,6 +56,16 @@ class Wire:
         back, back_data = answer.flat()
         self.asked.append((address, Asked(packet), len(text) + len(data), len(back) + len(back_data)))
         return Packet.of_flat(back, back_data)
+
+
+class Stopping(Wire):
+    """Ctrl-C at the server in round 3."""
+
+    def answer(self, address, packet):
+        request = Request.of_packet(packet)
+        if request.what == "train" and from_packet(request.about)["round"] == 3:
+            raise KeyboardInterrupt
+        return super().answer(address, packet)
 
 
 class Processes(Wire):

@@ -16,19 +16,9 @@ from skfdrmfl.cli.hints import (
     points_said,
     spectrum_of,
 )
-from skfdrmfl.tables.cells import (
-    Rule,
-    is_dates,
-    is_padded,
-    rule_of,
-    text_of,
-    truths_of,
-)
-from skfdrmfl.tables.cells import numbers_of as numbers_of
+from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
 from skfdrmfl.tables.errors import wrong
-from skfdrmfl.tables.wording import MOST_SHOWN, pasted
-from skfdrmfl.tables.wording import counted as counted
-from skfdrmfl.tables.wording import shown as shown
+from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
@@ -141,8 +131,8 @@ def _matching(patterns: list[str], names: list[str]) -> list[str]:
     return list(found)
 
 
-def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
-    """Return the targets as numbers, NaN where there is none; refuse other values, and none unless `allow_empty`."""
+def targets(frame: Any, names: list[str]) -> Any:
+    """Return the targets as numbers, NaN where there is none; refuse other values, and a target without any."""
     columns = {}
     for name in names:
         column = frame[name]
@@ -156,12 +146,11 @@ def targets(frame: Any, names: list[str], *, allow_empty: bool = False) -> Any:
             fact = f"holds text ({labels}), and only numbers can be predicted"
             wrong("--target", name, fact, "name a measured column; to tell classes apart use a classifier")
         if len(odd):
-            which = "1 value that is no number" if len(odd) == 1 else f"{len(odd)} values that are no numbers"
-            fact = f"has {which}, such as {strays_said({name: odd}, named=False)}"
+            fact = f"has {no_numbers(len(odd), 'value')}, such as {strays_said({name: odd}, named=False)}"
             wrong("--target", name, fact, f"correct them, or pass {pasted('--na', odd.iloc[0])}")
         if _is_infinite(columns[name]):
             wrong("--target", name, "has infinite values", "correct them")
-        if columns[name].isna().all() and not allow_empty:
+        if columns[name].isna().all():
             wrong("--target", name, "has no values", "name a measured column")
     y = _frame(columns, frame)
     y.attrs["rules"] = {name: rule_of(numbers) for name, numbers in columns.items()}

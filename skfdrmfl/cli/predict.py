@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.columns import as_labels, numbers_of, rules_said
+from skfdrmfl.cli.columns import as_labels, rules_said
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
@@ -21,9 +21,9 @@ from skfdrmfl.cli.output import output_folder, write_picture
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
 from skfdrmfl.common.extras import import_extra
-from skfdrmfl.tables.cells import KEY, Rule, marks_of, rule_of, truths_of
+from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
-from skfdrmfl.tables.wording import counted, pasted, shown
+from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
 def add_to(commands: Any) -> None:
@@ -140,7 +140,7 @@ def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Nam
             continue
         truths = truths_of(frame[name])  # as `fit` reads them
         columns[name], cells = numbers_of(frame[name] if truths is None else truths)
-        rules[name] = rule_of(frame[name])
+        rules[name] = rule_of(columns[name])
         odd |= {(row, name): cell for row, cell in cells.items()}
     others = [name for name in frame.columns if name not in columns]
     n_there = sum(name not in absent for name in names)
@@ -306,8 +306,7 @@ def _measured(column: Any) -> Any:
     odd = column[column.index.isin(odd.index) | np.isinf(y)] if column.dtype.kind not in "bmM" else column.dropna()
     if len(odd):
         examples = shown([repr(value) for value in odd.astype(str).unique()], 3)
-        what = "value that is no number" if len(odd) == 1 else "values that are no numbers"
-        print(f"{column.name}: {len(odd)} {what} ({examples}), not judged.")
+        print(f"{column.name}: {no_numbers(len(odd), 'value')} ({examples}), not judged.")
     return np.where(column.index.isin(odd.index), np.nan, y)
 
 

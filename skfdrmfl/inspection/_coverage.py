@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.inspection._base import COLOURS, Display, by_client
 from skfdrmfl.inspection._predictions import column_of
 
@@ -58,6 +59,7 @@ class CoverageDisplay(Display):
         **bar_kw
             Passed to `Axes.bar`.
         """
+        check_same_rows(X=X, y=y, client_ids=client_ids)
         ends = np.asarray(estimator.predict_interval(X, confidence, client_ids=client_ids))
         ends = ends if ends.ndim == 2 else ends[:, output]
         return cls.from_intervals(column_of(y, output), ends, confidence, client_ids=client_ids, ax=ax, **bar_kw)

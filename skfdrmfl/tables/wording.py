@@ -13,6 +13,11 @@ def counted(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
+def no_numbers(n: int, what: str) -> str:
+    """Return a number of things that are no numbers, one or several."""
+    return f"{counted(n, what)} that {'is no number' if n == 1 else 'are no numbers'}"
+
+
 def shown(names: Sequence[object], most: int = MOST_SHOWN) -> str:
     """Return names in one line, the middle of many left out."""
     if len(names) <= most:

@@ -514,6 +514,13 @@ def test_predict_needs_no_target_and_finds_columns_by_name(table, model, capsys)
     assert "the model was fitted to this very file: rmse is RMSEC" in capsys.readouterr().out
 
 
+def test_predict_says_by_which_rules_columns_were_read(table, model, capsys):
+    table.drop(columns=["fat", "site"]).to_csv("commas.csv", index=False, sep=";", decimal=",")
+    capsys.readouterr()
+    assert cli.main(["predict", "model.npz", "commas.csv", "--out", "p.csv", "--no-figure"]) == 0
+    assert "Numbers with a decimal comma: 1000, 1010, 1020, ... 1190 (20 in all)." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

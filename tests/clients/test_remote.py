@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from wire import Processes, Wire, fit_over, rows_of, wire_of
+from wire import Processes, Stopping, Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote import codec, prepared, site
@@ -663,13 +663,6 @@ def test_clients_that_do_not_fit_together_are_named():
 
 
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
-    class Stopping(Wire):
-        def answer(self, address, packet):
-            request = Request.of_packet(packet)
-            if request.what == "train" and from_packet(request.about)["round"] == 3:
-                raise KeyboardInterrupt
-            return super().answer(address, packet)
-
     parameters = {"n_rounds": 5, "algorithm": "scaffold"}
     kept = {**parameters, "checkpoint_path": str(tmp_path / "checkpoint"), "checkpoint_every": 2}
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from skfdrmfl.compare import compare
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.datasets import make_client_ids, stack_modalities
 from skfdrmfl.fit.site_data import SiteRows, agreed_parameters
-from skfdrmfl.inspection import ClientErrorsDisplay, PredictedMeasuredDisplay, ScoresDisplay
+from skfdrmfl.inspection import ClientErrorsDisplay, CoverageDisplay, PredictedMeasuredDisplay, ScoresDisplay
 from skfdrmfl.metrics import chemometric_report, r2_per_client, rmsecv, rmsep
 
 N, P = 30, 4
@@ -58,6 +58,7 @@ CALLS = {
     "by client": lambda y, ids: r2_per_client(MEASURED, Y, ids),
     "scores": lambda y, ids: ScoresDisplay.from_estimator(MODEL, TABLE, y),
     "predictions": lambda y, ids: PredictedMeasuredDisplay.from_estimator(MODEL, TABLE, y),
+    "coverage": lambda y, ids: CoverageDisplay.from_estimator(MODEL, TABLE, y),
     "errors": lambda y, ids: ClientErrorsDisplay.from_predictions(MEASURED, Y, ids),
 }
 

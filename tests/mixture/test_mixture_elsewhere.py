@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from mixture_data import THREE, lacking, make, rows
 from numpy.testing import assert_allclose, assert_array_equal
-from wire import Processes, Wire, wire_of
+from wire import Processes, Stopping, Wire, wire_of
 
 from skfdrmfl.clients.remote.codec import from_packet
 from skfdrmfl.clients.remote.packet import Request
@@ -161,13 +161,6 @@ def test_a_site_that_has_lost_everything_is_told_again():
 
 
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
-    class Stopping(Wire):
-        def answer(self, address, packet):
-            request = Request.of_packet(packet)
-            if request.what == "train" and from_packet(request.about)["round"] == 3:
-                raise KeyboardInterrupt
-            return super().answer(address, packet)
-
     parameters = TWO | {"n_rounds": 5}
     kept = parameters | {"checkpoint_path": str(tmp_path / "checkpoint"), "checkpoint_every": 1}
     with pytest.raises(KeyboardInterrupt):

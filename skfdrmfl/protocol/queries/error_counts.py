@@ -30,13 +30,18 @@ class ErrorCountTotals(NamedTuple):
     rows: BinnedRows
 
 
-@dataclass(frozen=True, eq=False)
-class MixtureErrorCounts:
-    """How far off a mixture is on the rows that each fold holds out, its members fitted on the others."""
+class ErrorCounts:
+    """The kind of message that counts of errors are, whatever predicts."""
 
     name: ClassVar[str] = "counts of errors"
     powers: ClassVar[tuple[int, ...]] = (0, 0)
     seen: ClassVar[str] = "each"
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureErrorCounts(ErrorCounts):
+    """How far off a mixture is on the rows that each fold holds out, its members fitted on the others."""
+
     members: MemberErrors
     weights: Float  # (M, q)
 
@@ -53,12 +58,9 @@ class MixtureErrorCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkErrorCounts:
+class NetworkErrorCounts(ErrorCounts):
     """How far off a network alone is on the rows that were held out of its training."""
 
-    name: ClassVar[str] = "counts of errors"
-    powers: ClassVar[tuple[int, ...]] = (0, 0)
-    seen: ClassVar[str] = "each"
     model: Model
     targets: Targets  # standardised y
     subset: Subset
