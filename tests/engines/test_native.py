@@ -78,8 +78,9 @@ def updates_of(engine, network, run, broadcast, client_task=PLAIN, **options):
 
 
 @st.composite
-def rounds(draw, fusion):
-    """A network with a fusion, a run, what is broadcast, and a client task."""
+def rounds(draw):
+    """A network, a run, what is broadcast, and a client task."""
+    fusion = draw(st.sampled_from(list(FUSIONS)))
     widths = draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
     network = make_network(
         tuple(widths),
@@ -120,11 +121,10 @@ def rounds(draw, fusion):
     return network, run, sent, client_task, draw(st.sampled_from([1, 3, 16, 33]))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-@given(st.data())
-@drawing(max_examples=30)
-def test_in_float64_it_is_the_loop(fusion, data):
-    network, run, sent, client_task, batch_size = data.draw(rounds(fusion))
+@given(rounds())
+@drawing(max_examples=2 * drawing().max_examples)
+def test_in_float64_it_is_the_loop(drawn):
+    network, run, sent, client_task, batch_size = drawn
     ours, theirs = (updates_of(e, network, run, sent, client_task, batch_size=batch_size) for e in ("native", "loop"))
     for mine, other in zip(ours, theirs, strict=True):
         for value, expected in zip(mine, other, strict=True):
