@@ -233,9 +233,7 @@ def test_the_torch_engine_is_the_loop(federations, network, batch_size, n_epochs
         "participation": participation,
         "history_size": history_size,
     }
-    ours, loop = (
-        trained(network, runs, engine, rate_factors=(1.0, 0.7), **options) for engine in ("torch", "loop")
-    )
+    ours, loop = (trained(network, runs, engine, rate_factors=(1.0, 0.7), **options) for engine in ("torch", "loop"))
     assert len(ours) == len(loop) == 2
     for mine, theirs in zip(ours, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)

@@ -172,7 +172,9 @@ def test_epsilon_of_one_gaussian_is_that_of_its_closed_form():
     def delta(eps):
         return norm.cdf(0.25 - 2 * eps) - exp(eps) * norm.cdf(-0.25 - 2 * eps)
 
-    assert epsilon((Expense("once", 2.0, 1.0, 1),), 1e-5) == pytest.approx(brentq(lambda e: delta(e) - 1e-5, 0, 9), 1e-3)
+    assert epsilon((Expense("once", 2.0, 1.0, 1),), 1e-5) == pytest.approx(
+        brentq(lambda e: delta(e) - 1e-5, 0, 9), 1e-3
+    )
 
 
 @pytest.mark.slow
