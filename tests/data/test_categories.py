@@ -360,7 +360,7 @@ def test_one_modality_of_both_kinds_learns_what_combines_them():
     """y holds wet * b, which no sum of a function of categories and one of numbers can be."""
     train, test = slice(0, 60), slice(60, None)
     scores = [
-        small(modalities=m, n_rounds=60, local_epochs=5, hidden_layer_sizes=(16,))
+        small(modalities=m, n_rounds=35, local_epochs=5, hidden_layer_sizes=(16,))
         .fit(FRAME[train], Y[train], client_ids=IDS[train])
         .score(FRAME[test], Y[test])
         for m in (None, WHOLE)

@@ -327,9 +327,9 @@ def series(encoders, **params):
 
 
 def test_encoders_of_all_kinds_learn_together():
-    model = mixed(n_rounds=40, local_epochs=5).fit(X[:45], Y[:45], client_ids=IDS[:45])
+    model = mixed(n_rounds=30, local_epochs=5).fit(X[:45], Y[:45], client_ids=IDS[:45])
     assert model.score(X[45:], Y[45:]) > 0.9
-    flat = mixed(n_rounds=40, local_epochs=5, encoders={"site": CategoricalEncoder(1)})  # all codes but 0 are unknown
+    flat = mixed(n_rounds=30, local_epochs=5, encoders={"site": CategoricalEncoder(1)})  # all codes but 0 are unknown
     assert model.score(X[45:], Y[45:]) > flat.fit(X[:45], Y[:45], client_ids=IDS[:45]).score(X[45:], Y[45:])
 
 
