@@ -202,9 +202,12 @@ class Exchange:
         names = "; ".join(
             f"{self.labels[p]!r}: {s.reason}{f' ({s.detail})' if s.detail else ''}" for p, s in silent.items()
         )
+        remedy = "start them again, then the fit, which goes on from its checkpoint_path where it has one"
+        if all(silence.reason == A_REFUSAL for silence in silent.values()):
+            remedy = "ask for what they give, or ask them"
         return NoAnswer(
             f"{len(silent)} of {n_asked} clients did not answer ({names}), and this cannot be worked out without "
-            "them; start them again, then the fit, which goes on from its checkpoint_path where it has one.",
+            f"them; {remedy}.",
             tuple(silent),
         )
 
