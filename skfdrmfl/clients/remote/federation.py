@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.clients.remote.channel import A_REFUSAL
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.packet import WireError
 from skfdrmfl.common.arrays import Indices
@@ -69,6 +70,10 @@ class Remote:
         def check(position: int, answers: Any) -> None:
             if not isinstance(answers, list) or len(answers) != len(queries):
                 raise WireError(f"{len(queries)} answers were asked for")
+            for query, answer in zip(queries, answers, strict=True):
+                parts = zip(query.powers, answer or (), strict=False)
+                if any(power and np.isnan(np.asarray(part, dtype=np.float64)).any() for power, part in parts):
+                    raise WireError(f"{query.name} that are no numbers")
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
@@ -140,6 +145,8 @@ class RemoteTraining:
             for p, mine in asked.items()
         }
         answers, silent = exchange.ask("train", about, self._needs(names), lambda p, a: self._check(a, len(asked[p])))
+        if refused := {p: silence for p, silence in silent.items() if silence.reason == A_REFUSAL}:
+            raise exchange.stopped(refused, len(about))  # who is merely absent may come back, who refuses will not
         exchange.note(silent, [round_number])
         place = {int(r): (p, i) for p, mine in asked.items() if p in answers for i, r in enumerate(mine)}
         came = []
