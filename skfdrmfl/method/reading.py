@@ -171,8 +171,8 @@ def _noise(block: BlockDomain) -> float:
 def _expecting(block: BlockDomain, reached: NDArray[np.bool_]) -> Float:
     """Return the scores (k, p) that channels which are reached let expect."""
     axes = block.axes * reached[:, None]
-    found: Float = np.linalg.solve(axes.T @ axes + np.diag(_noise(block) / block.variances), axes.T)
-    return found
+    products = axes.T @ axes + np.diag(_noise(block) / block.variances)
+    return np.asarray(np.linalg.solve(products, axes.T), dtype=np.float64)
 
 
 def _reading(block: BlockDomain, shift: float, gain: float, offset: float) -> Reading:
