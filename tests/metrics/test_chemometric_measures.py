@@ -16,7 +16,19 @@ from sklearn.metrics import get_scorer_names, r2_score
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.metrics import SCORERS, bias, chemometric_report, rmsec, rmsecv, rmsep, rpd, rpiq, sep, slope, systematic_error
+from skfdrmfl.metrics import (
+    SCORERS,
+    bias,
+    chemometric_report,
+    rmsec,
+    rmsecv,
+    rmsep,
+    rpd,
+    rpiq,
+    sep,
+    slope,
+    systematic_error,
+)
 
 
 def pair(seed, n):
