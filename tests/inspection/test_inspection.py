@@ -113,6 +113,15 @@ def test_groups_of_rows_are_called_what_they_are_and_numbers_are_clients(model, 
         assert [text for text in texts if text in named] == named
 
 
+def test_predictions_say_where_a_bias_or_a_slope_is_what_is_wrong():
+    noise = 0.1 * rng.standard_normal(N)
+    for wrong, said, advised in ((Y + 1.0, "bias", True), (2 * Y, "slope", True), (Y, "bias", False)):
+        display = PredictedMeasuredDisplay.from_predictions(Y, wrong + noise)
+        (text,) = (text.get_text() for text in display.ax_.texts)
+        assert ("adapt the model" in text) is advised
+        assert f"\n{said} " in text
+
+
 def test_scores_of_each_client_are_drawn_with_an_ellipse(model):
     display = ScoresDisplay.from_estimator(model, FRAME, client_ids=IDS, level=0.8)
     Z = model.transform(FRAME)
