@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("diagnosis", "views"),
     ("data",),
     ("datasets", "method", "metrics", "tables"),
-    ("encoders", "losses", "protocol"),
+    ("encoders", "light", "losses", "protocol"),
     ("engines", "server"),
     ("clients", "mixture"),
     ("fit",),
