@@ -246,8 +246,7 @@ def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     assert_allclose(display.deviations[0], expected.std(0), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [(), (3,)])
-@pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
+@pytest.mark.parametrize(("preprocessing", "hidden"), [("whiten", ()), ("standardize", (3,))])
 @pytest.mark.parametrize("pretreatment", VIEWS)
 def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment, preprocessing, hidden, monkeypatch):
     monkeypatch.setattr(sensitivity, "SLAB_ROWS", 7)  # rows and derivatives are read some at a time
