@@ -110,7 +110,12 @@ class FederationCard:
         for row in sites:
             row[2:4] = [UNKNOWN if n is None else size_text(n) for n in row[2:4]]
         add("Sites", "sites", ["site", "rows", "sent", "received", "rows held out", "error"], sites)
-        add("What predicts", "members", ["member", "view", "weight", "error"], [[*row.values()] for row in of["members"]])
+        add(
+            "What predicts",
+            "members",
+            ["member", "view", "weight", "error"],
+            [[*row.values()] for row in of["members"]],
+        )
         bill = [[*expense.values()] for expense in of["privacy"]["bill"]]
         add("Privacy", "privacy", ["what", "noise multiplier", "sampling rate", "times"], bill, "No noise was added.")
         kinds = [
