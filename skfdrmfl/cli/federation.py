@@ -23,8 +23,8 @@ def add_to(commands: Any) -> None:
     card = own.add_parser(
         "card",
         help="write one page on a fitted federation",
-        description="Write one self-contained page on a fitted federation, from what the model's file holds: sites, rows, "
-        "errors, privacy, what passed, versions, policies.",
+        description="Write one self-contained page on a fitted federation, from what the model's file holds: sites, "
+        "rows, errors, privacy, what passed, versions, policies.",
     )
     card.set_defaults(run=run_card)
     card.add_argument("model", metavar="MODEL", type=Path, help="what a server, `skfdrmfl fit` or `save` has written")

@@ -72,8 +72,8 @@ def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
     yield (
         f"<p>In one fit of FDRMFL ({ledger['n_rows']} rows of the first fold, {ledger['n_rounds']} rounds) clients "
         f"sent {size_text(sent)} and received {size_text(received)}. None of the messages is a row, but the sums "
-        "of a client with one row are that row. The server needs the total over clients of a message, or each by itself. The "
-        "clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
+        "of a client with one row are that row. The server needs the total over clients of a message, or each by "
+        "itself. The clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
     )
     kinds = [
         [row["what"], row["direction"], row["seen"] or "-", str(row["messages"]), size_text(row["bytes"])]

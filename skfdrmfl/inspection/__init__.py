@@ -1,6 +1,7 @@
 """Pictures of a fitted model, in scikit-learn's form: `XDisplay.from_estimator(...)`, attributes `ax_` and `figure_`.
 
-Every subclass of `Display` in a module of this folder is public, and the card of a federation. matplotlib is imported when something is drawn.
+Every subclass of `Display` in a module of this folder is public, and the card of a federation, a page. matplotlib is
+imported when something is drawn.
 """
 
 from typing import Any
