@@ -17,13 +17,13 @@ from skfdrmfl.protocol.ledger import UP
 
 UNKNOWN = "not recorded"
 MEANINGS = {
-    "sites": "Each site by the label that it gave itself. Rows are those it trained on, bytes those of its messages. The "
-    "error is the median absolute one on rows that the site held out, in units of y, to 2.5 %.",
+    "sites": "Each site by the label that it gave itself. Rows are those it trained on, bytes those of its messages. "
+    "The error is the median absolute one on rows that the site held out, in units of y, to 2.5 %.",
     "members": "What predicts, by weight, and the error on rows held out inside sites, in units of y.",
     "privacy": "Whoever has the model tells whether one site took part no better than epsilon and delta say. Without "
     "privacy epsilon is infinite: nothing is promised.",
-    "ledger": "What passed between sites and server, by kind, over all rounds. Of what goes up the server needs the total "
-    "over sites, or each site's own.",
+    "ledger": "What passed between sites and server, by kind, over all rounds. Of what goes up the server needs the "
+    "total over sites, or each site's own.",
     "dropped": "Who was left out of what, and why.",
     "policies": "SHA-256 of the policy that each site answered under: a site finds its own in its record.",
     "versions": "What the server fitted with.",
