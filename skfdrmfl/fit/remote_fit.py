@@ -101,7 +101,8 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     addresses: list[Any] = [None] * len(clients)  # of clients of earlier fits, who need not be there
     for i, p in zip(order, positions.tolist(), strict=True):
         labels[p], addresses[p] = said[i]["label"], there[i]
-    exchange = Exchange(channel, addresses, labels)
+    rows = {p: answer["n_rows"] for p, answer in zip(positions.tolist(), told, strict=True)}
+    exchange = Exchange(channel, addresses, labels, first.run, rows)
     labels_there = [labels[p] for p in positions.tolist()]
     _check_alike(labels_there, told, ["discrete"])
     sizes = np.array([answer["n_rows"] for answer in told], dtype=np.int64)

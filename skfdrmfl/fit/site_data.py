@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.remote.codec import Build
 from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.site import Site
+from skfdrmfl.clients.remote.watch import Watch
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common.version import __version__
 from skfdrmfl.data.categories import column_name, discrete_columns
@@ -121,9 +122,9 @@ class SiteRows:
         return self._checked
 
 
-def site_of(estimator: Any, load_data: Callable[[], Any], label: Any) -> Site:
+def site_of(estimator: Any, load_data: Callable[[], Any], label: Any, watches: Sequence[Watch] = ()) -> Site:
     """Return one client, wherever it is, that answers requests; parameters are those of `SiteRows`."""
-    return Site(SiteRows(estimator, load_data, label))
+    return Site(SiteRows(estimator, load_data, label), watches)
 
 
 def _same(categories: Mapping[int, Any], others: Mapping[int, Any]) -> bool:
