@@ -42,7 +42,7 @@ def run_card(args: argparse.Namespace) -> None:
     with interrupt_waits():
         from skfdrmfl.common.archive import ArchiveError
         from skfdrmfl.estimator._transformer import FDRMFLTransformer
-        from skfdrmfl.inspection import FederationCard
+        from skfdrmfl.inspection._card import FederationCard
     try:
         model = FDRMFLTransformer.load(args.model)
     except FileNotFoundError as error:

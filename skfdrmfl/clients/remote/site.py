@@ -201,8 +201,9 @@ def _counts(simulation: Simulation, plan: Plan) -> dict[str, Any]:
 def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> HeldOutSums:
     """Return how some runs err on the rows held out, zeros of the others."""
     running = np.isin(np.arange(len(models)), runs)
-    ((*sums, of_each),) = training.sum(HeldOutErrors(models, running))
-    return HeldOutSums(*(np.where(running, part, 0.0) for part in sums), of_each)
+    (sums,) = training.sum(HeldOutErrors(models, running))
+    n_rows, squares, n_pairs, nwj = (np.where(running, part, 0.0) for part in sums[:4])
+    return HeldOutSums(n_rows, squares, n_pairs, nwj, sums.mse_of_each)
 
 
 def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, Any]) -> dict[str, NDArray]:
