@@ -30,6 +30,8 @@ from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import Plan
 
 _log = logging.getLogger("skfdrmfl")
+# The name under which a site keeps what rows it has announced, and in which run.
+ANNOUNCED = "announced"
 
 
 class Rows(Protocol):
@@ -37,8 +39,17 @@ class Rows(Protocol):
 
     label: Any
 
-    def describe(self, about: Any) -> Any:
-        """Return what a server may know of the rows before anything is agreed on."""
+    def describe(self, about: Any, run: str) -> Any:
+        """Return what a server may know of the rows before anything is agreed on; of a run the hashes are its own."""
+
+    def names(self, first: int | None, run: str) -> Any:
+        """Return what the columns are called, or a hash of so many of them."""
+
+    def differs(self, column: int) -> None:
+        """Take notice of a column that others call otherwise."""
+
+    def announced(self) -> tuple[int, str]:
+        """Return how many rows there are, and a hash of them that stays here."""
 
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
@@ -67,12 +78,11 @@ class Site:
         try:
             request = Request.of_packet(packet)
             question = Question(request.what, request.run, request.position, round=request.round)
-            have = {**kept, **request.given}
-            have = {name: value for name, value in have.items() if name.removesuffix(ROWS) in request.keep}
+            have = _kept(request, kept)
             for of_name in (self._values, self._made):
                 for name in of_name.keys() - have.keys():
                     del of_name[name]
-            lost = [name for name in request.needs if name not in have or name.endswith(ROWS)]
+            lost = [name for name in request.needs if name not in have or _is_own(name)]
             if lost:
                 return to_packet((LOST, lost)), have
             with single_threaded():
@@ -80,6 +90,8 @@ class Site:
                 for watch in self._watches:
                     watch.before(question)
                 value = answer()
+                if what_is_kept := self._announced(request, have):
+                    have[ANNOUNCED] = what_is_kept
                 said = Answer(to_packet((DONE, value)), value)
         except Exception as error:
             said = self._failure(question, error)
@@ -89,6 +101,23 @@ class Site:
             except Exception as error:
                 said = self._failure(question, error)
         return said.packet, have
+
+    def _check_announced(self, request: Request, have: Mapping[str, Packet]) -> None:
+        """Raise Refusal where the rows are others than those that were announced, or those of another run were."""
+        n_rows, digest = self._rows.announced()
+        run, n_before, before = from_packet(have[ANNOUNCED]) if ANNOUNCED in have else (request.run, request.rows, "")
+        if run != request.run:
+            raise Refusal("this run has not been described here, or another one since; describe the rows anew.")
+        if n_before != n_rows:
+            raise Refusal(f"{n_before} rows were announced but there are {n_rows} now; start the run again.")
+        if before and digest and digest != before:
+            raise Refusal("the rows have changed since they were announced; start the run again.")
+
+    def _announced(self, request: Request, have: Mapping[str, Packet]) -> Packet | None:
+        """Return what is kept of the rows that are announced with an answer; None where they were before."""
+        if request.what in (WHO, "names", "differs") or (request.what != "describe" and ANNOUNCED in have):
+            return None
+        return to_packet([request.run, *self._rows.announced()])
 
     def _failure(self, question: Question, error: Exception) -> Answer:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
@@ -109,14 +138,21 @@ class Site:
             return question, lambda: self._rows.label
         if what == "describe":
             told = from_packet(request.about)
-            return replace(question, content=told), lambda: self._rows.describe(told)
+            return replace(question, content=told), lambda: self._rows.describe(told, request.run)
+        if what in ("names", "differs"):
+            told = from_packet(request.about)
+            if what == "names":
+                return replace(question, content=told), lambda: self._rows.names(told, request.run)
+            return replace(question, content=told), lambda: self._rows.differs(told)
         if what == "labels":
             simulation, queries = self._rows.labels(request.position), from_packet(request.about)
+            self._check_announced(request, have)
             return _sums(question, simulation, queries)
         agreed, *names = request.needs
         simulation, build = _once(
             self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
         )
+        self._check_announced(request, have)
         (client,) = simulation.clients
 
         def recall(name: str) -> Any:
@@ -147,6 +183,17 @@ class Site:
             asked = asked_in_training(plan, client, [int(run) for run in about["runs"]])
             return replace(question, asked=asked), lambda: _train(training(), [recall(m) for m in models], about)
         raise WireError(f"{what!r} is nothing that a client does")
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a name is that of something that a site makes itself, and nobody gives it or asks for it."""
+    return name == ANNOUNCED or name.endswith(ROWS)
+
+
+def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
+    """Return what a client has of what it has kept and is given, and is to keep."""
+    have = {**kept, **{name: value for name, value in request.given.items() if not _is_own(name)}}
+    return {n: value for n, value in have.items() if n == ANNOUNCED or n.removesuffix(ROWS) in request.keep}
 
 
 def _sums(question: Question, simulation: Simulation, queries: Any) -> tuple[Question, Callable[[], list[Any]]]:
