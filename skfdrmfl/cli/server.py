@@ -46,6 +46,8 @@ def add_to(commands: Any) -> None:
     add(parser, "--checkpoint FILE", "a run that was stopped goes on from here", type=Path)
     add(parser, "--wait SECONDS", "for sites that are missing", type=at_least(0), default=300)
     add(parser, "--answer-within SECONDS", "after which a site is left out of a round", type=at_least(1), default=600)
+    prefix = "as at the sites: columns called nir__850, raman__200, ... are modalities nir and raman"
+    add(parser, "--modalities", prefix, choices=("prefix",))
     group = parser.add_argument_group("Flower's SuperLink")
     add(group, "--listen HOST:PORT", "where sites connect to", default=f"127.0.0.1:{PORT}")
     add(group, "--superlink HOST:PORT", "one that runs on this machine already; none is started")

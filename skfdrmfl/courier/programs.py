@@ -41,7 +41,7 @@ SETTINGS = {
 }
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What Flower says of each message, and of its own ways: the command says what is in these.
-NOISE = re.compile(r"INFO *:|^ *$|^\[notice\]")
+NOISE = re.compile(r"INFO *:|INFO \[uvicorn|^ *$|^\[notice\]")
 AGAIN = 3.0  # seconds until a program that has ended is started again
 
 

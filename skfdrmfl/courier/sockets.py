@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import struct
 import time
@@ -17,8 +18,10 @@ SAYS, REFUSES = b"SKF1", b"SKF!"
 MOST_TEXT, MOST_DATA = 2**23, 2**31
 AT_ONCE = 2**20
 N_TOKEN = 64  # characters
-# Seconds in which any frame is to be there, and bytes a second that a large one has to come with.
+# Seconds in which a part of a frame is to be there, and bytes a second by which a large one has to come from then on.
 LEAST_WAIT, LEAST_PACE = 10.0, 2**20
+# Seconds for which a process may be away while it is asked, between two looks for it, and how often it is asked.
+AWAY, LOOK, TIMES = 60.0, 0.2, 10
 
 
 class FrameError(ConnectionError):
@@ -41,9 +44,8 @@ def receive(
         raise FrameError("what has come is no frame; is the other end of another version?")
     if n_text > MOST_TEXT or n_data > most_data:
         raise FrameError(f"a frame of {n_text} + {n_data} bytes was announced, of {MOST_TEXT} + {most_data} at most.")
-    end = time.monotonic() + LEAST_WAIT + (n_text + n_data) / LEAST_PACE
-    text = take(connection, n_text, end - time.monotonic())
-    data = take(connection, n_data, end - time.monotonic())
+    text = take(connection, n_text, LEAST_WAIT)
+    data = take(connection, n_data, LEAST_WAIT)
     try:
         said = text.decode()
     except UnicodeDecodeError as error:
@@ -65,11 +67,14 @@ def send(
 
 
 def take(connection: socket.socket, n: int, wait: float | None) -> bytearray:
-    """Return so many bytes, all there within some seconds; memory grows with what comes, not with what is announced."""
+    """Return so many bytes, which come within `wait` seconds or at the least pace from then on; None waits for ever.
+
+    Memory grows with what comes, not with what is announced.
+    """
     found = bytearray()
-    end = None if wait is None else time.monotonic() + wait
+    start = time.monotonic()
     while len(found) < n:
-        left = None if end is None else end - time.monotonic()
+        left = None if wait is None else start + wait + len(found) / LEAST_PACE - time.monotonic()
         if left is not None and left <= 0:
             raise FrameError("a frame did not come in time.")
         connection.settimeout(left)
@@ -81,6 +86,31 @@ def take(connection: socket.socket, n: int, wait: float | None) -> bytearray:
             raise ConnectionResetError("the other end has gone.")
         found += part
     return found
+
+
+def answered(
+    address: str, token: str, text: str, data: bytes, wait: float, patience: float = AWAY
+) -> tuple[str, bytearray]:
+    """Return what the process at an address answers within `wait` seconds, a text and data.
+
+    Where it ends before it has answered it is asked again; ConnectionError where nobody listens for `patience` seconds.
+    Refused: it has said that it will not.
+    """
+    end, seen, n_asked = time.monotonic() + wait, time.monotonic(), 0
+    while True:
+        try:
+            with connect(address, token) as connection:
+                seen, n_asked = time.monotonic(), n_asked + 1
+                send(connection, text, data)
+                return receive(connection, max(0.0, end - time.monotonic()))
+        except Refused:
+            raise
+        except OSError as error:
+            if n_asked >= TIMES or time.monotonic() > min(end, seen + patience):
+                print(f"[FDRMFL] {address}: {error}", flush=True)
+                said = "no process of the site answers at its socket; start `skfdrmfl site` there"
+                raise ConnectionError(said) from error
+            time.sleep(LOOK)
 
 
 def is_loopback(address: str) -> bool:
@@ -125,11 +155,11 @@ def listen(address: str, token: str = "", group: str | None = None) -> tuple[soc
         with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secret)
         return server, secret.encode()
-    with suppress(OSError), connect(address):
-        raise FileExistsError(f"another process answers at {address} already; end it, or pass another --socket.")
-    with suppress(FileNotFoundError):
+    if os.path.lexists(address):
         if not Path(address).is_socket():
             raise FileExistsError(f"{address} is there and no socket; pass another --socket.")
+        if _answers(address):
+            raise FileExistsError(f"another process answers at {address} already; end it, or pass another --socket.")
         os.unlink(address)  # left by a process that was killed
     server = socket.socket(socket.AF_UNIX)
     try:
@@ -139,8 +169,6 @@ def listen(address: str, token: str = "", group: str | None = None) -> tuple[soc
         finally:
             os.umask(mask)
         if group is not None:
-            import shutil
-
             shutil.chown(address, group=group)
             os.chmod(address, 0o660)
         server.listen(64)
@@ -148,3 +176,11 @@ def listen(address: str, token: str = "", group: str | None = None) -> tuple[soc
         server.close()
         raise
     return server, b""
+
+
+def _answers(address: str) -> bool:
+    try:
+        connect(address).close()
+    except OSError:
+        return False
+    return True
