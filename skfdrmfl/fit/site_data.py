@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -12,31 +14,21 @@ from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.remote.codec import Build
 from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.site import Site
+from skfdrmfl.clients.remote.watch import Watch
 from skfdrmfl.clients.simulation import Simulation
-from skfdrmfl.common.version import __version__
-from skfdrmfl.data.categories import column_name, discrete_columns
-from skfdrmfl.data.column_names import flat
+from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.column_names import flat, names_of, number_names
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.fit.check_input import CheckedData, labels_of, read
-from skfdrmfl.fit.fingerprint import described
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
+from skfdrmfl.fit.site_terms import Terms, check_parameters
 from skfdrmfl.method.network import Network
 
-# What a client reads from its own estimator; the rest comes with the plan.
-OF_BOTH = (
-    *("client_column", "groups_column"),
-    *("modalities", "encoders", "hidden_layer_sizes", "modality_dim", "n_components", "fusion"),
-    *("head_hidden_layer_sizes", "alignment", "early_stopping", "tuning", "shrinkage", "algorithm", "pretreatment"),
-)
-
-
-def agreed_parameters(estimator: Any) -> dict[str, str]:
-    """Return what both ends must have set alike, as texts."""
-    return {"skfdrmfl": __version__} | {name: described(getattr(estimator, name)) for name in OF_BOTH}
+_log = logging.getLogger("skfdrmfl")
 
 
 class SiteRows:
@@ -51,29 +43,29 @@ class SiteRows:
         self._estimator, self._load_data, self.label = estimator, load_data, label
         self._data: tuple[Labelled, Any] | None = None
         self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
+        self._digest = ""
 
-    def describe(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a server may know of the rows: numbers of rows and columns, names, and which labels to ask for.
+    def describe(self, about: Mapping[str, Any], run: str) -> dict[str, Any]:
+        """Return what a server may know of the rows: numbers of rows and columns, and which labels to ask for.
 
-        `about` has the server's parameters, and the categories as soon as there are any.
+        `about` has the server's parameters, and the categories as soon as there are any. Names of columns are told as a
+        hash, which is another one in each `run`.
         """
-        mine = agreed_parameters(self._estimator)
-        for name, theirs in about["parameters"].items():
-            if mine[name] != theirs:
-                raise Refusal(f"{name} is {mine[name]} here but {theirs} at the server; give both the same estimator.")
+        check_parameters(self._estimator, about["parameters"])
         self._data = self._checked = None
         X = self._given()[0].X
-        discrete = {j: column_name(X, j) for j in discrete_columns(X)}
-        answer = {"label": self.label, "n_rows": len(X), "discrete": discrete}
-        if discrete and about["categories"] is None:
+        answer = {
+            "label": self.label,
+            "n_rows": len(X),
+            "n_features": int(np.shape(X)[-1]),
+            "discrete": discrete_columns(X),
+            "columns": digest_of_names(text_of_names(X), run),
+        }
+        if answer["discrete"] and about["categories"] is None:
             return answer
         reading, _, tables = self._check(about["categories"] or {})
         present = tables.present
-        names = reading.feature_names
         return answer | {
-            "n_features": reading.n_features,
-            "feature_names": None if names is None else [str(name) for name in names],
-            "number_names": reading.number_names,
             "n_outputs": reading.n_outputs,
             "y_ndim": reading.y_ndim,
             "modalities": reading.modalities,
@@ -81,13 +73,38 @@ class SiteRows:
             "by_modality": None if present is None else present.sum(0),
         }
 
+    def names(self, first: int | None, run: str) -> Any:
+        """Return the names of the columns, or a hash of the `first` so many, by which one that differs is found."""
+        X = self._given()[0].X
+        names = text_of_names(X)
+        if first is not None:
+            return digest_of_names(None if names is None else names[:first], run)
+        is_text = names is not None and number_names(X) is None
+        return {"feature_names": names_of(X) if is_text else None, "number_names": number_names(X)}
+
+    def differs(self, column: int) -> None:
+        """Take notice that most others call a column otherwise."""
+        names = text_of_names(self._given()[0].X) or []
+        called = f"{names[column]!r} here, and otherwise" if 0 <= column < len(names) else "otherwise than here"
+        _log.error("column %d is called %s where others are; let load_data return the same columns", column, called)
+
+    def announced(self) -> tuple[int, str]:
+        """Return how many rows there are, and a hash of what stands in them, which stays here; "" before it is read."""
+        return len(self._given()[0].X), "" if self._checked is None else self._digest
+
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
         X = self._given()[0].X
         return Simulation(labels_of(X, discrete_columns(X)), _alone(position, len(X)))
 
     def gather(self, agreed: Mapping[str, Any], position: int) -> tuple[Simulation, Build]:
-        """Return the client alone, ready to be asked, and what makes its networks."""
+        """Return the client alone, ready to be asked, and what makes its networks.
+
+        Raises Refusal where the parameters or the names of columns are not those agreed on.
+        """
+        check_parameters(self._estimator, agreed["parameters"])
+        if agreed["columns"] != digest_of_names(text_of_names(self._given()[0].X), agreed["run"]):
+            raise Refusal("columns have other names or another order here than at the others; the log says more.")
         reading, network_spec, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
             tables.present = np.ones((len(reading.table), len(reading.modalities)), dtype=bool)
@@ -118,12 +135,38 @@ class SiteRows:
             reading = read(self._estimator._draft(), given, y, dict(categories))
             network_spec = network_spec_of(self._estimator, reading)
             self._checked = reading, network_spec, client_data_of(self._estimator, reading, network_spec)
+            total = blake2b(digest_size=16)
+            for part in (reading.table, reading.targets, self._checked[2].blocks):
+                total.update(b"" if part is None else np.ascontiguousarray(part).data)
+            self._digest = total.hexdigest()
         return self._checked
 
 
-def site_of(estimator: Any, load_data: Callable[[], Any], label: Any) -> Site:
-    """Return one client, wherever it is, that answers requests; parameters are those of `SiteRows`."""
-    return Site(SiteRows(estimator, load_data, label))
+def site_of(estimator: Any, load_data: Callable[[], Any], label: Any, watches: Sequence[Watch] = ()) -> Site:
+    """Return one client, wherever it is, that answers requests; parameters are those of `SiteRows`.
+
+    What is asked is held to the estimator, then goes to those who watch.
+    """
+    return Site(SiteRows(estimator, load_data, label), (Terms(estimator), *watches))
+
+
+def text_of_names(X: Any) -> list[str] | None:
+    """Return the names of the columns of X as texts; see `texts_of`."""
+    names = names_of(X)
+    text = names if names and all(isinstance(name, str) for name in names) else None
+    return texts_of(text, number_names(X))
+
+
+def texts_of(names: Iterable[str] | None, numbers: Iterable[float] | None) -> list[str] | None:
+    """Return names of columns as texts that tell numbers from text; None where there are none."""
+    if numbers is not None:
+        return [f"number {float(number)!r}" for number in numbers]
+    return None if names is None else [f"text {name}" for name in names]
+
+
+def digest_of_names(names: Sequence[str] | None, run: str) -> str | None:
+    """Return a hash of names in their order, one that nobody could have worked out before the run."""
+    return None if names is None else blake2b(repr([run, *names]).encode(), digest_size=16).hexdigest()
 
 
 def _same(categories: Mapping[int, Any], others: Mapping[int, Any]) -> bool:

@@ -34,17 +34,26 @@ class Silence:
 class Exchange:
     """All that is said to clients who are elsewhere, by their addresses and labels in the order of positions.
 
-    `missed` keeps who has not answered what, and why.
+    `missed` keeps who has not answered what, and why. `run` is the name that clients know the fit by, `rows` how many
+    each has announced.
     """
 
-    def __init__(self, channel: Channel, addresses: Sequence[Any], labels: Sequence[Any]):
+    def __init__(
+        self,
+        channel: Channel,
+        addresses: Sequence[Any],
+        labels: Sequence[Any],
+        run: str = "",
+        rows: Mapping[int, int] | None = None,
+    ):
         self._channel, self._addresses, self.labels = channel, list(addresses), list(labels)
         self._known: list[set[str]] = [set() for _ in self._addresses]
         self._silent: set[int] = set()  # who has not answered the last time
         self._standing: dict[str, Packet] = {}
         self._objects: dict[str, Any] = {}  # what stands in these packets
         self._last = ""
-        self._name, self._n_names = secrets.token_hex(4), 0
+        self.run, self._n_names = run or secrets.token_hex(8), 0
+        self._rows = rows or {}
         self.missed: list[DroppedClient] = []
 
     # ------------------------------------------------------------------------------------- what clients keep
@@ -52,7 +61,7 @@ class Exchange:
     def keep(self, value: Any) -> str:
         """Return a name for what clients are given once, and keep; it goes to each with the first question about it."""
         self._n_names += 1
-        name = f"{self._name}.{self._n_names}"
+        name = f"{self.run}.{self._n_names}"
         self._standing[name], self._objects[name] = to_packet(value), value
         return name
 
@@ -197,7 +206,7 @@ class Exchange:
         missing = [p for p in positions if self._addresses[p] not in now or p in self._silent]
         strangers = [address for address in now if address not in self._addresses] if missing else []
         if strangers:
-            who = {address: Request(WHO, -1, to_packet(None)).packet() for address in strangers}
+            who = {address: Request(WHO, -1, to_packet(None), run=self.run).packet() for address in strangers}
             for address, reply in self._channel.ask(who).items():
                 with suppress(WireError, TypeError, ValueError):
                     kind, label = from_packet(reply)
@@ -215,4 +224,5 @@ class Exchange:
     def _request(self, what: str, position: int, about: Packet, needs: Sequence[str]) -> Packet:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
-        return Request(what, position, about, tuple(needs), missing, keep).packet()
+        rows = self._rows.get(position, -1)
+        return Request(what, position, about, tuple(needs), missing, keep, self.run, rows).packet()
