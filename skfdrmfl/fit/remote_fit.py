@@ -110,6 +110,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     feature_names, numbers = _names(exchange, positions.tolist(), columns, told[0]["n_features"], earlier)
     sizes = np.array([answer["n_rows"] for answer in told], dtype=np.int64)
     ledger = ledger_of(earlier)
+    ledger.runs += (exchange.run,)
     discrete = told[0]["discrete"]
     if private:
         _privacy.check_no_labels(discrete)

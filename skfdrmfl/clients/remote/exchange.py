@@ -54,6 +54,7 @@ class Exchange:
         self._last = ""
         self.run, self._n_names = run or secrets.token_hex(8), 0
         self._rows = rows or {}
+        self.round = 0  # that the ledger counts in
         self.missed: list[DroppedClient] = []
 
     # ------------------------------------------------------------------------------------- what clients keep
@@ -225,4 +226,4 @@ class Exchange:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
         rows = self._rows.get(position, -1)
-        return Request(what, position, about, tuple(needs), missing, keep, self.run, rows).packet()
+        return Request(what, position, about, tuple(needs), missing, keep, self.run, rows, self.round).packet()

@@ -46,6 +46,7 @@ class Remote:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
         if subset is EVERYTHING:
             return Roster(self.positions, self.sizes)
+        self.exchange.round = self.ledger.round
         sizes = self.exchange.ask_all("count", dict.fromkeys(self.positions.tolist(), subset), [self.agreed], _number)
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
@@ -72,6 +73,7 @@ class Remote:
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        self.exchange.round = self.ledger.round
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)
@@ -106,6 +108,7 @@ class RemoteTraining:
 
     def __init__(self, federation: Remote, plan: Plan, name: str):
         self._exchange, self._plan, self._name = federation.exchange, plan, name
+        self._exchange.round = federation.ledger.round
         self._agreed, self._engine = federation.agreed, federation.engine
         self._client_task = ALGORITHMS[plan.schedule.algorithm].client_task
         self.cohort, self._holding = self._counted(federation)
@@ -117,6 +120,7 @@ class RemoteTraining:
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in the order of the engine."""
         cohort, exchange, round_number = self.cohort, self._exchange, broadcast.round_index + 1
+        exchange.round = round_number
         models = [broadcast.weights, *(broadcast.history if self._contrasts else ())]
         names = self._named(models)
         positions = cohort.positions[participants]
@@ -175,7 +179,7 @@ class RemoteTraining:
             new = np.array([p for p in holding.tolist() if not self._exchange.knows(p, name)], dtype=np.int64)
             self._messages.held_out(holding, query.name, new)
         positions = np.flatnonzero(self._holding[running].any(0)).tolist()
-        about = dict.fromkeys(positions)
+        about = dict.fromkeys(positions, running)
 
         def check(position: int, answer: Any) -> None:
             if not isinstance(answer, HeldOutSums) or any(np.shape(part)[:1] != (n_runs,) for part in answer[:4]):
