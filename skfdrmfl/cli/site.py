@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.folder import add_folder, read_input
@@ -21,7 +21,7 @@ from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.courier.programs import Program, environment, free_port
 from skfdrmfl.courier.sockets import is_loopback
-from skfdrmfl.tables.errors import FileProblem, wrong
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 
 LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
 
@@ -39,6 +39,7 @@ def add_to(commands: Any) -> None:
     add(parser, "--label NAME", "what the site is called, as the server's --sites has it", required=True)
     add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
     add(parser, "--policy FILE", "what may leave, in TOML (default: the careful one)", type=Path)
+    add(parser, "--audit FILE", "record of what has left, to which lines are appended", type=Path)
     group = parser.add_argument_group("where it answers")
     where = "path of a Unix socket, or 127.0.0.1:PORT (default: ~/.skfdrmfl/NAME.socket)"
     add(group, "--socket ADDRESS", where)
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> None:
             raise FileProblem("the SuperNode has ended; its output is above.")
         from skfdrmfl.site.listener import Listener
 
-        answer = _site(args)
+        rows = SiteInput.of(args)
+        answer = _process(rows, args)
         listener = Listener(address, answer, token=token, group=args.group)
         stack.callback(listener.close)
         if not is_loopback(address):
@@ -135,20 +137,53 @@ def _place(args: argparse.Namespace) -> tuple[str, str]:
     return address, ""
 
 
-def _site(args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
-    """Return what answers for the rows of a table."""
-    frame, notes = read_input(args.file, args)
-    with interrupt_waits():
-        from skfdrmfl.fit.site_data import site_of
-        from skfdrmfl.site.process import SiteProcess
+class SiteInput(NamedTuple):
+    """What a site holds: its estimator, rows as `fit` takes them, and policy."""
 
-        estimator = transformer(args)
-    columns = divide(frame, args)
-    columns.notes += modality_notes(columns.X, args)
-    print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
-    groups = None if columns.groups is None else columns.groups.to_numpy()
-    rows = (columns.X, columns.target) if groups is None else (columns.X, columns.target, groups)
-    return SiteProcess(site_of(estimator, lambda: rows, args.label), said)
+    estimator: Any
+    rows: tuple[Any, ...]
+    policy: Any
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> SiteInput:
+        """Read it as the options of the command say; what was found is printed."""
+        frame, notes = read_input(args.file, args)
+        with interrupt_waits():
+            from skfdrmfl.clients.policy import SitePolicy
+
+            estimator = transformer(args)
+        try:
+            policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
+        except (ValueError, TypeError) as error:
+            raise FileProblem(first_line(error)) from error
+        columns = divide(frame, args)
+        columns.notes += modality_notes(columns.X, args)
+        print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
+        groups = () if columns.groups is None else (columns.groups.to_numpy(),)
+        return cls(estimator, (columns.X, columns.target, *groups), policy)
+
+
+def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
+    """Return what answers for a site, and say by what it does."""
+    from skfdrmfl.clients.policy import PolicyWatch
+    from skfdrmfl.clients.remote.audit import Audit
+    from skfdrmfl.fit.site_data import site_of
+    from skfdrmfl.site.process import SiteProcess, Teller
+
+    policy = site.policy
+    record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
+    watches: list[Any] = [PolicyWatch(policy), *record, Teller(said)]
+    said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
+    estimator, (X, *_) = site.estimator, site.rows
+    one = "one network" if estimator.tuning is None else "a mixture"
+    said(f"plan: {one} of {len(X)} rows x {X.shape[1]} columns; its sums and up to {_rounds(estimator)} updates leave.")
+    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches))
+
+
+def _rounds(estimator: Any) -> int:
+    from skfdrmfl.fit.parameters import value_of
+
+    return int(value_of(estimator, "n_rounds"))
 
 
 def _supernode_command(args: argparse.Namespace, address: str, token: str) -> list[str]:

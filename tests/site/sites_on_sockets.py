@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import numpy as np
 from wire import Wire, rows_of
@@ -10,7 +11,7 @@ from skfdrmfl.clients.remote.packet import Packet
 from skfdrmfl.courier.sockets import answered
 from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site.listener import Listener
-from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.process import SiteProcess, Teller
 
 
 @contextmanager
@@ -34,7 +35,9 @@ class OnSockets(Wire):
         self.folder, self.running, self.said, self.asked, self.n_read = folder, {}, [], [], 0
         self.labels = np.unique(ids).tolist()
         self.make = {
-            label: lambda label=label: site_of(estimator, self.read(rows_of(X, y, ids == label)), label)
+            label: lambda label=label: site_of(
+                estimator, self.read(rows_of(X, y, ids == label)), label, [Teller(partial(self.tell, label))]
+            )
             for label in self.labels
         }
 
@@ -45,13 +48,16 @@ class OnSockets(Wire):
 
         return once
 
+    def tell(self, label, line):
+        self.said.append((label, line))
+
     def addresses(self):
         return list(self.running)
 
     def start(self, label):
         """Start a site, which knows nothing of what was before."""
         stack = ExitStack()
-        process = SiteProcess(self.make[label](), lambda line: self.said.append((label, line)))
+        process = SiteProcess(self.make[label]())
         stack.enter_context(listening(self.folder / f"{label}.socket", process))
         self.running[label] = stack
         return process

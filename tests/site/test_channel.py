@@ -20,7 +20,7 @@ from skfdrmfl.site.process import SiteProcess
 
 def process(label):
     load = rows_of(X, Y, label == IDS)
-    return SiteProcess(site_of(FDRMFLTransformer(**SETTINGS), load, label), lambda line: None)
+    return SiteProcess(site_of(FDRMFLTransformer(**SETTINGS), load, label))
 
 
 RUNS = []
@@ -179,7 +179,7 @@ def test_who_is_missing_is_said_and_is_an_error_after_the_wait():
 
 def test_who_is_not_among_the_sites_is_asked_nothing_but_its_name():
     run = Run({1: process("north"), 2: process("south"), 3: process("north")})
-    run.nodes[3] = SiteProcess(site_of(FDRMFLTransformer(**SETTINGS), silent_node, "west"), lambda line: None)
+    run.nodes[3] = SiteProcess(site_of(FDRMFLTransformer(**SETTINGS), silent_node, "west"))
     fitted(run)
     assert run.pushed.count(3) == 1
     assert any("'west' is there and none of --sites" in line for line in run.said)
@@ -189,7 +189,7 @@ def test_another_sites_label_is_not_given_away_while_its_site_answers(here):
     run = Run({1: process("north"), 2: process("south")})
     over = run.channel(patience=5.0)
     over.gather(2)
-    run.nodes[3] = SiteProcess(site_of(FDRMFLTransformer(**SETTINGS), silent_node, "north"), lambda line: None)
+    run.nodes[3] = SiteProcess(site_of(FDRMFLTransformer(**SETTINGS), silent_node, "north"))
     assert bits(fit_over_channel(FDRMFLTransformer(**SETTINGS), over)) == here
     assert run.pushed.count(3) == 1
     assert any("a second node calls itself 'north'" in line for line in run.said)
