@@ -1,4 +1,4 @@
-"""What would leave a site, in order: a fit of its rows alone by a server in the same memory, which reaches no network."""
+"""What would leave a site, in order: a fit of its rows alone with a server in this memory, over no network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sklearn.base import clone
 from skfdrmfl.clients.policy import PolicyWatch, SitePolicy
 from skfdrmfl.clients.remote.audit import Leaving, leaving
 from skfdrmfl.clients.remote.loopback import Loopback
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 from skfdrmfl.common.page import size_text
-from skfdrmfl.diagnosis.tables import Table
+from skfdrmfl.diagnosis.tables import Table, csv_text
 from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.fit.site_data import SiteRows, site_of
@@ -74,6 +74,10 @@ class DryRun(dict[str, Any]):
         return "\n".join([*text, "", self.summary])
 
     __str__ = __repr__
+
+    def to_csv(self) -> str:
+        """Return the table as CSV, a line for each message."""
+        return csv_text(self)
 
     @property
     def summary(self) -> str:
@@ -137,7 +141,7 @@ def dry_run(
     # What is wrong with rows is told here as it is, and to a server as its type alone.
     SiteRows(trial, load_data, label).describe({"parameters": agreed_parameters(trial), "categories": None}, "")
     with _counting_elsewhere(policy) as its_own, redirect_stdout(io.StringIO()):
-        watches = [*([] if its_own is None else [PolicyWatch(its_own)]), watching]
+        watches: list[Watch] = [*([] if its_own is None else [PolicyWatch(its_own)]), watching]
         sites = {0: site_of(trial, load_data, label, watches)}
         if is_private(trial):  # which is that of one site among others
             sites[1] = site_of(trial, load_data, f"beside {label}")
