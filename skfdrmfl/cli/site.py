@@ -171,19 +171,18 @@ class SiteInput(NamedTuple):
 
 def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
     """Return what answers for a site, and say by what it does."""
-    from skfdrmfl.clients.policy import PolicyWatch
     from skfdrmfl.clients.remote.audit import Audit
     from skfdrmfl.fit.site_data import site_of
     from skfdrmfl.site.process import SiteProcess, Teller
 
     policy = site.policy
     record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
-    watches: list[Any] = [PolicyWatch(policy), Teller(said), *record]
+    watches: list[Any] = [Teller(said), *record]
     said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
     estimator, (X, *_) = site.estimator, site.rows
     one = "one network" if estimator.tuning is None else "a mixture"
     said(f"plan: {one} of {len(X)} rows x {X.shape[1]} columns; its sums and up to {_rounds(estimator)} updates leave.")
-    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches))
+    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches, policy=policy))
 
 
 def _show_what_would_leave(args: argparse.Namespace) -> None:

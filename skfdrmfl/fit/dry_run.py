@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from skfdrmfl.clients.policy import PolicyWatch, SitePolicy
+from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.remote.audit import Leaving, leaving
 from skfdrmfl.clients.remote.loopback import Loopback
-from skfdrmfl.clients.remote.watch import Answer, Question, Watch
+from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.common.page import size_text
 from skfdrmfl.diagnosis.tables import Table, csv_text
 from skfdrmfl.fit.parameters import is_private
@@ -141,8 +141,7 @@ def dry_run(
     # What is wrong with rows is told here as it is, and to a server as its type alone.
     SiteRows(trial, load_data, label).describe({"parameters": agreed_parameters(trial), "categories": None}, "")
     with _counting_elsewhere(policy) as its_own, redirect_stdout(io.StringIO()):
-        watches: list[Watch] = [*([] if its_own is None else [PolicyWatch(its_own)]), watching]
-        sites = {0: site_of(trial, load_data, label, watches)}
+        sites = {0: site_of(trial, load_data, label, [watching], policy=its_own)}
         if is_private(trial):  # which is that of one site among others
             sites[1] = site_of(trial, load_data, f"beside {label}")
         try:
