@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     if not sites and args.n_sites is None:
         wrong("--sites", "none", "says whom to wait for", "name them, or pass --n-sites")
     n_sites = max(len(set(sites)), args.n_sites or 0)
+    command = None if args.superlink else _superlink_command(args)
     inputs = [path for path in (args.certificate, args.key, args.checkpoint) if path is not None]
     with output_folder("--output", args.output.parent, [args.output.name], inputs) as write, ExitStack() as stack:
         signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             model.set_params(checkpoint_path=args.checkpoint, checkpoint_every=1)
         model.verbose = 2
         check_saves(model)
-        connection = _run_of_flower(args, stack)
+        connection = _run_of_flower(args, command, stack)
         times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
         channel = RunChannel(connection, sites, **times, say=said)
         try:
@@ -93,7 +94,6 @@ def run(args: argparse.Namespace) -> None:
             )
             raise Interrupted(f"{kept}; the same command begins again.") from error
         channel.close()
-        del model.verbose
         model.verbose = 0
         names = getattr(model, "feature_names_in_", [])
         about = {"targets": list(args.target), "features": [str(name) for name in names], "missing": "keep"}
@@ -103,8 +103,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _plan(model: Any) -> str:
     """Return in words what is asked for, as far as it is known before any site is there."""
+    from skfdrmfl.fit.parameters import value_of
+
     shape = "one network" if model.tuning is None else "a mixture"
-    return f"{shape}, {model.n_rounds} rounds of {model.local_epochs} epochs, {model.algorithm}"
+    rounds, epochs, algorithm = (value_of(model, name) for name in ("n_rounds", "local_epochs", "algorithm"))
+    return f"{shape}, {rounds} rounds of {epochs} epochs, {algorithm}"
 
 
 def _say_result(model: Any, channel: Any) -> None:
@@ -117,7 +120,7 @@ def _say_result(model: Any, channel: Any) -> None:
     print(model.diagnose(), flush=True)
 
 
-def _run_of_flower(args: argparse.Namespace, stack: ExitStack) -> socket.socket:
+def _run_of_flower(args: argparse.Namespace, command: list[str] | None, stack: ExitStack) -> socket.socket:
     """Return the connection to the ServerApp of a run that has been started; all of it ends with the stack."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skfdrmfl-", ignore_cleanup_errors=True)))
     home = folder / "home"
@@ -131,8 +134,8 @@ def _run_of_flower(args: argparse.Namespace, stack: ExitStack) -> socket.socket:
     write_address(home, f"127.0.0.1:{port}", certificates)
     of_flower = environment(home)
     program = None
-    if args.superlink is None:
-        program = Program(_superlink_command(args), of_flower, said)
+    if command is not None:
+        program = Program(command, of_flower, said)
         stack.callback(program.close)
         wait_for_port(port, program, 60.0)
         said(f"SuperLink started; sites connect to {where}.")

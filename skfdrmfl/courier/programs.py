@@ -79,12 +79,13 @@ class Program:
         say: Callable[[str], None],
         *,
         lasting: bool = False,
+        name: str = "",
         noise: re.Pattern[str] = NOISE,
     ):
         self._command = [sys.executable, "-I", "-c", WATCHED, found(arguments[0]), *arguments[1:]]
         self._environment, self._say, self._noise = dict(environment), say, noise
         self._lasting, self._closed = lasting, threading.Event()
-        self.name = arguments[0]
+        self.name = name or arguments[0]
         self.process = self._started()
         self._listening = threading.Thread(target=self._follow, daemon=True)
         self._listening.start()
