@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
             model = transformer(args, random_state=args.random_state)
         if args.checkpoint is not None:
             model.set_params(checkpoint_path=args.checkpoint, checkpoint_every=1)
-        model.verbose = 2
+        verbose, model.verbose = model.verbose, 2
         check_saves(model)
         connection = _run_of_flower(args, command, stack)
         times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
             )
             raise Interrupted(f"{kept}; the same command begins again.") from error
         channel.close()
-        model.verbose = 0
+        model.verbose = verbose
         names = getattr(model, "feature_names_in_", [])
         about = {"targets": list(args.target), "features": [str(name) for name in names], "missing": "keep"}
         write({args.output.name: partial(save, model, model._fitted, about=about)})
@@ -116,7 +116,7 @@ def _say_result(model: Any, channel: Any) -> None:
     said(f"fitted to {sum(rows.values())} rows: {', '.join(f'{name} {n}' for name, n in rows.items())}")
     for entry in model.dropped_clients_:
         said(f"left out: {entry}")
-    said(f"{channel.sent / 1e6:.2f} MB to sites, {channel.received / 1e6:.2f} MB from them")
+    said(channel.passed())
     print(model.diagnose(), flush=True)
 
 
