@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
     command = None if args.superlink else _superlink_command(args)
     inputs = [path for path in (args.certificate, args.key, args.checkpoint) if path is not None]
     with output_folder("--output", args.output.parent, [args.output.name], inputs) as write, ExitStack() as stack:
-        signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+        before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         with interrupt_waits():
             from skfdrmfl.courier.channel import RunChannel
             from skfdrmfl.fit.remote_fit import fit_over_channel
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         channel.close()
         model.verbose = verbose
         names = getattr(model, "feature_names_in_", [])
-        about = {"targets": list(args.target), "features": [str(name) for name in names], "missing": "keep"}
+        about = {"targets": list(map(str, args.target)), "features": [str(name) for name in names], "missing": "keep"}
         write({args.output.name: partial(save, model, model._fitted, about=about)})
         _say_result(model, channel)
 

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     address, token = _place(args)
     with ExitStack() as stack:
-        signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
+        before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         node = None if args.supernode is None else _supernode_command(args, address, token)
         if args.file is None:
             if node is None:

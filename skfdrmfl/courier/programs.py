@@ -42,6 +42,7 @@ SETTINGS = {
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What Flower says of each message, and of its own ways: the command says what is in these.
 NOISE = re.compile(r"INFO *:|INFO \[uvicorn|^ *$|^\[notice\]")
+NUMBERS = re.compile(r"[0-9.]+")
 AGAIN = 3.0  # seconds until a program that has ended is started again
 
 
@@ -118,14 +119,18 @@ class Program:
         )
 
     def _follow(self) -> None:
-        """Pass on what the program says; start it again when it has ended."""
+        """Pass on what the program says, the same but for its numbers once; start it again when it has ended."""
+        before = ""
         while True:
-            assert self.process.stdout is not None
+            assert self.process.stdout is not None and self.process.stdin is not None
             for line in self.process.stdout:
                 said = COLOURS.sub("", line).rstrip()
-                if not self._noise.search(said):
+                if not self._noise.search(said) and (now := NUMBERS.sub("", said)) != before:
+                    before = now
                     self._say(f"{self.name}: {said}")
             status = self.process.wait()
+            for pipe in (self.process.stdout, self.process.stdin):
+                pipe.close()
             if self._closed.is_set():
                 return
             if not self._lasting:
