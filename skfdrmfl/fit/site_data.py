@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.clients.client_data import ClientData
+from skfdrmfl.clients.policy import SitePolicy
+from skfdrmfl.clients.policy_watch import PolicyWatch
 from skfdrmfl.clients.remote.codec import Build
-from skfdrmfl.clients.remote.packet import Refusal
+from skfdrmfl.clients.remote.packet import NotNow, Refusal
 from skfdrmfl.clients.remote.site import Site
 from skfdrmfl.clients.remote.watch import Watch
 from skfdrmfl.clients.simulation import Simulation
@@ -142,12 +144,20 @@ class SiteRows:
         return self._checked
 
 
-def site_of(estimator: Any, load_data: Callable[[], Any], label: Any, watches: Sequence[Watch] = ()) -> Site:
+def site_of(
+    estimator: Any,
+    load_data: Callable[[], Any],
+    label: Any,
+    watches: Sequence[Watch] = (),
+    *,
+    policy: SitePolicy | None = None,
+) -> Site:
     """Return one client, wherever it is, that answers requests; parameters are those of `SiteRows`.
 
-    What is asked is held to the estimator, then goes to those who watch.
+    What is asked is held to the estimator and to a policy, then goes to those who watch.
     """
-    return Site(SiteRows(estimator, load_data, label), (Terms(estimator), *watches))
+    own = [Terms(estimator), *([] if policy is None else [PolicyWatch(policy)])]
+    return Site(SiteRows(estimator, load_data, label), (*own, *watches))
 
 
 def text_of_names(X: Any) -> list[str] | None:
@@ -183,5 +193,5 @@ def _loaded(load_data: Callable[[], Any]) -> tuple[Any, Any, Any]:
         data = load_data()
         X, y, *groups = data
     except Exception as error:
-        raise Refusal(f"load_data raised {type(error).__name__}; it is to return (X, y) or (X, y, groups).") from error
+        raise NotNow(f"load_data raised {type(error).__name__}; it is to return (X, y) or (X, y, groups).") from error
     return X, y, groups[0] if groups else None

@@ -7,7 +7,7 @@ from dataclasses import fields
 from math import inf
 from typing import Any
 
-from skfdrmfl.clients.policy import Protection
+from skfdrmfl.clients.policy_watch import Protection
 from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.common.version import __version__

@@ -10,7 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from skfdrmfl.clients.remote.channel import AN_ERROR, DONE, FAILED, LOST, NO_ANSWER, NOT_AS_ASKED, WHO, Channel
+from skfdrmfl.clients.remote.channel import (
+    A_REFUSAL,
+    AN_ERROR,
+    DONE,
+    FAILED,
+    LOST,
+    NO_ANSWER,
+    NOT_AS_ASKED,
+    REFUSED,
+    WHO,
+    Channel,
+)
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.protocol.door import NoAnswer
@@ -125,8 +136,8 @@ class Exchange:
                     if kind == LOST:
                         self._known[p] -= set(answer)
                         again.append(p)
-                    elif kind == FAILED:
-                        silent[p] = Silence(AN_ERROR, str(answer))
+                    elif kind in (FAILED, REFUSED):
+                        silent[p] = Silence(AN_ERROR if kind == FAILED else A_REFUSAL, str(answer))
                     elif kind == DONE:
                         if check is not None:
                             check(p, answer)
@@ -167,7 +178,7 @@ class Exchange:
             if tries >= PATIENCE and time.monotonic() > end:
                 break
             time.sleep(min(PAUSE, self._channel.wait))
-        raise self._stopped(silent, len(about))
+        raise self.stopped(silent, len(about))
 
     def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
         """Check that the answers to each of some queries are of one form, that of most.
@@ -184,9 +195,9 @@ class Exchange:
                 if form is not None and form != usual:
                     odd[p] = Silence(NOT_AS_ASKED, "of another form than what most say")
         if odd:
-            raise self._stopped(odd, len(answers))
+            raise self.stopped(odd, len(answers))
 
-    def _stopped(self, silent: Mapping[int, Silence], n_asked: int) -> NoAnswer:
+    def stopped(self, silent: Mapping[int, Silence], n_asked: int) -> NoAnswer:
         """Return the error that names who is silent, and keep it in mind."""
         self.note(silent, ())
         names = "; ".join(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.clients.remote.channel import A_REFUSAL
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.packet import WireError
 from skfdrmfl.common.arrays import Indices
@@ -148,6 +149,8 @@ class RemoteTraining:
             for p, mine in asked.items()
         }
         answers, silent = exchange.ask("train", about, self._needs(names), lambda p, a: self._check(a, len(asked[p])))
+        if refused := {p: silence for p, silence in silent.items() if silence.reason == A_REFUSAL}:
+            raise exchange.stopped(refused, len(about))  # who is merely absent may come back, who refuses will not
         exchange.note(silent, [round_number])
         place = {int(r): (p, i) for p, mine in asked.items() if p in answers for i, r in enumerate(mine)}
         came = []

@@ -21,7 +21,11 @@ class WireError(ValueError):
 
 
 class Refusal(ValueError):
-    """A client cannot answer, for a reason that it may tell: the words hold nothing of its rows."""
+    """A client does not answer, for a reason that it may tell: the words hold nothing of its rows."""
+
+
+class NotNow(Refusal):
+    """A client cannot answer this time, and may the next."""
 
 
 @dataclass(frozen=True)

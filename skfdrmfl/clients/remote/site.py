@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, WHO
+from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
 from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
-from skfdrmfl.clients.remote.packet import Packet, Refusal, Request, WireError
+from skfdrmfl.clients.remote.packet import NotNow, Packet, Refusal, Request, WireError
 from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
 from skfdrmfl.clients.remote.watch import (
     Answer,
@@ -123,12 +123,13 @@ class Site:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
         what = question.what or "a message"
         if isinstance(error, (Refusal, WireError)):
-            _log.exception("%s: refused", what)
+            _log.exception("%s: refused: %s", what, error)
             reason = str(error)
         else:
             _log.exception("%s: no answer could be given", what)
             reason = f"{type(error).__name__} in {what!r}; its own log says more"
-        return Answer(to_packet((FAILED, f"{self._rows.label!r}: {reason}")), refused=reason)
+        kind = REFUSED if isinstance(error, Refusal) and not isinstance(error, NotNow) else FAILED
+        return Answer(to_packet((kind, f"{self._rows.label!r}: {reason}")), refused=reason)
 
     def _asked(self, request: Request, have: dict[str, Packet]) -> tuple[Question, Callable[[], Any]]:
         """Return what is asked, and what answers it; what has been prepared for it joins what the client has."""
