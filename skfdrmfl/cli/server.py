@@ -37,13 +37,18 @@ def add_to(commands: Any) -> None:
         "write it. Flower's SuperLink is started beside it, and ends with it.",
     )
     parser.set_defaults(run=run)
-    add_names(parser, "--sites NAME", "labels of the sites that take part, and without whom nothing begins")
-    add(parser, "--n-sites N", "how many take part, whatever they are called", type=at_least(1))
     add(parser, "--output FILE", "the model", type=Path, default=Path("out", "model.skfdrmfl"))
     add_names(parser, "--target NAME", "what predictions of the model are called")
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
     add(parser, "--networks N", "networks that a mixture has at most", type=at_least(1), default=1)
     add(parser, "--checkpoint FILE", "a run that was stopped goes on from here", type=Path)
+    add_sites(parser)
+
+
+def add_sites(parser: Any) -> None:
+    """Add the options that say which sites are asked, how they are reached, and what they have alike."""
+    add_names(parser, "--sites NAME", "labels of the sites that take part, and without whom nothing begins")
+    add(parser, "--n-sites N", "how many take part, whatever they are called", type=at_least(1))
     add(parser, "--wait SECONDS", "for sites that are missing", type=at_least(0), default=300)
     add(parser, "--answer-within SECONDS", "after which a site is left out of a round", type=at_least(1), default=600)
     prefix = "as at the sites: columns called nir__850, raman__200, ... are modalities nir and raman"
@@ -60,17 +65,13 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    sites = [str(name) for name in args.sites]
-    if not sites and args.n_sites is None:
-        wrong("--sites", "none", "says whom to wait for", "name them, or pass --n-sites")
-    n_sites = max(len(set(sites)), args.n_sites or 0)
-    command = None if args.superlink else _superlink_command(args)
+    n_sites = number_of_sites(args)
+    superlink_command(args)  # refuses what cannot be, before anything is made
     inputs = [path for path in (args.certificate, args.key, args.checkpoint) if path is not None]
     with output_folder("--output", args.output.parent, [args.output.name], inputs) as write, ExitStack() as stack:
         before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
         stack.callback(signal.signal, signal.SIGTERM, before)
         with interrupt_waits():
-            from skfdrmfl.courier.channel import RunChannel
             from skfdrmfl.fit.remote_fit import fit_over_channel
             from skfdrmfl.fit.saving import check_saves, save
             from skfdrmfl.protocol.door import NoAnswer
@@ -80,9 +81,7 @@ def run(args: argparse.Namespace) -> None:
             model.set_params(checkpoint_path=args.checkpoint, checkpoint_every=1)
         verbose, model.verbose = model.verbose, 2
         check_saves(model)
-        connection = _run_of_flower(args, command, stack)
-        times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
-        channel = RunChannel(connection, sites, **times, say=said)
+        channel = channel_to_sites(args, stack)
         try:
             said(f"plan: {n_sites} sites, {_plan(model)}")
             channel.gather(n_sites)
@@ -100,6 +99,22 @@ def run(args: argparse.Namespace) -> None:
         about = {"targets": list(map(str, args.target)), "features": [str(name) for name in names], "missing": "keep"}
         write({args.output.name: partial(save, model, model._fitted, about=about)})
         _say_result(model, channel)
+
+
+def number_of_sites(args: argparse.Namespace) -> int:
+    """Return how many sites have to be there; refuse where nobody says."""
+    if not args.sites and args.n_sites is None:
+        wrong("--sites", "none", "says whom to wait for", "name them, or pass --n-sites")
+    return max(len(set(args.sites)), args.n_sites or 0)
+
+
+def channel_to_sites(args: argparse.Namespace, stack: ExitStack) -> Any:
+    """Return the channel over a run of Flower that has been started; all of it ends with the stack."""
+    from skfdrmfl.courier.channel import RunChannel
+
+    connection = _run_of_flower(args, superlink_command(args), stack)
+    times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
+    return RunChannel(connection, [str(name) for name in args.sites], **times, say=said)
 
 
 def _plan(model: Any) -> str:
@@ -167,8 +182,10 @@ def _toml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\") + '"'
 
 
-def _superlink_command(args: argparse.Namespace) -> list[str]:
-    """Return the command of the SuperLink."""
+def superlink_command(args: argparse.Namespace) -> list[str] | None:
+    """Return the command of the SuperLink, None where one runs already; refuse what cannot be."""
+    if args.superlink is not None:
+        return None
     host, _, port = args.listen.rpartition(":")
     command = ["flower-superlink", "--host", host, "--port", port, "--isolation", "subprocess"]
     if args.certificate is None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.folder import add_folder, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading
+from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.courier.programs import Program, environment, found, free_port
@@ -41,6 +42,8 @@ def add_to(commands: Any) -> None:
     add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
     add(parser, "--policy FILE", "what may leave, in TOML (default: the careful one)", type=Path)
     add(parser, "--audit FILE", "record of what has left, to which lines are appended", type=Path)
+    dry_run = "print what would leave, in order, and end; nothing leaves. With FILE, a table of it (.csv)"
+    add(parser, "--dry-run [FILE]", dry_run, type=Path, nargs="?", const=Path())
     group = parser.add_argument_group("where it answers")
     where = "path of a Unix socket, or 127.0.0.1:PORT (default: ~/.skfdrmfl/NAME.socket)"
     add(group, "--socket ADDRESS", where)
@@ -65,6 +68,9 @@ def add_security(group: Any, usage: str, help: str) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    if args.dry_run is not None:
+        _show_what_would_leave(args)
+        return
     address, token = _place(args)
     with ExitStack() as stack:
         before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
@@ -167,19 +173,35 @@ class SiteInput(NamedTuple):
 
 def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
     """Return what answers for a site, and say by what it does."""
-    from skfdrmfl.clients.policy import PolicyWatch
     from skfdrmfl.clients.remote.audit import Audit
     from skfdrmfl.fit.site_data import site_of
     from skfdrmfl.site.process import SiteProcess, Teller
 
     policy = site.policy
     record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
-    watches: list[Any] = [PolicyWatch(policy), *record, Teller(said)]
+    watches: list[Any] = [Teller(said), *record]
     said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
     estimator, (X, *_) = site.estimator, site.rows
     one = "one network" if estimator.tuning is None else "a mixture"
     said(f"plan: {one} of {len(X)} rows x {X.shape[1]} columns; its sums and up to {_rounds(estimator)} updates leave.")
-    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches))
+    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches, policy=policy))
+
+
+def _show_what_would_leave(args: argparse.Namespace) -> None:
+    """Print what would leave the site, and write it where a file is named."""
+    if args.file is None:
+        wrong("--dry-run", "none", "has no rows to look at", "name them by --data")
+    names = [] if args.dry_run == Path() else [args.dry_run.name]
+    with output_folder("--dry-run", args.dry_run.parent, names, [args.file]) as write:
+        site = SiteInput.of(args)
+        with interrupt_waits():
+            from skfdrmfl.fit.dry_run import dry_run
+        try:
+            found = dry_run(site.estimator, lambda: site.rows, args.label, site.policy)
+        except ValueError as error:
+            raise FileProblem(f"these rows cannot be fitted: {first_line(error)}") from error
+        print(found, flush=True)
+        write({name: text_file(found.to_csv()) for name in names})
 
 
 def _rounds(estimator: Any) -> int:

@@ -20,16 +20,23 @@ from skfdrmfl.common.extras import install
 WATCHED = """
 import os, signal, subprocess, sys, threading
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def all_get(number):
+    os.killpg(0, number) if hasattr(os, "killpg") else child.kill()
 def watch():
     sys.stdin.read()
-    child.terminate()
+    all_get(signal.SIGTERM)
     try:
         child.wait(5)
     except subprocess.TimeoutExpired:
         pass
-    os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
-threading.Thread(target=watch, daemon=True).start()
-sys.exit(child.wait())
+    all_get(getattr(signal, "SIGKILL", signal.SIGTERM))
+watching = threading.Thread(target=watch, daemon=True)
+watching.start()
+status = child.wait()
+all_get(signal.SIGTERM)
+watching.join(1)
+sys.exit(status)
 """
 SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",

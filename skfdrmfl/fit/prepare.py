@@ -215,6 +215,7 @@ def make_plan(
         ledger=federation.ledger,
         central=reading.central and (earlier is None or earlier.central),
         engine=federation.engine,
+        policies=fitted.policies | reading.policies,
         account=account,
         members=network_alone(alone),
         versions=versions(),
@@ -246,6 +247,7 @@ def _mixture(
         ledger=federation.ledger,
         central=reading.central,
         engine=federation.engine,
+        policies=fitted.policies | reading.policies,
     )
     return MixtureFitting(federation, task, fitted, checkpoint)
 

@@ -64,7 +64,7 @@ class Fitted:
     held_out: HeldOutCounts | None = None  # how far off it is on rows held out, where any were
     domain: Domain | None = None  # where the rows lie; None with privacy, and of old files
     versions: dict[str, str] = field(default_factory=versions)  # by which it was fitted; none of old files
-    policies: dict[Any, str] = field(default_factory=dict)  # of clients elsewhere by label, the hash of the policy
+    policies: dict[str, str] = field(default_factory=dict)  # of clients elsewhere by label, the hash of the policy
 
     @property
     def predictor(self) -> TrainedNetwork | Mixture:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from skfdrmfl.clients.remote.channel import Channel
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.column_names import ColumnNames
-from skfdrmfl.diagnosis.tables import Table
+from skfdrmfl.diagnosis.tables import Table, csv_text
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.fit_preprocessing import OUTPUTS, numeric_blocks
 from skfdrmfl.fit.parameters import is_private
@@ -60,13 +58,7 @@ class FederationStatistics:
 
     def to_csv(self) -> str:
         """Return the table of columns as CSV, labels of categories separated by semicolons."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        for row in self.to_dict()["columns"]:
-            cells = [";".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row.values()]
-            writer.writerow(["" if cell is None else cell for cell in cells])
-        return text.getvalue()
+        return csv_text(self.columns)
 
     def __repr__(self) -> str:
         return f"{_shown(self.sites)}\n\n{_shown(self.columns)}"

@@ -25,7 +25,7 @@ MEANINGS = {
     "ledger": "What passed between sites and server, by kind, over all rounds. Of what goes up the server needs the "
     "total over sites, or each site's own.",
     "dropped": "Who was left out of what, and why.",
-    "policies": "SHA-256 of the policy that each site answered under: a site finds its own in its record.",
+    "policies": "Hash of the policy that each site answered under: a site finds its own in its record.",
     "versions": "What the server fitted with.",
 }
 
@@ -125,7 +125,7 @@ class FederationCard:
         add("What passed", "ledger", ["message", "direction", "the server sees", "messages", "size"], kinds)
         dropped = [[row["client"], row["reason"], ", ".join(map(str, row["rounds"]))] for row in of["dropped"]]
         add("Left out", "dropped", ["site", "reason", "rounds"], dropped, "Nobody was.")
-        add("Policies", "policies", ["site", "SHA-256"], [[*item] for item in of["policies"].items()], "None is known.")
+        add("Policies", "policies", ["site", "hash"], [[*item] for item in of["policies"].items()], "None is known.")
         add("Versions", "versions", ["of", "version"], [[*item] for item in of["versions"].items()], "None is known.")
         parts.append(f"<h2>Settings</h2>\n<pre>{escape(of['settings'])}</pre>")
         return page_of(of["title"], parts)

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from skfdrmfl.clients.policy import size_of
 from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.protocol.ledger import OF_MIXTURE, UP, FederationLog, bytes_of, shapes_of
 from skfdrmfl.protocol.messages import HeldOutErrors
@@ -72,8 +73,7 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
         of_runs = [int(answer.value.n_rows[run]) for run in question.content]
         return [Leaving(HeldOutErrors.name, ((),) * 4, 4 * 8, n, one.fewest) for n in of_runs if n]
     rows = answer.value["n_rows"] if question.what == "describe" else None
-    size = len(answer.packet.text.encode()) + sum(array.nbytes for array in answer.packet.arrays)
-    return [Leaving(question.what, (), size, rows, rows, counted=False)]
+    return [Leaving(question.what, (), size_of(answer.packet), rows, rows, counted=False)]
 
 
 class Audit:
@@ -164,7 +164,7 @@ def differences(log: FederationLog, records: Mapping[Any, Sequence[Entry]]) -> l
     With the records of all sites every message of the ledger is in them and none is missing; with those of some, what
     these have sent is in the ledger. Runs that the ledger does not count are left out.
     """
-    of_runs = {site: [e for e in entries if _counts(e, log)] for site, entries in records.items()}
+    of_runs = {site: [e for e in entries if is_counted(e, log)] for site, entries in records.items()}
     said = []
     known = set(map(str, log.clients))
     for row in log.by_client():
@@ -199,7 +199,7 @@ def _totals(messages: Iterable[tuple[int, str, Any, int, int]]) -> tuple[Counter
     return numbers, sizes
 
 
-def _counts(entry: Entry, log: FederationLog) -> bool:
+def is_counted(entry: Entry, log: FederationLog) -> bool:
     """Return whether a ledger counts a message of a site."""
     return entry["counted"] and not entry["refused"] and entry["run"] in log.runs
 
@@ -211,9 +211,10 @@ def _last_byte(path: Path) -> bytes:
         return file.read(1)
 
 
-def sites_of(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Any, list[Entry]]]:
-    """Yield what the site of each record is called, and its messages."""
+def sites_of(paths: Iterable[str | os.PathLike[str]]) -> dict[Any, list[Entry]]:
+    """Return the messages in some records by what their sites are called."""
+    found: dict[Any, list[Entry]] = {}
     for path in paths:
-        entries = read_audit(path)
-        for site in dict.fromkeys(entry["site"] for entry in entries):
-            yield site, [entry for entry in entries if entry["site"] == site]
+        for entry in read_audit(path):
+            found.setdefault(entry["site"], []).append(entry)
+    return found
