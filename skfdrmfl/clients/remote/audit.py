@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skfdrmfl.clients.policy import size_of
+from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.protocol.ledger import OF_MIXTURE, UP, FederationLog, bytes_of, shapes_of
 from skfdrmfl.protocol.messages import HeldOutErrors
