@@ -66,9 +66,11 @@ def add_sites(parser: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     n_sites = number_of_sites(args)
+    superlink_command(args)  # refuses what cannot be, before anything is made
     inputs = [path for path in (args.certificate, args.key, args.checkpoint) if path is not None]
     with output_folder("--output", args.output.parent, [args.output.name], inputs) as write, ExitStack() as stack:
-        signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+        before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         with interrupt_waits():
             from skfdrmfl.fit.remote_fit import fit_over_channel
             from skfdrmfl.fit.saving import check_saves, save
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             model = transformer(args, random_state=args.random_state)
         if args.checkpoint is not None:
             model.set_params(checkpoint_path=args.checkpoint, checkpoint_every=1)
-        model.verbose = 2
+        verbose, model.verbose = model.verbose, 2
         check_saves(model)
         channel = channel_to_sites(args, stack)
         try:
@@ -92,10 +94,9 @@ def run(args: argparse.Namespace) -> None:
             )
             raise Interrupted(f"{kept}; the same command begins again.") from error
         channel.close()
-        del model.verbose
-        model.verbose = 0
+        model.verbose = verbose
         names = getattr(model, "feature_names_in_", [])
-        about = {"targets": list(args.target), "features": [str(name) for name in names], "missing": "keep"}
+        about = {"targets": list(map(str, args.target)), "features": [str(name) for name in names], "missing": "keep"}
         write({args.output.name: partial(save, model, model._fitted, about=about)})
         _say_result(model, channel)
 
@@ -111,15 +112,18 @@ def channel_to_sites(args: argparse.Namespace, stack: ExitStack) -> Any:
     """Return the channel over a run of Flower that has been started; all of it ends with the stack."""
     from skfdrmfl.courier.channel import RunChannel
 
-    connection = _run_of_flower(args, stack)
+    connection = _run_of_flower(args, superlink_command(args), stack)
     times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
     return RunChannel(connection, [str(name) for name in args.sites], **times, say=said)
 
 
 def _plan(model: Any) -> str:
     """Return in words what is asked for, as far as it is known before any site is there."""
+    from skfdrmfl.fit.parameters import value_of
+
     shape = "one network" if model.tuning is None else "a mixture"
-    return f"{shape}, {model.n_rounds} rounds of {model.local_epochs} epochs, {model.algorithm}"
+    rounds, epochs, algorithm = (value_of(model, name) for name in ("n_rounds", "local_epochs", "algorithm"))
+    return f"{shape}, {rounds} rounds of {epochs} epochs, {algorithm}"
 
 
 def _say_result(model: Any, channel: Any) -> None:
@@ -128,11 +132,11 @@ def _say_result(model: Any, channel: Any) -> None:
     said(f"fitted to {sum(rows.values())} rows: {', '.join(f'{name} {n}' for name, n in rows.items())}")
     for entry in model.dropped_clients_:
         said(f"left out: {entry}")
-    said(f"{channel.sent / 1e6:.2f} MB to sites, {channel.received / 1e6:.2f} MB from them")
+    said(channel.passed())
     print(model.diagnose(), flush=True)
 
 
-def _run_of_flower(args: argparse.Namespace, stack: ExitStack) -> socket.socket:
+def _run_of_flower(args: argparse.Namespace, command: list[str] | None, stack: ExitStack) -> socket.socket:
     """Return the connection to the ServerApp of a run that has been started; all of it ends with the stack."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skfdrmfl-", ignore_cleanup_errors=True)))
     home = folder / "home"
@@ -146,8 +150,8 @@ def _run_of_flower(args: argparse.Namespace, stack: ExitStack) -> socket.socket:
     write_address(home, f"127.0.0.1:{port}", certificates)
     of_flower = environment(home)
     program = None
-    if args.superlink is None:
-        program = Program(_superlink_command(args), of_flower, said)
+    if command is not None:
+        program = Program(command, of_flower, said)
         stack.callback(program.close)
         wait_for_port(port, program, 60.0)
         said(f"SuperLink started; sites connect to {where}.")
@@ -178,8 +182,10 @@ def _toml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\") + '"'
 
 
-def _superlink_command(args: argparse.Namespace) -> list[str]:
-    """Return the command of the SuperLink."""
+def superlink_command(args: argparse.Namespace) -> list[str] | None:
+    """Return the command of the SuperLink, None where one runs already; refuse what cannot be."""
+    if args.superlink is not None:
+        return None
     host, _, port = args.listen.rpartition(":")
     command = ["flower-superlink", "--host", host, "--port", port, "--isolation", "subprocess"]
     if args.certificate is None:

@@ -20,8 +20,9 @@ from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.courier.programs import Program, environment, free_port
+from skfdrmfl.courier.programs import Program, environment, found, free_port
 from skfdrmfl.courier.sockets import is_loopback
+from skfdrmfl.courier.warm import NAME, warmed
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 
 LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
         return
     address, token = _place(args)
     with ExitStack() as stack:
-        signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
+        before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         node = None if args.supernode is None else _supernode_command(args, address, token)
         if args.file is None:
             if node is None:
@@ -221,7 +223,11 @@ def _supernode_command(args: argparse.Namespace, address: str, token: str) -> li
 def _started(command: list[str], stack: ExitStack) -> Program:
     """Return the SuperNode, started; it is started again where it ends, as it does when the server's SuperLink has."""
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skfdrmfl-", ignore_cleanup_errors=True)))
-    program = Program(command, environment(home), said, lasting=True)
+    of_flower = environment(home)
+    if (warm := warmed(home, of_flower, found(NAME))) is not None:
+        stack.callback(Program(warm[0], of_flower, said, lasting=True, name="couriers").close)
+        of_flower = warm[1]
+    program = Program(command, of_flower, said, lasting=True)
     stack.callback(program.close)
     said(f"SuperNode started, for the SuperLink at {command[2]}.")
     return program

@@ -186,6 +186,10 @@ class RunChannel:
             self._say(f"{label} has not answered within {self._answer_within:g} s")
         return answers
 
+    def passed(self) -> str:
+        """Return in words how many bytes have gone to sites, and come from them."""
+        return f"{self.sent / 1e6:.2f} MB to sites, {self.received / 1e6:.2f} MB from them"
+
     def close(self) -> None:
         """End the run."""
         send(self._connection, json.dumps({"what": "end"}))

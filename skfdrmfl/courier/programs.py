@@ -20,16 +20,23 @@ from skfdrmfl.common.extras import install
 WATCHED = """
 import os, signal, subprocess, sys, threading
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def all_get(number):
+    os.killpg(0, number) if hasattr(os, "killpg") else child.kill()
 def watch():
     sys.stdin.read()
-    child.terminate()
+    all_get(signal.SIGTERM)
     try:
         child.wait(5)
     except subprocess.TimeoutExpired:
         pass
-    os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
-threading.Thread(target=watch, daemon=True).start()
-sys.exit(child.wait())
+    all_get(getattr(signal, "SIGKILL", signal.SIGTERM))
+watching = threading.Thread(target=watch, daemon=True)
+watching.start()
+status = child.wait()
+all_get(signal.SIGTERM)
+watching.join(1)
+sys.exit(status)
 """
 SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -42,6 +49,7 @@ SETTINGS = {
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # What Flower says of each message, and of its own ways: the command says what is in these.
 NOISE = re.compile(r"INFO *:|INFO \[uvicorn|^ *$|^\[notice\]")
+NUMBERS = re.compile(r"[0-9.]+")
 AGAIN = 3.0  # seconds until a program that has ended is started again
 
 
@@ -79,12 +87,13 @@ class Program:
         say: Callable[[str], None],
         *,
         lasting: bool = False,
+        name: str = "",
         noise: re.Pattern[str] = NOISE,
     ):
         self._command = [sys.executable, "-I", "-c", WATCHED, found(arguments[0]), *arguments[1:]]
         self._environment, self._say, self._noise = dict(environment), say, noise
         self._lasting, self._closed = lasting, threading.Event()
-        self.name = arguments[0]
+        self.name = name or arguments[0]
         self.process = self._started()
         self._listening = threading.Thread(target=self._follow, daemon=True)
         self._listening.start()
@@ -117,14 +126,18 @@ class Program:
         )
 
     def _follow(self) -> None:
-        """Pass on what the program says; start it again when it has ended."""
+        """Pass on what the program says, the same but for its numbers once; start it again when it has ended."""
+        before = ""
         while True:
-            assert self.process.stdout is not None
+            assert self.process.stdout is not None and self.process.stdin is not None
             for line in self.process.stdout:
                 said = COLOURS.sub("", line).rstrip()
-                if not self._noise.search(said):
+                if not self._noise.search(said) and (now := NUMBERS.sub("", said)) != before:
+                    before = now
                     self._say(f"{self.name}: {said}")
             status = self.process.wait()
+            for pipe in (self.process.stdout, self.process.stdin):
+                pipe.close()
             if self._closed.is_set():
                 return
             if not self._lasting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.audit import leaving
 from skfdrmfl.clients.remote.packet import Packet, WireError
 from skfdrmfl.clients.remote.prepared import ROWS
@@ -55,11 +56,6 @@ class Teller:
         rows = {message.rows for message in messages if message.rows is not None}
         of_rows = f", from {min(rows)} rows" if rows else ""
         self._say(f"{round_of}{what}: {size_of(answer.packet) / 1e3:.1f} kB{of_rows}")
-
-
-def size_of(packet: Packet) -> int:
-    """Return the bytes that a packet takes."""
-    return len(packet.text) + sum(array.nbytes for array in packet.arrays)
 
 
 def _of_flat(text: str, data: bytes | bytearray) -> Packet:

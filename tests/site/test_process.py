@@ -6,13 +6,14 @@ from sites_on_sockets import OnSockets
 from wire import fit_over
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.channel import WHO
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site import process
-from skfdrmfl.site.process import SiteProcess, size_of
+from skfdrmfl.site.process import SiteProcess
 
 X, Y = load_tecator(return_X_y=True)
 X = np.ascontiguousarray(X[:60, ::5])

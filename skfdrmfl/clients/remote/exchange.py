@@ -231,6 +231,10 @@ class Exchange:
                             self._addresses[p], self._known[p] = address, set()
         return {p for p in positions if self._addresses[p] in now}
 
+    def passed(self) -> str:
+        """Return in words how many bytes the channel has carried; "" where it does not count."""
+        return getattr(self._channel, "passed", str)()
+
     def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
         """Keep who has not answered, and in which rounds, for `dropped_clients_`."""
         for p, silence in silent.items():

@@ -52,6 +52,10 @@ class Remote:
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
 
+    def passed(self) -> str:
+        """Return in words how many bytes have crossed the wire; "" where its channel does not count."""
+        return self.exchange.passed()
+
     def restricted_to(self, there: NDArray[np.bool_]) -> Remote:
         """Return the federation of those who are there, of all clients (K,)."""
         kept = there[self.positions]
