@@ -30,7 +30,7 @@ def statistics(table=X, y=Y, policy=None, **parameters):
         return table[mine] if isinstance(table, np.ndarray) else table[mine].reset_index(drop=True)
 
     sites = {
-        i: site_of(estimator, lambda m=SITES == label: (rows(m), y[m]), label, policy=policy)
+        i: site_of(estimator, lambda m=label == SITES: (rows(m), y[m]), label, policy=policy)
         for i, label in enumerate(np.unique(SITES).tolist())
     }
     return describe(estimator, Loopback(sites))
