@@ -195,7 +195,7 @@ def _show_what_would_leave(args: argparse.Namespace) -> None:
     with output_folder("--dry-run", args.dry_run.parent, names, [args.file]) as write:
         site = SiteInput.of(args)
         with interrupt_waits():
-            from skfdrmfl.fit.dry_run import dry_run
+            from skfdrmfl.site.dry_run import dry_run
         try:
             found = dry_run(site.estimator, lambda: site.rows, args.label, site.policy)
         except ValueError as error:

@@ -12,8 +12,8 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.remote.loopback import Loopback
 from skfdrmfl.fit.site_data import site_of
-from skfdrmfl.fit.statistics import describe
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.statistics import describe
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 6)) * [1, 10, 1e-3, 1, 1, 0] + np.arange(6)
