@@ -38,11 +38,11 @@ class SiteRows:
 
     They are loaded for each description, with which every fit begins, and by whoever is asked for more without one; a
     fit that follows sees rows that have changed since. `load_data` returns (X, y) or (X, y, groups); the estimator is
-    the server's, and `label` what the client is called.
+    the server's, `label` what the client is called, and `policy` the hash of the one that it answers under.
     """
 
-    def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any):
-        self._estimator, self._load_data, self.label = estimator, load_data, label
+    def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any, policy: str = ""):
+        self._estimator, self._load_data, self.label, self._policy = estimator, load_data, label, policy
         self._data: tuple[Labelled, Any] | None = None
         self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
         self._digest = ""
@@ -62,6 +62,7 @@ class SiteRows:
             "n_features": int(np.shape(X)[-1]),
             "discrete": discrete_columns(X),
             "columns": digest_of_names(text_of_names(X), run),
+            "policy": self._policy,
         }
         if answer["discrete"] and about["categories"] is None:
             return answer
@@ -157,7 +158,8 @@ def site_of(
     What is asked is held to the estimator and to a policy, then goes to those who watch.
     """
     own: list[Watch] = [Terms(estimator), *([] if policy is None else [PolicyWatch(policy)])]
-    return Site(SiteRows(estimator, load_data, label), (*own, *watches))
+    digest = "" if policy is None else policy.digest
+    return Site(SiteRows(estimator, load_data, label, digest), (*own, *watches))
 
 
 def text_of_names(X: Any) -> list[str] | None:

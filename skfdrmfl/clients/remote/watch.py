@@ -46,6 +46,7 @@ class Question:
     asked: tuple[Asked, ...] = ()
     plan: Plan | None = None
     client: Client | None = None
+    round: int = 0  # that the server's ledger counts it in
 
     @property
     def names(self) -> tuple[str, ...]:
