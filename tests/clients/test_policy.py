@@ -16,11 +16,11 @@ from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Request
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
 from skfdrmfl.fit.parameters import FREE
-from skfdrmfl.fit.site_data import site_of
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.protocol.door import Block, NoAnswer
 from skfdrmfl.protocol.queries.whitening import ColumnSums
 from skfdrmfl.server.privacy.accountant import Expense, epsilon
+from skfdrmfl.site.site_data import site_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
