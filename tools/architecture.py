@@ -28,10 +28,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("encoders", "light", "losses", "protocol"),
     ("engines", "server"),
     ("clients", "mixture"),
-    ("fit",),
+    ("fit", "courier"),
     ("estimator",),
-    ("__init__", "flower", "inspection"),
-    ("compare",),
+    ("__init__", "inspection", "site"),
+    ("compare", "flower"),
     ("cli",),
     ("__main__",),
 )

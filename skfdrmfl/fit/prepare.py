@@ -14,6 +14,7 @@ from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.versions import versions
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
@@ -45,7 +46,7 @@ from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
-from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.ledger import OF_MIXTURE, Ledger
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.labels import rows_by_modality
 from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
@@ -214,8 +215,10 @@ def make_plan(
         ledger=federation.ledger,
         central=reading.central and (earlier is None or earlier.central),
         engine=federation.engine,
+        policies=fitted.policies | reading.policies,
         account=account,
         members=network_alone(alone),
+        versions=versions(),
     )
     return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
@@ -225,7 +228,7 @@ def _mixture(
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train; `network` is that of all columns. Raises NothingHeldOut."""
     reading = planner.reading
-    federation.ledger.stage = "mixture: "
+    federation.ledger.stage = OF_MIXTURE
     _check_modalities(planner.federation, reading, planner.subset)
     task = planner.task()
     there = task.passes[0].runs[0].start.last_there(int(planner.estimator.n_rounds))
@@ -234,7 +237,7 @@ def _mixture(
         if not any(len(last.roster(fold).positions) for fold in task.folds):
             raise NothingHeldOut("those who are there in the last round hold out no rows, by which members are weighed")
     federation.ledger = checkpoint.begin(planner.seed, None, federation.ledger, task.n_rounds)
-    federation.ledger.stage = "mixture: "
+    federation.ledger.stage = OF_MIXTURE
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
     fitted = replace(
@@ -244,6 +247,7 @@ def _mixture(
         ledger=federation.ledger,
         central=reading.central,
         engine=federation.engine,
+        policies=fitted.policies | reading.policies,
     )
     return MixtureFitting(federation, task, fitted, checkpoint)
 

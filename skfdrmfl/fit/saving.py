@@ -112,6 +112,7 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
             values["network_spec"] = values.pop("blueprint")
         network_spec, table = values["network_spec"], values["table"]
         network = network_spec.network(table.widths, len(values["target"].mean), table.columns)
+        values.setdefault("versions", {"skfdrmfl": content["skfdrmfl"]})
         values["members"] = MemberTable(*values.get("members", ()))
         if "choice" in values:
             values["shrinkage"] = values.pop("choice").shrinkage

@@ -67,6 +67,7 @@ class Exchange:
         self._last = ""
         self.run, self._n_names = run or secrets.token_hex(8), 0
         self._rows = rows or {}
+        self.round = 0  # that the ledger counts in
         self.missed: list[DroppedClient] = []
 
     # ------------------------------------------------------------------------------------- what clients keep
@@ -232,6 +233,10 @@ class Exchange:
                             self._addresses[p], self._known[p] = address, set()
         return {p for p in positions if self._addresses[p] in now}
 
+    def passed(self) -> str:
+        """Return in words how many bytes the channel has carried; "" where it does not count."""
+        return getattr(self._channel, "passed", str)()
+
     def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
         """Keep who has not answered, and in which rounds, for `dropped_clients_`."""
         for p, silence in silent.items():
@@ -241,7 +246,7 @@ class Exchange:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
         rows = self._rows.get(position, -1)
-        return Request(what, position, about, tuple(needs), missing, keep, self.run, rows).packet()
+        return Request(what, position, about, tuple(needs), missing, keep, self.run, rows, self.round).packet()
 
 
 def _short(said: Any) -> str:

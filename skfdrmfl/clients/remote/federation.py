@@ -47,9 +47,14 @@ class Remote:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
         if subset is EVERYTHING:
             return Roster(self.positions, self.sizes)
+        self.exchange.round = self.ledger.round
         sizes = self.exchange.ask_all("count", dict.fromkeys(self.positions.tolist(), subset), [self.agreed], _number)
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
+
+    def passed(self) -> str:
+        """Return in words how many bytes have crossed the wire; "" where its channel does not count."""
+        return self.exchange.passed()
 
     def restricted_to(self, there: NDArray[np.bool_]) -> Remote:
         """Return the federation of those who are there, of all clients (K,)."""
@@ -77,6 +82,7 @@ class Remote:
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        self.exchange.round = self.ledger.round
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)
@@ -111,6 +117,7 @@ class RemoteTraining:
 
     def __init__(self, federation: Remote, plan: Plan, name: str):
         self._exchange, self._plan, self._name = federation.exchange, plan, name
+        self._exchange.round = federation.ledger.round
         self._agreed, self._engine = federation.agreed, federation.engine
         self._client_task = ALGORITHMS[plan.schedule.algorithm].client_task
         self.cohort, self._holding = self._counted(federation)
@@ -122,6 +129,7 @@ class RemoteTraining:
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in the order of the engine."""
         cohort, exchange, round_number = self.cohort, self._exchange, broadcast.round_index + 1
+        exchange.round = round_number
         models = [broadcast.weights, *(broadcast.history if self._contrasts else ())]
         names = self._named(models)
         positions = cohort.positions[participants]
@@ -182,7 +190,7 @@ class RemoteTraining:
             new = np.array([p for p in holding.tolist() if not self._exchange.knows(p, name)], dtype=np.int64)
             self._messages.held_out(holding, query.name, new)
         positions = np.flatnonzero(self._holding[running].any(0)).tolist()
-        about = dict.fromkeys(positions)
+        about = dict.fromkeys(positions, running)
 
         def check(position: int, answer: Any) -> None:
             if not isinstance(answer, HeldOutSums) or any(np.shape(part)[:1] != (n_runs,) for part in answer[:4]):

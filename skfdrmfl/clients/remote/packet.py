@@ -81,28 +81,28 @@ class Request:
     keep: tuple[str, ...] = ()  # names of what will be needed again
     run: str = ""  # one name for all that is asked for a fit
     rows: int = -1  # how many rows it has announced, -1 before it has
+    round: int = 0  # that the server's ledger counts it in
 
     def packet(self) -> Packet:
         """Return it as one packet."""
         inside = [self.about, *self.given.values()]
         forms = [[packet.text, len(packet.arrays)] for packet in inside]
-        text = json.dumps(
-            [self.what, self.position, self.needs, self.keep, list(self.given), forms, self.run, self.rows]
-        )
+        numbers = self.run, self.rows, self.round
+        text = json.dumps([self.what, self.position, self.needs, self.keep, list(self.given), forms, *numbers])
         return Packet(text, tuple(chain.from_iterable(map(attrgetter("arrays"), inside))))
 
     @classmethod
     def of_packet(cls, received: Packet) -> Request:
         """Return the request of which `packet` made this; WireError where it is of none."""
         try:
-            what, position, needs, keep, names, forms, run, rows = json.loads(received.text)
+            what, position, needs, keep, names, forms, run, rows, number = json.loads(received.text)
             arrays = iter(received.arrays)
             about, *given = [Packet(text, tuple(islice(arrays, n))) for text, n in forms]
             if not all(isinstance(text, str) for text in (what, run, *needs, *keep, *names)):
                 raise TypeError("names are texts")
-            if type(position) is not int or type(rows) is not int:
-                raise TypeError("places and numbers of rows are integers")
+            if not all(type(value) is int for value in (position, rows, number)):
+                raise TypeError("places and numbers of rows and rounds are integers")
             given_by_name = dict(zip(names, given, strict=True))
-            return cls(what, position, about, tuple(needs), given_by_name, tuple(keep), run, rows)
+            return cls(what, position, about, tuple(needs), given_by_name, tuple(keep), run, rows, number)
         except (ValueError, TypeError, RecursionError, OverflowError) as error:
             raise WireError(f"a request was expected ({type(error).__name__})") from error

@@ -27,7 +27,7 @@ from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
-from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors
+from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import ClientPrivacy, Plan
 from skfdrmfl.server.privacy.clipping import clipped
 
@@ -81,7 +81,7 @@ class Site:
         question = Question("")
         try:
             request = Request.of_packet(packet)
-            question = Question(request.what, request.run, request.position)
+            question = Question(request.what, request.run, request.position, round=request.round)
             have = _kept(request, kept)
             for of_name in (self._values, self._made):
                 for name in of_name.keys() - have.keys():
@@ -138,7 +138,7 @@ class Site:
     def _asked(self, request: Request, have: dict[str, Packet]) -> tuple[Question, Callable[[], Any]]:
         """Return what is asked, and what answers it; what has been prepared for it joins what the client has."""
         what = request.what
-        question = Question(what, request.run, request.position)
+        question = Question(what, request.run, request.position, round=request.round)
         if what == WHO:
             return question, lambda: self._rows.label
         if what == "describe":
@@ -185,7 +185,7 @@ class Site:
 
         if what == "held out":
             asked = asked_of_held_out(plan, client)
-            return replace(question, asked=asked), lambda: _held_out(training(), recall(models[0]))
+            return replace(question, asked=asked), lambda: _held_out(training(), recall(models[0]), about)
         if what == "train":
             asked = asked_in_training(plan, client, [int(run) for run in about["runs"]])
             return replace(question, asked=asked), lambda: _train(
@@ -258,9 +258,12 @@ def _counts(simulation: Simulation, plan: Plan) -> dict[str, Any]:
     return {"counts": np.array(counts, dtype=np.int64), "held_out": np.array(held_out, dtype=np.int64)}
 
 
-def _held_out(training: LocalTraining, models: NDArray) -> Any:
-    (sums,) = training.sum(HeldOutErrors(models, np.ones(len(models), dtype=bool)))
-    return sums
+def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> HeldOutSums:
+    """Return how some runs err on the rows held out, zeros of the others."""
+    running = np.isin(np.arange(len(models)), runs)
+    (sums,) = training.sum(HeldOutErrors(models, running))
+    n_rows, squares, n_pairs, nwj = (np.where(running, part, 0.0) for part in sums[:4])
+    return HeldOutSums(n_rows, squares, n_pairs, nwj, sums.mse_of_each)
 
 
 def _train(

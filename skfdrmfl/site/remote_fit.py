@@ -24,9 +24,9 @@ from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
-from skfdrmfl.fit.site_data import digest_of_names, texts_of
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.mixture.forecast import questions
+from skfdrmfl.site.site_data import digest_of_names, texts_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 # What all clients must say alike, and what that is to a reader.
 ALIKE = {
@@ -110,6 +110,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     feature_names, numbers = _names(exchange, positions.tolist(), columns, told[0]["n_features"], earlier)
     sizes = np.array([answer["n_rows"] for answer in told], dtype=np.int64)
     ledger = ledger_of(earlier)
+    ledger.runs += (exchange.run,)
     discrete = told[0]["discrete"]
     if private:
         _privacy.check_no_labels(discrete)
@@ -147,6 +148,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
         modalities=told[0]["modalities"],
         label_columns=tuple(told[0]["label_columns"]),
         central=False,
+        policies={} if private else _policies(labels_there, told),
     )
     if earlier is not None:
         _check_same_columns(reading, earlier)
@@ -167,8 +169,8 @@ def _check_described(position: int, answer: Any) -> None:
     n_rows = answer["n_rows"]
     if "label" not in answer or type(n_rows) is not int or n_rows < 1 or type(answer["n_features"]) is not int:
         raise WireError("a description of rows was asked for")
-    if not isinstance(answer["columns"], (str, type(None))):
-        raise WireError("a hash of names was asked for")
+    if not isinstance(answer["columns"], (str, type(None))) or not isinstance(answer["policy"], str):
+        raise WireError("hashes of names and of a policy were asked for")
     if not answer["discrete"] or "modalities" in answer:
         missing = [name for name in (*ALIKE, "by_modality") if name not in answer]
         if missing:
@@ -228,6 +230,11 @@ def _check_hash(position: int, answer: Any) -> None:
     """Raise WireError where an answer is no hash."""
     if not isinstance(answer, str):
         raise WireError("a hash of names was asked for")
+
+
+def _policies(labels: list[Any], told: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the hash of the policy of each client that has one."""
+    return {str(label): answer["policy"] for label, answer in zip(labels, told, strict=True) if answer["policy"]}
 
 
 def _labels(labels: list[Any]) -> NDArray:

@@ -18,7 +18,7 @@ from skfdrmfl.clients.remote.packet import NotNow, Refusal
 from skfdrmfl.clients.remote.site import Site
 from skfdrmfl.clients.remote.watch import Watch
 from skfdrmfl.clients.simulation import Simulation
-from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.categories import Column, discrete_columns
 from skfdrmfl.data.column_names import flat, names_of, number_names
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition
@@ -27,8 +27,8 @@ from skfdrmfl.fit.check_input import CheckedData, labels_of, read
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
-from skfdrmfl.fit.site_terms import Terms, check_parameters
 from skfdrmfl.method.network import Network
+from skfdrmfl.site.site_terms import Terms, check_parameters
 
 _log = logging.getLogger("skfdrmfl")
 
@@ -38,11 +38,11 @@ class SiteRows:
 
     They are loaded for each description, with which every fit begins, and by whoever is asked for more without one; a
     fit that follows sees rows that have changed since. `load_data` returns (X, y) or (X, y, groups); the estimator is
-    the server's, and `label` what the client is called.
+    the server's, `label` what the client is called, and `policy` the hash of the one that it answers under.
     """
 
-    def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any):
-        self._estimator, self._load_data, self.label = estimator, load_data, label
+    def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any, policy: str = ""):
+        self._estimator, self._load_data, self.label, self._policy = estimator, load_data, label, policy
         self._data: tuple[Labelled, Any] | None = None
         self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
         self._digest = ""
@@ -62,6 +62,7 @@ class SiteRows:
             "n_features": int(np.shape(X)[-1]),
             "discrete": discrete_columns(X),
             "columns": digest_of_names(text_of_names(X), run),
+            "policy": self._policy,
         }
         if answer["discrete"] and about["categories"] is None:
             return answer
@@ -110,6 +111,9 @@ class SiteRows:
         reading, network_spec, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
             tables.present = np.ones((len(reading.table), len(reading.modalities)), dtype=bool)
+        # Whoever watches sees how many rows have each label.
+        codes = {j: Column(list(known), reading.table[:, j].astype(int)) for j, known in agreed["categories"].items()}
+        tables.labels = codes
         networks: dict[tuple[Any, ...], Network] = {}
 
         def build(widths: Mapping[str, int], shape: Mapping[str, Any]) -> Network:
@@ -157,7 +161,8 @@ def site_of(
     What is asked is held to the estimator and to a policy, then goes to those who watch.
     """
     own: list[Watch] = [Terms(estimator), *([] if policy is None else [PolicyWatch(policy)])]
-    return Site(SiteRows(estimator, load_data, label), (*own, *watches))
+    digest = "" if policy is None else policy.digest
+    return Site(SiteRows(estimator, load_data, label, digest), (*own, *watches))
 
 
 def text_of_names(X: Any) -> list[str] | None:
