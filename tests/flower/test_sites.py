@@ -24,6 +24,7 @@ pytest.importorskip("flwr", reason="Flower's tests run by: make test-flower")
 pytestmark = pytest.mark.flower
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
+from flower_certificates import certificates, node_key
 from flower_processes import ROOT, free_port
 from flower_standin import StandIn
 from flwr.app import Context, RecordDict
@@ -115,7 +116,7 @@ class Commands:
     """Commands of the package in a folder, each with its output in a file; all end with the test."""
 
     def __init__(self, folder, stack):
-        self.folder, self.running = folder, {}
+        self.folder, self.running, self.tls = folder, {}, None
         self.port = free_port()
         self.environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         stack.callback(self.end)
@@ -135,15 +136,25 @@ class Commands:
                 cwd=self.folder,
             )
 
+    def secure(self):
+        """Let what is started have certificates, and a key for each site."""
+        self.tls = certificates(self.folder / "tls")
+        self.keys = {label: node_key(self.folder / "tls" / label) for label in ("north", "south")}
+
     def start_site(self, label, *more):
         rows = ("--label", label, "--data", f"{label}.csv", "--target", "fat", "--socket", f"{label}.socket")
-        node = ("--supernode", f"127.0.0.1:{self.port}")
-        self.start(label, "site", *rows, *node, "--audit", f"{label}.jsonl", *MODEL, *more)
+        node = ("--supernode", f"127.0.0.1:{self.port}", "--audit", f"{label}.jsonl")
+        if self.tls:
+            node = (*node, "--root-certificates", self.tls["ca"], "--auth-key", self.keys[label]["private"])
+        self.start(label, "site", *rows, *node, *MODEL, *more)
 
     def start_server(self, *more):
-        self.start(
-            "server", "server", "--listen", f"127.0.0.1:{self.port}", "--output", "model.skfdrmfl", *MODEL, *more
-        )
+        where = ("--listen", f"127.0.0.1:{self.port}", "--output", "model.skfdrmfl")
+        if self.tls:
+            where = (*where, "--certificate", self.tls["certificate"], "--key", self.tls["key"])
+            where = (*where, "--root-certificates", self.tls["ca"])
+            where = (*where, *(part for key in self.keys.values() for part in ("--site-key", key["public"])))
+        self.start("server", "server", *where, *MODEL, *more)
 
     def said(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -175,7 +186,8 @@ def commands(tmp_path):
         yield Commands(tmp_path, stack)
 
 
-def test_a_site_killed_in_the_midst_and_started_again_leaves_the_bits_of_one_memory_and_a_model_for_predict(commands):
+def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_and_a_model_for_predict(commands):
+    commands.secure()
     for label in ("north", "south"):
         commands.start_site(label)
     commands.start_server("--sites", "north,south", "--target", "fat")
