@@ -57,7 +57,7 @@ def estimator(**parameters):
 
 def serve(folder):
     """Let each site of each configuration answer from a process of its own, until standard input ends."""
-    import torch._dynamo  # which training in torch imports: once, and not in each process
+    import torch._dynamo  # noqa: F401 - what training in torch imports, once and not in each process
 
     children = []
     for name, (parameters, table) in CONFIGURATIONS.items():
