@@ -8,8 +8,8 @@ import numpy as np
 from skfdrmfl.clients.remote.codec import from_packet
 from skfdrmfl.clients.remote.loopback import Loopback
 from skfdrmfl.clients.remote.packet import Packet, Request
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import site_of
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 
 class Asked:

@@ -11,8 +11,8 @@ from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import server
 from skfdrmfl.clients.remote.audit import Audit
 from skfdrmfl.clients.remote.loopback import Loopback
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import site_of
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))

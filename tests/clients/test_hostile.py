@@ -13,10 +13,10 @@ from skfdrmfl.clients.remote import packet as packets
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.protocol.door import Block, NoAnswer
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums
 from skfdrmfl.protocol.queries.whitening import AbsoluteDeviations, ColumnSums, RangeProducts, SecondMoments
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))

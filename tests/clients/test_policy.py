@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from skfdrmfl.clients.policy import COUNTED, QUERIES
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Request
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
-from skfdrmfl.fit.site_data import site_of
-from skfdrmfl.fit.site_terms import agreed_parameters
+from skfdrmfl.fit.parameters import FREE
 from skfdrmfl.protocol.door import Block, NoAnswer
 from skfdrmfl.protocol.queries.whitening import ColumnSums
 from skfdrmfl.server.privacy.accountant import Expense, epsilon
+from skfdrmfl.site.site_data import site_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
@@ -117,6 +119,18 @@ def test_every_entry_changes_the_digest_but_where_is_counted(tmp_path):
 def test_what_may_leave_is_named_as_on_the_page_on_privacy():
     page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^\| `([^`]+)` \| up \|", page, re.MULTILINE)) == sorted(QUERIES)
+
+
+def test_the_guide_shows_every_entry_and_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "run_a_site.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(fewest_rows.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert SitePolicy(**tomllib.loads(block)) == SitePolicy()
+    entries = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", block, flags=re.MULTILINE))
+    assert set(entries) == {f.name for f in fields(SitePolicy)}
+    assert all(getattr(SitePolicy(**entries), name) is not None for name in entries)
+    free = page[page.index("### Free parameters") :]
+    table = re.findall(r"^\| (`.*?) \|", free[: free.index("##", 5)], re.MULTILINE)
+    assert {name for row in table for name in re.findall("`([a-z_]+)`", row)} == set(FREE)
 
 
 # ------------------------------------------------------------------------------------------------ what leaves

@@ -17,10 +17,10 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote.audit import Audit, differences, read_audit
 from skfdrmfl.clients.remote.packet import Packet
 from skfdrmfl.courier.sockets import answered
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site.listener import Listener
 from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 pytestmark = [
     pytest.mark.slow,

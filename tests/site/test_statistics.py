@@ -11,8 +11,8 @@ import pytest
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.remote.loopback import Loopback
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.site_data import site_of
 from skfdrmfl.site.statistics import describe
 
 RNG = np.random.default_rng(0)

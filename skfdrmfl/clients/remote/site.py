@@ -298,6 +298,6 @@ def _train(
         sent["losses"] = np.zeros_like(sent["losses"])
         if privacy.target_share is None:
             origin = models[0][about["runs"]].astype(np.float64)
-            within, _ = clipped(sent["weights"] - origin, privacy.clip_norm)
-            sent["weights"] = (origin + within).astype(sent["weights"].dtype)
+            moved, _ = clipped(sent["weights"] - origin, privacy.clip_norm)
+            sent["weights"] = (origin + moved).astype(sent["weights"].dtype)
     return sent

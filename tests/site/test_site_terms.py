@@ -9,11 +9,11 @@ from wire import Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import LinearEncoder
-from skfdrmfl.fit import remote_fit
 from skfdrmfl.fit.parameters import FREE
-from skfdrmfl.fit.site_data import site_of
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site import remote_fit
+from skfdrmfl.site.site_data import site_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
