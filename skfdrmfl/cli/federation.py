@@ -76,8 +76,8 @@ def run_describe(args: argparse.Namespace) -> None:
     folder = Path() if args.output is None else args.output.parent
     with output_folder("--output", folder, names) as write, ExitStack() as stack:
         with interrupt_waits():
-            from skfdrmfl.fit.statistics import describe
             from skfdrmfl.protocol.door import NoAnswer
+            from skfdrmfl.site.statistics import describe
 
             estimator = transformer(args)
         channel = server.channel_to_sites(args, stack)

@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> None:
         before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
         stack.callback(signal.signal, signal.SIGTERM, before)
         with interrupt_waits():
-            from skfdrmfl.fit.remote_fit import fit_over_channel
             from skfdrmfl.fit.saving import check_saves, save
             from skfdrmfl.protocol.door import NoAnswer
+            from skfdrmfl.site.remote_fit import fit_over_channel
 
             model = transformer(args, random_state=args.random_state)
         if args.checkpoint is not None:

@@ -196,8 +196,8 @@ def _only(frame: Any, only: str, notes: list[str]) -> Any:
 def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
     """Return what answers for a site, and say by what it does."""
     from skfdrmfl.clients.remote.audit import Audit
-    from skfdrmfl.fit.site_data import site_of
     from skfdrmfl.site.process import SiteProcess, Teller
+    from skfdrmfl.site.site_data import site_of
 
     policy = site.policy
     record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
@@ -217,7 +217,7 @@ def _show_what_would_leave(args: argparse.Namespace) -> None:
     with output_folder("--dry-run", args.dry_run.parent, names, [args.file]) as write:
         site = SiteInput.of(args)
         with interrupt_waits():
-            from skfdrmfl.fit.dry_run import dry_run
+            from skfdrmfl.site.dry_run import dry_run
         try:
             found = dry_run(site.estimator, lambda: site.rows, args.label, site.policy)
         except ValueError as error:

@@ -22,6 +22,8 @@ DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e
 # Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
 SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
 SPARSE_BATCH = 128
+# What networks of the rule have otherwise than asked for.
+SHAPES = (*DEEP, *SPARSE, ("hidden_layer_sizes", (32,)))
 
 
 @dataclass(frozen=True)

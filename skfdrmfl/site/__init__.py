@@ -1,1 +1,1 @@
-"""A site as a process of its own, which alone holds rows, estimator, policy and record, and answers on a socket."""
+"""Fits whose rows are elsewhere, both ends; and a site as a process that alone holds rows and answers on a socket."""

@@ -14,8 +14,8 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote import audit
 from skfdrmfl.clients.remote.audit import Audit, differences, read_audit
 from skfdrmfl.clients.remote.packet import Refusal
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))

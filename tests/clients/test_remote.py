@@ -15,8 +15,8 @@ from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.engines import native
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))

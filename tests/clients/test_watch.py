@@ -6,8 +6,8 @@ from wire import Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote.packet import Packet, Refusal
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))

@@ -12,10 +12,10 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import compare
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.datasets import make_client_ids, stack_modalities
-from skfdrmfl.fit.site_data import SiteRows
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.inspection import ClientErrorsDisplay, CoverageDisplay, PredictedMeasuredDisplay, ScoresDisplay
 from skfdrmfl.metrics import chemometric_report, r2_per_client, rmsecv, rmsep
+from skfdrmfl.site.site_data import SiteRows
+from skfdrmfl.site.site_terms import agreed_parameters
 
 N, P = 30, 4
 RNG = np.random.default_rng(0)

@@ -34,10 +34,10 @@ from skfdrmfl.courier import app, channel
 from skfdrmfl.courier.channel import RunChannel
 from skfdrmfl.courier.sockets import listen
 from skfdrmfl.datasets import load_tecator
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site.listener import Listener
 from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 X, Y = load_tecator(return_X_y=True)
 IDS = np.array(["north", "south"])[np.arange(len(X)) % 2]

@@ -12,13 +12,13 @@ from wire import Processes, Stopping, Wire, wire_of
 from skfdrmfl.clients.remote.codec import from_packet
 from skfdrmfl.clients.remote.packet import Request
 from skfdrmfl.fit import mixture as mixture_fit
-from skfdrmfl.fit import remote_fit
-from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.method.mixture import NetworkPart
 from skfdrmfl.mixture import forecast, sums
 from skfdrmfl.mixture.networks import recipes_of_rule
 from skfdrmfl.protocol.door import NoAnswer
 from skfdrmfl.protocol.queries import whitening
+from skfdrmfl.site import remote_fit
+from skfdrmfl.site.remote_fit import fit_over_channel
 
 X, Y = rows(q=1)
 IDS = np.array(["b", "a", "c"])[THREE]

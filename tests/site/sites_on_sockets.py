@@ -9,9 +9,9 @@ from wire import Wire, rows_of
 
 from skfdrmfl.clients.remote.packet import Packet
 from skfdrmfl.courier.sockets import answered
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site.listener import Listener
 from skfdrmfl.site.process import SiteProcess, Teller
+from skfdrmfl.site.site_data import site_of
 
 
 @contextmanager

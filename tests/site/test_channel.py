@@ -13,9 +13,9 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.courier import channel
 from skfdrmfl.courier.channel import RunChannel
 from skfdrmfl.courier.sockets import receive, send
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 
 def process(label):

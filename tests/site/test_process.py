@@ -11,9 +11,9 @@ from skfdrmfl.clients.remote.channel import WHO
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.datasets import load_tecator
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site import process
 from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.site_data import site_of
 
 X, Y = load_tecator(return_X_y=True)
 X = np.ascontiguousarray(X[:60, ::5])

@@ -13,12 +13,8 @@ DONE, LOST, FAILED, REFUSED = "done", "lost", "failed", "refused"
 # What a stranger is asked: which client it is.
 WHO = "who"
 # Why a client is missing, for `dropped_clients_`.
-NO_ANSWER, NOT_AS_ASKED, AN_ERROR, A_REFUSAL = (
-    "no answer",
-    "answer not as asked",
-    "an error where its rows are",
-    "refused",
-)
+NO_ANSWER, NOT_AS_ASKED = "no answer", "answer not as asked"
+AN_ERROR, A_REFUSAL = "an error where its rows are", "refused"
 
 
 class Channel(Protocol):

@@ -32,6 +32,8 @@ from skfdrmfl.protocol.ledger import shapes_of
 TIMES = 3
 # How often, at least, one that everybody must answer is put to who is silent, and the seconds between.
 PATIENCE, PAUSE = 2, 5.0
+# How many characters of what a client says are told.
+MOST_SAID = 1000
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Exchange:
                         self._known[p] -= set(answer)
                         again.append(p)
                     elif kind in (FAILED, REFUSED):
-                        silent[p] = Silence(AN_ERROR if kind == FAILED else A_REFUSAL, str(answer))
+                        silent[p] = Silence(AN_ERROR if kind == FAILED else A_REFUSAL, _short(answer))
                     elif kind == DONE:
                         if check is not None:
                             check(p, answer)
@@ -145,8 +147,8 @@ class Exchange:
                         self._known[p] = (self._known[p] | set(needs)) & self._standing.keys()
                     else:
                         raise WireError("an answer of no known kind")
-                except (WireError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-                    silent[p] = Silence(NOT_AS_ASKED, str(error))
+                except Exception as error:  # whatever a client says, it ends nothing but its own part
+                    silent[p] = Silence(NOT_AS_ASKED, _short(error))
             waiting = again
             if not waiting:
                 break
@@ -203,9 +205,12 @@ class Exchange:
         names = "; ".join(
             f"{self.labels[p]!r}: {s.reason}{f' ({s.detail})' if s.detail else ''}" for p, s in silent.items()
         )
+        remedy = "start them again, then the fit, which goes on from its checkpoint_path where it has one"
+        if all(silence.reason == A_REFUSAL for silence in silent.values()):
+            remedy = "ask for what they give, or ask them"
         return NoAnswer(
             f"{len(silent)} of {n_asked} clients did not answer ({names}), and this cannot be worked out without "
-            "them; start them again, then the fit, which goes on from its checkpoint_path where it has one.",
+            f"them; {remedy}.",
             tuple(silent),
         )
 
@@ -220,7 +225,7 @@ class Exchange:
         if strangers:
             who = {address: Request(WHO, -1, to_packet(None), run=self.run).packet() for address in strangers}
             for address, reply in self._channel.ask(who).items():
-                with suppress(WireError, TypeError, ValueError):
+                with suppress(Exception):
                     kind, label = from_packet(reply)
                     if kind == DONE and label in self.labels:
                         p = self.labels.index(label)
@@ -242,3 +247,9 @@ class Exchange:
         keep = tuple(self._standing)
         rows = self._rows.get(position, -1)
         return Request(what, position, about, tuple(needs), missing, keep, self.run, rows, self.round).packet()
+
+
+def _short(said: Any) -> str:
+    """Return what a client says, as much of it as a message has room for."""
+    text = str(said)
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}..."

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 # Types of arrays that may cross: numbers, booleans, and strings of fixed width.
 KINDS = frozenset("biufU")
+# What a packet may have at most, and its text, which takes many times its length once it is read.
+MOST_BYTES, MOST_TEXT = 2**30, 2**26
 
 
 class WireError(ValueError):
@@ -48,6 +50,8 @@ class Packet:
     @classmethod
     def of_flat(cls, text: str, data: bytes) -> Packet:
         """Return the packet of which `flat` made these; WireError where it is of none."""
+        if len(text) > MOST_TEXT or len(data) > MOST_BYTES:
+            raise WireError(f"a message of {len(text)} characters and {len(data)} bytes is too large")
         try:
             own, forms = json.loads(text)
             arrays, start = [], 0
@@ -57,7 +61,7 @@ class Packet:
                     raise ValueError(name)
                 arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape, order=order))
                 start += dtype.itemsize * prod(shape)
-        except (ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # whatever numpy makes of a type and a shape
             raise WireError(f"a message is damaged ({type(error).__name__})") from error
         if start != len(data):
             raise WireError(f"a message holds {len(data)} bytes where {start} were announced")
@@ -100,5 +104,5 @@ class Request:
                 raise TypeError("places and numbers of rows and rounds are integers")
             given_by_name = dict(zip(names, given, strict=True))
             return cls(what, position, about, tuple(needs), given_by_name, tuple(keep), run, rows, number)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
             raise WireError(f"a request was expected ({type(error).__name__})") from error

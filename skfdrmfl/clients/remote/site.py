@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
 from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
-from skfdrmfl.clients.remote.packet import NotNow, Packet, Refusal, Request, WireError
+from skfdrmfl.clients.remote.limits import answered, check_plan, check_queries, check_subset
+from skfdrmfl.clients.remote.packet import MOST_BYTES, NotNow, Packet, Refusal, Request, WireError
 from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
 from skfdrmfl.clients.remote.watch import (
     Answer,
@@ -27,11 +28,14 @@ from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
-from skfdrmfl.protocol.plan import Plan
+from skfdrmfl.protocol.plan import ClientPrivacy, Plan
+from skfdrmfl.server.privacy.clipping import clipped
 
 _log = logging.getLogger("skfdrmfl")
 # The name under which a site keeps what rows it has announced, and in which run.
 ANNOUNCED = "announced"
+# How many values a site keeps for a server: what was agreed on, a plan, models and some before them.
+MOST_KEPT = 256
 
 
 class Rows(Protocol):
@@ -164,12 +168,14 @@ class Site:
         about = from_packet(request.about, build, recall)
         question = replace(question, content=about, client=client)
         if what == "count":
+            check_subset(about)
             return question, lambda: _count(simulation, about)
         if what == "sum":
             return _sums(question, simulation, about)
         name, *models = names
         told = recall(name)
         plan: Plan = told["plan"]
+        check_plan(plan)
         question = replace(question, plan=plan)
         if what == "prepare":
             return question, lambda: _counts(simulation, plan)
@@ -182,7 +188,9 @@ class Site:
             return replace(question, asked=asked), lambda: _held_out(training(), recall(models[0]), about)
         if what == "train":
             asked = asked_in_training(plan, client, [int(run) for run in about["runs"]])
-            return replace(question, asked=asked), lambda: _train(training(), [recall(m) for m in models], about)
+            return replace(question, asked=asked), lambda: _train(
+                training(), [recall(m) for m in models], about, plan.schedule.privacy
+            )
         raise WireError(f"{what!r} is nothing that a client does")
 
 
@@ -194,15 +202,19 @@ def _is_own(name: str) -> bool:
 def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
     """Return what a client has of what it has kept and is given, and is to keep."""
     have = {**kept, **{name: value for name, value in request.given.items() if not _is_own(name)}}
-    return {n: value for n, value in have.items() if n == ANNOUNCED or n.removesuffix(ROWS) in request.keep}
+    have = {n: value for n, value in have.items() if n == ANNOUNCED or n.removesuffix(ROWS) in request.keep}
+    if len(have) > MOST_KEPT or sum(array.nbytes for value in have.values() for array in value.arrays) > MOST_BYTES:
+        raise WireError("more is to be kept than a site keeps")
+    return have
 
 
 def _sums(question: Question, simulation: Simulation, queries: Any) -> tuple[Question, Callable[[], list[Any]]]:
     """Return what some queries ask, and what answers them."""
     (client,) = simulation.clients
+    check_queries(queries, client)
     asked = asked_by(queries, client)
     question = replace(question, content=queries, client=client, asked=asked)
-    return question, lambda: [query(client) for query in queries]
+    return question, lambda: answered(queries, client)
 
 
 def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
@@ -254,8 +266,14 @@ def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> Held
     return HeldOutSums(n_rows, squares, n_pairs, nwj, sums.mse_of_each)
 
 
-def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, Any]) -> dict[str, NDArray]:
-    """Return what the runs that are asked for send after a round, in their order."""
+def _train(
+    training: LocalTraining, models: list[NDArray], about: Mapping[str, Any], privacy: ClientPrivacy | None
+) -> dict[str, NDArray]:
+    """Return what the runs that are asked for send after a round, in their order.
+
+    With privacy no losses leave, and updates are clipped before they do; where the clip follows how many are within it,
+    the server clips.
+    """
     replica_of = {int(run): replica for replica, run in enumerate(training.cohort.runs)}
     replicas = np.array([replica_of[int(run)] for run in about["runs"]], dtype=np.int64)
 
@@ -273,6 +291,13 @@ def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, A
         for name, of_replica in parts.items():
             if (part := getattr(update, name)) is not None:
                 of_replica.update(zip(update.replicas.tolist(), part, strict=True))
-    return {
+    sent = {
         name: np.stack([of_replica[r] for r in replicas.tolist()]) for name, of_replica in parts.items() if of_replica
     }
+    if privacy is not None:
+        sent["losses"] = np.zeros_like(sent["losses"])
+        if privacy.target_share is None:
+            origin = models[0][about["runs"]].astype(np.float64)
+            moved, _ = clipped(sent["weights"] - origin, privacy.clip_norm)
+            sent["weights"] = (origin + moved).astype(sent["weights"].dtype)
+    return sent

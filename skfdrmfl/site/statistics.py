@@ -15,11 +15,11 @@ from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.fit_preprocessing import OUTPUTS, numeric_blocks
 from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import guard_of
-from skfdrmfl.fit.remote_fit import gather
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.ledger import FederationLog
 from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
 from skfdrmfl.protocol.queries.whitening import fit_blocks
+from skfdrmfl.site.remote_fit import gather
 
 MOST_SHOWN = 12  # lines of a printed table
 NUMBER, CATEGORIES, TARGET = "number", "categories", "target"

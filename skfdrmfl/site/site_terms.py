@@ -12,6 +12,7 @@ from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.common.version import __version__
 from skfdrmfl.data.held_out import Split, Subset
+from skfdrmfl.encoders._spec import check_layer_sizes
 from skfdrmfl.fit.fingerprint import described
 from skfdrmfl.fit.mixture import GRADIENT_ROUNDS
 from skfdrmfl.fit.parameters import (
@@ -20,8 +21,9 @@ from skfdrmfl.fit.parameters import (
     is_private,
     schedule_of,
     settings_of,
+    value_of,
 )
-from skfdrmfl.mixture.networks import SPARSE_BATCH
+from skfdrmfl.mixture.networks import SHAPES, SPARSE_BATCH
 from skfdrmfl.protocol.plan import Plan, Settings
 
 
@@ -79,6 +81,13 @@ class Terms:
         most = int(estimator.n_rounds) * (GRADIENT_ROUNDS if mixed and planned.algorithm == "fedsgd" else 1)
         if len(planned.rate_factors) > most:
             raise _differs("n_rounds", most, len(planned.rate_factors))
+        for name, value in plan.network.shape.items():
+            asked = value_of(estimator, name)
+            asked = check_layer_sizes(asked, name) if name.endswith("sizes") else asked
+            if value != asked and not (mixed and (name, value) in SHAPES):
+                raise _differs(name, asked, value)
+        if len(plan.runs) > 1 and not mixed:
+            raise _differs("tuning", None, f"{len(plan.runs)} networks")
         settings = settings_of(estimator, len(plan.network.encoders), planned.algorithm).by_name()
         for run in plan.runs:
             self._check_settings(settings, run.settings, mixed)

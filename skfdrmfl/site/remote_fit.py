@@ -24,9 +24,9 @@ from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
-from skfdrmfl.fit.site_data import digest_of_names, texts_of
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.mixture.forecast import questions
+from skfdrmfl.site.site_data import digest_of_names, texts_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 # What all clients must say alike, and what that is to a reader.
 ALIKE = {

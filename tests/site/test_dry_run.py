@@ -9,7 +9,7 @@ import pytest
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.policy import SitePolicy
-from skfdrmfl.fit.dry_run import dry_run
+from skfdrmfl.site.dry_run import dry_run
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))

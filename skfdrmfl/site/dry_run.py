@@ -22,10 +22,10 @@ from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.common.page import size_text
 from skfdrmfl.diagnosis.tables import Table, csv_text
 from skfdrmfl.fit.parameters import is_private
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import SiteRows, site_of
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import SiteRows, site_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 FEW = 10  # rows of a part that a line warns of
 # What only the server can set, or what speaks of other sites: of no consequence to what one site sends.

@@ -9,11 +9,11 @@ from wire import Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import LinearEncoder
-from skfdrmfl.fit import remote_fit
 from skfdrmfl.fit.parameters import FREE
-from skfdrmfl.fit.site_data import site_of
-from skfdrmfl.fit.site_terms import agreed_parameters
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site import remote_fit
+from skfdrmfl.site.site_data import site_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
@@ -110,7 +110,7 @@ def test_a_plan_that_is_not_what_the_server_has_said_is_refused_by_name(name, mo
         said = str(error)
     else:
         pytest.fail("trained")
-    assert re.search(rf"3 of 3 .*({known}) is .* here but .* in the server's plan", said)
+    assert re.search(rf"refused .*({known}) is .* here but .* in the server's plan", said)
     trained = [answer for answer in wire.asked if answer[1].what == "train" and answer[3] > 500]
     assert not trained
 

@@ -27,8 +27,8 @@ from skfdrmfl.fit.check_input import CheckedData, labels_of, read
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
-from skfdrmfl.fit.site_terms import Terms, check_parameters
 from skfdrmfl.method.network import Network
+from skfdrmfl.site.site_terms import Terms, check_parameters
 
 _log = logging.getLogger("skfdrmfl")
 
