@@ -53,6 +53,8 @@ def add_sites(parser: Any) -> None:
     add(parser, "--answer-within SECONDS", "after which a site is left out of a round", type=at_least(1), default=600)
     prefix = "as at the sites: columns called nir__850, raman__200, ... are modalities nir and raman"
     add(parser, "--modalities", prefix, choices=("prefix",))
+    away = "that a site may be away, as while it is started again, before rounds go on without it"
+    add(parser, "--patience SECONDS", away, type=at_least(0), default=180)
     group = parser.add_argument_group("Flower's SuperLink")
     add(group, "--listen HOST:PORT", "where sites connect to", default=f"127.0.0.1:{PORT}")
     add(group, "--superlink HOST:PORT", "one that runs on this machine already; none is started")
@@ -113,7 +115,7 @@ def channel_to_sites(args: argparse.Namespace, stack: ExitStack) -> Any:
     from skfdrmfl.courier.channel import RunChannel
 
     connection = _run_of_flower(args, superlink_command(args), stack)
-    times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
+    times = {"answer_within": float(args.answer_within), "wait": float(args.wait), "patience": float(args.patience)}
     return RunChannel(connection, [str(name) for name in args.sites], **times, say=said)
 
 
