@@ -149,7 +149,7 @@ def _predict(n_rows: int, *, mlp: bool = False) -> Callable[[], Work]:
 
         warnings.simplefilter("ignore")
         X = np.random.default_rng(0).standard_normal((max(1000, n_rows), 100))
-        model = MLPRegressor((32,), max_iter=2) if mlp else _model(n_rounds=2)
+        model = MLPRegressor(hidden_layer_sizes=(32,), max_iter=2) if mlp else _model(n_rounds=2)
         model.fit(X[:1000], X[:1000, 0])
         asked, n_times = X[:n_rows], max(1, 1000 // n_rows)
         return lambda: [model.predict(asked) for _ in range(n_times)]
