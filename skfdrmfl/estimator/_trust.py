@@ -14,7 +14,7 @@ from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.diagnosis.domain_table import DomainTable
-from skfdrmfl.fit.adapt import adapted
+from skfdrmfl.estimator._adapt import adapted
 from skfdrmfl.fit.judgement import domain_table, far_rows, intervals
 from skfdrmfl.fit.result import Fitted
 
