@@ -55,6 +55,10 @@ class ClientRows(Protocol):
     def position(self) -> int:
         """Its place in `clients_`."""
 
+    @property
+    def suspects(self) -> str:
+        """What it does with rows that look corrupt: "warn", "drop" or "ignore"."""
+
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
 
