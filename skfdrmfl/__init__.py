@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from skfdrmfl.estimator._ignore_clients import IgnoreClients
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
     from skfdrmfl.estimator._trust import OutsideDomainWarning
+    from skfdrmfl.fit.suspects import SuspectRowsWarning
 
-__all__ = ["CSVLogger", "FDRMFLTransformer", "IgnoreClients", "OutsideDomainWarning", "__version__", "stack_modalities"]
+__all__ = [
+    "CSVLogger",
+    "FDRMFLTransformer",
+    "IgnoreClients",
+    "OutsideDomainWarning",
+    "SuspectRowsWarning",
+    "__version__",
+    "stack_modalities",
+]
 
 _HOMES = {
     "CSVLogger": "skfdrmfl.diagnosis.csv_logger",
     "FDRMFLTransformer": "skfdrmfl.estimator._transformer",
     "IgnoreClients": "skfdrmfl.estimator._ignore_clients",
     "OutsideDomainWarning": "skfdrmfl.estimator._trust",
+    "SuspectRowsWarning": "skfdrmfl.fit.suspects",
     "stack_modalities": "skfdrmfl.datasets",
 }
 

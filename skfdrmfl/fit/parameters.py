@@ -82,6 +82,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_iter_no_change": AT_LEAST_ONE,
     "client_column": [str, Integral, None],
     "groups_column": [str, Integral, None],
+    "suspects": [StrOptions({"warn", "drop", "ignore"})],
 }
 
 

@@ -19,6 +19,7 @@ from skfdrmfl.method.domain import Domain
 from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.method.trained_network import TrainedNetwork
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
@@ -62,6 +63,7 @@ class Fitted:
     number_names: Float | None = None  # (n_features,), names of columns that are numbers and no text
     held_out: HeldOutCounts | None = None  # how far off it is on rows held out, where any were
     domain: Domain | None = None  # where the rows lie; None with privacy, and of old files
+    suspects: SuspectRows | None = None  # rows that look corrupt; None where none were looked at
 
     @property
     def predictor(self) -> TrainedNetwork | Mixture:

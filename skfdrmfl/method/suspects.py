@@ -23,6 +23,8 @@ from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.tree import registered
 from skfdrmfl.method.domain import EDGES, BlockDomain
 
+Mask = NDArray[np.bool_]
+
 MOST_COLUMNS = 64
 CLIP, Y_CLIP = 3.0, 4.0
 # Times the distance, squared, that a share of `USUAL` of the rows keeps within.
@@ -85,7 +87,7 @@ class Rows(NamedTuple):
     s: tuple[Float, ...]  # sketched columns (n, S) of each modality, NaN where a row lacks it
     v: Float  # (n, q)
     code: Indices  # (n,), the first column that holds a placeholder, NOWHERE
-    code_y: NDArray[np.bool_]  # (n,)
+    code_y: Mask  # (n,)
     plateau: Indices  # (n, M), equal values side by side at the maximum; 0 where a row lacks the modality
 
 
@@ -145,6 +147,26 @@ class Found(NamedTuple):
 
 @registered
 @dataclass(frozen=True, eq=False)
+class SuspectRows:
+    """Suspect rows of all clients (n,), or where these are elsewhere how many there are of each client and reason."""
+
+    positions: Indices
+    rows: Indices  # of X as it was given
+    reasons: Indices
+    modalities: Indices  # NOWHERE of y
+    columns: Indices  # of X; NOWHERE of none in particular
+    outputs: Indices  # NOWHERE of X
+    counts: Indices
+    by_row: bool
+
+    def by_reason(self) -> dict[str, int]:
+        """Return how many rows there are of each reason."""
+        numbers = np.bincount(self.reasons, self.counts, minlength=len(REASONS)).astype(int).tolist()
+        return {reason: n for reason, n in zip(REASONS, numbers, strict=True) if n}
+
+
+@registered
+@dataclass(frozen=True, eq=False)
 class Look:
     """What a client holds its rows against; it grows in the order of the fields."""
 
@@ -177,9 +199,10 @@ class Look:
         with np.errstate(over="ignore"):
             v = (y - self.y_center) / self.y_scale
         far = np.abs(v) > CODE_DISTANCE
-        return Rows(tuple(sketches), v, code, (far & np.isin(y, CODES)).any(1), np.stack(plateau, 1))
+        code_y = _any(far & np.isin(y, CODES))
+        return Rows(tuple(sketches), v, code, code_y, np.stack(plateau, 1))
 
-    def standardised(self, rows: Rows) -> tuple[Float, NDArray[np.bool_]]:
+    def standardised(self, rows: Rows) -> tuple[Float, Mask]:
         """Return z (n, S) of all modalities side by side, zeros of those that a row lacks, and which it has (n, M)."""
         z = [(s - block.center) / block.scale for s, block in zip(rows.s, self.blocks, strict=True)]
         present = np.stack([~np.isnan(s).any(1) for s in rows.s], 1)
@@ -196,7 +219,7 @@ class Look:
         if self.former is not None:
             far, odd = self.former.beyond(self.former.measured(rows, weights))
             far, odd = far.max((1, 2), initial=0.0) > 1.0, odd.max(1, initial=0.0) > 1.0
-            weights[_unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(_flat(rows).any(1))] = 0.0
+            weights[_unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(_any(_flat(rows)))] = 0.0
         return weights
 
     def measured(self, rows: Rows, weights: Float) -> Measured:
@@ -237,7 +260,7 @@ class Look:
         reason, n = np.full(len(blocks), NOWHERE), len(blocks)
         where, column = np.full(n, NOWHERE), np.full(n, NOWHERE)
 
-        def name(mask: NDArray[np.bool_], why: int, modality: Indices | None, place: Indices | None = None) -> None:
+        def name(mask: Mask, why: int, modality: Indices | None, place: Indices | None = None) -> None:
             new = mask & (reason == NOWHERE)
             reason[new] = why
             where[new] = NOWHERE if modality is None else modality[new]
@@ -246,11 +269,11 @@ class Look:
         starts = np.concatenate(([0], np.cumsum(self.widths)))
         flat, widths = _flat(rows), np.array(self.widths)
         level = flat & (rows.plateau == widths)
-        name(_unlike_the_rest(level.any(1)), CONSTANT, level.argmax(1))
+        name(_unlike_the_rest(_any(level)), CONSTANT, level.argmax(1))
         of_code = np.searchsorted(starts, rows.code, side="right") - 1
         name(rows.code != NOWHERE, CODE_X, of_code, rows.code - starts[of_code])
         name(rows.code_y, CODE_Y, None, np.abs(rows.v).argmax(1))
-        name(_unlike_the_rest(flat.any(1)), SATURATED, flat.argmax(1))
+        name(_unlike_the_rest(_any(flat)), SATURATED, flat.argmax(1))
         times = far.max(2, initial=0.0)
         worst = times.argmax(1) if times.shape[1] else np.zeros(n, dtype=np.int64)
         unlike = _unlike_the_rest(times.max(1, initial=0.0) > 1.0) & (reason == NOWHERE)
@@ -294,7 +317,7 @@ class Look:
             return SHIFTED, NOWHERE
         return UNLIKE, NOWHERE
 
-    def _contradictory(self, rows: Rows, blocks: Indices, odd: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _contradictory(self, rows: Rows, blocks: Indices, odd: Mask) -> Mask:
         """Return which rows equal another one in X but not in y; where one of these is odd, that one alone."""
         assert self.y_limits is not None
         mask = np.zeros(len(blocks), dtype=bool)
@@ -337,12 +360,17 @@ def at_rank(counts: Float, share: float) -> Float:
     return np.append(EDGES, EDGES[-1])[reached.argmax(-1)]
 
 
-def _flat(rows: Rows) -> NDArray[np.bool_]:
+def _any(mask: Mask) -> Mask:
+    """Return which rows (n,) hold in any column."""
+    return np.asarray(mask.any(1))
+
+
+def _flat(rows: Rows) -> Mask:
     """Return in which modalities (n, M) rows have a plateau at their maximum."""
-    return rows.plateau >= PLATEAU
+    return np.asarray(rows.plateau >= PLATEAU)
 
 
-def _unlike_the_rest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _unlike_the_rest(mask: Mask) -> Mask:
     """Return a mask of a client's rows (n,), or none of them where they are too many to be the exception."""
     return mask if mask.sum() <= max(1.0, MOST_OF_A_CLIENT * len(mask)) else np.zeros_like(mask)
 

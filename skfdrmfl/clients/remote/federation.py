@@ -15,12 +15,14 @@ from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import ENGINES
 from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.method.suspects import Found, Look
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.door import Block, Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
+from skfdrmfl.protocol.queries.suspects import SuspectTotals
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
@@ -54,6 +56,22 @@ class Remote:
         """Return the federation of those who are there, of all clients (K,)."""
         kept = there[self.positions]
         return self if kept.all() else self._of(kept)
+
+    def without_suspects(self, look: Look, block: Block, told: SuspectTotals) -> tuple[Remote, dict[int, Found]]:
+        """Return the federation after clients were told what they drop rows by; which ones stays with them."""
+        kept = {position: (n, by_modality) for position, _, n, by_modality in told.clients}
+        positions = self.positions.tolist()
+        sizes = np.array([kept.get(p, (n,))[0] for p, n in zip(positions, self.sizes.tolist(), strict=True)])
+        if (sizes == self.sizes).all():
+            return self, {}
+        told_before = self.exchange.kept(self.agreed)
+        self.exchange.forget(self.agreed)
+        agreed = self.exchange.keep(told_before | {"look": look, "block": block, "looked": sorted(kept)})
+        found = replace(self, agreed=agreed, sizes=np.clip(sizes, 0, self.sizes))
+        if self.by_modality is not None:
+            counts = [kept[p][1] if p in kept else n for p, n in zip(positions, self.by_modality, strict=True)]
+            found.by_modality = np.clip(np.array(counts), 0, self.by_modality)
+        return found._of(found.sizes > 0), {}
 
     def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out, and who has not answered; with privacy nobody may know who came."""

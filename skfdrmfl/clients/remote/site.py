@@ -18,8 +18,10 @@ from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
+from skfdrmfl.method.suspects import NOWHERE, REASONS
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors
 from skfdrmfl.protocol.plan import Plan
+from skfdrmfl.protocol.queries.suspects import Suspects, suspects_of
 
 _log = logging.getLogger("skfdrmfl")
 
@@ -97,6 +99,7 @@ class Site:
         if request.what == "count":
             return _count(simulation, about)
         if request.what == "sum":
+            self._tell_of_suspects(simulation, about)
             return _answers(simulation, about)
         name, *models = names
         told = recall(name)
@@ -108,6 +111,18 @@ class Site:
         if request.what == "train":
             return _train(training, [recall(model) for model in models], about)
         raise WireError(f"{request.what!r} is nothing that a client does")
+
+    def _tell_of_suspects(self, simulation: Simulation, queries: Any) -> None:
+        """Write into this site's own log which rows are suspect, when it is asked how many are."""
+        for query in queries:
+            if isinstance(query, Suspects):
+                (client,) = simulation.clients
+                for row, reason, _, column in zip(*suspects_of(client, query.look, query.block)[0], strict=True):
+                    where = "" if column == NOWHERE else f", column {column}"
+                    done = "left out" if client.suspects == "drop" else "used all the same"
+                    _log.warning(
+                        "%r: row %d is suspect (%s%s), and %s", self._rows.label, row, REASONS[reason], where, done
+                    )
 
 
 def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:

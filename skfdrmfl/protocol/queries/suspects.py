@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum
 from skfdrmfl.method.domain import EDGES, counted, of_spectrum
@@ -88,11 +89,10 @@ class Centers:
             median = np.nanmedian(table, axis=0) if lacks else np.median(table, axis=0)
             away = np.abs(table - median)
             deviation = np.nanmedian(away, axis=0) if lacks else np.median(away, axis=0)
-            parts = [np.zeros(len(counts)) for _ in range(3)]
-            for part, value in zip(parts, (median, median**2, deviation), strict=True):
-                part[counts > 0] = counts[counts > 0] * value
+            sums = np.zeros((3, len(counts)))
+            sums[:, counts > 0] = counts[counts > 0] * np.stack((median, median**2, deviation))
         between = ((y > y.min(0)) & (y < y.max(0))).sum(0).astype(np.float64)
-        return CenterTotals(n, counts, *parts, between)
+        return CenterTotals(n, counts, sums[0], sums[1], sums[2], between)
 
 
 class MomentTotals(NamedTuple):
@@ -120,7 +120,8 @@ class RobustMoments:
             z, present = self.look.standardised(rows)
             v = np.clip(rows.v, -Y_CLIP, Y_CLIP)
             some = weights > 0
-            table = np.column_stack((np.ones(len(v)), present, z, v))[some] * np.sqrt(weights[some])[:, None]
+            table = np.concatenate((np.ones((len(v), 1)), present.astype(np.float64), z, v), axis=1)
+            table = table[some] * np.sqrt(weights[some])[:, None]
             return MomentTotals(float(len(v)), table.T @ table)
 
 
@@ -148,7 +149,9 @@ class OutlyingCounts:
         with np.errstate(all="ignore"):
             measured = self.look.measured(rows, self.look.weights(rows))
             _, present = self.look.standardised(rows)
-        distances = np.stack([_by_column(of[there]) for of, there in zip(measured.distances.swapaxes(0, 1), present.T, strict=True)])
+        distances = np.stack(
+            [_by_column(of[there]) for of, there in zip(measured.distances.swapaxes(0, 1), present.T, strict=True)]
+        )
         residuals = np.stack([_by_column(of) for of in measured.residuals.swapaxes(0, 1)])
         return OutlyingTotals(float(len(rows.v)), distances, residuals)
 
@@ -188,8 +191,8 @@ class Suspects:
         return SuspectTotals(SuspectCounts({(client.position, tuple(by_reason), int(kept.sum()), tuple(by_modality))}))
 
 
-def suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, Any]:
-    """Return the rows that a client suspects, and which of its rows (n,) it keeps; none are suspect if it ignores them."""
+def suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, NDArray[np.bool_]]:
+    """Return the rows that a client suspects, and which of its rows (n,) it keeps; one that ignores them finds none."""
     n_rows = len(client.presence(EVERYTHING))
     kept, nothing = np.ones(n_rows, dtype=bool), np.zeros(0, dtype=np.int64)
     if client.suspects == "ignore":
