@@ -640,8 +640,8 @@ class FDRMFLTransformer(
         """Return what the training record says went wrong; of a mixture that of its network of most weight.
 
         Looks for suspect rows, a collapsed information estimate, one that was memorised, alignment that fights
-        prediction, stale contrastive anchors, client drift, too few rounds, rounds without clients, client imbalance, a client left
-        behind, divergence, rows far from all others, and clients left out.
+        prediction, stale contrastive anchors, client drift, too few rounds, rounds without clients, client imbalance, a
+        client left behind, divergence, rows far from all others, and clients left out.
 
         Returns
         -------

@@ -2,8 +2,7 @@
 
 Glossary: s (S,) sketched columns, means of neighbouring ones where a modality has more than `MOST_COLUMNS`; v (q,)
 outputs about their centre, in units of their spread; T2 and Q as in `method.domain`, r^2 the squared residual of v by a
-ridge, each as if its row had been left out. A row is suspect beyond `LIMIT`, of r^2
-`Y_LIMIT`, times what nine of ten rows keep within.
+ridge, each as if its row had been left out. A row is suspect beyond `LIMIT` times what nine of ten rows keep within.
 
 Centre and spread are means of the clients' medians and median deviations. Moments are of rows whose length is cut to
 `CLIP` times the usual one, and once more without those beyond `FIRST_LIMIT`: three rows that are wrong alike would else
@@ -21,16 +20,18 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.tree import registered
-from skfdrmfl.method.domain import EDGES, BlockDomain
+from skfdrmfl.method.domain import BlockDomain
 
 Mask = NDArray[np.bool_]
 
 MOST_COLUMNS = 64
 CLIP, Y_CLIP = 3.0, 4.0
 # Times the distance, squared, that a share of `USUAL` of the rows keeps within.
-USUAL, FIRST_LIMIT, LIMIT, Y_LIMIT = 0.9, 3.0, 10.0, 12.0
+USUAL, FIRST_LIMIT, LIMIT = 0.9, 3.0, 9.0
+# Upper edges of the bins in which these are counted; one more bin has the rest.
+EDGES: Float = np.array(1e-3 * 1.2 ** np.arange(150), dtype=np.float64)
 # Penalties of the ridge, relative to the largest eigenvalue; each output has the one of the least error at this rank.
-PENALTIES: Float = 10.0 ** np.arange(-10.0, 1.0)
+PENALTIES: Float = 10.0 ** np.arange(-10.0, 1.0, 2.0)
 ERROR_RANK = 0.6
 # Most leverage that a row is taken for: beyond, the residual without it is rounding.
 MOST_LEVERAGE = 0.95
@@ -95,7 +96,7 @@ class Measured(NamedTuple):
     """How far out rows are, as if each had been left out, in the units in which they are counted."""
 
     distances: Float  # (n, M, 2), T2 and Q, zeros where a row lacks the modality
-    residuals: Float  # (n, L, q), squared, by penalty
+    residuals: Float  # (n, L, q), squared, by penalty; zeros where a row lacks a modality, which says less of y
 
 
 @registered
@@ -238,6 +239,7 @@ class Look:
             return Measured(distances, np.zeros((len(z), len(PENALTIES), rows.v.shape[1])))
         with np.errstate(over="ignore", invalid="ignore"):
             squares = self.ridge.squares(z, rows.v, weights)
+        squares[~present.all(1)] = 0.0
         return Measured(distances, np.where(np.isnan(squares), np.inf, squares))
 
     def beyond(self, measured: Measured) -> tuple[Float, Float]:

@@ -27,6 +27,7 @@ X = rng.standard_normal((N, P))
 Y = X[:, 0] + 0.1 * rng.standard_normal(N)
 IDS = np.repeat(["a", "b", "c"], [10, 8, 6])
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
+OF_SUSPECTS = "medians", "products of usual rows", "counts of usual distances", "counts of suspects"
 TRAINED = {"global models", "global models for rows held out", "parameters", "loss terms"}
 TRAINED |= {"gradients", "shifts of gradients", "mean gradients", "local steps"}
 TRAINED |= {"clipped updates", "updates within the clip"}
@@ -153,6 +154,8 @@ def fits():
             "M": [len(model.modalities_)],
             "r": [5],
         }
+        u = q + sum(map(len, model.modalities_.values())) - len(model.categories_)
+        letters |= {"u": [u], "a": [1 + n + u for n in (1, 2)]}
         if is_mixture(model):
             letters |= of_mixture(model, q)
         else:
@@ -175,7 +178,7 @@ def test_the_page_has_a_row_for_each_kind_of_message_and_no_other(fits):
 def test_messages_of_a_mixture_say_so_but_for_those_before_it(fits):
     for model, _ in fits.values():
         for m in model.federation_log_:
-            before = m.what in ("labels of categories", "magnitudes of columns")
+            before = m.what in ("labels of categories", "magnitudes of columns") or m.what in OF_SUSPECTS
             assert m.what.startswith(STAGE) == (is_mixture(model) and not before), m
 
 

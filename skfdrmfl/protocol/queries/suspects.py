@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum
-from skfdrmfl.method.domain import EDGES, counted, of_spectrum
+from skfdrmfl.method.domain import counted, of_spectrum
 from skfdrmfl.method.suspects import (
+    EDGES,
     ERROR_RANK,
     FEWEST_SMOOTH,
     FIRST_LIMIT,
     LIMIT,
+    MOST_COLUMNS,
     PENALTIES,
     REASONS,
     Y_CLIP,
-    Y_LIMIT,
     BlockLook,
     Found,
     Look,
@@ -152,7 +153,8 @@ class OutlyingCounts:
         distances = np.stack(
             [_by_column(of[there]) for of, there in zip(measured.distances.swapaxes(0, 1), present.T, strict=True)]
         )
-        residuals = np.stack([_by_column(of) for of in measured.residuals.swapaxes(0, 1)])
+        complete = measured.residuals[present.all(1)]
+        residuals = np.stack([_by_column(of) for of in complete.swapaxes(0, 1)])
         return OutlyingTotals(float(len(rows.v)), distances, residuals)
 
 
@@ -167,8 +169,9 @@ class SuspectCounts(frozenset[Any]):
 
 
 class SuspectTotals(NamedTuple):
-    """What each client says."""
+    """The number of rows, and what each client says of its own."""
 
+    n_rows: float
     clients: SuspectCounts
 
 
@@ -177,7 +180,7 @@ class Suspects:
     """How many rows each client suspects, and how many it keeps."""
 
     name: ClassVar[str] = "counts of suspects"
-    powers: ClassVar[tuple[int, ...]] = (0,)
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
     seen: ClassVar[str] = "each"
     look: Look
     block: Block
@@ -188,7 +191,8 @@ class Suspects:
         found, kept = suspects_of(client, self.look, self.block)
         by_reason = np.bincount(found.reasons, minlength=len(REASONS)).tolist()
         by_modality = client.presence(self.subset)[kept].sum(0).tolist()
-        return SuspectTotals(SuspectCounts({(client.position, tuple(by_reason), int(kept.sum()), tuple(by_modality))}))
+        mine = client.position, tuple(by_reason), int(kept.sum()), tuple(by_modality)
+        return SuspectTotals(float(len(kept)), SuspectCounts({mine}))
 
 
 def suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, NDArray[np.bool_]]:
@@ -226,6 +230,14 @@ def rows_of(client: ClientRows, block: Block, look: Look) -> Rows:
 def _by_column(values: Float) -> Float:
     """Return the counts (columns, bins) of values (n, columns)."""
     return np.stack([counted(column, EDGES) for column in values.T])
+
+
+def most_sent(columns: Sequence[int], q: int) -> int:
+    """Return how many bytes a client sends, by the numeric columns of each modality."""
+    u = sum(min(p, MOST_COLUMNS) for p in columns) + q
+    bins = (2 * len(columns) + len(PENALTIES) * q) * (len(EDGES) + 1)
+    said = 1 + 1 + len(REASONS) + 1 + len(columns)
+    return 8 * (1 + 4 * u + q + 2 * (1 + (1 + len(columns) + u) ** 2 + 1 + bins) + said)
 
 
 # ------------------------------------------------------------------------------------------- what they give
@@ -296,11 +308,11 @@ def _is_smooth(covariance: Float, block: BlockLook) -> bool:
 
 def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:
     """Return a look with the limits beyond which rows are suspect, or before the last one left out of the moments."""
-    times, y_times = (LIMIT, Y_LIMIT) if is_last else (FIRST_LIMIT, FIRST_LIMIT)
+    times = LIMIT if is_last else FIRST_LIMIT
     penalties = at_rank(totals.residuals, ERROR_RANK)[::-1].argmin(0)  # of equal ones the largest
     penalties = len(PENALTIES) - 1 - penalties
     residuals = totals.residuals[penalties, np.arange(len(penalties))]
-    y_limits = np.where(np.isfinite(look.y_scale), y_times * usual_of(residuals), np.inf)
+    y_limits = np.where(np.isfinite(look.y_scale), times * usual_of(residuals), np.inf)
     limits = times * usual_of(totals.distances)
     limited = replace(look, limits=limits, y_limits=y_limits, penalties=penalties)
     return limited if is_last else replace(limited, former=limited)
