@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.clients.remote.codec import to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.packet import WireError
 from skfdrmfl.common.arrays import Indices
@@ -42,6 +43,7 @@ class Remote:
     engine: str  # key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
+    looks_told: int = 0  # bytes of looks that each client has received, which the ledger leaves out
     asks_for: ClassVar[str] = "sum"
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
@@ -90,6 +92,8 @@ class Remote:
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        looks = [query for query in queries if hasattr(query, "look")]
+        self.looks_told += sum(len(part) for part in to_packet(looks).flat()) if looks else 0
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)

@@ -236,7 +236,7 @@ def most_sent(columns: Sequence[int], q: int) -> int:
     """Return how many bytes a client sends, by the numeric columns of each modality."""
     u = sum(min(p, MOST_COLUMNS) for p in columns) + q
     bins = (2 * len(columns) + len(PENALTIES) * q) * (len(EDGES) + 1)
-    said = 1 + 1 + len(REASONS) + 1 + len(columns)
+    said = 3 + len(REASONS) + len(columns)
     return 8 * (1 + 4 * u + q + 2 * (1 + (1 + len(columns) + u) ** 2 + 1 + bins) + said)
 
 
