@@ -199,7 +199,9 @@ class PolicyWatch:
         policy = self.policy
         if policy.epsilon is None or policy.delta is None:
             return
-        spent = epsilon([Expense(*line) for each in counts["runs"].values() for line in each["bill"]], policy.delta)
+        spent = epsilon(
+            tuple(Expense(*line) for each in counts["runs"].values() for line in each["bill"]), policy.delta
+        )
         if not spent <= policy.epsilon:
             raise Refusal(
                 f"epsilon of all runs would be {spent:.3g}, and the site's policy has {policy.epsilon} at most (delta "

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.diagnosis.adaptation_table import AdaptationTable
+from skfdrmfl.diagnosis.suspect_table import SuspectTable
 from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.fit.result import Fitted, read_from_fitted
+from skfdrmfl.fit.suspects import suspect_table
 from skfdrmfl.protocol.ledger import FederationLog
 
 
@@ -50,6 +52,11 @@ class FittedAttributes:
     def modalities_(self) -> dict[str, Indices]:
         """Columns of each modality."""
         return self._of_fit().network_spec.modalities
+
+    @property
+    def suspects_(self) -> SuspectTable:
+        """Training rows that look corrupt."""
+        return suspect_table(self._of_fit())
 
     @property
     def axis_(self) -> Float | None:

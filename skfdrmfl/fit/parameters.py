@@ -82,6 +82,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_iter_no_change": AT_LEAST_ONE,
     "client_column": [str, Integral, None],
     "groups_column": [str, Integral, None],
+    "suspects": [StrOptions({"warn", "drop", "ignore"})],
 }
 
 # What a site's estimator and the server's may have set otherwise, and why; all else is compared before anything leaves.
@@ -91,6 +92,7 @@ FREE: dict[str, str] = {
     "n_jobs": "threads are each end's own, with the same bits at any number",
     "device": "each end's own: the site's says where the site computes",
     "verbose": "each end's own",
+    "suspects": "a site's own: which of its rows look corrupt, and whether those train",
     "warm_start": "where the server begins; what it goes on from has passed the same comparison",
     "checkpoint_path": "a file of the server's",
     "checkpoint_every": "a file of the server's",

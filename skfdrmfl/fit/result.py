@@ -21,6 +21,7 @@ from skfdrmfl.method.domain import Domain
 from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.method.trained_network import TrainedNetwork
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
@@ -67,6 +68,7 @@ class Fitted:
     adaptation: Adaptation | None = None  # what few rows of a new instrument have changed
     versions: dict[str, str] = field(default_factory=versions)  # by which it was fitted; none of old files
     policies: dict[str, str] = field(default_factory=dict)  # of clients elsewhere by label, the hash of the policy
+    suspects: SuspectRows | None = None  # rows that look corrupt; None where none were looked at
 
     @property
     def predictor(self) -> TrainedNetwork | Mixture | Adapted:

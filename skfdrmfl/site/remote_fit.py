@@ -69,6 +69,7 @@ def _forecast(fitting: MixtureFitting, at_most: str) -> str:
     """Return in words what the fit takes, and has taken so far."""
     log, so_far = fitting.forecast(), fitting.federation.ledger.log(fitting.fitted.clients.tolist())
     beside = sum(len(part) for asked in questions(fitting.task) for part in to_packet(asked).flat())
+    beside += getattr(fitting.federation, "looks_told", 0)
     sent, received = _size(max(log.sent)), _size(max(log.received) + beside)
     done = f"of which {so_far.exchanges} and {_size(max(so_far.sent))} are done"
     return f"{at_most}{log.exchanges} exchanges; a client sends {sent}, {done}, and receives {received}"

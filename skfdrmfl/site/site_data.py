@@ -28,6 +28,7 @@ from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
 from skfdrmfl.method.network import Network
+from skfdrmfl.protocol.queries.suspects import Suspects
 from skfdrmfl.site.site_terms import Terms, check_parameters
 
 _log = logging.getLogger("skfdrmfl")
@@ -123,7 +124,12 @@ class SiteRows:
             return networks[key]
 
         alone = _alone(position, len(reading.table))
-        return Simulation(tables, alone, device=device_of(self._estimator.device)), build
+        simulation = Simulation(tables, alone, device=device_of(self._estimator.device))
+        if position in agreed.get("looked", ()):  # every process of a site comes to the same rows
+            (client,) = simulation.clients
+            told = Suspects(agreed["look"], agreed["block"])(client)
+            simulation, _ = simulation.without_suspects(agreed["look"], agreed["block"], told)
+        return simulation, build
 
     def _given(self) -> tuple[Labelled, Any]:
         """Return X without labels, the groups, and y; all rows are this client's, whatever a column says."""

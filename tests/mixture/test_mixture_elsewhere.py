@@ -136,8 +136,8 @@ def test_members_and_folds_train_in_the_same_rounds():
         assert {tuple(about["runs"]) for _, about in asked} == {tuple(range(n_runs))}
 
 
-def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after():
-    for parameters, n_more in ((FEW, 0), (FEW | TWO, 1)):  # of several modalities first who has which
+def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after_and_six_look_for_suspects():
+    for parameters, n_more in ((FEW, 6), (FEW | TWO, 7), (FEW | {"suspects": "ignore"}, 0)):  # who has which modality
         _, wire = there(parameters)
         asked = [r.what for _, r, *_ in wire.asked if r.position == 0 and r.what != "describe"]
         assert asked == [*["sum"] * (4 + n_more), "prepare", *["train"] * 3, *["sum"] * 2]
@@ -286,7 +286,7 @@ def test_what_is_shown_before_anything_is_asked_is_the_most_and_what_is_shown_th
     if table is not X:  # of columns that may be smooth and are not, SNV has no products
         assert most <= 1.2 * before / 1e6 + 0.01
     exchanges, sent, n_done, done, received = map(float, re.findall(r"[\d.]+", then))
-    assert exchanges == log.exchanges and n_done == (6 if table is FRAME else 4)  # labels, and who has which modality
+    assert exchanges == log.exchanges and n_done == (12 if table is FRAME else 10)  # labels, who has which modality
     for shown, n_bytes in ((sent, max(log.sent)), (done, before)):
         assert abs(shown - n_bytes / 1e6) <= 0.005
     label_of = {address: site._rows.label for address, site in wire.sites.items()}

@@ -79,6 +79,10 @@ class Exchange:
         self._standing[name], self._objects[name] = to_packet(value), value
         return name
 
+    def kept(self, name: str) -> Any:
+        """Return what has a name."""
+        return self._objects[name]
+
     def keep_last(self, value: Any) -> str:
         """Return the name of a value that clients keep until they are given another one in this way."""
         if self._objects.get(self._last) is not value:

@@ -10,18 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.clients.remote.channel import A_REFUSAL
+from skfdrmfl.clients.remote.codec import to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.packet import WireError
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import ENGINES
 from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.method.suspects import Found, Look
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.door import Block, Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
+from skfdrmfl.protocol.queries.suspects import SuspectTotals
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
@@ -41,6 +44,7 @@ class Remote:
     engine: str  # key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
+    looks_told: int = 0  # bytes of looks that each client has received, which the ledger leaves out
     asks_for: ClassVar[str] = "sum"
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
@@ -60,6 +64,22 @@ class Remote:
         """Return the federation of those who are there, of all clients (K,)."""
         kept = there[self.positions]
         return self if kept.all() else self._of(kept)
+
+    def without_suspects(self, look: Look, block: Block, told: SuspectTotals) -> tuple[Remote, dict[int, Found]]:
+        """Return the federation after clients were told what they drop rows by; which ones stays with them."""
+        kept = {position: (n, by_modality) for position, _, n, by_modality in told.clients}
+        positions = self.positions.tolist()
+        sizes = np.array([kept.get(p, (n,))[0] for p, n in zip(positions, self.sizes.tolist(), strict=True)])
+        if (sizes == self.sizes).all():
+            return self, {}
+        told_before = self.exchange.kept(self.agreed)
+        self.exchange.forget(self.agreed)
+        agreed = self.exchange.keep(told_before | {"look": look, "block": block, "looked": sorted(kept)})
+        found = replace(self, agreed=agreed, sizes=np.clip(sizes, 0, self.sizes))
+        if self.by_modality is not None:
+            counts = [kept[p][1] if p in kept else n for p, n in zip(positions, self.by_modality, strict=True)]
+            found.by_modality = np.clip(np.array(counts), 0, self.by_modality)
+        return found._of(found.sizes > 0), {}
 
     def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out, and who has not answered; with privacy nobody may know who came."""
@@ -83,6 +103,8 @@ class Remote:
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
         self.exchange.round = self.ledger.round
+        looks = [query for query in queries if hasattr(query, "look")]
+        self.looks_told += sum(len(part) for part in to_packet(looks).flat()) if looks else 0
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)

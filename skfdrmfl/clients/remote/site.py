@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.clients.client_data import Client
 from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
 from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
 from skfdrmfl.clients.remote.limits import answered, check_plan, check_queries, check_subset
@@ -27,8 +28,10 @@ from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
+from skfdrmfl.method.suspects import NOWHERE, REASONS
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import ClientPrivacy, Plan
+from skfdrmfl.protocol.queries.suspects import Suspects, suspects_of
 from skfdrmfl.server.privacy.clipping import clipped
 
 _log = logging.getLogger("skfdrmfl")
@@ -171,7 +174,13 @@ class Site:
             check_subset(about)
             return question, lambda: _count(simulation, about)
         if what == "sum":
-            return _sums(question, simulation, about)
+            question, answers = _sums(question, simulation, about)
+
+            def sums() -> list[Any]:
+                _tell_of_suspects(self._rows.label, client, about)
+                return answers()
+
+            return question, sums
         name, *models = names
         told = recall(name)
         plan: Plan = told["plan"]
@@ -215,6 +224,16 @@ def _sums(question: Question, simulation: Simulation, queries: Any) -> tuple[Que
     asked = asked_by(queries, client)
     question = replace(question, content=queries, client=client, asked=asked)
     return question, lambda: answered(queries, client)
+
+
+def _tell_of_suspects(label: Any, client: Client, queries: Any) -> None:
+    """Write into this site's own log which rows are suspect, when it is asked how many are."""
+    for query in queries:
+        if isinstance(query, Suspects):
+            for row, reason, _, column in zip(*suspects_of(client, query.look, query.block)[0], strict=True):
+                where = "" if column == NOWHERE else f", column {column}"
+                done = "left out" if client.suspects == "drop" else "used all the same"
+                _log.warning("%r: row %d is suspect (%s%s), and %s", label, row, REASONS[reason], where, done)
 
 
 def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
