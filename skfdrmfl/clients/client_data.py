@@ -54,7 +54,7 @@ class ClientData:
     def of_rows(self, keep: NDArray[np.bool_]) -> ClientData:
         """Return some of the rows, of which nothing has been computed."""
         present, blocks = (None if of is None else of[keep] for of in (self.present, self.blocks))
-        labels = {column: of._replace(places=of.places[keep]) for column, of in self.labels.items()}
+        labels = {column: Column(of.labels, of.places[keep]) for column, of in self.labels.items()}
         others = present, blocks, labels, self.n_modalities, self.suspects
         return ClientData(self.table[keep], self.targets[keep], *others)
 
