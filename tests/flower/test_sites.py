@@ -191,11 +191,11 @@ def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_
     for label in ("north", "south"):
         commands.start_site(label)
     commands.start_server("--sites", "north,south", "--target", "fat")
-    commands.wait_for("north", "round 1: parameters", 240)
+    commands.wait_for("north", "round 1: parameters", 500)
     commands.running["north"].send_signal(signal.SIGKILL)
     commands.running["north"].wait()
     commands.start_site("north")
-    assert commands.running["server"].wait(400) == 0, commands.said("server")[-3000:]
+    assert commands.running["server"].wait(600) == 0, commands.said("server")[-3000:]
     model = FDRMFLTransformer.load(commands.folder / "model.skfdrmfl")
     rows = [np.loadtxt(commands.folder / f"{label}.csv", delimiter=",", skiprows=1) for label in ("north", "south")]
     assert model._fitted.models.tobytes() == fit_here()._fitted.models.tobytes()
@@ -213,7 +213,7 @@ def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_
 def test_a_run_that_fails_says_whom_it_missed_and_has_a_status(commands):
     commands.start_site("south")
     commands.start_server("--sites", "north,south", "--wait", "12")
-    assert commands.running["server"].wait(240) == 1
+    assert commands.running["server"].wait(400) == 1
     said = commands.said("server")
     assert "north: not there after 12 s (there: south)" in said
     assert not (commands.folder / "model.skfdrmfl").exists()
