@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,8 @@ def add_sites(parser: Any) -> None:
     add(parser, "--answer-within SECONDS", "after which a site is left out of a round", type=at_least(1), default=600)
     prefix = "as at the sites: columns called nir__850, raman__200, ... are modalities nir and raman"
     add(parser, "--modalities", prefix, choices=("prefix",))
+    away = "that a site may be away, as while it is started again, before rounds go on without it"
+    add(parser, "--patience SECONDS", away, type=at_least(0), default=180)
     group = parser.add_argument_group("Flower's SuperLink")
     add(group, "--listen HOST:PORT", "where sites connect to", default=f"127.0.0.1:{PORT}")
     add(group, "--superlink HOST:PORT", "one that runs on this machine already; none is started")
@@ -113,7 +116,7 @@ def channel_to_sites(args: argparse.Namespace, stack: ExitStack) -> Any:
     from skfdrmfl.courier.channel import RunChannel
 
     connection = _run_of_flower(args, superlink_command(args), stack)
-    times = {"answer_within": float(args.answer_within), "wait": float(args.wait)}
+    times = {"answer_within": float(args.answer_within), "wait": float(args.wait), "patience": float(args.patience)}
     return RunChannel(connection, [str(name) for name in args.sites], **times, say=said)
 
 
@@ -155,13 +158,16 @@ def _run_of_flower(args: argparse.Namespace, command: list[str] | None, stack: E
         stack.callback(program.close)
         wait_for_port(port, program, 60.0)
         said(f"SuperLink started; sites connect to {where}.")
-    for key in args.site_key or ():
-        flwr(of_flower, "supernode", "register", str(key), "here")
-        said(f"registered {key}")
+    with ThreadPoolExecutor() as pool:  # each takes Flower seconds
+        keys = args.site_key or []
+        for answer in [pool.submit(flwr, of_flower, "supernode", "register", str(key), "here") for key in keys]:
+            answer.result()
+    if keys:
+        said(f"{len(keys)} keys of sites are registered.")
     app = write_app(folder / "app")
     config = f"socket={shlex.quote(_toml(address))} token={shlex.quote(_toml(token))}"
-    answer = flwr(of_flower, "run", str(app), "here", "--run-config", config.replace("'", ""))
-    said(f"run {answer.get('run-id')} started.")
+    submitted = flwr(of_flower, "run", str(app), "here", "--run-config", config.replace("'", ""))
+    said(f"run {submitted.get('run-id')} started.")
     end = time.monotonic() + 120.0
     server.settimeout(1.0)
     while True:

@@ -23,7 +23,9 @@ from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.courier.programs import Program, environment, found, free_port
 from skfdrmfl.courier.sockets import is_loopback
 from skfdrmfl.courier.warm import NAME, warmed
+from skfdrmfl.tables.cells import text_of
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.wording import shown
 
 LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
 
@@ -40,6 +42,8 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
     add(parser, "--label NAME", "what the site is called, as the server's --sites has it", required=True)
     add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
+    only = "take the rows alone that have this value in this column, of a table that has several sites"
+    add(parser, "--only NAME=VALUE", only)
     add(parser, "--policy FILE", "what may leave, in TOML (default: the careful one)", type=Path)
     add(parser, "--audit FILE", "record of what has left, to which lines are appended", type=Path)
     dry_run = "print what would leave, in order, and end; nothing leaves. With FILE, a table of it (.csv)"
@@ -156,6 +160,8 @@ class SiteInput(NamedTuple):
     def of(cls, args: argparse.Namespace) -> SiteInput:
         """Read it as the options of the command say; what was found is printed."""
         frame, notes = read_input(args.file, args)
+        if args.only is not None:
+            frame = _only(frame, args.only, notes)
         with interrupt_waits():
             from skfdrmfl.clients.policy import SitePolicy
 
@@ -169,6 +175,22 @@ class SiteInput(NamedTuple):
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
         groups = () if columns.groups is None else (columns.groups.to_numpy(),)
         return cls(estimator, (columns.X, columns.target, *groups), policy)
+
+
+def _only(frame: Any, only: str, notes: list[str]) -> Any:
+    """Return the rows of a frame that have a value in a column."""
+    name, _, value = only.partition("=")
+    if name not in frame.columns:
+        wrong(
+            "--only", only, f"names no column of the table ({name!r})", f"choose from {shown(list(frame.columns), 12)}"
+        )
+    texts = text_of(frame[name])
+    if not (texts == value).any():
+        wrong(
+            "--only", only, f"is the value of no row ({shown(sorted(texts.dropna().unique()), 6)} are)", "name another"
+        )
+    notes.append(f"Only rows with {only}: {int((texts == value).sum())} of {len(frame)}.")
+    return frame.loc[(texts == value).to_numpy(dtype=bool, na_value=False)].drop(columns=name)
 
 
 def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:

@@ -17,7 +17,7 @@ from skfdrmfl.courier.sockets import receive, send
 # Seconds between two looks at who is there, or has answered, and between two words on who is not.
 LOOK, WORD = 0.5, 5.0
 # How often a question is put to a site whose courier failed, and how long a site may be away before it counts as gone.
-TIMES, PATIENCE = 3, 60.0
+TIMES, PATIENCE = 3, 180.0
 
 
 @dataclass

@@ -8,11 +8,13 @@ import time
 
 import pytest
 
-from skfdrmfl.cli.main import main
+from skfdrmfl.cli.main import _parser, main
+from skfdrmfl.cli.site import SiteInput
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.courier import programs
 from skfdrmfl.courier.sockets import answered
+from skfdrmfl.tables.errors import UsageError
 
 
 @pytest.fixture
@@ -98,6 +100,23 @@ def test_without_flower_it_is_said_how_to_install_it(capsys, tmp_path, monkeypat
     monkeypatch.setattr(programs.shutil, "which", lambda name, path: None)
     status, said = refusal(capsys, "server", "--sites", "north")
     assert status == 1 and "pip install" in said and "flwr" in said
+
+
+def test_rows_of_one_site_are_taken_from_a_table_of_several(tmp_path, capsys):
+    path = tmp_path / "all.csv"
+    path.write_text("where,a,fat\n" + "\n".join(f"{'ns'[i % 2]},{i * i},{i}.5" for i in range(30)) + "\n")
+
+    def rows(only):
+        arguments = ["--data", str(path), "--target", "fat", "--only", only]
+        return SiteInput.of(_parser().parse_args(list(site(*arguments)))).rows
+
+    X, y = rows("where=s")
+    assert X.columns.tolist() == ["a"] and X["a"].tolist() == [i * i for i in range(1, 30, 2)]
+    assert y.tolist() == [i + 0.5 for i in range(1, 30, 2)]
+    with pytest.raises(UsageError, match="is the value of no row"):
+        rows("where=x")
+    with pytest.raises(UsageError, match="names no column"):
+        rows("site=s")
 
 
 @pytest.mark.slow

@@ -162,7 +162,8 @@ def differences(log: FederationLog, records: Mapping[Any, Sequence[Entry]]) -> l
     """Return in sentences how a server's ledger differs from the records of some of its sites, by label.
 
     With the records of all sites every message of the ledger is in them and none is missing; with those of some, what
-    these have sent is in the ledger. Runs that the ledger does not count are left out.
+    these have sent is in the ledger. Runs that the ledger does not count are left out. With privacy, when the ledger
+    knows no site and counts those expected, no record has a kind of message that the ledger lacks.
     """
     of_runs = {site: [e for e in entries if is_counted(e, log)] for site, entries in records.items()}
     said = []
@@ -182,8 +183,13 @@ def differences(log: FederationLog, records: Mapping[Any, Sequence[Entry]]) -> l
         number, what, shape = key
         here = f"round {number}, {what} {shape}: {there[key]} messages of {there_bytes[key]} bytes in the records"
         counted = f"{ledger[key]} of {ledger_bytes[key]} in the ledger"
-        equal = (there[key], there_bytes[key]) == (ledger[key], ledger_bytes[key])
-        if not equal if whole else there[key] > ledger[key]:
+        if not known:
+            differs = not ledger[key]
+        elif whole:
+            differs = (there[key], there_bytes[key]) != (ledger[key], ledger_bytes[key])
+        else:
+            differs = there[key] > ledger[key]
+        if differs:
             said.append(f"{here}, {counted}")
     return said
 
