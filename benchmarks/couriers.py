@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 from _common import ROOT, arguments, check, parser, save, table
+from skfdrmfl.fit.site_data import site_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.courier import warm
 from skfdrmfl.courier.sockets import answered
 from skfdrmfl.datasets import load_tecator
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.site.listener import Listener
 from skfdrmfl.site.process import SiteProcess
 
