@@ -110,7 +110,7 @@ class PolicyWatch:
                 raise Refusal(f"{one.name!r} is not among queries of the site's policy; ask for no such thing.")
             if not policy.tuning and one.name in OF_MIXTURES:
                 raise Refusal(f"{one.name!r}: tuning is false in the site's policy; set tuning=None at all ends.")
-            if one.fewest < policy.fewest_rows:
+            if 0 < one.fewest < policy.fewest_rows:
                 raise few_rows(one.name, one.fewest, policy.fewest_rows)
         for parting in map(_parting, _subsets(question)):
             if parting and parting[0] == "fold" and not policy.tuning:
@@ -129,8 +129,12 @@ class PolicyWatch:
         policy = self.policy
         if answer.refused or question.what == "who":
             return
-        if question.what == "describe" and answer.value["n_rows"] < policy.fewest_rows:
-            raise few_rows("a description", answer.value["n_rows"], policy.fewest_rows)
+        if question.what == "describe":
+            n_rows, by_modality = answer.value["n_rows"], answer.value.get("by_modality")
+            numbers = [n_rows] if by_modality is None else [n_rows, *by_modality, *(n_rows - by_modality)]
+            fewest = min(int(n) for n in numbers if n)
+            if fewest < policy.fewest_rows:
+                raise few_rows("a description", fewest, policy.fewest_rows)
         with self._counted() as counts:
             run = _of_run(counts, question.run, policy.runs)
             run["bytes"] += size_of(answer.packet)

@@ -18,7 +18,7 @@ from skfdrmfl.clients.remote.packet import NotNow, Refusal
 from skfdrmfl.clients.remote.site import Site
 from skfdrmfl.clients.remote.watch import Watch
 from skfdrmfl.clients.simulation import Simulation
-from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.categories import Column, discrete_columns
 from skfdrmfl.data.column_names import flat, names_of, number_names
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition
@@ -111,6 +111,9 @@ class SiteRows:
         reading, network_spec, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
             tables.present = np.ones((len(reading.table), len(reading.modalities)), dtype=bool)
+        # Whoever watches sees how many rows have each label.
+        codes = {j: Column(list(known), reading.table[:, j].astype(int)) for j, known in agreed["categories"].items()}
+        tables.labels = codes
         networks: dict[tuple[Any, ...], Network] = {}
 
         def build(widths: Mapping[str, int], shape: Mapping[str, Any]) -> Network:

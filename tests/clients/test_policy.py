@@ -15,8 +15,12 @@ from skfdrmfl.clients.policy import COUNTED, QUERIES
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Request
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
+from skfdrmfl.data.transforms import TableTransform, scaled
 from skfdrmfl.fit.parameters import FREE
 from skfdrmfl.protocol.door import Block, NoAnswer
+from skfdrmfl.protocol.plan import Inputs, Targets
+from skfdrmfl.protocol.queries.fold_moments import FoldMoments
+from skfdrmfl.protocol.queries.labels import Presence
 from skfdrmfl.protocol.queries.whitening import ColumnSums
 from skfdrmfl.server.privacy.accountant import Expense, epsilon
 from skfdrmfl.site.site_data import site_of
@@ -146,7 +150,7 @@ HOLES = np.where((LABELS == "a")[:, None] & (np.arange(60) > 30)[:, None] & (np.
         ({"fewest_rows": 21}, {}, X, "'a description' would be of fewer than 21 rows"),
         ({"fewest_rows": 5}, {"tuning": "mixture"}, X, "'products by fold' would be of fewer than 5 rows"),
         ({"fewest_rows": 5}, {"early_stopping": True}, X, "would be of fewer than 5 rows"),
-        ({"fewest_rows": 12}, MODALITIES, HOLES, "would be of fewer than 12 rows"),
+        ({"fewest_rows": 12}, MODALITIES, HOLES, "'a description' would be of fewer than 12 rows"),
         ({"queries": ["sums of columns"]}, {}, X, "'absolute deviations' is not among queries"),
         ({"tuning": False}, {"tuning": "mixture"}, X, "tuning is false"),
         ({"early_stopping": False}, {"early_stopping": True}, X, "early_stopping is false"),
@@ -343,6 +347,29 @@ def test_ever_other_halves_of_rows_are_refused(described):
     kinds = [described([ColumnSums(Block(None), Split(0.5, seed, True))])[0] for seed in range(4)]
     assert kinds == ["done", "done", "refused", "refused"]
     assert described([ColumnSums(Block(None), Split(0.5, 0, True))])[0] == "done"
+
+
+def test_a_question_about_no_rows_does_not_hide_one_about_some(described):
+    """Labels and folds are told whatever the `subset` beside them says."""
+    nobody = Fold(EVERYTHING, 0, 31, True, 32)
+    targets, inputs = Targets(()), Inputs(TableTransform({"X": np.arange(4)}, {"X": scaled(np.zeros(4), np.ones(4))}))
+    kind, said = described([FoldMoments(inputs, targets, (Fold(EVERYTHING, 0, 0, True, 20),), nobody)])
+    assert kind == "refused" and "fewer than 10 rows" in said
+
+
+def test_labels_that_a_server_guesses_are_not_counted_where_few_rows_have_them():
+    pandas = pytest.importorskip("pandas")
+    kinds = np.where(np.arange(60) < 9, "rare", "usual")
+    frame = pandas.DataFrame({"n": X[:, 0], "m": X[:, 1], "kind": kinds})
+    about = {"parameters": agreed_parameters(estimator()), "categories": {2: np.array(["rare", "usual"])}}
+    site = site_of(estimator(), rows_of(frame, Y, LABELS == "a"), "a", policy=SitePolicy())
+    said, kept = site.answer(Request("describe", 0, to_packet(about), run="r").packet(), {})
+    value = from_packet(said)[1]
+    agreed = to_packet(about | {"columns": value["columns"], "run": "r", "masked": False})
+    query = to_packet([Presence()])
+    request = Request("sum", 0, query, ("agreed",), {"agreed": agreed}, ("agreed",), "r", 20)
+    kind, said = from_packet(site.answer(request.packet(), kept)[0])
+    assert kind == "refused" and "'rows by modality' would be of fewer than 10 rows" in said
 
 
 def test_columns_of_several_labels_and_few_rows_tell_no_label_of_few():

@@ -24,6 +24,7 @@ pytest.importorskip("flwr", reason="Flower's tests run by: make test-flower")
 pytestmark = pytest.mark.flower
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
+from flower_certificates import certificates, node_key
 from flower_processes import ROOT, free_port
 from flower_standin import StandIn
 from flwr.app import Context, RecordDict
@@ -116,7 +117,7 @@ class Commands:
     """Commands of the package in a folder, each with its output in a file; all end with the test."""
 
     def __init__(self, folder, stack):
-        self.folder, self.running = folder, {}
+        self.folder, self.running, self.tls = folder, {}, None
         self.port = free_port()
         self.environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         stack.callback(self.end)
@@ -136,15 +137,25 @@ class Commands:
                 cwd=self.folder,
             )
 
+    def secure(self):
+        """Let what is started have certificates, and a key for each site."""
+        self.tls = certificates(self.folder / "tls")
+        self.keys = {label: node_key(self.folder / "tls" / label) for label in ("north", "south")}
+
     def start_site(self, label, *more):
         rows = ("--label", label, "--data", f"{label}.csv", "--target", "fat", "--socket", f"{label}.socket")
-        node = ("--supernode", f"127.0.0.1:{self.port}")
-        self.start(label, "site", *rows, *node, "--audit", f"{label}.jsonl", *MODEL, *more)
+        node = ("--supernode", f"127.0.0.1:{self.port}", "--audit", f"{label}.jsonl")
+        if self.tls:
+            node = (*node, "--root-certificates", self.tls["ca"], "--auth-key", self.keys[label]["private"])
+        self.start(label, "site", *rows, *node, *MODEL, *more)
 
     def start_server(self, *more):
-        self.start(
-            "server", "server", "--listen", f"127.0.0.1:{self.port}", "--output", "model.skfdrmfl", *MODEL, *more
-        )
+        where = ("--listen", f"127.0.0.1:{self.port}", "--output", "model.skfdrmfl")
+        if self.tls:
+            where = (*where, "--certificate", self.tls["certificate"], "--key", self.tls["key"])
+            where = (*where, "--root-certificates", self.tls["ca"])
+            where = (*where, *(part for key in self.keys.values() for part in ("--site-key", key["public"])))
+        self.start("server", "server", *where, *MODEL, *more)
 
     def said(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -176,15 +187,16 @@ def commands(tmp_path):
         yield Commands(tmp_path, stack)
 
 
-def test_a_site_killed_in_the_midst_and_started_again_leaves_the_bits_of_one_memory_and_a_model_for_predict(commands):
+def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_and_a_model_for_predict(commands):
+    commands.secure()
     for label in ("north", "south"):
         commands.start_site(label)
     commands.start_server("--sites", "north,south", "--target", "fat")
-    commands.wait_for("north", "round 1: parameters", 240)
+    commands.wait_for("north", "round 1: parameters", 500)
     commands.running["north"].send_signal(signal.SIGKILL)
     commands.running["north"].wait()
     commands.start_site("north")
-    assert commands.running["server"].wait(400) == 0, commands.said("server")[-3000:]
+    assert commands.running["server"].wait(600) == 0, commands.said("server")[-3000:]
     model = FDRMFLTransformer.load(commands.folder / "model.skfdrmfl")
     rows = [np.loadtxt(commands.folder / f"{label}.csv", delimiter=",", skiprows=1) for label in ("north", "south")]
     assert model._fitted.models.tobytes() == fit_here()._fitted.models.tobytes()
@@ -205,7 +217,7 @@ def test_a_site_killed_in_the_midst_and_started_again_leaves_the_bits_of_one_mem
 def test_a_run_that_fails_says_whom_it_missed_and_has_a_status(commands):
     commands.start_site("south")
     commands.start_server("--sites", "north,south", "--wait", "12")
-    assert commands.running["server"].wait(240) == 1
+    assert commands.running["server"].wait(400) == 1
     said = commands.said("server")
     assert "north: not there after 12 s (there: south)" in said
     assert not (commands.folder / "model.skfdrmfl").exists()

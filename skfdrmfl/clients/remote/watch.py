@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -78,19 +79,14 @@ class Watch(Protocol):
 
 def asked_by(queries: Iterable[Any], client: Client) -> tuple[Asked, ...]:
     """Return what some queries ask of a client."""
-    asked = []
-    for query in queries:
-        parts = [n for n in _parts(query, client) if n]
-        rows = len(client.rows_of(query.subset))
-        asked.append(Asked(query.name, rows, min((rows, *parts))))
-    return tuple(asked)
+    return tuple(Asked(query.name, _rows_of(query, client), _fewest(_parts(query, client))) for query in queries)
 
 
 def asked_in_training(plan: Plan, client: Client, runs: Iterable[int]) -> tuple[Asked, ...]:
     """Return what a round of some runs of a plan asks of a client."""
     subsets = [plan.runs[run].subset for run in runs]
     rows = sum(len(client.rows_of(subset)) for subset in subsets)
-    fewest = min((n for subset in subsets for n in _of_subset(subset, client) if n), default=0)
+    fewest = _fewest(chain(_of_labels(client), *(_of_subset(subset, client) for subset in subsets)))
     return tuple(Asked(name, rows, fewest) for name, _, _ in answers_of(plan.schedule, plan.network.layout.size))
 
 
@@ -98,22 +94,37 @@ def asked_of_held_out(plan: Plan, client: Client) -> tuple[Asked, ...]:
     """Return what the errors on the rows that the runs of a plan hold out ask of a client."""
     held_out = [run.held_out for run in plan.runs if run.held_out is not None]
     rows = sum(len(client.rows_of(subset)) for subset in held_out)
-    fewest = min((n for subset in held_out for n in _of_subset(subset, client) if n), default=0)
+    fewest = _fewest(chain(*(_of_subset(subset, client) for subset in held_out)))
     return (Asked(HeldOutErrors.name, rows, fewest),)
 
 
 def _parts(query: Any, client: Client) -> Iterator[int]:
     """Yield from how many rows each part of an answer is made, and how many are left out of it."""
-    if isinstance(query, ColumnLabels):
-        labels, places = client.tables.labels[query.column]
-        yield from np.bincount(places[client.rows] + 1, minlength=len(labels) + 1).tolist()
+    if isinstance(query, ColumnLabels):  # whatever its subset
+        yield from _of_labels(client, query.column)
         return
-    blocks = getattr(query, "blocks", None) or (
-        [query.block] if isinstance(getattr(query, "block", None), Block) else []
-    )
+    blocks: Iterable[Block] = getattr(query, "blocks", ()) or ((query.block,) if hasattr(query, "block") else ())
+    if not blocks:
+        yield from _of_labels(client)
     members = getattr(query, "members", query)
     for subset in (query.subset, *getattr(members, "folds", ())):
         yield from _of_subset(subset, client, {block.modality for block in blocks} if blocks else None)
+
+
+def _rows_of(query: Any, client: Client) -> int:
+    """Return from how many rows an answer is made."""
+    return len(client.rows if isinstance(query, ColumnLabels) else client.rows_of(query.subset))
+
+
+def _fewest(numbers: Iterable[int]) -> int:
+    """Return the smallest of some numbers of rows, but for those that are none."""
+    return min((n for n in numbers if n), default=0)
+
+
+def _of_labels(client: Client, column: int | None = None) -> Iterator[int]:
+    """Yield how many rows have each label of a discrete column, or of all."""
+    for _, places in client.tables.labels.values() if column is None else [client.tables.labels[column]]:
+        yield from np.unique(places[client.rows], return_counts=True)[1].tolist()
 
 
 def _of_subset(subset: Subset, client: Client, modalities: set[int | None] | None = None) -> Iterator[int]:
