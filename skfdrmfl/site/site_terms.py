@@ -45,6 +45,7 @@ class Terms:
 
     def __init__(self, estimator: Any):
         self._estimator = estimator
+        self._passed: Plan | None = None  # the last plan that was checked: the next rounds are of the same
         self._protection = None
         if is_private(estimator):
             self._protection = Protection(
@@ -58,8 +59,9 @@ class Terms:
         """Raise Refusal where something is asked that the parameters do not say."""
         if self._protection is not None:
             self._protection.check(question)
-        if question.plan is not None:
+        if question.plan is not None and question.plan is not self._passed:
             self._check_plan(question.plan)
+            self._passed = question.plan
 
     def after(self, question: Question, answer: Answer) -> None:
         """Let every answer pass."""
