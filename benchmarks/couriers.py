@@ -39,6 +39,7 @@ from skfdrmfl.courier.sockets import answered
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.site.listener import Listener
 from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.site_data import site_of
 
 sys.path.append(str(ROOT / "tests"))
 from wire import Wire, fit_over, rows_of, wire_of
