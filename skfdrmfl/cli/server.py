@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -157,13 +158,16 @@ def _run_of_flower(args: argparse.Namespace, command: list[str] | None, stack: E
         stack.callback(program.close)
         wait_for_port(port, program, 60.0)
         said(f"SuperLink started; sites connect to {where}.")
-    for key in args.site_key or ():
-        flwr(of_flower, "supernode", "register", str(key), "here")
-        said(f"registered {key}")
+    with ThreadPoolExecutor() as pool:  # each takes Flower seconds
+        keys = args.site_key or []
+        for answer in [pool.submit(flwr, of_flower, "supernode", "register", str(key), "here") for key in keys]:
+            answer.result()
+    if keys:
+        said(f"{len(keys)} keys of sites are registered.")
     app = write_app(folder / "app")
     config = f"socket={shlex.quote(_toml(address))} token={shlex.quote(_toml(token))}"
-    answer = flwr(of_flower, "run", str(app), "here", "--run-config", config.replace("'", ""))
-    said(f"run {answer.get('run-id')} started.")
+    submitted = flwr(of_flower, "run", str(app), "here", "--run-config", config.replace("'", ""))
+    said(f"run {submitted.get('run-id')} started.")
     end = time.monotonic() + 120.0
     server.settimeout(1.0)
     while True:
