@@ -5,8 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from wire import Processes, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
+from skfdrmfl.fit.site_data import site_of
 
 FEW = {"tuning": None, "n_rounds": 1, "local_epochs": 1, "random_state": 0}
 N, P = 90, 40
@@ -195,3 +197,43 @@ def test_made_up_rows_give_no_false_alarm():
         for n, p in ((24, 6), (60, 12), (60, 100)):
             table = rng.standard_normal((n, p))
             assert not fitted(table, table[:, 0], rng.integers(0, 3, n)).suspects_.n_rows
+
+
+# ------------------------------------------------------------------------------------- rows that are elsewhere
+
+
+def over_a_wire(suspects, of_site, kind=Wire):
+    """A model that a server fits to the rows of `IDS`, of which one site does with suspects what it likes."""
+    table, y = spoiled(spike)
+    server = FDRMFLTransformer(**FEW, suspects=suspects)
+    sites = {
+        f"node {label}": site_of(
+            FDRMFLTransformer(**FEW, suspects=of_site if label == 1 else suspects),
+            rows_of(table, y, np.flatnonzero(label == IDS)),
+            label,
+        )
+        for label in range(3)
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuspectRowsWarning)
+        return fit_over(kind(sites), server)
+
+
+@pytest.mark.parametrize("kind", [Wire, Processes])
+def test_rows_elsewhere_are_dropped_as_those_here_and_the_server_learns_their_number_alone(kind, caplog):
+    model, here = over_a_wire("drop", "drop", kind), fitted(*spoiled(spike), suspects="drop")
+    np.testing.assert_array_equal(model.predict(X), here.predict(X))
+    assert {name: values.tolist() for name, values in model.suspects_.items()} == {
+        "client": [1],
+        "reason": ["spike"],
+        "n_rows": [1],
+    }
+    assert model.n_samples_per_client_.tolist() == [30, 29, 30]
+    assert f"1: row {ROW // 3} is suspect (spike" in caplog.text  # its number at the site, in the site's own log
+
+
+def test_a_site_does_with_its_rows_what_it_is_set_to():
+    dropped, kept = over_a_wire("warn", "drop"), over_a_wire("drop", "warn")
+    assert dropped.n_samples_per_client_.tolist() == [30, 29, 30]
+    assert kept.n_samples_per_client_.tolist() == [30, 30, 30] and kept.suspects_.n_rows == 1
+    assert not over_a_wire("warn", "ignore").suspects_.n_rows
