@@ -92,14 +92,15 @@ def run(corn: Any, repeats: int, n_fits: int) -> dict[str, dict[str, dict[str, f
             ratios = []
             for seed in range(repeats):
                 X, y, ids, bad, X_test, y_test = draw(data, kind, seed)
-                quick = {} if seed < n_fits else {"tuning": None, "n_rounds": 1}
-                model = FDRMFLTransformer(suspects="drop", random_state=seed, **quick).fit(X, y, client_ids=ids)
-                found = set(model.suspects_["row"].tolist())
+                looking = FDRMFLTransformer(tuning=None, random_state=seed)._prepare_fit(X, y, ids)
+                assert looking.fitted.suspects is not None
+                found = set(looking.fitted.suspects.rows.tolist())
                 counts["corrupt"] += len(bad)
                 counts["found"] += len(found & set(bad.tolist()))
                 counts["clean"] += len(X) - len(bad)
                 counts["alarms"] += len(found - set(bad.tolist()))
                 if seed < n_fits:
+                    model = FDRMFLTransformer(suspects="drop", random_state=seed).fit(X, y, client_ids=ids)
                     kept = np.setdiff1d(np.arange(len(X)), bad)
                     without = FDRMFLTransformer(suspects="ignore", random_state=seed)
                     without.fit(X[kept], y[kept], client_ids=ids[kept])
