@@ -1,0 +1,239 @@
+"""Rows that look corrupt are named before they train, or left out; clean ones change nothing."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from wire import Processes, Wire, fit_over, rows_of
+
+from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
+from skfdrmfl.fit.site_data import site_of
+
+FEW = {"tuning": None, "n_rounds": 1, "local_epochs": 1, "random_state": 0}
+N, P = 90, 40
+
+
+def spectra(seed=0, n=N, p=P):
+    """Smooth rows of five bands and a little noise, and y from two of these."""
+    rng = np.random.default_rng(seed)
+    axis = np.arange(p)
+    bands = np.exp(-0.5 * ((axis - np.linspace(0, p, 5)[:, None]) / (p / 8)) ** 2)
+    amounts = rng.uniform(1.0, 2.0, (n, 5))
+    X = amounts @ bands + 1e-3 * rng.standard_normal((n, p))
+    return X, 10 * amounts[:, 1] - 5 * amounts[:, 3] + 0.1 * rng.standard_normal(n)
+
+
+X, Y = spectra()
+IDS = np.arange(N) % 3
+ROW = 31  # of client 1
+
+
+def fitted(X=X, y=Y, ids=IDS, suspects="warn", **parameters):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuspectRowsWarning)
+        return FDRMFLTransformer(**FEW | {"suspects": suspects} | parameters).fit(X, y, client_ids=ids)
+
+
+def spike(row, y):
+    row[10:18] *= 1.5
+
+
+def saturation(row, y):
+    row[:] = np.minimum(row, np.quantile(row, 0.8))
+
+
+def shift(row, y):
+    row[:] = np.append(row[3:], [row[-1]] * 3)
+
+
+def times_10(row, y):
+    row *= 10
+
+
+def constant(row, y):
+    row[:] = row.mean()
+
+
+def code_in_x(row, y):
+    row[5] = -9999.0
+
+
+def code_in_y(row, y):
+    y[ROW] = 999.0
+
+
+def another_y(row, y):
+    y[ROW] += 5 * np.std(y)
+
+
+KINDS = {
+    spike: "spike",
+    saturation: "saturated",
+    shift: "axis shifted",
+    times_10: "other units",
+    constant: "constant",
+    code_in_x: "placeholder in X",
+    code_in_y: "placeholder in y",
+    another_y: "y unlike that of like rows",
+}
+
+
+def spoiled(kind):
+    table, y = X.copy(), Y.copy()
+    kind(table[ROW], y)
+    return table, y
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_corrupt_row_is_named_with_its_client_and_its_reason(kind):
+    found = fitted(*spoiled(kind)).suspects_
+    assert pd.DataFrame(found)[["client", "row", "reason"]].to_numpy().tolist() == [[1, ROW, KINDS[kind]]]
+
+
+def test_the_column_of_a_placeholder_is_named():
+    table, y = spoiled(code_in_x)
+    frame = pd.DataFrame(table, columns=[f"w{j}" for j in range(P)])
+    assert fitted(frame, y).suspects_["column"].tolist() == ["w5"]
+
+
+def test_a_fit_of_clean_rows_is_the_same_to_the_bit_whatever_is_looked_at():
+    warn, drop, ignore = (fitted(suspects=how) for how in ("warn", "drop", "ignore"))
+    assert not warn.suspects_.n_rows and not drop.suspects_.n_rows
+    for model in (warn, drop):
+        np.testing.assert_array_equal(model.predict(X), ignore.predict(X))
+
+
+@pytest.mark.parametrize("tuning", [None, pytest.param("mixture", marks=pytest.mark.slow)])
+def test_a_fit_that_drops_a_row_is_that_of_the_others_to_the_bit(tuning):
+    table, y = spoiled(spike)
+    kept = np.arange(N) != ROW
+    dropped = fitted(table, y, suspects="drop", tuning=tuning)
+    without = fitted(table[kept], y[kept], IDS[kept], suspects="ignore", tuning=tuning)
+    np.testing.assert_array_equal(dropped.predict(X), without.predict(X))
+    assert dropped.n_samples_per_client_.tolist() == without.n_samples_per_client_.tolist() == [30, 29, 30]
+
+
+def test_one_warning_counts_names_rows_and_says_what_to_do_and_a_diagnosis_begins_with_it():
+    table, y = spoiled(spike)
+    with pytest.warns(SuspectRowsWarning, match=rf'1 of {N} rows look corrupt \(1 spike; first: rows {ROW}\).*"drop"'):
+        model = FDRMFLTransformer(**FEW).fit(table, y, client_ids=IDS)
+    assert model.diagnose().names[0] == "suspect rows"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FDRMFLTransformer(**FEW, suspects="drop").fit(table, y, client_ids=IDS)
+        assert "no rows were looked at" in repr(FDRMFLTransformer(**FEW, suspects="ignore").fit(table, y).suspects_)
+
+
+def test_what_is_ignored_is_not_asked_about():
+    names = {message.what for message in fitted(suspects="ignore").federation_log_}
+    assert "counts of suspects" not in names
+    assert "counts of suspects" in {message.what for message in fitted().federation_log_}
+
+
+def test_a_client_on_another_instrument_is_not_suspect_but_one_row_of_it_elsewhere_is():
+    other = 0.9 * X**1.3 + 0.05  # what it measures of the same rows
+    whole = np.where((IDS == 2)[:, None], other, X)
+    assert not fitted(whole).suspects_.n_rows
+    one = X.copy()
+    one[ROW] = other[ROW]
+    assert fitted(one).suspects_["row"].tolist() == [ROW]
+
+
+def test_a_client_left_without_rows_is_absent_and_named():
+    table, y, ids = X.copy(), Y.copy(), IDS.copy()
+    ids[:2] = 3
+    y[:2] = -9999.0
+    with pytest.warns(SuspectRowsWarning, match=r"all rows of 1 clients look corrupt \(3\)"):
+        model = FDRMFLTransformer(**FEW, suspects="drop").fit(table, y, client_ids=ids)
+    assert model.n_samples_per_client_.tolist() == [29, 29, 30, 0]
+    assert np.isnan(model.history_["mse_per_client"][:, 3]).all()
+
+
+def test_repeats_that_disagree_are_named():
+    y = Y.copy()
+    table = X.copy()
+    table[ROW + 3] = table[ROW]  # of the same client
+    y[ROW + 3] = y[ROW] + 3 * np.std(y)
+    assert set(fitted(table, y).suspects_["reason"].tolist()) == {"repeats with unlike y"}
+    y[ROW + 3] = y[ROW]
+    assert not fitted(table, y).suspects_.n_rows
+
+
+def test_several_modalities_of_which_rows_lack_some():
+    table = np.concatenate((X, spectra(1)[0]), axis=1)
+    table[::4, P:] = np.nan
+    table[ROW, P + 3] = -9999.0
+    model = fitted(table, modalities={"a": slice(0, P), "b": slice(P, 2 * P)})
+    assert [model.suspects_[name].tolist() for name in ("row", "modality", "column")] == [[ROW], ["b"], [str(P + 3)]]
+
+
+def test_codes_of_categories_and_two_classes_are_not_looked_at():
+    frame = pd.DataFrame(X[:, ::4]).assign(kind=pd.Categorical(np.where(np.arange(N) == 7, "rare", "usual")))
+    frame.columns = frame.columns.astype(str)
+    assert not fitted(frame).suspects_.n_rows
+    assert not fitted(y=(np.arange(N) == 7).astype(float)).suspects_.n_rows
+
+
+def test_nothing_is_looked_at_with_privacy_of_too_few_rows_or_in_partial_fit():
+    table, y = spoiled(times_10)
+    private = {"dp_clip_norm": 1.0, "dp_bounds": {"X": (-9, 9), "y": (-99, 99)}, "preprocessing": "standardize"}
+    few = slice(ROW - 5, ROW + 10)
+    for model in (fitted(table, y, **private), fitted(table[few], y[few], IDS[few])):
+        assert "no rows were looked at" in repr(model.suspects_)
+    assert not FDRMFLTransformer(**FEW).partial_fit(table, y, client_ids=IDS).suspects_.n_rows
+
+
+def test_suspects_survive_a_file(tmp_path):
+    model = fitted(*spoiled(spike))
+    model.save(tmp_path / "model.npz")
+    loaded = FDRMFLTransformer.load(tmp_path / "model.npz")
+    assert repr(loaded.suspects_) == repr(model.suspects_) and loaded.suspects == "warn"
+
+
+def test_made_up_rows_give_no_false_alarm():
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        for n, p in ((24, 6), (60, 12), (60, 100)):
+            table = rng.standard_normal((n, p))
+            assert not fitted(table, table[:, 0], rng.integers(0, 3, n)).suspects_.n_rows
+
+
+# ------------------------------------------------------------------------------------- rows that are elsewhere
+
+
+def over_a_wire(suspects, of_site, kind=Wire):
+    """A model that a server fits to the rows of `IDS`, of which one site does with suspects what it likes."""
+    table, y = spoiled(spike)
+    server = FDRMFLTransformer(**FEW, suspects=suspects)
+    sites = {
+        f"node {label}": site_of(
+            FDRMFLTransformer(**FEW, suspects=of_site if label == 1 else suspects),
+            rows_of(table, y, np.flatnonzero(label == IDS)),
+            label,
+        )
+        for label in range(3)
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuspectRowsWarning)
+        return fit_over(kind(sites), server)
+
+
+@pytest.mark.parametrize("kind", [Wire, Processes])
+def test_rows_elsewhere_are_dropped_as_those_here_and_the_server_learns_their_number_alone(kind, caplog):
+    model, here = over_a_wire("drop", "drop", kind), fitted(*spoiled(spike), suspects="drop")
+    np.testing.assert_array_equal(model.predict(X), here.predict(X))
+    assert {name: values.tolist() for name, values in model.suspects_.items()} == {
+        "client": [1],
+        "reason": ["spike"],
+        "n_rows": [1],
+    }
+    assert model.n_samples_per_client_.tolist() == [30, 29, 30]
+    assert f"1: row {ROW // 3} is suspect (spike" in caplog.text  # its number at the site, in the site's own log
+
+
+def test_a_site_does_with_its_rows_what_it_is_set_to():
+    dropped, kept = over_a_wire("warn", "drop"), over_a_wire("drop", "warn")
+    assert dropped.n_samples_per_client_.tolist() == [30, 29, 30]
+    assert kept.n_samples_per_client_.tolist() == [30, 30, 30] and kept.suspects_.n_rows == 1
+    assert not over_a_wire("warn", "ignore").suspects_.n_rows
