@@ -160,7 +160,7 @@ def site_of(
 
     What is asked is held to the estimator and to a policy, then goes to those who watch.
     """
-    own: list[Watch] = [Terms(estimator), *([] if policy is None else [PolicyWatch(policy)])]
+    own: list[Watch] = [Terms(estimator, warns=policy is None), *([] if policy is None else [PolicyWatch(policy)])]
     digest = "" if policy is None else policy.digest
     return Site(SiteRows(estimator, load_data, label, digest), (*own, *watches))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from math import inf
 from typing import Any
 
+from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.policy_watch import Protection
 from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.watch import Answer, Question
@@ -26,6 +28,8 @@ from skfdrmfl.fit.parameters import (
 from skfdrmfl.mixture.networks import SHAPES, SPARSE_BATCH
 from skfdrmfl.protocol.plan import Plan, Settings
 
+_log = logging.getLogger("skfdrmfl")
+
 
 def agreed_parameters(estimator: Any) -> dict[str, str]:
     """Return what both ends must have set alike, as texts."""
@@ -41,10 +45,13 @@ def check_parameters(estimator: Any, theirs: Mapping[str, str]) -> None:
 
 
 class Terms:
-    """Holds the plans that come to the parameters of the site's estimator. See `remote.watch.Watch`."""
+    """Holds the plans that come to the parameters of the site's estimator. See `remote.watch.Watch`.
 
-    def __init__(self, estimator: Any):
-        self._estimator = estimator
+    It `warns` of few rows, where no policy says how few there may be.
+    """
+
+    def __init__(self, estimator: Any, *, warns: bool = True):
+        self._estimator, self._warns = estimator, warns
         self._passed: Plan | None = None  # the last plan that was checked: the next rounds are of the same
         self._protection = None
         if is_private(estimator):
@@ -64,7 +71,10 @@ class Terms:
             self._passed = question.plan
 
     def after(self, question: Question, answer: Answer) -> None:
-        """Let every answer pass."""
+        """Let every answer pass; say where it is of few rows."""
+        n_rows = answer.value["n_rows"] if question.what == "describe" and not answer.refused else None
+        if self._warns and n_rows is not None and n_rows < SitePolicy.fewest_rows:
+            _log.warning("this site has %d rows, which its sums give away; give it a SitePolicy", n_rows)
 
     def _check_plan(self, plan: Plan) -> None:
         estimator, planned = self._estimator, plan.schedule

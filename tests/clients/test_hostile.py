@@ -11,6 +11,7 @@ from wire import Wire, fit_over, rows_of
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote import packet as packets
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
+from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
 from skfdrmfl.protocol.door import Block, NoAnswer
@@ -133,6 +134,39 @@ def test_malformed_answers_end_a_fit_with_the_site_named_or_leave_it_out(asked):
             assert np.isfinite(model.predict(X)).all()
     unnamed = [said for said in ended if said != "fitted" and not re.search("'(at )?b'", said)]
     assert unnamed == []
+
+
+@pytest.mark.parametrize("n_messages", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_malformed_answers_to_an_exchange_are_no_answers_and_say_little(wire, n_messages):
+    class Junk:
+        """A channel to one client, who says what it likes."""
+
+        wait = 0.0
+
+        def addresses(self):
+            return [0]
+
+        def ask(self, packets):
+            try:
+                return {0: Packet.of_flat(*spoiled(rng, *said[int(rng.integers(len(said)))]))}
+            except WireError:
+                return {}
+
+    rng = np.random.default_rng(3)
+    said = [to_packet(("done", [X[:2].sum(0)])).flat(), to_packet(("lost", ["r.1"])).flat()]
+    said += [to_packet(("failed", "why" * 1000)).flat(), to_packet(("done", {"weights": X, "losses": Y})).flat()]
+    exchange = Exchange(Junk(), [0], ["a"])
+    reasons = set()
+    tracemalloc.start()
+    for _ in range(n_messages):
+        found, silent = exchange.ask("sum", {0: None})
+        assert len(found) + len(silent) == 1
+        reasons |= {silence.reason for silence in silent.values()}
+        assert all(len(silence.detail) < 1100 for silence in silent.values())
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reasons >= {"no answer", "answer not as asked", "an error where its rows are"}
+    assert held < 5e6 and peak < 100e6
 
 
 # ------------------------------------------------------------------- questions that are formed well and mean ill

@@ -229,6 +229,16 @@ def test_a_careful_policy_says_no_to_a_site_of_nine_rows_and_what_it_would_give_
     assert " 9 " not in str(raised.value)  # how many there are is not told
 
 
+def test_a_site_of_few_rows_without_a_policy_is_told(caplog):
+    mine = np.flatnonzero(LABELS == "a")[:9]
+    for policy, n_said in ((None, 1), (SitePolicy(fewest_rows=1), 0)):
+        caplog.clear()
+        wire = wire_of(None, {})
+        wire.sites["a"] = site_of(estimator(), rows_of(X, Y, mine), "a", policy=policy)
+        fit_over(wire, estimator())
+        assert caplog.text.count("this site has 9 rows, which its sums give away") == n_said
+
+
 def test_names_of_columns_stay_where_a_policy_says_so():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["age", "secret", "b", "c"])
