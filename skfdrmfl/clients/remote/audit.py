@@ -71,7 +71,7 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
     if question.what == "held out":
         (one,) = question.asked
         of_runs = [int(answer.value.n_rows[run]) for run in question.content]
-        return [Leaving(HeldOutErrors.name, ((),) * 4, 4 * 8, n, one.fewest) for n in of_runs if n]
+        return [Leaving(HeldOutErrors.name, ((),) * 4, 4 * 8, n, one.fewest) for n in of_runs]
     rows = answer.value["n_rows"] if question.what == "describe" else None
     return [Leaving(question.what, (), size_of(answer.packet), rows, rows, counted=False)]
 
