@@ -19,6 +19,8 @@ from skfdrmfl.method.reading import Reading, has_spectra, read_table, readings
 # How many rows each way takes, from the smallest change on.
 FEWEST = {"bias": 2, "slope": 4, "input": 5, "head": 6}
 AUTO = "auto"
+# Readings are found without each of the rows, or without each of so many parts of them.
+MOST_PARTS = 20
 
 
 def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, how: str) -> Fitted:
@@ -35,14 +37,15 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
     found = _corrections(fitted, table, present, y, plain)
     errors, read = _errors_by_how(found), {}
     if "input" in hows and fitted.domain is not None:
-        sets = _readings(fitted, table, present, spectra)
+        part = np.arange(len(y)) % MOST_PARTS
+        sets = _readings(fitted, table, present, spectra, part)
         with_input = [name for name in plain if name != "none"] or ["bias"]
         tried = [
             _corrections(fitted, read_table(table, fitted.domain.columns, each), present, y, with_input)
             for each in sets
         ]
         moved = [
-            replace(of_all, errors=np.array([tried[i][c].errors[i] for i in range(len(y))]))
+            replace(of_all, errors=np.array([tried[k][c].errors[i] for i, k in enumerate(part.tolist())]))
             for c, of_all in enumerate(tried[-1])
         ]
         errors |= {f"input and {name}": of for name, of in _errors_by_how(moved).items()}
@@ -98,11 +101,11 @@ def _spectra(fitted: Fitted, present: Present | None, n: int) -> list[str]:
 
 
 def _readings(
-    fitted: Fitted, table: NDArray, present: Present | None, spectra: Sequence[str]
+    fitted: Fitted, table: NDArray, present: Present | None, spectra: Sequence[str], part: NDArray[np.int64]
 ) -> list[dict[str, Reading]]:
-    """Return the readings by modality (n + 1): without each of the rows, and by all."""
+    """Return the readings by modality: without each part of the rows, and by all."""
     assert fitted.domain is not None
-    kept = np.concatenate((~np.eye(len(table), dtype=bool), np.ones((1, len(table)), dtype=bool)))
+    kept = np.arange(part.max() + 2)[:, None] != part  # the last set is without nothing
     found: list[dict[str, Reading]] = [{} for _ in kept]
     for m, name in enumerate(fitted.domain.blocks):
         if name in spectra:
