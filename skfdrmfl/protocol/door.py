@@ -97,7 +97,10 @@ class ClientRows(Protocol):
 
 
 class Query(Protocol):
-    """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function."""
+    """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function.
+
+    One with `of_rows` is answered by a sum over rows and nothing else, by every client who has some.
+    """
 
     name: ClassVar[str]  # what the ledger calls the answers
     # Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts, and

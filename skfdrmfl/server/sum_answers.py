@@ -32,6 +32,14 @@ def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], 
     return tuple([tally.total for tally in tallies])
 
 
+def totals_of_all(queries: Sequence[Query], asked: Roster, answers: Sequence[Any], ledger: Ledger) -> tuple[Any, ...]:
+    """Return answers that were taken of all clients at once, and count what each of them would have sent."""
+    ledger.exchanges += 1
+    for query, answer in zip(queries, answers, strict=True):
+        _record(query, ledger, asked.positions, asked.positions, shapes_of(answer), bytes_of(answer), TOTAL)
+    return tuple(answers)
+
+
 def sum_guarded_answers(
     guard: OutlyingClients, queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger
 ) -> tuple[Any, ...]:
@@ -77,10 +85,23 @@ class _Sum:
 
     def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
         """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
-        arrays = [value for value in vars(self.query).values() if isinstance(value, np.ndarray)]
-        if arrays:
-            ledger.record(DOWN, f"for {self.query.name}", shapes_of(arrays), asked, bytes_of(arrays))
-        if self._answered:
-            n_bytes = np.array(self._n_bytes) if None in self._shapes else self._n_bytes[0]
-            seen = getattr(self.query, "seen", seen)  # what is sent with noise says so
-            ledger.record(UP, self.query.name, self._shapes, np.array(self._answered), n_bytes, seen)
+        n_bytes = np.array(self._n_bytes) if None in self._shapes else (self._n_bytes or [0])[0]
+        _record(self.query, ledger, asked, np.array(self._answered, dtype=np.int64), self._shapes, n_bytes, seen)
+
+
+def _record(
+    query: Query,
+    ledger: Ledger,
+    asked: Indices,
+    answered: Indices,
+    shapes: tuple[Any, ...],
+    n_bytes: Indices | int,
+    seen: str,
+) -> None:
+    """Count a query's arrays on their way down, and answers on their way up, with shapes and bytes of each."""
+    arrays = [value for value in vars(query).values() if isinstance(value, np.ndarray)]
+    if arrays:
+        ledger.record(DOWN, f"for {query.name}", shapes_of(arrays), asked, bytes_of(arrays))
+    if len(answered):
+        seen = getattr(query, "seen", seen)  # what is sent with noise says so
+        ledger.record(UP, query.name, shapes, answered, n_bytes, seen)

@@ -1,6 +1,13 @@
-"""What a site works out is kept for the object it was worked out for."""
+"""What a site works out is kept for the object it was worked out for; sums of many clients are those of each."""
 
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients import simulation
 from skfdrmfl.clients.client_data import _Kept
+from skfdrmfl.fit.memo import MEMO
 
 
 def test_of_more_results_than_are_kept_the_one_longest_unused_is_dropped():
@@ -12,3 +19,41 @@ def test_of_more_results_than_are_kept_the_one_longest_unused_is_dropped():
     for i in (0, 1, 0, 2, 0, 1):  # at 2, 1 is the one longest unused; at 1 it is 2
         of(i)
     assert computed == [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"participation": 0.5, "early_stopping": True}])
+def test_sums_of_all_rows_at_once_are_those_client_by_client(parameters, monkeypatch):
+    """In value, and in the ledger to the last record; rows of 12 clients, of unequal numbers."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((90, 5)) * [1, 2, 1, 300, 0]
+    ids = np.concatenate([np.arange(12), rng.integers(0, 12, 78)])
+    models = []
+    for many in (1, 1000):
+        monkeypatch.setattr(simulation, "MANY_CLIENTS", many)
+        MEMO.clear()
+        model = FDRMFLTransformer(n_rounds=1, tuning=None, random_state=0, modalities={"a": [0, 2], "b": [1, 3, 4]})
+        models.append(model.set_params(**parameters).fit(X, X[:, 0] + X[:, 1], client_ids=ids))
+    MEMO.clear()
+    together, one_by_one = models
+    assert list(together.federation_log_) == list(one_by_one.federation_log_)
+    assert together.federation_log_.by_client() == one_by_one.federation_log_.by_client()
+    assert together.federation_log_.exchanges == one_by_one.federation_log_.exchanges
+    assert_allclose(together.predict(X), one_by_one.predict(X), rtol=1e-4, atol=1e-5)
+    assert_allclose(together.feature_importances_, one_by_one.feature_importances_, rtol=1e-4)
+    assert_allclose(together.component_variance_, one_by_one.component_variance_, rtol=1e-3, atol=1e-9)
+    assert_allclose(together.domain(X)["T2"], one_by_one.domain(X)["T2"], rtol=1e-9)
+
+
+def test_answers_are_looked_at_one_by_one_where_a_guard_does_or_modalities_are_missing(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    X[::4, 2:] = np.nan
+    found = []
+    for many in (1, 1000):
+        monkeypatch.setattr(simulation, "MANY_CLIENTS", many)
+        MEMO.clear()
+        model = FDRMFLTransformer(n_rounds=1, tuning=None, random_state=0, modalities={"a": [0, 1], "b": [2, 3]})
+        found.append(model.fit(X, X[:, 0], client_ids=np.arange(60) % 6).predict(X).tobytes())
+        guarded = FDRMFLTransformer(n_rounds=1, tuning=None, random_state=0, aggregation="median")
+        found.append(guarded.fit(X[:, :2], X[:, 0], client_ids=np.arange(60) % 6).predict(X[:, :2]).tobytes())
+    MEMO.clear()
+    assert found[:2] == found[2:]

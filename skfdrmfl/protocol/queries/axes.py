@@ -38,6 +38,7 @@ class CodeSums:
 
     name: ClassVar[str] = "sums of Z"
     powers: ClassVar[tuple[int, ...]] = (0, 1)
+    of_rows: ClassVar[bool] = True
     model: Model
     subset: Subset = EVERYTHING
 
@@ -53,6 +54,7 @@ class CodeProducts:
 
     name: ClassVar[str] = "products of Z"
     powers: ClassVar[tuple[int, ...]] = (2, 2)
+    of_rows: ClassVar[bool] = True
     model: Model
     center: Float
     subset: Subset = EVERYTHING

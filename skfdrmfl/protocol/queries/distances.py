@@ -31,6 +31,7 @@ class DistanceCounts:
 
     name: ClassVar[str] = "counts of distances"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0)
+    of_rows: ClassVar[bool] = True
     domain: Domain
     targets: Targets  # standardised y
     subset: Subset = EVERYTHING

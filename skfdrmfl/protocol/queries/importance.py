@@ -37,6 +37,7 @@ class Responses:
 
     name: ClassVar[str] = "responses and spreads"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 1, 2)
+    of_rows: ClassVar[bool] = True
     model: Model
     subset: Subset = EVERYTHING
 

@@ -70,6 +70,7 @@ class Presence:
 
     name: ClassVar[str] = "rows by modality"
     powers: ClassVar[tuple[int, ...]] = (0, 0)
+    of_rows: ClassVar[bool] = True
     subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> PresenceCounts | None:

@@ -50,6 +50,7 @@ class BlockSum:
 
     name: ClassVar[str]
     powers: ClassVar[tuple[int, ...]] = (0, 1)
+    of_rows: ClassVar[bool] = True
     block: Block
     subset: Subset
 
