@@ -372,6 +372,8 @@ class Comparison:
             for variation, ax in zip(self.variations, figure.subplots(1, n, squeeze=False).flat, strict=True):
                 of_one = {"along": variation.along, "names": names, "output": output, "unit": unit}
                 VariationDisplay.from_comparison(self, **of_one, ax=ax)
+            for ax in figure.axes[1:]:
+                ax.get_legend().remove()
             figure.suptitle(title, fontsize=11)
         return figure
 
