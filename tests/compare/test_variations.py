@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, compare
+from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare._learning_curve import entries
 from skfdrmfl.compare._permutation import exchangeable
 from skfdrmfl.inspection import VariationDisplay
@@ -158,7 +158,7 @@ def test_every_client_has_a_row_in_every_share_however_few_it_has():
 
 
 def test_what_a_doubling_brought_is_said_and_that_it_may_bring_nothing():
-    X, y = table()
+    X, _ = table()
     noise = np.random.default_rng(1).standard_normal(N)
     wide = np.random.default_rng(2).standard_normal((N, 14))
     nothing, gain = (X[:, :1], X[:, 0] + noise, "of this kind may bring nothing."), (wide, noise, "for gains dwindle.")
@@ -237,7 +237,9 @@ def test_groups_exchange_their_y_whole_with_others_of_as_many_rows_and_the_same_
     found = compare(X, y, clients, groups=groups, **QUICK, n_components=1, n_permutations=2)
     assert found.permutations[0].n_fixed == 3
     assert "3 rows kept their y" in found.verdict()
-    moved = {int(row): int(value) for fit in federated(seen)[2:4] for row, value in zip(fit["rows"], fit["y"])}
+    moved = {
+        int(row): int(value) for fit in federated(seen)[2:4] for row, value in zip(fit["rows"], fit["y"], strict=True)
+    }
     assert {moved[12], moved[13], moved[14]} == {12, 13, 14}
     for row, taken in moved.items():
         assert clients[row] == clients[taken]

@@ -18,9 +18,9 @@ def scripts(*patterns):
     return [str(path.relative_to(ROOT)) for path in found if "__main__" in path.read_text(encoding="utf-8")]
 
 
-BENCHMARKS = scripts("benchmarks/*.py")
+BENCHMARKS = scripts("benchmarks/*.py", "studies/experiments/*.py")
 # The contenders of `compare.py` run in environments of their own.
-OTHERS = [name for name in scripts("studies/**/*.py", "tools/*.py") if "/run_" not in name]
+OTHERS = [name for name in scripts("studies/**/*.py", "tools/*.py") if "/run_" not in name and name not in BENCHMARKS]
 
 
 def start(folder, *command):
