@@ -480,7 +480,7 @@ def test_results_are_written_as_they_come_and_say_that_they_are_not_all(table, m
     assert [one["complete"] for one in found] == [False] * len(found)
     names = [[method["name"] for method in one["methods"]] for one in found]
     assert names[0][0] == "mean predictor" and names[0][-1] == "RidgeCV, all columns"
-    assert names[-1][-1] == "FDRMFL, central" and found[-1]["settings"]["target"] == "fat"
+    assert names[-1][-1] == "FDRMFL, each client alone" and found[-1]["settings"]["target"] == "fat"
     written = Path("out/compare.json").read_text(encoding="utf-8")
     assert json.loads(written)["complete"] is True
     Path("out/compare.json").write_text(json.dumps(found[0]), encoding="utf-8")
