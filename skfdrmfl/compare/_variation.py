@@ -139,27 +139,27 @@ def variations_of(
     """Return what stages gave beside `methods`, the results with everything; ratios resample `units` (n,), or rows."""
     done = [(stage, outcomes) for stage, outcomes in done if stage.along in TITLES]
     units = np.arange(len(measured)) if units is None else units
-    outputs = list(dict.fromkeys(method.output for method in methods))
     found = []
     for along in dict.fromkeys(stage.along for stage, _ in done):
-        mine = [(stage, outcome) for stage, outcomes in done for outcome in outcomes if stage.along == along]
-        keys = dict.fromkeys((stage.point, outcome.run.name) for stage, outcome in mine)
-        names = {name for _, name in keys}
+        at: dict[tuple[str, str], list[tuple[Rows, Outcome]]] = {}  # by point and method, a draw each
+        for stage, outcomes in done:
+            for outcome in outcomes if stage.along == along else ():
+                at.setdefault((stage.point, outcome.run.name), []).append((stage.rows, outcome))
+        rows = next(iter(at.values()))[0][0]
+        n_clients, n_rows = len(np.unique(rows.clients[0])), len(measured) * (1 - 1 / len(rows.folds))
         errors = []
-        for j, output in enumerate(outputs):
+        for j, output in enumerate(dict.fromkeys(method.output for method in methods)):
             y = measured.reshape(len(measured), -1)[:, j]
             full = {method.name: method for method in methods if method.output == output}
-            for point, name in keys:
-                at = [(stage, outcome) for stage, outcome in mine if (stage.point, outcome.run.name) == (point, name)]
-                if name in full:
-                    errors.append(_errors(point, at, full[name], j, y, units))
-            whole = [(s, o) for s, o in done if s.along == along]
-            n_rows = len(y) * (1 - 1 / len(whole[0][0].rows.folds))
-            n_clients = float(len(np.unique(whole[0][0].rows.clients[0])))
             errors += [
-                Errors(EVERYTHING, n_rows, n_clients, name, output, method.rmse.tolist(), Ratio(1.0, 1.0, 1.0))
-                for name, method in full.items()
-                if name in names
+                _errors(point, of_draws, full[name], j, y, units)
+                for (point, name), of_draws in at.items()
+                if name in full
+            ]
+            errors += [
+                Errors(EVERYTHING, n_rows, n_clients, name, output, full[name].rmse.tolist(), Ratio(1.0, 1.0, 1.0))
+                for name in full
+                if any(name == other for _, other in at)
             ]
         found.append(Variation(along, tuple(errors), failed.get(along, {})))
     return tuple(found)
@@ -167,15 +167,15 @@ def variations_of(
 
 def _errors(
     point: str,
-    at: list[tuple[Stage, Outcome]],
+    of_draws: list[tuple[Rows, Outcome]],
     full: MethodResult,
     j: int,
     y: NDArray[np.float64],
     units: NDArray[np.intp],
 ) -> Errors:
     """Return the errors of one method at one point, for the j-th output y (n,)."""
-    predicted = np.stack([outcome.predicted.reshape(len(y), -1)[:, j] for _, outcome in at])
-    trained = [(stage.rows.clients[0][train], len(train)) for stage, _ in at for train, _ in stage.rows.folds]
+    predicted = np.stack([outcome.predicted.reshape(len(y), -1)[:, j] for _, outcome in of_draws])
+    trained = [(rows.clients[0][train], len(train)) for rows, _ in of_draws for train, _ in rows.folds]
     ratio = NO_RATIO
     if full.name == FEDERATED:
         ratio = rmse_ratio(squared_errors(predicted, y), squared_errors(full.predicted, y), units)

@@ -288,11 +288,22 @@ def test_a_method_that_cannot_be_fitted_to_so_few_rows_is_missing_there():
     assert "-: picky, 1/2 (ValueError: too few)" in found.to_table()
 
 
+def test_a_rival_that_cannot_be_fitted_to_all_rows_is_left_out_of_curves_too():
+    X, y = table()
+    with pytest.warns(UserWarning, match="the rival 'picky' cannot be fitted and is left out"):
+        found = compare(X, y, CLIENTS, **QUICK, rivals={"picky": Picky(least=0, most=20)}, learning_curve=[0.5])
+    assert "picky" not in {e.method for e in found.variations[0].errors}
+
+
 class Picky(LinearRegression):
-    """Takes half of the rows for too few."""
+    """Takes half of the rows for too few, or all for too many."""
+
+    def __init__(self, least=20, most=N):
+        super().__init__()
+        self.least, self.most = least, most
 
     def fit(self, X, y):
-        if len(X) < 20:
+        if not self.least <= len(X) <= self.most:
             raise ValueError("too\nfew")
         return super().fit(X, y)
 
