@@ -114,7 +114,7 @@ def _doubling(mine: dict[str, Errors], along: str) -> str:
     """Return what the last doubling of rows or clients has brought, and at best a further one would."""
     end = mine[EVERYTHING]
     size = {point: e.n_rows if along == "rows" else e.n_clients for point, e in mine.items()}
-    before = min(mine, key=lambda point: abs(size[point] - size[EVERYTHING] / 2))
+    before = min(mine, key=lambda point: abs(np.log(2 * size[point] / size[EVERYTHING])))
     if before == EVERYTHING or not np.isfinite(mine[before].ratio.value):
         return ""
     value, low, high = mine[before].ratio

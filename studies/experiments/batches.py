@@ -1,6 +1,6 @@
 """How does the coverage of intervals fall, site by site, when a batch is new?
 
-    python studies/experiments/batches.py    # about 2 minutes
+    python studies/experiments/batches.py    # about 1 minute
 
 Made-up spectra of six batches of 30 rows, each with an offset and a gain of its own, learned as six clients; intervals
 of nominally 90 % for new rows of these batches, and of ten new ones whose offsets and gains are drawn with the known

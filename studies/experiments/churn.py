@@ -1,6 +1,6 @@
 """Does the contrastive term help where clients really come and go over 1,000 rounds?
 
-    python studies/experiments/churn.py    # about 4 minutes
+    python studies/experiments/churn.py    # about 2 minutes
 
 Tecator's fat, ten clients, sorted by fat or dealt at random; the network alone. A client is there for some 50 rounds,
 then away for some 150 (a Markov chain of its own); all are there in round 1, from which preprocessing comes.
@@ -40,7 +40,7 @@ def error_of_mean(values: Sequence[float]) -> float:
 
 
 def main() -> None:
-    args = options(__doc__, NAME, 8)
+    args = options(__doc__, NAME, 5)
     args.add_argument("--rounds", type=int, default=1000, metavar="N", help="default: %(default)s")
     args = arguments(args, repeats=1, rounds=3)
     rows = []

@@ -1,6 +1,6 @@
 """What survives of accuracy under privacy with 50, 200, 1,000 sites of 20 rows?
 
-    python studies/experiments/privacy_of_sites.py    # about 4 minutes
+    python studies/experiments/privacy_of_sites.py    # about 5 minutes
 
 Rows of 10 columns, y linear with a bend, a share of .15 of its variance noise. Privacy of whole sites, eps 8 and delta
 K^-1.1, everything billed: noisy moments and all rounds. Of the settings in `GRID` the best on test rows is shown, which
