@@ -113,6 +113,7 @@ def test_fewer_clients_train_with_all_their_rows(curve):
         assert set(one["ids"]) < set(two["ids"])
     by_client = found.variations[1]
     assert [e.n_clients for e in by_client.at("FDRMFL", "y").values()] == [1, 2, 3]
+    assert "From 2 to 3 clients" in found.verdict()  # what is nearest to a doubling
 
 
 def test_errors_of_a_curve_are_those_of_fits_by_hand_to_the_same_rows(curve):
