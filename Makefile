@@ -16,6 +16,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DECLARED := pyproject.toml constraints.txt
 
+# Pytest rewrites every assert of the tests, which takes seconds; what is compiled is kept for the next process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -46,16 +49,16 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-flower: $(FLOWER)/.test
-	$(FLOWER)/bin/python -m pytest tests/flower/test_flower.py -m flower $(ARGS)
+	$(FLOWER)/bin/python -m pytest tests/flower -m flower $(ARGS)
 
 # For a nightly run: it says whether the range of versions in pyproject.toml may grow.
 newest-flower:
 	rm -rf $(FLOWER)-newest
 	$(PYTHON) -m venv $(FLOWER)-newest
 	$(FLOWER)-newest/bin/python -m pip --quiet install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(FLOWER)-newest/bin/python -m pip --quiet install --upgrade flwr cryptography pytest hypothesis --editable .
+	$(FLOWER)-newest/bin/python -m pip --quiet install --upgrade flwr cryptography pytest hypothesis pandas --editable .
 	$(FLOWER)-newest/bin/python -m pip list | grep -i '^flwr '
-	$(FLOWER)-newest/bin/python -m pytest tests/flower/test_flower.py -m flower $(ARGS)
+	$(FLOWER)-newest/bin/python -m pytest tests/flower -m flower $(ARGS)
 	rm -rf $(FLOWER)-newest
 
 # By hand or nightly. TORCH names another torch than the lowest or the newest: an index without CPU builds sends gigabytes.
@@ -201,7 +204,7 @@ $(FLOWER)/.test: constraints-flower.txt pyproject.toml
 	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< \
 	  "$$(grep '^torch==' $<)" setuptools || $(call fail,pip could not install PyTorch; its message is above.)
 	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< --no-build-isolation \
-	  --editable ".[flower]" cryptography hypothesis pytest || \
+	  --editable ".[flower]" cryptography hypothesis pandas pytest || \
 	  $(call fail,pip could not install skfdrmfl[flower]; its message is above.)
 	@touch $@
 

@@ -42,6 +42,7 @@ setup(
         Extension(
             f"{ENGINES}.{name}",
             ["skfdrmfl/engines/native.c"],
+            depends=["skfdrmfl/engines/native_matrices.h"],
             extra_compile_args=FLAGS + flags,
             extra_link_args=["-pthread"],
             libraries=["m"],

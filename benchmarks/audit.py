@@ -99,7 +99,7 @@ def multiplier_for(eps: float) -> float:
     low, high = 0.2, 50.0
     while high / low > PRECISION:
         middle = sqrt(low * high)
-        spent = epsilon([Expense("training rounds", middle, RATE, N_ROUNDS)], DELTA)
+        spent = epsilon((Expense("training rounds", middle, RATE, N_ROUNDS),), DELTA)
         low, high = (low, middle) if spent <= eps else (middle, high)
     return high
 

@@ -8,19 +8,32 @@ from typing import TYPE_CHECKING, Any
 from skfdrmfl.common.version import __version__
 
 if TYPE_CHECKING:
+    from skfdrmfl.clients.policy import SitePolicy
     from skfdrmfl.datasets import stack_modalities
     from skfdrmfl.diagnosis.csv_logger import CSVLogger
     from skfdrmfl.estimator._ignore_clients import IgnoreClients
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
     from skfdrmfl.estimator._trust import OutsideDomainWarning
+    from skfdrmfl.fit.suspects import SuspectRowsWarning
 
-__all__ = ["CSVLogger", "FDRMFLTransformer", "IgnoreClients", "OutsideDomainWarning", "__version__", "stack_modalities"]
+__all__ = [
+    "CSVLogger",
+    "FDRMFLTransformer",
+    "IgnoreClients",
+    "OutsideDomainWarning",
+    "SitePolicy",
+    "SuspectRowsWarning",
+    "__version__",
+    "stack_modalities",
+]
 
 _HOMES = {
     "CSVLogger": "skfdrmfl.diagnosis.csv_logger",
     "FDRMFLTransformer": "skfdrmfl.estimator._transformer",
     "IgnoreClients": "skfdrmfl.estimator._ignore_clients",
     "OutsideDomainWarning": "skfdrmfl.estimator._trust",
+    "SitePolicy": "skfdrmfl.clients.policy",
+    "SuspectRowsWarning": "skfdrmfl.fit.suspects",
     "stack_modalities": "skfdrmfl.datasets",
 }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 from sklearn.metrics import make_scorer, r2_score, root_mean_squared_error
 from sklearn.model_selection import cross_val_predict
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCORERS",
     "ChemometricReport",
+    "SystematicError",
     "bias",
     "chemometric_report",
     "r2_per_client",
@@ -29,8 +31,11 @@ __all__ = [
     "rpiq",
     "sep",
     "slope",
+    "systematic_error",
 ]
 
+# A correction that leaves more than this share of the error is none that anybody is told of.
+WORTH = 0.9
 #: Root mean squared error, in the unit of y: scikit-learn's, under the name chemometricians use.
 rmse = root_mean_squared_error
 
@@ -192,6 +197,74 @@ def slope(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     y_true, y_pred = _paired(y_true, y_pred)
     centred = y_pred - np.mean(y_pred)
     return float(centred @ (y_true - np.mean(y_true)) / (centred @ centred)) if np.ptp(y_pred) else float("nan")
+
+
+class SystematicError(NamedTuple):
+    """What is wrong with all predictions alike, by the tests of ISO 12099; printed, a clause that says so."""
+
+    n: int
+    bias: float
+    bias_limit: float  # of the absolute bias
+    slope: float
+    slope_t: float  # |slope - 1| over its standard error
+    slope_t_limit: float
+    remedy: str | None  # "bias" or "slope", as `FDRMFLTransformer.adapt` has it
+
+    def __str__(self) -> str:
+        if self.remedy == "slope":
+            return f"slope {self.slope:.3g} is not 1 (t {self.slope_t:.3g}, limit {self.slope_t_limit:.3g}, n {self.n})"
+        if self.remedy == "bias":
+            return f"bias {self.bias:.3g} is beyond its limit {self.bias_limit:.3g} (n {self.n})"
+        return "no bias or slope to correct"
+
+
+def systematic_error(y_true: ArrayLike, y_pred: ArrayLike, level: float = 0.95) -> SystematicError:
+    """Return whether a bias or a slope is what is wrong with predictions, by the tests of ISO 12099.
+
+    A bias b is beyond chance where |b| > t(n - 1) SEP / sqrt(n), a slope s where |s - 1| > t(n - 2) s_res / sqrt(sum
+    (y_hat - mean y_hat)^2), with two-sided quantiles t and the residual deviation s_res of the line. The remedy is the
+    one that is beyond chance and takes away a tenth of the error or more: with many rows any bias is beyond chance.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        As of `rmsep`.
+    level : float in (0, 1), default=0.95
+
+    Returns
+    -------
+    SystematicError
+        A tuple of n, bias, bias_limit, slope, slope_t, slope_t_limit and remedy, None where neither is; NaN, and no
+        remedy, for fewer than 3 rows.
+
+    References
+    ----------
+    ISO 12099:2017, "Guidelines for the application of near infrared spectrometry", clause 9.
+
+    Examples
+    --------
+    >>> from skfdrmfl.metrics import systematic_error
+    >>> print(systematic_error([1.0, 2.0, 3.0, 4.0, 5.0], [1.6, 2.4, 3.5, 4.6, 5.4]))
+    bias 0.5 is beyond its limit 0.124 (n 5)
+    """
+    y_true, y_pred = _paired(y_true, y_pred)
+    n, off, line = len(y_true), bias(y_true, y_pred), slope(y_true, y_pred)
+    if n < 3:
+        nothing = float("nan")
+        return SystematicError(n, off, nothing, line, nothing, nothing, None)
+    spread, error = sep(y_true, y_pred), rmsep(y_true, y_pred)
+    of_mean, of_line = (float(stdtrit(n - used, 0.5 + level / 2)) for used in (1, 2))
+    limit = of_mean * spread / np.sqrt(n)
+    centred = y_pred - np.mean(y_pred)
+    left = y_true - np.mean(y_true) - np.nan_to_num(line) * centred
+    residual = float(np.sqrt(left @ left / (n - 2)))
+    found = _ratio(abs(line - 1.0) * np.sqrt(centred @ centred), residual)
+    remedy = None
+    if found > of_line and residual < WORTH * min(error, spread):
+        remedy = "slope"
+    elif abs(off) > limit and spread < WORTH * error:
+        remedy = "bias"
+    return SystematicError(n, off, limit, line, found, of_line, remedy)
 
 
 def rpiq(y_true: ArrayLike, y_pred: ArrayLike) -> float:

@@ -24,7 +24,8 @@ def compile_source(source, library, *flags):
 
 def build(*flags):
     """Compile `native.c`, once for each content and flags, whichever process comes first; return the path."""
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode()).hexdigest()[:16]
+    text = SOURCE.read_bytes() + SOURCE.with_name("native_matrices.h").read_bytes()
+    key = hashlib.sha256(text + " ".join(flags).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"skfdrmfl-native-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{key}.so"

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from skfdrmfl.clients.remote.codec import from_packet
+from skfdrmfl.clients.remote.loopback import Loopback
 from skfdrmfl.clients.remote.packet import Packet, Request
-from skfdrmfl.fit.remote_fit import fit_over_channel
-from skfdrmfl.fit.site_data import site_of
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 
 class Asked:
@@ -25,7 +26,7 @@ class Asked:
         return getattr(self._request, name)
 
 
-class Wire:
+class Wire(Loopback):
     """Clients by address, in another order than by label; answers come in another order than questions.
 
     Attributes
@@ -34,13 +35,9 @@ class Wire:
         Address, `Request`, and bytes of request and answer.
     """
 
-    wait = 0.0
-
     def __init__(self, sites):
-        self.sites, self.kept, self.asked = dict(sites), {address: {} for address in sites}, []
-
-    def addresses(self):
-        return sorted(self.sites)
+        super().__init__(sites)
+        self.asked = []
 
     def ask(self, packets):
         answers = {}

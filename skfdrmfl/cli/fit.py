@@ -166,7 +166,7 @@ def _facts(columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
 
 def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
     """Return how the model was made, as plain values, beside the facts that its file has."""
-    from skfdrmfl.compare._versions import versions
+    from skfdrmfl.common.versions import versions
     from skfdrmfl.metrics import rmsec
 
     predicted = model.predict(columns.X).reshape(len(columns.y), -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from skfdrmfl.cli import compare, fit, predict, report
+from skfdrmfl.cli import adapt, compare, federation, fit, predict, report, server, site
 from skfdrmfl.cli.errors import Interrupted, OutsideDomain
 from skfdrmfl.cli.options import Parser
 from skfdrmfl.cli.screen import lasting_streams, warning_lines
@@ -14,7 +14,7 @@ from skfdrmfl.tables.errors import FileProblem, UsageError
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_OUTSIDE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_PIPE = 141  # what a shell reports of a program that such a pipe has ended
-COMMANDS = (compare, fit, predict, report)
+COMMANDS = (compare, fit, predict, adapt, report, site, server, federation)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,27 +52,10 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.out.suffix.lower() != ".csv":
         wrong("--out", args.out, "does not end in .csv", f"pass {shlex.quote(str(args.out.with_suffix('.csv')))}")
-    if not args.model.is_file():
-        raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
     picture = args.out.with_name(f"{args.out.stem}.png")
     inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
     with output_folder("--out", args.out.parent, [args.out.name, picture.name], inputs) as write:
-        try:
-            record = _record_of(args.model)
-        except ValueError as error:
-            raise FileProblem(first_line(error)) from error
-        frame, notes = read_input(args.file, args, record)
-        with interrupt_waits():
-            from skfdrmfl.estimator._transformer import FDRMFLTransformer
-        try:
-            model = FDRMFLTransformer.load(args.model)
-        except ValueError as error:
-            raise FileProblem(first_line(error)) from error
-        print("\n".join(notes), flush=True)
-        names = _targets_of(args, record, len(model._fitted.target.mean))
-        _check_columns(frame, args)
-        frame = _renamed(frame, model)
-        X, odd = _features(frame, model, record, args)
+        model, record, frame, names, X, odd = read_for_model(args)
         predicted, Z = _predict(model, X, odd, args)
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         for j, name in enumerate(names):
@@ -88,6 +71,32 @@ def run(args: argparse.Namespace) -> None:
         if args.figure and judged:
             write_picture(write, picture, partial(_picture, judged), "predict", 130)
     check_strict(said, args)
+
+
+def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, list[str], Any, Any]:
+    """Return model, record, table, targets, and what `_features` has of the table; what was read is printed.
+
+    FileProblem: one of them cannot be read, or they do not go together.
+    """
+    if not args.model.is_file():
+        raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
+    try:
+        record = _record_of(args.model)
+    except ValueError as error:
+        raise FileProblem(first_line(error)) from error
+    frame, notes = read_input(args.file, args, record)
+    with interrupt_waits():
+        from skfdrmfl.estimator._transformer import FDRMFLTransformer
+    try:
+        model = FDRMFLTransformer.load(args.model)
+    except ValueError as error:
+        raise FileProblem(first_line(error)) from error
+    print("\n".join(notes), flush=True)
+    names = _targets_of(args, record, len(model._fitted.target.mean))
+    _check_columns(frame, args)
+    frame = _renamed(frame, model)
+    X, odd = _features(frame, model, record, args)
+    return model, record, frame, names, X, odd
 
 
 def _record_of(model: Path) -> dict[str, Any]:
@@ -271,7 +280,7 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
     if not measured:
         print("No measured values in the table: nothing to judge the predictions by.")
         return {}
-    from skfdrmfl.metrics import chemometric_report
+    from skfdrmfl.metrics import chemometric_report, systematic_error
 
     clients_column = args.clients_column or record.get("clients_column")
     clients = as_labels(frame[clients_column]) if clients_column in frame.columns else None
@@ -282,7 +291,7 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
         print(f"{counted(int(clients.isna().sum()), 'row')} without {clients_column}, not judged.")
     judged = {}
     for name in measured:
-        y = _measured(frame[name])
+        y = measured_in(frame[name])
         rows = np.isfinite(y) & np.isfinite(predicted[name])
         rows &= True if clients is None else clients.notna().to_numpy()
         if not rows.any():
@@ -292,11 +301,16 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
         judged[name] = y[rows], predicted[name][rows], mine
         print(f"\n{name}, {int(rows.sum())} rows with measured values ({what}):")
         print(chemometric_report(*judged[name]), flush=True)
+        found = systematic_error(*judged[name][:2])
+        if found.remedy and digest(args.file) != record.get("sha256"):
+            given = [part for asked in args.target for part in ("--target", asked)]
+            command = shlex.join(["skfdrmfl", "adapt", str(args.model), str(args.file), *given])
+            print(f"{name}: {found}; `{command}` makes a model for where these rows come from.")
     print()
     return judged
 
 
-def _measured(column: Any) -> Any:
+def measured_in(column: Any) -> Any:
     """Return reference values (n,), NaN where there is none; those that are no numbers are counted and named."""
     import numpy as np
 

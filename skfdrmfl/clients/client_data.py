@@ -30,7 +30,8 @@ class ClientData:
     """The rows of one memory, those of a site or in a simulation of all clients, and what was computed of them.
 
     `present` (n, M) says which modalities each row has (None: all), `blocks` (n,) which rows no split may part (None:
-    every row is a block), and `labels` what the codes of discrete columns stand for.
+    every row is a block), `labels` what the codes of discrete columns stand for, and `suspects` what the clients do
+    with rows that look corrupt.
     """
 
     def __init__(
@@ -41,13 +42,21 @@ class ClientData:
         blocks: NDArray | None = None,
         labels: Mapping[int, Column] | None = None,
         n_modalities: int = 1,
+        suspects: str = "ignore",
     ):
         self.table, self.targets, self.present, self.blocks = table, targets, present, blocks
         self.labels = labels or {}
-        self.n_modalities = n_modalities
+        self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
         self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
+
+    def of_rows(self, keep: NDArray[np.bool_]) -> ClientData:
+        """Return some of the rows, of which nothing has been computed."""
+        present, blocks = (None if of is None else of[keep] for of in (self.present, self.blocks))
+        labels = {column: of._replace(places=of.places[keep]) for column, of in self.labels.items()}
+        others = present, blocks, labels, self.n_modalities, self.suspects
+        return ClientData(self.table[keep], self.targets[keep], *others)
 
     def know(self, of: Inputs | Targets, found: Any) -> None:
         """Take what `inputs` or `outputs` returned of the same rows before."""
@@ -151,6 +160,11 @@ class Client:
     tables: ClientData
     rows: Indices
     position: int
+
+    @property
+    def suspects(self) -> str:
+        """What it does with rows that look corrupt."""
+        return self.tables.suspects
 
     def rows_of(self, subset: Subset) -> Indices:
         """Return the row numbers (n,) of a subset."""

@@ -19,12 +19,14 @@ from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.held_out import HeldOutRows
 from skfdrmfl.engines.rows import Run, stack
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.suspects import Found, Look
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.door import Block, Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Schedule
+from skfdrmfl.protocol.queries.suspects import SuspectTotals, suspects_of
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
 from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
@@ -143,6 +145,25 @@ class Simulation:
         """Return the federation of those who are there, of all clients (K,), with the same rows and ledger."""
         kept = there[self.partition.positions]
         return self if kept.all() else replace(self, partition=self.partition.restricted_to(kept))
+
+    def without_suspects(self, look: Look, block: Block, told: SuspectTotals) -> tuple[Simulation, dict[int, Found]]:
+        """Return the federation without the rows that clients drop, and those they suspect, of who has `told`."""
+        asked, found = {position for position, *_ in told.clients}, {}
+        keep = np.ones(len(self.tables.table), dtype=bool)
+        for client in self.clients:
+            if client.position in asked:
+                mine, kept = suspects_of(client, look, block)
+                found[client.position] = mine._replace(rows=client.rows[mine.rows])
+                keep[client.rows[~kept]] = False
+        return self if keep.all() else self._of_rows(keep), found
+
+    def _of_rows(self, keep: NDArray[np.bool_]) -> Simulation:
+        """Return the federation with some of the rows."""
+        number = np.cumsum(keep) - 1
+        rows = [number[mine[keep[mine]]] for mine in self.partition.rows]
+        some = np.array([len(mine) > 0 for mine in rows], dtype=bool)
+        partition = Partition(self.partition.positions, rows).restricted_to(some)
+        return replace(self, tables=self.tables.of_rows(keep), partition=partition)
 
     def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out."""

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -108,17 +109,24 @@ def _put(file: BinaryIO, text: bytes, arrays: list[np.ndarray]) -> None:
                 npy.write_array(member, array, version=(3, 0), allow_pickle=False)
 
 
-def read(path: str | os.PathLike[str], *, kind: str) -> Any:
+def read(
+    path: str | os.PathLike[str],
+    *,
+    kind: str,
+    chosen: Callable[[Any], Any] | None = None,
+    class_of: Callable[[str], type | None] | None = None,
+) -> Any:
     """Return the tree that `write` has put into a file. Nothing in a file is ever run, whoever wrote it.
 
-    Raises ArchiveError for a file that is no archive or damaged, of another kind or a newer format, or that holds
-    objects of an unknown class.
+    `chosen` picks the part of the JSON that is read, None: all; `class_of` is that of `tree.Reader`. Raises
+    ArchiveError for a file that is no archive or damaged, of another kind or a newer format, or that holds objects of
+    an unknown class.
     """
     with open(path, "rb") as file:
-        return _tree(file, kind, path)
+        return _tree(file, kind, path, chosen, class_of)
 
 
-def _tree(file: BinaryIO, kind: str, path: Any) -> Any:
+def _tree(file: BinaryIO, kind: str, path: Any, chosen: Any = None, class_of: Any = None) -> Any:
     """Return the tree in an open file, which errors call `path`."""
     try:
         with zipfile.ZipFile(file) as members:
@@ -129,7 +137,8 @@ def _tree(file: BinaryIO, kind: str, path: Any) -> Any:
                 raise ArchiveError(f"has format version {tree['version']} (known: {VERSION}); use a newer skfdrmfl")
             if tree["kind"] != kind:
                 raise ArchiveError(f"is a {tree['kind']!r}, not a {kind!r}; pass a file of the kind {kind!r}")
-            return Reader(partial(_array, members)).read(tree["content"])
+            content = tree["content"] if chosen is None else chosen(tree["content"])
+            return Reader(partial(_array, members), class_of=class_of).read(content)
     except (ArchiveError, UnknownClassError) as error:
         raise ArchiveError(f"{path} {error}.") from None
     except Exception as error:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from skfdrmfl.common.arrays import U64
 
@@ -27,6 +26,8 @@ def seed_of(random_state: Any) -> int:
         return secrets.randbits(63)
     if isinstance(random_state, (int, np.integer)) and random_state >= 0:
         return int(random_state)
+    from sklearn.utils import check_random_state  # which `skfdrmfl.light` does without
+
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 

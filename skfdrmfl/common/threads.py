@@ -14,8 +14,6 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
-
 _lock = threading.Lock()
 _depth = 0  # how many fits and transforms are inside, in all threads
 _original = 1  # torch's setting found by the first of them, or when torch was imported inside
@@ -91,6 +89,8 @@ def _hold_defaults(torch: Any, stack: ExitStack) -> None:
 @cache
 def _libraries() -> list[Any]:
     """Return the libraries that multiply matrices for numpy and scipy, looked for once."""
+    from threadpoolctl import ThreadpoolController  # which `skfdrmfl.light` does without
+
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 

@@ -56,6 +56,11 @@ def registered(cls: C, former: str | None = None) -> C:
     return cls
 
 
+def class_known(name: str) -> type | None:
+    """Return the class that is registered under a name."""
+    return _CLASSES.get(name)
+
+
 class Form(NamedTuple):
     """How values of a type are written: under which tag, as what simpler value, and how they are rebuilt of that."""
 
@@ -179,8 +184,8 @@ def _fields(value: Any, kind: Any, place: str) -> Any:
 class Reader:
     """Makes values of JSON and arrays; what is no tree of a Writer raises some exception.
 
-    `array` returns an array by its number, `rebuilt` has what rebuilds a value of the simpler one for each tag, and
-    `recall` returns what the writer's names stand for.
+    `array` returns an array by its number, `rebuilt` has what rebuilds a value of the simpler one for each tag,
+    `recall` returns what the writer's names stand for, and `class_of` the class of a name, None: unknown.
     """
 
     def __init__(
@@ -188,8 +193,10 @@ class Reader:
         array: Callable[[int], NDArray],
         rebuilt: Mapping[str, Callable[[Any], Any]] = REBUILT,
         recall: Callable[[str], Any] | None = None,
+        class_of: Callable[[str], type | None] | None = None,
     ) -> None:
         self._array, self._rebuilt, self._recall = array, rebuilt, recall
+        self._class_of = class_of or class_known
         self._seen: list[Any] = []
 
     def read(self, node: Any) -> Any:
@@ -219,7 +226,7 @@ class Reader:
         if tag == "again":
             return self._seen[values] if self._recall is None or type(values) is int else self._recall(values)
         if tag == "fields":
-            cls = _CLASSES.get(node["object"])
+            cls = self._class_of(node["object"])
             if cls is None:
                 fact = f"holds a {node['object']}, a class unknown so far; import the module that defines it first"
                 raise UnknownClassError(fact)

@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skfdrmfl.common.versions import versions
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
 from skfdrmfl.compare._by_modality import modality_stages
@@ -28,7 +29,6 @@ from skfdrmfl.compare._permutation import permutation_stages, permutation_tests
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._variation import Stage, variations_of
-from skfdrmfl.compare._versions import versions
 from skfdrmfl.data.column_names import output_names
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer

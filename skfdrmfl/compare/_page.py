@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from skfdrmfl.common.page import page_of, size_text, table
 from skfdrmfl.compare._result import FEDERATED
 from skfdrmfl.compare._table import table_cells
 from skfdrmfl.compare._variation import TITLES
@@ -16,31 +17,15 @@ from skfdrmfl.compare._verdict import verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-.answer { font-size: 1.1rem; background: #eef5fb; border-left: 4px solid #0072B2; padding: .6rem 1rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
-th, td { padding: .25rem .45rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #eee; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #999; }
-tr.own { background: #eef5fb; } img { max-width: 100%; }
-code, pre { font: .9rem ui-monospace, monospace; background: #f5f5f5; } code { padding: 0 .2rem; }
-pre { padding: .6rem; white-space: pre-wrap; } .note { color: #555; font-size: .9rem; }
-"""
-
 
 def page(comparison: Any, title: str, unit: str) -> str:
     """Return the page of a `Comparison` under a title; `unit` is that of y."""
-    parts = [f"<h1>{escape(title)}</h1>"]
+    parts: list[str] = []
     for output in comparison.outputs:
         parts += _of_output(comparison, output, unit)
     parts.append(f'<p class="note">{"<br>".join(map(escape, comparison.footnotes()))}</p>')
     parts += [*_data(comparison.settings), *_ledger(comparison.ledger), *_repeat(comparison.settings)]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    head = f"<head>{head}<style>{STYLE}</style></head>"
-    body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en">{head}\n<body>\n{body}\n</body></html>\n'
+    return page_of(title, parts)
 
 
 def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
@@ -50,7 +35,7 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
         yield f"<h2>{escape(output)}</h2>"
     yield f'<p class="answer">{escape(verdict(comparison, output, unit))}</p>'
     cells = table_cells(one.methods, {name: ratio for (name, of), ratio in comparison.ratios.items() if of == output})
-    yield _table(cells[0], cells[1:], own=FEDERATED)
+    yield table(cells[0], cells[1:], own=FEDERATED)
     text = f"Predicted against measured values of {output}, and residuals, for several methods"
     yield _picture(lambda: one.plot(unit=unit), text)
     for variation in comparison.variations:
@@ -59,7 +44,7 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
         if said := variation.verdict(output):
             yield f'<p class="answer">{escape(said)}</p>'
         cells = variation.cells(output)
-        yield _table(cells[0], cells[1:], own=FEDERATED)
+        yield table(cells[0], cells[1:], own=FEDERATED)
     if comparison.variations:
         yield _picture(
             lambda: comparison.plot_variations(output=output, unit=unit), f"Errors of {output} where these vary"
@@ -90,9 +75,9 @@ def _data(settings: dict[str, Any]) -> Iterable[str]:
         for k, v in settings.items()
         if k not in ("notes", "versions", "command", "failed") and v not in ("", {}, None)
     }
-    yield _table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
+    yield table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
     yield "<h2>Versions</h2>"
-    yield _table(["of", "version"], list(settings.get("versions", {}).items()))
+    yield table(["of", "version"], list(settings.get("versions", {}).items()))
 
 
 def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
@@ -105,18 +90,18 @@ def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
     received = sum(row["bytes"] for row in ledger["by_kind"] if row["direction"] == "down")
     yield (
         f"<p>In one fit of FDRMFL ({ledger['n_rows']} rows of the first fold, {ledger['n_rounds']} rounds) clients "
-        f"sent {_bytes(sent)} and received {_bytes(received)}. None of the messages is a row, but the sums of a client "
-        "with one row are that row. The server needs the total over clients of a message, or each by itself. The "
-        "clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
+        f"sent {size_text(sent)} and received {size_text(received)}. None of the messages is a row, but the sums "
+        "of a client with one row are that row. The server needs the total over clients of a message, or each by "
+        "itself. The clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
     )
     kinds = [
-        [row["what"], row["direction"], row["seen"] or "-", str(row["messages"]), _bytes(row["bytes"])]
+        [row["what"], row["direction"], row["seen"] or "-", str(row["messages"]), size_text(row["bytes"])]
         for row in ledger["by_kind"]
     ]
-    yield _table(["message", "direction", "the server sees", "messages", "size"], kinds)
-    clients = [[row["client"], _bytes(row["sent"]), _bytes(row["received"])] for row in ledger["by_client"]]
+    yield table(["message", "direction", "the server sees", "messages", "size"], kinds)
+    clients = [[row["client"], size_text(row["sent"]), size_text(row["received"])] for row in ledger["by_client"]]
     if clients:
-        yield _table(["client", "sent", "received"], clients)
+        yield table(["client", "sent", "received"], clients)
 
 
 def _repeat(settings: dict[str, Any]) -> Iterable[str]:
@@ -132,16 +117,6 @@ def _repeat(settings: dict[str, Any]) -> Iterable[str]:
     yield "<p class='note'>Everything random follows from the seeds; seconds do not.</p>"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], own: str = "") -> str:
-    """Return a table; the row whose first cell is `own` is marked."""
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    body = "\n".join(
-        f"<tr{' class=own' if own and row[0] == own else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
-
-
 def _image(figure: Figure, text: str) -> str:
     """Return a figure as an image inside the page."""
     buffer = io.BytesIO()
@@ -153,10 +128,3 @@ def _image(figure: Figure, text: str) -> str:
 def _text(value: Any) -> str:
     """Return a setting as text."""
     return ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _bytes(n: int) -> str:
-    """Return a number of bytes with its unit."""
-    if n < 1000:
-        return f"{n} B"
-    return f"{n / 1e3:.3g} kB" if n < 1e6 else f"{n / 1e6:.3g} MB"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices, Present, row_products
+from skfdrmfl.common.tree import registered
 from skfdrmfl.views.base import View
 
 # Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
@@ -19,6 +20,7 @@ MIN_VARIANCE = 1e-6
 SLAB_ROWS = 1024
 
 
+@registered
 @dataclass(frozen=True)
 class BlockTransform:
     """x -> ((view(x) - mean) / scale) @ projection, for the columns (p,) of one modality; p' are those after the view.
@@ -147,6 +149,7 @@ class BlockSpectrum:
         return BlockTransform(self.mean, self.scale, projection, power, self.tail, self.before, self.view)
 
 
+@registered
 @dataclass(frozen=True)
 class TableTransform:
     """All columns of the table to the inputs of the encoders, modality after modality."""

@@ -86,6 +86,17 @@ def _mi_collapsed(history: TrainingHistory) -> Finding | None:
     )
 
 
+def _suspect_rows(history: TrainingHistory) -> Finding | None:
+    """Find rows that looked corrupt before training."""
+    if not history.suspects:
+        return None
+    return (
+        "rows look corrupt, and what follows may come from them.",
+        dict(history.suspects),
+        'look at suspects_, which names them; mend them, or set suspects="drop" to fit without them.',
+    )
+
+
 def _mi_memorised(history: TrainingHistory) -> Finding | None:
     """Find a critic that tells y from Z on training rows only; without rows held out there is no evidence of it."""
     if not history.weights["mi"] or history.of_residual:
@@ -337,6 +348,7 @@ def _client_left_out(history: TrainingHistory) -> Finding | None:
 
 
 CHECKS = {
+    "suspect rows": _suspect_rows,  # what they spoil shows in all that follows
     "mi collapsed": _mi_collapsed,
     "mi memorised": _mi_memorised,
     "kl conflict": _kl_conflict,

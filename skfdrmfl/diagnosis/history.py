@@ -40,6 +40,7 @@ class TrainingHistory:
     algorithm: str = "fedavg"
     central: bool = False  # whether no fit was told whose rows they are
     of_residual: bool = False  # whether what was learned is what a linear model leaves of y, whose mean square is 1
+    suspects: Mapping[str, int] = field(default_factory=dict)  # rows that look corrupt, by reason
 
     @property
     def n_rounds(self) -> int:

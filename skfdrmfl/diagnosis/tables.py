@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,22 @@ from skfdrmfl.common.arrays import Float
 
 Table = dict[str, NDArray[Any]]
 OF_EACH = "_per_client"
+
+
+def csv_text(table: Mapping[str, Sequence[Any] | NDArray[Any]]) -> str:
+    """Return a table as CSV: nothing for None and NaN, a semicolon between the entries of a tuple."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows([[_cell(value) for value in row] for row in zip(*table.values(), strict=True)])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a CSV takes it."""
+    if isinstance(value, tuple):
+        return ";".join(map(str, value))
+    return "" if value is None or value != value else value
 
 
 def by_round(history: Mapping[str, Float]) -> Table:

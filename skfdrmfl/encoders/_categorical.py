@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.common.late_torch import torch
-from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
+from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive
 from skfdrmfl.method.mlp import MLP
-from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views
+from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views, part_name
 
 if TYPE_CHECKING:
     from torch import Tensor

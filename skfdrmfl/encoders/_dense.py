@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skfdrmfl.encoders._categorical import EMBEDDING_DIM, EmbeddedMLP
-from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, part_name
+from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive
 from skfdrmfl.method.mlp import MLP
+from skfdrmfl.method.parts import part_name
 
 
 class DenseEncoder(Encoder):

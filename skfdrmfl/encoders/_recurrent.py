@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from skfdrmfl.common.late_torch import torch
-from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape, part_name
-from skfdrmfl.method.parts import FeaturePart, Views
+from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape
+from skfdrmfl.method.parts import FeaturePart, Views, part_name
 
 if TYPE_CHECKING:
     from torch import Tensor

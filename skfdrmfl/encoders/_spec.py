@@ -62,11 +62,6 @@ def preprocessing_of(spec: Any, asked: str | None) -> str | None:
     return min(asked, getattr(spec, "strongest_preprocessing", "whiten"), key=PREPROCESSING.index)
 
 
-def part_name(name: str) -> str:
-    """Return the name of a modality's encoder among the network's parts; the prefix keeps "head" and such apart."""
-    return f"encoder.{name}"
-
-
 # ---------------------------------------------------------------------------------------- checked parameters
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.common.late_torch import torch
-from skfdrmfl.encoders._spec import Encoder, part_name
-from skfdrmfl.method.parts import Part, Shapes, Views
+from skfdrmfl.encoders._spec import Encoder
+from skfdrmfl.method.parts import Part, Shapes, Views, part_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

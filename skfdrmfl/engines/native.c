@@ -3,43 +3,18 @@
    The network in PyTorch is the definition; nobody needs this file to learn the method. The letters are those of
    `equations/`: c entries of Z, d entries of a code mu, q outputs, M modalities, B rows of a batch; T is the critic,
    d_x the derivative of what is minimised with respect to x. A client is trained by itself, from its first step to its
-   last, so that its bits depend on no other and on no number of threads.
+   last, so that its bits depend on no other and on no number of threads. What it computes with stands in
+   `native_matrices.h`. */
 
-   An activation is a matrix (features, lanes): the rows of a batch side by side in lanes, a multiple of LANES of them.
-   Lanes beyond the batch repeat its first row with weight zero. A weight matrix is (outputs, ld), its rows padded with
-   zeros to a multiple of LANES: so all loops run over whole vectors. `native.py` packs and unpacks. */
-
-#include <float.h>
-#include <math.h>
+#include "native_matrices.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#ifdef NATIVE_DOUBLE
-typedef double real;
-#else
-typedef float real;
-#endif
-typedef int64_t whole;
-
-#if defined(__AVX512F__)
-enum { WIDTH = 64, TILE_ROWS = 8 };
-#elif defined(__AVX2__)
-enum { WIDTH = 32, TILE_ROWS = 6 };
-#else
-enum { WIDTH = 16, TILE_ROWS = 6 };
-#endif
-enum { LANES = 16, V = WIDTH / sizeof(real), TILE_VECTORS = 2 };
+#define EXPORT __attribute__((visibility("default")))
 enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
 enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
-typedef real vector __attribute__((vector_size(WIDTH), may_alias));
-typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
-#define INLINE static inline __attribute__((always_inline))
-#define EXPORT __attribute__((visibility("default")))
-#define EACH(i, n) for (whole i = 0; i < (n); i++)
 
 /* ---------------------------------------------------------------- what Python passes, field for field as there */
 
@@ -78,148 +53,6 @@ typedef struct {
     const real *shift; /* (replicas, D), or NULL */
 } Broadcast;
 
-/* -------------------------------------------------------------------------------------------- numbers */
-
-INLINE whole rounded(whole n) { return (n + LANES - 1) / LANES * LANES; }
-
-/* e^x to 2 ulp: 2^n e^r with r in +-ln(2)/2, by a polynomial; over- and underflow as in libm. */
-INLINE real exponential(real x) {
-#ifdef NATIVE_DOUBLE
-    return exp(x);
-#else
-    x = x > 90.0f ? 90.0f : x;
-    x = x < -105.0f ? -105.0f : x;
-    float n = rintf(x * 1.44269504f);
-    float r = x - n * 0.693359375f - n * -2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    union { uint32_t bits; float value; } low, high; /* two factors: 2^n alone may be beyond what a float can hold */
-    int32_t half = (int32_t)n >> 1;
-    low.bits = (uint32_t)(half + 127) << 23;
-    high.bits = (uint32_t)((int32_t)n - half + 127) << 23;
-    return p * low.value * high.value;
-#endif
-}
-
-/* ln x of an x of normal size. */
-INLINE real logarithm(real x) {
-#ifdef NATIVE_DOUBLE
-    return log(x);
-#else
-    union { uint32_t bits; float value; } m = {.value = x};
-    int32_t e = (int32_t)(m.bits - 0x3f3504f3u) >> 23; /* m in sqrt(1/2) .. sqrt(2) */
-    m.bits -= (uint32_t)e << 23;
-    float s = (m.value - 1.0f) / (m.value + 1.0f), s2 = s * s;
-    float p = 0.4f + s2 * (2.0f / 7.0f + s2 * (2.0f / 9.0f + s2 * (2.0f / 11.0f)));
-    return (float)e * 0.693359375f + ((float)e * -2.12194440e-4f + s * (2.0f + s2 * (0.66666667f + s2 * p)));
-#endif
-}
-
-INLINE real root(real x) {
-#ifdef NATIVE_DOUBLE
-    return sqrt(x);
-#else
-    return sqrtf(x);
-#endif
-}
-
-/* The length of a vector, given its square, but no less than `contrast.SHORTEST`. */
-INLINE real length_of(real square) {
-    const real shortest = 1e-8;
-    return root(square > shortest * shortest ? square : shortest * shortest);
-}
-
-INLINE real sigmoid(real a) { return (real)1 / ((real)1 + exponential(-a)); }
-
-/* log(1 + e^t): minus the log of a sigmoid. */
-INLINE real softplus(real t) {
-    real magnitude = t < 0 ? -t : t;
-    return (t > 0 ? t : (real)0) + logarithm((real)1 + exponential(-magnitude));
-}
-
-/* The sum of n numbers, or of products, a multiple of LANES: in one order, whatever the processor's vectors. */
-INLINE real sum_of(const real *a, const real *b, whole n) {
-    real sums[LANES] = {0};
-    for (whole i = 0; i < n; i += LANES) EACH(k, LANES) sums[k] += b ? a[i + k] * b[i + k] : a[i + k];
-    for (whole half = LANES / 2; half; half /= 2) EACH(k, half) sums[k] += sums[k + half];
-    return sums[0];
-}
-
-/* ------------------------------------------------------------------------------------------- matrices */
-
-/* out[o] = bias[o] + sum_i w[o, i] a[i] for R rows of out and N vectors of lanes, held in registers. */
-INLINE void tile(const int R, const int N, real *out, whole out_ld, const real *w, whole w_row, whole w_column,
-                 const real *a, whole a_ld, whole n_in, const real *bias) {
-    vector sums[TILE_ROWS][TILE_VECTORS];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-        for (int n = 0; n < N; n++) sums[r][n] = (vector){0} + (bias ? bias[r] : (real)0);
-    EACH(i, n_in) {
-        vector x[TILE_VECTORS];
-#pragma GCC unroll 8
-        for (int n = 0; n < N; n++) x[n] = *(const vector *)(a + i * a_ld + n * V);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-            for (int n = 0; n < N; n++) sums[r][n] += w[r * w_row + i * w_column] * x[n];
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-        for (int n = 0; n < N; n++) *(vector *)(out + r * out_ld + n * V) = sums[r][n];
-}
-
-INLINE void stripe(const int N, real *out, whole out_ld, whole n_out, const real *w, whole w_row, whole w_column,
-                   const real *a, whole a_ld, whole n_in, const real *bias) {
-    whole o = 0;
-#define ROWS(R) tile(R, N, out + o * out_ld, out_ld, w + o * w_row, w_row, w_column, a, a_ld, n_in, bias ? bias + o : 0)
-    for (; o + TILE_ROWS <= n_out; o += TILE_ROWS) ROWS(TILE_ROWS);
-    if (o + 4 <= n_out) { ROWS(4); o += 4; }
-    if (o + 2 <= n_out) { ROWS(2); o += 2; }
-    if (o < n_out) ROWS(1);
-#undef ROWS
-}
-
-/* out (n_out, lanes) = bias + w a, where w[o, i] stands at o * w_row + i * w_column. Every product is this one. */
-static void product(real *out, whole out_ld, whole n_out, const real *w, whole w_row, whole w_column, const real *a,
-                    whole a_ld, whole n_in, whole lanes, const real *bias) {
-    whole l = 0;
-    for (; l + TILE_VECTORS * V <= lanes; l += TILE_VECTORS * V)
-        stripe(TILE_VECTORS, out + l, out_ld, n_out, w, w_row, w_column, a + l, a_ld, n_in, bias);
-    for (; l < lanes; l += V) stripe(1, out + l, out_ld, n_out, w, w_row, w_column, a + l, a_ld, n_in, bias);
-}
-
-/* out (columns, out_ld) = in (rows, in_ld)', four by four; rows and columns are rounded up to fours. */
-static void transpose(real *out, whole out_ld, const real *in, whole in_ld, whole n_rows, whole n_columns) {
-    for (whole r = 0; r < n_rows; r += 4)
-        for (whole k = 0; k < n_columns; k += 4) {
-            const real *p = in + r * in_ld + k;
-            quad a = *(const quad *)p, b = *(const quad *)(p + in_ld);
-            quad c = *(const quad *)(p + 2 * in_ld), d = *(const quad *)(p + 3 * in_ld);
-            quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-            quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-            real *t = out + k * out_ld + r;
-            *(quad *)t = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-            *(quad *)(t + out_ld) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-            *(quad *)(t + 2 * out_ld) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
-            *(quad *)(t + 3 * out_ld) = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
-        }
-}
-
-/* out (lanes, ld) = a (n, lanes)': rows of a batch first, with zeros up to ld, the multiple of LANES returned. */
-static whole turn(real *out, const real *a, whole n, whole lanes) {
-    whole ld = rounded(n);
-    transpose(out, ld, a, lanes, n, lanes);
-    if (n < ld) EACH(i, lanes) memset(out + i * ld + n, 0, (ld - n) * sizeof(real));
-    return ld;
-}
-
 /* ------------------------------------------------------------------- dense layers (method/mlp.py), forward and back */
 
 typedef struct { real *out[MOST_LAYERS], *gate[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
@@ -230,9 +63,10 @@ INLINE whole n_gated(const Part *p, whole l) {
 }
 
 static void silu(real *restrict out, real *restrict gate, whole n) {
-    EACH(i, n) {
-        gate[i] = sigmoid(out[i]);
-        out[i] *= gate[i];
+    for (whole i = 0; i < n; i += V) {
+        vector *value = (vector *)(out + i), share = reciprocal((real)1 + bounded_exponential(-*value));
+        *(vector *)(gate + i) = share;
+        *value *= share;
     }
 }
 
@@ -274,7 +108,7 @@ static void backward(const Part *p, const Tape *tape, const real *w, real *g, co
         }
         whole filled = (y->n_in + V - 1) / V * V; /* what lies beyond are zeros, and stay so */
         product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, filled, 0);
-        EACH(o, y->n_out) g[y->bias + o] = sum_of(d + o * lanes, 0, lanes);
+        row_sums(g + y->bias, d, y->n_out, lanes);
         real *before = l ? tape->d[l - 1] : d_in;
         if (before) product(before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0);
     }
@@ -577,13 +411,16 @@ static void adam_step(whole n, real *restrict w, const real *restrict g, real *r
                       const real *restrict shift, const real *restrict start, whole t, double rate, const Settings *o) {
     const real decay = 1.0 - rate * o->weight_decay, pull = o->proximal_weight;
     const real step = rate / (1.0 - pow(0.9, (double)t)), correction = 1.0 / (1.0 - pow(0.999, (double)t));
-    EACH(i, n) {
-        real gradient = g[i];
-        if (shift) gradient += shift[i];
-        if (start) gradient += pull * (w[i] - start[i]);
-        first[i] += (gradient - first[i]) * (real)(1.0 - 0.9);
-        second[i] = second[i] * (real)0.999 + gradient * gradient * (real)(1.0 - 0.999);
-        w[i] = w[i] * decay - step * first[i] / (root(second[i] * correction) + (real)1e-8);
+    const real smallest = sizeof(real) == 4 ? 1e-30 : 1e-300; /* whose root is far below the 1e-8 */
+    for (whole i = 0; i < n; i += V) {
+        vector gradient = *(const vector *)(g + i), *m = (vector *)(first + i), *v = (vector *)(second + i);
+        loose *at = (loose *)(w + i);
+        if (shift) gradient += *(const loose *)(shift + i);
+        if (start) gradient += pull * (*at - *(const loose *)(start + i));
+        *m += (gradient - *m) * (real)(1.0 - 0.9);
+        *v = *v * (real)0.999 + gradient * gradient * (real)(1.0 - 0.999);
+        vector square = *v * correction + smallest;
+        *at = *at * decay - step * *m * reciprocal(root_of(square) + (real)1e-8);
     }
 }
 
@@ -598,6 +435,7 @@ static void soft_threshold(const Network *net, real *w, real amount) {
     }
 }
 
+enum { FEW_TO_SORT = 96 };
 #define GOLDEN 0x9E3779B97F4A7C15u
 
 /* The streams of `common/randomness.py`. */
@@ -612,6 +450,15 @@ INLINE uint64_t counter(whole epoch, whole place) { return (((uint64_t)epoch << 
 /* Writes the order of an epoch to `order`: rows sorted by 40 random bits each, ties by number. */
 static void draw_order(uint64_t *order, uint64_t *spare, uint64_t key, whole epoch, whole n) {
     EACH(i, n) order[i] = (mix(key + counter(epoch, i)) >> 24 << 24) | (uint64_t)i;
+    if (n <= FEW_TO_SORT) { /* each goes to the place that says how many are smaller: all differ */
+        EACH(i, n) {
+            whole n_smaller = 0;
+            EACH(j, n) n_smaller += order[j] < order[i];
+            spare[n_smaller] = order[i] & 0xFFFFFF;
+        }
+        memcpy(order, spare, (size_t)n * sizeof *order);
+        return;
+    }
     for (int shift = 24; shift < 64; shift += 8) {
         whole first[257] = {0};
         EACH(i, n) first[(order[i] >> shift & 255) + 1]++;
@@ -712,9 +559,10 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
             if (keeps_own) keep_references(net, c, replica, batch, 0, z);
-            if (n_models > 1) EACH(h, n_models) EACH(k, net->c) EACH(l, batch.lanes) {
+            EACH(l, n_models > 1 ? batch.lanes : 0) {
                 whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
-                s->references[(h * net->c + k) * batch.lanes + l] = c->references[(row * c->n_models + h) * net->c + k];
+                const real *of_row = c->references + row * c->n_models * net->c;
+                EACH(j, n_models * net->c) s->references[j * batch.lanes + l] = of_row[j];
             }
             local_gradient(net, s, w, pooled, z, batch, o, masked, n_models, terms);
             if (sum) EACH(i, D) sum[i] += s->g[i];

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.diagnosis.adaptation_table import AdaptationTable
+from skfdrmfl.diagnosis.suspect_table import SuspectTable
 from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.fit.result import Fitted, read_from_fitted
+from skfdrmfl.fit.suspects import suspect_table
 from skfdrmfl.protocol.ledger import FederationLog
 
 
@@ -51,6 +54,11 @@ class FittedAttributes:
         return self._of_fit().network_spec.modalities
 
     @property
+    def suspects_(self) -> SuspectTable:
+        """Training rows that look corrupt."""
+        return suspect_table(self._of_fit())
+
+    @property
     def axis_(self) -> Float | None:
         """The positions (n_features_in_,) that names of columns give, or None."""
         named = self._of_fit().column_names
@@ -85,6 +93,29 @@ class FittedAttributes:
         """What `epsilon_` adds up."""
         account = self._of_fit().account
         return [] if account is None else [asdict(expense) for expense in account.bill]
+
+    @property
+    def adapted_(self) -> AdaptationTable:
+        """What `adapt` has changed, and what else was tried."""
+        fitted = self._of_fit()
+        change, target = fitted.adaptation, fitted.target
+        if change is None:
+            raise AttributeError(f"{type(self).__name__} is that of a fit; adapt returns one that has adapted_.")
+
+        def given(values: NDArray) -> Any:
+            return values.tolist() if fitted.y_ndim > 1 else values[0].item()
+
+        hows = np.array(change.hows)
+        rows = [
+            {"how": how, "error": given(target.unit * errors), "chosen": given(hows == how)}
+            for how, errors in change.errors.items()
+        ]
+        bias = target.unit * change.offset + target.mean * (1.0 - change.slope)
+        axis = {
+            name: {"shift": read.shift, "gain": read.gain, "offset": read.offset}
+            for name, read in change.readings.items()
+        }
+        return AdaptationTable(rows, given(hows), change.n_rows, given(change.slope), given(bias), axis)
 
     def _of_fit(self) -> Fitted:
         """Return what the last fit left; AttributeError before any."""

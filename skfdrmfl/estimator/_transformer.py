@@ -213,6 +213,10 @@ class FDRMFLTransformer(
         Where to train: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is one.
     random_state : int, RandomState instance or None, default=None
         Initial weights, order of rows, choice of participants. None takes fresh entropy from the system.
+    suspects : {"warn", "drop", "ignore"}, default="warn"
+        What becomes of training rows that look corrupt (`suspects_`, docs/trust.md), which clients look for before
+        `fit` trains, from 20 rows in all on. "warn": they train, with a warning. "drop": they do not; a client
+        without other rows takes no part. "ignore": nothing is looked at. With privacy and in `partial_fit` nothing is.
     verbose : int, default=0
         1 shows a progress bar (with tqdm, else about ten lines), 2 prints every round.
     warm_start : bool, default=False
@@ -279,6 +283,9 @@ class FDRMFLTransformer(
         Who was left out of something, over all calls: "client", its label; "reason", "update not finite" (with any
         rule: parameters or loss were NaN or infinite) or "rows out of line" (the guard of the sums); and "rounds", from
         1, in which updates were dropped. Empty where nobody was left out.
+    suspects_ : SuspectTable
+        Training rows of the last `fit` that look corrupt: "client", "row" (of X as `fit` was given it), "reason",
+        "modality" and "column"; of rows that are elsewhere "client", "reason" and "n_rows". A dict of columns.
     federation_log_ : FederationLog
         Every message between server and clients: a list of records (round, direction, what, shape, clients, bytes,
         seen), one a round and kind; `by_kind()` and `by_client()` add up. With privacy it counts the clients expected.
@@ -381,6 +388,7 @@ class FDRMFLTransformer(
         n_iter_no_change: int = 10,
         client_column: str | int | None = None,
         groups_column: str | int | None = None,
+        suspects: str = "warn",
     ):
         self.n_components = n_components
         self.modalities = modalities
@@ -434,6 +442,7 @@ class FDRMFLTransformer(
         self.n_iter_no_change = n_iter_no_change
         self.client_column = client_column
         self.groups_column = groups_column
+        self.suspects = suspects
 
     def _validate_params(self) -> None:
         """Raise ValueError where a parameter has a value that it cannot have."""
@@ -630,9 +639,9 @@ class FDRMFLTransformer(
     def diagnose(self) -> Diagnosis:
         """Return what the training record says went wrong; of a mixture that of its network of most weight.
 
-        Looks for a collapsed information estimate, one that was memorised, alignment that fights prediction, stale
-        contrastive anchors, client drift, too few rounds, rounds without clients, client imbalance, a client left
-        behind, divergence, rows far from all others, and clients left out.
+        Looks for suspect rows, a collapsed information estimate, one that was memorised, alignment that fights
+        prediction, stale contrastive anchors, client drift, too few rounds, rounds without clients, client imbalance, a
+        client left behind, divergence, rows far from all others, and clients left out.
 
         Returns
         -------
@@ -654,6 +663,7 @@ class FDRMFLTransformer(
                 self._fitted.lead_algorithm or value_of(self, "algorithm"),
                 self._fitted.central,
                 self._fitted.lead_learns_residual,
+                self.suspects_.by_reason(),
             )
         )
         if self._fitted.lead:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_array
 
+from skfdrmfl.common.arrays import check_unmasked
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.diagnosis.domain_table import DomainTable
+from skfdrmfl.estimator._adapt import adapted
 from skfdrmfl.fit.judgement import domain_table, far_rows, intervals
 from skfdrmfl.fit.result import Fitted
 
@@ -86,6 +92,71 @@ class Trust:
         check_share("confidence", confidence)
         with single_threaded():
             return intervals(self._fitted, table, present, float(confidence), client_ids)
+
+    def adapt(self, X: Any, y: ArrayLike, how: str = "auto") -> Any:
+        """Return the fitted estimator for a new instrument or site, from few rows of it.
+
+        What they change is chosen by errors on these rows, each left out: the smallest change whose mean squared error
+        is not shown (by a standard error) to be larger than the least. `adapted_` says what was tried and done.
+
+        Rows are used here and nowhere else: nothing leaves, nothing is trained again, and the model that they adapt
+        stays as it is. `predict`, `transform`, `domain` and `predict_interval` of the new one are for the new
+        instrument alone: its domain lies around these rows, its intervals are read off the errors on rows left out.
+        `members_`, `history_`, `weights_` and `feature_importances_` are those of the fit.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Rows of the new instrument, with the columns of the fit; ten or more, one a sample, that cover the range of
+            y.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        how : {"auto", "bias", "slope", "input", "head"}, default="auto"
+            "bias": y' = y_hat + b (from 2 rows on). "slope": y' = a y_hat + b (4). "input": spectra are read with a
+            shift of their axis, a gain and an offset, found from X alone, then "bias" (5). "head": y' = y_hat + b +
+            w'u, a ridge on scores u of whitened columns (6). "auto": what these rows are enough for, each output by
+            itself, with "input" or without for all, or nothing at all.
+
+        Returns
+        -------
+        FDRMFLTransformer
+            Fitted; it saves, loads and predicts as others do. It trains no further: `partial_fit` and `warm_start` go
+            on from the model that was adapted.
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            Too few rows; NaN; other columns; `how` asks for what the model does not know, such as axes with privacy;
+            the model has been adapted already.
+
+        Examples
+        --------
+        >>> from skfdrmfl import FDRMFLTransformer
+        >>> from skfdrmfl.datasets import load_tecator
+        >>> X, y = load_tecator(return_X_y=True)
+        >>> model = FDRMFLTransformer(random_state=0).fit(X[:150], y[:150])
+        >>> model.adapt(X[150:160], y[150:160] + 2.0).adapted_.how
+        'bias'
+        """
+        check_same_rows(X=X, y=y)
+        table, present = self._read(X)  # type: ignore[attr-defined]
+        with single_threaded():
+            new = clone(self)
+            new._keep(adapted(self._fitted, table, present, self._targets(y, len(table)), how))
+        return new
+
+    def _targets(self, y: Any, n: int) -> NDArray:
+        """Return y (n, q) of rows for which the model is to be adapted."""
+        check_unmasked(y, "y")
+        values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        n_outputs, wanted = len(self._fitted.target.mean), self._fitted.y_ndim
+        values = values.reshape(len(values), -1)
+        if len(values) != n or values.shape[1] != n_outputs:
+            shape = f"({n},)" if wanted == 1 else f"({n}, {n_outputs})"
+            raise ValueError(
+                f"y has the shape {np.shape(y)}; pass {shape}, a row for each of X and the outputs of the fit."
+            )
+        return values
 
     def _warn_if_far(self, table: NDArray, present: NDArray | None) -> None:
         """Warn once of rows that lie far outside."""

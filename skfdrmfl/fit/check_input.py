@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class DataDescription:
     modalities: dict[str, Indices]  # columns of each
     label_columns: tuple[int, ...]  # columns of X that hold labels, zeros in the table
     central: bool  # whether nobody said whose rows they are, so that all are one client's
+    policies: dict[str, str] = field(default_factory=dict)  # of clients elsewhere by label, the hash of the policy
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -119,6 +119,7 @@ class Checkpoint(NoCheckpoint):
         if self._ledger is None:
             self._begin(seed, preparation, ledger, prepared=True)
             return ledger
+        self._ledger.runs = tuple(dict.fromkeys((*self._ledger.runs, *ledger.runs)))
         if self._is_private:  # before anything is sent again, so that the next restart counts it too
             self._write(self._training, self._ledger, self._ledger.mark())
         return self._ledger
@@ -165,7 +166,7 @@ class Checkpoint(NoCheckpoint):
         n_messages = mark["n_messages"]
         self._texts += [json.dumps(message, default=int) for message in ledger.messages[len(self._texts) : n_messages]]
         by_client = {direction: counted.tolist() for direction, counted in mark["by_client"].items()}
-        rest = json.dumps({name: mark[name] for name in ("exchanges", "round")} | {"by_client": by_client})[1:]
+        rest = json.dumps({name: mark[name] for name in ("exchanges", "round", "runs")} | {"by_client": by_client})[1:]
         messages = np.frombuffer(f'{{"messages": [{",".join(self._texts)}], {rest}'.encode(), np.uint8)
         content = {
             "format": FORMAT,

@@ -100,6 +100,11 @@ def plan_from_earlier(estimator: Any, reading: DataDescription, earlier: Fitted)
 
 def check_continues(estimator: Any, reading: DataDescription, earlier: Fitted) -> None:
     """Raise ValueError where what the network was built with has changed since, or more than a network predicts."""
+    if earlier.adaptation is not None:
+        raise ValueError(
+            "the model has been adapted to an instrument, of which training would know nothing; go on from the model "
+            "that was adapted."
+        )
     if earlier.mixture is not None:
         raise ValueError(
             "the model to go on from is a mixture, and one network alone goes on; fit with tuning=None, or begin with "

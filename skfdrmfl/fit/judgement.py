@@ -36,13 +36,14 @@ def domain_table(fitted: Fitted, table: NDArray, present: Present | None, level:
     """Return where the rows of a table stand; see `FDRMFLTransformer.domain`."""
     domain = domain_of(fitted)
     limits = domain.limits(level).usual  # (M, 2)
+    y_hat = fitted.evaluate(table, present)[1].reshape(len(table), -1)
+    table = fitted.as_read(table)
     distances = domain.distances(table, present)  # (n, M, 2)
     times = _times(distances, limits)
     worst = times.max(2).argmax(1) if distances.shape[1] else np.zeros(len(table), dtype=np.int64)
     of_worst = distances[np.arange(len(table)), worst]
     unseen = domain.unseen(table)
     y_range = fitted.target.unit[:, None] * domain.y_range + fitted.target.mean[:, None]
-    y_hat = fitted.evaluate(table, present)[1].reshape(len(table), -1)
     inside = (times <= 1.0).all((1, 2)) & ~unseen.any(1)
     columns = {
         "T2": of_worst[:, 0],
@@ -71,7 +72,7 @@ def far_rows(fitted: Fitted, table: NDArray, present: Present | None) -> NDArray
     if fitted.domain is None:
         return np.zeros(0, dtype=np.int64)
     far = fitted.domain.limits(FAR_LEVEL).far
-    return np.flatnonzero((fitted.domain.distances(table, present) > far).any((1, 2)))
+    return np.flatnonzero((fitted.domain.distances(fitted.as_read(table), present) > far).any((1, 2)))
 
 
 def intervals(
@@ -126,7 +127,7 @@ def _widening(fitted: Fitted, table: NDArray, present: Present | None) -> Float:
     if fitted.domain is None:
         return np.ones(len(table))
     limits = fitted.domain.limits(FAR_LEVEL).usual
-    times = _times(fitted.domain.distances(table, present), limits)
+    times = _times(fitted.domain.distances(fitted.as_read(table), present), limits)
     return np.sqrt(np.maximum(times.max((1, 2), initial=1.0), 1.0))
 
 

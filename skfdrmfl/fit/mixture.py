@@ -33,6 +33,7 @@ from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import FederationLog
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Plan, RunPlan, Settings, Start, Targets
+from skfdrmfl.protocol.queries import suspects
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS
 from skfdrmfl.server.history import extend_history
 from skfdrmfl.server.training import train
@@ -69,7 +70,8 @@ def most_of_sums(estimator: Any, reading: DataDescription) -> int:
     """Return how many bytes each client sends at most before the first round of a mixture."""
     columns = [len(split(mine, reading.categories)[1]) for mine in reading.modalities.values()]
     viewed = estimator.pretreatment is not None and max(columns) >= FEWEST_SMOOTH
-    return most_sent(columns, reading.n_outputs, N_FOLDS, viewed=viewed)
+    of_looks = 0 if estimator.suspects == "ignore" else suspects.most_sent([p for p in columns if p], reading.n_outputs)
+    return of_looks + most_sent(columns, reading.n_outputs, N_FOLDS, viewed=viewed)
 
 
 def network_alone(why: str | None) -> MemberTable:

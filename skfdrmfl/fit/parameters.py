@@ -82,7 +82,26 @@ CONSTRAINTS: dict[str, Any] = {
     "n_iter_no_change": AT_LEAST_ONE,
     "client_column": [str, Integral, None],
     "groups_column": [str, Integral, None],
+    "suspects": [StrOptions({"warn", "drop", "ignore"})],
 }
+
+# What a site's estimator and the server's may have set otherwise, and why; all else is compared before anything leaves.
+FREE: dict[str, str] = {
+    "random_state": "a site draws by the seed of the plan alone",
+    "availability": "says whom the server invites: a site that wants to stay out does not answer",
+    "n_jobs": "threads are each end's own, with the same bits at any number",
+    "device": "each end's own: the site's says where the site computes",
+    "verbose": "each end's own",
+    "suspects": "a site's own: which of its rows look corrupt, and whether those train",
+    "warm_start": "where the server begins; what it goes on from has passed the same comparison",
+    "checkpoint_path": "a file of the server's",
+    "checkpoint_every": "a file of the server's",
+}
+
+
+def compared_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that must be alike at a site and at the server, by name."""
+    return {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
 
 
 def is_auto(value: Any) -> bool:

@@ -14,6 +14,7 @@ from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.versions import versions
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
@@ -43,9 +44,11 @@ from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of,
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
 from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.fit.suspects import looks, without_suspects
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.protocol.door import Block, Federation
-from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.ledger import OF_MIXTURE, Ledger
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.labels import rows_by_modality
 from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
@@ -118,10 +121,11 @@ def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSp
     n_features = reading.n_features - len(reading.label_columns)
     nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
     present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
-    holds_out = estimator.early_stopping or estimator.tuning is not None
-    blocks = blocks_of(reading.table, reading.partition, reading.groups) if holds_out else None
+    parts = estimator.early_stopping or estimator.tuning is not None or estimator.suspects != "ignore"
+    blocks = blocks_of(reading.table, reading.partition, reading.groups) if parts else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
-    return ClientData(reading.table, reading.targets, present, blocks, n_modalities=len(reading.modalities))
+    others = {"n_modalities": len(reading.modalities), "suspects": estimator.suspects}
+    return ClientData(reading.table, reading.targets, present, blocks, **others)
 
 
 def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> tuple[NetworkSpec, Network]:
@@ -173,12 +177,17 @@ def make_plan(
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
-    first = federation  # those who are there in the first round
+    first, first_there = federation, None  # those who are there in the first round
     if available is not None and earlier is None:
         check_somebody_begins(available[0])
-        first = federation.restricted_to(available[0])
+        first_there = available[0]
+        first = federation.restricted_to(first_there)
     if federation.guard is not None:
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
+    suspects = None
+    if whole and looks(estimator, first):
+        federation, reading, suspects = without_suspects(federation, first, reading)
+        first = federation if first_there is None else federation.restricted_to(first_there)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
     alone = None
@@ -188,7 +197,7 @@ def make_plan(
             rows = subset, held_out, available
             try:
                 planner = MixturePlanner(estimator, first, reading, network_spec, seed, *rows, n_networks)
-                return _mixture(planner, federation, network, checkpoint)
+                return _mixture(planner, federation, network, checkpoint, suspects)
             except NothingHeldOut as error:
                 alone = str(error)
                 federation.ledger.stage = ""
@@ -214,18 +223,25 @@ def make_plan(
         ledger=federation.ledger,
         central=reading.central and (earlier is None or earlier.central),
         engine=federation.engine,
+        policies=fitted.policies | reading.policies,
         account=account,
         members=network_alone(alone),
+        versions=versions(),
+        suspects=suspects if whole else fitted.suspects,
     )
     return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
 
 def _mixture(
-    planner: MixturePlanner, federation: Federation, network: Network, checkpoint: NoCheckpoint
+    planner: MixturePlanner,
+    federation: Federation,
+    network: Network,
+    checkpoint: NoCheckpoint,
+    suspects: SuspectRows | None,
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train; `network` is that of all columns. Raises NothingHeldOut."""
     reading = planner.reading
-    federation.ledger.stage = "mixture: "
+    federation.ledger.stage = OF_MIXTURE
     _check_modalities(planner.federation, reading, planner.subset)
     task = planner.task()
     there = task.passes[0].runs[0].start.last_there(int(planner.estimator.n_rounds))
@@ -234,7 +250,7 @@ def _mixture(
         if not any(len(last.roster(fold).positions) for fold in task.folds):
             raise NothingHeldOut("those who are there in the last round hold out no rows, by which members are weighed")
     federation.ledger = checkpoint.begin(planner.seed, None, federation.ledger, task.n_rounds)
-    federation.ledger.stage = "mixture: "
+    federation.ledger.stage = OF_MIXTURE
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
     fitted = replace(
@@ -244,6 +260,8 @@ def _mixture(
         ledger=federation.ledger,
         central=reading.central,
         engine=federation.engine,
+        policies=fitted.policies | reading.policies,
+        suspects=suspects,
     )
     return MixtureFitting(federation, task, fitted, checkpoint)
 

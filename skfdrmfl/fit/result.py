@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
+from skfdrmfl.common.versions import versions
 from skfdrmfl.data.column_names import ColumnNames, flat
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
+from skfdrmfl.method.adaptation import Adaptation, Adapted
 from skfdrmfl.method.domain import Domain
 from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.method.trained_network import TrainedNetwork
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
@@ -62,11 +65,20 @@ class Fitted:
     number_names: Float | None = None  # (n_features,), names of columns that are numbers and no text
     held_out: HeldOutCounts | None = None  # how far off it is on rows held out, where any were
     domain: Domain | None = None  # where the rows lie; None with privacy, and of old files
+    adaptation: Adaptation | None = None  # what few rows of a new instrument have changed
+    versions: dict[str, str] = field(default_factory=versions)  # by which it was fitted; none of old files
+    policies: dict[str, str] = field(default_factory=dict)  # of clients elsewhere by label, the hash of the policy
+    suspects: SuspectRows | None = None  # rows that look corrupt; None where none were looked at
 
     @property
-    def predictor(self) -> TrainedNetwork | Mixture:
-        """What predicts: the mixture, or the network alone."""
-        return TrainedNetwork(self.table, self.network, self.weights) if self.mixture is None else self.mixture
+    def predictor(self) -> TrainedNetwork | Mixture | Adapted:
+        """What predicts: the mixture, or the network alone, or one of these after an adaptation."""
+        fitted = TrainedNetwork(self.table, self.network, self.weights) if self.mixture is None else self.mixture
+        return fitted if self.adaptation is None else Adapted(fitted, self.adaptation)
+
+    def as_read(self, table: NDArray) -> NDArray:
+        """Return a table as the instruments of the fit would have read it, by which rows are judged."""
+        return table if self.adaptation is None else self.adaptation.read(table)
 
     def evaluate(self, table: NDArray, present: Present | None) -> tuple[NDArray, NDArray]:
         """Return Z (n, c), and predictions (n, q) or (n,) in the units of y, of the rows of a table."""

@@ -25,6 +25,7 @@ def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
     """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
     trained = None
     n_rounds = fitting.n_rounds
+    passed = getattr(fitting.federation, "passed", str)  # where messages cross a wire
     rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on) if task.is_heard else None
     show = partial(VerbosePrinter, estimator.verbose, n_rounds, central=fitting.fitted.central)
     try:
@@ -35,7 +36,7 @@ def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
                 tell(f"round {trained.n_rounds} of {n_rounds}")
                 fitting.checkpoint.follow(trained)
                 if printer is not None:
-                    printer.after_round(trained.numbers())
+                    printer.after_round(trained.numbers(), passed())
                 if rounds is None:
                     continue
                 over, fitted = trained.is_over(n_rounds), partial(_attributes_so_far, fitting, trained)
@@ -61,11 +62,12 @@ class VerbosePrinter:
         self._n_rounds, self._lines = n_rounds, verbose > 1 or n_rounds < 2
         self._bar = Bar("[FDRMFL] training", n_rounds, "round", shown=not self._lines)
 
-    def after_round(self, numbers: Mapping[str, float]) -> None:
-        """Show where training stands after a round, by `Trained.numbers`."""
+    def after_round(self, numbers: Mapping[str, float], passed: str = "") -> None:
+        """Show where training stands after a round, by `Trained.numbers`, and what has passed."""
         if done := int(numbers["round"]):
             shown = [name for name in ("loss", "mse", "clip_norm") if name in numbers]
-            text = ", ".join(f"{name.removesuffix('_norm')} {numbers[name]:.4g}" for name in shown)
+            said = [f"{name.removesuffix('_norm')} {numbers[name]:.4g}" for name in shown]
+            text = ", ".join([*said, passed] if passed else said)
             self._bar.reach(done, text)
             if self._lines:
                 print(f"[FDRMFL] round {done}/{self._n_rounds}, {text}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
@@ -12,7 +12,6 @@ from sklearn.exceptions import InconsistentVersionWarning
 from skfdrmfl.common.archive import ArchiveError, read, to_bytes, write
 from skfdrmfl.common.tree import registered
 from skfdrmfl.common.version import __version__
-from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import (
     CategoricalEncoder,
     Conv1DEncoder,
@@ -24,8 +23,7 @@ from skfdrmfl.encoders import (
 from skfdrmfl.fit.callbacks import OF_CALLBACKS
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.linear import Linear
-from skfdrmfl.method.mixture import LinearPart, Mixture, NetworkPart
+from skfdrmfl.method.saved_mixture import KIND, mixture_of_tree, mixture_to_tree
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
 
@@ -41,7 +39,6 @@ class Choice:
     penalty: float
 
 
-KIND = "fitted FDRMFLTransformer"
 # What is written of a fitted estimator beside its parameters. The network is built anew from its `NetworkSpec`.
 FIELDS = tuple(field.name for field in fields(Fitted) if field.name not in ("network", "ledger"))
 # Attributes that scikit-learn keeps on an estimator: the first two follow from what is fitted.
@@ -50,7 +47,7 @@ REQUESTS = "_metadata_request"
 
 for _cls in (
     *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
-    *(BlockTransform, TableTransform, LinearPart, Linear, Choice),
+    Choice,
 ):
     registered(_cls)
 registered(NetworkSpec, former="Blueprint")
@@ -76,7 +73,7 @@ def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str], *, about:
         "requests": _requests_of(estimator),
         "fitted": {
             **{name: getattr(fitted, name) for name in FIELDS},
-            "mixture": _mixture_to_tree(fitted.mixture),
+            "mixture": mixture_to_tree(fitted.mixture),
             "members": [list(fitted.members), fitted.members.note],
         },
         "ledger": fitted.ledger.to_dict(),
@@ -115,11 +112,12 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
             values["network_spec"] = values.pop("blueprint")
         network_spec, table = values["network_spec"], values["table"]
         network = network_spec.network(table.widths, len(values["target"].mean), table.columns)
+        values.setdefault("versions", {"skfdrmfl": content["skfdrmfl"]})
         values["members"] = MemberTable(*values.get("members", ()))
         if "choice" in values:
             values["shrinkage"] = values.pop("choice").shrinkage
             values.pop("tuning")
-        values["mixture"] = _mixture_of_tree(values.get("mixture"), network_spec, len(values["target"].mean))
+        values["mixture"] = mixture_of_tree(values.get("mixture"), network_spec, len(values["target"].mean))
         estimator._keep(Fitted(**values, network=network, ledger=Ledger.from_dict(content["ledger"])))
     except (KeyError, TypeError) as error:
         raise ArchiveError(
@@ -143,30 +141,3 @@ def _requests_of(estimator: Any) -> dict[str, dict[str, Any]] | None:
     if requests is None:
         return None
     return {method: dict(asked.requests) for method, asked in vars(requests).items() if hasattr(asked, "requests")}
-
-
-def _mixture_to_tree(mixture: Mixture | None) -> dict[str, Any] | None:
-    """Return a mixture as what can be written: of a network all but itself, which is built anew."""
-    if mixture is None:
-        return None
-    parts = [
-        {"shape": part.network.shape, **{name: value for name, value in vars(part).items() if name != "network"}}
-        if isinstance(part, NetworkPart)
-        else part
-        for part in mixture.parts
-    ]
-    return {**vars(mixture), "parts": parts}
-
-
-def _mixture_of_tree(tree: dict[str, Any] | None, network_spec: NetworkSpec, n_outputs: int) -> Mixture | None:
-    """Return the mixture of which `_mixture_to_tree` gave this."""
-    if tree is None:
-        return None
-    parts: list[Any] = []
-    for part in tree["parts"]:
-        if isinstance(part, dict):
-            table = part["table"]
-            spec = replace(network_spec, **part.pop("shape"))
-            part = NetworkPart(**part, network=spec.network(table.widths, n_outputs, table.columns))
-        parts.append(part)
-    return Mixture(**{**tree, "parts": tuple(parts)})

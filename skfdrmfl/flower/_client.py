@@ -9,8 +9,8 @@ from typing import Any
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.flower._records import get, keep, kept_in, put
+from skfdrmfl.site.site_data import site_of
 
 # Keys of a SuperNode's configuration that say what its client is called, the first that is there.
 LABELS = ("client", "partition-id")

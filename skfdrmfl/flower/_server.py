@@ -14,10 +14,10 @@ from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from skfdrmfl.clients.remote.packet import Packet, WireError
-from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.fit.saving import check_saves
 from skfdrmfl.flower._client import PACKET
 from skfdrmfl.flower._records import get, put
+from skfdrmfl.site.remote_fit import fit_over_channel
 
 # Seconds between two looks at who is there, or has answered: Flower's own three are half of what a short round takes.
 LOOK = 0.5

@@ -9,15 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.extras import import_extra
-from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.axis import label_of
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.modalities import features_of
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.protocol.plan import EXACT
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#333333", "#F0E442")
@@ -88,16 +86,6 @@ def transformer_of(estimator: Any, X: Any = None, **of_rows: Any) -> tuple[FDRMF
     raise TypeError(
         f"{type(estimator).__name__} is no FDRMFLTransformer, nor a Pipeline with one among its steps; pass one."
     )
-
-
-def encoder_inputs(model: FDRMFLTransformer, X: Any) -> tuple[Float, Present | None]:
-    """Return what the encoders read of the rows of X (n, columns), and which modalities each has (None: all).
-
-    Of a mixture they are the standardised numeric columns, whatever view a member has of them.
-    """
-    table, present = model._read(X)
-    with single_threaded():
-        return model._fitted.inputs_of_z.apply(table, EXACT, present=present), present
 
 
 def checked_output(output: int, n_outputs: int, what: str = "the model") -> int:

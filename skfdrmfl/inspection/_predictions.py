@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.inspection._base import Display, by_client, checked_output
-from skfdrmfl.metrics import chemometric_report
+from skfdrmfl.metrics import chemometric_report, systematic_error
 
 
 def column_of(values: Any, output: int) -> Float:
@@ -88,7 +88,10 @@ class PredictedMeasuredDisplay(Display):
         ax.plot(ends, ends, color="#333333", linewidth=1)
         self._scatter(np.column_stack([self.y_true, self.y_pred]), self.clients, scatter_kw, legend="lower right")
         rows = self.report[0]
+        wrong = systematic_error(self.y_true, self.y_pred)
         text = f"RMSE {rows['rmse']:.3g}\nbias {rows['bias']:.3g}\nRPD {rows['rpd_sep']:.3g} (on SEP)"
+        if wrong.remedy:
+            text += f"\n{wrong}:\nadapt the model"
         ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top")
         ax.set(xlabel="measured", ylabel="predicted")
         return self

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skfdrmfl.common.arrays import Float, row_products
+from skfdrmfl.common.tree import registered
 
 
+@registered
 @dataclass(frozen=True)
 class Linear:
     """A linear model x -> x' coefficients + intercept, with coefficients (p, q) and intercept (q,)."""

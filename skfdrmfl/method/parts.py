@@ -139,3 +139,8 @@ class FeaturePart(Part):
                 squares = n_in * power / self.n_inputs
             arrays[name] = next(rngs).standard_normal((n_in, n_out)).T * (gain / np.sqrt(squares))
         return arrays
+
+
+def part_name(name: str) -> str:
+    """Return the name of a modality's encoder among the network's parts; the prefix keeps "head" and such apart."""
+    return f"encoder.{name}"

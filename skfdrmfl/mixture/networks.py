@@ -21,6 +21,9 @@ from skfdrmfl.server.trained import Trained
 DEEP, LITTLE_DECAY, SNV_SHRINKAGE = (("hidden_layer_sizes", (32, 32)),), 0.1, 2e-2
 # Of wide tables that are not smooth a few columns are to be found: a linear encoder, thinned, and a small head.
 SPARSE = (("hidden_layer_sizes", ()), ("head_hidden_layer_sizes", (8,)), ("modality_dim", 2))
+SPARSE_BATCH = 128
+# What networks of the rule have otherwise than asked for.
+SHAPES = (*DEEP, *SPARSE, ("hidden_layer_sizes", (32,)))
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def recipes_of_rule(views: Sequence[str], best_view: str, alone: Mapping[str, An
     is too wide for moments.
     """
     if wide:
-        return [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=128)]
+        return [Recipe("network sparse", "raw", SPARSE, 0.0, 0.0, input_l1=0.1, batch_size=SPARSE_BATCH)]
     recipes = [
         Recipe(f"network {view}", view, DEEP, LITTLE_DECAY, shrinkage)
         for view, shrinkage in (("raw", alone["shrinkage"]), ("snv", SNV_SHRINKAGE))

@@ -19,6 +19,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
+from skfdrmfl.method.suspects import Found, Look
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
@@ -54,6 +55,10 @@ class ClientRows(Protocol):
     @property
     def position(self) -> int:
         """Its place in `clients_`."""
+
+    @property
+    def suspects(self) -> str:
+        """What it does with rows that look corrupt: "warn", "drop" or "ignore"."""
 
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
@@ -159,6 +164,12 @@ class Federation(Protocol):
 
     def restricted_to(self, there: NDArray[np.bool_]) -> Federation:
         """Return the federation of those who are there, of all clients (K,)."""
+
+    def without_suspects(self, look: Look, block: Block, told: Any) -> tuple[Federation, dict[int, Found]]:
+        """Return the federation without the rows that clients drop by a look, and the suspect ones of who is here.
+
+        `told` is the answer to `queries.suspects.Suspects`; who is elsewhere names no rows.
+        """
 
     def left_out(self) -> list[DroppedClient]:
         """Return who was left out so far, by whatever looks after the federation."""

@@ -14,6 +14,8 @@ from skfdrmfl.common.arrays import Indices
 
 UP, DOWN = "up", "down"
 TOTAL, EACH, NOISY = "total", "each", "noisy total"
+# What the names of messages of a mixture begin with.
+OF_MIXTURE = "mixture: "
 
 
 class Message(NamedTuple):
@@ -61,6 +63,7 @@ class Ledger:
     """Messages so far, one record for all clients and messages of a kind and query or round, and bytes by client.
 
     `exchanges` is how often clients were asked for what is counted: all of them at a time, several queries at once.
+    `runs` are the names by which clients elsewhere know the fits that are counted.
     """
 
     # With privacy, how many clients are taken to send or receive any message, whoever and however many they are, and no
@@ -69,6 +72,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.runs: tuple[str, ...] = ()
         self.exchanges = 0
         self.round = 0
         self.stage = ""
@@ -116,6 +120,7 @@ class Ledger:
     def extend(self, other: Ledger) -> None:
         """Count what another ledger has counted."""
         self.messages += other.messages
+        self.runs = tuple(dict.fromkeys((*self.runs, *other.runs)))
         self.exchanges += other.exchanges
         for direction, theirs in other._by_client.items():
             mine = self._by_client[direction]
@@ -137,7 +142,7 @@ class Ledger:
     def mark(self) -> dict[str, Any]:
         """Return how far it has counted: numbers of messages and exchanges, the round, bytes by client, copied."""
         by_client = {direction: counted.copy() for direction, counted in self._by_client.items()}
-        counted = {"exchanges": self.exchanges, "round": self.round, "by_client": by_client}
+        counted = {"exchanges": self.exchanges, "round": self.round, "by_client": by_client, "runs": list(self.runs)}
         return {"n_messages": len(self.messages), **counted}
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,6 +153,7 @@ class Ledger:
             "round": self.round,
             "by_client": dict(self._by_client),
             "crowd": self.crowd,
+            "runs": list(self.runs),
         }
 
     @classmethod
@@ -157,13 +163,14 @@ class Ledger:
         ledger.messages = [Message(*message) for message in values["messages"]]
         ledger.round, ledger._by_client = values["round"], dict(values["by_client"])
         ledger.crowd, ledger.exchanges = values.get("crowd"), values.get("exchanges", 0)  # of old files not known
+        ledger.runs = tuple(values.get("runs", ()))
         return ledger
 
     def log(self, clients: Sequence[Any]) -> FederationLog:
         """Return what has been counted, for clients of these labels."""
         clients = clients if self.crowd is None else []
         sent, received = (_padded(self._by_client[d], len(clients))[: len(clients)] for d in (UP, DOWN))
-        return FederationLog(self.messages, clients, sent, received, self.exchanges)
+        return FederationLog(self.messages, clients, sent, received, self.exchanges, self.runs)
 
 
 class FederationLog(list[Message]):
@@ -178,6 +185,8 @@ class FederationLog(list[Message]):
         Bytes by client.
     exchanges : int
         How often the server has asked for what is here: sums, a round, errors on rows held out.
+    runs : sequence of str
+        Names by which clients elsewhere know the fits that this is of.
     """
 
     def __init__(
@@ -187,10 +196,11 @@ class FederationLog(list[Message]):
         sent: Indices,
         received: Indices,
         exchanges: int = 0,
+        runs: Sequence[str] = (),
     ):
         super().__init__(messages)
         self.clients = list(clients)
-        self.sent, self.received, self.exchanges = sent, received, exchanges
+        self.sent, self.received, self.exchanges, self.runs = sent, received, exchanges, tuple(runs)
 
     def by_client(self) -> list[dict[str, Any]]:
         """Return the bytes that each client has sent and received."""

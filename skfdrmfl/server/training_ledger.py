@@ -22,21 +22,9 @@ class TrainingLedger:
     def __init__(self, cohort: Replicas, ledger: Ledger, n_parameters: int, schedule: Schedule, n_bytes: int):
         self._cohort, self._ledger = cohort, ledger
         self._n_parameters, self._n_bytes, self._privacy = n_parameters, n_bytes, schedule.privacy
-        algorithm, seen = ALGORITHMS[schedule.algorithm], EACH if schedule.is_robust else TOTAL
-        client_task = algorithm.client_task
+        algorithm = ALGORITHMS[schedule.algorithm]
         self._shifts = algorithm.server_step is not None and algorithm.server_step.controls
-        self._answers: list[tuple[str, tuple[int, ...], str]]  # what comes back from each, by shape and who sees it
-        if self._privacy is not None:
-            self._answers = [("clipped updates", (n_parameters,), NOISY)]
-            if self._privacy.target_share is not None:
-                self._answers.append(("updates within the clip", (), NOISY))
-        else:
-            self._answers = [("parameters" if client_task.sends_parameters else "gradients", (n_parameters,), seen)]
-            if client_task.also_sends_mean_gradient:
-                self._answers.append(("mean gradients", (n_parameters,), EACH))
-            self._answers.append(("loss terms", (len(term_names()),), EACH))
-            if client_task.also_sends_steps:
-                self._answers.append(("local steps", (), EACH))
+        self._answers = answers_of(schedule, n_parameters)
 
     def sent(self, participants: Indices, broadcast: Broadcast, n_models: Indices) -> None:
         """Count what goes out in a round to participants (C,): to each so many models, `n_models` (C,)."""
@@ -102,3 +90,20 @@ class TrainingLedger:
         kind = self._kind(direction, what, shape, seen)
         positions, times = self._clients(replicas)
         self._ledger.record(direction, what, kind.shape, positions, kind.n_bytes * times, seen)
+
+
+def answers_of(schedule: Schedule, n_parameters: int) -> list[tuple[str, tuple[int, ...], str]]:
+    """Return what comes back from each replica in a round, by its name, shape and who sees it; D are its parameters."""
+    client_task, seen = ALGORITHMS[schedule.algorithm].client_task, EACH if schedule.is_robust else TOTAL
+    if schedule.privacy is not None:
+        answers: list[tuple[str, tuple[int, ...], str]] = [("clipped updates", (n_parameters,), NOISY)]
+        if schedule.privacy.target_share is not None:
+            answers.append(("updates within the clip", (), NOISY))
+        return answers
+    answers = [("parameters" if client_task.sends_parameters else "gradients", (n_parameters,), seen)]
+    if client_task.also_sends_mean_gradient:
+        answers.append(("mean gradients", (n_parameters,), EACH))
+    answers.append(("loss terms", (len(term_names()),), EACH))
+    if client_task.also_sends_steps:
+        answers.append(("local steps", (), EACH))
+    return answers

@@ -74,8 +74,13 @@ def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line"
             return Layout(found, None, table.candidates()[0], [f"The names stand in a comment: {shown(found, 4)}."])
         if found is None:
             first = table.candidates()[0]
-            fact = f"has numbers in {what} {first + 1}, where names are expected ({shown(list(table.cells(first)), 4)})"
+            cells = list(table.cells(first))
+            fact = f"has numbers in {what} {first + 1}, where names are expected ({shown(cells, 4)})"
             remedy = f"pass --header none if it is a row of values, --header {first + 1} if these are the names"
+            above = [i for i in table.filled if i < first and not table.is_comment(i)]
+            if above and 1 < (n_names := len(table.cells(above[-1]))) < len(cells) - 1:
+                fact = f"has {n_names} names in {what} {above[-1] + 1} and {len(cells)} values in {what} {first + 1}"
+                remedy = "where numbers have decimal commas, save the table with ';' between its columns"
             raise FileProblem(f"{path} {fact}; {remedy}.")
         place = found
     names = [name.strip() for name in table.cells(place)]

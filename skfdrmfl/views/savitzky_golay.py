@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import perm
 
 import numpy as np
 
@@ -59,8 +60,14 @@ class SavitzkyGolay(View):
 @cache
 def _matrix(derivative: int, window: int, p: int) -> Float:
     """Return the matrix (p, p) of a derivative, which is read-only: it is kept."""
-    from scipy.signal import savgol_filter  # which takes a third of a second to import
-
-    matrix = savgol_filter(np.eye(p), window, derivative + 1, deriv=derivative, axis=0, mode="interp")
+    half, exponents = window // 2, np.arange(derivative + 2)
+    places = np.arange(-half, half + 1)[:, None] / half
+    factors = np.array([perm(e, derivative) for e in exponents.tolist()]) / half**derivative
+    of_polynomial = factors * places ** np.maximum(exponents - derivative, 0)  # at each place of a window
+    weights = of_polynomial @ np.linalg.pinv(places**exponents)  # (window, window), of the values there
+    matrix = np.zeros((p, p))
+    for j in range(p):
+        first = min(max(j - half, 0), p - window)
+        matrix[j, first : first + window] = weights[j - first]
     matrix.setflags(write=False)
     return matrix

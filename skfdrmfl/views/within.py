@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.tree import registered
@@ -44,7 +43,13 @@ class Within(View):
 
     def matrix(self, p: int) -> Float:
         """See `View.matrix`."""
-        return block_diag(np.eye(self.before), self.view.matrix(p - self.before - self.after), np.eye(self.after))
+        inner = self.view.matrix(p - self.before - self.after)
+        out = np.zeros((self.before + len(inner) + self.after, p))
+        end = len(out) - self.after, p - self.after
+        out[: self.before, : self.before] = np.eye(self.before)
+        out[self.before : end[0], self.before : end[1]] = inner
+        out[end[0] :, end[1] :] = np.eye(self.after)
+        return out
 
     def apply(self, rows: Float) -> Float:
         """See `View.apply`."""

@@ -77,7 +77,8 @@ def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
     assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_options_reach_the_comparison(tmp_path):
+def test_options_reach_the_comparison(tmp_path, monkeypatch):
+    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "tuning", None)
     options = "--target water --clients 4 --scheme dirichlet --components 3 --seed 7 --out a/b --no-figure"
     assert cli.main([*QUICK, *options.split()]) == 0
     assert os.listdir(tmp_path / "a" / "b") == ["compare.json"]

@@ -588,6 +588,14 @@ def test_points_before_three_digits_are_said_and_refused_beside_decimal_commas(t
         divide(read(tmp_path / "table.csv")[0], options())
 
 
+def test_rows_of_more_values_than_names_are_said_to_have_decimal_commas(tmp_path):
+    rows = [f"{'ab'[i % 2]},{10 + i},5,0,{31 + i},0,{41 + i}" for i in range(N)]  # 10,5 and 0,31 and 0,41
+    (tmp_path / "table.csv").write_text("\n".join(["site,fat,850,852", *rows]), encoding="utf-8")
+    said_so = "has 4 names in line 1 and 7 values in line 2; where numbers have decimal commas, save the table with ';'"
+    with pytest.raises(FileProblem, match=said_so):
+        read(tmp_path / "table.csv")
+
+
 def test_cells_that_are_no_numbers_are_named_with_what_to_do_and_a_spectrum_holds_no_text():
     frame = spectra().astype(object)
     frame.loc[7, "852"], frame.loc[[3, 9], "856"] = "OVER", ["0.4l2", "<1"]

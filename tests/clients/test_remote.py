@@ -15,8 +15,8 @@ from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.engines import native
-from skfdrmfl.fit.site_data import site_of
 from skfdrmfl.protocol.door import NoAnswer
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 8)) + 0.3 * RNG.standard_normal((90, 8))
@@ -469,25 +469,38 @@ def test_more_than_is_to_be_kept_is_prepared_for_each_message(transformed, monke
     assert n_rounds - len(transformed) == 3 * 3
 
 
-def test_rows_that_have_changed_are_prepared_anew():
+@pytest.mark.parametrize("others", [X[::-1], X[:60]], ids=["content", "number"])
+def test_rows_that_have_changed_since_they_were_announced_are_refused(others):
     class Changing(Wire):
         """From the third round on all have other rows."""
 
         def answer(self, address, packet):
             request = Request.of_packet(packet)
             if request.what == "train" and from_packet(request.about)["round"] == 2:
-                self.sites[address] = self.others[request.position]
-            if self.forgets:
-                self.kept[address] = {n: p for n, p in self.kept[address].items() if not n.endswith(prepared.ROWS)}
+                label = self.sites[address].answer(Request("who", -1, to_packet(None)).packet(), {})[0]
+                label = from_packet(label)[1]
+                n = len(others)
+                self.sites[address] = site_of(model, rows_of(others, Y[:n], OF_LABEL[label][:n]), label)
             return super().answer(address, packet)
 
-    models = []
-    for forgets in (False, True):
-        model = estimator(n_rounds=4)
-        Changing.others = [site_of(model, rows_of(X[::-1], Y, mine), label) for label, mine in OF_LABEL.items()]
-        Changing.forgets = forgets
-        models.append(fit_over(wire_of(model, X, Y, THREE, kind=Changing), model)._fitted.models.tobytes())
-    assert models[0] == models[1] != here({"n_rounds": 4})._fitted.models.tobytes()
+    model = estimator(n_rounds=4)
+    with pytest.raises(NoAnswer, match=r"'b': .* start the run again"):
+        fit_over(wire_of(model, X, Y, THREE, kind=Changing), model)
+
+
+def test_of_who_has_lost_what_it_announced_the_number_of_rows_is_known():
+    class Changed(Wire):
+        """One starts anew, with a row less."""
+
+        def answer(self, address, packet):
+            if Request.of_packet(packet).what == "train" and len(self.kept[address]) > 1:
+                mine = np.flatnonzero(OF_LABEL["b"])[1:]
+                self.sites[address], self.kept[address] = site_of(model, rows_of(X, Y, mine), "b"), {}
+            return super().answer(address, packet)
+
+    model = estimator()
+    with pytest.raises(NoAnswer, match="30 rows were announced but there are 29 now"):
+        fit_over(Changed({1: site_of(model, rows_of(X, Y, OF_LABEL["b"]), "b")}), model)
 
 
 # ---------------------------------------------------------------------------------------- what can go wrong

@@ -101,6 +101,24 @@ def comparison(groups):
     return compare(X, y, lambda seed: make_client_ids(y, 3, random_state=seed), groups=groups, transformer=Witness())
 
 
+@pytest.fixture(scope="module")
+def quick():
+    """Two rounds of the network alone, in two folds."""
+    X, y, ids = table()
+    return compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2, tuning=None))
+
+
+@pytest.fixture(scope="module")
+def watched():
+    """A comparison of the witness, what the witness has seen, and what progress was told."""
+    Witness.seen.clear()
+    X, y, ids = table()
+    calls = []
+    tell = lambda *call: calls.append(call)  # noqa: E731
+    result = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness(), progress=tell)
+    return result, list(Witness.seen), calls
+
+
 def splits(groups, X):
     return GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups)
 
@@ -136,25 +154,24 @@ def test_rivals_are_what_scikit_learn_makes_of_the_same_pipeline(comparison, gro
         assert_allclose(comparison["mean predictor"].predicted[0, test], y[train].mean())
 
 
-def test_nothing_is_learned_from_the_test_rows():
+def test_nothing_is_learned_from_the_test_rows(quick):
     """Targets of one fold are blown up: its own predictions must not move."""
     X, y, ids = table()
-    settings = {"n_splits": 3, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2, tuning=None)}
-    before = compare(X, y, ids, **settings)
-    fold = before.fold == 0
-    after = compare(X, np.where(fold, 1000.0, y), ids, **settings)
-    for one, other in zip(before.methods, after.methods, strict=True):
+    settings = {"n_splits": 2, "n_seeds": 1, "transformer": FDRMFLTransformer(n_rounds=2, tuning=None)}
+    fold = quick.fold == 0
+    after = compare(X, np.where(fold, 1000.0 * y, y), ids, **settings)
+    for one, other in zip(quick.methods, after.methods, strict=True):
         assert_array_equal(one.predicted[:, fold], other.predicted[:, fold], err_msg=one.name)
         assert not np.allclose(one.predicted[:, ~fold], other.predicted[:, ~fold])
 
 
 def test_who_is_trained_on_what(seen):
     X, y, ids = table()
-    compare(X, y, ids, n_splits=3, n_seeds=2, random_state=5, transformer=Witness())
-    folds = [train for train, _ in KFold(3, shuffle=True, random_state=5).split(X)]
-    per_seed = 3 + 3  # federated, central
-    assert len(seen) == 2 * per_seed + 3 * 3  # and three clients alone, under the first seed
-    federated, central, alone = seen[:3], seen[3:6], seen[6:15]
+    compare(X, y, ids, n_splits=2, n_seeds=2, random_state=5, transformer=Witness())
+    folds = [train for train, _ in KFold(2, shuffle=True, random_state=5).split(X)]
+    per_seed = 2 + 2  # federated, central
+    assert len(seen) == 2 * per_seed + 3 * 2  # and three clients alone, under the first seed
+    federated, central, alone = seen[:2], seen[2:4], seen[4:10]
     for fit, train in zip(federated, folds, strict=True):
         assert_array_equal(fit["rows"], train)
         assert_array_equal(fit["ids"], ids[train])
@@ -162,29 +179,27 @@ def test_who_is_trained_on_what(seen):
         assert_array_equal(fit["rows"], train)
         assert fit["ids"] is None
     for number, fit in enumerate(alone):
-        client, train = number // 3, folds[number % 3]
+        client, train = number // 2, folds[number % 2]
         assert_array_equal(fit["rows"], train[ids[train] == client])
         assert_array_equal(fit["y"], y[fit["rows"]])
         assert fit["ids"] is None
-    assert [fit["seed"] for fit in seen] == [5] * 15 + [6] * 6
+    assert [fit["seed"] for fit in seen] == [5] * 10 + [6] * 4
 
 
-@pytest.mark.parametrize("as_", [np.asarray, pytest.param(list, marks=pytest.mark.slow), pd.Series])
-def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups, as_):
+def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups):
     X, y, ids = table()
     names = np.array([f"sample {group}" for group in groups])
-    compare(X, y, ids, groups=as_(names), n_splits=3, n_seeds=1, transformer=Witness())
-    federated, others = seen[:3], seen[3:]
+    compare(X, y, ids, groups=pd.Series(names), n_splits=2, n_seeds=1, transformer=Witness())
+    federated, others = seen[:2], seen[2:]
     for fit in federated:
         assert_array_equal(fit["groups"], names[fit["rows"]])
-    assert len(others) == 3 + 3 * 3
+    assert len(others) == 2 + 3 * 2
     assert all(fit["groups"] is None for fit in others)  # centrally and alone: IgnoreClients keeps them
 
 
-def test_without_groups_no_fit_is_given_any(seen):
-    X, y, ids = table()
-    compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness())
-    assert all(fit["groups"] is None for fit in seen)
+def test_without_groups_no_fit_is_given_any(watched):
+    _, seen, _ = watched
+    assert seen and all(fit["groups"] is None for fit in seen)
 
 
 def test_one_fit_serves_the_regressor_and_y_hat_only(comparison):
@@ -226,25 +241,13 @@ def test_r2_of_a_client_is_on_its_own_rows_averaged_over_seeds(comparison):
         assert value == pytest.approx(r2_score(y[first == client], alone.predicted[client][first == client]))
 
 
-def test_the_same_call_gives_the_same_comparison():
-    X, y, ids = table()
-    one, two = (
-        compare(X, y, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2, tuning=None))
-        for _ in range(2)
-    )
-    for a, b in zip(one.methods, two.methods, strict=True):
-        assert_array_equal(a.predicted, b.predicted)
-    assert not get_config()["enable_metadata_routing"]
-
-
-def test_frames_lists_and_names_of_clients_are_taken(seen):
+def test_frames_and_names_of_clients_are_taken_whatever_output_transformers_are_set_to(watched):
     X, y, ids = table()
     frame = pd.DataFrame(X, columns=[f"nir__{j}" for j in range(20)])
     names = pd.Series(np.array(["lab", "plant", "site"])[ids])
-    settings = {"n_splits": 2, "n_seeds": 1, "transformer": Witness()}
-    named = compare(frame, pd.Series(y), names, **settings)
-    bare = compare(X.tolist(), y.tolist(), ids.tolist(), **settings)
-    for a, b in zip(named.methods, bare.methods, strict=True):
+    with config_context(transform_output="pandas"):
+        named = compare(frame, pd.Series(y), names, n_splits=2, n_seeds=1, transformer=Witness())
+    for a, b in zip(named.methods, watched[0].methods, strict=True):
         assert_allclose(a.predicted, b.predicted, atol=1e-9)
         assert list(a.client_r2) == ["lab", "plant", "site"]
     assert "R² client plant" in named.to_table()
@@ -257,7 +260,8 @@ def test_the_regressor_is_the_same_behind_every_method():
             return np.full(len(X), 5.0)
 
     X, y, ids = table()
-    comparison = compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Five(), transformer=Witness())
+    lists = X.tolist(), y.tolist(), ids.tolist()
+    comparison = compare(*lists, n_splits=2, n_seeds=1, regressor=Five(), transformer=Witness())
     for method in comparison.methods:
         exempt = method.name in ("mean predictor", "FDRMFL, y_hat only", *ALL_COLUMNS)
         assert exempt != (method.predicted == 5.0).all(), method.name
@@ -266,17 +270,16 @@ def test_the_regressor_is_the_same_behind_every_method():
 def test_a_client_too_small_to_train_alone_is_left_out_and_said_to_be():
     X, y, _ = table()
     ids = np.array(["one", *["rest"] * (N - 1)])
-    comparison = compare(X, y, ids, n_splits=3, n_seeds=1, transformer=Witness())
+    comparison = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness())
     alone = comparison["FDRMFL, each client alone"]
     assert len(alone.predicted) == 1
     assert math.isnan(alone.client_r2["one"])
     assert math.isnan(comparison["PCA"].client_r2["one"])
     assert comparison.to_dict()["methods"][1]["client_r2"]["one"] is None
     two = np.array(["two", "two", *["rest"] * (N - 2)])
-    folds = KFold(3, shuffle=True, random_state=0)
-    partly = compare(X, y, two, n_splits=3, n_seeds=1, transformer=Witness())
-    whole = any({0, 1} <= set(train) for train, _ in folds.split(X))
-    assert whole
+    folds = [train for train, _ in KFold(2, shuffle=True, random_state=0).split(X)]
+    assert any({0, 1} <= set(train) for train in folds)
+    partly = compare(X, y, two, n_splits=2, n_seeds=1, transformer=Witness())
     assert "fewer than two training rows are left out" in partly.to_table()
     assert "fewer than two" not in comparison.to_table()
 
@@ -291,7 +294,7 @@ def test_predictions_that_are_not_numbers_are_an_error_not_a_gap():
         compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Broken(), transformer=Witness())
 
 
-def test_progress_goes_on_in_the_midst_of_a_fit(monkeypatch):
+def test_progress_goes_on_in_the_midst_of_a_fit_and_the_same_call_gives_the_same_comparison(monkeypatch, quick):
     monkeypatch.setattr(training, "MIDST_AFTER", 0.0)
     X, y, ids = table()
     calls = []
@@ -301,22 +304,13 @@ def test_progress_goes_on_in_the_midst_of_a_fit(monkeypatch):
     assert done == sorted(done) and len(done) > done[-1] + 1
     names = {name for _, _, name in calls}
     assert {"PLS, components chosen, inner fold 5 of 5", "FDRMFL, round 2 of 2", "FDRMFL"} <= names
-    plain = compare(X, y, ids, **settings)
-    assert_array_equal(result["FDRMFL"].predicted, plain["FDRMFL"].predicted)
+    for a, b in zip(result.methods, quick.methods, strict=True):
+        assert_array_equal(a.predicted, b.predicted)
+    assert not get_config()["enable_metadata_routing"]
 
 
-def test_progress_counts_every_fit():
-    X, y, ids = table()
-    calls = []
-    compare(
-        X,
-        y,
-        ids,
-        n_splits=2,
-        n_seeds=1,
-        transformer=Witness(),
-        progress=lambda done, total, name: calls.append((done, total, name)),
-    )
+def test_progress_counts_every_fit(watched):
+    *_, calls = watched
     n_fits = 2 * (8 + 2 + 3)  # rivals; federated and central; three clients alone
     assert [done for done, _, _ in calls] == list(range(n_fits + 1))
     assert {total for _, total, _ in calls} == {n_fits}
@@ -415,16 +409,6 @@ def test_dates_of_clients_are_strings_in_json():
     ids = np.array([["2024-01-01", "2024-01-02"]], dtype="M8[D]")
     written = json.loads(Comparison((method,), np.zeros(2), ids, np.zeros(2, dtype=np.intp)).to_json())
     assert written["client_ids"] == [["2024-01-01", "2024-01-02"]]
-
-
-def test_the_output_that_transformers_are_set_to_makes_no_difference():
-    X, y, ids = table()
-    options = {"n_seeds": 1, "n_splits": 2, "transformer": Witness()}
-    plain = compare(X, y, ids, **options)
-    with config_context(transform_output="pandas"):
-        framed = compare(X, y, ids, **options)
-    for a, b in zip(plain.methods, framed.methods, strict=True):
-        assert_array_equal(a.predicted, b.predicted)
 
 
 def test_an_unknown_method_is_named_beside_the_known():
@@ -605,10 +589,10 @@ def test_inner_folds_choose_the_pretreatment_as_a_search_over_scikit_learns_pipe
 
 def test_rivals_on_spectra_have_their_pretreatments_modality_by_modality():
     data = load_tecator("fat", as_frame=True)
-    X, y = data.data.iloc[:40, :60].copy(), data.target.iloc[:40]
-    X.insert(0, "day", pd.Categorical(["a", "b"] * 20))
-    ids, spectrum = np.arange(40) % 2, X.to_numpy()[:, 1:].astype(float)
-    mine = FDRMFLTransformer(n_rounds=1, modalities={"one": slice(0, 31), "two": slice(31, 61)})
+    X, y = data.data.iloc[:24, :60].copy(), data.target.iloc[:24]
+    X.insert(0, "day", pd.Categorical(["a", "b"] * 12))
+    ids, spectrum = np.arange(24) % 2, X.to_numpy()[:, 1:].astype(float)
+    mine = FDRMFLTransformer(n_rounds=1, tuning=None, modalities={"one": slice(0, 31), "two": slice(31, 61)})
     result = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=mine)
     names = [method.name for method in result.methods]
     at = names.index("PLS, components chosen")
@@ -619,7 +603,7 @@ def test_rivals_on_spectra_have_their_pretreatments_modality_by_modality():
 
     by_hand = np.c_[treated(spectrum[:, :30]), treated(spectrum[:, 30:]), (X["day"] == "a"), (X["day"] == "b")]
     splits = KFold(2, shuffle=True, random_state=0).split(X)
-    predicted = np.empty(40)
+    predicted = np.empty(24)
     for train, test in splits:
         predicted[test] = ChosenPLS().fit(by_hand[train], y.to_numpy()[train]).predict(by_hand[test])
     assert_allclose(result["SNV + PLS"].predicted[0], predicted, atol=1e-6)
@@ -707,7 +691,7 @@ def of_two():
     X, y, ids = table()
     targets = pd.DataFrame({"fat": y, "water": 3 * X[:, 2] - y})
     return targets, compare(
-        X, targets, ids, n_splits=3, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=3, tuning=None)
+        X, targets, ids, n_splits=2, n_seeds=1, transformer=FDRMFLTransformer(n_rounds=2, tuning=None)
     )
 
 
@@ -716,8 +700,8 @@ def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
     assert result.outputs == ("fat", "water")
     X, _, ids = table()
     own = np.empty((N, 2))
-    for train, test in KFold(3, shuffle=True, random_state=0).split(X):
-        model = FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)
+    for train, test in KFold(2, shuffle=True, random_state=0).split(X):
+        model = FDRMFLTransformer(n_rounds=2, random_state=0, tuning=None)
         own[test] = model.fit(X[train], targets.iloc[train], client_ids=ids[train]).predict(X[test])
     for j, output in enumerate(result.outputs):
         one = result.of(output)
@@ -727,7 +711,7 @@ def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
         assert_array_equal(result["FDRMFL", output].rmse, one["FDRMFL"].rmse)
         for method in one.methods:
             assert_allclose(method.rmse, [rmse(targets[output], run) for run in method.predicted])
-    single = compare(X, targets["water"], ids, n_splits=3, n_seeds=1, transformer=Witness())
+    single = compare(X, targets["water"], ids, n_splits=2, n_seeds=1, transformer=Witness())
     for name in ("RidgeCV, all columns", "PLS, components chosen", "PCA", "mean predictor"):
         assert_allclose(result[name, "water"].predicted, single[name].predicted, atol=1e-8, err_msg=name)
     assert single.outputs == ("water",)
@@ -852,7 +836,7 @@ def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two):
     )
     kinds = {row["what"] for row in result.ledger["by_kind"]}
     assert kinds and kinds <= {row[0] for row in reader.rows if row}
-    assert result.ledger["n_rows"] == 40
+    assert result.ledger["n_rows"] == 30
 
 
 @pytest.mark.parametrize(

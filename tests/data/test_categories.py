@@ -334,7 +334,7 @@ def test_a_code_is_that_of_the_one_hot_rows_by_other_means(spec):
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
-def test_the_stacked_engine_equals_the_loop(spec):
+def test_the_torch_engine_equals_the_loop(spec):
     part = spec.build_embedded("m", (3, 2), 4, 3, (4,))
     network = Network({"m": part}, ConcatFusion(), modality_dim=3, n_components=2, n_outputs=1)
     run = make_run(network, [5, 9, 2], n_history=2)
@@ -360,7 +360,7 @@ def test_one_modality_of_both_kinds_learns_what_combines_them():
     """y holds wet * b, which no sum of a function of categories and one of numbers can be."""
     train, test = slice(0, 60), slice(60, None)
     scores = [
-        small(modalities=m, n_rounds=60, local_epochs=5, hidden_layer_sizes=(16,))
+        small(modalities=m, n_rounds=35, local_epochs=5, hidden_layer_sizes=(16,))
         .fit(FRAME[train], Y[train], client_ids=IDS[train])
         .score(FRAME[test], Y[test])
         for m in (None, WHOLE)

@@ -166,8 +166,7 @@ def test_what_is_dropped_differs_between_clients_rounds_and_epochs_and_depends_o
     assert_array_equal(drawn(0, 0, 0, slice(50, 90)), draws[0][50:90])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_anchors_are_dropped_and_references_are_not(engine):
+def test_anchors_are_dropped_and_references_are_not():
     network = make_network((3, 2, 2))
     run = make_run(network, [6], n_history=1, modality_dropout=0.6)
     cohort = stack([run]).cohort
@@ -183,7 +182,7 @@ def test_anchors_are_dropped_and_references_are_not(engine):
     ]
     cosines = torch.stack([(normalize(anchor) * normalize(r)).sum(1) for r in references], 1)
     expected = cross_entropy(cosines / run.settings.terms["temperature"], torch.zeros(6, dtype=torch.long))
-    _, found = run_round(engine, network, [run], batch_size=6, n_epochs=1, round_index=4)
+    _, found = run_round("torch", network, [run], batch_size=6, n_epochs=1, round_index=4)
     exact(found["contrastive"][0], expected)
 
 
@@ -198,7 +197,7 @@ def test_anchors_are_dropped_and_references_are_not(engine):
     dropout=st.sampled_from([0.0, 0.3, 0.8]),
     fusion=st.sampled_from(KINDS),
 )
-def test_the_stacked_engine_is_the_loop(sizes, seed, share, dropout, fusion):
+def test_the_torch_engine_is_the_loop(sizes, seed, share, dropout, fusion):
     network = make_network((3, 2, 2), fusion=fusion)
     run = make_run(network, sizes, seed=seed, n_history=1, modality_dropout=dropout)
     run = blank(network, run, some(len(run.x), 3, seed, share))
@@ -208,32 +207,28 @@ def test_the_stacked_engine_is_the_loop(sizes, seed, share, dropout, fusion):
         assert_allclose(a.losses[:, :-1], b.losses[:, :-1], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("fusion", KINDS)
-def test_a_mask_of_all_is_no_mask(engine, fusion):
+def test_a_mask_of_all_is_no_mask(fusion):
     network = make_network((3, 2, 2), fusion=fusion)
     run = make_run(network, [7, 3, 5], n_history=1)
     masked = replace(run, present=np.ones((15, 3), dtype=bool))
-    plain, other = (federate(engine, network, [r], (1.0, 0.5))[-1] for r in (run, masked))
+    plain, other = (federate("torch", network, [r], (1.0, 0.5))[-1] for r in (run, masked))
     exact(other.state.weights, plain.state.weights, rtol=1e-12, atol=1e-13)
     assert_allclose(other.losses, plain.losses, rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("engine", "dropout"),
-    [("torch", 0.0), ("torch", 0.5), pytest.param("loop", 0.0, marks=pytest.mark.slow), ("loop", 0.5)],
-)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("fusion", KINDS)
-def test_what_stands_in_a_missing_block_changes_nothing(engine, fusion, dropout):
+def test_what_stands_in_a_missing_block_changes_nothing(fusion, dropout):
     network = make_network((3, 2, 2), fusion=fusion)
     run = make_run(network, [7, 3, 5], n_history=1, modality_dropout=dropout)
     present = some(15, 3)
     results = [
-        federate(engine, network, [blank(network, run, present, filling)], (1.0, 0.5))[-1].state.weights
+        federate("torch", network, [blank(network, run, present, filling)], (1.0, 0.5))[-1].state.weights
         for filling in (0.0, 1e3)
     ]
     exact(results[1], results[0])
-    full = federate(engine, network, [run], (1.0, 0.5))[-1].state.weights
+    full = federate("torch", network, [run], (1.0, 0.5))[-1].state.weights
     assert (full - results[0]).abs().max() > 1e-4
 
 
@@ -253,21 +248,19 @@ def test_who_is_stacked_beside_changes_no_bit(dropout):
     assert_array_equal(beside.losses[2:5], alone.losses)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_run_that_lacks_nothing_is_unmoved_by_one_that_does(engine):
+def test_a_run_that_lacks_nothing_is_unmoved_by_one_that_does():
     network = make_network((3, 2, 2))
     one, other = make_run(network, [7, 3], n_history=1), make_run(network, [4, 5], seed=1, n_history=1)
     other = blank(network, other, some(9, 3))
-    alone = federate(engine, network, [one], (1.0, 0.5))[-1].state.weights[0]
-    beside = federate(engine, network, [one, other], (1.0, 0.5))[-1].state.weights[0]
+    alone = federate("torch", network, [one], (1.0, 0.5))[-1].state.weights[0]
+    beside = federate("torch", network, [one, other], (1.0, 0.5))[-1].state.weights[0]
     exact(beside, alone, rtol=1e-12, atol=1e-13)
 
 
 # -------------------------------------------------------------------------------------------------- server
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_an_encoder_is_averaged_by_the_rows_that_have_its_modality_and_all_else_by_rows(engine):
+def test_an_encoder_is_averaged_by_the_rows_that_have_its_modality_and_all_else_by_rows():
     network = make_network((3, 2, 2))
     run = make_run(network, [6, 4, 5])
     present = some(15, 3)
@@ -276,8 +269,8 @@ def test_an_encoder_is_averaged_by_the_rows_that_have_its_modality_and_all_else_
             present[run.partition.rows[k], m] = False
     present[~present.any(1), 2] = True
     run = blank(network, run, present)
-    (record,) = federate(engine, network, [run], (1.0,))
-    returned, _ = run_round(engine, network, [run])
+    (record,) = federate("torch", network, [run], (1.0,))
+    returned, _ = run_round("torch", network, [run])
     counts = np.array([[len(rows), *present[rows].sum(0)] for rows in run.partition.rows], dtype=float)
     assert (counts == 0).sum() == 3
     found, sent = (network.layout.views(flat) for flat in (record.state.weights[0], returned))
@@ -287,8 +280,7 @@ def test_an_encoder_is_averaged_by_the_rows_that_have_its_modality_and_all_else_
         exact(found[name], torch.tensordot(torch.as_tensor(shares), sent[name], 1))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_client_without_a_modality_has_no_influence_on_its_encoder(engine):
+def test_a_client_without_a_modality_has_no_influence_on_its_encoder():
     network = make_network((3, 2))
     run = make_run(network, [6, 5])
     present = np.ones((11, 2), dtype=bool)
@@ -299,7 +291,7 @@ def test_a_client_without_a_modality_has_no_influence_on_its_encoder(engine):
     changed.x[rows, 3:] = normal(8, 5, 2)
     changed.y[rows] = normal(9, 5, 1)
     before, after = (
-        network.layout.views(federate(engine, network, [r], (1.0,))[0].state.weights[0]) for r in (run, changed)
+        network.layout.views(federate("torch", network, [r], (1.0,))[0].state.weights[0]) for r in (run, changed)
     )
     for name in network.layout.shapes:
         if name.startswith("a."):
@@ -308,15 +300,14 @@ def test_a_client_without_a_modality_has_no_influence_on_its_encoder(engine):
             assert not torch.equal(after[name], before[name]), name
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_drift_does_not_count_the_encoder_of_a_modality_that_a_client_lacks(engine):
+def test_drift_does_not_count_the_encoder_of_a_modality_that_a_client_lacks():
     network = make_network((3, 2))
     run = make_run(network, [6, 5], weight_decay=5.0)
     present = np.ones((11, 2), dtype=bool)
     present[run.partition.rows[1], 0] = False
     run = blank(network, run, present)
-    (record,) = federate(engine, network, [run], (1.0,))
-    returned, _ = run_round(engine, network, [run])
+    (record,) = federate("torch", network, [run], (1.0,))
+    returned, _ = run_round("torch", network, [run])
     moved = returned - run.start.weights
     assert all(view.abs().max() > 0 for view in network.layout.views(moved[1]).values()), "nothing decayed"
     for name, view in network.layout.views(moved[1]).items():
@@ -326,13 +317,12 @@ def test_drift_does_not_count_the_encoder_of_a_modality_that_a_client_lacks(engi
     assert_allclose(record.losses[:, -1], moved.square().sum(1) / step - 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_modality_that_no_participant_has_keeps_its_encoder(engine):
+def test_a_modality_that_no_participant_has_keeps_its_encoder():
     network = make_network((3, 2))
     run = make_run(network, [6, 5])
     present = np.ones((11, 2), dtype=bool)
     present[:, 1] = False
-    (record,) = federate(engine, network, [blank(network, run, present)], (1.0,))
+    (record,) = federate("torch", network, [blank(network, run, present)], (1.0,))
     before, after = (network.layout.views(flat) for flat in (run.start.weights, record.state.weights[0]))
     for name in network.layout.shapes:
         assert torch.equal(after[name], before[name]) == name.startswith("b."), name

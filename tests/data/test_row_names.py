@@ -12,9 +12,10 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import compare
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.datasets import make_client_ids, stack_modalities
-from skfdrmfl.fit.site_data import SiteRows, agreed_parameters
 from skfdrmfl.inspection import ClientErrorsDisplay, CoverageDisplay, PredictedMeasuredDisplay, ScoresDisplay
 from skfdrmfl.metrics import chemometric_report, r2_per_client, rmsecv, rmsep
+from skfdrmfl.site.site_data import SiteRows
+from skfdrmfl.site.site_terms import agreed_parameters
 
 N, P = 30, 4
 RNG = np.random.default_rng(0)
@@ -38,7 +39,7 @@ MODEL = small().fit(TABLE, MEASURED, client_ids=LABELS, groups=LABELS)
 def about(estimator, X, y, groups=None):
     """What a site says of its rows."""
     site = SiteRows(estimator, lambda: (X, y, groups), "north")
-    return site.describe({"parameters": agreed_parameters(estimator), "categories": None})
+    return site.describe({"parameters": agreed_parameters(estimator), "categories": None}, "run")
 
 
 CALLS = {

@@ -268,17 +268,17 @@ COMPANIES = [*[(kind,) for kind in SPECS], ("conv1d", "dense", "categorical"), (
     [pytest.param(kinds, marks=[pytest.mark.slow] * (i % 2)) for i, kinds in enumerate(COMPANIES)],
     ids="+".join,
 )
-def test_the_stacked_engine_is_the_loop(kinds):
+def test_the_torch_engine_is_the_loop(kinds):
     network = make_network(kinds)
     runs = [
         federation(network, [7, 2, 1], seed=0, n_history=1, input_l1=0.1),
         federation(network, [4, 9], seed=1, n_history=1, mi_weight=0.0),
     ]
-    stacked, loop = (federate(engine, network, runs, (1.0, 0.7, 0.2)) for engine in ("torch", "loop"))
-    for mine, theirs in zip(stacked, loop, strict=True):
+    ours, loop = (federate(engine, network, runs, (1.0, 0.7)) for engine in ("torch", "loop"))
+    for mine, theirs in zip(ours, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)
         assert_allclose(mine.losses, theirs.losses, rtol=1e-7, atol=1e-8, equal_nan=True)
-    moved = (stacked[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs()
+    moved = (ours[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs()
     assert all(view.max() > 1e-3 for view in network.layout.views(moved).values())
 
 
@@ -327,9 +327,9 @@ def series(encoders, **params):
 
 
 def test_encoders_of_all_kinds_learn_together():
-    model = mixed(n_rounds=40, local_epochs=5).fit(X[:45], Y[:45], client_ids=IDS[:45])
+    model = mixed(n_rounds=30, local_epochs=5).fit(X[:45], Y[:45], client_ids=IDS[:45])
     assert model.score(X[45:], Y[45:]) > 0.9
-    flat = mixed(n_rounds=40, local_epochs=5, encoders={"site": CategoricalEncoder(1)})  # all codes but 0 are unknown
+    flat = mixed(n_rounds=30, local_epochs=5, encoders={"site": CategoricalEncoder(1)})  # all codes but 0 are unknown
     assert model.score(X[45:], Y[45:]) > flat.fit(X[:45], Y[:45], client_ids=IDS[:45]).score(X[45:], Y[45:])
 
 

@@ -29,6 +29,9 @@ from skfdrmfl.engines.rows import Run, stack
 from skfdrmfl.method.equations import optimizers as optimizer
 from skfdrmfl.protocol.plan import Start
 
+# Those that the oracle, equal to them, need not be held to again.
+PACKAGED = [name for name in ENGINES if name != "loop"]
+
 
 def exact(value, expected, rtol=1e-9, atol=1e-11):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
@@ -158,7 +161,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
         exact(records[t].state.weights[0], w)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 @pytest.mark.parametrize("k", [2, 5])
 def test_identical_clients_on_full_batches_are_one_client(engine, k):
     network = make_network((3, 2))
@@ -184,7 +187,7 @@ def test_reported_terms_are_means_over_the_clients_steps(engine):
         torch.testing.assert_close(losses["mse"][k], (y_hat - run.y[rows]).square().mean(), rtol=1e-6, atol=0.0)
 
 
-# ------------------------------------------------------------------------------- stacked engine = plain loop
+# --------------------------------------------------------------------------------- torch engine = plain loop
 
 run_settings = st.fixed_dictionaries(
     {
@@ -197,8 +200,8 @@ run_settings = st.fixed_dictionaries(
         "temperature": st.sampled_from([0.2, 0.5]),
     }
 )
-ragged = st.lists(st.one_of(st.integers(1, 3), st.integers(1, 17)), min_size=1, max_size=5)
-federations = st.lists(st.tuples(ragged, run_settings), min_size=1, max_size=3)
+ragged = st.lists(st.one_of(st.integers(1, 3), st.integers(1, 13)), min_size=1, max_size=4)
+federations = st.lists(st.tuples(ragged, run_settings), min_size=1, max_size=2)
 networks = st.sampled_from(
     [
         ((3,), {}),
@@ -209,7 +212,7 @@ networks = st.sampled_from(
 )
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     federations=federations,
     network=networks,
@@ -218,7 +221,7 @@ networks = st.sampled_from(
     participation=st.sampled_from([0.5, 1.0]),
     history_size=st.integers(0, 2),
 )
-def test_the_stacked_engine_is_the_loop(federations, network, batch_size, n_epochs, participation, history_size):
+def test_the_torch_engine_is_the_loop(federations, network, batch_size, n_epochs, participation, history_size):
     network = make_network(network[0], **network[1])
     runs = [
         make_run(network, sizes, seed=i, n_history=min(1, history_size), **changes)
@@ -230,17 +233,17 @@ def test_the_stacked_engine_is_the_loop(federations, network, batch_size, n_epoc
         "participation": participation,
         "history_size": history_size,
     }
-    stacked, loop = (trained(network, runs, engine, **options) for engine in ("torch", "loop"))
-    assert len(stacked) == len(loop) == 3
-    for mine, theirs in zip(stacked, loop, strict=True):
+    ours, loop = (trained(network, runs, engine, rate_factors=(1.0, 0.7), **options) for engine in ("torch", "loop"))
+    assert len(ours) == len(loop) == 2
+    for mine, theirs in zip(ours, loop, strict=True):
         exact(mine.state.weights, theirs.state.weights, rtol=1e-8, atol=1e-8)
         np.testing.assert_allclose(mine.losses, theirs.losses, rtol=1e-7, atol=1e-8, equal_nan=True)
         assert not mine.diverged.any()
         assert not theirs.diverged.any()
-    assert (stacked[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs().max() > 1e-3
+    assert (ours[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_a_run_in_company_is_the_run_alone(engine):
     network = make_network((3, 2))
     runs = [
@@ -260,18 +263,17 @@ def test_a_run_in_company_is_the_run_alone(engine):
         first = stop
 
 
-@pytest.mark.parametrize("sizes", [pytest.param([7, 2, 1], marks=pytest.mark.slow), [4, 9], [33, 17, 5, 1]])
+@pytest.mark.parametrize("sizes", [[4, 9], [33, 17, 5, 1]])
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
     # Chaos would otherwise make a search's scores depend on which candidates are searched together.
     network = make_network((10,), d=8, hidden=(32,))  # the default widths
 
     run = in_float32(make_run(network, sizes, n_history=1))
     alone = trained(network, [run], "torch")[-1].state.weights[0]
-    for others in ([[3]], [[40, 1, 1], [5, 5]], [[16] * 9]):
+    for others, place in (([[3]], 0), ([[40, 1, 1], [5, 5]], -1), ([[16] * 9], 0)):
         company = [in_float32(make_run(network, other, seed=1 + i, n_history=1)) for i, other in enumerate(others)]
-        for runs in ([run, *company], [*company, run]):
-            together = trained(network, runs, "torch")[-1].state.weights
-            assert torch.equal(together[0 if runs[0] is run else -1], alone)
+        runs = [*company, run] if place else [run, *company]
+        assert torch.equal(trained(network, runs, "torch")[-1].state.weights[place], alone)
 
 
 @pytest.mark.parametrize("term", ["mi_weight", "kl_weight", "contrastive_weight"])
@@ -283,8 +285,9 @@ def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
             make_run(network, [5, 3], seed=0, n_history=1, **{term: 0.0}),
             make_run(network, [5, 3], seed=1, n_history=1, learning_rate=rate),
         ]
+        alone = trained(network, runs[:1], "loop", rate_factors=(1.0, 0.7))
         for i, order in enumerate((runs, runs[::-1])):
-            alone, together = trained(network, [runs[0]], "loop"), trained(network, order, "torch")
+            together = trained(network, order, "torch", rate_factors=(1.0, 0.7))
             for mine, theirs in zip(together, alone, strict=True):
                 exact(mine.state.weights[i], theirs.state.weights[0])
                 np.testing.assert_allclose(mine.losses[2 * i : 2 * i + 2], theirs.losses, rtol=1e-9)
@@ -303,7 +306,7 @@ def test_float32_training_stays_close_to_float64():
 # ------------------------------------------------------------------------- what must not change anything
 
 
-@pytest.mark.slow
+@settings(max_examples=settings().max_examples // 2)
 @given(sizes=ragged.filter(lambda s: len(s) > 1), data=st.data())
 def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
     network = make_network((3, 2))
@@ -317,14 +320,14 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
         run.seed,
         run.start,
     )
-    for engine in ENGINES:
+    for engine in PACKAGED:
         weights, losses = run_round(engine, network, [run])
         other_weights, other_losses = run_round(engine, network, [shuffled])
         exact(other_weights, weights[order])
         exact(other_losses, {term: value[order] for term, value in losses.items()})
 
 
-@pytest.mark.parametrize(("chunk_bytes", "window_bytes"), [(1, 10**9), (10**9, 1), (1, 1), (30_000, 400)])
+@pytest.mark.parametrize(("chunk_bytes", "window_bytes"), [(1, 10**9), (10**9, 1), (30_000, 400)])
 def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes, window_bytes):
     network = make_network((3, 2))
     runs = [make_run(network, [9, 4, 4, 1, 13], seed=i, n_history=1, input_l1=0.1) for i in range(2)]
@@ -352,7 +355,7 @@ def test_padding_to_a_long_client_changes_nothing_for_the_others():
         exact({t: v[k] for t, v in alone_losses.items()}, {t: v[k] for t, v in losses.items()})
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stands(engine):
     network = make_network((3, 2))
     run = make_run(network, [9, 2, 6, 1], positions=[4, 0, 7, 2], n_history=1)
@@ -377,7 +380,7 @@ def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stand
     assert not torch.allclose(run_round(engine, network, [run], round_index=4)[0][2], weights[2], atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_training_moves_neither_the_broadcast_nor_the_rows(engine):
     network = make_network((3, 2))
     run = make_run(network, [5, 3], n_history=2, input_l1=0.1)
@@ -387,7 +390,7 @@ def test_training_moves_neither_the_broadcast_nor_the_rows(engine):
         assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_an_engine_keeps_nothing_from_round_to_round(engine):
     network = make_network((3, 2))
     run = make_run(network, [9, 4, 1], n_history=1)
@@ -424,9 +427,8 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
 # ---------------------------------------------------------------- a client's code sees only its own rows
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow), 3, 5])
-@pytest.mark.parametrize("poison", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow), 1e6])
+@pytest.mark.parametrize("engine", PACKAGED)
+@pytest.mark.parametrize(("victim", "poison"), [(0, float("nan")), (3, 1e6), (5, float("inf"))])
 def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, poison):
     network = make_network((3, 2), q=2)
     run = make_run(network, [9, 4, 4, 1, 13, 2], n_history=2, input_l1=0.1)
@@ -445,7 +447,7 @@ def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, pois
     assert not torch.equal(other_weights[victim], weights[victim])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_the_settings_and_models_of_a_run_reach_no_other_run(engine):
     network = make_network((3, 2))
     runs = [make_run(network, [6, 3, 1], seed=i, n_history=1) for i in range(3)]
@@ -471,7 +473,7 @@ def test_the_settings_and_models_of_a_run_reach_no_other_run(engine):
 # -------------------------------------------------------------------------------- thinning, alone and in part
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_input_l1_reaches_exact_zeros_in_the_encoders_first_layers_and_nowhere_else(engine):
     network = make_network((3, 2))
     runs = [make_run(network, [8, 5], seed=0, input_l1=l1) for l1 in (0.0, 5.0, 200.0)]
@@ -486,7 +488,7 @@ def test_input_l1_reaches_exact_zeros_in_the_encoders_first_layers_and_nowhere_e
             assert share.max() == 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_terms_of_weight_zero_are_not_computed_and_others_are(engine):
     network = make_network((3, 2))
     _, losses = run_round(engine, network, [make_run(network, [8, 5], n_history=1)])
@@ -498,7 +500,7 @@ def test_terms_of_weight_zero_are_not_computed_and_others_are(engine):
         assert torch.equal(losses[term], torch.zeros(2, dtype=FLOAT))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", PACKAGED)
 def test_without_earlier_models_the_contrastive_term_is_zero_and_pulls_nowhere(engine):
     network = make_network((3, 2))
     with_term, without = (make_run(network, [8, 5], contrastive_weight=v) for v in (0.5, 0.0))

@@ -70,7 +70,8 @@ def two_rounds(monkeypatch):
     assert FDRMFLTransformer(tuning=None).n_rounds == 2
 
 
-@pytest.mark.parametrize("name", ["README.md", pytest.param("docs/recipes.md", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/recipes.md"])
 def test_the_blocks_run_and_give_what_they_say(name, two_rounds):
     names, n_checked = {"__name__": "documentation"}, 0
     with sklearn.config_context():

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import skfdrmfl
 
 ALGORITHM = """
@@ -59,6 +61,7 @@ assert np.isfinite(mixed).all() and np.abs(mixed - median).max() > 1e-3
 """
 
 
+@pytest.mark.slow
 def test_a_new_algorithm_a_new_rule_and_a_new_mixing_are_a_file_each(tmp_path):
     package = tmp_path / "skfdrmfl"
     shutil.copytree(Path(skfdrmfl.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))

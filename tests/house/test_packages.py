@@ -74,8 +74,8 @@ def archives(tmp_path_factory):
 def test_the_source_archive_has_what_a_build_needs(archives):
     names, _ = archives
     inside = {name.partition("/")[2] for name in names}
-    source = "skfdrmfl/engines/native.c"
-    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "skfdrmfl/py.typed", source, *DATA} <= inside
+    sources = {f"skfdrmfl/engines/{name}" for name in ("native.c", "native_matrices.h")}
+    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "skfdrmfl/py.typed", *sources, *DATA} <= inside
 
 
 def test_the_wheel_has_every_module_and_all_data_and_nothing_else(archives):

@@ -113,6 +113,15 @@ def test_groups_of_rows_are_called_what_they_are_and_numbers_are_clients(model, 
         assert [text for text in texts if text in named] == named
 
 
+def test_predictions_say_where_a_bias_or_a_slope_is_what_is_wrong():
+    noise = 0.1 * rng.standard_normal(N)
+    for wrong, said, advised in ((Y + 1.0, "bias", True), (2 * Y, "slope", True), (Y, "bias", False)):
+        display = PredictedMeasuredDisplay.from_predictions(Y, wrong + noise)
+        (text,) = (text.get_text() for text in display.ax_.texts)
+        assert ("adapt the model" in text) is advised
+        assert f"\n{said} " in text
+
+
 def test_scores_of_each_client_are_drawn_with_an_ellipse(model):
     display = ScoresDisplay.from_estimator(model, FRAME, client_ids=IDS, level=0.8)
     Z = model.transform(FRAME)
@@ -237,8 +246,7 @@ def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     assert_allclose(display.deviations[0], expected.std(0), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [(), (3,)])
-@pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
+@pytest.mark.parametrize(("preprocessing", "hidden"), [("whiten", ()), ("standardize", (3,))])
 @pytest.mark.parametrize("pretreatment", VIEWS)
 def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment, preprocessing, hidden, monkeypatch):
     monkeypatch.setattr(sensitivity, "SLAB_ROWS", 7)  # rows and derivatives are read some at a time

@@ -158,7 +158,7 @@ def test_rotated_is_the_same_function(kind, seed):
 
 @pytest.mark.parametrize("kind", TRAINED)
 @pytest.mark.parametrize("columns", [(3,), (3, 2), (2, 1, 2)])
-def test_the_stacked_engine_is_the_loop(kind, columns):
+def test_the_torch_engine_is_the_loop(kind, columns):
     network = make_network(columns, fusion=kind)
     runs = [
         make_run(network, [7, 2, 1], seed=0, n_history=1, input_l1=0.1),

@@ -10,13 +10,25 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import linregress
+from scipy.stats import linregress, ttest_rel
 from sklearn.linear_model import Ridge
 from sklearn.metrics import get_scorer_names, r2_score
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.metrics import SCORERS, bias, chemometric_report, rmsec, rmsecv, rmsep, rpd, rpiq, sep, slope
+from skfdrmfl.metrics import (
+    SCORERS,
+    bias,
+    chemometric_report,
+    rmsec,
+    rmsecv,
+    rmsep,
+    rpd,
+    rpiq,
+    sep,
+    slope,
+    systematic_error,
+)
 
 
 def pair(seed, n):
@@ -52,6 +64,35 @@ def test_a_shift_changes_the_bias_alone_and_its_sign_is_that_of_the_prediction()
         assert measure(y, f + 2) == pytest.approx(measure(y, f))
     assert rpd(y, f + 2, error="sep") == pytest.approx(rpd(y, f, error="sep"))
     assert slope(y, y.mean() + 2 * (y - y.mean())) == pytest.approx(0.5)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(4, 40))
+def test_tests_of_bias_and_slope_are_those_of_paired_t_and_of_the_line(seed, n):
+    y, f = pair(seed, n)
+    found, line = systematic_error(y, f, level=0.9), linregress(f, y)
+    ends = ttest_rel(f, y).confidence_interval(0.9)
+    assert found.bias_limit == pytest.approx((ends.high - ends.low) / 2)
+    assert found.slope_t == pytest.approx(abs(line.slope - 1) / line.stderr)
+    wrong = {"bias": ends.low > 0 or ends.high < 0, "slope": found.slope_t > found.slope_t_limit}
+    assert found.remedy is None or wrong[found.remedy]
+
+
+def test_a_remedy_is_named_where_it_takes_away_a_tenth_of_the_error():
+    y, _ = pair(2, 30)
+    noise = np.random.default_rng(0).standard_normal(30)
+    noise -= noise.mean()
+    assert systematic_error(y, y + noise).remedy is None
+    assert systematic_error(y, y + 2 + noise).remedy == "bias"
+    assert systematic_error(y, 2 * y + 1 + noise).remedy == "slope"
+    many, off = np.tile(y, 100), np.tile(noise, 100)
+    tiny = systematic_error(many, many + 0.1 + off)
+    assert tiny.bias > tiny.bias_limit and tiny.remedy is None
+    exact = systematic_error(y, 2 * y)
+    assert exact.remedy == "slope" and exact.slope_t > 1e6
+    assert systematic_error(y, y).remedy is None and systematic_error(y, y * 0 + 5.0).remedy != "slope"
+    assert systematic_error(y[:2], y[:2] + 3).remedy is None
+    for said in ("bias", "slope"):
+        assert str(systematic_error(y, y + 2 + noise if said == "bias" else 2 * y)).startswith(said)
 
 
 def test_limits_and_refusals():

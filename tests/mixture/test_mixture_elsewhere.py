@@ -12,13 +12,13 @@ from wire import Processes, Stopping, Wire, wire_of
 from skfdrmfl.clients.remote.codec import from_packet
 from skfdrmfl.clients.remote.packet import Request
 from skfdrmfl.fit import mixture as mixture_fit
-from skfdrmfl.fit import remote_fit
-from skfdrmfl.fit.remote_fit import fit_over_channel
 from skfdrmfl.method.mixture import NetworkPart
 from skfdrmfl.mixture import forecast, sums
 from skfdrmfl.mixture.networks import recipes_of_rule
 from skfdrmfl.protocol.door import NoAnswer
 from skfdrmfl.protocol.queries import whitening
+from skfdrmfl.site import remote_fit
+from skfdrmfl.site.remote_fit import fit_over_channel
 
 X, Y = rows(q=1)
 IDS = np.array(["b", "a", "c"])[THREE]
@@ -136,8 +136,8 @@ def test_members_and_folds_train_in_the_same_rounds():
         assert {tuple(about["runs"]) for _, about in asked} == {tuple(range(n_runs))}
 
 
-def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after():
-    for parameters, n_more in ((FEW, 0), (FEW | TWO, 1)):  # of several modalities first who has which
+def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after_and_six_look_for_suspects():
+    for parameters, n_more in ((FEW, 6), (FEW | TWO, 7), (FEW | {"suspects": "ignore"}, 0)):  # who has which modality
         _, wire = there(parameters)
         asked = [r.what for _, r, *_ in wire.asked if r.position == 0 and r.what != "describe"]
         assert asked == [*["sum"] * (4 + n_more), "prepare", *["train"] * 3, *["sum"] * 2]
@@ -286,7 +286,7 @@ def test_what_is_shown_before_anything_is_asked_is_the_most_and_what_is_shown_th
     if table is not X:  # of columns that may be smooth and are not, SNV has no products
         assert most <= 1.2 * before / 1e6 + 0.01
     exchanges, sent, n_done, done, received = map(float, re.findall(r"[\d.]+", then))
-    assert exchanges == log.exchanges and n_done == (6 if table is FRAME else 4)  # labels, and who has which modality
+    assert exchanges == log.exchanges and n_done == (12 if table is FRAME else 10)  # labels, who has which modality
     for shown, n_bytes in ((sent, max(log.sent)), (done, before)):
         assert abs(shown - n_bytes / 1e6) <= 0.005
     label_of = {address: site._rows.label for address, site in wire.sites.items()}

@@ -33,7 +33,7 @@ def changed(x, rows, columns, value):
     return x
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 11])
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 7])
 @pytest.mark.parametrize("x", [TABLE, SPECTRA], ids=["table", "spectra"])
 def test_few_rows(n, x):
     """Fewer than six are too few to hold any out: the network alone, which is said."""
@@ -89,9 +89,8 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-@pytest.mark.parametrize("x", [TABLE, SPECTRA], ids=["table", "spectra"])
-def test_outputs(name, x):
-    sound(x, OUTPUTS[name], THREE, n_components=3)
+def test_outputs(name):
+    sound(TABLE, OUTPUTS[name], THREE, n_components=3)
 
 
 @pytest.mark.parametrize("x", [TABLE, SPECTRA], ids=["table", "spectra"])
@@ -113,8 +112,7 @@ LACKING = {
 }
 
 
-@pytest.mark.parametrize("name", LACKING)
-@pytest.mark.parametrize("modality", ["nir", "lab"])
+@pytest.mark.parametrize(("name", "modality"), [*zip(LACKING, ["nir", "lab"] * 2, strict=True), ("a client", "lab")])
 def test_rows_that_lack_a_modality(name, modality):
     """Folds whose kept rows all lack it, and clients that have none, among them."""
     sound(changed(X, LACKING[name], MODALITIES[modality], np.nan), Y, np.repeat([0, 1, 2], 20), modalities=MODALITIES)
@@ -150,9 +148,8 @@ CLIENTS = {
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-@pytest.mark.parametrize("x", [TABLE, SPECTRA], ids=["table", "spectra"])
-def test_clients(name, x):
-    model = sound(x, Y, CLIENTS[name], reach=1.1)
+def test_clients(name):
+    model = sound(TABLE, Y, CLIENTS[name], reach=1.1)
     assert (len(model.members_) == 1) == (name in ("of one row", "of two rows"))
 
 

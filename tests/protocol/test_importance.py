@@ -109,8 +109,9 @@ def test_a_category_counts_by_what_independent_draws_of_it_change():
     squares = np.zeros(3)
     for place, name in enumerate(frame.columns):
         if name == "kind":  # all pairs of rows: the column of the one in the place of the other's
-            drawn = [model.predict(frame.assign(kind=label)) - model.predict(frame) for label in kind]
-            squares[place] = 0.5 * np.mean((np.array(drawn) / scale) ** 2)
+            labels, counts = np.unique(kind, return_counts=True)
+            drawn = [model.predict(frame.assign(kind=label)) - model.predict(frame) for label in labels]
+            squares[place] = 0.5 * counts / 60 @ np.mean((np.array(drawn) / scale) ** 2, axis=(1, 2))
         else:
             h = 1e-5
             up, down = frame.assign(**{name: frame[name] + h}), frame.assign(**{name: frame[name] - h})

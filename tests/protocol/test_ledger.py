@@ -15,6 +15,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.fit.mixture import N_FOLDS
 from skfdrmfl.method.intervals import ERROR_EDGES
 from skfdrmfl.method.objective import term_names
+from skfdrmfl.method.suspects import EDGES, MOST_COLUMNS, PENALTIES, REASONS
 from skfdrmfl.mixture import sums
 from skfdrmfl.protocol.plan import Inputs, Model
 from skfdrmfl.protocol.queries import whitening
@@ -27,6 +28,7 @@ X = rng.standard_normal((N, P))
 Y = X[:, 0] + 0.1 * rng.standard_normal(N)
 IDS = np.repeat(["a", "b", "c"], [10, 8, 6])
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
+OF_SUSPECTS = "medians", "products of usual rows", "counts of usual distances", "counts of suspects"
 TRAINED = {"global models", "global models for rows held out", "parameters", "loss terms"}
 TRAINED |= {"gradients", "shifts of gradients", "mean gradients", "local steps"}
 TRAINED |= {"clipped updates", "updates within the clip"}
@@ -124,6 +126,11 @@ def fit_all():
     yield "robust mixture", mixture(X, Y, **robust), {P, 1}
 
 
+def _name(model, j):
+    """What a column is called."""
+    return getattr(model, "feature_names_in_", range(model.n_features_in_))[j]
+
+
 def of_mixture(model, q):
     """The values of the letters that are of a mixture."""
     n_columns = sum(map(len, model.modalities_.values())) - len(model.categories_)
@@ -153,6 +160,10 @@ def fits():
             "M": [len(model.modalities_)],
             "r": [5],
         }
+        u = q + sum(map(len, model.modalities_.values())) - len(model.categories_)
+        codes = set(model.categories_)
+        v = sum(not {_name(model, j) for j in mine} <= codes for mine in model.modalities_.values())
+        letters |= {"u": [u], "v": [v], "a": [1 + v + u]}
         if is_mixture(model):
             letters |= of_mixture(model, q)
         else:
@@ -175,7 +186,7 @@ def test_the_page_has_a_row_for_each_kind_of_message_and_no_other(fits):
 def test_messages_of_a_mixture_say_so_but_for_those_before_it(fits):
     for model, _ in fits.values():
         for m in model.federation_log_:
-            before = m.what in ("labels of categories", "magnitudes of columns")
+            before = m.what in ("labels of categories", "magnitudes of columns") or m.what in OF_SUSPECTS
             assert m.what.startswith(STAGE) == (is_mixture(model) and not before), m
 
 
@@ -220,6 +231,8 @@ def test_bytes_are_those_of_the_shapes_on_the_page(fits):
         for m in model.federation_log_:
             if kind(m) == "counts of errors":  # a number of rows, whose, and how many in each bin
                 assert m.bytes == m.clients * 8 * (2 + letters["q"][0] * (len(ERROR_EDGES) + 1))
+            elif m.what == "counts of suspects":  # rows, whose, by reason, kept, and kept that have each modality
+                assert m.bytes == m.clients * 8 * (3 + len(REASONS) + letters["M"][0])
             elif m.what != "labels of categories":
                 size = 4 if kind(m) in TRAINED else 8
                 expected = {m.clients * size * sum(prod(part) for part in parts) for parts in fitting(m, letters)}
@@ -229,6 +242,8 @@ def test_bytes_are_those_of_the_shapes_on_the_page(fits):
 def test_numbers_on_the_page_are_those_of_the_code():
     assert ROWS["loss terms"]["shape"] == f"{len(term_names())}"
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert f"where one has more than {MOST_COLUMNS}" in text
+    assert f"; {len(PENALTIES)} × q × {len(EDGES) + 1} " in text
     assert f"r {whitening.RANGE_DIMENSIONS} directions" in text
     assert f"F {N_FOLDS} folds" in text
     assert f"q × {len(ERROR_EDGES) + 1}: rows held out by error" in text

@@ -238,7 +238,7 @@ def test_runs_that_stop_early_in_company_end_as_each_would_alone():
         run = make_run(network, [18, 9], seed=seed, learning_rate=rate)
         kept, held_out = split_off(run.partition, 0.3, seed)
         runs.append(replace(run, partition=kept, held_out=held_out))
-    schedule = Schedule((1.0,) * 15, 2, 8, 1.0, 2, patience=2, algorithm="momentum")
+    schedule = Schedule((1.0,) * 12, 2, 8, 1.0, 2, patience=2, algorithm="momentum")
     together = list(train_together(network, runs, schedule, "torch"))[-1]
     lengths = set()
     for i, run in enumerate(runs):

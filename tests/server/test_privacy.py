@@ -38,7 +38,7 @@ BOUNDS = {"X": (-4, 4), "y": (-4, 4)}
 PRIVATE = {
     "preprocessing": "standardize",
     "participation": 0.5,
-    "dp_noise_multiplier": 1.0,
+    "dp_noise_multiplier": 4.0,  # so much has a bill that is soon worked out
     "dp_clip_norm": 0.5,
     "dp_bounds": BOUNDS,
 }
@@ -161,7 +161,7 @@ def test_noise_on_the_count_is_paid_for_by_more_noise_on_the_updates():
 
 
 def test_epsilon_of_two_hundred_rounds():
-    assert epsilon([Expense("rounds", 1.0, 0.1, 200)], 1e-5) == pytest.approx(9.97, abs=0.01)
+    assert epsilon((Expense("rounds", 1.0, 0.1, 200),), 1e-5) == pytest.approx(9.97, abs=0.01)
 
 
 def test_epsilon_of_one_gaussian_is_that_of_its_closed_form():
@@ -172,16 +172,18 @@ def test_epsilon_of_one_gaussian_is_that_of_its_closed_form():
     def delta(eps):
         return norm.cdf(0.25 - 2 * eps) - exp(eps) * norm.cdf(-0.25 - 2 * eps)
 
-    assert epsilon([Expense("once", 2.0, 1.0, 1)], 1e-5) == pytest.approx(brentq(lambda e: delta(e) - 1e-5, 0, 9), 1e-3)
+    assert epsilon((Expense("once", 2.0, 1.0, 1),), 1e-5) == pytest.approx(
+        brentq(lambda e: delta(e) - 1e-5, 0, 9), 1e-3
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "bill",
     [
-        [Expense("rounds", 1.0, 0.1, 200)],
-        [Expense("rounds", 2.0, 0.5, 20)],
-        [Expense("rounds", 1.5, 0.01, 1000), Expense("more rounds", 1.0, 0.3, 60)],
+        (Expense("rounds", 1.0, 0.1, 200),),
+        (Expense("rounds", 2.0, 0.5, 20),),
+        (Expense("rounds", 1.5, 0.01, 1000), Expense("more rounds", 1.0, 0.3, 60)),
     ],
 )
 def test_epsilon_is_what_opacus_works_out_by_other_means(bill):
@@ -207,7 +209,7 @@ def test_lines_of_one_kind_are_added_up_and_others_are_new_lines():
 def test_the_bill_of_a_fit_holds_preprocessing_and_every_round():
     model = private().fit(X, Y, client_ids=IDS)
     lines = [(e["what"], e["noise_multiplier"], e["sampling_rate"], e["times"]) for e in model.privacy_bill_]
-    assert lines == [("preprocessing", MOMENTS_NOISE, 1.0, 1), ("training rounds", 1.0, 0.5, 3)]
+    assert lines == [("preprocessing", 4.0 * MOMENTS_NOISE, 1.0, 1), ("training rounds", 4.0, 0.5, 3)]
     assert model.epsilon_ == pytest.approx(epsilon(model._fitted.account.bill, K**-1.1))
     assert default_delta(K) == K**-1.1
     assert model.set_params(dp_delta=1e-6).epsilon_ > epsilon(model._fitted.account.bill, K**-1.1)
@@ -240,7 +242,7 @@ def test_saved_and_pickled_models_keep_the_bill(tmp_path):
 
 
 def test_an_adaptive_clip_goes_on_where_it_stood(seeded):
-    model = private(dp_target_quantile=0.5, dp_clip_norm=50.0).fit(X, Y, client_ids=IDS)
+    model = private(dp_target_quantile=0.5, dp_clip_norm=50.0, dp_noise_multiplier=1.0).fit(X, Y, client_ids=IDS)
     before = model._fitted.account.clip_norm
     assert before < model.history_["clip_norm"][-1] < 50.0
     model.partial_fit(X, Y, client_ids=IDS)
@@ -471,14 +473,15 @@ def test_several_modalities_without_holes_and_no_preprocessing_are_served():
 # ------------------------------------------------------------------------------------------------ an audit
 
 
+@pytest.mark.slow
 def test_an_audit_stays_below_the_claim_and_catches_noise_that_is_too_small(seeded, monkeypatch):
     """A canary in the rounds of every fit, whose bound is far from the claim where noise is right."""
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
     audit = importlib.import_module("audit")
     sigma = 4.0
-    claim = epsilon([Expense("rounds", sigma, audit.RATE, audit.N_ROUNDS)], audit.DELTA)
-    assert 0.0 <= audit.audit(sigma, 100) < claim < 2.2
-    assert audit.audit(0.1 * sigma, 100, sigma) > claim
+    claim = epsilon((Expense("rounds", sigma, audit.RATE, audit.N_ROUNDS),), audit.DELTA)
+    assert 0.0 <= audit.audit(sigma, 80) < claim < 2.2
+    assert audit.audit(0.1 * sigma, 80, sigma) > claim
 
 
 def test_a_round_that_nobody_came_to_looks_like_any_other_in_the_log(monkeypatch):

@@ -210,14 +210,15 @@ def with_holes(run, sizes):
     return replace(run, x=x, present=np.column_stack([np.ones_like(second), second]))
 
 
-@pytest.mark.parametrize(("rule", "mixing"), SOME)
-@pytest.mark.parametrize("holes", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "holes"])
-def test_the_stacked_engine_equals_the_loop(rule, mixing, holes):
-    network, sizes = make_network((3, 2)), (7, 3, 12, 5, 9, 4)
+@pytest.mark.parametrize(("rule", "mixing"), [("median", None), ("mean", "lengths+nnm")])
+@pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
+def test_the_torch_engine_equals_the_loop(rule, mixing, holes):
+    """A rule sees updates alone: who made them is of no account, and two rules stand for all."""
+    network, sizes = make_network((3, 2)), (7, 3, 8, 5, 6, 4)
     runs = [make_run(network, sizes, seed=1), make_run(network, (5, 6, 2), seed=2)]
     if holes:
         runs[0] = with_holes(runs[0], sizes)
-    last = [trained(engine, network, runs, rule, mixing, 1, n_rounds=4)[-1] for engine in ENGINES]
+    last = [trained(engine, network, runs, rule, mixing, 1, n_rounds=2)[-1] for engine in ENGINES]
     for run in (0, 1):
         torch.testing.assert_close(last[0].models_of(run), last[1].models_of(run), rtol=1e-8, atol=1e-8)
     assert_allclose(last[0].losses, last[1].losses, rtol=1e-6)
@@ -227,7 +228,7 @@ def test_the_stacked_engine_equals_the_loop(rule, mixing, holes):
     ("engine", "rule", "mixing"),
     [
         *(("torch", *pair) for pair in PAIRS),
-        *(pytest.param("loop", *pair.values, marks=pair.marks) for pair in SOME),
+        ("loop", "median", None),
     ],
 )
 def test_the_model_after_a_round_is_the_rule_over_those_who_have_a_vote(engine, rule, mixing):
@@ -285,12 +286,12 @@ def test_a_run_ends_alike_in_any_company(rule, mixing):
     ("engine", "rule", "mixing"),
     [
         *((engine, "mean", None) for engine in ENGINES),
-        *(pytest.param("torch", *pair.values, marks=pair.marks) for pair in SOME),
+        *(("torch", *pair) for pair in (("median", None), ("trimmed_mean", "nnm"), ("mean", "lengths"))),
     ],
 )
 @pytest.mark.parametrize(
     "bad",
-    [{"weights": torch.nan}, pytest.param({"weights": -torch.inf}, marks=pytest.mark.slow), {"loss": torch.nan}],
+    [{"weights": -torch.inf}, {"loss": torch.nan}],
     ids=str,
 )
 def test_an_update_that_is_not_finite_is_as_good_as_none(engine, rule, mixing, bad):

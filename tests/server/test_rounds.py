@@ -19,8 +19,6 @@ from skfdrmfl.server.drift import squared_distances
 from skfdrmfl.server.rounds import cosine_decay
 from skfdrmfl.server.state import ServerState, advance, invite
 
-ENGINES = ("torch", "loop")
-
 
 def exact(value, expected, rtol=1e-10, atol=1e-12):
     torch.testing.assert_close(value, expected, rtol=rtol, atol=atol, equal_nan=True)
@@ -80,12 +78,11 @@ def test_history_keeps_the_last_models_the_latest_first(history_size):
             np.testing.assert_array_equal(kept, model)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_earlier_models_are_the_ones_that_were_broadcast(engine):
+def test_earlier_models_are_the_ones_that_were_broadcast():
     network = make_network((3,))
     run = make_run(network, [5, 3])
     models = [run.start.weights]
-    for record in records_of(network, [run], engine):
+    for record in records_of(network, [run], "torch"):
         assert len(record.state.history) == min(2, len(models))
         for kept, model in zip(record.state.history, models[::-1], strict=False):
             assert torch.equal(kept[0], model)
@@ -123,19 +120,18 @@ def test_invitations_differ_by_seed_and_round_and_reach_everyone_equally_often()
     assert np.abs(counts - 600).max() < 5 * np.sqrt(600 * 0.7)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_absentees_have_no_losses_and_no_say(engine):
+def test_absentees_have_no_losses_and_no_say():
     network = make_network((3,))
     run = make_run(network, [5, 3, 4, 6])
     # An absentee's rows can be anything.
-    (record,) = records_of(network, [run], engine, rate_factors=(1.0,), participation=0.5)
+    (record,) = records_of(network, [run], "torch", rate_factors=(1.0,), participation=0.5)
     absent = np.isnan(record.losses).all(1)
     np.testing.assert_array_equal(np.flatnonzero(~absent), invite(run.seed, 0, 4, 0.5))
     assert np.isfinite(record.losses[~absent]).all()
     x = run.x.clone()
     x[np.concatenate([run.partition.rows[k] for k in np.flatnonzero(absent)])] = torch.nan
     poisoned = Run(x, run.y, run.partition, run.settings, run.seed, Start(run.start.weights))
-    (other,) = records_of(network, [poisoned], engine, rate_factors=(1.0,), participation=0.5)
+    (other,) = records_of(network, [poisoned], "torch", rate_factors=(1.0,), participation=0.5)
     assert torch.equal(other.state.weights, record.state.weights)
 
 
@@ -152,24 +148,22 @@ def test_the_rate_falls_from_one_along_half_a_cosine():
     assert cosine_decay(0, 1) == 1.0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_rate_factor_is_a_factor_on_the_learning_rate(engine):
+def test_a_rate_factor_is_a_factor_on_the_learning_rate():
     network = make_network((3,))
     run, slower = (make_run(network, [5, 3], learning_rate=rate) for rate in (0.02, 0.01))
     by_factor, by_rate = (
-        records_of(network, [r], engine, rate_factors=factors)[-1].state.weights
+        records_of(network, [r], "torch", rate_factors=factors)[-1].state.weights
         for r, factors in ((run, (0.5, 0.25)), (slower, (1.0, 0.5)))
     )
     exact(by_factor, by_rate)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("participation", [0.4, 1.0])
-def test_rounds_can_be_interrupted_and_continued(engine, participation):
+def test_rounds_can_be_interrupted_and_continued(participation):
     network = make_network((3, 2))
     run = make_run(network, [5, 3, 1, 8])
     factors = (1.0, 0.9, 0.5, 0.3, 0.1)
-    whole = records_of(network, [run], engine, rate_factors=factors, participation=participation)
+    whole = records_of(network, [run], "torch", rate_factors=factors, participation=participation)
     for cut in (1, 3):
         state = whole[cut - 1].state
         rest = Run(
@@ -180,7 +174,7 @@ def test_rounds_can_be_interrupted_and_continued(engine, participation):
             run.seed,
             Start(state.weights[0], tuple(h[0] for h in state.history), state.round_index),
         )
-        continued = records_of(network, [rest], engine, rate_factors=factors[cut:], participation=participation)
+        continued = records_of(network, [rest], "torch", rate_factors=factors[cut:], participation=participation)
         for mine, theirs in zip(continued, whole[cut:], strict=True):
             exact(mine.state.weights, theirs.state.weights)
             np.testing.assert_allclose(mine.losses, theirs.losses, rtol=1e-9, equal_nan=True)
@@ -190,15 +184,14 @@ def test_rounds_can_be_interrupted_and_continued(engine, participation):
 # ------------------------------------------------------------------------------------------- divergence
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_diverging_run_is_flagged_keeps_its_last_finite_model_and_the_others_go_on(engine):
+def test_a_diverging_run_is_flagged_keeps_its_last_finite_model_and_the_others_go_on():
     network = make_network((3, 2))
     runs = [make_run(network, [5, 3, 1], seed=i) for i in range(3)]
     # Same settings, so that it trains beside the others; its rows overflow after one more step.
     wild = runs[1]
     x = wild.x * 1e155
     runs[1] = Run(x, wild.y, wild.partition, wild.settings, wild.seed, Start(wild.start.weights))
-    together = records_of(network, runs, engine)
+    together = records_of(network, runs, "torch")
     assert len(together) == 4
     for t, record in enumerate(together):
         np.testing.assert_array_equal(record.diverged, [False, True, False])
@@ -206,20 +199,19 @@ def test_a_diverging_run_is_flagged_keeps_its_last_finite_model_and_the_others_g
         exact(record.state.weights[1], wild.start.weights)
         assert np.isnan(record.losses[3:6]).all() or t == 0  # trains no more
     for i in (0, 2):
-        for mine, theirs in zip(together, records_of(network, [runs[i]], engine), strict=True):
+        for mine, theirs in zip(together, records_of(network, [runs[i]], "torch"), strict=True):
             exact(mine.state.weights[i], theirs.state.weights[0])
             np.testing.assert_allclose(mine.losses[3 * i : 3 * i + 3], theirs.losses, rtol=1e-9)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_runs_can_diverge_in_different_rounds(engine):
+def test_runs_can_diverge_in_different_rounds():
     network = make_network((3,))
     early, late, steady = (
         make_run(network, [5, 6], seed=i, learning_rate=rate) for i, rate in enumerate((1e-2, 1e200, 1e-2))
     )
     early = Run(early.x * 1e155, early.y, early.partition, early.settings, early.seed, Start(early.start.weights))
     # Factors so small that the fast one trains like others at first, and the others stand still.
-    records = records_of(network, [early, late, steady], engine, rate_factors=(1e-202, 1e-202, 1.0, 1.0))
+    records = records_of(network, [early, late, steady], "torch", rate_factors=(1e-202, 1e-202, 1.0, 1.0))
     flags = [record.diverged.tolist() for record in records]
     assert flags == [[True, False, False]] * 2 + [[True, True, False]] * 2
     assert torch.equal(records[3].state.weights[1], records[1].state.weights[1])
@@ -227,11 +219,10 @@ def test_runs_can_diverge_in_different_rounds(engine):
     assert records[3].state.weights.isfinite().all()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_training_stops_when_every_run_has_diverged(engine):
+def test_training_stops_when_every_run_has_diverged():
     network = make_network((3,))
     run = make_run(network, [5], learning_rate=1e200)
-    records = records_of(network, [run], engine)
+    records = records_of(network, [run], "torch")
     assert len(records) < 4
     assert records[-1].diverged.all()
     assert records[-1].state.weights.isfinite().all()
@@ -252,13 +243,12 @@ def test_a_model_of_large_finite_weights_has_not_diverged():
 # --------------------------------------------------------------------------------------- many runs at once
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_training_runs_together_reports_each_as_its_records_do(engine):
+def test_training_runs_together_reports_each_as_its_records_do():
     network = make_network((3,))
     runs = [make_run(network, sizes, seed=i) for i, sizes in enumerate(([5, 3], [4], [2, 2, 2]))]
     factors = (1.0, 0.5, 0.2)
-    records = records_of(network, runs, engine, rate_factors=factors)
-    last = list(train_together(network, runs, Schedule(factors, 1, 4, 1.0, 2), engine))[-1]
+    records = records_of(network, runs, "torch", rate_factors=factors)
+    last = list(train_together(network, runs, Schedule(factors, 1, 4, 1.0, 2), "torch"))[-1]
     assert last.n_rounds == 3
     for i, run in enumerate(runs):
         models, losses = last.models_of(i), last.record_of(i).losses

@@ -18,7 +18,6 @@ from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.aggregation import Average
 from skfdrmfl.server.history import extend_history
 
-ENGINES = ("torch", "loop")
 SIZES = (7, 3, 12, 5)
 
 
@@ -63,14 +62,13 @@ def as_exact(value, expected):
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_model_is_the_mean_over_those_who_answered(engine):
+def test_the_model_is_the_mean_over_those_who_answered():
     network, lost = make_network((3, 2)), [[], [1], [0, 2, 3], [2]]
     run = make_run(network, SIZES)
-    stands = run_through(engine, network, [run], lost)
+    stands = run_through("torch", network, [run], lost)
     for t, silent in enumerate(lost):
         answered = np.setdiff1d(np.arange(4), silent)
-        mean, _, losses, _ = by_hand(engine, network, run, stands, t, answered)
+        mean, _, losses, _ = by_hand("torch", network, run, stands, t, answered)
         as_exact(stands[t].state.weights[0], mean)
         recorded = stands[t].losses[t]
         assert np.isnan(recorded[silent]).all()
@@ -80,15 +78,14 @@ def test_the_model_is_the_mean_over_those_who_answered(engine):
     assert not stands[-1].diverged.any()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("patience", [None, 3])
-def test_a_round_that_nobody_answers_keeps_the_model_and_records_no_means(engine, patience):
+def test_a_round_that_nobody_answers_keeps_the_model_and_records_no_means(patience):
     network, everyone = make_network((3,)), [0, 1, 2, 3]
     run = make_run(network, SIZES)
     if patience:
         kept, held_out = split_off(run.partition, 0.3, 0)
         run = replace(run, partition=kept, held_out=held_out)
-    stands = run_through(engine, network, [run], [[], everyone, [], everyone], patience=patience)
+    stands = run_through("torch", network, [run], [[], everyone, [], everyone], patience=patience)
     assert len(stands) == 4
     for t in (1, 3):
         assert torch.equal(stands[t].state.weights, stands[t - 1].state.weights)
@@ -124,8 +121,7 @@ def test_silence_in_one_run_is_of_no_consequence_to_another():
     assert not together.diverged.any()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_where_rows_lack_modalities_each_group_of_parameters_is_the_mean_over_its_own(engine):
+def test_where_rows_lack_modalities_each_group_of_parameters_is_the_mean_over_its_own():
     network = make_network((3, 2))
     run = make_run(network, SIZES)
     of_client = np.empty(sum(SIZES), dtype=np.int64)
@@ -140,9 +136,9 @@ def test_where_rows_lack_modalities_each_group_of_parameters_is_the_mean_over_it
     counts = np.array([[n, n, int(second[of_client == k].sum())] for k, n in enumerate(SIZES)])
     group_of = tensor(network.encoder_of())
     for lost in ([], [1], [0], [1, 2], [0, 3], [0, 1, 2, 3]):
-        stands = run_through(engine, network, [run], [lost])
+        stands = run_through("torch", network, [run], [lost])
         answered = np.setdiff1d(np.arange(4), lost)
-        _, weights, _, before = by_hand(engine, network, run, stands, 0, answered)
+        _, weights, _, before = by_hand("torch", network, run, stands, 0, answered)
         expected = before.clone()
         for group in range(3):
             n_rows = torch.as_tensor(counts[answered, group]).to(weights)

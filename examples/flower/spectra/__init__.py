@@ -1,1 +1,1 @@
-"""A fit over a real federation: `model.py` is the same at all sites, `data.py` is each site's own."""
+"""A fit over a real federation: all of this folder goes to all sites, from whoever starts the run."""

@@ -1,4 +1,4 @@
-"""The rows of one site. Replace the body of `load_data`; nothing else here knows what they are."""
+"""How a site's rows are read, at each site alike. Replace the body of `load_data`; nothing else knows what they are."""
 
 import os
 from pathlib import Path

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 from skfdrmfl.clients.remote.packet import Packet
 
-# What a client's answer begins with: what was asked for, the names of what it has lost, or what went wrong.
-DONE, LOST, FAILED = "done", "lost", "failed"
+# What a client's answer begins with: what was asked for, the names of what it has lost, what went wrong, or why it does
+# not give what was asked for.
+DONE, LOST, FAILED, REFUSED = "done", "lost", "failed", "refused"
 # What a stranger is asked: which client it is.
 WHO = "who"
 # Why a client is missing, for `dropped_clients_`.
-NO_ANSWER, NOT_AS_ASKED, AN_ERROR = "no answer", "answer not as asked", "an error where its rows are"
+NO_ANSWER, NOT_AS_ASKED = "no answer", "answer not as asked"
+AN_ERROR, A_REFUSAL = "an error where its rows are", "refused"
 
 
 class Channel(Protocol):

@@ -18,7 +18,7 @@ from skfdrmfl.common import tree
 from skfdrmfl.common.tree import Form, Reader, Writer, registered
 from skfdrmfl.data import held_out, transforms
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.method import linear, mixture
+from skfdrmfl.method import linear, mixture, suspects
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol import algorithm_state as memory
 from skfdrmfl.protocol import door, messages
@@ -34,6 +34,7 @@ from skfdrmfl.protocol.queries import (
     members,
     whitening,
 )
+from skfdrmfl.protocol.queries import suspects as suspect_queries
 from skfdrmfl.server.privacy import mechanism, moments
 
 # From the number of inputs of each encoder, and `Network.shape`, to the network: what else there is to it, both know.
@@ -44,6 +45,7 @@ Recall = Callable[[str], Any]
 MODULES = (
     *(door, held_out, linear, memory, messages, mixture, runs, transforms, mechanism, moments),
     *(axes, distances, error_counts, fold_moments, importance, labels, magnitudes, members, whitening),
+    *(suspects, suspect_queries),
 )
 
 

@@ -10,7 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from skfdrmfl.clients.remote.channel import AN_ERROR, DONE, FAILED, LOST, NO_ANSWER, NOT_AS_ASKED, WHO, Channel
+from skfdrmfl.clients.remote.channel import (
+    A_REFUSAL,
+    AN_ERROR,
+    DONE,
+    FAILED,
+    LOST,
+    NO_ANSWER,
+    NOT_AS_ASKED,
+    REFUSED,
+    WHO,
+    Channel,
+)
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.protocol.door import NoAnswer
@@ -21,6 +32,8 @@ from skfdrmfl.protocol.ledger import shapes_of
 TIMES = 3
 # How often, at least, one that everybody must answer is put to who is silent, and the seconds between.
 PATIENCE, PAUSE = 2, 5.0
+# How many characters of what a client says are told.
+MOST_SAID = 1000
 
 
 @dataclass(frozen=True)
@@ -34,17 +47,27 @@ class Silence:
 class Exchange:
     """All that is said to clients who are elsewhere, by their addresses and labels in the order of positions.
 
-    `missed` keeps who has not answered what, and why.
+    `missed` keeps who has not answered what, and why. `run` is the name that clients know the fit by, `rows` how many
+    each has announced.
     """
 
-    def __init__(self, channel: Channel, addresses: Sequence[Any], labels: Sequence[Any]):
+    def __init__(
+        self,
+        channel: Channel,
+        addresses: Sequence[Any],
+        labels: Sequence[Any],
+        run: str = "",
+        rows: Mapping[int, int] | None = None,
+    ):
         self._channel, self._addresses, self.labels = channel, list(addresses), list(labels)
         self._known: list[set[str]] = [set() for _ in self._addresses]
         self._silent: set[int] = set()  # who has not answered the last time
         self._standing: dict[str, Packet] = {}
         self._objects: dict[str, Any] = {}  # what stands in these packets
         self._last = ""
-        self._name, self._n_names = secrets.token_hex(4), 0
+        self.run, self._n_names = run or secrets.token_hex(8), 0
+        self._rows = rows or {}
+        self.round = 0  # that the ledger counts in
         self.missed: list[DroppedClient] = []
 
     # ------------------------------------------------------------------------------------- what clients keep
@@ -52,9 +75,13 @@ class Exchange:
     def keep(self, value: Any) -> str:
         """Return a name for what clients are given once, and keep; it goes to each with the first question about it."""
         self._n_names += 1
-        name = f"{self._name}.{self._n_names}"
+        name = f"{self.run}.{self._n_names}"
         self._standing[name], self._objects[name] = to_packet(value), value
         return name
+
+    def kept(self, name: str) -> Any:
+        """Return what has a name."""
+        return self._objects[name]
 
     def keep_last(self, value: Any) -> str:
         """Return the name of a value that clients keep until they are given another one in this way."""
@@ -115,8 +142,8 @@ class Exchange:
                     if kind == LOST:
                         self._known[p] -= set(answer)
                         again.append(p)
-                    elif kind == FAILED:
-                        silent[p] = Silence(AN_ERROR, str(answer))
+                    elif kind in (FAILED, REFUSED):
+                        silent[p] = Silence(AN_ERROR if kind == FAILED else A_REFUSAL, _short(answer))
                     elif kind == DONE:
                         if check is not None:
                             check(p, answer)
@@ -124,8 +151,8 @@ class Exchange:
                         self._known[p] = (self._known[p] | set(needs)) & self._standing.keys()
                     else:
                         raise WireError("an answer of no known kind")
-                except (WireError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-                    silent[p] = Silence(NOT_AS_ASKED, str(error))
+                except Exception as error:  # whatever a client says, it ends nothing but its own part
+                    silent[p] = Silence(NOT_AS_ASKED, _short(error))
             waiting = again
             if not waiting:
                 break
@@ -157,7 +184,7 @@ class Exchange:
             if tries >= PATIENCE and time.monotonic() > end:
                 break
             time.sleep(min(PAUSE, self._channel.wait))
-        raise self._stopped(silent, len(about))
+        raise self.stopped(silent, len(about))
 
     def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
         """Check that the answers to each of some queries are of one form, that of most.
@@ -174,17 +201,20 @@ class Exchange:
                 if form is not None and form != usual:
                     odd[p] = Silence(NOT_AS_ASKED, "of another form than what most say")
         if odd:
-            raise self._stopped(odd, len(answers))
+            raise self.stopped(odd, len(answers))
 
-    def _stopped(self, silent: Mapping[int, Silence], n_asked: int) -> NoAnswer:
+    def stopped(self, silent: Mapping[int, Silence], n_asked: int) -> NoAnswer:
         """Return the error that names who is silent, and keep it in mind."""
         self.note(silent, ())
         names = "; ".join(
             f"{self.labels[p]!r}: {s.reason}{f' ({s.detail})' if s.detail else ''}" for p, s in silent.items()
         )
+        remedy = "start them again, then the fit, which goes on from its checkpoint_path where it has one"
+        if all(silence.reason == A_REFUSAL for silence in silent.values()):
+            remedy = "ask for what they give, or ask them"
         return NoAnswer(
             f"{len(silent)} of {n_asked} clients did not answer ({names}), and this cannot be worked out without "
-            "them; start them again, then the fit, which goes on from its checkpoint_path where it has one.",
+            f"them; {remedy}.",
             tuple(silent),
         )
 
@@ -197,15 +227,19 @@ class Exchange:
         missing = [p for p in positions if self._addresses[p] not in now or p in self._silent]
         strangers = [address for address in now if address not in self._addresses] if missing else []
         if strangers:
-            who = {address: Request(WHO, -1, to_packet(None)).packet() for address in strangers}
+            who = {address: Request(WHO, -1, to_packet(None), run=self.run).packet() for address in strangers}
             for address, reply in self._channel.ask(who).items():
-                with suppress(WireError, TypeError, ValueError):
+                with suppress(Exception):
                     kind, label = from_packet(reply)
                     if kind == DONE and label in self.labels:
                         p = self.labels.index(label)
                         if p in missing:
                             self._addresses[p], self._known[p] = address, set()
         return {p for p in positions if self._addresses[p] in now}
+
+    def passed(self) -> str:
+        """Return in words how many bytes the channel has carried; "" where it does not count."""
+        return getattr(self._channel, "passed", str)()
 
     def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
         """Keep who has not answered, and in which rounds, for `dropped_clients_`."""
@@ -215,4 +249,11 @@ class Exchange:
     def _request(self, what: str, position: int, about: Packet, needs: Sequence[str]) -> Packet:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}
         keep = tuple(self._standing)
-        return Request(what, position, about, tuple(needs), missing, keep).packet()
+        rows = self._rows.get(position, -1)
+        return Request(what, position, about, tuple(needs), missing, keep, self.run, rows, self.round).packet()
+
+
+def _short(said: Any) -> str:
+    """Return what a client says, as much of it as a message has room for."""
+    text = str(said)
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}..."

@@ -9,18 +9,22 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.clients.remote.channel import A_REFUSAL
+from skfdrmfl.clients.remote.codec import to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
 from skfdrmfl.clients.remote.packet import WireError
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import ENGINES
 from skfdrmfl.method.objective import term_names, uses
+from skfdrmfl.method.suspects import Found, Look
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.door import Query, Roster
+from skfdrmfl.protocol.door import Block, Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
+from skfdrmfl.protocol.queries.suspects import SuspectTotals
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
@@ -40,20 +44,42 @@ class Remote:
     engine: str  # key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
+    looks_told: int = 0  # bytes of looks that each client has received, which the ledger leaves out
     asks_for: ClassVar[str] = "sum"
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
         if subset is EVERYTHING:
             return Roster(self.positions, self.sizes)
+        self.exchange.round = self.ledger.round
         sizes = self.exchange.ask_all("count", dict.fromkeys(self.positions.tolist(), subset), [self.agreed], _number)
         counted = np.array(list(sizes.values()), dtype=np.int64)
         return Roster(self.positions[counted > 0], counted[counted > 0])
+
+    def passed(self) -> str:
+        """Return in words how many bytes have crossed the wire; "" where its channel does not count."""
+        return self.exchange.passed()
 
     def restricted_to(self, there: NDArray[np.bool_]) -> Remote:
         """Return the federation of those who are there, of all clients (K,)."""
         kept = there[self.positions]
         return self if kept.all() else self._of(kept)
+
+    def without_suspects(self, look: Look, block: Block, told: SuspectTotals) -> tuple[Remote, dict[int, Found]]:
+        """Return the federation after clients were told what they drop rows by; which ones stays with them."""
+        kept = {position: (n, by_modality) for position, _, n, by_modality in told.clients}
+        positions = self.positions.tolist()
+        sizes = np.array([kept.get(p, (n,))[0] for p, n in zip(positions, self.sizes.tolist(), strict=True)])
+        if (sizes == self.sizes).all():
+            return self, {}
+        told_before = self.exchange.kept(self.agreed)
+        self.exchange.forget(self.agreed)
+        agreed = self.exchange.keep(told_before | {"look": look, "block": block, "looked": sorted(kept)})
+        found = replace(self, agreed=agreed, sizes=np.clip(sizes, 0, self.sizes))
+        if self.by_modality is not None:
+            counts = [kept[p][1] if p in kept else n for p, n in zip(positions, self.by_modality, strict=True)]
+            found.by_modality = np.clip(np.array(counts), 0, self.by_modality)
+        return found._of(found.sizes > 0), {}
 
     def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out, and who has not answered; with privacy nobody may know who came."""
@@ -69,9 +95,16 @@ class Remote:
         def check(position: int, answers: Any) -> None:
             if not isinstance(answers, list) or len(answers) != len(queries):
                 raise WireError(f"{len(queries)} answers were asked for")
+            for query, answer in zip(queries, answers, strict=True):
+                parts = zip(query.powers, answer or (), strict=False)
+                if any(power and np.isnan(np.asarray(part, dtype=np.float64)).any() for power, part in parts):
+                    raise WireError(f"{query.name} that are no numbers")
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        self.exchange.round = self.ledger.round
+        looks = [query for query in queries if hasattr(query, "look")]
+        self.looks_told += sum(len(part) for part in to_packet(looks).flat()) if looks else 0
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)
@@ -106,6 +139,7 @@ class RemoteTraining:
 
     def __init__(self, federation: Remote, plan: Plan, name: str):
         self._exchange, self._plan, self._name = federation.exchange, plan, name
+        self._exchange.round = federation.ledger.round
         self._agreed, self._engine = federation.agreed, federation.engine
         self._client_task = ALGORITHMS[plan.schedule.algorithm].client_task
         self.cohort, self._holding = self._counted(federation)
@@ -117,6 +151,7 @@ class RemoteTraining:
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in the order of the engine."""
         cohort, exchange, round_number = self.cohort, self._exchange, broadcast.round_index + 1
+        exchange.round = round_number
         models = [broadcast.weights, *(broadcast.history if self._contrasts else ())]
         names = self._named(models)
         positions = cohort.positions[participants]
@@ -140,6 +175,8 @@ class RemoteTraining:
             for p, mine in asked.items()
         }
         answers, silent = exchange.ask("train", about, self._needs(names), lambda p, a: self._check(a, len(asked[p])))
+        if refused := {p: silence for p, silence in silent.items() if silence.reason == A_REFUSAL}:
+            raise exchange.stopped(refused, len(about))  # who is merely absent may come back, who refuses will not
         exchange.note(silent, [round_number])
         place = {int(r): (p, i) for p, mine in asked.items() if p in answers for i, r in enumerate(mine)}
         came = []
@@ -175,7 +212,7 @@ class RemoteTraining:
             new = np.array([p for p in holding.tolist() if not self._exchange.knows(p, name)], dtype=np.int64)
             self._messages.held_out(holding, query.name, new)
         positions = np.flatnonzero(self._holding[running].any(0)).tolist()
-        about = dict.fromkeys(positions)
+        about = dict.fromkeys(positions, running)
 
         def check(position: int, answer: Any) -> None:
             if not isinstance(answer, HeldOutSums) or any(np.shape(part)[:1] != (n_runs,) for part in answer[:4]):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 # Types of arrays that may cross: numbers, booleans, and strings of fixed width.
 KINDS = frozenset("biufU")
+# What a packet may have at most, and its text, which takes many times its length once it is read.
+MOST_BYTES, MOST_TEXT = 2**30, 2**26
 
 
 class WireError(ValueError):
@@ -21,7 +23,11 @@ class WireError(ValueError):
 
 
 class Refusal(ValueError):
-    """A client cannot answer, for a reason that it may tell: the words hold nothing of its rows."""
+    """A client does not answer, for a reason that it may tell: the words hold nothing of its rows."""
+
+
+class NotNow(Refusal):
+    """A client cannot answer this time, and may the next."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Packet:
     @classmethod
     def of_flat(cls, text: str, data: bytes) -> Packet:
         """Return the packet of which `flat` made these; WireError where it is of none."""
+        if len(text) > MOST_TEXT or len(data) > MOST_BYTES:
+            raise WireError(f"a message of {len(text)} characters and {len(data)} bytes is too large")
         try:
             own, forms = json.loads(text)
             arrays, start = [], 0
@@ -53,7 +61,7 @@ class Packet:
                     raise ValueError(name)
                 arrays.append(np.frombuffer(data, dtype, prod(shape), start).reshape(shape, order=order))
                 start += dtype.itemsize * prod(shape)
-        except (ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # whatever numpy makes of a type and a shape
             raise WireError(f"a message is damaged ({type(error).__name__})") from error
         if start != len(data):
             raise WireError(f"a message holds {len(data)} bytes where {start} were announced")
@@ -71,21 +79,30 @@ class Request:
     # What of these comes along, as it is not known to have it
     given: Mapping[str, Packet] = field(default_factory=dict)
     keep: tuple[str, ...] = ()  # names of what will be needed again
+    run: str = ""  # one name for all that is asked for a fit
+    rows: int = -1  # how many rows it has announced, -1 before it has
+    round: int = 0  # that the server's ledger counts it in
 
     def packet(self) -> Packet:
         """Return it as one packet."""
         inside = [self.about, *self.given.values()]
         forms = [[packet.text, len(packet.arrays)] for packet in inside]
-        text = json.dumps([self.what, self.position, self.needs, self.keep, list(self.given), forms])
+        numbers = self.run, self.rows, self.round
+        text = json.dumps([self.what, self.position, self.needs, self.keep, list(self.given), forms, *numbers])
         return Packet(text, tuple(chain.from_iterable(map(attrgetter("arrays"), inside))))
 
     @classmethod
     def of_packet(cls, received: Packet) -> Request:
         """Return the request of which `packet` made this; WireError where it is of none."""
         try:
-            what, position, needs, keep, names, forms = json.loads(received.text)
+            what, position, needs, keep, names, forms, run, rows, number = json.loads(received.text)
             arrays = iter(received.arrays)
             about, *given = [Packet(text, tuple(islice(arrays, n))) for text, n in forms]
-            return cls(what, position, about, tuple(needs), dict(zip(names, given, strict=True)), tuple(keep))
-        except (ValueError, TypeError, RecursionError) as error:
+            if not all(isinstance(text, str) for text in (what, run, *needs, *keep, *names)):
+                raise TypeError("names are texts")
+            if not all(type(value) is int for value in (position, rows, number)):
+                raise TypeError("places and numbers of rows and rounds are integers")
+            given_by_name = dict(zip(names, given, strict=True))
+            return cls(what, position, about, tuple(needs), given_by_name, tuple(keep), run, rows, number)
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
             raise WireError(f"a request was expected ({type(error).__name__})") from error

@@ -1,14 +1,10 @@
 """What a client has prepared for a plan: its rows as networks read them, kept from one message to the next.
 
 Each message may be answered by a process of its own, and transforming many columns takes as long as training does. What
-is kept is no more than a shortcut: who has lost it, or has other rows by now, prepares anew and finds the same bits.
+is kept is no more than a shortcut: who has lost it prepares anew and finds the same bits.
 """
 
 from __future__ import annotations
-
-import zlib
-
-import numpy as np
 
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
@@ -23,11 +19,9 @@ MOST_BYTES = 2**25
 
 
 def know(tables: ClientData, plan: Plan, kept: Packet) -> None:
-    """Let tables know what was prepared of their rows for a plan; nothing where the rows have changed since."""
-    found = from_packet(kept)
-    if found["rows"] == _mark(tables):
-        for of, values in zip(_learned_from(plan), found["values"], strict=True):
-            tables.know(of, values)
+    """Let tables know what was prepared of their rows for a plan."""
+    for of, values in zip(_learned_from(plan), from_packet(kept), strict=True):
+        tables.know(of, values)
 
 
 def prepared(tables: ClientData, plan: Plan) -> Packet | None:
@@ -36,16 +30,10 @@ def prepared(tables: ClientData, plan: Plan) -> Packet | None:
     widths = [(sum((of.widths or of.transform.widths).values()), of.dtype) for of in of_plan if isinstance(of, Inputs)]
     if len(tables.table) * sum(width * dtype.itemsize for width, dtype in widths) > MOST_BYTES:
         return None
-    values = [tables.inputs(of) if isinstance(of, Inputs) else tables.outputs(of) for of in of_plan]
-    return to_packet({"rows": _mark(tables), "values": values})
+    return to_packet([tables.inputs(of) if isinstance(of, Inputs) else tables.outputs(of) for of in of_plan])
 
 
 def _learned_from(plan: Plan) -> list[Inputs | Targets]:
     """Return the inputs and targets of all runs, each once."""
     both = [of for run in plan.runs for of in (run.inputs, run.targets)]
     return list({id(of): of for of in both}.values())
-
-
-def _mark(tables: ClientData) -> list[int]:
-    """Return a number for each array of rows, another one where they have changed."""
-    return [zlib.crc32(np.ascontiguousarray(rows).data) for rows in (tables.table, tables.targets)]

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, WHO
+from skfdrmfl.clients.client_data import Client
+from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
 from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
-from skfdrmfl.clients.remote.packet import Packet, Refusal, Request, WireError
+from skfdrmfl.clients.remote.limits import answered, check_plan, check_queries, check_subset
+from skfdrmfl.clients.remote.packet import MOST_BYTES, NotNow, Packet, Refusal, Request, WireError
 from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
+from skfdrmfl.clients.remote.watch import (
+    Answer,
+    Question,
+    Watch,
+    asked_by,
+    asked_in_training,
+    asked_of_held_out,
+)
 from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
-from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors
-from skfdrmfl.protocol.plan import Plan
+from skfdrmfl.method.suspects import NOWHERE, REASONS
+from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
+from skfdrmfl.protocol.plan import ClientPrivacy, Plan
+from skfdrmfl.protocol.queries.suspects import Suspects, suspects_of
+from skfdrmfl.server.privacy.clipping import clipped
 
 _log = logging.getLogger("skfdrmfl")
+# The name under which a site keeps what rows it has announced, and in which run.
+ANNOUNCED = "announced"
+# How many values a site keeps for a server: what was agreed on, a plan, models and some before them.
+MOST_KEPT = 256
 
 
 class Rows(Protocol):
@@ -29,8 +46,17 @@ class Rows(Protocol):
 
     label: Any
 
-    def describe(self, about: Any) -> Any:
-        """Return what a server may know of the rows before anything is agreed on."""
+    def describe(self, about: Any, run: str) -> Any:
+        """Return what a server may know of the rows before anything is agreed on; of a run the hashes are its own."""
+
+    def names(self, first: int | None, run: str) -> Any:
+        """Return what the columns are called, or a hash of so many of them."""
+
+    def differs(self, column: int) -> None:
+        """Take notice of a column that others call otherwise."""
+
+    def announced(self) -> tuple[int, str]:
+        """Return how many rows there are, and a hash of them that stays here."""
 
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
@@ -46,47 +72,96 @@ class Site:
     own. A site that lives on does not work out again what has a name there, until it is told to forget the name.
     """
 
-    def __init__(self, rows: Rows):
-        self._rows = rows
+    def __init__(self, rows: Rows, watches: Sequence[Watch] = ()):
+        self._rows, self._watches = rows, tuple(watches)
         # Of each packet that is kept, by its name: the value, and what has been made of it.
         self._values: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
 
     def answer(self, packet: Packet, kept: Mapping[str, Packet]) -> tuple[Packet, dict[str, Packet]]:
         """Return the answer to a request, and what is to be kept for those to come: `kept`, of the next."""
-        request = Request.of_packet(packet)
-        have = {**kept, **request.given}
-        have = {name: value for name, value in have.items() if name.removesuffix(ROWS) in request.keep}
-        for of_name in (self._values, self._made):
-            for name in of_name.keys() - have.keys():
-                del of_name[name]
-        lost = [name for name in request.needs if name not in have or name.endswith(ROWS)]
-        if lost:
-            return to_packet((LOST, lost)), have
+        have = dict(kept)
+        question = Question("")
         try:
+            request = Request.of_packet(packet)
+            question = Question(request.what, request.run, request.position, round=request.round)
+            have = _kept(request, kept)
+            for of_name in (self._values, self._made):
+                for name in of_name.keys() - have.keys():
+                    del of_name[name]
+            lost = [name for name in request.needs if name not in have or _is_own(name)]
+            if lost:
+                return to_packet((LOST, lost)), have
             with single_threaded():
-                return to_packet((DONE, self._answer(request, have))), have
-        except Refusal as error:
-            _log.exception("%s: refused", request.what)
-            return to_packet((FAILED, f"{self._rows.label!r}: {error}")), have
+                question, answer = self._asked(request, have)
+                for watch in self._watches:
+                    watch.before(question)
+                value = answer()
+                if what_is_kept := self._announced(request, have):
+                    have[ANNOUNCED] = what_is_kept
+                said = Answer(to_packet((DONE, value)), value)
         except Exception as error:
-            # What errors say may quote rows: that stays here.
-            _log.exception("%s: no answer could be given", request.what)
-            said = f"{self._rows.label!r}: {type(error).__name__} in {request.what!r}; its own log says more"
-            return to_packet((FAILED, said)), have
+            said = self._failure(question, error)
+        for watch in self._watches:
+            try:
+                watch.after(question, said)
+            except Exception as error:
+                said = self._failure(question, error)
+        return said.packet, have
 
-    def _answer(self, request: Request, have: dict[str, Packet]) -> Any:
-        """Return the answer; what has been prepared for it joins what the client has."""
-        if request.what == WHO:
-            return self._rows.label
-        if request.what == "describe":
-            return self._rows.describe(from_packet(request.about))
-        if request.what == "labels":
-            return _answers(self._rows.labels(request.position), from_packet(request.about))
+    def _check_announced(self, request: Request, have: Mapping[str, Packet]) -> None:
+        """Raise Refusal where the rows are others than those that were announced, or those of another run were."""
+        n_rows, digest = self._rows.announced()
+        run, n_before, before = from_packet(have[ANNOUNCED]) if ANNOUNCED in have else (request.run, request.rows, "")
+        if run != request.run:
+            raise Refusal("this run has not been described here, or another one since; describe the rows anew.")
+        if n_before != n_rows:
+            raise Refusal(f"{n_before} rows were announced but there are {n_rows} now; start the run again.")
+        if before and digest and digest != before:
+            raise Refusal("the rows have changed since they were announced; start the run again.")
+
+    def _announced(self, request: Request, have: Mapping[str, Packet]) -> Packet | None:
+        """Return what is kept of the rows that are announced with an answer; None where they were before."""
+        if request.what in (WHO, "names", "differs") or (request.what != "describe" and ANNOUNCED in have):
+            return None
+        return to_packet([request.run, *self._rows.announced()])
+
+    def _failure(self, question: Question, error: Exception) -> Answer:
+        """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
+        what = question.what or "a message"
+        if isinstance(error, (Refusal, WireError)):
+            _log.exception("%s: refused: %s", what, error)
+            reason = str(error)
+        else:
+            _log.exception("%s: no answer could be given", what)
+            reason = f"{type(error).__name__} in {what!r}; its own log says more"
+        kind = REFUSED if isinstance(error, Refusal) and not isinstance(error, NotNow) else FAILED
+        return Answer(to_packet((kind, f"{self._rows.label!r}: {reason}")), refused=reason)
+
+    def _asked(self, request: Request, have: dict[str, Packet]) -> tuple[Question, Callable[[], Any]]:
+        """Return what is asked, and what answers it; what has been prepared for it joins what the client has."""
+        what = request.what
+        question = Question(what, request.run, request.position, round=request.round)
+        if what == WHO:
+            return question, lambda: self._rows.label
+        if what == "describe":
+            told = from_packet(request.about)
+            return replace(question, content=told), lambda: self._rows.describe(told, request.run)
+        if what in ("names", "differs"):
+            told = from_packet(request.about)
+            if what == "names":
+                return replace(question, content=told), lambda: self._rows.names(told, request.run)
+            return replace(question, content=told), lambda: self._rows.differs(told)
+        if what == "labels":
+            simulation, queries = self._rows.labels(request.position), from_packet(request.about)
+            self._check_announced(request, have)
+            return _sums(question, simulation, queries)
         agreed, *names = request.needs
         simulation, build = _once(
             self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
         )
+        self._check_announced(request, have)
+        (client,) = simulation.clients
 
         def recall(name: str) -> Any:
             if name not in names:
@@ -94,20 +169,71 @@ class Site:
             return _once(self._values, name, lambda: from_packet(have[name], build))
 
         about = from_packet(request.about, build, recall)
-        if request.what == "count":
-            return _count(simulation, about)
-        if request.what == "sum":
-            return _answers(simulation, about)
+        question = replace(question, content=about, client=client)
+        if what == "count":
+            check_subset(about)
+            return question, lambda: _count(simulation, about)
+        if what == "sum":
+            question, answers = _sums(question, simulation, about)
+
+            def sums() -> list[Any]:
+                _tell_of_suspects(self._rows.label, client, about)
+                return answers()
+
+            return question, sums
         name, *models = names
         told = recall(name)
-        if request.what == "prepare":
-            return _counts(simulation, told["plan"])
-        training = _once(self._made, name, lambda: _prepared(simulation, told, have, name + ROWS))
-        if request.what == "held out":
-            return _held_out(training, recall(models[0]))
-        if request.what == "train":
-            return _train(training, [recall(model) for model in models], about)
-        raise WireError(f"{request.what!r} is nothing that a client does")
+        plan: Plan = told["plan"]
+        check_plan(plan)
+        question = replace(question, plan=plan)
+        if what == "prepare":
+            return question, lambda: _counts(simulation, plan)
+
+        def training() -> LocalTraining:
+            return _once(self._made, name, lambda: _prepared(simulation, told, have, name + ROWS))
+
+        if what == "held out":
+            asked = asked_of_held_out(plan, client)
+            return replace(question, asked=asked), lambda: _held_out(training(), recall(models[0]), about)
+        if what == "train":
+            asked = asked_in_training(plan, client, [int(run) for run in about["runs"]])
+            return replace(question, asked=asked), lambda: _train(
+                training(), [recall(m) for m in models], about, plan.schedule.privacy
+            )
+        raise WireError(f"{what!r} is nothing that a client does")
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a name is that of something that a site makes itself, and nobody gives it or asks for it."""
+    return name == ANNOUNCED or name.endswith(ROWS)
+
+
+def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
+    """Return what a client has of what it has kept and is given, and is to keep."""
+    have = {**kept, **{name: value for name, value in request.given.items() if not _is_own(name)}}
+    have = {n: value for n, value in have.items() if n == ANNOUNCED or n.removesuffix(ROWS) in request.keep}
+    if len(have) > MOST_KEPT or sum(array.nbytes for value in have.values() for array in value.arrays) > MOST_BYTES:
+        raise WireError("more is to be kept than a site keeps")
+    return have
+
+
+def _sums(question: Question, simulation: Simulation, queries: Any) -> tuple[Question, Callable[[], list[Any]]]:
+    """Return what some queries ask, and what answers them."""
+    (client,) = simulation.clients
+    check_queries(queries, client)
+    asked = asked_by(queries, client)
+    question = replace(question, content=queries, client=client, asked=asked)
+    return question, lambda: answered(queries, client)
+
+
+def _tell_of_suspects(label: Any, client: Client, queries: Any) -> None:
+    """Write into this site's own log which rows are suspect, when it is asked how many are."""
+    for query in queries:
+        if isinstance(query, Suspects):
+            for row, reason, _, column in zip(*suspects_of(client, query.look, query.block)[0], strict=True):
+                where = "" if column == NOWHERE else f", column {column}"
+                done = "left out" if client.suspects == "drop" else "used all the same"
+                _log.warning("%r: row %d is suspect (%s%s), and %s", label, row, REASONS[reason], where, done)
 
 
 def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
@@ -135,11 +261,6 @@ def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, P
     return LocalTraining(plan.network, runs, plan.schedule, engine)
 
 
-def _answers(simulation: Simulation, queries: Any) -> list[Any]:
-    (client,) = simulation.clients
-    return [query(client) for query in queries]
-
-
 def _count(simulation: Simulation, subset: Subset) -> int:
     return int(simulation.roster(subset).sizes.sum())
 
@@ -156,13 +277,22 @@ def _counts(simulation: Simulation, plan: Plan) -> dict[str, Any]:
     return {"counts": np.array(counts, dtype=np.int64), "held_out": np.array(held_out, dtype=np.int64)}
 
 
-def _held_out(training: LocalTraining, models: NDArray) -> Any:
-    (sums,) = training.sum(HeldOutErrors(models, np.ones(len(models), dtype=bool)))
-    return sums
+def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> HeldOutSums:
+    """Return how some runs err on the rows held out, zeros of the others."""
+    running = np.isin(np.arange(len(models)), runs)
+    (sums,) = training.sum(HeldOutErrors(models, running))
+    n_rows, squares, n_pairs, nwj = (np.where(running, part, 0.0) for part in sums[:4])
+    return HeldOutSums(n_rows, squares, n_pairs, nwj, sums.mse_of_each)
 
 
-def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, Any]) -> dict[str, NDArray]:
-    """Return what the runs that are asked for send after a round, in their order."""
+def _train(
+    training: LocalTraining, models: list[NDArray], about: Mapping[str, Any], privacy: ClientPrivacy | None
+) -> dict[str, NDArray]:
+    """Return what the runs that are asked for send after a round, in their order.
+
+    With privacy no losses leave, and updates are clipped before they do; where the clip follows how many are within it,
+    the server clips.
+    """
     replica_of = {int(run): replica for replica, run in enumerate(training.cohort.runs)}
     replicas = np.array([replica_of[int(run)] for run in about["runs"]], dtype=np.int64)
 
@@ -180,6 +310,13 @@ def _train(training: LocalTraining, models: list[NDArray], about: Mapping[str, A
         for name, of_replica in parts.items():
             if (part := getattr(update, name)) is not None:
                 of_replica.update(zip(update.replicas.tolist(), part, strict=True))
-    return {
+    sent = {
         name: np.stack([of_replica[r] for r in replicas.tolist()]) for name, of_replica in parts.items() if of_replica
     }
+    if privacy is not None:
+        sent["losses"] = np.zeros_like(sent["losses"])
+        if privacy.target_share is None:
+            origin = models[0][about["runs"]].astype(np.float64)
+            moved, _ = clipped(sent["weights"] - origin, privacy.clip_norm)
+            sent["weights"] = (origin + moved).astype(sent["weights"].dtype)
+    return sent

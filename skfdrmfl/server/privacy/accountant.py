@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from math import inf
 
@@ -45,7 +46,8 @@ def check_accountant() -> None:
         )
 
 
-def epsilon(bill: Sequence[Expense], delta: float) -> float:
+@lru_cache(maxsize=64)  # a bill takes seconds, and `epsilon_` is a property
+def epsilon(bill: tuple[Expense, ...], delta: float) -> float:
     """Return epsilon of all that stands on the bill, at `delta`, by privacy loss distributions.
 
     An upper bound (pessimistic, Doroshenko et al. 2022); infinite where something was sent without noise.

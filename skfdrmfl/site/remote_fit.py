@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,14 @@ from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
-from skfdrmfl.fit.site_data import agreed_parameters
 from skfdrmfl.mixture.forecast import questions
+from skfdrmfl.site.site_data import digest_of_names, texts_of
+from skfdrmfl.site.site_terms import agreed_parameters
 
 # What all clients must say alike, and what that is to a reader.
 ALIKE = {
     "discrete": "discrete columns",
     "n_features": "columns",
-    "feature_names": "names of columns",
-    "number_names": "names of columns",
     "n_outputs": "outputs",
     "y_ndim": "dimensions of y",
     "modalities": "modalities",
@@ -69,6 +69,7 @@ def _forecast(fitting: MixtureFitting, at_most: str) -> str:
     """Return in words what the fit takes, and has taken so far."""
     log, so_far = fitting.forecast(), fitting.federation.ledger.log(fitting.fitted.clients.tolist())
     beside = sum(len(part) for asked in questions(fitting.task) for part in to_packet(asked).flat())
+    beside += getattr(fitting.federation, "looks_told", 0)
     sent, received = _size(max(log.sent)), _size(max(log.received) + beside)
     done = f"of which {so_far.exchanges} and {_size(max(so_far.sent))} are done"
     return f"{at_most}{log.exchanges} exchanges; a client sends {sent}, {done}, and receives {received}"
@@ -86,8 +87,9 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     """Return what the clients say of their rows, and the federation of them; `earlier` is the fit to go on from."""
     there = channel.addresses()
     first = Exchange(channel, there, [f"at {address}" for address in there])
+    parameters = agreed_parameters(estimator)
     categories = None if earlier is None else earlier.network_spec.categories
-    about: dict[str, Any] = {"parameters": agreed_parameters(estimator), "categories": categories}
+    about: dict[str, Any] = {"parameters": parameters, "categories": categories}
     said = first.ask_all("describe", dict.fromkeys(range(len(there)), about), check=_check_described)
     ids = _labels([answer["label"] for answer in said.values()])
     private = is_private(estimator)
@@ -101,11 +103,15 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     addresses: list[Any] = [None] * len(clients)  # of clients of earlier fits, who need not be there
     for i, p in zip(order, positions.tolist(), strict=True):
         labels[p], addresses[p] = said[i]["label"], there[i]
-    exchange = Exchange(channel, addresses, labels)
+    rows = {p: answer["n_rows"] for p, answer in zip(positions.tolist(), told, strict=True)}
+    exchange = Exchange(channel, addresses, labels, first.run, rows)
     labels_there = [labels[p] for p in positions.tolist()]
-    _check_alike(labels_there, told, ["discrete"])
+    _check_alike(labels_there, told, ["discrete", "n_features"])
+    columns = _agreed_columns(exchange, positions.tolist(), told)
+    feature_names, numbers = _names(exchange, positions.tolist(), columns, told[0]["n_features"], earlier)
     sizes = np.array([answer["n_rows"] for answer in told], dtype=np.int64)
     ledger = ledger_of(earlier)
+    ledger.runs += (exchange.run,)
     discrete = told[0]["discrete"]
     if private:
         _privacy.check_no_labels(discrete)
@@ -114,11 +120,11 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
         categories = {}
         if discrete:
             asked = RemoteLabels(exchange, positions, sizes, None, "", "torch", ledger)
-            categories = agreed_categories(asked, discrete, clients, estimator.availability)
+            called = {j: f"column {j}" if feature_names is None else repr(feature_names[j]) for j in discrete}
+            categories = agreed_categories(asked, called, clients, estimator.availability)
             questions = dict.fromkeys(positions.tolist(), about | {"categories": categories})
             told = list(exchange.ask_all("describe", questions, check=_check_described).values())
     _check_alike(labels_there, told, list(ALIKE))
-    feature_names = told[0]["feature_names"]
     by_modality = None
     if any(answer["by_modality"] is not None for answer in told):
         n_modalities = len(told[0]["modalities"])
@@ -132,8 +138,8 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
             _privacy.check_complete(by_modality == sizes[:, None])
     reading = DataDescription(
         n_features=told[0]["n_features"],
-        feature_names=None if feature_names is None else np.array(feature_names, dtype=object),
-        number_names=told[0]["number_names"],
+        feature_names=feature_names,
+        number_names=numbers,
         n_outputs=told[0]["n_outputs"],
         y_ndim=told[0]["y_ndim"],
         clients=clients,
@@ -143,22 +149,93 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
         modalities=told[0]["modalities"],
         label_columns=tuple(told[0]["label_columns"]),
         central=False,
+        policies={} if private else _policies(labels_there, told),
     )
     if earlier is not None:
         _check_same_columns(reading, earlier)
-    agreed = exchange.keep({"categories": categories, "masked": by_modality is not None})
+    agreed = exchange.keep(
+        {
+            "parameters": parameters,
+            "columns": columns,
+            "run": exchange.run,
+            "categories": categories,
+            "masked": by_modality is not None,
+        }
+    )
     return reading, Remote(exchange, positions, sizes, by_modality, agreed, "torch", ledger)
 
 
 def _check_described(position: int, answer: Any) -> None:
     """Raise WireError where an answer is no description."""
     n_rows = answer["n_rows"]
-    if "label" not in answer or not isinstance(n_rows, int) or n_rows < 1:
+    if "label" not in answer or type(n_rows) is not int or n_rows < 1 or type(answer["n_features"]) is not int:
         raise WireError("a description of rows was asked for")
+    if not isinstance(answer["columns"], (str, type(None))) or not isinstance(answer["policy"], str):
+        raise WireError("hashes of names and of a policy were asked for")
     if not answer["discrete"] or "modalities" in answer:
         missing = [name for name in (*ALIKE, "by_modality") if name not in answer]
         if missing:
             raise WireError(f"a description of rows lacks {missing[0]}")
+
+
+def _agreed_columns(exchange: Exchange, positions: list[int], told: list[Mapping[str, Any]]) -> str | None:
+    """Return the hash of the names of columns that all clients have; None where none of them has names.
+
+    Raises ValueError that says which column is the first that somebody else calls otherwise; that client is told too.
+    """
+    hashes = [answer["columns"] for answer in told]
+    usual = max(hashes, key=hashes.count)
+    odd = [p for p, of in zip(positions, hashes, strict=True) if of != usual]
+    if not odd:
+        return usual
+    most, reference = odd[0], positions[hashes.index(usual)]
+    fact = f"client {exchange.labels[most]!r} has other names of columns than client {exchange.labels[reference]!r}"
+    remedy = "let all load_data return the same columns in the same order."
+    if None in hashes:
+        raise ValueError(f"{fact} (one has names, the other has none); {remedy}")
+    alike, unlike = 0, int(told[0]["n_features"])
+    while unlike - alike > 1:  # the first names of so many columns are alike, and of so many are not
+        half = (alike + unlike) // 2
+        of = exchange.ask_all("names", dict.fromkeys((most, reference), half), check=_check_hash)
+        alike, unlike = (half, unlike) if of[most] == of[reference] else (alike, half)
+    exchange.ask("differs", {most: alike})
+    raise ValueError(f"{fact} (column {alike} is the first); {remedy}")
+
+
+def _names(
+    exchange: Exchange, positions: list[int], columns: str | None, n_features: int, earlier: Fitted | None
+) -> tuple[NDArray | None, NDArray | None]:
+    """Return the names of the columns that have a hash, as text or as numbers: of the first client that tells them.
+
+    Those of an earlier fit are taken where they have that hash, and nobody is asked. None where nobody tells.
+    """
+    if columns is None:
+        return None, None
+    if earlier is not None:
+        known = earlier.feature_names, earlier.number_names
+        if digest_of_names(texts_of(*known), exchange.run) == columns:
+            return known
+    for p in positions:
+        found, _ = exchange.ask("names", {p: None})
+        with suppress(TypeError, ValueError, KeyError):
+            text, numbers = found[p]["feature_names"], found[p]["number_names"]
+            text = None if text is None else np.array([str(name) for name in text], dtype=object)
+            numbers = None if numbers is None else np.asarray(numbers, dtype=np.float64)
+            if digest_of_names(texts_of(text, numbers), exchange.run) == columns:
+                return text, numbers
+    _show("no client tells the names of its columns: the model has none")
+    return None, None
+
+
+def _check_hash(position: int, answer: Any) -> None:
+    """Raise WireError where an answer is no hash."""
+    if not isinstance(answer, str):
+        raise WireError("a hash of names was asked for")
+
+
+def _policies(labels: list[Any], told: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the hash of the policy of each client that has one."""
+    return {str(label): answer["policy"] for label, answer in zip(labels, told, strict=True) if answer["policy"]}
 
 
 def _labels(labels: list[Any]) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from skfdrmfl.common.version import __version__
@@ -12,6 +13,12 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
 def versions() -> dict[str, str]:
     """Return the versions of the library, of Python, of what the library stands on, and the platform."""
+    return dict(_found())
+
+
+@cache  # looking takes as long as a small fit
+def _found() -> dict[str, str]:
+    """Return what `versions` does."""
     found = {"skfdrmfl": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

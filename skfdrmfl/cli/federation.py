@@ -1,0 +1,146 @@
+"""The command `federation`: what sites say before a fit, what a fitted federation leaves, and whether records agree."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from skfdrmfl.cli import server
+from skfdrmfl.cli.options import add
+from skfdrmfl.cli.output import output_folder, text_file
+from skfdrmfl.cli.parameters import transformer
+from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+
+MODEL = "what a server, `skfdrmfl fit` or `save` has written"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its own commands."""
+    parser = commands.add_parser(
+        "federation",
+        help="statistics of sites before a fit; card and audit of a fitted federation",
+        description="What sites say of their rows before anything is trained, and what a fitted federation leaves.",
+    )
+    own = parser.add_subparsers(title="commands", dest="of_federation", metavar="COMMAND", required=True)
+    _add_describe(own)
+    _add_card(own)
+    _add_audit(own)
+
+
+def _add_describe(own: Any) -> None:
+    parser = own.add_parser(
+        "describe",
+        help="counts, means, spreads, axes and categories of sites' rows",
+        description="Ask sites that run `skfdrmfl site` for counts, means, spreads, axes and categories of their rows, "
+        "by the questions that a fit begins with and under the same policies. Nothing is trained.",
+    )
+    parser.set_defaults(run=run_describe)
+    add(parser, "--output FILE", "the statistics: .csv has the columns, .json all (default: printed alone)", type=Path)
+    server.add_sites(parser)
+
+
+def _add_card(own: Any) -> None:
+    parser = own.add_parser(
+        "card",
+        help="one page on a fitted federation",
+        description="Write one self-contained page on a fitted federation, from what the model's file holds: sites, "
+        "rows, errors, privacy, what passed, versions, policies.",
+    )
+    parser.set_defaults(run=run_card)
+    parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
+    output = "the card, .html or .json; may be repeated (default: card.html beside MODEL)"
+    add(parser, "--output FILE", output, type=Path, action="append", default=[])
+    add(parser, "--title TEXT", "what it is called", default="A fitted federation")
+
+
+def _add_audit(own: Any) -> None:
+    parser = own.add_parser(
+        "audit",
+        help="hold sites' records against the ledger of a model",
+        description="Hold the records that `skfdrmfl site --audit` has written against the ledger in a model's file: "
+        "with those of all sites message by message. Where they differ, it is said, and the status is 1.",
+    )
+    parser.set_defaults(run=run_audit)
+    parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
+    parser.add_argument("records", metavar="RECORD", type=Path, nargs="+", help="the record of a site")
+
+
+def run_describe(args: argparse.Namespace) -> None:
+    """Ask the sites, and print or write what they say."""
+    _check_suffix(args.output, ".csv", ".json")
+    n_sites = server.number_of_sites(args)
+    names = [] if args.output is None else [args.output.name]
+    folder = Path() if args.output is None else args.output.parent
+    with output_folder("--output", folder, names) as write, ExitStack() as stack:
+        with interrupt_waits():
+            from skfdrmfl.protocol.door import NoAnswer
+            from skfdrmfl.site.statistics import describe
+
+            estimator = transformer(args)
+        channel = server.channel_to_sites(args, stack)
+        try:
+            channel.gather(n_sites)
+            found = describe(estimator, channel)
+        except (ValueError, NoAnswer) as error:
+            raise FileProblem(f"no statistics could be had: {first_line(error)}") from error
+        channel.close()
+        print(found, flush=True)
+        for name in names:
+            write({name: text_file(found.to_json() if name.endswith(".json") else found.to_csv())})
+
+
+def run_card(args: argparse.Namespace) -> None:
+    """Write the card of a model."""
+    paths = args.output or [args.model.with_name("card.html")]
+    for path in paths:
+        _check_suffix(path, ".html", ".json")
+    model = _model(args.model)
+    from skfdrmfl.inspection._card import FederationCard
+
+    card = FederationCard.from_estimator(model, title=args.title)
+    for path in paths:
+        with output_folder("--output", path.parent, [path.name], [args.model]) as write:
+            write({path.name: card.save})
+
+
+def run_audit(args: argparse.Namespace) -> None:
+    """Say whether records of sites agree with the ledger of a model."""
+    log = _model(args.model).federation_log_
+    from skfdrmfl.clients.remote.audit import differences, is_counted, sites_of
+
+    if not log.runs:
+        raise FileProblem(f"{args.model} was not fitted to rows of sites, which keep records; name one that was.")
+    try:
+        records = sites_of(args.records)
+    except OSError as error:
+        raise FileProblem(f"{error.filename} cannot be read ({error.strerror}); name the record of a site.") from error
+    except ValueError as error:
+        raise FileProblem(str(error)) from error
+    said = differences(log, records)
+    if said:
+        raise FileProblem("; ".join(["the records are not those of the ledger", *said]) + ".")
+    missing = sorted(set(map(str, log.clients)) - set(map(str, records)))
+    of_all = f"; without those of {', '.join(missing)} no more than their bytes can be compared" if missing else ""
+    n = sum(is_counted(entry, log) for entries in records.values() for entry in entries)
+    print(f"{n} messages in the records of {', '.join(map(str, records))}: as in the ledger{of_all}.")
+
+
+def _model(path: Path) -> Any:
+    """Return the model in a file."""
+    with interrupt_waits():
+        from skfdrmfl.estimator._transformer import FDRMFLTransformer
+    try:
+        return FDRMFLTransformer.load(path)
+    except FileNotFoundError as error:
+        raise FileProblem(f"{path} is not there; name the file of a fitted model.") from error
+    except ValueError as error:
+        raise FileProblem(first_line(error)) from error
+
+
+def _check_suffix(path: Path | None, *suffixes: str) -> None:
+    """Refuse a file of a kind that is not written."""
+    if path is not None and path.suffix not in suffixes:
+        wrong("--output", path, f"ends in {path.suffix or 'nothing'}", f"let it end in {' or '.join(suffixes)}")

@@ -1,0 +1,269 @@
+"""The command `site`: a process that alone holds a site's rows, and answers what a server asks of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from skfdrmfl.cli.columns import divide
+from skfdrmfl.cli.folder import add_folder, read_input
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading
+from skfdrmfl.cli.output import output_folder, text_file
+from skfdrmfl.cli.parameters import modality_notes, transformer
+from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.courier.programs import Program, environment, found, free_port
+from skfdrmfl.courier.sockets import is_loopback
+from skfdrmfl.courier.warm import NAME, warmed
+from skfdrmfl.tables.cells import text_of
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.wording import shown
+
+LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "site",
+        help="hold a site's rows, and answer what a server asks of them",
+        description="Hold the rows of one site, and answer what `skfdrmfl server` asks of them: by its policy, on a "
+        "socket of this machine. --supernode starts Flower's program that carries these answers; without --data that "
+        "program alone, as another user who reaches no row.",
+    )
+    parser.set_defaults(run=run)
+    add(parser, "--label NAME", "what the site is called, as the server's --sites has it", required=True)
+    add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
+    only = "take the rows alone that have this value in this column, of a table that has several sites"
+    add(parser, "--only NAME=VALUE", only)
+    add(parser, "--policy FILE", "what may leave, in TOML (default: the careful one)", type=Path)
+    add(parser, "--audit FILE", "record of what has left, to which lines are appended", type=Path)
+    dry_run = "print what would leave, in order, and end; nothing leaves. With FILE, a table of it (.csv)"
+    add(parser, "--dry-run [FILE]", dry_run, type=Path, nargs="?", const=Path())
+    group = parser.add_argument_group("where it answers")
+    where = "path of a Unix socket, or 127.0.0.1:PORT (default: ~/.skfdrmfl/NAME.socket)"
+    add(group, "--socket ADDRESS", where)
+    add(group, "--token FILE", "where the secret of 127.0.0.1 stands (default: ~/.skfdrmfl/NAME.token)", type=Path)
+    add(group, "--group NAME", "group of users who may use the socket, such as that of the SuperNode's user")
+    group = parser.add_argument_group("Flower's SuperNode")
+    add(group, "--supernode HOST:PORT", "start one, connected to the server's SuperLink there")
+    add_security(group, "--root-certificates FILE", "certificate authority of the server's certificate")
+    add(group, "--auth-key FILE", "private key of this site, whose public half the server has", type=Path)
+    add_columns(parser)
+    add_missing(parser, "keep")
+    add_reading(parser)
+    add_folder(parser)
+    add_model(parser)
+
+
+def add_security(group: Any, usage: str, help: str) -> None:
+    """Add the options that say how the network is secured."""
+    add(group, usage, help, type=Path)
+    group.add_argument("--insecure", action="store_true", help="no encryption; on 127.0.0.1 there is none anyway")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.dry_run is not None:
+        _show_what_would_leave(args)
+        return
+    address, token = _place(args)
+    with ExitStack() as stack:
+        before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        node = None if args.supernode is None else _supernode_command(args, address, token)
+        if args.file is None:
+            if node is None:
+                wrong(
+                    "--data", "none", "names the site's rows", "name a table, or a --supernode to start for another's"
+                )
+            program = _started(node, stack)
+            while not program.is_over:
+                time.sleep(0.5)
+            raise FileProblem("the SuperNode has ended; its output is above.")
+        from skfdrmfl.site.listener import Listener
+
+        rows = SiteInput.of(args)
+        answer = _process(rows, args)
+        listener = Listener(address, answer, token=token, group=args.group)
+        stack.callback(listener.close)
+        if not is_loopback(address):
+            stack.callback(_remove, address)
+        said(f"{args.label} answers at {address}, as user {_user()}.")
+        if node is None:
+            config = f'client="{args.label}" socket="{address}"' + (f' token="{token}"' if token else "")
+            said(f"Flower's SuperNode elsewhere: flower-supernode ... --node-config '{config}'")
+        else:
+            said(
+                f"The SuperNode runs code that comes over the network as user {_user()}, who can read {args.file}; "
+                "docs/run_a_site.md has the recipe of two users."
+            )
+            _started(node, stack)
+        listener.serve()
+
+
+def said(line: str) -> None:
+    """Print a line with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def is_local(address: str) -> bool:
+    """Return whether HOST:PORT is on this machine, so that nothing crosses a network."""
+    host = address.rpartition(":")[0]
+    return host in ("127.0.0.1", "localhost", "[::1]")
+
+
+def secured(args: argparse.Namespace, address: str, option: str) -> list[str]:
+    """Return the options of Flower's programs that say how the network is secured; refuse to send in clear."""
+    if args.root_certificates is not None:
+        return ["--root-certificates", str(args.root_certificates)]
+    if not args.insecure and not is_local(address):
+        wrong(option, address, "would be talked to in clear", "pass --root-certificates, or --insecure to mean it")
+    return ["--insecure"]
+
+
+def _place(args: argparse.Namespace) -> tuple[str, str]:
+    """Return where the site answers and the file of its token, which a Unix socket needs not; make their folder."""
+    home = Path.home() / ".skfdrmfl"
+    address = args.socket
+    if address is None:
+        home.mkdir(mode=0o700, exist_ok=True)
+        unix = hasattr(socket, "AF_UNIX")
+        address = str(home / f"{args.label}.socket") if unix else f"127.0.0.1:{free_port()}"
+    if is_loopback(address):
+        home.mkdir(mode=0o700, exist_ok=True)
+        return address, str((args.token or home / f"{args.label}.token").absolute())
+    address = os.path.abspath(address)
+    if len(os.fsencode(address)) > LONGEST_PATH:
+        wrong("--socket", address, f"is longer than {LONGEST_PATH} bytes, which no socket can be", "pass a shorter one")
+    if not os.path.isdir(os.path.dirname(address)):
+        wrong("--socket", address, "is in a folder that is not there", "make the folder, or pass another path")
+    return address, ""
+
+
+class SiteInput(NamedTuple):
+    """What a site holds: its estimator, rows as `fit` takes them, and policy."""
+
+    estimator: Any
+    rows: tuple[Any, ...]
+    policy: Any
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> SiteInput:
+        """Read it as the options of the command say; what was found is printed."""
+        frame, notes = read_input(args.file, args)
+        if args.only is not None:
+            frame = _only(frame, args.only, notes)
+        with interrupt_waits():
+            from skfdrmfl.clients.policy import SitePolicy
+
+            estimator = transformer(args)
+        try:
+            policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
+        except (ValueError, TypeError) as error:
+            raise FileProblem(first_line(error)) from error
+        columns = divide(frame, args)
+        columns.notes += modality_notes(columns.X, args)
+        print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
+        groups = () if columns.groups is None else (columns.groups.to_numpy(),)
+        return cls(estimator, (columns.X, columns.target, *groups), policy)
+
+
+def _only(frame: Any, only: str, notes: list[str]) -> Any:
+    """Return the rows of a frame that have a value in a column."""
+    name, _, value = only.partition("=")
+    if name not in frame.columns:
+        wrong(
+            "--only", only, f"names no column of the table ({name!r})", f"choose from {shown(list(frame.columns), 12)}"
+        )
+    texts = text_of(frame[name])
+    if not (texts == value).any():
+        wrong(
+            "--only", only, f"is the value of no row ({shown(sorted(texts.dropna().unique()), 6)} are)", "name another"
+        )
+    notes.append(f"Only rows with {only}: {int((texts == value).sum())} of {len(frame)}.")
+    return frame.loc[(texts == value).to_numpy(dtype=bool, na_value=False)].drop(columns=name)
+
+
+def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
+    """Return what answers for a site, and say by what it does."""
+    from skfdrmfl.clients.remote.audit import Audit
+    from skfdrmfl.site.process import SiteProcess, Teller
+    from skfdrmfl.site.site_data import site_of
+
+    policy = site.policy
+    record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
+    watches: list[Any] = [Teller(said), *record]
+    said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
+    estimator, (X, *_) = site.estimator, site.rows
+    one = "one network" if estimator.tuning is None else "a mixture"
+    said(f"plan: {one} of {len(X)} rows x {X.shape[1]} columns; its sums and up to {_rounds(estimator)} updates leave.")
+    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches, policy=policy))
+
+
+def _show_what_would_leave(args: argparse.Namespace) -> None:
+    """Print what would leave the site, and write it where a file is named."""
+    if args.file is None:
+        wrong("--dry-run", "none", "has no rows to look at", "name them by --data")
+    names = [] if args.dry_run == Path() else [args.dry_run.name]
+    with output_folder("--dry-run", args.dry_run.parent, names, [args.file]) as write:
+        site = SiteInput.of(args)
+        with interrupt_waits():
+            from skfdrmfl.site.dry_run import dry_run
+        try:
+            found = dry_run(site.estimator, lambda: site.rows, args.label, site.policy)
+        except ValueError as error:
+            raise FileProblem(f"these rows cannot be fitted: {first_line(error)}") from error
+        print(found, flush=True)
+        write({name: text_file(found.to_csv()) for name in names})
+
+
+def _rounds(estimator: Any) -> int:
+    from skfdrmfl.fit.parameters import value_of
+
+    return int(value_of(estimator, "n_rounds"))
+
+
+def _supernode_command(args: argparse.Namespace, address: str, token: str) -> list[str]:
+    """Return the command of the SuperNode."""
+    config = f'client="{args.label}" socket="{address}"' + (f' token="{token}"' if token else "")
+    command = ["flower-supernode", "--superlink", args.supernode, "--port", str(free_port()), "--node-config", config]
+    command += secured(args, args.supernode, "--supernode")
+    if args.auth_key is not None:
+        command += ["--auth-supernode-private-key", str(args.auth_key)]
+    return command
+
+
+def _started(command: list[str], stack: ExitStack) -> Program:
+    """Return the SuperNode, started; it is started again where it ends, as it does when the server's SuperLink has."""
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skfdrmfl-", ignore_cleanup_errors=True)))
+    of_flower = environment(home)
+    if (warm := warmed(home, of_flower, found(NAME))) is not None:
+        stack.callback(Program(warm[0], of_flower, said, lasting=True, name="couriers").close)
+        of_flower = warm[1]
+    program = Program(command, of_flower, said, lasting=True)
+    stack.callback(program.close)
+    said(f"SuperNode started, for the SuperLink at {command[2]}.")
+    return program
+
+
+def _remove(address: str) -> None:
+    with suppress(OSError):
+        os.unlink(address)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

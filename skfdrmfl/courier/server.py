@@ -1,0 +1,49 @@
+"""The ServerApp of a run: it does what the process of `skfdrmfl server` asks of Flower, and carries bytes."""
+
+from __future__ import annotations
+
+import json
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from .client import DATA, TEXT
+from .sockets import connect, receive, send
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Do what is asked, until it is the end."""
+    with connect(str(context.run_config["socket"]), str(context.run_config["token"])) as connection:
+        send(connection, json.dumps({"run": context.run_id}))
+        while True:
+            text, data = receive(connection)
+            asked = json.loads(text)
+            what = asked["what"]
+            if what == "end":
+                return
+            if what == "nodes":
+                send(connection, json.dumps(sorted(grid.get_node_ids())))
+            elif what == "push":
+                records = RecordDict({TEXT: ConfigRecord({"text": asked["text"]})})
+                if data:
+                    records[DATA] = ArrayRecord({"bytes": Array("uint8", (len(data),), "skfdrmfl.bytes", bytes(data))})
+                message = Message(records, asked["node"], MessageType.QUERY, ttl=asked["within"])
+                (number,) = grid.push_messages([message])
+                send(connection, json.dumps(number))
+            elif what == "pull":
+                replies = list(grid.pull_messages(asked["ids"]))
+                send(connection, json.dumps(len(replies)))
+                for reply in replies:
+                    said, back, error = "", b"", None
+                    if not reply.has_content():
+                        error = reply.error.reason
+                    else:
+                        try:
+                            said = str(reply.content.config_records[TEXT]["text"])
+                            back = reply.content.array_records[DATA]["bytes"].data if DATA in reply.content else b""
+                        except KeyError:
+                            error = "a message that holds no packet"
+                    send(connection, json.dumps([reply.metadata.reply_to_message_id, said, error]), back)

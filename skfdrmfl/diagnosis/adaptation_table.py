@@ -1,0 +1,56 @@
+"""`adapted_`: what few rows of a new instrument have changed in a model, and what else was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class AdaptationTable(list[dict[str, Any]]):
+    """A list of dicts of "how", "error" and "chosen", a way each, that prints as a table.
+
+    Errors are root mean squares in the units of y on the new rows, each left out; of several outputs "error" and
+    "chosen" are lists.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    how : str or list of str
+        What was chosen, of several outputs of each.
+    n_rows : int
+    slope, bias : float or list of float
+        y' = slope * y_hat + bias in the units of y, beside what "head" adds.
+    axis : dict of str to dict
+        Of each modality that is read anew "shift", in channels, "gain" and "offset": gain * x(j - shift) + offset.
+    """
+
+    def __init__(
+        self, rows: Sequence[dict[str, Any]], how: Any, n_rows: int, slope: Any, bias: Any, axis: dict[str, Any]
+    ):
+        super().__init__(rows)
+        self.how, self.n_rows, self.slope, self.bias, self.axis = how, n_rows, slope, bias, axis
+
+    def __repr__(self) -> str:
+        width = max(len(row["how"]) for row in self)
+        lines = [f"{'how':{width}}  error on {self.n_rows} rows, each left out"]
+        for row in self:
+            marks = ["*" if chosen else "" for chosen in _each(row["chosen"])]
+            shown = ", ".join(f"{error:.4g}{mark}" for error, mark in zip(_each(row["error"]), marks, strict=True))
+            lines.append(f"{row['how']:{width}}  {shown}")
+        done = [
+            f"{name} {', '.join(f'{x:.4g}' for x in _each(of))}"
+            for name, of in (("slope", self.slope), ("bias", self.bias))
+        ]
+        for name, read in self.axis.items():
+            shift, gain, offset = read["shift"], read["gain"], read["offset"]
+            done.append(f"{name} shifted by {shift:.2f} channels, times {gain:.4g}, plus {offset:.4g}")
+        return "\n".join([*lines, f"* chosen: {', '.join(done)}"])
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> Any:
+        return type(self), (list(self), self.how, self.n_rows, self.slope, self.bias, self.axis)
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,63 @@
+"""What `suspects_` is: a row for each row that looks corrupt, as a dict of columns that prints as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Rows that are shown.
+MOST_SHOWN = 20
+
+
+class SuspectTable(dict[str, NDArray[Any]]):
+    """A dict of columns, which `pandas.DataFrame` takes as it is; printed, counts by reason and the first rows.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n,)
+        "client", "row" (of X as `fit` was given it), "reason", "modality" and "column" (empty where it is no single
+        one); of rows that are elsewhere "client", "reason" and "n_rows".
+    note : str
+        Why nothing was looked at; empty where rows were.
+    """
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]], note: str = ""):
+        super().__init__(columns)
+        self.note = note
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows are suspect."""
+        return int(np.sum(self["n_rows"])) if "n_rows" in self else len(self.get("row", ()))
+
+    def by_reason(self) -> dict[str, int]:
+        """Return how many rows there are of each reason."""
+        found: dict[str, int] = {}
+        reasons = self.get("reason", np.zeros(0, dtype=object))
+        for reason, n in zip(reasons, self.get("n_rows", np.ones(len(reasons), dtype=int)), strict=True):
+            found[str(reason)] = found.get(str(reason), 0) + int(n)
+        return found
+
+    def __repr__(self) -> str:
+        if self.note:
+            return self.note
+        n = self.n_rows
+        lines = [f"{n} suspect row{'s' * (n != 1)}" + (f": {in_words(self.by_reason())}" if n else "")]
+        rows = [list(self), *zip(*(map(str, values) for values in self.values()), strict=True)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        shown = rows[: MOST_SHOWN + 1] if n else []
+        lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in shown]
+        return "\n".join(lines + [f"and {len(rows) - 1 - MOST_SHOWN} more"] * (len(rows) - 1 > MOST_SHOWN))
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self), self.note)
+
+
+def in_words(by_reason: Mapping[str, int]) -> str:
+    """Return numbers of rows by reason as text."""
+    return ", ".join(f"{n} {reason}" for reason, n in by_reason.items())

@@ -1,0 +1,241 @@
+/* Numbers, vectors and matrices of `native.c`: functions of numbers, and the one product that there is.
+
+   An activation is a matrix (features, lanes): the rows of a batch side by side in lanes, a multiple of LANES of them.
+   Lanes beyond the batch repeat its first row with weight zero. A weight matrix is (outputs, ld), its rows padded with
+   zeros to a multiple of LANES: so all loops run over whole vectors. `native.py` packs and unpacks. */
+
+#ifndef NATIVE_MATRICES_H
+#define NATIVE_MATRICES_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef NATIVE_DOUBLE
+typedef double real;
+#else
+typedef float real;
+#endif
+#if defined(__AVX2__) && !defined(NATIVE_DOUBLE)
+#include <immintrin.h>
+#endif
+typedef int64_t whole;
+
+#if defined(__AVX512F__)
+enum { WIDTH = 64, TILE_ROWS = 8 };
+#elif defined(__AVX2__)
+enum { WIDTH = 32, TILE_ROWS = 6 };
+#else
+enum { WIDTH = 16, TILE_ROWS = 6 };
+#endif
+enum { LANES = 16, V = WIDTH / sizeof(real), MOST_IN_TILE = 2 * TILE_ROWS, FEW_ROWS = 3 };
+typedef real vector __attribute__((vector_size(WIDTH), may_alias));
+typedef real loose __attribute__((vector_size(WIDTH), may_alias, aligned(sizeof(real)))); /* wherever it stands */
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
+#define INLINE static inline __attribute__((always_inline))
+#define EACH(i, n) for (whole i = 0; i < (n); i++)
+
+/* -------------------------------------------------------------------------------------------- numbers */
+
+INLINE whole rounded(whole n) { return (n + LANES - 1) / LANES * LANES; }
+
+/* e^x to 2 ulp: 2^n e^r with r in +-ln(2)/2, by a polynomial; over- and underflow as in libm. */
+INLINE real exponential(real x) {
+#ifdef NATIVE_DOUBLE
+    return exp(x);
+#else
+    x = x > 90.0f ? 90.0f : x;
+    x = x < -105.0f ? -105.0f : x;
+    float n = rintf(x * 1.44269504f);
+    float r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { uint32_t bits; float value; } low, high; /* two factors: 2^n alone may be beyond what a float can hold */
+    int32_t half = (int32_t)n >> 1;
+    low.bits = (uint32_t)(half + 127) << 23;
+    high.bits = (uint32_t)((int32_t)n - half + 127) << 23;
+    return p * low.value * high.value;
+#endif
+}
+
+/* ln x of an x of normal size. */
+INLINE real logarithm(real x) {
+#ifdef NATIVE_DOUBLE
+    return log(x);
+#else
+    union { uint32_t bits; float value; } m = {.value = x};
+    int32_t e = (int32_t)(m.bits - 0x3f3504f3u) >> 23; /* m in sqrt(1/2) .. sqrt(2) */
+    m.bits -= (uint32_t)e << 23;
+    float s = (m.value - 1.0f) / (m.value + 1.0f), s2 = s * s;
+    float p = 0.4f + s2 * (2.0f / 7.0f + s2 * (2.0f / 9.0f + s2 * (2.0f / 11.0f)));
+    return (float)e * 0.693359375f + ((float)e * -2.12194440e-4f + s * (2.0f + s2 * (0.66666667f + s2 * p)));
+#endif
+}
+
+INLINE real root(real x) {
+#ifdef NATIVE_DOUBLE
+    return sqrt(x);
+#else
+    return sqrtf(x);
+#endif
+}
+
+/* The length of a vector, given its square, but no less than `contrast.SHORTEST`. */
+INLINE real length_of(real square) {
+    const real shortest = 1e-8;
+    return root(square > shortest * shortest ? square : shortest * shortest);
+}
+
+INLINE real sigmoid(real a) { return (real)1 / ((real)1 + exponential(-a)); }
+
+/* log(1 + e^t): minus the log of a sigmoid. */
+INLINE real softplus(real t) {
+    real magnitude = t < 0 ? -t : t;
+    return (t > 0 ? t : (real)0) + logarithm((real)1 + exponential(-magnitude));
+}
+
+/* By vectors: 1 / a and sqrt(a) of positive numbers of normal size, and e^x with x held between -87 and 88. With AVX-512
+   a step of Newton's method doubles the 14 bits of an estimate: divisions and roots take three times as long there. */
+#if defined(NATIVE_DOUBLE) || !defined(__AVX2__)
+INLINE vector reciprocal(vector a) { return (real)1 / a; }
+INLINE vector root_of(vector a) {
+    EACH(k, V) a[k] = root(a[k]);
+    return a;
+}
+INLINE vector bounded_exponential(vector x) {
+    EACH(k, V) x[k] = exponential(x[k] > 88 ? 88 : x[k]);
+    return x;
+}
+#else
+#if defined(__AVX512F__)
+INLINE vector reciprocal(vector a) {
+    vector x = (vector)_mm512_rcp14_ps((__m512)a);
+    return x * (2.0f - a * x);
+}
+INLINE vector root_of(vector a) {
+    vector x = (vector)_mm512_rsqrt14_ps((__m512)a);
+    return a * (x * (1.5f - 0.5f * a * x * x));
+}
+#define HELD(x) (vector)_mm512_max_ps(_mm512_min_ps((__m512)(x), _mm512_set1_ps(88.0f)), _mm512_set1_ps(-87.0f))
+#else
+INLINE vector reciprocal(vector a) { return 1.0f / a; }
+INLINE vector root_of(vector a) { return (vector)_mm256_sqrt_ps((__m256)a); }
+#define HELD(x) (vector)_mm256_max_ps(_mm256_min_ps((__m256)(x), _mm256_set1_ps(88.0f)), _mm256_set1_ps(-87.0f))
+#endif
+typedef uint32_t bits __attribute__((vector_size(WIDTH)));
+INLINE vector bounded_exponential(vector x) {
+    x = HELD(x);
+    vector shifted = x * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f; /* the last bits of `shifted` are n */
+    vector r = x - n * 0.693359375f - n * -2.12194440e-4f, p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return p * (vector)(((bits)shifted << 23) + 0x3f800000u);
+}
+#endif
+
+/* The sum of n numbers, or of products, a multiple of LANES: in one order, whatever the processor's vectors. */
+INLINE real sum_of(const real *a, const real *b, whole n) {
+    real sums[LANES] = {0};
+    for (whole i = 0; i < n; i += LANES) EACH(k, LANES) sums[k] += b ? a[i + k] * b[i + k] : a[i + k];
+    for (whole half = LANES / 2; half; half /= 2) EACH(k, half) sums[k] += sums[k + half];
+    return sums[0];
+}
+
+/* Writes the sum of each row of a matrix (n, lanes), four rows at a time: halves of sums are added as they are turned. */
+INLINE void row_sums(real *out, const real *rows, whole n, whole lanes) {
+    whole o = 0;
+    for (; o + 4 <= n; o += 4) {
+        quad s[4] = {{0}, {0}, {0}, {0}};
+        EACH(r, 4) for (whole l = 0; l < lanes; l += 4) s[r] += *(const quad *)(rows + (o + r) * lanes + l);
+        quad ab = __builtin_shufflevector(s[0], s[1], 0, 4, 2, 6) + __builtin_shufflevector(s[0], s[1], 1, 5, 3, 7);
+        quad cd = __builtin_shufflevector(s[2], s[3], 0, 4, 2, 6) + __builtin_shufflevector(s[2], s[3], 1, 5, 3, 7);
+        *(quad *)(out + o) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    }
+    for (; o < n; o++) out[o] = sum_of(rows + o * lanes, 0, lanes);
+}
+
+/* ------------------------------------------------------------------------------------------- matrices */
+
+/* out[o] = bias[o] + sum_i w[o, i] a[i] for R rows of out and N vectors of lanes, all R N sums held in registers. */
+INLINE void tile(const int R, const int N, real *out, whole out_ld, const real *w, whole w_row, whole w_column,
+                 const real *a, whole a_ld, whole n_in, const real *bias) {
+    vector sums[MOST_IN_TILE], x[4];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) sums[r * N + n] = (vector){0} + (bias ? bias[r] : (real)0);
+    EACH(i, n_in) {
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) x[n] = *(const vector *)(a + i * a_ld + n * V);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+            for (int n = 0; n < N; n++) sums[r * N + n] += w[r * w_row + i * w_column] * x[n];
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) *(vector *)(out + r * out_ld + n * V) = sums[r * N + n];
+}
+
+INLINE void stripe(const int N, real *out, whole out_ld, whole n_out, const real *w, whole w_row, whole w_column,
+                   const real *a, whole a_ld, whole n_in, const real *bias) {
+    whole o = 0;
+#define ROWS(R) tile(R, N, out + o * out_ld, out_ld, w + o * w_row, w_row, w_column, a, a_ld, n_in, bias ? bias + o : 0)
+    if (N == 1) for (; o + 2 * TILE_ROWS <= n_out; o += 2 * TILE_ROWS) ROWS(2 * TILE_ROWS);
+    if (N <= 2) for (; o + TILE_ROWS <= n_out; o += TILE_ROWS) ROWS(TILE_ROWS);
+    if (N <= 2 && o + 4 <= n_out) { ROWS(4); o += 4; }
+    if (o + 3 <= n_out) { ROWS(3); o += 3; }
+    if (o + 2 <= n_out) { ROWS(2); o += 2; }
+    if (o < n_out) ROWS(1);
+#undef ROWS
+}
+
+/* out (n_out, lanes) = bias + w a, where w[o, i] stands at o * w_row + i * w_column. Every product is this one: each
+   sum waits for the one before it, so that few rows want many vectors side by side. */
+static void product(real *out, whole out_ld, whole n_out, const real *w, whole w_row, whole w_column, const real *a,
+                    whole a_ld, whole n_in, whole lanes, const real *bias) {
+    whole l = 0;
+#define STRIPES(N) \
+    for (; l + N * V <= lanes; l += N * V) stripe(N, out + l, out_ld, n_out, w, w_row, w_column, a + l, a_ld, n_in, bias)
+    if (n_out <= FEW_ROWS) STRIPES(4);
+    STRIPES(2);
+    STRIPES(1);
+#undef STRIPES
+}
+
+/* out (columns, out_ld) = in (rows, in_ld)', four by four; rows and columns are rounded up to fours. */
+static void transpose(real *out, whole out_ld, const real *in, whole in_ld, whole n_rows, whole n_columns) {
+    for (whole r = 0; r < n_rows; r += 4)
+        for (whole k = 0; k < n_columns; k += 4) {
+            const real *p = in + r * in_ld + k;
+            quad a = *(const quad *)p, b = *(const quad *)(p + in_ld);
+            quad c = *(const quad *)(p + 2 * in_ld), d = *(const quad *)(p + 3 * in_ld);
+            quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            real *t = out + k * out_ld + r;
+            *(quad *)t = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            *(quad *)(t + out_ld) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            *(quad *)(t + 2 * out_ld) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+            *(quad *)(t + 3 * out_ld) = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
+        }
+}
+
+/* out (lanes, ld) = a (n, lanes)': rows of a batch first, with zeros up to ld, the multiple of LANES returned. */
+static whole turn(real *out, const real *a, whole n, whole lanes) {
+    whole ld = rounded(n);
+    transpose(out, ld, a, lanes, n, lanes);
+    if (n < ld) EACH(i, lanes) memset(out + i * ld + n, 0, (ld - n) * sizeof(real));
+    return ld;
+}
+
+#endif

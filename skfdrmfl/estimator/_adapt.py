@@ -1,0 +1,162 @@
+"""A fitted model and few rows of a new instrument to a model for that: ways to change it, tried on rows left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.adaptation import Adaptation, domain_around, head_of, whitened_scores
+from skfdrmfl.method.corrections import Correction, corrections, is_less, smallest_enough
+from skfdrmfl.method.domain import counted
+from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
+from skfdrmfl.method.reading import Reading, has_spectra, read_table, readings
+
+# How many rows each way takes, from the smallest change on.
+FEWEST = {"bias": 2, "slope": 4, "input": 5, "head": 6}
+AUTO = "auto"
+
+
+def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, how: str) -> Fitted:
+    """Return the model changed by rows (n, n_features) with y (n, q) in its units; see `FDRMFLTransformer.adapt`."""
+    if fitted.adaptation is not None:
+        raise ValueError(
+            "the model has been adapted already, and a second change would hide the first; adapt the model that it "
+            "comes from, to all rows of the instrument."
+        )
+    spectra = _spectra(fitted, present, len(y))
+    hows = _ways(fitted, len(y), how, spectra)
+    y = (y - fitted.target.mean) / fitted.target.scale
+    plain = [name for name in ("none", *hows) if name != "input" and (name != "none" or how == AUTO)]
+    found = _corrections(fitted, table, present, y, plain)
+    errors, read = _errors_by_how(found), {}
+    if "input" in hows and fitted.domain is not None:
+        sets = _readings(fitted, table, present, spectra)
+        with_input = [name for name in plain if name != "none"] or ["bias"]
+        tried = [
+            _corrections(fitted, read_table(table, fitted.domain.columns, each), present, y, with_input)
+            for each in sets
+        ]
+        moved = [
+            replace(of_all, errors=np.array([tried[i][c].errors[i] for i in range(len(y))]))
+            for c, of_all in enumerate(tried[-1])
+        ]
+        errors |= {f"input and {name}": of for name, of in _errors_by_how(moved).items()}
+        if not found or _is_less(_least(moved), _least(found)):
+            found, read = moved, sets[-1]
+    chosen = smallest_enough(found)
+    weights = np.stack([each.weights[:, j] for j, each in enumerate(chosen)], 1)
+    change = Adaptation(
+        columns={name: fitted.network_spec.modalities[name] for name in read},
+        readings=read,
+        slope=np.array([each.slope[j] for j, each in enumerate(chosen)]),
+        offset=np.array([each.offset[j] for j, each in enumerate(chosen)]),
+        head=None if fitted.domain is None else head_of(fitted.domain, weights),
+        hows=[f"input and {each.how}" if read else each.how for each in chosen],
+        n_rows=len(y),
+        errors=errors,
+    )
+    around = None if fitted.domain is None else domain_around(fitted.domain, change.read(table), present, y)
+    held_out = _counts(np.abs(_errors_of(chosen)), len(fitted.clients))
+    return replace(fitted, adaptation=change, domain=around, held_out=held_out)
+
+
+def _ways(fitted: Fitted, n: int, how: str, spectra: Sequence[str]) -> list[str]:
+    """Return what is to be tried; ValueError where nothing can be."""
+    if how not in (AUTO, *FEWEST):
+        raise ValueError(f"how is {how!r}; use one of {', '.join(map(repr, (AUTO, *FEWEST)))}.")
+    if n < (least := FEWEST["bias" if how == AUTO else how]):
+        listed = ", ".join(f"{name!r} {number}" for name, number in FEWEST.items())
+        raise ValueError(f"{n} rows are too few for how={how!r}, which takes {least} ({listed}); pass more rows.")
+    why = {}
+    if fitted.domain is None:
+        why = dict.fromkeys(("input", "head"), "the model knows no domain, as with privacy or of an earlier version")
+    elif not spectra:
+        why = {
+            "input": "no modality is a spectrum that enough rows have: 20 columns or more, neighbours alike, whitened"
+        }
+    if how in why:
+        raise ValueError(f'how={how!r} cannot be: {why[how]}; use how="slope".')
+    return [how] if how != AUTO else [name for name, least in FEWEST.items() if n >= least and name not in why]
+
+
+def _spectra(fitted: Fitted, present: Present | None, n: int) -> list[str]:
+    """Return the modalities whose axis can be moved: spectra, of which there are enough rows."""
+    if fitted.domain is None:
+        return []
+    names = list(fitted.domain.blocks)
+    n_rows = np.full(len(names), n) if present is None else present.sum(0)
+    enough = {name for name, rows in zip(names, n_rows.tolist(), strict=True) if rows >= FEWEST["input"]}
+    whole = {
+        name for name, mine in fitted.network_spec.modalities.items() if len(mine) == len(fitted.domain.columns[name])
+    }
+    return [name for name, block in fitted.domain.blocks.items() if name in enough & whole and has_spectra(block)]
+
+
+def _readings(
+    fitted: Fitted, table: NDArray, present: Present | None, spectra: Sequence[str]
+) -> list[dict[str, Reading]]:
+    """Return the readings by modality (n + 1): without each of the rows, and by all."""
+    assert fitted.domain is not None
+    kept = np.concatenate((~np.eye(len(table), dtype=bool), np.ones((1, len(table)), dtype=bool)))
+    found: list[dict[str, Reading]] = [{} for _ in kept]
+    for m, name in enumerate(fitted.domain.blocks):
+        if name in spectra:
+            mine = np.ones(len(table), dtype=bool) if present is None else present[:, m]
+            rows = np.take(table[mine], fitted.domain.columns[name], axis=1).astype(np.float64, copy=False)
+            for of_set, reading in zip(found, readings(fitted.domain.blocks[name], rows, kept[:, mine]), strict=True):
+                of_set[name] = reading
+    return found
+
+
+def _corrections(
+    fitted: Fitted, table: NDArray, present: Present | None, y: Float, hows: Sequence[str]
+) -> list[Correction]:
+    """Return the corrections of the fitted model's predictions of rows."""
+    y_hat = fitted.predictor.evaluate(table, present)[1]
+    scores = np.zeros((len(y), 0))
+    if "head" in hows and fitted.domain is not None:
+        scores = whitened_scores(fitted.domain).apply(table, np.dtype(np.float64), present=present)
+    return corrections(y, y_hat, scores, hows)
+
+
+def _errors_of(chosen: Sequence[Correction]) -> Float:
+    """Return the errors (n, q) of what was chosen for each output."""
+    return np.stack([each.errors[:, j] for j, each in enumerate(chosen)], 1)
+
+
+def _least(found: Sequence[Correction]) -> Float:
+    """Return the errors (n, q) of the corrections that err least, without heads, which could stand for a moved axis."""
+    smaller = [each for each in found if each.how != "head"]
+    least = np.array([np.abs(each.errors).mean(0) for each in smaller]).argmin(0)
+    return _errors_of([smaller[i] for i in least.tolist()])
+
+
+def _errors_by_how(found: Sequence[Correction]) -> dict[str, Float]:
+    """Return the root mean squared errors (q,) of each kind, of several the least."""
+    errors: dict[str, Float] = {}
+    for each in found:
+        mine = np.sqrt((each.errors**2).mean(0))
+        errors[each.how] = np.minimum(errors.get(each.how, mine), mine)
+    return errors
+
+
+def _is_less(errors: Float, others: Float) -> bool:
+    """Return whether errors (n, q) are less than others, each output counting alike."""
+    errors, others = np.abs(errors), np.abs(others)
+    least = np.minimum(errors.mean(0), others.mean(0))
+    unit = np.where(least > 0, least, 1.0)
+    return is_less((errors / unit).sum(1), (others / unit).sum(1))
+
+
+def _counts(errors: Float, position: int) -> HeldOutCounts:
+    """Return how many rows err how much (n, q), as those of a client who comes after all of the fit."""
+    entries = []
+    for output, of_output in enumerate(errors.T):
+        rows = counted(of_output, ERROR_EDGES).astype(np.int64)
+        entries += [(position, output, at, rows[at]) for at in np.flatnonzero(rows).tolist()]
+    return HeldOutCounts(np.array(entries, dtype=np.int64), errors.shape[1])

@@ -1,0 +1,167 @@
+"""Rows that look corrupt, looked for before anything is learned from them; see `method.suspects`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.diagnosis.suspect_table import SuspectTable, in_words
+from skfdrmfl.fit.check_input import DataDescription
+from skfdrmfl.fit.fit_preprocessing import numeric_blocks
+from skfdrmfl.fit.parameters import is_private
+from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.suspects import NOWHERE, REASONS, Found, Look, SuspectRows
+from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.queries.suspects import (
+    Centers,
+    OutlyingCounts,
+    RobustMoments,
+    Suspects,
+    first_look,
+    with_axes,
+    with_limits,
+)
+
+# Of fewer rows in all nobody can say what is usual.
+FEWEST_ROWS = 20
+# Row numbers that a warning names.
+MOST_SHOWN = 5
+
+
+class SuspectRowsWarning(UserWarning):
+    """Training rows look corrupt; `warnings.simplefilter("ignore", SuspectRowsWarning)`."""
+
+
+def looks(estimator: Any, federation: Federation) -> bool:
+    """Return whether clients look for suspect rows; with privacy nothing is asked that nobody has paid for."""
+    return (
+        estimator.suspects != "ignore"
+        and not is_private(estimator)
+        and int(federation.roster().sizes.sum()) >= FEWEST_ROWS
+    )
+
+
+def without_suspects(
+    federation: Federation, first: Federation, reading: DataDescription
+) -> tuple[Federation, DataDescription, SuspectRows | None]:
+    """Return federation and description without the rows that clients drop, and which rows are suspect.
+
+    Those are asked who are there `first`. Six exchanges; None where the columns cannot be compared. Raises ValueError
+    where nobody keeps a row.
+    """
+    blocks = numeric_blocks(reading)
+    columns = [block.columns for block in blocks.values() if block.columns is not None]
+    if not columns:
+        return federation, reading, None
+    block = Block(np.concatenate(columns))
+    look = _look(first, block, tuple(map(len, columns)))
+    if look is None:
+        return federation, reading, None
+    (told,) = first.sum(Suspects(look, block))
+    kept = {position: n_kept for position, _, n_kept, _ in told.clients}
+    federation, found = federation.without_suspects(look, block, told)
+    sizes = np.array([kept.get(p, n) for p, n in zip(reading.positions.tolist(), reading.sizes.tolist(), strict=True)])
+    if not sizes.any():
+        raise ValueError(
+            'suspects="drop" leaves no client a row, as all of them look corrupt; look at X and y, or set '
+            'suspects="warn" to fit them all.'
+        )
+    rows = _rows(found, columns, [block.modality or 0 for block in blocks.values()]) if found else _counts(told.clients)
+    labels = reading.clients.tolist()
+    emptied = [labels[p] for p in reading.positions[sizes == 0].tolist()]
+    dropped = int(reading.sizes.sum() - sizes.sum())
+    _warn(rows, int(reading.sizes.sum()), dropped, emptied)
+    return federation, replace(reading, positions=reading.positions[sizes > 0], sizes=sizes[sizes > 0]), rows
+
+
+def suspect_table(fitted: Fitted) -> SuspectTable:
+    """Return `suspects_` of a fit."""
+    rows = fitted.suspects
+    if rows is None:
+        why = "with privacy" if fitted.account is not None else f'suspects="ignore", or fewer than {FEWEST_ROWS} rows'
+        return SuspectTable({}, f"no rows were looked at: {why}")
+    clients = fitted.clients[rows.positions]
+    reasons = np.array(REASONS, dtype=object)[rows.reasons]
+    if not rows.by_row:
+        return SuspectTable({"client": clients, "reason": reasons, "n_rows": rows.counts})
+    names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
+    modalities = [*fitted.network_spec.modalities, ""]
+    where = [str(names[j]) if j != NOWHERE else "" for j in rows.columns.tolist()]
+    of_y = rows.outputs != NOWHERE
+    for i in np.flatnonzero(of_y).tolist():
+        where[i] = "y" if fitted.y_ndim == 1 else f"y {rows.outputs[i]}"
+    columns = {"client": clients, "row": rows.rows, "reason": reasons}
+    columns["modality"] = np.array([modalities[m] for m in rows.modalities.tolist()], dtype=object)
+    return SuspectTable(columns | {"column": np.array(where, dtype=object)})
+
+
+def _look(federation: Federation, block: Block, widths: tuple[int, ...]) -> Look | None:
+    """Return what clients hold their rows against; None where values are so large that nothing can be said."""
+    (centers,) = federation.sum(Centers(block, widths))
+    if centers is None:
+        return None
+    look = first_look(centers, widths)
+    for is_last in (False, True):
+        (moments,) = federation.sum(RobustMoments(look, block))
+        if moments is None or not np.isfinite(moments.products).all():
+            return None
+        look = with_axes(look, moments)
+        (counts,) = federation.sum(OutlyingCounts(look, block))
+        look = with_limits(look, counts, is_last=is_last)
+    return look
+
+
+def _rows(found: dict[int, Found], columns: list[Indices], numbers: list[int]) -> SuspectRows:
+    """Return the suspect rows of all clients in the order of X; `numbers` are those of the modalities of `columns`."""
+    parts = [(position, *row) for position, mine in found.items() for row in zip(*mine, strict=True)]
+    entries = []
+    for position, row, reason, m, column in sorted(parts, key=lambda part: part[1]):
+        of_x = m != NOWHERE
+        place = columns[m][column] if of_x and column != NOWHERE else NOWHERE
+        entries.append((position, row, reason, numbers[m] if of_x else NOWHERE, place, NOWHERE if of_x else column, 1))
+    return _of_entries(entries, by_row=True)
+
+
+def _counts(clients: Iterable[Any]) -> SuspectRows:
+    """Return what a server knows: the numbers of rows by client and reason."""
+    entries = [
+        (position, NOWHERE, reason, NOWHERE, NOWHERE, NOWHERE, n)
+        for position, by_reason, *_ in sorted(clients)
+        for reason, n in enumerate(by_reason)
+        if n
+    ]
+    return _of_entries(entries, by_row=False)
+
+
+def _of_entries(entries: Sequence[tuple[int, ...]], *, by_row: bool) -> SuspectRows:
+    """Return suspect rows, one or some an entry."""
+    names = [field.name for field in fields(SuspectRows)][:-1]
+    columns = np.array(entries, dtype=np.int64).reshape(-1, len(names)).T.copy()
+    return SuspectRows(**dict(zip(names, columns, strict=True)), by_row=by_row)
+
+
+def _warn(rows: SuspectRows, n_rows: int, n_dropped: int, emptied: list[Any]) -> None:
+    """Warn once of rows that are suspect and kept, and of clients that have dropped all of theirs."""
+    if emptied:
+        names = ", ".join(map(repr, emptied))
+        warn_caller(
+            f"all rows of {len(emptied)} clients look corrupt ({names}), who take no part; suspects_ names the rows, "
+            'suspects="warn" fits them.',
+            SuspectRowsWarning,
+        )
+    n = int(rows.counts.sum())
+    if n_dropped < n:
+        first = ", ".join(map(str, rows.rows[:MOST_SHOWN].tolist()))
+        which = f"; first: rows {first}" if rows.by_row else ""
+        kept = "" if not n_dropped else f", of which {n_dropped} are dropped"
+        what = f"{in_words(rows.by_reason())}{which}"
+        warn_caller(
+            f"{n} of {n_rows} rows look corrupt ({what}){kept}; look at suspects_, and set "
+            'suspects="drop" to fit without them, or suspects="ignore" to look at none.',
+            SuspectRowsWarning,
+        )

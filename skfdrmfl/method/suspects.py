@@ -1,0 +1,390 @@
+"""Rows that look corrupt: those of its own that a client finds, by what is usual of the rows of all clients.
+
+Glossary: s (S,) sketched columns, means of neighbouring ones where a modality has more than `MOST_COLUMNS`; v (q,)
+outputs about their centre, in units of their spread; T2 and Q as in `method.domain`, r^2 the squared residual of v by a
+ridge, each as if its row had been left out. A row is suspect beyond `LIMIT` times what nine of ten rows keep within.
+
+Centre and spread are means of the clients' medians and median deviations. Moments are of rows whose length is cut to
+`CLIP` times the usual one, and once more without those beyond `FIRST_LIMIT`: three rows that are wrong alike would else
+span an axis of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.tree import registered
+from skfdrmfl.method.domain import BlockDomain
+
+Mask = NDArray[np.bool_]
+
+MOST_COLUMNS = 64
+CLIP, Y_CLIP = 3.0, 4.0
+# Times the distance, squared, that a share of `USUAL` of the rows keeps within.
+USUAL, FIRST_LIMIT, LIMIT = 0.9, 3.0, 9.0
+# Upper edges of the bins in which these are counted; one more bin has the rest.
+EDGES: Float = np.array(1e-3 * 1.2 ** np.arange(150), dtype=np.float64)
+# Penalties of the ridge, relative to the largest eigenvalue; each output has the one of the least error at this rank.
+PENALTIES: Float = 10.0 ** np.arange(-10.0, 1.0, 2.0)
+ERROR_RANK = 0.6
+# Most leverage that a row is taken for: beyond, the residual without it is rounding.
+MOST_LEVERAGE = 0.95
+# Of so large a share of a client's rows none is suspect: they are how this client is.
+MOST_OF_A_CLIENT = 1 / 3
+# What is written where nothing was measured, if so many times the spread away from what is usual.
+CODES: Float = np.array([sign * (10.0**k - 1) for k in range(2, 8) for sign in (-1, 1)])
+CODE_DISTANCE = 10.0
+# Equal values at a row's maximum, side by side, that are no chance where neighbours differ.
+PLATEAU, FEWEST_SMOOTH = 4, 20
+# What a flagged row may have been multiplied with or shifted by, if undoing it brings it so many times nearer.
+FACTORS: Float = 10.0 ** np.array([-3, -2, -1, 1, 2, 3])
+SHIFTS = tuple(s for k in range(1, 11) for s in (-k, k))
+UNDONE = 5.0
+# A spike has all columns that stand out by this share of what the first one does, and is this wide at most.
+SPIKE_SIZE, MOST_OF_A_SPIKE = 0.3, 0.4
+# Rows of a client whose reason is looked for.
+MOST_NAMED = 200
+
+# Why a row is suspect, the first that holds.
+REASONS = (
+    "constant",
+    "placeholder in X",
+    "placeholder in y",
+    "saturated",
+    "other units",
+    "axis shifted",
+    "spike",
+    "unlike other rows",
+    "repeats with unlike y",
+    "y unlike that of like rows",
+)
+CONSTANT, CODE_X, CODE_Y, SATURATED, UNITS, SHIFTED, SPIKE, UNLIKE, REPEATS, ODD_Y = range(len(REASONS))
+NOWHERE = -1
+
+
+def edges_of(n_columns: int) -> Indices:
+    """Return the first column of each sketched one, and the number of columns."""
+    return np.linspace(0, n_columns, min(n_columns, MOST_COLUMNS) + 1).astype(np.int64)
+
+
+def sketch(x: Float) -> Float:
+    """Return means of neighbouring columns (n, S), the columns themselves where they are few."""
+    edges = edges_of(x.shape[1])
+    if len(edges) > x.shape[1]:
+        return x
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.add.reduceat(x, edges[:-1], axis=1) / np.diff(edges)
+
+
+class Rows(NamedTuple):
+    """Rows of a client as they are looked at."""
+
+    s: tuple[Float, ...]  # sketched columns (n, S) of each modality, NaN where a row lacks it
+    v: Float  # (n, q)
+    code: Indices  # (n,), the first column that holds a placeholder, NOWHERE
+    code_y: Mask  # (n,)
+    plateau: Indices  # (n, M), equal values side by side at the maximum; 0 where a row lacks the modality
+
+
+class Measured(NamedTuple):
+    """How far out rows are, as if each had been left out, in the units in which they are counted."""
+
+    distances: Float  # (n, M, 2), T2 and Q, zeros where a row lacks the modality
+    residuals: Float  # (n, L, q), squared, by penalty; zeros where a row lacks a modality, which says less of y
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class BlockLook:
+    """What is usual of a modality."""
+
+    center: Float  # (S,)
+    spread: Float  # (S,), 0 of a column that does not vary
+    scale: Float  # (S,), one for all columns unless they are of unlike units; infinite of what does not vary
+    domain: BlockDomain | None = None
+    smooth: bool = False  # whether neighbouring columns say nearly the same
+
+    @property
+    def usual_size(self) -> float:
+        """The mean square of standardised columns."""
+        return float(np.mean((self.spread / self.scale) ** 2)) if len(self.scale) else 0.0
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """v by standardised columns: along principal axes, for each penalty."""
+
+    mean: Float  # (S,), of z
+    v_mean: Float  # (q,)
+    axes: Float  # (S, r)
+    variances: Float  # (r,)
+    products: Float  # (r, q)
+    n_rows: float
+
+    def squares(self, z: Float, v: Float, weights: Float) -> Float:
+        """Return squared residuals (n, L, q) as if each row had been left out, which counts by its weight (n,)."""
+        along = (z - self.mean) @ self.axes
+        inverse = 1.0 / (self.variances + PENALTIES[:, None] * self.variances.max(initial=0.0))  # (L, r)
+        fitted = (along[:, None, :] * inverse) @ self.products
+        leverage = np.minimum((weights / self.n_rows)[:, None] * (1.0 + along**2 @ inverse.T), MOST_LEVERAGE)
+        return ((v - self.v_mean)[:, None, :] - fitted) ** 2 / (1.0 - leverage[:, :, None]) ** 2
+
+
+class Found(NamedTuple):
+    """Suspect rows of a client, by their number among its own: the reason, and where."""
+
+    rows: Indices
+    reasons: Indices
+    modalities: Indices  # NOWHERE of y
+    columns: Indices  # of the modality, or the output; NOWHERE of all of them
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class SuspectRows:
+    """Suspect rows of all clients (n,), or where these are elsewhere how many there are of each client and reason."""
+
+    positions: Indices
+    rows: Indices  # of X as it was given
+    reasons: Indices
+    modalities: Indices  # NOWHERE of y
+    columns: Indices  # of X; NOWHERE of none in particular
+    outputs: Indices  # NOWHERE of X
+    counts: Indices
+    by_row: bool
+
+    def by_reason(self) -> dict[str, int]:
+        """Return how many rows there are of each reason."""
+        numbers = np.bincount(self.reasons, self.counts, minlength=len(REASONS)).astype(int).tolist()
+        return {reason: n for reason, n in zip(REASONS, numbers, strict=True) if n}
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a client holds its rows against; it grows in the order of the fields."""
+
+    widths: tuple[int, ...]  # columns of each modality
+    blocks: tuple[BlockLook, ...]
+    y_center: Float  # (q,)
+    y_scale: Float  # (q,), infinite of an output that is not looked at
+    former: Look | None = None  # by which rows were left out of what follows
+    ridge: Ridge | None = None
+    limits: Float | None = None  # (M, 2)
+    y_limits: Float | None = None  # (q,)
+    penalties: Indices | None = None  # (q,), places in PENALTIES
+
+    # -------------------------------------------------------------------------------------------- reading
+
+    def read(self, x: Float, y: Float) -> Rows:
+        """Return rows as they are looked at, of numeric columns (n, p), NaN where missing, and outputs (n, q)."""
+        code, plateau, sketches, start = np.full(len(x), NOWHERE), [], [], 0
+        for width, block in zip(self.widths, self.blocks, strict=True):
+            mine = x[:, start : start + width]
+            held = np.isin(mine, CODES)
+            if held.any():
+                place = np.searchsorted(edges_of(width), np.arange(width), side="right") - 1
+                held &= np.abs(mine - block.center[place]) > CODE_DISTANCE * block.spread[place]
+                some = held.any(1) & (code == NOWHERE)
+                code[some] = start + held[some].argmax(1)
+            plateau.append(_plateaus(mine) if block.smooth else np.zeros(len(mine), dtype=np.int64))
+            sketches.append(sketch(mine))
+            start += width
+        with np.errstate(over="ignore"):
+            v = (y - self.y_center) / self.y_scale
+        far = np.abs(v) > CODE_DISTANCE
+        code_y = _any(far & np.isin(y, CODES))
+        return Rows(tuple(sketches), v, code, code_y, np.stack(plateau, 1))
+
+    def standardised(self, rows: Rows) -> tuple[Float, Mask]:
+        """Return z (n, S) of all modalities side by side, zeros of those that a row lacks, and which it has (n, M)."""
+        z = [(s - block.center) / block.scale for s, block in zip(rows.s, self.blocks, strict=True)]
+        present = np.stack([~np.isnan(s).any(1) for s in rows.s], 1)
+        return _filled(np.concatenate(z, 1)), present
+
+    def weights(self, rows: Rows) -> Float:
+        """Return the weight (n,) with which rows count in moments, 0 of those that are out of line already."""
+        weights = np.where((rows.code != NOWHERE) | rows.code_y, 0.0, 1.0)
+        for s, block in zip(rows.s, self.blocks, strict=True):
+            with np.errstate(over="ignore"):
+                size = np.mean(_filled((s - block.center) / block.scale) ** 2, axis=1)
+            cut = CLIP**2 * block.usual_size
+            weights *= np.divide(cut, size, out=np.ones(len(size)), where=size > cut)
+        if self.former is not None:
+            far, odd = self.former.beyond(self.former.measured(rows, weights))
+            far, odd = far.max((1, 2), initial=0.0) > 1.0, odd.max(1, initial=0.0) > 1.0
+            weights[_unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(_any(_flat(rows)))] = 0.0
+        return weights
+
+    def measured(self, rows: Rows, weights: Float) -> Measured:
+        """Return how far out rows are that count by `weights` (n,)."""
+        distances = np.zeros((len(weights), len(self.blocks), 2))
+        z, present = self.standardised(rows)
+        for m, (s, block) in enumerate(zip(rows.s, self.blocks, strict=True)):
+            if block.domain is not None:
+                found = block.domain.distances(np.where(present[:, m : m + 1], s, block.domain.mean))
+                n = block.domain.n_rows
+                with np.errstate(over="ignore"):
+                    left = np.maximum(1.0 - weights * (1.0 + found[:, 0]) / n, 1.0 / n)
+                    found /= np.stack((left, left**2), 1) * block.domain.units
+                distances[:, m] = np.where(present[:, m : m + 1], found, 0.0)
+        if self.ridge is None:
+            return Measured(distances, np.zeros((len(z), len(PENALTIES), rows.v.shape[1])))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = self.ridge.squares(z, rows.v, weights)
+        squares[~present.all(1)] = 0.0
+        return Measured(distances, np.where(np.isnan(squares), np.inf, squares))
+
+    def beyond(self, measured: Measured) -> tuple[Float, Float]:
+        """Return how many times their limits distances (n, M, 2) and squared residuals (n, q) are."""
+        assert self.limits is not None and self.y_limits is not None and self.penalties is not None
+        residuals = measured.residuals[:, self.penalties, np.arange(len(self.penalties))]
+        return measured.distances / self.limits, residuals / self.y_limits
+
+    # -------------------------------------------------------------------------------------------- finding
+
+    def find(self, slabs: Iterable[tuple[Float, Float]], blocks: Indices) -> Found:
+        """Return the suspect rows of a client, of numeric columns and outputs a slab of rows at a time.
+
+        `blocks` (n,) are numbers of blocks of rows, equal ones together.
+        """
+        slabs = list(slabs)
+        rows = joined([self.read(x, y) for x, y in slabs])
+        measured = self.measured(rows, self.weights(rows))
+        far, odd = self.beyond(measured)
+        reason, n = np.full(len(blocks), NOWHERE), len(blocks)
+        where, column = np.full(n, NOWHERE), np.full(n, NOWHERE)
+
+        def name(mask: Mask, why: int, modality: Indices | None, place: Indices | None = None) -> None:
+            new = mask & (reason == NOWHERE)
+            reason[new] = why
+            where[new] = NOWHERE if modality is None else modality[new]
+            column[new] = NOWHERE if place is None else place[new]
+
+        starts = np.concatenate(([0], np.cumsum(self.widths)))
+        flat, widths = _flat(rows), np.array(self.widths)
+        level = flat & (rows.plateau == widths)
+        name(_unlike_the_rest(_any(level)), CONSTANT, level.argmax(1))
+        of_code = np.searchsorted(starts, rows.code, side="right") - 1
+        name(rows.code != NOWHERE, CODE_X, of_code, rows.code - starts[of_code])
+        name(rows.code_y, CODE_Y, None, np.abs(rows.v).argmax(1))
+        name(_unlike_the_rest(_any(flat)), SATURATED, flat.argmax(1))
+        times = far.max(2, initial=0.0)
+        worst = times.argmax(1) if times.shape[1] else np.zeros(n, dtype=np.int64)
+        unlike = _unlike_the_rest(times.max(1, initial=0.0) > 1.0) & (reason == NOWHERE)
+        name(unlike, UNLIKE, worst)
+        bounds = np.concatenate(([0], np.cumsum([len(x) for x, _ in slabs])))
+        for i in np.flatnonzero(unlike)[:MOST_NAMED].tolist():
+            slab = int(np.searchsorted(bounds, i, side="right")) - 1
+            m = int(worst[i])
+            x = slabs[slab][0][i - bounds[slab], starts[m] : starts[m + 1]]
+            reason[i], column[i] = self._why(x, m)
+        odd_row = odd.max(1, initial=0.0) > 1.0
+        output = odd.argmax(1)
+        name(self._contradictory(rows, blocks, odd_row), REPEATS, None, output)
+        name(_unlike_the_rest(odd_row), ODD_Y, None, output)
+        found = np.flatnonzero(reason != NOWHERE)
+        return Found(found, reason[found], where[found], column[found])
+
+    def _why(self, x: Float, m: int) -> tuple[int, int]:
+        """Return why a row of a modality (p,) that is unlike others is so, and the column where it is."""
+        block, limits = self.blocks[m], self.limits
+        assert block.domain is not None and limits is not None
+        domain, mine = block.domain, limits[m]
+
+        def excess(tried: Float) -> Float:
+            return (domain.distances(sketch(tried)) / domain.units / mine).max(1)
+
+        now = excess(x[None])[0]
+        with np.errstate(all="ignore"):
+            times = np.nanmedian(sketch(x[None])[0] / block.center)
+            undone = excess(x[None] / FACTORS[:, None])
+        if ((undone < now / UNDONE) & (np.abs(np.log2(times / FACTORS)) < 1.0)).any():
+            return UNITS, NOWHERE
+        if not block.smooth:
+            return UNLIKE, NOWHERE
+        off = np.abs(domain.standing_out(sketch(x[None]))[0])
+        out = np.flatnonzero(off > SPIKE_SIZE * off.max())
+        if out[-1] - out[0] < MOST_OF_A_SPIKE * len(off):
+            return SPIKE, int(edges_of(len(x))[off.argmax()])
+        places = np.arange(len(x)) + np.array(SHIFTS)[:, None]
+        if excess(x[np.clip(places, 0, len(x) - 1)]).min() * UNDONE < now:
+            return SHIFTED, NOWHERE
+        return UNLIKE, NOWHERE
+
+    def _contradictory(self, rows: Rows, blocks: Indices, odd: Mask) -> Mask:
+        """Return which rows equal another one in X but not in y; where one of these is odd, that one alone."""
+        assert self.y_limits is not None
+        mask = np.zeros(len(blocks), dtype=bool)
+        counts = np.bincount(blocks)
+        several = np.flatnonzero(counts[blocks] > 1)
+        several = several[np.argsort(blocks[several], kind="stable")]
+        for mine in np.split(several, np.cumsum(counts[counts > 1])[:-1]) if len(several) else ():
+            mine = mine[np.all([np.all(_filled(s[mine]) == _filled(s[mine[:1]]), axis=1) for s in rows.s], axis=0)]
+            if len(mine) < 2:
+                continue
+            away = (rows.v[mine] - np.median(rows.v[mine], axis=0)) ** 2
+            apart = np.ptp(rows.v[mine], axis=0) ** 2 > 2.0 * self.y_limits
+            if apart.any():
+                unlike = (away[:, apart] > self.y_limits[apart] / 2.0).any(1)
+                mask[mine] = unlike & odd[mine] if (unlike & odd[mine]).any() else unlike
+        return mask
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several slabs."""
+    if len(parts) == 1:
+        return parts[0]
+    s, *others = zip(*parts, strict=True)
+    return Rows(tuple(map(np.concatenate, zip(*s, strict=True))), *map(np.concatenate, others))
+
+
+def _filled(values: Float) -> Float:
+    """Return values with zeros for those that are missing."""
+    return np.where(np.isnan(values), 0.0, values)
+
+
+def usual_of(counts: Float) -> Float:
+    """Return the upper edge of the bin up to which a share of USUAL lies, of counts (..., bins)."""
+    return at_rank(counts, USUAL)
+
+
+def at_rank(counts: Float, share: float) -> Float:
+    """Return the upper edge of the bin with the row of a rank, from counts (..., bins); of no rows the first edge."""
+    reached = np.cumsum(counts, -1) >= share * counts.sum(-1, keepdims=True)
+    return np.append(EDGES, EDGES[-1])[reached.argmax(-1)]
+
+
+def _any(mask: Mask) -> Mask:
+    """Return which rows (n,) hold in any column."""
+    return np.asarray(mask.any(1))
+
+
+def _flat(rows: Rows) -> Mask:
+    """Return in which modalities (n, M) rows have a plateau at their maximum."""
+    return np.asarray(rows.plateau >= PLATEAU)
+
+
+def _unlike_the_rest(mask: Mask) -> Mask:
+    """Return a mask of a client's rows (n,), or none of them where they are too many to be the exception."""
+    return mask if mask.sum() <= max(1.0, MOST_OF_A_CLIENT * len(mask)) else np.zeros_like(mask)
+
+
+def _plateaus(x: Float) -> Indices:
+    """Return the longest run of neighbouring columns that all hold a row's maximum (n,)."""
+    top = x == x.max(1, keepdims=True)
+    longest = np.ones(len(x), dtype=np.int64)
+    run = top
+    while True:  # run[:, j]: columns j to j + longest all hold it
+        run = run[:, :-1] & top[:, len(top[0]) - run.shape[1] + 1 :]
+        more = run.any(1)
+        if not more.any():
+            return np.where(top.any(1), longest, 0)
+        longest += more

@@ -1,0 +1,318 @@
+"""What is usual of the rows, by sums and counts that rows out of line do not move; and how many rows are suspect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.transforms import BlockSpectrum
+from skfdrmfl.method.domain import counted, of_spectrum
+from skfdrmfl.method.suspects import (
+    EDGES,
+    ERROR_RANK,
+    FEWEST_SMOOTH,
+    FIRST_LIMIT,
+    LIMIT,
+    MOST_COLUMNS,
+    PENALTIES,
+    REASONS,
+    Y_CLIP,
+    BlockLook,
+    Found,
+    Look,
+    Ridge,
+    Rows,
+    at_rank,
+    joined,
+    sketch,
+    usual_of,
+)
+from skfdrmfl.protocol.door import Block, ClientRows
+from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
+from skfdrmfl.views.base import SMOOTH_CORRELATION
+
+# Rows of a client that sums are taken of, evenly spaced, and rows that make a median worth the name.
+MOST_ROWS, FEWEST_ROWS = 4096, 4
+OUTPUTS = Block(None)
+# The median deviation of a normal distribution, in standard deviations.
+MEDIAN_DEVIATION = 0.6745
+# Axes of the ridge: what has less variance, relative to the first, is rounding, and more are no use to so few rows.
+SMALLEST_AXIS, MOST_AXES = 1e-10, 2 / 3
+
+
+class CenterTotals(NamedTuple):
+    """A number of rows, and times that the medians of columns (S,) and outputs (q,), their squares, and deviations.
+
+    `counts` are the rows that a modality's columns are known of (S,); `between` counts, of each output, the rows that
+    are neither a client's least nor its largest.
+    """
+
+    n_rows: float
+    counts: Float
+    medians: Float  # (S + q,)
+    squares: Float
+    deviations: Float
+    between: Float  # (q,)
+
+
+@dataclass(frozen=True, eq=False)
+class Centers:
+    """Where the middle of each client's rows is, and how far they lie from it."""
+
+    name: ClassVar[str] = "medians"
+    powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 0, 0, 0)
+    block: Block  # the numeric columns of all modalities
+    widths: tuple[int, ...]
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> CenterTotals | None:
+        """Return what a client's rows give; None where they are too few."""
+        n_all = len(client.presence(self.subset))
+        if n_all < FEWEST_ROWS:
+            return None
+        rows = []
+        for x, y in sampled(client, self.block):
+            parts = np.split(x, np.cumsum(self.widths)[:-1], axis=1)
+            rows.append(np.concatenate([*map(sketch, parts), y], axis=1))
+        table = np.concatenate(rows)
+        y = table[:, -y.shape[1] :]
+        n, known = float(len(table)), ~np.isnan(table)
+        counts = known.sum(0).astype(np.float64)
+        lacks = not known.all()
+        table = table[:, counts > 0]
+        with np.errstate(all="ignore"):
+            median = np.nanmedian(table, axis=0) if lacks else np.median(table, axis=0)
+            away = np.abs(table - median)
+            deviation = np.nanmedian(away, axis=0) if lacks else np.median(away, axis=0)
+            sums = np.zeros((3, len(counts)))
+            sums[:, counts > 0] = counts[counts > 0] * np.stack((median, median**2, deviation))
+        between = ((y > y.min(0)) & (y < y.max(0))).sum(0).astype(np.float64)
+        return CenterTotals(n, counts, sums[0], sums[1], sums[2], between)
+
+
+class MomentTotals(NamedTuple):
+    """A number of rows, and weighted products (a, a) of 1, presence, standardised columns and clipped outputs."""
+
+    n_rows: float
+    products: Float
+
+
+@dataclass(frozen=True, eq=False)
+class RobustMoments:
+    """Products of columns and outputs over rows that are cut to a usual length, without those that are out of line."""
+
+    name: ClassVar[str] = "products of usual rows"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
+    look: Look
+    block: Block
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> MomentTotals | None:
+        """Return a client's sums."""
+        rows = rows_of(client, self.block, self.look)
+        with np.errstate(all="ignore"):
+            weights = self.look.weights(rows)
+            z, present = self.look.standardised(rows)
+            v = np.clip(rows.v, -Y_CLIP, Y_CLIP)
+            some = weights > 0
+            table = np.concatenate((np.ones((len(v), 1)), present.astype(np.float64), z, v), axis=1)
+            table = table[some] * np.sqrt(weights[some])[:, None]
+            return MomentTotals(float(len(v)), table.T @ table)
+
+
+class OutlyingTotals(NamedTuple):
+    """A number of rows, and how many lie in each bin: by T2 and Q, and by squared residual for each penalty."""
+
+    n_rows: float
+    distances: Float  # (M, 2, bins)
+    residuals: Float  # (L, q, bins)
+
+
+@dataclass(frozen=True, eq=False)
+class OutlyingCounts:
+    """How far rows lie from where others put them, each as if it had been left out."""
+
+    name: ClassVar[str] = "counts of usual distances"
+    powers: ClassVar[tuple[int, ...]] = (0, 0, 0)
+    look: Look
+    block: Block
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> OutlyingTotals | None:
+        """Return a client's counts."""
+        rows = rows_of(client, self.block, self.look)
+        with np.errstate(all="ignore"):
+            measured = self.look.measured(rows, self.look.weights(rows))
+            _, present = self.look.standardised(rows)
+        distances = np.stack(
+            [_by_column(of[there]) for of, there in zip(measured.distances.swapaxes(0, 1), present.T, strict=True)]
+        )
+        complete = measured.residuals[present.all(1)]
+        residuals = np.stack([_by_column(of) for of in complete.swapaxes(0, 1)])
+        return OutlyingTotals(float(len(rows.v)), distances, residuals)
+
+
+class SuspectCounts(frozenset[Any]):
+    """Positions of clients, each with what it says of its rows; the sum of two is the union.
+
+    That is its number of suspect rows by reason, how many rows it keeps, and how many of these have each modality.
+    """
+
+    def __add__(self, other: frozenset[Any]) -> SuspectCounts:
+        return SuspectCounts(self | other)
+
+
+class SuspectTotals(NamedTuple):
+    """The number of rows, and what each client says of its own."""
+
+    n_rows: float
+    clients: SuspectCounts
+
+
+@dataclass(frozen=True, eq=False)
+class Suspects:
+    """How many rows each client suspects, and how many it keeps."""
+
+    name: ClassVar[str] = "counts of suspects"
+    powers: ClassVar[tuple[int, ...]] = (0, 0)
+    seen: ClassVar[str] = "each"
+    look: Look
+    block: Block
+    subset: Subset = EVERYTHING
+
+    def __call__(self, client: ClientRows) -> SuspectTotals:
+        """Return a client's counts."""
+        found, kept = suspects_of(client, self.look, self.block)
+        by_reason = np.bincount(found.reasons, minlength=len(REASONS)).tolist()
+        by_modality = client.presence(self.subset)[kept].sum(0).tolist()
+        mine = client.position, tuple(by_reason), int(kept.sum()), tuple(by_modality)
+        return SuspectTotals(float(len(kept)), SuspectCounts({mine}))
+
+
+def suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, NDArray[np.bool_]]:
+    """Return the rows that a client suspects, and which of its rows (n,) it keeps; one that ignores them finds none."""
+    n_rows = len(client.presence(EVERYTHING))
+    kept, nothing = np.ones(n_rows, dtype=bool), np.zeros(0, dtype=np.int64)
+    if client.suspects == "ignore":
+        return Found(nothing, nothing, nothing, nothing), kept
+    with np.errstate(all="ignore"):
+        found = look.find(_slabs(client, block), client.blocks(EVERYTHING))
+    if client.suspects == "drop":
+        kept[found.rows] = False
+    return found, kept
+
+
+def _slabs(client: ClientRows, block: Block) -> Iterator[tuple[Float, Float]]:
+    """Yield the numeric columns and the outputs of all rows, a slab of rows at a time."""
+    return zip(client.slabs(block, EVERYTHING), client.slabs(OUTPUTS, EVERYTHING), strict=True)
+
+
+def sampled(client: ClientRows, block: Block) -> Iterator[tuple[Float, Float]]:
+    """Yield columns and outputs of at most MOST_ROWS rows, evenly spaced."""
+    step = -(-len(client.presence(EVERYTHING)) // MOST_ROWS)
+    start = 0
+    for x, y in _slabs(client, block):
+        yield x[-start % step :: step], y[-start % step :: step]
+        start += len(x)
+
+
+def rows_of(client: ClientRows, block: Block, look: Look) -> Rows:
+    """Return the rows that sums are taken of, as they are looked at."""
+    return joined([look.read(x, y) for x, y in sampled(client, block)])
+
+
+def _by_column(values: Float) -> Float:
+    """Return the counts (columns, bins) of values (n, columns)."""
+    return np.stack([counted(column, EDGES) for column in values.T])
+
+
+def most_sent(columns: Sequence[int], q: int) -> int:
+    """Return how many bytes a client sends, by the numeric columns of each modality."""
+    u = sum(min(p, MOST_COLUMNS) for p in columns) + q
+    bins = (2 * len(columns) + len(PENALTIES) * q) * (len(EDGES) + 1)
+    said = 3 + len(REASONS) + len(columns)
+    return 8 * (1 + 4 * u + q + 2 * (1 + (1 + len(columns) + u) ** 2 + 1 + bins) + said)
+
+
+# ------------------------------------------------------------------------------------------- what they give
+
+
+def first_look(totals: CenterTotals, widths: Sequence[int]) -> Look:
+    """Return centre and spread of all columns and outputs."""
+    q = len(totals.between)
+    n = np.maximum(totals.counts, 1.0)
+    center = totals.medians / n
+    # Clients whose rows lie apart: the spread within them, and that of their medians.
+    spread = np.sqrt((totals.deviations / n / MEDIAN_DEVIATION) ** 2 + np.maximum(totals.squares / n - center**2, 0.0))
+    spread[spread <= 64 * np.finfo(np.float64).eps * np.abs(center)] = 0.0
+    blocks, start = [], 0
+    for width in widths:
+        size = len(sketch(np.zeros((1, width)))[0])
+        mine = slice(start, start + size)
+        blocks.append(BlockLook(center[mine], spread[mine], _scale(spread[mine])))
+        start += size
+    looked_at = (spread[-q:] > 0) & (totals.between > 0)  # of two classes none is far from the other
+    return Look(tuple(map(int, widths)), tuple(blocks), center[-q:], np.where(looked_at, spread[-q:], np.inf))
+
+
+def _scale(spread: Float) -> Float:
+    """Return one scale for columns of like spread, else each its own; infinite of those that do not vary."""
+    varies = spread > 0
+    if not varies.any():
+        return np.full_like(spread, np.inf)
+    wide = spread.max() > MAX_SCALE_SPAN * spread[varies].min()
+    return np.where(varies, spread if wide else spread.max(), np.inf)
+
+
+def with_axes(look: Look, totals: MomentTotals) -> Look:
+    """Return a look with principal axes of each modality and the ridge, before it has limits of these."""
+    a, n_modalities = totals.products, len(look.blocks)
+    n, n_columns = float(a[0, 0]), sum(len(block.center) for block in look.blocks)
+    first = 1 + n_modalities
+    blocks, start = [], first
+    for m, block in enumerate(look.blocks):
+        mine = slice(start, start + len(block.center))
+        start = mine.stop
+        n_there = max(float(a[0, 1 + m]), 1.0)
+        mean = a[0, mine] / n_there
+        covariance = a[mine, mine] / n_there - np.outer(mean, mean)
+        along = np.linalg.eigh(covariance)
+        found = sorted_axes(mean, block.scale, *along)
+        center = block.center + np.where(np.isfinite(block.scale), block.scale, 0.0) * mean
+        axes = BlockSpectrum(center, block.scale, found.eigenvalues, found.eigenvectors)
+        blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=_is_smooth(covariance, block)))
+    z, v = slice(first, first + n_columns), slice(first + n_columns, None)
+    mean, v_mean = a[0, z] / n, a[0, v] / n
+    values, vectors = along if n_modalities == 1 else np.linalg.eigh(a[z, z] / n - np.outer(mean, mean))
+    keep = (values > SMALLEST_AXIS * values[-1]) & (np.arange(len(values))[::-1] < MOST_AXES * n)
+    products = vectors[:, keep].T @ (a[z, v] / n - np.outer(mean, v_mean))
+    ridge = Ridge(mean, v_mean, vectors[:, keep], values[keep], products, n)
+    return replace(look, blocks=tuple(blocks), ridge=ridge, limits=None)
+
+
+def _is_smooth(covariance: Float, block: BlockLook) -> bool:
+    """Return whether neighbouring columns, of which there are some, say nearly the same."""
+    variance = np.diagonal(covariance)
+    varies = (variance[1:] > 0) & (variance[:-1] > 0)
+    if len(variance) < FEWEST_SMOOTH or not varies.any():
+        return False
+    size = np.sqrt(variance[1:] * variance[:-1])[varies]
+    return float(np.median(np.diagonal(covariance, 1)[varies] / size)) > SMOOTH_CORRELATION
+
+
+def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:
+    """Return a look with the limits beyond which rows are suspect, or before the last one left out of the moments."""
+    times = LIMIT if is_last else FIRST_LIMIT
+    penalties = at_rank(totals.residuals, ERROR_RANK)[::-1].argmin(0)  # of equal ones the largest
+    penalties = len(PENALTIES) - 1 - penalties
+    residuals = totals.residuals[penalties, np.arange(len(penalties))]
+    y_limits = np.where(np.isfinite(look.y_scale), times * usual_of(residuals), np.inf)
+    limits = times * usual_of(totals.distances)
+    limited = replace(look, limits=limits, y_limits=y_limits, penalties=penalties)
+    return limited if is_last else replace(limited, former=limited)

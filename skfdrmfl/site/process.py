@@ -1,0 +1,68 @@
+"""What a site's process does from one message to the next: it answers, keeps what it has to, and says what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skfdrmfl.clients.policy_watch import size_of
+from skfdrmfl.clients.remote.audit import leaving
+from skfdrmfl.clients.remote.packet import Packet, WireError
+from skfdrmfl.clients.remote.prepared import ROWS
+from skfdrmfl.clients.remote.site import ANNOUNCED, Site
+from skfdrmfl.clients.remote.watch import Answer, Question
+
+# Bytes of what is kept at most; a server that wants more loses all of it, and sends what it needs again.
+MOST_KEPT = 2**28
+
+
+class SiteProcess:
+    """A site that lives on, asked by frames. See `listener.Answer`.
+
+    What is kept is in memory alone: after a restart the site says what it has lost, and is given it again.
+    """
+
+    def __init__(self, site: Site):
+        self._site = site
+        self._kept: dict[str, Packet] = {}
+
+    def __call__(self, text: str, data: bytes | bytearray) -> tuple[str, bytes]:
+        """Return the answer to a question. WireError: it is none."""
+        answer, kept = self._site.answer(_of_flat(text, data), self._kept)
+        # What is prepared of rows is kept for sites of which each message is answered by a new process.
+        kept = {name: value for name, value in kept.items() if not name.endswith(ROWS)}
+        if sum(map(size_of, kept.values())) > MOST_KEPT:
+            kept = {name: value for name, value in kept.items() if name == ANNOUNCED}
+        self._kept = kept
+        return answer.flat()
+
+
+class Teller:
+    """Says in a line what leaves with each answer, or that it was refused. See `watch.Watch`; it watches last."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+
+    def before(self, question: Question) -> None:
+        """Do nothing: what is asked leaves nothing."""
+
+    def after(self, question: Question, answer: Answer) -> None:
+        """Say what an answer gives away."""
+        messages = leaving(question, answer)
+        what = ", ".join(dict.fromkeys(message.what for message in messages)) or question.what
+        round_of = f"round {question.round}: " if question.round else ""
+        if answer.refused:
+            self._say(f"{round_of}{what}: refused, {answer.refused}")
+            return
+        rows = {message.rows for message in messages if message.rows is not None}
+        of_rows = f", from {min(rows)} rows" if rows else ""
+        self._say(f"{round_of}{what}: {size_of(answer.packet) / 1e3:.1f} kB{of_rows}")
+
+
+def _of_flat(text: str, data: bytes | bytearray) -> Packet:
+    """Return the packet of a frame; WireError, whatever is wrong with it."""
+    try:
+        return Packet.of_flat(text, data)  # type: ignore[arg-type]  # any buffer
+    except WireError:
+        raise
+    except Exception as error:
+        raise WireError(f"a message is damaged ({type(error).__name__})") from error

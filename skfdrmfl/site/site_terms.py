@@ -1,0 +1,124 @@
+"""What a site's own estimator lets a server do: plans are held to it, whatever the server says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from math import inf
+from typing import Any
+
+from skfdrmfl.clients.policy_watch import Protection
+from skfdrmfl.clients.remote.packet import Refusal
+from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.common.version import __version__
+from skfdrmfl.data.held_out import Split, Subset
+from skfdrmfl.encoders._spec import check_layer_sizes
+from skfdrmfl.fit.fingerprint import described
+from skfdrmfl.fit.mixture import GRADIENT_ROUNDS
+from skfdrmfl.fit.parameters import (
+    compared_parameters,
+    is_auto,
+    is_private,
+    schedule_of,
+    settings_of,
+    value_of,
+)
+from skfdrmfl.mixture.networks import SHAPES, SPARSE_BATCH
+from skfdrmfl.protocol.plan import Plan, Settings
+
+
+def agreed_parameters(estimator: Any) -> dict[str, str]:
+    """Return what both ends must have set alike, as texts."""
+    return {"skfdrmfl": __version__} | {name: described(v) for name, v in compared_parameters(estimator).items()}
+
+
+def check_parameters(estimator: Any, theirs: Mapping[str, str]) -> None:
+    """Raise Refusal that names the first parameter that the server has set otherwise."""
+    for name, mine in agreed_parameters(estimator).items():
+        if (other := theirs.get(name)) != mine:
+            said = "not told by" if other is None else f"{other} at"
+            raise Refusal(f"{name} is {mine} here but {said} the server; give both the same estimator.")
+
+
+class Terms:
+    """Holds the plans that come to the parameters of the site's estimator. See `remote.watch.Watch`."""
+
+    def __init__(self, estimator: Any):
+        self._estimator = estimator
+        self._protection = None
+        if is_private(estimator):
+            self._protection = Protection(
+                "dp_{} of the site's estimator",
+                float(estimator.dp_noise_multiplier),
+                inf if estimator.dp_target_quantile is not None else float(estimator.dp_clip_norm),
+                estimator.dp_bounds,
+            )
+
+    def before(self, question: Question) -> None:
+        """Raise Refusal where something is asked that the parameters do not say."""
+        if self._protection is not None:
+            self._protection.check(question)
+        if question.plan is not None:
+            self._check_plan(question.plan)
+
+    def after(self, question: Question, answer: Answer) -> None:
+        """Let every answer pass."""
+
+    def _check_plan(self, plan: Plan) -> None:
+        estimator, planned = self._estimator, plan.schedule
+        mixed = estimator.tuning is not None
+        free = is_auto(estimator.algorithm) and mixed
+        mine = schedule_of(estimator, planned.algorithm if free and planned.algorithm == "fedsgd" else None)
+        one_round = len(planned.rate_factors) == 1
+        allowed: dict[str, tuple[Any, ...]] = {
+            **{f.name: (getattr(mine, f.name),) for f in fields(mine) if f.name not in ("rate_factors", "privacy")},
+            "participation": (mine.participation, 1.0) if mixed and one_round else (mine.participation,),
+            "patience": (mine.patience, None) if mixed else (mine.patience,),
+            "batch_size": (mine.batch_size, SPARSE_BATCH) if mixed else (mine.batch_size,),
+        }
+        for name, values in allowed.items():
+            _check(name, values, getattr(planned, name))
+        most = int(estimator.n_rounds) * (GRADIENT_ROUNDS if mixed and planned.algorithm == "fedsgd" else 1)
+        if len(planned.rate_factors) > most:
+            raise _differs("n_rounds", most, len(planned.rate_factors))
+        for name, value in plan.network.shape.items():
+            asked = value_of(estimator, name)
+            asked = check_layer_sizes(asked, name) if name.endswith("sizes") else asked
+            if value != asked and not (mixed and (name, value) in SHAPES):
+                raise _differs(name, asked, value)
+        if len(plan.runs) > 1 and not mixed:
+            raise _differs("tuning", None, f"{len(plan.runs)} networks")
+        settings = settings_of(estimator, len(plan.network.encoders), planned.algorithm).by_name()
+        for run in plan.runs:
+            self._check_settings(settings, run.settings, mixed)
+            for subset in (run.subset, run.held_out):
+                self._check_split(subset)
+            if run.held_out is not None and not estimator.early_stopping:
+                raise _differs("early_stopping", False, True)
+        if planned.privacy is None and is_private(estimator):
+            raise _differs("dp_clip_norm", float(estimator.dp_clip_norm), "inf")
+        if planned.privacy is not None and planned.privacy.sampling_rate > mine.participation:
+            raise _differs("participation", mine.participation, planned.privacy.sampling_rate)
+
+    def _check_settings(self, mine: Mapping[str, float], planned: Settings, mixed: bool) -> None:
+        """Raise Refusal where a setting is another; networks of a mixture have some by the rule."""
+        by_rule = {"weight_decay", "input_l1"} if mixed else set()
+        for name, value in planned.by_name().items():
+            if name not in by_rule and value != mine.get(name):
+                raise _differs(name, mine.get(name), value)
+
+    def _check_split(self, subset: Subset | None) -> None:
+        """Raise Refusal where rows are held out in another share."""
+        split = getattr(subset, "of", subset)
+        if isinstance(split, Split) and split.fraction != float(self._estimator.validation_fraction):
+            raise _differs("validation_fraction", float(self._estimator.validation_fraction), split.fraction)
+
+
+def _check(name: str, allowed: tuple[Any, ...], planned: Any) -> None:
+    if planned not in allowed:
+        raise _differs("n_iter_no_change" if name == "patience" else name, allowed[0], planned)
+
+
+def _differs(name: str, mine: Any, planned: Any) -> Refusal:
+    """Return the refusal of a plan that has something else than the estimator."""
+    return Refusal(f"{name} is {mine!r} here but {planned!r} in the server's plan; give both the same estimator.")
