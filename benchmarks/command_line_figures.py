@@ -1,4 +1,4 @@
-"""Draw the figures of docs/command_line.md: the commands on that page, on Tecator as a table (half a minute).
+"""Draw the figures of docs/command_line.md: the commands on that page, on Tecator as a table (two minutes).
 
     python benchmarks/command_line_figures.py [--out docs/figures]
 
@@ -23,6 +23,7 @@ from skfdrmfl.datasets import load_tecator, make_client_ids
 
 COLUMNS = ["--target", "fat", "--clients-column", "site", "--groups-column", "sample", "--drop", "water,protein"]
 PICTURES = {"compare.png": "command_line_compare.png", "model.png": "command_line_model.png"}
+CURVE = {"variations.png": "command_line_variations.png"}
 PAGE = "command_line_report.png"
 
 
@@ -61,11 +62,11 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, inside(folder):
         write_table(Path("meat.csv"))
-        compare = ["compare", "meat.csv", *COLUMNS, *(["--folds", "2"] if args.smallest else [])]
+        compare = ["compare", "meat.csv", *COLUMNS, *(["--folds", "2"] if args.smallest else ["--learning-curve"])]
         for line in (compare, ["fit", "meat.csv", *COLUMNS], ["report"]):
             if status := command(line):
                 raise SystemExit(status)
-        for source, name in PICTURES.items():
+        for source, name in PICTURES.items() if args.smallest else (PICTURES | CURVE).items():
             shutil.copyfile(Path("out", source), out / name)
             print(f"Written to {out / name}")
         picture_page(out)

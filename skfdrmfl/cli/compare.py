@@ -24,6 +24,8 @@ from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skfdrmfl.compare import Comparison
 
 # The options behind the arguments of `compare`, for its error messages.
@@ -37,8 +39,10 @@ OPTIONS = {
     "rows": "FILE",
     "transformer": "--set",
     "rivals": "--rivals",
+    "by_modality": "--by-modality",
+    "n_permutations": "--permutations",
 }
-TABLE, FIGURE = "compare.json", "compare.png"
+TABLE, FIGURE, VARIATIONS = "compare.json", "compare.png", "variations.png"
 
 
 def add_to(commands: Any) -> None:
@@ -71,7 +75,14 @@ def add_to(commands: Any) -> None:
     add(group, "--seed S", "first seed", type=at_least(0), default=0)
     add(group, "--unit TEXT", "unit of the target, for the figure")
     add(group, "--out DIR", "folder for the results", type=Path, default=Path("out"))
-    group.add_argument("--no-figure", dest="figure", action="store_false", help=f"do not draw {FIGURE}")
+    group.add_argument("--no-figure", dest="figure", action="store_false", help="draw nothing")
+    group = parser.add_argument_group("how much is enough")
+    curve = f"errors with 1/8, 1/4, 1/2 of each client's training rows too, and with fewer clients; draws {VARIATIONS}"
+    group.add_argument("--learning-curve", action="store_true", help=curve)
+    alone = f"errors with each modality alone, and without each, too; draws {VARIATIONS}"
+    group.add_argument("--by-modality", action="store_true", help=alone)
+    permuted = "cross-validate FDRMFL again N times with y permuted inside clients: is there anything to find?"
+    add(group, "--permutations N", permuted, type=at_least(0), default=0)
     group = parser.add_argument_group("built-in data, without FILE")
     data = "near-infrared spectra to use; their first target unless --target names another"
     add(group, "--data", data, choices=sorted(builtin.TARGETS, reverse=True), default="tecator")
@@ -96,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
     if args.file is None:
         args.target = builtin.targets_of(args.data, args.target)
     inputs = [args.file] if args.file else []
-    with output_folder("--out", args.out, (TABLE, FIGURE), inputs) as write:
+    with output_folder("--out", args.out, (TABLE, FIGURE, VARIATIONS), inputs) as write:
         # Imported so late that a wrong argument or folder need not wait for torch and scikit-learn.
         with interrupt_waits():
             from skfdrmfl.compare import ComparisonInterrupted
@@ -107,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
         if task.notes:
             print(flush=True)
         try:
-            comparison = compare_task(task, args)
+            comparison = compare_task(task, args, lambda comparison: _keep(comparison, task, args, write))
         except ComparisonInterrupted as error:
             if error.finished is None:
                 raise KeyboardInterrupt from error
@@ -167,7 +178,7 @@ def of_file(args: argparse.Namespace) -> Task:
     return Task(columns.X, columns.target, clients, columns.groups, named, notes)
 
 
-def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
+def compare_task(task: Task, args: argparse.Namespace, save: Callable[[Comparison], object]) -> Comparison:
     """Return the comparison on a task, progress shown; refusals name the option that is wrong."""
     from skfdrmfl.compare import InvalidArgument, compare
 
@@ -187,6 +198,10 @@ def compare_task(task: Task, args: argparse.Namespace) -> Comparison:
                 transformer=model,
                 rivals=rivals,
                 progress=progress,
+                learning_curve=args.learning_curve,
+                by_modality=args.by_modality,
+                n_permutations=args.permutations,
+                save=save,
             )
     except InvalidArgument as error:
         # It is a ValueError too, and comes before what only a fit finds out.
@@ -202,17 +217,26 @@ def _dealer(y: Any, args: argparse.Namespace, of_data: str = "") -> Any:
     return lambda seed: make_client_ids(y, args.clients, args.scheme, random_state=seed)
 
 
-def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: Write) -> None:
-    """Write the files and print the table."""
+def _keep(comparison: Comparison, task: Task, args: argparse.Namespace, write: Write) -> Comparison:
+    """Write what is known so far; return it, with what was asked for."""
     command = shlex.join(["skfdrmfl", *args.argv])
     named = {**task.named, "target": ", ".join(args.target), "notes": task.notes, "command": command}
     comparison = replace(comparison, settings=named | comparison.settings)
     write({TABLE: text_file(comparison.to_json())})
+    return comparison
+
+
+def _show(comparison: Comparison, task: Task, args: argparse.Namespace, write: Write) -> None:
+    """Write the files and print the table."""
+    comparison = _keep(comparison, task, args, write)
     title = title_of(comparison)
     print(f"{title}\n\n{comparison.to_table()}\n\n{comparison.verdict()}\n", flush=True)
     if args.figure:
-        draw = partial(comparison.plot, title=title, unit=comparison.settings["unit"])
-        write_picture(write, args.out / FIGURE, draw, "compare", 150)
+        look = {"title": title, "unit": comparison.settings["unit"]}
+        write_picture(write, args.out / FIGURE, partial(comparison.plot, **look), "compare", 150)
+        if comparison.variations:
+            draw = partial(comparison.plot_variations, **look)
+            write_picture(write, args.out / VARIATIONS, draw, "compare", 150)
 
 
 def title_of(comparison: Comparison) -> str:

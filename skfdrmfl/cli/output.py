@@ -65,7 +65,8 @@ def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Seque
                 with interrupt_waits():
                     for name, writer in writers.items():
                         writer(Path(staging, name))
-                    written.extend(Path(staging, name).replace(folder / name) for name in writers)
+                    moved = [Path(staging, name).replace(folder / name) for name in writers]
+                    written.extend(path for path in moved if path not in written)  # a file may be written again
 
             yield write
     except KeyboardInterrupt as error:

@@ -109,14 +109,13 @@ def make_folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int | None, ran
     return list(folds.split(X, groups=groups))
 
 
-def check_components(n_components: int, X: ArrayLike, folds: list[Fold]) -> int:
-    """Refuse more components than a reduction can have; return how many that is, by columns and training rows."""
+def check_components(n_components: int, X: ArrayLike, folds: list[Fold]) -> None:
+    """Refuse more components than a reduction can have, by columns and training rows."""
     check_at_least("n_components", n_components, 1)
     most = min(np.shape(X)[1], *(len(train) for train, _ in folds))
     if n_components > most:
         fact = f"is more than the columns or the rows of a training fold ({most}) allow"
         raise InvalidArgument("n_components", n_components, fact, f"pass at most {most}")
-    return most
 
 
 def clients_by_seed(client_ids: ArrayLike | Callable[[int], ArrayLike], seeds: range, n_samples: int) -> NDArray[Any]:

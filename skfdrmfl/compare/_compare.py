@@ -8,7 +8,9 @@ little without its own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +21,14 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from skfdrmfl.common.versions import versions
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
+from skfdrmfl.compare._by_modality import modality_stages
 from skfdrmfl.compare._comparison import Comparison
+from skfdrmfl.compare._learning_curve import curve_stages, shares_of
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
+from skfdrmfl.compare._permutation import permutation_stages, permutation_tests
 from skfdrmfl.compare._result import MethodResult
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
+from skfdrmfl.compare._variation import Stage, variations_of
 from skfdrmfl.data.column_names import output_names
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
@@ -60,6 +66,10 @@ def compare(
     rivals: Mapping[str, Any] | None = None,
     random_state: int = 0,
     progress: Progress | None = None,
+    learning_curve: bool | Sequence[float] = False,
+    by_modality: bool = False,
+    n_permutations: int = 0,
+    save: Callable[[Comparison], object] | None = None,
 ) -> Comparison:
     """Cross-validate FDRMFL, the usual reductions before the same regressor, and regressions, on the same folds.
 
@@ -100,6 +110,18 @@ def compare(
     progress : callable, default=None
         Called as `progress(done, total, name)` before the first and after every fit; in the midst of one that takes
         long again, with what it is at in the name.
+    learning_curve : bool or sequence of float, default=False
+        Whether to compare with fewer training rows too: an eighth, a quarter and a half of those of each client, or the
+        shares given. Groups stay whole and no client is lost, other than in scikit-learn's `learning_curve`. Where
+        `client_ids` are given, not dealt by a callable, with 1, 2, 4, ... of the clients as well. A seed is a draw.
+    by_modality : bool, default=False
+        Whether to compare with each modality alone, and without each, too.
+    n_permutations : int, default=0
+        How often FDRMFL is cross-validated again under the first seed with y permuted: inside clients, and whole groups
+        with groups of as many rows.
+    save : callable, default=None
+        Called with what is finished, a :class:`Comparison` that is not `complete`, after each method; not more often
+        than takes a tenth of the time.
 
     Returns
     -------
@@ -142,7 +164,7 @@ def compare(
     _arguments.check_complete("y", measured)
     seeds = _arguments.check_seeds(random_state, n_seeds)
     folds = _arguments.make_folds(X, groups, n_splits, random_state)
-    most_components = _arguments.check_components(n_components, X, folds)
+    _arguments.check_components(n_components, X, folds)
     clients = _arguments.clients_by_seed(client_ids, seeds, len(measured))
     outputs = output_names(y)
     n_outputs = len(outputs)
@@ -151,15 +173,29 @@ def compare(
     _arguments.check_transformer(transformer)
     transformer.set_params(n_components=n_components)
 
-    runs = [
-        *reductions(n_components, most_components, seeds, regressor, X),
-        *regressions(n_outputs, random_state, X, getattr(transformer, "modalities", None)),
-        *fdrmfl_runs(transformer, seeds, clients, regressor),
-    ]
-    first = next(i for i, run in enumerate(runs) if run.head_name)  # FDRMFL stands last
-    taken = {name for run in runs for name in (run.name, run.head_name)}
-    runs[first:first] = rival_runs(rivals, taken, regressor)
+    shares = shares_of(learning_curve)
     labels = None if groups is None else column_or_1d(groups)
+    rows = Rows(X, measured, clients, labels, folds)
+
+    def make_runs(X: ArrayLike, transformer: Any) -> list[Run]:
+        """Return the runs of all methods on these columns, FDRMFL last."""
+        most_components = min(np.shape(X)[1], *(len(train) for train, _ in folds))
+        runs = [
+            *reductions(n_components, most_components, seeds, regressor, X),
+            *regressions(n_outputs, random_state, X, getattr(transformer, "modalities", None)),
+            *fdrmfl_runs(transformer, seeds, clients, regressor),
+        ]
+        first = next(i for i, run in enumerate(runs) if run.head_name)
+        taken = {name for run in runs for name in (run.name, run.head_name)}
+        runs[first:first] = rival_runs(rivals, taken, regressor)
+        return runs
+
+    runs = make_runs(X, transformer)
+    stages = [
+        *curve_stages(runs, rows, shares, random_state, by_client=not callable(client_ids)),
+        *(modality_stages(make_runs, rows, transformer) if by_modality else ()),
+        *permutation_stages(runs, rows, n_permutations, random_state),
+    ]
     fold_of_row = np.empty(len(measured), dtype=np.intp)
     for number, (_, test) in enumerate(folds):
         fold_of_row[test] = number
@@ -177,46 +213,95 @@ def compare(
         "rivals": {name: repr(rival) for name, rival in (rivals or {}).items()},
         "versions": versions(),
     }
+    settings |= {"learning_curve": list(shares)} if shares else {}
+    settings |= {"by_modality": True} if by_modality else {}
+    settings |= {"n_permutations": n_permutations} if n_permutations else {}
+    units = None if labels is None else np.unique(labels, return_inverse=True)[1]
+    finished: list[Outcome] = []
+    beside: list[tuple[Stage, list[Outcome]]] = []
+    failed: dict[str, dict[str, str]] = {"": {}}  # of the comparison itself, and of what varies
 
-    def result(outcomes: list[Outcome], **more: Any) -> Comparison:
-        """Return the comparison of the methods of these outcomes."""
+    def so_far(*, complete: bool) -> Comparison | None:
+        """Return what is finished, if anything is."""
+        if not finished:
+            return None
+        methods = tuple(
+            _result(name, output, of_method, j, column, clients)
+            for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
+            for name, of_method in _by_method(finished, runs).items()
+        )
         return Comparison(
-            methods=tuple(
-                _result(name, output, of_method, j, column, clients)
-                for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
-                for name, of_method in _by_method(outcomes, runs).items()
-            ),
+            methods=methods,
             measured=measured,
             client_ids=clients,
             fold=fold_of_row,
-            settings=settings | more,
-            groups=None if labels is None else np.unique(labels, return_inverse=True)[1],
+            settings=settings | ({"failed": failed[""]} if failed[""] else {}),
+            groups=units,
             outputs=outputs,
-            ledger=next((outcome.ledger for outcome in outcomes if outcome.ledger), {}),
+            ledger=next((outcome.ledger for outcome in finished if outcome.ledger), {}),
+            variations=variations_of(beside, failed, methods, measured, units),
+            permutations=permutation_tests(beside, methods),
+            complete=complete,
         )
 
-    rows = Rows(X, measured, clients, labels, folds)
-    finished: list[Outcome] = []
-    failed: dict[str, str] = {}
-
     def left_out(run: Run, error: Exception) -> None:
-        failed[run.name] = f"{type(error).__name__}: {error}"
-        warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[run.name]}).")
+        failed[""][run.name] = f"{type(error).__name__}: {error}"
+        warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[''][run.name]}).")
 
-    def so_far(**more: Any) -> Comparison | None:
-        """Return what is finished, if anything is."""
-        more |= {"failed": failed} if failed else {}
-        return result(finished, **more) if finished else None
-
+    keep = _Keeper(save, partial(so_far, complete=False))
+    show = _Shown(progress, sum(len(stage.runs) for stage in (Stage("", "", runs, rows), *stages)) * len(folds))
     try:
-        for outcome in cross_validate(runs, rows, progress or (lambda *_: None), left_out):
+        for outcome in cross_validate(runs, rows, show, left_out):
             finished.append(outcome)
+            keep()
+        for stage in stages:
+            show.begin()
+            of_stage = failed.setdefault(stage.along, {})
+            note = partial(_note, of_stage, stage.point)
+            beside.append((stage, list(cross_validate(stage.runs, stage.rows, show, note))))
+            keep()
     except KeyboardInterrupt as error:
-        raise ComparisonInterrupted(so_far(interrupted=True)) from error
+        raise ComparisonInterrupted(so_far(complete=False)) from error
     except Exception as error:
-        vars(error)["finished"] = so_far(interrupted=True)
+        vars(error)["finished"] = so_far(complete=False)
         raise
-    return result(finished, **({"failed": failed} if failed else {}))
+    found = so_far(complete=True)
+    assert found is not None  # the mean predictor can always be fitted
+    return found
+
+
+def _note(failed: dict[str, str], point: str, run: Run, error: Exception) -> None:
+    """Write down where a method could not be fitted, and why."""
+    failed.setdefault(f"{run.name}, {point}", f"{type(error).__name__}: {error}")
+
+
+class _Shown:
+    """Progress over all stages, as one."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self._progress, self._total, self._before, self._done = progress, total, 0, 0
+
+    def begin(self) -> None:
+        """Begin another stage."""
+        self._before = self._done
+
+    def __call__(self, done: int, _: int, name: str) -> None:
+        self._done = self._before + done
+        if self._progress is not None:
+            self._progress(self._done, self._total, name)
+
+
+class _Keeper:
+    """Hands what is finished to the caller's `save`, but where that would take more than a tenth of the time."""
+
+    def __init__(self, save: Callable[[Any], object] | None, so_far: Callable[[], Any]):
+        self._save, self._so_far, self._next = save, so_far, 0.0
+
+    def __call__(self) -> None:
+        if self._save is not None and (start := time.monotonic()) >= self._next:
+            self._save(self._so_far())
+            end = time.monotonic()
+            self._next = end + 9 * (end - start)
 
 
 def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:

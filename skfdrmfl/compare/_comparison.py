@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skfdrmfl.common.extras import import_extra
+from skfdrmfl.common.extras import import_extra, names_as_they_are
 from skfdrmfl.compare._page import page
 from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
+from skfdrmfl.compare._permutation import PermutationTest
 from skfdrmfl.compare._plots import plot_predicted
-from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, FEDERATED, HEAD, RIDGE, MethodResult
+from skfdrmfl.compare._result import ALONE, CENTRAL, DRAWN, FEDERATED, HEAD, RIDGE, MethodResult, squared_errors
 from skfdrmfl.compare._table import rmse_texts, spread, table_text
+from skfdrmfl.compare._variation import Variation, variations_from
 from skfdrmfl.compare._verdict import verdict
 from skfdrmfl.metrics import bias, sep, slope
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 
 FORMAT = "skfdrmfl comparison 1"
-DRAWN = ("PCA", "PLS", CHOSEN_PLS, RIDGE, FEDERATED)  # by `plot`, unless it is told otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,12 @@ class Comparison:
     ledger : dict
         What passed between clients and server in the first fit of FDRMFL: "n_rows", "n_rounds", "by_kind" and
         "by_client", as `federation_log_` has them.
+    variations : tuple of Variation
+        Errors with fewer training rows, fewer clients, some of the modalities, as far as they were asked for.
+    permutations : tuple of PermutationTest
+        FDRMFL with y permuted, and its p, if that was asked for.
+    complete : bool
+        Whether all that was asked for is finished.
     """
 
     methods: tuple[MethodResult, ...]
@@ -61,6 +68,9 @@ class Comparison:
     groups: NDArray[np.intp] | None = None
     outputs: tuple[str, ...] = ("y",)
     ledger: dict[str, Any] = field(default_factory=dict)
+    variations: tuple[Variation, ...] = ()
+    permutations: tuple[PermutationTest, ...] = ()
+    complete: bool = True
 
     def __getitem__(self, name: str | tuple[str, str]) -> MethodResult:
         """Return the result of the method with this name; of several outputs, of a (method, output)."""
@@ -93,7 +103,7 @@ class Comparison:
         rows = np.arange(len(self.measured)) if self.groups is None else self.groups
         for output in self.outputs:
             one = self.of(output)
-            squared = {method.name: _squared(method, one.measured) for method in one.methods}
+            squared = {method.name: squared_errors(method.predicted, one.measured) for method in one.methods}
             reference = squared.pop(FEDERATED, None)
             if reference is not None:
                 found |= {(name, output): rmse_ratio(errors, reference, rows) for name, errors in squared.items()}
@@ -110,13 +120,27 @@ class Comparison:
             ratios = {name: ratio for (name, of), ratio in self.ratios.items() if of == output}
             heading = [f"{output}:"] if len(self.outputs) > 1 else []
             tables.append("\n".join([*heading, table_text(one.methods, ratios)]))
-        return "\n".join(["\n\n".join(tables), "", *self._footnotes()])
+        tables += [
+            f"{output}, " * (len(self.outputs) > 1) + variation.to_table(output)
+            for output in self.outputs
+            for variation in self.variations
+        ]
+        return "\n".join(["\n\n".join(tables), "", *self.footnotes()])
 
     def verdict(self) -> str:
-        """Return who errs least and by how much, in a sentence or two for each output, and who is better alone."""
+        """Return who errs least and by how much, in a sentence or two for each output, and who is better alone.
+
+        What more rows or clients may bring, what modalities do, and what permutations say, follow where that was asked
+        for.
+        """
         unit = self.settings.get("unit", "")
         named = len(self.outputs) > 1
-        return "\n".join(f"{output}: " * named + verdict(self, output, unit) for output in self.outputs)
+        lines = []
+        for output in self.outputs:
+            told = [verdict(self, output, unit), *(variation.verdict(output) for variation in self.variations)]
+            told += [test.verdict() for test in self.permutations if test.output == output]
+            lines += [f"{output}: " * named + text for text in told if text]
+        return "\n".join(lines)
 
     def to_frame(self) -> Any:
         """Return the measures as a pandas DataFrame, a row for each output and method.
@@ -192,6 +216,10 @@ class Comparison:
             "fold": self.fold.tolist(),
             "groups": None if self.groups is None else self.groups.tolist(),
             "ledger": self.ledger,
+            "variations": [row for variation in self.variations for row in variation.rows()],
+            "failed": {variation.along: variation.failed for variation in self.variations if variation.failed},
+            "permutations": [{**test._asdict(), "p": test.p} for test in self.permutations],
+            "complete": self.complete,
         }
 
     def to_json(self) -> str:
@@ -230,6 +258,12 @@ class Comparison:
                 None if values["groups"] is None else np.array(values["groups"], dtype=np.intp),
                 tuple(values["outputs"]),
                 values["ledger"],
+                variations_from(values.get("variations", ()), values.get("failed", {})),
+                tuple(
+                    PermutationTest(**{name: row[name] for name in PermutationTest._fields})
+                    for row in values.get("permutations", ())
+                ),
+                values.get("complete", True),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -305,11 +339,49 @@ class Comparison:
         title = ", ".join(filter(None, (title, what))) if what not in title else title
         return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
 
+    def plot_variations(
+        self, *, names: Sequence[str] | None = None, output: str | None = None, title: str = "", unit: str = ""
+    ) -> Figure:
+        """Draw the errors where something varies: a panel for each of `variations`.
+
+        Parameters
+        ----------
+        names, output, title, unit
+            As of `plot`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            It is not known to pyplot.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If nothing varied.
+        """
+        if not self.variations:
+            raise ValueError("there are no variations; pass learning_curve=True or by_modality=True to compare.")
+        figure_class = import_extra("matplotlib.figure", "plot", "Figures need").Figure
+        from skfdrmfl.inspection import VariationDisplay
+
+        with names_as_they_are():
+            n = len(self.variations)
+            figure = figure_class(figsize=(1 + 4.5 * n, 4.2), layout="constrained")
+            for variation, ax in zip(self.variations, figure.subplots(1, n, squeeze=False).flat, strict=True):
+                of_one = {"along": variation.along, "names": names, "output": output, "unit": unit}
+                VariationDisplay.from_comparison(self, **of_one, ax=ax)
+            for ax in figure.axes[1:]:
+                ax.get_legend().remove()
+            figure.suptitle(title, fontsize=11)
+        return figure
+
     def _failed(self) -> dict[str, str]:
         """Return the errors of rivals that could not be fitted, in one line each."""
         return {name: " ".join(error.split()) for name, error in self.settings.get("failed", {}).items()}
 
-    def _footnotes(self) -> list[str]:
+    def footnotes(self) -> list[str]:
         """Return the lines below the table that say what its rows and figures are."""
         n_seeds = self.settings["n_seeds"]
         lines = [
@@ -332,15 +404,9 @@ class Comparison:
                 f"x FDRMFL: RMSE over FDRMFL's on the same rows [95 % of a paired bootstrap over {unit}, models fixed]."
             )
         lines += [f"Left out, as it cannot be fitted: {name} ({why})." for name, why in self._failed().items()]
-        if self.settings.get("interrupted"):
+        if not self.complete:
             lines.append("Interrupted: methods and seeds that were not finished are missing.")
         return lines
-
-
-def _squared(method: MethodResult, y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the squared error of each row (n,), the mean over the runs that have predicted it, NaN without any."""
-    squared: NDArray[np.float64] = np.ma.masked_invalid((method.predicted - y) ** 2).mean(axis=0).filled(np.nan)
-    return squared
 
 
 def _number(value: float) -> float | None:

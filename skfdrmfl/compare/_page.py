@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.common.page import page_of, size_text, table, table_of_kinds
 from skfdrmfl.compare._result import FEDERATED
 from skfdrmfl.compare._table import table_cells
+from skfdrmfl.compare._variation import TITLES
 from skfdrmfl.compare._verdict import verdict
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def page(comparison: Any, title: str, unit: str) -> str:
     parts: list[str] = []
     for output in comparison.outputs:
         parts += _of_output(comparison, output, unit)
-    footnotes = comparison.to_table().rpartition("\n\n")[2].splitlines()
-    parts.append(f'<p class="note">{"<br>".join(map(escape, footnotes))}</p>')
+    parts.append(f'<p class="note">{"<br>".join(map(escape, comparison.footnotes()))}</p>')
     parts += [*_data(comparison.settings), *_ledger(comparison.ledger), *_repeat(comparison.settings)]
     return page_of(title, parts)
 
@@ -37,12 +37,31 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
     cells = table_cells(one.methods, {name: ratio for (name, of), ratio in comparison.ratios.items() if of == output})
     yield table(cells[0], cells[1:], own=FEDERATED)
     text = f"Predicted against measured values of {output}, and residuals, for several methods"
+    yield _picture(lambda: one.plot(unit=unit), text)
+    for variation in comparison.variations:
+        title = TITLES[variation.along]
+        yield f"<h2>{escape(title)}</h2>"
+        if said := variation.verdict(output):
+            yield f'<p class="answer">{escape(said)}</p>'
+        cells = variation.cells(output)
+        yield table(cells[0], cells[1:], own=FEDERATED)
+    if comparison.variations:
+        yield _picture(
+            lambda: comparison.plot_variations(output=output, unit=unit), f"Errors of {output} where these vary"
+        )
+    for test in comparison.permutations:
+        if test.output == output:
+            yield f"<p>{escape(test.verdict())}</p>"
+
+
+def _picture(draw: Callable[[], Figure], text: str) -> str:
+    """Return a figure as an image, or why there is none."""
     try:
-        yield _image(one.plot(unit=unit), text)
+        return _image(draw(), text)
     except MemoryError:
         raise
     except Exception as error:  # settings, fonts, backends and layouts fail in ways of their own
-        yield f'<p class="note">No figure: {escape(str(error))}</p>'
+        return f'<p class="note">No figure: {escape(str(error))}</p>'
 
 
 def _data(settings: dict[str, Any]) -> Iterable[str]:

@@ -16,6 +16,7 @@ ALONE = "FDRMFL, each client alone"
 RIDGE = "RidgeCV, all columns"
 CHOSEN_PLS = "PLS, components chosen"
 CHOSEN_PRETREATMENT = "PLS, pre-treatment chosen"
+DRAWN = ("PCA", "PLS", CHOSEN_PLS, RIDGE, FEDERATED)  # in pictures, unless they are told otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,3 +47,9 @@ class MethodResult:
     fit_seconds: float
     client_r2: dict[Any, float]
     output: str = "y"
+
+
+def squared_errors(predicted: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the squared error of each row (n,), the mean over runs (n_runs, n) that have predicted it, NaN without."""
+    squared: NDArray[np.float64] = np.ma.masked_invalid((predicted - y) ** 2).mean(axis=0).filled(np.nan)
+    return squared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ MOST_CLIENT_COLUMNS = 6  # beyond that the table shows the worst, the middle and
 
 def table_text(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) -> str:
     """Return the measures of each method in aligned columns under titles."""
-    return _aligned(table_cells(methods, ratios))
+    return aligned(table_cells(methods, ratios))
 
 
 def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) -> list[list[str]]:
@@ -24,7 +24,7 @@ def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) ->
     Without `ratios`, the RMSE over FDRMFL's by method, there is no such column.
     """
     titles, client_cells = _client_columns(methods)
-    decimals = _decimals(methods)
+    decimals = decimals_of(method.rmse.mean() for method in methods)
     of_ratios = ["x FDRMFL"] if ratios else []
     rows = [["method", "RMSE", "±", "R²", "RPD", *of_ratios, "fit (s)", *titles]]
     for method, of_clients in zip(methods, client_cells, strict=True):
@@ -45,7 +45,7 @@ def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) ->
 
 def rmse_texts(chosen: Sequence[MethodResult], methods: Sequence[MethodResult]) -> list[str]:
     """Return the RMSE of some of the methods in a table as it stands there, and of how many runs it is the mean."""
-    decimals = _decimals(methods)
+    decimals = decimals_of(method.rmse.mean() for method in methods)
     return [
         f"RMSE {method.rmse.mean():.{decimals}f}" + (f", mean of {n}" if (n := len(method.rmse)) > 1 else "")
         for method in chosen
@@ -72,13 +72,13 @@ def _client_columns(methods: Sequence[MethodResult]) -> tuple[list[str], list[li
     return ["R² worst client", "middle", "best"], cells
 
 
-def _decimals(methods: Sequence[MethodResult]) -> int:
-    """Return how many decimals show the smallest RMSE with three digits, between two and six."""
-    smallest = min((rmse for rmse in (float(method.rmse.mean()) for method in methods) if rmse > 0), default=1.0)
+def decimals_of(errors: Iterable[float]) -> int:
+    """Return how many decimals show the smallest error with three digits, between two and six."""
+    smallest = min((error for error in map(float, errors) if error > 0), default=1.0)
     return int(np.clip(2 - np.floor(np.log10(smallest)), 2, 6))
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
     """Return rows of cells as lines, the first column to the left and the others to the right, a rule below titles."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [

@@ -160,7 +160,7 @@ def test_a_rival_that_is_none_is_one_line(no_training, capsys, tmp_path, monkeyp
 
 def test_corn_is_read_from_the_file_that_is_named(tmp_path, capsys, monkeypatch, finished):
     tasks = []
-    monkeypatch.setattr(command, "compare_task", lambda task, args: tasks.append(task) or finished)
+    monkeypatch.setattr(command, "compare_task", lambda task, *args: tasks.append(task) or finished)
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal((80, 700)) for name in ("m5", "mp5", "mp6")}
     values = rng.standard_normal((80, 4))
@@ -238,7 +238,7 @@ def test_interrupted_work_leaves_one_line_and_nothing_else(monkeypatch, capsys, 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_failure_while_writing_keeps_the_former_files_whole(monkeypatch, capsys, tmp_path, error, finished):
-    monkeypatch.setattr(command, "compare_task", lambda task, args: finished)
+    monkeypatch.setattr(command, "compare_task", lambda *args: finished)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "compare.json").write_text("former")
 
@@ -304,7 +304,7 @@ def test_ctrl_c_while_libraries_are_loaded_waits_until_they_are():
 
 
 def test_without_matplotlib_the_table_is_there_and_the_remedy_too(monkeypatch, capsys, tmp_path, finished):
-    monkeypatch.setattr(command, "compare_task", lambda task, args: finished)
+    monkeypatch.setattr(command, "compare_task", lambda *args: finished)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(QUICK) == 0
     out, err = capsys.readouterr()

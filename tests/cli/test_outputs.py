@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 import warnings
 from argparse import Namespace
 from pathlib import Path
@@ -462,6 +463,53 @@ def test_what_was_compared_before_a_method_failed_is_written(table, monkeypatch,
     out, err = capsys.readouterr()
     assert "RidgeCV, all columns" in out and "Written: out/compare.json" in out
     assert "cannot be made with these rows: training diverged; what was finished before is above and in" in err
+
+
+def test_results_are_written_as_they_come_and_say_that_they_are_not_all(table, monkeypatch, capsys):
+    """What a signal 9 would find at that time."""
+    found, fit = [], FDRMFLTransformer.fit
+
+    def look(self, *rows, **more):
+        found.append(json.loads(Path("out/compare.json").read_text(encoding="utf-8")))
+        return fit(self, *rows, **more)
+
+    monkeypatch.setattr(FDRMFLTransformer, "fit", look)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)  # no writing is too soon after another
+    assert cli.main([*COMPARE, "--no-figure"]) == 0
+    assert capsys.readouterr().out.count("Written: out/compare.json\n") == 1
+    assert [one["complete"] for one in found] == [False] * len(found)
+    names = [[method["name"] for method in one["methods"]] for one in found]
+    assert names[0][0] == "mean predictor" and names[0][-1] == "RidgeCV, all columns"
+    assert names[-1][-1] == "FDRMFL, each client alone" and found[-1]["settings"]["target"] == "fat"
+    written = Path("out/compare.json").read_text(encoding="utf-8")
+    assert json.loads(written)["complete"] is True
+    Path("out/compare.json").write_text(json.dumps(found[0]), encoding="utf-8")
+    assert cli.main(["report"]) == 0
+    assert "Interrupted: methods" in Path("out/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_how_much_is_enough_is_printed_drawn_and_in_the_report(table, capsys):
+    columns = {f"{'nir' if j < 3 else 'uv'}__{1000 + j}": table[f"{1000 + j}"] for j in range(6)}
+    pd.DataFrame(columns).assign(fat=table["fat"], site=table["site"]).to_csv("data.csv", index=False)
+    options = ["--learning-curve", "--by-modality", "--modalities", "prefix", "--permutations", "2"]
+    assert cli.main([*COMPARE, *options, "--components", "1"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "RMSE by share of each",
+        "RMSE by number of clients",
+        "nir alone",
+        "y permuted inside clients 2 times",
+    ):
+        assert text in out
+    assert Path("out/variations.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(Path("out/compare.json").read_text(encoding="utf-8"))["settings"]["n_permutations"] == 2
+    assert cli.main(["report"]) == 0
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert "RMSE by modalities that are used" in page and page.count("data:image/png") == 2
+    capsys.readouterr()
+    assert cli.main([*COMPARE, "--by-modality"]) == 2
+    assert "--by-modality: True needs two modalities or more" in capsys.readouterr().err
 
 
 def test_folds_are_as_many_as_groups_unless_asked_for(table, capsys):

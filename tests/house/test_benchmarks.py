@@ -1,4 +1,4 @@
-"""Every script of benchmarks/, studies/ and tools/ explains itself; the benchmarks finish at their smallest."""
+"""Scripts of benchmarks/, studies/ and tools/ explain themselves; benchmarks and experiments finish when smallest."""
 
 import multiprocessing
 import os
@@ -20,9 +20,10 @@ def scripts(*patterns):
     return [str(path.relative_to(ROOT)) for path in found if "__main__" in path.read_text(encoding="utf-8")]
 
 
+EXPERIMENTS = scripts("studies/experiments/*.py")
 BENCHMARKS = scripts("benchmarks/*.py")
 # The contenders of `compare.py` run in environments of their own.
-OTHERS = [name for name in scripts("studies/**/*.py", "tools/*.py") if "/run_" not in name]
+OTHERS = [name for name in scripts("studies/**/*.py", "tools/*.py") if "/run_" not in name and name not in EXPERIMENTS]
 
 
 def be_script(folder, words, script, *options):
@@ -59,7 +60,7 @@ def start(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [*BENCHMARKS, *EXPERIMENTS])
 def test_a_benchmark_finishes_and_has_written_what_it_says(name, tmp_path, start):
     table = re.search(r'add_csv\(options, "(\w+)"\)', (ROOT / name).read_text(encoding="utf-8"))
     csv = [] if table is None else ["--csv", tmp_path / "results" / "table.csv"]
@@ -93,4 +94,4 @@ def test_scripts_that_pages_name_are_there():
         if page.name != "CHANGELOG.md"
         for match in re.finditer(r"python ((?:benchmarks|studies|tools)/[\w/]+\.py)", page.read_text(encoding="utf-8"))
     }
-    assert named and named <= {*BENCHMARKS, *OTHERS}
+    assert named and named <= {*BENCHMARKS, *EXPERIMENTS, *OTHERS}
