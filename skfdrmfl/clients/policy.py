@@ -20,6 +20,7 @@ from skfdrmfl.server.algorithms import ALGORITHMS
 # What can leave, as the ledger calls it: see docs/privacy.md.
 OF_MIXTURES = ("products by fold", "products of errors", "products of scores", "responses of the mixture")
 QUERIES = (
+    *("medians", "products of usual rows", "counts of usual distances", "counts of suspects"),
     *("labels of categories", "rows by modality", "magnitudes of columns", "sums of columns", "absolute deviations"),
     *("products of columns", "squared deviations", "products of neighbours", "products with directions"),
     *OF_MIXTURES,

@@ -67,7 +67,7 @@ def test_what_a_site_has_set_otherwise_is_refused_at_each_with_both_values_befor
 @pytest.mark.parametrize("name", sorted(FREE))
 def test_what_is_free_to_the_server_changes_nothing_that_a_site_does(name, tmp_path):
     other = {
-        **dict(random_state=7, availability=[[1, 0, 1]], n_jobs=2, device="auto", verbose=1, warm_start=True),
+        **dict(random_state=7, availability=[[1, 0, 1]], n_jobs=2, device="auto", verbose=1, warm_start=True, suspects="drop"),
         **dict(checkpoint_path=str(tmp_path / "c"), checkpoint_every=7),
     }
     (a, _), (b, _) = fit({}, {}), fit({name: other[name]}, {})
@@ -124,7 +124,7 @@ PRIVATE = {
 @pytest.mark.parametrize(
     ("lie", "said"),
     [
-        ({"dp_noise_multiplier": 0.0, "dp_clip_norm": np.inf}, "'sums of columns' leaves without noise, but dp_noise"),
+        ({"dp_noise_multiplier": 0.0, "dp_clip_norm": np.inf}, "'medians' leaves without noise, but dp_noise"),
         (
             {"dp_noise_multiplier": 0.5},
             "dp_noise_multiplier of the site's estimator is 1.0 but 0.5 in",
