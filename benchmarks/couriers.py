@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 from _common import ROOT, arguments, check, parser, save, table
-from skfdrmfl.fit.site_data import site_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote.packet import Packet, Request
