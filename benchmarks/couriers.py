@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 from _common import ROOT, arguments, check, parser, save, table
-from skfdrmfl.fit.site_data import site_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote.packet import Packet, Request
@@ -39,6 +38,7 @@ from skfdrmfl.courier.sockets import answered
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.site.listener import Listener
 from skfdrmfl.site.process import SiteProcess
+from skfdrmfl.site.site_data import site_of
 
 sys.path.append(str(ROOT / "tests"))
 from wire import Wire, fit_over, rows_of, wire_of

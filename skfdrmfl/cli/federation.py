@@ -14,6 +14,7 @@ from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 
+MOST_SAID = 8  # differences between records and a ledger
 MODEL = "what a server, `skfdrmfl fit` or `save` has written"
 
 
@@ -121,7 +122,8 @@ def run_audit(args: argparse.Namespace) -> None:
         raise FileProblem(str(error)) from error
     said = differences(log, records)
     if said:
-        raise FileProblem("; ".join(["the records are not those of the ledger", *said]) + ".")
+        more = [f"and {len(said) - MOST_SAID} more"] if len(said) > MOST_SAID else []
+        raise FileProblem("; ".join(["the records are not those of the ledger", *said[:MOST_SAID], *more]) + ".")
     missing = sorted(set(map(str, log.clients)) - set(map(str, records)))
     of_all = f"; without those of {', '.join(missing)} no more than their bytes can be compared" if missing else ""
     n = sum(is_counted(entry, log) for entries in records.values() for entry in entries)

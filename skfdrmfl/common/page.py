@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -35,6 +36,12 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], own: str = "") -
         for row in rows
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def table_of_kinds(by_kind: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of what passed between clients and server, by kind of message."""
+    rows = [[r["what"], r["direction"], r["seen"] or "-", str(r["messages"]), size_text(r["bytes"])] for r in by_kind]
+    return table(["message", "direction", "the server sees", "messages", "size"], rows)
 
 
 def size_text(n: int) -> str:

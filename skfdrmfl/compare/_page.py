@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from skfdrmfl.common.page import page_of, size_text, table
+from skfdrmfl.common.page import page_of, size_text, table, table_of_kinds
 from skfdrmfl.compare._result import FEDERATED
 from skfdrmfl.compare._table import table_cells
 from skfdrmfl.compare._verdict import verdict
@@ -75,11 +75,7 @@ def _ledger(ledger: dict[str, Any]) -> Iterable[str]:
         "of a client with one row are that row. The server needs the total over clients of a message, or each by "
         "itself. The clients are simulated here: the rivals, and the regressor behind FDRMFL, see pooled rows.</p>"
     )
-    kinds = [
-        [row["what"], row["direction"], row["seen"] or "-", str(row["messages"]), size_text(row["bytes"])]
-        for row in ledger["by_kind"]
-    ]
-    yield table(["message", "direction", "the server sees", "messages", "size"], kinds)
+    yield table_of_kinds(ledger["by_kind"])
     clients = [[row["client"], size_text(row["sent"]), size_text(row["received"])] for row in ledger["by_client"]]
     if clients:
         yield table(["client", "sent", "received"], clients)

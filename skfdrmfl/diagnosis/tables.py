@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,15 @@ from skfdrmfl.common.arrays import Float
 
 Table = dict[str, NDArray[Any]]
 OF_EACH = "_per_client"
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Return cells as lines of text, columns below each other; those whose numbers are in `right` end together."""
+    columns = [
+        [f"{cell:{'>' if j in right else '<'}{max(map(len, cells))}}" for cell in cells]
+        for j, cells in enumerate(zip(*lines, strict=True))
+    ]
+    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
 
 def csv_text(table: Mapping[str, Sequence[Any] | NDArray[Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skfdrmfl.common.page import page_of, size_text, table
+from skfdrmfl.common.page import page_of, size_text, table, table_of_kinds
 from skfdrmfl.inspection._base import transformer_of
 from skfdrmfl.protocol.ledger import UP
 
@@ -100,8 +100,11 @@ class FederationCard:
             f"{size_text(sent)}. {escape(_promise(of['privacy']))}</p>"
         )
 
-        def add(title: str, key: str, titles: list[str], rows: list[list[Any]], otherwise: str = "") -> None:
+        def head(title: str, key: str) -> None:
             parts.append(f"<h2>{escape(title)}</h2>\n<p class='note'>{escape(MEANINGS[key])}</p>")
+
+        def add(title: str, key: str, titles: list[str], rows: list[list[Any]], otherwise: str = "") -> None:
+            head(title, key)
             cells = [[_text(cell) for cell in row] for row in rows]
             parts.append(table(titles, cells) if rows else f"<p>{escape(otherwise)}</p>")
 
@@ -118,11 +121,8 @@ class FederationCard:
         )
         bill = [[*expense.values()] for expense in of["privacy"]["bill"]]
         add("Privacy", "privacy", ["what", "noise multiplier", "sampling rate", "times"], bill, "No noise was added.")
-        kinds = [
-            [r["what"], r["direction"], r["seen"] or "-", r["messages"], size_text(r["bytes"])]
-            for r in of["ledger"]["by_kind"]
-        ]
-        add("What passed", "ledger", ["message", "direction", "the server sees", "messages", "size"], kinds)
+        head("What passed", "ledger")
+        parts.append(table_of_kinds(of["ledger"]["by_kind"]))
         dropped = [[row["client"], row["reason"], ", ".join(map(str, row["rounds"]))] for row in of["dropped"]]
         add("Left out", "dropped", ["site", "reason", "rounds"], dropped, "Nobody was.")
         add("Policies", "policies", ["site", "hash"], [[*item] for item in of["policies"].items()], "None is known.")

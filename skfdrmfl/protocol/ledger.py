@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.diagnosis.tables import aligned
 
 UP, DOWN = "up", "down"
 TOTAL, EACH, NOISY = "total", "each", "noisy total"
@@ -225,13 +226,7 @@ class FederationLog(list[Message]):
     def __repr__(self) -> str:
         rows = [[str(value) for value in row.values()] for row in self.by_kind()]
         rows.insert(0, ["what", "direction", "seen", "records", "messages", "bytes"])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        )
+        return "\n".join(aligned(rows, right=range(3, 6)))
 
     __str__ = __repr__
 

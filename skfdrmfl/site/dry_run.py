@@ -20,7 +20,7 @@ from skfdrmfl.clients.remote.audit import Leaving, leaving
 from skfdrmfl.clients.remote.loopback import Loopback
 from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.common.page import size_text
-from skfdrmfl.diagnosis.tables import Table, csv_text
+from skfdrmfl.diagnosis.tables import Table, aligned, csv_text
 from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.protocol.door import NoAnswer
 from skfdrmfl.site.remote_fit import fit_over_channel
@@ -69,9 +69,7 @@ class DryRun(dict[str, Any]):
             span = f"{numbers[first]}" if first == i else f"{numbers[first]}-{numbers[i]}"
             lines += [[span, *line] for line in cells]
             first = i + 1
-        widths = [max(len(line[j]) for line in lines) for j in range(len(lines[0]))]
-        text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        return "\n".join([*text, "", self.summary])
+        return "\n".join([*aligned(lines), "", self.summary])
 
     __str__ = __repr__
 

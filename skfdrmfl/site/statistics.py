@@ -10,7 +10,7 @@ import numpy as np
 from skfdrmfl.clients.remote.channel import Channel
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.column_names import ColumnNames
-from skfdrmfl.diagnosis.tables import Table, csv_text
+from skfdrmfl.diagnosis.tables import Table, aligned, csv_text
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.fit_preprocessing import OUTPUTS, numeric_blocks
 from skfdrmfl.fit.parameters import is_private
@@ -165,8 +165,7 @@ def _shown(table: Table) -> str:
     n, half = _length(table), MOST_SHOWN // 2
     numbers = list(range(n)) if n <= MOST_SHOWN else [*range(half), *range(n - half, n)]
     lines = [list(told), *([cells[i] for cells in told.values()] for i in numbers)]
-    widths = [max(len(line[j]) for line in lines) for j in range(len(told))]
-    text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    text = aligned(lines)
     if n > MOST_SHOWN:
         text.insert(1 + half, f"... {n - MOST_SHOWN} more")
     return "\n".join(text)

@@ -13,7 +13,8 @@ from wire import Wire, fit_over, rows_of
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote import audit
 from skfdrmfl.clients.remote.audit import Audit, differences, read_audit
-from skfdrmfl.clients.remote.packet import Refusal
+from skfdrmfl.clients.remote.codec import from_packet
+from skfdrmfl.clients.remote.packet import Refusal, Request
 from skfdrmfl.protocol.door import NoAnswer
 from skfdrmfl.site.site_data import site_of
 
@@ -23,6 +24,8 @@ Y = X[:, 0] + 0.1 * RNG.standard_normal(90)
 SITES = np.array(["x", "b", "c"])[np.arange(90) % 3]
 HOLES = np.where((SITES == "c")[:, None] & (np.arange(8) >= 5), np.nan, X)
 FRAME = pd.DataFrame({"n": X[:, 0], "kind": np.where((X[:, 2] > 0) & (SITES == "b"), "up", "down"), "m": X[:, 1]})
+# Networks of which some stop before others.
+STOPS = {"tuning": "mixture", "early_stopping": True, "n_iter_no_change": 1, "n_rounds": 6, "learning_rate": 0.1}
 TWO = {"modalities": {"a": slice(0, 5), "b": slice(5, None)}}
 
 
@@ -61,7 +64,7 @@ def records_of(paths):
         pytest.param({"early_stopping": True, "n_iter_no_change": 1, "n_rounds": 6}, X, id="early stopping"),
         pytest.param({"participation": 0.5, "algorithm": "scaffold", "aggregation": "mean"}, X, id="participation"),
         pytest.param({"aggregation": "median"}, X, id="median"),
-        pytest.param({"tuning": "mixture", "early_stopping": True}, X, id="mixture, early stopping"),
+        pytest.param(STOPS, X, id="mixture, early stopping"),
     ],
 )
 def test_the_records_of_all_sites_are_the_ledger(parameters, table, tmp_path):
@@ -79,6 +82,38 @@ def test_the_records_of_all_sites_are_the_ledger(parameters, table, tmp_path):
         if m.direction == "up":
             counted[m.round, m.what.removeprefix("mixture: "), json.dumps(m.shape)] += m.bytes
     assert there == counted
+
+
+def test_a_site_that_holds_out_no_row_sends_no_errors(tmp_path):
+    sites = np.where(np.arange(90) == 4, "b", np.where(SITES == "b", "c", SITES))
+    model, paths = fit_audited(tmp_path, {"early_stopping": True}, sites=sites)
+    records = records_of(paths)
+    assert differences(model.federation_log_, records) == []
+    assert {label: any(e["what"] == "errors on rows held out" for e in of) for label, of in records.items()} == {
+        "b": False,
+        "c": True,
+        "x": True,
+    }
+
+
+def test_networks_that_have_stopped_are_not_asked_how_they_err(tmp_path):
+    n_asked = []
+
+    class Looking(Wire):
+        """Looks at what is said of rows held out."""
+
+        def answer(self, address, packet):
+            back = super().answer(address, packet)
+            request = Request.of_packet(packet)
+            if request.what == "held out":
+                running, (_, sums) = from_packet(request.about), from_packet(back)
+                silent = np.setdiff1d(np.arange(len(sums.n_rows)), running)
+                assert sums.n_rows[running].all() and not any(part[silent].any() for part in sums[:4])
+                n_asked.append(len(running))
+            return back
+
+    fit_audited(tmp_path, STOPS, kind=Looking)
+    assert len(set(n_asked)) > 1  # else nothing has been looked at
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from flower_standin import StandIn
 from flwr.app import Context, RecordDict
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.remote.audit import differences, read_audit
 from skfdrmfl.courier import app, channel
 from skfdrmfl.courier.channel import RunChannel
 from skfdrmfl.courier.sockets import listen
@@ -200,6 +201,9 @@ def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_
     rows = [np.loadtxt(commands.folder / f"{label}.csv", delimiter=",", skiprows=1) for label in ("north", "south")]
     assert model._fitted.models.tobytes() == fit_here()._fitted.models.tobytes()
     assert model.n_samples_per_client_.tolist() == [len(table) for table in rows] and not model.dropped_clients_
+    # What the site that nobody killed has written down is what the server has counted; of the other it can be read.
+    record = read_audit(commands.folder / "south.jsonl")
+    assert differences(model.federation_log_, {"south": record}) == [] and read_audit(commands.folder / "north.jsonl")
     said = commands.said("server")
     assert "waiting for" in said and "round 2/2" in said and "MB to sites" in said
     assert "runs code that comes over the network" in commands.said("south")
