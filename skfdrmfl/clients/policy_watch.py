@@ -15,7 +15,7 @@ import numpy as np
 
 from skfdrmfl.clients.policy import OF_MIXTURES, SitePolicy
 from skfdrmfl.clients.remote.packet import Packet, Refusal
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, asked_in_training
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.server.privacy.accountant import Expense, epsilon
@@ -105,7 +105,10 @@ class PolicyWatch:
             return
         if question.what == "names" and not policy.names:
             raise Refusal("names of columns do not leave: names is false in the site's policy; let another site say.")
-        for one in question.asked:
+        asked = question.asked
+        if question.what == "prepare" and question.plan is not None and question.client is not None:
+            asked = asked_in_training(question.plan, question.client, range(len(question.plan.runs)))
+        for one in asked:
             if policy.queries is not None and one.name not in policy.queries:
                 raise Refusal(f"{one.name!r} is not among queries of the site's policy; ask for no such thing.")
             if not policy.tuning and one.name in OF_MIXTURES:
@@ -160,8 +163,8 @@ class PolicyWatch:
         policy = self.policy
         for subset in _subsets(question):
             parting = _parting(subset)
-            if parting and parting not in run["partings"]:
-                run["partings"].append(parting)
+            if parting and [question.position, *parting] not in run["partings"]:  # another place draws other rows
+                run["partings"].append([question.position, *parting])
         if len(run["partings"]) > MOST_PARTINGS:
             raise Refusal(
                 f"rows are parted in more than {MOST_PARTINGS} ways, and sums over ever other parts add up to single "

@@ -27,6 +27,7 @@ from skfdrmfl.fit.parameters import (
 )
 from skfdrmfl.mixture.networks import SHAPES, SPARSE_BATCH
 from skfdrmfl.protocol.plan import Plan, Settings
+from skfdrmfl.server.algorithms import ALGORITHMS
 
 _log = logging.getLogger("skfdrmfl")
 
@@ -69,6 +70,8 @@ class Terms:
         if question.plan is not None and question.plan is not self._passed:
             self._check_plan(question.plan)
             self._passed = question.plan
+        if question.plan is not None and question.what == "train":
+            _check_round(question.plan, question.content)
 
     def after(self, question: Question, answer: Answer) -> None:
         """Let every answer pass; say where it is of few rows."""
@@ -124,6 +127,15 @@ class Terms:
         split = getattr(subset, "of", subset)
         if isinstance(split, Split) and split.fraction != float(self._estimator.validation_fraction):
             raise _differs("validation_fraction", float(self._estimator.validation_fraction), split.fraction)
+
+
+def _check_round(plan: Plan, about: Mapping[str, Any]) -> None:
+    """Raise Refusal where a round has another learning rate than the plan, or moves gradients without its algorithm."""
+    if about["rate"] not in plan.schedule.rate_factors or not 0 <= about["rate"] <= 1:
+        raise Refusal(f"a round has {about['rate']} times the learning_rate, and no round of the plan does.")
+    step = ALGORITHMS[plan.schedule.algorithm].server_step
+    if about["shift"] is not None and not (step is not None and step.controls):
+        raise Refusal(f"a round moves gradients, which algorithm={plan.schedule.algorithm!r} does not.")
 
 
 def _check(name: str, allowed: tuple[Any, ...], planned: Any) -> None:

@@ -332,8 +332,8 @@ def described():
     )
     assert from_packet(said)[0] == "done"
 
-    def ask(queries):
-        request = Request("sum", 0, to_packet(queries), ("agreed",), {"agreed": agreed}, ("agreed",), "r", 20)
+    def ask(queries, position=0):
+        request = Request("sum", position, to_packet(queries), ("agreed",), {"agreed": agreed}, ("agreed",), "r", 20)
         return from_packet(site.answer(request.packet(), kept)[0])
 
     return ask
@@ -357,6 +357,13 @@ def test_ever_other_halves_of_rows_are_refused(described):
     kinds = [described([ColumnSums(Block(None), Split(0.5, seed, True))])[0] for seed in range(4)]
     assert kinds == ["done", "done", "refused", "refused"]
     assert described([ColumnSums(Block(None), Split(0.5, 0, True))])[0] == "done"
+
+
+def test_a_site_that_is_told_ever_other_places_parts_its_rows_no_more_often(described):
+    """Which rows a fold holds out is drawn by the place of the site in `clients_`."""
+    half = Fold(EVERYTHING, 0, 0, True, 2)
+    kinds = [described([ColumnSums(Block(None), half)], position)[0] for position in range(4)]
+    assert kinds == ["done", "done", "refused", "refused"]
 
 
 def test_a_question_about_no_rows_does_not_hide_one_about_some(described):

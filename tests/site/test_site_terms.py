@@ -2,12 +2,15 @@
 
 import inspect
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from wire import Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.remote.codec import from_packet, to_packet
+from skfdrmfl.clients.remote.packet import Request
 from skfdrmfl.encoders import LinearEncoder
 from skfdrmfl.fit.parameters import FREE
 from skfdrmfl.protocol.door import NoAnswer
@@ -113,6 +116,26 @@ def test_a_plan_that_is_not_what_the_server_has_said_is_refused_by_name(name, mo
     assert re.search(rf"refused .*({known}) is .* here but .* in the server's plan", said)
     trained = [answer for answer in wire.asked if answer[1].what == "train" and answer[3] > 500]
     assert not trained
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda about: about | {"rate": 1e6}, r"1000000.0 times the learning_rate"),
+        (lambda about: about | {"shift": np.zeros((1, 1), np.float32)}, "a round moves gradients"),
+    ],
+    ids=["rate", "shift"],
+)
+def test_a_round_that_is_none_of_the_plan_is_refused(spoil, said):
+    class Spoiled(Wire):
+        def answer(self, address, packet):
+            request = Request.of_packet(packet)
+            if request.what == "train":
+                packet = replace(request, about=to_packet(spoil(from_packet(request.about)))).packet()
+            return super().answer(address, packet)
+
+    with pytest.raises(NoAnswer, match=f"refused .*{said}"):
+        fit_over(Spoiled({label: site({}, label) for label in "abc"}), FDRMFLTransformer(**SMALL))
 
 
 PRIVATE = {
