@@ -132,6 +132,8 @@ class Program:
             assert self.process.stdout is not None and self.process.stdin is not None
             for line in self.process.stdout:
                 said = COLOURS.sub("", line).rstrip()
+                if self._closed.is_set():
+                    continue  # what it says of its end is nobody's concern
                 if not self._noise.search(said) and (now := NUMBERS.sub("", said)) != before:
                     before = now
                     self._say(f"{self.name}: {said}")
