@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from wire import Wire, fit_over, rows_of
+from wire import Stopping, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote import audit
@@ -160,6 +160,17 @@ def test_records_of_several_runs_are_held_to_the_ledger_by_the_name_of_the_run(t
     second, paths = fit_audited(tmp_path, {"n_rounds": 2})
     for model in (first, second):
         assert differences(model.federation_log_, records_of(paths)) == []
+
+
+def test_a_server_that_goes_on_from_its_checkpoint_counts_both_runs_and_what_it_had_counted_is_in_the_records(tmp_path):
+    parameters = {"n_rounds": 5, "checkpoint_path": tmp_path / "checkpoint", "checkpoint_every": 1}
+    with pytest.raises(KeyboardInterrupt):
+        fit_audited(tmp_path, parameters, kind=Stopping)
+    model, paths = fit_audited(tmp_path, parameters)
+    assert len(model.federation_log_.runs) == 2
+    said = differences(model.federation_log_, records_of(paths))
+    # What was sent to a server that had no time to count it, and what is sent again.
+    assert said and all("record" in text and "0 messages" not in text for text in said)
 
 
 def test_a_refused_question_is_in_the_record_and_nothing_has_left(tmp_path):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.policy import SitePolicy
+from skfdrmfl.clients.remote.loopback import Loopback
 from skfdrmfl.common.archive import read, write
 from skfdrmfl.fit import privacy_parameters
 from skfdrmfl.fit.result import Fitted
@@ -15,6 +17,8 @@ from skfdrmfl.fit.saving import KIND
 from skfdrmfl.inspection import FederationCard
 from skfdrmfl.method.domain import counted
 from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
+from skfdrmfl.site.remote_fit import fit_over_channel
+from skfdrmfl.site.site_data import site_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
@@ -120,6 +124,18 @@ def test_with_privacy_the_bill_is_there_and_what_is_not_recorded_is_not(monkeypa
         assert row == row | {"rows": None, "sent": None, "received": None, "error": None}
     assert "north" not in json.dumps(content)
     assert "epsilon 2.47 at delta 0.47" in FederationCard.from_estimator(model).to_html()
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_hashes_of_policies_are_those_that_sites_answered_under_and_with_privacy_nobody_is_named(private):
+    policies = {"north": SitePolicy(), "south": SitePolicy(fewest_rows=5), "west": None}
+    of_both = {"tuning": None, "n_rounds": 2, "random_state": 0} | (PRIVATE if private else {})
+    sites = {
+        label: site_of(FDRMFLTransformer(**of_both), lambda i=i: (X[i::3], Y[i::3]), label, policy=policy)
+        for i, (label, policy) in enumerate(policies.items())
+    }
+    found = fit_over_channel(FDRMFLTransformer(**of_both), Loopback(sites))._fitted.policies
+    assert found == ({} if private else {"north": SitePolicy().digest, "south": SitePolicy(fewest_rows=5).digest})
 
 
 def test_without_privacy_nothing_is_promised(model):
