@@ -183,8 +183,7 @@ def make_plan(
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     suspects = None
     if whole and estimator.suspects != "ignore" and not is_private(estimator):  # nothing private is asked beside
-        blocks = list(numeric_blocks(reading).values())
-        federation, suspects = without_suspects(federation, first, blocks, reading.clients.tolist())
+        federation, suspects = without_suspects(federation, first, numeric_blocks(reading), reading.clients)
         reading = replace(reading, **vars(federation.roster()))
         first = federation if begin is None else federation.restricted_to(begin)
     if held_out is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.warn import warn_caller
@@ -34,7 +35,7 @@ class SuspectRowsWarning(UserWarning):
 
 
 def without_suspects(
-    federation: Federation, first: Federation, blocks: Sequence[Block], labels: Sequence[Any]
+    federation: Federation, first: Federation, blocks: Mapping[str, Block], labels: NDArray
 ) -> tuple[Federation, SuspectRows | None]:
     """Return the federation without the rows that clients drop, and which rows are suspect.
 
@@ -42,7 +43,7 @@ def without_suspects(
     exchanges; none of few rows, and None where the columns cannot be compared. ValueError: nobody keeps a row.
     """
     before = federation.roster()
-    columns = [block.columns for block in blocks if block.columns is not None]
+    columns = [block.columns for block in blocks.values() if block.columns is not None]
     if not columns or first.roster().sizes.sum() < FEWEST_ROWS:
         return federation, None
     block = Block(np.concatenate(columns))
@@ -58,8 +59,8 @@ def without_suspects(
             'suspects="drop" leaves no client a row, as all of them look corrupt; look at X and y, or set '
             'suspects="warn" to fit them all.'
         )
-    rows = _rows(found, columns, [of.modality or 0 for of in blocks]) if found else _counts(told.clients)
-    emptied = [labels[p] for p in before.positions.tolist() if p not in after.positions]
+    rows = _rows(found, columns, [of.modality or 0 for of in blocks.values()]) if found else _counts(told.clients)
+    emptied = labels[np.setdiff1d(before.positions, after.positions)].tolist()
     n_rows = int(before.sizes.sum())
     _warn(rows, n_rows, n_rows - int(after.sizes.sum()), emptied)
     return federation, rows
