@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from skfdrmfl.estimator._ignore_clients import IgnoreClients
     from skfdrmfl.estimator._transformer import FDRMFLTransformer
     from skfdrmfl.estimator._trust import OutsideDomainWarning
-    from skfdrmfl.fit.suspects import SuspectRowsWarning
+    from skfdrmfl.server.suspects import SuspectRowsWarning
 
 __all__ = [
     "CSVLogger",
@@ -33,7 +33,7 @@ _HOMES = {
     "IgnoreClients": "skfdrmfl.estimator._ignore_clients",
     "OutsideDomainWarning": "skfdrmfl.estimator._trust",
     "SitePolicy": "skfdrmfl.clients.policy",
-    "SuspectRowsWarning": "skfdrmfl.fit.suspects",
+    "SuspectRowsWarning": "skfdrmfl.server.suspects",
     "stack_modalities": "skfdrmfl.datasets",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from skfdrmfl.protocol.dropped_clients import DroppedClient
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Schedule
-from skfdrmfl.protocol.queries.suspects import SuspectTotals, suspects_of
+from skfdrmfl.protocol.queries.suspects import suspects_of
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
 from skfdrmfl.server.sum_answers import sum_guarded_answers, totals, totals_of_all
@@ -150,15 +150,17 @@ class Simulation:
         kept = there[self.partition.positions]
         return self if kept.all() else replace(self, partition=self.partition.restricted_to(kept))
 
-    def without_suspects(self, look: Look, block: Block, told: SuspectTotals) -> tuple[Simulation, dict[int, Found]]:
-        """Return the federation without the rows that clients drop, and those they suspect, of who has `told`."""
-        asked, found = {position for position, *_ in told.clients}, {}
+    def without_suspects(
+        self, look: Look, block: Block, kept: Mapping[int, Any]
+    ) -> tuple[Simulation, dict[int, Found]]:
+        """Return the federation without the rows that clients drop, and those they suspect, of who is in `kept`."""
+        found = {}
         keep = np.ones(len(self.tables.table), dtype=bool)
         for client in self.clients:
-            if client.position in asked:
-                mine, kept = suspects_of(client, look, block)
+            if client.position in kept:
+                mine, stays = suspects_of(client, look, block)
                 found[client.position] = mine._replace(rows=client.rows[mine.rows])
-                keep[client.rows[~kept]] = False
+                keep[client.rows[~stays]] = False
         return self if keep.all() else self._of_rows(keep), found
 
     def _of_rows(self, keep: NDArray[np.bool_]) -> Simulation:

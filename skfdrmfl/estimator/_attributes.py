@@ -14,8 +14,29 @@ from skfdrmfl.diagnosis.adaptation_table import AdaptationTable
 from skfdrmfl.diagnosis.suspect_table import SuspectTable
 from skfdrmfl.diagnosis.tables import Table, by_client, by_round
 from skfdrmfl.fit.result import Fitted, read_from_fitted
-from skfdrmfl.fit.suspects import suspect_table
+from skfdrmfl.method.suspects import NOWHERE, REASONS
 from skfdrmfl.protocol.ledger import FederationLog
+
+
+def _suspect_table(fitted: Fitted) -> SuspectTable:
+    """Return `suspects_` of a fit."""
+    rows = fitted.suspects
+    if rows is None:
+        why = "with privacy" if fitted.account is not None else 'suspects="ignore", or few rows'
+        return SuspectTable({}, f"no rows were looked at: {why}")
+    clients = fitted.clients[rows.positions]
+    reasons = np.array(REASONS, dtype=object)[rows.reasons]
+    if not rows.by_row:
+        return SuspectTable({"client": clients, "reason": reasons, "n_rows": rows.counts})
+    names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
+    modalities = [*fitted.network_spec.modalities, ""]
+    where = [str(names[j]) if j != NOWHERE else "" for j in rows.columns.tolist()]
+    of_y = rows.outputs != NOWHERE
+    for i in np.flatnonzero(of_y).tolist():
+        where[i] = "y" if fitted.y_ndim == 1 else f"y {rows.outputs[i]}"
+    columns = {"client": clients, "row": rows.rows, "reason": reasons}
+    columns["modality"] = np.array([modalities[m] for m in rows.modalities.tolist()], dtype=object)
+    return SuspectTable(columns | {"column": np.array(where, dtype=object)})
 
 
 class FittedAttributes:
@@ -56,7 +77,7 @@ class FittedAttributes:
     @property
     def suspects_(self) -> SuspectTable:
         """Training rows that look corrupt."""
-        return suspect_table(self._of_fit())
+        return _suspect_table(self._of_fit())
 
     @property
     def axis_(self) -> Float | None:

@@ -44,15 +44,14 @@ from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of,
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
 from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.suspects import looks, without_suspects
 from skfdrmfl.method.network import Network
-from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import OF_MIXTURE, Ledger
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.labels import rows_by_modality
 from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
 from skfdrmfl.server.outlying_clients import OutlyingClients
+from skfdrmfl.server.suspects import without_suspects
 
 
 def prepare(
@@ -124,8 +123,8 @@ def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSp
     parts = estimator.early_stopping or estimator.tuning is not None or estimator.suspects != "ignore"
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if parts else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
-    others = {"n_modalities": len(reading.modalities), "suspects": estimator.suspects}
-    return ClientData(reading.table, reading.targets, present, blocks, **others)
+    rows = reading.table, reading.targets, present, blocks
+    return ClientData(*rows, n_modalities=len(reading.modalities), suspects=estimator.suspects)
 
 
 def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> tuple[NetworkSpec, Network]:
@@ -177,17 +176,17 @@ def make_plan(
     subset, held_out = EVERYTHING, None
     if whole and estimator.early_stopping:
         subset, held_out = (Split(float(estimator.validation_fraction), seed, side) for side in (False, True))
-    first, first_there = federation, None  # those who are there in the first round
-    if available is not None and earlier is None:
-        check_somebody_begins(available[0])
-        first_there = available[0]
-        first = federation.restricted_to(first_there)
+    first, begin = federation, None if earlier is not None or available is None else available[0]
+    if begin is not None:  # those who are there in the first round
+        check_somebody_begins(begin)
+        first = federation.restricted_to(begin)
     if federation.guard is not None:
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     suspects = None
-    if whole and looks(estimator, first):
-        federation, reading, suspects = without_suspects(federation, first, reading)
-        first = federation if first_there is None else federation.restricted_to(first_there)
+    if whole and estimator.suspects != "ignore" and not is_private(estimator):  # nothing private is asked beside
+        federation, suspects = without_suspects(federation, first, numeric_blocks(reading), reading.clients)
+        reading = replace(reading, **vars(federation.roster()))
+        first = federation if begin is None else federation.restricted_to(begin)
     if held_out is not None:
         check_held_out(len(federation.roster(held_out).positions))
     alone = None
@@ -197,7 +196,8 @@ def make_plan(
             rows = subset, held_out, available
             try:
                 planner = MixturePlanner(estimator, first, reading, network_spec, seed, *rows, n_networks)
-                return _mixture(planner, federation, network, checkpoint, suspects)
+                mixture = _mixture(planner, federation, network, checkpoint)
+                return replace(mixture, fitted=replace(mixture.fitted, suspects=suspects))
             except NothingHeldOut as error:
                 alone = str(error)
                 federation.ledger.stage = ""
@@ -233,11 +233,7 @@ def make_plan(
 
 
 def _mixture(
-    planner: MixturePlanner,
-    federation: Federation,
-    network: Network,
-    checkpoint: NoCheckpoint,
-    suspects: SuspectRows | None,
+    planner: MixturePlanner, federation: Federation, network: Network, checkpoint: NoCheckpoint
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train; `network` is that of all columns. Raises NothingHeldOut."""
     reading = planner.reading
@@ -261,7 +257,6 @@ def _mixture(
         central=reading.central,
         engine=federation.engine,
         policies=fitted.policies | reading.policies,
-        suspects=suspects,
     )
     return MixtureFitting(federation, task, fitted, checkpoint)
 

@@ -168,10 +168,13 @@ class Federation(Protocol):
     def restricted_to(self, there: NDArray[np.bool_]) -> Federation:
         """Return the federation of those who are there, of all clients (K,)."""
 
-    def without_suspects(self, look: Look, block: Block, told: Any) -> tuple[Federation, dict[int, Found]]:
+    def without_suspects(
+        self, look: Look, block: Block, kept: Mapping[int, Any]
+    ) -> tuple[Federation, dict[int, Found]]:
         """Return the federation without the rows that clients drop by a look, and the suspect ones of who is here.
 
-        `told` is the answer to `queries.suspects.Suspects`; who is elsewhere names no rows.
+        `kept` says of those who were asked how many rows they keep, and how many of these have each modality; who is
+        elsewhere names no rows.
         """
 
     def left_out(self) -> list[DroppedClient]:

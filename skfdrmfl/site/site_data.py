@@ -28,7 +28,6 @@ from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
 from skfdrmfl.method.network import Network
-from skfdrmfl.protocol.queries.suspects import Suspects
 from skfdrmfl.site.site_terms import Terms, check_parameters
 
 _log = logging.getLogger("skfdrmfl")
@@ -126,9 +125,7 @@ class SiteRows:
         alone = _alone(position, len(reading.table))
         simulation = Simulation(tables, alone, device=device_of(self._estimator.device))
         if position in agreed.get("looked", ()):  # every process of a site comes to the same rows
-            (client,) = simulation.clients
-            told = Suspects(agreed["look"], agreed["block"])(client)
-            simulation, _ = simulation.without_suspects(agreed["look"], agreed["block"], told)
+            simulation, _ = simulation.without_suspects(agreed["look"], agreed["block"], {position: None})
         return simulation, build
 
     def _given(self) -> tuple[Labelled, Any]:

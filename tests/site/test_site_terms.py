@@ -70,7 +70,15 @@ def test_what_a_site_has_set_otherwise_is_refused_at_each_with_both_values_befor
 @pytest.mark.parametrize("name", sorted(FREE))
 def test_what_is_free_to_the_server_changes_nothing_that_a_site_does(name, tmp_path):
     other = {
-        **dict(random_state=7, availability=[[1, 0, 1]], n_jobs=2, device="auto", verbose=1, warm_start=True, suspects="drop"),
+        **dict(
+            random_state=7,
+            availability=[[1, 0, 1]],
+            n_jobs=2,
+            device="auto",
+            verbose=1,
+            warm_start=True,
+            suspects="drop",
+        ),
         **dict(checkpoint_path=str(tmp_path / "c"), checkpoint_every=7),
     }
     (a, _), (b, _) = fit({}, {}), fit({name: other[name]}, {})

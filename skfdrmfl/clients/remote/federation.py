@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -24,7 +24,6 @@ from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
-from skfdrmfl.protocol.queries.suspects import SuspectTotals
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
@@ -65,9 +64,8 @@ class Remote:
         kept = there[self.positions]
         return self if kept.all() else self._of(kept)
 
-    def without_suspects(self, look: Look, block: Block, told: SuspectTotals) -> tuple[Remote, dict[int, Found]]:
+    def without_suspects(self, look: Look, block: Block, kept: Mapping[int, Any]) -> tuple[Remote, dict[int, Found]]:
         """Return the federation after clients were told what they drop rows by; which ones stays with them."""
-        kept = {position: (n, by_modality) for position, _, n, by_modality in told.clients}
         positions = self.positions.tolist()
         sizes = np.array([kept.get(p, (n,))[0] for p, n in zip(positions, self.sizes.tolist(), strict=True)])
         if (sizes == self.sizes).all():

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.warn import warn_caller
-from skfdrmfl.diagnosis.suspect_table import SuspectTable, in_words
-from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.fit_preprocessing import numeric_blocks
-from skfdrmfl.fit.parameters import is_private
-from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.suspects import NOWHERE, REASONS, Found, Look, SuspectRows
+from skfdrmfl.diagnosis.suspect_table import in_words
+from skfdrmfl.method.suspects import NOWHERE, Found, Look, SuspectRows
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.queries.suspects import (
     Centers,
@@ -37,67 +34,36 @@ class SuspectRowsWarning(UserWarning):
     """Training rows look corrupt; `warnings.simplefilter("ignore", SuspectRowsWarning)`."""
 
 
-def looks(estimator: Any, federation: Federation) -> bool:
-    """Return whether clients look for suspect rows; with privacy nothing is asked that nobody has paid for."""
-    return (
-        estimator.suspects != "ignore"
-        and not is_private(estimator)
-        and int(federation.roster().sizes.sum()) >= FEWEST_ROWS
-    )
-
-
 def without_suspects(
-    federation: Federation, first: Federation, reading: DataDescription
-) -> tuple[Federation, DataDescription, SuspectRows | None]:
-    """Return federation and description without the rows that clients drop, and which rows are suspect.
+    federation: Federation, first: Federation, blocks: Mapping[str, Block], labels: NDArray
+) -> tuple[Federation, SuspectRows | None]:
+    """Return the federation without the rows that clients drop, and which rows are suspect.
 
-    Those are asked who are there `first`. Six exchanges; None where the columns cannot be compared. Raises ValueError
-    where nobody keeps a row.
+    Those are asked who are there `first`; `blocks` are the modalities' numeric columns, `labels` all clients'. Six
+    exchanges; none of few rows, and None where the columns cannot be compared. ValueError: nobody keeps a row.
     """
-    blocks = numeric_blocks(reading)
+    before = federation.roster()
     columns = [block.columns for block in blocks.values() if block.columns is not None]
-    if not columns:
-        return federation, reading, None
+    if not columns or first.roster().sizes.sum() < FEWEST_ROWS:
+        return federation, None
     block = Block(np.concatenate(columns))
     look = _look(first, block, tuple(map(len, columns)))
     if look is None:
-        return federation, reading, None
+        return federation, None
     (told,) = first.sum(Suspects(look, block))
-    kept = {position: n_kept for position, _, n_kept, _ in told.clients}
-    federation, found = federation.without_suspects(look, block, told)
-    sizes = np.array([kept.get(p, n) for p, n in zip(reading.positions.tolist(), reading.sizes.tolist(), strict=True)])
-    if not sizes.any():
+    kept = {position: (n, by_modality) for position, _, n, by_modality in told.clients}
+    federation, found = federation.without_suspects(look, block, kept)
+    after = federation.roster()
+    if not len(after.positions):
         raise ValueError(
             'suspects="drop" leaves no client a row, as all of them look corrupt; look at X and y, or set '
             'suspects="warn" to fit them all.'
         )
-    rows = _rows(found, columns, [block.modality or 0 for block in blocks.values()]) if found else _counts(told.clients)
-    labels = reading.clients.tolist()
-    emptied = [labels[p] for p in reading.positions[sizes == 0].tolist()]
-    dropped = int(reading.sizes.sum() - sizes.sum())
-    _warn(rows, int(reading.sizes.sum()), dropped, emptied)
-    return federation, replace(reading, positions=reading.positions[sizes > 0], sizes=sizes[sizes > 0]), rows
-
-
-def suspect_table(fitted: Fitted) -> SuspectTable:
-    """Return `suspects_` of a fit."""
-    rows = fitted.suspects
-    if rows is None:
-        why = "with privacy" if fitted.account is not None else f'suspects="ignore", or fewer than {FEWEST_ROWS} rows'
-        return SuspectTable({}, f"no rows were looked at: {why}")
-    clients = fitted.clients[rows.positions]
-    reasons = np.array(REASONS, dtype=object)[rows.reasons]
-    if not rows.by_row:
-        return SuspectTable({"client": clients, "reason": reasons, "n_rows": rows.counts})
-    names = np.arange(fitted.n_features) if fitted.feature_names is None else fitted.feature_names
-    modalities = [*fitted.network_spec.modalities, ""]
-    where = [str(names[j]) if j != NOWHERE else "" for j in rows.columns.tolist()]
-    of_y = rows.outputs != NOWHERE
-    for i in np.flatnonzero(of_y).tolist():
-        where[i] = "y" if fitted.y_ndim == 1 else f"y {rows.outputs[i]}"
-    columns = {"client": clients, "row": rows.rows, "reason": reasons}
-    columns["modality"] = np.array([modalities[m] for m in rows.modalities.tolist()], dtype=object)
-    return SuspectTable(columns | {"column": np.array(where, dtype=object)})
+    rows = _rows(found, columns, [of.modality or 0 for of in blocks.values()]) if found else _counts(told.clients)
+    emptied = labels[np.setdiff1d(before.positions, after.positions)].tolist()
+    n_rows = int(before.sizes.sum())
+    _warn(rows, n_rows, n_rows - int(after.sizes.sum()), emptied)
+    return federation, rows
 
 
 def _look(federation: Federation, block: Block, widths: tuple[int, ...]) -> Look | None:
