@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
 
 from skfdrmfl import FDRMFLTransformer, inspection
+from skfdrmfl.inspection._base import Display
 
 N, SMOOTH = 60, 20
 rng = np.random.default_rng(3)
@@ -82,7 +83,12 @@ def slopes(two):
     return np.stack(found, 2)
 
 
-@pytest.mark.parametrize("name", [name for name in inspection.__all__ if name != "VariationDisplay"])  # of comparisons
+def test_every_display_of_a_model_is_drawn_here():
+    displays = {display.__name__ for display in Display.__subclasses__()}
+    assert set(HOW) == displays - {"VariationDisplay"}  # which is of comparisons
+
+
+@pytest.mark.parametrize("name", HOW)
 def test_every_display_draws_a_mixture(two, name):
     display = getattr(inspection, name).from_estimator(two, *HOW[name])
     assert display.ax_.get_xlabel() and display.ax_.get_ylabel()
