@@ -51,8 +51,8 @@ def spoiled(app, by_round):
 
     train = site._train
 
-    def changed(training, models, about):
-        sent = train(training, models, about)
+    def changed(training, models, about, *more):
+        sent = train(training, models, about, *more)
         what = (by_round + [""] * 100)[about["round"]]
         if what == "nan":
             sent["weights"] = np.full_like(sent["weights"], np.nan)
