@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 # Rows that are shown.
 MOST_SHOWN = 20
+# Reasons that rows of a clean table may have too, by the tails of what is measured: in so large a share of them.
+BY_DISTANCE, USUAL_SHARE = ("unlike other rows", "y unlike that of like rows"), 0.02
 
 
 class SuspectTable(dict[str, NDArray[Any]]):
@@ -41,6 +43,11 @@ class SuspectTable(dict[str, NDArray[Any]]):
             found[str(reason)] = found.get(str(reason), 0) + int(n)
         return found
 
+    def alarming(self, n_rows: int) -> dict[str, int]:
+        """Return the numbers by reason, none where of so many rows a clean table may have as many."""
+        found = self.by_reason()
+        return found if is_alarming(found, n_rows) else {}
+
     def __repr__(self) -> str:
         if self.note:
             return self.note
@@ -56,6 +63,12 @@ class SuspectTable(dict[str, NDArray[Any]]):
 
     def __reduce__(self) -> Any:
         return type(self), (dict(self), self.note)
+
+
+def is_alarming(by_reason: Mapping[str, int], n_rows: int) -> bool:
+    """Return whether numbers of rows by reason are more than those of a clean table of `n_rows` may be."""
+    n_far = sum(by_reason.get(reason, 0) for reason in BY_DISTANCE)
+    return sum(by_reason.values()) > n_far or n_far > USUAL_SHARE * n_rows
 
 
 def in_words(by_reason: Mapping[str, int]) -> str:

@@ -22,7 +22,11 @@ def _suspect_table(fitted: Fitted) -> SuspectTable:
     """Return `suspects_` of a fit."""
     rows = fitted.suspects
     if rows is None:
-        why = "with privacy" if fitted.account is not None else 'suspects="ignore", or few rows'
+        why = (
+            "with privacy"
+            if fitted.account is not None
+            else 'suspects is "ignore" or "auto" with one network, or rows are few'
+        )
         return SuspectTable({}, f"no rows were looked at: {why}")
     clients = fitted.clients[rows.positions]
     reasons = np.array(REASONS, dtype=object)[rows.reasons]

@@ -213,10 +213,11 @@ class FDRMFLTransformer(
         Where to train: "cpu", "cuda", "cuda:1", ..., or "auto" for CUDA where there is one.
     random_state : int, RandomState instance or None, default=None
         Initial weights, order of rows, choice of participants. None takes fresh entropy from the system.
-    suspects : {"warn", "drop", "ignore"}, default="warn"
+    suspects : {"auto", "warn", "drop", "ignore"}, default="auto"
         What becomes of training rows that look corrupt (`suspects_`, docs/trust.md), which clients look for before
         `fit` trains, from 20 rows in all on. "warn": they train, with a warning. "drop": they do not; a client
-        without other rows takes no part. "ignore": nothing is looked at. With privacy and in `partial_fit` nothing is.
+        without other rows takes no part. "ignore": nothing is looked at. "auto" is "warn" before a mixture, "ignore"
+        where `tuning` is None. With privacy and in `partial_fit` nothing is looked at.
     verbose : int, default=0
         1 shows a progress bar (with tqdm, else about ten lines), 2 prints every round.
     warm_start : bool, default=False
@@ -388,7 +389,7 @@ class FDRMFLTransformer(
         n_iter_no_change: int = 10,
         client_column: str | int | None = None,
         groups_column: str | int | None = None,
-        suspects: str = "warn",
+        suspects: str = "auto",
     ):
         self.n_components = n_components
         self.modalities = modalities
@@ -663,7 +664,7 @@ class FDRMFLTransformer(
                 self._fitted.lead_algorithm or value_of(self, "algorithm"),
                 self._fitted.central,
                 self._fitted.lead_learns_residual,
-                self.suspects_.by_reason(),
+                self.suspects_.alarming(int(self.n_samples_per_client_.sum())),
             )
         )
         if self._fitted.lead:

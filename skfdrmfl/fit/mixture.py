@@ -19,7 +19,7 @@ from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.domain import domain_of_mixture
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of
+from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of, use_of_suspects
 from skfdrmfl.fit.prepared_fit import NoCheckpoint, dropped_in
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
@@ -70,7 +70,8 @@ def most_of_sums(estimator: Any, reading: DataDescription) -> int:
     """Return how many bytes each client sends at most before the first round of a mixture."""
     columns = [len(split(mine, reading.categories)[1]) for mine in reading.modalities.values()]
     viewed = estimator.pretreatment is not None and max(columns) >= FEWEST_SMOOTH
-    of_looks = 0 if estimator.suspects == "ignore" else suspects.most_sent([p for p in columns if p], reading.n_outputs)
+    looks = use_of_suspects(estimator) != "ignore"
+    of_looks = suspects.most_sent([p for p in columns if p], reading.n_outputs) if looks else 0
     return of_looks + most_sent(columns, reading.n_outputs, N_FOLDS, viewed=viewed)
 
 

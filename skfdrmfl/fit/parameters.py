@@ -82,7 +82,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_iter_no_change": AT_LEAST_ONE,
     "client_column": [str, Integral, None],
     "groups_column": [str, Integral, None],
-    "suspects": [StrOptions({"warn", "drop", "ignore"})],
+    "suspects": [StrOptions({AUTO, "warn", "drop", "ignore"})],
 }
 
 # What a site's estimator and the server's may have set otherwise, and why; all else is compared before anything leaves.
@@ -107,6 +107,13 @@ def compared_parameters(estimator: Any) -> dict[str, Any]:
 def is_auto(value: Any) -> bool:
     """Return whether a parameter is left to the fit."""
     return isinstance(value, str) and value == AUTO
+
+
+def use_of_suspects(estimator: Any) -> str:
+    """Return what becomes of rows that look corrupt: "warn", "drop" or "ignore", where no rows are looked at."""
+    if is_auto(estimator.suspects):  # a look costs as much as some rounds of one network
+        return "ignore" if estimator.tuning is None else "warn"
+    return str(estimator.suspects)
 
 
 def value_of(estimator: Any, name: str) -> Any:

@@ -40,7 +40,15 @@ from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, wi
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
 from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, network_alone, why_alone
 from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
-from skfdrmfl.fit.parameters import check_algorithm, check_byzantine, device_of, is_private, schedule_of, settings_of
+from skfdrmfl.fit.parameters import (
+    check_algorithm,
+    check_byzantine,
+    device_of,
+    is_private,
+    schedule_of,
+    settings_of,
+    use_of_suspects,
+)
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
 from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
@@ -120,11 +128,12 @@ def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSp
     n_features = reading.n_features - len(reading.label_columns)
     nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
     present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
-    parts = estimator.early_stopping or estimator.tuning is not None or estimator.suspects != "ignore"
+    suspects = use_of_suspects(estimator)
+    parts = estimator.early_stopping or estimator.tuning is not None or suspects != "ignore"
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if parts else None
     check_rows(network_spec.readers, reading.modalities, reading.table, present)
     rows = reading.table, reading.targets, present, blocks
-    return ClientData(*rows, n_modalities=len(reading.modalities), suspects=estimator.suspects)
+    return ClientData(*rows, n_modalities=len(reading.modalities), suspects=suspects)
 
 
 def build(estimator: Any, reading: DataDescription, earlier: Fitted | None) -> tuple[NetworkSpec, Network]:
@@ -183,7 +192,9 @@ def make_plan(
     if federation.guard is not None:
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     suspects = None
-    if whole and estimator.suspects != "ignore" and not is_private(estimator):  # nothing private is asked beside
+    if (
+        whole and use_of_suspects(estimator) != "ignore" and not is_private(estimator)
+    ):  # nothing private is asked beside
         federation, suspects = without_suspects(federation, first, numeric_blocks(reading), reading.clients)
         reading = replace(reading, **vars(federation.roster()))
         first = federation if begin is None else federation.restricted_to(begin)

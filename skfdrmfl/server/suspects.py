@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.warn import warn_caller
-from skfdrmfl.diagnosis.suspect_table import in_words
+from skfdrmfl.diagnosis.suspect_table import in_words, is_alarming
 from skfdrmfl.method.suspects import NOWHERE, Found, Look, SuspectRows
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.queries.suspects import (
@@ -112,7 +112,7 @@ def _of_entries(entries: Sequence[tuple[int, ...]], *, by_row: bool) -> SuspectR
 
 
 def _warn(rows: SuspectRows, n_rows: int, n_dropped: int, emptied: list[Any]) -> None:
-    """Warn once of rows that are suspect and kept, and of clients that have dropped all of theirs."""
+    """Warn once of rows that are suspect and kept, more than are usual, and of clients that have dropped all."""
     if emptied:
         names = ", ".join(map(repr, emptied))
         warn_caller(
@@ -121,7 +121,7 @@ def _warn(rows: SuspectRows, n_rows: int, n_dropped: int, emptied: list[Any]) ->
             SuspectRowsWarning,
         )
     n = int(rows.counts.sum())
-    if n_dropped < n:
+    if n_dropped < n and is_alarming(rows.by_reason(), n_rows):
         first = ", ".join(map(str, rows.rows[:MOST_SHOWN].tolist()))
         which = f"; first: rows {first}" if rows.by_row else ""
         kept = "" if not n_dropped else f", of which {n_dropped} are dropped"

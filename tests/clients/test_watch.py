@@ -74,7 +74,7 @@ def test_what_one_watch_refuses_reaches_those_behind_it_as_refused_and_the_serve
     with pytest.raises(NoAnswer, match="'a': no such thing leaves here"):
         fit_over(wire_of({}, {"a": [guard, record]}), estimator())
     *_, (question, answer) = record.said
-    assert question.names == ("medians",)
+    assert question.names == ("sums of columns", "sums of columns")
     assert answer.refused == "no such thing leaves here" and answer.value is None
     assert not answer.packet.arrays
 

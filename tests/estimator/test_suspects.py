@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from skfdrmfl.fit.site_data import site_of
 from wire import Processes, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
+from skfdrmfl.site.site_data import site_of
 
 FEW = {"tuning": None, "n_rounds": 1, "local_epochs": 1, "random_state": 0}
 N, P = 90, 40

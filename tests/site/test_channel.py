@@ -137,8 +137,8 @@ def test_a_site_that_is_gone_for_good_is_left_out_and_named():
         run.nodes.pop(2)
         return True
 
-    # Two say who they are and describe, six looks and three sums of two; the first round is from the 23rd on.
-    run = Run({1: process("north"), 2: process("south")}, {26: gone})
+    # Two say who they are and describe, three sums of two; the first round is from the eleventh on.
+    run = Run({1: process("north"), 2: process("south")}, {14: gone})
     model = fitted(run)
     (entry,) = [entry for entry in model.dropped_clients_ if entry["rounds"]]
     assert (entry["client"], entry["reason"]) == ("south", "no answer")

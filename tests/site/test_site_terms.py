@@ -155,7 +155,7 @@ PRIVATE = {
 @pytest.mark.parametrize(
     ("lie", "said"),
     [
-        ({"dp_noise_multiplier": 0.0, "dp_clip_norm": np.inf}, "'medians' leaves without noise, but dp_noise"),
+        ({"dp_noise_multiplier": 0.0, "dp_clip_norm": np.inf}, "'sums of columns' leaves without noise, but dp_noise"),
         (
             {"dp_noise_multiplier": 0.5},
             "dp_noise_multiplier of the site's estimator is 1.0 but 0.5 in",

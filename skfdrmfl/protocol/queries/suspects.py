@@ -250,7 +250,9 @@ def first_look(totals: CenterTotals, widths: Sequence[int]) -> Look:
     n = np.maximum(totals.counts, 1.0)
     center = totals.medians / n
     # Clients whose rows lie apart: the spread within them, and that of their medians.
-    spread = np.sqrt((totals.deviations / n / MEDIAN_DEVIATION) ** 2 + np.maximum(totals.squares / n - center**2, 0.0))
+    with np.errstate(over="ignore"):
+        within, between = (totals.deviations / n / MEDIAN_DEVIATION) ** 2, totals.squares / n - center**2
+    spread = np.sqrt(within + np.maximum(between, 0.0))
     spread[spread <= 64 * np.finfo(np.float64).eps * np.abs(center)] = 0.0
     blocks, start = [], 0
     for width in widths:
