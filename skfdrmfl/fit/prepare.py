@@ -192,9 +192,7 @@ def make_plan(
     if federation.guard is not None:
         compare_magnitudes(first, [*numeric_blocks(reading).values(), Block(None)], subset)
     suspects = None
-    if (
-        whole and use_of_suspects(estimator) != "ignore" and not is_private(estimator)
-    ):  # nothing private is asked beside
+    if whole and use_of_suspects(estimator) != "ignore" and not is_private(estimator):  # no bill pays for looks
         federation, suspects = without_suspects(federation, first, numeric_blocks(reading), reading.clients)
         reading = replace(reading, **vars(federation.roster()))
         first = federation if begin is None else federation.restricted_to(begin)

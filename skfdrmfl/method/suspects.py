@@ -2,8 +2,7 @@
 
 Glossary: s (S,) sketched columns, means of neighbouring ones where a modality has more than `MOST_COLUMNS`; v (q,)
 outputs about their centre, in units of their spread; T2 and Q as in `method.domain`, r^2 the squared residual of v by a
-ridge, each as if its row had been left out. A row is suspect beyond `LIMIT`, by r^2
-times what nine of ten rows keep within.
+ridge, each as if its row had been left out. A row is suspect beyond `LIMIT` times what nine of ten rows keep within.
 
 Centre and spread are means of the clients' medians and median deviations. Moments are of rows whose length is cut to
 `CLIP` times the usual one, and once more without those beyond `FIRST_LIMIT`: three rows that are wrong alike would else
@@ -28,8 +27,7 @@ Mask = NDArray[np.bool_]
 MOST_COLUMNS = 64
 CLIP, Y_CLIP = 3.0, 4.0
 # Times the distance, squared, that a share of `USUAL` of the rows keeps within.
-# A wrong y that stays costs a good model more than some of its rows do, so less of it makes a row suspect.
-USUAL, FIRST_LIMIT, LIMIT, Y_LIMIT = 0.9, 3.0, 9.0, 9.0
+USUAL, FIRST_LIMIT, LIMIT = 0.9, 3.0, 9.0
 # Upper edges of the bins in which these are counted; one more bin has the rest.
 EDGES: Float = np.array(1e-3 * 1.2 ** np.arange(150), dtype=np.float64)
 # Penalties of the ridge, relative to the largest eigenvalue; each output has the one of the least error at this rank.

@@ -23,7 +23,6 @@ from skfdrmfl.method.suspects import (
     PENALTIES,
     REASONS,
     Y_CLIP,
-    Y_LIMIT,
     BlockLook,
     Found,
     Look,
@@ -311,11 +310,11 @@ def _is_smooth(covariance: Float, block: BlockLook) -> bool:
 
 def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:
     """Return a look with the limits beyond which rows are suspect, or before the last one left out of the moments."""
-    times, y_times = (LIMIT, Y_LIMIT) if is_last else (FIRST_LIMIT, FIRST_LIMIT)
+    times = LIMIT if is_last else FIRST_LIMIT
     penalties = at_rank(totals.residuals, ERROR_RANK)[::-1].argmin(0)  # of equal ones the largest
     penalties = len(PENALTIES) - 1 - penalties
     residuals = totals.residuals[penalties, np.arange(len(penalties))]
-    y_limits = np.where(np.isfinite(look.y_scale), y_times * usual_of(residuals), np.inf)
+    y_limits = np.where(np.isfinite(look.y_scale), times * usual_of(residuals), np.inf)
     limits = times * usual_of(totals.distances)
     limited = replace(look, limits=limits, y_limits=y_limits, penalties=penalties)
     return limited if is_last else replace(limited, former=limited)
