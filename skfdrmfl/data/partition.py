@@ -68,7 +68,8 @@ def blocks_of(table: NDArray, partition: Partition, groups: NDArray | None = Non
         grouped = _numbered(clients, _codes(groups))
         n_equal = int(equal.max()) + 1
         n_nodes = n_equal + int(grouped.max()) + 1
-        links = coo_array((np.ones(len(equal)), (equal, n_equal + grouped)), shape=(n_nodes, n_nodes))
+        ends = equal.astype(np.int32), (n_equal + grouped).astype(np.int32)  # scipy 1.11.1 takes no others
+        links = coo_array((np.ones(len(equal)), ends), shape=(n_nodes, n_nodes))
         _, component = connected_components(links, directed=False)
         labels = component[equal].astype(np.int64)
     return None if len(np.unique(labels)) == len(labels) else labels

@@ -158,7 +158,7 @@ def _gated(arrays: Arrays, mu: Float, present: Present | None) -> Float:
 def _attention(arrays: Arrays, mu: Float, present: Present | None) -> Float:
     """Return sum_m(s_mj mu_m) of each query j, s_j = softmax over m of q_j mu_m / sqrt(d) + b_jm."""
     scores = mu @ (arrays["fusion.query"].T / sqrt(mu.shape[2])) + arrays["fusion.preference"].T  # (B, M, h)
-    pooled = _softmax(scores, present).mT @ mu  # (B, h, d)
+    pooled = _softmax(scores, present).swapaxes(1, 2) @ mu  # (B, h, d)
     return pooled.reshape(len(mu), N_QUERIES * mu.shape[2])
 
 

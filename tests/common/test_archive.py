@@ -252,7 +252,7 @@ def itself():
 def test_what_does_not_fit_is_named_with_its_place_before_anything_is_written(path, content, error, words):
     with pytest.raises(error) as caught:
         write(path, content, kind="model")
-    assert str(caught.value).startswith(words)
+    assert str(caught.value).replace("numpy.ma.core.", "numpy.ma.").startswith(words)  # as numpy 1 calls it
     if error is TypeError:
         assert str(caught.value).endswith("use joblib.dump for such a model.")
     assert os.listdir(path.parent) == []
