@@ -93,6 +93,7 @@ def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limit
     assert_allclose(result["T2"][1:], model.domain(x)["T2"], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize("suspects", ["warn", "drop", "ignore"])
 @pytest.mark.parametrize("command", ["fit", "compare"])
 def test_suspect_rows_are_said_once_by_their_numbers_in_the_file(command, suspects, spectra, capsys, monkeypatch):
@@ -104,12 +105,12 @@ def test_suspect_rows_are_said_once_by_their_numbers_in_the_file(command, suspec
     monkeypatch.setattr("skfdrmfl.compare.compare", of_two_folds)
     frame = pd.read_csv("data.csv")
     frame.loc[[1, 5], "fat"] = np.nan  # these do not train
-    frame.iloc[7, :P] = 3.5
+    frame.iloc[7, :P] *= 10
     frame.to_csv("spoiled.csv", index=False)
     options = ["--target", "fat", "--clients-column", "site", "--no-figure", "--tuning", "none", "--set", "n_rounds=1"]
     cli.main([command, "spoiled.csv", *options, "--set", f"suspects={suspects}"])
     said = [line for line in capsys.readouterr().err.splitlines() if "corrupt" in line]
     assert len(said) == (suspects != "ignore")
     for line in said:
-        assert f"skfdrmfl {command}: warning: 1 of 58 rows look corrupt (1 constant): 8; " in line
+        assert f"skfdrmfl {command}: warning: 1 of 58 rows look corrupt (1 other units): 8; " in line
         assert ("suspects=drop" in line) == (suspects == "warn")
