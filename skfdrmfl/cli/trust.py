@@ -99,7 +99,7 @@ def quietly(predict: Callable[[Any], Any], X: Any) -> Any:
 
 @contextmanager
 def quiet_suspects() -> Iterator[None]:
-    """Leave out warnings that number suspect rows as `fit` was given them; `warn_of_suspects` has the file's numbers."""
+    """Leave out warnings that number suspect rows as `fit` is given them; `warn_of_suspects` does as the file."""
     from skfdrmfl.server.suspects import SuspectRowsWarning
 
     with warnings.catch_warnings():
