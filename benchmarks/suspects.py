@@ -92,7 +92,7 @@ def run(corn: Any, repeats: int, n_fits: int) -> dict[str, dict[str, dict[str, f
             ratios = []
             for seed in range(repeats):
                 X, y, ids, bad, X_test, y_test = draw(data, kind, seed)
-                looking = FDRMFLTransformer(tuning=None, random_state=seed)._prepare_fit(X, y, ids)
+                looking = FDRMFLTransformer(tuning=None, suspects="warn", random_state=seed)._prepare_fit(X, y, ids)
                 assert looking.fitted.suspects is not None
                 found = set(looking.fitted.suspects.rows.tolist())
                 counts["corrupt"] += len(bad)

@@ -20,6 +20,7 @@ from skfdrmfl.common.arrays import Float, Indices, Present, check_unmasked
 from skfdrmfl.common.tree import class_known
 from skfdrmfl.data.missing import find_present
 from skfdrmfl.data.transforms import BlockTransform
+from skfdrmfl.method.adaptation import Adapted
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.mlp import MLP
@@ -34,7 +35,7 @@ __all__ = ["LightModel", "load", "predict_file"]
 FIELDS = (
     "n_features",
     *("network_spec", "blueprint", "table", "weights", "mixture"),
-    *("target", "y_ndim", "label_columns"),
+    *("adaptation", "target", "y_ndim", "label_columns"),
 )
 REMEDY = "use FDRMFLTransformer.load"
 
@@ -46,7 +47,7 @@ class LightModel:
     It says nothing of rows unlike those of the fit: `FDRMFLTransformer.domain` does.
     """
 
-    predictor: TrainedNetwork | Mixture
+    predictor: TrainedNetwork | Mixture | Adapted
     modalities: dict[str, Indices]
     target: BlockTransform
     y_ndim: int
@@ -84,6 +85,8 @@ class LightModel:
         """Return X as numbers, and which modalities each row has."""
         check_unmasked(X, "X")
         table = np.asarray(X)
+        if np.iscomplexobj(table):
+            raise ValueError("X is complex; pass real numbers, such as abs(X).")
         if table.dtype != np.float32:
             table = table.astype(np.float64, copy=False)
         labels = list(self.label_columns)
@@ -91,6 +94,8 @@ class LightModel:
             table = np.insert(table, np.array(labels, dtype=np.int64) - np.arange(len(labels)), 0.0, axis=1)
         if table.ndim != 2 or table.shape[1] != self.n_features:
             raise ValueError(f"X has the shape {table.shape}; pass a table of {self.n_features} columns.")
+        if not len(table):
+            raise ValueError("X has no rows; pass one or more.")
         if labels:
             table = table.copy()
             table[:, labels] = 0.0
@@ -138,6 +143,8 @@ def load(path: str | os.PathLike[str]) -> LightModel:
     if predictor is None:
         network = spec.network(table.widths, len(target.mean), table.columns)
         predictor = TrainedNetwork(table, network, fitted["weights"])
+    if (change := fitted.get("adaptation")) is not None:
+        predictor = Adapted(predictor, change)
     labels = tuple(fitted.get("label_columns", ()))
     return LightModel(predictor, spec.modalities, target, fitted["y_ndim"], fitted["n_features"], labels)
 

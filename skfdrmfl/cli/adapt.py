@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> None:
         if not good.all():
             rows = shown([str(row + 1) for row in np.flatnonzero(~good).tolist()])
             print(f"Left out, without a value that is taken: {counted(int((~good).sum()), 'row')} ({rows}).")
+        if not good.any():
+            raise FileProblem(f"{args.file} has no row to adapt to; it takes measured {shown(names)}, and no gaps.")
         y = y[good, 0] if model._fitted.y_ndim == 1 else y[good]
         try:
             adapted = model.adapt(X[good], y, args.how)

@@ -20,6 +20,7 @@ from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_
 from skfdrmfl.cli.output import output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
 from skfdrmfl.common.extras import import_extra
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 
@@ -75,7 +76,9 @@ def run(args: argparse.Namespace) -> None:
         columns.notes += modality_notes(columns.X, args)
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
         facts = _facts(columns, args) | {name: frame.attrs.get(name) for name in ("signal", "unit")}
-        interrupted = _train(model, columns)
+        with quiet_suspects():
+            interrupted = _train(model, columns)
+        warn_of_suspects(model._fitted.suspects, columns.X.index, model)
         model_name, record_name, picture_name = names
         write({model_name: partial(save, model, model._fitted, about=facts)})
         record = facts | _record(model, columns, args, notes)

@@ -1,15 +1,16 @@
-"""What `predict` says of how far its predictions may be believed: columns of the result, and lines that count."""
+"""What commands say of how far rows and predictions may be believed: columns of the result, and lines that count."""
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.options import add
-from skfdrmfl.tables.wording import counted
+from skfdrmfl.tables.wording import counted, shown
 
 
 def add_trust(parser: Any) -> None:
@@ -94,6 +95,46 @@ def quietly(predict: Callable[[Any], Any], X: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutsideDomainWarning)
         return predict(X)
+
+
+@contextmanager
+def quiet_suspects() -> Iterator[None]:
+    """Leave out warnings that number suspect rows as `fit` is given them; `warn_of_suspects` does as the file."""
+    from skfdrmfl.server.suspects import SuspectRowsWarning
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ of \d+ rows look corrupt", SuspectRowsWarning)
+        yield
+
+
+def suspects_before(model: Any, X: Any, y: Any, **labels: Any) -> Any:
+    """Return the suspect rows of a table that a model not yet fitted would find, None where it looks at none."""
+    from sklearn.base import clone
+
+    from skfdrmfl.fit.parameters import use_of_suspects
+
+    looking = clone(model).set_params(tuning=None, suspects=use_of_suspects(model), checkpoint_path=None)
+    with quiet_suspects(), suppress(ValueError):  # what cannot be fitted is refused by what follows
+        return looking._prepare_fit(X, y, **labels).fitted.suspects
+    return None
+
+
+def warn_of_suspects(found: Any, index: Any, model: Any) -> None:
+    """Warn once of training rows that look corrupt, more than clean tables have, by their numbers in the file from 1.
+
+    `index` (n,) has these numbers from 0.
+    """
+    from skfdrmfl.diagnosis.suspect_table import in_words, is_alarming
+    from skfdrmfl.server.suspects import SuspectRowsWarning
+
+    if found is None or not is_alarming(reasons := found.by_reason(), len(index)):
+        return
+    rows = shown([str(int(index[row]) + 1) for row in found.rows.tolist()])
+    done = "they were left out, as asked"
+    if model.suspects != "drop":
+        done = "they train all the same; --set suspects=drop leaves them out, --set suspects=ignore looks at none"
+    said = f"{len(found.rows)} of {counted(len(index), 'row')} look corrupt ({in_words(reasons)}): {rows}; {done}."
+    warnings.warn(said, SuspectRowsWarning, stacklevel=2)
 
 
 def check_strict(said: str | None, args: argparse.Namespace) -> None:

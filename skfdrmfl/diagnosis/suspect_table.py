@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 # Rows that are shown.
 MOST_SHOWN = 20
-# Reasons that rows of a clean table may have too, by the tails of what is measured: in so large a share of them.
-BY_DISTANCE, USUAL_SHARE = ("unlike other rows", "y unlike that of like rows"), 0.02
+# Reasons that rows of a clean table may have too, by the tails of what is measured: in so large a share, or so many.
+BY_DISTANCE, USUAL_SHARE, USUAL_ROWS = ("unlike other rows", "y unlike that of like rows"), 0.02, 2
 
 
 class SuspectTable(dict[str, NDArray[Any]]):
@@ -68,7 +68,7 @@ class SuspectTable(dict[str, NDArray[Any]]):
 def is_alarming(by_reason: Mapping[str, int], n_rows: int) -> bool:
     """Return whether numbers of rows by reason are more than those of a clean table of `n_rows` may be."""
     n_far = sum(by_reason.get(reason, 0) for reason in BY_DISTANCE)
-    return sum(by_reason.values()) > n_far or n_far > USUAL_SHARE * n_rows
+    return sum(by_reason.values()) > n_far or n_far > max(USUAL_SHARE * n_rows, USUAL_ROWS)
 
 
 def in_words(by_reason: Mapping[str, int]) -> str:

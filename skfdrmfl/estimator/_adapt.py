@@ -21,6 +21,8 @@ FEWEST = {"bias": 2, "slope": 4, "input": 5, "head": 6}
 AUTO = "auto"
 # Readings are found without each of the rows, or without each of so many parts of them.
 MOST_PARTS = 20
+# Size of values, of y in its standard deviations, whose squares and fourth powers are numbers.
+LARGEST = 1e50
 
 
 def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, how: str) -> Fitted:
@@ -31,8 +33,10 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
             "comes from, to all rows of the instrument."
         )
     spectra = _spectra(fitted, present, len(y))
-    hows = _ways(fitted, len(y), how, spectra)
+    hows = _ways(fitted, y, how, spectra)
     y = (y - fitted.target.mean) / fitted.target.scale
+    if max(np.abs(y).max(), np.nanmax(np.abs(table))) > LARGEST:
+        raise ValueError(f"X or y has values beyond {LARGEST:g}, whose squares overflow; look at the units.")
     plain = [name for name in ("none", *hows) if name != "input" and (name != "none" or how == AUTO)]
     found = _corrections(fitted, table, present, y, plain)
     errors, read = _errors_by_how(found), {}
@@ -68,8 +72,9 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
     return replace(fitted, adaptation=change, domain=around, held_out=held_out)
 
 
-def _ways(fitted: Fitted, n: int, how: str, spectra: Sequence[str]) -> list[str]:
+def _ways(fitted: Fitted, y: Float, how: str, spectra: Sequence[str]) -> list[str]:
     """Return what is to be tried; ValueError where nothing can be."""
+    n = len(y)
     if how not in (AUTO, *FEWEST):
         raise ValueError(f"how is {how!r}; use one of {', '.join(map(repr, (AUTO, *FEWEST)))}.")
     if n < (least := FEWEST["bias" if how == AUTO else how]):
@@ -82,8 +87,11 @@ def _ways(fitted: Fitted, n: int, how: str, spectra: Sequence[str]) -> list[str]
         why = {
             "input": "no modality is a spectrum that enough rows have: 20 columns or more, neighbours alike, whitened"
         }
+    if (np.ptp(y, axis=0) == 0).any():
+        why |= dict.fromkeys(("slope", "head"), "y is the same in all rows, or one of its outputs")
     if how in why:
-        raise ValueError(f'how={how!r} cannot be: {why[how]}; use how="slope".')
+        other = "bias" if "slope" in why else "slope"
+        raise ValueError(f'how={how!r} cannot be: {why[how]}; use how="{other}".')
     return [how] if how != AUTO else [name for name, least in FEWEST.items() if n >= least and name not in why]
 
 

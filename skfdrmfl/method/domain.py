@@ -19,11 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f
 
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.common.tree import registered
-from skfdrmfl.data.categories import UNSEEN
 from skfdrmfl.data.transforms import SLAB_ROWS, BlockSpectrum, BlockTransform
 from skfdrmfl.views.base import View
 from skfdrmfl.views.within import Within
@@ -199,6 +197,8 @@ class Domain:
 
     def unseen(self, table: NDArray) -> NDArray[np.bool_]:
         """Return which of the `discrete` columns (n, columns) hold a label that no training row had."""
+        from skfdrmfl.data.categories import UNSEEN  # which takes scikit-learn
+
         return table[:, self.discrete] == UNSEEN
 
     def limits(self, level: float) -> Limits:
@@ -254,6 +254,8 @@ def _limit(counts: Float, level: float, k: int | None) -> float:
 
 def _by_moments(counts: Float, n: float, level: float, k: int | None) -> float:
     """Return the limit of the F distribution; see `Domain.limits`."""
+    from scipy.stats import f  # which processes that only predict do without
+
     if k is not None:
         return float((n**2 - 1) / (n * (n - k)) * f.ppf(level, k, n - k)) if 0 < k < n else 0.0
     middle = np.append(EDGES, EDGES[-1]) / np.sqrt(EDGES[1] / EDGES[0])

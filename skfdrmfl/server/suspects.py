@@ -69,7 +69,7 @@ def without_suspects(
 def _look(federation: Federation, block: Block, widths: tuple[int, ...]) -> Look | None:
     """Return what clients hold their rows against; None where values are so large that nothing can be said."""
     (centers,) = federation.sum(Centers(block, widths))
-    if centers is None:
+    if centers is None or not all(np.isfinite(part).all() for part in centers):
         return None
     look = first_look(centers, widths)
     for is_last in (False, True):

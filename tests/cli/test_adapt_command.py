@@ -55,8 +55,10 @@ def test_rows_without_a_value_are_left_out_and_refusals_write_nothing(frame, cap
     assert FDRMFLTransformer.load("a.npz").adapted_.n_rows == 13
     frame[:3].to_csv("few.csv", index=False)
     frame.drop(columns="fat").to_csv("bare.csv", index=False)
+    frame.assign(fat=np.nan).to_csv("empty.csv", index=False)
     for arguments, says in (
         (["few.csv", "--how", "slope"], "takes 4"),
+        (["empty.csv"], "empty.csv has no row to adapt to"),
         (["bare.csv"], "no column fat of measured values"),
         (["new.csv", "--save", "model.npz"], "is the file that is read"),
         (["new.csv", "--save", "b.txt"], "does not end in .npz"),

@@ -91,3 +91,26 @@ def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limit
     ends = model.predict_interval(x, 0.8, client_ids=gap["site"].astype(str)[1:])
     assert_allclose(result[["lower_fat", "upper_fat"]][1:], ends, rtol=1e-9)
     assert_allclose(result["T2"][1:], model.domain(x)["T2"], rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize("suspects", ["warn", "drop", "ignore"])
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_suspect_rows_are_said_once_by_their_numbers_in_the_file(command, suspects, spectra, capsys, monkeypatch):
+    def of_two_folds(X, y, client_ids, transformer, **options):
+        for rows in (slice(0, 40), slice(2, None)):
+            transformer.fit(X.iloc[rows], y.iloc[rows], client_ids=client_ids[rows])
+        raise ValueError("enough")
+
+    monkeypatch.setattr("skfdrmfl.compare.compare", of_two_folds)
+    frame = pd.read_csv("data.csv")
+    frame.loc[[1, 5], "fat"] = np.nan  # these do not train
+    frame.iloc[7, :P] *= 10
+    frame.to_csv("spoiled.csv", index=False)
+    options = ["--target", "fat", "--clients-column", "site", "--no-figure", "--tuning", "none", "--set", "n_rounds=1"]
+    cli.main([command, "spoiled.csv", *options, "--set", f"suspects={suspects}"])
+    said = [line for line in capsys.readouterr().err.splitlines() if "corrupt" in line]
+    assert len(said) == (suspects != "ignore")
+    for line in said:
+        assert f"skfdrmfl {command}: warning: 1 of 58 rows look corrupt (1 other units): 8; " in line
+        assert ("suspects=drop" in line) == (suspects == "warn")

@@ -239,11 +239,19 @@ def test_too_few_rows_are_refused_with_the_number_it_takes(model, how, least):
         ({"y": Y[FEW[1:]]}, r"pass \(12,\)"),
         ({"y": np.stack((Y[FEW], Y[FEW]), 1)}, r"pass \(12,\)"),
         ({"how": "pds"}, "'pds'"),
+        ({"X": X[FEW] * 1e200}, "beyond 1e.50, whose squares overflow"),
+        ({"y": Y[FEW] * 1e300}, "beyond 1e.50, whose squares overflow"),
+        ({"y": np.ones(NEW), "how": "slope"}, 'y is the same in all rows.*"bias"'),
     ],
 )
 def test_what_cannot_be_is_refused(model, change, says):
     with pytest.raises(ValueError, match=says):
         model.adapt(**({"X": X[FEW], "y": Y[FEW]} | change))
+
+
+def test_rows_of_one_y_say_nothing_of_a_slope(model):
+    tried = {row["how"].split()[-1] for row in model.adapt(X[FEW], np.ones(NEW)).adapted_}
+    assert tried == {"none", "bias"}
 
 
 def test_an_adapted_model_is_neither_adapted_again_nor_trained_on(model):

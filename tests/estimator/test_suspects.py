@@ -8,6 +8,7 @@ import pytest
 from wire import Processes, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
+from skfdrmfl.diagnosis.suspect_table import is_alarming
 from skfdrmfl.site.site_data import site_of
 
 FEW = {"tuning": None, "n_rounds": 1, "local_epochs": 1, "random_state": 0}
@@ -117,7 +118,7 @@ def test_a_fit_that_drops_a_row_is_that_of_the_others_to_the_bit(tuning):
 def test_one_warning_counts_names_rows_and_says_what_to_do_and_a_diagnosis_begins_with_it():
     table, y = spoiled(spike)
     with pytest.warns(SuspectRowsWarning, match=rf'1 of {N} rows look corrupt \(1 spike; first: rows {ROW}\).*"drop"'):
-        model = FDRMFLTransformer(**FEW).fit(table, y, client_ids=IDS)
+        model = FDRMFLTransformer(**FEW, suspects="warn").fit(table, y, client_ids=IDS)
     assert model.diagnose().names[0] == "suspect rows"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -199,6 +200,35 @@ def test_at_most_two_in_a_hundred_made_up_rows_are_false_alarms():
             table = rng.standard_normal((n, p))
             n_found += fitted(table, table[:, 0], rng.integers(0, 3, n)).suspects_.n_rows
     assert n_found <= 0.02 * 300
+
+
+@pytest.mark.parametrize(("x_unit", "y_unit"), [(1e300, 1.0), (1e-300, 1.0), (1.0, 1e200)])
+def test_of_values_too_large_or_small_to_square_nothing_is_said(x_unit, y_unit):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = FDRMFLTransformer(**FEW, suspects="warn").fit(X * x_unit, Y * y_unit, client_ids=IDS)
+    assert not model.suspects_.n_rows
+
+
+def test_a_warning_of_rows_that_are_far_out_takes_more_than_clean_tables_have():
+    far, odd = "unlike other rows", "y unlike that of like rows"
+    for reasons, n_rows, alarms in [
+        ({}, 20, False),
+        ({odd: 2}, 20, False),  # of so few rows the tails are many
+        ({far: 1, odd: 2}, 20, True),
+        ({far: 2, odd: 2}, 200, False),
+        ({far: 2, odd: 3}, 200, True),
+        ({"spike": 1}, 10_000, True),
+    ]:
+        assert is_alarming(reasons, n_rows) is alarms
+
+
+def test_by_default_rows_are_looked_at_before_a_mixture_alone():
+    table, y = spoiled(times_10)
+    assert "no rows were looked at" in repr(FDRMFLTransformer(**FEW).fit(table, y).suspects_)
+    mixture = FDRMFLTransformer(**FEW | {"tuning": "mixture"})
+    with pytest.warns(SuspectRowsWarning, match="other units"):
+        assert mixture._prepare_fit(table, y, IDS).fitted.suspects.rows.tolist() == [ROW]
 
 
 # ------------------------------------------------------------------------------------- rows that are elsewhere

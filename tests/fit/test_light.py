@@ -53,6 +53,24 @@ def test_numpy_alone_gives_the_bits_of_the_estimator(case, tmp_path):
     assert found.transform(table).dtype == model.transform(table).dtype
 
 
+@pytest.mark.parametrize(("how", "tuning"), [("slope", None), ("input", None), ("head", "mixture")])
+def test_an_adapted_model_predicts_as_adapted(how, tuning, tmp_path):
+    table, y = 1.1 * SMOOTH[:9] + 0.1, np.arange(9) * 7.0
+    model = saved(tmp_path / "model.npz", SMOOTH, Y, tuning=tuning)
+    adapted = model.adapt(table, y, how)
+    adapted.save(tmp_path / "adapted.npz")
+    found = light.load(tmp_path / "adapted.npz")
+    assert found.predict(table).tobytes() == adapted.predict(table).tobytes() != model.predict(table).tobytes()
+    assert found.transform(table).tobytes() == adapted.transform(table).tobytes()
+
+
+@pytest.mark.parametrize(("table", "why"), [(X[:0], "X has no rows"), (X * 1j, "X is complex")])
+def test_no_rows_and_complex_numbers_are_refused(table, why, tmp_path):
+    saved(tmp_path / "model.npz", X, Y)
+    with pytest.raises(ValueError, match=why):
+        light.predict_file(tmp_path / "model.npz", table)
+
+
 def test_one_layer_after_another_by_hand(tmp_path):
     """The equations once more, from the arrays of an estimator."""
     model = saved(tmp_path / "model.npz", X, Y, preprocessing=None, hidden_layer_sizes=(5,))
@@ -65,7 +83,8 @@ def test_one_layer_after_another_by_hand(tmp_path):
 
 
 def test_a_process_that_predicts_imports_numpy_and_the_standard_library_alone(tmp_path):
-    model = saved(tmp_path / "model.npz", SMOOTH, Y, tuning="mixture")
+    model = saved(tmp_path / "model.npz", SMOOTH, Y, tuning="mixture").adapt(SMOOTH[:9], Y[:9] + 1.0)
+    model.save(tmp_path / "model.npz")
     np.save(tmp_path / "rows.npy", SMOOTH)
     model_path, rows_path = str(tmp_path / "model.npz"), str(tmp_path / "rows.npy")
     code = (
