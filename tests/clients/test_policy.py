@@ -92,6 +92,8 @@ def test_a_file_says_what_the_object_says_and_mistakes_name_the_file(tmp_path):
         fewest_rows=5, queries=("parameters",), bounds={"X": [-4, 4], "y": [0, 40]}, rounds=60, state=state
     )
     assert SitePolicy.from_toml(path) == said and SitePolicy.from_toml(path).digest == said.digest
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors begin a file
+    assert SitePolicy.from_toml(path) == said
     for text, fact in (
         ("fewest_row = 5", "fewest_row is no entry of a policy; the entries are fewest_rows"),
         ("fewest_rows = 'x'", "fewest_rows is 'x'"),
