@@ -185,10 +185,12 @@ class SiteInput(NamedTuple):
             frame = _only(frame, args.only, notes)
         with interrupt_waits():
             from skfdrmfl.clients.policy import SitePolicy
+            from skfdrmfl.clients.policy_watch import check_state
 
             estimator = transformer(args)
         try:
             policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
+            check_state(policy)
         except (ValueError, TypeError) as error:
             raise FileProblem(first_line(error)) from error
         columns = divide(frame, args)
@@ -216,7 +218,6 @@ def _only(frame: Any, only: str, notes: list[str]) -> Any:
 
 def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
     """Return what answers for a site, and say by what it does."""
-    from skfdrmfl.clients.policy_watch import check_state
     from skfdrmfl.clients.remote.audit import Audit
     from skfdrmfl.site.process import SiteProcess, Teller
     from skfdrmfl.site.site_data import SiteRows, site_of
@@ -230,7 +231,6 @@ def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], 
         few = f"{n_rows} rows are fewer than the {policy.fewest_rows} of which the policy lets anything leave"
         raise FileProblem(f"{few}; bring more, or lower fewest_rows in a --policy, and give them away.")
     try:
-        check_state(policy)
         record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
     except (ValueError, OSError) as error:
         raise FileProblem(first_line(error)) from error

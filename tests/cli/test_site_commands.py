@@ -69,6 +69,8 @@ def test_a_file_that_cannot_count_is_refused_before_anything_is_answered(capsys,
     where = ("--socket", tmp_path / "a.socket")
     status, said = refusal(capsys, *site("--data", table, "--target", "fat", "--policy", policy, *where))
     assert status == 1 and fact in said and not (tmp_path / "a.socket").exists()
+    status, said = refusal(capsys, *site("--data", table, "--target", "fat", "--policy", policy, "--dry-run"))
+    assert status == 1 and fact in said
 
 
 @pytest.mark.parametrize(
