@@ -20,7 +20,7 @@ from skfdrmfl.cli.options import add, add_model, add_names, at_least
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.cli.site import add_security, is_local, said, secured
+from skfdrmfl.cli.site import add_security, is_local, port_of, said, secured
 from skfdrmfl.courier.app import flwr, write_address, write_app
 from skfdrmfl.courier.programs import Program, environment, free_port, wait_for_port
 from skfdrmfl.courier.sockets import listen
@@ -191,7 +191,9 @@ def _toml(text: str) -> str:
 def superlink_command(args: argparse.Namespace) -> list[str] | None:
     """Return the command of the SuperLink, None where one runs already; refuse what cannot be."""
     if args.superlink is not None:
+        port_of(args.superlink, "--superlink")
         return None
+    port_of(args.listen, "--listen")
     host, _, port = args.listen.rpartition(":")
     command = ["flower-superlink", "--host", host, "--port", port, "--isolation", "subprocess"]
     if args.certificate is None:

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run is not None:
         _show_what_would_leave(args)
         return
+    _check_label(args.label)
     address, token = _place(args)
     with ExitStack() as stack:
         before = signal.signal(signal.SIGTERM, lambda *unused: sys.exit(0))
@@ -93,7 +94,10 @@ def run(args: argparse.Namespace) -> None:
 
         rows = SiteInput.of(args)
         answer = _process(rows, args)
-        listener = Listener(address, answer, token=token, group=args.group)
+        try:
+            listener = Listener(address, answer, token=token, group=args.group)
+        except LookupError:
+            wrong("--group", args.group, "is no group of this machine", "name one that is")
         stack.callback(listener.close)
         if not is_loopback(address):
             stack.callback(_remove, address)
@@ -121,8 +125,25 @@ def is_local(address: str) -> bool:
     return host in ("127.0.0.1", "localhost", "[::1]")
 
 
+def port_of(address: str, option: str) -> int:
+    """Return the port of HOST:PORT; refuse what is none."""
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        wrong(option, address, "is no HOST:PORT", "pass one such as 127.0.0.1:9100")
+    return int(port)
+
+
+def _check_label(label: str) -> None:
+    """Refuse a label that no --sites can name, or no file or option of a SuperNode can have."""
+    if not label or label != label.strip() or not label.isprintable() or set(label) & set("\"'\\,/"):
+        wrong(
+            "--label", repr(label), "can be no site's", "pass a word without quotes, commas, slashes or spaces around"
+        )
+
+
 def secured(args: argparse.Namespace, address: str, option: str) -> list[str]:
     """Return the options of Flower's programs that say how the network is secured; refuse to send in clear."""
+    port_of(address, option)
     if args.root_certificates is not None:
         return ["--root-certificates", str(args.root_certificates)]
     if not args.insecure and not is_local(address):
@@ -164,10 +185,12 @@ class SiteInput(NamedTuple):
             frame = _only(frame, args.only, notes)
         with interrupt_waits():
             from skfdrmfl.clients.policy import SitePolicy
+            from skfdrmfl.clients.policy_watch import check_state
 
             estimator = transformer(args)
         try:
             policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
+            check_state(policy)
         except (ValueError, TypeError) as error:
             raise FileProblem(first_line(error)) from error
         columns = divide(frame, args)
@@ -197,10 +220,20 @@ def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], 
     """Return what answers for a site, and say by what it does."""
     from skfdrmfl.clients.remote.audit import Audit
     from skfdrmfl.site.process import SiteProcess, Teller
-    from skfdrmfl.site.site_data import site_of
+    from skfdrmfl.site.site_data import SiteRows, site_of
 
-    policy = site.policy
-    record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
+    policy, n_rows = site.policy, len(site.rows[0])
+    try:
+        SiteRows(site.estimator, lambda: site.rows, args.label).check()
+    except ValueError as error:
+        raise FileProblem(f"these rows cannot be fitted: {first_line(error)}") from error
+    if n_rows < policy.fewest_rows:
+        few = f"{n_rows} rows are fewer than the {policy.fewest_rows} of which the policy lets anything leave"
+        raise FileProblem(f"{few}; bring more, or lower fewest_rows in a --policy, and give them away.")
+    try:
+        record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
+    except (ValueError, OSError) as error:
+        raise FileProblem(first_line(error)) from error
     watches: list[Any] = [Teller(said), *record]
     said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
     estimator, (X, *_) = site.estimator, site.rows
@@ -237,6 +270,9 @@ def _supernode_command(args: argparse.Namespace, address: str, token: str) -> li
     config = f'client="{args.label}" socket="{address}"' + (f' token="{token}"' if token else "")
     command = ["flower-supernode", "--superlink", args.supernode, "--port", str(free_port()), "--node-config", config]
     command += secured(args, args.supernode, "--supernode")
+    for option, path in (("--auth-key", args.auth_key), ("--root-certificates", args.root_certificates)):
+        if path is not None and not path.is_file():
+            wrong(option, path, "is no file", "name one that is there")
     if args.auth_key is not None:
         command += ["--auth-supernode-private-key", str(args.auth_key)]
     return command

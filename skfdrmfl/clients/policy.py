@@ -122,7 +122,7 @@ class SitePolicy:
         """
         path = Path(path)
         try:
-            entries = tomllib.loads(path.read_text(encoding="utf-8"))
+            entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors mark a file
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{path} is no TOML ({error}); write an entry a line, such as fewest_rows = 10."

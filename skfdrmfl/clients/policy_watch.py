@@ -224,7 +224,7 @@ class PolicyWatch:
             return
         path = Path(self.policy.state)
         with _locked(path.with_name(f"{path.name}.lock")):
-            counts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": {}}
+            counts = _counts(path)
             yield counts
             new = path.with_name(f"{path.name}.new")
             with new.open("w", encoding="utf-8") as file:
@@ -232,6 +232,30 @@ class PolicyWatch:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, path)
+
+
+def check_state(policy: SitePolicy) -> None:
+    """Raise ValueError where the file in which a policy counts cannot be read, or its folder is not there."""
+    if policy.state is not None:
+        path = Path(policy.state)
+        if not path.parent.is_dir():
+            raise ValueError(f"state is {path}, whose folder is not there; make the folder, or set another path.")
+        _counts(path)
+
+
+def _counts(path: Path) -> dict[str, Any]:
+    """Return what a file has counted so far; ValueError where it has no counts."""
+    if not path.exists():
+        return {"runs": {}}
+    try:
+        counts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(counts["runs"], dict):
+            raise TypeError("runs")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"state is {path}, which has no counts of a policy; set another path, or bring the file back."
+        ) from error
+    return counts
 
 
 def few_rows(name: str, n: int, fewest: int) -> Refusal:

@@ -25,7 +25,6 @@ from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.protocol.door import NoAnswer
 from skfdrmfl.site.remote_fit import fit_over_channel
 from skfdrmfl.site.site_data import SiteRows, site_of
-from skfdrmfl.site.site_terms import agreed_parameters
 
 FEW = 10  # rows of a part that a line warns of
 # What only the server can set, or what speaks of other sites: of no consequence to what one site sends.
@@ -137,7 +136,7 @@ def dry_run(
     trial = clone(estimator).set_params(**OF_OTHERS)
     watching = _Watching()
     # What is wrong with rows is told here as it is, and to a server as its type alone.
-    SiteRows(trial, load_data, label).describe({"parameters": agreed_parameters(trial), "categories": None}, "")
+    SiteRows(trial, load_data, label).check()
     with _counting_elsewhere(policy) as its_own, redirect_stdout(io.StringIO()):
         sites = {0: site_of(trial, load_data, label, [watching], policy=its_own)}
         if is_private(trial):  # which is that of one site among others

@@ -28,7 +28,7 @@ from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
 from skfdrmfl.method.network import Network
-from skfdrmfl.site.site_terms import Terms, check_parameters
+from skfdrmfl.site.site_terms import Terms, agreed_parameters, check_parameters
 
 _log = logging.getLogger("skfdrmfl")
 
@@ -75,6 +75,10 @@ class SiteRows:
             "label_columns": reading.label_columns,
             "by_modality": None if present is None else present.sum(0),
         }
+
+    def check(self) -> None:
+        """Raise ValueError that says what is wrong with the rows, which a server hears the type of alone."""
+        self.describe({"parameters": agreed_parameters(self._estimator), "categories": None}, "")
 
     def names(self, first: int | None, run: str) -> Any:
         """Return the names of the columns, or a hash of the `first` so many, by which one that differs is found."""

@@ -59,6 +59,65 @@ def test_a_policy_that_is_none_is_refused_by_its_entry(capsys, table, tmp_path):
     assert not (tmp_path / "a.socket").exists()
 
 
+@pytest.mark.parametrize(
+    ("state", "fact"), [("nowhere/s.json", "folder is not there"), ("s.json", "has no counts of a policy")]
+)
+def test_a_file_that_cannot_count_is_refused_before_anything_is_answered(capsys, table, tmp_path, state, fact):
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'runs = 3\nstate = "{state}"\n')
+    (tmp_path / "s.json").write_text('{"runs"')
+    where = ("--socket", tmp_path / "a.socket")
+    status, said = refusal(capsys, *site("--data", table, "--target", "fat", "--policy", policy, *where))
+    assert status == 1 and fact in said and not (tmp_path / "a.socket").exists()
+    status, said = refusal(capsys, *site("--data", table, "--target", "fat", "--policy", policy, "--dry-run"))
+    assert status == 1 and fact in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "fact"),
+    [
+        ("1,,2\n1,4,3\n" * 6, "these rows cannot be fitted: Input X contains NaN"),
+        ("1,2,3\n2,2,4\n3,1,9\n" * 3, "9 rows are fewer than the 10 of"),
+    ],
+)
+def test_rows_of_which_nothing_could_be_answered_are_refused_before_anybody_asks(capsys, tmp_path, rows, fact):
+    table = tmp_path / "rows.csv"
+    table.write_text(f"a,b,fat\n{rows}")
+    where = ("--socket", tmp_path / "a.socket", "--missing", "keep")
+    status, said = refusal(capsys, *site("--data", table, "--target", "fat", *where))
+    assert status == 1 and fact in said and not (tmp_path / "a.socket").exists()
+
+
+def test_a_record_is_never_written_into_the_rows(capsys, table, tmp_path):
+    before = table.read_bytes()
+    where = ("--socket", tmp_path / "a.socket", "--audit", table)
+    status, said = refusal(capsys, *site("--data", table, "--target", "fat", *where))
+    assert status == 1 and "is no site's record" in said and table.read_bytes() == before
+
+
+@pytest.mark.parametrize("label", ["", " a", 'a"b', "a,b", "a/b", "a\\b", "a\nb"])
+def test_a_label_that_nobody_could_name_is_refused(capsys, table, label):
+    status, said = refusal(capsys, "site", "--label", label, "--data", table, "--target", "fat")
+    assert status == 2 and "--label" in said
+
+
+@pytest.mark.parametrize("address", ["nowhere", ":9100", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:0"])
+@pytest.mark.parametrize("option", ["--supernode", "--listen", "--superlink"])
+def test_what_is_no_address_is_refused_by_its_option(capsys, table, tmp_path, option, address):
+    of_site = site("--data", table, "--target", "fat", "--socket", tmp_path / "a.socket")
+    command = of_site if option == "--supernode" else ("server", "--sites", "a", "--output", tmp_path / "m.skfdrmfl")
+    status, said = refusal(capsys, *command, option, address)
+    assert status == 2 and f"{option}: {address} is no HOST:PORT" in said
+
+
+def test_a_group_or_key_that_is_not_there_is_refused(capsys, table, tmp_path):
+    of_site = site("--data", table, "--target", "fat", "--socket", tmp_path / "a.socket")
+    status, said = refusal(capsys, *of_site, "--group", "no-such-group")
+    assert status == 2 and "--group: no-such-group is no group" in said
+    status, said = refusal(capsys, *of_site, "--supernode", "127.0.0.1:9100", "--auth-key", tmp_path / "no")
+    assert status == 2 and "--auth-key" in said
+
+
 def test_nothing_goes_over_a_network_in_clear_unless_it_is_meant(capsys, table, tmp_path):
     where = ("--socket", tmp_path / "a.socket", "--data", table, "--target", "fat")
     status, said = refusal(capsys, *site(*where, "--supernode", "fl.example.org:9100"))

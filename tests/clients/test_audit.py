@@ -249,5 +249,19 @@ def test_a_file_that_is_no_record_is_refused(tmp_path, line):
         read_audit(tmp_path / "other")
 
 
+@pytest.mark.parametrize("content", [b"a,fat\n1,2\n", b"a,fat", b'{"a": 1}\n'])
+def test_nothing_is_appended_to_what_is_no_record(tmp_path, content):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="record"):
+        Audit(path, "b")
+    assert path.read_bytes() == content
+
+
+def test_a_record_that_cannot_be_written_is_an_error_before_anything_is_answered(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Audit(tmp_path / "nowhere" / "a.jsonl", "b")
+
+
 def test_a_record_is_for_its_site_alone(fitted):
     assert os.stat(fitted[1]["b"]).st_mode & 0o077 == 0

@@ -92,6 +92,8 @@ def test_a_file_says_what_the_object_says_and_mistakes_name_the_file(tmp_path):
         fewest_rows=5, queries=("parameters",), bounds={"X": [-4, 4], "y": [0, 40]}, rounds=60, state=state
     )
     assert SitePolicy.from_toml(path) == said and SitePolicy.from_toml(path).digest == said.digest
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors begin a file
+    assert SitePolicy.from_toml(path) == said
     for text, fact in (
         ("fewest_row = 5", "fewest_row is no entry of a policy; the entries are fewest_rows"),
         ("fewest_rows = 'x'", "fewest_rows is 'x'"),
@@ -220,13 +222,14 @@ def test_what_a_policy_gives_is_given_to_the_same_bits(entries, parameters, kind
         assert model._fitted.models.tobytes() == fit(None, parameters)[0]._fitted.models.tobytes()
 
 
-def test_a_careful_policy_says_no_to_a_site_of_nine_rows_and_what_it_would_give_up():
+def test_a_careful_policy_says_no_to_a_site_of_nine_rows_and_what_it_would_give_up(caplog):
     mine = np.flatnonzero(LABELS == "a")[:9]
     wire = wire_of(None, {})
     wire.sites["a"] = site_of(estimator(), rows_of(X, Y, mine), "a", policy=SitePolicy())
     with pytest.raises(NoAnswer, match="fewer than 10 rows.*a sum over one row is that row") as raised:
         fit_over(wire, estimator())
     assert " 9 " not in str(raised.value)  # how many there are is not told
+    assert "(9 rows)" in caplog.text and "Traceback" not in caplog.text  # the site's own log has it, in a line
 
 
 def test_a_site_of_few_rows_without_a_policy_is_told(caplog):

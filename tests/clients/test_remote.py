@@ -650,7 +650,9 @@ def test_errors_of_clients_tell_nothing_of_their_rows(caplog):
     sites[2] = site_of(model, rows_of(strings, Y, THREE == "b"), "c")
     with pytest.raises(NoAnswer, match="ValueError in 'describe'") as raised:
         fit_over(Wire(sites), model)
-    assert "patient" not in str(raised.value)
+    assert "patient" not in str(raised.value) and str(raised.value).endswith(
+        "mend what their logs say, then fit again."
+    )
 
 
 def test_clients_that_do_not_fit_together_are_named():

@@ -90,12 +90,19 @@ class Audit:
         What the site is called.
     policy : str
         The hash of the policy that it answers under; empty without one.
+
+    Raises ValueError where the file is something else, and OSError where nothing can be appended.
     """
 
     def __init__(self, path: str | os.PathLike[str], site: Any, policy: str = ""):
         self.path, self._site, self._policy = Path(path), site, policy
-        if self.path.exists() and _last_byte(self.path) not in (b"", b"\n"):
-            self._append(TORN + b"\n")
+        if self.path.exists() and self.path.stat().st_size:
+            if not self.path.read_bytes().startswith(b"{"):
+                raise ValueError(f"{self.path} is no site's record; name another file.")
+            read_audit(self.path)
+            if _last_byte(self.path) != b"\n":
+                self._append(TORN + b"\n")
+        os.close(self._opened())
 
     def before(self, question: Question) -> None:
         """Do nothing: what is asked leaves nothing."""
@@ -121,9 +128,12 @@ class Audit:
         ]
         self._append(b"".join(json.dumps(line, default=str).encode() + b"\n" for line in lines))
 
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
     def _append(self, data: bytes) -> None:
         """Write bytes to the end of the file, and onto the disk."""
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = self._opened()
         try:
             while data:
                 data = data[os.write(file, data) :]

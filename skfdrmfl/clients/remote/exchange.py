@@ -210,8 +210,11 @@ class Exchange:
             f"{self.labels[p]!r}: {s.reason}{f' ({s.detail})' if s.detail else ''}" for p, s in silent.items()
         )
         remedy = "start them again, then the fit, which goes on from its checkpoint_path where it has one"
-        if all(silence.reason == A_REFUSAL for silence in silent.values()):
+        reasons = {silence.reason for silence in silent.values()}
+        if reasons == {A_REFUSAL}:
             remedy = "ask for what they give, or ask them"
+        elif reasons == {AN_ERROR}:
+            remedy = "let them mend what their logs say, then fit again"
         return NoAnswer(
             f"{len(silent)} of {n_asked} clients did not answer ({names}), and this cannot be worked out without "
             f"them; {remedy}.",

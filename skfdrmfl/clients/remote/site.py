@@ -130,7 +130,8 @@ class Site:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
         what = question.what or "a message"
         if isinstance(error, (Refusal, WireError)):
-            _log.exception("%s: refused: %s", what, error)
+            why = "" if error.__cause__ is None else f" ({error.__cause__})"
+            _log.error("%s: refused: %s%s", what, error, why, exc_info=isinstance(error, NotNow))
             reason = str(error)
         else:
             _log.exception("%s: no answer could be given", what)
