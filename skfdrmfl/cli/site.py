@@ -232,14 +232,15 @@ def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], 
         raise FileProblem(f"{few}; bring more, or lower fewest_rows in a --policy, and give them away.")
     try:
         record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
+        watches: list[Any] = [Teller(said), *record]
+        answers = site_of(site.estimator, lambda: site.rows, args.label, watches, policy=policy)
     except (ValueError, OSError) as error:
         raise FileProblem(first_line(error)) from error
-    watches: list[Any] = [Teller(said), *record]
     said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
     estimator, (X, *_) = site.estimator, site.rows
     one = "one network" if estimator.tuning is None else "a mixture"
     said(f"plan: {one} of {len(X)} rows x {X.shape[1]} columns; its sums and up to {_rounds(estimator)} updates leave.")
-    return SiteProcess(site_of(estimator, lambda: site.rows, args.label, watches, policy=policy))
+    return SiteProcess(answers)
 
 
 def _show_what_would_leave(args: argparse.Namespace) -> None:

@@ -165,8 +165,14 @@ def site_of(
 ) -> Site:
     """Return one client, wherever it is, that answers requests; parameters are those of `SiteRows`.
 
-    What is asked is held to the estimator and to a policy, then goes to those who watch.
+    What is asked is held to the estimator and to a policy, then goes to those who watch. ValueError: a policy, and
+    rows that are dropped.
     """
+    if policy is not None and estimator.suspects == "drop":
+        raise ValueError(
+            'suspects is "drop" at a site with a policy, but sums before and after rows are dropped differ by these '
+            'rows alone; set suspects="warn", and leave out of the table what suspects_ or the log names.'
+        )
     own: list[Watch] = [Terms(estimator, warns=policy is None), *([] if policy is None else [PolicyWatch(policy)])]
     digest = "" if policy is None else policy.digest
     return Site(SiteRows(estimator, load_data, label, digest), (*own, *watches))

@@ -139,6 +139,12 @@ def test_the_guide_shows_every_entry_and_its_default():
     assert {name for row in table for name in re.findall("`([a-z_]+)`", row)} == set(FREE)
 
 
+def test_a_site_with_a_policy_drops_no_rows_as_the_difference_of_two_sums_would_be_such_a_row():
+    with pytest.raises(ValueError, match="sums before and after rows are dropped differ by these rows alone"):
+        wire_of(SitePolicy(), {"suspects": "drop"})
+    wire_of(SitePolicy(), {"suspects": "warn"})
+
+
 # ------------------------------------------------------------------------------------------------ what leaves
 
 
