@@ -96,9 +96,9 @@ def fit_all():
         yield "default", small().fit(X, Y, client_ids=IDS), {P, 1}
         for how in ("standardize", None):
             yield f"{how}", small(preprocessing=how).fit(X, Y, client_ids=IDS), {P, 1}
-        yield "missing", small(**several).fit(holes, two_outputs, client_ids=IDS), {4, 2}
+        yield "missing", small(suspects="warn", **several).fit(holes, two_outputs, client_ids=IDS), {4, 2}
         yield "categories", small().fit(frame, Y, client_ids=IDS), {3, 1}
-        yield "early", small(early_stopping=True, **several).fit(X, Y, client_ids=IDS), {4, 2, 1}
+        yield "early", small(suspects="warn", early_stopping=True, **several).fit(X, Y, client_ids=IDS), {4, 2, 1}
         for algorithm in ("scaffold", "fedsgd", "fednova"):
             yield algorithm, small(algorithm=algorithm).fit(X, Y, client_ids=IDS), {P, 1}
         yield "robust", small(aggregation="median", early_stopping=True).fit(X, Y, client_ids=IDS), {P, 1}
