@@ -216,10 +216,10 @@ def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_
 
 def test_a_run_that_fails_says_whom_it_missed_and_has_a_status(commands):
     commands.start_site("south")
-    commands.start_server("--sites", "north,south", "--wait", "12")
+    commands.start_server("--sites", "north,south", "--wait", "40")
     assert commands.running["server"].wait(400) == 1
     said = commands.said("server")
-    assert "north: not there after 12 s (there: south)" in said
+    assert "north: not there after 40 s (there: south)" in said
     assert not (commands.folder / "model.skfdrmfl").exists()
     with socket.socket() as probe:  # the SuperLink has ended with its command
         assert probe.connect_ex(("127.0.0.1", commands.port)) != 0
