@@ -187,13 +187,14 @@ def test_a_site_that_is_killed_leaves_a_socket_that_the_next_takes_over_and_sigt
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             back, data = answered(str(address), "", *who, 60.0, 60.0)
-            assert from_packet(Packet.of_flat(back, bytes(data))) == ["done", "north"]
+            assert from_packet(Packet.of_flat(back, bytes(data))) == ("done", "north")
             assert oct(os.stat(address).st_mode)[-3:] == "600"
         finally:
             process.send_signal(end)
             said, _ = process.communicate(timeout=60)
         assert address.exists() == remains
-        assert "answers from 10 rows or more" in said and "plan: a mixture of 30 rows x 2 columns" in said
+        assert "answers from 10 rows or more" in said
+        assert "plan: a mixture of 30 rows x 1 columns" in said  # the other one numbers the rows
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no groups of processes here")

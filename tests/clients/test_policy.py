@@ -279,7 +279,7 @@ def test_what_is_counted_counts_over_restarts_and_runs(tmp_path):
 @pytest.mark.slow
 def test_epsilon_adds_up_over_runs_to_what_the_accountant_says_and_then_nothing_leaves(tmp_path):
     pytest.importorskip("dp_accounting")
-    bill = [Expense("preprocessing", 8.0, 1.0, 1), Expense("training rounds", 2.0, 1.0, 2)]
+    bill = Expense("preprocessing", 8.0, 1.0, 1), Expense("training rounds", 2.0, 1.0, 2)
     once, twice = epsilon(bill, 1e-3), epsilon(bill * 2, 1e-3)
     for limit, n_runs in ((once - 1e-6, 0), (twice - 1e-6, 1)):
         state = tmp_path / f"{n_runs}.json"
