@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -223,4 +222,3 @@ def test_a_run_that_fails_says_whom_it_missed_and_has_a_status(commands):
     assert not (commands.folder / "model.skfdrmfl").exists()
     with socket.socket() as probe:  # the SuperLink has ended with its command
         assert probe.connect_ex(("127.0.0.1", commands.port)) != 0
-    assert shutil.which("flower-superlink")
