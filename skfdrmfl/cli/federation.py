@@ -10,7 +10,7 @@ from typing import Any
 from skfdrmfl.cli import server
 from skfdrmfl.cli.options import add
 from skfdrmfl.cli.output import output_folder, text_file
-from skfdrmfl.cli.parameters import transformer
+from skfdrmfl.cli.parameters import model_of, transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 
@@ -98,7 +98,7 @@ def run_card(args: argparse.Namespace) -> None:
     paths = args.output or [args.model.with_name("card.html")]
     for path in paths:
         _check_suffix(path, ".html", ".json")
-    model = _model(args.model)
+    model = model_of(args.model)
     from skfdrmfl.inspection._card import FederationCard
 
     card = FederationCard.from_estimator(model, title=args.title)
@@ -109,7 +109,7 @@ def run_card(args: argparse.Namespace) -> None:
 
 def run_audit(args: argparse.Namespace) -> None:
     """Say whether records of sites agree with the ledger of a model."""
-    log = _model(args.model).federation_log_
+    log = model_of(args.model).federation_log_
     from skfdrmfl.clients.remote.audit import differences, is_counted, sites_of
 
     if not log.runs:
@@ -128,18 +128,6 @@ def run_audit(args: argparse.Namespace) -> None:
     of_all = f"; without those of {', '.join(missing)} no more than their bytes can be compared" if missing else ""
     n = sum(is_counted(entry, log) for entries in records.values() for entry in entries)
     print(f"{n} messages in the records of {', '.join(map(str, records))}: as in the ledger{of_all}.")
-
-
-def _model(path: Path) -> Any:
-    """Return the model in a file."""
-    with interrupt_waits():
-        from skfdrmfl.estimator._transformer import FDRMFLTransformer
-    try:
-        return FDRMFLTransformer.load(path)
-    except FileNotFoundError as error:
-        raise FileProblem(f"{path} is not there; name the file of a fitted model.") from error
-    except ValueError as error:
-        raise FileProblem(first_line(error)) from error
 
 
 def _check_suffix(path: Path | None, *suffixes: str) -> None:

@@ -6,9 +6,11 @@ import ast
 import inspect
 from collections import Counter
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
-from skfdrmfl.tables.errors import wrong
+from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 from skfdrmfl.tables.wording import counted
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
@@ -43,6 +45,18 @@ def transformer(args: Any, **fixed: Any) -> Any:
     except ValueError as error:
         wrong("--set", ", ".join(args.set), f"is refused ({error})", "pass another value")
     return estimator
+
+
+def model_of(path: Path) -> Any:
+    """Return the fitted model in a file; FileProblem where there is none."""
+    with interrupt_waits():
+        from skfdrmfl.estimator._transformer import FDRMFLTransformer
+    try:
+        return FDRMFLTransformer.load(path)
+    except FileNotFoundError as error:
+        raise FileProblem(f"{path} is not there; name the file of a fitted model.") from error
+    except ValueError as error:
+        raise FileProblem(first_line(error)) from error
 
 
 def _value(text: str, default: Any) -> Any:

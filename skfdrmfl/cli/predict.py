@@ -18,7 +18,7 @@ from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
 from skfdrmfl.cli.output import output_folder, write_picture
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
 from skfdrmfl.common.extras import import_extra
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
@@ -85,12 +85,7 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     except ValueError as error:
         raise FileProblem(first_line(error)) from error
     frame, notes = read_input(args.file, args, record)
-    with interrupt_waits():
-        from skfdrmfl.estimator._transformer import FDRMFLTransformer
-    try:
-        model = FDRMFLTransformer.load(args.model)
-    except ValueError as error:
-        raise FileProblem(first_line(error)) from error
+    model = model_of(args.model)
     print("\n".join(notes), flush=True)
     names = _targets_of(args, record, len(model._fitted.target.mean))
     _check_columns(frame, args)

@@ -62,6 +62,11 @@ class ClientData:
         """Take what `inputs` or `outputs` returned of the same rows before."""
         (self._inputs if isinstance(of, Inputs) else self._results).once(of, lambda: found)
 
+    def known_of_clients(self, key: Any) -> dict[int, Any]:
+        """Return what clients know of an object, by their place in `clients_`; what they add stays."""
+        known: dict[int, Any] = self._results.once(key, dict)
+        return known
+
     def inputs(self, inputs: Inputs) -> NDArray:
         """Return the encoder inputs (n, columns) of all rows."""
         return self._inputs.once(
@@ -165,6 +170,13 @@ class Client:
     def suspects(self) -> str:
         """What it does with rows that look corrupt."""
         return self.tables.suspects
+
+    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """Return what was computed of its rows for this very object before, or compute it."""
+        known = self.tables.known_of_clients(key)
+        if self.position not in known:
+            known[self.position] = compute()
+        return known[self.position]
 
     def rows_of(self, subset: Subset) -> Indices:
         """Return the row numbers (n,) of a subset."""

@@ -196,9 +196,8 @@ class PolicyWatch:
             expense = ["training rounds", privacy.noise_multiplier, q, n_rounds]
         if expense is None or expense in run["bill"]:
             return
-        run["bill"] = [line for line in run["bill"] if line[0] != "preprocessing" or line[:3] != expense[:3]] + [
-            expense
-        ]
+        others = [line for line in run["bill"] if line[0] != "preprocessing" or line[:3] != expense[:3]]
+        run["bill"] = [*others, expense]
         policy = self.policy
         if policy.epsilon is None or policy.delta is None:
             return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skfdrmfl.views import VIEWS
-from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION
+from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION, neighbour_correlation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,12 +21,8 @@ def is_smooth(block: Float) -> bool:
     if block.shape[1] < FEWEST_SMOOTH:
         return False
     centred = block - block.mean(axis=0)
-    lengths = np.sqrt((centred**2).sum(axis=0))
-    products = np.abs((centred[:, 1:] * centred[:, :-1]).sum(axis=0))
-    varies = (lengths[1:] > 0) & (lengths[:-1] > 0)
-    return bool(varies.any()) and bool(
-        np.median(products[varies] / (lengths[1:] * lengths[:-1])[varies]) > SMOOTH_CORRELATION
-    )
+    squares, products = (centred**2).sum(axis=0), (centred[:, 1:] * centred[:, :-1]).sum(axis=0)
+    return neighbour_correlation(squares, products) > SMOOTH_CORRELATION
 
 
 def snv(rows: Float) -> Float:

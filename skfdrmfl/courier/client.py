@@ -16,15 +16,25 @@ app = ClientApp()
 
 def answer(message: Message, context: Context) -> Message:
     """Return what the site's process answers to a message."""
-    content, site = message.content, context.node_config
-    data = content.array_records[DATA]["bytes"].data if DATA in content.array_records else b""
+    site = context.node_config
+    text, data = unpacked(message.content)
     wait = message.metadata.created_at + message.metadata.ttl - time.time()
-    text = str(content.config_records[TEXT]["text"])
     said, back = answered(str(site["socket"]), str(site.get("token", "")), text, data, wait)
-    records = RecordDict({TEXT: ConfigRecord({"text": said})})
-    if back:
-        records[DATA] = ArrayRecord({"bytes": Array("uint8", (len(back),), "skfdrmfl.bytes", bytes(back))})
-    return Message(records, reply_to=message)
+    return Message(packed(said, back), reply_to=message)
+
+
+def packed(text: str, data: bytes | bytearray) -> RecordDict:
+    """Return Flower's records of a text, and of bytes where there are any."""
+    records = RecordDict({TEXT: ConfigRecord({"text": text})})
+    if data:
+        records[DATA] = ArrayRecord({"bytes": Array("uint8", (len(data),), "skfdrmfl.bytes", bytes(data))})
+    return records
+
+
+def unpacked(records: RecordDict) -> tuple[str, bytes]:
+    """Return the text and the bytes in Flower's records; KeyError where there is no text."""
+    data = records.array_records[DATA]["bytes"].data if DATA in records.array_records else b""
+    return str(records.config_records[TEXT]["text"]), data
 
 
 app.train()(answer)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.app import Context, Message, MessageType
 from flwr.serverapp import Grid, ServerApp
 
-from .client import DATA, TEXT
+from .client import packed, unpacked
 from .sockets import connect, receive, send
 
 app = ServerApp()
@@ -27,9 +27,7 @@ def main(grid: Grid, context: Context) -> None:
             if what == "nodes":
                 send(connection, json.dumps(sorted(grid.get_node_ids())))
             elif what == "push":
-                records = RecordDict({TEXT: ConfigRecord({"text": asked["text"]})})
-                if data:
-                    records[DATA] = ArrayRecord({"bytes": Array("uint8", (len(data),), "skfdrmfl.bytes", bytes(data))})
+                records = packed(asked["text"], data)
                 message = Message(records, asked["node"], MessageType.QUERY, ttl=asked["within"])
                 (number,) = grid.push_messages([message])
                 send(connection, json.dumps(number))
@@ -42,8 +40,7 @@ def main(grid: Grid, context: Context) -> None:
                         error = reply.error.reason
                     else:
                         try:
-                            said = str(reply.content.config_records[TEXT]["text"])
-                            back = reply.content.array_records[DATA]["bytes"].data if DATA in reply.content else b""
+                            said, back = unpacked(reply.content)
                         except KeyError:
                             error = "a message that holds no packet"
                     send(connection, json.dumps([reply.metadata.reply_to_message_id, said, error]), back)

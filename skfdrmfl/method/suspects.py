@@ -41,7 +41,7 @@ MOST_OF_A_CLIENT = 1 / 3
 CODES: Float = np.array([sign * (10.0**k - 1) for k in range(2, 8) for sign in (-1, 1)])
 CODE_DISTANCE = 10.0
 # Equal values at a row's maximum, side by side, that are no chance where neighbours differ.
-PLATEAU, FEWEST_SMOOTH = 4, 20
+PLATEAU = 4
 # What a flagged row may have been multiplied with or shifted by, if undoing it brings it so many times nearer.
 FACTORS: Float = 10.0 ** np.array([-3, -2, -1, 1, 2, 3])
 SHIFTS = tuple(s for k in range(1, 11) for s in (-k, k))

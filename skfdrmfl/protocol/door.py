@@ -60,6 +60,9 @@ class ClientRows(Protocol):
     def suspects(self) -> str:
         """What it does with rows that look corrupt: "warn", "drop" or "ignore"."""
 
+    def once(self, key: Any, compute: Callable[[], Answer]) -> Answer:
+        """Return what was computed of its rows for this very object before, or compute it."""
+
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
 

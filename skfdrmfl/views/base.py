@@ -14,6 +14,16 @@ from skfdrmfl.common.arrays import Float, row_products
 FEWEST_SMOOTH, SMOOTH_CORRELATION = 20, 0.9
 
 
+def neighbour_correlation(squares: Float, products: Float) -> float:
+    """Return the median absolute correlation of neighbouring columns that vary, 0 of none, from sums about the mean.
+
+    These are `squares` (p,) of the columns, and `products` (p - 1,) of neighbouring ones.
+    """
+    size = np.sqrt(squares[:-1] * squares[1:])
+    varies = size > 0
+    return float(np.median(np.abs(products[varies]) / size[varies])) if varies.any() else 0.0
+
+
 @dataclass(frozen=True)
 class View:
     """Columns (p,) of a row to as many others, and `n_appended` more at the end, from that row alone.

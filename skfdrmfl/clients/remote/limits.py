@@ -86,8 +86,9 @@ def answered(queries: Sequence[Any], client: Client) -> list[Any]:
     shapes in a question make an answer of rows out of a sum over them.
     """
     answers, n_bytes = [], 0
+    small = [_of_rows(client, n) for n in (2, 3)]
     for query in queries:
-        few, more = (_shape(query, _of_rows(client, n)) for n in (2, 3))
+        few, more = (_shape(query, of_few) for of_few in small)
         if few != more:
             raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
         answers.append(query(client))

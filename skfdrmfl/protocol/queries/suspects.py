@@ -16,7 +16,6 @@ from skfdrmfl.method.domain import counted, of_spectrum
 from skfdrmfl.method.suspects import (
     EDGES,
     ERROR_RANK,
-    FEWEST_SMOOTH,
     FIRST_LIMIT,
     LIMIT,
     MOST_COLUMNS,
@@ -35,7 +34,7 @@ from skfdrmfl.method.suspects import (
 )
 from skfdrmfl.protocol.door import Block, ClientRows
 from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
-from skfdrmfl.views.base import SMOOTH_CORRELATION
+from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION, neighbour_correlation
 
 # Rows of a client that sums are taken of, evenly spaced, and rows that make a median worth the name.
 MOST_ROWS, FEWEST_ROWS = 4096, 4
@@ -197,6 +196,11 @@ class Suspects:
 
 def suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, NDArray[np.bool_]]:
     """Return the rows that a client suspects, and which of its rows (n,) it keeps; one that ignores them finds none."""
+    return client.once(look, lambda: _suspects_of(client, look, block))
+
+
+def _suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, NDArray[np.bool_]]:
+    """Return what `suspects_of` does, worked out."""
     n_rows = len(client.presence(EVERYTHING))
     kept, nothing = np.ones(n_rows, dtype=bool), np.zeros(0, dtype=np.int64)
     if client.suspects == "ignore":
@@ -288,7 +292,7 @@ def with_axes(look: Look, totals: MomentTotals) -> Look:
         found = sorted_axes(mean, block.scale, *along)
         center = block.center + np.where(np.isfinite(block.scale), block.scale, 0.0) * mean
         axes = BlockSpectrum(center, block.scale, found.eigenvalues, found.eigenvectors)
-        blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=_is_smooth(covariance, block)))
+        blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=_is_smooth(covariance)))
     z, v = slice(first, first + n_columns), slice(first + n_columns, None)
     mean, v_mean = a[0, z] / n, a[0, v] / n
     values, vectors = along if n_modalities == 1 else np.linalg.eigh(a[z, z] / n - np.outer(mean, mean))
@@ -298,14 +302,13 @@ def with_axes(look: Look, totals: MomentTotals) -> Look:
     return replace(look, blocks=tuple(blocks), ridge=ridge, limits=None)
 
 
-def _is_smooth(covariance: Float, block: BlockLook) -> bool:
+def _is_smooth(covariance: Float) -> bool:
     """Return whether neighbouring columns, of which there are some, say nearly the same."""
-    variance = np.diagonal(covariance)
-    varies = (variance[1:] > 0) & (variance[:-1] > 0)
-    if len(variance) < FEWEST_SMOOTH or not varies.any():
+    if len(covariance) < FEWEST_SMOOTH:
         return False
-    size = np.sqrt(variance[1:] * variance[:-1])[varies]
-    return float(np.median(np.diagonal(covariance, 1)[varies] / size)) > SMOOTH_CORRELATION
+    # Columns that are unlike by their sign say no more of each other's maxima than those that do not go together.
+    variances, alike = (np.maximum(np.diagonal(covariance, k), 0.0) for k in (0, 1))
+    return neighbour_correlation(variances, alike) > SMOOTH_CORRELATION
 
 
 def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:

@@ -17,7 +17,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, scaled, unchanged
 from skfdrmfl.protocol.door import Block, ClientRows, Federation
-from skfdrmfl.views.base import View
+from skfdrmfl.views.base import View, neighbour_correlation
 
 # Columns whose standard deviations span more than this are standardised before whitening: raw whitening would
 # shrink away the columns of small units.
@@ -194,7 +194,7 @@ def fit_series(
         *(NeighbourProducts(*centred[name]) for name in series),
     )
     correlation = {
-        name: _of_neighbours(answers[names.index(name)].total, products.total)
+        name: neighbour_correlation(answers[names.index(name)].total, products.total)
         for name, products in zip(series, answers[len(names) :], strict=True)
     }
     found: dict[Name, Found] = {}
@@ -222,13 +222,6 @@ def fit_series(
 def _key(block: Block) -> tuple[Hashable, ...]:
     """Return the same for blocks of the same columns, rows and view."""
     return id(block.columns), block.modality, block.view
-
-
-def _of_neighbours(squares: Float, products: Float) -> float:
-    """Return the median absolute correlation of neighbouring columns that vary, 0 of none, from sums about the mean."""
-    size = np.sqrt(squares[:-1] * squares[1:])
-    varies = size > 0
-    return float(np.median(np.abs(products[varies]) / size[varies])) if varies.any() else 0.0
 
 
 def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTransform:
