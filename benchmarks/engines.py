@@ -1,12 +1,11 @@
 """The native engine against the PyTorch engine, scikit-learn's MLP and a plain PyTorch loop: ratios in one run.
 
-    python benchmarks/engines.py                              # about ten minutes on two cores
-    python benchmarks/engines.py --csv docs/data/native.csv   # as the documentation keeps it
-    python benchmarks/engines.py --only fits rounds           # some of: fits rounds squared many tuning algorithms
+    python benchmarks/engines.py                     # about ten minutes on two cores
+    python benchmarks/engines.py --only fits rounds  # some of: fits rounds squared many tuning algorithms
 
 Contenders take turns; a ratio is that of the medians, and behind it stands the one of the least times. All use one
-thread unless the row says two. Everything goes through `FDRMFLTransformer`; a round's time is what a fit of more rounds
-takes longer than one of fewer.
+thread unless the row says two; fits and squared read the processor's time, the others the clock. Everything goes through
+`FDRMFLTransformer`; a round's time is what a fit of more rounds takes longer than one of fewer.
 
 fits     default settings, central, on Tecator (215 x 100) and 3,400 x 14 synthetic rows, against the PyTorch engine and
          against `MLPRegressor((32,))` with as many epochs and as large batches.
@@ -31,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import add_csv, arguments, check, interleaved, note, parser, peak_megabytes, save, save_csv, table
+from _common import arguments, check, interleaved, note, parser, peak_megabytes, save, table
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
@@ -101,10 +100,15 @@ def plain_loop(n_clients: int) -> Callable[[int], None]:
     return run
 
 
-def seconds_a_round(contenders: Mapping[str, Callable[[int], Any]], args: Any, more: int) -> dict[str, list[float]]:
+def seconds_a_round(
+    contenders: Mapping[str, Callable[[int], Any]],
+    args: Any,
+    more: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Seconds of a round of each contender, turn by turn: fits of 1 and of 1 + `more` rounds."""
     works = {f"{name} {n}": partial(work, n) for name, work in contenders.items() for n in (1, 1 + more)}
-    times = interleaved(works, args.repeats + 1)  # the first turn warms up
+    times = interleaved(works, args.repeats + 1, clock=clock)  # the first turn warms up
     return {
         name: [(b - a) / more for a, b in zip(times[f"{name} 1"][1:], times[f"{name} {1 + more}"][1:], strict=True)]
         for name in contenders
@@ -128,7 +132,8 @@ def fits(args: Any) -> list[Row]:
             engine: partial(FDRMFLTransformer(engine=engine, random_state=0, tuning=None).fit, X, y)
             for engine in ("native", PYTORCH)
         }
-        times = interleaved({**works, "mlp": partial(mlp.fit, scaled, target)}, args.repeats)
+        works["mlp"] = partial(mlp.fit, scaled, target)
+        times = interleaved(works, args.repeats, clock=time.process_time)
         rows.append(compared(f"fit, {name}, against {PYTORCH}", 14.0, times[PYTORCH], times["native"]))
         rows.append(compared(f"fit, {name}, against MLPRegressor", 10.0, times["mlp"], times["native"]))
     return rows
@@ -159,7 +164,7 @@ def squared(args: Any) -> list[Row]:
             "native": federation(n_clients, "native", **SQUARED),
             PYTORCH: federation(n_clients, PYTORCH, **SQUARED),
         }
-        times = seconds_a_round(contenders, args, max(2, args.rounds // n_clients))
+        times = seconds_a_round(contenders, args, max(2, args.rounds // n_clients), time.process_time)
         what = f"squared error, K={n_clients}, against"
         rows.append(
             compared(
@@ -238,7 +243,6 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=600, help="of one client, for a round's time (default: 600)")
     options.add_argument("--clients", type=int, default=10_000, help="of the many (default: 10000)")
     options.add_argument("--peak", metavar="ENGINE", help="print the memory that a fit to the many takes here")
-    add_csv(options, "native")
     args = arguments(options, repeats=1, federations=[3], rounds=6, clients=50)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
@@ -251,10 +255,6 @@ def main() -> None:
     rows = [row for part in args.only for row in parts[part](args)]
     print(table(["", "asked", "medians", "least times", ""], rows))
     save(args.out, "engines", {"rows": rows})
-    numbers = [
-        [what, *asked.removesuffix("x").split(), *(r.removesuffix("x") for r in rest)] for what, asked, *rest, _ in rows
-    ]
-    save_csv(args.csv, ("what", "sense", "asked", "median", "least"), numbers)
 
 
 if __name__ == "__main__":
