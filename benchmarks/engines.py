@@ -4,8 +4,8 @@
     python benchmarks/engines.py --only fits rounds  # some of: fits rounds squared many tuning algorithms
 
 Contenders take turns; a ratio is that of the medians, and behind it stands the one of the least times. All use one
-thread unless the row says two; fits and squared read the processor's time, the others the clock. Everything goes through
-`FDRMFLTransformer`; a round's time is what a fit of more rounds takes longer than one of fewer.
+thread unless the row says two; fits and squared read the processor's time, the others the clock. Everything goes
+through `FDRMFLTransformer`; a round's time is what a fit of more rounds takes longer than one of fewer.
 
 fits     default settings, central, on Tecator (215 x 100) and 3,400 x 14 synthetic rows, against the PyTorch engine and
          against `MLPRegressor((32,))` with as many epochs and as large batches.

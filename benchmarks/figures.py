@@ -375,7 +375,7 @@ def sites() -> Figure:
     return figure
 
 
-# ------------------------------------------------------------------------------------------------ information, cost
+# ------------------------------------------------------------------------------------------------ information
 
 
 def information() -> Figure:
@@ -391,64 +391,6 @@ def information() -> Figure:
     right.barh(range(len(nothing)), values(nothing, "mi_nwj"), color=RED, height=0.6)
     name_rows(right, [f"{r['rows']} rows, {r['columns']} columns" for r in nothing])
     right.set_xlabel("mi_nwj where I = 0: memorised")
-    return figure
-
-
-def cost() -> Figure:
-    """Where the time of a round goes, and what the size of a chunk does."""
-    rows = [
-        r
-        for r in read("time_shares")
-        if (float(r["K=3"]) and not r["part"].endswith((", ms", "products", "round"))) or r["part"] == "matrix products"
-    ]
-    figure, (left, right) = canvas(9.5, 3.4, 2, width_ratios=(1.3, 1))
-    clients = ["K=3", "K=30", "K=300"]
-    start = np.zeros(3)
-    for row, colour in zip(rows, (BLUE, ORANGE, GREEN, SKY, PINK, RED, GREY), strict=True):
-        share = np.array([float(row[k]) for k in clients])
-        left.barh(range(3), share, left=start, color=colour, label=row["part"])
-        start += share
-    name_rows(left, clients, 9)
-    left.set_xlabel("percent of the kernels' time")
-    left.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.45, 1.3), ncols=4)
-    sizes = [key for key in read("chunks")[0] if key != "threads"]
-    for row, colour in zip(read("chunks"), (BLUE, ORANGE), strict=True):
-        right.plot([float(s) for s in sizes], [float(row[s]) for s in sizes], "o-", color=colour, label=row["threads"])
-    right.set_xscale("log")
-    right.set_yscale("log")
-    right.set_xlabel("MB a chunk")
-    right.set_ylabel("ms a round, K=300")
-    right.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def speed() -> Figure:
-    """A round of the stacked engine against other frameworks."""
-    rows = read("speed_frameworks")
-    figure, (ax,) = canvas(7.5, 2.8)
-    y = np.arange(len(rows))
-    intervals(ax, rows, y, ("last_run", "low", "high"), BLUE, "last run, and all seven")
-    ax.plot(values(rows, "asked"), y, "|", color=RED, markersize=12, markeredgewidth=2, label="goal")
-    ax.set_xscale("log")
-    ax.set_xticks([5, 10, 20, 40, 100], ["5x", "10x", "20x", "40x", "100x"])
-    ax.minorticks_off()
-    ax.set_xlabel("how many times as fast")
-    name_rows(ax, [f"{r['against']}, K = {r['clients']}" for r in rows])
-    ax.legend(frameon=False, fontsize=8, loc="upper right")
-    return figure
-
-
-def native() -> Figure:
-    """The native engine beside scikit-learn's MLP, plain PyTorch and JAX."""
-    rivals = ("MLPRegressor", "plain PyTorch", "JAX")
-    rows = [row for row in read("native") if any(rival in row["what"] for rival in rivals)]
-    figure, (ax,) = canvas(7.5, 0.26 * len(rows) + 0.9)
-    ax.barh(np.arange(len(rows)), values(rows, "median"), color=BLUE, height=0.6)
-    ax.set_xscale("log")
-    ax.set_xticks([1, 2, 5, 10, 20, 50], ["1x", "2x", "5x", "10x", "20x", "50x"])
-    ax.minorticks_off()
-    ax.set_xlabel("how many times as fast")
-    name_rows(ax, [row["what"] for row in rows])
     return figure
 
 
@@ -468,9 +410,6 @@ FIGURES: tuple[Callable[[], Figure], ...] = (
     alignment,
     sites,
     information,
-    cost,
-    speed,
-    native,
 )
 
 

@@ -1,4 +1,4 @@
-"""What the package stands on: the lowest and newest versions that were tried, by which tests, and what differs.
+"""What the package stands on: the lowest and newest versions that were tried, and what differs between them.
 
     python tools/versions.py                  # the page on screen
     python tools/versions.py --write          # docs/versions.md
@@ -28,60 +28,28 @@ CONSTRAINTS = ("constraints.txt", "constraints-flower.txt")
 # Extras whose packages `make test-oldest` takes at their lowest.
 OF_TESTS = ("plot", "progress", "table", "dp", "test")
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)")
-SUITE, TOOLS = "`make test`", "`tests/house/test_tools.py`"
 
-# Package: what tries it, what differs between its versions as far as it matters here, and where that is written.
-DIFFERENCES: dict[str, tuple[str, str]] = {
-    "scikit-learn": (
-        f"{SUITE}, {TOOLS}",
-        "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md))",
-    ),
-    "torch": (
-        SUITE,
-        "`torch.load` reads weights alone by default since 2.6, the lowest allowed "
-        "([release notes](https://github.com/pytorch/pytorch/releases/tag/v2.6.0)); models are kept without it",
-    ),
-    "numpy": (
-        SUITE,
-        "since 2.0 a Python number takes the type of the array beside it "
-        "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
-    ),
-    "scipy": (
-        SUITE,
-        "1.11.0 was withdrawn for its licence ([1.11.1](https://github.com/scipy/scipy.org/pull/526)), "
-        "so 1.11.1 is the lowest",
-    ),
-    "pandas": (
-        "`tests/cli`, `tests/data`",
-        "text columns are `object` before 3.0, `str` since "
-        "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
-    ),
-    "polars": ("`tests/data`, `tests/estimator`", "nothing that the tests below meet"),
-    "pyarrow": ("`tests/cli/test_tables.py`", "nothing that the tests below meet"),
-    "flwr": (
-        "`make test-flower`, `make newest-flower`",
-        "[said elsewhere](run_a_site.md#versions-other-transports)",
-    ),
-    "dp-accounting": ("`tests/server/test_privacy.py`", "not compared"),
-    "skops": (f"`tests/fit/test_persistence.py`, {TOOLS}", "not compared"),
-    "mapie": (
-        TOOLS,
-        "1.0 has other classes than 0.9 ([a package that had to stay below]"
-        "(https://github.com/sktime/skpro/pull/564)); [recipes](recipes.md) use those of 1.0",
-    ),
-    "crepes": (TOOLS, "not compared"),
-    "shap": (TOOLS, "not compared"),
-    "optuna": (TOOLS, "not compared"),
-    "dask": ("`tests/house/test_dask.py`", "not compared"),
-    "chemotools": (
-        TOOLS,
-        "0.5 warns of old names of parameters: `window_length` for `window_size`, `deriv` for `derivate_order`",
-    ),
-    "nirs4all": (TOOLS, "not compared"),
-    "nirs4all-formats": (
-        "[findings](../findings/README.md)",
-        "0.1.0 and 0.2.11 read JCAMP-DX and ENVI alike in three findings",
-    ),
+# Package: what differs between its versions as far as it matters here, and where that is written; "" where nothing that
+# the tests meet does, or versions were not compared.
+DIFFERENCES: dict[str, str] = {
+    "scikit-learn": "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md))",
+    "torch": "`torch.load` reads weights alone by default since 2.6 "
+    "([release notes](https://github.com/pytorch/pytorch/releases/tag/v2.6.0)); models are kept without it",
+    "numpy": "since 2.0 a Python number takes the type of the array beside it "
+    "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
+    "scipy": "1.11.0 was withdrawn for its licence ([1.11.1](https://github.com/scipy/scipy.org/pull/526))",
+    "pandas": "text columns are `object` before 3.0, `str` since "
+    "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
+    "polars": "",
+    "pyarrow": "",
+    "flwr": "[over Flower](run_a_site.md#versions-other-transports)",
+    "dp-accounting": "",
+    "skops": "",
+    "mapie": "1.0 has other classes than 0.9 ([a package that had to stay below]"
+    "(https://github.com/sktime/skpro/pull/564)); [recipes](recipes.md) use those of 1.0",
+    "dask": "",
+    "chemotools": "0.5 warns of old names: `window_length` for `window_size`, `deriv` for `derivate_order`",
+    "nirs4all-formats": "0.1.0 and 0.2.11 read JCAMP-DX and ENVI alike in three [findings](../findings/README.md)",
 }
 
 
@@ -158,26 +126,23 @@ def page() -> str:
     lines = [
         "# Versions",
         "",
-        "What the package stands on: the versions that `pyproject.toml` allows, those that every run of the",
-        "tests takes (`constraints.txt`, `constraints-flower.txt`), the lowest and newest ones tried. An empty",
-        "cell was not tried.",
+        "What `pyproject.toml` allows, what every run of the tests takes (`constraints.txt`,",
+        "`constraints-flower.txt`), the lowest and newest versions tried, and what differs between them.",
         "",
-        "| package | allowed | tests | lowest tried | newest tried | by | what differs |",
-        "|---|---|---|---|---|---|---|",
+        "| package | allowed | tests | lowest tried | newest tried | what differs |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, (tests, differs) in DIFFERENCES.items():
+    for name, differs in DIFFERENCES.items():
         tried = [runs[kind].get(name, "") for kind in ENVIRONMENTS]
         allowed = bounds.get(name, "-") or "any"
-        cells = [name, allowed, ", ".join(pins.get(name, [])), *tried, tests, differs]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| environment | set up and tested by | what was run |", "|---|---|---|"]
+        lines.append(f"| {' | '.join([name, allowed, ', '.join(pins.get(name, [])), *tried, differs])} |")
+    lines += ["", "| set up and tested by | what was run |", "|---|---|"]
     for kind in ENVIRONMENTS:
-        lines.append(f"| {kind} | `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
+        lines.append(f"| `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
     lines += [
         "",
-        "Both targets take torch as `TORCH` says: `make test-oldest TORCH=torch==2.13.0` spares gigabytes where",
-        "the index has no CPU build of the lowest. `python tools/versions.py --write` makes this page of",
-        "[their records](data/versions.csv).",
+        "`TORCH=torch==2.13.0` spares gigabytes where the index has no CPU build of the lowest. `python",
+        "tools/versions.py --write` makes this page of [their records](data/versions.csv).",
         "",
     ]
     return "\n".join(lines)

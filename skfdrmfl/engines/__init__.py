@@ -63,6 +63,6 @@ def _say_once() -> None:
     """Log, once a process, what it costs that nothing is compiled: no warning, which some turn into an error."""
     if current_process().name == "MainProcess":  # not in every worker of a search
         logging.getLogger("skfdrmfl").warning(
-            "skfdrmfl: without its compiled engine a fit takes up to fifty times as long; install a C compiler, then "
+            "skfdrmfl: without its compiled engine a fit takes up to 150 times as long; install a C compiler, then "
             "skfdrmfl anew, or a wheel that holds the engine. engine='torch' silences this."
         )
