@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "versions.md"
 RECORD = ROOT / "docs" / "data" / "versions.csv"
 ENVIRONMENTS = ("oldest", "newest")
-CONSTRAINTS = ("constraints.txt", "constraints-flower.txt")
 # Extras whose packages `make test-oldest` takes at their lowest.
 OF_TESTS = ("plot", "progress", "table", "dp", "test")
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)")
@@ -33,7 +32,7 @@ REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)")
 # the tests meet does, or versions were not compared.
 DIFFERENCES: dict[str, str] = {
     "scikit-learn": "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md))",
-    "torch": "`torch.load` reads weights alone by default since 2.6 "
+    "torch": "`torch.load` reads weights alone since 2.6 "
     "([release notes](https://github.com/pytorch/pytorch/releases/tag/v2.6.0)); models are kept without it",
     "numpy": "since 2.0 a Python number takes the type of the array beside it "
     "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
@@ -42,11 +41,10 @@ DIFFERENCES: dict[str, str] = {
     "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
     "polars": "",
     "pyarrow": "",
-    "flwr": "[over Flower](run_a_site.md#versions-other-transports)",
+    "flwr": "[said elsewhere](run_a_site.md#versions-other-transports)",
     "dp-accounting": "",
     "skops": "",
-    "mapie": "1.0 has other classes than 0.9 ([a package that had to stay below]"
-    "(https://github.com/sktime/skpro/pull/564)); [recipes](recipes.md) use those of 1.0",
+    "mapie": "1.0, which [recipes](recipes.md) use, has [other classes](https://github.com/sktime/skpro/pull/564)",
     "dask": "",
     "chemotools": "0.5 warns of old names: `window_length` for `window_size`, `deriv` for `derivate_order`",
     "nirs4all-formats": "0.1.0 and 0.2.11 read JCAMP-DX and ENVI alike in three [findings](../findings/README.md)",
@@ -84,17 +82,6 @@ def lowest() -> Iterator[str]:
             yield f"{name}=={bound[1]}"
 
 
-def pinned() -> dict[str, list[str]]:
-    """Return package: the versions in the files of constraints."""
-    found: dict[str, list[str]] = {}
-    for file in CONSTRAINTS:
-        for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
-            name, _, number = line.partition("#")[0].strip().partition("==")
-            if number and number not in found.setdefault(name.lower().replace("_", "-"), []):
-                found[name.lower().replace("_", "-")].append(number)
-    return found
-
-
 def recorded() -> dict[str, dict[str, str]]:
     """Return environment: package: version, as the two environments recorded them."""
     found: dict[str, dict[str, str]] = {name: {} for name in ENVIRONMENTS}
@@ -122,20 +109,19 @@ def record(environment: str, what: str) -> None:
 
 def page() -> str:
     """Return docs/versions.md."""
-    bounds, pins, runs = declared(), pinned(), recorded()
+    bounds, runs = declared(), recorded()
     lines = [
         "# Versions",
         "",
-        "What `pyproject.toml` allows, what every run of the tests takes (`constraints.txt`,",
-        "`constraints-flower.txt`), the lowest and newest versions tried, and what differs between them.",
+        "What `pyproject.toml` allows, the lowest and newest versions tried, and what differs between them.",
+        "Every other run takes the versions in `constraints.txt` and `constraints-flower.txt`.",
         "",
-        "| package | allowed | tests | lowest tried | newest tried | what differs |",
-        "|---|---|---|---|---|---|",
+        "| package | allowed | lowest | newest | what differs |",
+        "|---|---|---|---|---|",
     ]
     for name, differs in DIFFERENCES.items():
         tried = [runs[kind].get(name, "") for kind in ENVIRONMENTS]
-        allowed = bounds.get(name, "-") or "any"
-        lines.append(f"| {' | '.join([name, allowed, ', '.join(pins.get(name, [])), *tried, differs])} |")
+        lines.append(f"| {' | '.join([name, bounds.get(name, '-') or 'any', *tried, differs])} |")
     lines += ["", "| set up and tested by | what was run |", "|---|---|"]
     for kind in ENVIRONMENTS:
         lines.append(f"| `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
