@@ -127,8 +127,7 @@ def page() -> str:
         lines.append(f"| `make test-{kind}` | {runs[kind].get('ran', 'not yet')} |")
     lines += [
         "",
-        "`TORCH=torch==2.13.0` spares gigabytes where the index has no CPU build of the lowest. `python",
-        "tools/versions.py --write` makes this page of [their records](data/versions.csv).",
+        "`python tools/versions.py --write` makes this page of [their records](data/versions.csv).",
         "",
     ]
     return "\n".join(lines)
