@@ -1,4 +1,4 @@
-"""The picture of the house: which floor each folder of the package stands on, and what it imports.
+"""The picture of the house: which floor each folder of the package stands on; imports go down.
 
     python tools/architecture.py            # draw it
     python tools/architecture.py --check    # status 1 where the block in docs/maintainers.md is another one
@@ -14,6 +14,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,21 +91,10 @@ def floor(room: str) -> int:
 
 
 def picture(package: Path = PACKAGE) -> str:
-    """Return the drawing: floors from the top down, their rooms by name, and the rooms each imports from."""
-    others: dict[str, set[str]] = {}
-    for module, targets in imports(package).items():
-        others.setdefault(room(module), set()).update(map(room, targets))
-    rows = sorted((-floor(name), name, sorted(others[name] - {name})) for name in others)
-    width = max(len(name) for name in others) + 2
-    lines = [f"floor  {'room':{width}}imports from"]
-    above = 0
-    for minus_floor, name, targets in rows:
-        if minus_floor != above:
-            lines.append("─" * len(lines[0]))
-        mark = str(-minus_floor) if minus_floor != above else ""
-        lines.append(f"{mark:>3}    {name:{width}}{', '.join(targets)}".rstrip())
-        above = minus_floor
-    return "\n".join(lines) + "\n"
+    """Return the drawing: floors from the top down with their rooms by name."""
+    rooms = sorted({room(module) for module in modules(package)})
+    floors = groupby(sorted(rooms, key=floor, reverse=True), floor)
+    return "".join(f"{number:>2}  {', '.join(there)}\n" for number, there in floors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,9 +1,11 @@
-"""What goes with what: each cell of the table in docs/clients.md is a fit that works, or an error that says why.
+"""What goes with what: each pair is a fit that works, or one that docs/clients.md refuses and an error that says why.
 
-What algorithms cannot go with is what they declare. `python tests/fit/test_combinations.py` prints the table.
+What algorithms cannot go with is what they declare.
 """
 
 import re
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -37,49 +39,36 @@ FEATURES = {
     "search": {},
     "checkpoint": {},
 }
-
-
-# Reasons by their number on the page: of what algorithms declare, and of other pairs.
-DECLARED = {"rule": (ROBUST_RULES, 7), "nnm": (ROBUST_RULES, 7), "privacy": (PRIVACY, 1), "input_l1": (INPUT_L1, 8)}
+# What algorithms declare that they cannot go with, by the row it is of; and other pairs that are refused.
+DECLARED = {"rule": ROBUST_RULES, "nnm": ROBUST_RULES, "privacy": PRIVACY, "input_l1": INPUT_L1}
 REFUSED = {
-    **{("privacy", name): 2 for name in ("rule", "nnm")},
-    **{(name, "privacy"): 3 for name in ("early_stopping",)},
-    ("availability", "privacy"): 4,
-    ("missing modalities", "privacy"): 5,
-    ("availability", "early_stopping"): 6,
-    ("checkpoint", "search"): 9,
+    *[("privacy", name) for name in ("rule", "nnm")],
+    *[("early_stopping", "privacy"), ("availability", "privacy"), ("missing modalities", "privacy")],
+    *[("availability", "early_stopping"), ("checkpoint", "search")],
 }
 
 
-def cell_of(row, column):
-    """What stands in a cell of the table."""
-    number = REFUSED.get((row, column))
-    if column in OF_ALGORITHMS and row in DECLARED:
-        what, reason = DECLARED[row]
-        number = reason if what in ALGORITHMS[column].refuses else None
-    return "yes" if number is None else f"no [{number}]"
+def is_refused(row, column):
+    """Whether two features are said not to go together."""
+    declared = column in OF_ALGORITHMS and row in DECLARED and DECLARED[row] in ALGORITHMS[column].refuses
+    return declared or (row, column) in REFUSED
 
 
-def cells():
-    """All cells: (row, column) to what stands there; one algorithm at a time, and each pair once."""
+def pairs():
+    """All pairs of features: one algorithm at a time, and each pair once."""
     names = list(FEATURES)
-    pairs = ((a, b) for i, a in enumerate(names) for b in names[:i] if a not in OF_ALGORITHMS)
-    return {pair: cell_of(*pair) for pair in pairs}
+    return [(a, b) for i, a in enumerate(names) for b in names[:i] if a not in OF_ALGORITHMS]
 
 
-def table():
-    """The table as it stands on the page."""
-    names, found = list(FEATURES), cells()
-    lines = [["with", *names[:-1]], ["---"] * len(names)]
-    lines += [[row, *(found.get((row, name), "") for name in names[:-1])] for row in names[len(OF_ALGORITHMS) :]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+PAIRS = pairs()
 
 
-CELLS = cells()
-
-
-def test_the_page_has_the_table():
-    assert table() in PAGE.read_text(encoding="utf-8")
+def test_the_page_has_every_feature_every_refusal_and_a_reason():
+    section = PAGE.read_text(encoding="utf-8").partition("## What goes with what")[2]
+    assert [name for name in FEATURES if name not in OF_ALGORITHMS and name not in section.partition("|")[0]] == []
+    _, *rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    found = [frozenset(pair) for these, those, _ in rows for pair in product(these.split(", "), those.split(", "))]
+    assert Counter(found) == Counter(frozenset(pair) for pair in PAIRS if is_refused(*pair))
 
 
 def run(row, column, path):
@@ -109,19 +98,12 @@ def run(row, column, path):
     assert model.n_rounds_ >= 1
 
 
-@pytest.mark.parametrize(("row", "column"), CELLS, ids=[" x ".join(pair) for pair in CELLS])
+@pytest.mark.parametrize(("row", "column"), PAIRS, ids=[" x ".join(pair) for pair in PAIRS])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_cell_is_what_happens(row, column, tmp_path):
-    cell = CELLS[row, column]
-    if cell == "yes":
+def test_a_pair_fits_or_is_an_error_with_a_remedy(row, column, tmp_path):
+    if not is_refused(row, column):
         run(row, column, tmp_path / "fit.npz")
         return
-    (number,) = re.fullmatch(r"no \[(\d+)\]", cell).groups()
-    assert re.search(rf"^{number}\. ", PAGE.read_text(encoding="utf-8"), re.M), f"no reason {number} on the page"
     with pytest.raises(ValueError) as error:
         run(row, column, tmp_path / "fit.npz")
     assert "use " in str(error.value) or "set " in str(error.value) or ";" in str(error.value), error.value
-
-
-if __name__ == "__main__":
-    print(table())

@@ -50,14 +50,14 @@ def mixture(table, y, **parameters):
 
 
 def read_page():
-    """Rows of the table: kind to direction, shapes in letters, who is seen, and in which fits."""
+    """Rows of both tables: kind to direction, shapes in letters, who is seen, and in which fits."""
     rows = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `"):
-            what = re.fullmatch(r"`(.+)`", cells[0])[1]
+            what, shape, *more = (cell.strip(" `") for cell in line.strip("|").split("|"))
+            direction, seen, fit = ("down", "", *more) if len(more) == 1 else ("up", *more[:2])
             assert what not in rows
-            rows[what] = {"direction": cells[1], "shape": cells[2], "seen": cells[3], "fit": cells[4]}
+            rows[what] = {"direction": direction, "shape": shape, "seen": seen, "fit": fit or "both"}
     return rows
 
 
