@@ -15,7 +15,7 @@ from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
@@ -49,16 +49,11 @@ TABLE, FIGURE, VARIATIONS = "compare.json", "compare.png", "variations.png"
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
     summary = "cross-validate FDRMFL beside PCA, TruncatedSVD, random projection, PLS and ridge regression"
-    parser = commands.add_parser(
-        "compare",
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}, on the same folds. Prints a table; writes compare.json and "
-        "compare.png. Without FILE: on near-infrared spectra of meat.",
-    )
-    parser.set_defaults(run=run)
+    description = f"{summary[0].upper()}{summary[1:]}, on the same folds. Prints a table; writes compare.json and "
+    description += "compare.png. Without FILE: on near-infrared spectra of meat."
+    parser = add_command(commands, "compare", run, summary, description)
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help=f"{TABLE_FILE}, a row a sample")
     add_columns(parser)
-    add_missing(parser)
     add_reading(parser)
     add_folder(parser)
     add_model(parser)
@@ -114,10 +109,8 @@ def run(args: argparse.Namespace) -> None:
             from skfdrmfl.compare import ComparisonInterrupted
 
         task = of_file(args) if args.file else of_builtin(args)
-        for note in task.notes:
-            print(note)
         if task.notes:
-            print(flush=True)
+            print("\n".join(task.notes), end="\n\n", flush=True)
         try:
             comparison = compare_task(task, args, lambda comparison: _keep(comparison, task, args, write))
         except ComparisonInterrupted as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
 from skfdrmfl.tables.wording import counted
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
@@ -51,12 +51,10 @@ def model_of(path: Path) -> Any:
     """Return the fitted model in a file; FileProblem where there is none."""
     with interrupt_waits():
         from skfdrmfl.estimator._transformer import FDRMFLTransformer
-    try:
+    if not path.exists():
+        raise FileProblem(f"{path} is not there; name the file of a fitted model.")
+    with as_problem():
         return FDRMFLTransformer.load(path)
-    except FileNotFoundError as error:
-        raise FileProblem(f"{path} is not there; name the file of a fitted model.") from error
-    except ValueError as error:
-        raise FileProblem(first_line(error)) from error
 
 
 def _value(text: str, default: Any) -> Any:
