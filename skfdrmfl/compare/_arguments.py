@@ -22,19 +22,7 @@ MOST_SEED = 2**32 - 1  # of numpy's RandomState
 
 
 class InvalidArgument(ValueError):
-    """An argument of :func:`compare` cannot work with these data.
-
-    Parameters
-    ----------
-    name : str
-        The argument.
-    value : object
-        What was passed.
-    fact : str
-        What is wrong with it.
-    remedy : str
-        What to pass instead.
-    """
+    """An argument of :func:`compare`, `name`, cannot work with these data: its `value`, the `fact` and the `remedy`."""
 
     def __init__(self, name: str, value: object, fact: str, remedy: str) -> None:
         super().__init__(f"{name}={value!r} {fact}; {remedy}.")

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.remote.audit import Leaving, leaving
 from skfdrmfl.clients.remote.loopback import Loopback
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 from skfdrmfl.common.page import size_text
 from skfdrmfl.diagnosis.tables import Table, aligned, csv_text
 from skfdrmfl.fit.parameters import is_private
@@ -70,8 +70,6 @@ class DryRun(dict[str, Any]):
             first = i + 1
         return "\n".join([*aligned(lines), "", self.summary])
 
-    __str__ = __repr__
-
     def to_csv(self) -> str:
         """Return the table as CSV, a line for each message."""
         return csv_text(self)
@@ -87,14 +85,11 @@ class DryRun(dict[str, Any]):
         return f"{said} Sites with other labels, or more of them, change shapes; rounds that stop early may be fewer."
 
 
-class _Watching:
-    """Keeps what leaves, in order. See `watch.Watch`."""
+class _Watching(Watch):
+    """Keeps what leaves, in order."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, Leaving, str]] = []
-
-    def before(self, question: Question) -> None:
-        """Do nothing: what is asked leaves nothing."""
 
     def after(self, question: Question, answer: Answer) -> None:
         """Keep what leaves."""

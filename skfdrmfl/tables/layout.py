@@ -40,21 +40,10 @@ class Layout:
 
 
 def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line") -> Layout:
-    """Return how the first rows of a file are laid out.
+    """Return how the first rows of a file are laid out, `SAMPLE` or fewer, of which empty ones count.
 
-    Parameters
-    ----------
-    rows : sequence of rows
-        The first ones of the file, `SAMPLE` or fewer; empty ones count.
-    header : str or None
-        The number of the row that holds the names, from 1; "none" where no row does; None: it is found.
-    what : str
-        What a row is called.
-
-    Raises
-    ------
-    FileProblem, UsageError
-        No names are found, or the asked row is none.
+    `header` is the number of the row that holds the names, from 1, "none" where no row does, None where it is to be
+    found; `what` is what a row is called.
     """
     table = _Sample(rows)
     if not table.filled:
