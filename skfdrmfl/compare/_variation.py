@@ -165,12 +165,7 @@ def variations_of(
 
 
 def _errors(
-    point: str,
-    of_draws: list[tuple[Rows, Outcome]],
-    full: MethodResult,
-    j: int,
-    y: Float,
-    units: NDArray[np.intp],
+    point: str, of_draws: list[tuple[Rows, Outcome]], full: MethodResult, j: int, y: Float, units: NDArray[np.intp]
 ) -> Errors:
     """Return the errors of one method at one point, for the j-th output y (n,)."""
     predicted = np.stack([outcome.predicted.reshape(len(y), -1)[:, j] for _, outcome in of_draws])
