@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,7 +17,7 @@ from skfdrmfl.cli.hints import (
 )
 from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
 from skfdrmfl.tables.errors import wrong
-from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
+from skfdrmfl.tables.wording import MOST_SHOWN, counted, meant, no_numbers, pasted, shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
@@ -61,9 +60,8 @@ def divide(frame: Any, args: Any) -> Columns:
         if n_values == 1:
             wrong("--target", name, "has the same value in all rows", "name a column that varies")
         if n_values <= FEW_VALUES < len(y) // 3:
-            notes.append(
-                f"{name} has only {n_values} values: if they stand for classes, a regression is no use to them."
-            )
+            classes = "if they stand for classes, a regression is no use to them"
+            notes.append(f"{name} has only {n_values} values: {classes}.")
     X = _features(frame, [name for name in names if name not in {*roles, *dropped}], args, notes)
     rules = y.attrs["rules"] | X.attrs.pop("rules")
     notes += [*points_said(frame, rules, args), *rules_said(rules)]
@@ -114,10 +112,7 @@ def _roles(names: list[str], args: Any) -> list[str]:
 
 def _unknown(option: str, name: str, names: list[str]) -> None:
     """Refuse a name that no column has, with names that are like it."""
-    lower = {other.lower(): other for other in names}
-    near = [lower[other] for other in get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
-    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {shown(names, 12)}"
-    wrong(option, name, "is no column of the table", remedy)
+    wrong(option, name, "is no column of the table", meant(name, names, f"choose from {shown(names, 12)}", repr))
 
 
 def _matching(patterns: list[str], names: list[str]) -> list[str]:
@@ -133,6 +128,8 @@ def _matching(patterns: list[str], names: list[str]) -> list[str]:
 
 def targets(frame: Any, names: list[str]) -> Any:
     """Return the targets as numbers, NaN where there is none; refuse other values, and a target without any."""
+    import pandas
+
     columns = {}
     for name in names:
         column = frame[name]
@@ -152,7 +149,7 @@ def targets(frame: Any, names: list[str]) -> Any:
             wrong("--target", name, "has infinite values", "correct them")
         if columns[name].isna().all():
             wrong("--target", name, "has no values", "name a measured column")
-    y = _frame(columns, frame)
+    y = pandas.DataFrame(columns, index=frame.index)
     y.attrs["rules"] = {name: rule_of(numbers) for name, numbers in columns.items()}
     return y
 
@@ -268,24 +265,19 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
         which = "one that is no number" if n == 1 else f"{n} that are no numbers"
         fact = f"has among the cells of {counted(len(strays), 'column')} of numbers {which}: {strays_said(strays)}"
         mark = pasted("--na", next(iter(strays.values())).iloc[0])
-        few = list(strays)[:MOST_SHOWN]
-        remedy = (
-            f"correct them, pass {mark} where that means missing, or leave columns out with {pasted('--drop', *few)}"
-        )
+        drop = pasted("--drop", *list(strays)[:MOST_SHOWN])
+        remedy = f"correct them, pass {mark} where that means missing, or leave columns out with {drop}"
         wrong("FILE", args.file, fact, remedy)
     if text and (len(spectrum) >= SPECTRUM or 2 * len(text) > len(spectrum)):
-        fact = (
-            f"has text in {len(text)} of {len(spectrum)} columns that look like a spectrum ({shown(sorted(text), 4)})"
-        )
+        what = f"columns that look like a spectrum ({shown(sorted(text), 4)})"
+        fact = f"has text in {len(text)} of {len(spectrum)} {what}"
         wrong("FILE", args.file, fact, "correct them, or leave them out with --drop")
 
 
 def _numbers_the_rows(column: Any) -> bool:
     """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last."""
-    if len(column) < 3 or column.iloc[0] - column.index[0] not in (0, 1):
-        return False
     ahead = column - column.index  # the index counts the rows of the file
-    return bool(ahead.nunique() == 1 and ahead.iloc[0] in (0, 1))
+    return bool(len(column) >= 3 and ahead.iloc[0] in (0, 1) and ahead.nunique() == 1)
 
 
 def _without_missing(X: Any, args: Any, notes: list[str]) -> Any:
@@ -331,9 +323,8 @@ def _describe(clients: Any, groups: Any, notes: list[str]) -> None:
         sizes = [f"{label} ({counted(n, 'row')})" for label, n in counts.items()]
         notes.append(f"{counted(len(counts), 'client')}: {shown(sizes)}.")
         if few:
-            notes.append(
-                f"Clients with fewer than {FEW_ROWS} rows: {shown(few)}. What they send says much about each row."
-            )
+            revealed = "What they send says much about each row."
+            notes.append(f"Clients with fewer than {FEW_ROWS} rows: {shown(few)}. {revealed}")
     if groups is not None:
         notes.append(f"{counted(groups.nunique(), 'group')} of rows that stay together.")
         if clients is not None and groups.equals(clients):
@@ -348,10 +339,3 @@ def _is_infinite(numbers: Any) -> bool:
 def _row(rows: Any) -> int:
     """Return the number in the file, from 1, of the first of some rows."""
     return int(rows.index[0]) + 1
-
-
-def _frame(columns: dict[str, Any], frame: Any) -> Any:
-    """Return columns of a frame as a frame with the same rows."""
-    import pandas
-
-    return pandas.DataFrame(columns, index=frame.index)

@@ -11,17 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skfdrmfl.cli import builtin
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, suspects_before, warn_of_suspects
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, wrong
 from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
@@ -44,21 +43,19 @@ OPTIONS = {
     "n_permutations": "--permutations",
 }
 TABLE, FIGURE, VARIATIONS = "compare.json", "compare.png", "variations.png"
+# The sets that are built in, and their targets.
+BUILT_IN = {"tecator": ("fat", "water", "protein"), "corn": ("moisture", "oil", "protein", "starch")}
+UNIT = "%"  # of these
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
     summary = "cross-validate FDRMFL beside PCA, TruncatedSVD, random projection, PLS and ridge regression"
-    parser = commands.add_parser(
-        "compare",
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}, on the same folds. Prints a table; writes compare.json and "
-        "compare.png. Without FILE: on near-infrared spectra of meat.",
-    )
-    parser.set_defaults(run=run)
+    description = f"{summary[0].upper()}{summary[1:]}, on the same folds. Prints a table; writes compare.json and "
+    description += "compare.png. Without FILE: on near-infrared spectra of meat."
+    parser = add_command(commands, "compare", run, summary, description)
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help=f"{TABLE_FILE}, a row a sample")
     add_columns(parser)
-    add_missing(parser)
     add_reading(parser)
     add_folder(parser)
     add_model(parser)
@@ -86,7 +83,7 @@ def add_to(commands: Any) -> None:
     add(group, "--permutations N", permuted, type=at_least(0), default=0)
     group = parser.add_argument_group("built-in data, without FILE")
     data = "near-infrared spectra to use; their first target unless --target names another"
-    add(group, "--data", data, choices=sorted(builtin.TARGETS, reverse=True), default="tecator")
+    add(group, "--data", data, choices=list(BUILT_IN), default="tecator")
     add(group, "--path FILE", "the file with the corn data, which are not packed with the library")
 
 
@@ -106,7 +103,10 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     if args.file is None:
-        args.target = builtin.targets_of(args.data, args.target)
+        for name in args.target:
+            if name not in BUILT_IN[args.data]:
+                wrong("--target", name, f"is not in {args.data}", f"choose from {', '.join(BUILT_IN[args.data])}")
+        args.target = args.target or [BUILT_IN[args.data][0]]
     inputs = [args.file] if args.file else []
     with output_folder("--out", args.out, (TABLE, FIGURE, VARIATIONS), inputs) as write:
         # Imported so late that a wrong argument or folder need not wait for torch and scikit-learn.
@@ -114,10 +114,8 @@ def run(args: argparse.Namespace) -> None:
             from skfdrmfl.compare import ComparisonInterrupted
 
         task = of_file(args) if args.file else of_builtin(args)
-        for note in task.notes:
-            print(note)
         if task.notes:
-            print(flush=True)
+            print("\n".join(task.notes), end="\n\n", flush=True)
         try:
             comparison = compare_task(task, args, lambda comparison: _keep(comparison, task, args, write))
         except ComparisonInterrupted as error:
@@ -148,8 +146,19 @@ def of_builtin(args: argparse.Namespace) -> Task:
         if given:
             wrong(option, given, "is for tables", "name a FILE too, or leave it out")
     refuse_folder_options(args, "is for files of instruments")
-    data = builtin.load(args.data, args.path, args.target)
-    named = {"data": args.data, "unit": args.unit or builtin.UNIT, "scheme": args.scheme}
+    from skfdrmfl.datasets import fetch_corn, load_tecator
+
+    target = args.target[0] if len(args.target) == 1 else args.target
+    if args.data == "tecator":
+        if args.path is not None:
+            wrong("--path", args.path, "is not used: tecator is packed with the library", "leave it out")
+        data = load_tecator(target)
+    else:
+        try:
+            data = fetch_corn(args.path, target=target)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"argument --path: {error}") from error
+    named = {"data": args.data, "unit": args.unit or UNIT, "scheme": args.scheme}
     return Task(data.data, data.target, _dealer(data.target, args, f" of {args.data}"), data.get("groups"), named)
 
 
@@ -172,10 +181,8 @@ def of_file(args: argparse.Namespace) -> Task:
     else:
         named["scheme"] = args.scheme
         clients = _dealer(columns.target, args)
-        notes.append(
-            f"No --clients-column: the rows are dealt to {args.clients} simulated clients ({args.scheme}); --clients 1 "
-            "trains on all of them together."
-        )
+        dealt = f"the rows are dealt to {args.clients} simulated clients ({args.scheme})"
+        notes.append(f"No --clients-column: {dealt}; --clients 1 trains on all of them together.")
     return Task(columns.X, columns.target, clients, columns.groups, named, notes)
 
 
@@ -256,6 +263,6 @@ def title_of(comparison: Comparison) -> str:
         f"{s['n_splits']} folds{grouped}",
         counted(s["n_seeds"], "seed"),
     )
-    data = s["data"].capitalize() if s["data"] in builtin.TARGETS else Path(s["data"]).name
+    data = s["data"].capitalize() if s["data"] in BUILT_IN else Path(s["data"]).name
     unit = f" ({s['unit']})" if s["unit"] else ""
     return f"{data}, {s['target']}{unit}: {', '.join(parts)}"

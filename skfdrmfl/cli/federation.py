@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli import server
-from skfdrmfl.cli.options import add
+from skfdrmfl.cli.options import add, add_command
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import model_of, transformer
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
 
 MOST_SAID = 8  # differences between records and a ledger
 MODEL = "what a server, `skfdrmfl fit` or `save` has written"
@@ -26,45 +26,25 @@ def add_to(commands: Any) -> None:
         description="What sites say of their rows before anything is trained, and what a fitted federation leaves.",
     )
     own = parser.add_subparsers(title="commands", dest="of_federation", metavar="COMMAND", required=True)
-    _add_describe(own)
-    _add_card(own)
-    _add_audit(own)
 
-
-def _add_describe(own: Any) -> None:
-    parser = own.add_parser(
-        "describe",
-        help="counts, means, spreads, axes and categories of sites' rows",
-        description="Ask sites that run `skfdrmfl site` for counts, means, spreads, axes and categories of their rows, "
-        "by the questions that a fit begins with and under the same policies. Nothing is trained.",
-    )
-    parser.set_defaults(run=run_describe)
+    description = "Ask sites that run `skfdrmfl site` for counts, means, spreads, axes and categories of their rows, "
+    description += "by the questions that a fit begins with and under the same policies. Nothing is trained."
+    help = "counts, means, spreads, axes and categories of sites' rows"
+    parser = add_command(own, "describe", run_describe, help, description)
     add(parser, "--output FILE", "the statistics: .csv has the columns, .json all (default: printed alone)", type=Path)
     server.add_sites(parser)
 
-
-def _add_card(own: Any) -> None:
-    parser = own.add_parser(
-        "card",
-        help="one page on a fitted federation",
-        description="Write one self-contained page on a fitted federation, from what the model's file holds: sites, "
-        "rows, errors, privacy, what passed, versions, policies.",
-    )
-    parser.set_defaults(run=run_card)
+    description = "Write one self-contained page on a fitted federation, from what the model's file holds: sites, "
+    description += "rows, errors, privacy, what passed, versions, policies."
+    parser = add_command(own, "card", run_card, "one page on a fitted federation", description)
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
     output = "the card, .html or .json; may be repeated (default: card.html beside MODEL)"
     add(parser, "--output FILE", output, type=Path, action="append", default=[])
     add(parser, "--title TEXT", "what it is called", default="A fitted federation")
 
-
-def _add_audit(own: Any) -> None:
-    parser = own.add_parser(
-        "audit",
-        help="hold sites' records against the ledger of a model",
-        description="Hold the records that `skfdrmfl site --audit` has written against the ledger in a model's file: "
-        "with those of all sites message by message. Where they differ, it is said, and the status is 1.",
-    )
-    parser.set_defaults(run=run_audit)
+    description = "Hold the records that `skfdrmfl site --audit` has written against the ledger in a model's file: "
+    description += "with those of all sites message by message. Where they differ, it is said, and the status is 1."
+    parser = add_command(own, "audit", run_audit, "hold sites' records against the ledger of a model", description)
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
     parser.add_argument("records", metavar="RECORD", type=Path, nargs="+", help="the record of a site")
 
@@ -82,11 +62,9 @@ def run_describe(args: argparse.Namespace) -> None:
 
             estimator = transformer(args)
         channel = server.channel_to_sites(args, stack)
-        try:
+        with as_problem("no statistics could be had", NoAnswer):
             channel.gather(n_sites)
             found = describe(estimator, channel)
-        except (ValueError, NoAnswer) as error:
-            raise FileProblem(f"no statistics could be had: {first_line(error)}") from error
         channel.close()
         print(found, flush=True)
         for name in names:
@@ -115,11 +93,10 @@ def run_audit(args: argparse.Namespace) -> None:
     if not log.runs:
         raise FileProblem(f"{args.model} was not fitted to rows of sites, which keep records; name one that was.")
     try:
-        records = sites_of(args.records)
+        with as_problem():
+            records = sites_of(args.records)
     except OSError as error:
         raise FileProblem(f"{error.filename} cannot be read ({error.strerror}); name the record of a site.") from error
-    except ValueError as error:
-        raise FileProblem(str(error)) from error
     said = differences(log, records)
     if said:
         more = [f"and {len(said) - MOST_SAID} more"] if len(said) > MOST_SAID else []

@@ -16,29 +16,24 @@ from typing import Any
 from skfdrmfl.cli.columns import Columns, divide
 from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading, at_least
-from skfdrmfl.cli.output import output_folder, text_file, write_picture
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
+from skfdrmfl.cli.output import check_ending, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
-from skfdrmfl.common.extras import import_extra
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.common.extras import new_figure
+from skfdrmfl.tables.errors import as_problem
 
 FAR_APART = 2.0  # an error on rows held out over that on rows fitted to
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "fit",
-        help="train FDRMFL on a table and write the model to a file",
-        description="Train FDRMFL on all rows of a table and write the model, a record of how it was made, and a "
-        "picture of its training and of what it looks at.",
-    )
-    parser.set_defaults(run=run)
+    description = "Train FDRMFL on all rows of a table and write the model, a record of how it was made, and a "
+    description += "picture of its training and of what it looks at."
+    parser = add_command(commands, "fit", run, "train FDRMFL on a table and write the model to a file", description)
     parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
-    add_columns(parser)
-    add_missing(parser, "keep")
+    add_columns(parser, "keep")
     add_reading(parser)
     add_folder(parser)
     add_model(parser)
@@ -56,13 +51,7 @@ def names_beside(model: Path) -> tuple[str, str, str]:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
-    if args.save.suffix != ".npz":
-        wrong(
-            "--save",
-            args.save,
-            "does not end in .npz, as files of models do",
-            f"pass {shlex.quote(f'{args.save}.npz')}",
-        )
+    check_ending("--save", args.save, ".npz")
     names = names_beside(args.save)
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
         frame, notes = read_input(args.file, args)
@@ -99,15 +88,13 @@ def _train(model: Any, columns: Columns) -> bool:
     labels = {"client_ids": columns.clients, "groups": columns.groups}
     verbose, model.verbose = model.verbose, max(1, model.verbose)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), as_problem("the model cannot be fitted to these rows"):
             given = {name: values.to_numpy() for name, values in labels.items() if values is not None}
             model.fit(columns.X, columns.target, **given)
     except KeyboardInterrupt:
         if getattr(model, "n_rounds_", 0) < 1:
             raise
         return True
-    except ValueError as error:
-        raise FileProblem(f"the model cannot be fitted to these rows: {first_line(error)}") from error
     finally:
         model.verbose = verbose
     return False
@@ -192,7 +179,7 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
 
 def _picture(model: Any, columns: Columns) -> Any:
     """Return the figure of the model: its training, Z of the rows, and importances."""
-    figure = import_extra("matplotlib.figure", "plot", "Figures need").Figure(figsize=(13, 3.8), layout="constrained")
+    figure = new_figure(figsize=(13, 3.8), layout="constrained")
     from skfdrmfl.inspection import HistoryDisplay, ImportanceDisplay, ScoresDisplay
 
     clients = None if columns.clients is None else columns.clients.to_numpy()

@@ -15,7 +15,7 @@ from skfdrmfl.cli import reading
 from skfdrmfl.cli.options import add
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.tables.cells import text_of
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
 from skfdrmfl.tables.wording import counted, shown
 
 FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the name of the spectrum
@@ -95,7 +95,7 @@ def _spectra(path: Path, args: Any, record: dict[str, Any], notes: list[str]) ->
     axes = axes_of(record.get("features", ()))
     names = axes[0] if len(axes) == 1 else []
     points = np.array([wavelength_of(name) for name in names], dtype=float) if names else None
-    try:
+    with as_problem("", OSError, ImportError):
         files = files_of(path, without=args.targets)  # the table may lie among the spectra
         with closing(Bar("read", len(files), "file", shown=len(files) >= MANY)) as bar:
             frame, rows, said = read_files(
@@ -105,8 +105,6 @@ def _spectra(path: Path, args: Any, record: dict[str, Any], notes: list[str]) ->
                 points=points,
                 progress=lambda done, total, name: bar.reach(done, name),
             )
-    except (ValueError, OSError, ImportError) as error:
-        raise FileProblem(first_line(error)) from error
     unit, known = frame.attrs["unit"], unit_of(names) or record.get("unit")
     if unit and known and known != unit:
         raise FileProblem(f"{path} has spectra over {unit}, and the model's are over {known}; convert them.")

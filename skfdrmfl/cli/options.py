@@ -21,6 +21,13 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help", self.prog)
 
 
+def add_command(commands: Any, name: str, run: Callable[[Any], None], help: str, description: str) -> Any:
+    """Return the parser of a command that has been added."""
+    parser = commands.add_parser(name, help=help, description=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
 def add(parser: Any, usage: str, help: str, *, default: object = None, **kwargs: Any) -> None:
     """Add an option as `--help` shows it, such as "--seed S"; its help ends in its default, if it has one."""
     option, _, metavar = usage.partition(" ")
@@ -100,8 +107,8 @@ def at_least(least: int) -> Callable[[str], int]:
     return integer
 
 
-def add_columns(parser: Any) -> None:
-    """Add the options that say what the columns of a table are."""
+def add_columns(parser: Any, *missing: str) -> None:
+    """Add the options that say what the columns of a table are; `missing` are further answers to gaps."""
     group = parser.add_argument_group("what the columns are")
     add_names(group, "--target NAME", "column to predict; several: fat,water, or the option repeated")
     add(group, "--clients-column NAME", "column that says whose row it is, such as site or instrument")
@@ -115,6 +122,9 @@ def add_columns(parser: Any) -> None:
     )
     prefix = "columns called nir__850, raman__200, ... are the modalities nir and raman; without it all are one"
     add(group, "--modalities", prefix, choices=("prefix",))
+    help = "what to do about missing values in features: stop, leave out these rows, or these columns"
+    help += ", or keep rows that lack a whole modality" if "keep" in missing else ""
+    add(group, "--missing", help, choices=("error", "rows", "columns", *missing), default="error")
 
 
 def add_reading(parser: Any) -> None:
@@ -132,13 +142,6 @@ def add_reading(parser: Any) -> None:
     add(group, "--na TEXT", missing, action="append", default=[])
     only = "NA, nan, null and the like among numbers are no missing values; without it they are"
     group.add_argument("--no-default-na", dest="default_na", action="store_false", help=only)
-
-
-def add_missing(parser: Any, *more: str) -> None:
-    """Add the option that says what becomes of missing values; `more` are further answers."""
-    help = "what to do about missing values in features: stop, leave out these rows, or these columns"
-    help += ", or keep rows that lack a whole modality" if "keep" in more else ""
-    add(parser, "--missing", help, choices=("error", "rows", "columns", *more), default="error")
 
 
 def add_model(parser: Any) -> None:

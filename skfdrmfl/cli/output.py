@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import shlex
 import sys
 import tempfile
 import textwrap
@@ -79,6 +80,12 @@ def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Seque
                 path.rmdir()
         for path in written:
             print(f"Written: {path}")
+
+
+def check_ending(option: str, path: Path, ending: str) -> None:
+    """Refuse the name of a file that does not say what it will be."""
+    if path.suffix.lower() != ending:
+        wrong(option, path, f"does not end in {ending}", f"pass {shlex.quote(str(path.with_suffix(ending)))}")
 
 
 def text_file(text: str) -> Writer:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import Counter
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
-from skfdrmfl.tables.wording import counted
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
+from skfdrmfl.tables.wording import counted, meant
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
 BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities": "--modalities"}
@@ -32,8 +31,7 @@ def transformer(args: Any, **fixed: Any) -> Any:
         if not equals:
             wrong("--set", text, "has no value", "write it as name=value, such as n_rounds=100")
         if name not in known:
-            near = get_close_matches(name, known, n=3)
-            remedy = f"did you mean {' or '.join(near)}?" if near else "help(skfdrmfl.FDRMFLTransformer) lists them"
+            remedy = meant(name, known, "help(skfdrmfl.FDRMFLTransformer) lists them")
             wrong("--set", name, "is no parameter of FDRMFLTransformer", remedy)
         if name in BY_OPTION or name in fixed:
             option = BY_OPTION.get(name, f"--{name.replace('_', '-')}")
@@ -51,12 +49,10 @@ def model_of(path: Path) -> Any:
     """Return the fitted model in a file; FileProblem where there is none."""
     with interrupt_waits():
         from skfdrmfl.estimator._transformer import FDRMFLTransformer
-    try:
+    if not path.exists():
+        raise FileProblem(f"{path} is not there; name the file of a fitted model.")
+    with as_problem():
         return FDRMFLTransformer.load(path)
-    except FileNotFoundError as error:
-        raise FileProblem(f"{path} is not there; name the file of a fitted model.") from error
-    except ValueError as error:
-        raise FileProblem(first_line(error)) from error
 
 
 def _value(text: str, default: Any) -> Any:

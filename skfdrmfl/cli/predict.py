@@ -16,27 +16,25 @@ from skfdrmfl.cli.columns import as_labels, rules_said
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
-from skfdrmfl.cli.options import TABLE_FILE, add, add_names, add_reading
-from skfdrmfl.cli.output import output_folder, write_picture
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
+from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
-from skfdrmfl.common.extras import import_extra
+from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
 from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "predict",
-        help="predict the rows of a table with a model that `fit` has written",
-        description="Predict the rows of a table with a model that `fit` has written. Columns are found by their "
-        "names; others are passed on to the result. Where the target is among them the errors are printed and drawn.",
+    help = "predict the rows of a table with a model that `fit` has written"
+    description = "Predict the rows of a table with a model that `fit` has written. Columns are found by their names; "
+    description += (
+        "others are passed on to the result. Where the target is among them the errors are printed and drawn."
     )
-    parser.set_defaults(run=run)
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model, such as out/model.npz")
-    parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
+    parser = add_command(commands, "predict", run, help, description)
+    add_model_and_table(parser)
     add(parser, "--out FILE", "the predictions", type=Path, default=Path("out", "predictions.csv"))
     parser.add_argument("--scores", action="store_true", help="write the features Z too")
     measured = "column with measured values; without it those that the model was fitted to, where they are there"
@@ -44,14 +42,19 @@ def add_to(commands: Any) -> None:
     add(parser, "--clients-column NAME", "column that says whose row it is, without it that of the fit")
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the errors")
     add_trust(parser)
+
+
+def add_model_and_table(parser: Any) -> None:
+    """Add what is asked of a model and a table that it is to read."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model, such as out/model.npz")
+    parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
     add_reading(parser)
     add_folder(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    if args.out.suffix.lower() != ".csv":
-        wrong("--out", args.out, "does not end in .csv", f"pass {shlex.quote(str(args.out.with_suffix('.csv')))}")
+    check_ending("--out", args.out, ".csv")
     picture = args.out.with_name(f"{args.out.stem}.png")
     inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
     with output_folder("--out", args.out.parent, [args.out.name, picture.name], inputs) as write:
@@ -80,10 +83,8 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     """
     if not args.model.is_file():
         raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
-    try:
+    with as_problem():
         record = _record_of(args.model)
-    except ValueError as error:
-        raise FileProblem(first_line(error)) from error
     frame, notes = read_input(args.file, args, record)
     model = model_of(args.model)
     print("\n".join(notes), flush=True)
@@ -173,10 +174,9 @@ def _renamed(frame: Any, model: Any) -> Any:
     given = [f"{name!r} for {mine!r}" for name, mine in same.items()]
     print(f"Columns that say the same as those of the model: {shown(given, 2)}.")
     marks = marks_of(frame)
+    decimals = {same.get(str(name), name): mark for name, mark in marks.decimals.items()}
     frame = frame.rename(columns=same)
-    frame.attrs[KEY] = replace(
-        marks, decimals={same.get(str(name), name): mark for name, mark in marks.decimals.items()}
-    )
+    frame.attrs[KEY] = replace(marks, decimals=decimals)
     return frame
 
 
@@ -238,14 +238,11 @@ def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[An
             )
         rows = shown([str(row + 1) for row in sorted(refused)])
         print(f"Not predicted, and left empty: {counted(len(refused), 'row')} ({rows}); row {row + 1} has {why}.")
-    try:
+    with as_problem(f"{args.file} cannot be predicted"):
         answers = quietly(model.predict, X[good]), model.transform(X[good])
-    except ValueError as error:
-        raise FileProblem(f"{args.file} cannot be predicted: {first_line(error)}") from error
-    found = [np.reshape(part, (int(good.sum()), -1)) for part in answers]
-    whole = [np.full((len(X), part.shape[1]), np.nan) for part in found]
-    for part, to in zip(found, whole, strict=True):
-        to[good] = part
+    whole = [np.full((len(X), np.size(part) // good.sum()), np.nan) for part in answers]
+    for part, to in zip(answers, whole, strict=True):
+        to[good] = np.reshape(part, to[good].shape)
     return whole[0], whole[1]
 
 
@@ -321,10 +318,9 @@ def measured_in(column: Any) -> Any:
 
 def _picture(judged: dict[str, Any]) -> Any:
     """Return the figure of predicted against measured values."""
-    figure_class = import_extra("matplotlib.figure", "plot", "Figures need").Figure
+    figure = new_figure(figsize=(4.6 * len(judged), 4.4), layout="constrained")
     from skfdrmfl.inspection import PredictedMeasuredDisplay
 
-    figure = figure_class(figsize=(4.6 * len(judged), 4.4), layout="constrained")
     axes = figure.subplots(1, len(judged), squeeze=False)[0]
     for ax, (target, (y, y_pred, clients)) in zip(axes, judged.items(), strict=True):
         PredictedMeasuredDisplay.from_predictions(y, y_pred, client_ids=clients, ax=ax)

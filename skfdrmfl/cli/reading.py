@@ -43,8 +43,8 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     """
     suffix = path.suffix.lower()
     if suffix not in TEXT | PARQUET | EXCEL:
-        fact = "is no kind of file that can be read"
-        raise UsageError(f"{path} {fact}; name a .csv, .tsv, .txt, .parquet or .xlsx file.")
+        remedy = "name a .csv, .tsv, .txt, .parquet or .xlsx file"
+        raise UsageError(f"{path} is no kind of file that can be read; {remedy}.")
     if not path.exists():
         raise FileProblem(f"{path} is not there; look at the name and at the folder you are in.")
     if not path.is_file():
@@ -68,9 +68,8 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     except (FileProblem, UsageError, OSError):
         raise
     except Exception as error:  # each reader has errors of its own kind
-        raise FileProblem(
-            f"{path} cannot be read as a table ({first_line(error)}); save it again, or as CSV."
-        ) from error
+        fact = f"cannot be read as a table ({first_line(error)})"
+        raise FileProblem(f"{path} {fact}; save it again, or as CSV.") from error
     frame = _named(frame, notes)
     notes = [f"Read {path}: {len(frame)} rows x {frame.shape[1]} columns ({how}).", *notes]
     frame = _without_summary(_filled(frame, notes), notes)
@@ -95,9 +94,8 @@ def _import(name: str, path: Path) -> Any:
     try:
         return __import__(name)
     except ImportError as error:
-        raise FileProblem(
-            f"{path} needs {name} to be read, which is not installed; run: {install('table', name)}"
-        ) from error
+        fact = f"needs {name} to be read, which is not installed"
+        raise FileProblem(f"{path} {fact}; run: {install('table', name)}") from error
 
 
 def _parquet(path: Path) -> Any:

@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.compare import TABLE, title_of
-from skfdrmfl.cli.options import add
+from skfdrmfl.cli.options import add, add_command
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.tables.errors import FileProblem
+from skfdrmfl.tables.errors import FileProblem, as_problem
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "report",
-        help="write one self-contained HTML page of a comparison",
-        description="Write one self-contained HTML page of a comparison: answer, tables, figures, settings, versions, "
-        "what left the clients, and how to repeat it. Nothing is trained again.",
-    )
-    parser.set_defaults(run=run)
+    description = "Write one self-contained HTML page of a comparison: answer, tables, figures, settings, versions, "
+    description += "what left the clients, and how to repeat it. Nothing is trained again."
+    parser = add_command(commands, "report", run, "write one self-contained HTML page of a comparison", description)
     help = "what `skfdrmfl compare` has written (default: %(default)s)"
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("out", TABLE), help=help)
     add(parser, "--out FILE", "the page (default: report.html beside FILE)", type=Path)
@@ -35,9 +31,7 @@ def run(args: argparse.Namespace) -> None:
     with output_folder("--out", out.parent, [out.name], [args.file]) as write:
         with interrupt_waits():
             from skfdrmfl.compare import Comparison
-        try:
+        with as_problem(str(args.file)):
             comparison = Comparison.from_json(args.file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FileProblem(f"{args.file}: {error}") from error
         title = title_of(comparison) if "data" in comparison.settings else "Comparison"
         write({out.name: text_file(comparison.to_html(title=title, unit=comparison.settings.get("unit", "")))})

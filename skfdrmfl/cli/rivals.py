@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import shlex
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 from skfdrmfl.tables.errors import first_line, wrong
+from skfdrmfl.tables.wording import meant
 
 FORM = "write it as module:Class, such as sklearn.svm:SVR, or with parameters as 'sklearn.svm:SVR(C=10)'"
 _wrong = partial(wrong, "--rivals")
@@ -49,9 +49,7 @@ def _imported(path: str, text: str) -> Any:
     except Exception as error:  # importing runs the module, which may fail in any way
         _wrong(text, f"cannot be imported ({first_line(error)})", "correct or install the module")
     if not hasattr(where, name):
-        near = get_close_matches(name, dir(where), n=3)
-        remedy = f"did you mean {' or '.join(near)}?" if near else FORM
-        _wrong(text, f"cannot be imported ({module} has no {name})", remedy)
+        _wrong(text, f"cannot be imported ({module} has no {name})", meant(name, dir(where), FORM))
     return getattr(where, name)
 
 

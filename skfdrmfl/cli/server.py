@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.options import add, add_model, add_names, at_least
+from skfdrmfl.cli.options import add, add_command, add_model, add_names, at_least
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import interrupt_waits
@@ -24,20 +24,16 @@ from skfdrmfl.cli.site import add_security, is_local, port_of, said, secured
 from skfdrmfl.courier.app import flwr, write_address, write_app
 from skfdrmfl.courier.programs import Program, environment, free_port, wait_for_port
 from skfdrmfl.courier.sockets import listen
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
 
 PORT = 9100
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "server",
-        help="fit a model to rows of sites that run `skfdrmfl site`",
-        description="Wait for sites that run `skfdrmfl site`, fit a model to the rows of all without seeing one, and "
-        "write it. Flower's SuperLink is started beside it, and ends with it.",
-    )
-    parser.set_defaults(run=run)
+    description = "Wait for sites that run `skfdrmfl site`, fit a model to the rows of all without seeing one, and "
+    description += "write it. Flower's SuperLink is started beside it, and ends with it."
+    parser = add_command(commands, "server", run, "fit a model to rows of sites that run `skfdrmfl site`", description)
     add(parser, "--output FILE", "the model", type=Path, default=Path("out", "model.skfdrmfl"))
     add_names(parser, "--target NAME", "what predictions of the model are called")
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
@@ -85,12 +81,11 @@ def run(args: argparse.Namespace) -> None:
         verbose, model.verbose = model.verbose, 2
         check_saves(model)
         channel = channel_to_sites(args, stack)
+        said(f"plan: {n_sites} sites, {_plan(model)}")
         try:
-            said(f"plan: {n_sites} sites, {_plan(model)}")
-            channel.gather(n_sites)
-            fit_over_channel(model, channel, networks=args.networks)
-        except (ValueError, NoAnswer) as error:
-            raise FileProblem(f"no model could be fitted: {first_line(error)}") from error
+            with as_problem("no model could be fitted", NoAnswer):
+                channel.gather(n_sites)
+                fit_over_channel(model, channel, networks=args.networks)
         except KeyboardInterrupt as error:
             kept = (
                 "nothing was written" if args.checkpoint is None else f"{args.checkpoint} has the rounds that are done"

@@ -10,13 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.folder import add_folder, read_input
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_missing, add_model, add_reading
+from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
@@ -24,7 +24,7 @@ from skfdrmfl.courier.programs import Program, environment, found, free_port
 from skfdrmfl.courier.sockets import is_loopback
 from skfdrmfl.courier.warm import NAME, warmed
 from skfdrmfl.tables.cells import text_of
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
 from skfdrmfl.tables.wording import shown
 
 LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
@@ -32,14 +32,11 @@ LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "site",
-        help="hold a site's rows, and answer what a server asks of them",
-        description="Hold the rows of one site, and answer what `skfdrmfl server` asks of them: by its policy, on a "
-        "socket of this machine. --supernode starts Flower's program that carries these answers; without --data that "
-        "program alone, as another user who reaches no row.",
-    )
-    parser.set_defaults(run=run)
+    description = "Hold the rows of one site, and answer what `skfdrmfl server` asks of them: by its policy, on a "
+    description += "socket of this machine. --supernode starts Flower's program that carries these answers; without "
+    description += "--data that program alone, as another user who reaches no row."
+    help = "hold a site's rows, and answer what a server asks of them"
+    parser = add_command(commands, "site", run, help, description)
     add(parser, "--label NAME", "what the site is called, as the server's --sites has it", required=True)
     add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
     only = "take the rows alone that have this value in this column, of a table that has several sites"
@@ -57,8 +54,7 @@ def add_to(commands: Any) -> None:
     add(group, "--supernode HOST:PORT", "start one, connected to the server's SuperLink there")
     add_security(group, "--root-certificates FILE", "certificate authority of the server's certificate")
     add(group, "--auth-key FILE", "private key of this site, whose public half the server has", type=Path)
-    add_columns(parser)
-    add_missing(parser, "keep")
+    add_columns(parser, "keep")
     add_reading(parser)
     add_folder(parser)
     add_model(parser)
@@ -83,9 +79,8 @@ def run(args: argparse.Namespace) -> None:
         node = None if args.supernode is None else _supernode_command(args, address, token)
         if args.file is None:
             if node is None:
-                wrong(
-                    "--data", "none", "names the site's rows", "name a table, or a --supernode to start for another's"
-                )
+                remedy = "name a table, or a --supernode to start for another's"
+                wrong("--data", "none", "names the site's rows", remedy)
             program = _started(node, stack)
             while not program.is_over:
                 time.sleep(0.5)
@@ -100,11 +95,10 @@ def run(args: argparse.Namespace) -> None:
             wrong("--group", args.group, "is no group of this machine", "name one that is")
         stack.callback(listener.close)
         if not is_loopback(address):
-            stack.callback(_remove, address)
+            stack.callback(Path(address).unlink, missing_ok=True)
         said(f"{args.label} answers at {address}, as user {_user()}.")
         if node is None:
-            config = f'client="{args.label}" socket="{address}"' + (f' token="{token}"' if token else "")
-            said(f"Flower's SuperNode elsewhere: flower-supernode ... --node-config '{config}'")
+            said(f"Flower's SuperNode elsewhere: flower-supernode ... --node-config '{_config(args, address, token)}'")
         else:
             said(
                 f"The SuperNode runs code that comes over the network as user {_user()}, who can read {args.file}; "
@@ -136,9 +130,8 @@ def port_of(address: str, option: str) -> int:
 def _check_label(label: str) -> None:
     """Refuse a label that no --sites can name, or no file or option of a SuperNode can have."""
     if not label or label != label.strip() or not label.isprintable() or set(label) & set("\"'\\,/"):
-        wrong(
-            "--label", repr(label), "can be no site's", "pass a word without quotes, commas, slashes or spaces around"
-        )
+        remedy = "pass a word without quotes, commas, slashes or spaces around"
+        wrong("--label", repr(label), "can be no site's", remedy)
 
 
 def secured(args: argparse.Namespace, address: str, option: str) -> list[str]:
@@ -188,11 +181,9 @@ class SiteInput(NamedTuple):
             from skfdrmfl.clients.policy_watch import check_state
 
             estimator = transformer(args)
-        try:
+        with as_problem("", TypeError):
             policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
             check_state(policy)
-        except (ValueError, TypeError) as error:
-            raise FileProblem(first_line(error)) from error
         columns = divide(frame, args)
         columns.notes += modality_notes(columns.X, args)
         print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
@@ -204,14 +195,12 @@ def _only(frame: Any, only: str, notes: list[str]) -> Any:
     """Return the rows of a frame that have a value in a column."""
     name, _, value = only.partition("=")
     if name not in frame.columns:
-        wrong(
-            "--only", only, f"names no column of the table ({name!r})", f"choose from {shown(list(frame.columns), 12)}"
-        )
+        remedy = f"choose from {shown(list(frame.columns), 12)}"
+        wrong("--only", only, f"names no column of the table ({name!r})", remedy)
     texts = text_of(frame[name])
     if not (texts == value).any():
-        wrong(
-            "--only", only, f"is the value of no row ({shown(sorted(texts.dropna().unique()), 6)} are)", "name another"
-        )
+        fact = f"is the value of no row ({shown(sorted(texts.dropna().unique()), 6)} are)"
+        wrong("--only", only, fact, "name another")
     notes.append(f"Only rows with {only}: {int((texts == value).sum())} of {len(frame)}.")
     return frame.loc[(texts == value).to_numpy(dtype=bool, na_value=False)].drop(columns=name)
 
@@ -219,27 +208,25 @@ def _only(frame: Any, only: str, notes: list[str]) -> Any:
 def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
     """Return what answers for a site, and say by what it does."""
     from skfdrmfl.clients.remote.audit import Audit
+    from skfdrmfl.fit.parameters import value_of
     from skfdrmfl.site.process import SiteProcess, Teller
     from skfdrmfl.site.site_data import SiteRows, site_of
 
     policy, n_rows = site.policy, len(site.rows[0])
-    try:
+    with as_problem("these rows cannot be fitted"):
         SiteRows(site.estimator, lambda: site.rows, args.label).check()
-    except ValueError as error:
-        raise FileProblem(f"these rows cannot be fitted: {first_line(error)}") from error
     if n_rows < policy.fewest_rows:
         few = f"{n_rows} rows are fewer than the {policy.fewest_rows} of which the policy lets anything leave"
         raise FileProblem(f"{few}; bring more, or lower fewest_rows in a --policy, and give them away.")
-    try:
+    with as_problem("", OSError):
         record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
         watches: list[Any] = [Teller(said), *record]
         answers = site_of(site.estimator, lambda: site.rows, args.label, watches, policy=policy)
-    except (ValueError, OSError) as error:
-        raise FileProblem(first_line(error)) from error
     said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
     estimator, (X, *_) = site.estimator, site.rows
     one = "one network" if estimator.tuning is None else "a mixture"
-    said(f"plan: {one} of {len(X)} rows x {X.shape[1]} columns; its sums and up to {_rounds(estimator)} updates leave.")
+    size, n_rounds = f"{len(X)} rows x {X.shape[1]} columns", int(value_of(estimator, "n_rounds"))
+    said(f"plan: {one} of {size}; its sums and up to {n_rounds} updates leave.")
     return SiteProcess(answers)
 
 
@@ -252,23 +239,20 @@ def _show_what_would_leave(args: argparse.Namespace) -> None:
         site = SiteInput.of(args)
         with interrupt_waits():
             from skfdrmfl.site.dry_run import dry_run
-        try:
+        with as_problem("these rows cannot be fitted"):
             found = dry_run(site.estimator, lambda: site.rows, args.label, site.policy)
-        except ValueError as error:
-            raise FileProblem(f"these rows cannot be fitted: {first_line(error)}") from error
         print(found, flush=True)
         write({name: text_file(found.to_csv()) for name in names})
 
 
-def _rounds(estimator: Any) -> int:
-    from skfdrmfl.fit.parameters import value_of
-
-    return int(value_of(estimator, "n_rounds"))
+def _config(args: argparse.Namespace, address: str, token: str) -> str:
+    """Return how a SuperNode is told whom to ask."""
+    return f'client="{args.label}" socket="{address}"' + (f' token="{token}"' if token else "")
 
 
 def _supernode_command(args: argparse.Namespace, address: str, token: str) -> list[str]:
     """Return the command of the SuperNode."""
-    config = f'client="{args.label}" socket="{address}"' + (f' token="{token}"' if token else "")
+    config = _config(args, address, token)
     command = ["flower-supernode", "--superlink", args.supernode, "--port", str(free_port()), "--node-config", config]
     command += secured(args, args.supernode, "--supernode")
     for option, path in (("--auth-key", args.auth_key), ("--root-certificates", args.root_certificates)):
@@ -290,11 +274,6 @@ def _started(command: list[str], stack: ExitStack) -> Program:
     stack.callback(program.close)
     said(f"SuperNode started, for the SuperLink at {command[2]}.")
     return program
-
-
-def _remove(address: str) -> None:
-    with suppress(OSError):
-        os.unlink(address)
 
 
 def _user() -> str:

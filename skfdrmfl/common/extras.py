@@ -50,6 +50,11 @@ def _is_there(name: str) -> bool:
         return False
 
 
+def new_figure(**options: Any) -> Any:
+    """Return a figure of matplotlib that pyplot does not know; ImportError says how to install it."""
+    return import_extra("matplotlib.figure", "plot", "Figures need").Figure(**options)
+
+
 @contextmanager
 def names_as_they_are() -> Iterator[None]:
     """Let matplotlib draw texts letter by letter: a $, _ or % in a name begins no formula."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils import _safe_indexing as take_columns
 from sklearn.utils import column_or_1d
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.client_ids import check_client_ids
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
 
 Fold = tuple["NDArray[np.intp]", "NDArray[np.intp]"]  # positions of training and of test rows
 N_SPLITS = 5
@@ -24,26 +22,14 @@ MOST_SEED = 2**32 - 1  # of numpy's RandomState
 
 
 class InvalidArgument(ValueError):
-    """An argument of :func:`compare` cannot work with these data.
-
-    Parameters
-    ----------
-    name : str
-        The argument.
-    value : object
-        What was passed.
-    fact : str
-        What is wrong with it.
-    remedy : str
-        What to pass instead.
-    """
+    """An argument of :func:`compare`, `name`, cannot work with these data: its `value`, the `fact` and the `remedy`."""
 
     def __init__(self, name: str, value: object, fact: str, remedy: str) -> None:
         super().__init__(f"{name}={value!r} {fact}; {remedy}.")
         self.name, self.value, self.fact, self.remedy = name, value, fact, remedy
 
 
-def targets(y: ArrayLike) -> NDArray[np.float64]:
+def targets(y: ArrayLike) -> Float:
     """Return y as numbers, (n,) of one output and (n, n_outputs) of several."""
     values = np.asarray(y)
     if values.ndim != 2 or values.shape[1] == 1:

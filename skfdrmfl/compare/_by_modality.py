@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing as take_columns
 
@@ -16,9 +17,6 @@ from skfdrmfl.compare._training import Rows
 from skfdrmfl.compare._variation import Stage
 from skfdrmfl.data.categories import by_kind, discrete_columns
 from skfdrmfl.data.modalities import resolve_modalities
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 
 def modality_stages(make_runs: Callable[[Any, Any], list[Run]], rows: Rows, transformer: Any) -> Iterator[Stage]:

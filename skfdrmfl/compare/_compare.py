@@ -11,13 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.versions import versions
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
@@ -33,9 +35,6 @@ from skfdrmfl.data.column_names import output_names
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 
 class ComparisonInterrupted(KeyboardInterrupt):
@@ -213,9 +212,8 @@ def compare(
         "rivals": {name: repr(rival) for name, rival in (rivals or {}).items()},
         "versions": versions(),
     }
-    settings |= {"learning_curve": list(shares)} if shares else {}
-    settings |= {"by_modality": True} if by_modality else {}
-    settings |= {"n_permutations": n_permutations} if n_permutations else {}
+    asked = {"learning_curve": list(shares), "by_modality": bool(by_modality), "n_permutations": n_permutations}
+    settings |= {name: value for name, value in asked.items() if value}
     units = None if labels is None else np.unique(labels, return_inverse=True)[1]
     finished: list[Outcome] = []
     beside: list[tuple[Stage, list[Outcome]]] = []
@@ -249,16 +247,21 @@ def compare(
         warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[''][run.name]}).")
 
     keep = _Keeper(save, partial(so_far, complete=False))
-    show = _Shown(progress, sum(len(stage.runs) for stage in (Stage("", "", runs, rows), *stages)) * len(folds))
+    total, done = (len(runs) + sum(len(stage.runs) for stage in stages)) * len(folds), 0
+
+    def show(n_fits: int, name: str) -> None:
+        if progress is not None:
+            progress(done + n_fits, total, name)
+
     try:
         for outcome in cross_validate(runs, rows, show, left_out):
             finished.append(outcome)
             keep()
+        done = len(runs) * len(folds)
         for stage in stages:
-            show.begin()
-            of_stage = failed.setdefault(stage.along, {})
-            note = partial(_note, of_stage, stage.point)
+            note = partial(_note, failed.setdefault(stage.along, {}), stage.point)
             beside.append((stage, list(cross_validate(stage.runs, stage.rows, show, note))))
+            done += len(stage.runs) * len(folds)
             keep()
     except KeyboardInterrupt as error:
         raise ComparisonInterrupted(so_far(complete=False)) from error
@@ -273,22 +276,6 @@ def compare(
 def _note(failed: dict[str, str], point: str, run: Run, error: Exception) -> None:
     """Write down where a method could not be fitted, and why."""
     failed.setdefault(f"{run.name}, {point}", f"{type(error).__name__}: {error}")
-
-
-class _Shown:
-    """Progress over all stages, as one."""
-
-    def __init__(self, progress: Progress | None, total: int):
-        self._progress, self._total, self._before, self._done = progress, total, 0, 0
-
-    def begin(self) -> None:
-        """Begin another stage."""
-        self._before = self._done
-
-    def __call__(self, done: int, _: int, name: str) -> None:
-        self._done = self._before + done
-        if self._progress is not None:
-            self._progress(self._done, self._total, name)
 
 
 class _Keeper:
@@ -312,13 +299,11 @@ def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, li
     return {name: of_method for name, of_method in of_methods.items() if of_method}
 
 
-def _result(
-    name: str, output: str, outcomes: list[Outcome], j: int, y: NDArray[np.float64], clients: NDArray[Any]
-) -> MethodResult:
+def _result(name: str, output: str, outcomes: list[Outcome], j: int, y: Float, clients: NDArray[Any]) -> MethodResult:
     """Return the measures of one method from the outcomes of its runs, for one output: the j-th, y (n,)."""
     outcomes = [o._replace(predicted=o.predicted.reshape(len(y), -1)[:, j]) for o in outcomes]
 
-    def of_runs(measure: Callable[..., float]) -> NDArray[np.float64]:
+    def of_runs(measure: Callable[..., float]) -> Float:
         return np.array([measure(y[o.covered], o.predicted[o.covered]) for o in outcomes], dtype=np.float64)
 
     return MethodResult(
@@ -333,7 +318,7 @@ def _result(
     )
 
 
-def _mean_client_r2(outcomes: list[Outcome], y: NDArray[np.float64], clients: NDArray[Any]) -> dict[Any, float]:
+def _mean_client_r2(outcomes: list[Outcome], y: Float, clients: NDArray[Any]) -> dict[Any, float]:
     """Return R² on each client's own rows: the mean over the seeds in which it is defined."""
     values: dict[Any, list[float]] = {client: [] for client in np.unique(clients).tolist()}
     for run, predicted, covered, *_ in outcomes:

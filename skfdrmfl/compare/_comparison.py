@@ -9,21 +9,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skfdrmfl.common.extras import import_extra, names_as_they_are
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.extras import import_extra, names_as_they_are, new_figure
 from skfdrmfl.compare._page import page
 from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
 from skfdrmfl.compare._permutation import PermutationTest
 from skfdrmfl.compare._plots import plot_predicted
 from skfdrmfl.compare._result import ALONE, CENTRAL, DRAWN, FEDERATED, HEAD, RIDGE, MethodResult, squared_errors
-from skfdrmfl.compare._table import rmse_texts, spread, table_text
+from skfdrmfl.compare._table import aligned, rmse_texts, spread, table_cells
 from skfdrmfl.compare._variation import Variation, variations_from
 from skfdrmfl.compare._verdict import verdict
+from skfdrmfl.inspection import VariationDisplay
 from skfdrmfl.metrics import bias, sep, slope
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 
 FORMAT = "skfdrmfl comparison 1"
@@ -61,7 +63,7 @@ class Comparison:
     """
 
     methods: tuple[MethodResult, ...]
-    measured: NDArray[np.float64]
+    measured: Float
     client_ids: NDArray[Any]
     fold: NDArray[np.intp]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +121,7 @@ class Comparison:
             one = self.of(output)
             ratios = {name: ratio for (name, of), ratio in self.ratios.items() if of == output}
             heading = [f"{output}:"] if len(self.outputs) > 1 else []
-            tables.append("\n".join([*heading, table_text(one.methods, ratios)]))
+            tables.append("\n".join([*heading, aligned(table_cells(one.methods, ratios))]))
         tables += [
             f"{output}, " * (len(self.outputs) > 1) + variation.to_table(output)
             for output in self.outputs
@@ -190,6 +192,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python values that :mod:`json` can write; NaN becomes None."""
+        clients = self.client_ids
         return {
             "format": FORMAT,
             "settings": self.settings,
@@ -209,10 +212,7 @@ class Comparison:
                 for method in self.methods
             ],
             "measured": self.measured.tolist(),
-            # Dates become strings.
-            "client_ids": (
-                self.client_ids.astype(str) if self.client_ids.dtype.kind == "M" else self.client_ids
-            ).tolist(),
+            "client_ids": (clients.astype(str) if clients.dtype.kind == "M" else clients).tolist(),  # dates as text
             "fold": self.fold.tolist(),
             "groups": None if self.groups is None else self.groups.tolist(),
             "ledger": self.ledger,
@@ -236,6 +236,7 @@ class Comparison:
             values = json.loads(text)
             if values["format"] != FORMAT:
                 raise ValueError(f"format {values['format']!r}")
+            tests = values.get("permutations", ())
             methods = tuple(
                 MethodResult(
                     method["name"],
@@ -259,10 +260,7 @@ class Comparison:
                 tuple(values["outputs"]),
                 values["ledger"],
                 variations_from(values.get("variations", ()), values.get("failed", {})),
-                tuple(
-                    PermutationTest(**{name: row[name] for name in PermutationTest._fields})
-                    for row in values.get("permutations", ())
-                ),
+                tuple(PermutationTest(*(row[name] for name in PermutationTest._fields)) for row in tests),
                 values.get("complete", True),
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -339,6 +337,7 @@ class Comparison:
         title = ", ".join(filter(None, (title, what))) if what not in title else title
         return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
 
+    @names_as_they_are()
     def plot_variations(
         self, *, names: Sequence[str] | None = None, output: str | None = None, title: str = "", unit: str = ""
     ) -> Figure:
@@ -363,23 +362,15 @@ class Comparison:
         """
         if not self.variations:
             raise ValueError("there are no variations; pass learning_curve=True or by_modality=True to compare.")
-        figure_class = import_extra("matplotlib.figure", "plot", "Figures need").Figure
-        from skfdrmfl.inspection import VariationDisplay
-
-        with names_as_they_are():
-            n = len(self.variations)
-            figure = figure_class(figsize=(1 + 4.5 * n, 4.2), layout="constrained")
-            for variation, ax in zip(self.variations, figure.subplots(1, n, squeeze=False).flat, strict=True):
-                of_one = {"along": variation.along, "names": names, "output": output, "unit": unit}
-                VariationDisplay.from_comparison(self, **of_one, ax=ax)
-            for ax in figure.axes[1:]:
-                ax.get_legend().remove()
-            figure.suptitle(title, fontsize=11)
+        n = len(self.variations)
+        figure = new_figure(figsize=(1 + 4.5 * n, 4.2), layout="constrained")
+        for variation, ax in zip(self.variations, figure.subplots(1, n, squeeze=False).flat, strict=True):
+            of_one = {"along": variation.along, "names": names, "output": output, "unit": unit}
+            VariationDisplay.from_comparison(self, **of_one, ax=ax)
+        for ax in figure.axes[1:]:
+            ax.get_legend().remove()
+        figure.suptitle(title, fontsize=11)
         return figure
-
-    def _failed(self) -> dict[str, str]:
-        """Return the errors of rivals that could not be fitted, in one line each."""
-        return {name: " ".join(error.split()) for name, error in self.settings.get("failed", {}).items()}
 
     def footnotes(self) -> list[str]:
         """Return the lines below the table that say what its rows and figures are."""
@@ -403,7 +394,8 @@ class Comparison:
             lines.append(
                 f"x FDRMFL: RMSE over FDRMFL's on the same rows [95 % of a paired bootstrap over {unit}, models fixed]."
             )
-        lines += [f"Left out, as it cannot be fitted: {name} ({why})." for name, why in self._failed().items()]
+        for name, error in self.settings.get("failed", {}).items():
+            lines.append(f"Left out, as it cannot be fitted: {name} ({' '.join(error.split())}).")
         if not self.complete:
             lines.append("Interrupted: methods and seeds that were not finished are missing.")
         return lines
@@ -414,11 +406,11 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _floats(values: Any) -> NDArray[np.float64]:
+def _floats(values: Any) -> Float:
     """Return numbers that JSON has as an array; None becomes NaN."""
     return np.array(values, dtype=np.float64)
 
 
-def _of_runs(measure: NDArray[np.float64]) -> dict[str, Any]:
+def _of_runs(measure: Float) -> dict[str, Any]:
     """Return a measure (n_runs,) as JSON has it."""
     return {"mean": _number(measure.mean()), "sd": _number(spread(measure)), "runs": list(map(_number, measure))}

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.compare._arguments import InvalidArgument
 from skfdrmfl.compare._methods import Run
 from skfdrmfl.compare._result import ALONE, CENTRAL
 from skfdrmfl.compare._training import Rows
 from skfdrmfl.compare._variation import Stage
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Float = NDArray[np.float64]
 
 SHARES = (0.125, 0.25, 0.5)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.cross_decomposition import PLSRegression
@@ -24,10 +25,6 @@ from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, CHOSEN_PRETREAT
 from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.modalities import features_of, resolve_modalities
 from skfdrmfl.estimator._ignore_clients import IgnoreClients
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
 
 STRONG_PLS_COMPONENTS = 16  # about what PLS needs on spectra: the rival that is not held to n_components
 

@@ -6,16 +6,13 @@ import base64
 import io
 from collections.abc import Callable, Iterable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skfdrmfl.common.page import page_of, size_text, table, table_of_kinds
 from skfdrmfl.compare._result import FEDERATED
 from skfdrmfl.compare._table import table_cells
 from skfdrmfl.compare._variation import TITLES
 from skfdrmfl.compare._verdict import verdict
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def page(comparison: Any, title: str, unit: str) -> str:
@@ -54,14 +51,17 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
             yield f"<p>{escape(test.verdict())}</p>"
 
 
-def _picture(draw: Callable[[], Figure], text: str) -> str:
+def _picture(draw: Callable[[], Any], text: str) -> str:
     """Return a figure as an image, or why there is none."""
+    buffer = io.BytesIO()
     try:
-        return _image(draw(), text)
+        draw().savefig(buffer, format="png", dpi=110)
     except MemoryError:
         raise
     except Exception as error:  # settings, fonts, backends and layouts fail in ways of their own
         return f'<p class="note">No figure: {escape(str(error))}</p>'
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<p><img alt="{escape(text)}" src="data:image/png;base64,{data}"></p>'
 
 
 def _data(settings: dict[str, Any]) -> Iterable[str]:
@@ -111,14 +111,6 @@ def _repeat(settings: dict[str, Any]) -> Iterable[str]:
     if "sha256" in settings:
         yield f"<p class='note'>The table has the SHA-256 <code>{escape(settings['sha256'])}</code>.</p>"
     yield "<p class='note'>Everything random follows from the seeds; seconds do not.</p>"
-
-
-def _image(figure: Figure, text: str) -> str:
-    """Return a figure as an image inside the page."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<p><img alt="{escape(text)}" src="data:image/png;base64,{data}"></p>'
 
 
 def _text(value: Any) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.compare._arguments import InvalidArgument, check_at_least
 from skfdrmfl.compare._methods import Run
@@ -13,9 +14,6 @@ from skfdrmfl.compare._result import FEDERATED, MethodResult
 from skfdrmfl.compare._training import Outcome, Rows
 from skfdrmfl.compare._variation import Stage
 from skfdrmfl.metrics import rmse
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ALONG = "permutations"
 

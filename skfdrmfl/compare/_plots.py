@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skfdrmfl.common.extras import import_extra, names_as_they_are
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.extras import names_as_they_are, new_figure
+from skfdrmfl.inspection._base import COLOURS, MARKERS
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    Float = NDArray[np.float64]
-
-
-# Okabe and Ito's palette: told apart with any colour vision. Markers tell clients apart without colour.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-MARKERS = ("o", "^", "s", "D", "v", "P")
+MOST_COLOURED = 6  # clients that anyone can tell apart
 INK, GRID = "#333333", "#E3E3E3"
 PANEL_INCHES = 3.0
 RESIDUAL_HEIGHT = 0.45  # of a panel of residuals, relative to its width
@@ -28,6 +22,7 @@ LETTERS_PER_INCH = 12
 MOST_LINES = 3
 
 
+@names_as_they_are()
 def plot_predicted(
     measured: Float,
     client_ids: NDArray[Any],
@@ -35,21 +30,13 @@ def plot_predicted(
     ax: Any = None,
     title: str = "",
     unit: str = "",
-) -> Figure:
+) -> Any:
     """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
 
     They are drawn on given axes: one, for the predictions of one method, or two rows of as many as there are panels; or
     on a new figure. Rows are coloured by client. Texts are drawn as they are, long ones on several lines. Raises
     ImportError if matplotlib is not installed.
     """
-    with names_as_they_are():
-        return _drawn(measured, client_ids, panels, ax, title, unit)
-
-
-def _drawn(
-    measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], ax: Any, title: str, unit: str
-) -> Figure:
-    """Return the figure of `plot_predicted`."""
     columns, n_in_a_row = _columns(len(panels), ax)
     everything = np.concatenate([measured, *panels.values()])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
@@ -78,7 +65,7 @@ def _drawn(
         if j % n_in_a_row == 0 and top.get_legend_handles_labels()[1]:
             look = {"fontsize": 9, "handletextpad": 0.1, "borderpad": 0.3, "framealpha": 0.9, "edgecolor": GRID}
             top.legend(loc="upper left", **look)
-    figure: Figure = columns.flat[0].figure
+    figure = columns.flat[0].figure
     if title and ax is None:
         figure.suptitle(_fitted(title, PANEL_INCHES * n_in_a_row), color=INK, fontsize=11)
     return figure
@@ -92,7 +79,6 @@ def _fitted(text: str, inches: float) -> str:
 
 def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
     """Return the axes, a column for each panel, and how many columns stand side by side."""
-    figure_class = import_extra("matplotlib.figure", "plot", "Figures need").Figure
     if ax is not None:
         columns = np.asarray(ax, dtype=object)
         if columns.size <= 2 and columns.ndim < 2:
@@ -106,7 +92,7 @@ def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
     n_in_a_row = min(n_panels, MOST_IN_A_ROW)
     n_bands = -(-n_panels // n_in_a_row)
     height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT)
-    figure = figure_class(figsize=(PANEL_INCHES * n_in_a_row, height * n_bands + 0.75))
+    figure = new_figure(figsize=(PANEL_INCHES * n_in_a_row, height * n_bands + 0.75))
     figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
     grid = figure.subplots(2 * n_bands, n_in_a_row, squeeze=False, height_ratios=[1.0, RESIDUAL_HEIGHT] * n_bands)
     columns = np.hstack(np.vsplit(grid, n_bands))  # (2, panels), one band after another
@@ -118,7 +104,7 @@ def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
 def _scatter(axes: Any, x: Float, y: Float, clients: NDArray[Any]) -> None:
     """Draw points coloured by client."""
     labels = np.unique(clients)
-    if not 1 < len(labels) <= len(COLOURS):  # one, or more than anyone can tell apart
+    if not 1 < len(labels) <= MOST_COLOURED:
         axes.scatter(x, y, s=16, color=COLOURS[0], alpha=0.7, linewidths=0, zorder=2)
     else:
         for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):

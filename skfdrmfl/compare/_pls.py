@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.progress import tell
 from skfdrmfl.compare._pretreatments import RAW, pretreated
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 
 class ChosenPLS(RegressorMixin, BaseEstimator):
@@ -60,7 +59,7 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
         self._models = [_fitted(tables[name], column, n) for column, (_, n, name) in zip(columns, chosen, strict=True)]
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike) -> Float:
         """Return predictions of shape (n_samples,), or (n_samples, n_outputs)."""
         check_is_fitted(self)
         table = validate_data(self, X, reset=False)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.views import VIEWS
 from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION, neighbour_correlation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Float = NDArray[np.float64]
 
 
 def is_smooth(block: Float) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from skfdrmfl.common.arrays import Float
 
 MEAN = "mean predictor"
 FEDERATED = "FDRMFL"
@@ -40,16 +41,16 @@ class MethodResult:
     """
 
     name: str
-    predicted: NDArray[np.float64]
-    rmse: NDArray[np.float64]
-    r2: NDArray[np.float64]
-    rpd: NDArray[np.float64]
+    predicted: Float
+    rmse: Float
+    r2: Float
+    rpd: Float
     fit_seconds: float
     client_r2: dict[Any, float]
     output: str = "y"
 
 
-def squared_errors(predicted: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def squared_errors(predicted: Float, y: Float) -> Float:
     """Return the squared error of each row (n,), the mean over runs (n_runs, n) that have predicted it, NaN without."""
-    squared: NDArray[np.float64] = np.ma.masked_invalid((predicted - y) ** 2).mean(axis=0).filled(np.nan)
+    squared: Float = np.ma.masked_invalid((predicted - y) ** 2).mean(axis=0).filled(np.nan)
     return squared

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.compare._paired import Ratio
 from skfdrmfl.compare._result import MethodResult
+from skfdrmfl.diagnosis import tables
 
 MOST_CLIENT_COLUMNS = 6  # beyond that the table shows the worst, the middle and the best client
-
-
-def table_text(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) -> str:
-    """Return the measures of each method in aligned columns under titles."""
-    return aligned(table_cells(methods, ratios))
 
 
 def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) -> list[list[str]]:
@@ -25,21 +21,12 @@ def table_cells(methods: Sequence[MethodResult], ratios: Mapping[str, Ratio]) ->
     """
     titles, client_cells = _client_columns(methods)
     decimals = decimals_of(method.rmse.mean() for method in methods)
-    of_ratios = ["x FDRMFL"] if ratios else []
-    rows = [["method", "RMSE", "±", "R²", "RPD", *of_ratios, "fit (s)", *titles]]
+    rows = [["method", "RMSE", "±", "R²", "RPD", *(["x FDRMFL"] if ratios else []), "fit (s)", *titles]]
     for method, of_clients in zip(methods, client_cells, strict=True):
-        rows.append(
-            [
-                method.name,
-                f"{method.rmse.mean():.{decimals}f}",
-                f"{spread(method.rmse):.{decimals}f}" if len(method.rmse) > 1 else "",
-                f"{method.r2.mean():.3f}",
-                f"{method.rpd.mean():.2f}",
-                *([ratio_text(ratios.get(method.name))] if ratios else []),
-                f"{method.fit_seconds:.3f}",
-                *of_clients,
-            ]
-        )
+        deviation = f"{spread(method.rmse):.{decimals}f}" if len(method.rmse) > 1 else ""
+        error, r2, rpd = f"{method.rmse.mean():.{decimals}f}", f"{method.r2.mean():.3f}", f"{method.rpd.mean():.2f}"
+        of_ratio = [ratio_text(ratios.get(method.name))] if ratios else []
+        rows.append([method.name, error, deviation, r2, rpd, *of_ratio, f"{method.fit_seconds:.3f}", *of_clients])
     return rows
 
 
@@ -57,7 +44,7 @@ def ratio_text(ratio: Ratio | None) -> str:
     return "1" if ratio is None else f"{ratio.value:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]"
 
 
-def spread(runs: NDArray[np.float64]) -> float:
+def spread(runs: Float) -> float:
     """Return the sample standard deviation of a measure over runs, NaN for a single run."""
     return float(np.std(runs, ddof=1)) if len(runs) > 1 else float("nan")
 
@@ -80,9 +67,5 @@ def decimals_of(errors: Iterable[float]) -> int:
 
 def aligned(rows: list[list[str]]) -> str:
     """Return rows of cells as lines, the first column to the left and the others to the right, a rule below titles."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    titles, *lines = tables.aligned(rows, range(1, len(rows[0])))
+    return "\n".join([titles, "-" * len(titles), *lines])

@@ -6,23 +6,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils.metadata_routing import get_routing_for_object
 from threadpoolctl import threadpool_limits
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.progress import told_to
 from skfdrmfl.compare._arguments import Fold
 from skfdrmfl.compare._methods import Run
 from skfdrmfl.data.categories import UNKNOWN_LABELS
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
 
 Progress = Callable[[int, int, str], None]
 MIDST_AFTER = 0.5  # seconds, of a fit that takes long
@@ -32,7 +30,7 @@ class Rows(NamedTuple):
     """The rows to learn from and to predict, and what is known of each."""
 
     X: ArrayLike
-    y: NDArray[np.float64]  # (n,) or (n, n_outputs)
+    y: Float  # (n,) or (n, n_outputs)
     clients: NDArray[Any]  # (n_seeds, n)
     groups: NDArray[Any] | None
     folds: list[Fold]
@@ -42,22 +40,22 @@ class Outcome(NamedTuple):
     """What the cross-validation of one run gave."""
 
     run: Run
-    predicted: NDArray[np.float64]  # out-of-fold predictions, of the shape of y and in its unit
+    predicted: Float  # out-of-fold predictions, of the shape of y and in its unit
     covered: NDArray[np.bool_]  # (n,), rows of folds in which the model could be trained
     fit_seconds: float  # median wall time of a fit
     ledger: dict[str, Any]  # messages of the first fit, if it was federated
 
 
 def cross_validate(
-    runs: list[Run], rows: Rows, progress: Progress, left_out: Callable[[Run, Exception], None]
+    runs: list[Run], rows: Rows, progress: Callable[[int, str], None], left_out: Callable[[Run, Exception], None]
 ) -> Iterator[Outcome]:
     """Fit every run on every training fold and predict its test fold; yield the outcome of each run.
 
     A rival of the user that cannot be fitted is handed to `left_out`, with its error; that of another run is raised.
-    `progress` is called before the first and after every fit, and in the midst of one that takes long.
+    `progress` is told how many fits are done before the first, after every, and in the midst of one that takes long.
     """
     n_folds = len(rows.folds)
-    progress(0, len(runs) * n_folds, runs[0].name)
+    progress(0, runs[0].name)
     last = time.monotonic()
     for number, run in enumerate(runs):
 
@@ -65,7 +63,7 @@ def cross_validate(
             nonlocal last
             if not stage or time.monotonic() - last >= MIDST_AFTER:
                 last = time.monotonic()
-                progress(first + fold, len(runs) * n_folds, f"{run.name}, {stage}" if stage else run.name)
+                progress(first + fold, f"{run.name}, {stage}" if stage else run.name)
 
         # More threads gain little at these sizes, stall on a busy machine, and change the last bits.
         with threadpool_limits(limits=1):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.compare._methods import Run
 from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
 from skfdrmfl.compare._result import DRAWN, FEDERATED, MethodResult, squared_errors
 from skfdrmfl.compare._table import aligned, decimals_of, ratio_text
 from skfdrmfl.compare._training import Outcome, Rows
 from skfdrmfl.metrics import rmse
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 EVERYTHING = "all"  # the point of the comparison itself
 TITLES = {
@@ -133,7 +132,7 @@ def variations_of(
     done: Iterable[tuple[Stage, list[Outcome]]],
     failed: dict[str, dict[str, str]],
     methods: Sequence[MethodResult],
-    measured: NDArray[np.float64],
+    measured: Float,
     units: NDArray[np.intp] | None,
 ) -> tuple[Variation, ...]:
     """Return what stages gave beside `methods`, the results with everything; ratios resample `units` (n,), or rows."""
@@ -166,12 +165,7 @@ def variations_of(
 
 
 def _errors(
-    point: str,
-    of_draws: list[tuple[Rows, Outcome]],
-    full: MethodResult,
-    j: int,
-    y: NDArray[np.float64],
-    units: NDArray[np.intp],
+    point: str, of_draws: list[tuple[Rows, Outcome]], full: MethodResult, j: int, y: Float, units: NDArray[np.intp]
 ) -> Errors:
     """Return the errors of one method at one point, for the j-th output y (n,)."""
     predicted = np.stack([outcome.predicted.reshape(len(y), -1)[:, j] for _, outcome in of_draws])

@@ -31,18 +31,10 @@ class Asked:
 
 
 class RunChannel:
-    """Carries packets over a run. See `remote.channel.Channel`; an address is a label.
+    """Carries packets over a run of `courier.server`. See `remote.channel.Channel`; an address is a label.
 
-    Parameters
-    ----------
-    connection : socket
-        To the run's ServerApp, `courier.server`.
-    sites : collection of str
-        The labels that may take part; none: all.
-    answer_within, wait : float
-        Seconds to wait for an answer, and for sites without whom nothing can go on.
-    patience : float
-        Seconds that a site may be away, as it is while it is started again, before others go on without it.
+    `sites` are the labels that may take part, none: all. An answer is waited for `answer_within` seconds, sites without
+    whom nothing can go on `wait`, and a site that is away, as while it is started again, `patience`.
     """
 
     def __init__(
@@ -212,9 +204,9 @@ class RunChannel:
             packet = None
             if error is None:
                 try:
-                    packet = Packet.of_flat(text, bytes(data))
-                except Exception as reason:  # what a site sends, anybody may have written
-                    error = f"a message is damaged ({type(reason).__name__})"
+                    packet = Packet.of_flat(text, data)
+                except WireError as reason:
+                    error = str(reason)
             found[number] = packet, error
         return found
 

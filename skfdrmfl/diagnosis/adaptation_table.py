@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from skfdrmfl.diagnosis.tables import aligned
+
 
 class AdaptationTable(list[dict[str, Any]]):
     """A list of dicts of "how", "error" and "chosen", a way each, that prints as a table.
@@ -31,12 +33,10 @@ class AdaptationTable(list[dict[str, Any]]):
         self.how, self.n_rows, self.slope, self.bias, self.axis = how, n_rows, slope, bias, axis
 
     def __repr__(self) -> str:
-        width = max(len(row["how"]) for row in self)
-        lines = [f"{'how':{width}}  error on {self.n_rows} rows, each left out"]
+        cells = [["how", f"error on {self.n_rows} rows, each left out"]]
         for row in self:
-            marks = ["*" if chosen else "" for chosen in _each(row["chosen"])]
-            shown = ", ".join(f"{error:.4g}{mark}" for error, mark in zip(_each(row["error"]), marks, strict=True))
-            lines.append(f"{row['how']:{width}}  {shown}")
+            errors = zip(_each(row["error"]), _each(row["chosen"]), strict=True)
+            cells.append([row["how"], ", ".join(f"{error:.4g}{'*' * bool(chosen)}" for error, chosen in errors)])
         done = [
             f"{name} {', '.join(f'{x:.4g}' for x in _each(of))}"
             for name, of in (("slope", self.slope), ("bias", self.bias))
@@ -44,12 +44,7 @@ class AdaptationTable(list[dict[str, Any]]):
         for name, read in self.axis.items():
             shift, gain, offset = read["shift"], read["gain"], read["offset"]
             done.append(f"{name} shifted by {shift:.2f} channels, times {gain:.4g}, plus {offset:.4g}")
-        return "\n".join([*lines, f"* chosen: {', '.join(done)}"])
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> Any:
-        return type(self), (list(self), self.how, self.n_rows, self.slope, self.bias, self.axis)
+        return "\n".join([*aligned(cells), f"* chosen: {', '.join(done)}"])
 
 
 def _each(value: Any) -> list[Any]:

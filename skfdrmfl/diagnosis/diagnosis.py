@@ -48,8 +48,6 @@ class Diagnosis(list[dict[str, Any]]):
             lines += [f"    evidence: {evidence}", f"    remedy: {finding['remedy']}"]
         return "\n".join(lines)
 
-    __str__ = __repr__
-
 
 def diagnose(history: TrainingHistory) -> Diagnosis:
     """Return every known failure signature that a training history shows."""

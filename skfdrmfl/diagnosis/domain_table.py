@@ -53,8 +53,3 @@ class DomainTable(dict[str, NDArray[Any]]):
         if len(outside) > MOST_SHOWN:
             lines.append(f"and {len(outside) - MOST_SHOWN} more")
         return "\n".join(lines)
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> Any:
-        return type(self), (dict(self), self.y_range, self.level)

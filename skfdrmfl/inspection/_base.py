@@ -11,9 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.extras import import_extra
-from skfdrmfl.data.axis import label_of
 from skfdrmfl.data.client_ids import rows_of_clients
-from skfdrmfl.data.modalities import features_of
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
 
@@ -24,6 +22,9 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 class Display:
     """A picture that is computed first and drawn by `plot`; `ax_` and `figure_` are those it was drawn on last.
+
+    All ways to one take `ax`, the Axes to draw on, new ones for None, and keywords of the method of Axes that draws its
+    marks: `scatter_kw` for `scatter`, `line_kw` for `plot` or `errorbar`, `bar_kw` for `bar`, `box_kw` for `boxplot`.
 
     Attributes
     ----------
@@ -98,22 +99,3 @@ def checked_output(output: int, n_outputs: int, what: str = "the model") -> int:
 def by_client(client_ids: ArrayLike | None, n: int) -> dict[Any, NDArray[np.bool_]]:
     """Return the mask (n,) of each client's rows by its label, sorted; all rows under None without `client_ids`."""
     return {None: np.ones(n, dtype=bool)} if client_ids is None else rows_of_clients(client_ids, n)
-
-
-def names_of(model: FDRMFLTransformer) -> list[str]:
-    """Return what the columns of X are called; those without names have numbers."""
-    named = model._fitted.column_names
-    return list(map(str, range(model.n_features_in_) if named is None else named.names))
-
-
-def positions_of(model: FDRMFLTransformer) -> tuple[Float, bool, str]:
-    """Return where each column stands on an axis (p,), whether its name says so, and what the axis is called.
-
-    The axis is `axis_` where all columns but those of labels have a place there. Else the columns stand one after
-    another.
-    """
-    measured = features_of(model.n_features_in_, model._fitted.label_columns)
-    named = model._fitted.column_names
-    if named is None or named.axis is None or not np.isfinite(named.axis[measured]).all():
-        return np.arange(model.n_features_in_, dtype=np.float64), False, "column"
-    return named.axis, True, label_of(named.names[j] for j in measured.tolist())

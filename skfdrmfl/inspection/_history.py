@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from skfdrmfl.inspection._base import COLOURS, Display, transformer_of
 from skfdrmfl.inspection._members import weights_text
 
 
+@dataclass(eq=False, repr=False)
 class HistoryDisplay(Display):
     """Terms of the objective against rounds: a line for each term, or for each client.
 
@@ -30,10 +32,11 @@ class HistoryDisplay(Display):
         Which network of a mixture it is; empty of a network alone.
     """
 
-    def __init__(
-        self, rounds: Any, lines: dict[str, Float], ylabel: str, best_round: int | None = None, title: str = ""
-    ):
-        self.rounds, self.lines, self.ylabel, self.best_round, self.title = rounds, lines, ylabel, best_round, title
+    rounds: Any
+    lines: dict[str, Float]
+    ylabel: str
+    best_round: int | None = None
+    title: str = ""
 
     @classmethod
     def from_estimator(
@@ -54,9 +57,6 @@ class HistoryDisplay(Display):
             Keys of `history_`, without "_per_client"; with `by="client"` the first alone is drawn. Terms that are 0
             throughout are left out.
         by : {"term", "client"}, default="term"
-        ax : matplotlib Axes, default=None
-        **line_kw
-            Passed to `Axes.plot`.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def weights_text(weights: Float) -> str:
     return ", ".join(f"{weight:.2f}" for weight in weights.tolist())
 
 
+@dataclass(eq=False, repr=False)
 class MembersDisplay(Display):
     """The error of each member of a mixture on rows held out, and its weight: a row for each, the mixture on top.
 
@@ -37,8 +39,9 @@ class MembersDisplay(Display):
         Weights of the members add up to 1; errors are root mean squares in the units of y.
     """
 
-    def __init__(self, names: list[str], weights: Float, errors: Float):
-        self.names, self.weights, self.errors = names, weights, errors
+    names: list[str]
+    weights: Float
+    errors: Float
 
     @classmethod
     def from_estimator(
@@ -51,9 +54,6 @@ class MembersDisplay(Display):
         estimator : fitted FDRMFLTransformer, or Pipeline with one
         output : int, default=None
             Which y, in its units; None: all of them.
-        ax : matplotlib Axes, default=None
-        **scatter_kw
-            Passed to `Axes.scatter`.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def contributions(model: Any, X: Any, *, n_repeats: int = N_REPEATS, random_stat
     return out
 
 
+@dataclass(eq=False, repr=False)
 class ModalityContributionsDisplay(Display):
     """How far predictions move with each modality: a bar for each, in units of y.
 
@@ -56,8 +58,8 @@ class ModalityContributionsDisplay(Display):
         Standard deviation of the predictions.
     """
 
-    def __init__(self, contributions: dict[str, Float], spread: Float):
-        self.contributions, self.spread = contributions, spread
+    contributions: dict[str, Float]
+    spread: Float
 
     @classmethod
     def from_estimator(
@@ -82,9 +84,6 @@ class ModalityContributionsDisplay(Display):
         n_repeats : int, default=10
             Draws; at most n - 1 are taken.
         random_state : int, default=0
-        ax : matplotlib Axes, default=None
-        **bar_kw
-            Passed to `Axes.bar`.
         """
         model, rows = transformer_of(estimator, X)
         checked_output(output, model._fitted.network.n_outputs)

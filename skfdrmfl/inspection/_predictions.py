@@ -1,7 +1,8 @@
-"""Predicted against measured."""
+"""Predictions of rows beside their measured values: one against the other, errors and intervals by client."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.row_names import check_same_rows
-from skfdrmfl.inspection._base import Display, by_client, checked_output
-from skfdrmfl.metrics import chemometric_report, systematic_error
+from skfdrmfl.inspection._base import COLOURS, Display, by_client, checked_output
+from skfdrmfl.metrics import ChemometricReport, chemometric_report, systematic_error
 
 
 def column_of(values: Any, output: int) -> Float:
@@ -19,6 +20,7 @@ def column_of(values: Any, output: int) -> Float:
     return array if array.ndim == 1 else array[:, checked_output(output, array.shape[1], "y")]
 
 
+@dataclass(eq=False, repr=False)
 class PredictedMeasuredDisplay(Display):
     """Predictions against measured values, by client, with the line on which they agree.
 
@@ -31,8 +33,10 @@ class PredictedMeasuredDisplay(Display):
         Measures of all rows and of each client's.
     """
 
-    def __init__(self, y_true: Float, y_pred: Float, clients: dict[Any, NDArray[np.bool_]], report: Any):
-        self.y_true, self.y_pred, self.clients, self.report = y_true, y_pred, clients, report
+    y_true: Float
+    y_pred: Float
+    clients: dict[Any, NDArray[np.bool_]]
+    report: ChemometricReport
 
     @classmethod
     def from_estimator(
@@ -56,9 +60,6 @@ class PredictedMeasuredDisplay(Display):
         client_ids : array-like of shape (n,), default=None
         output : int, default=0
             Which y.
-        ax : matplotlib Axes, default=None
-        **scatter_kw
-            Passed to `Axes.scatter`.
         """
         check_same_rows(X=X, y=y, client_ids=client_ids)
         y_pred = estimator.predict(X)
@@ -94,4 +95,150 @@ class PredictedMeasuredDisplay(Display):
             text += f"\n{wrong}:\nadapt the model"
         ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top")
         ax.set(xlabel="measured", ylabel="predicted")
+        return self
+
+
+@dataclass(eq=False, repr=False)
+class ClientErrorsDisplay(Display):
+    """A box of each client's errors (predicted less measured), its RMSE above it.
+
+    Parameters
+    ----------
+    errors : dict of label to ndarray
+        Errors of each client's rows.
+    report : ChemometricReport
+        Measures of all rows, then of each client's.
+    """
+
+    errors: dict[Any, Float]
+    report: ChemometricReport
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        client_ids: ArrayLike,
+        *,
+        output: int = 0,
+        ax: Any = None,
+        **box_kw: Any,
+    ) -> ClientErrorsDisplay:
+        """Draw any regressor's errors on rows; parameters as of `PredictedMeasuredDisplay`."""
+        check_same_rows(X=X, y=y, client_ids=client_ids)
+        return cls.from_predictions(y, estimator.predict(X), client_ids, output=output, ax=ax, **box_kw)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        client_ids: ArrayLike,
+        *,
+        output: int = 0,
+        ax: Any = None,
+        **box_kw: Any,
+    ) -> ClientErrorsDisplay:
+        """Draw the errors of given predictions; parameters as of `from_estimator`."""
+        check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
+        y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
+        error = y_pred - y_true
+        errors = {label: error[mine] for label, mine in by_client(client_ids, len(error)).items()}
+        return cls(errors, chemometric_report(y_true, y_pred, client_ids)).plot(ax=ax, **box_kw)
+
+    def plot(self, *, ax: Any = None, **box_kw: Any) -> ClientErrorsDisplay:
+        """Draw them."""
+        ax = self._begin(ax)
+        places = np.arange(len(self.errors))
+        ax.axhline(0.0, color="#999999", linewidth=0.8)
+        boxes = ax.boxplot(list(self.errors.values()), **({"positions": places, "patch_artist": True} | box_kw))
+        for i, box in enumerate(boxes["boxes"]):
+            box.set(facecolor=COLOURS[i % len(COLOURS)], alpha=0.5)
+        labels = [f"{row['client']}\nn {row['n']}\nRMSE {row['rmse']:.3g}" for row in self.report[1:]]
+        ax.set_xticks(places, labels)
+        ax.set(xlabel="client", ylabel="predicted less measured")
+        return self
+
+
+@dataclass(eq=False, repr=False)
+class CoverageDisplay(Display):
+    """A bar for each client: the share of its rows whose y lies in the interval, beside the confidence asked for.
+
+    Parameters
+    ----------
+    coverage : dict of label to float
+        Of each client; of a label None all rows.
+    n_rows : dict of label to int
+    confidence : float
+    median_width : float
+        Of all intervals, in the units of y.
+    """
+
+    coverage: dict[Any, float]
+    n_rows: dict[Any, int]
+    confidence: float
+    median_width: float
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        client_ids: ArrayLike | None = None,
+        confidence: float = 0.9,
+        output: int = 0,
+        ax: Any = None,
+        **bar_kw: Any,
+    ) -> CoverageDisplay:
+        """Draw the coverage of a fitted FDRMFLTransformer's intervals.
+
+        Parameters
+        ----------
+        estimator : fitted FDRMFLTransformer
+        X, y : array-like
+            Rows that the estimator was not fitted to, and their measured values.
+        client_ids : array-like of shape (n,), default=None
+            Clients of the rows: the intervals are each client's own.
+        confidence : float in (0, 1), default=0.9
+        output : int, default=0
+            Which y.
+        """
+        check_same_rows(X=X, y=y, client_ids=client_ids)
+        ends = np.asarray(estimator.predict_interval(X, confidence, client_ids=client_ids))
+        ends = ends if ends.ndim == 2 else ends[:, output]
+        return cls.from_intervals(column_of(y, output), ends, confidence, client_ids=client_ids, ax=ax, **bar_kw)
+
+    @classmethod
+    def from_intervals(
+        cls,
+        y: ArrayLike,
+        ends: Float,
+        confidence: float,
+        *,
+        client_ids: ArrayLike | None = None,
+        ax: Any = None,
+        **bar_kw: Any,
+    ) -> CoverageDisplay:
+        """Draw the coverage of given intervals `ends` (n, 2) of y (n,), whoever made them."""
+        y = np.asarray(y, dtype=np.float64)
+        inside = (ends[:, 0] <= y) & (y <= ends[:, 1])
+        clients = by_client(client_ids, len(y))
+        coverage = {label: float(inside[mine].mean()) for label, mine in clients.items()}
+        n_rows = {label: int(mine.sum()) for label, mine in clients.items()}
+        width = float(np.median(ends[:, 1] - ends[:, 0]))
+        return cls(coverage, n_rows, confidence, width).plot(ax=ax, **bar_kw)
+
+    def plot(self, *, ax: Any = None, **bar_kw: Any) -> CoverageDisplay:
+        """Draw it, with the confidence as a line and, above each bar, the share."""
+        ax = self._begin(ax)
+        places = np.arange(len(self.coverage))
+        colours = [COLOURS[i % len(COLOURS)] for i in range(len(places))]
+        bars = ax.bar(places, list(self.coverage.values()), **({"color": colours, "alpha": 0.6} | bar_kw))
+        ax.bar_label(bars, fmt="%.2f")
+        ax.axhline(self.confidence, color="#333333", linewidth=0.8, linestyle="--")
+        ax.set_xticks(places, [f"{'all' if label is None else label}\nn {n}" for label, n in self.n_rows.items()])
+        ax.set(xlabel="client", ylabel=f"share within intervals (confidence {self.confidence:g})", ylim=(0, 1.08))
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.inspection._base import COLOURS, MARKERS, Display
 
 
+@dataclass(eq=False, repr=False)
 class VariationDisplay(Display):
     """A learning curve of each method, by training rows or clients; of modalities a bar for each.
 
@@ -29,10 +31,11 @@ class VariationDisplay(Display):
         RMSE of each method, mean and standard deviation over draws; NaN where it could not be fitted.
     """
 
-    def __init__(
-        self, along: str, points: list[str], sizes: Float, errors: dict[str, Float], deviations: dict[str, Float]
-    ):
-        self.along, self.points, self.sizes, self.errors, self.deviations = along, points, sizes, errors, deviations
+    along: str
+    points: list[str]
+    sizes: Float
+    errors: dict[str, Float]
+    deviations: dict[str, Float]
 
     @classmethod
     def from_comparison(
@@ -58,9 +61,6 @@ class VariationDisplay(Display):
             Which of several outputs; None is the first.
         unit : str, default=""
             Unit of y.
-        ax : matplotlib Axes, default=None
-        **plot_kw
-            Passed to `Axes.errorbar`, of modalities to `Axes.bar`.
 
         Raises
         ------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sklearn.base import clone
 from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.remote.audit import Leaving, leaving
 from skfdrmfl.clients.remote.loopback import Loopback
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 from skfdrmfl.common.page import size_text
 from skfdrmfl.diagnosis.tables import Table, aligned, csv_text
 from skfdrmfl.fit.parameters import is_private
@@ -58,19 +59,12 @@ class DryRun(dict[str, Any]):
 
     def __repr__(self) -> str:
         rows = [dict(zip(self, values, strict=True)) for values in zip(*self.values(), strict=True)]
-        by_message = [[_cells(row) for row in group] for _, group in groupby(rows, lambda row: row["round"])]
+        rounds = [(number, [_cells(row) for row in of_one]) for number, of_one in groupby(rows, itemgetter("round"))]
         lines = [["round", "what", "shape", "bytes", "rows", "fewest", "reveals"]]
-        first = 0
-        numbers = [number for number, _ in groupby(rows, lambda row: row["round"])]
-        for i, cells in enumerate(by_message):
-            if i + 1 < len(by_message) and by_message[i + 1] == cells:
-                continue
-            span = f"{numbers[first]}" if first == i else f"{numbers[first]}-{numbers[i]}"
-            lines += [[span, *line] for line in cells]
-            first = i + 1
+        for cells, alike in groupby(rounds, itemgetter(1)):
+            first, *others = [str(number) for number, _ in alike]
+            lines += [["-".join([first, *others[-1:]]), *line] for line in cells]
         return "\n".join([*aligned(lines), "", self.summary])
-
-    __str__ = __repr__
 
     def to_csv(self) -> str:
         """Return the table as CSV, a line for each message."""
@@ -87,14 +81,11 @@ class DryRun(dict[str, Any]):
         return f"{said} Sites with other labels, or more of them, change shapes; rounds that stop early may be fewer."
 
 
-class _Watching:
-    """Keeps what leaves, in order. See `watch.Watch`."""
+class _Watching(Watch):
+    """Keeps what leaves, in order."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, Leaving, str]] = []
-
-    def before(self, question: Question) -> None:
-        """Do nothing: what is asked leaves nothing."""
 
     def after(self, question: Question, answer: Answer) -> None:
         """Keep what leaves."""
@@ -102,12 +93,7 @@ class _Watching:
 
 
 def dry_run(
-    estimator: Any,
-    load_data: Callable[[], Any],
-    label: Any,
-    policy: SitePolicy | None = None,
-    *,
-    networks: int = 1,
+    estimator: Any, load_data: Callable[[], Any], label: Any, policy: SitePolicy | None = None, *, networks: int = 1
 ) -> DryRun:
     """Return what would leave a site in a fit, in order, from a fit of its rows alone that reaches no network.
 
@@ -164,12 +150,10 @@ def _counting_elsewhere(policy: SitePolicy | None) -> Iterator[SitePolicy | None
 
 def _table(seen: list[tuple[int, Leaving, str]]) -> Table:
     """Return the columns."""
-    shapes = np.empty(len(seen), dtype=object)
-    shapes[:] = [one.shape for _, one, _ in seen]
     return {
         "round": np.array([number for number, _, _ in seen], dtype=np.int64),
         "what": np.array([one.what for _, one, _ in seen], dtype=object),
-        "shape": shapes,
+        "shape": np.fromiter((one.shape for _, one, _ in seen), object, len(seen)),
         "bytes": np.array([one.bytes for _, one, _ in seen], dtype=np.int64),
         "rows": np.array([-1 if one.rows is None else one.rows for _, one, _ in seen], dtype=np.int64),
         "fewest": np.array([-1 if one.fewest is None else one.fewest for _, one, _ in seen], dtype=np.int64),

@@ -23,23 +23,10 @@ Answer = Callable[[str, bytearray], tuple[str, bytes]]
 
 
 class Listener:
-    """Answers frames at an address, one after another.
+    """Answers frames at an address, one after another; `token` and `group` are those of `sockets.listen`.
 
-    Memory holds one large question at a time: others wait until it is answered and the answer taken.
-
-    Parameters
-    ----------
-    address : str
-        The path of a Unix socket, or 127.0.0.1:PORT.
-    answer : callable
-        From the text and data of a question to those of the answer; the text of a WireError is told, of others
-        the type alone.
-    token : str
-        File for the secret of loopback.
-    group : str, optional
-        Group that may use a Unix socket beside its owner.
-    most_data : int
-        Bytes of a question at most.
+    Memory holds one large question, of `most_data` bytes at most: others wait until it is answered and the answer
+    taken. Of a WireError that `answer` raises the text is told, of other errors the type alone.
     """
 
     def __init__(

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.audit import leaving
-from skfdrmfl.clients.remote.packet import Packet, WireError
+from skfdrmfl.clients.remote.packet import Packet
 from skfdrmfl.clients.remote.prepared import ROWS
 from skfdrmfl.clients.remote.site import ANNOUNCED, Site
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 
 # Bytes of what is kept at most; a server that wants more loses all of it, and sends what it needs again.
 MOST_KEPT = 2**28
@@ -27,7 +27,7 @@ class SiteProcess:
 
     def __call__(self, text: str, data: bytes | bytearray) -> tuple[str, bytes]:
         """Return the answer to a question. WireError: it is none."""
-        answer, kept = self._site.answer(_of_flat(text, data), self._kept)
+        answer, kept = self._site.answer(Packet.of_flat(text, data), self._kept)
         # What is prepared of rows is kept for sites of which each message is answered by a new process.
         kept = {name: value for name, value in kept.items() if not name.endswith(ROWS)}
         if sum(map(size_of, kept.values())) > MOST_KEPT:
@@ -36,14 +36,11 @@ class SiteProcess:
         return answer.flat()
 
 
-class Teller:
-    """Says in a line what leaves with each answer, or that it was refused. See `watch.Watch`; it watches last."""
+class Teller(Watch):
+    """Says in a line what leaves with each answer, or that it was refused; it watches last."""
 
     def __init__(self, say: Callable[[str], None]):
         self._say = say
-
-    def before(self, question: Question) -> None:
-        """Do nothing: what is asked leaves nothing."""
 
     def after(self, question: Question, answer: Answer) -> None:
         """Say what an answer gives away."""
@@ -56,13 +53,3 @@ class Teller:
         rows = {message.rows for message in messages if message.rows is not None}
         of_rows = f", from {min(rows)} rows" if rows else ""
         self._say(f"{round_of}{what}: {size_of(answer.packet) / 1e3:.1f} kB{of_rows}")
-
-
-def _of_flat(text: str, data: bytes | bytearray) -> Packet:
-    """Return the packet of a frame; WireError, whatever is wrong with it."""
-    try:
-        return Packet.of_flat(text, data)  # type: ignore[arg-type]  # any buffer
-    except WireError:
-        raise
-    except Exception as error:
-        raise WireError(f"a message is damaged ({type(error).__name__})") from error

@@ -127,13 +127,8 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     _check_alike(labels_there, told, list(ALIKE))
     by_modality = None
     if any(answer["by_modality"] is not None for answer in told):
-        n_modalities = len(told[0]["modalities"])
-        by_modality = np.stack(
-            [
-                np.full(n_modalities, n) if a["by_modality"] is None else a["by_modality"]
-                for a, n in zip(told, sizes, strict=True)
-            ]
-        )
+        counts, whole = [answer["by_modality"] for answer in told], np.ones(len(told[0]["modalities"]), dtype=np.int64)
+        by_modality = np.stack([n * whole if of is None else of for of, n in zip(counts, sizes, strict=True)])
         if private:
             _privacy.check_complete(by_modality == sizes[:, None])
     reading = DataDescription(
@@ -153,15 +148,8 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     )
     if earlier is not None:
         _check_same_columns(reading, earlier)
-    agreed = exchange.keep(
-        {
-            "parameters": parameters,
-            "columns": columns,
-            "run": exchange.run,
-            "categories": categories,
-            "masked": by_modality is not None,
-        }
-    )
+    told_all = {"parameters": parameters, "columns": columns, "run": exchange.run, "categories": categories}
+    agreed = exchange.keep(told_all | {"masked": by_modality is not None})
     return reading, Remote(exchange, positions, sizes, by_modality, agreed, "torch", ledger)
 
 
@@ -249,13 +237,8 @@ def _labels(labels: list[Any]) -> NDArray:
 
 def _check_same_columns(reading: DataDescription, earlier: Fitted) -> None:
     """Raise ValueError where the columns are others than those of the model to go on from."""
-    now, before = (
-        None if names is None else list(names)
-        for names in (
-            reading.number_names if reading.feature_names is None else reading.feature_names,
-            earlier.number_names if earlier.feature_names is None else earlier.feature_names,
-        )
-    )
+    both = [of.number_names if of.feature_names is None else of.feature_names for of in (reading, earlier)]
+    now, before = (None if names is None else list(names) for names in both)
     if reading.n_features != earlier.n_features or (now is not None and before is not None and now != before):
         raise ValueError(
             f"the clients' columns ({reading.n_features if now is None else _short(now)}) are others than those of the "

@@ -17,14 +17,7 @@ from skfdrmfl.data.held_out import Split, Subset
 from skfdrmfl.encoders._spec import check_layer_sizes
 from skfdrmfl.fit.fingerprint import described
 from skfdrmfl.fit.mixture import GRADIENT_ROUNDS
-from skfdrmfl.fit.parameters import (
-    compared_parameters,
-    is_auto,
-    is_private,
-    schedule_of,
-    settings_of,
-    value_of,
-)
+from skfdrmfl.fit.parameters import compared_parameters, is_auto, is_private, schedule_of, settings_of, value_of
 from skfdrmfl.mixture.networks import SHAPES, SPARSE_BATCH
 from skfdrmfl.protocol.plan import Plan, Settings
 from skfdrmfl.server.algorithms import ALGORITHMS

@@ -63,8 +63,6 @@ class FederationStatistics:
     def __repr__(self) -> str:
         return f"{_shown(self.sites)}\n\n{_shown(self.columns)}"
 
-    __str__ = __repr__
-
 
 def describe(estimator: Any, channel: Channel) -> FederationStatistics:
     """Return what the sites at the other end of a channel say of their rows; nothing is trained.

@@ -150,24 +150,10 @@ def column_of(cells: list[Any]) -> Any:
 
 
 def numbers_of(column: Any) -> tuple[Any, Any]:
-    """Return a column as numbers, NaN where it holds none, and what it holds instead, which is no gap.
+    """Return a column as numbers (n,), correctly rounded, NaN where it holds none, and what it holds instead of these.
 
-    Parameters
-    ----------
-    column : Series (n,)
-        A column of a table that `read_table` has returned, or any other.
-
-    Returns
-    -------
-    numbers : Series (n,) of float64
-        The correctly rounded values; `rule_of` says how they were written.
-    odd : Series
-        The text of the cells that are neither missing nor numbers by the column's rule, infinite ones among them.
-
-    Raises
-    ------
-    UsageError
-        The column has two readings, as one of "1,234" alone has.
+    That is the text of cells that are neither missing nor numbers by the column's rule, infinite ones among them;
+    `rule_of` says what the rule is. UsageError: the column has two readings, as one of "1,234" alone has.
     """
     import numpy
     import pandas
@@ -340,7 +326,7 @@ def _numbers(cells: Sequence[Any], marks: Marks, name: Any) -> tuple[Any, Rule, 
     written = percent if of_percent else {i: text for i, text in texts.items() if i not in percent}
     given = marks.decimals.get(name, marks.decimals.get(None))
     rule, failed = _rule_of(written, given, name)
-    grouped = any(_has(rule[1], text) for text in written.values())
+    grouped = rule[1] and any(re.search(str(GROUPS[rule[1]]), text) for text in written.values())
     for i, text in written.items():
         values[i] = math.nan if i in failed else _value(text, *rule)
     odd += [i for i in texts if not math.isfinite(values[i])]
@@ -374,8 +360,3 @@ def _value(text: str, decimal: str, group: str) -> float:
     for mark in {" ": BLANKS, "'": "'\u2019"}.get(group, group):
         text = text.replace(mark, "")
     return float(re.sub("[dD]", "e", text.replace(decimal, ".")))
-
-
-def _has(group: str, text: str) -> bool:
-    """Return whether a text has the mark between thousands."""
-    return bool(group) and re.search(str(GROUPS[group]), text) is not None

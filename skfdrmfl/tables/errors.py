@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 
@@ -20,6 +22,17 @@ class FileProblem(Exception):
 def first_line(error: Exception) -> str:
     """Return the first line of what an error says, its name if it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextmanager
+def as_problem(fact: str = "", *kinds: type[Exception]) -> Iterator[None]:
+    """Raise errors of these kinds, or any ValueError, as a FileProblem: `fact`, and the first line of what they say."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (ValueError, *kinds)):
+            raise
+        raise FileProblem(f"{fact}: {first_line(error)}" if fact else first_line(error)) from error
 
 
 def wrong(option: str, value: object, fact: str, remedy: str) -> NoReturn:

@@ -40,21 +40,10 @@ class Layout:
 
 
 def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line") -> Layout:
-    """Return how the first rows of a file are laid out.
+    """Return how the first rows of a file are laid out, `SAMPLE` or fewer, of which empty ones count.
 
-    Parameters
-    ----------
-    rows : sequence of rows
-        The first ones of the file, `SAMPLE` or fewer; empty ones count.
-    header : str or None
-        The number of the row that holds the names, from 1; "none" where no row does; None: it is found.
-    what : str
-        What a row is called.
-
-    Raises
-    ------
-    FileProblem, UsageError
-        No names are found, or the asked row is none.
+    `header` is the number of the row that holds the names, from 1, "none" where no row does, None where it is to be
+    found; `what` is what a row is called.
     """
     table = _Sample(rows)
     if not table.filled:
@@ -260,9 +249,8 @@ def _before(rows: Sequence[Row], places: range, what: str) -> list[str]:
     """Return what is said of the rows before the names."""
     texts = [" ".join(filter(None, map(str.strip, rows[i]))) for i in places]
     said = [text if len(text) <= 40 else f"{text[:37]}..." for text in texts if text]
-    return (
-        [f"Left out before the names: {counted(len(said), what)}, {shown(list(map(repr, said)), 3)}."] if said else []
-    )
+    what = f"{counted(len(said), what)}, {shown(list(map(repr, said)), 3)}"
+    return [f"Left out before the names: {what}."] if said else []
 
 
 def _trimmed(cells: list[Any]) -> list[Any]:
@@ -278,11 +266,9 @@ def names_of(layout: Layout, path: Path, width: int) -> list[str]:
     names += [""] * (width - len(names))
     twice = [name for name, n in Counter(names).items() if n > 1 and name]
     if twice:
-        fact = f"{path} has more than one column called {shown(list(map(repr, twice)), 5)}"
-        raise FileProblem(
-            f"{fact}; give each column a name of its own, pass --header with the line of the names, or --transpose if "
-            "the table lies on its side."
-        )
+        fact = f"has more than one column called {shown(list(map(repr, twice)), 5)}"
+        remedy = "pass --header with the line of the names, or --transpose if the table lies on its side"
+        raise FileProblem(f"{path} {fact}; give each column a name of its own, {remedy}.")
     return [name or f"Unnamed: {j}" for j, name in enumerate(names)]
 
 
@@ -314,12 +300,9 @@ def frame_of_rows(
         notes.append("Left out columns without a name and values.")
     for i, row in body:
         if len(row) > width and found.header is not None:
-            fact = (
-                f"has more values in its rows than names in its first line ({len(row)} and {width} in {what} {i + 1})"
-            )
-            raise FileProblem(
-                f"{path} {fact}; give every column a name, or pass --header with the {what} of the names."
-            )
+            where = f"{len(row)} and {width} in {what} {i + 1}"
+            remedy = f"give every column a name, or pass --header with the {what} of the names"
+            raise FileProblem(f"{path} has more values in its rows than names in its first line ({where}); {remedy}.")
         width = max(width, len(row))
     names = names_of(found, path, width)
     columns = list(zip(*(row + [None] * (width - len(row)) for _, row in body), strict=True)) or [()] * width

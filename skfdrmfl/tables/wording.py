@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 
 MOST_SHOWN = 6
 
@@ -24,6 +25,13 @@ def shown(names: Sequence[object], most: int = MOST_SHOWN) -> str:
         return ", ".join(map(str, names))
     half = max(1, most // 2)
     return f"{', '.join(map(str, names[:half]))}, ... {names[-1]} ({len(names)} in all)"
+
+
+def meant(name: str, known: Iterable[str], otherwise: str, show: Callable[[str], str] = str) -> str:
+    """Return the question whether a known name was meant that is like this one, in any case; `otherwise` if none is."""
+    lower = {other.lower(): other for other in known}
+    near = [show(lower[other]) for other in get_close_matches(name.lower(), lower, n=3)]
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def pasted(option: str, *values: str) -> str:

@@ -39,14 +39,11 @@ def _sheet(book: Any, path: Path, asked: str | None) -> str:
     if asked is not None and asked not in names:
         wrong("--sheet", repr(asked), f"is not in {path}", f"choose from {', '.join(map(repr, names))}")
     if asked is None and len(names) > 1:
-        filled = [
-            name for name in names if any(v is not None for row in book[name].iter_rows(values_only=True) for v in row)
-        ]
+        rows = {name: book[name].iter_rows(values_only=True) for name in names}
+        filled = [name for name in names if any(cell is not None for row in rows[name] for cell in row)]
         if len(filled) > 1:
-            shown = ", ".join(map(repr, filled))
-            raise UsageError(
-                f"{path} has {len(filled)} sheets with something on them ({shown}); name one with --sheet."
-            )
+            fact = f"has {len(filled)} sheets with something on them ({', '.join(map(repr, filled))})"
+            raise UsageError(f"{path} {fact}; name one with --sheet.")
         names = filled or names
     return asked or names[0]
 

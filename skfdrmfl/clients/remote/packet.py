@@ -48,7 +48,7 @@ class Packet:
         return json.dumps([self.text, forms], separators=(",", ":")), b"".join(parts)
 
     @classmethod
-    def of_flat(cls, text: str, data: bytes) -> Packet:
+    def of_flat(cls, text: str, data: bytes | bytearray) -> Packet:
         """Return the packet of which `flat` made these; WireError where it is of none."""
         if len(text) > MOST_TEXT or len(data) > MOST_BYTES:
             raise WireError(f"a message of {len(text)} characters and {len(data)} bytes is too large")

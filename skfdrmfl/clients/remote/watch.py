@@ -71,7 +71,8 @@ class Watch(Protocol):
     """
 
     def before(self, question: Question) -> None:
-        """See a question before anything is computed for it."""
+        """See a question before anything is computed for it; by default let it pass."""
+        return
 
     def after(self, question: Question, answer: Answer) -> None:
         """See the answer before it leaves."""

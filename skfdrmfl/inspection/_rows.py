@@ -1,7 +1,8 @@
-"""Z, two components at a time."""
+"""Rows: Z, two components at a time, and how unusual each is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.stats import chi2
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.column_names import output_names
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
+from skfdrmfl.fit.judgement import domain_of
 from skfdrmfl.inspection._base import COLOURS, Display, by_client, transformer_of
 from skfdrmfl.inspection._predictions import column_of
 
@@ -27,6 +29,7 @@ def ellipse(points: Float, level: float, n: int = 100) -> Float:
     return points.mean(0) + np.sqrt(chi2.ppf(level, 2)) * (axes * np.sqrt(values.clip(min=0.0)) @ circle).T
 
 
+@dataclass(eq=False, repr=False)
 class ScoresDisplay(Display):
     """Rows by two components of Z, coloured by y or by client, with an ellipse for each client.
 
@@ -43,8 +46,6 @@ class ScoresDisplay(Display):
         Rows of each client; the label None holds all.
     y : ndarray of shape (n,), or None
         Colours, if not by client.
-    y_name : str
-        What the scale of colours is called.
     ellipses : dict of label to ndarray of shape (100, 2)
         Outlines of clients of three rows or more.
     labels : tuple of str
@@ -53,17 +54,12 @@ class ScoresDisplay(Display):
         What the scale of colours says.
     """
 
-    def __init__(
-        self,
-        scores: Float,
-        clients: dict[Any, NDArray[np.bool_]],
-        y: Float | None,
-        ellipses: dict[Any, Float],
-        labels: tuple[str, str],
-        y_name: str = "y",
-    ):
-        self.scores, self.clients, self.y, self.ellipses, self.labels = scores, clients, y, ellipses, labels
-        self.y_name = y_name
+    scores: Float
+    clients: dict[Any, NDArray[np.bool_]]
+    y: Float | None
+    ellipses: dict[Any, Float]
+    labels: tuple[str, str]
+    y_name: str = "y"
 
     @classmethod
     def from_estimator(
@@ -93,9 +89,6 @@ class ScoresDisplay(Display):
             Share of a normal client's rows within its ellipse; None draws none.
         output : int, default=0
             Which column of y gives the colours.
-        ax : matplotlib Axes, default=None
-        **scatter_kw
-            Passed to `Axes.scatter`.
 
         Raises
         ------
@@ -143,3 +136,85 @@ def _label(model: FDRMFLTransformer, i: int) -> str:
     if i < n_outputs <= n_components:
         name += ", standardised ŷ" if n_outputs == 1 else f", standardised ŷ of output {i}"
     return f"{name} (variance {fitted.variance[i]:.3g})"
+
+
+@dataclass(eq=False, repr=False)
+class OutlierDisplay(Display):
+    """Hotelling's T² against Q residuals, each over its limit: those of `FDRMFLTransformer.domain`.
+
+    Rows beyond the limit of T² are extreme along the axes of the training rows; rows beyond that of Q hold what these
+    do not. Of several modalities a row's are those of the modality in which it is farthest out.
+
+    Parameters
+    ----------
+    t2, q : ndarray of shape (n,)
+    t2_limit, q_limit : float or ndarray of shape (n,)
+    clients : dict of label to ndarray of bool of shape (n,)
+        Rows of each client; the label None holds all.
+    """
+
+    t2: Float
+    q: Float
+    t2_limit: float | Float
+    q_limit: float | Float
+    clients: dict[Any, NDArray[np.bool_]]
+
+    @property
+    def outliers(self) -> NDArray[np.int64]:
+        """Rows beyond either limit."""
+        return np.flatnonzero((self.t2 > self.t2_limit) | (self.q > self.q_limit))
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        client_ids: ArrayLike | None = None,
+        level: float = 0.95,
+        ax: Any = None,
+        **scatter_kw: Any,
+    ) -> OutlierDisplay:
+        """Draw where rows stand.
+
+        Parameters
+        ----------
+        estimator : fitted FDRMFLTransformer, or Pipeline with one
+        X : array-like of shape (n, n_features)
+        client_ids : array-like of shape (n,), default=None
+            Clients of the rows of X.
+        level : float in (0, 1), default=0.95
+            Share of usual rows within each limit.
+
+        Raises
+        ------
+        ValueError
+            The model has no numeric columns, or no domain.
+        """
+        model, rows = transformer_of(estimator, X)
+        table = model.domain(rows, level)
+        if not any(map(len, domain_of(model._fitted).columns.values())):
+            raise ValueError("the model reads categories alone, which have no residuals; use ScoresDisplay.")
+        clients = by_client(client_ids, len(table["T2"]))
+        t2_limit, q_limit = _one(table["T2_limit"]), _one(table["Q_limit"])
+        return cls(table["T2"], table["Q"], t2_limit, q_limit, clients).plot(ax=ax, **scatter_kw)
+
+    def plot(self, *, ax: Any = None, **scatter_kw: Any) -> OutlierDisplay:
+        """Draw them; values over their limits where these are not the same for all rows."""
+        ax = self._begin(ax)
+        limits, over = (self.t2_limit, self.q_limit), ""
+        t2, q = self.t2, self.q
+        if any(np.ndim(limit) for limit in limits):
+            t2, q = (v / np.where(limit > 0, limit, 1.0) for v, limit in zip((t2, q), limits, strict=True))
+            limits, over = (1.0, 1.0), " over its limit"
+        self._scatter(np.column_stack([t2, q]), self.clients, scatter_kw)
+        if np.isfinite(limits[0]):
+            ax.axvline(limits[0], color="#333333", linewidth=0.8, linestyle="--")
+        ax.axhline(limits[1], color="#333333", linewidth=0.8, linestyle="--")
+        ax.set(xlabel=f"Hotelling's T²{over}", ylabel=f"Q residual{over}")
+        return self
+
+
+def _one(limits: Float) -> float | Float:
+    """Return the limit of all rows, or of each where there are several."""
+    return float(limits[0]) if len(limits) and (limits == limits[0]).all() else limits
