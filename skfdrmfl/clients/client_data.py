@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class ClientData:
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
         self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
+
+    @cached_property
+    def all_rows(self) -> Indices:
+        """The numbers (n,) of all rows, by which nothing has to be copied."""
+        return np.arange(len(self.table))
 
     def of_rows(self, keep: NDArray[np.bool_]) -> ClientData:
         """Return some of the rows, of which nothing has been computed."""
@@ -208,21 +214,20 @@ class Client:
 
     def inputs(self, inputs: Inputs, subset: Subset) -> Float:
         """Return encoder inputs (n, columns)."""
-        return self.tables.inputs(inputs)[self.rows_of(subset)]
+        return self._taken(self.tables.inputs(inputs), subset)
 
     def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
         """Return what a linear model of encoder inputs predicts (n, q)."""
-        return self.tables.linear(linear, inputs)[self.rows_of(subset)]
+        return self._taken(self.tables.linear(linear, inputs), subset)
 
     def targets(self, targets: Targets, subset: Subset) -> Float:
         """Return what a network learns (n, q)."""
-        return self.tables.outputs(targets)[self.rows_of(subset)]
+        return self._taken(self.tables.outputs(targets), subset)
 
     def codes(self, model: Model | Mixture, subset: Subset) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of a model."""
         z, y_hat = self.tables.codes(model)
-        rows = self.rows_of(subset)
-        return z[rows], y_hat[rows]
+        return self._taken(z, subset), self._taken(y_hat, subset)
 
     def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
         """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
@@ -265,6 +270,11 @@ class Client:
         labels, places = self.tables.labels[column]
         seen = np.unique(places[self.rows]).tolist()
         return frozenset(None if place < 0 else labels[place] for place in seen)
+
+    def _taken(self, values: NDArray, subset: Subset) -> NDArray:
+        """Return what its rows have of values of all rows (n, ...)."""
+        rows = self.rows_of(subset)
+        return values if rows is self.tables.all_rows else values[rows]
 
     def _blocks(self, rows: Indices) -> Indices:
         blocks = self.tables.blocks

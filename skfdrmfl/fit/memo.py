@@ -109,7 +109,7 @@ def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
     """Return a hash of the rows, how they lie in memory, whose they are, and settings."""
     tables, partition = federation.tables, federation.partition
     left: list[Any] = [tables.table, tables.targets, tables.present, tables.blocks]
-    left += [partition.positions, partition.sizes, np.concatenate(partition.rows), settings]
+    left += [partition.positions, partition.sizes, partition.joined, settings]
     total = sha256()
     while left:  # each value says its length first: no two lists of values have the same bytes
         value = left.pop()

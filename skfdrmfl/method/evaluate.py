@@ -33,12 +33,13 @@ def evaluate(network: Network, arrays: Arrays, x: Float, present: Present | None
     `present` (n, M) says which modalities each row has, None that every row has all.
     """
     forward = _dense if is_dense(network) else _defined
-    parts = [
-        forward(network, arrays, x[i : i + SLAB_ROWS], None if present is None else present[i : i + SLAB_ROWS])
-        for i in range(0, max(1, len(x)), SLAB_ROWS)
-    ]
-    z, y_hat = zip(*parts, strict=True)
-    return (z[0], y_hat[0]) if len(parts) == 1 else (np.concatenate(z), np.concatenate(y_hat))
+    if len(x) <= SLAB_ROWS:
+        return forward(network, arrays, x, present)
+    z, y_hat = np.empty((len(x), network.n_components)), np.empty((len(x), network.n_outputs))
+    for i in range(0, len(x), SLAB_ROWS):
+        slab = slice(i, i + SLAB_ROWS)
+        z[slab], y_hat[slab] = forward(network, arrays, x[slab], None if present is None else present[slab])
+    return z, y_hat
 
 
 def is_dense(network: Network) -> bool:
