@@ -46,7 +46,8 @@ class Reports:
         n_rounds, weights = len(self.counts), sizes[self.clients].astype(np.float64)
 
         def total(weights: Float) -> Float:
-            return np.bincount(self.rounds, weights, n_rounds)
+            of_rounds: Float = np.bincount(self.rounds, weights, n_rounds)
+            return of_rounds
 
         rows = total(weights)
         means = [np.full(n_rounds, np.nan) for _ in range(self.values.shape[1])]
