@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, slabs
+from skfdrmfl.common.spill import rows_of_table
 from skfdrmfl.data.categories import Column
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
-from skfdrmfl.data.transforms import SLAB_ROWS
+from skfdrmfl.data.transforms import columns_of
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
@@ -24,6 +25,8 @@ from skfdrmfl.protocol.plan import Inputs, Model, Targets
 # What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
 # results (a few columns each) as one fold of tuning asks for.
 MOST_INPUTS, MOST_RESULTS = 12, 64
+# Inputs of more bytes are multiplied some rows at a time.
+PRODUCT_BYTES = 2**26
 
 
 class ClientData:
@@ -56,7 +59,7 @@ class ClientData:
         present, blocks = (None if of is None else of[keep] for of in (self.present, self.blocks))
         labels = {column: Column(of.labels, of.places[keep]) for column, of in self.labels.items()}
         others = present, blocks, labels, self.n_modalities, self.suspects
-        return ClientData(self.table[keep], self.targets[keep], *others)
+        return ClientData(rows_of_table(self.table, np.flatnonzero(keep)), self.targets[keep], *others)
 
     def know(self, of: Inputs | Targets, found: Any) -> None:
         """Take what `inputs` or `outputs` returned of the same rows before."""
@@ -193,22 +196,22 @@ class Client:
         present = self.tables.present
         if block.modality is not None and present is not None:
             rows = rows[present[rows, block.modality]]
-        for start in range(0, len(rows), SLAB_ROWS):
-            mine = rows[start : start + SLAB_ROWS]
+        for slab in slabs(len(rows), SLAB_ROWS):
             if block.columns is None:
-                x = self.tables.targets[mine]
-            else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
-                x = self.tables.table[np.ix_(mine, block.columns)]
-            x = np.array(x, dtype=np.float64)
+                x = self.tables.targets[rows[slab]]
+            else:
+                x = columns_of(self.tables.table[rows[slab]], block.columns)
             if block.view is not None:
                 x = block.view.apply(x)
             for transform in block.after:
                 x = transform.apply(x)
             yield x
 
-    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
-        """Return encoder inputs (n, columns)."""
-        return self.tables.inputs(inputs)[self.rows_of(subset)]
+    def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
+        """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""
+        x, y, rows = self.tables.inputs(inputs), self.tables.outputs(targets), self.rows_of(subset)
+        for slab in slabs(max(1, len(rows)), max(SLAB_ROWS, PRODUCT_BYTES // (8 * x.shape[1]))):
+            yield x[rows[slab]], y[rows[slab]]
 
     def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
         """Return what a linear model of encoder inputs predicts (n, q)."""
@@ -237,19 +240,23 @@ class Client:
         `sizes` are the numbers of codes by column.
         """
         rows = self.rows_of(subset)
-        table, present = self.tables.table[rows], None if self.tables.present is None else self.tables.present[rows]
-        squares = np.zeros(table.shape[1])
-        for slopes in mixture.jacobians(table, present):
-            squares += np.square(slopes).mean(1).sum(0)
-        changes, counts = [], []
-        before = mixture.evaluate(table, present)[1] if sizes else np.zeros((0, 0))
-        for column, n_codes in sizes.items():
-            swapped = table.copy()
-            for code in range(n_codes):
-                swapped[:, column] = code
-                changes.append(float(np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()))
-                counts.append(float((table[:, column] == code).sum()))
-        return len(rows), squares, np.array(changes), np.array(counts)
+        squares = np.zeros(self.tables.table.shape[1])
+        changes, counts = np.zeros((2, sum(sizes.values())))
+        for slab in slabs(len(rows), SLAB_ROWS):
+            table = self.tables.table[rows[slab]]
+            present = None if self.tables.present is None else self.tables.present[rows[slab]]
+            for slopes in mixture.jacobians(table, present):
+                squares += np.square(slopes).mean(1).sum(0)
+            before = mixture.evaluate(table, present)[1] if sizes else np.zeros((0, 0))
+            place = 0
+            for column, n_codes in sizes.items():
+                swapped = table.copy()
+                for code in range(n_codes):
+                    swapped[:, column] = code
+                    changes[place] += np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()
+                    counts[place] += (table[:, column] == code).sum()
+                    place += 1
+        return len(rows), squares, changes, counts
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""

@@ -9,15 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, Present, row_products
+from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, row_products, slabs
+from skfdrmfl.common.spill import new_table
 from skfdrmfl.common.tree import registered
 from skfdrmfl.views.base import View
 
 # Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
 # their weights steps as large as any, and what they would carry to a prediction is noise ...
 MIN_VARIANCE = 1e-6
-# Rows a client reads at a time.
-SLAB_ROWS = 1024
 
 
 @registered
@@ -179,27 +178,26 @@ class TableTransform:
         widths: Mapping[str, int] | None = None,
         present: Present | None = None,
     ) -> NDArray:
-        """Return encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
+        """Return encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time; large ones in a file.
 
         `widths` pads each block with zero columns, for networks shared by blocks of unequal rank; blocks that a row
         lacks according to `present` (n, M) are zeros.
         """
         widths = widths or self.widths
-        out = np.zeros((len(table), sum(widths.values())), dtype=dtype)
+        out = new_table((len(table), sum(widths.values())), dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # rows that are too large are found by training
-            for i in range(0, len(table), SLAB_ROWS):
-                slab = table[i : i + SLAB_ROWS]
-                start = 0
+            for some in slabs(len(table), SLAB_ROWS):
+                slab, start = table[some], 0
                 for m, (name, block) in enumerate(self.blocks.items()):
                     stop = start + block.n_outputs
-                    rows = np.take(slab, self.columns[name], axis=1).astype(np.float64, copy=False)
-                    lacking = None if present is None else ~present[i : i + SLAB_ROWS, m]
+                    rows = columns_of(slab, self.columns[name])
+                    lacking = None if present is None else ~present[some, m]
                     if lacking is not None:
                         rows[lacking] = 0.0
                     rows = block.apply(rows)
                     if lacking is not None:
                         rows[lacking] = 0.0
-                    out[i : i + SLAB_ROWS, start:stop] = rows
+                    out[some, start:stop] = rows
                     start += widths[name]
         return out
 
@@ -222,6 +220,13 @@ class TableTransform:
             out[..., columns] = found
             start = stop
         return out
+
+
+def columns_of(rows: NDArray, columns: Indices) -> Float:
+    """Return columns of rows as a new array of float64 in C order: sums over rows depend on it to the last bit."""
+    if len(columns) == rows.shape[1] and np.array_equal(columns, np.arange(len(columns))):
+        return np.array(rows, dtype=np.float64, order="C")
+    return np.take(rows, columns, axis=1).astype(np.float64, copy=False)
 
 
 def unchanged(n_columns: int, view: View | None = None) -> BlockTransform:
