@@ -18,7 +18,7 @@ from skfdrmfl.data.transforms import columns_of
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
-from skfdrmfl.method.sensitivity import jacobians, swaps
+from skfdrmfl.method.sensitivity import factored_slopes, swaps
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
 
@@ -52,7 +52,6 @@ class ClientData:
         self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
-        self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
 
     def of_rows(self, keep: NDArray[np.bool_]) -> ClientData:
         """Return some of the rows, of which nothing has been computed."""
@@ -95,42 +94,26 @@ class ClientData:
 
     def responses(self, model: Model, rows: Indices) -> Float:
         """Return the sums over some rows of how predictions respond to each place (w,); see `ResponseSums`."""
-        if len(rows) >= SLAB_ROWS:
-            slabs = (rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS))
-            return np.sum([self._squares(model, slab, *self._respond(model, slab)) for slab in slabs], axis=0)
-        kept, found = self._responses
-        if kept is not model:  # of all rows at once, for clients of few rows each
-            parts = [self._respond(model, slice(i, i + SLAB_ROWS)) for i in range(0, len(self.table), SLAB_ROWS)]
-            found = [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
-            self._responses = model, found
-        gradients, changes = found
-        return self._squares(model, rows, gradients[rows].astype(np.float64), changes[rows].astype(np.float64))
+        return np.sum([self._responses(model, rows[slab]) for slab in slabs(len(rows), SLAB_ROWS)], axis=0)
 
-    def _respond(self, model: Model, rows: Indices | slice) -> tuple[Float, Float]:
-        """Return derivatives (n, q, columns) of y_hat by encoder inputs, and its squared changes by all codes."""
-        network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)[rows]
+    def _responses(self, model: Model, rows: Indices) -> Float:
+        """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes by codes, of a slab."""
+        network, arrays, transform = model.network, model.arrays, model.inputs.transform
+        x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
         present = None if self.present is None else self.present[rows]
-        changes = [np.empty((len(x), 0))]
-        for name, encoder in network.encoders.items():
+        sums = []
+        slopes = factored_slopes(network, arrays, x, present)
+        for m, ((name, encoder), (by_first, first)) in enumerate(zip(network.encoders.items(), slopes, strict=True)):
             for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
-                changes.append(swaps(network, arrays, x, column, n_codes, present))
-        return np.concatenate(list(jacobians(network, arrays, x, present))), np.concatenate(changes, axis=1)
-
-    def _squares(self, model: Model, rows: Indices, gradients: Float, changes: Float) -> Float:
-        """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes, of `_respond`."""
-        sums, n_before, transform = [], 0, model.inputs.transform
-        for m, (name, encoder) in enumerate(model.network.encoders.items()):
-            n_codes, block = sum(encoder.code_sizes), transform.blocks[name]
-            sums.append(changes[:, n_before : n_before + n_codes].sum(0))
-            n_before += n_codes
-            by_input = gradients[..., model.network.columns[name]]
+                sums.append(swaps(network, arrays, x, column, n_codes, present).sum(0))
+            block = transform.blocks[name]
             # The slopes of a row depend on it where there is a view, and there alone.
             mine = rows[:0] if block.view is None else rows
-            x = self.table[np.ix_(mine, transform.columns[name])].astype(np.float64, copy=False)
-            if self.present is not None:
-                x[~self.present[mine, m]] = 0.0
-            of_columns = block.squared_slopes(x, by_input, block.units)
-            sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
+            before = columns_of(self.table[mine], transform.columns[name])
+            if present is not None and len(before):
+                before[~present[:, m]] = 0.0
+            squares = block.squared_slopes(before, by_first, first, block.units)
+            sums.append(squares[len(encoder.code_sizes) :] / by_first.shape[1])
         return np.concatenate(sums)
 
     def _outputs(self, targets: Targets) -> Float:
@@ -239,23 +222,20 @@ class Client:
 
         `sizes` are the numbers of codes by column.
         """
-        rows = self.rows_of(subset)
-        squares = np.zeros(self.tables.table.shape[1])
-        changes, counts = np.zeros((2, sum(sizes.values())))
+        rows, n_places = self.rows_of(subset), sum(sizes.values())
+        squares, changes, counts = np.zeros(self.tables.table.shape[1]), np.zeros(n_places), np.zeros(n_places)
         for slab in slabs(len(rows), SLAB_ROWS):
-            table = self.tables.table[rows[slab]]
-            present = None if self.tables.present is None else self.tables.present[rows[slab]]
+            mine = rows[slab]
+            table, present = self.tables.table[mine], None if self.tables.present is None else self.tables.present[mine]
             for slopes in mixture.jacobians(table, present):
                 squares += np.square(slopes).mean(1).sum(0)
-            before = mixture.evaluate(table, present)[1] if sizes else np.zeros((0, 0))
-            place = 0
-            for column, n_codes in sizes.items():
+            places = [(column, code) for column, n_codes in sizes.items() for code in range(n_codes)]
+            before = mixture.evaluate(table, present)[1] if places else np.zeros((0, 0))
+            for place, (column, code) in enumerate(places):
                 swapped = table.copy()
-                for code in range(n_codes):
-                    swapped[:, column] = code
-                    changes[place] += np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()
-                    counts[place] += (table[:, column] == code).sum()
-                    place += 1
+                swapped[:, column] = code
+                changes[place] += np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()
+                counts[place] += (table[:, column] == code).sum()
         return len(rows), squares, changes, counts
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:

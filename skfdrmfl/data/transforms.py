@@ -37,6 +37,7 @@ class BlockTransform:
     # With a view, mean and mean absolute deviation (p,) of the columns before it, where these are known.
     before: tuple[Float, Float] | None = None
     view: View | None = None
+    deviation: Float | None = None  # (p,), standard deviations of the columns in the training rows, where known
 
     @property
     def is_linear(self) -> bool:
@@ -93,18 +94,20 @@ class BlockTransform:
             return self.mean
         return np.zeros(self.n_inputs) if self.before is None else self.before[0]
 
-    def squared_slopes(self, rows: Float, gradients: Float, units: Float) -> Float:
-        """Return the sums (p,) of squared `slopes` of rows (n, p) by `units` (p,), over gradients (n, q, r).
+    def squared_slopes(self, rows: Float, slopes: Float, first: Float | None, units: Float) -> Float:
+        """Return the sums (p,) of squared `slopes` of rows (n, p) by `units` (p,).
 
-        Without a view those of many rows come from the products of their gradients (r, r) alone.
+        Gradients (n, q, r) are `slopes` (n, q, u) times `first` (u, r), or, with None, these. Without a view those of
+        many rows come from the products of their slopes (u, u) alone.
         """
-        if self.view is not None:
-            return np.square(self.slopes(rows, gradients) * units).sum((0, 1))
-        gradients = gradients.reshape(-1, gradients.shape[-1])
-        if self.projection is None or len(gradients) < self.projection.shape[1]:
-            return np.square(self._slopes(gradients, units)).sum(0)
-        directions = self.projection * (units / self.scale)[:, None]
-        return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)
+        n_slopes, factored = slopes.shape[-1], first is not None or self.projection is not None
+        if self.view is None and factored and slopes.size > n_slopes**2:
+            flat = slopes.reshape(-1, n_slopes)
+            directions = self._slopes(np.eye(n_slopes) if first is None else first, units)  # (u, p)
+            return np.maximum(((flat.T @ flat @ directions) * directions).sum(0), 0.0)
+        gradients = slopes if first is None else slopes @ first
+        by_units = self._slopes(gradients, units) if self.view is None else self.slopes(rows, gradients) * units
+        return np.square(by_units).sum((0, 1))
 
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
@@ -126,7 +129,7 @@ class BlockTransform:
 class BlockSpectrum:
     """Principal axes of a block's pooled rows; every whitening of the block follows from them.
 
-    mean, scale, tail, before and view are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p', r).
+    Eigenvalues (r,) descend, eigenvectors are (p', r); the others are as in `BlockTransform`.
     """
 
     mean: Float
@@ -136,6 +139,7 @@ class BlockSpectrum:
     tail: float = 0.0
     before: tuple[Float, Float] | None = None
     view: View | None = None
+    deviation: Float | None = None
 
     def whitening(self, shrinkage: float) -> BlockTransform:
         """Return the whitening W = V / sqrt(ev + shrinkage * ev_1)."""
@@ -145,7 +149,8 @@ class BlockSpectrum:
         keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
         power = float(variance[keep].sum())
-        return BlockTransform(self.mean, self.scale, projection, power, self.tail, self.before, self.view)
+        others = self.tail, self.before, self.view, self.deviation
+        return BlockTransform(self.mean, self.scale, projection, power, *others)
 
 
 @registered
