@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.arrays import Indices, slabs
 from skfdrmfl.data.held_out import Subset, number_blocks
 
 
@@ -103,8 +104,7 @@ def blocks_of(table: NDArray, partition: Partition, groups: NDArray | None = Non
     """
     clients = np.empty(len(table), dtype=np.int64)
     clients[partition.joined] = np.repeat(partition.positions, partition.sizes)
-    rows = np.ascontiguousarray(table + 0.0)  # minus zero is zero
-    equal = _numbered(clients, _codes(rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]))
+    equal = _numbered(clients, _codes(_digests(table)))
     labels = equal
     if groups is not None:
         grouped = _numbered(clients, _codes(groups))
@@ -115,6 +115,15 @@ def blocks_of(table: NDArray, partition: Partition, groups: NDArray | None = Non
         _, component = connected_components(links, directed=False)
         labels = component[equal].astype(np.int64)
     return None if len(np.unique(labels)) == len(labels) else labels
+
+
+def _digests(table: NDArray) -> NDArray[np.void]:
+    """Return what equal rows have in common, and unlike ones not (n,)."""
+    width, digests = table.shape[1] * table.itemsize, []
+    for slab in slabs(len(table)):
+        rows = (table[slab] + 0.0).tobytes()  # minus zero is zero
+        digests += [blake2b(rows[i : i + width], digest_size=16).digest() for i in range(0, len(rows), width)]
+    return np.frombuffer(b"".join(digests), dtype="V16")
 
 
 def _codes(labels: NDArray) -> Indices:

@@ -35,7 +35,9 @@ class Kept(NamedTuple):
     def n_bytes(self) -> int:
         """Bytes of the arrays in it."""
         blocks = [self.found.target, *self.found.table.blocks.values()]
-        arrays = [a for b in blocks for a in (b.mean, b.scale, b.projection, *(b.before or ())) if a is not None]
+        arrays = [
+            a for b in blocks for a in (b.mean, b.scale, b.projection, b.deviation, *(b.before or ())) if a is not None
+        ]
         return self.inputs.nbytes + self.outputs.nbytes + sum(array.nbytes for array in arrays)
 
 

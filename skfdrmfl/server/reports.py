@@ -46,8 +46,7 @@ class Reports:
         n_rounds, weights = len(self.counts), sizes[self.clients].astype(np.float64)
 
         def total(weights: Float) -> Float:
-            of_rounds: Float = np.bincount(self.rounds, weights, n_rounds)
-            return of_rounds
+            return np.bincount(self.rounds, weights, n_rounds).astype(np.float64)
 
         rows = total(weights)
         means = [np.full(n_rounds, np.nan) for _ in range(self.values.shape[1])]
