@@ -194,7 +194,7 @@ class Together:
 
     def recorded(self, name, filled=np.nan):
         """What is recorded of all replicas under a name, filled up after the end of a run."""
-        parts = [getattr(trained.record, name) for trained in self.stands]
+        parts = [recorded(trained.record, name) for trained in self.stands]
         return np.concatenate(
             [
                 np.pad(part, [(0, self.n_rounds - len(part)), *[(0, 0)] * (part.ndim - 1)], constant_values=filled)
@@ -219,6 +219,18 @@ class Together:
 
     def record_of(self, run):
         return self.stands[run].record
+
+
+def recorded(record, name):
+    """What is recorded of each round and client under a name, as a table."""
+    if name == "losses":
+        return np.stack([record.reports.table(i, len(record.sizes)) for i in range(record.reports.values.shape[1])], -1)
+    if name == "dropped":
+        table = np.zeros((record.n_rounds, len(record.sizes)), dtype=bool)
+        for t, place in () if record.dropped is None else record.dropped:
+            table[t, place] = True
+        return table
+    return getattr(record, name)
 
 
 class AfterRound(Together):

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, slabs
+from skfdrmfl.common.spill import rows_of_table
 from skfdrmfl.data.categories import Column
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
-from skfdrmfl.data.transforms import SLAB_ROWS
+from skfdrmfl.data.transforms import columns_of
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
-from skfdrmfl.method.sensitivity import jacobians, swaps
+from skfdrmfl.method.sensitivity import factored_slopes, swaps
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
 
 # What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
 # results (a few columns each) as one fold of tuning asks for.
 MOST_INPUTS, MOST_RESULTS = 12, 64
+# Inputs of more bytes are multiplied some rows at a time.
+PRODUCT_BYTES = 2**26
 
 
 class ClientData:
@@ -49,14 +53,18 @@ class ClientData:
         self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
-        self._responses: tuple[Any, Any] = (None, None)  # of the last model: they are as large as encoder inputs
+
+    @cached_property
+    def all_rows(self) -> Indices:
+        """The numbers (n,) of all rows, by which nothing has to be copied."""
+        return np.arange(len(self.table))
 
     def of_rows(self, keep: NDArray[np.bool_]) -> ClientData:
         """Return some of the rows, of which nothing has been computed."""
         present, blocks = (None if of is None else of[keep] for of in (self.present, self.blocks))
         labels = {column: Column(of.labels, of.places[keep]) for column, of in self.labels.items()}
         others = present, blocks, labels, self.n_modalities, self.suspects
-        return ClientData(self.table[keep], self.targets[keep], *others)
+        return ClientData(rows_of_table(self.table, np.flatnonzero(keep)), self.targets[keep], *others)
 
     def know(self, of: Inputs | Targets, found: Any) -> None:
         """Take what `inputs` or `outputs` returned of the same rows before."""
@@ -92,42 +100,26 @@ class ClientData:
 
     def responses(self, model: Model, rows: Indices) -> Float:
         """Return the sums over some rows of how predictions respond to each place (w,); see `ResponseSums`."""
-        if len(rows) >= SLAB_ROWS:
-            slabs = (rows[i : i + SLAB_ROWS] for i in range(0, len(rows), SLAB_ROWS))
-            return np.sum([self._squares(model, slab, *self._respond(model, slab)) for slab in slabs], axis=0)
-        kept, found = self._responses
-        if kept is not model:  # of all rows at once, for clients of few rows each
-            parts = [self._respond(model, slice(i, i + SLAB_ROWS)) for i in range(0, len(self.table), SLAB_ROWS)]
-            found = [np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True)]
-            self._responses = model, found
-        gradients, changes = found
-        return self._squares(model, rows, gradients[rows].astype(np.float64), changes[rows].astype(np.float64))
+        return np.sum([self._responses(model, rows[slab]) for slab in slabs(len(rows), SLAB_ROWS)], axis=0)
 
-    def _respond(self, model: Model, rows: Indices | slice) -> tuple[Float, Float]:
-        """Return derivatives (n, q, columns) of y_hat by encoder inputs, and its squared changes by all codes."""
-        network, arrays, x = model.network, model.arrays, self.inputs(model.inputs)[rows]
+    def _responses(self, model: Model, rows: Indices) -> Float:
+        """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes by codes, of a slab."""
+        network, arrays, transform = model.network, model.arrays, model.inputs.transform
+        x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
         present = None if self.present is None else self.present[rows]
-        changes = [np.empty((len(x), 0))]
-        for name, encoder in network.encoders.items():
+        sums = []
+        slopes = factored_slopes(network, arrays, x, present)
+        for m, ((name, encoder), (by_first, first)) in enumerate(zip(network.encoders.items(), slopes, strict=True)):
             for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
-                changes.append(swaps(network, arrays, x, column, n_codes, present))
-        return np.concatenate(list(jacobians(network, arrays, x, present))), np.concatenate(changes, axis=1)
-
-    def _squares(self, model: Model, rows: Indices, gradients: Float, changes: Float) -> Float:
-        """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes, of `_respond`."""
-        sums, n_before, transform = [], 0, model.inputs.transform
-        for m, (name, encoder) in enumerate(model.network.encoders.items()):
-            n_codes, block = sum(encoder.code_sizes), transform.blocks[name]
-            sums.append(changes[:, n_before : n_before + n_codes].sum(0))
-            n_before += n_codes
-            by_input = gradients[..., model.network.columns[name]]
+                sums.append(swaps(network, arrays, x, column, n_codes, present).sum(0))
+            block = transform.blocks[name]
             # The slopes of a row depend on it where there is a view, and there alone.
             mine = rows[:0] if block.view is None else rows
-            x = self.table[np.ix_(mine, transform.columns[name])].astype(np.float64, copy=False)
-            if self.present is not None:
-                x[~self.present[mine, m]] = 0.0
-            of_columns = block.squared_slopes(x, by_input, block.units)
-            sums.append(of_columns[len(encoder.code_sizes) :] / by_input.shape[1])
+            before = columns_of(self.table[mine], transform.columns[name])
+            if present is not None and len(before):
+                before[~present[:, m]] = 0.0
+            squares = block.squared_slopes(before, by_first, first, block.units)
+            sums.append(squares[len(encoder.code_sizes) :] / by_first.shape[1])
         return np.concatenate(sums)
 
     def _outputs(self, targets: Targets) -> Float:
@@ -193,36 +185,35 @@ class Client:
         present = self.tables.present
         if block.modality is not None and present is not None:
             rows = rows[present[rows, block.modality]]
-        for start in range(0, len(rows), SLAB_ROWS):
-            mine = rows[start : start + SLAB_ROWS]
+        for slab in slabs(len(rows), SLAB_ROWS):
             if block.columns is None:
-                x = self.tables.targets[mine]
-            else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
-                x = self.tables.table[np.ix_(mine, block.columns)]
-            x = np.array(x, dtype=np.float64)
+                x = self.tables.targets[rows[slab]]
+            else:
+                x = columns_of(self.tables.table[rows[slab]], block.columns)
             if block.view is not None:
                 x = block.view.apply(x)
             for transform in block.after:
                 x = transform.apply(x)
             yield x
 
-    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
-        """Return encoder inputs (n, columns)."""
-        return self.tables.inputs(inputs)[self.rows_of(subset)]
+    def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
+        """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""
+        x, y, rows = self.tables.inputs(inputs), self.tables.outputs(targets), self.rows_of(subset)
+        for slab in slabs(max(1, len(rows)), max(SLAB_ROWS, PRODUCT_BYTES // (8 * x.shape[1]))):
+            yield x[rows[slab]], y[rows[slab]]
 
     def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
         """Return what a linear model of encoder inputs predicts (n, q)."""
-        return self.tables.linear(linear, inputs)[self.rows_of(subset)]
+        return self._taken(self.tables.linear(linear, inputs), subset)
 
     def targets(self, targets: Targets, subset: Subset) -> Float:
         """Return what a network learns (n, q)."""
-        return self.tables.outputs(targets)[self.rows_of(subset)]
+        return self._taken(self.tables.outputs(targets), subset)
 
     def codes(self, model: Model | Mixture, subset: Subset) -> tuple[Float, Float]:
         """Return Z (n, c) and predictions (n, q) of a model."""
         z, y_hat = self.tables.codes(model)
-        rows = self.rows_of(subset)
-        return z[rows], y_hat[rows]
+        return self._taken(z, subset), self._taken(y_hat, subset)
 
     def responses(self, model: Model, subset: Subset) -> tuple[int, Float]:
         """Return a number of rows, and sums over them of how predictions respond to each place (w,)."""
@@ -236,20 +227,21 @@ class Client:
 
         `sizes` are the numbers of codes by column.
         """
-        rows = self.rows_of(subset)
-        table, present = self.tables.table[rows], None if self.tables.present is None else self.tables.present[rows]
-        squares = np.zeros(table.shape[1])
-        for slopes in mixture.jacobians(table, present):
-            squares += np.square(slopes).mean(1).sum(0)
-        changes, counts = [], []
-        before = mixture.evaluate(table, present)[1] if sizes else np.zeros((0, 0))
-        for column, n_codes in sizes.items():
-            swapped = table.copy()
-            for code in range(n_codes):
+        rows, n_places = self.rows_of(subset), sum(sizes.values())
+        squares, changes, counts = np.zeros(self.tables.table.shape[1]), np.zeros(n_places), np.zeros(n_places)
+        for slab in slabs(len(rows), SLAB_ROWS):
+            mine = rows[slab]
+            table, present = self.tables.table[mine], None if self.tables.present is None else self.tables.present[mine]
+            for slopes in mixture.jacobians(table, present):
+                squares += np.square(slopes).mean(1).sum(0)
+            places = [(column, code) for column, n_codes in sizes.items() for code in range(n_codes)]
+            before = mixture.evaluate(table, present)[1] if places else np.zeros((0, 0))
+            for place, (column, code) in enumerate(places):
+                swapped = table.copy()
                 swapped[:, column] = code
-                changes.append(float(np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()))
-                counts.append(float((table[:, column] == code).sum()))
-        return len(rows), squares, np.array(changes), np.array(counts)
+                changes[place] += np.square(mixture.evaluate(swapped, present)[1] - before).mean(1).sum()
+                counts[place] += (table[:, column] == code).sum()
+        return len(rows), squares, changes, counts
 
     def presence(self, subset: Subset) -> NDArray[np.bool_]:
         """Return which modalities each row has (n, M)."""
@@ -265,6 +257,11 @@ class Client:
         labels, places = self.tables.labels[column]
         seen = np.unique(places[self.rows]).tolist()
         return frozenset(None if place < 0 else labels[place] for place in seen)
+
+    def _taken(self, values: NDArray, subset: Subset) -> NDArray:
+        """Return what its rows have of values of all rows (n, ...)."""
+        rows = self.rows_of(subset)
+        return values if rows is self.tables.all_rows else values[rows]
 
     def _blocks(self, rows: Indices) -> Indices:
         blocks = self.tables.blocks

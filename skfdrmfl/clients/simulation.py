@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -134,8 +135,10 @@ class Simulation:
     guard: OutlyingClients | None = None
     n_threads: int = 1  # on which clients train, where the engine can use several
 
-    def __post_init__(self) -> None:
-        self.clients = [
+    @cached_property
+    def clients(self) -> list[Client]:
+        """One of each; not made where all are asked at once."""
+        return [
             Client(self.tables, rows, position)
             for position, rows in zip(self.partition.positions.tolist(), self.partition.rows, strict=True)
         ]
@@ -165,10 +168,7 @@ class Simulation:
 
     def _of_rows(self, keep: NDArray[np.bool_]) -> Simulation:
         """Return the federation with some of the rows."""
-        number = np.cumsum(keep) - 1
-        rows = [number[mine[keep[mine]]] for mine in self.partition.rows]
-        some = np.array([len(mine) > 0 for mine in rows], dtype=bool)
-        partition = Partition(self.partition.positions, rows).restricted_to(some)
+        partition = self.partition.where(keep[self.partition.joined]).numbered(np.cumsum(keep) - 1)
         return replace(self, tables=self.tables.of_rows(keep), partition=partition)
 
     def left_out(self) -> list[DroppedClient]:
@@ -181,7 +181,9 @@ class Simulation:
         asked = Roster(members.positions, members.sizes)
         if self.guard is None and self._are_sums_of_rows(queries):
             tell(f"sums of {len(asked.positions):,} clients")
-            everyone = Client(self.tables, np.concatenate(members.rows), -1)
+            rows, every_row = members.joined, self.tables.all_rows
+            rows = every_row if len(rows) == len(every_row) else np.sort(rows)  # as they lie in memory
+            everyone = Client(self.tables, rows, -1)
             return totals_of_all(queries, asked, [query(everyone) for query in queries], self.ledger)
         there = set(members.positions.tolist())
         # No answer waits for those of other clients.
@@ -196,7 +198,7 @@ class Simulation:
 
     def _are_sums_of_rows(self, queries: Sequence[Query]) -> bool:
         """Return whether answers are to be taken of all rows at once: every client has one to each query."""
-        many = len(self.clients) >= MANY_CLIENTS and self.tables.present is None
+        many = len(self.partition.positions) >= MANY_CLIENTS and self.tables.present is None
         return many and all(getattr(q, "of_rows", False) and q.subset is EVERYTHING for q in queries)
 
     @staticmethod

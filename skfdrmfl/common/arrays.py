@@ -1,7 +1,8 @@
-"""Array types that every floor speaks of, a product whose rows do not depend on each other, and masks."""
+"""Array types that every floor speaks of, rows some at a time, a product whose rows do not mix, and masks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,16 @@ Present = NDArray[np.bool_]
 # Named parameters of one network, without a replica axis.
 Arrays = dict[str, Float]
 
+# Rows read at a time.
+SLAB_ROWS = 1024
 # A multiple of the numbers of rows that kernels of BLAS take at a time.
 BLOCK_ROWS = 48
+
+
+def slabs(n_rows: int, at_a_time: int = SLAB_ROWS) -> Iterator[slice]:
+    """Yield all rows, some at a time."""
+    for start in range(0, n_rows, at_a_time):
+        yield slice(start, min(start + at_a_time, n_rows))
 
 
 def row_products(rows: Float, matrix: Float) -> Float:
@@ -28,9 +37,16 @@ def row_products(rows: Float, matrix: Float) -> Float:
     n, p = rows.shape
     if not rows.size:
         return rows @ matrix
-    blocks = np.zeros((-(-n // BLOCK_ROWS), BLOCK_ROWS, p))
-    blocks.reshape(-1, p)[:n] = rows
-    return np.matmul(blocks, matrix).reshape(len(blocks) * BLOCK_ROWS, matrix.shape[1])[:n]
+    out = np.empty((n, matrix.shape[1]))
+    n_whole = n - n % BLOCK_ROWS
+    for slab in slabs(n_whole, 16 * BLOCK_ROWS):
+        blocks = np.ascontiguousarray(rows[slab], dtype=np.float64).reshape(-1, BLOCK_ROWS, p)
+        out[slab] = np.matmul(blocks, matrix).reshape(-1, matrix.shape[1])
+    if n_whole < n:
+        filled = np.zeros((1, BLOCK_ROWS, p))
+        filled[0, : n - n_whole] = rows[n_whole:]
+        out[n_whole:] = np.matmul(filled, matrix)[0, : n - n_whole]
+    return out
 
 
 def check_unmasked(values: Any, name: str) -> None:

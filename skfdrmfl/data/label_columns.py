@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 
+from skfdrmfl.common.spill import rows_of_table
 from skfdrmfl.data.categories import is_frame, is_polars, replaced
 from skfdrmfl.data.client_ids import check_client_ids
 
@@ -162,7 +163,7 @@ def _blanked(X: Any, columns: list[int]) -> Any:
         return X
     if is_frame(X):
         return replaced(X, {j: np.full(len(X), BLANK) for j in columns})
-    X = np.array(X)
+    X = rows_of_table(X, np.arange(len(X)))
     X[:, columns] = 0
     return X
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Indices, Present
+from skfdrmfl.common.arrays import Indices, Present, slabs
 
 
 def find_present(
@@ -29,7 +29,7 @@ def find_present(
     codes = missing_codes or {}
     present = np.empty((len(table), len(modalities)), dtype=bool)
     for m, (name, columns) in enumerate(modalities.items()):
-        n_missing = np.isnan(table[:, columns]).sum(1)
+        n_missing = np.concatenate([np.isnan(table[slab][:, columns]).sum(1) for slab in slabs(len(table))])
         discrete = [j for j in columns.tolist() if j in codes]
         if discrete:
             labels = (table[:, discrete] == [codes[j] for j in discrete]).sum(1)

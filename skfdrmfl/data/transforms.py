@@ -9,15 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, Present, row_products
+from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, row_products, slabs
+from skfdrmfl.common.spill import new_table
 from skfdrmfl.common.tree import registered
 from skfdrmfl.views.base import View
 
 # Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
 # their weights steps as large as any, and what they would carry to a prediction is noise ...
 MIN_VARIANCE = 1e-6
-# Rows a client reads at a time.
-SLAB_ROWS = 1024
 
 
 @registered
@@ -38,6 +37,7 @@ class BlockTransform:
     # With a view, mean and mean absolute deviation (p,) of the columns before it, where these are known.
     before: tuple[Float, Float] | None = None
     view: View | None = None
+    deviation: Float | None = None  # (p,), standard deviations of the columns in the training rows, where known
 
     @property
     def is_linear(self) -> bool:
@@ -94,18 +94,20 @@ class BlockTransform:
             return self.mean
         return np.zeros(self.n_inputs) if self.before is None else self.before[0]
 
-    def squared_slopes(self, rows: Float, gradients: Float, units: Float) -> Float:
-        """Return the sums (p,) of squared `slopes` of rows (n, p) by `units` (p,), over gradients (n, q, r).
+    def squared_slopes(self, rows: Float, slopes: Float, first: Float | None, units: Float) -> Float:
+        """Return the sums (p,) of squared `slopes` of rows (n, p) by `units` (p,).
 
-        Without a view those of many rows come from the products of their gradients (r, r) alone.
+        Gradients (n, q, r) are `slopes` (n, q, u) times `first` (u, r), or, with None, these. Without a view those of
+        many rows come from the products of their slopes (u, u) alone.
         """
-        if self.view is not None:
-            return np.square(self.slopes(rows, gradients) * units).sum((0, 1))
-        gradients = gradients.reshape(-1, gradients.shape[-1])
-        if self.projection is None or len(gradients) < self.projection.shape[1]:
-            return np.square(self._slopes(gradients, units)).sum(0)
-        directions = self.projection * (units / self.scale)[:, None]
-        return np.maximum(((directions @ (gradients.T @ gradients)) * directions).sum(1), 0.0)
+        n_slopes, factored = slopes.shape[-1], first is not None or self.projection is not None
+        if self.view is None and factored and slopes.size > n_slopes**2:
+            flat = slopes.reshape(-1, n_slopes)
+            directions = self._slopes(np.eye(n_slopes) if first is None else first, units)  # (u, p)
+            return np.maximum(((flat.T @ flat @ directions) * directions).sum(0), 0.0)
+        gradients = slopes if first is None else slopes @ first
+        by_units = self._slopes(gradients, units) if self.view is None else self.slopes(rows, gradients) * units
+        return np.square(by_units).sum((0, 1))
 
     def columns_behind(self, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the columns (p,) that the masked outputs (r,) depend on; constant ones say nothing."""
@@ -127,7 +129,7 @@ class BlockTransform:
 class BlockSpectrum:
     """Principal axes of a block's pooled rows; every whitening of the block follows from them.
 
-    mean, scale, tail, before and view are as in `BlockTransform`; eigenvalues (r,) descend, eigenvectors (p', r).
+    Eigenvalues (r,) descend, eigenvectors are (p', r); the others are as in `BlockTransform`.
     """
 
     mean: Float
@@ -137,6 +139,7 @@ class BlockSpectrum:
     tail: float = 0.0
     before: tuple[Float, Float] | None = None
     view: View | None = None
+    deviation: Float | None = None
 
     def whitening(self, shrinkage: float) -> BlockTransform:
         """Return the whitening W = V / sqrt(ev + shrinkage * ev_1)."""
@@ -146,7 +149,8 @@ class BlockSpectrum:
         keep[0] = True  # however large the shrinkage
         projection = self.eigenvectors[:, keep] / np.sqrt(shrunk[keep])
         power = float(variance[keep].sum())
-        return BlockTransform(self.mean, self.scale, projection, power, self.tail, self.before, self.view)
+        others = self.tail, self.before, self.view, self.deviation
+        return BlockTransform(self.mean, self.scale, projection, power, *others)
 
 
 @registered
@@ -179,27 +183,26 @@ class TableTransform:
         widths: Mapping[str, int] | None = None,
         present: Present | None = None,
     ) -> NDArray:
-        """Return encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time.
+        """Return encoder inputs (n, columns) of the rows of `table`, a slab of rows at a time; large ones in a file.
 
         `widths` pads each block with zero columns, for networks shared by blocks of unequal rank; blocks that a row
         lacks according to `present` (n, M) are zeros.
         """
         widths = widths or self.widths
-        out = np.zeros((len(table), sum(widths.values())), dtype=dtype)
+        out = new_table((len(table), sum(widths.values())), dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # rows that are too large are found by training
-            for i in range(0, len(table), SLAB_ROWS):
-                slab = table[i : i + SLAB_ROWS]
-                start = 0
+            for some in slabs(len(table), SLAB_ROWS):
+                slab, start = table[some], 0
                 for m, (name, block) in enumerate(self.blocks.items()):
                     stop = start + block.n_outputs
-                    rows = np.take(slab, self.columns[name], axis=1).astype(np.float64, copy=False)
-                    lacking = None if present is None else ~present[i : i + SLAB_ROWS, m]
+                    rows = columns_of(slab, self.columns[name])
+                    lacking = None if present is None else ~present[some, m]
                     if lacking is not None:
                         rows[lacking] = 0.0
                     rows = block.apply(rows)
                     if lacking is not None:
                         rows[lacking] = 0.0
-                    out[i : i + SLAB_ROWS, start:stop] = rows
+                    out[some, start:stop] = rows
                     start += widths[name]
         return out
 
@@ -222,6 +225,13 @@ class TableTransform:
             out[..., columns] = found
             start = stop
         return out
+
+
+def columns_of(rows: NDArray, columns: Indices) -> Float:
+    """Return columns of rows as a new array of float64 in C order: sums over rows depend on it to the last bit."""
+    if len(columns) == rows.shape[1] and np.array_equal(columns, np.arange(len(columns))):
+        return np.array(rows, dtype=np.float64, order="C")
+    return np.take(rows, columns, axis=1).astype(np.float64, copy=False)
 
 
 def unchanged(n_columns: int, view: View | None = None) -> BlockTransform:

@@ -59,8 +59,10 @@ class HeldOutRows:
         all_rows, partners = [], []
         for partition in rows.held_out:
             sizes = partition.sizes
-            all_rows.append(np.concatenate(partition.rows))
-            partners.append(np.concatenate([np.roll(mine, -1) for mine in partition.rows]))
+            all_rows.append(partition.joined)
+            partners.append(np.roll(partition.joined, -1))
+            last = np.cumsum(sizes) - 1
+            partners[-1][last] = partition.joined[last - sizes + 1]  # each client's last row goes with its first
             self._clients.append(np.repeat(np.arange(len(sizes)), sizes))
             self._paired.append(np.repeat(sizes > 1, sizes))
         padded = np.array([-(-len(mine) // LANES) * LANES for mine in all_rows])

@@ -224,8 +224,9 @@ class NativeEngine(Engine):
             starts = np.cumsum([0, *map(len, mine)])
             factors = np.array(rate_factors[first : first + n], dtype=np.float64)
             weights = np.empty((n, n_runs, size), self._dtype)
-            terms = np.full((n, n_replicas, len(TERMS)), np.nan)
-            of_moved, of_steps = np.full((n, n_replicas), np.nan), np.zeros((n, n_runs))
+            # Of who takes no part nothing is written, nor read: nobody goes through all replicas.
+            terms, of_moved = np.empty((n, n_replicas, len(TERMS))), np.empty((n, n_replicas))
+            of_steps = np.zeros((n, n_runs))
             n_block = max(1, min(int(np.diff(starts).max()), self._n_block()))
             block = np.empty((n_block, size), self._dtype)
             sums = np.empty_like(block) if self._sums_gradients else None
@@ -239,10 +240,12 @@ class NativeEngine(Engine):
                 ends = range(done + 1, rounds.round + 1)
                 for end in ends if each_round else ends[-1:]:
                     passed = slice(done, end)
+                    rounds_of = np.repeat(np.arange(done, end), np.diff(starts[done : end + 1]))
+                    told_by = rounds_of, participants[starts[done] : starts[end]]
                     # Bits: see docs/maintainers.md, "float32's digits".
                     with np.errstate(over="ignore"):  # of a run that is about to diverge
-                        moved, steps = of_moved[passed].astype(np.float32), of_steps[passed].astype(np.float32)
-                        losses = _in_table_order(terms[passed]).astype(self._dtype)
+                        moved, steps = of_moved[told_by].astype(np.float32), of_steps[passed].astype(np.float32)
+                        losses = _in_table_order(terms[told_by]).astype(self._dtype)
                     models = self._net.unpacked(weights[passed][-history_size - 1 :])
                     memory, done = kept.after(end), end
                     yield Averaged(mine[passed], models, losses, moved, steps, memory)

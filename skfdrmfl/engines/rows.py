@@ -90,12 +90,12 @@ def stack(runs: Sequence[Run]) -> TrainingRows:
             presents.append(run.present)
             n_rows += len(run.x)
         start = first_row[key]
-        rows += [start + client_rows for client_rows in run.partition.rows]
+        rows.append(start + run.partition.joined)
         sizes.append(run.partition.sizes)
         positions.append(run.partition.positions)
         if run.held_out is not None:
-            held_out.append(Partition(run.held_out.positions, [start + r for r in run.held_out.rows]))
-    n_clients = [len(run.partition.rows) for run in runs]
+            held_out.append(run.held_out.numbered(np.arange(start, start + len(run.x))))
+    n_clients = [len(run.partition.positions) for run in runs]
     one = len(tables) == 1
     present = _stacked_present(presents, [len(x) for x, _ in tables])
     all_rows = np.concatenate(rows)

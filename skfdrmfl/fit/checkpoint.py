@@ -31,9 +31,9 @@ from skfdrmfl.server.trained import Trained
 
 KIND, BEGUN = "checkpoint of a fit", "what a fit began with"
 # Of what a file holds of training; files of another are refused.
-FORMAT = 3
+FORMAT = 4
 # What of `Record` is in it; the rest comes from the rows.
-RECORDED = ("losses", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
+RECORDED = ("reports", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
 ANEW = "name another checkpoint_path, or remove the file to train anew"
 
 

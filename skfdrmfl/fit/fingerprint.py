@@ -107,7 +107,7 @@ def _of_rows(reading: DataDescription) -> dict[str, str]:
     }
     if isinstance(reading, CheckedData):
         groups = reading.groups
-        whose += reading.partition.rows
+        whose.append(reading.partition.joined)
         what |= {
             "X": _of_array(reading.table, repr((names, categories)).encode()),
             "y": _of_array(reading.targets, str(reading.y_ndim).encode()),

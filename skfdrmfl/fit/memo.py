@@ -35,7 +35,9 @@ class Kept(NamedTuple):
     def n_bytes(self) -> int:
         """Bytes of the arrays in it."""
         blocks = [self.found.target, *self.found.table.blocks.values()]
-        arrays = [a for b in blocks for a in (b.mean, b.scale, b.projection, *(b.before or ())) if a is not None]
+        arrays = [
+            a for b in blocks for a in (b.mean, b.scale, b.projection, b.deviation, *(b.before or ())) if a is not None
+        ]
         return self.inputs.nbytes + self.outputs.nbytes + sum(array.nbytes for array in arrays)
 
 
@@ -109,7 +111,7 @@ def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
     """Return a hash of the rows, how they lie in memory, whose they are, and settings."""
     tables, partition = federation.tables, federation.partition
     left: list[Any] = [tables.table, tables.targets, tables.present, tables.blocks]
-    left += [partition.positions, partition.sizes, np.concatenate(partition.rows), settings]
+    left += [partition.positions, partition.sizes, partition.joined, settings]
     total = sha256()
     while left:  # each value says its length first: no two lists of values have the same bytes
         value = left.pop()

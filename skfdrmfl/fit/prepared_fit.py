@@ -130,15 +130,15 @@ class Fitting:
         network, run = self.plan.network, self.plan.runs[0]
         arrays = network.arrays(models[0])
         ledger = self.federation.ledger
-        ledger.round = self.fitted.n_rounds + len(record.losses)
+        ledger.round = self.fitted.n_rounds + record.n_rounds
         model = Model(network, arrays, run.inputs)
         weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
-        there = run.start.last_there(len(record.losses))
+        there = run.start.last_there(record.n_rounds)
         domain, held_out = self.fitted.domain, None
         account, privacy = self.fitted.account, self.plan.schedule.privacy
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
             weights, variance, importance, domain = arrays, None, None, None
-            account = account.after("training rounds", privacy, len(record.losses), record.clip_norms[-1])
+            account = account.after("training rounds", privacy, record.n_rounds, record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
             weights, variance, importance, domain, held_out = self._delivered(model, there)
         memory = memory.of_all(record.positions, run.start.memory)
@@ -154,7 +154,7 @@ class Fitting:
             variance=variance,
             importances=importance,
             history=history,
-            n_rounds=self.fitted.n_rounds + len(record.losses),
+            n_rounds=self.fitted.n_rounds + record.n_rounds,
             best_round=best_round,
             ledger=ledger,
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),

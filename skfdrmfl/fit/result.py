@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class Fitted:
     models: NDArray  # (1 + H, D), the global model as trained, then earlier ones
     weights: Arrays  # the global model as delivered
     variance: Float | None  # (n_components,); None with privacy
-    history: dict[str, Float]
+    history: Mapping[str, Float]  # `reports.History`, of old files a dict
     n_rounds: int
     best_round: int | None
     ledger: Ledger

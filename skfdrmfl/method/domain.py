@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, slabs
 from skfdrmfl.common.tree import registered
-from skfdrmfl.data.transforms import SLAB_ROWS, BlockSpectrum, BlockTransform
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, columns_of
 from skfdrmfl.views.base import View
 from skfdrmfl.views.within import Within
 
@@ -187,12 +187,10 @@ class Domain:
     def distances(self, table: NDArray, present: Present | None) -> Float:
         """Return T2 and Q of each modality (n, M, 2), zeros of those that a row lacks."""
         out = np.zeros((len(table), len(self.blocks), 2))
-        for start in range(0, len(table), SLAB_ROWS):
-            slab = slice(start, start + SLAB_ROWS)
+        for slab in slabs(len(table), SLAB_ROWS):
             for m, (name, block) in enumerate(self.blocks.items()):
                 if len(self.columns[name]):
-                    rows = np.take(table[slab], self.columns[name], axis=1).astype(np.float64, copy=False)
-                    out[slab, m] = block.distances(rows)
+                    out[slab, m] = block.distances(columns_of(table[slab], self.columns[name]))
         return out if present is None else np.where(present[:, :, None], out, 0.0)
 
     def unseen(self, table: NDArray) -> NDArray[np.bool_]:

@@ -33,12 +33,13 @@ def evaluate(network: Network, arrays: Arrays, x: Float, present: Present | None
     `present` (n, M) says which modalities each row has, None that every row has all.
     """
     forward = _dense if is_dense(network) else _defined
-    parts = [
-        forward(network, arrays, x[i : i + SLAB_ROWS], None if present is None else present[i : i + SLAB_ROWS])
-        for i in range(0, max(1, len(x)), SLAB_ROWS)
-    ]
-    z, y_hat = zip(*parts, strict=True)
-    return (z[0], y_hat[0]) if len(parts) == 1 else (np.concatenate(z), np.concatenate(y_hat))
+    if len(x) <= SLAB_ROWS:
+        return forward(network, arrays, x, present)
+    z, y_hat = np.empty((len(x), network.n_components)), np.empty((len(x), network.n_outputs))
+    for i in range(0, len(x), SLAB_ROWS):
+        slab = slice(i, i + SLAB_ROWS)
+        z[slab], y_hat[slab] = forward(network, arrays, x[slab], None if present is None else present[slab])
+    return z, y_hat
 
 
 def is_dense(network: Network) -> bool:
@@ -85,21 +86,35 @@ def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
 
 def dense_jacobian(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
     """Return the derivatives (B, q, columns) of y_hat by rows x, of a network that `has_dense_jacobian`."""
+    by_modality = [
+        np.broadcast_to(s @ w, (*s.shape[:2], w.shape[1])) for s, w in first_slopes(network, arrays, x, present)
+    ]
+    return np.concatenate(by_modality, -1)
+
+
+def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | None) -> list[tuple[Float, Float]]:
+    """Return the factors of `dense_jacobian`, of each modality.
+
+    These are the derivatives (B, q, u) by what the first layer gives, and the weights (u, columns) of that layer.
+    """
     with np.errstate(over="ignore"):
         encoders = cast(dict[str, MLP], network.encoders)
         blocks = {name: x[:, network.columns[name]] for name in encoders}
-        mu = np.stack([_layers(e, arrays, blocks[name]) for name, e in encoders.items()], 1)
-        if present is not None:
-            mu = np.where(present[:, :, None], mu, 0.0)
+        if network.head.hidden:
+            mu = np.stack([_layers(e, arrays, blocks[name]) for name, e in encoders.items()], 1)
+            if present is not None:
+                mu = np.where(present[:, :, None], mu, 0.0)
+        else:  # what is linear in the codes has the same slopes everywhere
+            mu = np.zeros((len(x), len(encoders), network.modality_dim))
         pooled = POOLS[type(network.fusion)](arrays, mu, present)
         slopes = _slopes(network.head, arrays, _layers(network.mixer, arrays, pooled), np.eye(network.n_outputs))
         slopes = POOL_SLOPES[type(network.fusion)](_slopes(network.mixer, arrays, pooled, slopes), mu, present)
         if present is not None:
             slopes = np.where(present[:, None, :, None], slopes, 0.0)
-        by_modality = [
-            _slopes(e, arrays, blocks[name], slopes[:, :, m]) for m, (name, e) in enumerate(encoders.items())
+        return [
+            (_first_slopes(e, arrays, blocks[name], slopes[:, :, m]), arrays[f"{e.name}.weight0"])
+            for m, (name, e) in enumerate(encoders.items())
         ]
-    return np.concatenate(by_modality, -1)
 
 
 def has_dense_jacobian(network: Network) -> bool:
@@ -109,19 +124,24 @@ def has_dense_jacobian(network: Network) -> bool:
 
 def _slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
     """Return derivatives (B, q, n_inputs) by rows x, given those (B, q, n_outputs) by what `_layers` makes of them."""
+    slopes = _first_slopes(part, arrays, x, by_outputs) @ arrays[f"{part.name}.weight0"]
+    return np.broadcast_to(slopes, (len(x), *slopes.shape[-2:]))
+
+
+def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
+    """Return derivatives as `_slopes` does, but by what the first layer gives."""
     a, of_hidden, weights = x, [], [arrays[f"{part.name}.weight{i}"] for i in range(len(part.hidden) + 1)]
     for i, weight in enumerate(weights[:-1]):
         a = (a @ weight.T + arrays[f"{part.name}.bias{i}"][:, 0])[:, : part.hidden[i]]
         open_share = 1.0 / (1.0 + np.exp(-a))
         of_hidden.append(open_share * (1.0 + a * (1.0 - open_share)))  # of silu
         a = a * open_share
-    slopes = by_outputs @ weights[-1]
+    slopes = by_outputs
     for i in reversed(range(len(of_hidden))):
-        slopes = slopes * of_hidden[i][:, None]
+        slopes = (slopes @ weights[i + 1]) * of_hidden[i][:, None]
         if i == 0 and part.skip:
             slopes = np.concatenate((slopes, np.broadcast_to(by_outputs, (*slopes.shape[:2], part.n_outputs))), -1)
-        slopes = slopes @ weights[i]
-    return np.broadcast_to(slopes, (len(x), *slopes.shape[-2:]))
+    return slopes
 
 
 def _concat_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Float, Indices, Present, row_products
+from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, row_products, slabs
 from skfdrmfl.common.tree import registered
-from skfdrmfl.data.transforms import SLAB_ROWS, TableTransform
+from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.trained_network import EXACT, TrainedNetwork
 
@@ -80,22 +80,25 @@ class Mixture:
 
     def evaluate(self, table: Float, present: Present | None) -> tuple[Float, Float]:
         """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table."""
-        y_hat = np.zeros((len(table), len(self.from_prediction)))
-        for part in self.parts:
-            y_hat += part.predict(table, present)
-        return row_products(y_hat, self.from_prediction) + self.spare.predict(table, present), y_hat
+        q, c = self.from_prediction.shape
+        z, y_hat = np.empty((len(table), c)), np.zeros((len(table), q))
+        for slab in slabs(len(table), SLAB_ROWS):
+            rows, of_rows = table[slab], None if present is None else present[slab]
+            for part in self.parts:
+                y_hat[slab] += part.predict(rows, of_rows)
+            z[slab] = row_products(y_hat[slab], self.from_prediction) + self.spare.predict(rows, of_rows)
+        return z, y_hat
 
     def jacobians(self, table: Float, present: Present | None) -> Iterator[Float]:
         """Yield the derivatives (rows, q, n_features) of y_hat by the columns of the table, a slab at a time.
 
         Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
         """
-        for start in range(0, len(table), SLAB_ROWS):
-            slab = table[start : start + SLAB_ROWS]
-            of_slab = None if present is None else present[start : start + SLAB_ROWS]
-            found = np.zeros((len(slab), len(self.from_prediction), table.shape[1]))
+        for slab in slabs(len(table), SLAB_ROWS):
+            rows, of_rows = table[slab], None if present is None else present[slab]
+            found = np.zeros((len(rows), len(self.from_prediction), table.shape[1]))
             for part in self.parts:
-                found += part.slopes(slab, of_slab)
+                found += part.slopes(rows, of_rows)
             yield found
 
     @property

@@ -19,9 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices, row_products
+from skfdrmfl.common.arrays import Float, Indices, row_products, slabs
 from skfdrmfl.common.tree import registered
-from skfdrmfl.data.transforms import SLAB_ROWS
 from skfdrmfl.method.domain import BlockDomain
 from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION
 
@@ -61,8 +60,8 @@ def read_table(table: NDArray, columns: Mapping[str, Indices], read: Mapping[str
         return table
     out = table.astype(np.float64)
     for name, reading in read.items():
-        for start in range(0, len(out), SLAB_ROWS):
-            slab = np.s_[start : start + SLAB_ROWS, columns[name]]
+        for rows in slabs(len(out)):
+            slab = rows, columns[name]
             out[slab] = reading.apply(out[slab])
     return out
 

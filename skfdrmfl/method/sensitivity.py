@@ -9,7 +9,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Arrays, Float, Present
 from skfdrmfl.common.late_torch import torch
-from skfdrmfl.method.evaluate import SLAB_ROWS, dense_jacobian, has_dense_jacobian
+from skfdrmfl.method.evaluate import SLAB_ROWS, dense_jacobian, first_slopes, has_dense_jacobian
 from skfdrmfl.method.network import Network
 
 if TYPE_CHECKING:
@@ -27,6 +27,19 @@ def jacobians(network: Network, arrays: Arrays, x: Float, present: Present | Non
         yield of_slab(
             network, arrays, x[slab].astype(np.float64, copy=False), None if present is None else present[slab]
         )
+
+
+def factored_slopes(
+    network: Network, arrays: Arrays, x: Float, present: Present | None
+) -> list[tuple[Float, Float | None]]:
+    """Return the derivatives (B, q, columns) of some rows by each modality's inputs, as two factors where there are.
+
+    The first (B, q, u) is by what a first layer gives, the second (u, columns) its weights, or None.
+    """
+    if has_dense_jacobian(network):
+        return list(first_slopes(network, arrays, x, present))
+    gradients = _by_autograd(network, arrays, x, present)
+    return [(gradients[..., columns], None) for columns in network.columns.values()]
 
 
 def _by_autograd(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:

@@ -66,8 +66,8 @@ class ClientRows(Protocol):
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
 
-    def inputs(self, inputs: Inputs, subset: Subset) -> Float:
-        """Return encoder inputs (n, columns)."""
+    def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
+        """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""
 
     def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:
         """Return what a linear model of encoder inputs predicts (n, q)."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import Indices
 from skfdrmfl.protocol.messages import Update
 
 # Reasons.
@@ -29,12 +30,15 @@ def finite_replicas(update: Update, moved: NDArray[np.float64]) -> NDArray[np.bo
     return finite
 
 
-def of_rounds(dropped: NDArray[np.bool_], positions: NDArray[np.int64], clients: Sequence[Any], n_before: int) -> list:
-    """Return who sent updates that were dropped, (rounds, K) in rounds that follow `n_before` others."""
+def of_rounds(dropped: Indices, positions: Indices, clients: Sequence[Any], n_before: int) -> list[DroppedClient]:
+    """Return who sent updates that were dropped: round, from 0, and place (n, 2), after `n_before` other rounds."""
     return [
-        {"client": clients[position], "reason": NOT_FINITE, "rounds": (n_before + 1 + np.flatnonzero(mine)).tolist()}
-        for position, mine in zip(positions.tolist(), dropped.T, strict=True)
-        if mine.any()
+        {
+            "client": clients[positions[place]],
+            "reason": NOT_FINITE,
+            "rounds": (n_before + 1 + dropped[dropped[:, 1] == place, 0]).tolist(),
+        }
+        for place in np.unique(dropped[:, 1]).tolist()
     ]
 
 

@@ -57,18 +57,23 @@ class Update:
 class Averaged:
     """Rounds that the clients' side went through in the server's place, one after another."""
 
-    participants: list[Indices]  # replicas that took part
+    participants: list[Indices]  # replicas that took part in each round, N in all
     weights: Array  # (n, runs, D), the models after each of the last rounds, as many as are sent out or more
-    losses: Float  # (rounds, R, terms), terms of the objective of each replica, NaN for those who were not invited
-    moved: NDArray[np.float32]  # (rounds, R), squared length of each one's update, NaN likewise
+    losses: Float  # (N, terms), terms of the objective of each participant, round after round
+    moved: NDArray[np.float32]  # (N,), squared length of each one's update
     steps: NDArray[np.float32]  # (rounds, runs), squared length of the step to each average
     # What the algorithm keeps after the last, of all runs (`AlgorithmState.stacked`)
     memory: AlgorithmState
 
     def of_run(self, run: int, members: slice) -> Averaged:
-        """Return what the rounds are to one run, of the replicas `members`."""
-        of_members, steps = (self.losses[:, members], self.moved[:, members]), self.steps[:, run : run + 1]
-        return Averaged(self.participants, self.weights[:, run], *of_members, steps, self.memory.of_run(run, members))
+        """Return what the rounds are to one run, of the replicas `members`, by their places among these."""
+        participants, losses, moved = self.participants, self.losses, self.moved
+        if self.steps.shape[1] > 1:
+            mine = [(members.start <= who) & (who < members.stop) for who in participants]
+            participants = [who[of] - members.start for who, of in zip(participants, mine, strict=True)]
+            losses, moved = losses[np.concatenate(mine)], moved[np.concatenate(mine)]
+        steps = self.steps[:, run : run + 1]
+        return Averaged(participants, self.weights[:, run], losses, moved, steps, self.memory.of_run(run, members))
 
 
 class HeldOutSums(NamedTuple):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.method.objective import record_names
+from skfdrmfl.server.reports import History, Reports
 
 # What is recorded of the rows held out, in the order of `Record.validation`.
 VALIDATION = ("validation_mse", "validation_mi_nwj")
@@ -18,48 +19,35 @@ VALIDATION_OF_EACH = "validation_mse_per_client"
 
 @dataclass(frozen=True)
 class Record:
-    """What is recorded of one run."""
+    """What is recorded of one run of K clients."""
 
-    losses: Float  # (rounds, K, n), what is `record_names` of each client, NaN in rounds without it
+    reports: Reports  # what is `record_names`, of those who took part
     positions: Indices  # (K,), place of each in `clients_`
     sizes: Indices  # (K,), rows of each
     validation: Float | None = None  # (rounds, 2), with early stopping, `VALIDATION`
     best_round: int | None = None  # with early stopping, the best round, 0 if the first weights were never bettered
     # (rounds, K), with early stopping, the error of each client on its own rows held out, NaN for one without any
     validation_of_each: Float | None = None
-    # (rounds, K), whose updates were not finite; their losses are NaN, as if they had not taken part. None: nobody's.
-    dropped: NDArray[np.bool_] | None = None
+    # (n, 2), round, from 0, and client whose update was not finite: as if it had not taken part. None: nobody's.
+    dropped: Indices | None = None
     # With privacy, the clip of each round, then that of the next; nothing else is recorded then
     clip_norms: tuple[float, ...] = ()
 
     @property
     def n_rounds(self) -> int:
         """Rounds completed."""
-        return len(self.losses)
-
-    def weights(self) -> Float:
-        """Return what each client counts for in each round (rounds, K): its rows if it took part."""
-        return np.where(np.isnan(self.losses[:, :, 0]), 0.0, self.sizes)
+        return len(self.reports.counts)
 
     def numbers(self) -> dict[str, float]:
         """Return the means of the last round by name."""
         if self.clip_norms:
             return {"clip_norm": float(self.clip_norms[-2])}
-        last = replace(self, losses=self.losses[-1:])
-        found = {term: float(mean[0]) for term, mean in zip(record_names(), last.means(), strict=True)}
+        last, n = self.reports, int(self.reports.counts[-1])
+        last = Reports(last.counts[-1:], last.clients[len(last.clients) - n :], last.values[len(last.values) - n :])
+        found = {term: float(mean[0]) for term, mean in zip(record_names(), last.means(self.sizes), strict=True)}
         if self.validation is not None:
             found |= dict(zip(VALIDATION, self.validation[-1].tolist(), strict=True))
         return found
-
-    def means(self) -> list[Float]:
-        """Return the mean by rows (rounds,) of what stands at each place; NaN in rounds that nobody took part in."""
-        weights = self.weights()
-        total = weights.sum(1)
-        means = [np.full(len(total), np.nan) for _ in range(self.losses.shape[2])]
-        for i, mean in enumerate(means):
-            values = np.where(np.isnan(self.losses[:, :, i]), 0.0, self.losses[:, :, i])
-            np.divide((values * weights).sum(1), total, out=mean, where=total > 0)
-        return means
 
 
 class Recorder:
@@ -71,10 +59,11 @@ class Recorder:
     def __init__(self, before: Record, n_rounds: int, *, holds_out: bool):
         n_clients = len(before.positions)
         self._before, self._n_rounds = before, before.n_rounds
-        # Client by client in memory: the order in which means are added up depends on it.
-        self._losses = _extended(before.losses.swapaxes(0, 1), n_rounds, np.nan, axis=1).swapaxes(0, 1)
-        nobody = np.zeros((0, n_clients), dtype=bool)
-        self._dropped = _extended(nobody if before.dropped is None else before.dropped, n_rounds, False)
+        self._counts = _extended(before.reports.counts, n_rounds, 0)
+        # Who took part, and what these report: arrays with room for more.
+        earlier = before.reports
+        self._n, self._clients, self._values = len(earlier.clients), earlier.clients, earlier.values
+        self._dropped = [] if before.dropped is None else [before.dropped]
         self._validation = self._of_each = None
         if holds_out:
             known, of_each = before.validation, before.validation_of_each
@@ -82,13 +71,19 @@ class Recorder:
             self._of_each = _extended(np.zeros((0, n_clients)) if of_each is None else of_each, n_rounds, np.nan)
         self._clip_norms = list(before.clip_norms)
 
-    def add(self, losses: Float, dropped: NDArray[np.bool_] | None = None) -> None:
-        """Take down some rounds: `record_names` (rounds, K, n), and whose updates were not finite (rounds, K)."""
-        last = self._n_rounds + len(losses)
-        self._losses[self._n_rounds : last] = losses
-        if dropped is not None:
-            self._dropped[self._n_rounds : last] = dropped
-        self._n_rounds = last
+    def add(self, reports: Reports, dropped: Indices | None = None) -> None:
+        """Take down some rounds, and whose updates were not finite in the last (n,)."""
+        first, n_before, n_after = self._n_rounds, self._n, self._n + len(reports.clients)
+        self._n_rounds, self._n = first + len(reports.counts), n_after
+        self._counts[first : self._n_rounds] = reports.counts
+        if n_after > len(self._clients):
+            per_round = -(-n_after // self._n_rounds)  # as many as up to now will come in each of those that follow
+            room = max(n_after, 2 * len(self._clients), per_round * len(self._counts))
+            self._clients = _extended(self._clients[:n_before], room, 0)
+            self._values = _extended(self._values[:n_before], room, np.nan)
+        self._clients[n_before:n_after], self._values[n_before:n_after] = reports.clients, reports.values
+        if dropped is not None and len(dropped):
+            self._dropped.append(np.column_stack((np.full(len(dropped), self._n_rounds - 1), dropped)))
 
     def add_held_out(self, values: tuple[float, float], of_each: Float) -> None:
         """Take down the last round's errors on rows held out, of all clients and of each."""
@@ -99,13 +94,14 @@ class Recorder:
         """Take down the clip of the last round, and that of the next."""
         self._clip_norms[self._n_rounds - 1 :] = now, then
 
-    def record(self, n_rounds: int, best_round: int | None = None) -> Record:
-        """Return what is recorded of the first `n_rounds`."""
-        held = [None if array is None else array[:n_rounds] for array in (self._validation, self._of_each)]
+    def record(self, best_round: int | None = None) -> Record:
+        """Return what is recorded of all rounds so far."""
+        n = self._n_rounds
+        held = [None if array is None else array[:n] for array in (self._validation, self._of_each)]
         return replace(
             self._before,
-            losses=self._losses[:n_rounds],
-            dropped=self._dropped[:n_rounds],
+            reports=Reports(self._counts[:n], self._clients[: self._n], self._values[: self._n]),
+            dropped=np.concatenate(self._dropped) if self._dropped else None,
             validation=held[0],
             validation_of_each=held[1],
             best_round=best_round,
@@ -113,40 +109,37 @@ class Recorder:
         )
 
 
-def _extended(array: NDArray, n_rounds: int, filled: float, axis: int = 0) -> NDArray:
-    """Return an array in memory of its own, with room for `n_rounds` in all along an axis."""
+def _extended(array: NDArray, n: int, filled: float) -> NDArray:
+    """Return an array in memory of its own, with room for `n` in all."""
     missing = [(0, 0)] * array.ndim
-    missing[axis] = 0, max(0, n_rounds - array.shape[axis])
+    missing[0] = 0, max(0, n - len(array))
     return np.pad(array, missing, constant_values=filled)
 
 
-def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> dict[str, Float]:
+def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> History:
     """Return `history_`, which may be empty or of fewer clients, with finished rounds appended, of `n_clients` now."""
     if record.clip_norms:
-        return {"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])}
-    out: dict[str, Float] = {}
-    n_rounds, n_before = len(record.losses), len(history.get("mse", ()))
-    for i, (term, mean) in enumerate(zip(record_names(), record.means(), strict=True)):
-        before = history.get(f"{term}_per_client", np.empty((0, n_clients)))
-        out[f"{term}_per_client"] = _appended(before, record.losses[:, :, i], record.positions, n_clients)
-        out[term] = np.concatenate([history.get(term, np.empty(0)), mean])
+        return History({"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])})
+    terms = record_names()
+    known, n_rounds = History.of(history, terms, n_clients), record.n_rounds
+    assert known.reports is not None
+    n_before = len(known.reports.counts)
+    means = {
+        term: np.concatenate([known.means.get(term, np.full(n_before, np.nan)), mean])
+        for term, mean in zip(terms, record.reports.means(record.sizes), strict=True)
+    }
     for i, name in enumerate(VALIDATION):
-        if record.validation is not None or name in history:
-            before = history.get(name, np.full(n_before, np.nan))
+        if record.validation is not None or name in known:
+            before = known.means.get(name, np.full(n_before, np.nan))
             now = np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
-            out[name] = np.concatenate([before, now])
-    if record.validation_of_each is not None or VALIDATION_OF_EACH in history:
-        before = history.get(VALIDATION_OF_EACH, np.full((n_before, n_clients), np.nan))
-        of_each = record.validation_of_each
-        if of_each is None:
-            of_each = np.full((n_rounds, len(record.positions)), np.nan)
-        out[VALIDATION_OF_EACH] = _appended(before, of_each, record.positions, n_clients)
-    return out
-
-
-def _appended(before: Float, values: Float, positions: Indices, n_clients: int) -> Float:
-    """Return (rounds, n_clients): earlier rounds, then those of the clients at `positions`; NaN for who was absent."""
-    out = np.full((len(before) + len(values), n_clients), np.nan)
-    out[: len(before), : before.shape[1]] = before
-    out[len(before) :, positions] = values
-    return out
+            means[name] = np.concatenate([before, now])
+    tables = {}
+    if record.validation_of_each is not None or VALIDATION_OF_EACH in known:
+        tables[VALIDATION_OF_EACH] = table = np.full((n_before + n_rounds, n_clients), np.nan)
+        if VALIDATION_OF_EACH in known:
+            before = known[VALIDATION_OF_EACH]
+            table[:n_before, : before.shape[1]] = before
+        if record.validation_of_each is not None:
+            table[n_before:, record.positions] = record.validation_of_each
+    reports = known.reports.followed_by(record.reports, record.positions)
+    return History(means, terms, reports, n_clients, tables)

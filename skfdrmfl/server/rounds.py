@@ -31,6 +31,7 @@ from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
 from skfdrmfl.server.history import Recorder
 from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
+from skfdrmfl.server.reports import Reports
 from skfdrmfl.server.stopping import Best, means
 from skfdrmfl.server.trained import Trained
 
@@ -97,7 +98,7 @@ def federated_run(
     if schedule.patience is not None and trained.best is None:
         error, _ = means((yield HeldOut(trained.state.weights)))
         at_start = Best(trained.state, 0, error, schedule.patience)
-        trained = replace(trained, best=at_start, record=recorder.record(0, at_start.round))
+        trained = replace(trained, best=at_start, record=recorder.record(at_start.round))
     if trained.n_rounds or not n_rounds:
         yield trained
     if privacy is not None and trained.record.clip_norms:
@@ -149,9 +150,7 @@ def federated_run(
         if diverged:
             middle, weights, memory = origin, state.weights, state.memory
         state = server.advance(state, weights, memory, schedule.history_size)
-        step = drift.squared_distances(middle[None], origin)
-        answers.losses[:, -1] = drift.relative_drift(answers.losses[:, -1], step)
-        recorder.add(answers.losses[None], answers.dropped[None])
+        recorder.add(answers.reports(drift.squared_distances(middle[None], origin)), np.flatnonzero(answers.dropped))
         if privacy is not None:
             before, privacy = privacy, with_adapted_clip(privacy, noisy.share_within)
             recorder.add_clip(before.clip_norm, privacy.clip_norm)
@@ -162,7 +161,7 @@ def federated_run(
             sums: HeldOutSums = yield HeldOut(state.weights)
             recorder.add_held_out(means(sums), sums.mse_of_each)
             best = best.or_better(state, t + 1, means(sums)[0])
-        record = recorder.record(t + 1, None if best is None else best.round)
+        record = recorder.record(None if best is None else best.round)
         trained = Trained(state, record, best, diverged)
         yield trained
 
@@ -197,14 +196,15 @@ def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, eac
 
 def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
     """Return where a run stands after a block of rounds."""
-    losses = np.concatenate((block.losses, block.moved[..., None]), -1, dtype=np.float64)
-    losses[..., -1] = drift.relative_drift(losses[..., -1], block.steps)
-    recorder.add(losses)
-    n_silent = len(losses) - len(block.weights)  # rounds whose models nobody asks for any more
+    who, counts = block.participants, np.array([len(mine) for mine in block.participants])
+    told = np.concatenate((block.losses, block.moved[:, None]), -1, dtype=np.float64)
+    told[:, -1] = drift.relative_drift(told[:, -1], np.repeat(block.steps[:, 0], counts))
+    recorder.add(Reports(counts, np.concatenate(who), told))
+    n_silent = len(who) - len(block.weights)  # rounds whose models nobody asks for any more
     state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
         state = server.advance(state, weights, block.memory, history_size)
-    return replace(trained, state=state, record=recorder.record(trained.n_rounds + len(losses)))
+    return replace(trained, state=state, record=recorder.record())
 
 
 class _Answers:
@@ -220,8 +220,8 @@ class _Answers:
             state.weights if self._algorithm.client_task.sends_parameters else np.zeros_like(state.weights)
         )
         n_clients = len(members.positions)
-        # `record_names`, with squared lengths of updates in the place of the drift; NaN for those without an answer.
-        self.losses = np.full((n_clients, len(record_names())), np.nan)
+        # `record_names`, with squared lengths of updates in the place of the drift, of those who have answered.
+        self._told: list[tuple[Indices, NDArray]] = []
         # Whose updates are in the aggregate, and whose were not finite. With privacy nobody may know.
         self.answered, self.dropped = np.zeros((2, n_clients), dtype=bool)
         self.steps = np.zeros(n_clients, dtype=np.int64)
@@ -251,8 +251,17 @@ class _Answers:
         self.answered[mine] = True
         if update.steps is not None:
             self.steps[mine] = update.steps
-        self.losses[mine, : update.losses.shape[1]] = update.losses
-        self.losses[mine, -1] = moved
+        self._told.append((mine, np.concatenate((update.losses, moved[:, None]), -1, dtype=np.float64)))
+
+    def reports(self, step: NDArray) -> Reports:
+        """Return what those who have answered report of a round with a step (1,) of this squared length."""
+        if not self._told:
+            return Reports(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros((0, len(record_names()))))
+        who, told = map(np.concatenate, zip(*self._told, strict=True))
+        order = np.argsort(who)
+        who, told = who[order], told[order]
+        told[:, -1] = drift.relative_drift(told[:, -1], step)
+        return Reports(np.array([len(who)]), who, told)
 
     @property
     def lost(self) -> bool:

@@ -13,6 +13,7 @@ from skfdrmfl.protocol.plan import Schedule, Start
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.history import Record
+from skfdrmfl.server.reports import Reports
 from skfdrmfl.server.state import ServerState
 from skfdrmfl.server.stopping import Best
 
@@ -31,7 +32,7 @@ class Trained:
         """Return where a run stands before its first round."""
         kept = start.memory.of_members(members.positions)
         memory = ALGORITHMS[schedule.algorithm].start(kept, start.weights, len(members.positions))
-        nothing = np.zeros((0, len(members.positions), len(record_names())))
+        nothing = Reports.of_table(np.zeros((0, len(members.positions), len(record_names()))))
         state = ServerState(start.weights, tuple(start.history), start.round_index, memory)
         return cls(state, Record(nothing, members.positions, members.sizes))
 
@@ -43,7 +44,7 @@ class Trained:
     @property
     def n_rounds(self) -> int:
         """Rounds completed."""
-        return len(self.record.losses)
+        return self.record.n_rounds
 
     def is_over(self, n_rounds: int) -> bool:
         """Return whether no round follows, of `n_rounds` at most."""

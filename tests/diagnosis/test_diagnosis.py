@@ -18,6 +18,7 @@ from skfdrmfl.engines.rows import Run
 from skfdrmfl.method.objective import record_names
 from skfdrmfl.protocol.plan import Start
 from skfdrmfl.server.history import Record, extend_history
+from skfdrmfl.server.reports import Reports
 
 # ------------------------------------------------------------------------------------- runs built to fail
 
@@ -465,7 +466,7 @@ def test_a_value_of_minus_infinity_is_recorded_as_such():
     losses = np.zeros((2, 2, len(record_names())))
     losses[0, 0, record_names().index("mi_nwj")] = -np.inf
     losses[1, 1] = np.nan
-    history = extend_history({}, Record(losses, np.arange(2), np.array([300, 5])), 2)
+    history = extend_history({}, Record(Reports.of_table(losses), np.arange(2), np.array([300, 5])), 2)
     np.testing.assert_array_equal(history["mi_nwj"], [-np.inf, 0.0])
     np.testing.assert_array_equal(history["mi_nwj_per_client"], [[-np.inf, 0.0], [0.0, np.nan]])
 

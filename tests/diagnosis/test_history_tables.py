@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.held_out import Split
+from skfdrmfl.method.objective import record_names, term_names
+from skfdrmfl.server.history import Record, extend_history
+from skfdrmfl.server.reports import Reports
 
 rng = np.random.default_rng(11)
 X = rng.standard_normal((60, 4))
@@ -81,3 +88,52 @@ def test_tables_say_what_the_history_says(model):
     wide = long.pivot(index="round", columns="client", values="mse")
     assert_array_equal(wide[model.clients_.tolist()].to_numpy(), model.history_["mse_per_client"])
     assert "validation_mse" in long
+
+
+def test_history_has_what_each_participant_reported_and_nothing_of_the_others(monkeypatch):
+    told, train = [], LocalTraining.train
+
+    def heard(self, participants, broadcast):
+        for update in train(self, participants, broadcast):
+            told.append((broadcast.round_index, update.replicas.copy(), np.array(update.losses)))
+            yield update
+
+    settings = {"participation": 0.5, "n_rounds": 4, "local_epochs": 1, "random_state": 0, "tuning": None}
+    ids = np.arange(60) % 7
+    model = FDRMFLTransformer(**settings).fit(X, Y, client_ids=ids)
+    monkeypatch.setattr(LocalTraining, "train", heard)
+    monkeypatch.setattr(LocalTraining, "average_rounds", lambda *_, **__: None)
+    by_rounds = FDRMFLTransformer(**settings).fit(X, Y, client_ids=ids)
+    assert len({t for t, _, _ in told}) == 4
+    for i, term in enumerate(term_names()):
+        expected = np.full((4, 7), np.nan)
+        for t, who, losses in told:
+            expected[t, who] = losses[:, i]
+        for found in (model, by_rounds, pickle.loads(pickle.dumps(model))):
+            table = found.history_[f"{term}_per_client"]
+            assert_array_equal(table, expected)
+            sizes = np.where(np.isnan(table), 0, model.n_samples_per_client_)
+            assert_allclose(found.history_[term], (np.nan_to_num(table) * sizes).sum(1) / sizes.sum(1), rtol=1e-12)
+    before = pickle.dumps(model)
+    dict(model.history_)
+    assert pickle.dumps(model) == before  # the tables that were read are not kept
+
+
+def test_the_history_of_earlier_versions_is_gone_on_with(model):
+    old, new = copy.deepcopy(model), copy.deepcopy(model)
+    fields = {**vars(old._fitted), "history": dict(old.history_)}
+    old._fitted = type(old._fitted)(**fields)
+    for each in (old, new):
+        each.partial_fit(X[:8], Y[:8], client_ids=["new"] * 8)
+    assert list(old.history_) == list(new.history_)
+    for name, values in new.history_.items():
+        assert_array_equal(old.history_[name], values, err_msg=name)
+        assert_array_equal(values[:6, :3] if values.ndim == 2 else values[:6], model.history_[name])
+
+
+def test_absent_clients_take_no_room():
+    reports = Reports(np.array([2, 1]), np.array([5, 900_000, 7]), np.ones((3, len(record_names()))))
+    record = Record(reports, np.arange(10**6), np.ones(10**6, dtype=np.int64))
+    history = extend_history({}, record, 10**6)
+    assert len(pickle.dumps(history)) < 5_000
+    assert np.flatnonzero(history["mse_per_client"][0] == 1).tolist() == [5, 900_000]

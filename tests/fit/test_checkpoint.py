@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import before_rounds, make_network, make_run, split_off, train_together
+from helpers import before_rounds, make_network, make_run, recorded, split_off, train_together
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from torch import nn
@@ -234,7 +234,7 @@ def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped()
             assert mine.models.tobytes() == theirs.models.tobytes()
             assert mine.state.weights.tobytes() == theirs.state.weights.tobytes()
             for name in ("losses", "validation", "validation_of_each"):
-                assert getattr(mine.record, name).tobytes() == getattr(theirs.record, name).tobytes()
+                assert recorded(mine.record, name).tobytes() == recorded(theirs.record, name).tobytes()
             assert (mine.diverged, mine.best.round) == (theirs.diverged, theirs.best.round)
 
 

@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.client_data import Client
 from skfdrmfl.data.held_out import Split
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder, RecurrentEncoder
@@ -135,13 +136,16 @@ def test_columns_of_integer_codes_count_by_independent_draws_too():
     assert_allclose(model.feature_importances_, found / found.sum(), rtol=1e-4)
 
 
-def test_whoever_holds_which_row_the_importances_are_those_of_all_rows():
+def test_whoever_holds_which_row_the_importances_are_those_of_all_rows(monkeypatch):
     X, y, _ = problem()
     model = FDRMFLTransformer(tuning=None, **SMALL).fit(X, y)
     fitted = model._fitted
-    network = fitted.network
+    network, slabs = fitted.network, Client.slabs
+    monkeypatch.setattr(Client, "slabs", lambda *_: pytest.fail("preparation knows how whitened columns vary"))
     for ids in (np.zeros(60, dtype=int), np.arange(60) % 7, np.r_[0, np.ones(59, dtype=int)]):
-        fitting = model._prepare_fit(X, y, ids)
+        with monkeypatch.context() as unwatched:
+            unwatched.setattr(Client, "slabs", slabs)
+            fitting = model._prepare_fit(X, y, ids)
         run = fitting.plan.runs[0]
         of_model = _fitting.Model(network, fitted.weights, run.inputs)
         (sums,) = fitting.federation.sum(importance.Responses(of_model))
@@ -168,13 +172,16 @@ def test_rows_taken_in_slabs_have_the_importances_of_all_at_once(kind, monkeypat
 
 @pytest.mark.parametrize("n", [2, 4, 50])
 @pytest.mark.parametrize("projected", [False, True])
-def test_squared_slopes_are_those_of_each_row_added(n, projected):
+@pytest.mark.parametrize("layered", [False, True])
+def test_squared_slopes_are_those_of_each_row_added(n, projected, layered):
     rng = np.random.default_rng(n)
     projection = rng.standard_normal((6, 4)) if projected else None
     block = BlockTransform(np.zeros(6), np.r_[1.0, 2.0, 0.5, 3.0, np.inf, 1.0], projection, 1.0)
-    gradients = rng.standard_normal((n, block.n_outputs))
+    first = rng.standard_normal((3, block.n_outputs)) if layered else None
+    slopes = rng.standard_normal((n, 1, 3 if layered else block.n_outputs))
+    gradients = (slopes if first is None else slopes @ first)[:, 0]
     expected = sum((block.slopes(row, row) * block.units) ** 2 for row in gradients)
-    assert_allclose(block.squared_slopes(gradients[:0], gradients[:, None], block.units), expected, rtol=1e-12)
+    assert_allclose(block.squared_slopes(slopes[:0, 0], slopes, first, block.units), expected, rtol=1e-12)
     assert expected[4] == 0
 
 

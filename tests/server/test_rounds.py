@@ -5,7 +5,7 @@ from math import cos, pi
 import numpy as np
 import pytest
 import torch
-from helpers import federate, make_network, make_run, normal, train_together
+from helpers import federate, make_network, make_run, normal, recorded, train_together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -251,7 +251,7 @@ def test_training_runs_together_reports_each_as_its_records_do():
     last = list(train_together(network, runs, Schedule(factors, 1, 4, 1.0, 2), "torch"))[-1]
     assert last.n_rounds == 3
     for i, run in enumerate(runs):
-        models, losses = last.models_of(i), last.record_of(i).losses
+        models, losses = last.models_of(i), recorded(last.record_of(i), "losses")
         first = sum(len(r.partition.rows) for r in runs[:i])
         replicas = slice(first, first + len(run.partition.rows))
         exact(models[0], records[-1].state.weights[i])

@@ -6,6 +6,8 @@ All rows of a subset are held out in exactly one fold, so what a fold keeps is t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -44,9 +46,10 @@ class FoldMoments:
 
     def __call__(self, client: ClientRows) -> FoldSums | None:
         """Return a client's sums, of zeros for a fold that it has no row of."""
-        parts = [self._of_fold(client, fold) for fold in self.folds]
-        return FoldSums(*map(np.stack, zip(*parts, strict=True))) if any(n for n, *_ in parts) else None
+        sums = [self._of_fold(client, fold) for fold in self.folds]
+        return FoldSums(*map(np.stack, zip(*sums, strict=True))) if any(n for n, *_ in sums) else None
 
     def _of_fold(self, client: ClientRows, fold: Subset) -> tuple[float, Float, Float, Float, Float, Float]:
-        a, b = client.inputs(self.inputs, fold), client.targets(self.targets, fold)
-        return float(len(a)), a.sum(0), b.sum(0), a.T @ a, a.T @ b, b.T @ b
+        pairs = client.inputs_and_targets(self.inputs, self.targets, fold)
+        parts = [(float(len(a)), a.sum(0), b.sum(0), a.T @ a, a.T @ b, b.T @ b) for a, b in pairs]
+        return reduce(lambda total, part: tuple(map(add, total, part)), parts)

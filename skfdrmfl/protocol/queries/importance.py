@@ -22,6 +22,7 @@ class ResponseSums(NamedTuple):
     n_rows; responses (w,), of squared slopes by a column and of squared changes by a category; counts (w,), rows that
     have the place's modality; values and squares (w,), of a column about a centre and of the indicator of a category.
     Columns are measured in `BlockTransform.units`, in which nothing overflows: as they are given, before any view.
+    Where preparation has found how they vary, no row is looked at: values are 0, squares those of this deviation.
     """
 
     n_rows: float
@@ -57,7 +58,10 @@ class Responses:
             centre, units = block.centre[n_codes:], block.units[n_codes:]
             n_places = sum(encoder.code_sizes) + len(centre)
             count, values, squares = 0, np.zeros(n_places), np.zeros(n_places)
-            for slab in client.slabs(Block(transform.columns[name], m), self.subset):
+            if block.deviation is not None:
+                count = int(client.presence(self.subset)[:, m].sum())
+                squares = count * (block.deviation / units) ** 2
+            for slab in client.slabs(Block(transform.columns[name], m), self.subset) if block.deviation is None else ():
                 x = slab
                 rows = x[:, n_codes:] - centre
                 rows = np.divide(rows, units, out=np.zeros_like(rows), where=units > 0)
@@ -90,8 +94,8 @@ def importances(model: Model, sums: ResponseSums, n_features: int) -> Float:
     their sum:
 
     - of a numeric column, s_j sqrt(mean (d y_hat / d x_j)^2), with s_j the standard deviation of the column over rows
-      that have it: the root mean square Jacobian times the spread, to first order the change of y_hat that one standard
-      deviation makes;
+      that have it, in preparation where that found it: the root mean square Jacobian times the spread, to first order
+      the change of y_hat that one standard deviation makes;
     - of a discrete column, sqrt(1/2 sum_l f_l mean (y_hat - y_hat(x_j = l))^2) over its codes l of frequencies f_l:
       half the mean square of what an independent draw of the column changes, of which the first is the form for small
       or linear changes. Its square, over the variance of y_hat, is the total index of Sobol as Jansen estimates it

@@ -211,6 +211,7 @@ def fit_series(
             tail=_tail(deviation, u),
             before=located[_key(before[name])][:2] if name in before else None,
             view=view,
+            deviation=deviation if view is None else None,
         )
     for name, block in blocks.items():
         if name not in found:
