@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ MOST_LEVERAGE = 0.95
 MOST_OF_A_CLIENT = 1 / 3
 # What is written where nothing was measured, if so many times the spread away from what is usual.
 CODES: Float = np.array([sign * (10.0**k - 1) for k in range(2, 8) for sign in (-1, 1)])
-CODE_DISTANCE = 10.0
+SMALLEST_CODE, CODE_DISTANCE = 99.0, 10.0
 # Equal values at a row's maximum, side by side, that are no chance where neighbours differ.
 PLATEAU = 4
 # What a flagged row may have been multiplied with or shifted by, if undoing it brings it so many times nearer.
@@ -76,6 +77,7 @@ CONSTANT, CODE_X, CODE_Y, SATURATED, UNITS, SHIFTED, SPIKE, UNLIKE, REPEATS, ODD
 NOWHERE = -1
 
 
+@lru_cache(maxsize=64)
 def edges_of(n_columns: int) -> Indices:
     """Return the first column of each sketched one, and the number of columns."""
     return np.linspace(0, n_columns, min(n_columns, MOST_COLUMNS) + 1).astype(np.int64)
@@ -90,16 +92,43 @@ def sketch(x: Float) -> Float:
         return np.add.reduceat(x, edges[:-1], axis=1) / np.diff(edges)
 
 
-class Rows(NamedTuple):
-    """Rows of a client as all looks of one fit see them."""
+class Seen(NamedTuple):
+    """Rows of a client as they are before anything is known of others; S of all modalities side by side."""
 
-    s: tuple[Float, ...]  # sketched columns (n, S) of each modality, NaN where a row lacks it
-    shapes: tuple[Float, ...]  # their shapes (n, S), of a modality that is no series (n, 0)
+    s: Float  # (n, S), sketched columns, NaN where a row lacks their modality
+    shapes: Float  # (n, S), the shape of series (SNV); zeros of other modalities
+    y: Float  # (n, q)
+    cells: NDArray[np.intp]  # (2, codes), row and column of values that may be placeholders
+    values: Float  # (codes,)
+    plateau: Indices  # (n, M), equal values side by side at the maximum; 0 where a row lacks the modality
+
+    @classmethod
+    def of(cls, x: Float, y: Float, widths: Sequence[int]) -> Seen:
+        """Return rows of numeric columns (n, p), NaN where missing, and outputs (n, q), by modalities' widths."""
+        sketches, shapes, plateau, start = [], [], [], 0
+        for width in widths:
+            mine = x[:, start : start + width]
+            start += width
+            sketches.append(sketch(mine))
+            shapes.append(np.zeros_like(sketches[-1]))
+            plateau.append(np.zeros(len(mine), dtype=np.int64))
+            if width >= FEWEST_SMOOTH:
+                shapes[-1] = _filled(SNV().apply(sketches[-1])[:, : -SNV().n_appended])
+                plateau[-1] = _plateaus(mine)
+        cells = np.array(np.nonzero(_are_codes(x)))
+        return cls(_beside(sketches), _beside(shapes), y, cells, x[tuple(cells)], np.stack(plateau, 1))
+
+
+class Rows(NamedTuple):
+    """Rows of a client by what is usual."""
+
+    z: Float  # (n, S), standardised columns of all modalities, zeros of those that a row lacks
+    present: Mask  # (n, M)
     v: Float  # (n, q)
     code: Indices  # (n,), the first column that holds a placeholder, NOWHERE
     code_y: Mask  # (n,)
-    plateau: Indices  # (n, M), equal values side by side at the maximum; 0 where a row lacks the modality
     weights: Float  # (n,), with which they count at first
+    seen: Seen
 
 
 class Measured(NamedTuple):
@@ -194,57 +223,56 @@ class Look:
 
     # -------------------------------------------------------------------------------------------- reading
 
-    def read(self, x: Float, y: Float) -> Rows:
-        """Return rows as they are looked at, of numeric columns (n, p), NaN where missing, and outputs (n, q)."""
-        code, plateau, sketches, shapes, start = np.full(len(x), NOWHERE), [], [], [], 0
-        for width, block in zip(self.widths, self.blocks, strict=True):
-            mine = x[:, start : start + width]
-            held = np.isin(mine, CODES)
-            if held.any():
-                place = np.searchsorted(edges_of(width), np.arange(width), side="right") - 1
-                held &= np.abs(mine - block.center[place]) > CODE_DISTANCE * block.spread[place]
-                some = held.any(1) & (code == NOWHERE)
-                code[some] = start + held[some].argmax(1)
-            is_series = width >= FEWEST_SMOOTH
-            plateau.append(_plateaus(mine) if is_series else np.zeros(len(mine), dtype=np.int64))
-            sketches.append(sketch(mine))
-            shapes.append(_filled(SNV().apply(sketches[-1])[:, : -SNV().n_appended if is_series else 0]))
-            start += width
+    @property
+    def places(self) -> list[slice]:
+        """Where the sketched columns of each modality are."""
+        ends = np.cumsum([len(block.center) for block in self.blocks]).tolist()
+        return [slice(end - len(block.center), end) for end, block in zip(ends, self.blocks, strict=True)]
+
+    def read(self, seen: Seen) -> Rows:
+        """Return rows as they are looked at."""
+        center, spread, scale = (
+            np.concatenate([getattr(b, name) for b in self.blocks]) for name in ("center", "spread", "scale")
+        )
+        z = (seen.s - center) / scale
+        present = np.stack([~np.isnan(z[:, mine]).any(1) for mine in self.places], 1)
+        z = _filled(z)
         with np.errstate(over="ignore"):
-            v = (y - self.y_center) / self.y_scale
-        far = np.abs(v) > CODE_DISTANCE
-        code_y = _any(far & np.isin(y, CODES))
-        weights = np.where((code != NOWHERE) | code_y, 0.0, 1.0)
-        for s, block in zip(sketches, self.blocks, strict=True):
-            with np.errstate(over="ignore"):
-                size = np.mean(_filled((s - block.center) / block.scale) ** 2, axis=1)
-            cut = CLIP**2 * block.usual_size
-            weights *= np.divide(cut, size, out=np.ones(len(size)), where=size > cut)
-        return Rows(tuple(sketches), tuple(shapes), v, code, code_y, np.stack(plateau, 1), weights)
+            v = (seen.y - self.y_center) / self.y_scale
+            sizes = np.stack([(z[:, mine] ** 2).mean(1) for mine in self.places], 1)
+        code, (row, column) = np.full(len(z), NOWHERE), seen.cells
+        if len(row):
+            edges, starts = [edges_of(width) for width in self.widths], np.cumsum([0, *self.widths])
+            firsts = np.concatenate([of[:-1] + start for of, start in zip(edges, starts, strict=False)])
+            place = np.searchsorted(firsts, column, side="right") - 1
+            far = np.abs(seen.values - center[place]) > CODE_DISTANCE * spread[place]
+            code[row[far][::-1]] = column[far][::-1]  # the first column of a row comes last
+        code_y = _any((np.abs(v) > CODE_DISTANCE) & _are_codes(seen.y))
+        cuts = CLIP**2 * np.array([block.usual_size for block in self.blocks])
+        weights = np.divide(cuts, sizes, out=np.ones_like(sizes), where=sizes > cuts).prod(1)
+        weights[(code != NOWHERE) | code_y] = 0.0
+        return Rows(z, present, v, code, code_y, weights, seen)
 
-    def standardised(self, rows: Rows) -> tuple[Float, Mask]:
-        """Return z (n, S) of all modalities side by side, zeros of those that a row lacks, and which it has (n, M)."""
-        z = [(s - block.center) / block.scale for s, block in zip(rows.s, self.blocks, strict=True)]
-        present = np.stack([~np.isnan(s).any(1) for s in rows.s], 1)
-        return _filled(np.concatenate(z, 1)), present
-
-    def bending(self, rows: Rows, z: Float) -> Float:
-        """Return shapes of the series among the modalities, z of the others, and products of scores of the shapes.
+    def bending(self, rows: Rows) -> Float:
+        """Return shapes of the series among the modalities, z of the others (n, S), and products of scores of shapes.
 
         Of no series nothing (n, 0).
         """
-        shapes = [shape for shape, block in zip(rows.shapes, self.blocks, strict=True) if block.smooth]
-        if not shapes:
-            return np.zeros((len(z), 0))
-        smooth = np.repeat([block.smooth for block in self.blocks], [len(block.center) for block in self.blocks])
-        found = [*shapes, z[:, ~smooth]]
+        smooth = self.smooth_columns
+        if not smooth.any():
+            return np.zeros((len(rows.z), 0))
+        found = rows.seen.shapes if smooth.all() else np.where(smooth, rows.seen.shapes, rows.z)
         bent = None if self.former is None else self.former.bent
-        if bent is not None:
-            scores, _ = bent.scores(np.concatenate(shapes, 1))
-            scores = np.clip(scores / np.sqrt(bent.variances), -BENT_CLIP, BENT_CLIP)
-            first, second = np.triu_indices(scores.shape[1])
-            found.append(scores[:, first] * scores[:, second])
-        return np.concatenate(found, 1)
+        if bent is None:
+            return found
+        scores = np.clip(bent.scores(found[:, smooth])[0] / np.sqrt(bent.variances), -BENT_CLIP, BENT_CLIP)
+        first, second = np.triu_indices(scores.shape[1])
+        return np.concatenate((found, scores[:, first] * scores[:, second]), 1)
+
+    @property
+    def smooth_columns(self) -> Mask:
+        """Which sketched columns (S,) are of series."""
+        return np.repeat([block.smooth for block in self.blocks], [len(block.center) for block in self.blocks])
 
     def spared(self, rows: Rows, measured: Measured) -> Float:
         """Return the weight (n,) with which rows count hereafter, 0 of those beyond the limits."""
@@ -256,22 +284,20 @@ class Look:
     def measured(self, rows: Rows, weights: Float) -> Measured:
         """Return how far out rows are that count by `weights` (n,)."""
         distances = np.zeros((len(weights), len(self.blocks), 2))
-        z, present = self.standardised(rows)
-        for m, (s, block) in enumerate(zip(rows.s, self.blocks, strict=True)):
+        for m, (mine, block) in enumerate(zip(self.places, self.blocks, strict=True)):
             if block.domain is not None:
-                found = block.domain.distances(np.where(present[:, m : m + 1], s, block.domain.mean))
+                found = block.domain.distances(rows.z[:, mine])
                 n = block.domain.n_rows
                 with np.errstate(over="ignore"):
                     left = np.maximum(1.0 - weights * (1.0 + found[:, 0]) / n, 1.0 / n)
                     found /= np.stack((left, left**2), 1) * block.domain.units
-                distances[:, m] = np.where(present[:, m : m + 1], found, 0.0)
-        features = (z, self.bending(rows, z))
+                distances[:, m] = np.where(rows.present[:, m : m + 1], found, 0.0)
+        features = (rows.z, self.bending(rows))[: len(self.ridges)]
         with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.concatenate(
-                [r.squares(f, rows.v, weights) for r, f in zip(self.ridges, features, strict=False)], 1
-            )
-        squares[~present.all(1)] = 0.0
-        return Measured(distances, np.where(np.isnan(squares), np.inf, squares))
+            squares = [r.squares(f, rows.v, weights) for r, f in zip(self.ridges, features, strict=True)]
+        residuals = np.concatenate(squares, 1)
+        residuals[~rows.present.all(1)] = 0.0
+        return Measured(distances, np.where(np.isnan(residuals), np.inf, residuals))
 
     def beyond(self, measured: Measured) -> tuple[Float, Float]:
         """Return how many times their limits distances (n, M, 2) and squared residuals (n, q) are."""
@@ -298,7 +324,7 @@ class Look:
 
         starts = np.concatenate(([0], np.cumsum(self.widths)))
         flat, widths = self._flat(rows), np.array(self.widths)
-        level = flat & (rows.plateau == widths)
+        level = flat & (rows.seen.plateau == widths)
         name(_unlike_the_rest(_any(level)), CONSTANT, level.argmax(1))
         of_code = np.searchsorted(starts, rows.code, side="right") - 1
         name(rows.code != NOWHERE, CODE_X, of_code, rows.code - starts[of_code])
@@ -321,7 +347,7 @@ class Look:
 
     def _flat(self, rows: Rows) -> Mask:
         """Return in which modalities (n, M) rows have a plateau at their maximum."""
-        return np.asarray((rows.plateau >= PLATEAU) & [block.smooth for block in self.blocks])
+        return np.asarray((rows.seen.plateau >= PLATEAU) & [block.smooth for block in self.blocks])
 
     def _why(self, x: Float, m: int) -> tuple[int, int]:
         """Return why a row of a modality (p,) that is unlike others is so, and the column where it is."""
@@ -329,8 +355,11 @@ class Look:
         assert block.domain is not None and limits is not None
         domain, mine = block.domain, limits[m]
 
+        def standardised(tried: Float) -> Float:
+            return np.asarray((sketch(tried) - block.center) / block.scale)
+
         def excess(tried: Float) -> Float:
-            return (domain.distances(sketch(tried)) / domain.units / mine).max(1)
+            return (domain.distances(standardised(tried)) / domain.units / mine).max(1)
 
         now = excess(x[None])[0]
         with np.errstate(all="ignore"):
@@ -340,7 +369,7 @@ class Look:
             return UNITS, NOWHERE
         if not block.smooth:
             return UNLIKE, NOWHERE
-        off = np.abs(domain.standing_out(sketch(x[None]))[0])
+        off = np.abs(domain.standing_out(standardised(x[None]))[0])
         out = np.flatnonzero(off > SPIKE_SIZE * off.max())
         if out[-1] - out[0] < MOST_OF_A_SPIKE * len(off):
             return SPIKE, int(edges_of(len(x))[off.argmax()])
@@ -357,7 +386,8 @@ class Look:
         several = np.flatnonzero(counts[blocks] > 1)
         several = several[np.argsort(blocks[several], kind="stable")]
         for mine in np.split(several, np.cumsum(counts[counts > 1])[:-1]) if len(several) else ():
-            mine = mine[np.all([np.all(_filled(s[mine]) == _filled(s[mine[:1]]), axis=1) for s in rows.s], axis=0)]
+            s = _filled(rows.seen.s[mine])
+            mine = mine[(s == s[:1]).all(1)]
             if len(mine) < 2:
                 continue
             away = (rows.v[mine] - np.median(rows.v[mine], axis=0)) ** 2
@@ -368,13 +398,25 @@ class Look:
         return mask
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[Seen]) -> Seen:
     """Return the rows of several slabs."""
     if len(parts) == 1:
         return parts[0]
-    s, shapes, *others = zip(*parts, strict=True)
-    by_modality = (tuple(map(np.concatenate, zip(*of, strict=True))) for of in (s, shapes))
-    return Rows(*by_modality, *map(np.concatenate, others))
+    starts = np.cumsum([0, *(len(part.s) for part in parts[:-1])]).tolist()
+    cells = [part.cells + np.array([[start], [0]]) for part, start in zip(parts, starts, strict=True)]
+    s, shapes, y, _, values, plateau = zip(*parts, strict=True)
+    return Seen(*map(np.concatenate, (s, shapes, y)), np.concatenate(cells, 1), *map(np.concatenate, (values, plateau)))
+
+
+def _are_codes(values: Float) -> Mask:
+    """Return which values are what is written where nothing was measured."""
+    large = np.abs(values) >= SMALLEST_CODE
+    return large & np.isin(values, CODES) if large.any() else large
+
+
+def _beside(parts: Sequence[Float]) -> Float:
+    """Return columns side by side."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
 
 def _filled(values: Float) -> Float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum
-from skfdrmfl.method.domain import BlockDomain, counted, of_spectrum
+from skfdrmfl.method.domain import BlockDomain, of_spectrum
 from skfdrmfl.method.suspects import (
     EDGES,
     ERROR_RANK,
@@ -29,6 +29,7 @@ from skfdrmfl.method.suspects import (
     Measured,
     Ridge,
     Rows,
+    Seen,
     at_rank,
     joined,
     sketch,
@@ -77,12 +78,8 @@ class Centers:
         n_all = len(client.presence(self.subset))
         if n_all < FEWEST_ROWS:
             return None
-        rows = []
-        for x, y in sampled(client, self.block):
-            parts = np.split(x, np.cumsum(self.widths)[:-1], axis=1)
-            rows.append(np.concatenate([*map(sketch, parts), y], axis=1))
-        table = np.concatenate(rows)
-        y = table[:, -y.shape[1] :]
+        seen = _seen(client, self.block, self.widths)
+        table, y = np.concatenate((seen.s, seen.y), axis=1), seen.y
         n, known = float(len(table)), ~np.isnan(table)
         counts = known.sum(0).astype(np.float64)
         lacks = not known.all()
@@ -124,12 +121,10 @@ class RobustMoments:
         rows = rows_of(client, self.block, self.look)
         with np.errstate(all="ignore"):
             weights = _weights(client, self.block, self.look)
-            z, present = self.look.standardised(rows)
-            bending = self.look.bending(rows, z)
-            v = np.clip(rows.v, -Y_CLIP, Y_CLIP)
-            weighted = [np.concatenate((present.astype(np.float64), z), 1), *([bending] if bending.size else [])]
-            products = [_products(features, v, weights) for features in weighted]
-        return MomentTotals(float(len(v)), *products, *[np.zeros((0, 0))] * (2 - len(products)))
+            v, bending = np.clip(rows.v, -Y_CLIP, Y_CLIP), self.look.bending(rows)
+            products = _products(np.concatenate((rows.present, rows.z), 1), v, weights)
+            of_bending = _products(bending, v, weights) if bending.size else np.zeros((0, 0))
+        return MomentTotals(float(len(v)), products, of_bending)
 
 
 class OutlyingTotals(NamedTuple):
@@ -155,12 +150,8 @@ class OutlyingCounts:
         rows = rows_of(client, self.block, self.look)
         with np.errstate(all="ignore"):
             measured = _measured(client, self.block, self.look)
-            _, present = self.look.standardised(rows)
-        distances = np.stack(
-            [_by_column(of[there]) for of, there in zip(measured.distances.swapaxes(0, 1), present.T, strict=True)]
-        )
-        complete = measured.residuals[present.all(1)]
-        residuals = np.stack([_by_column(of) for of in complete.swapaxes(0, 1)])
+        distances = _counts(measured.distances, rows.present)
+        residuals = _counts(measured.residuals, rows.present.all(1))
         return OutlyingTotals(float(len(rows.v)), distances, residuals)
 
 
@@ -216,7 +207,7 @@ def _suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, N
         if n_rows <= MOST_ROWS:
             rows, measured = rows_of(client, block, look), _measured(client, block, look)
         else:  # sums were not taken of all rows
-            rows = joined([look.read(x, y) for x, y in _slabs(client, block)])
+            rows = look.read(joined([Seen.of(x, y, look.widths) for x, y in _slabs(client, block)]))
             weights, former = rows.weights, look.former
             if former is not None:
                 weights = former.spared(rows, former.measured(rows, weights))
@@ -254,9 +245,14 @@ def _some(client: ClientRows, block: Block, which: Indices) -> Float:
 # stays one object in those that grow from it.
 
 
+def _seen(client: ClientRows, block: Block, widths: Sequence[int]) -> Seen:
+    """Return the rows that sums are taken of."""
+    return client.once(block, lambda: joined([Seen.of(x, y, widths) for x, y in sampled(client, block)]))
+
+
 def rows_of(client: ClientRows, block: Block, look: Look) -> Rows:
     """Return the rows that sums are taken of, as they are looked at."""
-    return client.once(look.y_center, lambda: joined([look.read(x, y) for x, y in sampled(client, block)]))
+    return client.once(look.y_center, lambda: look.read(_seen(client, block, look.widths)))
 
 
 def _weights(client: ClientRows, block: Block, look: Look) -> Float:
@@ -280,9 +276,14 @@ def _products(features: Float, v: Float, weights: Float) -> Float:
     return np.asarray(table.T @ table)
 
 
-def _by_column(values: Float) -> Float:
-    """Return the counts (columns, bins) of values (n, columns)."""
-    return np.stack([counted(column, EDGES) for column in values.T])
+def _counts(values: Float, kept: NDArray[np.bool_]) -> Float:
+    """Return how many of the rows that are kept (n, ...) lie in each bin (..., bins), of values (n, ...)."""
+    n_bins = len(EDGES) + 1
+    table = values.reshape(len(values), -1)
+    weights = np.broadcast_to(kept.reshape(*kept.shape, *(1,) * (values.ndim - kept.ndim)), values.shape)
+    places = np.searchsorted(EDGES, table) + n_bins * np.arange(table.shape[1])
+    counts = np.bincount(places.ravel(), weights.ravel(), n_bins * table.shape[1])
+    return counts.reshape(*values.shape[1:], n_bins)
 
 
 def most_sent(columns: Sequence[int], q: int) -> int:
@@ -340,8 +341,7 @@ def with_axes(look: Look, totals: MomentTotals) -> Look:
         covariance = a[mine, mine] / n_there - np.outer(mean, mean)
         along = np.linalg.eigh(covariance)
         found = sorted_axes(mean, block.scale, *along)
-        center = block.center + np.where(np.isfinite(block.scale), block.scale, 0.0) * mean
-        axes = BlockSpectrum(center, block.scale, found.eigenvalues, found.eigenvectors)
+        axes = BlockSpectrum(mean, np.ones_like(mean), found.eigenvalues, found.eigenvectors)
         smooth = block.smooth and _is_smooth(covariance)
         blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=smooth))
     q, smooth = len(look.y_center), tuple(block.smooth for block in blocks)
@@ -351,7 +351,7 @@ def with_axes(look: Look, totals: MomentTotals) -> Look:
         ridges.append(_ridge(totals.bending, 1, q))
     bent = look.bent
     if bent is None and any(smooth):
-        bent = _scores_of_shapes(totals.bending, [block.smooth and len(block.center) for block in look.blocks], smooth)
+        bent = _scores_of_shapes(totals.bending, np.repeat(smooth, [len(block.center) for block in blocks]))
     return replace(look, blocks=tuple(blocks), bent=bent, ridges=tuple(ridges), limits=None)
 
 
@@ -368,9 +368,9 @@ def _ridge(a: Float, first: int, q: int, along: tuple[Float, Float] | None = Non
     return Ridge(mean, v_mean, vectors[:, keep], values[keep], products, n)
 
 
-def _scores_of_shapes(a: Float, widths: Sequence[int], smooth: Sequence[bool]) -> BlockDomain:
-    """Return the leading axes of shapes, from products of 1 and the shapes of modalities, of which some are smooth."""
-    mine = 1 + np.flatnonzero(np.repeat(smooth, widths))
+def _scores_of_shapes(a: Float, smooth: NDArray[np.bool_]) -> BlockDomain:
+    """Return the leading axes of shapes, from products of 1 and columns (S,) of which some are of series."""
+    mine = 1 + np.flatnonzero(smooth)
     n, mean = a[0, 0], a[0, mine] / a[0, 0]
     values, vectors = np.linalg.eigh(a[np.ix_(mine, mine)] / n - np.outer(mean, mean))
     keep = np.flatnonzero(values > SMALLEST_AXIS * values[-1])[-MOST_BENT:]
