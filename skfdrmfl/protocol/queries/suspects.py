@@ -9,15 +9,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum
-from skfdrmfl.method.domain import counted, of_spectrum
+from skfdrmfl.method.domain import BlockDomain, of_spectrum
 from skfdrmfl.method.suspects import (
     EDGES,
     ERROR_RANK,
     FIRST_LIMIT,
     LIMIT,
+    MOST_BENT,
     MOST_COLUMNS,
     PENALTIES,
     REASONS,
@@ -25,8 +26,10 @@ from skfdrmfl.method.suspects import (
     BlockLook,
     Found,
     Look,
+    Measured,
     Ridge,
     Rows,
+    Seen,
     at_rank,
     joined,
     sketch,
@@ -41,7 +44,7 @@ MOST_ROWS, FEWEST_ROWS = 4096, 4
 OUTPUTS = Block(None)
 # The median deviation of a normal distribution, in standard deviations.
 MEDIAN_DEVIATION = 0.6745
-# Axes of the ridge: what has less variance, relative to the first, is rounding, and more are no use to so few rows.
+# Axes of a ridge: what has less variance, relative to the first, is rounding, and more are no use to so few rows.
 SMALLEST_AXIS, MOST_AXES = 1e-10, 2 / 3
 
 
@@ -75,12 +78,8 @@ class Centers:
         n_all = len(client.presence(self.subset))
         if n_all < FEWEST_ROWS:
             return None
-        rows = []
-        for x, y in sampled(client, self.block):
-            parts = np.split(x, np.cumsum(self.widths)[:-1], axis=1)
-            rows.append(np.concatenate([*map(sketch, parts), y], axis=1))
-        table = np.concatenate(rows)
-        y = table[:, -y.shape[1] :]
+        seen = _seen(client, self.block, self.widths)
+        table, y = np.concatenate((seen.s, seen.y), axis=1), seen.y
         n, known = float(len(table)), ~np.isnan(table)
         counts = known.sum(0).astype(np.float64)
         lacks = not known.all()
@@ -96,10 +95,15 @@ class Centers:
 
 
 class MomentTotals(NamedTuple):
-    """A number of rows, and weighted products (a, a) of 1, presence, standardised columns and clipped outputs."""
+    """A number of rows, and weighted products of 1, features and clipped outputs.
+
+    Features are presence and standardised columns in `products` (a, a), and in `bending` (b, b) what `Look.bending`
+    returns, of no series nothing (0, 0).
+    """
 
     n_rows: float
     products: Float
+    bending: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +111,7 @@ class RobustMoments:
     """Products of columns and outputs over rows that are cut to a usual length, without those that are out of line."""
 
     name: ClassVar[str] = "products of usual rows"
-    powers: ClassVar[tuple[int, ...]] = (0, 0)
+    powers: ClassVar[tuple[int, ...]] = (0, 0, 0)
     look: Look
     block: Block
     subset: Subset = EVERYTHING
@@ -116,17 +120,15 @@ class RobustMoments:
         """Return a client's sums."""
         rows = rows_of(client, self.block, self.look)
         with np.errstate(all="ignore"):
-            weights = self.look.weights(rows)
-            z, present = self.look.standardised(rows)
-            v = np.clip(rows.v, -Y_CLIP, Y_CLIP)
-            some = weights > 0
-            table = np.concatenate((np.ones((len(v), 1)), present.astype(np.float64), z, v), axis=1)
-            table = table[some] * np.sqrt(weights[some])[:, None]
-            return MomentTotals(float(len(v)), table.T @ table)
+            weights = _weights(client, self.block, self.look)
+            v, bending = np.clip(rows.v, -Y_CLIP, Y_CLIP), self.look.bending(rows)
+            products = _products(np.concatenate((rows.present, rows.z), 1), v, weights)
+            of_bending = _products(bending, v, weights) if bending.size else np.zeros((0, 0))
+        return MomentTotals(float(len(v)), products, of_bending)
 
 
 class OutlyingTotals(NamedTuple):
-    """A number of rows, and how many lie in each bin: by T2 and Q, and by squared residual for each penalty."""
+    """A number of rows, and how many lie in each bin: by T2 and Q, and by r^2 for each ridge and penalty."""
 
     n_rows: float
     distances: Float  # (M, 2, bins)
@@ -147,13 +149,9 @@ class OutlyingCounts:
         """Return a client's counts."""
         rows = rows_of(client, self.block, self.look)
         with np.errstate(all="ignore"):
-            measured = self.look.measured(rows, self.look.weights(rows))
-            _, present = self.look.standardised(rows)
-        distances = np.stack(
-            [_by_column(of[there]) for of, there in zip(measured.distances.swapaxes(0, 1), present.T, strict=True)]
-        )
-        complete = measured.residuals[present.all(1)]
-        residuals = np.stack([_by_column(of) for of in complete.swapaxes(0, 1)])
+            measured = _measured(client, self.block, self.look)
+        distances = _counts(measured.distances, rows.present)
+        residuals = _counts(measured.residuals, rows.present.all(1))
         return OutlyingTotals(float(len(rows.v)), distances, residuals)
 
 
@@ -206,7 +204,15 @@ def _suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, N
     if client.suspects == "ignore":
         return Found(nothing, nothing, nothing, nothing), kept
     with np.errstate(all="ignore"):
-        found = look.find(_slabs(client, block), client.blocks(EVERYTHING))
+        if n_rows <= MOST_ROWS:
+            rows, measured = rows_of(client, block, look), _measured(client, block, look)
+        else:  # sums were not taken of all rows
+            rows = look.read(joined([Seen.of(x, y, look.widths) for x, y in _slabs(client, block)]))
+            weights, former = rows.weights, look.former
+            if former is not None:
+                weights = former.spared(rows, former.measured(rows, weights))
+            measured = look.measured(rows, weights)
+        found = look.find(rows, measured, client.blocks(EVERYTHING), lambda which: _some(client, block, which))
     if client.suspects == "drop":
         kept[found.rows] = False
     return found, kept
@@ -226,22 +232,68 @@ def sampled(client: ClientRows, block: Block) -> Iterator[tuple[Float, Float]]:
         start += len(x)
 
 
+def _some(client: ClientRows, block: Block, which: Indices) -> Float:
+    """Return numeric columns of some rows, by their number among the client's."""
+    start, found = 0, []
+    for x in client.slabs(block, EVERYTHING):
+        found.append(x[which[(which >= start) & (which < start + len(x))] - start])
+        start += len(x)
+    return np.concatenate(found)
+
+
+# What follows is worked out once a client, as far as it is the same to several questions: by that part of a look which
+# stays one object in those that grow from it.
+
+
+def _seen(client: ClientRows, block: Block, widths: Sequence[int]) -> Seen:
+    """Return the rows that sums are taken of."""
+    return client.once(block, lambda: joined([Seen.of(x, y, widths) for x, y in sampled(client, block)]))
+
+
 def rows_of(client: ClientRows, block: Block, look: Look) -> Rows:
     """Return the rows that sums are taken of, as they are looked at."""
-    return joined([look.read(x, y) for x, y in sampled(client, block)])
+    return client.once(look.y_center, lambda: look.read(_seen(client, block, look.widths)))
 
 
-def _by_column(values: Float) -> Float:
-    """Return the counts (columns, bins) of values (n, columns)."""
-    return np.stack([counted(column, EDGES) for column in values.T])
+def _weights(client: ClientRows, block: Block, look: Look) -> Float:
+    """Return the weight (n,) with which these rows count in moments."""
+    rows, former = rows_of(client, block, look), look.former
+    if former is None:
+        return rows.weights
+    return client.once(former, lambda: former.spared(rows, _measured(client, block, former)))
+
+
+def _measured(client: ClientRows, block: Block, look: Look) -> Measured:
+    """Return how far out these rows are."""
+    weights = _weights(client, block, look)
+    return client.once(look.ridges, lambda: look.measured(rows_of(client, block, look), weights))
+
+
+def _products(features: Float, v: Float, weights: Float) -> Float:
+    """Return products (a, a) of 1, features and outputs over rows, each by its weight."""
+    some = weights > 0
+    table = np.concatenate((np.ones((len(v), 1)), features, v), axis=1)[some] * np.sqrt(weights[some])[:, None]
+    return np.asarray(table.T @ table)
+
+
+def _counts(values: Float, kept: NDArray[np.bool_]) -> Float:
+    """Return how many of the rows that are kept (n, ...) lie in each bin (..., bins), of values (n, ...)."""
+    n_bins = len(EDGES) + 1
+    table = values.reshape(len(values), -1)
+    weights = np.broadcast_to(kept.reshape(*kept.shape, *(1,) * (values.ndim - kept.ndim)), values.shape)
+    places = np.searchsorted(EDGES, table) + n_bins * np.arange(table.shape[1])
+    counts = np.bincount(places.ravel(), weights.ravel(), n_bins * table.shape[1])
+    return counts.reshape(*values.shape[1:], n_bins)
 
 
 def most_sent(columns: Sequence[int], q: int) -> int:
     """Return how many bytes a client sends, by the numeric columns of each modality."""
     u = sum(min(p, MOST_COLUMNS) for p in columns) + q
-    bins = (2 * len(columns) + len(PENALTIES) * q) * (len(EDGES) + 1)
+    is_series = max(columns, default=0) >= FEWEST_SMOOTH
+    bins = (2 * len(columns) + (1 + is_series) * len(PENALTIES) * q) * (len(EDGES) + 1)
+    bending = is_series * (1 + u + MOST_BENT * (MOST_BENT + 1) // 2) ** 2
     said = 3 + len(REASONS) + len(columns)
-    return 8 * (1 + 4 * u + q + 2 * (1 + (1 + len(columns) + u) ** 2 + 1 + bins) + said)
+    return 8 * (1 + 4 * u + q + 2 * (1 + (1 + len(columns) + u) ** 2 + bending + 1 + bins) + said)
 
 
 # ------------------------------------------------------------------------------------------- what they give
@@ -261,7 +313,7 @@ def first_look(totals: CenterTotals, widths: Sequence[int]) -> Look:
     for width in widths:
         size = len(sketch(np.zeros((1, width)))[0])
         mine = slice(start, start + size)
-        blocks.append(BlockLook(center[mine], spread[mine], _scale(spread[mine])))
+        blocks.append(BlockLook(center[mine], spread[mine], _scale(spread[mine]), smooth=width >= FEWEST_SMOOTH))
         start += size
     looked_at = (spread[-q:] > 0) & (totals.between > 0)  # of two classes none is far from the other
     return Look(tuple(map(int, widths)), tuple(blocks), center[-q:], np.where(looked_at, spread[-q:], np.inf))
@@ -277,9 +329,8 @@ def _scale(spread: Float) -> Float:
 
 
 def with_axes(look: Look, totals: MomentTotals) -> Look:
-    """Return a look with principal axes of each modality and the ridge, before it has limits of these."""
+    """Return a look with principal axes of each modality and the ridges, before it has limits of these."""
     a, n_modalities = totals.products, len(look.blocks)
-    n, n_columns = float(a[0, 0]), sum(len(block.center) for block in look.blocks)
     first = 1 + n_modalities
     blocks, start = [], first
     for m, block in enumerate(look.blocks):
@@ -290,16 +341,40 @@ def with_axes(look: Look, totals: MomentTotals) -> Look:
         covariance = a[mine, mine] / n_there - np.outer(mean, mean)
         along = np.linalg.eigh(covariance)
         found = sorted_axes(mean, block.scale, *along)
-        center = block.center + np.where(np.isfinite(block.scale), block.scale, 0.0) * mean
-        axes = BlockSpectrum(center, block.scale, found.eigenvalues, found.eigenvectors)
-        blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=_is_smooth(covariance)))
-    z, v = slice(first, first + n_columns), slice(first + n_columns, None)
-    mean, v_mean = a[0, z] / n, a[0, v] / n
-    values, vectors = along if n_modalities == 1 else np.linalg.eigh(a[z, z] / n - np.outer(mean, mean))
+        axes = BlockSpectrum(mean, np.ones_like(mean), found.eigenvalues, found.eigenvectors)
+        smooth = block.smooth and _is_smooth(covariance)
+        blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=smooth))
+    q, smooth = len(look.y_center), tuple(block.smooth for block in blocks)
+    ridges = [_ridge(a, first, q, along if n_modalities == 1 else None)]
+    is_same = smooth == tuple(block.smooth for block in look.blocks)  # else features will be others
+    if is_same and totals.bending.size:
+        ridges.append(_ridge(totals.bending, 1, q))
+    bent = look.bent
+    if bent is None and any(smooth):
+        bent = _scores_of_shapes(totals.bending, np.repeat(smooth, [len(block.center) for block in blocks]))
+    return replace(look, blocks=tuple(blocks), bent=bent, ridges=tuple(ridges), limits=None)
+
+
+def _ridge(a: Float, first: int, q: int, along: tuple[Float, Float] | None = None) -> Ridge:
+    """Return the ridge by weighted products of 1, features from place `first` on, and outputs.
+
+    `along` are the eigenvalues and vectors of the features' covariance, if known.
+    """
+    n, f, v = float(a[0, 0]), slice(first, len(a) - q), slice(len(a) - q, None)
+    mean, v_mean = a[0, f] / n, a[0, v] / n
+    values, vectors = np.linalg.eigh(a[f, f] / n - np.outer(mean, mean)) if along is None else along
     keep = (values > SMALLEST_AXIS * values[-1]) & (np.arange(len(values))[::-1] < MOST_AXES * n)
-    products = vectors[:, keep].T @ (a[z, v] / n - np.outer(mean, v_mean))
-    ridge = Ridge(mean, v_mean, vectors[:, keep], values[keep], products, n)
-    return replace(look, blocks=tuple(blocks), ridge=ridge, limits=None)
+    products = vectors[:, keep].T @ (a[f, v] / n - np.outer(mean, v_mean))
+    return Ridge(mean, v_mean, vectors[:, keep], values[keep], products, n)
+
+
+def _scores_of_shapes(a: Float, smooth: NDArray[np.bool_]) -> BlockDomain:
+    """Return the leading axes of shapes, from products of 1 and columns (S,) of which some are of series."""
+    mine = 1 + np.flatnonzero(smooth)
+    n, mean = a[0, 0], a[0, mine] / a[0, 0]
+    values, vectors = np.linalg.eigh(a[np.ix_(mine, mine)] / n - np.outer(mean, mean))
+    keep = np.flatnonzero(values > SMALLEST_AXIS * values[-1])[-MOST_BENT:]
+    return BlockDomain(mean, np.ones(len(mine)), vectors[:, keep], values[keep], 0.0, float(n))
 
 
 def _is_smooth(covariance: Float) -> bool:
@@ -314,10 +389,9 @@ def _is_smooth(covariance: Float) -> bool:
 def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:
     """Return a look with the limits beyond which rows are suspect, or before the last one left out of the moments."""
     times = LIMIT if is_last else FIRST_LIMIT
-    penalties = at_rank(totals.residuals, ERROR_RANK)[::-1].argmin(0)  # of equal ones the largest
-    penalties = len(PENALTIES) - 1 - penalties
-    residuals = totals.residuals[penalties, np.arange(len(penalties))]
+    models = len(totals.residuals) - 1 - at_rank(totals.residuals, ERROR_RANK)[::-1].argmin(0)  # of equals the last
+    residuals = totals.residuals[models, np.arange(len(models))]
     y_limits = np.where(np.isfinite(look.y_scale), times * usual_of(residuals), np.inf)
     limits = times * usual_of(totals.distances)
-    limited = replace(look, limits=limits, y_limits=y_limits, penalties=penalties)
+    limited = replace(look, limits=limits, y_limits=y_limits, models=models)
     return limited if is_last else replace(limited, former=limited)
