@@ -194,17 +194,25 @@ $(VENV)/.site: $(VENV)/.build
 $(VENV)/.wheel: $(VENV)/.build
 	$(call install,wheel)
 
+# All that `.ci/run` wants of it: native.c is compiled once, not four times.
+$(VENV)/.ci: $(VENV)/.build
+	$(call install,docs$(,)lint$(,)site$(,)test)
+	@touch $(addprefix $(VENV)/.,docs lint site test)
+
 $(VENV)/.lint: $(VENV)/.build
 	$(call install,lint)
 
-$(FLOWER)/.test: constraints-flower.txt pyproject.toml
+$(FLOWER)/.torch: constraints-flower.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || $(call fail,$(PYTHON) is not there. Name a Python 3.11 or newer: make PYTHON=...)
 	@echo "==> Making the virtual environment $(FLOWER), with PyTorch and Flower (a few minutes)"
 	@$(PYTHON) -m venv --clear $(FLOWER)
 	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< \
 	  "$$(grep '^torch==' $<)" setuptools || $(call fail,pip could not install PyTorch; its message is above.)
-	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< --no-build-isolation \
-	  --editable ".[flower]" cryptography hypothesis pandas pytest || \
+	@touch $@
+
+$(FLOWER)/.test: $(FLOWER)/.torch
+	@$(FLOWER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-flower.txt \
+	  --no-build-isolation --editable ".[flower]" cryptography hypothesis pandas pytest || \
 	  $(call fail,pip could not install skfdrmfl[flower]; its message is above.)
 	@touch $@
 
