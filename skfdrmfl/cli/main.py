@@ -9,6 +9,7 @@ from skfdrmfl.cli import adapt, compare, federation, fit, predict, report, serve
 from skfdrmfl.cli.errors import Interrupted, OutsideDomain
 from skfdrmfl.cli.options import Parser
 from skfdrmfl.cli.screen import lasting_streams, warning_lines
+from skfdrmfl.common.extras import MissingExtra
 from skfdrmfl.common.version import __version__
 from skfdrmfl.tables.errors import FileProblem, UsageError
 
@@ -44,7 +45,7 @@ def _status(argv: list[str]) -> int:
         prog = error.prog or f"skfdrmfl {args.command}"
         print(f"{prog}: error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    except (FileProblem, OSError) as error:  # such as a full disk
+    except (FileProblem, MissingExtra, OSError) as error:  # such as a full disk
         return _failed(error)
     except OutsideDomain as error:
         print(f"skfdrmfl: {error}", file=sys.stderr)

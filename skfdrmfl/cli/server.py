@@ -73,17 +73,18 @@ def run(args: argparse.Namespace) -> None:
         with interrupt_waits():
             from skfdrmfl.fit.saving import check_saves, save
             from skfdrmfl.protocol.door import NoAnswer
-            from skfdrmfl.site.remote_fit import fit_over_channel
+            from skfdrmfl.site.remote_fit import check_parameters, fit_over_channel
 
             model = transformer(args, random_state=args.random_state)
         if args.checkpoint is not None:
             model.set_params(checkpoint_path=args.checkpoint, checkpoint_every=1)
         verbose, model.verbose = model.verbose, 2
         check_saves(model)
-        channel = channel_to_sites(args, stack)
-        said(f"plan: {n_sites} sites, {_plan(model)}")
         try:
             with as_problem("no model could be fitted", NoAnswer):
+                check_parameters(model, args.networks)
+                channel = channel_to_sites(args, stack)
+                said(f"plan: {n_sites} sites, {_plan(model)}")
                 channel.gather(n_sites)
                 fit_over_channel(model, channel, networks=args.networks)
         except KeyboardInterrupt as error:

@@ -12,15 +12,19 @@ from typing import Any
 REQUIREMENT = re.compile(r"""([\w.-]+)([^;\[]*); *extra == ["'](\w+)["']""")
 
 
+class MissingExtra(ImportError):
+    """A package that an extra brings is not installed; the message says how to install it."""
+
+
 def import_extra(module: str, extra: str, needs: str) -> Any:
-    """Return a module that an extra of the package brings; ImportError, after `needs`, says how to install it."""
+    """Return a module that an extra of the package brings; MissingExtra, after `needs`, says how to install it."""
     package = module.partition(".")[0]
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         if (error.name or package).partition(".")[0] != package:  # a package that is there needs another
             raise
-        raise ImportError(f"{needs} {package}, which is not installed; run: {install(extra, package)}") from error
+        raise MissingExtra(f"{needs} {package}, which is not installed; run: {install(extra, package)}") from error
 
 
 def install(extra: str, package: str) -> str:

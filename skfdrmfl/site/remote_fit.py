@@ -39,17 +39,23 @@ ALIKE = {
 }
 
 
+def check_parameters(estimator: Any, networks: int = 1) -> Any:
+    """Raise what `fit_over_channel` would before it asks anybody; return the fit that it goes on from, or None."""
+    estimator._validate_params()
+    if networks < 1:
+        raise ValueError(f"networks is {networks}, but a mixture has one at least; set 1 or more.")
+    earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
+    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
+    return earlier
+
+
 def fit_over_channel(estimator: Any, channel: Channel, *, networks: int = 1) -> Any:
     """Fit an estimator to rows that are elsewhere, and return it; a mixture has so many networks at most.
 
     With `warm_start` and fitted before, the fit goes on from there. ValueError: clients who do not fit together, or not
     with what the estimator has learned before; NoAnswer: what nobody else can say; TimeoutError: too few are there.
     """
-    estimator._validate_params()
-    if networks < 1:
-        raise ValueError(f"networks is {networks}, but a mixture has one at least; set 1 or more.")
-    earlier = vars(estimator).get("_fitted") if estimator.warm_start else None
-    _privacy.check_private(estimator, None if earlier is None else earlier.account, earlier is not None)
+    earlier = check_parameters(estimator, networks)
     with single_threaded():
         reading, federation = gather(estimator, channel, earlier)
         built = build(estimator, reading, earlier)

@@ -232,3 +232,13 @@ def test_a_lasting_program_is_started_again_and_what_it_says_is_passed_on(tmp_pa
         time.sleep(0.01)
     program.close()
     assert set(said) == {"node: ERROR: something", "node ended with status 3; it is started again."}
+
+
+def test_a_server_without_an_accountant_says_so_before_anything_starts(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("skfdrmfl.server.privacy.accountant.find_spec", lambda name: None)
+    monkeypatch.setattr("skfdrmfl.cli.server.channel_to_sites", lambda *unused: pytest.fail("a run was started"))
+    private = ("--set", "dp_noise_multiplier=1.0", "--set", "dp_clip_norm=0.1", "--set", "preprocessing=standardize")
+    private += ("--set", 'dp_bounds={"X": [0, 6], "y": [0, 60]}', "--tuning", "none")
+    status, said = refusal(capsys, "server", "--sites", "north", *private)
+    assert status == 1 and 'pip install "dp-accounting' in said and "Traceback" not in said

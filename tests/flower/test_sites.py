@@ -3,16 +3,13 @@
 make test-flower
 """
 
-import csv
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,8 +20,7 @@ pytest.importorskip("flwr", reason="Flower's tests run by: make test-flower")
 pytestmark = pytest.mark.flower
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
-from flower_certificates import certificates, node_key
-from flower_processes import ROOT, free_port
+from flower_commands import Commands
 from flower_standin import StandIn
 from flwr.app import Context, RecordDict
 
@@ -112,78 +108,10 @@ class Grid(StandIn):
 # ------------------------------------------------------------------------------------------ real processes
 
 
-class Commands:
-    """Commands of the package in a folder, each with its output in a file; all end with the test."""
-
-    def __init__(self, folder, stack):
-        self.folder, self.running, self.tls = folder, {}, None
-        self.port = free_port()
-        self.environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        stack.callback(self.end)
-        for label in ("north", "south"):
-            with open(folder / f"{label}.csv", "w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow([*(f"nir__{i}" for i in range(X.shape[1])), "fat"])
-                writer.writerows(np.column_stack([X, Y])[label == IDS].tolist())
-
-    def start(self, name, *arguments):
-        with open(self.folder / f"{name}.log", "ab") as log:
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "skfdrmfl", *map(str, arguments)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self.environment,
-                cwd=self.folder,
-            )
-
-    def secure(self):
-        """Let what is started have certificates, and a key for each site."""
-        self.tls = certificates(self.folder / "tls")
-        self.keys = {label: node_key(self.folder / "tls" / label) for label in ("north", "south")}
-
-    def start_site(self, label, *more):
-        rows = ("--label", label, "--data", f"{label}.csv", "--target", "fat", "--socket", f"{label}.socket")
-        node = ("--supernode", f"127.0.0.1:{self.port}", "--audit", f"{label}.jsonl")
-        if self.tls:
-            node = (*node, "--root-certificates", self.tls["ca"], "--auth-key", self.keys[label]["private"])
-        self.start(label, "site", *rows, *node, *MODEL, *more)
-
-    def start_server(self, *more):
-        where = ("--listen", f"127.0.0.1:{self.port}", "--output", "model.skfdrmfl")
-        if self.tls:
-            where = (*where, "--certificate", self.tls["certificate"], "--key", self.tls["key"])
-            where = (*where, "--root-certificates", self.tls["ca"])
-            where = (*where, *(part for key in self.keys.values() for part in ("--site-key", key["public"])))
-        self.start("server", "server", *where, *MODEL, *more)
-
-    def said(self, name):
-        return (self.folder / f"{name}.log").read_text(errors="replace")
-
-    def wait_for(self, name, pattern, limit):
-        end = time.monotonic() + limit
-        while not re.search(pattern, self.said(name)):
-            assert time.monotonic() < end, (
-                f"{name} has not said {pattern!r} within {limit} s:\n{self.said(name)[-3000:]}"
-            )
-            time.sleep(0.1)
-
-    def end(self):
-        for process in self.running.values():
-            process.terminate()
-        for process in self.running.values():
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-MODEL = ("--tuning", "none", "--set", "n_rounds=2")
-
-
 @pytest.fixture
 def commands(tmp_path):
     with ExitStack() as stack:
-        yield Commands(tmp_path, stack)
+        yield Commands(tmp_path, stack, {label: np.column_stack([X, Y])[label == IDS] for label in ("north", "south")})
 
 
 def test_over_tls_a_site_killed_and_started_again_leaves_the_bits_of_one_memory_and_a_model_for_predict(commands):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from math import inf
 
-from skfdrmfl.common.extras import install
+from skfdrmfl.common.extras import MissingExtra, install
 from skfdrmfl.common.tree import registered
 
 
@@ -38,9 +38,9 @@ def default_delta(n_clients: int) -> float:
 
 
 def check_accountant() -> None:
-    """Raise ImportError where nobody could work out epsilon."""
+    """Raise MissingExtra where nobody could work out epsilon."""
     if find_spec("dp_accounting") is None:
-        raise ImportError(
+        raise MissingExtra(
             "privacy of clients needs the package dp-accounting, which is not installed; "
             f"run: {install('dp', 'dp-accounting')}, or set dp_noise_multiplier=0.0 and dp_clip_norm=inf."
         )
