@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
+from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
 from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
-from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
+from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, quietly
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> None:
         judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
         if args.figure and judged:
             write_picture(write, picture, partial(_picture, judged), "predict", 130)
-    check_strict(said, args)
+    if args.strict and said is not None:  # after all has been written
+        raise OutsideDomain(said)
 
 
 def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, list[str], Any, Any]:
@@ -89,7 +91,10 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     model = model_of(args.model)
     print("\n".join(notes), flush=True)
     names = _targets_of(args, record, len(model._fitted.target.mean))
-    _check_columns(frame, args)
+    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
+        for name in asked:
+            if name not in frame.columns:
+                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
     frame = _renamed(frame, model)
     X, odd = _features(frame, model, record, args)
     return model, record, frame, names, X, odd
@@ -110,14 +115,6 @@ def _record_of(model: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "targets" in record else {}
-
-
-def _check_columns(frame: Any, args: argparse.Namespace) -> None:
-    """Refuse names of options that no column has."""
-    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
-        for name in asked:
-            if name not in frame.columns:
-                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
 
 
 def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> tuple[Any, Any]:
