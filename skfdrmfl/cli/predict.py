@@ -23,7 +23,7 @@ from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, quietly
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
-from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
@@ -91,10 +91,10 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     model = model_of(args.model)
     print("\n".join(notes), flush=True)
     names = _targets_of(args, record, len(model._fitted.target.mean))
-    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
-        for name in asked:
-            if name not in frame.columns:
-                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
+    clients = [("--clients-column", args.clients_column)] if args.clients_column else []
+    for option, name in [*(("--target", name) for name in args.target), *clients]:
+        if name not in frame.columns:
+            no_column(option, name, list(frame.columns))
     frame = _renamed(frame, model)
     X, odd = _features(frame, model, record, args)
     return model, record, frame, names, X, odd
