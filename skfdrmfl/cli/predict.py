@@ -30,10 +30,8 @@ from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
     help = "predict the rows of a table with a model that `fit` has written"
-    description = "Predict the rows of a table with a model that `fit` has written. Columns are found by their names; "
-    description += (
-        "others are passed on to the result. Where the target is among them the errors are printed and drawn."
-    )
+    description = f"{help.capitalize()}. Columns are found by their names; others are passed on to the result. "
+    description += "Where the target is among them the errors are printed and drawn."
     parser = add_command(commands, "predict", run, help, description)
     add_model_and_table(parser)
     add(parser, "--out FILE", "the predictions", type=Path, default=Path("out", "predictions.csv"))
