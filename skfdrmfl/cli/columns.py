@@ -16,8 +16,8 @@ from skfdrmfl.cli.hints import (
     spectrum_of,
 )
 from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
-from skfdrmfl.tables.errors import wrong
-from skfdrmfl.tables.wording import MOST_SHOWN, counted, meant, no_numbers, pasted, shown
+from skfdrmfl.tables.errors import no_column, wrong
+from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
@@ -102,17 +102,12 @@ def _roles(names: list[str], args: Any) -> list[str]:
     ):
         for name in wanted:
             if name not in names:
-                _unknown(option, name, names)
+                no_column(option, name, names)
     roles = [*args.target, *clients, *(groups if groups != clients else [])]
     for name in roles:
         if roles.count(name) > 1:
             wrong("--target", name, "is asked for twice", "name another column, or leave one out")
     return roles
-
-
-def _unknown(option: str, name: str, names: list[str]) -> None:
-    """Refuse a name that no column has, with names that are like it."""
-    wrong(option, name, "is no column of the table", meant(name, names, f"choose from {shown(names, 12)}", repr))
 
 
 def _matching(patterns: list[str], names: list[str]) -> list[str]:
@@ -121,7 +116,7 @@ def _matching(patterns: list[str], names: list[str]) -> list[str]:
     for pattern in patterns:
         mine = [name for name in names if name == pattern] or [name for name in names if fnmatchcase(name, pattern)]
         if not mine:
-            _unknown("--drop", pattern, names)
+            no_column("--drop", pattern, names)
         found |= dict.fromkeys(mine)
     return list(found)
 

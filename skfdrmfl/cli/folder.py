@@ -15,7 +15,7 @@ from skfdrmfl.cli import reading
 from skfdrmfl.cli.options import add
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.tables.cells import text_of
-from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.wording import counted, shown
 
 FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the name of the spectrum
@@ -176,7 +176,7 @@ def _match(rows: Sequence[Any], table: Any, args: Any) -> Match:
     """
     asked, of = args.sample_column, args.targets
     if asked is not None and asked not in table.columns:
-        wrong("--sample-column", asked, f"is no column of {of}", f"choose from {shown(list(table.columns), 12)}")
+        no_column("--sample-column", asked, list(table.columns), of)
     texts = {name: text_of(table[name]).fillna("").tolist() for name in table.columns}
     folders = {row.site for row in rows} - {""}
     sites = [text for text in texts.values() if folders and folders <= set(text)]

@@ -13,26 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
+from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
 from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
-from skfdrmfl.cli.trust import add_trust, check_strict, domain_columns, interval_columns, quietly
+from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, quietly
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
-from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
     help = "predict the rows of a table with a model that `fit` has written"
-    description = "Predict the rows of a table with a model that `fit` has written. Columns are found by their names; "
-    description += (
-        "others are passed on to the result. Where the target is among them the errors are printed and drawn."
-    )
+    description = f"{help.capitalize()}. Columns are found by their names; others are passed on to the result. "
+    description += "Where the target is among them the errors are printed and drawn."
     parser = add_command(commands, "predict", run, help, description)
     add_model_and_table(parser)
     add(parser, "--out FILE", "the predictions", type=Path, default=Path("out", "predictions.csv"))
@@ -73,7 +72,8 @@ def run(args: argparse.Namespace) -> None:
         judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
         if args.figure and judged:
             write_picture(write, picture, partial(_picture, judged), "predict", 130)
-    check_strict(said, args)
+    if args.strict and said is not None:  # after all has been written
+        raise OutsideDomain(said)
 
 
 def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, list[str], Any, Any]:
@@ -89,7 +89,10 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     model = model_of(args.model)
     print("\n".join(notes), flush=True)
     names = _targets_of(args, record, len(model._fitted.target.mean))
-    _check_columns(frame, args)
+    clients = [("--clients-column", args.clients_column)] if args.clients_column else []
+    for option, name in [*(("--target", name) for name in args.target), *clients]:
+        if name not in frame.columns:
+            no_column(option, name, list(frame.columns))
     frame = _renamed(frame, model)
     X, odd = _features(frame, model, record, args)
     return model, record, frame, names, X, odd
@@ -110,14 +113,6 @@ def _record_of(model: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "targets" in record else {}
-
-
-def _check_columns(frame: Any, args: argparse.Namespace) -> None:
-    """Refuse names of options that no column has."""
-    for option, asked in (("--target", args.target), ("--clients-column", filter(None, [args.clients_column]))):
-        for name in asked:
-            if name not in frame.columns:
-                wrong(option, name, "is no column of the table", f"choose from {shown(list(frame.columns))}")
 
 
 def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import json
 import signal
 import socket
 import sys
@@ -161,8 +161,9 @@ def _run_of_flower(args: argparse.Namespace, command: list[str] | None, stack: E
     if keys:
         said(f"{len(keys)} keys of sites are registered.")
     app = write_app(folder / "app")
-    config = f"socket={shlex.quote(_toml(address))} token={shlex.quote(_toml(token))}"
-    submitted = flwr(of_flower, "run", str(app), "here", "--run-config", config.replace("'", ""))
+    given = {"socket": address, "token": token}  # JSON writes a text as TOML does
+    config = " ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in given.items())
+    submitted = flwr(of_flower, "run", str(app), "here", "--run-config", config)
     said(f"run {submitted.get('run-id')} started.")
     end = time.monotonic() + 120.0
     server.settimeout(1.0)
@@ -178,10 +179,6 @@ def _run_of_flower(args: argparse.Namespace, command: list[str] | None, stack: E
             stack.callback(connection.close)
             return connection
         connection.close()
-
-
-def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\") + '"'
 
 
 def superlink_command(args: argparse.Namespace) -> list[str] | None:

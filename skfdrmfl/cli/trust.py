@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.options import add
 from skfdrmfl.tables.wording import counted, shown
 
@@ -135,12 +134,6 @@ def warn_of_suspects(found: Any, index: Any, model: Any) -> None:
         done = "they train all the same; --set suspects=drop leaves them out, --set suspects=ignore looks at none"
     said = f"{len(found.rows)} of {counted(len(index), 'row')} look corrupt ({in_words(reasons)}): {rows}; {done}."
     warnings.warn(said, SuspectRowsWarning, stacklevel=2)
-
-
-def check_strict(said: str | None, args: argparse.Namespace) -> None:
-    """Raise OutsideDomain where --strict was asked for and something lies outside: after all has been written."""
-    if args.strict and said is not None:
-        raise OutsideDomain(said)
 
 
 def _share(text: str) -> float:

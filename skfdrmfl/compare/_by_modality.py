@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing as take_columns
 
 from skfdrmfl.compare._arguments import InvalidArgument
 from skfdrmfl.compare._learning_curve import runs_of_draw
-from skfdrmfl.compare._methods import Run
+from skfdrmfl.compare._methods import Run, modality_columns
 from skfdrmfl.compare._training import Rows
 from skfdrmfl.compare._variation import Stage
-from skfdrmfl.data.categories import by_kind, discrete_columns
-from skfdrmfl.data.modalities import resolve_modalities
 
 
 def modality_stages(make_runs: Callable[[Any, Any], list[Run]], rows: Rows, transformer: Any) -> Iterator[Stage]:
@@ -37,15 +35,6 @@ def modality_stages(make_runs: Callable[[Any, Any], list[Run]], rows: Rows, tran
         for point, X, of_part in made:
             mine = runs_of_draw(make_runs(X, of_part), draw)
             yield Stage("modalities", point, mine, rows._replace(X=X, clients=clients[None]))
-
-
-def modality_columns(X: ArrayLike, modalities: Any) -> dict[str, NDArray[np.intp]]:
-    """Return the columns of each modality, as FDRMFLTransformer finds them."""
-    n_columns, discrete = np.shape(X)[1], discrete_columns(X)
-    if modalities is None and discrete:
-        return by_kind(np.arange(n_columns), dict.fromkeys(discrete, np.empty(0)))
-    names = None if (columns := getattr(X, "columns", None)) is None else np.asarray(columns, dtype=object)
-    return resolve_modalities(modalities, X, names, n_columns)
 
 
 def _part(X: ArrayLike, transformer: Any, columns: dict[str, Any], names: list[str]) -> tuple[Any, Any]:

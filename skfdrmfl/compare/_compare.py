@@ -246,7 +246,15 @@ def compare(
         failed[""][run.name] = f"{type(error).__name__}: {error}"
         warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[''][run.name]}).")
 
-    keep = _Keeper(save, partial(so_far, complete=False))
+    next_save = 0.0
+
+    def keep() -> None:
+        """Hand what is finished to `save`, but where that would take more than a tenth of the time."""
+        nonlocal next_save
+        if save is not None and (start := time.monotonic()) >= next_save and (found := so_far(complete=False)):
+            save(found)
+            next_save = time.monotonic() + 9 * (time.monotonic() - start)
+
     total, done = (len(runs) + sum(len(stage.runs) for stage in stages)) * len(folds), 0
 
     def show(n_fits: int, name: str) -> None:
@@ -276,19 +284,6 @@ def compare(
 def _note(failed: dict[str, str], point: str, run: Run, error: Exception) -> None:
     """Write down where a method could not be fitted, and why."""
     failed.setdefault(f"{run.name}, {point}", f"{type(error).__name__}: {error}")
-
-
-class _Keeper:
-    """Hands what is finished to the caller's `save`, but where that would take more than a tenth of the time."""
-
-    def __init__(self, save: Callable[[Any], object] | None, so_far: Callable[[], Any]):
-        self._save, self._so_far, self._next = save, so_far, 0.0
-
-    def __call__(self) -> None:
-        if self._save is not None and (start := time.monotonic()) >= self._next:
-            self._save(self._so_far())
-            end = time.monotonic()
-            self._next = end + 9 * (end - start)
 
 
 def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:

@@ -270,18 +270,9 @@ class Comparison:
             ) from error
 
     def to_html(self, *, title: str = "Comparison", unit: str = "") -> str:
-        """Return a page that stands by itself: tables, figures, settings, versions, the ledger, how to repeat it.
+        """Return a page of HTML that stands by itself: tables, figures, settings, versions, ledger, how to repeat it.
 
-        Parameters
-        ----------
-        title : str, default="Comparison"
-        unit : str, default=""
-            Unit of y.
-
-        Returns
-        -------
-        str
-            HTML with all figures inside. Without matplotlib it has the tables alone, and says so.
+        `unit` is that of y. Without matplotlib it has the tables alone, and says so.
         """
         return page(self, title, unit)
 
@@ -341,24 +332,9 @@ class Comparison:
     def plot_variations(
         self, *, names: Sequence[str] | None = None, output: str | None = None, title: str = "", unit: str = ""
     ) -> Figure:
-        """Draw the errors where something varies: a panel for each of `variations`.
+        """Draw the errors where something varies, a panel for each of `variations`; ValueError where nothing does.
 
-        Parameters
-        ----------
-        names, output, title, unit
-            As of `plot`.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            It is not known to pyplot.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If nothing varied.
+        Parameters, what is returned and other errors are those of `plot`.
         """
         if not self.variations:
             raise ValueError("there are no variations; pass learning_curve=True or by_modality=True to compare.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from skfdrmfl.compare._arguments import InvalidArgument
 from skfdrmfl.compare._pls import ChosenPLS
 from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth
 from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, CHOSEN_PRETREATMENT, FEDERATED, HEAD, MEAN, RIDGE
-from skfdrmfl.data.categories import discrete_columns
+from skfdrmfl.data.categories import by_kind, discrete_columns
 from skfdrmfl.data.modalities import features_of, resolve_modalities
 from skfdrmfl.estimator._ignore_clients import IgnoreClients
 
@@ -133,12 +133,18 @@ def _numbers(X: ArrayLike) -> list[Any]:
 
 def _spectra(X: ArrayLike, modalities: Any) -> list[NDArray[np.intp]]:
     """Return the columns of each modality that is smooth, counted among those that hold no labels."""
-    n_columns, discrete = np.shape(X)[1], discrete_columns(X)
-    numbers = features_of(n_columns, discrete)
+    discrete = discrete_columns(X)
+    numbers = features_of(np.shape(X)[1], discrete)
     if not len(numbers):
         return []
-    names = None if (columns := getattr(X, "columns", None)) is None else np.asarray(columns, dtype=object)
     table = np.asarray(take_columns(X, numbers, axis=1) if discrete else X, dtype=np.float64)
-    found = resolve_modalities(modalities, X, names, n_columns, list(discrete))
-    blocks = [np.searchsorted(numbers, of_one) for of_one in found.values()]
+    blocks = [np.searchsorted(numbers, of_one) for of_one in modality_columns(X, modalities, discrete).values()]
     return [block for block in blocks if is_smooth(table[:, block])]
+
+
+def modality_columns(X: ArrayLike, modalities: Any, labels: Sequence[int] = ()) -> dict[str, NDArray[np.intp]]:
+    """Return the columns of each modality, as FDRMFLTransformer finds them, but for those of labels."""
+    if modalities is None and not labels and (discrete := discrete_columns(X)):
+        return by_kind(np.arange(np.shape(X)[1]), dict.fromkeys(discrete, np.empty(0)))
+    names = None if (columns := getattr(X, "columns", None)) is None else np.asarray(columns, dtype=object)
+    return resolve_modalities(modalities, X, names, np.shape(X)[1], labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterable
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -43,9 +44,8 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
         cells = variation.cells(output)
         yield table(cells[0], cells[1:], own=FEDERATED)
     if comparison.variations:
-        yield _picture(
-            lambda: comparison.plot_variations(output=output, unit=unit), f"Errors of {output} where these vary"
-        )
+        draw = partial(comparison.plot_variations, output=output, unit=unit)
+        yield _picture(draw, f"Errors of {output} where these vary")
     for test in comparison.permutations:
         if test.output == output:
             yield f"<p>{escape(test.verdict())}</p>"
@@ -70,11 +70,8 @@ def _data(settings: dict[str, Any]) -> Iterable[str]:
     notes = settings.get("notes", [])
     if notes:
         yield f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
-    shown = {
-        k: v
-        for k, v in settings.items()
-        if k not in ("notes", "versions", "command", "failed") and v not in ("", {}, None)
-    }
+    elsewhere = ("notes", "versions", "command", "failed")
+    shown = {name: v for name, v in settings.items() if name not in elsewhere and v not in ("", {}, None)}
     yield table(["setting", "value"], [[name, _text(value)] for name, value in shown.items()])
     yield "<h2>Versions</h2>"
     yield table(["of", "version"], list(settings.get("versions", {}).items()))

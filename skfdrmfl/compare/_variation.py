@@ -144,22 +144,17 @@ def variations_of(
         for stage, outcomes in done:
             for outcome in outcomes if stage.along == along else ():
                 at.setdefault((stage.point, outcome.run.name), []).append((stage.rows, outcome))
-        rows = next(iter(at.values()))[0][0]
+        rows, varied = next(iter(at.values()))[0][0], {name for _, name in at}
         n_clients, n_rows = len(np.unique(rows.clients[0])), len(measured) * (1 - 1 / len(rows.folds))
         errors = []
         for j, output in enumerate(dict.fromkeys(method.output for method in methods)):
             y = measured.reshape(len(measured), -1)[:, j]
-            full = {method.name: method for method in methods if method.output == output}
-            errors += [
-                _errors(point, of_draws, full[name], j, y, units)
-                for (point, name), of_draws in at.items()
-                if name in full
-            ]
-            errors += [
-                Errors(EVERYTHING, n_rows, n_clients, name, output, full[name].rmse.tolist(), Ratio(1.0, 1.0, 1.0))
-                for name in full
-                if any(name == other for _, other in at)
-            ]
+            full = {m.name: m for m in methods if m.output == output and m.name in varied}
+            for (point, name), of_draws in at.items():
+                errors += [_errors(point, of_draws, full[name], j, y, units)] if name in full else []
+            for name, m in full.items():
+                whole = Ratio(1.0, 1.0, 1.0)
+                errors.append(Errors(EVERYTHING, n_rows, n_clients, name, output, m.rmse.tolist(), whole))
         found.append(Variation(along, tuple(errors), failed.get(along, {})))
     return tuple(found)
 

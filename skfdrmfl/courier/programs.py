@@ -58,9 +58,8 @@ def found(name: str) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which(name, path=path)
     if program is None:
-        raise FileNotFoundError(
-            f"{name} is a program of Flower, which is not installed; run: {install('flower', 'flwr')}"
-        )
+        remedy = install("flower", "flwr")
+        raise FileNotFoundError(f"{name} is a program of Flower, which is not installed; run: {remedy}")
     return program
 
 
@@ -88,10 +87,9 @@ class Program:
         *,
         lasting: bool = False,
         name: str = "",
-        noise: re.Pattern[str] = NOISE,
     ):
         self._command = [sys.executable, "-I", "-c", WATCHED, found(arguments[0]), *arguments[1:]]
-        self._environment, self._say, self._noise = dict(environment), say, noise
+        self._environment, self._say = dict(environment), say
         self._lasting, self._closed = lasting, threading.Event()
         self.name = name or arguments[0]
         self.process = self._started()
@@ -134,7 +132,7 @@ class Program:
                 said = COLOURS.sub("", line).rstrip()
                 if self._closed.is_set():
                     continue  # what it says of its end is nobody's concern
-                if not self._noise.search(said) and (now := NUMBERS.sub("", said)) != before:
+                if not NOISE.search(said) and (now := NUMBERS.sub("", said)) != before:
                     before = now
                     self._say(f"{self.name}: {said}")
             status = self.process.wait()

@@ -80,12 +80,8 @@ def read_spectra(
     points = None
     if not isinstance(axis, str):
         points, axis = np.asarray(axis, dtype=np.float64), "common"
-        if (
-            points.ndim != 1
-            or len(np.unique(points)) != points.size
-            or points.size < 2
-            or not np.isfinite(points).all()
-        ):
+        is_axis = points.ndim == 1 and points.size >= 2 and np.isfinite(points).all()
+        if not is_axis or len(np.unique(points)) < points.size:
             raise ValueError(f"axis has the shape {points.shape}; give two or more wavelengths, each once.")
     elif axis not in ("same", "common"):
         raise ValueError(f"axis is {axis!r}; choose 'same', 'common' or an array of wavelengths.")
@@ -236,12 +232,11 @@ def _aligned(
             rising = min((x[(x >= low) & (x <= high)] for x, _ in curves), key=len)
             points = rising if points[0] < points[-1] else rising[::-1]
         if len(rising) < 2:
-            files = [
+            first, last = (
                 next(row.file for row, (x, _) in zip(rows, curves, strict=True) if end in x) for end in (low, high)
-            ]
-            raise ValueError(
-                f"The axes have no range in common: {files[0]} begins at {low:.10g}, {files[1]} ends at {high:.10g}."
             )
+            where = f"{first} begins at {low:.10g}, {last} ends at {high:.10g}"
+            raise ValueError(f"The axes have no range in common: {where}.")
         close = TOLERANCE * np.diff(rising).min()
         for row in rows:
             if min(row.signal.axis) > rising[0] + close or max(row.signal.axis) < rising[-1] - close:

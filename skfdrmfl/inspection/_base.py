@@ -84,9 +84,8 @@ def transformer_of(estimator: Any, X: Any = None, **of_rows: Any) -> tuple[FDRMF
             return step, X
         if X is not None and hasattr(step, "transform"):
             X = step.transform(X)
-    raise TypeError(
-        f"{type(estimator).__name__} is no FDRMFLTransformer, nor a Pipeline with one among its steps; pass one."
-    )
+    fact = "is no FDRMFLTransformer, nor a Pipeline with one among its steps"
+    raise TypeError(f"{type(estimator).__name__} {fact}; pass one.")
 
 
 def checked_output(output: int, n_outputs: int, what: str = "the model") -> int:

@@ -93,12 +93,10 @@ class FederationCard:
 
     def to_html(self) -> str:
         """Return the card as a page that stands by itself."""
-        of, parts = self.to_dict(), []
-        sent = sum(row["bytes"] for row in of["ledger"]["by_kind"] if row["direction"] == UP)
-        parts.append(
-            f'<p class="answer">{len(of["sites"])} sites, {of["n_rounds"]} rounds; together they sent '
-            f"{size_text(sent)}. {escape(_promise(of['privacy']))}</p>"
-        )
+        of = self.to_dict()
+        sent = size_text(sum(row["bytes"] for row in of["ledger"]["by_kind"] if row["direction"] == UP))
+        answer = f"{len(of['sites'])} sites, {of['n_rounds']} rounds; together they sent {sent}."
+        parts = [f'<p class="answer">{escape(answer)} {escape(_promise(of["privacy"]))}</p>']
 
         def head(title: str, key: str) -> None:
             parts.append(f"<h2>{escape(title)}</h2>\n<p class='note'>{escape(MEANINGS[key])}</p>")
@@ -113,12 +111,8 @@ class FederationCard:
         for row in sites:
             row[2:4] = [UNKNOWN if n is None else size_text(n) for n in row[2:4]]
         add("Sites", "sites", ["site", "rows", "sent", "received", "rows held out", "error"], sites)
-        add(
-            "What predicts",
-            "members",
-            ["member", "view", "weight", "error"],
-            [[*row.values()] for row in of["members"]],
-        )
+        members = [[*row.values()] for row in of["members"]]
+        add("What predicts", "members", ["member", "view", "weight", "error"], members)
         bill = [[*expense.values()] for expense in of["privacy"]["bill"]]
         add("Privacy", "privacy", ["what", "noise multiplier", "sampling rate", "times"], bill, "No noise was added.")
         head("What passed", "ledger")

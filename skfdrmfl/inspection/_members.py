@@ -64,10 +64,9 @@ class MembersDisplay(Display):
         members = model.members_
         if all(row["name"] != "mixture" for row in members):
             why = f" ({members.note})" if members.note else ""
-            raise ValueError(
-                f"members_ is one network{why}, whose error on rows held out is not known; "
-                'fit with tuning="mixture", or draw its training with HistoryDisplay.'
-            )
+            fact = f"is one network{why}, whose error on rows held out is not known"
+            remedy = 'fit with tuning="mixture", or draw its training with HistoryDisplay'
+            raise ValueError(f"members_ {fact}; {remedy}.")
         weights, errors = (
             np.array([np.atleast_1d(row[what]) for row in members], dtype=np.float64) for what in ("weight", "error")
         )

@@ -137,6 +137,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
         by_modality = np.stack([n * whole if of is None else of for of, n in zip(counts, sizes, strict=True)])
         if private:
             _privacy.check_complete(by_modality == sizes[:, None])
+    policies = {str(label): of["policy"] for label, of in zip(labels_there, told, strict=True) if of["policy"]}
     reading = DataDescription(
         n_features=told[0]["n_features"],
         feature_names=feature_names,
@@ -150,7 +151,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
         modalities=told[0]["modalities"],
         label_columns=tuple(told[0]["label_columns"]),
         central=False,
-        policies={} if private else _policies(labels_there, told),
+        policies={} if private else policies,
     )
     if earlier is not None:
         _check_same_columns(reading, earlier)
@@ -225,11 +226,6 @@ def _check_hash(position: int, answer: Any) -> None:
     """Raise WireError where an answer is no hash."""
     if not isinstance(answer, str):
         raise WireError("a hash of names was asked for")
-
-
-def _policies(labels: list[Any], told: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the hash of the policy of each client that has one."""
-    return {str(label): answer["policy"] for label, answer in zip(labels, told, strict=True) if answer["policy"]}
 
 
 def _labels(labels: list[Any]) -> NDArray:

@@ -19,7 +19,7 @@ from skfdrmfl.fit.fingerprint import described
 from skfdrmfl.fit.mixture import GRADIENT_ROUNDS
 from skfdrmfl.fit.parameters import compared_parameters, is_auto, is_private, schedule_of, settings_of, value_of
 from skfdrmfl.mixture.networks import SHAPES, SPARSE_BATCH
-from skfdrmfl.protocol.plan import Plan, Settings
+from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.server.algorithms import ALGORITHMS
 
 _log = logging.getLogger("skfdrmfl")
@@ -85,7 +85,8 @@ class Terms:
             "batch_size": (mine.batch_size, SPARSE_BATCH) if mixed else (mine.batch_size,),
         }
         for name, values in allowed.items():
-            _check(name, values, getattr(planned, name))
+            if (value := getattr(planned, name)) not in values:
+                raise _differs("n_iter_no_change" if name == "patience" else name, values[0], value)
         most = int(estimator.n_rounds) * (GRADIENT_ROUNDS if mixed and planned.algorithm == "fedsgd" else 1)
         if len(planned.rate_factors) > most:
             raise _differs("n_rounds", most, len(planned.rate_factors))
@@ -97,8 +98,11 @@ class Terms:
         if len(plan.runs) > 1 and not mixed:
             raise _differs("tuning", None, f"{len(plan.runs)} networks")
         settings = settings_of(estimator, len(plan.network.encoders), planned.algorithm).by_name()
+        by_rule = {"weight_decay", "input_l1"} if mixed else set()  # of networks of a mixture
         for run in plan.runs:
-            self._check_settings(settings, run.settings, mixed)
+            for name, value in run.settings.by_name().items():
+                if name not in by_rule and value != settings.get(name):
+                    raise _differs(name, settings.get(name), value)
             for subset in (run.subset, run.held_out):
                 self._check_split(subset)
             if run.held_out is not None and not estimator.early_stopping:
@@ -107,13 +111,6 @@ class Terms:
             raise _differs("dp_clip_norm", float(estimator.dp_clip_norm), "inf")
         if planned.privacy is not None and planned.privacy.sampling_rate > mine.participation:
             raise _differs("participation", mine.participation, planned.privacy.sampling_rate)
-
-    def _check_settings(self, mine: Mapping[str, float], planned: Settings, mixed: bool) -> None:
-        """Raise Refusal where a setting is another; networks of a mixture have some by the rule."""
-        by_rule = {"weight_decay", "input_l1"} if mixed else set()
-        for name, value in planned.by_name().items():
-            if name not in by_rule and value != mine.get(name):
-                raise _differs(name, mine.get(name), value)
 
     def _check_split(self, subset: Subset | None) -> None:
         """Raise Refusal where rows are held out in another share."""
@@ -129,11 +126,6 @@ def _check_round(plan: Plan, about: Mapping[str, Any]) -> None:
     step = ALGORITHMS[plan.schedule.algorithm].server_step
     if about["shift"] is not None and not (step is not None and step.controls):
         raise Refusal(f"a round moves gradients, which algorithm={plan.schedule.algorithm!r} does not.")
-
-
-def _check(name: str, allowed: tuple[Any, ...], planned: Any) -> None:
-    if planned not in allowed:
-        raise _differs("n_iter_no_change" if name == "patience" else name, allowed[0], planned)
 
 
 def _differs(name: str, mine: Any, planned: Any) -> Refusal:

@@ -47,7 +47,7 @@ class FederationStatistics:
         """Return both tables as plain values, and what was sent by kind; None for what is not there."""
         tables = {"sites": self.sites, "columns": self.columns}
         plain: dict[str, Any] = {
-            title: [{name: _plain(values[i]) for name, values in table.items()} for i in range(_length(table))]
+            title: [dict(zip(table, map(_plain, row), strict=True)) for row in zip(*table.values(), strict=True)]
             for title, table in tables.items()
         }
         return plain | {"ledger": self.log.by_kind()}
@@ -144,10 +144,6 @@ def _columns(reading: DataDescription, rows: dict[str, int], blocks: dict[str, B
     return {name: values[keep] for name, values in table.items()}
 
 
-def _length(table: Table) -> int:
-    return len(next(iter(table.values())))
-
-
 def _plain(value: Any) -> Any:
     """Return a value of a table as JSON takes it."""
     if isinstance(value, tuple):
@@ -160,12 +156,11 @@ def _shown(table: Table) -> str:
     """Return a table as text, the middle of a long one left out, and columns that say nothing."""
     told = {name: [_cell(value) for value in values] for name, values in table.items()}
     told = {name: cells for name, cells in told.items() if any(cells)}
-    n, half = _length(table), MOST_SHOWN // 2
-    numbers = list(range(n)) if n <= MOST_SHOWN else [*range(half), *range(n - half, n)]
-    lines = [list(told), *([cells[i] for cells in told.values()] for i in numbers)]
-    text = aligned(lines)
-    if n > MOST_SHOWN:
-        text.insert(1 + half, f"... {n - MOST_SHOWN} more")
+    rows, half = list(zip(*told.values(), strict=True)), MOST_SHOWN // 2
+    shown = rows if len(rows) <= MOST_SHOWN else [*rows[:half], *rows[-half:]]
+    text = aligned([list(told), *shown])
+    if len(rows) > MOST_SHOWN:
+        text.insert(1 + half, f"... {len(rows) - MOST_SHOWN} more")
     return "\n".join(text)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
+
+from skfdrmfl.tables.wording import meant, shown
 
 
 class UsageError(Exception):
@@ -33,6 +35,11 @@ def as_problem(fact: str = "", *kinds: type[Exception]) -> Iterator[None]:
         if not isinstance(error, (ValueError, *kinds)):
             raise
         raise FileProblem(f"{fact}: {first_line(error)}" if fact else first_line(error)) from error
+
+
+def no_column(option: str, name: str, columns: Sequence[str], of: object = "the table") -> NoReturn:
+    """Refuse a name that no column has, with names that are like it."""
+    wrong(option, name, f"is no column of {of}", meant(name, columns, f"choose from {shown(columns, 12)}", repr))
 
 
 def wrong(option: str, value: object, fact: str, remedy: str) -> NoReturn:

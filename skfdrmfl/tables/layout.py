@@ -54,7 +54,7 @@ def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line"
             wrong("--header", header, f"is no {what} with text among the first of {path}", f"count every {what} from 1")
     elif header == "none":
         first = table.candidates()[0]
-        names = [f"column_{j + 1}" for j in range(len(table.cells(first)))]
+        names = [f"column_{j + 1}" for j in range(len(table.rows[first]))]
         notes = [f"No {what} of names, as asked: the columns are called {shown(names, 4)}."]
         return Layout(names, None, first, notes + _before(rows, range(first), what))
     else:
@@ -63,25 +63,25 @@ def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line"
             return Layout(found, None, table.candidates()[0], [f"The names stand in a comment: {shown(found, 4)}."])
         if found is None:
             first = table.candidates()[0]
-            cells = list(table.cells(first))
+            cells = list(table.rows[first])
             fact = f"has numbers in {what} {first + 1}, where names are expected ({shown(cells, 4)})"
             remedy = f"pass --header none if it is a row of values, --header {first + 1} if these are the names"
             above = [i for i in table.filled if i < first and not table.is_comment(i)]
-            if above and 1 < (n_names := len(table.cells(above[-1]))) < len(cells) - 1:
+            if above and 1 < (n_names := len(table.rows[above[-1]])) < len(cells) - 1:
                 fact = f"has {n_names} names in {what} {above[-1] + 1} and {len(cells)} values in {what} {first + 1}"
                 remedy = "where numbers have decimal commas, save the table with ';' between its columns"
             raise FileProblem(f"{path} {fact}; {remedy}.")
         place = found
-    names = [name.strip() for name in table.cells(place)]
+    names = [name.strip() for name in table.rows[place]]
     notes = _before(rows, range(place), what)
     after = [i for i in table.filled if i > place and not table.is_comment(i)]
     first = after[0] if after else place + 1
-    if len(after) > 1 and _is_units(table.cells(first), [table.cells(i) for i in after[1:]]):
-        units = list(dict.fromkeys(filter(None, table.cells(first))))
+    if len(after) > 1 and _is_units(table.rows[first], [table.rows[i] for i in after[1:]]):
+        units = list(dict.fromkeys(filter(None, table.rows[first])))
         notes.append(f"Left out, units under the names: {shown(units)}.")
         after = after[1:]
         first = after[0]
-    if len(names) >= 2 and _names_rows([table.cells(i) for i in after], len(names) + 1):
+    if len(names) >= 2 and _names_rows([table.rows[i] for i in after], len(names) + 1):
         names = ["", *names]
         notes.append(f"One name fewer than values: the first value of a {what} is the name of its row.")
     return Layout(names, place, first, notes)
@@ -95,30 +95,26 @@ def width_of(widths: Sequence[int]) -> tuple[int, float]:
 
 
 class _Sample:
-    """The first rows of a file, and which of them may hold names or values."""
+    """The first `rows` of a file, up to their last cells that are filled, and which may hold names or values."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = [_trimmed([cell.strip() for cell in row]) for row in rows]
-        self.filled = [i for i, row in enumerate(self._rows) if any(row)]
+        self.rows = [_trimmed([cell.strip() for cell in row]) for row in rows]
+        self.filled = [i for i, row in enumerate(self.rows) if any(row)]
         table = [i for i in self.filled if not self.is_comment(i)] or self.filled
-        self.width, _ = width_of([len(self._rows[i]) for i in table])
-        self._body = [i for i in table if len(self._rows[i]) == self.width]
+        self.width, _ = width_of([len(self.rows[i]) for i in table])
+        self._body = [i for i in table if len(self.rows[i]) == self.width]
         self._body = self._body[len(self._body) // 3 :]
-        self._n_filled = float(median([sum(map(bool, self._rows[i])) for i in self._body])) if self._body else 0.0
-
-    def cells(self, i: int) -> list[str]:
-        """Return the cells of a row up to the last that is filled."""
-        return self._rows[i]
+        self._n_filled = float(median([sum(map(bool, self.rows[i])) for i in self._body])) if self._body else 0.0
 
     def is_comment(self, i: int) -> bool:
         """Return whether a row is a remark of the program that has written the file."""
-        return self._rows[i][:1] != [] and self._rows[i][0].startswith("#") and not self._rows[i][0].startswith("#N")
+        return self.rows[i][:1] != [] and self.rows[i][0].startswith("#") and not self.rows[i][0].startswith("#N")
 
     def candidates(self) -> list[int]:
         """Return the rows that are as wide as the table, comments apart."""
         least = max(2, self._n_filled / 2) if self.width > 1 else 1
-        wide = [i for i in self.filled if sum(map(bool, self._rows[i])) >= least and not self.is_comment(i)]
-        exact = [i for i in wide if len(self._rows[i]) >= self.width - 1]
+        wide = [i for i in self.filled if sum(map(bool, self.rows[i])) >= least and not self.is_comment(i)]
+        exact = [i for i in wide if len(self.rows[i]) >= self.width - 1]
         return exact or wide or self.filled
 
     def header(self, rows: Sequence[Row]) -> int | list[str] | None:
@@ -129,16 +125,18 @@ class _Sample:
             return candidates[0]
         top: list[int] = []  # rows above the values
         for i in candidates:
-            offset = len(self._rows[i]) - self.width if self._is_short(i, candidates) else 0
+            offset = len(self.rows[i]) - self.width if self._is_short(i, candidates) else 0
             cells = [self._cell(i, j + offset) for j in numeric]
             if not any(cell and not is_number(cell) and cell not in NO_NUMBER for cell in cells):
                 break
             top.append(i)
         if top:
-            whole = [i for i in top if all(self._rows[i][1:]) and len(set(self._rows[i])) == len(self._rows[i])]
-            if whole and self._is_short(whole[0], candidates) and self._are_counted(whole[0], candidates):
-                return whole[0]
-            wide = [i for i in whole if len(self._rows[i]) >= self.width] or whole
+            whole = [i for i in top if all(self.rows[i][1:]) and len(set(self.rows[i])) == len(self.rows[i])]
+            if whole and self._is_short(whole[0], candidates):
+                below = [self.rows[k] for k in candidates if k > whole[0]]
+                if all(row[0] == str(n) for n, row in enumerate(below, 1)):
+                    return whole[0]
+            wide = [i for i in whole if len(self.rows[i]) >= self.width] or whole
             return (wide or top)[0]
         first = candidates[0]
         comments = [i for i in self.filled if i < first and self.is_comment(i)]
@@ -153,17 +151,11 @@ class _Sample:
 
     def _is_short(self, i: int, candidates: list[int]) -> bool:
         """Return whether a row has one name fewer than all below have values."""
-        return len(self._rows[i]) == self.width - 1 and all(
-            len(self._rows[k]) == self.width for k in candidates if k > i
-        )
-
-    def _are_counted(self, i: int, candidates: list[int]) -> bool:
-        """Return whether the rows below one begin with 1, 2, 3, ..."""
-        return all(self._rows[k][0] == str(n) for n, k in enumerate((k for k in candidates if k > i), 1))
+        return len(self.rows[i]) == self.width - 1 and all(len(self.rows[k]) == self.width for k in candidates if k > i)
 
     def _cell(self, i: int, j: int) -> str:
         """Return a cell, "" beyond the end of its row."""
-        return self._rows[i][j] if 0 <= j < len(self._rows[i]) else ""
+        return self.rows[i][j] if 0 <= j < len(self.rows[i]) else ""
 
     def _numeric(self, candidates: list[int]) -> list[int]:
         """Return the columns in which most values are numbers."""

@@ -162,11 +162,8 @@ def _quick(text: Text, separator: str, found: Layout, rows: list[list[str]], n_l
 
     values = [row for row in rows[found.first :] if row]
     width = max(map(len, values), default=0)
-    if (
-        separator == RUNS
-        or not separator.isascii()
-        or not len(found.names) <= min(map(len, values), default=0) == width
-    ):
+    is_even = len(found.names) <= min(map(len, values), default=0) == width
+    if separator == RUNS or not separator.isascii() or not is_even:
         return None
     start = 0
     for _ in range(n_lines):
