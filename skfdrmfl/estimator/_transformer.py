@@ -264,7 +264,7 @@ class FDRMFLTransformer(
     selected_features_ : ndarray of int
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
-    history_ : dict of str to ndarray
+    history_ : mapping of str to ndarray
         The record of one network: of a mixture its network of most weight, which `diagnose` and `HistoryDisplay` name.
         Means over training rows of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (nats; a lower bound of
         I(Z; y) only on rows that the critic has not seen), each of shape (n_rounds_,), averaged over clients by size;
