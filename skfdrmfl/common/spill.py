@@ -35,7 +35,7 @@ def new_table(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
                 f"{tempfile.gettempdir()} has no room for {n_bytes / 1e6:,.0f} MB of rows as networks read them; make "
                 "room, or let TMPDIR name a folder with more.",
             ) from error
-        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+        return np.asarray(np.memmap(file, dtype=dtype, mode="w+", shape=shape))
 
 
 def rows_of_table(table: NDArray, rows: Indices) -> NDArray:
