@@ -124,7 +124,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _row_groups(path: Path) -> Any:
-    """Return what pandas makes of a large Parquet file, numbers read some rows at a time into a file; None of others."""
+    """Return what pandas makes of a large Parquet file, its numbers lying in another; None of other files."""
     import numpy
     import pandas
     from pyarrow import parquet, types
