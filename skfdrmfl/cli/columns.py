@@ -16,7 +16,6 @@ from skfdrmfl.cli.hints import (
     points_said,
     spectrum_of,
 )
-from skfdrmfl.common.spill import new_table
 from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
 from skfdrmfl.tables.errors import wrong
 from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
@@ -226,6 +225,8 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
     """Return the columns that can be features, and say why others are none."""
     import numpy
     import pandas
+
+    from skfdrmfl.common.spill import new_table
 
     spectrum = spectrum_of(names)
     values = new_table((len(names), len(frame)), numpy.float64).T

@@ -124,7 +124,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _row_groups(path: Path) -> Any:
-    """Return what pandas makes of a large Parquet file, numbers read by row groups into a file; None of others."""
+    """Return what pandas makes of a large Parquet file, its numbers lying in another; None of other files."""
     import numpy
     import pandas
     from pyarrow import parquet, types
@@ -148,18 +148,17 @@ def _row_groups(path: Path) -> Any:
         ]
         dtypes = {name: numpy.dtype(schema.field(name).type.to_pandas_dtype()) for name in mapped}
         n_rows = file.metadata.num_rows
-        if n_rows * sum(dtype.itemsize for dtype in dtypes.values()) <= spill.SPILL_BYTES:
+        if 8 * n_rows * len(mapped) <= spill.SPILL_BYTES:
             return None
         values: dict[str, Any] = {}
         for dtype in set(dtypes.values()):
             mine = [name for name in mapped if dtypes[name] == dtype]
             values |= zip(mine, spill.new_table((len(mine), n_rows), dtype), strict=True)
         start = 0
-        for i in range(file.num_row_groups):
-            group = file.read_row_group(i, columns=mapped)
+        for batch in file.iter_batches(columns=mapped):
             for name in mapped:
-                values[name][start : start + len(group)] = group[name].to_numpy()
-            start += len(group)
+                values[name][start : start + len(batch)] = batch.column(name).to_numpy(zero_copy_only=False)
+            start += len(batch)
     rest = pandas.read_parquet(path, columns=[name for name in names if name not in values])
     whole = {name: values[name] if name in values else rest[name] for name in names}
     return pandas.DataFrame(whole, index=rest.index, copy=False)

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from skfdrmfl.common.arrays import Indices, slabs
 
 # Tables of more bytes lie in a file.
-SPILL_BYTES = 2**28
+SPILL_BYTES = 2**26
 
 
 def new_table(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:

@@ -57,7 +57,7 @@ def test_a_memmap_whose_inputs_lie_in_a_file_gives_the_bits_of_an_array_and_leav
     path = tmp_path_factory.mktemp("given") / "X.npy"
     np.save(path, X)
     with monkeypatch.context() as in_memory:
-        in_memory.setattr(spill, "SPILL_BYTES", 2**28)
+        in_memory.setattr(spill, "SPILL_BYTES", 2**30)
         expected = results(fitted(X, y, ids, tuning=tuning), X)
     mapped = np.load(path, mmap_mode="r")
     for one, other in zip(results(fitted(mapped, y, ids, tuning=tuning), mapped), expected, strict=True):
