@@ -183,7 +183,7 @@ class Client:
                 x = self.tables.targets[mine]
             else:  # in C order, which `ix_` gives: sums over rows depend on it to the last bit
                 x = self.tables.table[np.ix_(mine, block.columns)]
-            x = np.array(x, dtype=np.float64)
+            x = x.astype(np.float64, copy=False)
             if block.view is not None:
                 x = block.view.apply(x)
             for transform in block.after:

@@ -115,9 +115,11 @@ class Recorder:
 
 def _extended(array: NDArray, n_rounds: int, filled: float, axis: int = 0) -> NDArray:
     """Return an array in memory of its own, with room for `n_rounds` in all along an axis."""
-    missing = [(0, 0)] * array.ndim
-    missing[axis] = 0, max(0, n_rounds - array.shape[axis])
-    return np.pad(array, missing, constant_values=filled)
+    shape = list(array.shape)
+    shape[axis] = max(n_rounds, shape[axis])
+    out = np.full(shape, filled, array.dtype)
+    out[tuple(map(slice, array.shape))] = array
+    return out
 
 
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> dict[str, Float]:
