@@ -213,6 +213,7 @@ def rows() -> dict[str, Row]:
         "1,000,000 x 100, a memmap": Row(0.5, _rows(mapped=True), fresh=True, long=True),
         "10,000 clients x 20 rows x 20 columns": Row(0.15, _clients(10_000), fresh=True, long=True),
         "100,000 clients x 20 rows x 20 columns": Row(0.15, _clients(100_000), fresh=True, long=True),
+        "1,000,000 clients, over 100,000": Row(12.0, _clients(1_000_000), _clients(100_000), fresh=True, long=True),
     }
 
 

@@ -68,7 +68,8 @@ def divide(frame: Any, args: Any) -> Columns:
     texts = X.attrs.pop("texts")
     look_for_stand_ins(y, X, args)
     X = _without_missing(X, args, notes)
-    frame, y = frame.loc[X.index], y.loc[X.index]
+    if len(X) < len(frame):
+        frame, y = frame.loc[X.index], y.loc[X.index]
     if X.shape[1] == 0:
         wrong("FILE", args.file, "leaves no column of numbers to predict from", "look at --drop and --target")
     bare = [name for name in X.columns if not all(name.partition("__"))]
@@ -217,8 +218,10 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
     import numpy
     import pandas
 
+    from skfdrmfl.common.spill import new_table
+
     spectrum = spectrum_of(names)
-    values = numpy.empty((len(frame), len(names)), order="F")
+    values = new_table((len(names), len(frame)), numpy.float64).T
     kept: list[str] = []  # numbers
     found: dict[str, dict[str, Any]] = {"labels": {}, "strays": {}}
     left_out: dict[str, list[str]] = {"text": [], "dates": [], "empty": [], "numbers the rows": []}
@@ -280,9 +283,9 @@ def _without_missing(X: Any, args: Any, notes: list[str]) -> Any:
     infinite = [name for name in X.select_dtypes("number") if _is_infinite(X[name])]
     if infinite:
         wrong("FILE", args.file, f"has infinite values in {shown(infinite)}", "correct them")
-    columns, rows = X.isna().any(), X.isna().any(axis=1)
-    if not rows.any() or args.missing == "keep":
+    if args.missing == "keep" or not any(X[name].isna().any() for name in X):
         return X
+    columns, rows = X.isna().any(), X.isna().any(axis=1)
     names, n_rows = list(columns.index[columns]), int(rows.sum())
     if args.missing == "columns":
         notes.append(f"Left out, values missing: {shown(names)}.")

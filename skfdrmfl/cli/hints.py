@@ -11,6 +11,7 @@ from skfdrmfl.tables.wording import MOST_SHOWN, counted, pasted, shown
 
 FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
 LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target
+MOST_NUMBERS = 2**22  # of which correlations are taken at once
 
 
 def spectrum_of(names: Iterable[str]) -> set[str]:
@@ -119,4 +120,9 @@ def points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
 
 def correlations(X: Any, y: Any) -> Any:
     """Return |r| with y of each column that varies, over the rows where it has a value."""
-    return X.loc[:, X.min() < X.max()].corrwith(y).abs()
+    import pandas
+
+    at_a_time = max(1, MOST_NUMBERS // max(1, len(X)))
+    parts = [X.iloc[:, i : i + at_a_time] for i in range(0, X.shape[1], at_a_time)]
+    found = [part.loc[:, part.min() < part.max()].corrwith(y).abs() for part in parts]
+    return pandas.concat(found) if found else X.iloc[:0].corrwith(y)

@@ -104,7 +104,9 @@ def _parquet(path: Path) -> Any:
 
     from skfdrmfl.data.column_names import flat
 
-    frame = pandas.read_parquet(path)
+    frame = _row_groups(path)
+    if frame is None:
+        frame = pandas.read_parquet(path)
     if not isinstance(frame.index, pandas.RangeIndex):
         frame = frame.reset_index()
     frame = flat(frame)  # of a MultiIndex
@@ -117,6 +119,47 @@ def _parquet(path: Path) -> Any:
             if len(whole) and (whole % 1 == 0).all() and (whole.abs() < cells.EXACT).all():
                 frame[name] = column.astype("Int64")
     return frame
+
+
+def _row_groups(path: Path) -> Any:
+    """Return what pandas makes of a large Parquet file, its numbers lying in another; None of other files."""
+    import numpy
+    import pandas
+    from pyarrow import parquet, types
+
+    from skfdrmfl.common import spill
+
+    with parquet.ParquetFile(path) as file:
+        schema, about = file.schema_arrow, file.schema_arrow.pandas_metadata or {}
+        names = [name for name in schema.names if name not in about.get("index_columns", ())]
+        if len(about.get("column_indexes", ())) > 1 or len(set(names)) < len(names):
+            return None
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        columns = [group.column(j) for group in groups for j in range(group.num_columns)]
+        # pandas makes other numbers of whole ones with gaps.
+        gaps = {of.path_in_schema for of in columns if of.statistics is None or of.statistics.null_count != 0}
+        mapped = [
+            name
+            for name in names
+            if types.is_floating(schema.field(name).type)
+            or (types.is_integer(schema.field(name).type) and name not in gaps)
+        ]
+        dtypes = {name: numpy.dtype(schema.field(name).type.to_pandas_dtype()) for name in mapped}
+        n_rows = file.metadata.num_rows
+        if 8 * n_rows * len(mapped) <= spill.SPILL_BYTES:
+            return None
+        values: dict[str, Any] = {}
+        for dtype in set(dtypes.values()):
+            mine = [name for name in mapped if dtypes[name] == dtype]
+            values |= zip(mine, spill.new_table((len(mine), n_rows), dtype), strict=True)
+        start = 0
+        for batch in file.iter_batches(columns=mapped):
+            for name in mapped:
+                values[name][start : start + len(batch)] = batch.column(name).to_numpy(zero_copy_only=False)
+            start += len(batch)
+    rest = pandas.read_parquet(path, columns=[name for name in names if name not in values])
+    whole = {name: values[name] if name in values else rest[name] for name in names}
+    return pandas.DataFrame(whole, index=rest.index, copy=False)
 
 
 def _named(frame: Any, notes: list[str]) -> Any:
@@ -178,6 +221,8 @@ def _marks(args: Any, frame: Any) -> cells.Marks:
 def _refuse_sideways(frame: Any, path: Path, args: Any) -> None:
     """Refuse a table whose first column holds the names of what is asked for, or wavelengths."""
     wanted, names = list(getattr(args, "target", None) or ()), list(frame.columns)
+    if set(wanted) & set(names):
+        return
     if layout.sideways(cells.text_of(frame.iloc[:, 0]).dropna().tolist(), names, wanted):
         fact = f"is no column of {path}, whose first column holds the names: the table lies on its side"
         wrong("--target", ",".join(wanted), fact, "pass --transpose")

@@ -199,7 +199,7 @@ class Client:
     def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
         """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""
         x, y, rows = self.tables.inputs(inputs), self.tables.outputs(targets), self.rows_of(subset)
-        for slab in slabs(max(1, len(rows)), max(SLAB_ROWS, PRODUCT_BYTES // (8 * x.shape[1]))):
+        for slab in slabs(max(1, len(rows)), max(SLAB_ROWS, PRODUCT_BYTES // (8 * max(1, x.shape[1])))):
             yield x[rows[slab]], y[rows[slab]]
 
     def linear(self, linear: Linear, inputs: Inputs, subset: Subset) -> Float:

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from skfdrmfl.common.arrays import Indices, slabs
 
 # Tables of more bytes lie in a file.
-SPILL_BYTES = 2**28
+SPILL_BYTES = 2**26
 
 
 def new_table(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -35,7 +35,7 @@ def new_table(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
                 f"{tempfile.gettempdir()} has no room for {n_bytes / 1e6:,.0f} MB of rows as networks read them; make "
                 "room, or let TMPDIR name a folder with more.",
             ) from error
-        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+        return np.asarray(np.memmap(file, dtype=dtype, mode="w+", shape=shape))
 
 
 def rows_of_table(table: NDArray, rows: Indices) -> NDArray:

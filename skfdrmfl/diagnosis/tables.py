@@ -43,14 +43,14 @@ def _cell(value: Any) -> Any:
 
 def by_round(history: Mapping[str, Float]) -> Table:
     """Return a row for each round: "round", from 1, and every mean over clients in `history_`."""
-    means = {name: values for name, values in history.items() if not name.endswith(OF_EACH)}
+    means = {name: history[name] for name in history if not name.endswith(OF_EACH)}
     n_rounds = len(next(iter(means.values()), ()))
     return {"round": np.arange(1, n_rounds + 1), **{name: values.copy() for name, values in means.items()}}
 
 
 def by_client(history: Mapping[str, Float], clients: Sequence[Any]) -> Table:
     """Return a row for each round and client: "round", "client" (its label), and what `history_` has of each client."""
-    of_each = {name.removesuffix(OF_EACH): v for name, v in history.items() if name.endswith(OF_EACH)}
+    of_each = {name.removesuffix(OF_EACH): history[name] for name in history if name.endswith(OF_EACH)}
     n_rounds = len(next(iter(of_each.values()), ()))
     labels = np.asarray(clients)
     return {

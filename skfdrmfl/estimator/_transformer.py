@@ -26,7 +26,7 @@ from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._html import Representation
 from skfdrmfl.estimator._trust import Trust
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
-from skfdrmfl.fit.check_input import accepts_nan, present_in, with_codes
+from skfdrmfl.fit.check_input import accepts_nan, are_plain_numbers, present_in, with_codes
 from skfdrmfl.fit.network_spec import check_rows
 from skfdrmfl.fit.parameters import CONSTRAINTS, check_former, value_of
 from skfdrmfl.fit.prepare import prepare
@@ -264,7 +264,7 @@ class FDRMFLTransformer(
     selected_features_ : ndarray of int
         Columns of X that Z depends on: fewer than all where `input_l1` has emptied some. Whitening mixes the columns
         of a modality, then all that vary count.
-    history_ : dict of str to ndarray
+    history_ : mapping of str to ndarray
         The record of one network: of a mixture its network of most weight, which `diagnose` and `HistoryDisplay` name.
         Means over training rows of "loss", "mse", "mi", "kl", "contrastive" and "mi_nwj" (nats; a lower bound of
         I(Z; y) only on rows that the critic has not seen), each of shape (n_rounds_,), averaged over clients by size;
@@ -586,8 +586,8 @@ class FDRMFLTransformer(
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         table, present = self._read(X)
-        self._warn_if_far(table, present)
         with single_threaded():
+            self._warn_if_far(table, present)
             return self._fitted.evaluate(table, present)[1]
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -614,18 +614,22 @@ class FDRMFLTransformer(
 
     def _read(self, X: Any) -> tuple[NDArray, NDArray | None]:
         """Return the checked rows of X as numbers, and which modalities each has (None: all)."""
-        check_is_fitted(self)
-        check_same_rows(X=X)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
         network_spec = self._fitted.network_spec
-        nan = self._accepts_nan()
-        table = validate_data(
-            self,
-            with_codes(self, self._fitted.table_of(X), network_spec.categories, reset=False, warn=True),
-            reset=False,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=nan,
-        )
-        present = present_in(table, network_spec.modalities, network_spec.categories, nan is not True)
+        if are_plain_numbers(X, self._fitted):
+            table, present = X, None
+        else:
+            check_same_rows(X=X)
+            nan = self._accepts_nan()
+            table = validate_data(
+                self,
+                with_codes(self, self._fitted.table_of(X), network_spec.categories, reset=False, warn=True),
+                reset=False,
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=nan,
+            )
+            present = present_in(table, network_spec.modalities, network_spec.categories, nan is not True)
         check_rows(network_spec.readers, network_spec.modalities, table, present)
         return table, present
 

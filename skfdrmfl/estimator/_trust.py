@@ -160,8 +160,7 @@ class Trust:
 
     def _warn_if_far(self, table: NDArray, present: NDArray | None) -> None:
         """Warn once of rows that lie far outside."""
-        with single_threaded():
-            far = far_rows(self._fitted, table, present)
+        far = far_rows(self._fitted, table, present)
         if len(far):
             warn_caller(
                 f"{len(far)} of {len(table)} rows lie far outside the training rows (first: row {far[0]}), where "

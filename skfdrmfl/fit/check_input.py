@@ -191,6 +191,20 @@ def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool, warn:
     return encode(X, categories, warn=warn)
 
 
+def are_plain_numbers(X: Any, fitted: Any) -> bool:
+    """Return whether X is an array of finite floats that a model without names, labels and categories reads as it is.
+
+    scikit-learn's checks come to the same, in twice the time that one row takes to predict.
+    """
+    if type(X) is not np.ndarray or X.dtype.type not in (np.float64, np.float32) or not X.dtype.isnative:
+        return False
+    named = fitted.column_names is not None or fitted.label_columns or fitted.network_spec.categories
+    if named or X.ndim != 2 or X.shape[1] != fitted.n_features or not len(X):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(X.sum()))
+
+
 def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
     """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others.
 

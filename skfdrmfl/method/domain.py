@@ -64,16 +64,22 @@ class BlockDomain:
     def scores(self, rows: Float) -> tuple[Float, Float]:
         """Return V'z (n, k) and z - V V'z (n, p) of rows (n, columns)."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is far out
-            z = ((rows if self.view is None else self.view.apply(rows)) - self.mean) / self.scale
-            scores = z @ self.axes
-            return scores, z - scores @ self.axes.T
+            return self._scores(rows)
+
+    def _scores(self, rows: Float) -> tuple[Float, Float]:
+        z = ((rows if self.view is None else self.view.apply(rows)) - self.mean) / self.scale
+        scores = z @ self.axes
+        return scores, z - scores @ self.axes.T
 
     def distances(self, rows: Float) -> Float:
         """Return T2 and Q (n, 2)."""
-        scores, left = self.scores(rows)
+        found = np.empty((len(rows), 2))
         with np.errstate(over="ignore", invalid="ignore"):
-            found = np.stack(((scores**2 / self.variances).sum(1), np.einsum("np,np->n", left, left)), 1)
-        return np.where(np.isnan(found), np.inf, found)
+            scores, left = self._scores(rows)
+            (scores**2 / self.variances).sum(1, out=found[:, T2])
+            np.einsum("np,np->n", left, left, out=found[:, Q])
+        found[np.isnan(found)] = np.inf
+        return found
 
     def standing_out(self, rows: Float) -> Float:
         """Return how far columns (n, p) of rows are from where the others put them.

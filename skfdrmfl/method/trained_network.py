@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
+from skfdrmfl.common.arrays import Arrays, Float, Indices, Present, slabs
 from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.method.network import Network
@@ -26,7 +26,13 @@ class TrainedNetwork:
 
     def evaluate(self, table: Float, present: Present | None) -> tuple[Float, Float]:
         """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table."""
-        return evaluate(self.network, self.arrays, self.table.apply(table, EXACT, present=present), present)
+        parts = [
+            evaluate(self.network, self.arrays, self.table.apply(table[slab], EXACT, present=there), there)
+            for slab in slabs(max(1, len(table)))
+            for there in [None if present is None else present[slab]]
+        ]
+        z, y_hat = zip(*parts, strict=True)
+        return (z[0], y_hat[0]) if len(parts) == 1 else (np.concatenate(z), np.concatenate(y_hat))
 
     def jacobians(self, table: Float, present: Present | None) -> Iterator[Float]:
         """Yield the derivatives (rows, q, n_features) of y_hat by the columns of the table, a slab at a time.

@@ -233,7 +233,7 @@ class FederationLog(list[Message]):
 
 def _padded(counts: Indices, n: int) -> Indices:
     """Return counts with zeros behind them, `n` or more in all."""
-    return np.pad(counts, (0, max(0, n - len(counts))))
+    return np.concatenate((counts, np.zeros(max(0, n - len(counts)), dtype=counts.dtype)))
 
 
 def shapes_of(answer: Any) -> tuple[Any, ...]:

@@ -111,9 +111,9 @@ class Recorder:
 
 def _extended(array: NDArray, n: int, filled: float) -> NDArray:
     """Return an array in memory of its own, with room for `n` in all."""
-    missing = [(0, 0)] * array.ndim
-    missing[0] = 0, max(0, n - len(array))
-    return np.pad(array, missing, constant_values=filled)
+    out = np.full((max(n, len(array)), *array.shape[1:]), filled, array.dtype)
+    out[: len(array)] = array
+    return out
 
 
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> History:

@@ -103,6 +103,9 @@ class History(Mapping[str, Float]):
             yield name
         yield from self.tables or ()
 
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)  # without making the table
+
     def __len__(self) -> int:
         return len(list(iter(self)))
 

@@ -6,6 +6,7 @@ import builtins
 import shlex
 from argparse import Namespace
 from io import StringIO
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from skfdrmfl.cli.folder import read_input
 from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
+from skfdrmfl.common import spill
 from skfdrmfl.tables import cells
 from skfdrmfl.tables.cells import KEY, Marks, numbers_of, rule_of, text_of
 from skfdrmfl.tables.errors import FileProblem, UsageError
@@ -141,6 +143,40 @@ def test_excel_and_parquet_give_the_table_that_was_written(tmp_path):
     with pytest.raises(UsageError, match=r"'dat' is not in .*two.xlsx; choose from 'data', 'more'"):
         read(tmp_path / "two.xlsx", sheet="dat")
     assert len(read(tmp_path / "two.xlsx", sheet="more")[0]) == N
+
+
+@pytest.mark.parametrize("index", [None, "named", "numbers"])
+def test_a_large_parquet_file_is_read_by_row_groups_into_a_file_to_the_same_frame(tmp_path, monkeypatch, index):
+    pytest.importorskip("pyarrow")
+    frame = spectra().astype({"850": "float32"})
+    numbers = np.arange(N)
+    frame["whole"] = numbers.astype("int16")
+    frame["gaps"] = pd.array(np.where(numbers % 3, numbers, None), dtype="Int64")
+    frame["holes"] = np.where(numbers % 5, numbers / 4, np.nan)
+    frame["kind"] = frame["site"].astype("category")
+    frame["high"] = frame["fat"] > 0
+    frame["day"] = pd.date_range("2020", periods=N)
+    if index is not None:
+        frame.index = pd.Index([f"row {i}" for i in numbers], name="id") if index == "named" else 2 * numbers
+    path = tmp_path / "table.parquet"
+    frame.to_parquet(path, row_group_size=7)
+    expected, notes = read(path)
+    monkeypatch.setattr(spill, "SPILL_BYTES", 0)
+    found, again = read(path)
+    assert_frame_equal(found, expected)
+    assert again == notes
+    assert isinstance(_owner(found["852"]), mmap)
+    parts = [divide(table, options(drop=["day", "gaps", "holes"])) for table in (found, expected)]
+    assert_frame_equal(parts[0].X, parts[1].X)
+    assert isinstance(_owner(parts[0].X), mmap)
+
+
+def _owner(values):
+    """What the memory of values belongs to."""
+    owner = values.to_numpy()
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    return owner
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,13 @@ from numpy.testing import assert_allclose
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients import simulation
-from skfdrmfl.clients.client_data import _Kept
+from skfdrmfl.clients.client_data import ClientData, _Kept
+from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.data.held_out import EVERYTHING
+from skfdrmfl.data.partition import Partition
 from skfdrmfl.fit.memo import MEMO
+from skfdrmfl.protocol.door import Block
+from skfdrmfl.protocol.queries.whitening import ColumnSums, SecondMoments
 
 
 def test_of_more_results_than_are_kept_the_one_longest_unused_is_dropped():
@@ -57,3 +62,38 @@ def test_answers_are_looked_at_one_by_one_where_a_guard_does_or_modalities_are_m
         found.append(guarded.fit(X[:, :2], X[:, 0], client_ids=np.arange(60) % 6).predict(X[:, :2]).tobytes())
     MEMO.clear()
     assert found[:2] == found[2:]
+
+
+def test_sums_of_all_rows_at_once_are_those_of_a_loop_over_clients(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, codes = rng.standard_normal((2500, 4)), rng.integers(0, 40, 2500)
+    block = Block(np.array([0, 2, 3]))
+    queries = ColumnSums(block, EVERYTHING), SecondMoments(block, EVERYTHING, np.full(3, 0.1), np.ones(3))
+    rows = [np.flatnonzero(codes == k)[:, None] for k in np.unique(codes)]
+    by_hand = [
+        sum(x.sum(0) for x in (X[mine, block.columns] for mine in rows)),
+        sum(z.T @ z for z in (X[mine, block.columns] - 0.1 for mine in rows)),
+    ]
+    for many in (1, 1000):
+        monkeypatch.setattr(simulation, "MANY_CLIENTS", many)
+        federation = Simulation(ClientData(X, X[:, :1]), Partition.of_codes(codes))
+        for answer, total in zip(federation.sum(*queries), by_hand, strict=True):
+            assert answer.n_rows == 2500
+            assert_allclose(answer.total, total, rtol=1e-12)
+
+
+def test_the_rows_of_a_partition_are_those_of_a_loop():
+    rng = np.random.default_rng(0)
+    codes, keep, there = rng.integers(0, 9, 40), rng.random(40) < 0.3, rng.random(9) < 0.5
+    whole, numbers = Partition.of_codes(codes), rng.permutation(40)
+    mine = {k: np.flatnonzero(codes == k) for k in range(9) if (codes == k).any()}
+    expected = [
+        (whole, mine),
+        (whole.restricted_to(there[whole.positions]), {k: rows for k, rows in mine.items() if there[k]}),
+        (whole.where(keep[whole.joined]), {k: rows[keep[rows]] for k, rows in mine.items() if keep[rows].any()}),
+        (whole.numbered(numbers), {k: numbers[rows] for k, rows in mine.items()}),
+    ]
+    for partition, rows in expected:
+        assert partition.positions.tolist() == list(rows)
+        assert [found.tolist() for found in partition.rows] == [of.tolist() for of in rows.values()]
+        assert partition.sizes.tolist() == [len(of) for of in rows.values()]

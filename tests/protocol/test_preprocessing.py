@@ -290,13 +290,26 @@ def test_a_wide_block_of_low_rank_is_whitened_on_its_exact_axes(factor):
 
 
 @pytest.mark.usefixtures("narrow_limit")
-def test_the_axes_of_a_wide_block_are_exact_in_spite_of_noise():
+@pytest.mark.parametrize("few", [6, 12])
+def test_the_axes_of_a_wide_block_are_exact_in_spite_of_noise_of_which_few_directions_are_asked(monkeypatch, few):
+    monkeypatch.setattr(preprocessing, "FEW_DIMENSIONS", few)
     table = low_rank(6, 80, 40, 4, 0.03)
     z = transformed(table, Partition.of_codes(np.arange(80) % 3))
+    assert z.shape[1] == few
     leading = np.argsort(-z.var(0))[:4]
     centred = table - table.mean(0)
     left = np.linalg.svd(centred, full_matrices=False).U[:, :4]  # the scores, white but for their lengths
     np.testing.assert_allclose(gram(z[:, leading]), 80 * gram(left * shrunk(centred)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize("last", [1.0, 0.01, 1e-4])
+def test_directions_of_a_wide_block_that_are_no_noise_are_all_asked(monkeypatch, last):
+    monkeypatch.setattr(preprocessing, "FEW_DIMENSIONS", 6)
+    rng = np.random.default_rng(8)
+    table = low_rank(7, 80, 40, 6, 0.0)  # then six more, of which the last are smaller still
+    table += (rng.standard_normal((80, 6)) * np.geomspace(1.0, last, 6)) @ rng.standard_normal((6, 40)) / 40**0.5
+    assert transformed(table, shrinkage=1e-6).shape[1] == 12
 
 
 def shrunk(centred):

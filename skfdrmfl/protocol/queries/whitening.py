@@ -28,6 +28,9 @@ MAX_EXACT_COLUMNS = 2048
 # variance the block is not low-dimensional, and it is standardised instead.
 RANGE_DIMENSIONS = 256
 MIN_RANGE_SHARE = 0.99
+# Fewer do where the directions beyond them are noise: all of about the same variance, up to this factor, and too little
+# to count in that share however many they are.
+FEW_DIMENSIONS, FLAT = 64, 10.0
 # ... and so are directions below this share of the largest eigenvalue, which are rounding.
 RANK_TOLERANCE = 1e-13
 # A column that deviates less than this from its mean is constant: its inverse would overflow.
@@ -275,9 +278,12 @@ def _wide_spectrum(
 ) -> BlockSpectrum | None:
     """Return the leading axes of a wide block, or None where they do not hold nearly all of its variance.
 
-    By a randomised range finder (Halko et al. 2011, alg. 4.4). Every product with the second moments is X_k' (X_k Q)
-    summed over clients: p times 256 numbers each.
+    By a randomised range finder (Halko et al. 2011, alg. 4.4), with LU in the place of QR between its products. Every
+    product with the second moments is X_k' (X_k Q) summed over clients: p times 256 numbers each, the first perhaps,
+    the others then p times 64.
     """
+    from scipy.linalg import lu, qr  # which processes that only predict do without
+
     scale = whitening_scale(deviation, block.view)
     per_scale = 1.0 / scale
 
@@ -286,13 +292,27 @@ def _wide_spectrum(
         return answer.total / count
 
     directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
-    q, _ = np.linalg.qr(times(directions))
+    q = _without_noise(times(directions), min(count, len(mean)))
     for _ in range(2):
-        q, _ = np.linalg.qr(times(q))
+        q = times(lu(q, permute_l=True, check_finite=False)[0])
+    q = qr(q, mode="economic", check_finite=False)[0]
     values, axes = np.linalg.eigh(q.T @ times(q))
     if float(np.maximum(values, 0.0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
         return None
     return sorted_axes(mean, scale, values, q @ axes)
+
+
+def _without_noise(found: Float, rank: float) -> Float:
+    """Return what spans the range of moments of at most this rank, of their products with directions (p, r)."""
+    if found.shape[1] <= FEW_DIMENSIONS:
+        return found
+    squares, vectors = np.linalg.eigh(found.T @ found)
+    lengths = np.sqrt(np.maximum(squares[::-1], 0.0))
+    beyond, last = lengths[FEW_DIMENSIONS], lengths[-1]
+    held = float(lengths[:FEW_DIMENSIONS].sum())
+    if beyond > FLAT * last or rank * beyond > (1.0 - MIN_RANGE_SHARE) * held:
+        return found
+    return found @ vectors[:, : -FEW_DIMENSIONS - 1 : -1]
 
 
 def sorted_axes(mean: Float, scale: Float, ascending: Float, axes: Float) -> BlockSpectrum:
