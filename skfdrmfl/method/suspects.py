@@ -404,8 +404,15 @@ def joined(parts: Sequence[Seen]) -> Seen:
         return parts[0]
     starts = np.cumsum([0, *(len(part.s) for part in parts[:-1])]).tolist()
     cells = [part.cells + np.array([[start], [0]]) for part, start in zip(parts, starts, strict=True)]
-    s, shapes, y, _, values, plateau = zip(*parts, strict=True)
-    return Seen(*map(np.concatenate, (s, shapes, y)), np.concatenate(cells, 1), *map(np.concatenate, (values, plateau)))
+    s, shapes, y, _, values, plateau = (list(of) for of in zip(*parts, strict=True))
+    return Seen(
+        np.concatenate(s),
+        np.concatenate(shapes),
+        np.concatenate(y),
+        np.concatenate(cells, 1),
+        np.concatenate(values),
+        np.concatenate(plateau),
+    )
 
 
 def _are_codes(values: Float) -> Mask:

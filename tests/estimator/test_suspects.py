@@ -145,7 +145,7 @@ def test_a_client_left_without_rows_is_absent_and_named():
     table, y, ids = X.copy(), Y.copy(), IDS.copy()
     ids[:2] = 3
     y[:2] = -9999.0
-    with pytest.warns(SuspectRowsWarning, match=r"all rows of 1 clients look corrupt \(3\)"):
+    with pytest.warns(SuspectRowsWarning, match=r"all rows of 1 client look corrupt \(3\)"):
         model = FDRMFLTransformer(**FEW, suspects="drop").fit(table, y, client_ids=ids)
     assert model.n_samples_per_client_.tolist() == [29, 29, 30, 0]
     assert np.isnan(model.history_["mse_per_client"][:, 3]).all()
