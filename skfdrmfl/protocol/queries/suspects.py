@@ -13,13 +13,13 @@ from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum
 from skfdrmfl.method.domain import BlockDomain, of_spectrum
+from skfdrmfl.method.seen_rows import MOST_COLUMNS, Seen, joined, sketch
 from skfdrmfl.method.suspects import (
     EDGES,
     ERROR_RANK,
     FIRST_LIMIT,
     LIMIT,
     MOST_BENT,
-    MOST_COLUMNS,
     PENALTIES,
     REASONS,
     Y_CLIP,
@@ -29,10 +29,7 @@ from skfdrmfl.method.suspects import (
     Measured,
     Ridge,
     Rows,
-    Seen,
     at_rank,
-    joined,
-    sketch,
     usual_of,
 )
 from skfdrmfl.protocol.door import Block, ClientRows
