@@ -19,7 +19,7 @@ from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import interrupt_waits, progress_bar
-from skfdrmfl.cli.trust import quiet_suspects, suspects_before, warn_of_suspects
+from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
 from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, wrong
 from skfdrmfl.tables.wording import counted
 
@@ -193,7 +193,8 @@ def compare_task(task: Task, args: argparse.Namespace, save: Callable[[Compariso
     model = transformer(args)
     rivals = rivals_of(args.rivals, args.seed)
     clients = task.client_ids(args.seed) if callable(task.client_ids) else task.client_ids
-    found = suspects_before(model, task.X, task.y, client_ids=clients, groups=task.groups)
+    with quiet_suspects():
+        found = model._suspects_before(task.X, task.y, clients, task.groups)
     index = task.X.index if hasattr(task.X, "index") else range(len(task.X))
     warn_of_suspects(found, index, model)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from skfdrmfl.cli.options import add
@@ -60,9 +60,9 @@ def interval_columns(
     """
     import numpy as np
 
-    good = np.isfinite(predicted).all(1)
+    good, is_adapted = np.isfinite(predicted).all(1), hasattr(model, "adapted_")
     found, why = None, ""
-    for labels in ([] if clients is None else [clients[good]]) + [None]:
+    for labels in ([] if clients is None or is_adapted else [clients[good]]) + [None]:
         try:
             found = model.predict_interval(X[good], args.confidence, client_ids=labels)
             break
@@ -75,7 +75,8 @@ def interval_columns(
     whose = "all clients together" if n_strange == good.sum() else "the row's own client"
     if 0 < n_strange < good.sum():
         whose += f", for {counted(n_strange, 'row')} of clients that the model does not know by all together"
-    print(f"Intervals of confidence {args.confidence:g}, by errors on rows held out by {whose}.")
+    of = "the rows that the model was adapted to, each left out" if is_adapted else f"rows held out by {whose}"
+    print(f"Intervals of confidence {args.confidence:g}, by errors on {of}.")
     if why:
         print(f"Not by each client's own: {why}")
     columns = {}
@@ -104,18 +105,6 @@ def quiet_suspects() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\d+ of \d+ rows look corrupt", SuspectRowsWarning)
         yield
-
-
-def suspects_before(model: Any, X: Any, y: Any, **labels: Any) -> Any:
-    """Return the suspect rows of a table that a model not yet fitted would find, None where it looks at none."""
-    from sklearn.base import clone
-
-    from skfdrmfl.fit.parameters import use_of_suspects
-
-    looking = clone(model).set_params(tuning=None, suspects=use_of_suspects(model), checkpoint_path=None)
-    with quiet_suspects(), suppress(ValueError):  # what cannot be fitted is refused by what follows
-        return looking._prepare_fit(X, y, **labels).fitted.suspects
-    return None
 
 
 def warn_of_suspects(found: Any, index: Any, model: Any) -> None:

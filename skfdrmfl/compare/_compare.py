@@ -171,6 +171,12 @@ def compare(
     transformer = clone(FDRMFLTransformer() if transformer is None else transformer)
     _arguments.check_transformer(transformer)
     transformer.set_params(n_components=n_components)
+    named = repr(transformer)
+    if (
+        getattr(transformer, "suspects", "drop") != "drop"
+    ):  # looked for once: fits of folds would number rows of their own
+        transformer._suspects_before(X, measured, clients[0], groups)
+        transformer.set_params(suspects="ignore")
 
     shares = shares_of(learning_curve)
     labels = None if groups is None else column_or_1d(groups)
@@ -208,7 +214,7 @@ def compare(
         "n_seeds": n_seeds,
         "random_state": random_state,
         "regressor": type(regressor).__name__,
-        "transformer": repr(transformer),
+        "transformer": named,
         "rivals": {name: repr(rival) for name, rival in (rivals or {}).items()},
         "versions": versions(),
     }

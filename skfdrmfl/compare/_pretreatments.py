@@ -8,17 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.views import VIEWS
-from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION, neighbour_correlation
+from skfdrmfl.views import VIEWS, base
 
 
 def is_smooth(block: Float) -> bool:
     """Return whether columns (n, p) are a spectrum: the median |correlation| of neighbouring columns is above .9."""
-    if block.shape[1] < FEWEST_SMOOTH:
-        return False
     centred = block - block.mean(axis=0)
     squares, products = (centred**2).sum(axis=0), (centred[:, 1:] * centred[:, :-1]).sum(axis=0)
-    return neighbour_correlation(squares, products) > SMOOTH_CORRELATION
+    return base.is_smooth(squares, products)
 
 
 def snv(rows: Float) -> Float:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices, Present, slabs
+from skfdrmfl.common.wording import counted
 
 
 def find_present(
@@ -37,7 +38,7 @@ def find_present(
         partly = np.flatnonzero((n_missing > 0) & (n_missing < len(columns)))
         if len(partly):
             raise ValueError(
-                f"modality {name!r} is partly NaN in {len(partly)} rows (first: row {partly[0]}, in "
+                f"modality {name!r} is partly NaN in {counted(len(partly), 'row')} (first: row {partly[0]}, in "
                 f"{n_missing[partly[0]]} of {len(columns)} columns); impute those values (SimpleImputer does), or "
                 "make all columns of the modality NaN in rows that lack it."
             )
@@ -45,7 +46,8 @@ def find_present(
     empty = np.flatnonzero(~present.any(1))
     if len(empty):
         raise ValueError(
-            f"{len(empty)} rows lack every modality (first: row {empty[0]}, where all of X is NaN); drop those rows."
+            f"every modality is missing in {counted(len(empty), 'row')} (first: row {empty[0]}, where all of X is "
+            "NaN); drop those rows."
         )
     return None if present.all() else present
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.common.wording import counted as said
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.adaptation import Adaptation, domain_around, head_of, whitened_scores
 from skfdrmfl.method.corrections import Correction, corrections, is_less, smallest_enough
@@ -68,8 +70,23 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
         errors=errors,
     )
     around = None if fitted.domain is None else domain_around(fitted.domain, change.read(table), present, y)
-    held_out = _counts(np.abs(_errors_of(chosen)), len(fitted.clients))
+    left_out = _errors_of(chosen)
+    if how == AUTO:
+        _warn_if_no_better_than_the_mean(y, left_out)
+    held_out = _counts(np.abs(left_out), len(fitted.clients))
     return replace(fitted, adaptation=change, domain=around, held_out=held_out)
+
+
+def _warn_if_no_better_than_the_mean(y: Float, errors: Float) -> None:
+    """Warn where the model, adapted, errs (n, q) as much as the mean of the other rows' y does."""
+    n = len(y)
+    of_mean = (y - y.mean(0)) * n / (n - 1)
+    if n < FEWEST["head"] or ((errors**2).sum(0) < (of_mean**2).sum(0)).any() or not of_mean.any():
+        return
+    warn_caller(
+        f"adapted to {said(n, 'row')} the model errs as much on each of these, left out, as the mean of the others; "
+        "pass rows as fit was given them, of a Pipeline's last step pipeline[:-1].transform(X)."
+    )
 
 
 def _ways(fitted: Fitted, y: Float, how: str, spectra: Sequence[str]) -> list[str]:
@@ -79,7 +96,7 @@ def _ways(fitted: Fitted, y: Float, how: str, spectra: Sequence[str]) -> list[st
         raise ValueError(f"how is {how!r}; use one of {', '.join(map(repr, (AUTO, *FEWEST)))}.")
     if n < (least := FEWEST["bias" if how == AUTO else how]):
         listed = ", ".join(f"{name!r} {number}" for name, number in FEWEST.items())
-        raise ValueError(f"{n} rows are too few for how={how!r}, which takes {least} ({listed}); pass more rows.")
+        raise ValueError(f"X has {said(n, 'row')}, and how={how!r} takes {least} ({listed}); pass more rows.")
     why = {}
     if fitted.domain is None:
         why = dict.fromkeys(("input", "head"), "the model knows no domain, as with privacy or of an earlier version")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.diagnosis.domain_table import DomainTable
 from skfdrmfl.estimator._adapt import adapted
 from skfdrmfl.fit.judgement import domain_table, far_rows, intervals
+from skfdrmfl.fit.parameters import use_of_suspects
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.suspects import SuspectRows
 
 
 class OutsideDomainWarning(UserWarning):
@@ -144,6 +147,17 @@ class Trust:
             new = clone(self)
             new._keep(adapted(self._fitted, table, present, self._targets(y, len(table)), how))
         return new
+
+    def _suspects_before(self, X: Any, y: Any, client_ids: Any = None, groups: Any = None) -> SuspectRows | None:
+        """Return the suspect rows that a fit would find, with its warning; None where it looks at none."""
+        use = use_of_suspects(self)
+        if use == "ignore":
+            return None
+        looking = clone(self).set_params(tuning=None, suspects=use, checkpoint_path=None)
+        with suppress(ValueError):  # what cannot be fitted is refused by what follows
+            found: SuspectRows | None = looking._prepare_fit(X, y, client_ids, groups).fitted.suspects
+            return found
+        return None
 
     def _targets(self, y: Any, n: int) -> NDArray:
         """Return y (n, q) of rows for which the model is to be adapted."""

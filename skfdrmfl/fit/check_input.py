@@ -13,6 +13,7 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.wording import counted
 from skfdrmfl.data.categories import (
     Categories,
     by_kind,
@@ -243,7 +244,9 @@ def _check_numeric(y: Any) -> None:
     finite = np.isfinite(_numbers(values.astype(object)))
     if not finite.all():
         rows = np.flatnonzero(~finite.reshape(len(values), -1).all(1))
-        raise ValueError(f"y is missing or infinite in {len(rows)} rows (first: row {rows[0]}); drop those rows.")
+        raise ValueError(
+            f"y is missing or infinite in {counted(len(rows), 'row')} (first: row {rows[0]}); drop those rows."
+        )
 
 
 def _numbers(target: Any) -> Float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Present
+from skfdrmfl.common.wording import counted
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.diagnosis.domain_table import DomainTable
 from skfdrmfl.fit.result import Fitted
@@ -90,7 +91,7 @@ def intervals(
     y_hat = fitted.evaluate(table, present)[1].astype(np.float64).reshape(len(table), -1)
     half = np.empty(y_hat.shape)
     positions = np.full(len(table), NOBODY)
-    if client_ids is not None:
+    if client_ids is not None and fitted.adaptation is None:  # of an instrument that no client of the fit had
         ids = check_client_ids(client_ids, len(table))
         check_same_labels(ids, fitted.clients)
         positions = encode_clients(ids, fitted.clients)[1]
@@ -98,15 +99,17 @@ def intervals(
     n_rows = held_out.n_rows()
     for position in np.unique(positions).tolist():
         if position == NOBODY:
-            n, who, remedy = sum(n_rows.values()), "all clients together hold", "or fit more rows"
+            n, who, remedy = sum(n_rows.values()), "all clients together hold out", "or fit more rows"
+            if fitted.adaptation is not None:
+                who, remedy = "the model was adapted to", "or adapt it to more rows"
         else:
-            n, who = n_rows.get(position, 0), f"client {fitted.clients[position]!s} holds"
+            n, who = n_rows.get(position, 0), f"client {fitted.clients[position]!s} holds out"
             remedy = "or leave client_ids out"
         rank = rank_of(n, confidence)
         if rank > n:
             raise ValueError(
-                f"{who} out {n} rows, and intervals of confidence {confidence:g} take {fewest_rows(confidence)}; pass "
-                f"a confidence of at most {int(1000 * n / (n + 1)) / 1000:g}, {remedy}."
+                f"{who} {counted(n, 'row')}, and intervals of confidence {confidence:g} take {fewest_rows(confidence)}"
+                f"; pass a confidence of at most {int(1000 * n / (n + 1)) / 1000:g}, {remedy}."
             )
         half[positions == position] = held_out.half_width(rank, None if position == NOBODY else position)
     half *= fitted.target.unit * _widening(fitted, table, present)[:, None]

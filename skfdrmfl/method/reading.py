@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float, Indices, row_products, slabs
 from skfdrmfl.common.tree import registered
 from skfdrmfl.method.domain import BlockDomain
-from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION
+from skfdrmfl.views.base import is_smooth
 
 # Shifts that are tried: up to so many channels or such a share of them, in such steps.
 MOST_CHANNELS, MOST_SHARE, STEP = 10, 0.1, 0.25
@@ -93,11 +93,11 @@ def reached_by(shift: float, p: int) -> NDArray[np.bool_]:
 
 def has_spectra(block: BlockDomain) -> bool:
     """Return whether a modality's columns are a smooth series with known axes, read as they are."""
-    if block.view is not None or not len(block.variances) or len(block.mean) < FEWEST_SMOOTH:
+    if block.view is not None or not len(block.variances):
         return False
     common = (block.axes[:-1] * block.axes[1:]) @ block.variances
     power = block.axes**2 @ block.variances + block.rest / len(block.mean)
-    return bool(np.median(common / np.sqrt(power[:-1] * power[1:])) > SMOOTH_CORRELATION)
+    return is_smooth(power, np.maximum(common, 0.0))
 
 
 def readings(block: BlockDomain, rows: Float, kept: NDArray[np.bool_]) -> list[Reading]:

@@ -1,6 +1,6 @@
 """Rows that look corrupt: those of its own that a client finds, by what is usual of the rows of all clients.
 
-Glossary: s (S,) sketched columns, means of neighbouring ones where a modality has more than `MOST_COLUMNS`; v (q,)
+Glossary: z (S,) sketched columns (`method.seen_rows`), standardised; v (q,)
 outputs about their centre, in units of their spread; T2 and Q as in `method.domain`, r^2 the squared residual of v by a
 ridge, each as if its row had been left out. A row is suspect beyond `LIMIT` times what nine of ten rows keep within.
 
@@ -15,23 +15,17 @@ span an axis of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.tree import registered
 from skfdrmfl.method.domain import BlockDomain
-from skfdrmfl.views.base import FEWEST_SMOOTH
-from skfdrmfl.views.snv import SNV
+from skfdrmfl.method.seen_rows import Mask, Seen, are_codes, edges_of, filled, sketch
 
-Mask = NDArray[np.bool_]
-
-MOST_COLUMNS = 64
 CLIP, Y_CLIP = 3.0, 4.0
 # Times the distance, squared, that a share of `USUAL` of the rows keeps within.
 USUAL, FIRST_LIMIT, LIMIT = 0.9, 3.0, 9.0
@@ -46,9 +40,8 @@ MOST_BENT, BENT_CLIP = 5, 5.0
 MOST_LEVERAGE = 0.95
 # Of so large a share of a client's rows none is suspect: they are how this client is.
 MOST_OF_A_CLIENT = 1 / 3
-# What is written where nothing was measured, if so many times the spread away from what is usual.
-CODES: Float = np.array([sign * (10.0**k - 1) for k in range(2, 8) for sign in (-1, 1)])
-SMALLEST_CODE, CODE_DISTANCE = 99.0, 10.0
+# Values that are codes are placeholders if so many times the spread away from what is usual.
+CODE_DISTANCE = 10.0
 # Equal values at a row's maximum, side by side, that are no chance where neighbours differ.
 PLATEAU = 4
 # What a flagged row may have been multiplied with or shifted by, if undoing it brings it so many times nearer.
@@ -75,48 +68,6 @@ REASONS = (
 )
 CONSTANT, CODE_X, CODE_Y, SATURATED, UNITS, SHIFTED, SPIKE, UNLIKE, REPEATS, ODD_Y = range(len(REASONS))
 NOWHERE = -1
-
-
-@lru_cache(maxsize=64)
-def edges_of(n_columns: int) -> Indices:
-    """Return the first column of each sketched one, and the number of columns."""
-    return np.linspace(0, n_columns, min(n_columns, MOST_COLUMNS) + 1).astype(np.int64)
-
-
-def sketch(x: Float) -> Float:
-    """Return means of neighbouring columns (n, S), the columns themselves where they are few."""
-    edges = edges_of(x.shape[1])
-    if len(edges) > x.shape[1]:
-        return x
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.add.reduceat(x, edges[:-1], axis=1) / np.diff(edges)
-
-
-class Seen(NamedTuple):
-    """Rows of a client as they are before anything is known of others; S of all modalities side by side."""
-
-    s: Float  # (n, S), sketched columns, NaN where a row lacks their modality
-    shapes: Float  # (n, S), the shape of series (SNV); zeros of other modalities
-    y: Float  # (n, q)
-    cells: NDArray[np.intp]  # (2, codes), row and column of values that may be placeholders
-    values: Float  # (codes,)
-    plateau: Indices  # (n, M), equal values side by side at the maximum; 0 where a row lacks the modality
-
-    @classmethod
-    def of(cls, x: Float, y: Float, widths: Sequence[int]) -> Seen:
-        """Return rows of numeric columns (n, p), NaN where missing, and outputs (n, q), by modalities' widths."""
-        sketches, shapes, plateau, start = [], [], [], 0
-        for width in widths:
-            mine = x[:, start : start + width]
-            start += width
-            sketches.append(sketch(mine))
-            shapes.append(np.zeros_like(sketches[-1]))
-            plateau.append(np.zeros(len(mine), dtype=np.int64))
-            if width >= FEWEST_SMOOTH:
-                shapes[-1] = _filled(SNV().apply(sketches[-1])[:, : -SNV().n_appended])
-                plateau[-1] = _plateaus(mine)
-        cells = np.array(np.nonzero(_are_codes(x)))
-        return cls(_beside(sketches), _beside(shapes), y, cells, x[tuple(cells)], np.stack(plateau, 1))
 
 
 class Rows(NamedTuple):
@@ -236,7 +187,7 @@ class Look:
         )
         z = (seen.s - center) / scale
         present = np.stack([~np.isnan(z[:, mine]).any(1) for mine in self.places], 1)
-        z = _filled(z)
+        z = filled(z)
         with np.errstate(over="ignore"):
             v = (seen.y - self.y_center) / self.y_scale
             sizes = np.stack([(z[:, mine] ** 2).mean(1) for mine in self.places], 1)
@@ -247,7 +198,7 @@ class Look:
             place = np.searchsorted(firsts, column, side="right") - 1
             far = np.abs(seen.values - center[place]) > CODE_DISTANCE * spread[place]
             code[row[far][::-1]] = column[far][::-1]  # the first column of a row comes last
-        code_y = _any((np.abs(v) > CODE_DISTANCE) & _are_codes(seen.y))
+        code_y = _any((np.abs(v) > CODE_DISTANCE) & are_codes(seen.y))
         cuts = CLIP**2 * np.array([block.usual_size for block in self.blocks])
         weights = np.divide(cuts, sizes, out=np.ones_like(sizes), where=sizes > cuts).prod(1)
         weights[(code != NOWHERE) | code_y] = 0.0
@@ -386,7 +337,7 @@ class Look:
         several = np.flatnonzero(counts[blocks] > 1)
         several = several[np.argsort(blocks[several], kind="stable")]
         for mine in np.split(several, np.cumsum(counts[counts > 1])[:-1]) if len(several) else ():
-            s = _filled(rows.seen.s[mine])
+            s = filled(rows.seen.s[mine])
             mine = mine[(s == s[:1]).all(1)]
             if len(mine) < 2:
                 continue
@@ -396,32 +347,6 @@ class Look:
                 unlike = (away[:, apart] > self.y_limits[apart] / 2.0).any(1)
                 mask[mine] = unlike & odd[mine] if (unlike & odd[mine]).any() else unlike
         return mask
-
-
-def joined(parts: Sequence[Seen]) -> Seen:
-    """Return the rows of several slabs."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(len(part.s) for part in parts[:-1])]).tolist()
-    cells = [part.cells + np.array([[start], [0]]) for part, start in zip(parts, starts, strict=True)]
-    s, shapes, y, _, values, plateau = zip(*parts, strict=True)
-    return Seen(*map(np.concatenate, (s, shapes, y)), np.concatenate(cells, 1), *map(np.concatenate, (values, plateau)))
-
-
-def _are_codes(values: Float) -> Mask:
-    """Return which values are what is written where nothing was measured."""
-    large = np.abs(values) >= SMALLEST_CODE
-    return large & np.isin(values, CODES) if large.any() else large
-
-
-def _beside(parts: Sequence[Float]) -> Float:
-    """Return columns side by side."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-
-
-def _filled(values: Float) -> Float:
-    """Return values with zeros for those that are missing."""
-    return np.where(np.isnan(values), 0.0, values)
 
 
 def usual_of(counts: Float) -> Float:
@@ -443,16 +368,3 @@ def _any(mask: Mask) -> Mask:
 def _unlike_the_rest(mask: Mask) -> Mask:
     """Return a mask of a client's rows (n,), or none of them where they are too many to be the exception."""
     return mask if mask.sum() <= max(1.0, MOST_OF_A_CLIENT * len(mask)) else np.zeros_like(mask)
-
-
-def _plateaus(x: Float) -> Indices:
-    """Return the longest run of neighbouring columns that all hold a row's maximum (n,)."""
-    top = x == x.max(1, keepdims=True)
-    longest = np.ones(len(x), dtype=np.int64)
-    run = top
-    while True:  # run[:, j]: columns j to j + longest all hold it
-        run = run[:, :-1] & top[:, len(top[0]) - run.shape[1] + 1 :]
-        more = run.any(1)
-        if not more.any():
-            return np.where(top.any(1), longest, 0)
-        longest += more

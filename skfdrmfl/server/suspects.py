@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.common.wording import counted
 from skfdrmfl.diagnosis.suspect_table import in_words, is_alarming
 from skfdrmfl.method.suspects import NOWHERE, Found, Look, SuspectRows
 from skfdrmfl.protocol.door import Block, Federation
@@ -116,8 +117,8 @@ def _warn(rows: SuspectRows, n_rows: int, n_dropped: int, emptied: list[Any]) ->
     if emptied:
         names = ", ".join(map(repr, emptied))
         warn_caller(
-            f"all rows of {len(emptied)} clients look corrupt ({names}), who take no part; suspects_ names the rows, "
-            'suspects="warn" fits them.',
+            f"all rows of {counted(len(emptied), 'client')} look corrupt ({names}), who take no part; suspects_ names "
+            'them, suspects="warn" fits them.',
             SuspectRowsWarning,
         )
     n = int(rows.counts.sum())

@@ -6,12 +6,9 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
+from skfdrmfl.common.wording import counted as counted
+
 MOST_SHOWN = 6
-
-
-def counted(n: int, what: str) -> str:
-    """Return a number of things, one or several."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def no_numbers(n: int, what: str) -> str:

@@ -14,6 +14,11 @@ from skfdrmfl.common.arrays import Float, row_products
 FEWEST_SMOOTH, SMOOTH_CORRELATION = 20, 0.9
 
 
+def is_smooth(squares: Float, products: Float) -> bool:
+    """Return whether columns are a smooth series, from sums as of `neighbour_correlation`."""
+    return len(squares) >= FEWEST_SMOOTH and neighbour_correlation(squares, products) > SMOOTH_CORRELATION
+
+
 def neighbour_correlation(squares: Float, products: Float) -> float:
     """Return the median absolute correlation of neighbouring columns that vary, 0 of none, from sums about the mean.
 

@@ -24,7 +24,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_p
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skfdrmfl import FDRMFLTransformer
+from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
 from skfdrmfl.compare import _training as training
 from skfdrmfl.compare._paired import rmse_ratio
@@ -923,3 +923,20 @@ def test_a_transformer_that_keeps_checkpoints_is_refused(tmp_path):
     X, y, ids = table()
     with pytest.raises(InvalidArgument, match="of which the many fits of a comparison would have one"):
         compare(X, y, ids, transformer=FDRMFLTransformer(checkpoint_path=tmp_path / "one", tuning=None))
+
+
+def test_rows_that_look_corrupt_are_named_once_by_their_numbers_in_x_and_fits_of_folds_look_no_more(monkeypatch):
+    class Enough(Exception):
+        """All fits are known."""
+
+    def stop(runs, *_):
+        assert {run.model.get_params().get("suspects", "ignore") for run in runs} == {"ignore"}
+        raise Enough
+
+    monkeypatch.setattr("skfdrmfl.compare._compare.cross_validate", stop)
+    X, y = load_tecator(return_X_y=True)
+    X = X[:N].copy()
+    X[41] *= 10.0
+    with pytest.raises(Enough), pytest.warns(SuspectRowsWarning, match=r"1 other units; first: rows 41\)") as said:
+        compare(X, y[:N], np.arange(N) % 3)
+    assert len(said) == 1

@@ -181,7 +181,7 @@ def test_without_modalities_a_row_may_lack_all_its_numbers():
     named = small(modalities=fitted.modalities_).fit(holes, Y, client_ids=IDS)
     assert_array_equal(fitted.predict(holes), named.predict(holes))
     holes.loc[20, numbers[0]] = np.nan
-    with pytest.raises(ValueError, match="modality 'numeric' is partly NaN in 1 rows"):
+    with pytest.raises(ValueError, match="modality 'numeric' is partly NaN in 1 row "):
         small().fit(holes, Y, client_ids=IDS)
 
 

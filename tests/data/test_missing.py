@@ -556,7 +556,7 @@ def holes(*cells):
 
 
 PARTLY = "modality 'mir' is partly NaN in 2 rows (first: row 3, in 1 of 3 columns); impute"
-NONE = "1 rows lack every modality (first: row 7, where all of X is NaN); drop"
+NONE = "every modality is missing in 1 row (first: row 7, where all of X is NaN); drop"
 
 
 @pytest.mark.parametrize(

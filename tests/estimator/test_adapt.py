@@ -7,6 +7,7 @@ from math import ceil
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.preprocessing import normalize
 
 from skfdrmfl import FDRMFLTransformer, OutsideDomainWarning, stack_modalities
 from skfdrmfl.method.reading import reached_by, shifted
@@ -181,8 +182,20 @@ def test_intervals_reach_as_far_as_rows_left_out_erred(model):
     assert np.diff(ends)[0, 0] / 2 == pytest.approx(errors[ceil(0.8 * (NEW + 1)) - 1], rel=0.026)
     with pytest.raises(ValueError, match="take 19"):
         adapted.predict_interval(X, 0.95)
-    with pytest.raises(ValueError, match="client a holds out 0 rows"):
-        adapted.predict_interval(X[:2], 0.8, client_ids=["a", "a"])
+    with pytest.raises(ValueError, match=f"adapted to {NEW} rows"):
+        adapted.predict_interval(X, 0.95)
+    assert_array_equal(
+        adapted.predict_interval(X[:2], 0.8, client_ids=["a", "b"]), adapted.predict_interval(X[:2], 0.8)
+    )
+
+
+def test_a_warning_of_rows_that_say_less_than_their_mean_y_names_the_other_steps_of_a_pipeline():
+    behind = fit(normalize(X[OLD] - 1.0))  # which loses the size of rows
+    with pytest.warns(UserWarning, match=r"adapted to 12 rows .* pipeline\[:-1\]"):
+        behind.adapt(X[FEW], Y[FEW][::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        behind.adapt(normalize(X[FEW] - 1.0), Y[FEW])
 
 
 def test_each_output_is_adapted_by_itself():

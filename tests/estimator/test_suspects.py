@@ -8,6 +8,7 @@ import pytest
 from wire import Processes, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
+from skfdrmfl.datasets import load_tecator
 from skfdrmfl.diagnosis.suspect_table import is_alarming
 from skfdrmfl.site.site_data import site_of
 
@@ -145,7 +146,7 @@ def test_a_client_left_without_rows_is_absent_and_named():
     table, y, ids = X.copy(), Y.copy(), IDS.copy()
     ids[:2] = 3
     y[:2] = -9999.0
-    with pytest.warns(SuspectRowsWarning, match=r"all rows of 1 clients look corrupt \(3\)"):
+    with pytest.warns(SuspectRowsWarning, match=r"all rows of 1 client look corrupt \(3\)"):
         model = FDRMFLTransformer(**FEW, suspects="drop").fit(table, y, client_ids=ids)
     assert model.n_samples_per_client_.tolist() == [29, 29, 30, 0]
     assert np.isnan(model.history_["mse_per_client"][:, 3]).all()
@@ -167,6 +168,44 @@ def test_several_modalities_of_which_rows_lack_some():
     table[ROW, P + 3] = -9999.0
     model = fitted(table, modalities={"a": slice(0, P), "b": slice(P, 2 * P)})
     assert [model.suspects_[name].tolist() for name in ("row", "modality", "column")] == [[ROW], ["b"], [str(P + 3)]]
+
+
+def exchanged(seed):
+    """Tecator's fat with six y exchanged for those of rows more than a standard deviation away, and which these are."""
+    rng = np.random.default_rng(seed)
+    table, y = load_tecator(return_X_y=True)
+    rows = rng.choice(len(y), 3, replace=False).tolist()
+    for i in rows[:3]:
+        j = rng.choice(np.setdiff1d(np.flatnonzero(np.abs(y - y[i]) > y.std()), rows))
+        y[[i, j]] = y[[j, i]]
+        rows.append(j)
+    return table, y, np.arange(len(y)) % 3, set(rows)
+
+
+def test_y_that_bends_with_spectra_is_told_from_exchanged_y():
+    n_wrong = n_found = n_false = 0
+    for seed in range(3):
+        table, y, ids, wrong = exchanged(seed)
+        found = set(fitted(table, y, ids).suspects_["row"].tolist())
+        n_wrong, n_found, n_false = n_wrong + len(wrong), n_found + len(found & wrong), n_false + len(found - wrong)
+    assert n_found >= 0.95 * n_wrong and n_false <= 0.007 * 3 * len(y)
+
+
+@pytest.mark.slow
+def test_a_fit_that_drops_exchanged_y_errs_as_one_without_them():
+    table, y, ids, wrong = exchanged(0)
+    true = load_tecator().target
+    test = np.setdiff1d(np.arange(0, len(y), 4), list(wrong))
+    train = np.setdiff1d(np.arange(len(y)), test)
+    clean = np.setdiff1d(train, list(wrong))
+    whole = {"tuning": "mixture", "n_rounds": 60, "local_epochs": 5}
+    errors = [
+        np.sqrt(
+            np.mean((fitted(table[rows], y[rows], ids[rows], suspects, **whole).predict(table[test]) - true[test]) ** 2)
+        )
+        for rows, suspects in ((train, "drop"), (clean, "ignore"))
+    ]
+    assert errors[0] < 1.05 * errors[1]
 
 
 def test_codes_of_categories_and_two_classes_are_not_looked_at():

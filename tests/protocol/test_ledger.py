@@ -15,7 +15,8 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.fit.mixture import N_FOLDS
 from skfdrmfl.method.intervals import ERROR_EDGES
 from skfdrmfl.method.objective import term_names
-from skfdrmfl.method.suspects import EDGES, MOST_COLUMNS, PENALTIES, REASONS
+from skfdrmfl.method.seen_rows import MOST_COLUMNS
+from skfdrmfl.method.suspects import EDGES, MOST_BENT, PENALTIES, REASONS
 from skfdrmfl.mixture import sums
 from skfdrmfl.protocol.plan import Inputs, Model
 from skfdrmfl.protocol.queries import whitening
@@ -163,7 +164,8 @@ def fits():
         u = q + sum(map(len, model.modalities_.values())) - len(model.categories_)
         codes = set(model.categories_)
         v = sum(not {_name(model, j) for j in mine} <= codes for mine in model.modalities_.values())
-        letters |= {"u": [u], "v": [v], "a": [1 + v + u]}
+        letters |= {"u": [u], "v": [v], "a": [1 + v + u], "l": [len(PENALTIES), 2 * len(PENALTIES)]}
+        letters |= {"b": [0, *(1 + u + k * (k + 1) // 2 for k in range(MOST_BENT + 1))]}
         if is_mixture(model):
             letters |= of_mixture(model, q)
         else:
@@ -243,7 +245,8 @@ def test_numbers_on_the_page_are_those_of_the_code():
     assert ROWS["loss terms"]["shape"] == f"{len(term_names())}"
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert f"where one has more than {MOST_COLUMNS}" in text
-    assert f"; {len(PENALTIES)} × q × {len(EDGES) + 1} " in text
+    assert f"l {len(PENALTIES)} penalties" in text and f"; l × q × {len(EDGES) + 1} " in text
+    assert f"up to {MOST_BENT * (MOST_BENT + 1) // 2} products" in text
     assert f"r {whitening.RANGE_DIMENSIONS} directions" in text
     assert f"F {N_FOLDS} folds" in text
     assert f"q × {len(ERROR_EDGES) + 1}: rows held out by error" in text

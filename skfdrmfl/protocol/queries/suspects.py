@@ -13,13 +13,13 @@ from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum
 from skfdrmfl.method.domain import BlockDomain, of_spectrum
+from skfdrmfl.method.seen_rows import MOST_COLUMNS, Seen, joined, sketch
 from skfdrmfl.method.suspects import (
     EDGES,
     ERROR_RANK,
     FIRST_LIMIT,
     LIMIT,
     MOST_BENT,
-    MOST_COLUMNS,
     PENALTIES,
     REASONS,
     Y_CLIP,
@@ -29,15 +29,12 @@ from skfdrmfl.method.suspects import (
     Measured,
     Ridge,
     Rows,
-    Seen,
     at_rank,
-    joined,
-    sketch,
     usual_of,
 )
 from skfdrmfl.protocol.door import Block, ClientRows
 from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
-from skfdrmfl.views.base import FEWEST_SMOOTH, SMOOTH_CORRELATION, neighbour_correlation
+from skfdrmfl.views.base import FEWEST_SMOOTH, is_smooth
 
 # Rows of a client that sums are taken of, evenly spaced, and rows that make a median worth the name.
 MOST_ROWS, FEWEST_ROWS = 4096, 4
@@ -151,7 +148,7 @@ class OutlyingCounts:
         with np.errstate(all="ignore"):
             measured = _measured(client, self.block, self.look)
         distances = _counts(measured.distances, rows.present)
-        residuals = _counts(measured.residuals, rows.present.all(1))
+        residuals = _counts(measured.residuals, np.asarray(rows.present.all(1)))
         return OutlyingTotals(float(len(rows.v)), distances, residuals)
 
 
@@ -282,7 +279,7 @@ def _counts(values: Float, kept: NDArray[np.bool_]) -> Float:
     table = values.reshape(len(values), -1)
     weights = np.broadcast_to(kept.reshape(*kept.shape, *(1,) * (values.ndim - kept.ndim)), values.shape)
     places = np.searchsorted(EDGES, table) + n_bins * np.arange(table.shape[1])
-    counts = np.bincount(places.ravel(), weights.ravel(), n_bins * table.shape[1])
+    counts: Float = np.bincount(places.ravel(), weights.ravel(), n_bins * table.shape[1]).astype(np.float64)
     return counts.reshape(*values.shape[1:], n_bins)
 
 
@@ -344,14 +341,14 @@ def with_axes(look: Look, totals: MomentTotals) -> Look:
         axes = BlockSpectrum(mean, np.ones_like(mean), found.eigenvalues, found.eigenvectors)
         smooth = block.smooth and _is_smooth(covariance)
         blocks.append(replace(block, domain=of_spectrum(axes, n_there), smooth=smooth))
-    q, smooth = len(look.y_center), tuple(block.smooth for block in blocks)
+    q, kinds = len(look.y_center), [block.smooth for block in blocks]
     ridges = [_ridge(a, first, q, along if n_modalities == 1 else None)]
-    is_same = smooth == tuple(block.smooth for block in look.blocks)  # else features will be others
+    is_same = kinds == [block.smooth for block in look.blocks]  # else features will be others
     if is_same and totals.bending.size:
         ridges.append(_ridge(totals.bending, 1, q))
     bent = look.bent
-    if bent is None and any(smooth):
-        bent = _scores_of_shapes(totals.bending, np.repeat(smooth, [len(block.center) for block in blocks]))
+    if bent is None and any(kinds):
+        bent = _scores_of_shapes(totals.bending, np.repeat(kinds, [len(block.center) for block in blocks]))
     return replace(look, blocks=tuple(blocks), bent=bent, ridges=tuple(ridges), limits=None)
 
 
@@ -379,11 +376,9 @@ def _scores_of_shapes(a: Float, smooth: NDArray[np.bool_]) -> BlockDomain:
 
 def _is_smooth(covariance: Float) -> bool:
     """Return whether neighbouring columns, of which there are some, say nearly the same."""
-    if len(covariance) < FEWEST_SMOOTH:
-        return False
     # Columns that are unlike by their sign say no more of each other's maxima than those that do not go together.
     variances, alike = (np.maximum(np.diagonal(covariance, k), 0.0) for k in (0, 1))
-    return neighbour_correlation(variances, alike) > SMOOTH_CORRELATION
+    return is_smooth(variances, alike)
 
 
 def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:
