@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import helpers
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, compare
-from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare._learning_curve import entries
 from skfdrmfl.compare._permutation import exchangeable
 from skfdrmfl.inspection import VariationDisplay
@@ -48,12 +48,8 @@ class Columns(TransformerMixin, RegressorMixin, BaseEstimator):
 
 @pytest.fixture(autouse=True, scope="module")
 def few_rivals():
-    """What all tests here compare with: rivals in dozens say nothing more, and take seconds."""
-    kept = ("mean predictor", "PLS", "RidgeCV, all columns")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("reductions", "regressions"):
-            whole = getattr(compare_module, name)
-            patch.setattr(compare_module, name, lambda *args, whole=whole: (r for r in whole(*args) if r.name in kept))
+        helpers.few_rivals(patch, "mean predictor", "PLS", "RidgeCV, all columns")
         yield
 
 

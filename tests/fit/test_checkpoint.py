@@ -162,6 +162,8 @@ def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_
     assert everything(model, table) == expected
     n_passed = plain._fitted.ledger.round  # rounds, of a mixture those of all passes
     assert len(copies) == 1 + max(1, n_passed)
+    if case != "plain":  # of the others the first, one in the middle and the last
+        copies = [copies[0], copies[len(copies) // 2], copies[-1]]
     for copy in copies:
         shutil.copy(copy, path)
         again = clone(model).fit(table, Y, IDS)
