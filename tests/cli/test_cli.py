@@ -329,15 +329,6 @@ def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):
     assert "/3" in err
 
 
-def test_the_module_is_the_program_and_draws_only_when_asked():
-    code = (
-        "import runpy, sys; sys.argv = ['skfdrmfl', '--version']; import skfdrmfl.compare, skfdrmfl.compare._plots;"
-        "assert 'matplotlib' not in sys.modules; runpy.run_module('skfdrmfl', run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"skfdrmfl {__version__}\n", "")
-
-
 def test_help_names_every_option_and_its_default(capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["compare", "--help"])
@@ -708,10 +699,15 @@ def test_the_option_of_tuning_is_the_mixture_or_one_network(given, tuning):
     assert transformer(parser.parse_args(given)).tuning == tuning
 
 
-def test_no_command_loads_a_library_before_it_runs():
+def test_no_command_loads_a_library_before_it_runs_and_the_module_is_the_program_and_draws_only_when_asked():
     code = (
-        "import sys, skfdrmfl.cli.main as cli\n"
+        "import runpy, sys, skfdrmfl.cli.main as cli\n"
         "assert cli.main(['predict', 'gone.npz', 'gone.csv']) == 1\n"
-        "assert not {'numpy', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)"
+        "assert not {'numpy', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)\n"
+        "import skfdrmfl.compare, skfdrmfl.compare._plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "sys.argv = ['skfdrmfl', '--version']; runpy.run_module('skfdrmfl', run_name='__main__')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"skfdrmfl {__version__}\n"
+    assert done.stderr.startswith("skfdrmfl: error: gone.npz is not there") and done.stderr.count("\n") == 1
