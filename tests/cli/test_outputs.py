@@ -89,9 +89,13 @@ def broken(*args, **kwargs):
 
 
 # ------------------------------------------------------------------------------------------------------ pictures
-@pytest.mark.parametrize("where", ["draw", "save", "import"])
 @pytest.mark.parametrize(
-    ("command", "files"), [(FIT, ["model.json", "model.npz"]), (COMPARE, ["compare.json"])], ids=["fit", "compare"]
+    ("command", "files", "where"),
+    [
+        *((FIT, ["model.json", "model.npz"], where) for where in ("draw", "save", "import")),
+        (COMPARE, ["compare.json"], "draw"),
+    ],
+    ids=["fit-draw", "fit-save", "fit-import", "compare-draw"],
 )
 def test_a_picture_that_cannot_be_drawn_costs_a_line_and_no_result(table, monkeypatch, capsys, command, files, where):
     if where == "draw":

@@ -87,7 +87,7 @@ def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
     ("parameters", "table"),
     [
         pytest.param(TWO | {"early_stopping": True, "algorithm": "scaffold"}, HOLES, id="scaffold, holes"),
-        pytest.param({}, FRAME, id="categories"),
+        pytest.param({}, FRAME, id="categories", marks=pytest.mark.slow),
     ],
 )
 def test_sites_that_keep_nothing_but_packets_give_the_bits_of_sites_that_live_on(parameters, table):

@@ -247,6 +247,7 @@ def test_r2_of_a_client_is_on_its_own_rows_averaged_over_seeds(comparison):
         assert value == pytest.approx(r2_score(y[first == client], alone.predicted[client][first == client]))
 
 
+@pytest.mark.slow
 def test_frames_and_names_of_clients_are_taken_whatever_output_transformers_are_set_to(watched):
     X, y, ids = table()
     frame = pd.DataFrame(X, columns=[f"nir__{j}" for j in range(20)])
@@ -470,6 +471,7 @@ def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatc
         comparison.plot()
 
 
+@pytest.mark.slow
 def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones(few_rivals):
     """Tecator, one seed and two folds: the order that the README shows, at a fraction of its time."""
     data = load_tecator("fat")
@@ -593,6 +595,7 @@ def test_inner_folds_choose_the_pretreatment_as_a_search_over_scikit_learns_pipe
     assert_array_equal(model.predict(X), alone.predict(X))
 
 
+@pytest.mark.slow
 def test_rivals_on_spectra_have_their_pretreatments_modality_by_modality():
     data = load_tecator("fat", as_frame=True)
     X, y = data.data.iloc[:24, :60].copy(), data.target.iloc[:24]
@@ -890,6 +893,7 @@ def test_the_verdict_says_so_where_a_client_alone_is_better(error_alone, own_row
     assert ("lone" in text) == bool(said)
 
 
+@pytest.mark.slow
 def test_what_is_finished_survives_an_interrupt():
     X, y, ids = table()
     calls = []

@@ -72,7 +72,7 @@ CASES = {
     **{name: (X, {"algorithm": name}) for name in ALGORITHMS},
 }
 # In these no more is kept than in the others.
-SELDOM = ("participation", "no history", "float32", "stopped at once", "fedavg", "fedprox", "fedavgm")
+SELDOM = ("torch", "participation", "no history", "float32", "stopped at once", "fedavg", "fedprox", "fedavgm")
 
 
 def everything(model, table=X):
@@ -216,6 +216,7 @@ def test_what_an_algorithm_remembers_is_kept(stops, path, tmp_path, monkeypatch)
         assert everything(clone(model).fit(X, Y, IDS)) == expected
 
 
+@pytest.mark.slow
 def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped():
     network, runs = make_network((4,)), []
     for seed, (sizes, rate) in enumerate((([18, 9], 0.1), ([20], 1e30), ([30, 7, 5], 0.3))):

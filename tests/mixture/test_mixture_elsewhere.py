@@ -126,6 +126,7 @@ def test_unless_more_is_asked_for_there_is_one_network_beside_the_linear_members
     assert_array_equal(one.transform(X), model.transform(X))
 
 
+@pytest.mark.slow
 def test_more_networks_are_those_of_the_rule_in_its_order():
     rule = ["network raw", "network snv", "network of residuals"]
     for n in (2, 3):
@@ -135,6 +136,7 @@ def test_more_networks_are_those_of_the_rule_in_its_order():
         assert len(shapes) == n - 1 or "network of residuals" not in networks_of(model)
 
 
+@pytest.mark.slow
 def test_members_and_folds_train_in_the_same_rounds():
     for networks, n_runs in ((1, 4), (2, 8)):
         _, wire = there(FEW | TWO, networks=networks)
@@ -150,11 +152,13 @@ def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after_and_six_loo
         assert asked == [*["sum"] * (4 + n_more), "prepare", *["train"] * 3, *["sum"] * 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Processes], ids=["processes"])
 def test_sites_that_keep_nothing_but_packets_give_the_same(kind):
     assert_the_same_mixture(there(FEW | TWO)[0], there(FEW | TWO, kind=kind)[0])
 
 
+@pytest.mark.slow
 def test_a_site_that_has_lost_everything_is_told_again():
     class Forgetful(Wire):
         def answer(self, address, packet):
@@ -181,6 +185,7 @@ def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     assert_array_equal(again.transform(X), model.transform(X))
 
 
+@pytest.mark.slow
 def test_a_mixture_fitted_elsewhere_is_saved_and_loaded(tmp_path):
     model, _ = there(MIXED)
     model.save(tmp_path / "model")
@@ -249,7 +254,7 @@ def test_who_is_left_out_of_the_sums_is_left_out_of_what_is_said(forecasts):
     assert is_mixture(model) and list(said) == list(model.federation_log_)
 
 
-@pytest.mark.parametrize("rank", [3, 12], ids=["few directions hold it", "it is sparse"])
+@pytest.mark.parametrize("rank", [3, pytest.param(12, marks=SLOW)], ids=["few directions hold it", "it is sparse"])
 def test_a_table_too_wide_for_moments_is_fitted_elsewhere_as_it_was_said(forecasts, monkeypatch, rank):
     for module in (whitening, sums, mixture_fit, forecast):
         monkeypatch.setattr(module, "MAX_EXACT_COLUMNS", 10)
@@ -316,6 +321,7 @@ def test_a_fit_of_one_network_says_nothing_beforehand(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_no_row_is_in_what_goes_down():
     _, wire = there(FEW | TWO, networks=ALL)
     parts = {row.astype(dtype).tobytes() for row in X for dtype in (np.float64, np.float32)}

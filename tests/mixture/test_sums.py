@@ -192,6 +192,7 @@ def test_linear_members_are_scikit_learns_on_pretreated_rows_and_chosen_by_the_s
                 assert_allclose(found, model.predict(z).ravel(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["snv+sg1"])
 def test_the_place_on_a_path_is_that_of_least_squared_error_over_the_folds(view):
     federation = federation_of(X, Y)
