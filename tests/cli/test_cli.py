@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import few_rivals
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GroupKFold
 
@@ -60,28 +62,20 @@ def finished():
     )
 
 
-def test_compare_prints_the_table_and_writes_both_files(capsys, tmp_path):
-    assert cli.main(QUICK) == 0
+def test_compare_prints_the_table_and_writes_both_files_of_what_is_asked_for(capsys, tmp_path):
+    options = "--target water --clients 4 --scheme dirichlet --components 3 --seed 7 --out a/b --tuning none"
+    assert cli.main([*QUICK, *options.split()]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Tecator, fat (%): 215 rows x 100 columns, 3 clients (iid), 2 components, 2 folds")
+    assert out.startswith("Tecator, water (%): 215 rows x 100 columns, 4 clients (dirichlet), 3 components, 2 folds")
     assert out.index("mean predictor") < out.index("PCA") < out.index("FDRMFL, each client alone")
     *_, verdict, written = out.split("\n\n")
     assert verdict.startswith("FDRMFL has an RMSE of")
     assert "Predicting the mean has" in verdict
-    assert written == "Written: out/compare.json\nWritten: out/compare.png\n"
+    assert written == "Written: a/b/compare.json\nWritten: a/b/compare.png\n"
     assert "fit" not in out.replace("fit (s)", "")  # no progress among the results
     assert "Done in" in err
-    assert sorted(os.listdir(tmp_path / "out")) == ["compare.json", "compare.png"]
-    written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
-    assert written["settings"]["target"] == "fat"
-    assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_options_reach_the_comparison(tmp_path, monkeypatch):
-    monkeypatch.setitem(FDRMFLTransformer.__init__.__kwdefaults__, "tuning", None)
-    options = "--target water --clients 4 --scheme dirichlet --components 3 --seed 7 --out a/b --no-figure"
-    assert cli.main([*QUICK, *options.split()]) == 0
-    assert os.listdir(tmp_path / "a" / "b") == ["compare.json"]
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["compare.json", "compare.png"]
+    assert (tmp_path / "a" / "b" / "compare.png").read_bytes().startswith(b"\x89PNG")
     written = json.loads((tmp_path / "a" / "b" / "compare.json").read_text(encoding="utf-8"))
     expected = {
         "target": "water",
@@ -98,6 +92,7 @@ def test_options_reach_the_comparison(tmp_path, monkeypatch):
 
 
 def test_rivals_are_estimators_that_can_be_imported(table, tmp_path, monkeypatch):
+    few_rivals(monkeypatch, "mean predictor")
     (tmp_path / "mine.py").write_text(
         "from sklearn.linear_model import Lasso\nfrom sklearn.pipeline import make_pipeline\n"
         "from sklearn.preprocessing import StandardScaler\nlasso = make_pipeline(StandardScaler(), Lasso())\n"
@@ -110,7 +105,7 @@ def test_rivals_are_estimators_that_can_be_imported(table, tmp_path, monkeypatch
         "lasso": "mine:lasso",
     }
     options = [option for text in wanted.values() for option in ("--rivals", text)]
-    assert cli.main([*QUICK, "data.csv", *COLUMNS, *options, "--seed", "5", "--no-figure"]) == 0
+    assert cli.main([*QUICK, "data.csv", *COLUMNS, *options, "--seed", "5", "--tuning", "none", "--no-figure"]) == 0
     written = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     assert written["settings"]["rivals"] == {
         "DecisionTreeRegressor": "DecisionTreeRegressor(max_depth=2, random_state=5)",
@@ -334,15 +329,6 @@ def test_with_tqdm_progress_reaches_the_end_on_stderr(capsys):
     assert "/3" in err
 
 
-def test_the_module_is_the_program_and_draws_only_when_asked():
-    code = (
-        "import runpy, sys; sys.argv = ['skfdrmfl', '--version']; import skfdrmfl.compare, skfdrmfl.compare._plots;"
-        "assert 'matplotlib' not in sys.modules; runpy.run_module('skfdrmfl', run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"skfdrmfl {__version__}\n", "")
-
-
 def test_help_names_every_option_and_its_default(capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["compare", "--help"])
@@ -369,9 +355,8 @@ def test_help_names_every_option_and_its_default(capsys):
 COLUMNS = ["--target", "fat", "--clients-column", "site", "--groups-column", "sample"]
 
 
-@pytest.fixture
-def table(tmp_path):
-    """60 rows of 20 wavelengths; what else is in the table is left out, or said."""
+def write_table():
+    """60 rows of 20 wavelengths, in data.csv; what else is in the table is left out, or said."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 20))
     frame = pd.DataFrame(X, columns=[str(1000 + 10 * j) for j in range(20)])
@@ -381,6 +366,11 @@ def table(tmp_path):
     frame["operator"] = "Ann"
     frame.to_csv("data.csv", index=False, sep=";", decimal=",")
     return frame
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_table()
 
 
 @pytest.mark.slow
@@ -495,10 +485,23 @@ def test_errors_on_rows_fitted_to_stand_beside_those_on_others_and_far_apart_is_
     assert "`skfdrmfl compare`" in unknown
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The folder of a model of the table's spectra, written as `fit` writes it."""
+    folder = tmp_path_factory.mktemp("fitted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_table()
+        fit = ["fit", "data.csv", *COLUMNS, "--tuning", "none", "--set", "n_rounds=2", "--no-figure"]
+        assert cli.main([*fit, "--save", "model.npz"]) == 0
+    return folder
+
+
 @pytest.fixture
-def model(table):
-    """A model of the table's spectra, written as `fit` writes it."""
-    assert cli.main(["fit", "data.csv", *COLUMNS, "--no-figure", "--save", "model.npz"]) == 0
+def model(table, fitted):
+    """That model, in the folder of the test."""
+    for name in ("model.npz", "model.json"):
+        shutil.copy(fitted / name, name)
     return FDRMFLTransformer.load("model.npz")
 
 
@@ -628,6 +631,8 @@ def test_without_a_column_of_clients_rows_are_dealt_and_that_is_said(table, caps
 
 
 def test_ctrl_c_in_a_comparison_keeps_what_is_finished(table, monkeypatch, capsys):
+    few_rivals(monkeypatch, "mean predictor", "RidgeCV, all columns")
+
     def stop(self, *rows, **more):
         raise KeyboardInterrupt
 
@@ -694,10 +699,15 @@ def test_the_option_of_tuning_is_the_mixture_or_one_network(given, tuning):
     assert transformer(parser.parse_args(given)).tuning == tuning
 
 
-def test_no_command_loads_a_library_before_it_runs():
+def test_no_command_loads_a_library_before_it_runs_and_the_module_is_the_program_and_draws_only_when_asked():
     code = (
-        "import sys, skfdrmfl.cli.main as cli\n"
+        "import runpy, sys, skfdrmfl.cli.main as cli\n"
         "assert cli.main(['predict', 'gone.npz', 'gone.csv']) == 1\n"
-        "assert not {'numpy', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)"
+        "assert not {'numpy', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)\n"
+        "import skfdrmfl.compare, skfdrmfl.compare._plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "sys.argv = ['skfdrmfl', '--version']; runpy.run_module('skfdrmfl', run_name='__main__')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"skfdrmfl {__version__}\n"
+    assert done.stderr.startswith("skfdrmfl: error: gone.npz is not there") and done.stderr.count("\n") == 1

@@ -57,13 +57,10 @@ def records_of(paths):
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [
-        pytest.param({}, X, id="plain network"),
-        pytest.param({"tuning": "mixture"}, X, id="mixture"),
         pytest.param(TWO, HOLES, id="missing modalities"),
-        pytest.param({}, FRAME, id="categories"),
         pytest.param({"early_stopping": True, "n_iter_no_change": 1, "n_rounds": 6}, X, id="early stopping"),
         pytest.param({"participation": 0.5, "algorithm": "scaffold", "aggregation": "mean"}, X, id="participation"),
-        pytest.param({"aggregation": "median"}, X, id="median"),
+        pytest.param({"aggregation": "median"}, FRAME, id="median, categories"),
         pytest.param(STOPS, X, id="mixture, early stopping"),
     ],
 )

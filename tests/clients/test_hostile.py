@@ -76,7 +76,7 @@ def spoiled(rng, text, data):
     return json.dumps([own, forms]), data
 
 
-@pytest.mark.parametrize("n_messages", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_messages", [150, pytest.param(400, marks=pytest.mark.slow)])
 def test_malformed_messages_to_a_site_are_answered_and_never_with_rows(wire, n_messages):
     rng = np.random.default_rng(1)
     rows = [X[i].tobytes() for i in range(60)] + [X[i].astype(np.float32).tobytes() for i in range(60)]
@@ -136,7 +136,7 @@ def test_malformed_answers_end_a_fit_with_the_site_named_or_leave_it_out(asked):
     assert unnamed == []
 
 
-@pytest.mark.parametrize("n_messages", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_messages", [150, pytest.param(400, marks=pytest.mark.slow)])
 def test_malformed_answers_to_an_exchange_are_no_answers_and_say_little(wire, n_messages):
     class Junk:
         """A channel to one client, who says what it likes."""

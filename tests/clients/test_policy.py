@@ -206,18 +206,18 @@ def test_what_a_policy_does_not_give_ends_the_run_and_names_the_site_and_the_ent
 
 
 @pytest.mark.parametrize(
-    ("entries", "parameters"),
+    ("entries", "parameters", "kind"),
     [
-        ({"fewest_rows": 20}, {}),
-        ({"fewest_rows": 4}, {"tuning": "mixture"}),
-        ({"fewest_rows": 10}, MODALITIES),
-        ({"algorithms": ["fedavg"], "aggregations": ["mean"], "tuning": False, "early_stopping": False}, {}),
-        ({"noise_multiplier": 2.0, "clip_norm": 0.1, "bounds": PRIVATE["dp_bounds"]}, PRIVATE),
-        ({"rounds": 2, "runs": 1}, {}),
+        ({"fewest_rows": 20}, {}, Wire),
+        ({"fewest_rows": 4}, {"tuning": "mixture"}, Processes),
+        ({"fewest_rows": 10}, MODALITIES, Wire),
+        ({"algorithms": ["fedavg"], "aggregations": ["mean"], "tuning": False, "early_stopping": False}, {}, Wire),
+        ({"noise_multiplier": 2.0, "clip_norm": 0.1, "bounds": PRIVATE["dp_bounds"]}, PRIVATE, Processes),
+        ({"rounds": 2, "runs": 1}, {}, Wire),
+        ({"rounds": 2, "runs": 1}, {}, Processes),
     ],
-    ids=lambda value: "+".join(map(str, value)),
+    ids=lambda value: value.__name__ if isinstance(value, type) else "+".join(map(str, value)),
 )
-@pytest.mark.parametrize("kind", [Wire, Processes])
 def test_what_a_policy_gives_is_given_to_the_same_bits(entries, parameters, kind, tmp_path):
     if parameters is PRIVATE:
         pytest.importorskip("dp_accounting")

@@ -57,11 +57,8 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
 @pytest.mark.parametrize(
     ("parameters", "table", "ids"),
     [
-        pytest.param({}, X, THREE, id="defaults"),
         pytest.param({}, X, UNEQUAL, id="unequal sizes"),
         pytest.param({"engine": "torch"}, X, UNEQUAL, id="torch"),
-        pytest.param({"participation": 0.5, "n_rounds": 5}, X, UNEQUAL, id="participation"),
-        pytest.param(TWO, HOLES, THREE, id="a site without a modality"),
         pytest.param(TWO | {"early_stopping": True, "fusion": "mean"}, HOLES, THREE, id="holes, early stopping"),
         pytest.param(
             {"early_stopping": True, "n_iter_no_change": 2, "n_rounds": 8},
@@ -70,13 +67,12 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
             id="early stopping",
             marks=pytest.mark.slow,
         ),
-        pytest.param({"algorithm": "scaffold"}, X, UNEQUAL, id="scaffold"),
-        pytest.param({"algorithm": "fednova"}, X, UNEQUAL, id="fednova"),
+        pytest.param(
+            {"algorithm": "fednova", "participation": 0.5, "n_rounds": 5}, X, UNEQUAL, id="fednova, participation"
+        ),
         pytest.param({"algorithm": "fedsgd"}, X, UNEQUAL, id="fedsgd", marks=pytest.mark.slow),
         pytest.param({"algorithm": "fedadam", "history_size": 1}, X, THREE, id="fedadam"),
         pytest.param({"aggregation": "median"}, X, THREE, id="median"),
-        pytest.param({}, FRAME, THREE, id="categories"),
-        pytest.param({"availability": PATCHY, "n_rounds": 5}, X, THREE, id="availability"),
         pytest.param({"availability": PATCHY, "n_rounds": 5, "algorithm": "scaffold"}, X, THREE, id="patchy scaffold"),
         pytest.param({"availability": PATCHY, "n_rounds": 5, "min_clients": 2}, X, THREE, id="rounds without enough"),
         pytest.param({"availability": lambda t, client: t > 2 or client != "b"}, FRAME, THREE, id="a label to come"),
@@ -90,9 +86,8 @@ def test_rows_elsewhere_give_the_bits_of_rows_here(parameters, table, ids):
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [
-        pytest.param({"early_stopping": True, "algorithm": "scaffold"}, X, id="early stopping, scaffold"),
-        pytest.param(TWO, HOLES, id="a site without a modality"),
-        pytest.param({}, FRAME, id="categories"),
+        pytest.param(TWO | {"early_stopping": True, "algorithm": "scaffold"}, HOLES, id="scaffold, holes"),
+        pytest.param({}, FRAME, id="categories", marks=pytest.mark.slow),
     ],
 )
 def test_sites_that_keep_nothing_but_packets_give_the_bits_of_sites_that_live_on(parameters, table):
@@ -161,8 +156,6 @@ def test_nobody_there_in_the_first_round_is_an_error_elsewhere_too():
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [
-        pytest.param({}, X, id="defaults"),
-        pytest.param({"algorithm": "scaffold"}, X, id="scaffold"),
         pytest.param({"algorithm": "fedadam"}, X, id="fedadam"),
         pytest.param({"early_stopping": True}, X, id="early stopping"),
         pytest.param(TWO | {"algorithm": "scaffold"}, HOLES, id="a site without a modality"),

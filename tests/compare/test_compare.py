@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import helpers
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +91,11 @@ def seen():
     return Witness.seen
 
 
+@pytest.fixture
+def few_rivals(monkeypatch):
+    helpers.few_rivals(monkeypatch, "mean predictor", "PCA", "PLS", "PLS, 16 components", "RidgeCV, all columns")
+
+
 @pytest.fixture(scope="module")
 def groups():
     return np.arange(N) // 2
@@ -165,7 +171,7 @@ def test_nothing_is_learned_from_the_test_rows(quick):
         assert not np.allclose(one.predicted[:, ~fold], other.predicted[:, ~fold])
 
 
-def test_who_is_trained_on_what(seen):
+def test_who_is_trained_on_what(seen, few_rivals):
     X, y, ids = table()
     compare(X, y, ids, n_splits=2, n_seeds=2, random_state=5, transformer=Witness())
     folds = [train for train, _ in KFold(2, shuffle=True, random_state=5).split(X)]
@@ -186,7 +192,7 @@ def test_who_is_trained_on_what(seen):
     assert [fit["seed"] for fit in seen] == [5] * 10 + [6] * 4
 
 
-def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups):
+def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups, few_rivals):
     X, y, ids = table()
     names = np.array([f"sample {group}" for group in groups])
     compare(X, y, ids, groups=pd.Series(names), n_splits=2, n_seeds=1, transformer=Witness())
@@ -241,6 +247,7 @@ def test_r2_of_a_client_is_on_its_own_rows_averaged_over_seeds(comparison):
         assert value == pytest.approx(r2_score(y[first == client], alone.predicted[client][first == client]))
 
 
+@pytest.mark.slow
 def test_frames_and_names_of_clients_are_taken_whatever_output_transformers_are_set_to(watched):
     X, y, ids = table()
     frame = pd.DataFrame(X, columns=[f"nir__{j}" for j in range(20)])
@@ -267,7 +274,7 @@ def test_the_regressor_is_the_same_behind_every_method():
         assert exempt != (method.predicted == 5.0).all(), method.name
 
 
-def test_a_client_too_small_to_train_alone_is_left_out_and_said_to_be():
+def test_a_client_too_small_to_train_alone_is_left_out_and_said_to_be(few_rivals):
     X, y, _ = table()
     ids = np.array(["one", *["rest"] * (N - 1)])
     comparison = compare(X, y, ids, n_splits=2, n_seeds=1, transformer=Witness())
@@ -284,7 +291,7 @@ def test_a_client_too_small_to_train_alone_is_left_out_and_said_to_be():
     assert "fewer than two" not in comparison.to_table()
 
 
-def test_predictions_that_are_not_numbers_are_an_error_not_a_gap():
+def test_predictions_that_are_not_numbers_are_an_error_not_a_gap(few_rivals):
     class Broken(LinearRegression):
         def predict(self, X):
             return np.where(np.arange(len(X)) == 0, np.nan, super().predict(X))
@@ -317,7 +324,7 @@ def test_progress_counts_every_fit(watched):
     assert {name for _, _, name in calls} <= set(NAMES)
 
 
-def test_strong_pls_is_shown_only_where_it_fits():
+def test_strong_pls_is_shown_only_where_it_fits(few_rivals):
     X, y, ids = table()
     narrow = compare(X[:, :8], y, ids, n_splits=2, n_seeds=1, transformer=Witness())
     assert "PLS, 16 components" not in [method.name for method in narrow.methods]
@@ -464,7 +471,8 @@ def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatc
         comparison.plot()
 
 
-def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones():
+@pytest.mark.slow
+def test_on_spectra_two_supervised_features_beat_two_unsupervised_ones(few_rivals):
     """Tecator, one seed and two folds: the order that the README shows, at a fraction of its time."""
     data = load_tecator("fat")
     ids = make_client_ids(data.target, 3, random_state=0)
@@ -587,6 +595,7 @@ def test_inner_folds_choose_the_pretreatment_as_a_search_over_scikit_learns_pipe
     assert_array_equal(model.predict(X), alone.predict(X))
 
 
+@pytest.mark.slow
 def test_rivals_on_spectra_have_their_pretreatments_modality_by_modality():
     data = load_tecator("fat", as_frame=True)
     X, y = data.data.iloc[:24, :60].copy(), data.target.iloc[:24]
@@ -622,7 +631,7 @@ class Recorder(RegressorMixin, BaseEstimator):
         return np.full(len(X), 7.0)
 
 
-def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are():
+def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are(few_rivals):
     X, y, ids = table()
     rivals = {
         "seven": Recorder(),
@@ -662,7 +671,7 @@ def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, riva
     assert seen == []
 
 
-def test_fits_of_fdrmfl_are_those_made_by_hand(groups):
+def test_fits_of_fdrmfl_are_those_made_by_hand(groups, few_rivals):
     X, y, ids = table()
     model = FDRMFLTransformer(n_rounds=2, engine="torch", tuning=None)
     result = compare(X, y, ids, groups=groups, n_splits=2, n_seeds=2, transformer=model)
@@ -884,6 +893,7 @@ def test_the_verdict_says_so_where_a_client_alone_is_better(error_alone, own_row
     assert ("lone" in text) == bool(said)
 
 
+@pytest.mark.slow
 def test_what_is_finished_survives_an_interrupt():
     X, y, ids = table()
     calls = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import helpers
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, compare
-from skfdrmfl.compare import _compare as compare_module
 from skfdrmfl.compare._learning_curve import entries
 from skfdrmfl.compare._permutation import exchangeable
 from skfdrmfl.inspection import VariationDisplay
@@ -48,12 +48,8 @@ class Columns(TransformerMixin, RegressorMixin, BaseEstimator):
 
 @pytest.fixture(autouse=True, scope="module")
 def few_rivals():
-    """What all tests here compare with: rivals in dozens say nothing more, and take seconds."""
-    kept = ("mean predictor", "PLS", "RidgeCV, all columns")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("reductions", "regressions"):
-            whole = getattr(compare_module, name)
-            patch.setattr(compare_module, name, lambda *args, whole=whole: (r for r in whole(*args) if r.name in kept))
+        helpers.few_rivals(patch, "mean predictor", "PLS", "RidgeCV, all columns")
         yield
 
 
@@ -158,6 +154,7 @@ def test_every_client_has_a_row_in_every_share_however_few_it_has():
     assert_array_equal(np.sort(entry[1:]), np.arange(20) / 20)
 
 
+@pytest.mark.slow
 def test_what_a_doubling_brought_is_said_and_that_it_may_bring_nothing():
     X, _ = table()
     noise = np.random.default_rng(1).standard_normal(N)
@@ -171,6 +168,7 @@ def test_what_a_doubling_brought_is_said_and_that_it_may_bring_nothing():
         assert "From 16 to 32 training rows" in found.verdict()
 
 
+@pytest.mark.slow
 def test_each_modality_alone_and_left_out_is_the_comparison_of_those_columns():
     X, y = table()
     modalities = {"one": [0, 3], "two": [1], "three": [4, 2]}
@@ -206,7 +204,7 @@ def test_of_two_modalities_each_is_alone_and_one_modality_is_refused_before_any_
     assert seen == []
 
 
-@pytest.mark.parametrize("signal", [0.0, 0.15])
+@pytest.mark.parametrize("signal", [0.0, pytest.param(0.15, marks=pytest.mark.slow)])
 def test_p_is_that_of_scikit_learns_permutation_test_of_the_same_procedure(signal):
     X, y = table()
     y = signal * X[:, 0] + np.random.default_rng(3).standard_normal(N)
@@ -280,6 +278,7 @@ def test_what_is_finished_is_handed_over_as_methods_finish_and_says_that_it_is_n
     assert numbers == sorted(numbers)
 
 
+@pytest.mark.slow
 def test_a_method_that_cannot_be_fitted_to_so_few_rows_is_missing_there():
     X, y = table()
     rivals = {"picky": Picky()}
@@ -289,6 +288,7 @@ def test_a_method_that_cannot_be_fitted_to_so_few_rows_is_missing_there():
     assert "-: picky, 1/2 (ValueError: too few)" in found.to_table()
 
 
+@pytest.mark.slow
 def test_a_rival_that_cannot_be_fitted_to_all_rows_is_left_out_of_curves_too():
     X, y = table()
     with pytest.warns(UserWarning, match="the rival 'picky' cannot be fitted and is left out"):

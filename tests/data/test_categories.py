@@ -356,6 +356,7 @@ def test_numeric_columns_are_whitened_beside_codes_that_pass():
     assert_allclose(np.abs(x[:, 2:4]), np.abs(alone.apply(table, float)), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_one_modality_of_both_kinds_learns_what_combines_them():
     """y holds wet * b, which no sum of a function of categories and one of numbers can be."""
     train, test = slice(0, 60), slice(60, None)

@@ -85,8 +85,17 @@ def test_a_fit_with_labels_in_columns_has_the_bits_of_one_with_the_labels_passed
         assert (without.history_["validation_mse"] != expected.history_["validation_mse"]).any()
 
 
-@pytest.mark.parametrize("place", [0, 2, P])
-@pytest.mark.parametrize("kind", ["pandas", "pandas by position", "polars", "objects", "numbers", "lists"])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        *(("pandas", place) for place in (0, 2, P)),
+        *(("pandas by position", place) for place in (0, P)),
+        ("polars", 2),
+        *(("objects", place) for place in (0, P)),
+        ("numbers", 2),
+        ("lists", P),
+    ],
+)
 def test_any_table_may_hold_them_in_any_place_and_later_ones_need_not(kind, place):
     labels = CODES if kind == "numbers" else SITES
     expected = fdrmfl().fit(X, Y, labels)

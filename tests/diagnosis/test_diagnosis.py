@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from functools import cache
 
 import numpy as np
 import pytest
@@ -77,6 +78,7 @@ def rare_visits():
     return model
 
 
+@cache
 def opposed_clients():
     """Half of the clients want the opposite of the other half."""
     rng = np.random.default_rng(0)
@@ -94,6 +96,7 @@ def sorted_clients():
     return FDRMFLTransformer(n_rounds=20, random_state=0, tuning=None).fit(X, y, client_ids=ids)
 
 
+@cache
 def one_holds_nearly_all():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((150, 4))
@@ -101,6 +104,7 @@ def one_holds_nearly_all():
     return FDRMFLTransformer(n_rounds=10, random_state=0, tuning=None).fit(X, X[:, 0] + 0.1 * X[:, 1], client_ids=ids)
 
 
+@cache
 def one_is_mislabelled():
     """One of ten clients has the labels of its rows shuffled."""
     rng = np.random.default_rng(0)

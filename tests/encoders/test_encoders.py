@@ -326,6 +326,7 @@ def series(encoders, **params):
     return mixed(modalities={"nir": slice(0, 12), "rest": slice(12, 18)}, encoders=encoders, **params)
 
 
+@pytest.mark.slow
 def test_encoders_of_all_kinds_learn_together():
     model = mixed(n_rounds=30, local_epochs=5).fit(X[:45], Y[:45], client_ids=IDS[:45])
     assert model.score(X[45:], Y[45:]) > 0.9

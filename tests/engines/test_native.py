@@ -26,7 +26,6 @@ from helpers import (
     train_together,
 )
 from hypothesis import given
-from hypothesis import settings as drawing
 from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
@@ -122,7 +121,6 @@ def rounds(draw):
 
 
 @given(rounds())
-@drawing(max_examples=2 * drawing().max_examples)
 def test_in_float64_it_is_the_loop(drawn):
     network, run, sent, client_task, batch_size = drawn
     ours, theirs = (updates_of(e, network, run, sent, client_task, batch_size=batch_size) for e in ("native", "loop"))

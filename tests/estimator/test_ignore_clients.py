@@ -15,7 +15,6 @@ from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfdrmfl import IgnoreClients
@@ -48,7 +47,6 @@ class Spy(TransformerMixin, BaseEstimator):
     [
         IgnoreClients(PCA()),
         IgnoreClients(PLSRegression(n_components=1)),
-        IgnoreClients(GaussianRandomProjection(n_components=2, random_state=0)),
     ]
 )
 def test_scikit_learn_checks(estimator, check):

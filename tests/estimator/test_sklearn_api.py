@@ -64,7 +64,7 @@ SLOW_CHECKS = {
 }
 
 
-@parametrize_with_checks([FDRMFLTransformer(tuning=None), FDRMFLTransformer(n_rounds=8)])
+@parametrize_with_checks([FDRMFLTransformer(tuning=None)])
 def test_scikit_learn_checks(estimator, check):
     if check.func.__name__ in SLOW_CHECKS:
         estimator = clone(estimator).set_params(n_rounds=8)
@@ -75,11 +75,10 @@ def test_scikit_learn_checks(estimator, check):
 @parametrize_with_checks(
     [
         FDRMFLTransformer(),
-        FDRMFLTransformer(tuning=None),
-        FDRMFLTransformer(engine="torch", n_rounds=15, tuning=None),
+        FDRMFLTransformer(engine="torch", n_rounds=8, tuning=None),
     ]
 )
-def test_scikit_learn_checks_with_all_rounds(estimator, check):
+def test_scikit_learn_checks_of_the_mixture_and_of_torch(estimator, check):
     check(estimator)
 
 

@@ -72,7 +72,7 @@ CASES = {
     **{name: (X, {"algorithm": name}) for name in ALGORITHMS},
 }
 # In these no more is kept than in the others.
-SELDOM = ("participation", "no history", "float32", "stopped at once", "fedavg", "fedprox", "fedavgm")
+SELDOM = ("torch", "participation", "no history", "float32", "stopped at once", "fedavg", "fedprox", "fedavgm")
 
 
 def everything(model, table=X):
@@ -162,6 +162,8 @@ def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_
     assert everything(model, table) == expected
     n_passed = plain._fitted.ledger.round  # rounds, of a mixture those of all passes
     assert len(copies) == 1 + max(1, n_passed)
+    if case != "plain":  # of the others the first, one in the middle and the last
+        copies = [copies[0], copies[len(copies) // 2], copies[-1]]
     for copy in copies:
         shutil.copy(copy, path)
         again = clone(model).fit(table, Y, IDS)
@@ -214,6 +216,7 @@ def test_what_an_algorithm_remembers_is_kept(stops, path, tmp_path, monkeypatch)
         assert everything(clone(model).fit(X, Y, IDS)) == expected
 
 
+@pytest.mark.slow
 def test_runs_together_go_on_from_any_round_when_some_have_diverged_or_stopped():
     network, runs = make_network((4,)), []
     for seed, (sizes, rate) in enumerate((([18, 9], 0.1), ([20], 1e30), ([30, 7, 5], 0.3))):

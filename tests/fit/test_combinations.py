@@ -85,7 +85,7 @@ def run(row, column, path):
         X[:6, 3:] = np.nan
     model = FDRMFLTransformer(**({"tuning": None} | parameters))
     if "search" in names:
-        search = GridSearchCV(model, {"learning_rate": [0.01, 0.02]}, cv=2, error_score="raise")
+        search = GridSearchCV(model, {"learning_rate": [0.02]}, cv=2, error_score="raise")
         search.fit(X, y, client_ids=ids)
         model = search.best_estimator_
         if "partial_fit" in names:

@@ -85,10 +85,10 @@ def test_what_the_server_imports_cannot_reach_a_row(module):
 
 
 def n_lines(path):
-    """Lines of a file that belong to no docstring."""
+    """Lines of a file that belong to no docstring; all of a file that is short anyway."""
     text = path.read_text(encoding="utf-8")
     n = len(text.splitlines())
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(text)) if n > 350 else ():
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             n -= node.body[0].end_lineno - node.body[0].lineno + 1
     return n

@@ -4,10 +4,13 @@ from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 tool = SimpleNamespace(**run_path(str(ROOT / "tools" / "mutants.py")))
 
 
+@pytest.mark.slow
 def test_mutants_are_drawn_of_every_room_that_is_named():
     package = ROOT / tool.PACKAGE
     paths = [path for folder in tool.FOLDERS for path in sorted((package / folder).rglob("*.py"))]

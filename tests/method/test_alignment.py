@@ -398,7 +398,7 @@ def test_the_default_is_the_papers():
     assert not any(name.startswith(("spread", "gain")) for name in named.weights_)
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
 def test_each_is_something_else_lowers_its_term_and_is_nothing_without_a_weight(kind):
     kinds, options = ("homoscedastic", kind), {"n_rounds": 15, "local_epochs": 4}
     plain, other = (make(alignment=a, kl_weight=0.03, **options).fit(X, Y, client_ids=IDS) for a in kinds)
@@ -448,6 +448,7 @@ def test_predictions_do_not_depend_on_how_reliable_a_code_is(kind):
     assert_array_equal(model.transform(X), before[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
 def test_mixture_early_stopping_and_diagnosis_work_with_it(kind):
     options = {"alignment": kind, "kl_weight": 0.1, "n_rounds": 4}

@@ -22,7 +22,7 @@ from skfdrmfl.server.rounds import cosine_decay
 
 def twice_jsd(rho):
     """2 JSD of correlated standard Gaussians and the product of their marginals, by a sum over a grid."""
-    axis = np.linspace(-9, 9, 1001)
+    axis = np.linspace(-9, 9, 361)  # sums of analytic functions: more points change no digit
     grid = np.stack(np.meshgrid(axis, axis), -1)
     joint = multivariate_normal(cov=[[1, rho], [rho, 1]]).pdf(grid)
     product = norm.pdf(grid).prod(-1)
@@ -59,7 +59,7 @@ def trained_critic(rho, n_steps=600, batch=512, learning_rate=0.01):
     return network, network.layout.views(w)
 
 
-@pytest.mark.parametrize("rho", [*(pytest.param(rho, marks=pytest.mark.slow) for rho in (0.3, 0.9)), 0.6, -0.8])
+@pytest.mark.parametrize("rho", [*(pytest.param(rho, marks=pytest.mark.slow) for rho in (0.3, 0.6, 0.9)), -0.8])
 def test_a_trained_critic_reaches_twice_jsd_and_the_gaussian_mutual_information_on_new_pairs(rho):
     network, views = trained_critic(rho)
     n = 100_000

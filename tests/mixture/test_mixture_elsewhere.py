@@ -83,14 +83,21 @@ def assert_the_same_mixture(a, b, table=X):
     ("parameters", "table", "y"),
     [
         pytest.param(MIXED, X, Y, id="spectra and a table"),
-        pytest.param(FEW, X, Y, id="one modality that is not smooth"),
-        pytest.param(FEW | TWO, HOLES, np.hstack([Y, np.exp(Y)]), id="rows lack modalities, two outputs"),
-        pytest.param(FEW | TWO | {"early_stopping": True}, X, Y, id="early stopping"),
+        pytest.param(
+            FEW | TWO | {"early_stopping": True},
+            HOLES,
+            np.hstack([Y, np.exp(Y)]),
+            id="rows lack modalities, two outputs",
+        ),
         pytest.param(FEW | {"algorithm": "scaffold"}, X, Y, id="scaffold", marks=SLOW),
         pytest.param(FEW | {"aggregation": "median"}, X, Y, id="a rule", marks=SLOW),
         pytest.param(FEW | {"participation": 0.5}, X, Y, id="participation", marks=SLOW),
-        pytest.param(FEW | {"availability": lambda t, client: t > 1 or client != "a"}, X, Y, id="who joins"),
-        pytest.param(FEW | {"availability": lambda t, client: t < 3 or client != "c"}, X, Y, id="who leaves"),
+        pytest.param(
+            FEW | {"availability": lambda t, client: {1: "a", 3: "c"}.get(t) != client},
+            X,
+            Y,
+            id="who joins, who leaves",
+        ),
     ],
 )
 def test_rows_elsewhere_give_the_mixture_of_rows_here_to_the_bit(parameters, table, y):
@@ -119,6 +126,7 @@ def test_unless_more_is_asked_for_there_is_one_network_beside_the_linear_members
     assert_array_equal(one.transform(X), model.transform(X))
 
 
+@pytest.mark.slow
 def test_more_networks_are_those_of_the_rule_in_its_order():
     rule = ["network raw", "network snv", "network of residuals"]
     for n in (2, 3):
@@ -128,6 +136,7 @@ def test_more_networks_are_those_of_the_rule_in_its_order():
         assert len(shapes) == n - 1 or "network of residuals" not in networks_of(model)
 
 
+@pytest.mark.slow
 def test_members_and_folds_train_in_the_same_rounds():
     for networks, n_runs in ((1, 4), (2, 8)):
         _, wire = there(FEW | TWO, networks=networks)
@@ -143,11 +152,13 @@ def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after_and_six_loo
         assert asked == [*["sum"] * (4 + n_more), "prepare", *["train"] * 3, *["sum"] * 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Processes], ids=["processes"])
 def test_sites_that_keep_nothing_but_packets_give_the_same(kind):
     assert_the_same_mixture(there(FEW | TWO)[0], there(FEW | TWO, kind=kind)[0])
 
 
+@pytest.mark.slow
 def test_a_site_that_has_lost_everything_is_told_again():
     class Forgetful(Wire):
         def answer(self, address, packet):
@@ -174,6 +185,7 @@ def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     assert_array_equal(again.transform(X), model.transform(X))
 
 
+@pytest.mark.slow
 def test_a_mixture_fitted_elsewhere_is_saved_and_loaded(tmp_path):
     model, _ = there(MIXED)
     model.save(tmp_path / "model")
@@ -213,17 +225,16 @@ class Counting(Wire):
 @pytest.mark.parametrize(
     ("parameters", "networks"),
     [
-        pytest.param({}, 1, id="one network"),
         pytest.param(MIXED, 2, id="two of one shape"),
         pytest.param(MIXED, ALL, id="all", marks=SLOW),
-        pytest.param({"algorithm": "scaffold"}, 1, id="scaffold"),
         pytest.param({"algorithm": "fedsgd"}, 1, id="fedsgd", marks=SLOW),
-        pytest.param({"participation": 0.5, "n_rounds": 6}, 1, id="participation"),
+        pytest.param({"algorithm": "scaffold", "participation": 0.5, "n_rounds": 6}, 1, id="scaffold, participation"),
         pytest.param(
             {"participation": 0.5, "contrastive_weight": 0.0}, 1, id="models of before are not needed", marks=SLOW
         ),
-        pytest.param({"early_stopping": True, "n_iter_no_change": 99}, 1, id="early stopping"),
-        pytest.param({"aggregation": "median"}, 1, id="a rule"),
+        pytest.param(
+            {"early_stopping": True, "n_iter_no_change": 99, "aggregation": "median"}, 1, id="early stopping, a rule"
+        ),
         pytest.param({"availability": lambda t, client: t > 2 or client != "a", "n_rounds": 5}, 1, id="availability"),
     ],
 )
@@ -243,7 +254,7 @@ def test_who_is_left_out_of_the_sums_is_left_out_of_what_is_said(forecasts):
     assert is_mixture(model) and list(said) == list(model.federation_log_)
 
 
-@pytest.mark.parametrize("rank", [3, 12], ids=["few directions hold it", "it is sparse"])
+@pytest.mark.parametrize("rank", [3, pytest.param(12, marks=SLOW)], ids=["few directions hold it", "it is sparse"])
 def test_a_table_too_wide_for_moments_is_fitted_elsewhere_as_it_was_said(forecasts, monkeypatch, rank):
     for module in (whitening, sums, mixture_fit, forecast):
         monkeypatch.setattr(module, "MAX_EXACT_COLUMNS", 10)
@@ -310,6 +321,7 @@ def test_a_fit_of_one_network_says_nothing_beforehand(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_no_row_is_in_what_goes_down():
     _, wire = there(FEW | TWO, networks=ALL)
     parts = {row.astype(dtype).tobytes() for row in X for dtype in (np.float64, np.float32)}

@@ -283,6 +283,7 @@ def test_single_precision_in_is_single_precision_out_and_nearly_the_same():
     assert_allclose(single.predict(x.astype(np.float32)), model.predict(x), atol=0.05 * y.std())
 
 
+@pytest.mark.slow
 def test_searches_and_pipelines_take_it():
     x, y = rows(q=1)
     y = y[:, 0]

@@ -72,7 +72,7 @@ def test_engines_agree(algorithm, engine):
         assert (plain.state.weights - looped.state.weights).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name in ("scaffold", "fednova", "fedadam")])
 def test_runs_together_are_the_runs_alone(algorithm):
     network = make_network((3, 2))
     runs = make_runs(network)

@@ -256,7 +256,7 @@ def test_the_model_after_a_round_is_the_rule_over_those_who_have_a_vote(engine, 
     assert_allclose(found.state.weights[0].numpy(), expected, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize(("rule", "mixing"), PAIRS)
+@pytest.mark.parametrize(("rule", "mixing"), SOME)
 def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(rule, mixing):
     network, sizes = make_network((3, 2)), (7, 3, 12)
     run = make_run(network, sizes)
