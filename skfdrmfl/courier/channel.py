@@ -16,7 +16,7 @@ from skfdrmfl.courier.sockets import receive, send
 
 # Seconds between two looks at who is there, or has answered, and between two words on who is not.
 LOOK, WORD = 0.5, 5.0
-# How often a question is put to a site whose courier failed, and how long a site may be away before it counts as gone.
+# How often a question is put to a node whose courier failed, and how long a site may be away before it counts as gone.
 TIMES, PATIENCE = 3, 180.0
 
 
@@ -26,8 +26,8 @@ class Asked:
 
     packet: Packet
     node: int | None = None  # to which it was sent last
-    number: str = ""  # of the message
-    n_sent: int = 0
+    number: str = ""  # of the message, while it is open
+    n_sent: int = 0  # to this node
 
 
 class RunChannel:
@@ -154,16 +154,17 @@ class RunChannel:
         while open_ and time.monotonic() < end:
             for label, asked in open_.items():
                 node = self._node_of.get(label)
-                if node in self._nodes and node != asked.node and asked.n_sent < TIMES:
+                if node in self._nodes and (node != asked.node or not asked.number):
                     asked.number = self._push(node, asked.packet, max(1.0, end - time.monotonic()))
-                    asked.node, asked.n_sent = node, asked.n_sent + 1
+                    asked.node, asked.n_sent = node, asked.n_sent + 1 if node == asked.node else 1
             numbers = {asked.number: label for label, asked in open_.items() if asked.number}
             for number, (packet, error) in self._pull(numbers).items():
                 label = numbers[number]
                 if packet is None:
                     self._say(f"{label}: {error}")
-                    open_[label].node, open_[label].number = None, ""
-                    if open_[label].n_sent >= TIMES:
+                    open_[label].number = ""
+                    self._look()  # of a node that is gone nothing is wanted: its site may come back as another one
+                    if open_[label].node in self._nodes and open_[label].n_sent >= TIMES:
                         del open_[label]
                 else:
                     answers[label] = packet

@@ -132,6 +132,26 @@ def test_a_courier_that_fails_or_comes_back_as_another_node_leaves_the_bits_of_o
     assert not run.thread.is_alive(), "the run is ended"
 
 
+class Dying(Run):
+    """A run whose second node is killed with what it is asked in training, and is another one then, so many times."""
+
+    n_kills = 4
+
+    def push(self, node, text, data):
+        if node == 1 or json.loads(json.loads(text)[0])[0] != "train" or not self.n_kills:
+            return super().push(node, text, data)
+        self.n_kills, self.n_pushed = self.n_kills - 1, self.n_pushed + 1
+        self.nodes[node + 10] = self.nodes.pop(node)
+        self.replies[f"message {self.n_pushed}"] = "", "Node Unavailable", b""
+        return f"message {self.n_pushed}"
+
+
+def test_a_site_killed_again_and_again_with_one_question_leaves_the_bits_of_one_memory(here):
+    run = Dying({1: process("north"), 2: process("south")})
+    model = fitted(run, patience=5.0, wait=5.0)
+    assert bits(model) == here and not model.dropped_clients_ and not run.n_kills
+
+
 def test_a_site_that_is_gone_for_good_is_left_out_and_named():
     def gone(run, number):
         run.nodes.pop(2)
