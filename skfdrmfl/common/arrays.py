@@ -35,7 +35,7 @@ def row_products(rows: Float, matrix: Float) -> Float:
     filled up with zeros: a client's rows give the same bits alone, at a site, as among those of all clients.
     """
     n, p = rows.shape
-    if not rows.size:
+    if not rows.size or not matrix.size:
         return rows @ matrix
     out = np.empty((n, matrix.shape[1]))
     n_whole = n - n % BLOCK_ROWS

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skfdrmfl.common.arrays import row_products
 
 
-@pytest.mark.parametrize(("p", "q"), [(100, 32), (700, 5), (7, 1), (3, 100)])
+@pytest.mark.parametrize(("p", "q"), [(100, 32), (700, 5), (7, 1), (3, 100), (3, 0)])
 def test_a_row_has_the_same_bits_alone_and_among_any_others(p, q):
     rng = np.random.default_rng(p)
     rows, matrix = rng.standard_normal((215, p)), rng.standard_normal((p, q))
