@@ -91,10 +91,9 @@ class History(Mapping[str, Float]):
             return self.means[name]
         if self.tables and name in self.tables:
             return self.tables[name]
-        term = name.removesuffix(OF_EACH)
-        if self.reports is None or term == name or term not in self.terms:
+        if self.reports is None or name not in self:
             raise KeyError(name)
-        return self.reports.table(list(self.terms).index(term), self.n_clients)
+        return self.reports.table(list(self.terms).index(name.removesuffix(OF_EACH)), self.n_clients)
 
     def __iter__(self) -> Iterator[str]:
         for name in self.means:

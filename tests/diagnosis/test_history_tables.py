@@ -90,6 +90,13 @@ def test_tables_say_what_the_history_says(model):
     assert "validation_mse" in long
 
 
+@pytest.mark.parametrize("name", [3, None, "x", "x_per_client", "_per_client"])
+def test_what_is_no_key_is_a_key_error_and_no_other(model, name):
+    assert name not in model.history_ and model.history_.get(name) is None
+    with pytest.raises(KeyError):
+        model.history_[name]
+
+
 def test_history_has_what_each_participant_reported_and_nothing_of_the_others(monkeypatch):
     told, train = [], LocalTraining.train
 
