@@ -463,16 +463,23 @@ def large_fit():
     return FDRMFLTransformer(n_rounds=400, random_state=0, preprocessing=None, tuning=None), X, X[:, 0] + X[:, 1] ** 2
 
 
-def test_an_interrupt_is_seen_within_a_second_and_keeps_the_rounds_that_are_done():
+def test_an_interrupt_is_seen_within_a_second_and_keeps_the_rounds_that_are_done(monkeypatch):
     model, X, y = large_fit()
-    pressed = []
+    pressed, counted = [], LocalTraining._counted
 
     def press():
         pressed.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    timer = threading.Timer(0.3, press)
-    timer.start()
+    timer = threading.Timer(0.2, press)
+
+    def watched(self, *arguments):
+        for n, block in enumerate(counted(self, *arguments)):
+            if n == 0:  # the first rounds are done, and the next ones are trained when the key is pressed
+                timer.start()
+            yield block
+
+    monkeypatch.setattr(LocalTraining, "_counted", watched)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     waited = time.monotonic() - pressed[0]
