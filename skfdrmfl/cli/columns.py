@@ -40,6 +40,12 @@ class Columns:
         """The targets, a Series where there is one."""
         return self.y.iloc[:, 0] if self.y.shape[1] == 1 else self.y
 
+    def without(self, rows: Any) -> Columns:
+        """Return the parts without some rows, by position."""
+        kept = [i for i in range(len(self.X)) if i not in set(rows)]
+        parts = (None if part is None else part.iloc[kept] for part in (self.X, self.y, self.clients, self.groups))
+        return Columns(*parts, self.notes)
+
 
 def divide(frame: Any, args: Any) -> Columns:
     """Return the parts of a table as `add_columns` and `add_missing` have it; refuse what does not fit."""

@@ -668,7 +668,7 @@ class FDRMFLTransformer(
                 self._fitted.lead_algorithm or value_of(self, "algorithm"),
                 self._fitted.central,
                 self._fitted.lead_learns_residual,
-                self.suspects_.alarming(int(self.n_samples_per_client_.sum())),
+                {} if self.suspects == "drop" else self.suspects_.alarming(int(self.n_samples_per_client_.sum())),
             )
         )
         if self._fitted.lead:

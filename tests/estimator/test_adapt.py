@@ -262,6 +262,13 @@ def test_what_cannot_be_is_refused(model, change, says):
         model.adapt(**({"X": X[FEW], "y": Y[FEW]} | change))
 
 
+def test_of_errors_that_are_rounding_the_smallest_change_has_the_least(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # float32 too
+        same = model.adapt(np.repeat(X[FEW[:1]], NEW, 0).astype(np.float32), np.full(NEW, 3.0))
+    assert same.adapted_.how == "bias"
+
+
 def test_rows_of_one_y_say_nothing_of_a_slope(model):
     tried = {row["how"].split()[-1] for row in model.adapt(X[FEW], np.ones(NEW)).adapted_}
     assert tried == {"none", "bias"}
