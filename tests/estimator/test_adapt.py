@@ -262,11 +262,15 @@ def test_what_cannot_be_is_refused(model, change, says):
         model.adapt(**({"X": X[FEW], "y": Y[FEW]} | change))
 
 
-def test_of_errors_that_are_rounding_the_smallest_change_has_the_least(model):
+@pytest.mark.parametrize("bias", [0.1, 1.0])
+def test_what_a_bias_mends_exactly_takes_no_more_than_a_bias(model, bias):
+    assert model.adapt(X[FEW], model.predict(X[FEW]) + bias).adapted_.how == "bias"
+
+
+def test_float32_is_adapted_to_without_a_warning(model):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # float32 too
-        same = model.adapt(np.repeat(X[FEW[:1]], NEW, 0).astype(np.float32), np.full(NEW, 3.0))
-    assert same.adapted_.how == "bias"
+        warnings.simplefilter("error")
+        model.adapt(X[FEW].astype(np.float32), np.full(NEW, Y.mean()))
 
 
 def test_rows_of_one_y_say_nothing_of_a_slope(model):
