@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -42,9 +42,10 @@ class Columns:
 
     def without(self, rows: Any) -> Columns:
         """Return the parts without some rows, by position."""
-        kept = [i for i in range(len(self.X)) if i not in set(rows)]
-        parts = (None if part is None else part.iloc[kept] for part in (self.X, self.y, self.clients, self.groups))
-        return Columns(*parts, self.notes)
+        left_out = set(rows)
+        kept = [i for i in range(len(self.X)) if i not in left_out]
+        parts = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
+        return replace(self, **{name: None if part is None else part.iloc[kept] for name, part in parts.items()})
 
 
 def divide(frame: Any, args: Any) -> Columns:
