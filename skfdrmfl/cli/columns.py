@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -39,6 +39,14 @@ class Columns:
     def target(self) -> Any:
         """The targets, a Series where there is one."""
         return self.y.iloc[:, 0] if self.y.shape[1] == 1 else self.y
+
+    def without(self, rows: Any) -> Columns:
+        """Return the parts without some rows, by position."""
+        left_out = set(rows)
+        kept = [i for i in range(len(self.X)) if i not in left_out]
+        parts: dict[str, Any] = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
+        kept_parts: dict[str, Any] = {name: part if part is None else part.iloc[kept] for name, part in parts.items()}
+        return replace(self, **kept_parts)
 
 
 def divide(frame: Any, args: Any) -> Columns:

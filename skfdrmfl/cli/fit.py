@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> None:
         facts = _facts(columns, args) | {name: frame.attrs.get(name) for name in ("signal", "unit")}
         with quiet_suspects():
             interrupted = _train(model, columns)
-        warn_of_suspects(model._fitted.suspects, columns.X.index, model)
+        found = model._fitted.suspects
+        warn_of_suspects(found, columns.X.index, model)
+        if found is not None and model.suspects == "drop":
+            columns = columns.without(found.rows)
         model_name, record_name, picture_name = names
         write({model_name: partial(save, model, model._fitted, about=facts)})
         record = facts | _record(model, columns, args, notes)

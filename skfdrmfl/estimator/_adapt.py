@@ -13,7 +13,7 @@ from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.common.wording import counted as said
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.adaptation import Adaptation, domain_around, head_of, whitened_scores
-from skfdrmfl.method.corrections import Correction, corrections, is_less, smallest_enough
+from skfdrmfl.method.corrections import Correction, corrections, is_less, sizes_of, smallest_enough
 from skfdrmfl.method.domain import counted
 from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
 from skfdrmfl.method.reading import Reading, has_spectra, read_table, readings
@@ -37,7 +37,7 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
     spectra = _spectra(fitted, present, len(y))
     hows = _ways(fitted, y, how, spectra)
     y = (y - fitted.target.mean) / fitted.target.scale
-    if max(np.abs(y).max(), np.nanmax(np.abs(table))) > LARGEST:
+    if max(np.abs(y).max(), float(np.nanmax(np.abs(table)))) > LARGEST:  # which is no number of float32
         raise ValueError(f"X or y has values beyond {LARGEST:g}, whose squares overflow; look at the units.")
     plain = [name for name in ("none", *hows) if name != "input" and (name != "none" or how == AUTO)]
     found = _corrections(fitted, table, present, y, plain)
@@ -160,7 +160,7 @@ def _errors_of(chosen: Sequence[Correction]) -> Float:
 def _least(found: Sequence[Correction]) -> Float:
     """Return the errors (n, q) of the corrections that err least, without heads, which could stand for a moved axis."""
     smaller = [each for each in found if each.how != "head"]
-    least = np.array([np.abs(each.errors).mean(0) for each in smaller]).argmin(0)
+    least = np.array([sizes_of(each.errors).mean(0) for each in smaller]).argmin(0)
     return _errors_of([smaller[i] for i in least.tolist()])
 
 
@@ -175,9 +175,8 @@ def _errors_by_how(found: Sequence[Correction]) -> dict[str, Float]:
 
 def _is_less(errors: Float, others: Float) -> bool:
     """Return whether errors (n, q) are less than others, each output counting alike."""
-    errors, others = np.abs(errors), np.abs(others)
-    least = np.minimum(errors.mean(0), others.mean(0))
-    unit = np.where(least > 0, least, 1.0)
+    errors, others = sizes_of(errors), sizes_of(others)
+    unit = np.minimum(errors.mean(0), others.mean(0))
     return is_less((errors / unit).sum(1), (others / unit).sum(1))
 
 

@@ -22,7 +22,7 @@ def _suspect_table(fitted: Fitted) -> SuspectTable:
     """Return `suspects_` of a fit."""
     rows = fitted.suspects
     if rows is None:
-        why = 'suspects is "ignore", or "auto" with one network, rows are few, or values too large'
+        why = 'suspects is "ignore", or "auto" with one network, rows are few, values too large, or columns all labels'
         why = "with privacy" if fitted.account is not None else why
         return SuspectTable({}, f"no rows were looked at: {why}")
     clients = fitted.clients[rows.positions]

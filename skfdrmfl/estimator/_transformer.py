@@ -215,9 +215,9 @@ class FDRMFLTransformer(
         Initial weights, order of rows, choice of participants. None takes fresh entropy from the system.
     suspects : {"auto", "warn", "drop", "ignore"}, default="auto"
         What becomes of training rows that look corrupt (`suspects_`, docs/trust.md), which clients look for before
-        `fit` trains, from 20 rows in all on. "warn": they train, with a warning. "drop": they do not; a client
-        without other rows takes no part. "ignore": nothing is looked at. "auto" is "warn" before a mixture, "ignore"
-        where `tuning` is None. With privacy and in `partial_fit` nothing is looked at.
+        `fit` trains, from 20 rows in all on. "warn": they train, with a warning of more than clean tables have. "drop":
+        they do not; a client without other rows takes no part. "ignore": nothing is looked at. "auto" is "warn" before
+        a mixture, "ignore" where `tuning` is None. With privacy and in `partial_fit` nothing is looked at.
     verbose : int, default=0
         1 shows a progress bar (with tqdm, else about ten lines), 2 prints every round.
     warm_start : bool, default=False
@@ -235,7 +235,7 @@ class FDRMFLTransformer(
     clients_ : ndarray of shape (K,)
         Labels of the clients, in the order of all per-client results; later ones are appended.
     n_samples_per_client_ : ndarray of shape (K,)
-        Rows of each client, accumulated over `partial_fit`.
+        Rows of each client that trained, accumulated over `partial_fit` and `warm_start`.
     modalities_ : dict of str to ndarray of int
         Columns of each modality.
     categories_ : dict of str to ndarray
@@ -668,7 +668,7 @@ class FDRMFLTransformer(
                 self._fitted.lead_algorithm or value_of(self, "algorithm"),
                 self._fitted.central,
                 self._fitted.lead_learns_residual,
-                self.suspects_.alarming(int(self.n_samples_per_client_.sum())),
+                {} if self.suspects == "drop" else self.suspects_.alarming(int(self.n_samples_per_client_.sum())),
             )
         )
         if self._fitted.lead:

@@ -99,13 +99,13 @@ class Trust:
     def adapt(self, X: Any, y: ArrayLike, how: str = "auto") -> Any:
         """Return the fitted estimator for a new instrument or site, from few rows of it.
 
-        What they change is chosen by errors on these rows, each left out: the smallest change whose mean squared error
-        is not shown (by a standard error) to be larger than the least. `adapted_` says what was tried and done.
+        What they change is chosen by errors on these rows, each left out: the smallest change whose mean absolute error
+        is not shown (by 1.5 standard errors) to be larger than the least. `adapted_` says what was tried and done.
 
         Rows are used here and nowhere else: nothing leaves, nothing is trained again, and the model that they adapt
         stays as it is. `predict`, `transform`, `domain` and `predict_interval` of the new one are for the new
         instrument alone: its domain lies around these rows, its intervals are read off the errors on rows left out.
-        `members_`, `history_`, `weights_` and `feature_importances_` are those of the fit.
+        `members_`, `history_`, `weights_`, `feature_importances_` and `suspects_` are those of the fit.
 
         Parameters
         ----------

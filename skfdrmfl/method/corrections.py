@@ -20,6 +20,8 @@ LEAST_FREE = 1e-6
 # How many standard errors show that one correction errs less than another. At 1 a third of ten rows of an instrument
 # of the fit are corrected for nothing, at 2 one in ten with a shifted axis is not.
 ENOUGH = 1.5
+# Errors of standardised y that are no larger than this are rounding, and all alike.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +43,17 @@ def corrections(y: Float, y_hat: Float, scores: Float, hows: Sequence[str]) -> l
 
 def smallest_enough(found: Sequence[Correction]) -> list[Correction]:
     """Return for each output the smallest correction that errs no more than the best, as far as the rows show."""
-    errors = np.abs([each.errors for each in found])  # (corrections, n, q)
+    errors = sizes_of(np.array([each.errors for each in found]))  # (corrections, n, q)
     chosen = []
     for j, best in enumerate(errors.mean(1).argmin(0).tolist()):
         enough = (i for i in range(best + 1) if not is_less(errors[best, :, j], errors[i, :, j]))
         chosen.append(found[next(enough)])
     return chosen
+
+
+def sizes_of(errors: Float) -> Float:
+    """Return absolute errors, at least those of rounding."""
+    return np.maximum(np.abs(errors), ROUNDING)
 
 
 def is_less(errors: Float, others: Float) -> bool:

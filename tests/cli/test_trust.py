@@ -110,8 +110,14 @@ def test_suspect_rows_are_said_once_by_their_numbers_in_the_file(command, suspec
     frame.to_csv("spoiled.csv", index=False)
     options = ["--target", "fat", "--clients-column", "site", "--no-figure", "--tuning", "none", "--set", "n_rounds=1"]
     cli.main([command, "spoiled.csv", *options, "--set", f"suspects={suspects}"])
-    said = [line for line in capsys.readouterr().err.splitlines() if "corrupt" in line]
+    out, err = capsys.readouterr()
+    said = [line for line in err.splitlines() if "corrupt" in line]
     assert len(said) == (suspects != "ignore")
+    if (command, suspects) == ("fit", "drop"):  # what is said of the fit is said of the rows that train
+        model, kept = FDRMFLTransformer.load("out/model.npz"), frame.dropna().drop(index=7)
+        errors = model.predict(kept[frame.columns[:P]]) - kept["fat"]
+        assert f"RMSEC fat {np.sqrt((errors**2).mean()):.4g}," in out
+        assert "suspect rows" not in out and "far outside" not in err
     for line in said:
         assert f"skfdrmfl {command}: warning: 1 of 58 rows look corrupt (1 other units): 8; " in line
         assert ("suspects=drop" in line) == (suspects == "warn")

@@ -262,6 +262,17 @@ def test_what_cannot_be_is_refused(model, change, says):
         model.adapt(**({"X": X[FEW], "y": Y[FEW]} | change))
 
 
+@pytest.mark.parametrize("bias", [0.1, 1.0])
+def test_what_a_bias_mends_exactly_takes_no_more_than_a_bias(model, bias):
+    assert model.adapt(X[FEW], model.predict(X[FEW]) + bias).adapted_.how == "bias"
+
+
+def test_float32_is_adapted_to_without_a_warning(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.adapt(X[FEW].astype(np.float32), np.full(NEW, Y.mean()))
+
+
 def test_rows_of_one_y_say_nothing_of_a_slope(model):
     tried = {row["how"].split()[-1] for row in model.adapt(X[FEW], np.ones(NEW)).adapted_}
     assert tried == {"none", "bias"}

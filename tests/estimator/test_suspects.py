@@ -123,7 +123,8 @@ def test_one_warning_counts_names_rows_and_says_what_to_do_and_a_diagnosis_begin
     assert model.diagnose().names[0] == "suspect rows"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FDRMFLTransformer(**FEW, suspects="drop").fit(table, y, client_ids=IDS)
+        dropped = FDRMFLTransformer(**FEW, suspects="drop").fit(table, y, client_ids=IDS)
+        assert "suspect rows" not in dropped.diagnose().names
         assert "no rows were looked at" in repr(FDRMFLTransformer(**FEW, suspects="ignore").fit(table, y).suspects_)
 
 
