@@ -31,19 +31,22 @@ REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(.*)")
 # Package: what differs between its versions as far as it matters here, and where that is written; "" where nothing that
 # the tests meet does, or versions were not compared.
 DIFFERENCES: dict[str, str] = {
-    "scikit-learn": "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md))",
+    "scikit-learn": "callbacks and `ProgressBar` need 1.9 ([long runs](long_runs.md)); before 1.9.1 `RFE` and "
+    "`SelectFromModel` in a `Pipeline` take `client_ids` only without metadata routing "
+    "([issue](https://github.com/scikit-learn/scikit-learn/issues/30527))",
     "torch": "`torch.load` reads weights alone since 2.6 "
     "([release notes](https://github.com/pytorch/pytorch/releases/tag/v2.6.0)); models are kept without it",
     "numpy": "since 2.0 a Python number takes the type of the array beside it "
-    "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32",
+    "([migration guide](https://numpy.org/doc/stable/numpy_2_0_migration_guide.html)): float32 stays float32; "
+    "`StringDType` is there since 2.0",
     "scipy": "1.11.0 was withdrawn for its licence ([1.11.1](https://github.com/scipy/scipy.org/pull/526))",
     "pandas": "text columns are `object` before 3.0, `str` since "
     "([what's new](https://pandas.pydata.org/docs/whatsnew/v3.0.0.html)); both are labels here",
     "polars": "",
     "pyarrow": "",
     "flwr": "[said elsewhere](run_a_site.md#versions-other-transports)",
-    "dp-accounting": "",
-    "skops": "",
+    "dp-accounting": "0.4.4 and 0.6.0 give the same epsilon to 1e-9, in three cases",
+    "skops": "0.11.0 and 0.16.0 read each other's models, to the same bits",
     "mapie": "1.0, which [recipes](recipes.md) use, has [other classes](https://github.com/sktime/skpro/pull/564)",
     "dask": "",
     "chemotools": "0.5 warns of old names: `window_length` for `window_size`, `deriv` for `derivate_order`",

@@ -233,12 +233,13 @@ def test_ignore_clients_drops_columns_of_labels():
     frame = pandas_frame(2).assign(sample=SAMPLES)
     rival = IgnoreClients(PCA(2), client_column="site", groups_column=-1)
     expected = PCA(2).fit_transform(pd.DataFrame(X, columns=WAVELENGTHS))
-    assert_array_equal(rival.fit_transform(frame, Y), expected)
+    # The last bits depend on how pandas lays the columns out in memory.
+    assert_allclose(rival.fit_transform(frame, Y), expected, rtol=1e-9, atol=1e-12)
     assert_array_equal(rival.transform(frame[WAVELENGTHS]), rival.transform(frame))
     assert rival.n_features_in_ == P + 2 and list(rival.feature_names_in_) == list(frame.columns)
     assert list(rival.estimator_.feature_names_in_) == WAVELENGTHS
     array = np.insert(X, 1, CODES, axis=1)
-    assert_array_equal(IgnoreClients(PCA(2), client_column=1).fit(array, Y).transform(X), expected)
+    assert_allclose(IgnoreClients(PCA(2), client_column=1).fit(array, Y).transform(X), expected, rtol=1e-9, atol=1e-12)
     central = IgnoreClients(fdrmfl(), client_column="site").fit(frame[["site", *WAVELENGTHS]], Y).estimator_
     assert same_bits(central, fdrmfl().fit(X, Y))
 

@@ -462,13 +462,19 @@ def test_dates_of_any_unit_are_the_same_clients():
     assert estimator.n_samples_per_client_.tolist() == [40, 40, 40]
 
 
-def test_strings_of_other_types_are_their_values():
+@pytest.mark.parametrize("kind", ["enum", "StringDType"])
+def test_strings_of_other_types_are_their_values(kind):
     class Site(str, Enum):  # noqa: UP042 - its str() is not its value, that of a StrEnum is
         NORTH, SOUTH, WEST = "n1", "s1", "w1"
 
     plain = np.array(["n1", "s1", "w1"])[IDS]
-    for ids in ([Site(label) for label in plain], plain.astype(np.dtypes.StringDType())):
-        assert small().fit(X, Y, client_ids=ids).clients_.tolist() == ["n1", "s1", "w1"]
+    if kind == "enum":
+        ids = [Site(label) for label in plain]
+    elif not hasattr(np.dtypes, kind):
+        pytest.skip("numpy has StringDType from 2.0 on")
+    else:
+        ids = plain.astype(np.dtypes.StringDType())
+    assert small().fit(X, Y, client_ids=ids).clients_.tolist() == ["n1", "s1", "w1"]
 
 
 @pytest.mark.parametrize("y", [list("ab") * 15, sparse.csr_matrix(Y[:, None])], ids=["strings", "sparse"])

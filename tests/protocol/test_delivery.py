@@ -234,7 +234,7 @@ def test_the_linear_head_predicts_from_the_delivered_z():
     model = FDRMFLTransformer(n_rounds=4, random_state=0, tuning=None).fit(X, y)
     # Ordinary least squares of the prediction on Z leaves nothing, whatever the scaling of y.
     design = np.column_stack([np.ones(40), model.transform(X)])
-    coefficients = np.linalg.lstsq(design, model.predict(X))[0]
+    coefficients = np.linalg.lstsq(design, model.predict(X), rcond=None)[0]
     np.testing.assert_allclose(design @ coefficients, model.predict(X), atol=1e-8)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from packaging.version import Version
 from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
@@ -241,12 +242,13 @@ def test_select_from_model_and_rfe_choose_columns_by_them():
     assert rfe.estimator_.clients_.tolist() == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("routing", [False, True])
 @pytest.mark.parametrize("selector", [SelectFromModel, RFE])
-def test_selectors_in_pipelines_have_clients_with_and_without_routing(selector):
+def test_selectors_in_pipelines_have_clients_with_and_without_routing(selector, routing):
+    if routing and Version(sklearn.__version__) < Version("1.9.1"):
+        pytest.skip("selectors in a Pipeline route nothing before scikit-learn 1.9.1")
     X, y, ids = problem()
     pipeline = Pipeline([("select", selector(FDRMFLTransformer(tuning=None, **SMALL))), ("ridge", Ridge())])
-    pipeline.fit(X, y, select__client_ids=ids)
-    assert pipeline["select"].estimator_.clients_.tolist() == ["a", "b", "c"]
-    with sklearn.config_context(enable_metadata_routing=True):
-        pipeline.fit(X, y, client_ids=ids)
+    with sklearn.config_context(enable_metadata_routing=routing):
+        pipeline.fit(X, y, **{"client_ids" if routing else "select__client_ids": ids})
         assert pipeline["select"].estimator_.clients_.tolist() == ["a", "b", "c"]
