@@ -44,7 +44,7 @@ class Columns:
         """Return the parts without some rows, by position."""
         left_out = set(rows)
         kept = [i for i in range(len(self.X)) if i not in left_out]
-        parts = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
+        parts: dict[str, Any] = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
         return replace(self, **{name: None if part is None else part.iloc[kept] for name, part in parts.items()})
 
 
