@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -44,9 +44,10 @@ class Columns:
         """Return the parts without some rows, by position."""
         left_out = set(rows)
         kept = [i for i in range(len(self.X)) if i not in left_out]
-        parts: dict[str, Any] = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
-        kept_parts: dict[str, Any] = {name: part if part is None else part.iloc[kept] for name, part in parts.items()}
-        return replace(self, **kept_parts)
+        X, y, clients, groups = (
+            None if part is None else part.iloc[kept] for part in (self.X, self.y, self.clients, self.groups)
+        )
+        return Columns(X, y, clients, groups, self.notes)
 
 
 def divide(frame: Any, args: Any) -> Columns:
