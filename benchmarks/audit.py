@@ -33,6 +33,7 @@ DELTA = 1e-5
 N_OTHERS, D, N_ROUNDS, RATE, CLIP = 20, 8, 10, 0.5, 0.7
 ASKED = 0.2
 PRECISION = 1.001  # of noise multipliers, a ratio
+MOVES = np.random.default_rng(0)  # of all clients but the canary; the noise is the system's
 
 
 class MadeUp:
@@ -42,11 +43,10 @@ class MadeUp:
         self.canary = n_clients - 1 if canary else None
         zeros = np.zeros(n_clients, dtype=np.int64)
         self.cohort = Replicas(zeros, np.arange(n_clients), zeros.astype(np.uint64), (None,), zeros + 1)  # type: ignore
-        self._rng = np.random.default_rng()
 
     def train(self, participants: np.ndarray, broadcast: Broadcast) -> Iterator[Update]:
         """Yield one update of all participants."""
-        moved = 0.01 * self._rng.standard_normal((len(participants), D))
+        moved = 0.01 * MOVES.standard_normal((len(participants), D))
         moved[participants == self.canary] = CLIP / sqrt(D)
         yield Update(participants, broadcast.weights + moved, np.zeros((len(participants), len(term_names()))))
 

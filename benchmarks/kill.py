@@ -56,7 +56,7 @@ def digest(model: FDRMFLTransformer, X: Any) -> str:
     """A hash of all that a fit leaves."""
     fitted = model._fitted
     arrays = {"models": fitted.models, "Z": model.transform(X), "y": model.predict(X), "variance": fitted.variance}
-    arrays |= fitted.weights | fitted.history | fitted.memory[0] | fitted.memory[1]
+    arrays |= fitted.weights | dict(fitted.history) | fitted.memory[0] | fitted.memory[1]
     total = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         total.update(name.encode() + np.ascontiguousarray(array).tobytes())
