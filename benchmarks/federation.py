@@ -40,7 +40,7 @@ CONFIGURATIONS: dict[str, tuple[str, ...]] = {
     "mixture": ("--tuning", "mixture"),
     "scaffold": ("--set", "algorithm=scaffold"),
     "early stopping": ("--set", "early_stopping=True", "--set", "n_iter_no_change=1"),
-    "median": ("--set", "aggregation=median", "--set", "algorithm=fedavg"),
+    "median": ("--set", "aggregation=median"),
 }
 NETWORK = ("--tuning", "none")
 PROC = Path("/proc")
@@ -70,6 +70,12 @@ class Federation:
         """The number of rounds that the server has said are over."""
         found = re.findall(r"round (\d+)/", self.commands.said("server"))
         return int(found[-1]) if found else 0
+
+    def wait_for_round(self, n: int) -> float:
+        """Wait until so many rounds are over, or the server has ended; return when."""
+        while self.rounds_over() < n and self.server.poll() is None:
+            time.sleep(0.05)
+        return time.monotonic()
 
     def model(self) -> FDRMFLTransformer:
         """What the server has written when it has ended well."""
@@ -107,17 +113,16 @@ def kill(number: int) -> bool:
 
 def killed_sites(federation: Federation, n_kills: int, rng: np.random.Generator) -> int:
     """Kill a site's process at drawn moments of the rounds and start it again; return how often."""
-    done, seen = 0, 0
-    north = federation.commands.running
-    while done < n_kills and federation.server.poll() is None:
-        if federation.rounds_over() > seen:
-            time.sleep(rng.uniform(0.0, 4.0))
-            north["north"].kill()
-            north["north"].wait()
-            federation.commands.start_site("north")
-            done, seen = done + 1, federation.rounds_over()
-        time.sleep(0.05)
-    return done
+    for done in range(n_kills):
+        federation.wait_for_round(federation.rounds_over() + 1 if done else 1)
+        if federation.server.poll() is not None:
+            return done
+        time.sleep(rng.uniform(0.0, 4.0))
+        site = federation.commands.running["north"]
+        site.kill()
+        site.wait()
+        federation.commands.start_site("north")
+    return n_kills
 
 
 def killed_couriers(federation: Federation, n_kills: int, rng: np.random.Generator) -> int:
@@ -177,12 +182,9 @@ def main() -> int:
     if args.rounds:
         with ExitStack() as stack:
             federation = Federation(stack, *NETWORK, "--set", f"n_rounds={args.rounds}", n_sites=3)
-            while not federation.rounds_over() and federation.server.poll() is None:
-                time.sleep(0.05)
-            start, first = time.monotonic(), federation.rounds_over()
-            while federation.rounds_over() < args.rounds and federation.server.poll() is None:
-                time.sleep(0.05)
-            seconds = (time.monotonic() - start) / (args.rounds - first)
+            start = federation.wait_for_round(1)
+            first = federation.rounds_over()
+            seconds = (federation.wait_for_round(args.rounds) - start) / (args.rounds - first)
             federation.model()
         found["seconds of a round"] = seconds
         print(f"A round of three sites: {seconds:.1f} s.")
