@@ -198,7 +198,7 @@ class TableTransform:
                     rows = columns_of(slab, self.columns[name])
                     lacking = None if present is None else ~present[some, m]
                     if lacking is not None:
-                        rows[lacking] = 0.0
+                        rows = np.where(lacking[:, None], 0.0, rows)
                     rows = block.apply(rows)
                     if lacking is not None:
                         rows[lacking] = 0.0
@@ -228,9 +228,9 @@ class TableTransform:
 
 
 def columns_of(rows: NDArray, columns: Indices) -> Float:
-    """Return columns of rows as a new array of float64 in C order: sums over rows depend on it to the last bit."""
+    """Return columns of rows as float64 in C order, a copy where need be: sums depend on the order to the last bit."""
     if len(columns) == rows.shape[1] and np.array_equal(columns, np.arange(len(columns))):
-        return np.array(rows, dtype=np.float64, order="C")
+        return np.ascontiguousarray(rows, dtype=np.float64)
     return np.take(rows, columns, axis=1).astype(np.float64, copy=False)
 
 

@@ -67,9 +67,11 @@ class BlockDomain:
             return self._scores(rows)
 
     def _scores(self, rows: Float) -> tuple[Float, Float]:
-        z = ((rows if self.view is None else self.view.apply(rows)) - self.mean) / self.scale
+        z = (rows if self.view is None else self.view.apply(rows)) - self.mean
+        z /= self.scale
         scores = z @ self.axes
-        return scores, z - scores @ self.axes.T
+        z -= scores @ self.axes.T
+        return scores, z
 
     def distances(self, rows: Float) -> Float:
         """Return T2 and Q (n, 2)."""

@@ -21,7 +21,7 @@ from skfdrmfl.protocol.queries.distances import DistanceCounts
 from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts
 from skfdrmfl.protocol.queries.importance import MixtureResponses
 from skfdrmfl.protocol.queries.members import MemberErrors, ScoreProducts
-from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, RANGE_DIMENSIONS
+from skfdrmfl.protocol.queries.whitening import FEW_DIMENSIONS, MAX_EXACT_COLUMNS, RANGE_DIMENSIONS
 from skfdrmfl.protocol.replicas import Members, Replicas
 from skfdrmfl.server.rounds import invited
 from skfdrmfl.server.trained import Trained
@@ -41,7 +41,8 @@ def most_sent(columns: Sequence[int], q: int, n_folds: int, *, viewed: bool) -> 
         e = sum(p + appended if p <= MAX_EXACT_COLUMNS else RANGE_DIMENSIONS for p in columns)
         n_numbers += sum(5 * (1 + p + appended) for p in columns)
         n_numbers += n_folds * (1 + e + q + e * e + e * q + q * q)
-    return 8 * (n_numbers + sum(4 * (1 + p * RANGE_DIMENSIONS) for p in columns if p > MAX_EXACT_COLUMNS))
+    directions = 4 * RANGE_DIMENSIONS + 2 * FEW_DIMENSIONS
+    return 8 * (n_numbers + sum(6 + p * directions for p in columns if p > MAX_EXACT_COLUMNS))
 
 
 def forecast(task: MixtureTask, federation: Federation) -> Ledger:

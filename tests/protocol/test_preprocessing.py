@@ -312,6 +312,18 @@ def test_directions_of_a_wide_block_that_are_no_noise_are_all_asked(monkeypatch,
     assert transformed(table, shrinkage=1e-6).shape[1] == 12
 
 
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize(("rank", "n_asked"), [(4, [6] * 4), (12, [6, 6, 12, 12, 12, 12])])
+def test_more_directions_of_a_wide_block_are_asked_only_where_few_leave_more_than_noise(monkeypatch, rank, n_asked):
+    monkeypatch.setattr(preprocessing, "FEW_DIMENSIONS", 6)
+    asked, honest = [], preprocessing.RangeProducts.of
+    monkeypatch.setattr(
+        preprocessing.RangeProducts, "of", lambda self, x: asked.append(self.directions.shape[1]) or honest(self, x)
+    )
+    transformed(low_rank(6, 80, 40, rank, 0.03))
+    assert asked == n_asked
+
+
 def shrunk(centred):
     ev = np.linalg.svd(centred, compute_uv=False)[:4] ** 2
     return np.sqrt(ev / (ev + SHRINKAGE * ev[0]))

@@ -28,9 +28,9 @@ MAX_EXACT_COLUMNS = 2048
 # variance the block is not low-dimensional, and it is standardised instead.
 RANGE_DIMENSIONS = 256
 MIN_RANGE_SHARE = 0.99
-# Fewer do where the directions beyond them are noise: all of about the same variance, up to this factor, and too little
-# to count in that share however many they are.
-FEW_DIMENSIONS, FLAT = 64, 10.0
+# Fewer do where all that they leave is noise: too little to count in that share, and spread so evenly that the least of
+# them has at most so many times the variance of a direction beyond.
+FEW_DIMENSIONS, FLAT = 64, 5.0
 # ... and so are directions below this share of the largest eigenvalue, which are rounding.
 RANK_TOLERANCE = 1e-13
 # A column that deviates less than this from its mean is constant: its inverse would overflow.
@@ -147,7 +147,8 @@ class RangeProducts(BlockSum):
 
     def of(self, x: Float) -> Float:
         """Return the sum over the rows x (n, p)."""
-        z = (x - self.mean) * self.per_scale
+        z = x - self.mean
+        z *= self.per_scale
         return z.T @ (z @ self.directions)
 
 
@@ -163,10 +164,11 @@ def fit_blocks(
 ) -> dict[Name, Found]:
     """Return what each block's columns go through, from sums of the clients over a subset of their rows.
 
-    Three exchanges, whatever the number of blocks; blocks too wide for their second moments take four more. `kinds` are
-    "whiten", "standardize", or None to leave the columns alone. A spectrum, from which whitenings of all shrinkages
-    follow, is returned where one was asked for and found. Of each block some client must have rows. Sums of a block
-    with a view are of its rows after it; where its columns lie before it, the first two exchanges ask beside.
+    Three exchanges, whatever the number of blocks; a block too wide for its second moments takes four or six more.
+    `kinds` are "whiten", "standardize", or None to leave the columns alone. A spectrum, from which whitenings of all
+    shrinkages follow, is returned where one was asked for and found. Of each block some client must have rows.
+    Sums of a block with a view are of its rows after it; where its columns lie before it, the first two exchanges ask
+    beside.
     """
     return fit_series(federation, blocks, kinds, (), subset)[0]
 
@@ -278,41 +280,42 @@ def _wide_spectrum(
 ) -> BlockSpectrum | None:
     """Return the leading axes of a wide block, or None where they do not hold nearly all of its variance.
 
-    By a randomised range finder (Halko et al. 2011, alg. 4.4), with LU in the place of QR between its products. Every
-    product with the second moments is X_k' (X_k Q) summed over clients: p times 256 numbers each, the first perhaps,
-    the others then p times 64.
+    By a randomised range finder (Halko et al. 2011, alg. 4.4), with LU in the place of one QR between its products.
+    Every product with the second moments is X_k' (X_k Q) summed over clients: p times 64 numbers each, and where 64
+    directions leave more than noise p times 256.
     """
     from scipy.linalg import lu, qr  # which processes that only predict do without
 
     scale = whitening_scale(deviation, block.view)
-    per_scale = 1.0 / scale
+    per_scale, total = 1.0 / scale, float(np.sum((deviation / scale) ** 2))
+    random = np.random.default_rng(0)
 
     def times(q: Float) -> Float:
         (answer,) = federation.sum(RangeProducts(block, subset, mean, per_scale, q))
         return answer.total / count
 
-    directions = np.random.default_rng(0).standard_normal((len(mean), RANGE_DIMENSIONS))
-    q = _without_noise(times(directions), min(count, len(mean)))
-    for _ in range(2):
-        q = times(lu(q, permute_l=True, check_finite=False)[0])
-    q = qr(q, mode="economic", check_finite=False)[0]
+    def orthonormal(found: Float) -> Float:
+        return qr(found, mode="economic", check_finite=False)[0]
+
+    for n_directions in sorted({min(FEW_DIMENSIONS, RANGE_DIMENSIONS), RANGE_DIMENSIONS}):
+        q = orthonormal(times(random.standard_normal((len(mean), n_directions))))
+        found = times(q)
+        if _leave_noise(np.linalg.eigvalsh(q.T @ found), total, min(count, len(mean))):
+            break
+    q = orthonormal(times(lu(found, permute_l=True, check_finite=False)[0]))
     values, axes = np.linalg.eigh(q.T @ times(q))
-    if float(np.maximum(values, 0.0).sum()) < MIN_RANGE_SHARE * float(np.sum((deviation / scale) ** 2)):
+    if float(np.maximum(values, 0.0).sum()) < MIN_RANGE_SHARE * total:
         return None
     return sorted_axes(mean, scale, values, q @ axes)
 
 
-def _without_noise(found: Float, rank: float) -> Float:
-    """Return what spans the range of moments of at most this rank, of their products with directions (p, r)."""
-    if found.shape[1] <= FEW_DIMENSIONS:
-        return found
-    squares, vectors = np.linalg.eigh(found.T @ found)
-    lengths = np.sqrt(np.maximum(squares[::-1], 0.0))
-    beyond, last = lengths[FEW_DIMENSIONS], lengths[-1]
-    held = float(lengths[:FEW_DIMENSIONS].sum())
-    if beyond > FLAT * last or rank * beyond > (1.0 - MIN_RANGE_SHARE) * held:
-        return found
-    return found @ vectors[:, : -FEW_DIMENSIONS - 1 : -1]
+def _leave_noise(ascending: Float, total: float, rank: float) -> bool:
+    """Return whether directions of these variances (r,) leave noise alone of the `total` of moments of that rank."""
+    left = total - float(ascending.sum())
+    if left > (1.0 - MIN_RANGE_SHARE) * total:
+        return False
+    least = RANK_TOLERANCE * ascending[-1]
+    return bool(ascending[0] <= max(least, FLAT * left / max(1.0, rank - len(ascending))))
 
 
 def sorted_axes(mean: Float, scale: Float, ascending: Float, axes: Float) -> BlockSpectrum:
