@@ -35,7 +35,7 @@ from skfdrmfl.server.training_ledger import TrainingLedger
 
 # From so many clients on, sums of rows are taken of all rows at once: a call for each client and query would cost more
 # than training. Of fewer they are added client by client, to the bits of a federation over a wire.
-MANY_CLIENTS = 1000
+MANY_CLIENTS = 256
 
 
 class LocalTraining:
