@@ -5,9 +5,9 @@
     python tools/speed_against.py ../before --only "p = 10,000"  # rows with these words, long ones too
 
 For each row the two take turns. The table shows the median, over the turns, of this checkout's seconds of one
-processor divided by the other's: below 1 this one is faster. Rows that tell of memory or of imports run in a fresh
-process each turn and show the most anonymous memory (kB of `RssAnon`, above that before the work) of this one as well;
-the others in processes that live throughout, whose first turn is not counted.
+processor (by the clock in rows of two processes) divided by the other's: below 1 this one is faster. Rows that tell of
+memory or of imports run in a fresh process each turn and show the most anonymous memory (kB of `RssAnon`, above that
+before the work) of this one as well; the others in processes that live throughout, whose first turn is not counted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Row(NamedTuple):
     rival: Callable[[], Work] | None = None  # None: the same by the other checkout
     fresh: bool = False  # in a new process each turn, where imports count and memory is measured
     long: bool = False  # left out unless named
+    clock: bool = False  # by the clock, of work that has processes of its own
 
 
 def _model(**parameters: Any) -> Any:
@@ -82,6 +83,41 @@ def _search() -> Work:
     grid = {f"fdrmfl__{name}": values for name, values in grid.items()}
     pipeline = Pipeline([("fdrmfl", _model(n_rounds=20)), ("ridge", Ridge())])
     return lambda: GridSearchCV(pipeline, grid, cv=5).fit(X, y, fdrmfl__client_ids=ids)
+
+
+def _small_search(kind: str) -> Callable[[], Work]:
+    """27 fits of networks that are not compiled: plain and in two processes, or by the class that there once was."""
+
+    def make() -> Work:
+        import pandas as pd
+        from sklearn.linear_model import Ridge
+        from sklearn.model_selection import GridSearchCV
+        from sklearn.pipeline import Pipeline
+
+        from skfdrmfl.encoders import Conv1DEncoder
+
+        X, y, ids = _tecator()
+        halves = {"modalities": {"left": slice(0, 50), "right": slice(50, 100)}}
+        settings = {
+            "attention": {**halves, "fusion": "attention"},
+            "Conv1D": {"encoders": Conv1DEncoder()},
+            "categories": {},
+        }[kind]
+        table = pd.DataFrame(X).rename(columns=str)
+        if kind == "categories":
+            table["kind"] = pd.Categorical(np.where(X[:, 0] > np.median(X[:, 0]), "dark", "light"))
+        pipeline = Pipeline([("fdrmfl", _model(n_rounds=5, **settings)), ("ridge", Ridge())])
+        grid = {"fdrmfl__mi_weight": [0.0, 1e-3, 1e-2], "fdrmfl__learning_rate": [0.005, 0.01, 0.02]}
+        try:
+            from skfdrmfl.model_selection import VectorizedGridSearchCV as Search
+        except ImportError:
+            search = GridSearchCV(pipeline, grid, cv=3, n_jobs=2)
+        else:
+            search = Search(pipeline, grid, cv=3)
+        rows = table if kind == "categories" else X
+        return lambda: search.fit(rows, y, fdrmfl__client_ids=ids)
+
+    return make
 
 
 def _rounds(n_clients: int, n_rounds: int, **parameters: Any) -> Callable[[], Work]:
@@ -205,6 +241,10 @@ def rows() -> dict[str, Row]:
         "300 clients, 8 rounds, MSE alone": Row(
             0.75, _rounds(300, 8, mi_weight=0.0, kl_weight=0.0, contrastive_weight=0.0)
         ),
+        **{
+            f"27 fits, {kind}, two processes": Row(1.0, _small_search(kind), long=True, clock=True)
+            for kind in ("attention", "Conv1D", "categories")
+        },
         "predict, one row": Row(0.25 / 0.64, _predict(1)),
         "predict, 100,000 rows, over MLPRegressor": Row(1.0, _predict(100_000), _predict(100_000, mlp=True)),
         "a fresh process: load and predict": Row(0.5, _saved(), fresh=True),
@@ -258,8 +298,10 @@ def work() -> None:
             imports = "fresh process" in name
             print(time.process_time() - (0 if imports else start), before * imports + grown, flush=True)
         else:
+            now = time.perf_counter if row.clock else time.process_time
+            start = now()
             ready[line]()
-            print(time.process_time() - start, 0, flush=True)
+            print(now() - start, 0, flush=True)
 
 
 def worker(checkout: Path) -> subprocess.Popen[str]:
