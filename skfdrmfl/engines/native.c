@@ -55,26 +55,27 @@ typedef struct {
 
 /* ------------------------------------------------------------------- dense layers (method/mlp.py), forward and back */
 
-typedef struct { real *out[MOST_LAYERS], *gate[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
+typedef struct { real *out[MOST_LAYERS], *slope[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
 
 /* Rows of a layer's output that go through silu: all but the skip's, and none of the last layer. */
 INLINE whole n_gated(const Part *p, whole l) {
     return l == p->n_layers - 1 ? 0 : p->layers[l].n_out - (l == 0 && p->has_skip ? p->n_out : 0);
 }
 
-static void silu(real *restrict out, real *restrict gate, whole n) {
+/* silu(a) = a s(a) in place of a, and its slope s + a s (1 - s), where s is the sigmoid. */
+static void silu(real *restrict out, real *restrict slope, whole n) {
     for (whole i = 0; i < n; i += V) {
         vector *value = (vector *)(out + i), share = reciprocal((real)1 + bounded_exponential(-*value));
-        *(vector *)(gate + i) = share;
         *value *= share;
+        *(vector *)(slope + i) = share + *value * ((real)1 - share);
     }
 }
 
 static const real *forward(const Part *p, const Tape *tape, const real *w, const real *a, whole lanes) {
     EACH(l, p->n_layers) {
         const Layer *y = p->layers + l;
-        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias);
-        silu(tape->out[l], tape->gate[l], n_gated(p, l) * lanes);
+        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias, 0);
+        silu(tape->out[l], tape->slope[l], n_gated(p, l) * lanes);
         a = tape->out[l];
     }
     real *last = tape->out[p->n_layers - 1];
@@ -86,31 +87,31 @@ static const real *forward(const Part *p, const Tape *tape, const real *w, const
 }
 
 /* Writes the gradients of the part's parameters to g, and that of its input to d_in unless it is NULL. `turned` is the
-   input with rows first, (lanes, turned_ld). */
-static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *turned, whole turned_ld,
-                     const real *d_out, real *d_in, whole lanes, whole n_rows) {
+   input with rows first, (lanes, turned_ld), or NULL. */
+static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *input, const real *turned,
+                     whole turned_ld, const real *d_out, real *d_in, whole lanes, whole n_rows) {
     const real *d = d_out;
     for (whole l = p->n_layers - 1; l >= 0; l--) {
         const Layer *y = p->layers + l;
-        if (l < p->n_layers - 1) {
-            const real *out = tape->out[l], *gate = tape->gate[l];
-            real *own = tape->d[l];
-            whole n = n_gated(p, l);
-            EACH(i, n * lanes) own[i] *= gate[i] + out[i] * ((real)1 - gate[i]);
-            if (l == 0 && p->has_skip) memcpy(own + n * lanes, d_out, p->n_out * lanes * sizeof(real));
-            d = own;
+        const real *before = l ? tape->out[l - 1] : input;
+        if (y->n_out <= FEW)
+            dots(g + y->weight, 1, y->ld, before, y->n_in, d, y->n_out, lanes);
+        else if (y->n_in <= FEW)
+            dots(g + y->weight, y->ld, 1, d, y->n_out, before, y->n_in, lanes);
+        else {
+            const real *rows_first = tape->turned;
+            whole ld = turned_ld;
+            if (l == 0 && turned) rows_first = turned;
+            else ld = turn(tape->turned, before, y->n_in, lanes);
+            /* what lies beyond n_in are zeros, and stay so */
+            product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, rounded(y->n_in), 0, 0);
         }
-        const real *rows_first = turned;
-        whole ld = turned_ld;
-        if (l > 0) {
-            ld = turn(tape->turned, tape->out[l - 1], y->n_in, lanes);
-            rows_first = tape->turned;
-        }
-        whole filled = (y->n_in + V - 1) / V * V; /* what lies beyond are zeros, and stay so */
-        product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, filled, 0);
         row_sums(g + y->bias, d, y->n_out, lanes);
-        real *before = l ? tape->d[l - 1] : d_in;
-        if (before) product(before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0);
+        real *d_before = l ? tape->d[l - 1] : d_in;
+        const real *slope = l ? tape->slope[l - 1] : 0;
+        if (d_before) product(d_before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0, slope);
+        if (l == 1 && p->has_skip) memcpy(d_before + y->n_in * lanes, d_out, p->n_out * lanes * sizeof(real));
+        d = d_before;
     }
 }
 
@@ -174,7 +175,7 @@ static void shares(const Network *net, Space *s, const real *w, whole lanes, int
         if (f->scores) {
             const Layer *y = f->scores + m;
             const real *mu = s->codes + m * net->d * lanes;
-            product(score, lanes, y->n_out, w + y->weight, y->ld, 1, mu, lanes, y->n_in, lanes, 0);
+            product(score, lanes, y->n_out, w + y->weight, y->ld, 1, mu, lanes, y->n_in, lanes, 0, 0);
             EACH(k, f->n_shares) EACH(l, lanes)
                 score[k * lanes + l] = score[k * lanes + l] * (real)f->scale + w[y->bias + k];
         } else
@@ -255,10 +256,11 @@ static void pool_backward(const Network *net, Space *s, const real *w, const rea
         real *d_score = s->d_shares + m * n, *d_mu = s->d_codes + m * d * lanes;
         EACH(k, y->n_out) s->g[y->bias + k] = sum_of(d_score + k * lanes, 0, lanes);
         EACH(i, n) d_score[i] *= (real)f->scale;
-        turn(s->turned, s->codes + m * d * lanes, d, lanes);
-        product(s->partial, y->ld, y->n_out, d_score, lanes, 1, s->turned, y->ld, n_rows, y->ld, 0);
-        EACH(i, y->n_out * y->ld) s->g[y->weight + i] += s->partial[i]; /* queries are those of all modalities */
-        product(s->partial, lanes, d, w + y->weight, 1, y->ld, d_score, lanes, y->n_out, lanes, 0);
+        whole ld = turn(s->turned, s->codes + m * d * lanes, d, lanes);
+        product(s->partial, ld, y->n_out, d_score, lanes, 1, s->turned, ld, n_rows, ld, 0, 0);
+        EACH(k, y->n_out) EACH(j, d) /* queries are those of all modalities */
+            s->g[y->weight + k * y->ld + j] += s->partial[k * ld + j];
+        product(s->partial, lanes, d, w + y->weight, 1, y->ld, d_score, lanes, y->n_out, lanes, 0, 0);
         EACH(i, d * lanes) d_mu[i] += s->partial[i];
     }
 }
@@ -296,8 +298,7 @@ static void mutual_information(const Network *net, Space *s, const real *w, cons
         terms[MI] += sum_of(s->values, s->weights, lanes);
         terms[NWJ] += sum_of(s->values + lanes, s->weights, lanes);
     }
-    whole ld = turn(s->turned, s->pairs, net->c + net->q, 2 * lanes);
-    backward(critic, tape, w, s->g, s->turned, ld, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
+    backward(critic, tape, w, s->g, s->pairs, 0, 0, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
     EACH(k, net->c) {
         const real *of_joint = s->d_pairs + k * 2 * lanes, *of_marginal = of_joint + lanes;
         EACH(l, lanes) s->d_z[k * lanes + l] += of_joint[l] + of_marginal[l];
@@ -393,15 +394,13 @@ static void local_gradient(const Network *net, Space *s, const real *w, const re
         s->d_out[k * lanes + l] = error * ((real)(2.0 / (double)q) * s->weights[l]);
     }
     terms[MSE] += sum_of(squares, s->weights, lanes) / (double)q;
-    whole ld = turn(s->turned, z, c, lanes);
-    backward(net->parts + M + 1, s->tapes + M + 1, w, s->g, s->turned, ld, s->d_out, s->d_pairs, lanes, b.n_rows);
+    backward(net->parts + M + 1, s->tapes + M + 1, w, s->g, z, 0, 0, s->d_out, s->d_pairs, lanes, b.n_rows);
     EACH(i, c * lanes) s->d_z[i] += s->d_pairs[i];
-    ld = turn(s->turned, pooled, net->fusion.n_pooled, lanes);
-    backward(net->parts + M, s->tapes + M, w, s->g, s->turned, ld, s->d_z, s->d_out, lanes, b.n_rows);
+    backward(net->parts + M, s->tapes + M, w, s->g, pooled, 0, 0, s->d_z, s->d_out, lanes, b.n_rows);
     pool_backward(net, s, w, s->d_out, lanes, masked, b.n_rows);
     EACH(m, M)
-        backward(net->parts + m, s->tapes + m, w, s->g, s->x + net->columns[m], net->x_ld,
-                 s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
+        backward(net->parts + m, s->tapes + m, w, s->g, s->x_turned + net->columns[m] * lanes, s->x + net->columns[m],
+                 net->x_ld, s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
 }
 
 /* ------------------------------------------------------------------------- one client (loop.LoopEngine._train) */
@@ -599,13 +598,13 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     real *turned;
     TAKE(turned, 2 * lanes * wide);
     EACH(p, parts) EACH(l, net->parts[p].n_layers) {
-        real *out, *gate, *d; /* the critic sees every row twice */
+        real *out, *slope, *d; /* the critic sees every row twice */
         whole n = rounded(net->parts[p].layers[l].n_out) * lanes * (p == parts - 1 ? 2 : 1);
         TAKE(out, n);
-        TAKE(gate, n);
+        TAKE(slope, n);
         TAKE(d, n);
         if (!memory) continue;
-        s->tapes[p].out[l] = out, s->tapes[p].gate[l] = gate, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
+        s->tapes[p].out[l] = out, s->tapes[p].slope[l] = slope, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
     }
     TAKE(s->g, net->n_parameters);
     TAKE(s->first, net->n_parameters);
