@@ -123,6 +123,7 @@ typedef struct { /* the memory in which one thread trains one client after anoth
     real *d_codes, *d_z, *d_pairs, *d_out, *d_t, *d_shares, *partial, *values, *mean, *turned;
     real *references;
     uint64_t *order, *spare;
+    uint32_t *places;
     whole *numbers, most_lanes;
     Tape *tapes;
 } Space;
@@ -137,7 +138,7 @@ static void gather(const Network *net, const Clients *c, Space *s, Batch b, cons
         const real *from = c->x + row * net->n_columns;
         EACH(m, net->n_modalities) {
             whole width = net->parts[m].layers[0].n_in;
-            memcpy(s->x + l * net->x_ld + net->columns[m], from, (size_t)width * sizeof(real));
+            copy(s->x + l * net->x_ld + net->columns[m], from, width);
             from += width;
         }
         EACH(k, q) {
@@ -274,14 +275,24 @@ static const real *fuse(const Network *net, Space *s, const real *w, whole lanes
 
 /* ---------------------------------------------------------------------------------- the objective of one batch */
 
-/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
+/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn:
+
+       mi = softplus(-joint) + softplus(marginal), softplus(t) = max(t, 0) + log(1 + e^-|t|), of slope sigmoid(t) */
 static void information(const real *restrict joint, const real *restrict marginal, const real *restrict share,
                         double weight, real *restrict mi, real *restrict nwj, real *restrict d_t, whole lanes) {
+    const vector one = (vector){0} + (real)1;
+    for (whole l = 0; l < lanes; l += V) {
+        vector j = *(const vector *)(joint + l), m = *(const vector *)(marginal + l), away_j = magnitude(j);
+        vector away_m = magnitude(m), e_j = bounded_exponential(-away_j), e_m = bounded_exponential(-away_m);
+        vector of_row = (real)weight * *(const vector *)(share + l);
+        *(vector *)(mi + l) = (real)0.5 * ((away_j - j) + (away_m + m));
+        *(vector *)(nwj + l) = (one + e_j) * (one + e_m);
+        *(vector *)(d_t + l) = -of_row * chosen(j > 0, e_j, one) / (one + e_j);
+        *(vector *)(d_t + lanes + l) = of_row * chosen(m > 0, one, e_m) / (one + e_m);
+    }
     EACH(l, lanes) {
-        mi[l] = softplus(-joint[l]) + softplus(marginal[l]);
+        mi[l] += logarithm(nwj[l]);
         nwj[l] = joint[l] - exponential(marginal[l]) + (real)1;
-        d_t[l] = (real)-weight * share[l] * sigmoid(-joint[l]);
-        d_t[lanes + l] = (real)weight * share[l] * sigmoid(marginal[l]);
     }
 }
 
@@ -333,45 +344,43 @@ static void alignment(const Network *net, Space *s, whole lanes, int masked, dou
     terms[KL] += sum_of(squares, s->weights, lanes);
 }
 
-/* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, then under earlier ones. */
+/* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, r_0, then under earlier ones. With
+   e = z / |z| and p the softmax of s_h = e r_h / tau:
+
+       nce = -log p_0,  d_e = sum_h (p_h - [h = 0]) r_h / tau,  d_z = (d_e - (d_e e) e) / |z| */
 static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau,
                      double weight, double *terms) {
-    const real shortest_turned = 1e-4; /* of `method/equations/contrast.py` */
-    whole c = net->c, n = c * lanes;
-    real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes;
-    real *nce = total + lanes, *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
-    memset(length, 0, lanes * sizeof(real));
-    EACH(k, c) EACH(l, lanes) length[l] += z[k * lanes + l] * z[k * lanes + l];
-    EACH(l, lanes) length[l] = length_of(length[l]);
-    EACH(k, c) EACH(l, lanes) direction[k * lanes + l] = z[k * lanes + l] / length[l];
-    memset(p, 0, n_models * lanes * sizeof(real));
-    EACH(h, n_models) { /* cosines over tau */
-        real *of = p + h * lanes;
-        EACH(k, c) EACH(l, lanes) of[l] += s->references[h * n + k * lanes + l] * direction[k * lanes + l];
-        EACH(l, lanes) of[l] /= (real)tau;
-        EACH(l, lanes) most[l] = h == 0 || of[l] > most[l] ? of[l] : most[l];
+    const vector shortest_turned = (vector){0} + (real)1e-4; /* of `method/equations/contrast.py` */
+    const whole c = net->c;
+    vector cosine[MOST_MODELS], of[MOST_MODELS];
+    for (whole l = 0; l < lanes; l += V) {
+        const real *own = z + l, *references = s->references + l;
+        vector square = {0}, total = {0}, along = {0}, most = {0};
+        EACH(k, c) square += *(const vector *)(own + k * lanes) * *(const vector *)(own + k * lanes);
+        vector length = length_of(square), per_length = (real)1 / length;
+        EACH(h, n_models) { /* over tau */
+            vector sum = {0};
+            EACH(k, c) sum += *(const vector *)(references + (h * c + k) * lanes) * *(const vector *)(own + k * lanes);
+            cosine[h] = sum * per_length / (real)tau;
+            most = h ? larger(most, cosine[h]) : cosine[h];
+        }
+        EACH(h, n_models) total += of[h] = bounded_exponential(cosine[h] - most);
+        EACH(h, n_models) {
+            of[h] = of[h] / total - (real)(h == 0);
+            along += of[h] * cosine[h];
+        }
+        vector of_row = (real)weight * *(const vector *)(s->weights + l) * per_length;
+        of_row = chosen(length > shortest_turned, of_row, (vector){0}); /* what is too short is not turned */
+        EACH(k, c) {
+            vector d_e = {0}, e = *(const vector *)(own + k * lanes) * per_length;
+            EACH(h, n_models) d_e += of[h] * *(const vector *)(references + (h * c + k) * lanes);
+            *(vector *)(s->d_z + k * lanes + l) += (d_e / (real)tau - along * e) * of_row;
+        }
+        *(vector *)(s->values + l) = most - cosine[0];
+        *(vector *)(s->mean + l) = total;
     }
-    EACH(l, lanes) nce[l] = most[l] - p[l];
-    memset(total, 0, lanes * sizeof(real));
-    EACH(h, n_models) {
-        real *of = p + h * lanes;
-        EACH(l, lanes) of[l] = exponential(of[l] - most[l]);
-        EACH(l, lanes) total[l] += of[l];
-    }
-    EACH(l, lanes) nce[l] += logarithm(total[l]);
-    memset(gradient, 0, n * sizeof(real));
-    EACH(h, n_models) { /* with respect to the direction */
-        real *of = p + h * lanes, positive = h == 0;
-        EACH(l, lanes) of[l] = (of[l] / total[l] - positive) / (real)tau;
-        EACH(k, c) EACH(l, lanes) gradient[k * lanes + l] += of[l] * s->references[h * n + k * lanes + l];
-    }
-    memset(along, 0, lanes * sizeof(real));
-    EACH(k, c) EACH(l, lanes) along[l] += gradient[k * lanes + l] * direction[k * lanes + l];
-    EACH(k, c) EACH(l, lanes) { /* only turning z changes a cosine, and rows too short are not turned */
-        real turn = (gradient[k * lanes + l] - along[l] * direction[k * lanes + l]) / length[l];
-        s->d_z[k * lanes + l] += length[l] > shortest_turned ? turn * ((real)weight * s->weights[l]) : (real)0;
-    }
-    terms[CONTRASTIVE] += sum_of(nce, s->weights, lanes);
+    EACH(l, lanes) s->values[l] += logarithm(s->mean[l]);
+    terms[CONTRASTIVE] += sum_of(s->values, s->weights, lanes);
 }
 
 /* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g,
@@ -434,7 +443,6 @@ static void soft_threshold(const Network *net, real *w, real amount) {
     }
 }
 
-enum { FEW_TO_SORT = 96 };
 #define GOLDEN 0x9E3779B97F4A7C15u
 
 /* The streams of `common/randomness.py`. */
@@ -446,24 +454,30 @@ INLINE uint64_t mix(uint64_t z) {
 
 INLINE uint64_t counter(whole epoch, whole place) { return (((uint64_t)epoch << 32) + (uint64_t)place + 1) * GOLDEN; }
 
-/* Writes the order of an epoch to `order`: rows sorted by 40 random bits each, ties by number. */
-static void draw_order(uint64_t *order, uint64_t *spare, uint64_t key, whole epoch, whole n) {
-    EACH(i, n) order[i] = (mix(key + counter(epoch, i)) >> 24 << 24) | (uint64_t)i;
-    if (n <= FEW_TO_SORT) { /* each goes to the place that says how many are smaller: all differ */
-        EACH(i, n) {
-            whole n_smaller = 0;
-            EACH(j, n) n_smaller += order[j] < order[i];
-            spare[n_smaller] = order[i] & 0xFFFFFF;
-        }
-        memcpy(order, spare, (size_t)n * sizeof *order);
-        return;
+/* Writes the order of an epoch to `order`: rows sorted by 40 random bits each, ties by number. About one falls into
+   each of 2^bits shelves, by its first bits; within a shelf they are inserted in order. */
+static void draw_order(Space *s, uint64_t key, whole epoch, whole n) {
+    uint64_t *order = s->order, *spare = s->spare;
+    uint32_t *places = s->places;
+    int bits = 1;
+    while ((whole)1 << bits < n) bits++;
+    memset(places, 0, ((size_t)1 << bits) * sizeof *places);
+    EACH(i, n) {
+        spare[i] = (mix(key + counter(epoch, i)) >> 24 << 24) | (uint64_t)i;
+        places[spare[i] >> (64 - bits)]++;
     }
-    for (int shift = 24; shift < 64; shift += 8) {
-        whole first[257] = {0};
-        EACH(i, n) first[(order[i] >> shift & 255) + 1]++;
-        EACH(k, 255) first[k + 1] += first[k];
-        EACH(i, n) spare[first[order[i] >> shift & 255]++] = order[i];
-        memcpy(order, spare, (size_t)n * sizeof *order);
+    uint32_t before = 0;
+    EACH(k, (whole)1 << bits) {
+        uint32_t here = places[k];
+        places[k] = before;
+        before += here;
+    }
+    EACH(i, n) order[places[spare[i] >> (64 - bits)]++] = spare[i];
+    for (whole i = 1; i < n; i++) {
+        uint64_t mine = order[i];
+        whole at = i;
+        for (; at > 0 && order[at - 1] > mine; at--) order[at] = order[at - 1];
+        order[at] = mine;
     }
     EACH(i, n) order[i] &= 0xFFFFFF;
 }
@@ -487,13 +501,17 @@ static void drop_modalities(const Network *net, Space *s, Batch b, uint64_t key,
 }
 
 /* Writes unit Z of some rows of a client, under the h-th of the models, to its references. */
-static void keep_references(const Network *net, const Clients *c, whole replica, Batch b, whole h, const real *z) {
+static void keep_references(const Network *net, const Clients *c, Space *s, whole replica, Batch b, whole h,
+                            const real *z) {
     whole n = net->c;
+    for (whole l = 0; l < b.lanes; l += V) {
+        vector square = {0};
+        EACH(k, n) square += *(const vector *)(z + k * b.lanes + l) * *(const vector *)(z + k * b.lanes + l);
+        *(vector *)(s->values + l) = length_of(square);
+    }
     EACH(l, b.n_rows) {
-        real square = 0, *mine = c->references + ((c->offsets[replica] + b.rows[l]) * c->n_models + h) * n;
-        EACH(k, n) square += z[k * b.lanes + l] * z[k * b.lanes + l];
-        real length = length_of(square);
-        EACH(k, n) mine[k] = z[k * b.lanes + l] / length;
+        real *mine = c->references + ((c->offsets[replica] + b.rows[l]) * c->n_models + h) * n;
+        EACH(k, n) mine[k] = z[k * b.lanes + l] / s->values[l];
     }
 }
 
@@ -517,7 +535,7 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
-            keep_references(net, c, replica, batch, h, z);
+            keep_references(net, c, s, replica, batch, h, z);
         }
     }
     c->reference_round[replica] = b->round_index;
@@ -548,7 +566,7 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     double rate = o->learning_rate * b->rate_factor;
     whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
     EACH(epoch, c->n_epochs) {
-        draw_order(s->order, s->spare, key, epoch, n);
+        draw_order(s, key, epoch, n);
         EACH(j, n_steps) {
             whole first = n * j / n_steps, n_rows = n * (j + 1) / n_steps - first;
             EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
@@ -557,7 +575,7 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
-            if (keeps_own) keep_references(net, c, replica, batch, 0, z);
+            if (keeps_own) keep_references(net, c, s, replica, batch, 0, z);
             EACH(l, n_models > 1 ? batch.lanes : 0) {
                 whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
                 const real *of_row = c->references + row * c->n_models * net->c;
@@ -630,6 +648,7 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     TAKE(s->references, lanes * (c->n_models + 1) * net->c);
     TAKE(s->order, most_rows);
     TAKE(s->spare, most_rows);
+    TAKE(s->places, 2 * most_rows + 2); /* the next power of two, at least 2 */
     TAKE(s->numbers, most_rows > lanes ? most_rows : lanes);
 #undef TAKE
     return used;
@@ -754,9 +773,10 @@ EXPORT int processor_can(void) {
 #endif
 }
 
-/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`. */
+/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`; to what rows are padded. */
 EXPORT whole n_terms(void) { return N_TERMS; }
 EXPORT whole n_settings(void) { return sizeof(Settings) / sizeof(double); }
+EXPORT whole step_of_rows(void) { return STEP; }
 
 typedef struct { Work work; whole n; } Some;
 

@@ -2,7 +2,8 @@
 
    An activation is a matrix (features, lanes): the rows of a batch side by side in lanes, a multiple of STEP of them.
    Lanes beyond the batch repeat its first row with weight zero. A weight matrix is (outputs, ld), its rows padded with
-   zeros to a multiple of LANES: so all loops run over whole vectors. `native.py` packs and unpacks. */
+   zeros to a multiple of STEP, so that all loops run over whole vectors; of FEW inputs or outputs it is as it comes.
+   `packed_network.py` packs and unpacks. */
 
 #ifndef NATIVE_MATRICES_H
 #define NATIVE_MATRICES_H
@@ -30,10 +31,12 @@ enum { WIDTH = 32, TILE_ROWS = 6 };
 enum { WIDTH = 16, TILE_ROWS = 6 };
 #endif
 enum { LANES = 16, V = WIDTH / sizeof(real), STEP = V < 4 ? 4 : V, MOST_IN_TILE = 2 * TILE_ROWS, FEW = 3 };
+#define TWO_FOURS (TILE_ROWS == 6 ? 8 : -1) /* rows that are better taken so than as six and two */
 typedef real vector __attribute__((vector_size(WIDTH), may_alias));
 typedef real loose __attribute__((vector_size(WIDTH), may_alias, aligned(sizeof(real)))); /* wherever it stands */
 typedef real quad __attribute__((vector_size(4 * sizeof(real)), may_alias));
 typedef real wide __attribute__((vector_size(STEP * sizeof(real)), may_alias));
+typedef __typeof__((vector){0} > (vector){0}) truth; /* of each number of a vector, all bits or none */
 #define INLINE static inline __attribute__((always_inline))
 #define EACH(i, n) for (whole i = 0; i < (n); i++)
 
@@ -87,22 +90,8 @@ INLINE real root(real x) {
 #endif
 }
 
-/* The length of a vector, given its square, but no less than `contrast.SHORTEST`. */
-INLINE real length_of(real square) {
-    const real shortest = 1e-8;
-    return root(square > shortest * shortest ? square : shortest * shortest);
-}
-
-INLINE real sigmoid(real a) { return (real)1 / ((real)1 + exponential(-a)); }
-
-/* log(1 + e^t): minus the log of a sigmoid. */
-INLINE real softplus(real t) {
-    real magnitude = t < 0 ? -t : t;
-    return (t > 0 ? t : (real)0) + logarithm((real)1 + exponential(-magnitude));
-}
-
-/* By vectors: 1 / a and sqrt(a) of positive numbers of normal size, and e^x with x held between -87 and 88. With AVX-512
-   a step of Newton's method doubles the 14 bits of an estimate: divisions and roots take three times as long there. */
+/* By vectors: 1 / a and sqrt(a) of positive numbers of normal size, and e^x with x held between -87 and 88, to 2e-7 where
+   |x| is small: 2^n 2^f, f in +-1/2, by the polynomial of least relative error 2e-9 that is 1 at 0. With AVX-512 a step of Newton's method doubles the 14 bits of an estimate: divisions and roots take three times as long there. */
 #if defined(NATIVE_DOUBLE) || !defined(__AVX2__)
 INLINE vector reciprocal(vector a) { return (real)1 / a; }
 INLINE vector root_of(vector a) {
@@ -133,15 +122,23 @@ typedef uint32_t bits __attribute__((vector_size(WIDTH)));
 INLINE vector bounded_exponential(vector x) {
     x = HELD(x);
     vector shifted = x * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f; /* the last bits of `shifted` are n */
-    vector r = x - n * 0.693359375f - n * -2.12194440e-4f, p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    vector f = x * 1.44269504f - n, f2 = f * f; /* the polynomial in few steps after one another: they set the time */
+    vector p = f2 * 1.53533621e-4f + (f * 1.33988746e-3f + 9.61843736e-3f);
+    p = f2 * p + (f * 5.55033247e-2f + 2.40226479e-1f);
+    p = f2 * p + (f * 6.93147203e-1f + 1.0f);
     return p * (vector)(((bits)shifted << 23) + 0x3f800000u);
 }
 #endif
+
+INLINE vector chosen(truth yes, vector a, vector b) { return (vector)(((truth)a & yes) | ((truth)b & ~yes)); }
+INLINE vector larger(vector a, vector b) { return chosen(a > b, a, b); }
+INLINE vector magnitude(vector a) { return chosen(a < 0, -a, a); }
+
+/* The lengths of vectors, given their squares, but no less than `contrast.SHORTEST`. */
+INLINE vector length_of(vector square) {
+    const vector shortest = (vector){0} + (real)1e-8;
+    return root_of(larger(square, shortest * shortest));
+}
 
 /* The sum of n numbers, or of products, a multiple of STEP. */
 INLINE real sum_of(const real *a, const real *b, whole n) {
@@ -152,6 +149,13 @@ INLINE real sum_of(const real *a, const real *b, whole n) {
 }
 
 /* ------------------------------------------------------------------------------------------- matrices */
+
+/* Copies n numbers, from wherever they stand. */
+INLINE void copy(real *to, const real *from, whole n) {
+    whole i = 0;
+    for (; i + V <= n; i += V) *(vector *)(to + i) = (vector)*(const loose *)(from + i);
+    for (; i < n; i++) to[i] = from[i];
+}
 
 /* out[o] = (bias[o] + sum_i w[o, i] a[i]) times[o] for R rows of out and N vectors of lanes, all R N sums held in
    registers; without bias or times where they are NULL. */
@@ -186,7 +190,7 @@ INLINE void stripe(const int N, real *out, whole out_ld, whole n_out, const real
     tile(R, N, out + o * out_ld, out_ld, w + o * w_row, w_row, w_column, a, a_ld, n_in, bias ? bias + o : 0, \
          times ? times + o * out_ld : 0)
     if (N == 1) for (; o + 2 * TILE_ROWS <= n_out; o += 2 * TILE_ROWS) ROWS(2 * TILE_ROWS);
-    if (N <= 2) for (; o + TILE_ROWS <= n_out; o += TILE_ROWS) ROWS(TILE_ROWS);
+    for (; N <= 2 && o + TILE_ROWS <= n_out && n_out - o != TWO_FOURS; o += TILE_ROWS) ROWS(TILE_ROWS);
     if (N <= 3) for (; o + 4 <= n_out; o += 4) ROWS(4);
     if (o + 3 <= n_out) { ROWS(3); o += 3; }
     if (o + 2 <= n_out) { ROWS(2); o += 2; }
