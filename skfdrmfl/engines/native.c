@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
-enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
+enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64, LINE = 64 }; /* bytes of a line of cache */
 enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
 
 /* ---------------------------------------------------------------- what Python passes, field for field as there */
@@ -149,6 +149,16 @@ static void gather(const Network *net, const Clients *c, Space *s, Batch b, cons
         EACH(m, c->present ? net->n_modalities : 0) s->mask[m * lanes + l] = c->present[row * net->n_modalities + m];
     }
     transpose(s->x_turned, lanes, s->x, net->x_ld, lanes, net->x_ld);
+}
+
+/* Asks for the rows of the next batch, from the `first` of an order of n on, while this one is worked on. */
+static void fetch(const Network *net, const Clients *c, const Space *s, const whole *rows, whole first, whole n) {
+    whole last = first + s->most_lanes < n ? first + s->most_lanes : n, columns = LINE / sizeof(real);
+    for (whole i = first; i < last; i++) {
+        const real *x = c->x + rows[s->order[i]] * net->n_columns;
+        for (whole k = 0; k < net->n_columns; k += columns) __builtin_prefetch(x + k);
+        __builtin_prefetch(c->y + rows[s->order[i]] * net->q);
+    }
 }
 
 /* Codes of the batch, zero where a row lacks the modality. */
@@ -515,9 +525,10 @@ static void keep_references(const Network *net, const Clients *c, Space *s, whol
     }
 }
 
-/* Writes those of all rows under the models: where there are some, of the newest alone, which may be left out. */
+/* Writes those of all rows under the models: where there are some, of the newest alone. Of this the first `n_left_out` of
+   the order are left out. */
 static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica,
-                             int without_newest) {
+                             whole n_left_out) {
     whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c;
     const whole *rows = c->rows + c->offsets[replica];
     real *all = c->references + c->offsets[replica] * c->n_models * width;
@@ -527,11 +538,11 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
         real *mine = all + i * c->n_models * width;
         memmove(mine + width, mine, (size_t)((b->n_models - 1) * width) * sizeof(real));
     }
-    for (whole h = without_newest; h < n_new; h++) {
+    EACH(h, n_new) {
         const real *w = b->models[h] + c->runs[replica] * net->n_parameters;
-        for (whole first = 0; first < n; first += s->most_lanes) {
+        for (whole first = h ? 0 : n_left_out; first < n; first += s->most_lanes) {
             whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
-            EACH(i, n_rows) s->numbers[i] = first + i;
+            EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
@@ -554,8 +565,11 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     key = mix(key + (uint64_t)(b->round_index + 1) * GOLDEN);
     key = mix(key + (c->positions[replica] + 1) * GOLDEN);
     whole n_models = o->contrastive_weight > 0 && c->references ? b->n_models : 0;
-    int keeps_own = n_models && !c->trains && !(o->modality_dropout > 0); /* w stays at the newest model */
-    if (n_models) renew_references(net, c, s, b, replica, keeps_own);
+    whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
+    draw_order(s, key, 0, n);
+    /* Of so many rows z under the newest model is that of their first batch: until a step is taken, w is that model. */
+    whole n_own = !n_models || o->modality_dropout > 0 ? 0 : c->trains && n ? n / n_steps : n;
+    if (n_models) renew_references(net, c, s, b, replica, n_own);
     int masked = c->present || o->modality_dropout > 0;
     memcpy(w, start, D * sizeof(real));
     memset(s->g, 0, D * sizeof(real));
@@ -564,18 +578,18 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     if (sum) memset(sum, 0, D * sizeof(real));
     memset(terms, 0, N_TERMS * sizeof(double));
     double rate = o->learning_rate * b->rate_factor;
-    whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
     EACH(epoch, c->n_epochs) {
-        draw_order(s, key, epoch, n);
+        if (epoch) draw_order(s, key, epoch, n);
         EACH(j, n_steps) {
             whole first = n * j / n_steps, n_rows = n * (j + 1) / n_steps - first;
             EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
+            fetch(net, c, s, rows, first + n_rows, n);
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
-            if (keeps_own) keep_references(net, c, s, replica, batch, 0, z);
+            if (epoch == 0 && first < n_own) keep_references(net, c, s, replica, batch, 0, z);
             EACH(l, n_models > 1 ? batch.lanes : 0) {
                 whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
                 const real *of_row = c->references + row * c->n_models * net->c;
