@@ -133,21 +133,20 @@ typedef struct { whole n_rows, lanes; const whole *rows; } Batch; /* `rows` are 
 /* Gathers the rows of a batch: x, y beside y shifted cyclically, and each row's share. */
 static void gather(const Network *net, const Clients *c, Space *s, Batch b, const whole *rows, double share) {
     whole lanes = b.lanes, q = net->q;
+    real *y = s->pairs + net->c * 2 * lanes;
     EACH(l, lanes) {
-        whole row = rows[b.rows[l < b.n_rows ? l : 0]], next = rows[b.rows[l + 1 < b.n_rows ? l + 1 : 0]];
+        whole row = rows[b.rows[l < b.n_rows ? l : 0]];
         const real *from = c->x + row * net->n_columns;
         EACH(m, net->n_modalities) {
             whole width = net->parts[m].layers[0].n_in;
             copy(s->x + l * net->x_ld + net->columns[m], from, width);
             from += width;
         }
-        EACH(k, q) {
-            s->pairs[(net->c + k) * 2 * lanes + l] = c->y[row * q + k];
-            s->pairs[(net->c + k) * 2 * lanes + lanes + l] = c->y[next * q + k];
-        }
+        EACH(k, q) y[k * 2 * lanes + l] = c->y[row * q + k];
         s->weights[l] = l < b.n_rows ? (real)share : 0;
         EACH(m, c->present ? net->n_modalities : 0) s->mask[m * lanes + l] = c->present[row * net->n_modalities + m];
     }
+    EACH(k, q) EACH(l, lanes) y[(2 * k + 1) * lanes + l] = y[2 * k * lanes + (l + 1 < b.n_rows ? l + 1 : 0)];
     transpose(s->x_turned, lanes, s->x, net->x_ld, lanes, net->x_ld);
 }
 

@@ -246,7 +246,9 @@ INLINE void dots_of(const int N, real *out, whole row, whole column, const real 
 #pragma GCC unroll 4
         for (int i = 0; i < N; i++) {
             quad four = sums_of_four(sums[i]);
-            EACH(r, n_a - o < 4 ? n_a - o : 4) out[(o + r) * row + i * column] = four[r];
+            real *to = out + o * row + i * column;
+            if (n_a - o < 4) EACH(r, n_a - o) to[r * row] = four[r];
+            else to[0] = four[0], to[row] = four[1], to[2 * row] = four[2], to[3 * row] = four[3];
         }
     }
 }
