@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
-enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
+enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64, LINE = 64 }; /* bytes of a line of cache */
 enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
 
 /* ---------------------------------------------------------------- what Python passes, field for field as there */
@@ -55,26 +55,27 @@ typedef struct {
 
 /* ------------------------------------------------------------------- dense layers (method/mlp.py), forward and back */
 
-typedef struct { real *out[MOST_LAYERS], *gate[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
+typedef struct { real *out[MOST_LAYERS], *slope[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
 
 /* Rows of a layer's output that go through silu: all but the skip's, and none of the last layer. */
 INLINE whole n_gated(const Part *p, whole l) {
     return l == p->n_layers - 1 ? 0 : p->layers[l].n_out - (l == 0 && p->has_skip ? p->n_out : 0);
 }
 
-static void silu(real *restrict out, real *restrict gate, whole n) {
+/* silu(a) = a s(a) in place of a, and its slope s + a s (1 - s), where s is the sigmoid. */
+static void silu(real *restrict out, real *restrict slope, whole n) {
     for (whole i = 0; i < n; i += V) {
         vector *value = (vector *)(out + i), share = reciprocal((real)1 + bounded_exponential(-*value));
-        *(vector *)(gate + i) = share;
         *value *= share;
+        *(vector *)(slope + i) = share + *value * ((real)1 - share);
     }
 }
 
 static const real *forward(const Part *p, const Tape *tape, const real *w, const real *a, whole lanes) {
     EACH(l, p->n_layers) {
         const Layer *y = p->layers + l;
-        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias);
-        silu(tape->out[l], tape->gate[l], n_gated(p, l) * lanes);
+        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias, 0);
+        silu(tape->out[l], tape->slope[l], n_gated(p, l) * lanes);
         a = tape->out[l];
     }
     real *last = tape->out[p->n_layers - 1];
@@ -86,31 +87,31 @@ static const real *forward(const Part *p, const Tape *tape, const real *w, const
 }
 
 /* Writes the gradients of the part's parameters to g, and that of its input to d_in unless it is NULL. `turned` is the
-   input with rows first, (lanes, turned_ld). */
-static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *turned, whole turned_ld,
-                     const real *d_out, real *d_in, whole lanes, whole n_rows) {
+   input with rows first, (lanes, turned_ld), or NULL. */
+static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *input, const real *turned,
+                     whole turned_ld, const real *d_out, real *d_in, whole lanes, whole n_rows) {
     const real *d = d_out;
     for (whole l = p->n_layers - 1; l >= 0; l--) {
         const Layer *y = p->layers + l;
-        if (l < p->n_layers - 1) {
-            const real *out = tape->out[l], *gate = tape->gate[l];
-            real *own = tape->d[l];
-            whole n = n_gated(p, l);
-            EACH(i, n * lanes) own[i] *= gate[i] + out[i] * ((real)1 - gate[i]);
-            if (l == 0 && p->has_skip) memcpy(own + n * lanes, d_out, p->n_out * lanes * sizeof(real));
-            d = own;
+        const real *before = l ? tape->out[l - 1] : input;
+        if (y->n_out <= FEW)
+            dots(g + y->weight, 1, y->ld, before, y->n_in, d, y->n_out, lanes);
+        else if (y->n_in <= FEW)
+            dots(g + y->weight, y->ld, 1, d, y->n_out, before, y->n_in, lanes);
+        else {
+            const real *rows_first = tape->turned;
+            whole ld = turned_ld;
+            if (l == 0 && turned) rows_first = turned;
+            else ld = turn(tape->turned, before, y->n_in, lanes);
+            /* what lies beyond n_in are zeros, and stay so */
+            product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, rounded(y->n_in), 0, 0);
         }
-        const real *rows_first = turned;
-        whole ld = turned_ld;
-        if (l > 0) {
-            ld = turn(tape->turned, tape->out[l - 1], y->n_in, lanes);
-            rows_first = tape->turned;
-        }
-        whole filled = (y->n_in + V - 1) / V * V; /* what lies beyond are zeros, and stay so */
-        product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, filled, 0);
         row_sums(g + y->bias, d, y->n_out, lanes);
-        real *before = l ? tape->d[l - 1] : d_in;
-        if (before) product(before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0);
+        real *d_before = l ? tape->d[l - 1] : d_in;
+        const real *slope = l ? tape->slope[l - 1] : 0;
+        if (d_before) product(d_before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0, slope);
+        if (l == 1 && p->has_skip) memcpy(d_before + y->n_in * lanes, d_out, p->n_out * lanes * sizeof(real));
+        d = d_before;
     }
 }
 
@@ -122,6 +123,7 @@ typedef struct { /* the memory in which one thread trains one client after anoth
     real *d_codes, *d_z, *d_pairs, *d_out, *d_t, *d_shares, *partial, *values, *mean, *turned;
     real *references;
     uint64_t *order, *spare;
+    uint32_t *places;
     whole *numbers, most_lanes;
     Tape *tapes;
 } Space;
@@ -131,22 +133,31 @@ typedef struct { whole n_rows, lanes; const whole *rows; } Batch; /* `rows` are 
 /* Gathers the rows of a batch: x, y beside y shifted cyclically, and each row's share. */
 static void gather(const Network *net, const Clients *c, Space *s, Batch b, const whole *rows, double share) {
     whole lanes = b.lanes, q = net->q;
+    real *y = s->pairs + net->c * 2 * lanes;
     EACH(l, lanes) {
-        whole row = rows[b.rows[l < b.n_rows ? l : 0]], next = rows[b.rows[l + 1 < b.n_rows ? l + 1 : 0]];
+        whole row = rows[b.rows[l < b.n_rows ? l : 0]];
         const real *from = c->x + row * net->n_columns;
         EACH(m, net->n_modalities) {
             whole width = net->parts[m].layers[0].n_in;
-            memcpy(s->x + l * net->x_ld + net->columns[m], from, (size_t)width * sizeof(real));
+            copy(s->x + l * net->x_ld + net->columns[m], from, width);
             from += width;
         }
-        EACH(k, q) {
-            s->pairs[(net->c + k) * 2 * lanes + l] = c->y[row * q + k];
-            s->pairs[(net->c + k) * 2 * lanes + lanes + l] = c->y[next * q + k];
-        }
+        EACH(k, q) y[k * 2 * lanes + l] = c->y[row * q + k];
         s->weights[l] = l < b.n_rows ? (real)share : 0;
         EACH(m, c->present ? net->n_modalities : 0) s->mask[m * lanes + l] = c->present[row * net->n_modalities + m];
     }
+    EACH(k, q) EACH(l, lanes) y[(2 * k + 1) * lanes + l] = y[2 * k * lanes + (l + 1 < b.n_rows ? l + 1 : 0)];
     transpose(s->x_turned, lanes, s->x, net->x_ld, lanes, net->x_ld);
+}
+
+/* Asks for the rows of the next batch, from the `first` of an order of n on, while this one is worked on. */
+static void fetch(const Network *net, const Clients *c, const Space *s, const whole *rows, whole first, whole n) {
+    whole last = first + s->most_lanes < n ? first + s->most_lanes : n, columns = LINE / sizeof(real);
+    for (whole i = first; i < last; i++) {
+        const real *x = c->x + rows[s->order[i]] * net->n_columns;
+        for (whole k = 0; k < net->n_columns; k += columns) __builtin_prefetch(x + k);
+        __builtin_prefetch(c->y + rows[s->order[i]] * net->q);
+    }
 }
 
 /* Codes of the batch, zero where a row lacks the modality. */
@@ -174,7 +185,7 @@ static void shares(const Network *net, Space *s, const real *w, whole lanes, int
         if (f->scores) {
             const Layer *y = f->scores + m;
             const real *mu = s->codes + m * net->d * lanes;
-            product(score, lanes, y->n_out, w + y->weight, y->ld, 1, mu, lanes, y->n_in, lanes, 0);
+            product(score, lanes, y->n_out, w + y->weight, y->ld, 1, mu, lanes, y->n_in, lanes, 0, 0);
             EACH(k, f->n_shares) EACH(l, lanes)
                 score[k * lanes + l] = score[k * lanes + l] * (real)f->scale + w[y->bias + k];
         } else
@@ -255,10 +266,11 @@ static void pool_backward(const Network *net, Space *s, const real *w, const rea
         real *d_score = s->d_shares + m * n, *d_mu = s->d_codes + m * d * lanes;
         EACH(k, y->n_out) s->g[y->bias + k] = sum_of(d_score + k * lanes, 0, lanes);
         EACH(i, n) d_score[i] *= (real)f->scale;
-        turn(s->turned, s->codes + m * d * lanes, d, lanes);
-        product(s->partial, y->ld, y->n_out, d_score, lanes, 1, s->turned, y->ld, n_rows, y->ld, 0);
-        EACH(i, y->n_out * y->ld) s->g[y->weight + i] += s->partial[i]; /* queries are those of all modalities */
-        product(s->partial, lanes, d, w + y->weight, 1, y->ld, d_score, lanes, y->n_out, lanes, 0);
+        whole ld = turn(s->turned, s->codes + m * d * lanes, d, lanes);
+        product(s->partial, ld, y->n_out, d_score, lanes, 1, s->turned, ld, n_rows, ld, 0, 0);
+        EACH(k, y->n_out) EACH(j, d) /* queries are those of all modalities */
+            s->g[y->weight + k * y->ld + j] += s->partial[k * ld + j];
+        product(s->partial, lanes, d, w + y->weight, 1, y->ld, d_score, lanes, y->n_out, lanes, 0, 0);
         EACH(i, d * lanes) d_mu[i] += s->partial[i];
     }
 }
@@ -272,14 +284,24 @@ static const real *fuse(const Network *net, Space *s, const real *w, whole lanes
 
 /* ---------------------------------------------------------------------------------- the objective of one batch */
 
-/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn. */
+/* R_mi (eq. 6) and `information.nwj` of T on both kinds of pairs, and the gradient of the first by both, in turn:
+
+       mi = softplus(-joint) + softplus(marginal), softplus(t) = max(t, 0) + log(1 + e^-|t|), of slope sigmoid(t) */
 static void information(const real *restrict joint, const real *restrict marginal, const real *restrict share,
                         double weight, real *restrict mi, real *restrict nwj, real *restrict d_t, whole lanes) {
+    const vector one = (vector){0} + (real)1;
+    for (whole l = 0; l < lanes; l += V) {
+        vector j = *(const vector *)(joint + l), m = *(const vector *)(marginal + l), away_j = magnitude(j);
+        vector away_m = magnitude(m), e_j = bounded_exponential(-away_j), e_m = bounded_exponential(-away_m);
+        vector of_row = (real)weight * *(const vector *)(share + l);
+        *(vector *)(mi + l) = (real)0.5 * ((away_j - j) + (away_m + m));
+        *(vector *)(nwj + l) = (one + e_j) * (one + e_m);
+        *(vector *)(d_t + l) = -of_row * chosen(j > 0, e_j, one) / (one + e_j);
+        *(vector *)(d_t + lanes + l) = of_row * chosen(m > 0, one, e_m) / (one + e_m);
+    }
     EACH(l, lanes) {
-        mi[l] = softplus(-joint[l]) + softplus(marginal[l]);
+        mi[l] += logarithm(nwj[l]);
         nwj[l] = joint[l] - exponential(marginal[l]) + (real)1;
-        d_t[l] = (real)-weight * share[l] * sigmoid(-joint[l]);
-        d_t[lanes + l] = (real)weight * share[l] * sigmoid(marginal[l]);
     }
 }
 
@@ -296,8 +318,7 @@ static void mutual_information(const Network *net, Space *s, const real *w, cons
         terms[MI] += sum_of(s->values, s->weights, lanes);
         terms[NWJ] += sum_of(s->values + lanes, s->weights, lanes);
     }
-    whole ld = turn(s->turned, s->pairs, net->c + net->q, 2 * lanes);
-    backward(critic, tape, w, s->g, s->turned, ld, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
+    backward(critic, tape, w, s->g, s->pairs, 0, 0, s->d_t, s->d_pairs, 2 * lanes, 2 * lanes);
     EACH(k, net->c) {
         const real *of_joint = s->d_pairs + k * 2 * lanes, *of_marginal = of_joint + lanes;
         EACH(l, lanes) s->d_z[k * lanes + l] += of_joint[l] + of_marginal[l];
@@ -332,45 +353,43 @@ static void alignment(const Network *net, Space *s, whole lanes, int masked, dou
     terms[KL] += sum_of(squares, s->weights, lanes);
 }
 
-/* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, then under earlier ones. */
+/* eq. 12: InfoNCE of z against unit Z of the same rows under the broadcast model, r_0, then under earlier ones. With
+   e = z / |z| and p the softmax of s_h = e r_h / tau:
+
+       nce = -log p_0,  d_e = sum_h (p_h - [h = 0]) r_h / tau,  d_z = (d_e - (d_e e) e) / |z| */
 static void contrast(const Network *net, Space *s, const real *z, whole lanes, whole n_models, double tau,
                      double weight, double *terms) {
-    const real shortest_turned = 1e-4; /* of `method/equations/contrast.py` */
-    whole c = net->c, n = c * lanes;
-    real *p = s->values, *length = p + n_models * lanes, *most = length + lanes, *total = most + lanes;
-    real *nce = total + lanes, *along = nce + lanes, *direction = s->d_pairs, *gradient = s->d_pairs + n;
-    memset(length, 0, lanes * sizeof(real));
-    EACH(k, c) EACH(l, lanes) length[l] += z[k * lanes + l] * z[k * lanes + l];
-    EACH(l, lanes) length[l] = length_of(length[l]);
-    EACH(k, c) EACH(l, lanes) direction[k * lanes + l] = z[k * lanes + l] / length[l];
-    memset(p, 0, n_models * lanes * sizeof(real));
-    EACH(h, n_models) { /* cosines over tau */
-        real *of = p + h * lanes;
-        EACH(k, c) EACH(l, lanes) of[l] += s->references[h * n + k * lanes + l] * direction[k * lanes + l];
-        EACH(l, lanes) of[l] /= (real)tau;
-        EACH(l, lanes) most[l] = h == 0 || of[l] > most[l] ? of[l] : most[l];
+    const vector shortest_turned = (vector){0} + (real)1e-4; /* of `method/equations/contrast.py` */
+    const whole c = net->c;
+    vector cosine[MOST_MODELS], of[MOST_MODELS];
+    for (whole l = 0; l < lanes; l += V) {
+        const real *own = z + l, *references = s->references + l;
+        vector square = {0}, total = {0}, along = {0}, most = {0};
+        EACH(k, c) square += *(const vector *)(own + k * lanes) * *(const vector *)(own + k * lanes);
+        vector length = length_of(square), per_length = (real)1 / length;
+        EACH(h, n_models) { /* over tau */
+            vector sum = {0};
+            EACH(k, c) sum += *(const vector *)(references + (h * c + k) * lanes) * *(const vector *)(own + k * lanes);
+            cosine[h] = sum * per_length / (real)tau;
+            most = h ? larger(most, cosine[h]) : cosine[h];
+        }
+        EACH(h, n_models) total += of[h] = bounded_exponential(cosine[h] - most);
+        EACH(h, n_models) {
+            of[h] = of[h] / total - (real)(h == 0);
+            along += of[h] * cosine[h];
+        }
+        vector of_row = (real)weight * *(const vector *)(s->weights + l) * per_length;
+        of_row = chosen(length > shortest_turned, of_row, (vector){0}); /* what is too short is not turned */
+        EACH(k, c) {
+            vector d_e = {0}, e = *(const vector *)(own + k * lanes) * per_length;
+            EACH(h, n_models) d_e += of[h] * *(const vector *)(references + (h * c + k) * lanes);
+            *(vector *)(s->d_z + k * lanes + l) += (d_e / (real)tau - along * e) * of_row;
+        }
+        *(vector *)(s->values + l) = most - cosine[0];
+        *(vector *)(s->mean + l) = total;
     }
-    EACH(l, lanes) nce[l] = most[l] - p[l];
-    memset(total, 0, lanes * sizeof(real));
-    EACH(h, n_models) {
-        real *of = p + h * lanes;
-        EACH(l, lanes) of[l] = exponential(of[l] - most[l]);
-        EACH(l, lanes) total[l] += of[l];
-    }
-    EACH(l, lanes) nce[l] += logarithm(total[l]);
-    memset(gradient, 0, n * sizeof(real));
-    EACH(h, n_models) { /* with respect to the direction */
-        real *of = p + h * lanes, positive = h == 0;
-        EACH(l, lanes) of[l] = (of[l] / total[l] - positive) / (real)tau;
-        EACH(k, c) EACH(l, lanes) gradient[k * lanes + l] += of[l] * s->references[h * n + k * lanes + l];
-    }
-    memset(along, 0, lanes * sizeof(real));
-    EACH(k, c) EACH(l, lanes) along[l] += gradient[k * lanes + l] * direction[k * lanes + l];
-    EACH(k, c) EACH(l, lanes) { /* only turning z changes a cosine, and rows too short are not turned */
-        real turn = (gradient[k * lanes + l] - along[l] * direction[k * lanes + l]) / length[l];
-        s->d_z[k * lanes + l] += length[l] > shortest_turned ? turn * ((real)weight * s->weights[l]) : (real)0;
-    }
-    terms[CONTRASTIVE] += sum_of(nce, s->weights, lanes);
+    EACH(l, lanes) s->values[l] += logarithm(s->mean[l]);
+    terms[CONTRASTIVE] += sum_of(s->values, s->weights, lanes);
 }
 
 /* `objective.local_gradient`: writes the gradient of L_k = MSE + lambda_1 R_mi + lambda_2 R_kl + lambda_3 R_fcl to g,
@@ -393,15 +412,13 @@ static void local_gradient(const Network *net, Space *s, const real *w, const re
         s->d_out[k * lanes + l] = error * ((real)(2.0 / (double)q) * s->weights[l]);
     }
     terms[MSE] += sum_of(squares, s->weights, lanes) / (double)q;
-    whole ld = turn(s->turned, z, c, lanes);
-    backward(net->parts + M + 1, s->tapes + M + 1, w, s->g, s->turned, ld, s->d_out, s->d_pairs, lanes, b.n_rows);
+    backward(net->parts + M + 1, s->tapes + M + 1, w, s->g, z, 0, 0, s->d_out, s->d_pairs, lanes, b.n_rows);
     EACH(i, c * lanes) s->d_z[i] += s->d_pairs[i];
-    ld = turn(s->turned, pooled, net->fusion.n_pooled, lanes);
-    backward(net->parts + M, s->tapes + M, w, s->g, s->turned, ld, s->d_z, s->d_out, lanes, b.n_rows);
+    backward(net->parts + M, s->tapes + M, w, s->g, pooled, 0, 0, s->d_z, s->d_out, lanes, b.n_rows);
     pool_backward(net, s, w, s->d_out, lanes, masked, b.n_rows);
     EACH(m, M)
-        backward(net->parts + m, s->tapes + m, w, s->g, s->x + net->columns[m], net->x_ld,
-                 s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
+        backward(net->parts + m, s->tapes + m, w, s->g, s->x_turned + net->columns[m] * lanes, s->x + net->columns[m],
+                 net->x_ld, s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
 }
 
 /* ------------------------------------------------------------------------- one client (loop.LoopEngine._train) */
@@ -435,7 +452,6 @@ static void soft_threshold(const Network *net, real *w, real amount) {
     }
 }
 
-enum { FEW_TO_SORT = 96 };
 #define GOLDEN 0x9E3779B97F4A7C15u
 
 /* The streams of `common/randomness.py`. */
@@ -447,24 +463,30 @@ INLINE uint64_t mix(uint64_t z) {
 
 INLINE uint64_t counter(whole epoch, whole place) { return (((uint64_t)epoch << 32) + (uint64_t)place + 1) * GOLDEN; }
 
-/* Writes the order of an epoch to `order`: rows sorted by 40 random bits each, ties by number. */
-static void draw_order(uint64_t *order, uint64_t *spare, uint64_t key, whole epoch, whole n) {
-    EACH(i, n) order[i] = (mix(key + counter(epoch, i)) >> 24 << 24) | (uint64_t)i;
-    if (n <= FEW_TO_SORT) { /* each goes to the place that says how many are smaller: all differ */
-        EACH(i, n) {
-            whole n_smaller = 0;
-            EACH(j, n) n_smaller += order[j] < order[i];
-            spare[n_smaller] = order[i] & 0xFFFFFF;
-        }
-        memcpy(order, spare, (size_t)n * sizeof *order);
-        return;
+/* Writes the order of an epoch to `order`: rows sorted by 40 random bits each, ties by number. About one falls into
+   each of 2^bits shelves, by its first bits; within a shelf they are inserted in order. */
+static void draw_order(Space *s, uint64_t key, whole epoch, whole n) {
+    uint64_t *order = s->order, *spare = s->spare;
+    uint32_t *places = s->places;
+    int bits = 1;
+    while ((whole)1 << bits < n) bits++;
+    memset(places, 0, ((size_t)1 << bits) * sizeof *places);
+    EACH(i, n) {
+        spare[i] = (mix(key + counter(epoch, i)) >> 24 << 24) | (uint64_t)i;
+        places[spare[i] >> (64 - bits)]++;
     }
-    for (int shift = 24; shift < 64; shift += 8) {
-        whole first[257] = {0};
-        EACH(i, n) first[(order[i] >> shift & 255) + 1]++;
-        EACH(k, 255) first[k + 1] += first[k];
-        EACH(i, n) spare[first[order[i] >> shift & 255]++] = order[i];
-        memcpy(order, spare, (size_t)n * sizeof *order);
+    uint32_t before = 0;
+    EACH(k, (whole)1 << bits) {
+        uint32_t here = places[k];
+        places[k] = before;
+        before += here;
+    }
+    EACH(i, n) order[places[spare[i] >> (64 - bits)]++] = spare[i];
+    for (whole i = 1; i < n; i++) {
+        uint64_t mine = order[i];
+        whole at = i;
+        for (; at > 0 && order[at - 1] > mine; at--) order[at] = order[at - 1];
+        order[at] = mine;
     }
     EACH(i, n) order[i] &= 0xFFFFFF;
 }
@@ -488,19 +510,24 @@ static void drop_modalities(const Network *net, Space *s, Batch b, uint64_t key,
 }
 
 /* Writes unit Z of some rows of a client, under the h-th of the models, to its references. */
-static void keep_references(const Network *net, const Clients *c, whole replica, Batch b, whole h, const real *z) {
+static void keep_references(const Network *net, const Clients *c, Space *s, whole replica, Batch b, whole h,
+                            const real *z) {
     whole n = net->c;
+    for (whole l = 0; l < b.lanes; l += V) {
+        vector square = {0};
+        EACH(k, n) square += *(const vector *)(z + k * b.lanes + l) * *(const vector *)(z + k * b.lanes + l);
+        *(vector *)(s->values + l) = length_of(square);
+    }
     EACH(l, b.n_rows) {
-        real square = 0, *mine = c->references + ((c->offsets[replica] + b.rows[l]) * c->n_models + h) * n;
-        EACH(k, n) square += z[k * b.lanes + l] * z[k * b.lanes + l];
-        real length = length_of(square);
-        EACH(k, n) mine[k] = z[k * b.lanes + l] / length;
+        real *mine = c->references + ((c->offsets[replica] + b.rows[l]) * c->n_models + h) * n;
+        EACH(k, n) mine[k] = z[k * b.lanes + l] / s->values[l];
     }
 }
 
-/* Writes those of all rows under the models: where there are some, of the newest alone, which may be left out. */
+/* Writes those of all rows under the models: where there are some, of the newest alone. Of this the first `n_left_out` of
+   the order are left out. */
 static void renew_references(const Network *net, const Clients *c, Space *s, const Broadcast *b, whole replica,
-                             int without_newest) {
+                             whole n_left_out) {
     whole n = c->offsets[replica + 1] - c->offsets[replica], width = net->c;
     const whole *rows = c->rows + c->offsets[replica];
     real *all = c->references + c->offsets[replica] * c->n_models * width;
@@ -510,15 +537,15 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
         real *mine = all + i * c->n_models * width;
         memmove(mine + width, mine, (size_t)((b->n_models - 1) * width) * sizeof(real));
     }
-    for (whole h = without_newest; h < n_new; h++) {
+    EACH(h, n_new) {
         const real *w = b->models[h] + c->runs[replica] * net->n_parameters;
-        for (whole first = 0; first < n; first += s->most_lanes) {
+        for (whole first = h ? 0 : n_left_out; first < n; first += s->most_lanes) {
             whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
-            EACH(i, n_rows) s->numbers[i] = first + i;
+            EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
-            keep_references(net, c, replica, batch, h, z);
+            keep_references(net, c, s, replica, batch, h, z);
         }
     }
     c->reference_round[replica] = b->round_index;
@@ -537,8 +564,11 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     key = mix(key + (uint64_t)(b->round_index + 1) * GOLDEN);
     key = mix(key + (c->positions[replica] + 1) * GOLDEN);
     whole n_models = o->contrastive_weight > 0 && c->references ? b->n_models : 0;
-    int keeps_own = n_models && !c->trains && !(o->modality_dropout > 0); /* w stays at the newest model */
-    if (n_models) renew_references(net, c, s, b, replica, keeps_own);
+    whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
+    draw_order(s, key, 0, n);
+    /* Of so many rows z under the newest model is that of their first batch: until a step is taken, w is that model. */
+    whole n_own = !n_models || o->modality_dropout > 0 ? 0 : c->trains && n ? n / n_steps : n;
+    if (n_models) renew_references(net, c, s, b, replica, n_own);
     int masked = c->present || o->modality_dropout > 0;
     memcpy(w, start, D * sizeof(real));
     memset(s->g, 0, D * sizeof(real));
@@ -547,18 +577,18 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     if (sum) memset(sum, 0, D * sizeof(real));
     memset(terms, 0, N_TERMS * sizeof(double));
     double rate = o->learning_rate * b->rate_factor;
-    whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
     EACH(epoch, c->n_epochs) {
-        draw_order(s->order, s->spare, key, epoch, n);
+        if (epoch) draw_order(s, key, epoch, n);
         EACH(j, n_steps) {
             whole first = n * j / n_steps, n_rows = n * (j + 1) / n_steps - first;
             EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
+            fetch(net, c, s, rows, first + n_rows, n);
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
-            if (keeps_own) keep_references(net, c, replica, batch, 0, z);
+            if (epoch == 0 && first < n_own) keep_references(net, c, s, replica, batch, 0, z);
             EACH(l, n_models > 1 ? batch.lanes : 0) {
                 whole row = c->offsets[replica] + s->numbers[l < n_rows ? l : 0];
                 const real *of_row = c->references + row * c->n_models * net->c;
@@ -599,13 +629,13 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     real *turned;
     TAKE(turned, 2 * lanes * wide);
     EACH(p, parts) EACH(l, net->parts[p].n_layers) {
-        real *out, *gate, *d; /* the critic sees every row twice */
+        real *out, *slope, *d; /* the critic sees every row twice */
         whole n = rounded(net->parts[p].layers[l].n_out) * lanes * (p == parts - 1 ? 2 : 1);
         TAKE(out, n);
-        TAKE(gate, n);
+        TAKE(slope, n);
         TAKE(d, n);
         if (!memory) continue;
-        s->tapes[p].out[l] = out, s->tapes[p].gate[l] = gate, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
+        s->tapes[p].out[l] = out, s->tapes[p].slope[l] = slope, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
     }
     TAKE(s->g, net->n_parameters);
     TAKE(s->first, net->n_parameters);
@@ -631,6 +661,7 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     TAKE(s->references, lanes * (c->n_models + 1) * net->c);
     TAKE(s->order, most_rows);
     TAKE(s->spare, most_rows);
+    TAKE(s->places, 2 * most_rows + 2); /* the next power of two, at least 2 */
     TAKE(s->numbers, most_rows > lanes ? most_rows : lanes);
 #undef TAKE
     return used;
@@ -755,9 +786,10 @@ EXPORT int processor_can(void) {
 #endif
 }
 
-/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`. */
+/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`; to what rows are padded. */
 EXPORT whole n_terms(void) { return N_TERMS; }
 EXPORT whole n_settings(void) { return sizeof(Settings) / sizeof(double); }
+EXPORT whole step_of_rows(void) { return STEP; }
 
 typedef struct { Work work; whole n; } Some;
 

@@ -148,7 +148,7 @@ class NativeEngine(Engine):
         if found is None:
             raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
         self._library = found
-        self._net = PackedNetwork(self.network)
+        self._net = PackedNetwork(self.network, found.step_of_rows())
         self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
         settings = np.array([list(map(s.by_name().__getitem__, SETTINGS)) for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {

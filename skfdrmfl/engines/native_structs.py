@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 
-LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 << 24
+LANES, FEW, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 3, 16, 64, 64, 1 << 24
 # The terms and the settings that `native.c` knows, in its order.
 TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
 SETTINGS = (

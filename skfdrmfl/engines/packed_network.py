@@ -7,23 +7,20 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.engines.native_structs import LANES, CFusion, CLayer, CNetwork, CPart
+from skfdrmfl.engines.native_structs import FEW, LANES, CFusion, CLayer, CNetwork, CPart
 from skfdrmfl.method.fusion import N_QUERIES, ConcatFusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 
 
-def _rounded(n: int) -> int:
-    return -(-n // LANES) * LANES
-
-
 class PackedNetwork:
     """The network as `native.c` reads it, and where each parameter of the flat vector stands there.
 
-    A client has `size` numbers there: rows of matrices are padded with zeros.
+    A client has `size` numbers there: rows of matrices are padded with zeros to multiples of `step`.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, step: int):
+        self._step = step
         parts: list[MLP] = [*network.encoders.values(), network.mixer, network.head, network.critic]  # type: ignore[list-item]
         self._layout = network.layout
         self._index = np.full(network.layout.size, -1)
@@ -34,7 +31,7 @@ class PackedNetwork:
             layers = (CLayer * (len(part.hidden) + 1))()
             for i in range(len(layers)):
                 n_out, n_in = network.layout.shapes[f"{part.name}.weight{i}"]
-                row = _rounded(n_in)
+                row = n_in if min(n_in, n_out) <= FEW else self._rounded(n_in)
                 weight = self._place(f"{part.name}.weight{i}", row, 1)
                 bias = self._place(f"{part.name}.bias{i}", 1, 1)
                 layers[i] = CLayer(n_in, n_out, row, weight, bias)
@@ -42,8 +39,8 @@ class PackedNetwork:
             structs.append(CPart(len(layers), part.skip, part.n_outputs, layers))
         fusion = self._fusion(network)
         self._index[self._index < 0] = self.size  # the gaps of the flat vector
-        self.size += LANES  # which stay zero
-        widths = [_rounded(encoder.n_inputs) for encoder in network.encoders.values()]
+        self.size = -(-(self.size + 1) // LANES) * LANES  # which stay zero
+        widths = [self._rounded(encoder.n_inputs) for encoder in network.encoders.values()]
         self.columns = np.cumsum([0, *widths])
         self._parts = (CPart * len(structs))(*structs)
         self.struct = CNetwork(
@@ -59,18 +56,21 @@ class PackedNetwork:
             fusion,
         )
 
+    def _rounded(self, n: int) -> int:
+        return -(-n // self._step) * self._step
+
     def _place(self, name: str, row: int, column: int) -> int:
         """Give a matrix of the layout a place, entry (i, j) at i * row + j * column behind the returned offset."""
         first, (n, k) = self.size, self._layout.shapes[name]
         places = first + np.arange(n)[:, None] * row + np.arange(k) * column
         self._index[self._layout.offsets[name] :][: n * k] = places.ravel()
-        self.size += _rounded((n - 1) * row + (k - 1) * column + 1)
+        self.size += self._rounded((n - 1) * row + (k - 1) * column + 1)
         return first
 
     def _fusion(self, network: Network) -> CFusion:
         """Return the fusion: the equations stand at `pool` of `native.c`."""
         fusion, d, n = network.fusion, network.modality_dim, len(network.encoders)
-        n_pooled, ld = fusion.n_pooled(n, d), _rounded(d)
+        n_pooled, ld = fusion.n_pooled(n, d), self._rounded(d)
         if isinstance(fusion, ConcatFusion):
             return CFusion(n_pooled)
         if isinstance(fusion, MeanFusion):
