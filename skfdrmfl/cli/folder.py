@@ -58,6 +58,8 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
         wrong("--targets", "none", "names the table with the measured values", remedy)
     if args.targets is None and args.sample_column is not None:
         wrong("--sample-column", args.sample_column, "is for a table of targets", "name it with --targets too")
+    if args.targets is None:
+        reading.split_names(args)
     table, notes = (None, []) if args.targets is None else reading.read_table(args.targets, args)
     frame, rows = _spectra(path, args, record or {}, notes)
     rest, attrs = frame[[]], frame.attrs

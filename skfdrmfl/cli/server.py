@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.options import add, add_command, add_model, add_names, at_least
+from skfdrmfl.cli.options import add, add_command, add_model, add_names, at_least, names_meant
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import interrupt_waits
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
         channel.close()
         model.verbose = verbose
         names = getattr(model, "feature_names_in_", [])
-        about = {"targets": list(map(str, args.target)), "features": [str(name) for name in names], "missing": "keep"}
+        about = {"targets": names_meant(args.target), "features": [str(name) for name in names], "missing": "keep"}
         write({args.output.name: partial(save, model, model._fitted, about=about)})
         _say_result(model, channel)
 
@@ -104,6 +104,7 @@ def number_of_sites(args: argparse.Namespace) -> int:
     """Return how many sites have to be there; refuse where nobody says."""
     if not args.sites and args.n_sites is None:
         wrong("--sites", "none", "says whom to wait for", "name them, or pass --n-sites")
+    args.sites = names_meant(args.sites)
     return max(len(set(args.sites)), args.n_sites or 0)
 
 
@@ -113,7 +114,7 @@ def channel_to_sites(args: argparse.Namespace, stack: ExitStack) -> Any:
 
     connection = _run_of_flower(args, superlink_command(args), stack)
     times = {"answer_within": float(args.answer_within), "wait": float(args.wait), "patience": float(args.patience)}
-    return RunChannel(connection, [str(name) for name in args.sites], **times, say=said)
+    return RunChannel(connection, args.sites, **times, say=said)
 
 
 def _plan(model: Any) -> str:

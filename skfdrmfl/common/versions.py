@@ -11,14 +11,9 @@ from skfdrmfl.common.version import __version__
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
 
+@cache  # looking takes as long as a small fit
 def versions() -> dict[str, str]:
     """Return the versions of the library, of Python, of what the library stands on, and the platform."""
-    return dict(_found())
-
-
-@cache  # looking takes as long as a small fit
-def _found() -> dict[str, str]:
-    """Return what `versions` does."""
     found = {"skfdrmfl": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

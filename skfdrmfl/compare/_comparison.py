@@ -277,13 +277,7 @@ class Comparison:
         return page(self, title, unit)
 
     def plot(
-        self,
-        *,
-        names: Sequence[str] | None = None,
-        output: str | None = None,
-        title: str = "",
-        unit: str = "",
-        ax: Any = None,
+        self, *, names: Sequence[str] | None = None, output: str | None = None, title: str = "", unit: str = ""
     ) -> Figure:
         """Draw out-of-fold predictions against measured values, and below them what is left, a column a method.
 
@@ -294,20 +288,18 @@ class Comparison:
         ----------
         names : sequence of str, default=None
             Methods to draw. None draws PCA, PLS, PLS with chosen components, RidgeCV and FDRMFL, as far as they were
-            compared; on a single `ax` FDRMFL alone.
+            compared.
         output : str, default=None
             Which of several outputs; None is the first.
         title : str, default=""
             A line above the panels.
         unit : str, default=""
             Unit of y, for the axes.
-        ax : matplotlib Axes, or array of them of shape (2, len(names)), default=None
-            Where to draw: on one, the predictions of one method without residuals. None makes a figure.
 
         Returns
         -------
         matplotlib.figure.Figure
-            One that is made here is not known to pyplot: nothing has to be closed, and no screen is needed.
+            One that pyplot does not know: nothing has to be closed, and no screen is needed.
 
         Raises
         ------
@@ -315,18 +307,15 @@ class Comparison:
             If matplotlib is not installed.
         KeyError
             If a method of that name was not compared.
-        ValueError
-            If there are not as many axes as panels.
         """
         one = self.of(self.outputs[0] if output is None else output)
         if names is None:
-            drawn = DRAWN if ax is None or np.ndim(ax) else (FEDERATED,)
-            names = [method.name for method in one.methods if method.name in drawn] or [one.methods[0].name]
+            names = [method.name for method in one.methods if method.name in DRAWN] or [one.methods[0].name]
         shown = rmse_texts([one[name] for name in names], one.methods)
         panels = {f"{name}\n{text}": one[name].predicted[0] for name, text in zip(names, shown, strict=True)}
         what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
         title = ", ".join(filter(None, (title, what))) if what not in title else title
-        return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
+        return plot_predicted(one.measured, self.client_ids[0], panels, title, unit)
 
     @names_as_they_are()
     def plot_variations(

@@ -27,17 +27,15 @@ def plot_predicted(
     measured: Float,
     client_ids: NDArray[Any],
     panels: Mapping[str, Float],
-    ax: Any = None,
     title: str = "",
     unit: str = "",
 ) -> Any:
     """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
 
-    They are drawn on given axes: one, for the predictions of one method, or two rows of as many as there are panels; or
-    on a new figure. Rows are coloured by client. Texts are drawn as they are, long ones on several lines. Raises
-    ImportError if matplotlib is not installed.
+    Rows are coloured by client. Texts are drawn as they are, long ones on several lines. Raises ImportError if
+    matplotlib is not installed.
     """
-    columns, n_in_a_row = _columns(len(panels), ax)
+    columns, n_in_a_row = _columns(len(panels))
     everything = np.concatenate([measured, *panels.values()])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     margin = 0.04 * (high - low or 1.0)
@@ -45,19 +43,17 @@ def plot_predicted(
     largest = max(float(np.nanmax(np.abs(predicted - measured))) for predicted in panels.values())
     residual = 1.05 * (largest or 1.0)
     suffix = f" ({_fitted(unit, 1.0)})" if unit else ""
-    for j, (column, (heading, predicted)) in enumerate(zip(columns.T, panels.items(), strict=True)):
-        top, *below = column
+    for j, ((top, below), (heading, predicted)) in enumerate(zip(columns.T, panels.items(), strict=True)):
         top.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
         _scatter(top, measured, predicted, client_ids)
         top.set_title("\n".join(_fitted(line, PANEL_INCHES) for line in heading.splitlines()), color=INK, fontsize=10)
         top.set(xlim=limits, ylim=limits, box_aspect=1)
-        for axes in below:
-            top.tick_params(labelbottom=False)
-            axes.axhline(0.0, color=INK, linewidth=1, zorder=1)
-            _scatter(axes, measured, predicted - measured, client_ids)
-            axes.set(xlim=limits, ylim=(-residual, residual), box_aspect=RESIDUAL_HEIGHT)
-        column[-1].set_xlabel(f"measured{suffix}", color=INK, fontsize=10)
-        for axes, what in zip(column, ("predicted out of fold", "predicted less measured"), strict=False):
+        top.tick_params(labelbottom=False)
+        below.axhline(0.0, color=INK, linewidth=1, zorder=1)
+        _scatter(below, measured, predicted - measured, client_ids)
+        below.set(xlim=limits, ylim=(-residual, residual), box_aspect=RESIDUAL_HEIGHT)
+        below.set_xlabel(f"measured{suffix}", color=INK, fontsize=10)
+        for axes, what in ((top, "predicted out of fold"), (below, "predicted less measured")):
             if j % n_in_a_row:  # the first of each row alone says what the axis is
                 axes.tick_params(labelleft=False)
             else:
@@ -66,7 +62,7 @@ def plot_predicted(
             look = {"fontsize": 9, "handletextpad": 0.1, "borderpad": 0.3, "framealpha": 0.9, "edgecolor": GRID}
             top.legend(loc="upper left", **look)
     figure = columns.flat[0].figure
-    if title and ax is None:
+    if title:
         figure.suptitle(_fitted(title, PANEL_INCHES * n_in_a_row), color=INK, fontsize=11)
     return figure
 
@@ -77,18 +73,8 @@ def _fitted(text: str, inches: float) -> str:
     return "\n".join(lines)
 
 
-def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
-    """Return the axes, a column for each panel, and how many columns stand side by side."""
-    if ax is not None:
-        columns = np.asarray(ax, dtype=object)
-        if columns.size <= 2 and columns.ndim < 2:
-            columns = columns.reshape(-1, 1)
-        if columns.shape != (2, n_panels) and not (columns.shape == (1, 1) and n_panels == 1):
-            raise ValueError(
-                f"ax has shape {np.shape(ax)} but there are {n_panels} methods to draw; pass axes of shape "
-                f"(2, {n_panels}), or one and one name."
-            )
-        return columns, n_panels
+def _columns(n_panels: int) -> tuple[NDArray[Any], int]:
+    """Return the axes of a new figure, a column for each panel, and how many columns stand side by side."""
     n_in_a_row = min(n_panels, MOST_IN_A_ROW)
     n_bands = -(-n_panels // n_in_a_row)
     height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT)

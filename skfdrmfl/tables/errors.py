@@ -18,7 +18,7 @@ class UsageError(Exception):
 
 
 class FileProblem(Exception):
-    """A file that cannot be read for what it is said to be, or a package that reading it takes."""
+    """A file that cannot be read for what it is said to be."""
 
 
 def first_line(error: Exception) -> str:
