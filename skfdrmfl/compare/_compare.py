@@ -23,12 +23,11 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.versions import versions
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
-from skfdrmfl.compare._by_modality import modality_stages
 from skfdrmfl.compare._comparison import Comparison
-from skfdrmfl.compare._learning_curve import curve_stages, shares_of
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._permutation import permutation_stages, permutation_tests
 from skfdrmfl.compare._result import MethodResult
+from skfdrmfl.compare._subsets import curve_stages, modality_stages, shares_of
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._variation import Stage, variations_of
 from skfdrmfl.data.column_names import output_names
@@ -172,9 +171,7 @@ def compare(
     _arguments.check_transformer(transformer)
     transformer.set_params(n_components=n_components)
     named = repr(transformer)
-    if (
-        getattr(transformer, "suspects", "drop") != "drop"
-    ):  # looked for once: fits of folds would number rows of their own
+    if getattr(transformer, "suspects", "drop") != "drop":  # looked for once: fits of folds number rows of their own
         transformer._suspects_before(X, measured, clients[0], groups)
         transformer.set_params(suspects="ignore")
 

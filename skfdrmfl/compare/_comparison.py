@@ -14,13 +14,23 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.extras import import_extra, names_as_they_are, new_figure
 from skfdrmfl.compare._page import page
-from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
 from skfdrmfl.compare._permutation import PermutationTest
 from skfdrmfl.compare._plots import plot_predicted
-from skfdrmfl.compare._result import ALONE, CENTRAL, DRAWN, FEDERATED, HEAD, RIDGE, MethodResult, squared_errors
-from skfdrmfl.compare._table import aligned, rmse_texts, spread, table_cells
+from skfdrmfl.compare._result import (
+    ALONE,
+    CENTRAL,
+    DRAWN,
+    FEDERATED,
+    HEAD,
+    NO_RATIO,
+    RIDGE,
+    MethodResult,
+    Ratio,
+    rmse_ratio,
+    squared_errors,
+)
+from skfdrmfl.compare._text import aligned, rmse_texts, spread, table_cells, verdict
 from skfdrmfl.compare._variation import Variation, variations_from
-from skfdrmfl.compare._verdict import verdict
 from skfdrmfl.inspection import VariationDisplay
 from skfdrmfl.metrics import bias, sep, slope
 
@@ -118,10 +128,8 @@ class Comparison:
         """
         tables = []
         for output in self.outputs:
-            one = self.of(output)
-            ratios = {name: ratio for (name, of), ratio in self.ratios.items() if of == output}
             heading = [f"{output}:"] if len(self.outputs) > 1 else []
-            tables.append("\n".join([*heading, aligned(table_cells(one.methods, ratios))]))
+            tables.append("\n".join([*heading, aligned(table_cells(self, output))]))
         tables += [
             f"{output}, " * (len(self.outputs) > 1) + variation.to_table(output)
             for output in self.outputs

@@ -19,8 +19,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils import _safe_indexing as take_columns
 
 from skfdrmfl.compare._arguments import InvalidArgument
-from skfdrmfl.compare._pls import ChosenPLS
-from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth
+from skfdrmfl.compare._pls import PRETREATMENTS, ChosenPLS, is_smooth
 from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, CHOSEN_PRETREATMENT, FEDERATED, HEAD, MEAN, RIDGE
 from skfdrmfl.data.categories import by_kind, discrete_columns
 from skfdrmfl.data.modalities import features_of, resolve_modalities

@@ -27,10 +27,9 @@ from sklearn.preprocessing import StandardScaler
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
 from skfdrmfl.compare import _training as training
-from skfdrmfl.compare._paired import rmse_ratio
-from skfdrmfl.compare._pls import ChosenPLS
-from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth, pretreated
-from skfdrmfl.compare._verdict import verdict
+from skfdrmfl.compare._pls import PRETREATMENTS, ChosenPLS, is_smooth, pretreated
+from skfdrmfl.compare._result import rmse_ratio
+from skfdrmfl.compare._text import verdict
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
