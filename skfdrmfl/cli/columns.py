@@ -96,10 +96,7 @@ def divide(frame: Any, args: Any) -> Columns:
 
 
 def _roles(names: list[str], args: Any) -> list[str]:
-    """Return the columns that are no features; refuse names that no column has, and a column that is to be two things.
-
-    One column may be clients and groups at once.
-    """
+    """Return the columns that are no features; refuse names that no column has, and a column named for two things."""
     if not args.target:
         wrong("--target", "none", "of the columns is named", f"choose from {shown(names, 12)}")
     clients, groups = [[name] if name else [] for name in (args.clients_column, args.groups_column)]

@@ -104,10 +104,7 @@ def _train(model: Any, columns: Columns) -> bool:
 
 
 def held_out_errors(model: Any, y: Any) -> list[float] | None:
-    """Return the RMSE of each target of a frame y on rows held out inside clients, None where it is not known of each.
-
-    A mixture has it of its inner folds, a fit that has stopped early of the rows that chose the round.
-    """
+    """Return the RMSE of each target of a frame y on rows held out inside clients, None where one is not known."""
     import numpy as np
 
     for member in getattr(model, "members_", ()):

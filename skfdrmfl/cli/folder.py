@@ -172,10 +172,7 @@ class Match(NamedTuple):
 
 
 def _match(rows: Sequence[Any], table: Any, args: Any) -> Match:
-    """Return the column in which most spectra are found, letter by letter unless more are without what people change.
-
-    Where another column has the names of the subfolders, a row is known by both.
-    """
+    """Return the column that names most spectra, or with one of subfolders; as plain names where that finds more."""
     asked, of = args.sample_column, args.targets
     if asked is not None and asked not in table.columns:
         no_column("--sample-column", asked, list(table.columns), of)

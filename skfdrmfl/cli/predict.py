@@ -77,10 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, list[str], Any, Any]:
-    """Return model, record, table, targets, and what `_features` has of the table; what was read is printed.
-
-    FileProblem: one of them cannot be read, or they do not go together.
-    """
+    """Return model, record, table, targets, and what `_features` has of the table; what was read is printed."""
     if not args.model.is_file():
         raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
     with as_problem():
@@ -178,10 +175,7 @@ def _renamed(frame: Any, model: Any) -> Any:
 def _absent_modalities(
     frame: Any, model: Any, names: Sequence[str], record: dict[str, Any], args: argparse.Namespace
 ) -> set[str]:
-    """Return the columns of modalities of which the table has none, which is said; refuse all else that it lacks.
-
-    Only a model fitted with `--missing keep` has learned what to do about such a modality.
-    """
+    """Return the columns of modalities that the table lacks whole, if the fit knew rows without; refuse other gaps."""
     lacking = {name for name in names if name not in frame.columns}
     if not lacking:
         return lacking
@@ -204,10 +198,7 @@ def _absent_modalities(
 
 
 def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return predictions (n, outputs) and Z (n, components), NaN in rows that cannot be predicted, which are named.
-
-    `odd` are cells that are no numbers, as `_features` has them. FileProblem: no row can be predicted.
-    """
+    """Return predictions (n, outputs) and Z (n, components), NaN in rows that cannot be predicted, which are named."""
     import numpy as np
 
     refused = {row: f"{cell!r} in column {name}" for (row, name), cell in reversed(list(odd.items()))}

@@ -16,10 +16,7 @@ _wrong = partial(wrong, "--rivals")
 
 
 def rivals_of(texts: list[str], random_state: int) -> dict[str, Any]:
-    """Return the estimators that texts such as `svr=sklearn.svm:SVR(C=10)` describe, by name or else by class.
-
-    Estimators that are made here get `random_state` where they have such a parameter and the text gives none.
-    """
+    """Return the estimators that texts such as `svr=sklearn.svm:SVR(C=10)` describe, by name or else by class."""
     rivals: dict[str, Any] = {}
     for text in texts:
         head, bracket, inside = text.partition("(")

@@ -33,13 +33,7 @@ def interrupt_waits() -> Iterator[None]:
 
 
 class Stream:
-    """A standard stream whose end does not end the work: what nobody reads any more, or a full disk takes, is dropped.
-
-    Attributes
-    ----------
-    lost : OSError or None
-        What ended it.
-    """
+    """A standard stream whose end, `lost`, does not end the work: what nobody reads, or no disk takes, is dropped."""
 
     def __init__(self, stream: Any):
         self._stream = stream

@@ -28,10 +28,7 @@ def import_extra(module: str, extra: str, needs: str) -> Any:
 
 
 def install(extra: str, package: str) -> str:
-    """Return the command that installs what an extra brings and is not there, `package` at least.
-
-    It names the packages, which are on every index; this one may be on none.
-    """
+    """Return the command that installs what an extra lacks, `package` at least; it names packages, not this one."""
     try:
         found = [REQUIREMENT.match(line) for line in metadata.requires("skfdrmfl") or ()]
     except metadata.PackageNotFoundError:  # run from a folder that is not installed

@@ -30,11 +30,7 @@ def plot_predicted(
     title: str = "",
     unit: str = "",
 ) -> Any:
-    """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
-
-    Rows are coloured by client. Texts are drawn as they are, long ones on several lines. Raises ImportError if
-    matplotlib is not installed.
-    """
+    """Draw a column for each of `panels`, a title and its predictions (n,) by client, and below it the residuals."""
     columns, n_in_a_row = _columns(len(panels))
     everything = np.concatenate([measured, *panels.values()])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))

@@ -39,10 +39,7 @@ def shares_of(learning_curve: bool | Sequence[float]) -> tuple[float, ...]:
 def curve_stages(
     runs: Sequence[Run], rows: Rows, shares: Sequence[float], random_state: int, *, by_client: bool
 ) -> Iterator[Stage]:
-    """Yield the fits of the curves, draw by draw: an early end leaves all sizes alike.
-
-    A draw is a seed: it orders rows and clients anew. With `by_client` there is a curve by number of clients too.
-    """
+    """Yield the fits of the curves, by rows and `by_client`, a seed a draw: an early end leaves all sizes alike."""
     for draw, clients in enumerate(rows.clients if shares else ()):
         mine = runs_of_draw(runs, draw)
         rng = np.random.default_rng([random_state, draw])
@@ -95,10 +92,7 @@ def entries(
 
 
 def modality_stages(make_runs: Callable[[Any, Any], list[Run]], rows: Rows, transformer: Any) -> Iterator[Stage]:
-    """Yield the fits to each modality alone and to all but each, seed by seed; refuse a single modality.
-
-    `make_runs` gives the runs of a table and a transformer for it.
-    """
+    """Yield the fits to each modality alone and to all but each, seed by seed; refuse a single modality."""
     columns = modality_columns(rows.X, getattr(transformer, "modalities", None))
     if len(columns) < 2:
         fact = "needs two modalities or more, and there is one"

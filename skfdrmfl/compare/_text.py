@@ -75,10 +75,7 @@ def aligned(rows: list[list[str]]) -> str:
 
 
 def verdict(comparison: Any, output: str, unit: str = "") -> str:
-    """Return in a sentence or two how FDRMFL stands to the best rival, and to the mean predictor.
-
-    Another one says so where a client alone does better: on all rows by the interval, on its own rows by R².
-    """
+    """Return in a sentence or two how FDRMFL stands to the best rival and the mean, and who is better alone."""
     one = comparison.of(output)
     by_name = {method.name: method for method in one.methods}
     best = min((m for m in one.methods if not m.name.startswith(FEDERATED)), key=lambda m: m.rmse.mean())
