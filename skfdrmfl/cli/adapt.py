@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import digest
 from skfdrmfl.cli.options import add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder
@@ -35,8 +34,7 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     check_ending("--save", args.save, ".npz")
-    inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
-    with output_folder("--save", args.save.parent, [args.save.name], inputs) as write:
+    with output_folder("--save", args.save.parent, [args.save.name], [args.model, args.file]) as write:
         model, record, frame, names, X, odd = read_for_model(args)
         absent = [name for name in names if name not in frame.columns]
         if absent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -42,12 +42,9 @@ class Columns:
 
     def without(self, rows: Any) -> Columns:
         """Return the parts without some rows, by position."""
-        left_out = set(rows)
-        kept = [i for i in range(len(self.X)) if i not in left_out]
-        X, y, clients, groups = (
-            None if part is None else part.iloc[kept] for part in (self.X, self.y, self.clients, self.groups)
-        )
-        return Columns(X, y, clients, groups, self.notes)
+        gone = self.X.index[rows]
+        parts = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
+        return replace(self, **{name: part.drop(gone) for name, part in parts.items() if part is not None})
 
 
 def divide(frame: Any, args: Any) -> Columns:

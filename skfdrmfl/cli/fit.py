@@ -43,16 +43,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the picture")
 
 
-def names_beside(model: Path) -> tuple[str, str, str]:
-    """Return the names of the model's file, its record and its picture."""
-    return model.name, f"{model.stem}.json", f"{model.stem}.png"
-
-
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     check_ending("--save", args.save, ".npz")
-    names = names_beside(args.save)
+    record_name, picture = f"{args.save.stem}.json", args.save.with_suffix(".png")
+    names = [args.save.name, record_name, picture.name]
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
         frame, notes = read_input(args.file, args)
         with interrupt_waits():
@@ -71,14 +67,12 @@ def run(args: argparse.Namespace) -> None:
         warn_of_suspects(found, columns.X.index, model)
         if found is not None and model.suspects == "drop":
             columns = columns.without(found.rows)
-        model_name, record_name, picture_name = names
-        write({model_name: partial(save, model, model._fitted, about=facts)})
+        write({args.save.name: partial(save, model, model._fitted, about=facts)})
         record = facts | _record(model, columns, args, notes)
         write({record_name: text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n")})
         print(errors_text(args.target, record["rmsec"], record["rmse_held_out"]))
         print(model.diagnose(), flush=True)
         if args.figure:
-            picture = args.save.with_name(picture_name)
             write_picture(write, picture, lambda: _picture(model, columns), "fit", 130)
     if interrupted:
         rounds = f"{model.n_rounds_} of {model.n_rounds} rounds"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
 from skfdrmfl.cli.errors import OutsideDomain
-from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
@@ -55,19 +53,18 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     check_ending("--out", args.out, ".csv")
     picture = args.out.with_name(f"{args.out.stem}.png")
-    inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
-    with output_folder("--out", args.out.parent, [args.out.name, picture.name], inputs) as write:
+    with output_folder("--out", args.out.parent, [args.out.name, picture.name], [args.model, args.file]) as write:
         model, record, frame, names, X, odd = read_for_model(args)
         predicted, Z = _predict(model, X, odd, args)
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
-        for j, name in enumerate(names):
-            result[_free(f"predicted_{name}", result)] = predicted[:, j]
+        columns = {f"predicted_{name}": predicted[:, j] for j, name in enumerate(names)}
         domain, said = domain_columns(model, X, predicted, args)
-        ends = interval_columns(model, X, predicted, names, _labels(frame, model, record, args), args)
-        for name, values in {**ends, **domain}.items():
-            result[_free(name, result)] = values
-        for j in range(Z.shape[1] if args.scores else 0):
-            result[_free(f"Z{j + 1}", result)] = Z[:, j]
+        columns |= interval_columns(model, X, predicted, names, _labels(frame, model, record, args), args) | domain
+        columns |= {f"Z{j + 1}": Z[:, j] for j in range(Z.shape[1] if args.scores else 0)}
+        for name, values in columns.items():
+            while name in result.columns:  # the table has such a column already
+                name += "_"
+            result[name] = values
         write({args.out.name: partial(result.to_csv, index=False)})
         judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
         if args.figure and judged:
@@ -80,8 +77,10 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     """Return model, record, table, targets, and what `_features` has of the table; what was read is printed."""
     if not args.model.is_file():
         raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
+    from skfdrmfl.fit.saving import read_about
+
     with as_problem():
-        record = _record_of(args.model)
+        record = read_about(args.model)
     frame, notes = read_input(args.file, args, record)
     model = model_of(args.model)
     print("\n".join(notes), flush=True)
@@ -93,23 +92,6 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     frame = _renamed(frame, model)
     X, odd = _features(frame, model, record, args)
     return model, record, frame, names, X, odd
-
-
-def _record_of(model: Path) -> dict[str, Any]:
-    """Return what `fit` has written into the model's file, or of an older one beside it; nothing where Python saved it.
-
-    ValueError: the file is damaged.
-    """
-    from skfdrmfl.fit.saving import read_about
-
-    if about := read_about(model):
-        return about
-    path = model.with_name(names_beside(model)[1])
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and "targets" in record else {}
 
 
 def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> tuple[Any, Any]:
@@ -312,10 +294,3 @@ def _picture(judged: dict[str, Any]) -> Any:
         PredictedMeasuredDisplay.from_predictions(y, y_pred, client_ids=clients, ax=ax)
         ax.set_title(target)
     return figure
-
-
-def _free(name: str, result: Any) -> str:
-    """Return the name, with a mark where the table has such a column already."""
-    while name in result.columns:
-        name += "_"
-    return name
