@@ -9,10 +9,10 @@ from typing import Any
 
 from skfdrmfl.cli import server
 from skfdrmfl.cli.options import add, add_command
-from skfdrmfl.cli.output import output_folder, text_file
+from skfdrmfl.cli.output import check_ending, output_folder, text_file
 from skfdrmfl.cli.parameters import model_of, transformer
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem
 
 MOST_SAID = 8  # differences between records and a ledger
 MODEL = "what a server, `skfdrmfl fit` or `save` has written"
@@ -51,11 +51,12 @@ def add_to(commands: Any) -> None:
 
 def run_describe(args: argparse.Namespace) -> None:
     """Ask the sites, and print or write what they say."""
-    _check_suffix(args.output, ".csv", ".json")
+    paths = [] if args.output is None else [args.output]
+    for path in paths:
+        check_ending("--output", path, ".csv", ".json")
     n_sites = server.number_of_sites(args)
-    names = [] if args.output is None else [args.output.name]
     folder = Path() if args.output is None else args.output.parent
-    with output_folder("--output", folder, names) as write, ExitStack() as stack:
+    with output_folder("--output", folder, [path.name for path in paths]) as write, ExitStack() as stack:
         with interrupt_waits():
             from skfdrmfl.protocol.door import NoAnswer
             from skfdrmfl.site.statistics import describe
@@ -67,15 +68,15 @@ def run_describe(args: argparse.Namespace) -> None:
             found = describe(estimator, channel)
         channel.close()
         print(found, flush=True)
-        for name in names:
-            write({name: text_file(found.to_json() if name.endswith(".json") else found.to_csv())})
+        for path in paths:
+            write({path.name: text_file(found.to_json() if path.suffix.lower() == ".json" else found.to_csv())})
 
 
 def run_card(args: argparse.Namespace) -> None:
     """Write the card of a model."""
     paths = args.output or [args.model.with_name("card.html")]
     for path in paths:
-        _check_suffix(path, ".html", ".json")
+        check_ending("--output", path, ".html", ".json")
     model = model_of(args.model)
     from skfdrmfl.inspection._card import FederationCard
 
@@ -105,9 +106,3 @@ def run_audit(args: argparse.Namespace) -> None:
     of_all = f"; without those of {', '.join(missing)} no more than their bytes can be compared" if missing else ""
     n = sum(is_counted(entry, log) for entries in records.values() for entry in entries)
     print(f"{n} messages in the records of {', '.join(map(str, records))}: as in the ledger{of_all}.")
-
-
-def _check_suffix(path: Path | None, *suffixes: str) -> None:
-    """Refuse a file of a kind that is not written."""
-    if path is not None and path.suffix not in suffixes:
-        wrong("--output", path, f"ends in {path.suffix or 'nothing'}", f"let it end in {' or '.join(suffixes)}")

@@ -220,7 +220,7 @@ def compare(
     units = None if labels is None else np.unique(labels, return_inverse=True)[1]
     finished: list[Outcome] = []
     beside: list[tuple[Stage, list[Outcome]]] = []
-    failed: dict[str, dict[str, str]] = {"": {}}  # of the comparison itself, and of what varies
+    failed: dict[str, dict[str, str]] = {}  # of what varies, "" of the comparison itself
 
     def so_far(*, complete: bool) -> Comparison | None:
         """Return what is finished, if anything is."""
@@ -236,7 +236,7 @@ def compare(
             measured=measured,
             client_ids=clients,
             fold=fold_of_row,
-            settings=settings | ({"failed": failed[""]} if failed[""] else {}),
+            settings=settings | ({"failed": failed[""]} if "" in failed else {}),
             groups=units,
             outputs=outputs,
             ledger=next((outcome.ledger for outcome in finished if outcome.ledger), {}),
@@ -245,9 +245,12 @@ def compare(
             complete=complete,
         )
 
-    def left_out(run: Run, error: Exception) -> None:
-        failed[""][run.name] = f"{type(error).__name__}: {error}"
-        warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[''][run.name]}).")
+    def left_out(along: str, point: str, run: Run, error: Exception) -> None:
+        """Write down where a method could not be fitted, and why."""
+        why = f"{type(error).__name__}: {error}"
+        failed.setdefault(along, {}).setdefault(f"{run.name}, {point}" if along else run.name, why)
+        if not along:
+            warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({why}).")
 
     next_save = 0.0
 
@@ -265,12 +268,12 @@ def compare(
             progress(done + n_fits, total, name)
 
     try:
-        for outcome in cross_validate(runs, rows, show, left_out):
+        for outcome in cross_validate(runs, rows, show, partial(left_out, "", "")):
             finished.append(outcome)
             keep()
         done = len(runs) * len(folds)
         for stage in stages:
-            note = partial(_note, failed.setdefault(stage.along, {}), stage.point)
+            note = partial(left_out, stage.along, stage.point)
             beside.append((stage, list(cross_validate(stage.runs, stage.rows, show, note))))
             done += len(stage.runs) * len(folds)
             keep()
@@ -282,11 +285,6 @@ def compare(
     found = so_far(complete=True)
     assert found is not None  # the mean predictor can always be fitted
     return found
-
-
-def _note(failed: dict[str, str], point: str, run: Run, error: Exception) -> None:
-    """Write down where a method could not be fitted, and why."""
-    failed.setdefault(f"{run.name}, {point}", f"{type(error).__name__}: {error}")
 
 
 def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:

@@ -64,7 +64,7 @@ def test_a_card_is_written_beside_the_model_or_where_it_is_asked_for(fitted, tmp
     ("arguments", "status", "said"),
     [
         (["card", "nothing.skfdrmfl"], 1, "nothing.skfdrmfl is not there"),
-        (["card", "{model}", "--output", "card.txt"], 2, "card.txt ends in .txt; let it end in .html or .json"),
+        (["card", "{model}", "--output", "card.txt"], 2, "card.txt does not end in .html or .json; pass card.html"),
         (["card", "{folder}/north.jsonl"], 1, "is no skfdrmfl archive"),
         (["audit", "{model}", "nothing.jsonl"], 1, "nothing.jsonl cannot be read"),
         (["audit", "{model}", "{model}"], 1, "line 1 is none of a site's record"),
