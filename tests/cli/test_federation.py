@@ -69,7 +69,7 @@ def test_a_card_is_written_beside_the_model_or_where_it_is_asked_for(fitted, tmp
         (["audit", "{model}", "nothing.jsonl"], 1, "nothing.jsonl cannot be read"),
         (["audit", "{model}", "{model}"], 1, "line 1 is none of a site's record"),
         (["describe"], 2, "says whom to wait for"),
-        (["describe", "--sites", "a", "--output", "a.txt"], 2, "let it end in .csv or .json"),
+        (["describe", "--sites", "a", "--output", "a.txt"], 2, "does not end in .csv or .json"),
         ([], 2, "the following arguments are required: COMMAND"),
     ],
 )
