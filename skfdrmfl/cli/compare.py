@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
 from skfdrmfl.cli.options import (
     TABLE_FILE,
@@ -27,7 +26,7 @@ from skfdrmfl.cli.options import (
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
-from skfdrmfl.cli.screen import interrupt_waits, progress_bar
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
 from skfdrmfl.tables.errors import FileProblem, first_line, wrong
 from skfdrmfl.tables.wording import counted

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
-from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
 from skfdrmfl.cli.output import check_ending, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.errors import as_problem
@@ -150,7 +149,7 @@ def _facts(columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
 
 def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
     """Return how the model was made, as plain values, beside the facts that its file has."""
-    from skfdrmfl.common.versions import versions
+    from skfdrmfl.common.version import versions
     from skfdrmfl.metrics import rmsec
 
     predicted = model.predict(columns.X).reshape(len(columns.y), -1)

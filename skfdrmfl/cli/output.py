@@ -20,8 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.common.extras import names_as_they_are
 from skfdrmfl.tables.errors import first_line, wrong
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
-from skfdrmfl.cli.errors import OutsideDomain
 from skfdrmfl.cli.folder import add_folder, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
@@ -23,6 +22,10 @@ from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
+
+
+class OutsideDomain(Exception):
+    """Rows that were predicted lie outside the training rows, and --strict was asked for."""
 
 
 def add_to(commands: Any) -> None:

@@ -16,6 +16,10 @@ from skfdrmfl.common.progress import Bar
 Progress = Callable[[int, int, str], None]
 
 
+class Interrupted(Exception):
+    """Ctrl-C, after which something was kept; the text says what."""
+
+
 @contextmanager
 def interrupt_waits() -> Iterator[None]:
     """Hold Ctrl-C back: in the middle of the import of a compiled module it comes out as a broken installation."""

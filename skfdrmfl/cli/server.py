@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.options import add, add_command, add_model, add_names, at_least, names_meant
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.cli.site import add_security, is_local, port_of, said, secured
 from skfdrmfl.courier.app import flwr, write_address, write_app
 from skfdrmfl.courier.programs import Program, environment, free_port, wait_for_port

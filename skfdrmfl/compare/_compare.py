@@ -20,7 +20,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.common.versions import versions
+from skfdrmfl.common.version import versions
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
 from skfdrmfl.compare._comparison import Comparison

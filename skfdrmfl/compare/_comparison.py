@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = "skfdrmfl comparison 1"
+MEASURES = ("rmse", "r2", "rpd")  # of each run
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,9 +210,7 @@ class Comparison:
                 {
                     "name": method.name,
                     "output": method.output,
-                    "rmse": _of_runs(method.rmse),
-                    "r2": _of_runs(method.r2),
-                    "rpd": _of_runs(method.rpd),
+                    **{name: _of_runs(getattr(method, name)) for name in MEASURES},
                     "rmse_ratio": list(map(_number, self.ratios.get((method.name, method.output), ()))),
                     "fit_seconds": _number(method.fit_seconds),
                     "client_r2": {str(client): _number(r2) for client, r2 in method.client_r2.items()},
@@ -249,9 +248,7 @@ class Comparison:
                 MethodResult(
                     method["name"],
                     _floats(method["predicted"]),
-                    rmse=_floats(method["rmse"]["runs"]),
-                    r2=_floats(method["r2"]["runs"]),
-                    rpd=_floats(method["rpd"]["runs"]),
+                    **{name: _floats(method[name]["runs"]) for name in MEASURES},
                     fit_seconds=float(_floats(method["fit_seconds"])),
                     client_r2={client: float(_floats(r2)) for client, r2 in method["client_r2"].items()},
                     output=method["output"],
