@@ -28,7 +28,7 @@ from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import Interrupted, interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
-from skfdrmfl.tables.errors import FileProblem, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, first_line, refuse, wrong
 from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
@@ -133,14 +133,9 @@ def run(args: argparse.Namespace) -> None:
 
 def of_tecator(args: argparse.Namespace) -> Task:
     """Return the task on the set that is built in, its rows dealt to simulated clients."""
-    for option, given in (
-        ("--clients-column", args.clients_column),
-        ("--groups-column", args.groups_column),
-        ("--drop", ",".join(args.drop)),
-        ("--modalities", args.modalities),
-    ):
-        if given:
-            wrong(option, given, "is for tables", "name a FILE too, or leave it out")
+    of_table = {"--clients-column": args.clients_column, "--groups-column": args.groups_column}
+    of_table |= {"--drop": ",".join(args.drop), "--modalities": args.modalities}
+    refuse(of_table, "is for tables", "name a FILE too, or leave it out")
     refuse_folder_options(args, "is for files of instruments")
     from skfdrmfl.datasets import load_tecator
 

@@ -15,7 +15,7 @@ from skfdrmfl.cli import reading
 from skfdrmfl.cli.options import add
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.tables.cells import text_of
-from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, refuse, wrong
 from skfdrmfl.tables.wording import counted, shown
 
 FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the name of the spectrum
@@ -36,9 +36,7 @@ def refuse_folder_options(args: Any, fact: str) -> None:
     """Refuse options of `add_folder` where they would have no effect."""
     axis = None if args.axis == "same" else args.axis
     given = {"--targets": args.targets, "--sample-column": args.sample_column, "--signal": args.signal, "--axis": axis}
-    for option, value in given.items():
-        if value is not None:
-            wrong(option, value, fact, "leave it out")
+    refuse(given, fact)
 
 
 def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> tuple[Any, list[str]]:
@@ -81,9 +79,10 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, or of all in a folder with their names, by which it is known again."""
     if not path.is_dir():
-        return reading.digest(path)
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    text = "".join(f"{file.relative_to(path).as_posix()} {reading.digest(file)}\n" for file in files)
+    text = "".join(f"{file.relative_to(path).as_posix()} {digest(file)}\n" for file in files)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,7 +5,6 @@ Cells stay what the file says of them, text in a text file, until `cells.numbers
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from skfdrmfl.cli.options import names_meant
 from skfdrmfl.common.extras import import_extra
 from skfdrmfl.tables import cells, layout
-from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, refuse, wrong
 from skfdrmfl.tables.text import read_text
 from skfdrmfl.tables.wording import counted, shown
 from skfdrmfl.tables.workbook import read_workbook
@@ -54,10 +53,7 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
         raise FileProblem(f"{path} is empty; save the table again.")
     kind = "text" if suffix in TEXT else "Excel" if suffix in EXCEL else "Parquet"
     packages, unused = KINDS[kind]
-    for option in unused:
-        if given := getattr(args, option):
-            value = given if isinstance(given, str) else "the table"
-            wrong(f"--{option}", value, f"is not for {kind} files such as {path}", "leave it out")
+    refuse({f"--{option}": getattr(args, option) for option in unused}, f"is not for {kind} files such as {path}")
     for package in packages:
         import_extra(package, "table", f"To read {path} needs")
     try:
@@ -81,12 +77,6 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     split_names(args, frame.columns)
     _refuse_sideways(frame, path, args)
     return frame, notes
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, by which it is known again."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def split_names(args: Any, columns: Collection[str] = ()) -> None:
