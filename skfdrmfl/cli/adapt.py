@@ -17,10 +17,9 @@ from skfdrmfl.tables.wording import counted, shown
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Make a model for a new instrument or site from a model that `fit` has written and a table of few "
-    description += "rows, ten or more, with measured values. Nothing is trained again. What was tried is printed."
-    help = "make a model for a new instrument from few measured rows of it"
-    parser = add_command(commands, "adapt", run, help, description)
+    description = "Make a model for a new instrument or site from few measured rows of it, ten or more. Nothing is "
+    description += "trained again. What was tried is printed."
+    parser = add_command(commands, "adapt", run, description)
     parser.set_defaults(clients_column=None)
     add_model_and_table(parser)
     add_names(parser, "--target NAME", "column with measured values (default: those that the model was fitted to)")

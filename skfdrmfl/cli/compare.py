@@ -12,17 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
-from skfdrmfl.cli.options import (
-    TABLE_FILE,
-    add,
-    add_columns,
-    add_command,
-    add_model,
-    add_reading,
-    at_least,
-    names_meant,
-)
+from skfdrmfl.cli.folder import add_table, digest, read_input, refuse_folder_options
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, at_least, names_meant
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
@@ -56,15 +47,12 @@ TECATOR = "tecator"  # what is compared on without a file
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    summary = "cross-validate FDRMFL beside PCA, TruncatedSVD, random projection, PLS and ridge regression"
-    description = f"{summary[0].upper()}{summary[1:]}, on the same folds. Prints a table; writes compare.json and "
-    description += "compare.png. Without FILE: on near-infrared spectra of meat."
-    parser = add_command(commands, "compare", run, summary, description)
+    description = "Cross-validate FDRMFL beside PCA, TruncatedSVD, random projection, PLS and ridge, on the same "
+    description += "folds. Prints a table; writes compare.json and compare.png. Without FILE: on near-infrared "
+    description += "spectra of meat."
+    parser = add_command(commands, "compare", run, description)
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help=f"{TABLE_FILE}, a row a sample")
-    add_columns(parser)
-    add_reading(parser)
-    add_folder(parser)
-    add_model(parser)
+    add_table(parser)
     group = parser.add_argument_group("the comparison")
     simulated = "number of simulated clients, where no column says whose row it is"
     add(group, "--clients K", simulated, type=at_least(1), default=3)

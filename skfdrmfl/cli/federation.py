@@ -27,24 +27,24 @@ def add_to(commands: Any) -> None:
     )
     own = parser.add_subparsers(title="commands", dest="of_federation", metavar="COMMAND", required=True)
 
-    description = "Ask sites that run `skfdrmfl site` for counts, means, spreads, axes and categories of their rows, "
-    description += "by the questions that a fit begins with and under the same policies. Nothing is trained."
-    help = "counts, means, spreads, axes and categories of sites' rows"
-    parser = add_command(own, "describe", run_describe, help, description)
+    description = "Ask sites for counts, means, spreads, axes and categories of their rows. They run `skfdrmfl "
+    description += "site`, and answer what a fit begins with under the same policies. Nothing is trained."
+    parser = add_command(own, "describe", run_describe, description)
     add(parser, "--output FILE", "the statistics: .csv has the columns, .json all (default: printed alone)", type=Path)
     server.add_sites(parser)
 
-    description = "Write one self-contained page on a fitted federation, from what the model's file holds: sites, "
-    description += "rows, errors, privacy, what passed, versions, policies."
-    parser = add_command(own, "card", run_card, "one page on a fitted federation", description)
+    description = "Write one self-contained page on a fitted federation. The model's file has what stands there: "
+    description += "sites, rows, errors, privacy, what passed, versions, policies."
+    parser = add_command(own, "card", run_card, description)
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
     output = "the card, .html or .json; may be repeated (default: card.html beside MODEL)"
     add(parser, "--output FILE", output, type=Path, action="append", default=[])
     add(parser, "--title TEXT", "what it is called", default="A fitted federation")
 
-    description = "Hold the records that `skfdrmfl site --audit` has written against the ledger in a model's file: "
-    description += "with those of all sites message by message. Where they differ, it is said, and the status is 1."
-    parser = add_command(own, "audit", run_audit, "hold sites' records against the ledger of a model", description)
+    description = "Hold the records of sites against the ledger in a model's file. `skfdrmfl site --audit` has "
+    description += "written them; with those of all sites, message by message. Where they differ, it is said, and "
+    description += "the status is 1."
+    parser = add_command(own, "audit", run_audit, description)
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
     parser.add_argument("records", metavar="RECORD", type=Path, nargs="+", help="the record of a site")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
-from skfdrmfl.cli.folder import add_folder, digest, read_input
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
+from skfdrmfl.cli.folder import add_table, digest, read_input
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, at_least
 from skfdrmfl.cli.output import check_ending, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import Interrupted, interrupt_waits
@@ -28,14 +28,11 @@ FAR_APART = 2.0  # an error on rows held out over that on rows fitted to
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Train FDRMFL on all rows of a table and write the model, a record of how it was made, and a "
-    description += "picture of its training and of what it looks at."
-    parser = add_command(commands, "fit", run, "train FDRMFL on a table and write the model to a file", description)
+    description = "Train FDRMFL on a table and write the model to a file. Beside it stand a record of how it was "
+    description += "made, and a picture of its training and of what it looks at."
+    parser = add_command(commands, "fit", run, description)
     parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
-    add_columns(parser, "keep")
-    add_reading(parser)
-    add_folder(parser)
-    add_model(parser)
+    add_table(parser, "keep")
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
     save = "the model; beside it stand its record (.json) and picture (.png)"
     add(parser, "--save FILE", save, type=Path, default=Path("out", "model.npz"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skfdrmfl.cli import reading
-from skfdrmfl.cli.options import add
+from skfdrmfl.cli.options import add, add_columns, add_model, add_reading
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.tables.cells import text_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, refuse, wrong
@@ -22,8 +22,16 @@ FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the 
 MANY = 50  # files, from which on progress is shown
 
 
-def add_folder(parser: Any) -> None:
-    """Add the options that say what becomes of files of instruments."""
+def add_table(parser: Any, *missing: str) -> None:
+    """Add the options of a table and of the model that is fitted to it; `missing` are further answers to gaps."""
+    add_columns(parser, *missing)
+    add_input(parser)
+    add_model(parser)
+
+
+def add_input(parser: Any) -> None:
+    """Add the options that say how tables are read, and what becomes of files of instruments."""
+    add_reading(parser)
     group = parser.add_argument_group("files of instruments: FILE is one, or a folder of them with sites as subfolders")
     add(group, "--targets FILE", "table with the measured values, a row a sample", type=Path)
     add(group, "--sample-column NAME", "its column that names the files, or spectra in them (default: found)")
@@ -33,7 +41,7 @@ def add_folder(parser: Any) -> None:
 
 
 def refuse_folder_options(args: Any, fact: str) -> None:
-    """Refuse options of `add_folder` where they would have no effect."""
+    """Refuse options of `add_input` where they would have no effect."""
     axis = None if args.axis == "same" else args.axis
     given = {"--targets": args.targets, "--sample-column": args.sample_column, "--signal": args.signal, "--axis": axis}
     refuse(given, fact)
@@ -42,7 +50,7 @@ def refuse_folder_options(args: Any, fact: str) -> None:
 def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> tuple[Any, list[str]]:
     """Return the DataFrame of a table or of files of instruments, and sentences that say how it was read.
 
-    `args` has the options of `add_reading` and `add_folder`; `record` is that of a model which is to predict, whose
+    `args` has the options of `add_input`; `record` is that of a model which is to predict, whose
     signal and points are taken again. The errors are those of `read_table`.
     """
     tables = reading.TEXT | reading.PARQUET | reading.EXCEL

@@ -20,9 +20,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help", self.prog)
 
 
-def add_command(commands: Any, name: str, run: Callable[[Any], None], help: str, description: str) -> Any:
-    """Return the parser of a command that has been added."""
-    parser = commands.add_parser(name, help=help, description=description)
+def add_command(commands: Any, name: str, run: Callable[[Any], None], description: str) -> Any:
+    """Return the parser of a command that has been added; the list of commands has the first sentence on it."""
+    help = description.partition(". ")[0]
+    parser = commands.add_parser(name, help=help[0].lower() + help[1:], description=description)
     parser.set_defaults(run=run)
     return parser
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
-from skfdrmfl.cli.folder import add_folder, digest, read_input
+from skfdrmfl.cli.folder import add_input, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
-from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, quietly
@@ -30,10 +30,10 @@ class OutsideDomain(Exception):
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    help = "predict the rows of a table with a model that `fit` has written"
-    description = f"{help.capitalize()}. Columns are found by their names; others are passed on to the result. "
-    description += "Where the target is among them the errors are printed and drawn."
-    parser = add_command(commands, "predict", run, help, description)
+    description = "Predict the rows of a table with a model that `fit` has written. Columns are found by their "
+    description += "names; others are passed on to the result. Where the target is among them the errors are printed"
+    description += " and drawn."
+    parser = add_command(commands, "predict", run, description)
     add_model_and_table(parser)
     add(parser, "--out FILE", "the predictions", type=Path, default=Path("out", "predictions.csv"))
     parser.add_argument("--scores", action="store_true", help="write the features Z too")
@@ -48,8 +48,7 @@ def add_model_and_table(parser: Any) -> None:
     """Add what is asked of a model and a table that it is to read."""
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model, such as out/model.npz")
     parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
-    add_reading(parser)
-    add_folder(parser)
+    add_input(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -30,9 +30,9 @@ PORT = 9100
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Wait for sites that run `skfdrmfl site`, fit a model to the rows of all without seeing one, and "
-    description += "write it. Flower's SuperLink is started beside it, and ends with it."
-    parser = add_command(commands, "server", run, "fit a model to rows of sites that run `skfdrmfl site`", description)
+    description = "Fit a model to rows of sites that run `skfdrmfl site`. They are waited for, and no row is seen. "
+    description += "Flower's SuperLink is started beside it, and ends with it."
+    parser = add_command(commands, "server", run, description)
     add(parser, "--output FILE", "the model", type=Path, default=Path("out", "model.skfdrmfl"))
     add_names(parser, "--target NAME", "what predictions of the model are called")
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.folder import add_folder, read_input
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading
+from skfdrmfl.cli.folder import add_table, read_input
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
@@ -32,11 +32,10 @@ LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Hold the rows of one site, and answer what `skfdrmfl server` asks of them: by its policy, on a "
-    description += "socket of this machine. --supernode starts Flower's program that carries these answers; without "
-    description += "--data that program alone, as another user who reaches no row."
-    help = "hold a site's rows, and answer what a server asks of them"
-    parser = add_command(commands, "site", run, help, description)
+    description = "Hold a site's rows, and answer what `skfdrmfl server` asks of them. Its policy says what; a "
+    description += "socket of this machine is where. --supernode starts Flower's program that carries these answers;"
+    description += " without --data that program alone, as another user who reaches no row."
+    parser = add_command(commands, "site", run, description)
     add(parser, "--label NAME", "what the site is called, as the server's --sites has it", required=True)
     add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
     only = "take the rows alone that have this value in this column, of a table that has several sites"
@@ -54,10 +53,7 @@ def add_to(commands: Any) -> None:
     add(group, "--supernode HOST:PORT", "start one, connected to the server's SuperLink there")
     add_security(group, "--root-certificates FILE", "certificate authority of the server's certificate")
     add(group, "--auth-key FILE", "private key of this site, whose public half the server has", type=Path)
-    add_columns(parser, "keep")
-    add_reading(parser)
-    add_folder(parser)
-    add_model(parser)
+    add_table(parser, "keep")
 
 
 def add_security(group: Any, usage: str, help: str) -> None:
