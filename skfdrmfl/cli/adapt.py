@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.fit import names_beside
 from skfdrmfl.cli.folder import digest
 from skfdrmfl.cli.options import add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder
@@ -18,10 +17,9 @@ from skfdrmfl.tables.wording import counted, shown
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Make a model for a new instrument or site from a model that `fit` has written and a table of few "
-    description += "rows, ten or more, with measured values. Nothing is trained again. What was tried is printed."
-    help = "make a model for a new instrument from few measured rows of it"
-    parser = add_command(commands, "adapt", run, help, description)
+    description = "Make a model for a new instrument or site from few measured rows of it, ten or more. Nothing is "
+    description += "trained again. What was tried is printed."
+    parser = add_command(commands, "adapt", run, description)
     parser.set_defaults(clients_column=None)
     add_model_and_table(parser)
     add_names(parser, "--target NAME", "column with measured values (default: those that the model was fitted to)")
@@ -35,8 +33,7 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     check_ending("--save", args.save, ".npz")
-    inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
-    with output_folder("--save", args.save.parent, [args.save.name], inputs) as write:
+    with output_folder("--save", args.save.parent, [args.save.name], [args.model, args.file]) as write:
         model, record, frame, names, X, odd = read_for_model(args)
         absent = [name for name in names if name not in frame.columns]
         if absent:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -42,12 +43,9 @@ class Columns:
 
     def without(self, rows: Any) -> Columns:
         """Return the parts without some rows, by position."""
-        left_out = set(rows)
-        kept = [i for i in range(len(self.X)) if i not in left_out]
-        X, y, clients, groups = (
-            None if part is None else part.iloc[kept] for part in (self.X, self.y, self.clients, self.groups)
-        )
-        return Columns(X, y, clients, groups, self.notes)
+        gone = self.X.index[rows]
+        parts = {"X": self.X, "y": self.y, "clients": self.clients, "groups": self.groups}
+        return replace(self, **{name: part.drop(gone) for name, part in parts.items() if part is not None})
 
 
 def divide(frame: Any, args: Any) -> Columns:
@@ -96,10 +94,7 @@ def divide(frame: Any, args: Any) -> Columns:
 
 
 def _roles(names: list[str], args: Any) -> list[str]:
-    """Return the columns that are no features; refuse names that no column has, and a column that is to be two things.
-
-    One column may be clients and groups at once.
-    """
+    """Return the columns that are no features; refuse names that no column has, and a column named for two things."""
     if not args.target:
         wrong("--target", "none", "of the columns is named", f"choose from {shown(names, 12)}")
     clients, groups = [[name] if name else [] for name in (args.clients_column, args.groups_column)]
@@ -231,37 +226,29 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
 
     spectrum = spectrum_of(names)
     values = new_table((len(names), len(frame)), numpy.float64).T
-    kept: list[str] = []  # numbers
-    found: dict[str, dict[str, Any]] = {"labels": {}, "strays": {}}
-    left_out: dict[str, list[str]] = {"text": [], "dates": [], "empty": [], "numbers the rows": []}
-    remedies = {"text": "; --categories NAME uses one as labels", "numbers the rows": "; --keep NAME uses it"}
-    rules: dict[str, Rule] = {}
-    texts: list[str] = []
+    found: dict[str, dict[str, Any]] = defaultdict(dict)  # columns that are no numbers, by what they are taken for
+    rules: dict[str, Rule] = {}  # of columns of numbers
     for name in names:
         kind, column = _taken_for(name, frame[name], args, name in spectrum)
         if kind in ("numbers", "yes and no"):
             notes += [f"{name} holds yes and no: used as 1 and 0."] if kind == "yes and no" else []
-            values[:, len(kept)] = column
-            kept.append(name)
+            values[:, len(rules)] = column
             rules[name] = rule_of(column)
-        elif kind in found:
-            found[kind][name] = column
-        elif kind == "text":
-            texts.append(name)
-            labels = text_of(frame[name])
-            left_out["text"].append(f"{name} ({labels.nunique()} values, such as {labels.dropna().iloc[0]!r})")
         else:
-            left_out[kind].append(name)
-    _refuse_strays(found["strays"], spectrum & set(texts), spectrum, args)
-    for why, which in left_out.items():
-        if which:
+            found[kind][name] = column
+    _refuse_strays(found["strays"], spectrum & found["text"].keys(), spectrum, args)
+    texts = {name: text_of(frame[name]) for name in found["text"]}
+    examples = {name: f"{name} ({v.nunique()} values, such as {v.dropna().iloc[0]!r})" for name, v in texts.items()}
+    remedies = {"text": "; --categories NAME uses one as labels", "numbers the rows": "; --keep NAME uses it"}
+    for why in ("text", "dates", "empty", "numbers the rows"):
+        if found[why]:
+            which = [examples.get(name, name) for name in found[why]]
             notes.append(f"Left out, {why}: {shown(which)}{remedies.get(why, '')}.")
-    X = pandas.DataFrame(values[:, : len(kept)], index=frame.index, columns=kept, copy=False)
-    used = {*kept, *found["labels"]}
-    for j, name in enumerate(name for name in names if name in used):
+    X = pandas.DataFrame(values[:, : len(rules)], index=frame.index, columns=list(rules), copy=False)
+    for j, name in enumerate(name for name in names if name in rules or name in found["labels"]):
         if name in found["labels"]:
             X.insert(j, name, found["labels"][name])
-    X.attrs |= {"texts": texts, "rules": rules}
+    X.attrs |= {"texts": list(texts), "rules": rules}
     return X
 
 

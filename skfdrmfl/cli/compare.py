@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.folder import add_folder, digest, read_input, refuse_folder_options
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
+from skfdrmfl.cli.folder import add_table, digest, read_input, refuse_folder_options
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, at_least, names_meant
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.rivals import rivals_of
-from skfdrmfl.cli.screen import interrupt_waits, progress_bar
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
-from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, first_line, refuse, wrong
 from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
@@ -43,22 +42,17 @@ OPTIONS = {
     "n_permutations": "--permutations",
 }
 TABLE, FIGURE, VARIATIONS = "compare.json", "compare.png", "variations.png"
-# The sets that are built in, and their targets.
-BUILT_IN = {"tecator": ("fat", "water", "protein"), "corn": ("moisture", "oil", "protein", "starch")}
-UNIT = "%"  # of these
+TECATOR = "tecator"  # what is compared on without a file
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    summary = "cross-validate FDRMFL beside PCA, TruncatedSVD, random projection, PLS and ridge regression"
-    description = f"{summary[0].upper()}{summary[1:]}, on the same folds. Prints a table; writes compare.json and "
-    description += "compare.png. Without FILE: on near-infrared spectra of meat."
-    parser = add_command(commands, "compare", run, summary, description)
+    description = "Cross-validate FDRMFL beside PCA, TruncatedSVD, random projection, PLS and ridge, on the same "
+    description += "folds. Prints a table; writes compare.json and compare.png. Without FILE: on near-infrared "
+    description += "spectra of meat."
+    parser = add_command(commands, "compare", run, description)
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help=f"{TABLE_FILE}, a row a sample")
-    add_columns(parser)
-    add_reading(parser)
-    add_folder(parser)
-    add_model(parser)
+    add_table(parser)
     group = parser.add_argument_group("the comparison")
     simulated = "number of simulated clients, where no column says whose row it is"
     add(group, "--clients K", simulated, type=at_least(1), default=3)
@@ -71,7 +65,6 @@ def add_to(commands: Any) -> None:
     folds = "cross-validation folds (default: 5, or as many as there are groups)"
     add(group, "--folds N", folds, type=at_least(2))
     add(group, "--seed S", "first seed", type=at_least(0), default=0)
-    add(group, "--unit TEXT", "unit of the target, for the figure")
     add(group, "--out DIR", "folder for the results", type=Path, default=Path("out"))
     group.add_argument("--no-figure", dest="figure", action="store_false", help="draw nothing")
     group = parser.add_argument_group("how much is enough")
@@ -81,10 +74,6 @@ def add_to(commands: Any) -> None:
     group.add_argument("--by-modality", action="store_true", help=alone)
     permuted = "cross-validate FDRMFL again N times with y permuted inside clients: is there anything to find?"
     add(group, "--permutations N", permuted, type=at_least(0), default=0)
-    group = parser.add_argument_group("built-in data, without FILE")
-    data = "near-infrared spectra to use; their first target unless --target names another"
-    add(group, "--data", data, choices=list(BUILT_IN), default="tecator")
-    add(group, "--path FILE", "the file with the corn data, which are not packed with the library")
 
 
 @dataclass
@@ -102,18 +91,13 @@ class Task:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
-    if args.file is None:
-        for name in args.target:
-            if name not in BUILT_IN[args.data]:
-                wrong("--target", name, f"is not in {args.data}", f"choose from {', '.join(BUILT_IN[args.data])}")
-        args.target = args.target or [BUILT_IN[args.data][0]]
     inputs = [args.file] if args.file else []
     with output_folder("--out", args.out, (TABLE, FIGURE, VARIATIONS), inputs) as write:
         # Imported so late that a wrong argument or folder need not wait for torch and scikit-learn.
         with interrupt_waits():
             from skfdrmfl.compare import ComparisonInterrupted
 
-        task = of_file(args) if args.file else of_builtin(args)
+        task = of_file(args) if args.file else of_tecator(args)
         if task.notes:
             print("\n".join(task.notes), end="\n\n", flush=True)
         try:
@@ -135,31 +119,20 @@ def run(args: argparse.Namespace) -> None:
     print(f"Done in {time.perf_counter() - start:.0f} s.", file=sys.stderr)
 
 
-def of_builtin(args: argparse.Namespace) -> Task:
-    """Return the task on a set that is built in, its rows dealt to simulated clients."""
-    for option, given in (
-        ("--clients-column", args.clients_column),
-        ("--groups-column", args.groups_column),
-        ("--drop", ",".join(args.drop)),
-        ("--modalities", args.modalities),
-    ):
-        if given:
-            wrong(option, given, "is for tables", "name a FILE too, or leave it out")
+def of_tecator(args: argparse.Namespace) -> Task:
+    """Return the task on the set that is built in, its rows dealt to simulated clients."""
+    of_table = {"--clients-column": args.clients_column, "--groups-column": args.groups_column}
+    of_table |= {"--drop": ",".join(args.drop), "--modalities": args.modalities}
+    refuse(of_table, "is for tables", "name a FILE too, or leave it out")
     refuse_folder_options(args, "is for files of instruments")
-    from skfdrmfl.datasets import fetch_corn, load_tecator
+    from skfdrmfl.datasets import load_tecator
 
-    target = args.target[0] if len(args.target) == 1 else args.target
-    if args.data == "tecator":
-        if args.path is not None:
-            wrong("--path", args.path, "is not used: tecator is packed with the library", "leave it out")
-        data = load_tecator(target)
-    else:
-        try:
-            data = fetch_corn(args.path, target=target)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"argument --path: {error}") from error
-    named = {"data": args.data, "unit": args.unit or UNIT, "scheme": args.scheme}
-    return Task(data.data, data.target, _dealer(data.target, args, f" of {args.data}"), data.get("groups"), named)
+    args.target = names_meant(args.target) or ["fat"]
+    for name in set(args.target) - {"fat", "water", "protein"}:
+        wrong("--target", name, f"is not in {TECATOR}", "choose from fat, water, protein")
+    data = load_tecator(args.target[0] if len(args.target) == 1 else args.target)
+    named = {"data": TECATOR, "unit": "%", "scheme": args.scheme}
+    return Task(data.data, data.target, _dealer(data.target, args, f" of {TECATOR}"), data.groups, named)
 
 
 def of_file(args: argparse.Namespace) -> Task:
@@ -167,7 +140,7 @@ def of_file(args: argparse.Namespace) -> Task:
     frame, notes = read_input(args.file, args)
     columns = divide(frame, args)
     notes += [*columns.notes, *modality_notes(columns.X, args)]
-    named = {"data": str(args.file), "sha256": digest(args.file), "unit": args.unit or ""}
+    named = {"data": str(args.file), "sha256": digest(args.file), "unit": ""}
     if columns.groups is not None:
         from skfdrmfl.compare._arguments import N_SPLITS
 
@@ -264,6 +237,6 @@ def title_of(comparison: Comparison) -> str:
         f"{s['n_splits']} folds{grouped}",
         counted(s["n_seeds"], "seed"),
     )
-    data = s["data"].capitalize() if s["data"] in BUILT_IN else Path(s["data"]).name
+    data = s["data"].capitalize() if s["data"] == TECATOR else Path(s["data"]).name
     unit = f" ({s['unit']})" if s["unit"] else ""
     return f"{data}, {s['target']}{unit}: {', '.join(parts)}"

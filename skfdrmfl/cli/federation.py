@@ -9,10 +9,10 @@ from typing import Any
 
 from skfdrmfl.cli import server
 from skfdrmfl.cli.options import add, add_command
-from skfdrmfl.cli.output import output_folder, text_file
+from skfdrmfl.cli.output import check_ending, output_folder, text_file
 from skfdrmfl.cli.parameters import model_of, transformer
 from skfdrmfl.cli.screen import interrupt_waits
-from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem
 
 MOST_SAID = 8  # differences between records and a ledger
 MODEL = "what a server, `skfdrmfl fit` or `save` has written"
@@ -27,35 +27,36 @@ def add_to(commands: Any) -> None:
     )
     own = parser.add_subparsers(title="commands", dest="of_federation", metavar="COMMAND", required=True)
 
-    description = "Ask sites that run `skfdrmfl site` for counts, means, spreads, axes and categories of their rows, "
-    description += "by the questions that a fit begins with and under the same policies. Nothing is trained."
-    help = "counts, means, spreads, axes and categories of sites' rows"
-    parser = add_command(own, "describe", run_describe, help, description)
+    description = "Ask sites for counts, means, spreads, axes and categories of their rows. They run `skfdrmfl "
+    description += "site`, and answer what a fit begins with under the same policies. Nothing is trained."
+    parser = add_command(own, "describe", run_describe, description)
     add(parser, "--output FILE", "the statistics: .csv has the columns, .json all (default: printed alone)", type=Path)
     server.add_sites(parser)
 
-    description = "Write one self-contained page on a fitted federation, from what the model's file holds: sites, "
-    description += "rows, errors, privacy, what passed, versions, policies."
-    parser = add_command(own, "card", run_card, "one page on a fitted federation", description)
+    description = "Write one self-contained page on a fitted federation. The model's file has what stands there: "
+    description += "sites, rows, errors, privacy, what passed, versions, policies."
+    parser = add_command(own, "card", run_card, description)
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
     output = "the card, .html or .json; may be repeated (default: card.html beside MODEL)"
     add(parser, "--output FILE", output, type=Path, action="append", default=[])
     add(parser, "--title TEXT", "what it is called", default="A fitted federation")
 
-    description = "Hold the records that `skfdrmfl site --audit` has written against the ledger in a model's file: "
-    description += "with those of all sites message by message. Where they differ, it is said, and the status is 1."
-    parser = add_command(own, "audit", run_audit, "hold sites' records against the ledger of a model", description)
+    description = "Hold the records of sites against the ledger in a model's file. `skfdrmfl site --audit` has "
+    description += "written them; with those of all sites, message by message. Where they differ, it is said, and "
+    description += "the status is 1."
+    parser = add_command(own, "audit", run_audit, description)
     parser.add_argument("model", metavar="MODEL", type=Path, help=MODEL)
     parser.add_argument("records", metavar="RECORD", type=Path, nargs="+", help="the record of a site")
 
 
 def run_describe(args: argparse.Namespace) -> None:
     """Ask the sites, and print or write what they say."""
-    _check_suffix(args.output, ".csv", ".json")
+    paths = [] if args.output is None else [args.output]
+    for path in paths:
+        check_ending("--output", path, ".csv", ".json")
     n_sites = server.number_of_sites(args)
-    names = [] if args.output is None else [args.output.name]
     folder = Path() if args.output is None else args.output.parent
-    with output_folder("--output", folder, names) as write, ExitStack() as stack:
+    with output_folder("--output", folder, [path.name for path in paths]) as write, ExitStack() as stack:
         with interrupt_waits():
             from skfdrmfl.protocol.door import NoAnswer
             from skfdrmfl.site.statistics import describe
@@ -67,15 +68,15 @@ def run_describe(args: argparse.Namespace) -> None:
             found = describe(estimator, channel)
         channel.close()
         print(found, flush=True)
-        for name in names:
-            write({name: text_file(found.to_json() if name.endswith(".json") else found.to_csv())})
+        for path in paths:
+            write({path.name: text_file(found.to_json() if path.suffix.lower() == ".json" else found.to_csv())})
 
 
 def run_card(args: argparse.Namespace) -> None:
     """Write the card of a model."""
     paths = args.output or [args.model.with_name("card.html")]
     for path in paths:
-        _check_suffix(path, ".html", ".json")
+        check_ending("--output", path, ".html", ".json")
     model = model_of(args.model)
     from skfdrmfl.inspection._card import FederationCard
 
@@ -105,9 +106,3 @@ def run_audit(args: argparse.Namespace) -> None:
     of_all = f"; without those of {', '.join(missing)} no more than their bytes can be compared" if missing else ""
     n = sum(is_counted(entry, log) for entries in records.values() for entry in entries)
     print(f"{n} messages in the records of {', '.join(map(str, records))}: as in the ledger{of_all}.")
-
-
-def _check_suffix(path: Path | None, *suffixes: str) -> None:
-    """Refuse a file of a kind that is not written."""
-    if path is not None and path.suffix not in suffixes:
-        wrong("--output", path, f"ends in {path.suffix or 'nothing'}", f"let it end in {' or '.join(suffixes)}")

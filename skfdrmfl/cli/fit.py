@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import Columns, divide
-from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.folder import add_folder, digest, read_input
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading, at_least
+from skfdrmfl.cli.folder import add_table, digest, read_input
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, at_least
 from skfdrmfl.cli.output import check_ending, output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes, transformer
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.errors import as_problem
@@ -29,30 +28,23 @@ FAR_APART = 2.0  # an error on rows held out over that on rows fitted to
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Train FDRMFL on all rows of a table and write the model, a record of how it was made, and a "
-    description += "picture of its training and of what it looks at."
-    parser = add_command(commands, "fit", run, "train FDRMFL on a table and write the model to a file", description)
+    description = "Train FDRMFL on a table and write the model to a file. Beside it stand a record of how it was "
+    description += "made, and a picture of its training and of what it looks at."
+    parser = add_command(commands, "fit", run, description)
     parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
-    add_columns(parser, "keep")
-    add_reading(parser)
-    add_folder(parser)
-    add_model(parser)
+    add_table(parser, "keep")
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
     save = "the model; beside it stand its record (.json) and picture (.png)"
     add(parser, "--save FILE", save, type=Path, default=Path("out", "model.npz"))
     parser.add_argument("--no-figure", dest="figure", action="store_false", help="do not draw the picture")
 
 
-def names_beside(model: Path) -> tuple[str, str, str]:
-    """Return the names of the model's file, its record and its picture."""
-    return model.name, f"{model.stem}.json", f"{model.stem}.png"
-
-
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     start = time.perf_counter()
     check_ending("--save", args.save, ".npz")
-    names = names_beside(args.save)
+    record_name, picture = f"{args.save.stem}.json", args.save.with_suffix(".png")
+    names = [args.save.name, record_name, picture.name]
     with output_folder("--save", args.save.parent, names, [args.file]) as write:
         frame, notes = read_input(args.file, args)
         with interrupt_waits():
@@ -71,14 +63,12 @@ def run(args: argparse.Namespace) -> None:
         warn_of_suspects(found, columns.X.index, model)
         if found is not None and model.suspects == "drop":
             columns = columns.without(found.rows)
-        model_name, record_name, picture_name = names
-        write({model_name: partial(save, model, model._fitted, about=facts)})
+        write({args.save.name: partial(save, model, model._fitted, about=facts)})
         record = facts | _record(model, columns, args, notes)
         write({record_name: text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n")})
         print(errors_text(args.target, record["rmsec"], record["rmse_held_out"]))
         print(model.diagnose(), flush=True)
         if args.figure:
-            picture = args.save.with_name(picture_name)
             write_picture(write, picture, lambda: _picture(model, columns), "fit", 130)
     if interrupted:
         rounds = f"{model.n_rounds_} of {model.n_rounds} rounds"
@@ -104,10 +94,7 @@ def _train(model: Any, columns: Columns) -> bool:
 
 
 def held_out_errors(model: Any, y: Any) -> list[float] | None:
-    """Return the RMSE of each target of a frame y on rows held out inside clients, None where it is not known of each.
-
-    A mixture has it of its inner folds, a fit that has stopped early of the rows that chose the round.
-    """
+    """Return the RMSE of each target of a frame y on rows held out inside clients, None where one is not known."""
     import numpy as np
 
     for member in getattr(model, "members_", ()):
@@ -159,7 +146,7 @@ def _facts(columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
 
 def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
     """Return how the model was made, as plain values, beside the facts that its file has."""
-    from skfdrmfl.common.versions import versions
+    from skfdrmfl.common.version import versions
     from skfdrmfl.metrics import rmsec
 
     predicted = model.predict(columns.X).reshape(len(columns.y), -1)

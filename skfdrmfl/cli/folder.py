@@ -12,18 +12,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skfdrmfl.cli import reading
-from skfdrmfl.cli.options import add
+from skfdrmfl.cli.options import add, add_columns, add_model, add_reading
 from skfdrmfl.common.progress import Bar
 from skfdrmfl.tables.cells import text_of
-from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
+from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, refuse, wrong
 from skfdrmfl.tables.wording import counted, shown
 
 FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the name of the spectrum
 MANY = 50  # files, from which on progress is shown
 
 
-def add_folder(parser: Any) -> None:
-    """Add the options that say what becomes of files of instruments."""
+def add_table(parser: Any, *missing: str) -> None:
+    """Add the options of a table and of the model that is fitted to it; `missing` are further answers to gaps."""
+    add_columns(parser, *missing)
+    add_input(parser)
+    add_model(parser)
+
+
+def add_input(parser: Any) -> None:
+    """Add the options that say how tables are read, and what becomes of files of instruments."""
+    add_reading(parser)
     group = parser.add_argument_group("files of instruments: FILE is one, or a folder of them with sites as subfolders")
     add(group, "--targets FILE", "table with the measured values, a row a sample", type=Path)
     add(group, "--sample-column NAME", "its column that names the files, or spectra in them (default: found)")
@@ -33,18 +41,16 @@ def add_folder(parser: Any) -> None:
 
 
 def refuse_folder_options(args: Any, fact: str) -> None:
-    """Refuse options of `add_folder` where they would have no effect."""
+    """Refuse options of `add_input` where they would have no effect."""
     axis = None if args.axis == "same" else args.axis
     given = {"--targets": args.targets, "--sample-column": args.sample_column, "--signal": args.signal, "--axis": axis}
-    for option, value in given.items():
-        if value is not None:
-            wrong(option, value, fact, "leave it out")
+    refuse(given, fact)
 
 
 def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> tuple[Any, list[str]]:
     """Return the DataFrame of a table or of files of instruments, and sentences that say how it was read.
 
-    `args` has the options of `add_reading` and `add_folder`; `record` is that of a model which is to predict, whose
+    `args` has the options of `add_input`; `record` is that of a model which is to predict, whose
     signal and points are taken again. The errors are those of `read_table`.
     """
     tables = reading.TEXT | reading.PARQUET | reading.EXCEL
@@ -58,6 +64,8 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
         wrong("--targets", "none", "names the table with the measured values", remedy)
     if args.targets is None and args.sample_column is not None:
         wrong("--sample-column", args.sample_column, "is for a table of targets", "name it with --targets too")
+    if args.targets is None:
+        reading.split_names(args)
     table, notes = (None, []) if args.targets is None else reading.read_table(args.targets, args)
     frame, rows = _spectra(path, args, record or {}, notes)
     rest, attrs = frame[[]], frame.attrs
@@ -79,9 +87,10 @@ def read_input(path: Path, args: Any, record: dict[str, Any] | None = None) -> t
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, or of all in a folder with their names, by which it is known again."""
     if not path.is_dir():
-        return reading.digest(path)
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    text = "".join(f"{file.relative_to(path).as_posix()} {reading.digest(file)}\n" for file in files)
+    text = "".join(f"{file.relative_to(path).as_posix()} {digest(file)}\n" for file in files)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -170,10 +179,7 @@ class Match(NamedTuple):
 
 
 def _match(rows: Sequence[Any], table: Any, args: Any) -> Match:
-    """Return the column in which most spectra are found, letter by letter unless more are without what people change.
-
-    Where another column has the names of the subfolders, a row is known by both.
-    """
+    """Return the column that names most spectra, or with one of subfolders; as plain names where that finds more."""
     asked, of = args.sample_column, args.targets
     if asked is not None and asked not in table.columns:
         no_column("--sample-column", asked, list(table.columns), of)

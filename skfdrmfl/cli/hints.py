@@ -57,10 +57,7 @@ def look_for_others(X: Any, meant: set[str], notes: list[str]) -> None:
 
 
 def look_for_repeats(texts: Any, X: Any, y: Any, notes: list[str]) -> None:
-    """Propose as groups the columns that look like names of samples measured more than once.
-
-    Such a text comes two to `MOST_REPEATS` times; a whole number is one only where the targets too are the same.
-    """
+    """Propose as groups columns that look like names of samples: texts, or whole numbers with one target each."""
     spectrum = spectrum_of(X.columns)
     numbers = [name for name in X.select_dtypes("number") if name not in spectrum and (X[name] % 1 == 0).all()]
     for column in (*(text_of(texts[name]) for name in texts), *(X[name] for name in numbers)):
@@ -101,10 +98,7 @@ def look_for_stand_ins(y: Any, X: Any, args: Any) -> None:
 
 
 def points_said(frame: Any, rules: Mapping[str, Rule], args: Any) -> list[str]:
-    """Return which columns have points that may stand between thousands, and are read as decimals.
-
-    They are refused where another column of the table has a decimal comma.
-    """
+    """Return which columns have points that may stand between thousands; refuse them beside a decimal comma."""
     given = dict(args.decimal)
     if None in given:
         return []

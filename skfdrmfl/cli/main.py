@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from skfdrmfl.cli import adapt, compare, federation, fit, predict, report, server, site
-from skfdrmfl.cli.errors import Interrupted, OutsideDomain
 from skfdrmfl.cli.options import Parser
-from skfdrmfl.cli.screen import lasting_streams, warning_lines
+from skfdrmfl.cli.predict import OutsideDomain
+from skfdrmfl.cli.screen import Interrupted, lasting_streams, warning_lines
 from skfdrmfl.common.extras import MissingExtra
 from skfdrmfl.common.version import __version__
 from skfdrmfl.tables.errors import FileProblem, UsageError

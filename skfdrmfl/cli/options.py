@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection, Sequence
-from itertools import groupby
 from typing import Any, NoReturn
 
 from skfdrmfl.tables.errors import UsageError
@@ -21,9 +20,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help", self.prog)
 
 
-def add_command(commands: Any, name: str, run: Callable[[Any], None], help: str, description: str) -> Any:
-    """Return the parser of a command that has been added."""
-    parser = commands.add_parser(name, help=help, description=description)
+def add_command(commands: Any, name: str, run: Callable[[Any], None], description: str) -> Any:
+    """Return the parser of a command that has been added; the list of commands has the first sentence on it."""
+    help = description.partition(". ")[0]
+    parser = commands.add_parser(name, help=help[0].lower() + help[1:], description=description)
     parser.set_defaults(run=run)
     return parser
 
@@ -36,39 +36,25 @@ def add(parser: Any, usage: str, help: str, *, default: object = None, **kwargs:
 
 
 def add_names(parser: Any, usage: str, help: str) -> None:
-    """Add an option that takes column names, separated by commas, and may be repeated."""
-    add(parser, usage, help, type=column_names, action="extend", default=[])
+    """Add an option that takes names, separated by commas, and may be repeated; `names_meant` splits them."""
+    add(parser, usage, help, type=some_name, action="append", default=[])
 
 
-class Name(str):
-    """A name in an option, and the text of the option, which may be the name of one column as a whole."""
-
-    __slots__ = ("text",)
-    text: str
-
-
-def column_names(text: str) -> list[str]:
-    """Return the names in a text, split at commas but for those with a backslash before them; see `names_meant`."""
-    names = []
-    for part in re.split(r"(?<!\\),", text):
-        name = Name(part.replace("\\,", ",").strip())
-        name.text = text
-        names.append(name)
-    if not any(names):
+def some_name(text: str) -> str:
+    """Return a text that has a name between its commas."""
+    if not text.strip(" ,"):
         raise argparse.ArgumentTypeError(f"{text!r} names no column")
-    return [name for name in names if name]
+    return text
 
 
-def names_meant(names: Sequence[str], columns: Collection[str]) -> list[str]:
-    """Return the names that are meant where columns are these: a column that has commas goes before its parts."""
+def names_meant(texts: Sequence[str], columns: Collection[str] = ()) -> list[str]:
+    """Return the names in texts, split at commas but for those with a backslash before them.
+
+    Where columns are these, a column that has commas goes before its parts.
+    """
     meant: list[str] = []
-    for _, group in groupby(names, lambda name: id(getattr(name, "text", None))):
-        given = list(group)
-        first = given[0]
-        if not isinstance(first, Name):
-            meant += given
-            continue
-        parts = re.split(r"(?<!\\),", first.text)
+    for text in texts:
+        parts = re.split(r"(?<!\\),", text)
         while parts:
             whole = (n for n in range(len(parts), 1, -1) if ",".join(parts[:n]).strip() in columns)
             n = next(whole, 1)

@@ -20,8 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.common.extras import names_as_they_are
 from skfdrmfl.tables.errors import first_line, wrong
 
@@ -82,10 +81,11 @@ def output_folder(option: str, folder: Path, names: Sequence[str], inputs: Seque
             print(f"Written: {path}")
 
 
-def check_ending(option: str, path: Path, ending: str) -> None:
+def check_ending(option: str, path: Path, *endings: str) -> None:
     """Refuse the name of a file that does not say what it will be."""
-    if path.suffix.lower() != ending:
-        wrong(option, path, f"does not end in {ending}", f"pass {shlex.quote(str(path.with_suffix(ending)))}")
+    if path.suffix.lower() not in endings:
+        remedy = f"pass {shlex.quote(str(path.with_suffix(endings[0])))}"
+        wrong(option, path, f"does not end in {' or '.join(endings)}", remedy)
 
 
 def text_file(text: str) -> Writer:

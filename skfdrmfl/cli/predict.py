@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -13,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
-from skfdrmfl.cli.errors import OutsideDomain
-from skfdrmfl.cli.fit import names_beside
-from skfdrmfl.cli.folder import add_folder, digest, read_input
+from skfdrmfl.cli.folder import add_input, digest, read_input
 from skfdrmfl.cli.hints import stand_ins_of
-from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names, add_reading
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, quietly
@@ -27,12 +24,16 @@ from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
+class OutsideDomain(Exception):
+    """Rows that were predicted lie outside the training rows, and --strict was asked for."""
+
+
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    help = "predict the rows of a table with a model that `fit` has written"
-    description = f"{help.capitalize()}. Columns are found by their names; others are passed on to the result. "
-    description += "Where the target is among them the errors are printed and drawn."
-    parser = add_command(commands, "predict", run, help, description)
+    description = "Predict the rows of a table with a model that `fit` has written. Columns are found by their "
+    description += "names; others are passed on to the result. Where the target is among them the errors are printed"
+    description += " and drawn."
+    parser = add_command(commands, "predict", run, description)
     add_model_and_table(parser)
     add(parser, "--out FILE", "the predictions", type=Path, default=Path("out", "predictions.csv"))
     parser.add_argument("--scores", action="store_true", help="write the features Z too")
@@ -47,27 +48,25 @@ def add_model_and_table(parser: Any) -> None:
     """Add what is asked of a model and a table that it is to read."""
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model, such as out/model.npz")
     parser.add_argument("file", metavar="FILE", type=Path, help=TABLE_FILE)
-    add_reading(parser)
-    add_folder(parser)
+    add_input(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     check_ending("--out", args.out, ".csv")
     picture = args.out.with_name(f"{args.out.stem}.png")
-    inputs = [args.model, args.model.with_name(names_beside(args.model)[1]), args.file]
-    with output_folder("--out", args.out.parent, [args.out.name, picture.name], inputs) as write:
+    with output_folder("--out", args.out.parent, [args.out.name, picture.name], [args.model, args.file]) as write:
         model, record, frame, names, X, odd = read_for_model(args)
         predicted, Z = _predict(model, X, odd, args)
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
-        for j, name in enumerate(names):
-            result[_free(f"predicted_{name}", result)] = predicted[:, j]
+        columns = {f"predicted_{name}": predicted[:, j] for j, name in enumerate(names)}
         domain, said = domain_columns(model, X, predicted, args)
-        ends = interval_columns(model, X, predicted, names, _labels(frame, model, record, args), args)
-        for name, values in {**ends, **domain}.items():
-            result[_free(name, result)] = values
-        for j in range(Z.shape[1] if args.scores else 0):
-            result[_free(f"Z{j + 1}", result)] = Z[:, j]
+        columns |= interval_columns(model, X, predicted, names, _labels(frame, model, record, args), args) | domain
+        columns |= {f"Z{j + 1}": Z[:, j] for j in range(Z.shape[1] if args.scores else 0)}
+        for name, values in columns.items():
+            while name in result.columns:  # the table has such a column already
+                name += "_"
+            result[name] = values
         write({args.out.name: partial(result.to_csv, index=False)})
         judged = _judge(frame, dict(zip(names, predicted.T, strict=True)), record, args)
         if args.figure and judged:
@@ -77,14 +76,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, list[str], Any, Any]:
-    """Return model, record, table, targets, and what `_features` has of the table; what was read is printed.
-
-    FileProblem: one of them cannot be read, or they do not go together.
-    """
+    """Return model, record, table, targets, and what `_features` has of the table; what was read is printed."""
     if not args.model.is_file():
         raise FileProblem(f"{args.model} is not there; run `skfdrmfl fit` first, or name its model.")
+    from skfdrmfl.fit.saving import read_about
+
     with as_problem():
-        record = _record_of(args.model)
+        record = read_about(args.model)
     frame, notes = read_input(args.file, args, record)
     model = model_of(args.model)
     print("\n".join(notes), flush=True)
@@ -96,23 +94,6 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     frame = _renamed(frame, model)
     X, odd = _features(frame, model, record, args)
     return model, record, frame, names, X, odd
-
-
-def _record_of(model: Path) -> dict[str, Any]:
-    """Return what `fit` has written into the model's file, or of an older one beside it; nothing where Python saved it.
-
-    ValueError: the file is damaged.
-    """
-    from skfdrmfl.fit.saving import read_about
-
-    if about := read_about(model):
-        return about
-    path = model.with_name(names_beside(model)[1])
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and "targets" in record else {}
 
 
 def _features(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> tuple[Any, Any]:
@@ -178,10 +159,7 @@ def _renamed(frame: Any, model: Any) -> Any:
 def _absent_modalities(
     frame: Any, model: Any, names: Sequence[str], record: dict[str, Any], args: argparse.Namespace
 ) -> set[str]:
-    """Return the columns of modalities of which the table has none, which is said; refuse all else that it lacks.
-
-    Only a model fitted with `--missing keep` has learned what to do about such a modality.
-    """
+    """Return the columns of modalities that the table lacks whole, if the fit knew rows without; refuse other gaps."""
     lacking = {name for name in names if name not in frame.columns}
     if not lacking:
         return lacking
@@ -204,10 +182,7 @@ def _absent_modalities(
 
 
 def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return predictions (n, outputs) and Z (n, components), NaN in rows that cannot be predicted, which are named.
-
-    `odd` are cells that are no numbers, as `_features` has them. FileProblem: no row can be predicted.
-    """
+    """Return predictions (n, outputs) and Z (n, components), NaN in rows that cannot be predicted, which are named."""
     import numpy as np
 
     refused = {row: f"{cell!r} in column {name}" for (row, name), cell in reversed(list(odd.items()))}
@@ -321,10 +296,3 @@ def _picture(judged: dict[str, Any]) -> Any:
         PredictedMeasuredDisplay.from_predictions(y, y_pred, client_ids=clients, ax=ax)
         ax.set_title(target)
     return figure
-
-
-def _free(name: str, result: Any) -> str:
-    """Return the name, with a mark where the table has such a column already."""
-    while name in result.columns:
-        name += "_"
-    return name

@@ -5,24 +5,24 @@ Cells stay what the file says of them, text in a text file, until `cells.numbers
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.options import names_meant
-from skfdrmfl.common.extras import install
+from skfdrmfl.common.extras import import_extra
 from skfdrmfl.tables import cells, layout
-from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, wrong
+from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, refuse, wrong
 from skfdrmfl.tables.text import read_text
 from skfdrmfl.tables.wording import counted, shown
 from skfdrmfl.tables.workbook import read_workbook
 
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
-UNUSED = {  # options that do not go with a kind of file
-    "text": ("sheet",),
-    "Excel": ("separator",),
-    "Parquet": ("separator", "sheet", "header", "transpose"),
+KINDS = {  # of files: the packages that read them, and the options that do not go with them
+    "text": (("pandas",), ("sheet",)),
+    "Excel": (("pandas", "openpyxl"), ("separator",)),
+    "Parquet": (("pandas", "pyarrow"), ("separator", "sheet", "header", "transpose")),
 }
 # What the rows below a table are called that sum it up.
 SUMMARY = re.compile(
@@ -38,8 +38,8 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
 
     Columns of a text file are text, empty cells missing; those of other files may be numbers or dates. `numbers_of` and
     `text_of` give either as one or the other. `args` has the options of `add_reading`; names in its options that a
-    column with a comma in its name has as a whole are put together. FileProblem: there is no such file, it holds no
-    table, or a package is missing; UsageError: an option does not fit the file.
+    column with a comma in its name has as a whole are put together. FileProblem: there is no such file, or it holds no
+    table; MissingExtra: a package is missing; UsageError: an option does not fit the file.
     """
     suffix = path.suffix.lower()
     if suffix not in TEXT | PARQUET | EXCEL:
@@ -52,18 +52,16 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     if path.stat().st_size == 0:
         raise FileProblem(f"{path} is empty; save the table again.")
     kind = "text" if suffix in TEXT else "Excel" if suffix in EXCEL else "Parquet"
-    for option in UNUSED[kind]:
-        if given := getattr(args, option):
-            value = given if isinstance(given, str) else "the table"
-            wrong(f"--{option}", value, f"is not for {kind} files such as {path}", "leave it out")
-    _import("pandas", path)
+    packages, unused = KINDS[kind]
+    refuse({f"--{option}": getattr(args, option) for option in unused}, f"is not for {kind} files such as {path}")
+    for package in packages:
+        import_extra(package, "table", f"To read {path} needs")
     try:
         if kind == "text":
             frame, how, notes = read_text(path, args)
         elif kind == "Excel":
-            frame, how, notes = read_workbook(_import("openpyxl", path), path, args)
+            frame, how, notes = read_workbook(path, args)
         else:
-            _import("pyarrow", path)
             frame, how, notes = _parquet(path), "Parquet", []
     except (FileProblem, UsageError, OSError):
         raise
@@ -76,26 +74,15 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     if not len(frame):
         raise FileProblem(f"{path} has a line of names and no rows; save the table again.")
     frame.attrs[cells.KEY] = _marks(args, frame)
-    for option in ("target", "drop", "keep", "categories"):
-        if getattr(args, option, None):
-            setattr(args, option, names_meant(getattr(args, option), frame.columns))
+    split_names(args, frame.columns)
     _refuse_sideways(frame, path, args)
     return frame, notes
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, by which it is known again."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _import(name: str, path: Path) -> Any:
-    """Return a package that only tables from files need."""
-    try:
-        return __import__(name)
-    except ImportError as error:
-        fact = f"needs {name} to be read, which is not installed"
-        raise FileProblem(f"{path} {fact}; run: {install('table', name)}") from error
+def split_names(args: Any, columns: Collection[str] = ()) -> None:
+    """Put the names of columns in the place of the texts of options that have them."""
+    for option in {"target", "drop", "keep", "categories"} & vars(args).keys():
+        setattr(args, option, names_meant(getattr(args, option), columns))
 
 
 def _parquet(path: Path) -> Any:

@@ -15,9 +15,9 @@ from skfdrmfl.tables.errors import FileProblem, as_problem
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Write one self-contained HTML page of a comparison: answer, tables, figures, settings, versions, "
-    description += "what left the clients, and how to repeat it. Nothing is trained again."
-    parser = add_command(commands, "report", run, "write one self-contained HTML page of a comparison", description)
+    description = "Write one self-contained HTML page of a comparison. It has the answer, tables, figures, "
+    description += "settings, versions, what left the clients, and how to repeat it. Nothing is trained again."
+    parser = add_command(commands, "report", run, description)
     help = "what `skfdrmfl compare` has written (default: %(default)s)"
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("out", TABLE), help=help)
     add(parser, "--out FILE", "the page (default: report.html beside FILE)", type=Path)

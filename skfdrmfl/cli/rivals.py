@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import shlex
 from functools import partial
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from skfdrmfl.tables.errors import first_line, wrong
@@ -16,10 +16,7 @@ _wrong = partial(wrong, "--rivals")
 
 
 def rivals_of(texts: list[str], random_state: int) -> dict[str, Any]:
-    """Return the estimators that texts such as `svr=sklearn.svm:SVR(C=10)` describe, by name or else by class.
-
-    Estimators that are made here get `random_state` where they have such a parameter and the text gives none.
-    """
+    """Return the estimators that texts such as `svr=sklearn.svm:SVR(C=10)` describe, by name or else by class."""
     rivals: dict[str, Any] = {}
     for text in texts:
         head, bracket, inside = text.partition("(")
@@ -41,16 +38,14 @@ def rivals_of(texts: list[str], random_state: int) -> dict[str, Any]:
 
 def _imported(path: str, text: str) -> Any:
     """Return what a path leads to; the last dot may stand for the colon."""
-    module, _, name = path.rpartition(":" if ":" in path else ".")
-    if not module or not name.isidentifier():
+    if not all(path.rpartition(":" if ":" in path else ".")):
         _wrong(text, "names no class in a module", FORM)
     try:
-        where = import_module(module)
+        return resolve_name(path)
+    except AttributeError as error:
+        _wrong(text, f"cannot be imported ({first_line(error)})", meant(str(error.name), dir(error.obj), FORM))
     except Exception as error:  # importing runs the module, which may fail in any way
         _wrong(text, f"cannot be imported ({first_line(error)})", "correct or install the module")
-    if not hasattr(where, name):
-        _wrong(text, f"cannot be imported ({module} has no {name})", meant(name, dir(where), FORM))
-    return getattr(where, name)
 
 
 def _parameters(call: str, text: str) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from skfdrmfl.common.progress import Bar
 Progress = Callable[[int, int, str], None]
 
 
+class Interrupted(Exception):
+    """Ctrl-C, after which something was kept; the text says what."""
+
+
 @contextmanager
 def interrupt_waits() -> Iterator[None]:
     """Hold Ctrl-C back: in the middle of the import of a compiled module it comes out as a broken installation."""
@@ -33,13 +37,7 @@ def interrupt_waits() -> Iterator[None]:
 
 
 class Stream:
-    """A standard stream whose end does not end the work: what nobody reads any more, or a full disk takes, is dropped.
-
-    Attributes
-    ----------
-    lost : OSError or None
-        What ended it.
-    """
+    """A standard stream whose end, `lost`, does not end the work: what nobody reads, or no disk takes, is dropped."""
 
     def __init__(self, stream: Any):
         self._stream = stream

@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.cli.errors import Interrupted
-from skfdrmfl.cli.options import add, add_command, add_model, add_names, at_least
+from skfdrmfl.cli.options import add, add_command, add_model, add_names, at_least, names_meant
 from skfdrmfl.cli.output import output_folder
 from skfdrmfl.cli.parameters import transformer
-from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.cli.site import add_security, is_local, port_of, said, secured
 from skfdrmfl.courier.app import flwr, write_address, write_app
 from skfdrmfl.courier.programs import Program, environment, free_port, wait_for_port
@@ -31,9 +30,9 @@ PORT = 9100
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Wait for sites that run `skfdrmfl site`, fit a model to the rows of all without seeing one, and "
-    description += "write it. Flower's SuperLink is started beside it, and ends with it."
-    parser = add_command(commands, "server", run, "fit a model to rows of sites that run `skfdrmfl site`", description)
+    description = "Fit a model to rows of sites that run `skfdrmfl site`. They are waited for, and no row is seen. "
+    description += "Flower's SuperLink is started beside it, and ends with it."
+    parser = add_command(commands, "server", run, description)
     add(parser, "--output FILE", "the model", type=Path, default=Path("out", "model.skfdrmfl"))
     add_names(parser, "--target NAME", "what predictions of the model are called")
     add(parser, "--random-state S", "seed of all that is random", type=at_least(0), default=0)
@@ -95,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         channel.close()
         model.verbose = verbose
         names = getattr(model, "feature_names_in_", [])
-        about = {"targets": list(map(str, args.target)), "features": [str(name) for name in names], "missing": "keep"}
+        about = {"targets": names_meant(args.target), "features": [str(name) for name in names], "missing": "keep"}
         write({args.output.name: partial(save, model, model._fitted, about=about)})
         _say_result(model, channel)
 
@@ -104,6 +103,7 @@ def number_of_sites(args: argparse.Namespace) -> int:
     """Return how many sites have to be there; refuse where nobody says."""
     if not args.sites and args.n_sites is None:
         wrong("--sites", "none", "says whom to wait for", "name them, or pass --n-sites")
+    args.sites = names_meant(args.sites)
     return max(len(set(args.sites)), args.n_sites or 0)
 
 
@@ -113,7 +113,7 @@ def channel_to_sites(args: argparse.Namespace, stack: ExitStack) -> Any:
 
     connection = _run_of_flower(args, superlink_command(args), stack)
     times = {"answer_within": float(args.answer_within), "wait": float(args.wait), "patience": float(args.patience)}
-    return RunChannel(connection, [str(name) for name in args.sites], **times, say=said)
+    return RunChannel(connection, args.sites, **times, say=said)
 
 
 def _plan(model: Any) -> str:

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from skfdrmfl.cli.columns import divide
-from skfdrmfl.cli.folder import add_folder, read_input
-from skfdrmfl.cli.options import TABLE_FILE, add, add_columns, add_command, add_model, add_reading
+from skfdrmfl.cli.folder import add_table, read_input
+from skfdrmfl.cli.options import TABLE_FILE, add, add_command
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import modality_notes, transformer
 from skfdrmfl.cli.screen import interrupt_waits
@@ -32,11 +32,10 @@ LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
 
 def add_to(commands: Any) -> None:
     """Add the command and its options."""
-    description = "Hold the rows of one site, and answer what `skfdrmfl server` asks of them: by its policy, on a "
-    description += "socket of this machine. --supernode starts Flower's program that carries these answers; without "
-    description += "--data that program alone, as another user who reaches no row."
-    help = "hold a site's rows, and answer what a server asks of them"
-    parser = add_command(commands, "site", run, help, description)
+    description = "Hold a site's rows, and answer what `skfdrmfl server` asks of them. Its policy says what; a "
+    description += "socket of this machine is where. --supernode starts Flower's program that carries these answers;"
+    description += " without --data that program alone, as another user who reaches no row."
+    parser = add_command(commands, "site", run, description)
     add(parser, "--label NAME", "what the site is called, as the server's --sites has it", required=True)
     add(parser, "--data FILE", TABLE_FILE, type=Path, dest="file")
     only = "take the rows alone that have this value in this column, of a table that has several sites"
@@ -54,10 +53,7 @@ def add_to(commands: Any) -> None:
     add(group, "--supernode HOST:PORT", "start one, connected to the server's SuperLink there")
     add_security(group, "--root-certificates FILE", "certificate authority of the server's certificate")
     add(group, "--auth-key FILE", "private key of this site, whose public half the server has", type=Path)
-    add_columns(parser, "keep")
-    add_reading(parser)
-    add_folder(parser)
-    add_model(parser)
+    add_table(parser, "keep")
 
 
 def add_security(group: Any, usage: str, help: str) -> None:
@@ -87,8 +83,7 @@ def run(args: argparse.Namespace) -> None:
             raise FileProblem("the SuperNode has ended; its output is above.")
         from skfdrmfl.site.listener import Listener
 
-        rows = SiteInput.of(args)
-        answer = _process(rows, args)
+        answer = _process(args)
         try:
             listener = Listener(address, answer, token=token, group=args.group)
         except LookupError:
@@ -163,32 +158,24 @@ def _place(args: argparse.Namespace) -> tuple[str, str]:
     return address, ""
 
 
-class SiteInput(NamedTuple):
-    """What a site holds: its estimator, rows as `fit` takes them, and policy."""
+def read_site(args: argparse.Namespace) -> tuple[Any, tuple[Any, ...], Any]:
+    """Return its estimator, its rows as `fit` takes them, and its policy; what was found is printed."""
+    frame, notes = read_input(args.file, args)
+    if args.only is not None:
+        frame = _only(frame, args.only, notes)
+    with interrupt_waits():
+        from skfdrmfl.clients.policy import SitePolicy
+        from skfdrmfl.clients.policy_watch import check_state
 
-    estimator: Any
-    rows: tuple[Any, ...]
-    policy: Any
-
-    @classmethod
-    def of(cls, args: argparse.Namespace) -> SiteInput:
-        """Read it as the options of the command say; what was found is printed."""
-        frame, notes = read_input(args.file, args)
-        if args.only is not None:
-            frame = _only(frame, args.only, notes)
-        with interrupt_waits():
-            from skfdrmfl.clients.policy import SitePolicy
-            from skfdrmfl.clients.policy_watch import check_state
-
-            estimator = transformer(args)
-        with as_problem("", TypeError):
-            policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
-            check_state(policy)
-        columns = divide(frame, args)
-        columns.notes += modality_notes(columns.X, args)
-        print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
-        groups = () if columns.groups is None else (columns.groups.to_numpy(),)
-        return cls(estimator, (columns.X, columns.target, *groups), policy)
+        estimator = transformer(args)
+    with as_problem("", TypeError):
+        policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
+        check_state(policy)
+    columns = divide(frame, args)
+    columns.notes += modality_notes(columns.X, args)
+    print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
+    groups = () if columns.groups is None else (columns.groups.to_numpy(),)
+    return estimator, (columns.X, columns.target, *groups), policy
 
 
 def _only(frame: Any, only: str, notes: list[str]) -> Any:
@@ -205,27 +192,27 @@ def _only(frame: Any, only: str, notes: list[str]) -> Any:
     return frame.loc[(texts == value).to_numpy(dtype=bool, na_value=False)].drop(columns=name)
 
 
-def _process(site: SiteInput, args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
+def _process(args: argparse.Namespace) -> Callable[[str, Any], tuple[str, bytes]]:
     """Return what answers for a site, and say by what it does."""
     from skfdrmfl.clients.remote.audit import Audit
     from skfdrmfl.fit.parameters import value_of
     from skfdrmfl.site.process import SiteProcess, Teller
     from skfdrmfl.site.site_data import SiteRows, site_of
 
-    policy, n_rows = site.policy, len(site.rows[0])
+    estimator, rows, policy = read_site(args)
+    n_rows = len(rows[0])
     with as_problem("these rows cannot be fitted"):
-        SiteRows(site.estimator, lambda: site.rows, args.label).check()
+        SiteRows(estimator, lambda: rows, args.label).check()
     if n_rows < policy.fewest_rows:
         few = f"{n_rows} rows are fewer than the {policy.fewest_rows} of which the policy lets anything leave"
         raise FileProblem(f"{few}; bring more, or lower fewest_rows in a --policy, and give them away.")
     with as_problem("", OSError):
         record = [] if args.audit is None else [Audit(args.audit, args.label, policy.digest)]
         watches: list[Any] = [Teller(said), *record]
-        answers = site_of(site.estimator, lambda: site.rows, args.label, watches, policy=policy)
+        answers = site_of(estimator, lambda: rows, args.label, watches, policy=policy)
     said(f"policy {policy.digest}: {args.policy or 'the careful one'}, answers from {policy.fewest_rows} rows or more.")
-    estimator, (X, *_) = site.estimator, site.rows
     one = "one network" if estimator.tuning is None else "a mixture"
-    size, n_rounds = f"{len(X)} rows x {X.shape[1]} columns", int(value_of(estimator, "n_rounds"))
+    size, n_rounds = f"{n_rows} rows x {rows[0].shape[1]} columns", int(value_of(estimator, "n_rounds"))
     said(f"plan: {one} of {size}; its sums and up to {n_rounds} updates leave.")
     return SiteProcess(answers)
 
@@ -236,11 +223,11 @@ def _show_what_would_leave(args: argparse.Namespace) -> None:
         wrong("--dry-run", "none", "has no rows to look at", "name them by --data")
     names = [] if args.dry_run == Path() else [args.dry_run.name]
     with output_folder("--dry-run", args.dry_run.parent, names, [args.file]) as write:
-        site = SiteInput.of(args)
+        estimator, rows, policy = read_site(args)
         with interrupt_waits():
             from skfdrmfl.site.dry_run import dry_run
         with as_problem("these rows cannot be fitted"):
-            found = dry_run(site.estimator, lambda: site.rows, args.label, site.policy)
+            found = dry_run(estimator, lambda: rows, args.label, policy)
         print(found, flush=True)
         write({name: text_file(found.to_csv()) for name in names})
 

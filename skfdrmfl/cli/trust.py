@@ -24,11 +24,7 @@ def add_trust(parser: Any) -> None:
 
 
 def domain_columns(model: Any, X: Any, predicted: Any, args: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
-    """Return the columns of the domain by name, and what --strict says of rows outside; None: nothing.
-
-    A line counts these. Rows without predictions (n, outputs) are left empty. Models without a domain have no such
-    columns, which is said.
-    """
+    """Return the columns of the domain by name, and what --strict says of rows outside, which a line counts."""
     import numpy as np
 
     good = np.isfinite(predicted).all(1)
@@ -108,10 +104,7 @@ def quiet_suspects() -> Iterator[None]:
 
 
 def warn_of_suspects(found: Any, index: Any, model: Any) -> None:
-    """Warn once of training rows that look corrupt, more than clean tables have, by their numbers in the file from 1.
-
-    `index` (n,) has these numbers from 0.
-    """
+    """Warn of training rows that look corrupt, more than in clean tables; `index` (n,) numbers them in the file."""
     from skfdrmfl.diagnosis.suspect_table import in_words, is_alarming
     from skfdrmfl.server.suspects import SuspectRowsWarning
 

@@ -50,10 +50,7 @@ def row_products(rows: Float, matrix: Float) -> Float:
 
 
 def check_unmasked(values: Any, name: str) -> None:
-    """Raise ValueError where a masked array has masked entries, which numpy and scikit-learn read as if they had none.
-
-    `name` is what the message calls it.
-    """
+    """Raise ValueError where a masked array, called `name`, has masked entries, which numpy reads as if it had none."""
     if isinstance(values, (list, tuple)) and any(np.ma.isMaskedArray(v) and v.ndim for v in values):
         values = np.ma.array(values)  # of rows, whose masks numpy.array drops as well
     if np.ma.isMaskedArray(values) and np.ma.is_masked(values):

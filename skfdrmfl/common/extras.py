@@ -28,28 +28,22 @@ def import_extra(module: str, extra: str, needs: str) -> Any:
 
 
 def install(extra: str, package: str) -> str:
-    """Return the command that installs what an extra brings and is not there, `package` at least.
-
-    It names the packages, which are on every index; this one may be on none.
-    """
+    """Return the command that installs what an extra lacks, `package` at least; it names packages, not this one."""
     try:
         found = [REQUIREMENT.match(line) for line in metadata.requires("skfdrmfl") or ()]
     except metadata.PackageNotFoundError:  # run from a folder that is not installed
         found = []
-    brought = {match[1]: match[2].strip() for match in found if match and match[3] == extra}
-    missing = [f'"{name}{range}"' for name, range in brought.items() if _same(name, package) or not _is_there(name)]
+    brought = {
+        match[1].replace("-", "_"): f'"{match[1]}{match[2].strip()}"' for match in found if match and match[3] == extra
+    }
+    missing = [text for name, text in brought.items() if name == package.replace("-", "_") or not _is_there(name)]
     return " ".join(["pip install", *(missing or [package])])
-
-
-def _same(name: str, package: str) -> bool:
-    """Return whether two names are of one package."""
-    return name.replace("-", "_") == package.replace("-", "_")
 
 
 def _is_there(name: str) -> bool:
     """Return whether a package can be found."""
     try:
-        return find_spec(name.replace("-", "_")) is not None
+        return find_spec(name) is not None
     except (ImportError, ValueError):  # halted by a None among the modules
         return False
 

@@ -58,13 +58,3 @@ def counters(epochs: NDArray[np.int64], rows: NDArray[np.int64]) -> U64:
 def dropout_keys(keys: U64) -> U64:
     """Return the keys (C,) for another purpose than those of `client_keys`: which modalities are dropped."""
     return mix(keys ^ np.uint64(0xD1B54A32D192ED03))
-
-
-def permutation(seed: int, round_index: int, position: int, epoch: int, n_rows: int) -> NDArray[np.int64]:
-    """Return the order in which one client visits its rows in one epoch.
-
-    The rows sorted by 40 random bits each, exactly as `BatchPlan.draw` sorts many clients' rows at once.
-    """
-    key = client_keys(np.array([seed], np.uint64), round_index, np.array([position], np.uint64))
-    numbers = mix(key + counters(np.full(n_rows, epoch), np.arange(n_rows)))
-    return np.argsort(numbers >> np.uint64(24), kind="stable")

@@ -23,10 +23,7 @@ _mine = threading.local()  # whether this thread is inside already
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Hold torch to one thread, no autograd unless asked for, and its own defaults; numpy to one thread too.
-
-    torch is held where it has been imported, by `hold_torch` where it is imported inside.
-    """
+    """Hold torch, imported before or inside, to one thread and its own defaults; numpy to one thread too."""
     global _depth, _original, _blas
     if getattr(_mine, "inside", False):  # all is set, and the outermost restores it
         yield

@@ -76,10 +76,7 @@ def check_seeds(random_state: int, n_seeds: int) -> range:
 
 
 def make_folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int | None, random_state: int) -> list[Fold]:
-    """Return shuffled folds, the same for all methods and seeds; the rows of a group stay in one fold.
-
-    None of them means `N_SPLITS`, or as many as there are groups or rows.
-    """
+    """Return shuffled folds, the same for all methods and seeds; the rows of a group stay in one fold."""
     if np.ndim(X) != 2:
         raise InvalidArgument("X", type(X).__name__, f"has {np.ndim(X)} dimensions", "pass one 2-D table")
     most = len(X) if groups is None else len(np.unique(column_or_1d(groups)))  # type: ignore[arg-type]

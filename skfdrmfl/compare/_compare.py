@@ -20,15 +20,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.common.versions import versions
+from skfdrmfl.common.version import versions
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
-from skfdrmfl.compare._by_modality import modality_stages
 from skfdrmfl.compare._comparison import Comparison
-from skfdrmfl.compare._learning_curve import curve_stages, shares_of
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
 from skfdrmfl.compare._permutation import permutation_stages, permutation_tests
 from skfdrmfl.compare._result import MethodResult
+from skfdrmfl.compare._subsets import curve_stages, modality_stages, shares_of
 from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
 from skfdrmfl.compare._variation import Stage, variations_of
 from skfdrmfl.data.column_names import output_names
@@ -172,9 +171,7 @@ def compare(
     _arguments.check_transformer(transformer)
     transformer.set_params(n_components=n_components)
     named = repr(transformer)
-    if (
-        getattr(transformer, "suspects", "drop") != "drop"
-    ):  # looked for once: fits of folds would number rows of their own
+    if getattr(transformer, "suspects", "drop") != "drop":  # looked for once: fits of folds number rows of their own
         transformer._suspects_before(X, measured, clients[0], groups)
         transformer.set_params(suspects="ignore")
 
@@ -223,7 +220,7 @@ def compare(
     units = None if labels is None else np.unique(labels, return_inverse=True)[1]
     finished: list[Outcome] = []
     beside: list[tuple[Stage, list[Outcome]]] = []
-    failed: dict[str, dict[str, str]] = {"": {}}  # of the comparison itself, and of what varies
+    failed: dict[str, dict[str, str]] = {}  # of what varies, "" of the comparison itself
 
     def so_far(*, complete: bool) -> Comparison | None:
         """Return what is finished, if anything is."""
@@ -239,7 +236,7 @@ def compare(
             measured=measured,
             client_ids=clients,
             fold=fold_of_row,
-            settings=settings | ({"failed": failed[""]} if failed[""] else {}),
+            settings=settings | ({"failed": failed[""]} if "" in failed else {}),
             groups=units,
             outputs=outputs,
             ledger=next((outcome.ledger for outcome in finished if outcome.ledger), {}),
@@ -248,9 +245,12 @@ def compare(
             complete=complete,
         )
 
-    def left_out(run: Run, error: Exception) -> None:
-        failed[""][run.name] = f"{type(error).__name__}: {error}"
-        warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({failed[''][run.name]}).")
+    def left_out(along: str, point: str, run: Run, error: Exception) -> None:
+        """Write down where a method could not be fitted, and why."""
+        why = f"{type(error).__name__}: {error}"
+        failed.setdefault(along, {}).setdefault(f"{run.name}, {point}" if along else run.name, why)
+        if not along:
+            warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({why}).")
 
     next_save = 0.0
 
@@ -268,12 +268,12 @@ def compare(
             progress(done + n_fits, total, name)
 
     try:
-        for outcome in cross_validate(runs, rows, show, left_out):
+        for outcome in cross_validate(runs, rows, show, partial(left_out, "", "")):
             finished.append(outcome)
             keep()
         done = len(runs) * len(folds)
         for stage in stages:
-            note = partial(_note, failed.setdefault(stage.along, {}), stage.point)
+            note = partial(left_out, stage.along, stage.point)
             beside.append((stage, list(cross_validate(stage.runs, stage.rows, show, note))))
             done += len(stage.runs) * len(folds)
             keep()
@@ -285,11 +285,6 @@ def compare(
     found = so_far(complete=True)
     assert found is not None  # the mean predictor can always be fitted
     return found
-
-
-def _note(failed: dict[str, str], point: str, run: Run, error: Exception) -> None:
-    """Write down where a method could not be fitted, and why."""
-    failed.setdefault(f"{run.name}, {point}", f"{type(error).__name__}: {error}")
 
 
 def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:

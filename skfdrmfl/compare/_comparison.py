@@ -14,13 +14,23 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.extras import import_extra, names_as_they_are, new_figure
 from skfdrmfl.compare._page import page
-from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
 from skfdrmfl.compare._permutation import PermutationTest
 from skfdrmfl.compare._plots import plot_predicted
-from skfdrmfl.compare._result import ALONE, CENTRAL, DRAWN, FEDERATED, HEAD, RIDGE, MethodResult, squared_errors
-from skfdrmfl.compare._table import aligned, rmse_texts, spread, table_cells
+from skfdrmfl.compare._result import (
+    ALONE,
+    CENTRAL,
+    DRAWN,
+    FEDERATED,
+    HEAD,
+    NO_RATIO,
+    RIDGE,
+    MethodResult,
+    Ratio,
+    rmse_ratio,
+    squared_errors,
+)
+from skfdrmfl.compare._text import aligned, rmse_texts, spread, table_cells, verdict
 from skfdrmfl.compare._variation import Variation, variations_from
-from skfdrmfl.compare._verdict import verdict
 from skfdrmfl.inspection import VariationDisplay
 from skfdrmfl.metrics import bias, sep, slope
 
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = "skfdrmfl comparison 1"
+MEASURES = ("rmse", "r2", "rpd")  # of each run
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +129,8 @@ class Comparison:
         """
         tables = []
         for output in self.outputs:
-            one = self.of(output)
-            ratios = {name: ratio for (name, of), ratio in self.ratios.items() if of == output}
             heading = [f"{output}:"] if len(self.outputs) > 1 else []
-            tables.append("\n".join([*heading, aligned(table_cells(one.methods, ratios))]))
+            tables.append("\n".join([*heading, aligned(table_cells(self, output))]))
         tables += [
             f"{output}, " * (len(self.outputs) > 1) + variation.to_table(output)
             for output in self.outputs
@@ -201,9 +210,7 @@ class Comparison:
                 {
                     "name": method.name,
                     "output": method.output,
-                    "rmse": _of_runs(method.rmse),
-                    "r2": _of_runs(method.r2),
-                    "rpd": _of_runs(method.rpd),
+                    **{name: _of_runs(getattr(method, name)) for name in MEASURES},
                     "rmse_ratio": list(map(_number, self.ratios.get((method.name, method.output), ()))),
                     "fit_seconds": _number(method.fit_seconds),
                     "client_r2": {str(client): _number(r2) for client, r2 in method.client_r2.items()},
@@ -241,9 +248,7 @@ class Comparison:
                 MethodResult(
                     method["name"],
                     _floats(method["predicted"]),
-                    rmse=_floats(method["rmse"]["runs"]),
-                    r2=_floats(method["r2"]["runs"]),
-                    rpd=_floats(method["rpd"]["runs"]),
+                    **{name: _floats(method[name]["runs"]) for name in MEASURES},
                     fit_seconds=float(_floats(method["fit_seconds"])),
                     client_r2={client: float(_floats(r2)) for client, r2 in method["client_r2"].items()},
                     output=method["output"],
@@ -277,13 +282,7 @@ class Comparison:
         return page(self, title, unit)
 
     def plot(
-        self,
-        *,
-        names: Sequence[str] | None = None,
-        output: str | None = None,
-        title: str = "",
-        unit: str = "",
-        ax: Any = None,
+        self, *, names: Sequence[str] | None = None, output: str | None = None, title: str = "", unit: str = ""
     ) -> Figure:
         """Draw out-of-fold predictions against measured values, and below them what is left, a column a method.
 
@@ -294,20 +293,18 @@ class Comparison:
         ----------
         names : sequence of str, default=None
             Methods to draw. None draws PCA, PLS, PLS with chosen components, RidgeCV and FDRMFL, as far as they were
-            compared; on a single `ax` FDRMFL alone.
+            compared.
         output : str, default=None
             Which of several outputs; None is the first.
         title : str, default=""
             A line above the panels.
         unit : str, default=""
             Unit of y, for the axes.
-        ax : matplotlib Axes, or array of them of shape (2, len(names)), default=None
-            Where to draw: on one, the predictions of one method without residuals. None makes a figure.
 
         Returns
         -------
         matplotlib.figure.Figure
-            One that is made here is not known to pyplot: nothing has to be closed, and no screen is needed.
+            One that pyplot does not know: nothing has to be closed, and no screen is needed.
 
         Raises
         ------
@@ -315,18 +312,15 @@ class Comparison:
             If matplotlib is not installed.
         KeyError
             If a method of that name was not compared.
-        ValueError
-            If there are not as many axes as panels.
         """
         one = self.of(self.outputs[0] if output is None else output)
         if names is None:
-            drawn = DRAWN if ax is None or np.ndim(ax) else (FEDERATED,)
-            names = [method.name for method in one.methods if method.name in drawn] or [one.methods[0].name]
+            names = [method.name for method in one.methods if method.name in DRAWN] or [one.methods[0].name]
         shown = rmse_texts([one[name] for name in names], one.methods)
         panels = {f"{name}\n{text}": one[name].predicted[0] for name, text in zip(names, shown, strict=True)}
         what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
         title = ", ".join(filter(None, (title, what))) if what not in title else title
-        return plot_predicted(one.measured, self.client_ids[0], panels, ax, title, unit)
+        return plot_predicted(one.measured, self.client_ids[0], panels, title, unit)
 
     @names_as_they_are()
     def plot_variations(

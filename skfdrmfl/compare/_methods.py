@@ -19,8 +19,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils import _safe_indexing as take_columns
 
 from skfdrmfl.compare._arguments import InvalidArgument
-from skfdrmfl.compare._pls import ChosenPLS
-from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth
+from skfdrmfl.compare._pls import PRETREATMENTS, ChosenPLS, is_smooth
 from skfdrmfl.compare._result import ALONE, CENTRAL, CHOSEN_PLS, CHOSEN_PRETREATMENT, FEDERATED, HEAD, MEAN, RIDGE
 from skfdrmfl.data.categories import by_kind, discrete_columns
 from skfdrmfl.data.modalities import features_of, resolve_modalities
@@ -81,10 +80,7 @@ def regressions(n_outputs: int, random_state: int, X: ArrayLike, modalities: Any
 
 
 def rival_runs(rivals: Mapping[str, Any] | None, taken: set[str], regressor: Any) -> Iterator[Run]:
-    """Yield the user's own rivals: what has no `predict` is a reduction, and is followed by the regressor.
-
-    What no fit can be made of, and names that are taken, are refused.
-    """
+    """Yield the user's own rivals, without `predict` before the regressor; refuse others and names that are taken."""
     for name, rival in (rivals or {}).items():
         if not isinstance(name, str) or not name:
             raise InvalidArgument("rivals", name, "is no name of a rival", "pass a dict of names to estimators")
@@ -102,10 +98,7 @@ def rival_runs(rivals: Mapping[str, Any] | None, taken: set[str], regressor: Any
 
 
 def fdrmfl_runs(transformer: Any, seeds: range, clients: NDArray[Any], regressor: Any) -> Iterator[Run]:
-    """Yield FDRMFL trained by federated averaging, centrally, and by each client alone.
-
-    `clients` (n_seeds, n_samples) has the client of each row under each seed.
-    """
+    """Yield FDRMFL federated, central, and of each client alone; `clients` is (n_seeds, n_samples)."""
     for position, seed in enumerate(seeds):
         reducer = clone(transformer).set_params(random_state=seed)
         federated = Pipeline([("reduce", reducer), ("regress", regressor)])

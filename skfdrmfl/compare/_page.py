@@ -11,9 +11,8 @@ from typing import Any
 
 from skfdrmfl.common.page import page_of, size_text, table, table_of_kinds
 from skfdrmfl.compare._result import FEDERATED
-from skfdrmfl.compare._table import table_cells
+from skfdrmfl.compare._text import table_cells, verdict
 from skfdrmfl.compare._variation import TITLES
-from skfdrmfl.compare._verdict import verdict
 
 
 def page(comparison: Any, title: str, unit: str) -> str:
@@ -32,7 +31,7 @@ def _of_output(comparison: Any, output: str, unit: str) -> Iterable[str]:
     if len(comparison.outputs) > 1:
         yield f"<h2>{escape(output)}</h2>"
     yield f'<p class="answer">{escape(verdict(comparison, output, unit))}</p>'
-    cells = table_cells(one.methods, {name: ratio for (name, of), ratio in comparison.ratios.items() if of == output})
+    cells = table_cells(comparison, output)
     yield table(cells[0], cells[1:], own=FEDERATED)
     text = f"Predicted against measured values of {output}, and residuals, for several methods"
     yield _picture(lambda: one.plot(unit=unit), text)

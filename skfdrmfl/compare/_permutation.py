@@ -63,10 +63,7 @@ def permutation_stages(runs: Sequence[Run], rows: Rows, n_permutations: int, ran
 
 
 def exchangeable(clients: NDArray[Any], groups: NDArray[Any] | None) -> list[NDArray[np.intp]]:
-    """Return the rows (units, rows of each) between whose units y may be exchanged, where there are two units or more.
-
-    A unit is a row, or a group; groups are alike if they have as many rows of the same clients.
-    """
+    """Return rows (units, rows of each) between whose units, two or more rows or like groups, y may be exchanged."""
     if groups is None:
         alike = [np.flatnonzero(clients == client)[:, None] for client in np.unique(clients)]
     else:

@@ -14,7 +14,7 @@ from skfdrmfl.common.extras import names_as_they_are, new_figure
 from skfdrmfl.inspection._base import COLOURS, MARKERS
 
 MOST_COLOURED = 6  # clients that anyone can tell apart
-INK, GRID = "#333333", "#E3E3E3"
+INK = "#333333"
 PANEL_INCHES = 3.0
 RESIDUAL_HEIGHT = 0.45  # of a panel of residuals, relative to its width
 MOST_IN_A_ROW = 5
@@ -24,50 +24,41 @@ MOST_LINES = 3
 
 @names_as_they_are()
 def plot_predicted(
-    measured: Float,
-    client_ids: NDArray[Any],
-    panels: Mapping[str, Float],
-    ax: Any = None,
-    title: str = "",
-    unit: str = "",
+    measured: Float, client_ids: NDArray[Any], panels: Mapping[str, Float], title: str = "", unit: str = ""
 ) -> Any:
-    """Draw a column for each entry of `panels`, a title and its predictions (n,), and below it the residuals.
+    """Draw a column for each of `panels`, a title and its predictions (n,) by client, and below it the residuals."""
+    n_in_a_row = min(len(panels), MOST_IN_A_ROW)
+    n_bands = -(-len(panels) // n_in_a_row)
+    height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT) * n_bands + 0.75
+    figure = new_figure(figsize=(PANEL_INCHES * n_in_a_row, height), layout="constrained")
+    look: dict[str, Any] = {"height_ratios": [1.0, RESIDUAL_HEIGHT] * n_bands, "sharey": "row", "squeeze": False}
+    columns = np.hstack(np.vsplit(figure.subplots(2 * n_bands, n_in_a_row, **look), n_bands))  # (2, panels), by bands
+    for axes in columns[:, len(panels) :].flat:
+        axes.set_visible(False)
 
-    They are drawn on given axes: one, for the predictions of one method, or two rows of as many as there are panels; or
-    on a new figure. Rows are coloured by client. Texts are drawn as they are, long ones on several lines. Raises
-    ImportError if matplotlib is not installed.
-    """
-    columns, n_in_a_row = _columns(len(panels), ax)
-    everything = np.concatenate([measured, *panels.values()])
-    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
-    margin = 0.04 * (high - low or 1.0)
+    predicted = np.stack(list(panels.values()))
+    residuals = predicted - measured
+    low, high = (float(end([*measured, *predicted.flat])) for end in (np.nanmin, np.nanmax))
+    margin, largest = 0.04 * (high - low or 1.0), 1.05 * (float(np.nanmax(np.abs(residuals))) or 1.0)
     limits = low - margin, high + margin
-    largest = max(float(np.nanmax(np.abs(predicted - measured))) for predicted in panels.values())
-    residual = 1.05 * (largest or 1.0)
     suffix = f" ({_fitted(unit, 1.0)})" if unit else ""
-    for j, (column, (heading, predicted)) in enumerate(zip(columns.T, panels.items(), strict=True)):
-        top, *below = column
-        top.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=1)
-        _scatter(top, measured, predicted, client_ids)
-        top.set_title("\n".join(_fitted(line, PANEL_INCHES) for line in heading.splitlines()), color=INK, fontsize=10)
+    for j, heading in enumerate(panels):
+        top, below = columns[:, j]
+        top.axline((0, 0), slope=1, color=INK, linewidth=1, zorder=0)
+        below.axhline(0.0, color=INK, linewidth=1, zorder=0)
+        _scatter(top, measured, predicted[j], client_ids)
+        _scatter(below, measured, residuals[j], client_ids)
+        top.set_title("\n".join(_fitted(line, PANEL_INCHES) for line in heading.splitlines()), fontsize=10)
         top.set(xlim=limits, ylim=limits, box_aspect=1)
-        for axes in below:
-            top.tick_params(labelbottom=False)
-            axes.axhline(0.0, color=INK, linewidth=1, zorder=1)
-            _scatter(axes, measured, predicted - measured, client_ids)
-            axes.set(xlim=limits, ylim=(-residual, residual), box_aspect=RESIDUAL_HEIGHT)
-        column[-1].set_xlabel(f"measured{suffix}", color=INK, fontsize=10)
-        for axes, what in zip(column, ("predicted out of fold", "predicted less measured"), strict=False):
-            if j % n_in_a_row:  # the first of each row alone says what the axis is
-                axes.tick_params(labelleft=False)
-            else:
-                axes.set_ylabel(f"{what}{suffix}", color=INK, fontsize=9)
-        if j % n_in_a_row == 0 and top.get_legend_handles_labels()[1]:
-            look = {"fontsize": 9, "handletextpad": 0.1, "borderpad": 0.3, "framealpha": 0.9, "edgecolor": GRID}
-            top.legend(loc="upper left", **look)
-    figure = columns.flat[0].figure
-    if title and ax is None:
-        figure.suptitle(_fitted(title, PANEL_INCHES * n_in_a_row), color=INK, fontsize=11)
+        below.set(xlim=limits, ylim=(-largest, largest), box_aspect=RESIDUAL_HEIGHT, xlabel=f"measured{suffix}")
+        top.tick_params(labelbottom=False)
+        if j % n_in_a_row == 0:  # the first of each row alone says what the axis is
+            top.set_ylabel(f"predicted out of fold{suffix}", fontsize=9)
+            below.set_ylabel(f"predicted less measured{suffix}", fontsize=9)
+            if top.get_legend_handles_labels()[1]:
+                top.legend(loc="upper left", fontsize=9, handletextpad=0.1, borderpad=0.3)
+    if title:
+        figure.suptitle(_fitted(title, PANEL_INCHES * n_in_a_row), fontsize=11)
     return figure
 
 
@@ -77,42 +68,15 @@ def _fitted(text: str, inches: float) -> str:
     return "\n".join(lines)
 
 
-def _columns(n_panels: int, ax: Any) -> tuple[NDArray[Any], int]:
-    """Return the axes, a column for each panel, and how many columns stand side by side."""
-    if ax is not None:
-        columns = np.asarray(ax, dtype=object)
-        if columns.size <= 2 and columns.ndim < 2:
-            columns = columns.reshape(-1, 1)
-        if columns.shape != (2, n_panels) and not (columns.shape == (1, 1) and n_panels == 1):
-            raise ValueError(
-                f"ax has shape {np.shape(ax)} but there are {n_panels} methods to draw; pass axes of shape "
-                f"(2, {n_panels}), or one and one name."
-            )
-        return columns, n_panels
-    n_in_a_row = min(n_panels, MOST_IN_A_ROW)
-    n_bands = -(-n_panels // n_in_a_row)
-    height = PANEL_INCHES * (1.08 + RESIDUAL_HEIGHT)
-    figure = new_figure(figsize=(PANEL_INCHES * n_in_a_row, height * n_bands + 0.75))
-    figure.set_layout_engine("constrained", wspace=0.03, hspace=0.05)
-    grid = figure.subplots(2 * n_bands, n_in_a_row, squeeze=False, height_ratios=[1.0, RESIDUAL_HEIGHT] * n_bands)
-    columns = np.hstack(np.vsplit(grid, n_bands))  # (2, panels), one band after another
-    for axes in columns[:, n_panels:].flat:
-        axes.set_visible(False)
-    return columns[:, :n_panels], n_in_a_row
-
-
 def _scatter(axes: Any, x: Float, y: Float, clients: NDArray[Any]) -> None:
     """Draw points coloured by client."""
     labels = np.unique(clients)
     if not 1 < len(labels) <= MOST_COLOURED:
-        axes.scatter(x, y, s=16, color=COLOURS[0], alpha=0.7, linewidths=0, zorder=2)
+        axes.scatter(x, y, s=16, color=COLOURS[0], alpha=0.7, linewidths=0)
     else:
         for label, colour, marker in zip(labels, COLOURS, MARKERS, strict=False):
-            rows = clients == label
             look = {"s": 20, "color": colour, "marker": marker, "edgecolors": "white", "linewidths": 0.4, "alpha": 0.9}
-            axes.scatter(x[rows], y[rows], label=_fitted(f"client {label}", 1.5), zorder=2, **look)
-    axes.grid(color=GRID, linewidth=0.8)
+            axes.scatter(*np.c_[x, y][clients == label].T, label=_fitted(f"client {label}", 1.5), **look)
+    axes.grid(linewidth=0.8, alpha=0.4)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=9)

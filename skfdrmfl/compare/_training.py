@@ -79,10 +79,7 @@ def cross_validate(
 
 
 def _outcomes(run: Run, rows: Rows, fitted: Callable[..., None]) -> Iterator[Outcome]:
-    """Yield the outcome of one run, and that of its reducer's own head; none where it could not be trained.
-
-    `fitted` is called with the number of folds that are done, and with what a fit is at while it is.
-    """
+    """Yield the outcome of one run, and that of its reducer's own head; none where it could not be trained."""
     predicted, by_head = np.full((2, *rows.y.shape), np.nan)
     covered = np.zeros(len(rows.y), dtype=bool)
     seconds: list[float] = []

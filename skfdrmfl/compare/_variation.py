@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.compare._methods import Run
-from skfdrmfl.compare._paired import NO_RATIO, Ratio, rmse_ratio
-from skfdrmfl.compare._result import DRAWN, FEDERATED, MethodResult, squared_errors
-from skfdrmfl.compare._table import aligned, decimals_of, ratio_text
+from skfdrmfl.compare._result import DRAWN, FEDERATED, NO_RATIO, MethodResult, Ratio, rmse_ratio, squared_errors
+from skfdrmfl.compare._text import aligned, decimals_of, ratio_text
 from skfdrmfl.compare._training import Outcome, Rows
 from skfdrmfl.metrics import rmse
 

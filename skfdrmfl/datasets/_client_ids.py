@@ -24,23 +24,21 @@ def make_client_ids(
     Parameters
     ----------
     y : array-like of shape (n,) or (n, n_targets)
-        Finite numbers. Several targets are replaced by their first principal score after standardisation
-        (the sign such that it grows with the first target); pass one column to split by that.
+        Finite numbers. Several targets are replaced by their first principal score after standardisation (the sign such
+        that it grows with the first target); pass one column to split by that.
     n_clients : int
         From 1 to n.
     scheme : {"iid", "quantile", "dirichlet"}, default="iid"
         "iid": at random; sizes differ by at most one.
 
-        "quantile": client k holds the k-th of `n_clients` slices of the sorted y, the most extreme label
-        skew; sizes differ by at most one. Equal values stay in row order, so a run of them may be cut.
+        "quantile": client k holds the k-th of `n_clients` slices of the sorted y, the most extreme label skew; sizes
+        differ by at most one. Equal values stay in row order, so a run of them may be cut.
 
-        "dirichlet": y is cut at its quantiles into up to 10 bins, about 5 rows in each at least (a y of as
-        few distinct values, such as class labels, has one bin for each), and each bin's rows are dealt out
-        in proportions drawn from a symmetric Dirichlet distribution. Both sizes and labels differ between
-        clients. A client left without rows then takes one, at random, from the largest client.
+        "dirichlet": y is cut at its quantiles into up to 10 bins, about 5 rows in each at least (a y of as few distinct
+        values has one bin for each), and each bin's rows are dealt out in proportions drawn from a symmetric Dirichlet
+        distribution. A client left without rows then takes one, at random, from the largest client.
     alpha : float, default=0.5
-        Concentration of the Dirichlet distribution: near 0, each bin goes to one client; large, all
-        clients are alike. Other schemes ignore it.
+        Concentration of the Dirichlet distribution: near 0, each bin goes to one client; large, all are alike.
     random_state : None, int, RandomState or Generator, default=None
         None draws anew each time. NumPy's global state is neither used nor changed. "quantile" draws nothing.
 

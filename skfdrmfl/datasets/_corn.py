@@ -35,43 +35,30 @@ def fetch_corn(
 ) -> Any:
     """Read the Corn spectra from a local file (regression, up to three modalities). Nothing is downloaded.
 
-    The licence of these data is not clear enough to pack them with the library. Get them from Eigenvector
-    Research (https://eigenvector.com/resources/data-sets) or from ``data/Cargill_Corn`` of the public
-    repository https://github.com/caseykneale/ChemometricsData.jl, and save them once:
+    The licence of these data is not clear enough to pack them with the library. Get them from Eigenvector Research
+    (https://eigenvector.com/resources/data-sets) or from ``data/Cargill_Corn`` of
+    https://github.com/caseykneale/ChemometricsData.jl, and save them once:
     ``numpy.savez("corn.npz", m5=m5, mp5=mp5, mp6=mp6, y=y)``.
 
     Parameters
     ----------
     path : str or path-like, default=None
-        The file, or the folder that holds ``corn.npz``. None takes the environment variable
-        ``SKFDRMFL_CORN``; where that is not set either, ``skfdrmfl/corn.npz`` in scikit-learn's data home
-        (``~/scikit_learn_data`` or ``SCIKIT_LEARN_DATA``).
+        The file, or the folder that holds ``corn.npz``. None takes the environment variable ``SKFDRMFL_CORN``, without
+        it ``skfdrmfl/corn.npz`` in scikit-learn's data home (``~/scikit_learn_data`` or ``SCIKIT_LEARN_DATA``).
     instrument : {"m5", "mp5", "mp6", "all"} or list of str, default="m5"
-        One instrument, or several side by side, one modality each. The 80 x 700 matrix that often
-        circulates alone is mp5.
+        One instrument, or several side by side, one modality each. The 80 x 700 matrix that often circulates alone is
+        mp5.
     target : {"moisture", "oil", "protein", "starch", "all"} or list of str, default="moisture"
         One name gives a vector; "all" (in this order) or a list of names gives one column for each.
     return_X_y, as_frame : bool, default=False
-        As of :func:`load_tecator`. The columns of a frame are called ``m5__1100``, ..., so that
-        ``FDRMFLTransformer(modalities="prefix")`` sees one modality an instrument.
+        As of :func:`load_tecator`; the columns of a frame are called ``m5__1100``, ...
 
     Returns
     -------
     Bunch, or (data, target) if `return_X_y`
-        With `frame`, `feature_names` and `target_names` as of :func:`load_tecator`, and
-
-        data : ndarray or DataFrame of shape (80, 700 * n_instruments), float64
-            log 1/R.
-        target : ndarray or Series of shape (80,), or ndarray or DataFrame of shape (80, n_targets), float64
-            Contents in percent.
-        modalities : dict
-            ``{"m5": slice(0, 700), ...}``, as `FDRMFLTransformer` takes it.
-        wavelengths : ndarray of shape (700 * n_instruments,)
-            In nm, one a column of `data`.
-        DESCR : str
-            Description, credit and what is known of the licence.
-        filename : str
-            The file that was read.
+        As of :func:`load_tecator`, without `split`, `groups` and `data_module`: `data` (80, 700 * n_instruments) is
+        log 1/R, `target` contents in percent, `modalities` has one slice an instrument, `filename` is the file that was
+        read, and `DESCR` has what is known of the licence.
 
     Raises
     ------

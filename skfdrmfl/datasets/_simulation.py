@@ -57,23 +57,14 @@ def make_simulation(
     return_X_y : bool, default=True
         Return ``(data, target)``, as scikit-learn's other ``make_*`` functions do; False returns a Bunch.
     as_frame : bool, default=False
-        Return pandas objects. The columns are called ``image__0``, ..., ``text__0``, ..., ``vector__31``, so
-        that ``FDRMFLTransformer(modalities="prefix")`` sees the three modalities.
+        Return pandas objects. The columns are called ``image__0``, ..., ``text__0``, ..., ``vector__31``, so that
+        ``FDRMFLTransformer(modalities="prefix")`` sees the three modalities.
 
     Returns
     -------
     (data, target), or a Bunch if not `return_X_y`
-        With `frame`, `feature_names` and `target_names` as of :func:`load_tecator`, and
-
-        data : ndarray or DataFrame of shape (n_samples, 3604), float64
-            The three blocks side by side.
-        target : ndarray or Series of shape (n_samples,), float64
-            The function above.
-        modalities : dict
-            ``{"image": slice(0, 3072), "text": slice(3072, 3572), "vector": slice(3572, 3604)}``, as
-            `FDRMFLTransformer` takes it.
-        DESCR : str
-            Description and source.
+        As of :func:`load_tecator`, with `data` (n_samples, 3604), `target` (n_samples,), and without what is said of
+        rows, columns and files there.
 
     Raises
     ------

@@ -98,10 +98,7 @@ def _as_2d(name: object, block: Any) -> NDArray[Any]:
 
 
 def _common_index(blocks: Mapping[str, Any]) -> Any:
-    """Return the index that all pandas blocks have, None without any; raise if they differ.
-
-    Rows are laid side by side by position: where indexes differ, that would silently mix samples.
-    """
+    """Return the index that all pandas blocks have, None without any; raise if they differ, which would mix samples."""
     indexes = {name: block.index for name, block in blocks.items() if hasattr(block, "iloc")}
     if not indexes:
         return None

@@ -17,20 +17,17 @@ _CONTENTS = ("water", "fat", "protein")
 def load_tecator(target: str | Sequence[str] = "fat", return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the Tecator meat spectra (embedded; regression).
 
-    The usual 215 rows of the benchmark: 100 near-infrared absorbances each, and the contents of the meat
-    in percent. 22 spectra are exact repeats of earlier ones: cross-validate with
-    ``GroupKFold().split(X, y, groups)``.
+    The usual 215 rows of the benchmark: 100 near-infrared absorbances each, and the contents of the meat in percent. 22
+    spectra are exact repeats of earlier ones: cross-validate with ``GroupKFold().split(X, y, groups)``.
 
     Parameters
     ----------
     target : {"fat", "water", "protein", "all"} or list of str, default="fat"
-        What `target` holds. One name gives a vector; "all" (water, fat, protein, in this order) or a list
-        of names gives one column for each.
+        One name gives a vector; "all" (water, fat, protein, in this order) or a list of names a column for each.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Return pandas objects. The columns are called ``nir__850``, ..., so that
-        ``FDRMFLTransformer(modalities="prefix")`` sees one modality, ``nir``.
+        Return pandas objects. The columns are called ``nir__850``, ..., as ``modalities="prefix"`` takes them.
 
     Returns
     -------

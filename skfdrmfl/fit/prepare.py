@@ -14,7 +14,7 @@ from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.common.versions import versions
+from skfdrmfl.common.version import versions
 from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out

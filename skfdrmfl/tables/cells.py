@@ -172,10 +172,7 @@ def numbers_of(column: Any) -> tuple[Any, Any]:
 
 
 def text_of(column: Any, *, verbatim: bool = False) -> Any:
-    """Return the text of a column (n,), missing where a cell is blank or has one of the user's marks.
-
-    Whole numbers are written without a point, whatever else stands in their column. `verbatim` keeps marks.
-    """
+    """Return the text of a column (n,), whole numbers without a point, None if blank or, unless `verbatim`, marked."""
     import pandas
 
     missing = frozenset() if verbatim else marks_of(column).missing
@@ -243,10 +240,7 @@ def is_padded(column: Any) -> bool:
 
 
 def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
-    """Return the numbers of a column of text and their rule; None where it has to be read cell by cell.
-
-    Arrow reads whole columns: a sign, digits, a point, an exponent, or else nan and inf, which are not finite.
-    """
+    """Return the numbers of a column of text, and their rule, as Arrow reads them; None where it cannot."""
     import numpy
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -18,7 +18,7 @@ class UsageError(Exception):
 
 
 class FileProblem(Exception):
-    """A file that cannot be read for what it is said to be, or a package that reading it takes."""
+    """A file that cannot be read for what it is said to be."""
 
 
 def first_line(error: Exception) -> str:
@@ -35,6 +35,13 @@ def as_problem(fact: str = "", *kinds: type[Exception]) -> Iterator[None]:
         if not isinstance(error, (ValueError, *kinds)):
             raise
         raise FileProblem(f"{fact}: {first_line(error)}" if fact else first_line(error)) from error
+
+
+def refuse(given: Mapping[str, object], fact: str, remedy: str = "leave it out") -> None:
+    """Refuse options that are given and would have no effect."""
+    for option, value in given.items():
+        if value:
+            wrong(option, "the table" if value is True else value, fact, remedy)
 
 
 def no_column(option: str, name: str, columns: Sequence[str], of: object = "the table") -> NoReturn:

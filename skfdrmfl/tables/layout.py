@@ -201,10 +201,7 @@ def sideways(first_column: Sequence[str], names: Sequence[str], wanted: Sequence
 
 
 def _is_axis(cells: list[str], below: list[list[str]]) -> bool:
-    """Return whether the numbers of a first row are names: an axis, and no values as in the rows below.
-
-    Its steps are alike and those of the next row are not, or it runs one way far above all values.
-    """
+    """Return whether a row is an axis: of even steps, unlike the next row, or one-way and far above all values."""
     from skfdrmfl.data.axis import axis_of
 
     values = axis_of(cells) if len(cells) >= FEWEST_BANDS else None

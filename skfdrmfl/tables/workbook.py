@@ -15,9 +15,11 @@ from skfdrmfl.tables.wording import counted
 PADDED = re.compile(r"0{2,}")  # a number format that shows 7 as 007
 
 
-def read_workbook(openpyxl: Any, path: Path, args: Any) -> tuple[Any, str, list[str]]:
+def read_workbook(path: Path, args: Any) -> tuple[Any, str, list[str]]:
     """Return the frame of the table on a sheet, which sheet that is, and what was found beside the table."""
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    from openpyxl import load_workbook
+
+    book = load_workbook(path, read_only=True, data_only=True)
     try:
         sheet = _sheet(book, path, args.sheet)
         rows = [[_shown(cell) for cell in row] for row in book[sheet].iter_rows()]
@@ -28,7 +30,7 @@ def read_workbook(openpyxl: Any, path: Path, args: Any) -> tuple[Any, str, list[
     if not rows:
         raise FileProblem(f"{path} has nothing on its sheet {sheet!r}; name another one with --sheet.")
     if any(cell is None for row in rows for cell in row):
-        _refuse_bare_formulas(openpyxl, path, sheet, rows)
+        _refuse_bare_formulas(path, sheet, rows)
     frame, notes = layout.frame_of_rows(rows, path, args, "row", keep_empty=True)
     return frame, f"Excel, sheet {sheet!r}", notes
 
@@ -64,12 +66,14 @@ def _shown(cell: Any) -> Any:
     return value
 
 
-def _refuse_bare_formulas(openpyxl: Any, path: Path, sheet: str, rows: list[list[Any]]) -> None:
+def _refuse_bare_formulas(path: Path, sheet: str, rows: list[list[Any]]) -> None:
     """Refuse formulas whose values the program that wrote them has not stored."""
     with zipfile.ZipFile(path) as parts:
         if not any(b"<f" in parts.read(name) for name in parts.namelist() if name.startswith("xl/worksheets/")):
             return
-    book = openpyxl.load_workbook(path, read_only=True)
+    from openpyxl import load_workbook
+
+    book = load_workbook(path, read_only=True)
     try:
         bare = [
             f"{cell.coordinate} ({cell.value})"

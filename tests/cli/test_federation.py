@@ -64,12 +64,12 @@ def test_a_card_is_written_beside_the_model_or_where_it_is_asked_for(fitted, tmp
     ("arguments", "status", "said"),
     [
         (["card", "nothing.skfdrmfl"], 1, "nothing.skfdrmfl is not there"),
-        (["card", "{model}", "--output", "card.txt"], 2, "card.txt ends in .txt; let it end in .html or .json"),
+        (["card", "{model}", "--output", "card.txt"], 2, "card.txt does not end in .html or .json; pass card.html"),
         (["card", "{folder}/north.jsonl"], 1, "is no skfdrmfl archive"),
         (["audit", "{model}", "nothing.jsonl"], 1, "nothing.jsonl cannot be read"),
         (["audit", "{model}", "{model}"], 1, "line 1 is none of a site's record"),
         (["describe"], 2, "says whom to wait for"),
-        (["describe", "--sites", "a", "--output", "a.txt"], 2, "let it end in .csv or .json"),
+        (["describe", "--sites", "a", "--output", "a.txt"], 2, "does not end in .csv or .json"),
         ([], 2, "the following arguments are required: COMMAND"),
     ],
 )

@@ -25,10 +25,10 @@ from sklearn.linear_model import LinearRegression
 from skfdrmfl.cli import fit as fit_command
 from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import predict, screen
-from skfdrmfl.cli.errors import Interrupted
 from skfdrmfl.cli.output import output_folder, text_file, write_picture
 from skfdrmfl.cli.parameters import modality_notes
 from skfdrmfl.cli.rivals import rivals_of
+from skfdrmfl.cli.screen import Interrupted
 from skfdrmfl.common import extras
 from skfdrmfl.compare._plots import plot_predicted
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
@@ -103,7 +103,8 @@ def test_a_picture_that_cannot_be_drawn_costs_a_line_and_no_result(table, monkey
     elif where == "save":
         monkeypatch.setattr(Figure, "savefig", broken)
     else:
-        monkeypatch.setattr(extras, "import_module", broken)
+        real = extras.import_module
+        monkeypatch.setattr(extras, "import_module", lambda name: broken() if "matplotlib" in name else real(name))
     assert cli.main(command) == 0
     err = capsys.readouterr().err
     assert [line for line in err.splitlines() if "figure" in line] == [
@@ -465,7 +466,7 @@ class Fails(LinearRegression):
 
 
 def test_a_rival_that_fails_costs_itself(table, monkeypatch, capsys):
-    monkeypatch.setattr(sys.modules[rivals_of.__module__], "import_module", lambda name: Namespace(Fails=Fails))
+    monkeypatch.setattr(sys.modules[rivals_of.__module__], "resolve_name", lambda path: Fails)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert cli.main([*COMPARE, "--rivals", "mine:Fails", "--no-figure"]) == 0

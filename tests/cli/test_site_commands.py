@@ -9,7 +9,7 @@ import time
 import pytest
 
 from skfdrmfl.cli.main import _parser, main
-from skfdrmfl.cli.site import SiteInput
+from skfdrmfl.cli.site import read_site
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.courier import programs
@@ -167,7 +167,7 @@ def test_rows_of_one_site_are_taken_from_a_table_of_several(tmp_path, capsys):
 
     def rows(only):
         arguments = ["--data", str(path), "--target", "fat", "--only", only]
-        return SiteInput.of(_parser().parse_args(list(site(*arguments)))).rows
+        return read_site(_parser().parse_args(list(site(*arguments))))[1]
 
     X, y = rows("where=s")
     assert X.columns.tolist() == ["a"] and X["a"].tolist() == [i * i for i in range(1, 30, 2)]

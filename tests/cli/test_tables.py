@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import shlex
+import sys
 from argparse import Namespace
 from io import StringIO
 from mmap import mmap
@@ -21,6 +21,7 @@ from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
 from skfdrmfl.common import spill
+from skfdrmfl.common.extras import MissingExtra
 from skfdrmfl.tables import cells
 from skfdrmfl.tables.cells import KEY, Marks, numbers_of, rule_of, text_of
 from skfdrmfl.tables.errors import FileProblem, UsageError
@@ -209,15 +210,8 @@ def test_what_is_no_table_is_refused_with_the_remedy(tmp_path, name, text, error
 
 def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    real = builtins.__import__
-
-    def without_pandas(name, *rest, **more):
-        if name == "pandas":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without_pandas)
-    with pytest.raises(FileProblem, match='needs pandas to be read, .* pip install "pandas'):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match='table.csv needs pandas, which is not installed; run: pip install "pandas'):
         read(tmp_path / "table.csv")
 
 

@@ -12,7 +12,6 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import savgol_filter
 from sklearn import config_context, get_config
@@ -28,10 +27,9 @@ from sklearn.preprocessing import StandardScaler
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, MethodResult, compare
 from skfdrmfl.compare import _training as training
-from skfdrmfl.compare._paired import rmse_ratio
-from skfdrmfl.compare._pls import ChosenPLS
-from skfdrmfl.compare._pretreatments import PRETREATMENTS, is_smooth, pretreated
-from skfdrmfl.compare._verdict import verdict
+from skfdrmfl.compare._pls import PRETREATMENTS, ChosenPLS, is_smooth, pretreated
+from skfdrmfl.compare._result import rmse_ratio
+from skfdrmfl.compare._text import verdict
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
@@ -451,20 +449,6 @@ def test_the_figure_has_a_column_a_method_with_the_same_axes_every_row_and_its_r
     assert labels == ["client 0", "client 1", "client 2"]
     hidden = comparison.plot(names=NAMES[:7]).axes  # two bands, three places of each row of the second empty
     assert [axes.get_visible() for axes in hidden] == [True] * 10 + ([True] * 2 + [False] * 3) * 2
-
-
-def test_the_figure_goes_on_axes_that_are_given(comparison):
-    one = Figure().subplots()
-    assert comparison.plot(ax=one) is one.figure
-    assert_allclose(drawn_points(one)[:, 0], np.sort(comparison.measured))
-    assert one.get_title().startswith("FDRMFL\n")
-    grid = Figure().subplots(2, 2)
-    comparison.plot(ax=grid, names=["PCA", "FDRMFL"])
-    assert [axes.get_title()[:3] for axes in grid.flat] == ["PCA", "FDR", "", ""]
-    with pytest.raises(ValueError, match=r"ax has shape \(2, 2\) but there are 5 methods to draw"):
-        comparison.plot(ax=grid)
-    with pytest.raises(ValueError, match="pass axes of shape"):
-        comparison.plot(ax=one, names=["PCA", "FDRMFL"])
 
 
 def test_without_matplotlib_the_figure_says_how_to_get_it(comparison, monkeypatch):

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.compare import Comparison, ComparisonInterrupted, InvalidArgument, compare
-from skfdrmfl.compare._learning_curve import entries
 from skfdrmfl.compare._permutation import exchangeable
+from skfdrmfl.compare._subsets import entries
 from skfdrmfl.inspection import VariationDisplay
 from skfdrmfl.metrics import rmse
 

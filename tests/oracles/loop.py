@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from oracles.adam import plain_adam_step_
-from skfdrmfl.common import randomness
+from oracles.order import permutation
 from skfdrmfl.common.arrays import Indices, Present
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
@@ -117,5 +117,5 @@ class LoopEngine(Engine):
         ends = [n * j // n_steps for j in range(1, n_steps)]
         batches: list[Indices] = []
         for epoch in range(self.n_epochs):
-            batches += np.split(randomness.permutation(seed, round_index, position, epoch, n), ends)
+            batches += np.split(permutation(seed, round_index, position, epoch, n), ends)
         return batches

@@ -1,4 +1,4 @@
-"""Training rows of a learning curve: fewer of each client, or of fewer clients; tests stay.
+"""Fits beside the comparison: to fewer rows of each client, to fewer clients, to some modalities; tests stay.
 
 `sklearn.model_selection.learning_curve` takes the first rows of each training fold, whosever they are: clients are lost
 and groups are parted. Here a share is taken of each client, groups whole, and the smaller subsets lie in the larger.
@@ -6,16 +6,18 @@ and groups are parted. Here a share is taken of each client, groups whole, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing as take_columns
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.compare._arguments import InvalidArgument
-from skfdrmfl.compare._methods import Run
+from skfdrmfl.compare._methods import Run, modality_columns
 from skfdrmfl.compare._result import ALONE, CENTRAL
 from skfdrmfl.compare._training import Rows
 from skfdrmfl.compare._variation import Stage
@@ -37,10 +39,7 @@ def shares_of(learning_curve: bool | Sequence[float]) -> tuple[float, ...]:
 def curve_stages(
     runs: Sequence[Run], rows: Rows, shares: Sequence[float], random_state: int, *, by_client: bool
 ) -> Iterator[Stage]:
-    """Yield the fits of the curves, draw by draw: an early end leaves all sizes alike.
-
-    A draw is a seed: it orders rows and clients anew. With `by_client` there is a curve by number of clients too.
-    """
+    """Yield the fits of the curves, by rows and `by_client`, a seed a draw: an early end leaves all sizes alike."""
     for draw, clients in enumerate(rows.clients if shares else ()):
         mine = runs_of_draw(runs, draw)
         rng = np.random.default_rng([random_state, draw])
@@ -90,3 +89,31 @@ def entries(
             entry[mine] = before[place] / len(mine)
         found.append(entry)
     return found
+
+
+def modality_stages(make_runs: Callable[[Any, Any], list[Run]], rows: Rows, transformer: Any) -> Iterator[Stage]:
+    """Yield the fits to each modality alone and to all but each, seed by seed; refuse a single modality."""
+    columns = modality_columns(rows.X, getattr(transformer, "modalities", None))
+    if len(columns) < 2:
+        fact = "needs two modalities or more, and there is one"
+        remedy = 'pass a transformer with modalities={...} or "prefix", or leave it out'
+        raise InvalidArgument("by_modality", True, fact, remedy)
+    parts = {f"{name} alone": [name] for name in columns}
+    if len(columns) > 2:  # without one of two is the other alone
+        parts |= {f"without {name}": [other for other in columns if other != name] for name in columns}
+    made = [(point, *_part(rows.X, transformer, columns, names)) for point, names in parts.items()]
+    for draw, clients in enumerate(rows.clients):
+        for point, X, of_part in made:
+            mine = runs_of_draw(make_runs(X, of_part), draw)
+            yield Stage("modalities", point, mine, rows._replace(X=X, clients=clients[None]))
+
+
+def _part(X: ArrayLike, transformer: Any, columns: dict[str, Any], names: list[str]) -> tuple[Any, Any]:
+    """Return the columns of some modalities, and the transformer for them."""
+    kept = np.sort(np.concatenate([columns[name] for name in names]))
+    part = clone(transformer)
+    if part.modalities is not None:  # None finds them by itself
+        part.set_params(modalities={name: np.searchsorted(kept, columns[name]) for name in names})
+    if isinstance(encoders := getattr(part, "encoders", None), Mapping):
+        part.set_params(encoders={name: encoder for name, encoder in encoders.items() if name in names} or None)
+    return take_columns(X, kept, axis=1), part
