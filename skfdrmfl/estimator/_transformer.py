@@ -27,11 +27,10 @@ from skfdrmfl.estimator._html import Representation
 from skfdrmfl.estimator._trust import Trust
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
 from skfdrmfl.fit.check_input import accepts_nan, are_plain_numbers, present_in, with_codes
+from skfdrmfl.fit.mixture import Ready
 from skfdrmfl.fit.network_spec import check_rows
-from skfdrmfl.fit.parameters import CONSTRAINTS, check_former, value_of
+from skfdrmfl.fit.parameters import CONSTRAINTS, check_pretreatment, value_of
 from skfdrmfl.fit.prepare import prepare
-from skfdrmfl.fit.prepared_fit import Ready
-from skfdrmfl.fit.pretreatment import check_pretreatment
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.fit.saving import load, save
@@ -447,7 +446,6 @@ class FDRMFLTransformer(
 
     def _validate_params(self) -> None:
         """Raise ValueError where a parameter has a value that it cannot have."""
-        check_former(self)
         super()._validate_params()
         check_pretreatment(self.pretreatment, self.tuning)
 

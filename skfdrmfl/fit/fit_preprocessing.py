@@ -13,9 +13,8 @@ from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.initial_model import FoundPreprocessing
 from skfdrmfl.fit.memo import prepared_once
-from skfdrmfl.fit.network_spec import NetworkSpec
+from skfdrmfl.fit.network_spec import NetworkSpec, views_of
 from skfdrmfl.fit.parameters import is_private, value_of
-from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.queries.whitening import fit_blocks, whitened
 from skfdrmfl.views.base import View

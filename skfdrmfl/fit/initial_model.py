@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
+from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of, views_of
 from skfdrmfl.fit.parameters import settings_of, value_of
-from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState

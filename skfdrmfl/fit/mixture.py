@@ -16,12 +16,12 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import DenseEncoder, LinearEncoder
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.domain import domain_of_mixture
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of, use_of_suspects
-from skfdrmfl.fit.prepared_fit import NoCheckpoint, dropped_in
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, domain_of_blocks, dropped_in
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.domain import Domain, of_spectrum, scaled_domain
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.forecast import forecast, most_sent
@@ -79,6 +79,18 @@ def network_alone(why: str | None) -> MemberTable:
     """Return what `members_` says of the network alone, and why it is alone."""
     row = {"name": "network", "view": "", "weight": 1.0, "error": None}
     return MemberTable([row], "" if why is None else f"the network alone: {why}")
+
+
+def domain_of_mixture(spec: NetworkSpec, sums: ViewSums, n_outputs: int) -> Domain:
+    """Return the domain from the moments of the columns as they are, before rows are counted."""
+    spectra, blocks, n_rows = sums.spectra(), {}, sums.present.sum(0)
+    for m, (name, base) in enumerate(sums.table.blocks.items()):
+        if name in spectra:
+            blocks[name] = of_spectrum(spectra[name], float(n_rows[m]))
+        else:
+            base = sums.wide.blocks.get(name, base)
+            blocks[name] = scaled_domain(base.mean, base.scale, float(n_rows[m]))
+    return domain_of_blocks(spec, blocks, n_outputs)
 
 
 class NothingHeldOut(Exception):
@@ -261,7 +273,7 @@ class MixturePlanner:
 
 @dataclass(frozen=True, eq=False)
 class MixtureFitting:
-    """A fit of a mixture that is ready to train. See `prepared_fit.Fitting`."""
+    """A fit of a mixture that is ready to train, as `Fitting` is."""
 
     federation: Federation
     task: MixtureTask
@@ -272,10 +284,6 @@ class MixtureFitting:
     def n_rounds(self) -> int:
         """Rounds of all passes."""
         return self.task.n_rounds
-
-    def on(self, federation: Federation) -> MixtureFitting:
-        """Return the same fit on another federation of the same clients."""
-        return replace(self, federation=federation)
 
     def train(self, *, each_round: bool = True) -> Iterator[Stand]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
@@ -323,3 +331,7 @@ class MixtureFitting:
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
         return dropped_in([stands[-1].record for stands in stand.passes], self.federation, self.fitted)
+
+
+# A fit that is ready to train.
+Ready = Fitting | MixtureFitting

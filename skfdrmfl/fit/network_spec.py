@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.data.categories import Categories
+from skfdrmfl.data.categories import Categories, split
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.parameters import value_of
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.network import Network
+from skfdrmfl.views import VIEWS
+from skfdrmfl.views.base import View
 
 
 def specs_of(encoders: Any, modalities: Sequence[str]) -> dict[str, Any]:
@@ -109,3 +111,34 @@ def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:
         estimator.fusion,
         estimator.alignment,
     )
+
+
+def views_of(estimator: Any, reading: DataDescription, spec: NetworkSpec) -> dict[str, View]:
+    """Return the view of each modality that is pre-treated: of those of numbers, as codes are no values of a series.
+
+    Raises ValueError where a modality has too few columns, or an encoder that columns after the view do not suit.
+    """
+    name = estimator.pretreatment
+    if not isinstance(name, str) or name == "auto":  # a list is for the mixture
+        return {}
+    view, views = VIEWS[name], {}
+    for modality, columns in reading.modalities.items():
+        encoder, n_columns = spec.specs[modality], len(split(columns, reading.categories)[1])
+        if not n_columns or getattr(encoder, "strongest_preprocessing", "whiten") is None:
+            continue
+        if n_columns < view.least_columns:
+            raise ValueError(
+                f"pretreatment={name!r} needs modalities of {view.least_columns} columns or more, but {modality!r} has "
+                f"{n_columns}; set pretreatment=None, and pre-treat the columns of the others before X is passed."
+            )
+        series = getattr(encoder, "reads_series", None)
+        if series is False or (series and view.n_appended):
+            why = "takes the columns for one series, but these are several, or an image"
+            if series:
+                why = f"appends {view.n_appended} columns, which have no place in a series"
+            raise ValueError(
+                f"pretreatment={name!r} does not go with the {type(encoder).__name__} of modality {modality!r}: it "
+                f"{why}; give the modality a DenseEncoder, or set pretreatment=None."
+            )
+        views[modality] = view
+    return views

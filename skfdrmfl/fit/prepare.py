@@ -38,8 +38,8 @@ from skfdrmfl.fit.check_input import (
 )
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
-from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, network_alone, why_alone
-from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
+from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, Ready, network_alone, why_alone
+from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of, views_of
 from skfdrmfl.fit.parameters import (
     check_algorithm,
     check_byzantine,
@@ -49,8 +49,7 @@ from skfdrmfl.fit.parameters import (
     settings_of,
     use_of_suspects,
 )
-from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
-from skfdrmfl.fit.pretreatment import views_of
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
@@ -238,7 +237,7 @@ def make_plan(
         versions=versions(),
         suspects=suspects if whole else fitted.suspects,
     )
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint)
 
 
 def _mixture(

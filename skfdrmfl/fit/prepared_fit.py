@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.fit.domain import domain_of_network
-from skfdrmfl.fit.initial_model import FoundPreprocessing
+from skfdrmfl.data.categories import split
+from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.domain import Domain
+from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
 from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, of_those_who_answer
@@ -22,43 +22,11 @@ from skfdrmfl.protocol.plan import Model, Plan, Targets
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums, delivered
 from skfdrmfl.protocol.queries.distances import DistanceCounts, counted_rows
 from skfdrmfl.protocol.queries.error_counts import NetworkErrorCounts, held_out_counts
-from skfdrmfl.protocol.queries.importance import Responses, importances
+from skfdrmfl.protocol.queries.importance import Responses, ResponseSums, importances
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
-
-
-class Ready(Protocol):
-    """A fit that is ready to train, of a network alone or of a mixture."""
-
-    @property
-    def federation(self) -> Federation:
-        """Whose rows it trains on."""
-
-    @property
-    def fitted(self) -> Fitted:
-        """What there is to go on from."""
-
-    @property
-    def checkpoint(self) -> NoCheckpoint:
-        """The file that it is written to."""
-
-    @property
-    def n_rounds(self) -> int:
-        """Rounds of training, at most."""
-
-    def on(self, federation: Federation) -> Ready:
-        """Return the same fit on another federation of the same clients."""
-
-    def train(self, *, each_round: bool = True) -> Iterator[Any]:
-        """Train, yielding where training stands after every round, or without `each_round` now and then."""
-
-    def finish(self, stand: Any) -> Fitted:
-        """Return what the fit leaves, of where training stands."""
-
-    def dropped(self, stand: Any) -> list[left_out.DroppedClient]:
-        """Return who was left out of this fit."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +72,12 @@ class Fitting:
     federation: Federation
     plan: Plan
     fitted: Fitted  # what there is to go on from: all but what training will add
-    preparation: FoundPreprocessing | None = None  # None where it is that of an earlier fit
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     @property
     def n_rounds(self) -> int:
         """Rounds of training, at most."""
         return len(self.plan.schedule.rate_factors)
-
-    def on(self, federation: Federation) -> Fitting:
-        """Return the same fit on another federation of the same clients."""
-        return replace(self, federation=federation)
 
     def train(self, *, each_round: bool = True) -> Iterator[Trained]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
@@ -194,3 +157,40 @@ def dropped_in(records: Sequence[Record], federation: Federation, before: Fitted
         if record.dropped is not None:
             out += left_out.of_rounds(record.dropped, record.positions, labels, before.n_rounds)
     return out
+
+
+def domain_of_network(fitted: Fitted, model: Model, sums: ResponseSums) -> Domain:
+    """Return the domain of an earlier call, or from what preprocessing and `sums` say, before these rows are counted.
+
+    Columns that were not preprocessed are standardised by these sums.
+    """
+    if fitted.domain is not None:
+        return fitted.domain
+    transform, blocks, start = model.inputs.transform, {}, 0
+    for name, encoder in model.network.encoders.items():
+        block, n_codes = transform.blocks[name], len(encoder.code_sizes)
+        n_columns = len(transform.columns[name]) - n_codes
+        first = start + sum(encoder.code_sizes)
+        start, numeric = first + n_columns, slice(first, first + n_columns)
+        n_rows = float(sums.counts[start - 1])
+        if block.projection is None and not block.mean.any() and (block.scale == 1.0).all():
+            mean = sums.values[numeric] / n_rows
+            deviation = _deviation(mean, sums.squares[numeric] / n_rows)
+            mean = block.centre[n_codes:] + block.units[n_codes:] * mean
+            blocks[name] = scaled_domain(mean, block.units[n_codes:] * deviation, n_rows)
+        else:
+            blocks[name] = of_transform(block, fitted.shrinkage, n_codes, n_rows)
+    return domain_of_blocks(fitted.network_spec, blocks, len(fitted.target.mean))
+
+
+def _deviation(mean: Float, square: Float) -> Float:
+    """Return standard deviations, infinite where a mean square is that of the mean but for rounding."""
+    variance = square - mean**2
+    return np.where(variance > 1e-12 * square, np.sqrt(np.maximum(variance, 0.0)), np.inf)
+
+
+def domain_of_blocks(spec: NetworkSpec, blocks: dict[str, BlockDomain], n_outputs: int) -> Domain:
+    """Return the domain of all modalities, without rows; columns that encoders take for codes have no place in it."""
+    numeric = {name: split(mine, spec.categories)[1] for name, mine in spec.modalities.items()}
+    columns = {name: mine if len(blocks[name].mean) else mine[:0] for name, mine in numeric.items()}
+    return Domain.without_rows(columns, blocks, np.array(sorted(spec.categories), dtype=np.int64), n_outputs)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
@@ -92,20 +91,6 @@ class Fitted:
         Derivatives by codes of categories are 0, as are those by columns of modalities that a row lacks.
         """
         return (self.target.unit[:, None] * slab for slab in self.predictor.jacobians(table, present))
-
-    @property
-    def inputs_of_z(self) -> TableTransform:
-        """What Z is a function of: encoder inputs, of a mixture the standardised columns."""
-        return self.table if self.mixture is None else self.mixture.spare.table
-
-    @property
-    def principal_axes(self) -> tuple[Float, Float]:
-        """Variances (c,) along principal axes (c, c) of Z; the columns of Z are such axes but for a mixture."""
-        if self.mixture is None:
-            assert self.variance is not None
-            return self.variance, np.eye(len(self.variance))
-        variance, axes = np.linalg.eigh(self.mixture.covariance)
-        return variance[::-1].clip(min=0.0), axes[:, ::-1]
 
     @property
     def is_linear(self) -> bool:
