@@ -79,6 +79,7 @@ def initial_plan(
         best_round=None,
         ledger=Ledger(),
         label_columns=reading.label_columns,
+        central=True,
     )
     return network, RunPlan(found.inputs, found.targets, settings, seed, Start(first)), fitted
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,15 +32,7 @@ class Kept(NamedTuple):
     ledger: Ledger
     inputs: NDArray  # (n, columns)
     outputs: Float  # (n, q)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the arrays in it."""
-        blocks = [self.found.target, *self.found.table.blocks.values()]
-        arrays = [
-            a for b in blocks for a in (b.mean, b.scale, b.projection, b.deviation, *(b.before or ())) if a is not None
-        ]
-        return self.inputs.nbytes + self.outputs.nbytes + sum(array.nbytes for array in arrays)
+    n_bytes: int  # of all these arrays
 
 
 class Memo:
@@ -98,7 +92,10 @@ def prepared_once(
     if kept is None:
         apart = replace(federation, ledger=Ledger())
         found = prepare(apart)
-        kept = Kept(found, apart.ledger, tables.inputs(found.inputs), tables.outputs(found.targets))
+        rows = tables.inputs(found.inputs), tables.outputs(found.targets)
+        blocks = [vars(block).values() for block in (found.target, *found.table.blocks.values())]
+        n_bytes = sum(value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray))
+        kept = Kept(found, apart.ledger, *rows, n_bytes)
         MEMO.keep(key, kept)
     found = replace(kept.found)
     tables.know(found.inputs, kept.inputs)
@@ -110,19 +107,10 @@ def prepared_once(
 def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
     """Return a hash of the rows, how they lie in memory, whose they are, and settings."""
     tables, partition = federation.tables, federation.partition
-    left: list[Any] = [tables.table, tables.targets, tables.present, tables.blocks]
-    left += [partition.positions, partition.sizes, partition.joined, settings]
+    arrays = [tables.table, tables.targets, tables.present, tables.blocks]
+    arrays += [partition.positions, partition.sizes, partition.joined]
+    strides = [None if array is None else array.strides for array in arrays]
     total = sha256()
-    while left:  # each value says its length first: no two lists of values have the same bytes
-        value = left.pop()
-        if isinstance(value, np.ndarray):
-            total.update(f"{value.dtype.str}{value.shape}{value.strides};".encode())
-            total.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-        elif isinstance(value, dict):
-            left.append(tuple(value.items()))
-        elif isinstance(value, (list, tuple)):
-            total.update(f"{len(value)}(".encode())
-            left += value
-        else:
-            total.update(f"{value!r};".encode())
+    content = pickle.dumps((arrays, strides, settings), 5, buffer_callback=lambda buffer: total.update(buffer.raw()))
+    total.update(content)
     return total.digest()

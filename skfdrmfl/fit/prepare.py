@@ -153,7 +153,8 @@ def engine_of(estimator: Any, reading: DataDescription, network: Network, device
 
 def guard_of(estimator: Any, reading: DataDescription) -> OutlyingClients | None:
     """Return what looks at each client's sums; None where the server does not compare clients."""
-    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator).is_robust else None
+    is_robust = schedule_of(estimator, whole=False).is_robust
+    return OutlyingClients(reading.clients.tolist()) if is_robust else None
 
 
 def make_plan(
@@ -217,27 +218,38 @@ def make_plan(
         network, run, fitted = plan_from_earlier(estimator, reading, earlier)
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     federation.ledger = checkpoint.begin(run.seed, found, federation.ledger, len(schedule.rate_factors))
-    account, counts = fitted.account, None
+    account = fitted.account
     if is_private(estimator):
         account = account or _privacy.account_of(estimator, len(reading.positions))
         run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
-    else:
-        counts = _row_counts(fitted, reading)
     fitted = replace(
+        _of_federation(estimator, fitted, reading, federation),
+        account=account,
+        members=network_alone(alone),
+        suspects=suspects if whole else fitted.suspects,
+    )
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint)
+
+
+def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation) -> Fitted:
+    """Return what there is before the first round, with the clients of this fit and their rows so far."""
+    counts: Indices | None = None
+    if not is_private(estimator):
+        counts = np.zeros(len(reading.clients), dtype=np.int64)
+        if fitted.n_samples_per_client is not None:
+            counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
+        counts[reading.positions] += reading.sizes
+    return replace(
         fitted,
         clients=reading.clients,
         n_samples_per_client=counts,
         ledger=federation.ledger,
-        central=reading.central and (earlier is None or earlier.central),
+        central=reading.central and fitted.central,
         engine=federation.engine,
         policies=fitted.policies | reading.policies,
-        account=account,
-        members=network_alone(alone),
         versions=versions(),
-        suspects=suspects if whole else fitted.suspects,
     )
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint)
 
 
 def _mixture(
@@ -257,15 +269,7 @@ def _mixture(
     federation.ledger.stage = OF_MIXTURE
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
-    fitted = replace(
-        fitted,
-        clients=reading.clients,
-        n_samples_per_client=_row_counts(fitted, reading),
-        ledger=federation.ledger,
-        central=reading.central,
-        engine=federation.engine,
-        policies=fitted.policies | reading.policies,
-    )
+    fitted = _of_federation(planner.estimator, fitted, reading, federation)
     return MixtureFitting(federation, task, fitted, checkpoint)
 
 
@@ -331,15 +335,6 @@ def _available(
     there = availability_of(estimator.availability, reading.clients, positions, first_round, n_rounds)
     # After one round of `partial_fit` anybody may come again; after `fit` nobody has to be remembered.
     return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
-
-
-def _row_counts(fitted: Fitted, reading: DataDescription) -> Indices:
-    """Return the numbers of the rows (K,) that clients have had up to now."""
-    counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
-    if fitted.n_samples_per_client is not None:
-        counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
-    counts[reading.positions] += reading.sizes
-    return counts
 
 
 def _check_modalities(federation: Federation, reading: DataDescription, subset: Subset) -> None:

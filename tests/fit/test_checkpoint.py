@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import pickle
 import shutil
@@ -572,7 +571,7 @@ def test_every_parameter_counts_but_those_that_move_no_bit(kept):
     model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=kept)
     free = {"verbose", "checkpoint_path", "checkpoint_every", "modalities", "warm_start"}
     free |= {"client_column", "groups_column", "n_jobs"}
-    written = json.loads(_checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"])
+    written = _checkpoint.read(kept, kind=_checkpoint.KIND)["fingerprint"]
     assert model.get_params(deep=False).keys() - written.keys() == free - {"modalities"}
     # Equal values in other guise are the same settings.
     same = {"batch_size": np.int64(32), "learning_rate": np.float64(0.01), "n_rounds": np.int32(5)}
