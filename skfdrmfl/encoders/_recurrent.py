@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(eq=False, repr=False)
 class RecurrentEncoder(Encoder):
     """Encoder of sequences in flattened columns, by a gated recurrent unit beside a linear skip.
 
@@ -40,10 +42,10 @@ class RecurrentEncoder(Encoder):
 
     strongest_preprocessing: ClassVar[str | None] = "standardize"
 
-    def __init__(self, shape: Sequence[int] | None = None, *, hidden_size: int = 16, skip: bool = True):
-        self.shape = shape
-        self.hidden_size = hidden_size
-        self.skip = skip
+    shape: Sequence[int] | None = None
+    _: KW_ONLY
+    hidden_size: int = 16
+    skip: bool = True
 
     @property
     def reads_series(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone
@@ -38,6 +39,7 @@ def _x_scores(transformed: Any) -> Any:
     return transformed[0] if isinstance(transformed, tuple) else transformed
 
 
+@dataclass(eq=False, repr=False)
 class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """Let a transformer that knows nothing of clients stand where a federated one stands.
 
@@ -90,15 +92,13 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
     """
 
     # Requested here, by the class, or every user would have to call set_fit_request on every rival.
-    __metadata_request__fit = {"client_ids": True, "groups": True}
-    __metadata_request__partial_fit = {"client_ids": True, "groups": True}
+    __metadata_request__fit: ClassVar = {"client_ids": True, "groups": True}
+    __metadata_request__partial_fit: ClassVar = {"client_ids": True, "groups": True}
 
-    def __init__(
-        self, estimator: Any, *, client_column: str | int | None = None, groups_column: str | int | None = None
-    ) -> None:
-        self.estimator = estimator
-        self.client_column = client_column
-        self.groups_column = groups_column
+    estimator: Any
+    _: KW_ONLY
+    client_column: str | int | None = None
+    groups_column: str | int | None = None
 
     def fit(
         self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
@@ -198,15 +198,9 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
     def __sklearn_tags__(self) -> Tags:
         # All that the estimator says of its data holds for the wrapper; what it says of its kind does not:
         # PLSRegression is a regressor, PLSRegression in here has no `predict`.
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        tags.target_tags = inner.target_tags
-        tags.transformer_tags = inner.transformer_tags or tags.transformer_tags
-        tags.non_deterministic = inner.non_deterministic
-        tags.no_validation = inner.no_validation
-        tags.requires_fit = inner.requires_fit
-        tags.array_api_support = inner.array_api_support
+        tags = get_tags(self.estimator)
+        tags.estimator_type = tags.classifier_tags = tags.regressor_tags = None
+        tags.transformer_tags = tags.transformer_tags or super().__sklearn_tags__().transformer_tags
         return tags
 
     def _fit_by(self, method: str, X: Any, y: Any, fit_params: dict[str, Any]) -> Any:

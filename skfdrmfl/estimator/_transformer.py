@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from math import inf
 from typing import Any, ClassVar
@@ -37,6 +38,7 @@ from skfdrmfl.fit.saving import load, save
 from skfdrmfl.method.objective import weight_of_each_term
 
 
+@dataclass(eq=False, repr=False)
 class FDRMFLTransformer(
     FittedAttributes,
     Trust,
@@ -333,116 +335,60 @@ class FDRMFLTransformer(
 
     _parameter_constraints: ClassVar = CONSTRAINTS
 
-    def __init__(
-        self,
-        n_components: int = 2,
-        *,
-        modalities: Any = None,
-        encoders: Any = None,
-        hidden_layer_sizes: Any = "auto",
-        modality_dim: int = 8,
-        fusion: str = "concat",
-        head_hidden_layer_sizes: Any = (),
-        mi_weight: float = 1e-3,
-        kl_weight: float = 1e-3,
-        contrastive_weight: float = 1e-3,
-        alignment: str = "homoscedastic",
-        temperature: float = 0.5,
-        history_size: int = 3,
-        n_rounds: int = 60,
-        local_epochs: int = 5,
-        batch_size: int = 32,
-        learning_rate: float = 1e-2,
-        weight_decay: float | str = "auto",
-        input_l1: float = 0.0,
-        modality_dropout: float = 0.0,
-        pretreatment: Any = "auto",
-        preprocessing: str | None = "whiten",
-        shrinkage: float | str = "auto",
-        algorithm: str = "auto",
-        proximal_weight: float = 0.1,
-        server_learning_rate: float | None = None,
-        server_momentum: float = 0.9,
-        aggregation: str = "mean",
-        preaggregation: str | None = None,
-        n_byzantine: int = 0,
-        participation: float = 1.0,
-        availability: Any = None,
-        min_clients: int = 1,
-        dp_noise_multiplier: float = 0.0,
-        dp_clip_norm: float = inf,
-        dp_target_quantile: float | None = None,
-        dp_bounds: Any = None,
-        dp_delta: float | None = None,
-        engine: str = "auto",
-        n_jobs: int | None = None,
-        device: str = "cpu",
-        random_state: Any = None,
-        verbose: int = 0,
-        warm_start: bool = False,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 10,
-        tuning: str | None = "mixture",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        client_column: str | int | None = None,
-        groups_column: str | int | None = None,
-        suspects: str = "auto",
-    ):
-        self.n_components = n_components
-        self.modalities = modalities
-        self.encoders = encoders
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.modality_dim = modality_dim
-        self.fusion = fusion
-        self.head_hidden_layer_sizes = head_hidden_layer_sizes
-        self.mi_weight = mi_weight
-        self.kl_weight = kl_weight
-        self.contrastive_weight = contrastive_weight
-        self.alignment = alignment
-        self.temperature = temperature
-        self.history_size = history_size
-        self.n_rounds = n_rounds
-        self.local_epochs = local_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.input_l1 = input_l1
-        self.modality_dropout = modality_dropout
-        self.pretreatment = pretreatment
-        self.preprocessing = preprocessing
-        self.shrinkage = shrinkage
-        self.algorithm = algorithm
-        self.proximal_weight = proximal_weight
-        self.server_learning_rate = server_learning_rate
-        self.server_momentum = server_momentum
-        self.aggregation = aggregation
-        self.preaggregation = preaggregation
-        self.n_byzantine = n_byzantine
-        self.participation = participation
-        self.availability = availability
-        self.min_clients = min_clients
-        self.dp_noise_multiplier = dp_noise_multiplier
-        self.dp_clip_norm = dp_clip_norm
-        self.dp_target_quantile = dp_target_quantile
-        self.dp_bounds = dp_bounds
-        self.dp_delta = dp_delta
-        self.engine = engine
-        self.n_jobs = n_jobs
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.checkpoint_path = checkpoint_path
-        self.checkpoint_every = checkpoint_every
-        self.tuning = tuning
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.client_column = client_column
-        self.groups_column = groups_column
-        self.suspects = suspects
+    n_components: int = 2
+    _: KW_ONLY
+    modalities: Any = None
+    encoders: Any = None
+    hidden_layer_sizes: Any = "auto"
+    modality_dim: int = 8
+    fusion: str = "concat"
+    head_hidden_layer_sizes: Any = ()
+    mi_weight: float = 1e-3
+    kl_weight: float = 1e-3
+    contrastive_weight: float = 1e-3
+    alignment: str = "homoscedastic"
+    temperature: float = 0.5
+    history_size: int = 3
+    n_rounds: int = 60
+    local_epochs: int = 5
+    batch_size: int = 32
+    learning_rate: float = 1e-2
+    weight_decay: float | str = "auto"
+    input_l1: float = 0.0
+    modality_dropout: float = 0.0
+    pretreatment: Any = "auto"
+    preprocessing: str | None = "whiten"
+    shrinkage: float | str = "auto"
+    algorithm: str = "auto"
+    proximal_weight: float = 0.1
+    server_learning_rate: float | None = None
+    server_momentum: float = 0.9
+    aggregation: str = "mean"
+    preaggregation: str | None = None
+    n_byzantine: int = 0
+    participation: float = 1.0
+    availability: Any = None
+    min_clients: int = 1
+    dp_noise_multiplier: float = 0.0
+    dp_clip_norm: float = inf
+    dp_target_quantile: float | None = None
+    dp_bounds: Any = None
+    dp_delta: float | None = None
+    engine: str = "auto"
+    n_jobs: int | None = None
+    device: str = "cpu"
+    random_state: Any = None
+    verbose: int = 0
+    warm_start: bool = False
+    checkpoint_path: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 10
+    tuning: str | None = "mixture"
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    client_column: str | int | None = None
+    groups_column: str | int | None = None
+    suspects: str = "auto"
 
     def _validate_params(self) -> None:
         """Raise ValueError where a parameter has a value that it cannot have."""
