@@ -36,7 +36,7 @@ def flat(X: Any) -> Any:
 
 def names_of(X: Any) -> list[Any] | None:
     """Return the names of the columns of a frame; None of anything else."""
-    return list(X.columns) if is_polars(X) and is_frame(X) else X.columns.tolist() if is_frame(X) else None
+    return list(X.columns) if is_frame(X) else None
 
 
 def number_names(X: Any) -> Float | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.diagnosis.adaptation_table import AdaptationTable
 from skfdrmfl.diagnosis.suspect_table import SuspectTable
 from skfdrmfl.diagnosis.tables import Table, by_client, by_round
@@ -58,6 +58,9 @@ class FittedAttributes:
     n_rounds_ = read_from_fitted("n_rounds")
     dropped_clients_ = read_from_fitted("dropped")
     engine_ = read_from_fitted("engine")
+    modalities_ = read_from_fitted("network_spec.modalities")
+    shrinkage_ = read_from_fitted("shrinkage")
+    _n_features_out = read_from_fitted("network.n_components")
 
     @property
     def history_frame_(self) -> Table:
@@ -71,11 +74,6 @@ class FittedAttributes:
         return by_client(fitted.history, fitted.clients.tolist())
 
     @property
-    def modalities_(self) -> dict[str, Indices]:
-        """Columns of each modality."""
-        return self._of_fit().network_spec.modalities
-
-    @property
     def suspects_(self) -> SuspectTable:
         """Training rows that look corrupt."""
         return _suspect_table(self._of_fit())
@@ -85,11 +83,6 @@ class FittedAttributes:
         """The positions (n_features_in_,) that names of columns give, or None."""
         named = self._of_fit().column_names
         return None if named is None else named.axis
-
-    @property
-    def shrinkage_(self) -> float:
-        """The shrinkage used."""
-        return self._of_fit().shrinkage
 
     @property
     def categories_(self) -> dict[Any, NDArray]:
@@ -144,7 +137,3 @@ class FittedAttributes:
         if "_fitted" not in vars(self):
             raise AttributeError(f"{type(self).__name__} is not fitted yet; call fit first.")
         return self._fitted
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._of_fit().network.n_components

@@ -119,7 +119,7 @@ def use_of_suspects(estimator: Any) -> str:
 def value_of(estimator: Any, name: str) -> Any:
     """Return a parameter, or what "auto" means of it."""
     value = getattr(estimator, name)
-    return ALONE[name] if name in ALONE and is_auto(value) else value
+    return ALONE.get(name, value) if isinstance(value, str) and value == AUTO else value
 
 
 # Settings that some algorithms alone read; with others they keep what changes nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from numpy.typing import NDArray
@@ -129,11 +130,11 @@ class Fitted:
 
 
 def read_from_fitted(name: str) -> Any:
-    """Return a property that reads one field of what the last fit left; an AttributeError where there is none."""
+    """Return a property that reads a field, by its path, of what the last fit left; AttributeError: there is none."""
 
     def read(estimator: Any) -> Any:
         fitted = vars(estimator).get("_fitted")
-        value = None if fitted is None else getattr(fitted, name)
+        value = None if fitted is None else attrgetter(name)(fitted)
         if value is None:
             if fitted is not None and fitted.account is not None and name in NOT_RECORDED:
                 raise AttributeError(f"{type(estimator).__name__} has no {name}: with privacy it is not recorded.")
