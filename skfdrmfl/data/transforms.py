@@ -171,11 +171,6 @@ class TableTransform:
         """Whether it is a linear function of the columns of complete rows."""
         return all(block.is_linear for block in self.blocks.values())
 
-    @property
-    def gains(self) -> Float:
-        """`BlockTransform.gains` of all modalities, side by side."""
-        return np.concatenate([block.gains for block in self.blocks.values()])
-
     def apply(
         self,
         table: NDArray,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfdrmfl.common.threads import single_threaded
@@ -391,8 +392,9 @@ class FDRMFLTransformer(
     suspects: str = "auto"
 
     def _validate_params(self) -> None:
-        """Raise ValueError where a parameter has a value that it cannot have."""
-        super()._validate_params()
+        """Raise ValueError where a parameter has a value that it cannot have; of defaults nothing is asked."""
+        given = {name: v for name, v in self.get_params(deep=False).items() if v is not getattr(type(self), name, ...)}
+        validate_parameter_constraints(self._parameter_constraints, given, caller_name=type(self).__name__)
         check_pretreatment(self.pretreatment, self.tuning)
 
     @classmethod

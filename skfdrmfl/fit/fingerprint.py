@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import slabs
 from skfdrmfl.common.version import __version__
 from skfdrmfl.fit.check_input import CheckedData, DataDescription
 from skfdrmfl.fit.result import Fitted
@@ -20,8 +21,6 @@ EARLIER = "the model to go on from"
 OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every", "n_jobs"}) | frozenset(
     {"modalities", "warm_start", "client_column", "groups_column"}
 )
-# Bytes of a table that are made contiguous at a time.
-SLAB = 2**24
 
 
 def fingerprint(
@@ -130,7 +129,7 @@ def _of_array(array: NDArray, *more: bytes) -> str:
 
 
 def _digest(parts: Iterable[NDArray | bytes]) -> str:
-    """Return a short hash of arrays and bytes."""
+    """Return a short hash of arrays and bytes; that of an array does not depend on how it lies in memory."""
     total = blake2b(digest_size=8)
     for part in parts:
         if isinstance(part, bytes):
@@ -138,9 +137,8 @@ def _digest(parts: Iterable[NDArray | bytes]) -> str:
         elif part.dtype.hasobject:
             total.update(repr(part.tolist()).encode("utf-8", "surrogatepass"))
         elif part.size:
-            n_rows = max(1, SLAB * len(part) // part.nbytes) if part.nbytes and part.ndim else 1
             rows = np.atleast_1d(part)
-            for first in range(0, len(rows), n_rows):
-                total.update(np.ascontiguousarray(rows[first : first + n_rows]).view(np.uint8).data)
+            for some in slabs(len(rows)):
+                total.update(np.ascontiguousarray(rows[some]).view(np.uint8).data)
         total.update(b"|")
     return total.hexdigest()

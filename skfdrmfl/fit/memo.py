@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -49,24 +48,22 @@ class Memo:
     def clear(self) -> None:
         """Forget everything."""
         self._lock = threading.Lock()  # a new one: that of a forked process may be held by a thread it does not have
-        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
+        self._kept: dict[bytes, Kept] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, key: bytes) -> Kept | None:
         """Return what is kept under a key."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+        return self._kept.get(key)
 
-    def keep(self, key: bytes, found: Kept) -> None:
-        """Keep what was found; what was used longest ago makes room for it."""
+    def keep(self, key: bytes, used: Kept) -> None:
+        """Keep what was found or used; what was used longest ago makes room for it."""
         with self._lock:
-            self._kept[key] = found
+            self._kept.pop(key, None)
+            self._kept[key] = used
             while len(self._kept) > MOST_KEPT or sum(kept.n_bytes for kept in self._kept.values()) > MOST_BYTES:
-                self._kept.popitem(last=False)
+                del self._kept[next(iter(self._kept))]
 
 
 MEMO = Memo()
@@ -96,7 +93,7 @@ def prepared_once(
         blocks = [vars(block).values() for block in (found.target, *found.table.blocks.values())]
         n_bytes = sum(value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray))
         kept = Kept(found, apart.ledger, *rows, n_bytes)
-        MEMO.keep(key, kept)
+    MEMO.keep(key, kept)
     found = replace(kept.found)
     tables.know(found.inputs, kept.inputs)
     tables.know(found.targets, kept.outputs)
