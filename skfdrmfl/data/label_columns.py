@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _get_feature_names
 
 from skfdrmfl.common.spill import rows_of_table
 from skfdrmfl.data.categories import is_frame, is_polars, replaced
@@ -29,10 +30,7 @@ class Labelled(NamedTuple):
 
 
 def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups_column: Any) -> Labelled:
-    """Return X and the labels of its rows, which come from columns of X where these are named, or numbered.
-
-    Raises ValueError where labels are given in both ways, X has no such column, or what it holds are no labels.
-    """
+    """Return X and the labels of its rows, passed or in columns of X; ValueError where both, or no labels are there."""
     for column, parameter, given, name in (
         (client_column, "client_column", client_ids, "client_ids"),
         (groups_column, "groups_column", groups, "groups"),
@@ -56,10 +54,7 @@ def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups
 
 
 def find_columns(X: Any, client_column: Any, groups_column: Any) -> list[int]:
-    """Return the positions in a table of the columns that are named, that of the clients first.
-
-    Raises ValueError where X has no such column, or both are one.
-    """
+    """Return the positions in a table of the columns that are named, that of the clients first."""
     given = {"client_column": client_column, "groups_column": groups_column}
     columns = [_place(X, column, parameter) for parameter, column in given.items() if column is not None]
     if len(set(columns)) < len(columns):
@@ -77,6 +72,17 @@ class LabelColumns:
     columns: tuple[int, ...]  # positions in a table that has them all, ascending
     n_features: int  # columns of such a table
     names: NDArray | None  # (n_features,)
+
+    @classmethod
+    def of(cls, X: Any, client_column: Any, groups_column: Any) -> LabelColumns:
+        """Return where X has the columns of labels that are named, or numbered."""
+        if client_column is None and groups_column is None:
+            return cls((), 0, None)
+        X = as_table(X)
+        if not is_table(X):  # which the estimator refuses
+            return cls((), 0, None)
+        columns = find_columns(X, client_column, groups_column)
+        return cls(tuple(sorted(columns)), X.shape[1], _get_feature_names(X))
 
     def blanked(self, X: Any) -> Any:
         """Return X with zeros for labels, put in where it has none; unchanged if it is no table of this fit."""
@@ -118,13 +124,11 @@ class LabelColumns:
 
 
 def as_table(X: Any) -> Any:
-    """Return a frame or a sparse matrix as it is, anything else as an array.
-
-    Through a list of lists numpy would make strings of numbers beside labels.
-    """
+    """Return a frame or a sparse matrix as it is, anything else as an array."""
     if is_frame(X) or issparse(X):
         return X
-    return np.asarray(X, dtype=object) if isinstance(X, (list, tuple)) else np.asarray(X)
+    # Of lists of lists numpy would make strings of numbers beside labels.
+    return np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
 
 
 def is_table(X: Any) -> bool:
@@ -175,5 +179,6 @@ def _with_blank(X: Any, j: int, name: Any) -> Any:
     values = np.full(len(X), BLANK)
     if is_polars(X):
         return X.clone().insert_column(j, sys.modules["polars"].Series(name, values))
-    pandas = sys.modules["pandas"]
-    return pandas.concat([X.iloc[:, :j], pandas.DataFrame({name: values}, index=X.index), X.iloc[:, j:]], axis=1)
+    frame = X.copy(deep=False)
+    frame.insert(j, name, values)
+    return frame

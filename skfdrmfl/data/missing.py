@@ -53,10 +53,7 @@ def find_present(
 
 
 def check_somebody_has(names: Sequence[str], n_rows: int, everywhere: Indices, kept: Indices) -> None:
-    """Raise ValueError where none of all `n_rows` rows, or of those that are kept to train on, has a modality.
-
-    `everywhere` and `kept` (M,) say how many of them have each modality.
-    """
+    """Raise ValueError where none of `n_rows` rows, or of those `kept` to train on, has a modality; counts are (M,)."""
     for name, n in zip(names, everywhere.tolist(), strict=True):
         if n == 0:
             raise ValueError(

@@ -147,10 +147,7 @@ class EmbeddingPart(FeaturePart):
 
 
 class EmbeddedMLP(Part):
-    """Dense layers over the vectors of a row's categories and, beside them, its numeric inputs.
-
-    The first inputs are codes, of `n_categories` each; `size` is the length of a vector.
-    """
+    """Dense layers over the vectors, of `size`, of a row's categories, its first inputs, and its numeric inputs."""
 
     def __init__(
         self,
@@ -178,10 +175,7 @@ class EmbeddedMLP(Part):
         return (type(self).__name__, *self._options, *self.layers.signature)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights.
-
-        `input_power` is E||x||^2 of the numeric inputs.
-        """
+        """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights."""
         deviation = GAIN / np.sqrt(self.table.size)
         vectors = deviation * next(rngs).standard_normal(self.table.shape)
         vectors[self.table.unknown] = 0.0

@@ -111,11 +111,7 @@ class Conv2DEncoder(_Convolutions):
 
 
 class ConvPart(FeaturePart):
-    """silu(W_i * a + b_i), layer after layer, then flattened; `*` is a convolution without padding.
-
-    Rows are of `shape` (channels, *sizes); `channels` are those of each layer. `kernel` and `stride` are the same along
-    every axis.
-    """
+    """silu(W_i * a + b_i), layer after layer, then flattened; `*` convolves rows (channels, *sizes) without padding."""
 
     def __init__(
         self,

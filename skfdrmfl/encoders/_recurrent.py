@@ -62,10 +62,7 @@ class RecurrentEncoder(Encoder):
 
 
 class GRUPart(FeaturePart):
-    """A gated recurrent unit, h_t = (1 - z) n + z h_{t-1}, r, z and n as in `torch.nn.GRU`; features are the last h.
-
-    Rows are of `shape` (steps, features), h of `size` entries.
-    """
+    """h_t = (1 - z) n + z h_{t-1} over rows (steps, features), r, z, n as in `torch.nn.GRU`; the last h is given."""
 
     def __init__(self, name: str, shape: tuple[int, ...], size: int, n_outputs: int, *, skip: bool):
         self.shape, self.size = shape, size

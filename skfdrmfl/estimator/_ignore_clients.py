@@ -10,9 +10,9 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, cl
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _get_feature_names, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from skfdrmfl.data.label_columns import LabelColumns, as_table, find_columns, is_table
+from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.estimator._html import DocumentationLink
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
         if method == "partial_fit" and hasattr(self, "estimator_"):
             estimator, labels = vars(self)["estimator_"], vars(self)["_labels"]
         else:
-            estimator, labels = self._fresh_estimator(), self._find_labels(X)
+            estimator, labels = self._fresh_estimator(), LabelColumns.of(X, self.client_column, self.groups_column)
         returned = getattr(estimator, method)(labels.dropped(X), y, **self._params_for(method, fit_params))
         self.estimator_, self._labels = estimator, labels
         return returned
@@ -221,16 +221,6 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
             fault = f"has no {' and no '.join(missing)}" if missing else "is a class, not an instance"
             raise TypeError(f"estimator={self.estimator!r} {fault}; pass a transformer, as in IgnoreClients(PCA()).")
         return clone(self.estimator)
-
-    def _find_labels(self, X: Any) -> LabelColumns:
-        """Return where X has columns of labels."""
-        if self.client_column is None and self.groups_column is None:
-            return LabelColumns((), 0, None)
-        X = as_table(X)
-        if not is_table(X):  # which the estimator refuses
-            return LabelColumns((), 0, None)
-        columns = find_columns(X, self.client_column, self.groups_column)
-        return LabelColumns(tuple(sorted(columns)), X.shape[1], _get_feature_names(X))
 
     def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata that the estimator's `method` gets: all of it, or what it requests under routing.

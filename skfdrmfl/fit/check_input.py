@@ -183,10 +183,7 @@ def read(
 
 
 def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool, warn: bool = False) -> Any:
-    """Return X with codes in the place of labels, names and number of columns checked before.
-
-    With `warn` labels that are not among `categories` are a warning.
-    """
+    """Return X with codes in the place of labels, names and number of columns checked before; see `encode`."""
     if categories:
         validate_data(draft, X, reset=reset, skip_check_array=True)
     return encode(X, categories, warn=warn)
@@ -207,10 +204,7 @@ def are_plain_numbers(X: Any, fitted: Any) -> bool:
 
 
 def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
-    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others.
-
-    `n_features` does not count columns of labels.
-    """
+    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others."""
     if modalities is None:  # numeric columns and categories, where there are both
         several = 0 < n_categories < n_features
     else:
@@ -221,10 +215,7 @@ def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | s
 def present_in(
     table: NDArray, modalities: Mapping[str, Indices], categories: Categories, nan_passed: bool
 ) -> Present | None:
-    """Return which modalities each row of a table has (n, M); None: all.
-
-    `nan_passed` says that NaN has been let through, which a single modality cannot make sense of.
-    """
+    """Return which modalities each row of a table has (n, M), None: all; with one modality NaN is an error."""
     if len(modalities) > 1:
         return find_present(table, modalities, missing_codes(categories))
     if nan_passed:

@@ -43,9 +43,6 @@ class Checkpoint(NoCheckpoint):
 
     With `is_private` what is sent again is counted. `found` says whether there was a file: `seed`, `preparation`,
     `repeats` and `goes_on` are then those of the fit in it.
-
-    Raises ValueError where what is there is no checkpoint, damaged, or of a fit with another fingerprint, or where
-    there is no such folder.
     """
 
     keeps = True

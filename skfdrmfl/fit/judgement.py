@@ -130,10 +130,7 @@ def _held_out(fitted: Fitted) -> HeldOutCounts:
 
 
 def _widening(fitted: Fitted, table: NDArray, present: Present | None) -> Float:
-    """Return how many times as wide intervals are (n,): 1 within the limits of the domain, beyond the root of excess.
-
-    The variance of a least-squares prediction grows as T2 does.
-    """
+    """Return how many times as wide intervals are (n,): beyond the domain the root of the excess, of a variance."""
     if fitted.domain is None:
         return np.ones(len(table))
     limits = fitted.domain.limits(FAR_LEVEL).usual

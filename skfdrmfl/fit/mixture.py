@@ -52,10 +52,7 @@ UNLIKE, UNLIKE_EACH, GRADIENT_ROUNDS = 6.0, 0.5, 10
 
 
 def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: bool) -> str | None:
-    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one.
-
-    `federation` is of those who are there in the first round.
-    """
+    """Return why the network alone is trained, of those who are there in the first round; None: a mixture is."""
     if is_private(estimator):
         return "with privacy, sums by fold would have to be paid for"
     if not whole or goes_on or estimator.warm_start:
@@ -112,10 +109,7 @@ class MixturePlanner:
     n_networks: int | None = None  # how many networks there are at most, in the order of the rule; None: all
 
     def task(self) -> MixtureTask:
-        """Return what is to be trained and weighed, after the sums have been asked for.
-
-        Raises NothingHeldOut.
-        """
+        """Return what is to be trained and weighed, after the sums; raises NothingHeldOut."""
         folds = inner_folds(self.subset, self.seed, N_FOLDS)
         sums, y = self._sums([side for _, side in folds])
         raw = sums[None]

@@ -114,10 +114,7 @@ def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:
 
 
 def views_of(estimator: Any, reading: DataDescription, spec: NetworkSpec) -> dict[str, View]:
-    """Return the view of each modality that is pre-treated: of those of numbers, as codes are no values of a series.
-
-    Raises ValueError where a modality has too few columns, or an encoder that columns after the view do not suit.
-    """
+    """Return the view of each modality of numbers that is pre-treated; ValueError where a view does not suit one."""
     name = estimator.pretreatment
     if not isinstance(name, str) or name == "auto":  # a list is for the mixture
         return {}

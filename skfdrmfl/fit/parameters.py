@@ -163,10 +163,7 @@ def is_private(estimator: Any) -> bool:
 
 
 def check_pretreatment(pretreatment: Any, tuning: Any) -> None:
-    """Raise ValueError where `pretreatment` is no name of a view, no list of them, or a list that nothing chooses from.
-
-    Whether it is a string, a list or None has been checked.
-    """
+    """Raise ValueError where `pretreatment` names no view, one twice, or several of which nothing chooses."""
     names = [pretreatment] if isinstance(pretreatment, str) else list(pretreatment or ())
     known = ", ".join(map(repr, VIEWS))
     if pretreatment is not None and not names:

@@ -160,10 +160,7 @@ def dropped_in(records: Sequence[Record], federation: Federation, before: Fitted
 
 
 def domain_of_network(fitted: Fitted, model: Model, sums: ResponseSums) -> Domain:
-    """Return the domain of an earlier call, or from what preprocessing and `sums` say, before these rows are counted.
-
-    Columns that were not preprocessed are standardised by these sums.
-    """
+    """Return the domain of an earlier call, or by preprocessing and, of columns without it, by sums; without rows."""
     if fitted.domain is not None:
         return fitted.domain
     transform, blocks, start = model.inputs.transform, {}, 0

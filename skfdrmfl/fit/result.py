@@ -111,10 +111,7 @@ class Fitted:
         return None if names is None else ColumnNames(names.tolist(), spec.modalities, list(spec.categories))
 
     def table_of(self, X: Any) -> Any:
-        """Return X as a table of this fit: columns under its names, zeros for labels of rows, which X may lack.
-
-        ValueError: the columns stand in another order, or elsewhere on an axis.
-        """
+        """Return X as a table of this fit: columns under its names, zeros for labels of rows, which X may lack."""
         X = LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(flat(X))
         return X if self.column_names is None else self.column_names.matched(X)
 

@@ -54,10 +54,7 @@ registered(NetworkSpec, former="Blueprint")
 
 
 def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> None:
-    """Write a fitted estimator to a file; see `FDRMFLTransformer.save`.
-
-    `about` are plain values that `read_about` finds again.
-    """
+    """Write a fitted estimator to a file, beside it plain values `about` it; see `FDRMFLTransformer.save`."""
     parameters = estimator.get_params(deep=False)
     kept = {"_fitted", OUTPUT, REQUESTS}
     others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - kept - OF_CALLBACKS
