@@ -78,23 +78,22 @@ def availability_of(
     """
     if availability is None:
         return None
-    if callable(availability):
-        labels = clients[positions].tolist()
-        there = np.zeros((n_rounds, len(clients)), dtype=bool)
-        for t in range(n_rounds):
-            there[t, positions] = [bool(availability(first_round + t, label)) for label in labels]
-        return there
-    table = np.asarray(availability)
     last_round = first_round + n_rounds - 1
-    if table.ndim != 2 or table.shape[1] != len(clients) or len(table) < last_round:
-        raise ValueError(
-            f"availability has the shape {table.shape}, but there are {len(clients)} clients and rounds up to "
-            f"{last_round}; pass a table of a row a round and a column a client, in the order of clients_."
-        )
-    if table.dtype != bool and not np.isin(table, (0, 1)).all():
-        raise ValueError("availability holds values other than True and False; pass a table of booleans.")
+    if callable(availability):
+        labels, rounds = clients[positions].tolist(), range(first_round, last_round + 1)
+        asked = np.array([[bool(availability(t, label)) for label in labels] for t in rounds])
+    else:
+        table = np.asarray(availability)
+        if table.ndim != 2 or table.shape[1] != len(clients) or len(table) < last_round:
+            raise ValueError(
+                f"availability has the shape {table.shape}, but there are {len(clients)} clients and rounds up to "
+                f"{last_round}; pass a table of a row a round and a column a client, in the order of clients_."
+            )
+        if table.dtype != bool and not np.isin(table, (0, 1)).all():
+            raise ValueError("availability holds values other than True and False; pass a table of booleans.")
+        asked = table[first_round - 1 : last_round, positions]
     there = np.zeros((n_rounds, len(clients)), dtype=bool)
-    there[:, positions] = table[first_round - 1 : last_round, positions]
+    there[:, positions] = asked
     return there
 
 

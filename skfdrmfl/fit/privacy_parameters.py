@@ -41,7 +41,6 @@ REFUSED: tuple[tuple[str, tuple[Any, ...], str, str], ...] = (
     ("availability", (None,), _COMES, "availability=None"),
     ("min_clients", (1,), _COUNTS, "min_clients=1"),
 )
-NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "best_round")
 
 
 @registered

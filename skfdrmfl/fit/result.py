@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from skfdrmfl.data.column_names import ColumnNames, flat
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
+from skfdrmfl.fit.privacy_parameters import Account
 from skfdrmfl.method.adaptation import Adaptation, Adapted
 from skfdrmfl.method.domain import Domain
 from skfdrmfl.method.intervals import HeldOutCounts
@@ -124,18 +123,3 @@ class Fitted:
     def selected_features(self) -> Indices:
         """Columns of X that Z depends on, ascending."""
         return self.predictor.selected_features
-
-
-def read_from_fitted(name: str) -> Any:
-    """Return a property that reads a field, by its path, of what the last fit left; AttributeError: there is none."""
-
-    def read(estimator: Any) -> Any:
-        fitted = vars(estimator).get("_fitted")
-        value = None if fitted is None else attrgetter(name)(fitted)
-        if value is None:
-            if fitted is not None and fitted.account is not None and name in NOT_RECORDED:
-                raise AttributeError(f"{type(estimator).__name__} has no {name}: with privacy it is not recorded.")
-            raise AttributeError(f"{type(estimator).__name__} has no {name} before fit; call fit first.")
-        return value
-
-    return property(read)
