@@ -129,6 +129,11 @@ def split(columns: Indices, categories: Categories) -> tuple[Indices, Indices]:
     return columns[discrete], columns[~discrete]
 
 
+def numeric_columns(modalities: Mapping[str, Indices], categories: Categories) -> dict[str, Indices]:
+    """Return the columns of each modality that hold numbers, none where all are discrete."""
+    return {name: split(columns, categories)[1] for name, columns in modalities.items()}
+
+
 def by_kind(features: Indices, categories: Categories) -> dict[str, Indices]:
     """Return the modalities "numeric" and "categorical" of some columns, or the one there is."""
     discrete, numeric = split(features, categories)

@@ -24,8 +24,7 @@ from skfdrmfl.data.categories import (
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.data.column_names import number_names
 from skfdrmfl.data.label_columns import Labelled
-from skfdrmfl.data.missing import find_present
-from skfdrmfl.data.modalities import features_of, resolve_modalities
+from skfdrmfl.data.modalities import features_of, find_present, resolve_modalities
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.queries.labels import agree

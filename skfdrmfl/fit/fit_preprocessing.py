@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from skfdrmfl.data.categories import split, with_codes
+from skfdrmfl.data.categories import numeric_columns, with_codes
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, TableTransform
 from skfdrmfl.fit import privacy_parameters as _privacy
@@ -54,7 +54,7 @@ def fit_preprocessing(
 
 def numeric_blocks(reading: DataDescription) -> dict[str, Block]:
     """Return the columns of each modality that hold numbers, where it has any."""
-    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
+    numeric = numeric_columns(reading.modalities, reading.categories)
     return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.progress import tell
-from skfdrmfl.data.categories import split, with_codes
+from skfdrmfl.data.categories import numeric_columns, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import DenseEncoder, LinearEncoder
@@ -65,7 +65,7 @@ def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: b
 
 def most_of_sums(estimator: Any, reading: DataDescription) -> int:
     """Return how many bytes each client sends at most before the first round of a mixture."""
-    columns = [len(split(mine, reading.categories)[1]) for mine in reading.modalities.values()]
+    columns = list(map(len, numeric_columns(reading.modalities, reading.categories).values()))
     viewed = estimator.pretreatment is not None and max(columns) >= FEWEST_SMOOTH
     looks = use_of_suspects(estimator) != "ignore"
     of_looks = suspects.most_sent([p for p in columns if p], reading.n_outputs) if looks else 0
@@ -145,10 +145,8 @@ class MixturePlanner:
 
     def _sums(self, sides: Sequence[Subset]) -> tuple[dict[str | None, ViewSums], BlockTransform]:
         """Return the sums of each base view, and the standardisation of y."""
-        blocks = {
-            name: Block(split(columns, self.reading.categories)[1], m)
-            for m, (name, columns) in enumerate(self.reading.modalities.items())
-        }
+        numeric = numeric_columns(self.reading.modalities, self.reading.categories)
+        blocks = {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items())}
         series = [
             name
             for name, block in blocks.items()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.data.categories import Categories, split
+from skfdrmfl.data.categories import Categories, numeric_columns
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
 from skfdrmfl.fit.check_input import DataDescription
@@ -119,8 +119,8 @@ def views_of(estimator: Any, reading: DataDescription, spec: NetworkSpec) -> dic
     if not isinstance(name, str) or name == "auto":  # a list is for the mixture
         return {}
     view, views = VIEWS[name], {}
-    for modality, columns in reading.modalities.items():
-        encoder, n_columns = spec.specs[modality], len(split(columns, reading.categories)[1])
+    for modality, columns in numeric_columns(reading.modalities, reading.categories).items():
+        encoder, n_columns = spec.specs[modality], len(columns)
         if not n_columns or getattr(encoder, "strongest_preprocessing", "whiten") is None:
             continue
         if n_columns < view.least_columns:

@@ -19,7 +19,7 @@ from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
-from skfdrmfl.data.missing import check_somebody_has
+from skfdrmfl.data.modalities import check_somebody_has
 from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.engines import engine_for

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.data.categories import split
+from skfdrmfl.data.categories import numeric_columns
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
@@ -188,6 +188,6 @@ def _deviation(mean: Float, square: Float) -> Float:
 
 def domain_of_blocks(spec: NetworkSpec, blocks: dict[str, BlockDomain], n_outputs: int) -> Domain:
     """Return the domain of all modalities, without rows; columns that encoders take for codes have no place in it."""
-    numeric = {name: split(mine, spec.categories)[1] for name, mine in spec.modalities.items()}
+    numeric = numeric_columns(spec.modalities, spec.categories)
     columns = {name: mine if len(blocks[name].mean) else mine[:0] for name, mine in numeric.items()}
     return Domain.without_rows(columns, blocks, np.array(sorted(spec.categories), dtype=np.int64), n_outputs)

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.common import randomness
-from skfdrmfl.data.missing import find_present
+from skfdrmfl.data.modalities import find_present
 from skfdrmfl.encoders import CategoricalEncoder
 from skfdrmfl.engines.dropout import draw_kept
 from skfdrmfl.engines.rows import stack
