@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class RecurrentEncoder(Encoder):
     """Encoder of sequences in flattened columns, by a gated recurrent unit beside a linear skip.
 
-    The code is an affine map of the state after the last step. Columns are standardised where others would be
-    whitened.
+    The code is an affine map of the state after the last step. Columns are standardised where others would be whitened.
 
     Parameters
     ----------

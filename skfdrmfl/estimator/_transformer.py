@@ -105,8 +105,7 @@ class FDRMFLTransformer(
     batch_size : int, default=32
         Most rows in a local batch.
     learning_rate : float, default=0.01
-        Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in
-        `partial_fit`.
+        Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in `partial_fit`.
     weight_decay : float or "auto", default="auto"
         Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay. "auto": .3 of a network alone,
         what its rule says of each in a mixture. A number holds for every network.

@@ -317,7 +317,7 @@ def test_a_process_killed_at_any_moment_and_started_again_ends_in_the_same_bits(
 def test_without_a_path_nothing_is_written_or_hashed_and_no_bit_differs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("skfdrmfl.fit.fingerprint.fingerprint", None)
-    monkeypatch.setattr("skfdrmfl.protocol.ledger.Ledger.mark", None)
+    monkeypatch.setattr("skfdrmfl.protocol.ledger.Ledger.copy", None)
     FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS)
     assert not list(tmp_path.iterdir())
 
