@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from math import inf
@@ -28,9 +29,8 @@ from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._html import Representation
 from skfdrmfl.estimator._trust import Trust
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
-from skfdrmfl.fit.check_input import accepts_nan, are_plain_numbers, present_in, with_codes
+from skfdrmfl.fit.check_input import are_plain_numbers, present_in, with_codes
 from skfdrmfl.fit.mixture import Ready
-from skfdrmfl.fit.network_spec import check_rows
 from skfdrmfl.fit.parameters import CONSTRAINTS, check_pretreatment, value_of
 from skfdrmfl.fit.prepare import prepare
 from skfdrmfl.fit.result import Fitted
@@ -566,25 +566,16 @@ class FDRMFLTransformer(
             table, present = X, None
         else:
             check_same_rows(X=X)
-            nan = self._accepts_nan()
             table = validate_data(
                 self,
                 with_codes(self, self._fitted.table_of(X), network_spec.categories, reset=False, warn=True),
                 reset=False,
                 dtype=[np.float64, np.float32],
-                ensure_all_finite=nan,
+                ensure_all_finite="allow-nan",
             )
-            present = present_in(table, network_spec.modalities, network_spec.categories, nan is not True)
-        check_rows(network_spec.readers, network_spec.modalities, table, present)
+            present = present_in(table, network_spec.modalities, network_spec.categories)
+        network_spec.check_rows(table, present)
         return table, present
-
-    def _accepts_nan(self) -> bool | str:
-        """Return what `validate_data` accepts."""
-        fitted = vars(self).get("_fitted")
-        if fitted is None:
-            return accepts_nan(self.modalities, 0, 0)
-        n_features = fitted.n_features - len(fitted.label_columns)
-        return accepts_nan(self.modalities, len(fitted.network_spec.categories), n_features)
 
     def diagnose(self) -> Diagnosis:
         """Return what the training record says went wrong; of a mixture that of its network of most weight.
@@ -665,7 +656,10 @@ class FDRMFLTransformer(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._accepts_nan() == "allow-nan"
+        fitted = vars(self).get("_fitted")
+        modalities = self.modalities if fitted is None else fitted.network_spec.modalities
+        is_one = modalities is None or (isinstance(modalities, Mapping) and len(modalities) == 1)
+        tags.input_tags.allow_nan = not is_one  # of modalities that a row lacks
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

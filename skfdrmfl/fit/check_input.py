@@ -127,12 +127,11 @@ def read(
     y: Any,
     categories: Categories,
     known: NDArray | None = None,
-    whose: tuple[NDArray, Indices] | None = None,
 ) -> CheckedData:
     """Check everything that was passed.
 
     `draft` is a copy of the estimator, on which scikit-learn may set what it likes. `known` (K,) are the clients of
-    earlier fits, whose columns these must be; None starts afresh. `whose` is `whose_rows`, where that is known already.
+    earlier fits, whose columns these must be; None starts afresh.
     """
     X, client_ids, groups, label_columns = given
     fresh = known is None
@@ -143,13 +142,11 @@ def read(
         y,
         reset=fresh,
         dtype=[np.float64, np.float32],
-        ensure_all_finite=accepts_nan(
-            draft.modalities, len(categories), getattr(draft, "n_features_in_", 0) - len(label_columns)
-        ),
+        ensure_all_finite="allow-nan",  # a row may lack modalities: see `present_in`
         multi_output=True,
         y_numeric=True,
     )
-    clients, codes = whose_rows(client_ids, len(table), known) if whose is None else whose
+    clients, codes = whose_rows(client_ids, len(table), known)
     together = None if groups is None else check_client_ids(groups, len(table), name="groups")
     targets = _numbers(target).reshape(len(table), -1)
     names = getattr(draft, "feature_names_in_", None)
@@ -201,23 +198,11 @@ def are_plain_numbers(X: Any, fitted: Any) -> bool:
         return bool(np.isfinite(X.sum()))
 
 
-def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
-    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others."""
-    if modalities is None:  # numeric columns and categories, where there are both
-        several = 0 < n_categories < n_features
-    else:
-        several = not isinstance(modalities, Mapping) or len(modalities) > 1
-    return "allow-nan" if several else True
-
-
-def present_in(
-    table: NDArray, modalities: Mapping[str, Indices], categories: Categories, nan_passed: bool
-) -> Present | None:
+def present_in(table: NDArray, modalities: Mapping[str, Indices], categories: Categories) -> Present | None:
     """Return which modalities each row of a table has (n, M), None: all; with one modality NaN is an error."""
     if len(modalities) > 1:
         return find_present(table, modalities, missing_codes(categories))
-    if nan_passed:
-        assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
+    assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
     return None
 
 

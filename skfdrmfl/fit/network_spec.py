@@ -81,21 +81,13 @@ class NetworkSpec:
         """Return what each modality's columns go through when `preprocessing` is asked for."""
         return {name: preprocessing_of(spec, preprocessing) for name, spec in self.specs.items()}
 
-    @property
-    def readers(self) -> dict[str, Any]:
-        """The specs that cannot read whatever their columns hold."""
-        plain = Encoder.check_rows
-        return {name: s for name, s in self.specs.items() if getattr(type(s), "check_rows", plain) is not plain}
-
-
-def check_rows(
-    readers: Mapping[str, Any], modalities: Mapping[str, Indices], table: NDArray, present: Present | None
-) -> None:
-    """Raise where columns of the table hold what the encoder of their modality cannot read."""
-    for m, (name, columns) in enumerate(modalities.items()):
-        if name in readers:
-            block = table[:, columns]
-            readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+    def check_rows(self, table: NDArray, present: Present | None) -> None:
+        """Raise where columns of the table hold what the encoder of their modality cannot read."""
+        for m, (name, columns) in enumerate(self.modalities.items()):
+            spec = self.specs[name]
+            if getattr(type(spec), "check_rows", Encoder.check_rows) is not Encoder.check_rows:
+                block = table[:, columns]
+                spec.check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
 
 
 def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:

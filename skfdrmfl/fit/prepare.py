@@ -27,7 +27,6 @@ from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
-    accepts_nan,
     agreed_categories,
     availability_of,
     check_somebody_begins,
@@ -39,7 +38,7 @@ from skfdrmfl.fit.check_input import (
 from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
 from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
 from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, Ready, network_alone, why_alone
-from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of, views_of
+from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of, views_of
 from skfdrmfl.fit.parameters import (
     check_algorithm,
     check_byzantine,
@@ -105,12 +104,12 @@ def _read(
             given = given._replace(X=earlier.column_names.matched(given.X))
         return read(estimator._draft(), given, y, earlier.network_spec.categories, earlier.clients)
     discrete = {} if private else {j: column_name(given.X, j) for j in discrete_columns(given.X)}
-    categories, whose = {}, None
+    categories = {}
     if discrete:
-        whose = clients, codes = whose_rows(given.client_ids, len(given.X))
+        clients, codes = whose_rows(given.client_ids, len(given.X))
         rows = Simulation(labels_of(given.X, discrete), Partition.of_codes(codes), ledger=ledger)
         categories = agreed_categories(rows, discrete, clients, estimator.availability)
-    return read(estimator._draft(), given, y, categories, whose=whose)
+    return read(estimator._draft(), given, y, categories)
 
 
 def ledger_of(earlier: Fitted | None) -> Ledger:
@@ -124,13 +123,11 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
 
 def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
     """Return rows as clients keep them; ValueError where they lack parts of modalities or no encoder reads them."""
-    n_features = reading.n_features - len(reading.label_columns)
-    nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
-    present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
+    present = present_in(reading.table, reading.modalities, reading.categories)
     suspects = use_of_suspects(estimator)
     parts = estimator.early_stopping or estimator.tuning is not None or suspects != "ignore"
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if parts else None
-    check_rows(network_spec.readers, reading.modalities, reading.table, present)
+    network_spec.check_rows(reading.table, present)
     rows = reading.table, reading.targets, present, blocks
     return ClientData(*rows, n_modalities=len(reading.modalities), suspects=suspects)
 

@@ -514,7 +514,7 @@ def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     holes = with_nothing(MIXED, LACKING)
     network_spec = model._fitted.network_spec
     table = with_codes(model, holes, network_spec.categories, reset=False).to_numpy(dtype=float)
-    present = present_in(table, network_spec.modalities, network_spec.categories, nan_passed=True)
+    present = present_in(table, network_spec.modalities, network_spec.categories)
     assert_array_equal(present[:, 1], ~LACKING)
     # Labels nobody has seen are unknown, not missing.
     unseen = holes.assign(lab__site="?")
