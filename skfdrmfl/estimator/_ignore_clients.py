@@ -10,28 +10,16 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, cl
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _estimator_has, check_is_fitted
 
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.estimator._html import DocumentationLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
-
-
-def _estimator_has(method: str) -> Callable[[IgnoreClients], bool]:
-    """Return a condition for `available_if`: the wrapped estimator has `method`."""
-
-    def check(self: IgnoreClients) -> bool:
-        # getattr, not hasattr: the inner estimator's own AttributeError says most.
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
 
 
 def _x_scores(transformed: Any) -> Any:

@@ -42,7 +42,7 @@ def fingerprint(
     return {
         VERSION: __version__,
         EARLIER: "none" if earlier is None else _of_fit(earlier),
-        **(_of_columns(reading) if is_private else _of_rows(reading)),
+        **_of_data(reading, is_private=is_private),
         **{name: described(value) for name, value in parameters.items() if name not in OF_NO_CONSEQUENCE},
     }
 
@@ -80,38 +80,32 @@ def described(value: Any) -> str:
     return type(value).__qualname__  # such as a RandomState, whose seed the checkpoint holds
 
 
-def _of_columns(reading: DataDescription) -> dict[str, str]:
-    """Return what is public of the rows."""
+def _of_data(reading: DataDescription, *, is_private: bool) -> dict[str, str]:
+    """Return what the rows are: what is public of them; where they are elsewhere, how many whoever has; or all."""
     names = [] if reading.feature_names is None else reading.feature_names.tolist()
     columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
-    dtype = f" of {reading.table.dtype}" if isinstance(reading, CheckedData) else ""
-    return {
-        "X": f"{reading.n_features} columns{dtype} ({_digest([repr((names, columns)).encode()])})",
-        "y": f"{reading.n_outputs} columns",
-        "client_ids": f"{len(reading.clients)} clients",
-    }
-
-
-def _of_rows(reading: DataDescription) -> dict[str, str]:
-    """Return what the rows are; of rows that are elsewhere, how many whoever has, and what their columns are."""
-    names = [] if reading.feature_names is None else reading.feature_names.tolist()
-    categories = [(int(j), known.tolist()) for j, known in reading.categories.items()]
-    columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
-    labels = repr(reading.clients.tolist()).encode()
+    if is_private:
+        dtype = f" of {reading.table.dtype}" if isinstance(reading, CheckedData) else ""
+        return {
+            "X": f"{reading.n_features} columns{dtype} ({_digest([repr((names, columns)).encode()])})",
+            "y": f"{reading.n_outputs} columns",
+            "client_ids": f"{len(reading.clients)} clients",
+        }
+    about = repr((names, [(int(j), known.tolist()) for j, known in reading.categories.items()])).encode()
     whose: list[NDArray | bytes] = [reading.positions, reading.sizes]
     what = {
-        "X": f"{reading.n_features} columns ({_digest([repr((names, categories)).encode()])})",
+        "X": f"{reading.n_features} columns ({_digest([about])})",
         "modalities": f"{', '.join(name for name, _ in columns)} ({_digest([repr(columns).encode()])})",
         "y": f"{reading.n_outputs} outputs in {reading.y_ndim} dimensions",
     }
     if isinstance(reading, CheckedData):
-        groups = reading.groups
         whose.append(reading.partition.joined)
         what |= {
-            "X": _of_array(reading.table, repr((names, categories)).encode()),
+            "X": _of_array(reading.table, about),
             "y": _of_array(reading.targets, str(reading.y_ndim).encode()),
-            "groups": "None" if groups is None else _of_array(groups),
+            "groups": "None" if reading.groups is None else _of_array(reading.groups),
         }
+    labels = repr(reading.clients.tolist()).encode()
     return what | {"client_ids": f"{len(reading.clients)} clients ({_digest([*whose, labels])})"}
 
 
