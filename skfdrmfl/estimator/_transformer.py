@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
@@ -14,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
-from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -35,7 +33,7 @@ from skfdrmfl.fit.parameters import CONSTRAINTS, check_pretreatment, value_of
 from skfdrmfl.fit.prepare import prepare
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
-from skfdrmfl.fit.saving import load, save
+from skfdrmfl.fit.saving import load, save, warn_of_version
 from skfdrmfl.method.objective import weight_of_each_term
 
 
@@ -670,14 +668,5 @@ class FDRMFLTransformer(
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        pickled = state.pop("_skfdrmfl_version", "an unknown version")
-        if pickled != __version__:
-            warnings.warn(
-                InconsistentVersionWarning(
-                    estimator_name=type(self).__name__,
-                    current_sklearn_version=__version__,
-                    original_sklearn_version=pickled,
-                ),
-                stacklevel=2,
-            )
+        warn_of_version(type(self), state.pop("_skfdrmfl_version", "an unknown version"), stacklevel=3)
         super().__setstate__(state)

@@ -74,18 +74,13 @@ class Checkpoint(NoCheckpoint):
         try:
             content = read(self.path, kind=KIND)
         except ArchiveError as error:
-            raise ValueError(
-                f"checkpoint_path is {str(self.path)!r}, where there is no whole checkpoint ({error}); {ANEW}."
-            ) from error
+            raise self._error(f"where there is no whole checkpoint ({error}); {ANEW}.") from error
         if content.get("format") != FORMAT:
-            raise ValueError(
-                f"checkpoint_path is {str(self.path)!r}, which another version of skfdrmfl has written; go on with "
-                f"that one, {ANEW}."
-            )
+            raise self._error(f"which another version of skfdrmfl has written; go on with that one, {ANEW}.")
         if changed := differences(content["fingerprint"], self._fingerprint):
-            raise ValueError(
-                f"checkpoint_path is {str(self.path)!r}, which holds another fit: {'; '.join(changed)}. Go on with "
-                f"what it was, {ANEW}; fits that search or cross-validate need checkpoint_path=None."
+            raise self._error(
+                f"which holds another fit: {'; '.join(changed)}. Go on with what it was, {ANEW}; fits that search or "
+                "cross-validate need checkpoint_path=None."
             )
         self.seed, self.preparation, self._training = (content[name] for name in ("seed", "preparation", "training"))
         self._prepared, self.goes_on = content["prepared"], self._training is not None
@@ -98,6 +93,10 @@ class Checkpoint(NoCheckpoint):
                 return
             self.repeats = replace(self.repeats, rounds=self.repeats.rounds + at_risk)
         self._ledger = Ledger.from_dict(content["ledger"])
+
+    def _error(self, fact: str) -> ValueError:
+        """Return the error that says something of the file."""
+        return ValueError(f"checkpoint_path is {str(self.path)!r}, {fact}")
 
     def prepare(self, seed: int, ledger: Ledger) -> None:
         """Write down that preparation begins, where what it asks for has to be paid for, unless it is done already."""
@@ -149,9 +148,9 @@ class Checkpoint(NoCheckpoint):
     def _write(self, training: dict[str, Any] | None, ledger: Ledger) -> None:
         """Write the file, unless somebody else has."""
         if self._stamp() not in (None, self._seen) and not self._is_as_left():
-            raise ValueError(
-                f"checkpoint_path is {str(self.path)!r}, which something else has written while this fit went on; give "
-                "each fit a path of its own, and fits that search or cross-validate checkpoint_path=None."
+            raise self._error(
+                "which something else has written while this fit went on; give each fit a path of its own, and fits "
+                "that search or cross-validate checkpoint_path=None."
             )
         content = {
             "format": FORMAT,

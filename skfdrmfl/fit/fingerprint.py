@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,9 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def described(value: Any) -> str:
     """Return a text for the value of a parameter; equal values have equal texts, in any process."""
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    if isinstance(value, Integral):
-        return str(int(value))
-    if isinstance(value, Real):
-        return repr(float(value))
-    if value is None or isinstance(value, (str, bytes)):
+    if isinstance(value, (np.number, np.bool_)):
+        value = value.item()
+    if value is None or isinstance(value, (Real, str, bytes)):
         return repr(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{described(k)}: {described(v)}" for k, v in value.items()) + "}"

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Arrays, Float
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.categories import numeric_columns
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
-from skfdrmfl.method.intervals import HeldOutCounts
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, of_those_who_answer
 from skfdrmfl.protocol.ledger import Ledger
@@ -89,23 +88,19 @@ class Fitting:
 
     def finish(self, stand: Trained) -> Fitted:
         """Return what the fit leaves, of where training stands."""
-        models, memory, record = stand.models, stand.memory, stand.record
-        network, run = self.plan.network, self.plan.runs[0]
-        arrays = network.arrays(models[0])
+        models, record, run = stand.models, stand.record, self.plan.runs[0]
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + record.n_rounds
-        model = Model(network, arrays, run.inputs)
-        weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
+        model = Model(self.plan.network, self.plan.network.arrays(models[0]), run.inputs)
         there = run.start.last_there(record.n_rounds)
-        domain, held_out = self.fitted.domain, None
         account, privacy = self.fitted.account, self.plan.schedule.privacy
+        changed: dict[str, Any] = {"held_out": None}
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
-            weights, variance, importance, domain = arrays, None, None, None
+            changed |= {"weights": model.arrays, "variance": None, "importances": None, "domain": None}
             account = account.after("training rounds", privacy, record.n_rounds, record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
-            weights, variance, importance, domain, held_out = self._delivered(model, there)
-        memory = memory.of_all(record.positions, run.start.memory)
-        history = extend_history(self.fitted.history, record, len(self.fitted.clients))
+            changed = self._delivered(model, there)
+        memory = stand.memory.of_all(record.positions, run.start.memory)
         best_round = self.fitted.best_round
         if record.best_round is not None:
             best_round = self.fitted.n_rounds + record.best_round
@@ -113,35 +108,34 @@ class Fitting:
             self.fitted,
             models=models,
             memory=(dict(memory.server), dict(memory.clients)),
-            weights=weights,
-            variance=variance,
-            importances=importance,
-            history=history,
+            history=extend_history(self.fitted.history, record, len(self.fitted.clients)),
             n_rounds=self.fitted.n_rounds + record.n_rounds,
             best_round=best_round,
             ledger=ledger,
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             account=account,
-            domain=domain,
-            held_out=held_out,
+            **changed,
         )
 
-    def _delivered(
-        self, model: Model, there: NDArray[np.bool_] | None
-    ) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
+    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> dict[str, Any]:
         """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
         run, target = self.plan.runs[0], Targets((self.fitted.target,))
         subset, n_outputs = run.subset, len(self.fitted.target.mean)
 
-        def ask(federation: Federation) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
+        def ask(federation: Federation) -> dict[str, Any]:
             first = Responses(model, subset), CodeSums(model, subset)
             counts = () if run.held_out is None else (NetworkErrorCounts(model, target, run.held_out),)
             responded, codes, *counted = federation.sum(*first, *counts)
             distances = DistanceCounts(domain_of_network(self.fitted, model, responded), target)
             products, rows = federation.sum(CodeProducts(model, codes.center, subset), distances)
-            held_out = held_out_counts(counted[0], n_outputs) if counted else None
-            importance = importances(model, responded, self.fitted.n_features)
-            return *delivered(model, codes, products), importance, counted_rows(distances, rows), held_out
+            weights, variance = delivered(model, codes, products)
+            return {
+                "weights": weights,
+                "variance": variance,
+                "importances": importances(model, responded, self.fitted.n_features),
+                "domain": counted_rows(distances, rows),
+                "held_out": held_out_counts(counted[0], n_outputs) if counted else None,
+            }
 
         return of_those_who_answer(self.federation, there, ask)
 
