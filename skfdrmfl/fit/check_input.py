@@ -14,13 +14,7 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.common.wording import counted
-from skfdrmfl.data.categories import (
-    Categories,
-    by_kind,
-    encode,
-    missing_codes,
-    read_labels,
-)
+from skfdrmfl.data.categories import Categories, by_kind, encode, missing_codes, read_labels
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.data.column_names import number_names
 from skfdrmfl.data.label_columns import Labelled
