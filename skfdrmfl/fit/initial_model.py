@@ -21,6 +21,7 @@ from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Start, Targets
 
 
+@registered
 @dataclass(frozen=True, eq=False)
 class FoundPreprocessing:
     """What preparation has found: all that it takes sums to know."""
@@ -38,10 +39,6 @@ class FoundPreprocessing:
     def targets(self) -> Targets:
         """What the network learns."""
         return Targets((self.target,), TRAINING_DTYPE)
-
-
-for _cls in (FoundPreprocessing, TableTransform, BlockTransform):
-    registered(_cls)
 
 
 def first_weights(network: Network, table: TableTransform, seed: int) -> NDArray:
