@@ -35,8 +35,8 @@ from skfdrmfl.fit.check_input import (
     read,
     whose_rows,
 )
-from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
-from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
+from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing, fit_preprocessing, numeric_blocks, widths_of
+from skfdrmfl.fit.initial_model import check_continues, initial_plan, plan_from_earlier
 from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, Ready, network_alone, why_alone
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of, views_of
 from skfdrmfl.fit.parameters import (
