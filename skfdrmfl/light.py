@@ -18,7 +18,7 @@ import skfdrmfl.views  # noqa: F401  # the classes that files have of them
 from skfdrmfl.common.archive import read
 from skfdrmfl.common.arrays import Float, Indices, Present, check_unmasked
 from skfdrmfl.common.tree import class_known
-from skfdrmfl.data.missing import find_present
+from skfdrmfl.data.modalities import find_present
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.adaptation import Adapted
 from skfdrmfl.method.fusion import FUSIONS

@@ -27,7 +27,7 @@ gc.disable()
 @pytest.fixture(autouse=True)
 def nothing_prepared():
     """Let every test prepare its own fits: some change what preparation does."""
-    from skfdrmfl.fit.memo import MEMO
+    from skfdrmfl.fit.fit_preprocessing import MEMO
 
     MEMO.clear()
 

@@ -104,8 +104,17 @@ def axis_of(names: Iterable[Any]) -> Float | None:
     called. Default names are no axis: 0, 1, 2, ... or 1, 2, 3, ..., with any prefix and in any order, without a unit.
     Nor are fewer than three names with a prefix.
     """
-    places = _places(list(names))
-    return None if places is None else np.array([place.value for place in places])
+    values: list[float] = []
+    by_modality: dict[str, list[Place]] = {}
+    for name in names:
+        place = place_of(name)
+        if place is None:
+            return None
+        values.append(place.value)
+        by_modality.setdefault(place.modality, []).append(place)
+    in_part = len(by_modality) > 1 and "" in by_modality
+    is_axis = values and not in_part and all(map(_is_axis, by_modality.values()))
+    return np.array(values) if is_axis else None
 
 
 def axes_of(names: Iterable[Any]) -> list[list[Any]]:
@@ -137,23 +146,6 @@ def label_of(names: Iterable[Any]) -> str:
         return "wavelength (from the names of columns)"
     quantities = list(dict.fromkeys(UNITS[unit][1] for unit in units))
     return " or ".join(quantities) if quantities == units else f"{' or '.join(quantities)}, {' or '.join(units)}"
-
-
-def _places(names: list[Any]) -> list[Place] | None:
-    """Return the places of names that are an axis."""
-    places: list[Place] = []
-    for name in names:
-        place = place_of(name)
-        if place is None:
-            return None
-        places.append(place)
-    by_modality: dict[str, list[Place]] = {}
-    for place in places:
-        by_modality.setdefault(place.modality, []).append(place)
-    several = len(by_modality) > 1
-    if not places or (several and "" in by_modality):
-        return None
-    return places if all(map(_is_axis, by_modality.values())) else None
 
 
 def _is_axis(places: list[Place]) -> bool:

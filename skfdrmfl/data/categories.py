@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, time, timedelta
 from numbers import Number
 from typing import Any, NamedTuple
@@ -43,8 +44,10 @@ class Column(NamedTuple):
 
 def is_frame(X: Any) -> bool:
     """Return whether X is a DataFrame of pandas or polars, neither of which is imported for the question."""
-    libraries = (sys.modules.get("pandas"), sys.modules.get("polars"))
-    return any(library is not None and isinstance(X, library.DataFrame) for library in libraries)
+    if is_polars(X):
+        return type(X).__name__ == "DataFrame"
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(X, pandas.DataFrame)
 
 
 def discrete_columns(X: Any) -> list[int]:
@@ -124,6 +127,11 @@ def split(columns: Indices, categories: Categories) -> tuple[Indices, Indices]:
     """Return the discrete and the numeric ones of a modality's columns, each in their order."""
     discrete = np.isin(columns, list(categories))
     return columns[discrete], columns[~discrete]
+
+
+def numeric_columns(modalities: Mapping[str, Indices], categories: Categories) -> dict[str, Indices]:
+    """Return the columns of each modality that hold numbers, none where all are discrete."""
+    return {name: split(columns, categories)[1] for name, columns in modalities.items()}
 
 
 def by_kind(features: Indices, categories: Categories) -> dict[str, Indices]:
@@ -262,18 +270,16 @@ def _behind_codes(n_codes: int, block: BlockTransform) -> BlockTransform:
     """Return `block` for rows with codes before its columns; the power is that of the numeric columns alone."""
     if not n_codes:
         return block
-    projection = None if block.projection is None else block_diag(np.eye(n_codes), block.projection)
-    nothing, one = np.zeros(n_codes), np.ones(n_codes)
 
-    def behind(first: Float, values: Float) -> Float:
-        return np.concatenate([first, values])
+    def behind(first: float, values: Float) -> Float:
+        return np.concatenate([np.full(n_codes, first), values])
 
-    return BlockTransform(
-        behind(nothing, block.mean),
-        behind(one, block.scale),
-        projection,
-        block.power,
-        block.tail,
-        None if block.before is None else (behind(nothing, block.before[0]), behind(one, block.before[1])),
-        None if block.view is None else Within(block.view, before=n_codes),
+    return replace(
+        block,
+        mean=behind(0.0, block.mean),
+        scale=behind(1.0, block.scale),
+        projection=None if block.projection is None else block_diag(np.eye(n_codes), block.projection),
+        before=None if block.before is None else (behind(0.0, block.before[0]), behind(1.0, block.before[1])),
+        view=None if block.view is None else Within(block.view, before=n_codes),
+        deviation=None,
     )

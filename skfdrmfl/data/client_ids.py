@@ -16,10 +16,7 @@ MOST_EXACT = 2.0**53
 
 
 def encode_clients(ids: NDArray, known: NDArray | None = None) -> tuple[NDArray, NDArray[np.int64]]:
-    """Return the clients as an append-only list of labels (K',), and the position in it of every row's client (n,).
-
-    Labels that are `known` (K,) keep their positions; new ones follow in sorted order.
-    """
+    """Return the clients (K,), those `known` first, new ones sorted, and the place there of every row's (n,)."""
     labels, codes = np.unique(ids, return_inverse=True)
     if known is None:
         return labels, codes

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,11 @@ def flat(X: Any) -> Any:
 
 def names_of(X: Any) -> list[Any] | None:
     """Return the names of the columns of a frame; None of anything else."""
-    return list(X.columns) if is_polars(X) and is_frame(X) else X.columns.tolist() if is_frame(X) else None
+    return list(X.columns) if is_frame(X) else None
 
 
 def number_names(X: Any) -> Float | None:
-    """Return the names of the columns (p,) where all are numbers, which scikit-learn does not keep; None elsewhere.
-
-    Default names, which say nothing, are none.
-    """
+    """Return the names of columns (p,) that are numbers and no default ones, which scikit-learn drops; else None."""
     names = names_of(X)
     if not names or not all(isinstance(name, Real) and place_of(name) is not None for name in names):
         return None
@@ -69,10 +67,7 @@ class ColumnNames:
 
     @cached_property
     def axis(self) -> Float | None:
-        """The position (p,) that the name of each column gives, NaN of others; None where no modality has an axis.
-
-        The columns of a modality are an axis by themselves (`axis_of`), those that are discrete left out.
-        """
+        """The position (p,) that the name of each column gives, NaN of others; None where no modality has an axis."""
         if are_default(self.names):
             return None
         axis: Float = np.full(len(self.names), np.nan)
@@ -109,7 +104,7 @@ class ColumnNames:
             return {}
         mine, there = set(self.names), set(here)
         others = [(place.value, name) for name in here if name not in mine and (place := place_of(name)) is not None]
-        others.sort(key=lambda other: other[0])
+        others.sort(key=itemgetter(0))
         values = np.array([value for value, _ in others])
         found: dict[Any, list[Any]] = {}
         for j in np.flatnonzero(np.isfinite(self.axis)).tolist():
@@ -175,10 +170,8 @@ class ColumnNames:
 
     def _renamed(self, X: Any) -> Any:
         """Return a frame that shares its columns with X, under the names of the fit."""
-        if not is_polars(X):
+        if isinstance(self.names[0], str) or not is_polars(X):
             return _renamed(X, self.names)
-        if isinstance(self.names[0], str):
-            return X.clone().rename(dict(zip(X.columns, self.names, strict=True)))
         return X.to_numpy() if all(dtype.is_numeric() for dtype in X.dtypes) else X  # where names are text always
 
     def _refuse_number(self, here: list[Any]) -> None:
@@ -248,16 +241,17 @@ def _with_gaps(X: Any, kept: list[Any], gone: list[Any], places: list[int]) -> A
     # Of float32: the type of the whole table is then that of the other columns.
     if is_polars(X):
         polars = sys.modules["polars"]
-        frame = X.clone().rename(dict(zip(X.columns, kept, strict=True)))
-        gaps = [polars.Series(name, [None] * len(X), dtype=polars.Float32) for name in gone]
-        return frame.hstack(gaps)[:, order]
+        nothing = polars.lit(None, polars.Float32)
+        return _renamed(X, kept).with_columns([nothing.alias(name) for name in gone])[:, order]
     pandas = sys.modules["pandas"]
     gaps = pandas.DataFrame(np.full((len(X), len(gone)), np.nan, dtype=np.float32), columns=gone, index=X.index)
     return pandas.concat([_renamed(X, kept), gaps], axis=1).iloc[:, order]
 
 
 def _renamed(X: Any, names: list[Any]) -> Any:
-    """Return a frame of pandas that shares its columns with X, under other names."""
+    """Return a frame that shares its columns with X, under other names."""
+    if is_polars(X):
+        return X.rename(dict(zip(X.columns, names, strict=True)))
     frame = X.copy(deep=False)
     frame.columns = names
     return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _get_feature_names
 
 from skfdrmfl.common.spill import rows_of_table
 from skfdrmfl.data.categories import is_frame, is_polars, replaced
@@ -29,10 +31,7 @@ class Labelled(NamedTuple):
 
 
 def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups_column: Any) -> Labelled:
-    """Return X and the labels of its rows, which come from columns of X where these are named, or numbered.
-
-    Raises ValueError where labels are given in both ways, X has no such column, or what it holds are no labels.
-    """
+    """Return X and the labels of its rows, passed or in columns of X; ValueError where both, or no labels are there."""
     for column, parameter, given, name in (
         (client_column, "client_column", client_ids, "client_ids"),
         (groups_column, "groups_column", groups, "groups"),
@@ -42,32 +41,15 @@ def take_labels(X: Any, client_ids: Any, groups: Any, client_column: Any, groups
                 f"{name} was passed, but {parameter} is {column!r}: the labels are to come from that column of X; "
                 f"pass one of the two, with set_params({parameter}=None) or without {name}."
             )
-    if client_column is None and groups_column is None:
+    columns = LabelColumns.of(X, client_column, groups_column).columns
+    if not columns:
         return Labelled(X, client_ids, groups, ())
     X = as_table(X)
-    if not is_table(X):  # which scikit-learn refuses
-        return Labelled(X, client_ids, groups, ())
-    columns = find_columns(X, client_column, groups_column)
     if client_column is not None:
-        client_ids = _labels(X, columns[0], f"client_column={client_column!r}")
+        client_ids = _labels(X, client_column, "client_column")
     if groups_column is not None:
-        groups = _labels(X, columns[-1], f"groups_column={groups_column!r}")
-    return Labelled(_blanked(X, columns), client_ids, groups, tuple(sorted(columns)))
-
-
-def find_columns(X: Any, client_column: Any, groups_column: Any) -> list[int]:
-    """Return the positions in a table of the columns that are named, that of the clients first.
-
-    Raises ValueError where X has no such column, or both are one.
-    """
-    given = {"client_column": client_column, "groups_column": groups_column}
-    columns = [_place(X, column, parameter) for parameter, column in given.items() if column is not None]
-    if len(set(columns)) < len(columns):
-        raise ValueError(
-            f"client_column={client_column!r} and groups_column={groups_column!r} are one column; rows of a client "
-            "are not all one group, so name another column or leave groups_column out."
-        )
-    return columns
+        groups = _labels(X, groups_column, "groups_column")
+    return Labelled(_blanked(X, columns), client_ids, groups, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +60,23 @@ class LabelColumns:
     n_features: int  # columns of such a table
     names: NDArray | None  # (n_features,)
 
+    @classmethod
+    def of(cls, X: Any, client_column: Any, groups_column: Any) -> LabelColumns:
+        """Return where X has the columns that are named, or numbered; ValueError: it has none, or both are one."""
+        if client_column is None and groups_column is None:
+            return cls((), 0, None)
+        X = as_table(X)
+        if not is_table(X):  # which the estimator refuses
+            return cls((), 0, None)
+        given = {"client_column": client_column, "groups_column": groups_column}
+        columns = [_place(X, column, parameter) for parameter, column in given.items() if column is not None]
+        if len(set(columns)) < len(columns):
+            raise ValueError(
+                f"client_column={client_column!r} and groups_column={groups_column!r} are one column; rows of a client "
+                "are not all one group, so name another column or leave groups_column out."
+            )
+        return cls(tuple(sorted(columns)), X.shape[1], _get_feature_names(X))
+
     def blanked(self, X: Any) -> Any:
         """Return X with zeros for labels, put in where it has none; unchanged if it is no table of this fit."""
         if not self.columns:
@@ -86,7 +85,7 @@ class LabelColumns:
         present = self._present(X)
         if present is None:
             return X
-        X = _blanked(X, list(present.values()))
+        X = _blanked(X, present.values()) if present else X
         for column in self.columns:  # ascending: those to the right have not been put in yet
             if column not in present:
                 name = -1 - column if self.names is None else str(self.names[column])
@@ -118,13 +117,11 @@ class LabelColumns:
 
 
 def as_table(X: Any) -> Any:
-    """Return a frame or a sparse matrix as it is, anything else as an array.
-
-    Through a list of lists numpy would make strings of numbers beside labels.
-    """
+    """Return a frame or a sparse matrix as it is, anything else as an array."""
     if is_frame(X) or issparse(X):
         return X
-    return np.asarray(X, dtype=object) if isinstance(X, (list, tuple)) else np.asarray(X)
+    # Of lists of lists numpy would make strings of numbers beside labels.
+    return np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
 
 
 def is_table(X: Any) -> bool:
@@ -151,20 +148,19 @@ def _place(X: Any, column: Any, parameter: str) -> int:
     return int(column) % n_columns
 
 
-def _labels(X: Any, j: int, name: str) -> NDArray:
-    """Return the labels in a column."""
+def _labels(X: Any, column: Any, parameter: str) -> NDArray:
+    """Return the labels in the column that a parameter names."""
+    j = _place(X, column, parameter)
     values = X[:, j] if not is_frame(X) else X.to_series(j) if is_polars(X) else X.iloc[:, j]
-    return check_client_ids(values, len(X), name=name)
+    return check_client_ids(values, len(X), name=f"{parameter}={column!r}")
 
 
-def _blanked(X: Any, columns: list[int]) -> Any:
+def _blanked(X: Any, columns: Iterable[int]) -> Any:
     """Return a copy of X with zeros in some columns; of a frame, with all other columns shared."""
-    if not columns:
-        return X
     if is_frame(X):
         return replaced(X, {j: np.full(len(X), BLANK) for j in columns})
     X = rows_of_table(X, np.arange(len(X)))
-    X[:, columns] = 0
+    X[:, list(columns)] = 0
     return X
 
 
@@ -175,5 +171,6 @@ def _with_blank(X: Any, j: int, name: Any) -> Any:
     values = np.full(len(X), BLANK)
     if is_polars(X):
         return X.clone().insert_column(j, sys.modules["polars"].Series(name, values))
-    pandas = sys.modules["pandas"]
-    return pandas.concat([X.iloc[:, :j], pandas.DataFrame({name: values}, index=X.index), X.iloc[:, j:]], axis=1)
+    frame = X.copy(deep=False)
+    frame.insert(j, name, values)
+    return frame

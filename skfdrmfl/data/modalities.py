@@ -1,4 +1,8 @@
-"""Which columns of the table are which modality."""
+"""Which columns of the table are which modality, and which rows have it.
+
+`present` is a boolean array (n, M) everywhere: does row i have modality m? None says that all rows have all of
+them, and costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import Indices, Present, slabs
+from skfdrmfl.common.wording import counted
+
 
 def resolve_modalities(
     modalities: Any, X: Any, feature_names: NDArray | None, n_features: int, labels: Sequence[int] = ()
-) -> dict[str, NDArray[np.int64]]:
+) -> dict[str, Indices]:
     """Return the column numbers of each modality: every column but `labels` is in exactly one, or there is ValueError.
 
     `modalities` is None for one block, "prefix" to split column names at the first "__", or a mapping of names to
@@ -32,7 +39,7 @@ def resolve_modalities(
         raise ValueError(f'modalities must be None, "prefix" or a dict; got {given}.')
     if not modalities:
         raise ValueError("modalities is an empty dict; name at least one modality, or pass None.")
-    resolved: dict[str, NDArray[np.int64]] = {}
+    resolved: dict[str, Indices] = {}
     owner = np.full(n_features, -1)
     owner[list(labels)] = len(modalities)
     for i, (name, selector) in enumerate(modalities.items()):
@@ -62,18 +69,70 @@ def resolve_modalities(
     return resolved
 
 
-def features_of(n_features: int, labels: Sequence[int]) -> NDArray[np.int64]:
+def find_present(
+    table: NDArray[np.floating], modalities: Mapping[str, Indices], missing_codes: Mapping[int, int] | None = None
+) -> Present | None:
+    """Return which modalities each row has: one whose columns are all NaN, and labels all missing, it lacks.
+
+    Missing labels by themselves are categories, so a modality of discrete columns alone is there in every row;
+    `missing_codes` has their code in each discrete column. ValueError: a row has some columns of a modality, or lacks
+    every modality.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(table.sum()):
+            return None
+    codes = missing_codes or {}
+    present = np.empty((len(table), len(modalities)), dtype=bool)
+    for m, (name, columns) in enumerate(modalities.items()):
+        n_missing = np.concatenate([np.isnan(table[slab][:, columns]).sum(1) for slab in slabs(len(table))])
+        discrete = [j for j in columns.tolist() if j in codes]
+        if discrete:
+            labels = (table[:, discrete] == [codes[j] for j in discrete]).sum(1)
+            n_missing += np.where(n_missing > 0, labels, 0)
+        partly = np.flatnonzero((n_missing > 0) & (n_missing < len(columns)))
+        if len(partly):
+            raise ValueError(
+                f"modality {name!r} is partly NaN in {counted(len(partly), 'row')} (first: row {partly[0]}, in "
+                f"{n_missing[partly[0]]} of {len(columns)} columns); impute those values (SimpleImputer does), or "
+                "make all columns of the modality NaN in rows that lack it."
+            )
+        present[:, m] = n_missing == 0
+    empty = np.flatnonzero(~present.any(1))
+    if len(empty):
+        raise ValueError(
+            f"every modality is missing in {counted(len(empty), 'row')} (first: row {empty[0]}, where all of X is "
+            "NaN); drop those rows."
+        )
+    return None if present.all() else present
+
+
+def check_somebody_has(names: Sequence[str], n_rows: int, everywhere: Indices, kept: Indices) -> None:
+    """Raise ValueError where none of `n_rows` rows, or of those `kept` to train on, has a modality; counts are (M,)."""
+    for name, n in zip(names, everywhere.tolist(), strict=True):
+        if n == 0:
+            raise ValueError(
+                f"no row has modality {name!r}: its columns are all NaN; drop them from X and from modalities."
+            )
+    for name, n, n_kept in zip(names, everywhere.tolist(), kept.tolist(), strict=True):
+        if n_kept == 0:
+            raise ValueError(
+                f"{n} of {n_rows} rows have modality {name!r}, and early_stopping holds "
+                "out all of these; set early_stopping=False, or drop the modality."
+            )
+
+
+def features_of(n_features: int, labels: Sequence[int]) -> Indices:
     """Return the columns of a table that hold no labels."""
     return np.delete(np.arange(n_features), list(labels))
 
 
-def _names(columns: NDArray[np.int64], feature_names: NDArray | None, most: int = 5) -> str:
+def _names(columns: Indices, feature_names: NDArray | None, most: int = 5) -> str:
     shown = [c if feature_names is None else str(feature_names[c]) for c in columns[:most].tolist()]
     what = "column" if feature_names is None else "columns named"
     return f"{what} {', '.join(map(repr, shown))}" + (", ..." if len(columns) > most else "")
 
 
-def _by_prefix(feature_names: NDArray | None, labels: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+def _by_prefix(feature_names: NDArray | None, labels: Sequence[int]) -> dict[str, Indices]:
     if feature_names is None:
         raise ValueError(
             'modalities="prefix" needs column names, but X has none; pass a DataFrame with names like '
@@ -101,7 +160,7 @@ def _by_prefix(feature_names: NDArray | None, labels: Sequence[int]) -> dict[str
     return {name: np.array(columns) for name, columns in groups.items()}
 
 
-def _select(selector: Any, name: str, feature_names: NDArray | None, n_features: int) -> NDArray[np.int64]:
+def _select(selector: Any, name: str, feature_names: NDArray | None, n_features: int) -> Indices:
     """Return the column numbers of one selector, in its order."""
     if isinstance(selector, slice):
         if isinstance(selector.start, str) or isinstance(selector.stop, str):

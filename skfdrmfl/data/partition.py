@@ -44,7 +44,7 @@ class Partition:
     """The clients who take part, each with its rows."""
 
     positions: Indices  # (K,), of each client in `clients_`
-    rows: Sequence[Indices]  # K arrays of row numbers, in the order of the table; made `Pieces`
+    rows: Pieces  # K arrays of row numbers, in the order of the table
 
     def __post_init__(self) -> None:
         if not isinstance(self.rows, Pieces):
@@ -53,17 +53,12 @@ class Partition:
     @property
     def sizes(self) -> Indices:
         """|D_k| of each client."""
-        return self._pieces.sizes
+        return self.rows.sizes
 
     @property
     def joined(self) -> Indices:
         """All row numbers (N,), client after client."""
-        return self._pieces.joined
-
-    @property
-    def _pieces(self) -> Pieces:
-        assert isinstance(self.rows, Pieces)
-        return self.rows
+        return self.rows.joined
 
     @classmethod
     def of_codes(cls, codes: Indices) -> Partition:

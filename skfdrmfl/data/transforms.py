@@ -22,10 +22,7 @@ MIN_VARIANCE = 1e-6
 @registered
 @dataclass(frozen=True)
 class BlockTransform:
-    """x -> ((view(x) - mean) / scale) @ projection, for the columns (p,) of one modality; p' are those after the view.
-
-    `apply` and `slopes` are all that predictions and their derivatives know of it.
-    """
+    """x -> ((view(x) - mean) / scale) @ projection, for the columns (p,) of a modality; p' are those after the view."""
 
     mean: Float  # (p',)
     scale: Float  # (p',), infinite of a column that was constant: whatever it holds later, it says nothing
@@ -170,11 +167,6 @@ class TableTransform:
     def is_linear(self) -> bool:
         """Whether it is a linear function of the columns of complete rows."""
         return all(block.is_linear for block in self.blocks.values())
-
-    @property
-    def gains(self) -> Float:
-        """`BlockTransform.gains` of all modalities, side by side."""
-        return np.concatenate([block.gains for block in self.blocks.values()])
 
     def apply(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EMBEDDING_DIM = 8
 
 
+@dataclass(eq=False, repr=False)
 class CategoricalEncoder(Encoder):
     """Encoder of categories: each category of a column has a vector, and the code is an affine map of a row's vectors.
 
@@ -39,9 +41,9 @@ class CategoricalEncoder(Encoder):
 
     strongest_preprocessing: ClassVar[str | None] = None
 
-    def __init__(self, n_categories: int | Sequence[int] | None = None, *, embedding_dim: int = 4):
-        self.n_categories = n_categories
-        self.embedding_dim = embedding_dim
+    n_categories: int | Sequence[int] | None = None
+    _: KW_ONLY
+    embedding_dim: int = 4
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> EmbeddingPart:
         """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
@@ -145,10 +147,7 @@ class EmbeddingPart(FeaturePart):
 
 
 class EmbeddedMLP(Part):
-    """Dense layers over the vectors of a row's categories and, beside them, its numeric inputs.
-
-    The first inputs are codes, of `n_categories` each; `size` is the length of a vector.
-    """
+    """Dense layers over the vectors, of `size`, of a row's categories, its first inputs, and its numeric inputs."""
 
     def __init__(
         self,
@@ -176,10 +175,7 @@ class EmbeddedMLP(Part):
         return (type(self).__name__, *self._options, *self.layers.signature)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights.
-
-        `input_power` is E||x||^2 of the numeric inputs.
-        """
+        """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights."""
         deviation = GAIN / np.sqrt(self.table.size)
         vectors = deviation * next(rngs).standard_normal(self.table.shape)
         vectors[self.table.unknown] = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
@@ -17,31 +18,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(eq=False, repr=False)
 class _Convolutions(Encoder):
     """Base of the encoders of series and of images."""
 
     strongest_preprocessing: ClassVar[str | None] = "standardize"
     _axes: ClassVar[tuple[str, ...]]
 
+    shape: Sequence[int] | None = None
+    _: KW_ONLY
+    n_channels: Sequence[int] = (8, 16)
+    kernel_size: int = 5
+    stride: int = 2
+    skip: bool = True
+
     @property
     def reads_series(self) -> bool:
         """See `Encoder`."""
         return len(self._axes) == 2 and (self.shape is None or np.ravel(self.shape)[:1].tolist() == [1])
-
-    def __init__(
-        self,
-        shape: Sequence[int] | None = None,
-        *,
-        n_channels: Sequence[int] = (8, 16),
-        kernel_size: int = 5,
-        stride: int = 2,
-        skip: bool = True,
-    ):
-        self.shape = shape
-        self.n_channels = n_channels
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.skip = skip
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> ConvPart:
         """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""
@@ -88,6 +82,7 @@ class Conv1DEncoder(_Convolutions):
     _axes: ClassVar[tuple[str, ...]] = ("channels", "length")
 
 
+@dataclass(eq=False, repr=False)
 class Conv2DEncoder(_Convolutions):
     """Encoder of images in flattened columns, by convolutions beside a linear skip.
 
@@ -110,24 +105,13 @@ class Conv2DEncoder(_Convolutions):
 
     _axes: ClassVar[tuple[str, ...]] = ("channels", "height", "width")
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        *,
-        n_channels: Sequence[int] = (8, 16),
-        kernel_size: int = 3,
-        stride: int = 2,
-        skip: bool = True,
-    ):
-        super().__init__(shape, n_channels=n_channels, kernel_size=kernel_size, stride=stride, skip=skip)
+    shape: Sequence[int] = field()
+    _: KW_ONLY
+    kernel_size: int = 3
 
 
 class ConvPart(FeaturePart):
-    """silu(W_i * a + b_i), layer after layer, then flattened; `*` is a convolution without padding.
-
-    Rows are of `shape` (channels, *sizes); `channels` are those of each layer. `kernel` and `stride` are the same along
-    every axis.
-    """
+    """silu(W_i * a + b_i), layer after layer, then flattened; `*` convolves rows (channels, *sizes) without padding."""
 
     def __init__(
         self,

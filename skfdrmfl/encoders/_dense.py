@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 from skfdrmfl.encoders._categorical import EMBEDDING_DIM, EmbeddedMLP
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive
@@ -10,6 +11,7 @@ from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import part_name
 
 
+@dataclass(eq=False, repr=False)
 class DenseEncoder(Encoder):
     """Encoder of fully connected layers beside a linear skip: mu = W x + MLP(x).
 
@@ -26,12 +28,10 @@ class DenseEncoder(Encoder):
         Number of entries of a category's vector.
     """
 
-    def __init__(
-        self, hidden_layer_sizes: Sequence[int] | None = None, *, skip: bool = True, embedding_dim: int = EMBEDDING_DIM
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.skip = skip
-        self.embedding_dim = embedding_dim
+    hidden_layer_sizes: Sequence[int] | None = None
+    _: KW_ONLY
+    skip: bool = True
+    embedding_dim: int = EMBEDDING_DIM
 
     def build(self, name: str, n_columns: int, modality_dim: int, default_hidden: Sequence[int]) -> MLP:
         """Return the network h_m from `n_columns` inputs to `modality_dim` outputs."""

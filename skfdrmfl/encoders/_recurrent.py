@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(eq=False, repr=False)
 class RecurrentEncoder(Encoder):
     """Encoder of sequences in flattened columns, by a gated recurrent unit beside a linear skip.
 
-    The code is an affine map of the state after the last step. Columns are standardised where others would be
-    whitened.
+    The code is an affine map of the state after the last step. Columns are standardised where others would be whitened.
 
     Parameters
     ----------
@@ -40,10 +41,10 @@ class RecurrentEncoder(Encoder):
 
     strongest_preprocessing: ClassVar[str | None] = "standardize"
 
-    def __init__(self, shape: Sequence[int] | None = None, *, hidden_size: int = 16, skip: bool = True):
-        self.shape = shape
-        self.hidden_size = hidden_size
-        self.skip = skip
+    shape: Sequence[int] | None = None
+    _: KW_ONLY
+    hidden_size: int = 16
+    skip: bool = True
 
     @property
     def reads_series(self) -> bool:
@@ -60,10 +61,7 @@ class RecurrentEncoder(Encoder):
 
 
 class GRUPart(FeaturePart):
-    """A gated recurrent unit, h_t = (1 - z) n + z h_{t-1}, r, z and n as in `torch.nn.GRU`; features are the last h.
-
-    Rows are of `shape` (steps, features), h of `size` entries.
-    """
+    """h_t = (1 - z) n + z h_{t-1} over rows (steps, features), r, z, n as in `torch.nn.GRU`; the last h is given."""
 
     def __init__(self, name: str, shape: tuple[int, ...], size: int, n_outputs: int, *, skip: bool):
         self.shape, self.size = shape, size

@@ -121,10 +121,7 @@ def nested_params(encoders: Any) -> dict[str, Any]:
 
 
 def with_nested_params(encoders: Any, params: Mapping[str, Any]) -> Any:
-    """Return `encoders` with some parameters of its specs set, `params` by their names behind "encoders__".
-
-    Specs that change are copied first: other estimators may share them.
-    """
+    """Return `encoders` with parameters of copied specs set, `params` by their names behind "encoders__"."""
     if not isinstance(encoders, Mapping):
         if not hasattr(encoders, "set_params") or isinstance(encoders, type):
             raise _invalid(next(iter(params)), {})

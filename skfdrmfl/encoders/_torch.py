@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Factory = Callable[[int, int], "nn.Module"]
 
 
+@dataclass(eq=False, repr=False)
 class TorchEncoder(Encoder):
     """Encoder whose network is a `torch.nn.Module`, made by a function that the user passes.
 
@@ -50,9 +52,9 @@ class TorchEncoder(Encoder):
     >>> encoder = TorchEncoder(two_layers, keep_columns=False)
     """
 
-    def __init__(self, factory: Factory, *, keep_columns: bool = True):
-        self.factory = factory
-        self.keep_columns = keep_columns
+    factory: Factory
+    _: KW_ONLY
+    keep_columns: bool = True
 
     @property
     def strongest_preprocessing(self) -> str:  # type: ignore[override]

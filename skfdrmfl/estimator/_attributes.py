@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from math import inf
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.diagnosis.adaptation_table import AdaptationTable
 from skfdrmfl.diagnosis.suspect_table import SuspectTable
-from skfdrmfl.diagnosis.tables import Table, by_client, by_round
-from skfdrmfl.fit.result import Fitted, read_from_fitted
+from skfdrmfl.diagnosis.tables import by_client, by_round
+from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.suspects import NOWHERE, REASONS
-from skfdrmfl.protocol.ledger import FederationLog
+
+# What is not paid for.
+NOT_RECORDED = ("n_samples_per_client_", "component_variance_", "feature_importances_", "best_round_")
 
 
 def _suspect_table(fitted: Fitted) -> SuspectTable:
@@ -40,56 +44,59 @@ def _suspect_table(fitted: Fitted) -> SuspectTable:
     return SuspectTable(columns | {"column": np.array(where, dtype=object)})
 
 
+class FromFitted:
+    """An attribute read from what the last fit left; AttributeError where there is nothing."""
+
+    def __init__(self, read: Callable[[Fitted], Any]):
+        self._read = read
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: Any, owner: type | None = None) -> Any:
+        if estimator is None:
+            return self
+        fitted = vars(estimator).get("_fitted")
+        value = None if fitted is None else self._read(fitted)
+        if value is None:
+            private = fitted is not None and fitted.account is not None and self._name in NOT_RECORDED
+            why = ": with privacy it is not recorded" if private else " before fit; call fit first"
+            raise AttributeError(f"{type(estimator).__name__} has no {self._name}{why}.")
+        return value
+
+
 class FittedAttributes:
     """The fitted attributes of `FDRMFLTransformer`, described there; an AttributeError before any fit."""
 
     _fitted: Fitted
     dp_delta: float | None
 
-    clients_ = read_from_fitted("clients")
-    n_samples_per_client_ = read_from_fitted("n_samples_per_client")
-    weights_ = read_from_fitted("weights")
-    component_variance_ = read_from_fitted("variance")
-    members_ = read_from_fitted("members")
-    best_round_ = read_from_fitted("best_round")
-    feature_importances_ = read_from_fitted("importances")
-    selected_features_ = read_from_fitted("selected_features")
-    history_ = read_from_fitted("history")
-    n_rounds_ = read_from_fitted("n_rounds")
-    dropped_clients_ = read_from_fitted("dropped")
-    engine_ = read_from_fitted("engine")
-
-    @property
-    def history_frame_(self) -> Table:
-        """Means of `history_`, a row for each round, as a dict of columns."""
-        return by_round(self._of_fit().history)
-
-    @property
-    def client_history_frame_(self) -> Table:
-        """What `history_` has of each client, a row for each round and client, as a dict of columns."""
-        fitted = self._of_fit()
-        return by_client(fitted.history, fitted.clients.tolist())
-
-    @property
-    def modalities_(self) -> dict[str, Indices]:
-        """Columns of each modality."""
-        return self._of_fit().network_spec.modalities
-
-    @property
-    def suspects_(self) -> SuspectTable:
-        """Training rows that look corrupt."""
-        return _suspect_table(self._of_fit())
+    clients_ = FromFitted(attrgetter("clients"))
+    n_samples_per_client_ = FromFitted(attrgetter("n_samples_per_client"))
+    weights_ = FromFitted(attrgetter("weights"))
+    component_variance_ = FromFitted(attrgetter("variance"))
+    members_ = FromFitted(attrgetter("members"))
+    best_round_ = FromFitted(attrgetter("best_round"))
+    feature_importances_ = FromFitted(attrgetter("importances"))
+    selected_features_ = FromFitted(attrgetter("selected_features"))
+    history_ = FromFitted(attrgetter("history"))
+    n_rounds_ = FromFitted(attrgetter("n_rounds"))
+    dropped_clients_ = FromFitted(attrgetter("dropped"))
+    engine_ = FromFitted(attrgetter("engine"))
+    modalities_ = FromFitted(attrgetter("network_spec.modalities"))
+    shrinkage_ = FromFitted(attrgetter("shrinkage"))
+    history_frame_ = FromFitted(lambda fitted: by_round(fitted.history))
+    client_history_frame_ = FromFitted(lambda fitted: by_client(fitted.history, fitted.clients.tolist()))
+    suspects_ = FromFitted(_suspect_table)
+    federation_log_ = FromFitted(lambda fitted: fitted.ledger.log(fitted.clients.tolist()))
+    privacy_bill_ = FromFitted(lambda fitted: list(map(asdict, fitted.account.bill)) if fitted.account else [])
+    _n_features_out = FromFitted(attrgetter("network.n_components"))
 
     @property
     def axis_(self) -> Float | None:
         """The positions (n_features_in_,) that names of columns give, or None."""
         named = self._of_fit().column_names
         return None if named is None else named.axis
-
-    @property
-    def shrinkage_(self) -> float:
-        """The shrinkage used."""
-        return self._of_fit().shrinkage
 
     @property
     def categories_(self) -> dict[Any, NDArray]:
@@ -99,22 +106,10 @@ class FittedAttributes:
         return {names[j]: known for j, known in fitted.network_spec.categories.items()}
 
     @property
-    def federation_log_(self) -> FederationLog:
-        """All messages between server and clients."""
-        fitted = self._of_fit()
-        return fitted.ledger.log(fitted.clients.tolist())
-
-    @property
     def epsilon_(self) -> float:
         """Epsilon of all that clients have sent, inf without privacy."""
         account = self._of_fit().account
         return inf if account is None else account.epsilon(self.dp_delta)
-
-    @property
-    def privacy_bill_(self) -> list[dict[str, Any]]:
-        """What `epsilon_` adds up."""
-        account = self._of_fit().account
-        return [] if account is None else [asdict(expense) for expense in account.bill]
 
     @property
     def adapted_(self) -> AdaptationTable:
@@ -144,7 +139,3 @@ class FittedAttributes:
         if "_fitted" not in vars(self):
             raise AttributeError(f"{type(self).__name__} is not fitted yet; call fit first.")
         return self._fitted
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._of_fit().network.n_components

@@ -30,11 +30,7 @@ class DocumentationLink:
 
 
 def page_of(cls: type) -> str:
-    """Return where the documentation of a public class is.
-
-    On the published site, if the package's metadata names one; else on the one built in the checkout; else in the
-    source, which is always there.
-    """
+    """Return the page of a public class: on the published site, else on one built in the checkout, else its source."""
     room = cls.__module__.split(".")[1]
     page = PAGE.format(".".join(["skfdrmfl", *([] if room == "estimator" else [room]), cls.__name__]))
     if (site := _published()) is not None:

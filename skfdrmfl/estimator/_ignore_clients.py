@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _get_feature_names, check_is_fitted
+from sklearn.utils.validation import _estimator_has, check_is_fitted
 
-from skfdrmfl.data.label_columns import LabelColumns, as_table, find_columns, is_table
+from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.estimator._html import DocumentationLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
-
-
-def _estimator_has(method: str) -> Callable[[IgnoreClients], bool]:
-    """Return a condition for `available_if`: the wrapped estimator has `method`."""
-
-    def check(self: IgnoreClients) -> bool:
-        # getattr, not hasattr: the inner estimator's own AttributeError says most.
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
 
 
 def _x_scores(transformed: Any) -> Any:
@@ -38,6 +27,7 @@ def _x_scores(transformed: Any) -> Any:
     return transformed[0] if isinstance(transformed, tuple) else transformed
 
 
+@dataclass(eq=False, repr=False)
 class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """Let a transformer that knows nothing of clients stand where a federated one stands.
 
@@ -90,15 +80,13 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
     """
 
     # Requested here, by the class, or every user would have to call set_fit_request on every rival.
-    __metadata_request__fit = {"client_ids": True, "groups": True}
-    __metadata_request__partial_fit = {"client_ids": True, "groups": True}
+    __metadata_request__fit: ClassVar = {"client_ids": True, "groups": True}
+    __metadata_request__partial_fit: ClassVar = {"client_ids": True, "groups": True}
 
-    def __init__(
-        self, estimator: Any, *, client_column: str | int | None = None, groups_column: str | int | None = None
-    ) -> None:
-        self.estimator = estimator
-        self.client_column = client_column
-        self.groups_column = groups_column
+    estimator: Any
+    _: KW_ONLY
+    client_column: str | int | None = None
+    groups_column: str | int | None = None
 
     def fit(
         self, X: ArrayLike, y: ArrayLike | None = None, client_ids: Any = None, groups: Any = None, **fit_params: Any
@@ -198,15 +186,9 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
     def __sklearn_tags__(self) -> Tags:
         # All that the estimator says of its data holds for the wrapper; what it says of its kind does not:
         # PLSRegression is a regressor, PLSRegression in here has no `predict`.
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        tags.target_tags = inner.target_tags
-        tags.transformer_tags = inner.transformer_tags or tags.transformer_tags
-        tags.non_deterministic = inner.non_deterministic
-        tags.no_validation = inner.no_validation
-        tags.requires_fit = inner.requires_fit
-        tags.array_api_support = inner.array_api_support
+        tags = get_tags(self.estimator)
+        tags.estimator_type = tags.classifier_tags = tags.regressor_tags = None
+        tags.transformer_tags = tags.transformer_tags or super().__sklearn_tags__().transformer_tags
         return tags
 
     def _fit_by(self, method: str, X: Any, y: Any, fit_params: dict[str, Any]) -> Any:
@@ -215,7 +197,7 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
         if method == "partial_fit" and hasattr(self, "estimator_"):
             estimator, labels = vars(self)["estimator_"], vars(self)["_labels"]
         else:
-            estimator, labels = self._fresh_estimator(), self._find_labels(X)
+            estimator, labels = self._fresh_estimator(), LabelColumns.of(X, self.client_column, self.groups_column)
         returned = getattr(estimator, method)(labels.dropped(X), y, **self._params_for(method, fit_params))
         self.estimator_, self._labels = estimator, labels
         return returned
@@ -227,16 +209,6 @@ class IgnoreClients(DocumentationLink, MetaEstimatorMixin, TransformerMixin, Bas
             fault = f"has no {' and no '.join(missing)}" if missing else "is a class, not an instance"
             raise TypeError(f"estimator={self.estimator!r} {fault}; pass a transformer, as in IgnoreClients(PCA()).")
         return clone(self.estimator)
-
-    def _find_labels(self, X: Any) -> LabelColumns:
-        """Return where X has columns of labels."""
-        if self.client_column is None and self.groups_column is None:
-            return LabelColumns((), 0, None)
-        X = as_table(X)
-        if not is_table(X):  # which the estimator refuses
-            return LabelColumns((), 0, None)
-        columns = find_columns(X, self.client_column, self.groups_column)
-        return LabelColumns(tuple(sorted(columns)), X.shape[1], _get_feature_names(X))
 
     def _params_for(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata that the estimator's `method` gets: all of it, or what it requests under routing.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from math import inf
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
-from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfdrmfl.common.threads import single_threaded
@@ -26,18 +27,17 @@ from skfdrmfl.estimator._attributes import FittedAttributes
 from skfdrmfl.estimator._html import Representation
 from skfdrmfl.estimator._trust import Trust
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
-from skfdrmfl.fit.check_input import accepts_nan, are_plain_numbers, present_in, with_codes
-from skfdrmfl.fit.network_spec import check_rows
-from skfdrmfl.fit.parameters import CONSTRAINTS, check_former, value_of
+from skfdrmfl.fit.check_input import are_plain_numbers, present_in, with_codes
+from skfdrmfl.fit.mixture import Ready
+from skfdrmfl.fit.parameters import CONSTRAINTS, check_pretreatment, value_of
 from skfdrmfl.fit.prepare import prepare
-from skfdrmfl.fit.prepared_fit import Ready
-from skfdrmfl.fit.pretreatment import check_pretreatment
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
-from skfdrmfl.fit.saving import load, save
+from skfdrmfl.fit.saving import load, save, warn_of_version
 from skfdrmfl.method.objective import weight_of_each_term
 
 
+@dataclass(eq=False, repr=False)
 class FDRMFLTransformer(
     FittedAttributes,
     Trust,
@@ -103,8 +103,7 @@ class FDRMFLTransformer(
     batch_size : int, default=32
         Most rows in a local batch.
     learning_rate : float, default=0.01
-        Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in
-        `partial_fit`.
+        Of Adam, started afresh each round; decays along a cosine over the rounds of `fit`, constant in `partial_fit`.
     weight_decay : float or "auto", default="auto"
         Decoupled: each step multiplies the weights by 1 - learning rate * weight_decay. "auto": .3 of a network alone,
         what its rule says of each in a mixture. A number holds for every network.
@@ -334,121 +333,65 @@ class FDRMFLTransformer(
 
     _parameter_constraints: ClassVar = CONSTRAINTS
 
-    def __init__(
-        self,
-        n_components: int = 2,
-        *,
-        modalities: Any = None,
-        encoders: Any = None,
-        hidden_layer_sizes: Any = "auto",
-        modality_dim: int = 8,
-        fusion: str = "concat",
-        head_hidden_layer_sizes: Any = (),
-        mi_weight: float = 1e-3,
-        kl_weight: float = 1e-3,
-        contrastive_weight: float = 1e-3,
-        alignment: str = "homoscedastic",
-        temperature: float = 0.5,
-        history_size: int = 3,
-        n_rounds: int = 60,
-        local_epochs: int = 5,
-        batch_size: int = 32,
-        learning_rate: float = 1e-2,
-        weight_decay: float | str = "auto",
-        input_l1: float = 0.0,
-        modality_dropout: float = 0.0,
-        pretreatment: Any = "auto",
-        preprocessing: str | None = "whiten",
-        shrinkage: float | str = "auto",
-        algorithm: str = "auto",
-        proximal_weight: float = 0.1,
-        server_learning_rate: float | None = None,
-        server_momentum: float = 0.9,
-        aggregation: str = "mean",
-        preaggregation: str | None = None,
-        n_byzantine: int = 0,
-        participation: float = 1.0,
-        availability: Any = None,
-        min_clients: int = 1,
-        dp_noise_multiplier: float = 0.0,
-        dp_clip_norm: float = inf,
-        dp_target_quantile: float | None = None,
-        dp_bounds: Any = None,
-        dp_delta: float | None = None,
-        engine: str = "auto",
-        n_jobs: int | None = None,
-        device: str = "cpu",
-        random_state: Any = None,
-        verbose: int = 0,
-        warm_start: bool = False,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 10,
-        tuning: str | None = "mixture",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        client_column: str | int | None = None,
-        groups_column: str | int | None = None,
-        suspects: str = "auto",
-    ):
-        self.n_components = n_components
-        self.modalities = modalities
-        self.encoders = encoders
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.modality_dim = modality_dim
-        self.fusion = fusion
-        self.head_hidden_layer_sizes = head_hidden_layer_sizes
-        self.mi_weight = mi_weight
-        self.kl_weight = kl_weight
-        self.contrastive_weight = contrastive_weight
-        self.alignment = alignment
-        self.temperature = temperature
-        self.history_size = history_size
-        self.n_rounds = n_rounds
-        self.local_epochs = local_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.input_l1 = input_l1
-        self.modality_dropout = modality_dropout
-        self.pretreatment = pretreatment
-        self.preprocessing = preprocessing
-        self.shrinkage = shrinkage
-        self.algorithm = algorithm
-        self.proximal_weight = proximal_weight
-        self.server_learning_rate = server_learning_rate
-        self.server_momentum = server_momentum
-        self.aggregation = aggregation
-        self.preaggregation = preaggregation
-        self.n_byzantine = n_byzantine
-        self.participation = participation
-        self.availability = availability
-        self.min_clients = min_clients
-        self.dp_noise_multiplier = dp_noise_multiplier
-        self.dp_clip_norm = dp_clip_norm
-        self.dp_target_quantile = dp_target_quantile
-        self.dp_bounds = dp_bounds
-        self.dp_delta = dp_delta
-        self.engine = engine
-        self.n_jobs = n_jobs
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.checkpoint_path = checkpoint_path
-        self.checkpoint_every = checkpoint_every
-        self.tuning = tuning
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.client_column = client_column
-        self.groups_column = groups_column
-        self.suspects = suspects
+    n_components: int = 2
+    _: KW_ONLY
+    modalities: Any = None
+    encoders: Any = None
+    hidden_layer_sizes: Any = "auto"
+    modality_dim: int = 8
+    fusion: str = "concat"
+    head_hidden_layer_sizes: Any = ()
+    mi_weight: float = 1e-3
+    kl_weight: float = 1e-3
+    contrastive_weight: float = 1e-3
+    alignment: str = "homoscedastic"
+    temperature: float = 0.5
+    history_size: int = 3
+    n_rounds: int = 60
+    local_epochs: int = 5
+    batch_size: int = 32
+    learning_rate: float = 1e-2
+    weight_decay: float | str = "auto"
+    input_l1: float = 0.0
+    modality_dropout: float = 0.0
+    pretreatment: Any = "auto"
+    preprocessing: str | None = "whiten"
+    shrinkage: float | str = "auto"
+    algorithm: str = "auto"
+    proximal_weight: float = 0.1
+    server_learning_rate: float | None = None
+    server_momentum: float = 0.9
+    aggregation: str = "mean"
+    preaggregation: str | None = None
+    n_byzantine: int = 0
+    participation: float = 1.0
+    availability: Any = None
+    min_clients: int = 1
+    dp_noise_multiplier: float = 0.0
+    dp_clip_norm: float = inf
+    dp_target_quantile: float | None = None
+    dp_bounds: Any = None
+    dp_delta: float | None = None
+    engine: str = "auto"
+    n_jobs: int | None = None
+    device: str = "cpu"
+    random_state: Any = None
+    verbose: int = 0
+    warm_start: bool = False
+    checkpoint_path: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 10
+    tuning: str | None = "mixture"
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    client_column: str | int | None = None
+    groups_column: str | int | None = None
+    suspects: str = "auto"
 
     def _validate_params(self) -> None:
-        """Raise ValueError where a parameter has a value that it cannot have."""
-        check_former(self)
-        super()._validate_params()
+        """Raise ValueError where a parameter has a value that it cannot have; of defaults nothing is asked."""
+        given = {name: v for name, v in self.get_params(deep=False).items() if v is not getattr(type(self), name, ...)}
+        validate_parameter_constraints(self._parameter_constraints, given, caller_name=type(self).__name__)
         check_pretreatment(self.pretreatment, self.tuning)
 
     @classmethod
@@ -621,25 +564,16 @@ class FDRMFLTransformer(
             table, present = X, None
         else:
             check_same_rows(X=X)
-            nan = self._accepts_nan()
             table = validate_data(
                 self,
                 with_codes(self, self._fitted.table_of(X), network_spec.categories, reset=False, warn=True),
                 reset=False,
                 dtype=[np.float64, np.float32],
-                ensure_all_finite=nan,
+                ensure_all_finite="allow-nan",
             )
-            present = present_in(table, network_spec.modalities, network_spec.categories, nan is not True)
-        check_rows(network_spec.readers, network_spec.modalities, table, present)
+            present = present_in(table, network_spec.modalities, network_spec.categories)
+        network_spec.check_rows(table, present)
         return table, present
-
-    def _accepts_nan(self) -> bool | str:
-        """Return what `validate_data` accepts."""
-        fitted = vars(self).get("_fitted")
-        if fitted is None:
-            return accepts_nan(self.modalities, 0, 0)
-        n_features = fitted.n_features - len(fitted.label_columns)
-        return accepts_nan(self.modalities, len(fitted.network_spec.categories), n_features)
 
     def diagnose(self) -> Diagnosis:
         """Return what the training record says went wrong; of a mixture that of its network of most weight.
@@ -720,7 +654,10 @@ class FDRMFLTransformer(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._accepts_nan() == "allow-nan"
+        fitted = vars(self).get("_fitted")
+        modalities = self.modalities if fitted is None else fitted.network_spec.modalities
+        is_one = modalities is None or (isinstance(modalities, Mapping) and len(modalities) == 1)
+        tags.input_tags.allow_nan = not is_one  # of modalities that a row lacks
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -731,14 +668,5 @@ class FDRMFLTransformer(
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        pickled = state.pop("_skfdrmfl_version", "an unknown version")
-        if pickled != __version__:
-            warnings.warn(
-                InconsistentVersionWarning(
-                    estimator_name=type(self).__name__,
-                    current_sklearn_version=__version__,
-                    original_sklearn_version=pickled,
-                ),
-                stacklevel=2,
-            )
+        warn_of_version(type(self), state.pop("_skfdrmfl_version", "an unknown version"), stacklevel=3)
         super().__setstate__(state)

@@ -14,18 +14,11 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.common.wording import counted
-from skfdrmfl.data.categories import (
-    Categories,
-    by_kind,
-    encode,
-    missing_codes,
-    read_labels,
-)
+from skfdrmfl.data.categories import Categories, by_kind, encode, missing_codes, read_labels
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.data.column_names import number_names
 from skfdrmfl.data.label_columns import Labelled
-from skfdrmfl.data.missing import find_present
-from skfdrmfl.data.modalities import features_of, resolve_modalities
+from skfdrmfl.data.modalities import features_of, find_present, resolve_modalities
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.protocol.door import Federation
 from skfdrmfl.protocol.queries.labels import agree
@@ -78,23 +71,22 @@ def availability_of(
     """
     if availability is None:
         return None
-    if callable(availability):
-        labels = clients[positions].tolist()
-        there = np.zeros((n_rounds, len(clients)), dtype=bool)
-        for t in range(n_rounds):
-            there[t, positions] = [bool(availability(first_round + t, label)) for label in labels]
-        return there
-    table = np.asarray(availability)
     last_round = first_round + n_rounds - 1
-    if table.ndim != 2 or table.shape[1] != len(clients) or len(table) < last_round:
-        raise ValueError(
-            f"availability has the shape {table.shape}, but there are {len(clients)} clients and rounds up to "
-            f"{last_round}; pass a table of a row a round and a column a client, in the order of clients_."
-        )
-    if table.dtype != bool and not np.isin(table, (0, 1)).all():
-        raise ValueError("availability holds values other than True and False; pass a table of booleans.")
+    if callable(availability):
+        labels, rounds = clients[positions].tolist(), range(first_round, last_round + 1)
+        asked = np.array([[bool(availability(t, label)) for label in labels] for t in rounds])
+    else:
+        table = np.asarray(availability)
+        if table.ndim != 2 or table.shape[1] != len(clients) or len(table) < last_round:
+            raise ValueError(
+                f"availability has the shape {table.shape}, but there are {len(clients)} clients and rounds up to "
+                f"{last_round}; pass a table of a row a round and a column a client, in the order of clients_."
+            )
+        if table.dtype != bool and not np.isin(table, (0, 1)).all():
+            raise ValueError("availability holds values other than True and False; pass a table of booleans.")
+        asked = table[first_round - 1 : last_round, positions]
     there = np.zeros((n_rounds, len(clients)), dtype=bool)
-    there[:, positions] = table[first_round - 1 : last_round, positions]
+    there[:, positions] = asked
     return there
 
 
@@ -129,12 +121,11 @@ def read(
     y: Any,
     categories: Categories,
     known: NDArray | None = None,
-    whose: tuple[NDArray, Indices] | None = None,
 ) -> CheckedData:
     """Check everything that was passed.
 
     `draft` is a copy of the estimator, on which scikit-learn may set what it likes. `known` (K,) are the clients of
-    earlier fits, whose columns these must be; None starts afresh. `whose` is `whose_rows`, where that is known already.
+    earlier fits, whose columns these must be; None starts afresh.
     """
     X, client_ids, groups, label_columns = given
     fresh = known is None
@@ -145,13 +136,11 @@ def read(
         y,
         reset=fresh,
         dtype=[np.float64, np.float32],
-        ensure_all_finite=accepts_nan(
-            draft.modalities, len(categories), getattr(draft, "n_features_in_", 0) - len(label_columns)
-        ),
+        ensure_all_finite="allow-nan",  # a row may lack modalities: see `present_in`
         multi_output=True,
         y_numeric=True,
     )
-    clients, codes = whose_rows(client_ids, len(table), known) if whose is None else whose
+    clients, codes = whose_rows(client_ids, len(table), known)
     together = None if groups is None else check_client_ids(groups, len(table), name="groups")
     targets = _numbers(target).reshape(len(table), -1)
     names = getattr(draft, "feature_names_in_", None)
@@ -183,10 +172,7 @@ def read(
 
 
 def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool, warn: bool = False) -> Any:
-    """Return X with codes in the place of labels, names and number of columns checked before.
-
-    With `warn` labels that are not among `categories` are a warning.
-    """
+    """Return X with codes in the place of labels, names and number of columns checked before; see `encode`."""
     if categories:
         validate_data(draft, X, reset=reset, skip_check_array=True)
     return encode(X, categories, warn=warn)
@@ -206,29 +192,11 @@ def are_plain_numbers(X: Any, fitted: Any) -> bool:
         return bool(np.isfinite(X.sum()))
 
 
-def accepts_nan(modalities: Any, n_categories: int, n_features: int) -> bool | str:
-    """Return what `validate_data` accepts: NaN is for modalities that a row lacks while it has others.
-
-    `n_features` does not count columns of labels.
-    """
-    if modalities is None:  # numeric columns and categories, where there are both
-        several = 0 < n_categories < n_features
-    else:
-        several = not isinstance(modalities, Mapping) or len(modalities) > 1
-    return "allow-nan" if several else True
-
-
-def present_in(
-    table: NDArray, modalities: Mapping[str, Indices], categories: Categories, nan_passed: bool
-) -> Present | None:
-    """Return which modalities each row of a table has (n, M); None: all.
-
-    `nan_passed` says that NaN has been let through, which a single modality cannot make sense of.
-    """
+def present_in(table: NDArray, modalities: Mapping[str, Indices], categories: Categories) -> Present | None:
+    """Return which modalities each row of a table has (n, M), None: all; with one modality NaN is an error."""
     if len(modalities) > 1:
         return find_present(table, modalities, missing_codes(categories))
-    if nan_passed:
-        assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
+    assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
     return None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.arrays import slabs
 from skfdrmfl.common.version import __version__
 from skfdrmfl.fit.check_input import CheckedData, DataDescription
 from skfdrmfl.fit.result import Fitted
@@ -20,8 +21,6 @@ EARLIER = "the model to go on from"
 OF_NO_CONSEQUENCE = frozenset({"verbose", "checkpoint_path", "checkpoint_every", "n_jobs"}) | frozenset(
     {"modalities", "warm_start", "client_column", "groups_column"}
 )
-# Bytes of a table that are made contiguous at a time.
-SLAB = 2**24
 
 
 def fingerprint(
@@ -43,7 +42,7 @@ def fingerprint(
     return {
         VERSION: __version__,
         EARLIER: "none" if earlier is None else _of_fit(earlier),
-        **(_of_columns(reading) if is_private else _of_rows(reading)),
+        **_of_data(reading, is_private=is_private),
         **{name: described(value) for name, value in parameters.items() if name not in OF_NO_CONSEQUENCE},
     }
 
@@ -59,13 +58,9 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def described(value: Any) -> str:
     """Return a text for the value of a parameter; equal values have equal texts, in any process."""
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    if isinstance(value, Integral):
-        return str(int(value))
-    if isinstance(value, Real):
-        return repr(float(value))
-    if value is None or isinstance(value, (str, bytes)):
+    if isinstance(value, (np.number, np.bool_)):
+        value = value.item()
+    if value is None or isinstance(value, (Real, str, bytes)):
         return repr(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{described(k)}: {described(v)}" for k, v in value.items()) + "}"
@@ -81,38 +76,32 @@ def described(value: Any) -> str:
     return type(value).__qualname__  # such as a RandomState, whose seed the checkpoint holds
 
 
-def _of_columns(reading: DataDescription) -> dict[str, str]:
-    """Return what is public of the rows."""
+def _of_data(reading: DataDescription, *, is_private: bool) -> dict[str, str]:
+    """Return what the rows are: what is public of them; where they are elsewhere, how many whoever has; or all."""
     names = [] if reading.feature_names is None else reading.feature_names.tolist()
     columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
-    dtype = f" of {reading.table.dtype}" if isinstance(reading, CheckedData) else ""
-    return {
-        "X": f"{reading.n_features} columns{dtype} ({_digest([repr((names, columns)).encode()])})",
-        "y": f"{reading.n_outputs} columns",
-        "client_ids": f"{len(reading.clients)} clients",
-    }
-
-
-def _of_rows(reading: DataDescription) -> dict[str, str]:
-    """Return what the rows are; of rows that are elsewhere, how many whoever has, and what their columns are."""
-    names = [] if reading.feature_names is None else reading.feature_names.tolist()
-    categories = [(int(j), known.tolist()) for j, known in reading.categories.items()]
-    columns = [(name, mine.tolist()) for name, mine in reading.modalities.items()]
-    labels = repr(reading.clients.tolist()).encode()
+    if is_private:
+        dtype = f" of {reading.table.dtype}" if isinstance(reading, CheckedData) else ""
+        return {
+            "X": f"{reading.n_features} columns{dtype} ({_digest([repr((names, columns)).encode()])})",
+            "y": f"{reading.n_outputs} columns",
+            "client_ids": f"{len(reading.clients)} clients",
+        }
+    about = repr((names, [(int(j), known.tolist()) for j, known in reading.categories.items()])).encode()
     whose: list[NDArray | bytes] = [reading.positions, reading.sizes]
     what = {
-        "X": f"{reading.n_features} columns ({_digest([repr((names, categories)).encode()])})",
+        "X": f"{reading.n_features} columns ({_digest([about])})",
         "modalities": f"{', '.join(name for name, _ in columns)} ({_digest([repr(columns).encode()])})",
         "y": f"{reading.n_outputs} outputs in {reading.y_ndim} dimensions",
     }
     if isinstance(reading, CheckedData):
-        groups = reading.groups
         whose.append(reading.partition.joined)
         what |= {
-            "X": _of_array(reading.table, repr((names, categories)).encode()),
+            "X": _of_array(reading.table, about),
             "y": _of_array(reading.targets, str(reading.y_ndim).encode()),
-            "groups": "None" if groups is None else _of_array(groups),
+            "groups": "None" if reading.groups is None else _of_array(reading.groups),
         }
+    labels = repr(reading.clients.tolist()).encode()
     return what | {"client_ids": f"{len(reading.clients)} clients ({_digest([*whose, labels])})"}
 
 
@@ -130,7 +119,7 @@ def _of_array(array: NDArray, *more: bytes) -> str:
 
 
 def _digest(parts: Iterable[NDArray | bytes]) -> str:
-    """Return a short hash of arrays and bytes."""
+    """Return a short hash of arrays and bytes; that of an array does not depend on how it lies in memory."""
     total = blake2b(digest_size=8)
     for part in parts:
         if isinstance(part, bytes):
@@ -138,9 +127,8 @@ def _digest(parts: Iterable[NDArray | bytes]) -> str:
         elif part.dtype.hasobject:
             total.update(repr(part.tolist()).encode("utf-8", "surrogatepass"))
         elif part.size:
-            n_rows = max(1, SLAB * len(part) // part.nbytes) if part.nbytes and part.ndim else 1
             rows = np.atleast_1d(part)
-            for first in range(0, len(rows), n_rows):
-                total.update(np.ascontiguousarray(rows[first : first + n_rows]).view(np.uint8).data)
+            for some in slabs(len(rows)):
+                total.update(np.ascontiguousarray(rows[some]).view(np.uint8).data)
         total.update(b"|")
     return total.hexdigest()

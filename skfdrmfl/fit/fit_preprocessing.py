@@ -1,27 +1,107 @@
-"""What preprocessing finds by sums."""
+"""What preprocessing finds by sums, and what it has found of the rows fitted last: a search fits the same rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+import os
+import pickle
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain
+from typing import Any, NamedTuple
 
-from skfdrmfl.data.categories import split, with_codes
+import numpy as np
+from numpy.typing import NDArray
+
+from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.tree import registered
+from skfdrmfl.data.categories import numeric_columns, with_codes
 from skfdrmfl.data.held_out import Subset
-from skfdrmfl.data.transforms import BlockSpectrum, TableTransform
+from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.initial_model import FoundPreprocessing
-from skfdrmfl.fit.memo import prepared_once
-from skfdrmfl.fit.network_spec import NetworkSpec
+from skfdrmfl.fit.network_spec import NetworkSpec, views_of
 from skfdrmfl.fit.parameters import is_private, value_of
-from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.protocol.door import Block, Federation
+from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Targets
 from skfdrmfl.protocol.queries.whitening import fit_blocks, whitened
 from skfdrmfl.views.base import View
 
+# Preparations kept, and bytes of all of them. Larger tables are neither hashed nor kept.
+MOST_KEPT, MOST_BYTES = 16, 64_000_000
 # The outputs among the blocks of columns: no modality has this name.
 OUTPUTS = ""
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class FoundPreprocessing:
+    """What preparation has found: all that it takes sums to know."""
+
+    table: TableTransform
+    target: BlockTransform
+    left_out: tuple[int, ...] = ()  # positions of clients whom the guard of the sums has left out
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What encoders read."""
+        return Inputs(self.table, dtype=TRAINING_DTYPE)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """What the network learns."""
+        return Targets((self.target,), TRAINING_DTYPE)
+
+
+class Kept(NamedTuple):
+    """A preparation, the messages that it took, and the rows of all clients after it."""
+
+    found: FoundPreprocessing
+    ledger: Ledger
+    inputs: NDArray  # (n, columns)
+    outputs: Float  # (n, q)
+    n_bytes: int  # of all these arrays
+
+
+class Memo:
+    """Preparations of one process, by a hash of all that they depend on.
+
+    Each holds the preprocessing and the rows as networks read them, not X. The `MOST_KEPT` used last are held, up to
+    `MOST_BYTES` together, until others take their place, `clear` is called or the process ends. Threads share them; a
+    fork begins without any.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lock = threading.Lock()  # a new one: that of a forked process may be held by a thread it does not have
+        self._kept: dict[bytes, Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: bytes) -> Kept | None:
+        """Return what is kept under a key."""
+        return self._kept.get(key)
+
+    def keep(self, key: bytes, used: Kept) -> None:
+        """Keep what was found or used; what was used longest ago makes room for it."""
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = used
+            while len(self._kept) > MOST_KEPT or sum(kept.n_bytes for kept in self._kept.values()) > MOST_BYTES:
+                del self._kept[next(iter(self._kept))]
+
+
+MEMO = Memo()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=MEMO.clear)
 
 
 def fit_preprocessing(
@@ -55,7 +135,7 @@ def fit_preprocessing(
 
 def numeric_blocks(reading: DataDescription) -> dict[str, Block]:
     """Return the columns of each modality that hold numbers, where it has any."""
-    numeric = {name: split(columns, reading.categories)[1] for name, columns in reading.modalities.items()}
+    numeric = numeric_columns(reading.modalities, reading.categories)
     return {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items()) if len(columns)}
 
 
@@ -63,3 +143,45 @@ def widths_of(reading: DataDescription, views: Mapping[str, View]) -> dict[str, 
     """Return the number of columns of each modality, after the view it may have."""
     appended = {name: view.n_appended for name, view in views.items()}
     return {name: len(columns) + appended.get(name, 0) for name, columns in reading.modalities.items()}
+
+
+def prepared_once(
+    federation: Federation, settings: Sequence[Any], prepare: Callable[[Federation], FoundPreprocessing]
+) -> FoundPreprocessing:
+    """Return what `prepare` finds, or what it found of the same rows before; its messages count each time.
+
+    Only rows in this memory are looked up, and only without a guard, which has to see every answer. `settings` is all
+    that preparation reads beside the rows.
+    """
+    if not isinstance(federation, Simulation) or federation.guard is not None:
+        return prepare(federation)
+    tables = federation.tables
+    if tables.table.nbytes > MOST_BYTES:
+        return prepare(federation)
+    key = _key(federation, settings)
+    kept = MEMO.get(key)
+    if kept is None:
+        apart = replace(federation, ledger=Ledger())
+        found = prepare(apart)
+        rows = tables.inputs(found.inputs), tables.outputs(found.targets)
+        blocks = [vars(block).values() for block in (found.target, *found.table.blocks.values())]
+        n_bytes = sum(value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray))
+        kept = Kept(found, apart.ledger, *rows, n_bytes)
+    MEMO.keep(key, kept)
+    found = replace(kept.found)
+    tables.know(found.inputs, kept.inputs)
+    tables.know(found.targets, kept.outputs)
+    federation.ledger.extend(kept.ledger)
+    return found
+
+
+def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
+    """Return a hash of the rows, how they lie in memory, whose they are, and settings."""
+    tables, partition = federation.tables, federation.partition
+    arrays = [tables.table, tables.targets, tables.present, tables.blocks]
+    arrays += [partition.positions, partition.sizes, partition.joined]
+    strides = [None if array is None else array.strides for array in arrays]
+    total = sha256()
+    content = pickle.dumps((arrays, strides, settings), 5, buffer_callback=lambda buffer: total.update(buffer.raw()))
+    total.update(content)
+    return total.digest()

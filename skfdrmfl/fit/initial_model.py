@@ -1,48 +1,22 @@
-"""What a fit begins with: an initial model on what preparation has found, or the model of an earlier fit."""
+"""What a fit begins with: an initial model on what preprocessing has found, or the model of an earlier fit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.tree import registered
-from skfdrmfl.data.transforms import BlockTransform, TableTransform
+from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
+from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing
+from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of, views_of
 from skfdrmfl.fit.parameters import settings_of, value_of
-from skfdrmfl.fit.pretreatment import views_of
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, RunPlan, Start, Targets
-
-
-@dataclass(frozen=True, eq=False)
-class FoundPreprocessing:
-    """What preparation has found: all that it takes sums to know."""
-
-    table: TableTransform
-    target: BlockTransform
-    left_out: tuple[int, ...] = ()  # positions of clients whom the guard of the sums has left out
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """What encoders read."""
-        return Inputs(self.table, dtype=TRAINING_DTYPE)
-
-    @cached_property
-    def targets(self) -> Targets:
-        """What the network learns."""
-        return Targets((self.target,), TRAINING_DTYPE)
-
-
-for _cls in (FoundPreprocessing, TableTransform, BlockTransform):
-    registered(_cls)
 
 
 def first_weights(network: Network, table: TableTransform, seed: int) -> NDArray:
@@ -80,6 +54,7 @@ def initial_plan(
         best_round=None,
         ledger=Ledger(),
         label_columns=reading.label_columns,
+        central=True,
     )
     return network, RunPlan(found.inputs, found.targets, settings, seed, Start(first)), fitted
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.common.wording import counted
-from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.diagnosis.domain_table import DomainTable
+from skfdrmfl.fit.check_input import whose_rows
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import FAR_LEVEL, Domain, rank_of
 from skfdrmfl.method.intervals import HeldOutCounts, fewest_rows
@@ -92,9 +92,7 @@ def intervals(
     half = np.empty(y_hat.shape)
     positions = np.full(len(table), NOBODY)
     if client_ids is not None and fitted.adaptation is None:  # of an instrument that no client of the fit had
-        ids = check_client_ids(client_ids, len(table))
-        check_same_labels(ids, fitted.clients)
-        positions = encode_clients(ids, fitted.clients)[1]
+        positions = whose_rows(client_ids, len(table), fitted.clients)[1]
         positions[positions >= len(fitted.clients)] = NOBODY
     n_rows = held_out.n_rows()
     for position in np.unique(positions).tolist():
@@ -130,10 +128,7 @@ def _held_out(fitted: Fitted) -> HeldOutCounts:
 
 
 def _widening(fitted: Fitted, table: NDArray, present: Present | None) -> Float:
-    """Return how many times as wide intervals are (n,): 1 within the limits of the domain, beyond the root of excess.
-
-    The variance of a least-squares prediction grows as T2 does.
-    """
+    """Return how many times as wide intervals are (n,): beyond the domain the root of the excess, of a variance."""
     if fitted.domain is None:
         return np.ones(len(table))
     limits = fitted.domain.limits(FAR_LEVEL).usual

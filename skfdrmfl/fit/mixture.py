@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.progress import tell
-from skfdrmfl.data.categories import split, with_codes
+from skfdrmfl.data.categories import numeric_columns, with_codes
 from skfdrmfl.data.held_out import EVERYTHING, Subset, inner_folds
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.encoders import DenseEncoder, LinearEncoder
 from skfdrmfl.fit.check_input import DataDescription
-from skfdrmfl.fit.domain import domain_of_mixture
 from skfdrmfl.fit.initial_model import first_weights
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.parameters import ALONE, AUTO, is_auto, is_private, schedule_of, settings_of, use_of_suspects
-from skfdrmfl.fit.prepared_fit import NoCheckpoint, dropped_in
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, domain_of_blocks, dropped_in
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.domain import Domain, of_spectrum, scaled_domain
 from skfdrmfl.method.network import Network
 from skfdrmfl.mixture.fitting import MixtureTask, Pass, Stand
 from skfdrmfl.mixture.forecast import forecast, most_sent
@@ -52,10 +52,7 @@ UNLIKE, UNLIKE_EACH, GRADIENT_ROUNDS = 6.0, 0.5, 10
 
 
 def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: bool) -> str | None:
-    """Return why the network alone is trained where a mixture was asked for; None: nothing speaks against one.
-
-    `federation` is of those who are there in the first round.
-    """
+    """Return why the network alone is trained, of those who are there in the first round; None: a mixture is."""
     if is_private(estimator):
         return "with privacy, sums by fold would have to be paid for"
     if not whole or goes_on or estimator.warm_start:
@@ -68,7 +65,7 @@ def why_alone(estimator: Any, federation: Federation, *, whole: bool, goes_on: b
 
 def most_of_sums(estimator: Any, reading: DataDescription) -> int:
     """Return how many bytes each client sends at most before the first round of a mixture."""
-    columns = [len(split(mine, reading.categories)[1]) for mine in reading.modalities.values()]
+    columns = list(map(len, numeric_columns(reading.modalities, reading.categories).values()))
     viewed = estimator.pretreatment is not None and max(columns) >= FEWEST_SMOOTH
     looks = use_of_suspects(estimator) != "ignore"
     of_looks = suspects.most_sent([p for p in columns if p], reading.n_outputs) if looks else 0
@@ -79,6 +76,18 @@ def network_alone(why: str | None) -> MemberTable:
     """Return what `members_` says of the network alone, and why it is alone."""
     row = {"name": "network", "view": "", "weight": 1.0, "error": None}
     return MemberTable([row], "" if why is None else f"the network alone: {why}")
+
+
+def domain_of_mixture(spec: NetworkSpec, sums: ViewSums, n_outputs: int) -> Domain:
+    """Return the domain from the moments of the columns as they are, before rows are counted."""
+    spectra, blocks, n_rows = sums.spectra(), {}, sums.present.sum(0)
+    for m, (name, base) in enumerate(sums.table.blocks.items()):
+        if name in spectra:
+            blocks[name] = of_spectrum(spectra[name], float(n_rows[m]))
+        else:
+            base = sums.wide.blocks.get(name, base)
+            blocks[name] = scaled_domain(base.mean, base.scale, float(n_rows[m]))
+    return domain_of_blocks(spec, blocks, n_outputs)
 
 
 class NothingHeldOut(Exception):
@@ -100,10 +109,7 @@ class MixturePlanner:
     n_networks: int | None = None  # how many networks there are at most, in the order of the rule; None: all
 
     def task(self) -> MixtureTask:
-        """Return what is to be trained and weighed, after the sums have been asked for.
-
-        Raises NothingHeldOut.
-        """
+        """Return what is to be trained and weighed, after the sums; raises NothingHeldOut."""
         folds = inner_folds(self.subset, self.seed, N_FOLDS)
         sums, y = self._sums([side for _, side in folds])
         raw = sums[None]
@@ -139,10 +145,8 @@ class MixturePlanner:
 
     def _sums(self, sides: Sequence[Subset]) -> tuple[dict[str | None, ViewSums], BlockTransform]:
         """Return the sums of each base view, and the standardisation of y."""
-        blocks = {
-            name: Block(split(columns, self.reading.categories)[1], m)
-            for m, (name, columns) in enumerate(self.reading.modalities.items())
-        }
+        numeric = numeric_columns(self.reading.modalities, self.reading.categories)
+        blocks = {name: Block(columns, m) for m, (name, columns) in enumerate(numeric.items())}
         series = [
             name
             for name, block in blocks.items()
@@ -261,7 +265,7 @@ class MixturePlanner:
 
 @dataclass(frozen=True, eq=False)
 class MixtureFitting:
-    """A fit of a mixture that is ready to train. See `prepared_fit.Fitting`."""
+    """A fit of a mixture that is ready to train, as `Fitting` is."""
 
     federation: Federation
     task: MixtureTask
@@ -272,10 +276,6 @@ class MixtureFitting:
     def n_rounds(self) -> int:
         """Rounds of all passes."""
         return self.task.n_rounds
-
-    def on(self, federation: Federation) -> MixtureFitting:
-        """Return the same fit on another federation of the same clients."""
-        return replace(self, federation=federation)
 
     def train(self, *, each_round: bool = True) -> Iterator[Stand]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
@@ -323,3 +323,7 @@ class MixtureFitting:
     def dropped(self, stand: Stand) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
         return dropped_in([stands[-1].record for stands in stand.passes], self.federation, self.fitted)
+
+
+# A fit that is ready to train.
+Ready = Fitting | MixtureFitting

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices, Present
-from skfdrmfl.data.categories import Categories
+from skfdrmfl.data.categories import Categories, numeric_columns
 from skfdrmfl.encoders import DenseEncoder
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, preprocessing_of
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.parameters import value_of
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.network import Network
+from skfdrmfl.views import VIEWS
+from skfdrmfl.views.base import View
 
 
 def specs_of(encoders: Any, modalities: Sequence[str]) -> dict[str, Any]:
@@ -79,21 +81,13 @@ class NetworkSpec:
         """Return what each modality's columns go through when `preprocessing` is asked for."""
         return {name: preprocessing_of(spec, preprocessing) for name, spec in self.specs.items()}
 
-    @property
-    def readers(self) -> dict[str, Any]:
-        """The specs that cannot read whatever their columns hold."""
-        plain = Encoder.check_rows
-        return {name: s for name, s in self.specs.items() if getattr(type(s), "check_rows", plain) is not plain}
-
-
-def check_rows(
-    readers: Mapping[str, Any], modalities: Mapping[str, Indices], table: NDArray, present: Present | None
-) -> None:
-    """Raise where columns of the table hold what the encoder of their modality cannot read."""
-    for m, (name, columns) in enumerate(modalities.items()):
-        if name in readers:
-            block = table[:, columns]
-            readers[name].check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
+    def check_rows(self, table: NDArray, present: Present | None) -> None:
+        """Raise where columns of the table hold what the encoder of their modality cannot read."""
+        for m, (name, columns) in enumerate(self.modalities.items()):
+            spec = self.specs[name]
+            if getattr(type(spec), "check_rows", Encoder.check_rows) is not Encoder.check_rows:
+                block = table[:, columns]
+                spec.check_rows(name, block if present is None else np.where(present[:, [m]], block, 0.0))
 
 
 def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:
@@ -109,3 +103,31 @@ def network_spec_of(estimator: Any, reading: DataDescription) -> NetworkSpec:
         estimator.fusion,
         estimator.alignment,
     )
+
+
+def views_of(estimator: Any, reading: DataDescription, spec: NetworkSpec) -> dict[str, View]:
+    """Return the view of each modality of numbers that is pre-treated; ValueError where a view does not suit one."""
+    name = estimator.pretreatment
+    if not isinstance(name, str) or name == "auto":  # a list is for the mixture
+        return {}
+    view, views = VIEWS[name], {}
+    for modality, columns in numeric_columns(reading.modalities, reading.categories).items():
+        encoder, n_columns = spec.specs[modality], len(columns)
+        if not n_columns or getattr(encoder, "strongest_preprocessing", "whiten") is None:
+            continue
+        if n_columns < view.least_columns:
+            raise ValueError(
+                f"pretreatment={name!r} needs modalities of {view.least_columns} columns or more, but {modality!r} has "
+                f"{n_columns}; set pretreatment=None, and pre-treat the columns of the others before X is passed."
+            )
+        series = getattr(encoder, "reads_series", None)
+        if series is False or (series and view.n_appended):
+            why = "takes the columns for one series, but these are several, or an image"
+            if series:
+                why = f"appends {view.n_appended} columns, which have no place in a series"
+            raise ValueError(
+                f"pretreatment={name!r} does not go with the {type(encoder).__name__} of modality {modality!r}: it "
+                f"{why}; give the modality a DenseEncoder, or set pretreatment=None."
+            )
+        views[modality] = view
+    return views

@@ -119,26 +119,7 @@ def use_of_suspects(estimator: Any) -> str:
 def value_of(estimator: Any, name: str) -> Any:
     """Return a parameter, or what "auto" means of it."""
     value = getattr(estimator, name)
-    return ALONE[name] if name in ALONE and is_auto(value) else value
-
-
-# Engines of earlier versions, which saved models may name.
-FORMER_ENGINES = ("stacked", "loop")
-
-
-def check_former(estimator: Any) -> None:
-    """Raise ValueError where a parameter has a value of an earlier version."""
-    engine, tuning = estimator.engine, estimator.tuning
-    if isinstance(tuning, str) and tuning == AUTO:
-        raise ValueError(
-            "tuning='auto' is no more: tuning='mixture', the default, weighs linear models and networks by rows held "
-            "out; set it, or tuning=None for the network alone."
-        )
-    if isinstance(engine, str) and engine in FORMER_ENGINES:
-        raise ValueError(
-            f"engine={engine!r} is no more: all that is not trained in compiled code is trained by 'torch'; set "
-            "engine='torch', or 'auto' to have 'native' where it can."
-        )
+    return ALONE.get(name, value) if isinstance(value, str) and value == AUTO else value
 
 
 # Settings that some algorithms alone read; with others they keep what changes nothing.
@@ -179,6 +160,24 @@ def schedule_of(estimator: Any, algorithm: str | None = None, *, whole: bool = T
 def is_private(estimator: Any) -> bool:
     """Return whether updates are clipped or get noise."""
     return estimator.dp_noise_multiplier > 0 or estimator.dp_clip_norm < inf
+
+
+def check_pretreatment(pretreatment: Any, tuning: Any) -> None:
+    """Raise ValueError where `pretreatment` names no view, one twice, or several of which nothing chooses."""
+    names = [pretreatment] if isinstance(pretreatment, str) else list(pretreatment or ())
+    known = ", ".join(map(repr, VIEWS))
+    if pretreatment is not None and not names:
+        raise ValueError(f"pretreatment is {pretreatment!r}, which is empty; name some of {known}, or pass None.")
+    for name in names if pretreatment != "auto" else ():
+        if not isinstance(name, str) or name not in VIEWS:
+            raise ValueError(f"pretreatment names {name!r}, which is none; the pre-treatments are {known}.")
+        if names.count(name) > 1:
+            raise ValueError(f"pretreatment names {name!r} twice; name each once.")
+    if not isinstance(pretreatment, (str, type(None))) and tuning != "mixture":
+        raise ValueError(
+            f"pretreatment={pretreatment!r} is a list to choose from, but tuning={tuning!r} chooses none of it; set "
+            'tuning="mixture", or name one.'
+        )
 
 
 def check_algorithm(estimator: Any, schedule: Schedule) -> None:

@@ -19,7 +19,7 @@ from skfdrmfl.data.categories import column_name, discrete_columns
 from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
-from skfdrmfl.data.missing import check_somebody_has
+from skfdrmfl.data.modalities import check_somebody_has
 from skfdrmfl.data.partition import Partition, blocks_of
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.engines import engine_for
@@ -27,7 +27,6 @@ from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
-    accepts_nan,
     agreed_categories,
     availability_of,
     check_somebody_begins,
@@ -36,10 +35,10 @@ from skfdrmfl.fit.check_input import (
     read,
     whose_rows,
 )
-from skfdrmfl.fit.fit_preprocessing import fit_preprocessing, numeric_blocks, widths_of
-from skfdrmfl.fit.initial_model import FoundPreprocessing, check_continues, initial_plan, plan_from_earlier
-from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, network_alone, why_alone
-from skfdrmfl.fit.network_spec import NetworkSpec, check_rows, network_spec_of
+from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing, fit_preprocessing, numeric_blocks, widths_of
+from skfdrmfl.fit.initial_model import check_continues, initial_plan, plan_from_earlier
+from skfdrmfl.fit.mixture import MixtureFitting, MixturePlanner, NothingHeldOut, Ready, network_alone, why_alone
+from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of, views_of
 from skfdrmfl.fit.parameters import (
     check_algorithm,
     check_byzantine,
@@ -49,8 +48,7 @@ from skfdrmfl.fit.parameters import (
     settings_of,
     use_of_suspects,
 )
-from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint, Ready
-from skfdrmfl.fit.pretreatment import views_of
+from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
@@ -106,12 +104,12 @@ def _read(
             given = given._replace(X=earlier.column_names.matched(given.X))
         return read(estimator._draft(), given, y, earlier.network_spec.categories, earlier.clients)
     discrete = {} if private else {j: column_name(given.X, j) for j in discrete_columns(given.X)}
-    categories, whose = {}, None
+    categories = {}
     if discrete:
-        whose = clients, codes = whose_rows(given.client_ids, len(given.X))
+        clients, codes = whose_rows(given.client_ids, len(given.X))
         rows = Simulation(labels_of(given.X, discrete), Partition.of_codes(codes), ledger=ledger)
         categories = agreed_categories(rows, discrete, clients, estimator.availability)
-    return read(estimator._draft(), given, y, categories, whose=whose)
+    return read(estimator._draft(), given, y, categories)
 
 
 def ledger_of(earlier: Fitted | None) -> Ledger:
@@ -125,13 +123,11 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
 
 def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
     """Return rows as clients keep them; ValueError where they lack parts of modalities or no encoder reads them."""
-    n_features = reading.n_features - len(reading.label_columns)
-    nan_passed = accepts_nan(estimator.modalities, len(reading.categories), n_features) is not True
-    present = present_in(reading.table, reading.modalities, reading.categories, nan_passed)
+    present = present_in(reading.table, reading.modalities, reading.categories)
     suspects = use_of_suspects(estimator)
     parts = estimator.early_stopping or estimator.tuning is not None or suspects != "ignore"
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if parts else None
-    check_rows(network_spec.readers, reading.modalities, reading.table, present)
+    network_spec.check_rows(reading.table, present)
     rows = reading.table, reading.targets, present, blocks
     return ClientData(*rows, n_modalities=len(reading.modalities), suspects=suspects)
 
@@ -154,7 +150,8 @@ def engine_of(estimator: Any, reading: DataDescription, network: Network, device
 
 def guard_of(estimator: Any, reading: DataDescription) -> OutlyingClients | None:
     """Return what looks at each client's sums; None where the server does not compare clients."""
-    return OutlyingClients(reading.clients.tolist()) if schedule_of(estimator).is_robust else None
+    is_robust = schedule_of(estimator, whole=False).is_robust
+    return OutlyingClients(reading.clients.tolist()) if is_robust else None
 
 
 def make_plan(
@@ -218,27 +215,38 @@ def make_plan(
         network, run, fitted = plan_from_earlier(estimator, reading, earlier)
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     federation.ledger = checkpoint.begin(run.seed, found, federation.ledger, len(schedule.rate_factors))
-    account, counts = fitted.account, None
+    account = fitted.account
     if is_private(estimator):
         account = account or _privacy.account_of(estimator, len(reading.positions))
         run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
-    else:
-        counts = _row_counts(fitted, reading)
     fitted = replace(
+        _of_federation(estimator, fitted, reading, federation),
+        account=account,
+        members=network_alone(alone),
+        suspects=suspects if whole else fitted.suspects,
+    )
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint)
+
+
+def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation) -> Fitted:
+    """Return what there is before the first round, with the clients of this fit and their rows so far."""
+    counts: Indices | None = None
+    if not is_private(estimator):
+        counts = np.zeros(len(reading.clients), dtype=np.int64)
+        if fitted.n_samples_per_client is not None:
+            counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
+        counts[reading.positions] += reading.sizes
+    return replace(
         fitted,
         clients=reading.clients,
         n_samples_per_client=counts,
         ledger=federation.ledger,
-        central=reading.central and (earlier is None or earlier.central),
+        central=reading.central and fitted.central,
         engine=federation.engine,
         policies=fitted.policies | reading.policies,
-        account=account,
-        members=network_alone(alone),
         versions=versions(),
-        suspects=suspects if whole else fitted.suspects,
     )
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, found, checkpoint)
 
 
 def _mixture(
@@ -258,15 +266,7 @@ def _mixture(
     federation.ledger.stage = OF_MIXTURE
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
-    fitted = replace(
-        fitted,
-        clients=reading.clients,
-        n_samples_per_client=_row_counts(fitted, reading),
-        ledger=federation.ledger,
-        central=reading.central,
-        engine=federation.engine,
-        policies=fitted.policies | reading.policies,
-    )
+    fitted = _of_federation(planner.estimator, fitted, reading, federation)
     return MixtureFitting(federation, task, fitted, checkpoint)
 
 
@@ -332,15 +332,6 @@ def _available(
     there = availability_of(estimator.availability, reading.clients, positions, first_round, n_rounds)
     # After one round of `partial_fit` anybody may come again; after `fit` nobody has to be remembered.
     return there if whole or there is None else np.concatenate((there, np.ones_like(there)))
-
-
-def _row_counts(fitted: Fitted, reading: DataDescription) -> Indices:
-    """Return the numbers of the rows (K,) that clients have had up to now."""
-    counts: Indices = np.zeros(len(reading.clients), dtype=np.int64)
-    if fitted.n_samples_per_client is not None:
-        counts[: len(fitted.n_samples_per_client)] = fitted.n_samples_per_client
-    counts[reading.positions] += reading.sizes
-    return counts
 
 
 def _check_modalities(federation: Federation, reading: DataDescription, subset: Subset) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.fit.domain import domain_of_network
-from skfdrmfl.fit.initial_model import FoundPreprocessing
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.data.categories import numeric_columns
+from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.domain import Domain
-from skfdrmfl.method.intervals import HeldOutCounts
+from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, of_those_who_answer
 from skfdrmfl.protocol.ledger import Ledger
@@ -22,43 +21,11 @@ from skfdrmfl.protocol.plan import Model, Plan, Targets
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums, delivered
 from skfdrmfl.protocol.queries.distances import DistanceCounts, counted_rows
 from skfdrmfl.protocol.queries.error_counts import NetworkErrorCounts, held_out_counts
-from skfdrmfl.protocol.queries.importance import Responses, importances
+from skfdrmfl.protocol.queries.importance import Responses, ResponseSums, importances
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history
 from skfdrmfl.server.trained import Trained
 from skfdrmfl.server.training import train
-
-
-class Ready(Protocol):
-    """A fit that is ready to train, of a network alone or of a mixture."""
-
-    @property
-    def federation(self) -> Federation:
-        """Whose rows it trains on."""
-
-    @property
-    def fitted(self) -> Fitted:
-        """What there is to go on from."""
-
-    @property
-    def checkpoint(self) -> NoCheckpoint:
-        """The file that it is written to."""
-
-    @property
-    def n_rounds(self) -> int:
-        """Rounds of training, at most."""
-
-    def on(self, federation: Federation) -> Ready:
-        """Return the same fit on another federation of the same clients."""
-
-    def train(self, *, each_round: bool = True) -> Iterator[Any]:
-        """Train, yielding where training stands after every round, or without `each_round` now and then."""
-
-    def finish(self, stand: Any) -> Fitted:
-        """Return what the fit leaves, of where training stands."""
-
-    def dropped(self, stand: Any) -> list[left_out.DroppedClient]:
-        """Return who was left out of this fit."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +71,12 @@ class Fitting:
     federation: Federation
     plan: Plan
     fitted: Fitted  # what there is to go on from: all but what training will add
-    preparation: FoundPreprocessing | None = None  # None where it is that of an earlier fit
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
 
     @property
     def n_rounds(self) -> int:
         """Rounds of training, at most."""
         return len(self.plan.schedule.rate_factors)
-
-    def on(self, federation: Federation) -> Fitting:
-        """Return the same fit on another federation of the same clients."""
-        return replace(self, federation=federation)
 
     def train(self, *, each_round: bool = True) -> Iterator[Trained]:
         """Train, yielding where training stands after every round, or without `each_round` now and then."""
@@ -126,23 +88,19 @@ class Fitting:
 
     def finish(self, stand: Trained) -> Fitted:
         """Return what the fit leaves, of where training stands."""
-        models, memory, record = stand.models, stand.memory, stand.record
-        network, run = self.plan.network, self.plan.runs[0]
-        arrays = network.arrays(models[0])
+        models, record, run = stand.models, stand.record, self.plan.runs[0]
         ledger = self.federation.ledger
         ledger.round = self.fitted.n_rounds + record.n_rounds
-        model = Model(network, arrays, run.inputs)
-        weights, variance, importance = self.fitted.weights, self.fitted.variance, self.fitted.importances
+        model = Model(self.plan.network, self.plan.network.arrays(models[0]), run.inputs)
         there = run.start.last_there(record.n_rounds)
-        domain, held_out = self.fitted.domain, None
         account, privacy = self.fitted.account, self.plan.schedule.privacy
+        changed: dict[str, Any] = {"held_out": None}
         if account is not None and privacy is not None:  # the axes of Z are not paid for: it stays as trained
-            weights, variance, importance, domain = arrays, None, None, None
+            changed |= {"weights": model.arrays, "variance": None, "importances": None, "domain": None}
             account = account.after("training rounds", privacy, record.n_rounds, record.clip_norms[-1])
         elif there is None or there.any():  # else nobody has trained, and nobody is there to ask
-            weights, variance, importance, domain, held_out = self._delivered(model, there)
-        memory = memory.of_all(record.positions, run.start.memory)
-        history = extend_history(self.fitted.history, record, len(self.fitted.clients))
+            changed = self._delivered(model, there)
+        memory = stand.memory.of_all(record.positions, run.start.memory)
         best_round = self.fitted.best_round
         if record.best_round is not None:
             best_round = self.fitted.n_rounds + record.best_round
@@ -150,35 +108,34 @@ class Fitting:
             self.fitted,
             models=models,
             memory=(dict(memory.server), dict(memory.clients)),
-            weights=weights,
-            variance=variance,
-            importances=importance,
-            history=history,
+            history=extend_history(self.fitted.history, record, len(self.fitted.clients)),
             n_rounds=self.fitted.n_rounds + record.n_rounds,
             best_round=best_round,
             ledger=ledger,
             dropped=left_out.together(self.fitted.dropped, self.dropped(stand)),
             account=account,
-            domain=domain,
-            held_out=held_out,
+            **changed,
         )
 
-    def _delivered(
-        self, model: Model, there: NDArray[np.bool_] | None
-    ) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
+    def _delivered(self, model: Model, there: NDArray[np.bool_] | None) -> dict[str, Any]:
         """Return what the sums that follow training give, from those who are `there` (K,) and answer to the end."""
         run, target = self.plan.runs[0], Targets((self.fitted.target,))
         subset, n_outputs = run.subset, len(self.fitted.target.mean)
 
-        def ask(federation: Federation) -> tuple[Arrays, Float, Float, Domain, HeldOutCounts | None]:
+        def ask(federation: Federation) -> dict[str, Any]:
             first = Responses(model, subset), CodeSums(model, subset)
             counts = () if run.held_out is None else (NetworkErrorCounts(model, target, run.held_out),)
             responded, codes, *counted = federation.sum(*first, *counts)
             distances = DistanceCounts(domain_of_network(self.fitted, model, responded), target)
             products, rows = federation.sum(CodeProducts(model, codes.center, subset), distances)
-            held_out = held_out_counts(counted[0], n_outputs) if counted else None
-            importance = importances(model, responded, self.fitted.n_features)
-            return *delivered(model, codes, products), importance, counted_rows(distances, rows), held_out
+            weights, variance = delivered(model, codes, products)
+            return {
+                "weights": weights,
+                "variance": variance,
+                "importances": importances(model, responded, self.fitted.n_features),
+                "domain": counted_rows(distances, rows),
+                "held_out": held_out_counts(counted[0], n_outputs) if counted else None,
+            }
 
         return of_those_who_answer(self.federation, there, ask)
 
@@ -194,3 +151,37 @@ def dropped_in(records: Sequence[Record], federation: Federation, before: Fitted
         if record.dropped is not None:
             out += left_out.of_rounds(record.dropped, record.positions, labels, before.n_rounds)
     return out
+
+
+def domain_of_network(fitted: Fitted, model: Model, sums: ResponseSums) -> Domain:
+    """Return the domain of an earlier call, or by preprocessing and, of columns without it, by sums; without rows."""
+    if fitted.domain is not None:
+        return fitted.domain
+    transform, blocks, start = model.inputs.transform, {}, 0
+    for name, encoder in model.network.encoders.items():
+        block, n_codes = transform.blocks[name], len(encoder.code_sizes)
+        n_columns = len(transform.columns[name]) - n_codes
+        first = start + sum(encoder.code_sizes)
+        start, numeric = first + n_columns, slice(first, first + n_columns)
+        n_rows = float(sums.counts[start - 1])
+        if block.projection is None and not block.mean.any() and (block.scale == 1.0).all():
+            mean = sums.values[numeric] / n_rows
+            deviation = _deviation(mean, sums.squares[numeric] / n_rows)
+            mean = block.centre[n_codes:] + block.units[n_codes:] * mean
+            blocks[name] = scaled_domain(mean, block.units[n_codes:] * deviation, n_rows)
+        else:
+            blocks[name] = of_transform(block, fitted.shrinkage, n_codes, n_rows)
+    return domain_of_blocks(fitted.network_spec, blocks, len(fitted.target.mean))
+
+
+def _deviation(mean: Float, square: Float) -> Float:
+    """Return standard deviations, infinite where a mean square is that of the mean but for rounding."""
+    variance = square - mean**2
+    return np.where(variance > 1e-12 * square, np.sqrt(np.maximum(variance, 0.0)), np.inf)
+
+
+def domain_of_blocks(spec: NetworkSpec, blocks: dict[str, BlockDomain], n_outputs: int) -> Domain:
+    """Return the domain of all modalities, without rows; columns that encoders take for codes have no place in it."""
+    numeric = numeric_columns(spec.modalities, spec.categories)
+    columns = {name: mine if len(blocks[name].mean) else mine[:0] for name, mine in numeric.items()}
+    return Domain.without_rows(columns, blocks, np.array(sorted(spec.categories), dtype=np.int64), n_outputs)

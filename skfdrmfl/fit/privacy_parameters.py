@@ -20,16 +20,27 @@ from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import ClientPrivacy, RunPlan, Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import PRIVACY
-from skfdrmfl.server.privacy.accountant import (
-    Expense,
-    check_accountant,
-    default_delta,
-    epsilon,
-    with_expense,
-)
+from skfdrmfl.server.privacy.accountant import Expense, check_accountant, default_delta, epsilon, with_expense
 from skfdrmfl.server.privacy.moments import MOMENTS_NOISE, Bounds, standardisations
 
-NOT_RECORDED = ("n_samples_per_client", "variance", "importances", "best_round")
+# Parameters, the values that they may have with privacy, why they may have no others, and what to use.
+_ASKS = "asks clients for more than privacy can pay for"
+_LOOKS = "looks at each client's update, but with privacy only their noisy sum is sent"
+_COMES = "says who is there, and with privacy each client comes by chance, which hides who does"
+_COUNTS = "counts those who come, and with privacy nobody may know how many do"
+REFUSED: tuple[tuple[str, tuple[Any, ...], str, str], ...] = (
+    (
+        "preprocessing",
+        ("standardize", None),
+        _ASKS,
+        'preprocessing="standardize" (noisy whitening is worse than none), or None',
+    ),
+    ("early_stopping", (False,), _ASKS, "early_stopping=False and choose n_rounds on public data"),
+    ("aggregation", ("mean",), _LOOKS, "aggregation='mean'"),
+    ("preaggregation", (None,), _LOOKS, "preaggregation=None"),
+    ("availability", (None,), _COMES, "availability=None"),
+    ("min_clients", (1,), _COUNTS, "min_clients=1"),
+)
 
 
 @registered
@@ -143,29 +154,15 @@ def check_private(estimator: Any, earlier: Account | None = None, goes_on: bool 
             f"dp_noise_multiplier={estimator.dp_noise_multiplier} is relative to dp_clip_norm, which is inf; set "
             "dp_clip_norm to about the median length of an update, such as 1.0."
         )
-    for name, bad, remedy in (
-        ("preprocessing", "whiten", 'preprocessing="standardize" (noisy whitening is worse than none), or None'),
-        ("early_stopping", True, "early_stopping=False and choose n_rounds on public data"),
-    ):
-        if getattr(estimator, name) == bad:
-            raise ValueError(f"{name}={bad!r} asks clients for more than privacy can pay for; use {remedy}.")
+    for name, allowed, reason, remedy in REFUSED:
+        value = getattr(estimator, name)
+        if np.ndim(value) or value not in allowed:
+            raise ValueError(f"{name}={value!r} {reason}; use {remedy}.")
     if estimator.pretreatment not in (None, "auto") and estimator.preprocessing is not None:
         raise ValueError(
             f"pretreatment={estimator.pretreatment!r} standardises columns that dp_bounds, which are of X, say nothing "
             "about; use preprocessing=None, or pass X pre-treated, with bounds of that, and pretreatment=None."
         )
-    for name, plain in (("aggregation", "mean"), ("preaggregation", None)):
-        if getattr(estimator, name) != plain:
-            raise ValueError(
-                f"{name}={getattr(estimator, name)!r} looks at each client's update, but with privacy only their noisy "
-                f"sum is sent; use {name}={plain!r}."
-            )
-    for name, only, reason in (
-        ("availability", None, "says who is there, and with privacy each client comes by chance, which hides who does"),
-        ("min_clients", 1, "counts those who come, and with privacy nobody may know how many do"),
-    ):
-        if getattr(estimator, name) is not only and getattr(estimator, name) != only:
-            raise ValueError(f"{name}={getattr(estimator, name)!r} {reason}; use {name}={only!r}.")
     algorithm = value_of(estimator, "algorithm")
     refuses = ALGORITHMS[algorithm].refuses
     if PRIVACY in refuses:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
@@ -15,7 +14,7 @@ from skfdrmfl.data.column_names import ColumnNames, flat
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.fit.network_spec import NetworkSpec
-from skfdrmfl.fit.privacy_parameters import NOT_RECORDED, Account
+from skfdrmfl.fit.privacy_parameters import Account
 from skfdrmfl.method.adaptation import Adaptation, Adapted
 from skfdrmfl.method.domain import Domain
 from skfdrmfl.method.intervals import HeldOutCounts
@@ -94,20 +93,6 @@ class Fitted:
         return (self.target.unit[:, None] * slab for slab in self.predictor.jacobians(table, present))
 
     @property
-    def inputs_of_z(self) -> TableTransform:
-        """What Z is a function of: encoder inputs, of a mixture the standardised columns."""
-        return self.table if self.mixture is None else self.mixture.spare.table
-
-    @property
-    def principal_axes(self) -> tuple[Float, Float]:
-        """Variances (c,) along principal axes (c, c) of Z; the columns of Z are such axes but for a mixture."""
-        if self.mixture is None:
-            assert self.variance is not None
-            return self.variance, np.eye(len(self.variance))
-        variance, axes = np.linalg.eigh(self.mixture.covariance)
-        return variance[::-1].clip(min=0.0), axes[:, ::-1]
-
-    @property
     def is_linear(self) -> bool:
         """Whether predictions are a linear function of the columns of complete rows."""
         return self.predictor.is_linear
@@ -125,10 +110,7 @@ class Fitted:
         return None if names is None else ColumnNames(names.tolist(), spec.modalities, list(spec.categories))
 
     def table_of(self, X: Any) -> Any:
-        """Return X as a table of this fit: columns under its names, zeros for labels of rows, which X may lack.
-
-        ValueError: the columns stand in another order, or elsewhere on an axis.
-        """
+        """Return X as a table of this fit: columns under its names, zeros for labels of rows, which X may lack."""
         X = LabelColumns(self.label_columns, self.n_features, self.feature_names).blanked(flat(X))
         return X if self.column_names is None else self.column_names.matched(X)
 
@@ -141,18 +123,3 @@ class Fitted:
     def selected_features(self) -> Indices:
         """Columns of X that Z depends on, ascending."""
         return self.predictor.selected_features
-
-
-def read_from_fitted(name: str) -> Any:
-    """Return a property that reads one field of what the last fit left; an AttributeError where there is none."""
-
-    def read(estimator: Any) -> Any:
-        fitted = vars(estimator).get("_fitted")
-        value = None if fitted is None else getattr(fitted, name)
-        if value is None:
-            if fitted is not None and fitted.account is not None and name in NOT_RECORDED:
-                raise AttributeError(f"{type(estimator).__name__} has no {name}: with privacy it is not recorded.")
-            raise AttributeError(f"{type(estimator).__name__} has no {name} before fit; call fit first.")
-        return value
-
-    return property(read)

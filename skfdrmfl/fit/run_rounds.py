@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,10 +12,10 @@ from typing import Any
 
 from skfdrmfl.common.progress import Bar, tell
 from skfdrmfl.common.warn import warn_caller
-from skfdrmfl.fit.callbacks import CallbackTask, Rounds
+from skfdrmfl.fit.callbacks import CallbackTask
+from skfdrmfl.fit.mixture import Ready
 from skfdrmfl.fit.parameters import value_of
-from skfdrmfl.fit.prepared_fit import Ready
-from skfdrmfl.protocol.dropped_clients import NOT_FINITE, DroppedClient, warning
+from skfdrmfl.protocol.dropped_clients import NOT_FINITE, warning
 from skfdrmfl.server.trained import Trained
 
 NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one client's, central training"
@@ -23,34 +23,33 @@ NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one clie
 
 def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
     """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
-    trained = None
+    trained: Any = None
     n_rounds = fitting.n_rounds
     passed = getattr(fitting.federation, "passed", str)  # where messages cross a wire
-    rounds = Rounds(task, n_rounds, goes_on=fitting.checkpoint.goes_on) if task.is_heard else None
     show = partial(VerbosePrinter, estimator.verbose, n_rounds, central=fitting.fitted.central)
+    # What goes on from a checkpoint first says where it stands, which is the end of no round.
+    round_ = None if fitting.checkpoint.goes_on else task.sub("round")
     try:
         with closing(show()) if estimator.verbose else nullcontext() as printer:
-            heard = rounds is not None or printer is not None or fitting.checkpoint.keeps
+            heard = task.is_heard or printer is not None or fitting.checkpoint.keeps
             for trained in fitting.train(each_round=heard):
                 check_converged(estimator, trained)
                 tell(f"round {trained.n_rounds} of {n_rounds}")
                 fitting.checkpoint.follow(trained)
                 if printer is not None:
                     printer.after_round(trained.numbers(), passed())
-                if rounds is None:
-                    continue
-                over, fitted = trained.is_over(n_rounds), partial(_attributes_so_far, fitting, trained)
-                if rounds.follow(is_over=over, numbers=trained.numbers, fitted=fitted):
+                if round_ is not None and round_.end(trained.numbers, partial(_attributes_so_far, fitting, trained)):
                     break
+                round_ = None if trained.is_over(n_rounds) else task.sub("round")
     except KeyboardInterrupt:
         if trained is not None:
             estimator._keep(fitting.finish(trained))
         fitting.checkpoint.flush()
         raise
-    assert trained is not None
     fitting.checkpoint.flush()
     estimator._keep(fitting.finish(trained))
-    warn_of(fitting.dropped(trained), NOT_FINITE)
+    if (said := warning(fitting.dropped(trained), NOT_FINITE)) is not None:
+        warn_caller(said)
 
 
 class VerbosePrinter:
@@ -87,14 +86,7 @@ def check_converged(estimator: Any, trained: Trained) -> None:
         )
 
 
-def warn_of(entries: Sequence[DroppedClient], *reasons: str) -> None:
-    """Warn, once for each reason, of clients who were left out."""
-    for said in (warning(list(entries), reason) for reason in reasons):
-        if said is not None:
-            warn_caller(said)
-
-
-def _attributes_so_far(fitting: Ready, trained: Trained) -> dict[str, Any]:
+def _attributes_so_far(fitting: Ready, trained: Any) -> dict[str, Any]:
     """Return the attributes of an estimator fitted so far.
 
     Delivery asks the clients; what passes the door for this is nobody's message, nor does the guard keep what it sees.
@@ -103,5 +95,5 @@ def _attributes_so_far(fitting: Ready, trained: Trained) -> dict[str, Any]:
     apart = replace(federation, ledger=federation.ledger.copy(), guard=copy.deepcopy(federation.guard))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = fitting.on(apart).finish(trained)
+        fitted = replace(fitting, federation=apart).finish(trained)
     return fitted.attributes()

@@ -54,10 +54,7 @@ registered(NetworkSpec, former="Blueprint")
 
 
 def save(estimator: Any, fitted: Fitted, path: str | os.PathLike[str], *, about: dict[str, Any] | None = None) -> None:
-    """Write a fitted estimator to a file; see `FDRMFLTransformer.save`.
-
-    `about` are plain values that `read_about` finds again.
-    """
+    """Write a fitted estimator to a file, beside it plain values `about` it; see `FDRMFLTransformer.save`."""
     parameters = estimator.get_params(deep=False)
     kept = {"_fitted", OUTPUT, REQUESTS}
     others = vars(estimator).keys() - parameters.keys() - FROM_FITTED - kept - OF_CALLBACKS
@@ -96,15 +93,7 @@ def check_saves(estimator: Any) -> None:
 def load(cls: Any, path: str | os.PathLike[str]) -> Any:
     """Return the fitted estimator that a file holds; see `FDRMFLTransformer.load`."""
     content = read(path, kind=KIND)
-    if content["skfdrmfl"] != __version__:
-        warnings.warn(
-            InconsistentVersionWarning(
-                estimator_name=cls.__name__,
-                current_sklearn_version=__version__,
-                original_sklearn_version=content["skfdrmfl"],
-            ),
-            stacklevel=3,
-        )
+    warn_of_version(cls, content["skfdrmfl"], stacklevel=4)
     try:
         estimator = cls(**content["parameters"])
         values = content["fitted"]
@@ -133,6 +122,13 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
                 getattr(requests, method).add_request(param=parameter, alias=alias)
         setattr(estimator, REQUESTS, requests)
     return estimator
+
+
+def warn_of_version(cls: type, version: str, stacklevel: int) -> None:
+    """Warn where a fitted estimator comes from another version."""
+    if version != __version__:
+        versions = {"current_sklearn_version": __version__, "original_sklearn_version": version}
+        warnings.warn(InconsistentVersionWarning(estimator_name=cls.__name__, **versions), stacklevel=stacklevel)
 
 
 def _requests_of(estimator: Any) -> dict[str, dict[str, Any]] | None:

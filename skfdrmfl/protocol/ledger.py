@@ -140,12 +140,6 @@ class Ledger:
         other.stage = self.stage
         return other
 
-    def mark(self) -> dict[str, Any]:
-        """Return how far it has counted: numbers of messages and exchanges, the round, bytes by client, copied."""
-        by_client = {direction: counted.copy() for direction, counted in self._by_client.items()}
-        counted = {"exchanges": self.exchanges, "round": self.round, "by_client": by_client, "runs": list(self.runs)}
-        return {"n_messages": len(self.messages), **counted}
-
     def to_dict(self) -> dict[str, Any]:
         """Return all that has been counted as plain values."""
         return {

@@ -21,7 +21,7 @@ from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.categories import Column, discrete_columns
 from skfdrmfl.data.column_names import flat, names_of, number_names
 from skfdrmfl.data.label_columns import Labelled, take_labels
-from skfdrmfl.data.partition import Partition
+from skfdrmfl.data.partition import Partition, Pieces
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.fit.check_input import CheckedData, labels_of, read
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
@@ -202,7 +202,7 @@ def _same(categories: Mapping[int, Any], others: Mapping[int, Any]) -> bool:
 
 
 def _alone(position: int, n_rows: int) -> Partition:
-    return Partition(np.array([position]), [np.arange(n_rows)])
+    return Partition(np.array([position]), Pieces.of([np.arange(n_rows)]))
 
 
 def _loaded(load_data: Callable[[], Any]) -> tuple[Any, Any, Any]:

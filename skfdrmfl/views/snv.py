@@ -31,25 +31,10 @@ class SNV(View):
     diffuse reflectance spectra", Applied Spectroscopy 43, 1989.
     """
 
-    @property
-    def name(self) -> str:
-        """See `View`."""
-        return "snv"
-
-    @property
-    def is_linear(self) -> bool:
-        """See `View`."""
-        return False
-
-    @property
-    def n_appended(self) -> int:
-        """See `View`."""
-        return 2
-
-    @property
-    def least_columns(self) -> int:
-        """See `View`: of two columns nothing but signs would be left."""
-        return 3
+    name = "snv"
+    is_linear = False
+    n_appended = 2
+    least_columns = 3  # of two nothing but signs would be left
 
     def apply(self, rows: Float) -> Float:
         """See `View.apply`."""

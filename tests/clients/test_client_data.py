@@ -10,7 +10,7 @@ from skfdrmfl.clients.client_data import ClientData, _Kept
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.fit.memo import MEMO
+from skfdrmfl.fit.fit_preprocessing import MEMO
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.queries.whitening import ColumnSums, SecondMoments
 

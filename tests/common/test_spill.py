@@ -67,7 +67,7 @@ def test_a_memmap_whose_inputs_lie_in_a_file_gives_the_bits_of_an_array_and_leav
 
 def test_the_file_is_there_while_the_fit_is_and_gone_after_an_interrupt(folder, monkeypatch):
     X, y, ids = problem(1_001)  # more than is kept for the next fit of the same rows
-    monkeypatch.setattr("skfdrmfl.fit.memo.MOST_BYTES", 0)
+    monkeypatch.setattr("skfdrmfl.fit.fit_preprocessing.MOST_BYTES", 0)
     seen, prepare = [], Simulation.prepare
 
     def interrupted(self, plan):
@@ -83,7 +83,7 @@ def test_the_file_is_there_while_the_fit_is_and_gone_after_an_interrupt(folder, 
 
 
 def test_the_file_goes_with_the_fit(folder, monkeypatch):
-    monkeypatch.setattr("skfdrmfl.fit.memo.MOST_BYTES", 0)
+    monkeypatch.setattr("skfdrmfl.fit.fit_preprocessing.MOST_BYTES", 0)
     fitted(*problem())
     assert n_mapped(folder) == 0
 

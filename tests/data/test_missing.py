@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.common import randomness
-from skfdrmfl.data.missing import find_present
+from skfdrmfl.data.modalities import find_present
 from skfdrmfl.encoders import CategoricalEncoder
 from skfdrmfl.engines.dropout import draw_kept
 from skfdrmfl.engines.rows import stack
@@ -514,7 +514,7 @@ def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     holes = with_nothing(MIXED, LACKING)
     network_spec = model._fitted.network_spec
     table = with_codes(model, holes, network_spec.categories, reset=False).to_numpy(dtype=float)
-    present = present_in(table, network_spec.modalities, network_spec.categories, nan_passed=True)
+    present = present_in(table, network_spec.modalities, network_spec.categories)
     assert_array_equal(present[:, 1], ~LACKING)
     # Labels nobody has seen are unknown, not missing.
     unseen = holes.assign(lab__site="?")

@@ -11,8 +11,7 @@ from numpy.testing import assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.fit import fit_preprocessing as _finding
-from skfdrmfl.fit import memo as _memo
-from skfdrmfl.fit.memo import MEMO
+from skfdrmfl.fit.fit_preprocessing import MEMO
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 6)) * [1, 1, 1, 2, 2, 2]
@@ -156,11 +155,11 @@ def test_nothing_is_kept_of_fits_with_a_checkpoint(tmp_path):
 
 
 def test_the_memo_is_bounded_in_number_and_what_was_used_last_stays(asked):
-    for i in range(_memo.MOST_KEPT):
+    for i in range(_finding.MOST_KEPT):
         fitted(y=Y + i)
     fitted(y=Y)  # used again
     fitted(y=Y - 1)  # takes the place of Y + 1
-    assert len(MEMO) == _memo.MOST_KEPT
+    assert len(MEMO) == _finding.MOST_KEPT
     before = len(asked)
     fitted(y=Y)
     assert len(asked) == before
@@ -172,12 +171,12 @@ def test_the_memo_is_bounded_in_bytes(monkeypatch):
     fitted()
     (one,) = (kept.n_bytes for kept in MEMO._kept.values())
     assert one >= 60 * (6 * 4 + 8)
-    monkeypatch.setattr(_memo, "MOST_BYTES", max(int(2.5 * one), X.nbytes))
+    monkeypatch.setattr(_finding, "MOST_BYTES", max(int(2.5 * one), X.nbytes))
     for i in range(4):
         fitted(y=Y + i)
-    assert len(MEMO) == _memo.MOST_BYTES // one
+    assert len(MEMO) == _finding.MOST_BYTES // one
     MEMO.clear()
-    monkeypatch.setattr(_memo, "MOST_BYTES", X.nbytes - 1)
+    monkeypatch.setattr(_finding, "MOST_BYTES", X.nbytes - 1)
     fitted()
     assert not len(MEMO)
 

@@ -12,7 +12,7 @@ from wire import fit_over, wire_of
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder
-from skfdrmfl.fit.memo import MEMO
+from skfdrmfl.fit.fit_preprocessing import MEMO
 from skfdrmfl.protocol.queries import whitening
 from skfdrmfl.views import VIEWS
 from skfdrmfl.views.snv import SNV
