@@ -54,6 +54,7 @@ def records_of(paths):
     return {label: read_audit(path) for label, path in paths.items()}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [

@@ -54,6 +54,7 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
 # --------------------------------------------------------------------------------------------- the same fit
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table", "ids"),
     [
@@ -153,6 +154,7 @@ def test_nobody_there_in_the_first_round_is_an_error_elsewhere_too():
         there({"availability": lambda t, client: t > 1}, FRAME)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [

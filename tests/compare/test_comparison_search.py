@@ -62,7 +62,7 @@ def test_one_search_compares_all_reducers_and_none_scores_nan(data, routing):
 
 
 def test_routing_does_not_change_a_score(data):
-    grid = {"reduce": [*reducers()[:4], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
+    grid = {"reduce": [*reducers()[:2], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     scores = [
         run(GridSearchCV(pipeline(), grid, cv=3), data, routing=routing).cv_results_["mean_test_score"]
         for routing in (False, True)
@@ -70,9 +70,10 @@ def test_routing_does_not_change_a_score(data):
     assert_array_equal(*scores)
 
 
-@pytest.mark.parametrize("backend", ["multiprocessing", pytest.param("loky", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["multiprocessing", "loky"])
 def test_two_processes_score_as_one(data, backend):
-    """In forked processes and (slow, because each imports everything) in fresh ones."""
+    """In forked processes and in fresh ones."""
     grid = {"reduce": [IgnoreClients(PLSRegression()), FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     one = run(GridSearchCV(pipeline(), grid, cv=2), data, routing=False)
     with parallel_config(backend, n_jobs=2):

@@ -227,6 +227,7 @@ def test_missing_is_a_category_of_its_own(library):
     assert_array_equal(whole.transform(FRAME.assign(site=pd.Series([None] * N, dtype=object))), unknown)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("spoilt", ["{}.0", "{} ", "{}?"])
 def test_labels_that_the_model_does_not_know_are_counted_and_named_once_a_call(library, spoilt):
@@ -256,6 +257,7 @@ def test_labels_that_are_known_or_missing_are_not_mentioned():
 TIMES = pd.date_range("2026-01-01", periods=N)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("column", "words"),
     [
@@ -372,6 +374,7 @@ def test_one_modality_of_both_kinds_learns_what_combines_them():
 # ------------------------------------------------------------------------------------------------- scikit-learn's
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("modalities", [None, WHOLE])
 def test_models_are_saved_cloned_and_hand_out_frames(modalities, tmp_path):
     skops_io = pytest.importorskip("skops.io")

@@ -217,6 +217,7 @@ def test_a_mask_of_all_is_no_mask(fusion):
     assert_allclose(other.losses, plain.losses, rtol=1e-9)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("fusion", "dropout"), [*zip(KINDS, [0.0, 0.5] * 2, strict=True)])
 def test_what_stands_in_a_missing_block_changes_nothing(fusion, dropout):
     network = make_network((3, 2, 2), fusion=fusion)

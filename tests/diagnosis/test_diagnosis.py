@@ -440,6 +440,7 @@ def test_clients_with_the_same_rows_do_not_drift_and_those_who_stand_still_neith
     np.testing.assert_array_equal(still.fit(doubled, y, client_ids=ids).history_["drift"], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[33, 17, 5, 1]])
 def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
     network = make_network((10,), d=8, hidden=(32,))

@@ -263,6 +263,7 @@ def test_a_run_in_company_is_the_run_alone(engine):
         first = stop
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("sizes", [[4, 9], [33, 17, 5, 1]])
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
     # Chaos would otherwise make a search's scores depend on which candidates are searched together.
@@ -276,6 +277,7 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
         assert torch.equal(trained(network, runs, "torch")[-1].state.weights[place], alone)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("term", ["mi_weight", "kl_weight", "contrastive_weight"])
 def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
     # Unequal rates train them one after another, equal ones side by side.
@@ -327,6 +329,7 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
         exact(other_losses, {term: value[order] for term, value in losses.items()})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("chunk_bytes", "window_bytes"), [(1, 10**9), (10**9, 1), (30_000, 400)])
 def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes, window_bytes):
     network = make_network((3, 2))

@@ -317,6 +317,7 @@ def test_who_trains_beside_moves_no_bit(algorithm):
     assert beside.losses[:5].tobytes() == alone.losses.tobytes()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", IN_C)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_references_of_many_rounds_are_those_of_the_loop(algorithm, dropout):
@@ -346,6 +347,7 @@ def test_what_stands_in_a_missing_block_moves_no_bit(fusion):
     assert weights[0] != bits(federate("native", network, [run], (1.0, 0.5)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", IN_C)
 def test_a_client_that_is_not_finite_is_left_to_the_server(algorithm):
     network, runs = two_runs()
