@@ -70,6 +70,7 @@ def test_values_whose_sum_overflows_are_not_missing():
 # ---------------------------------------------------------------------------------------------- alignment
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(n=st.integers(1, 4), seed=st.integers(0, 9))
 def test_alignment_is_the_mean_of_symmetric_kl_over_the_pairs_a_row_has(n, seed):
     codes = normal(seed, 2, 4, n, 3)
@@ -189,7 +190,7 @@ def test_anchors_are_dropped_and_references_are_not():
 # ------------------------------------------------------------------------------------------------- engines
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 5)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     seed=st.integers(0, 5),

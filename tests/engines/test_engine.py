@@ -212,7 +212,7 @@ networks = st.sampled_from(
 )
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 @given(
     federations=federations,
     network=networks,
@@ -308,7 +308,7 @@ def test_float32_training_stays_close_to_float64():
 # ------------------------------------------------------------------------- what must not change anything
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 5)
 @given(sizes=ragged.filter(lambda s: len(s) > 1), data=st.data())
 def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
     network = make_network((3, 2))

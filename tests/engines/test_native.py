@@ -25,7 +25,7 @@ from helpers import (
     sent_by,
     train_together,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
@@ -120,6 +120,7 @@ def rounds(draw):
     return network, run, sent, client_task, draw(st.sampled_from([1, 3, 16, 33]))
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(rounds())
 def test_in_float64_it_is_the_loop(drawn):
     network, run, sent, client_task, batch_size = drawn

@@ -92,6 +92,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "plain")
 def test_listening_and_verbose_change_no_bit(options, capsys):
     silent = fdrmfl(**options).fit(X, Y, IDS)

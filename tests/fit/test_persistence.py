@@ -65,6 +65,7 @@ def through_refit(estimator):
     return clone(estimator).fit(X, Y, client_ids=IDS)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize(
     "copied", [through_pickle, through_joblib, copy.deepcopy, copy.copy, through_skops, through_refit]
 )
