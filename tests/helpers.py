@@ -61,7 +61,9 @@ def few_rivals(patch, *kept):
 def drawn_of_one(patch, method):
     """Let figures of comparisons show this method alone, where they are not about figures: ten columns take a second."""
     whole = compare_module.Comparison.plot
-    patch.setattr(compare_module.Comparison, "plot", lambda self, **options: whole(self, **{"names": [method]} | options))
+    patch.setattr(
+        compare_module.Comparison, "plot", lambda self, **options: whole(self, **{"names": [method]} | options)
+    )
 
 
 def normal(seed, *shape):

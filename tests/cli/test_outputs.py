@@ -377,7 +377,9 @@ def test_columns_whose_names_say_the_same_wavelength_are_those_of_the_model(tabl
 
 
 def test_columns_that_say_another_wavelength_or_one_twice_are_refused(table, model):
-    table.rename(columns={name: f"{int(name) + 5000} nm" for name in table.columns[:6]}).to_csv("other.csv", index=False)
+    table.rename(columns={name: f"{int(name) + 5000} nm" for name in table.columns[:6]}).to_csv(
+        "other.csv", index=False
+    )
     assert cli.main(["predict", "model.npz", "other.csv", "--no-figure"]) == 1
     table.drop(columns="1001").assign(**{"1001 nm": 1.0, "X1001": 2.0}).to_csv("two.csv", index=False)
     assert cli.main(["predict", "model.npz", "two.csv", "--no-figure"]) == 1

@@ -733,7 +733,10 @@ def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
         result.of("ash")
     text = result.to_table()
     assert text.index("fat:") < text.index("water:")
-    assert result.plot(output="water", names=["PCA"]).axes[0].get_title() == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3f}"
+    assert (
+        result.plot(output="water", names=["PCA"]).axes[0].get_title()
+        == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3f}"
+    )
 
 
 def test_the_frame_has_a_row_for_each_method_and_output(of_two):

@@ -97,6 +97,7 @@ def assert_the_same_mixture(a, b, table=X):
             X,
             Y,
             id="who joins, who leaves",
+            marks=SLOW,
         ),
     ],
 )
@@ -222,6 +223,7 @@ class Counting(Wire):
         return super().ask(packets)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("parameters", "networks"),
     [

@@ -27,9 +27,9 @@ def sound(x, y, codes=None, groups=None, reach=1.02, **changes):
     return model
 
 
-def half(names):
-    """Every other one by default, and the rest among the slow tests."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (i % 2)) for i, name in enumerate(names)]
+def some(names):
+    """Every third by default, and the rest among the slow tests."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, name in enumerate(names)]
 
 
 def changed(x, rows, columns, value):
@@ -70,7 +70,7 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("name", half(TABLES))
+@pytest.mark.parametrize("name", some(TABLES))
 def test_tables(name):
     sound(TABLES[name], Y, THREE)
 
@@ -93,12 +93,12 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("name", half(OUTPUTS))
+@pytest.mark.parametrize("name", some(OUTPUTS))
 def test_outputs(name):
     sound(TABLE, OUTPUTS[name], THREE, n_components=3)
 
 
-@pytest.mark.parametrize("x", half([TABLE, SPECTRA]), ids=["table", "spectra"])
+@pytest.mark.parametrize("x", some([TABLE, SPECTRA]), ids=["table", "spectra"])
 def test_units_of_columns_and_outputs_change_nothing_but_units(x):
     one = make().fit(x, Y, THREE).predict(x)
     for factor, shift in ((1024.0, 0.0), (0.3, 3.0)):
@@ -173,7 +173,7 @@ def test_rows_that_all_belong_together_leave_nothing_to_compare_by():
 
 @pytest.mark.parametrize(
     "changes",
-    half(
+    some(
         [
             {"participation": 0.5, "preprocessing": None},
             {"aggregation": "median", "history_size": 0},

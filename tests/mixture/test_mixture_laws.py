@@ -209,6 +209,7 @@ def test_the_importance_of_a_category_is_what_an_independent_draw_of_it_changes(
 # ---------------------------------------------------------------------------------------------------------- Z
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("q", [1, 2])
 @pytest.mark.parametrize("c", [1, 2, 5])
 def test_z_is_the_predictions_then_what_carries_nothing_of_them_or_of_what_they_leave(q, c):

@@ -96,6 +96,7 @@ def as_exact(value, expected, rtol=1e-9, atol=1e-11):
 # -------------------------------------------------------------------------------------- a shift of the gradients
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("settings", [{}, {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0}])
 def test_a_shift_is_a_linear_term_in_the_objective(engine, settings, monkeypatch):
@@ -352,6 +353,7 @@ def chunks_of(runs, network):
     return [set(engine.cohort.runs[members].tolist()) for members in engine._split(np.arange(2 * len(runs)))]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", make_settings().by_name())
 def test_runs_share_a_chunk_only_if_they_agree_on_all_that_a_chunk_has_once(name):
     network = make_network((3,))
