@@ -59,11 +59,9 @@ def few_rivals(patch, *kept):
 
 
 def drawn_of_one(patch, method):
-    """Let figures of comparisons show this method alone, where they are not about figures: ten columns take a second."""
+    """Let figures of comparisons show this method alone, where they are not about figures."""
     whole = compare_module.Comparison.plot
-    patch.setattr(
-        compare_module.Comparison, "plot", lambda self, **options: whole(self, **{"names": [method]} | options)
-    )
+    patch.setattr(compare_module.Comparison, "plot", lambda self, **more: whole(self, **{"names": [method]} | more))
 
 
 def normal(seed, *shape):
