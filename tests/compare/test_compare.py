@@ -264,6 +264,7 @@ def test_frames_and_names_of_clients_are_taken_whatever_output_transformers_are_
     json.loads(named.to_json())
 
 
+@pytest.mark.slow
 def test_the_regressor_is_the_same_behind_every_method():
     class Five(LinearRegression):
         def predict(self, X):

@@ -61,6 +61,7 @@ def test_one_search_compares_all_reducers_and_none_scores_nan(data, routing):
     assert search.predict(data[0]).shape == (90,)
 
 
+@pytest.mark.slow
 def test_routing_does_not_change_a_score(data):
     grid = {"reduce": [*reducers()[:2], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     scores = [
@@ -81,6 +82,7 @@ def test_two_processes_score_as_one(data, backend):
     assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
 
 
+@pytest.mark.slow
 def test_one_grid_searches_both_kinds_of_parameters(data):
     grid = [
         {
@@ -94,6 +96,7 @@ def test_one_grid_searches_both_kinds_of_parameters(data):
     assert len(search.cv_results_["params"]) == 6
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("routing", [False, True])
 def test_more_than_one_output(data, routing):
     X, y, client_ids = data

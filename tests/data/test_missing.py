@@ -208,6 +208,7 @@ def test_the_torch_engine_is_the_loop(sizes, seed, share, dropout, fusion):
         assert_allclose(a.losses[:, :-1], b.losses[:, :-1], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fusion", KINDS)
 def test_a_mask_of_all_is_no_mask(fusion):
     network = make_network((3, 2, 2), fusion=fusion)
@@ -233,6 +234,7 @@ def test_what_stands_in_a_missing_block_changes_nothing(fusion, dropout):
     assert (full - results[0]).abs().max() > 1e-4
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_who_is_stacked_beside_changes_no_bit(dropout):
     network = make_network((4, 2, 2), c=2, d=4)
@@ -332,6 +334,7 @@ def test_a_modality_that_no_participant_has_keeps_its_encoder():
 # ----------------------------------------------------------------------------------------------- estimator
 
 
+@pytest.mark.slow
 def test_a_modality_that_only_rows_held_out_have_is_refused_with_the_remedy():
     rare = X.copy()
     rare[:, WIDTHS["wet"]] = np.nan
@@ -494,6 +497,7 @@ def in_library(frame, library):
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
     frame = in_library(with_nothing(MIXED, LACKING), library)
@@ -525,6 +529,7 @@ def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     assert np.isfinite(model.predict(MIXED.assign(lab__site="?"))).all()
 
 
+@pytest.mark.slow
 def test_missing_labels_alone_are_still_a_category():
     labels = ["lab__site", "lab__ripe"]
     holes = with_nothing(MIXED, LACKING, labels)

@@ -637,6 +637,7 @@ def test_a_model_saved_is_the_same_and_goes_on(encoder):
     assert_array_equal(again.transform(X), expected)
 
 
+@pytest.mark.slow
 def test_a_lambda_trains_but_cannot_be_pickled():
     model = series({"nir": TorchEncoder(lambda n, d: nn.Linear(n, d))}).fit(X, Y)
     assert np.isfinite(model.transform(X)).all()

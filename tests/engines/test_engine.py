@@ -113,6 +113,7 @@ def test_the_optimisers_bias_correction_holds_for_many_steps():
 # --------------------------------------------------------------------------------- one client, centralised
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("n_history", [0, 2])
 @pytest.mark.parametrize(
     ("fusion", "engine"), [*(("concat", engine) for engine in ENGINES), ("mean", "torch"), ("mean", "loop")]
@@ -161,6 +162,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
         exact(records[t].state.weights[0], w)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", PACKAGED)
 @pytest.mark.parametrize("k", [2, 5])
 def test_identical_clients_on_full_batches_are_one_client(engine, k):
@@ -243,6 +245,7 @@ def test_the_torch_engine_is_the_loop(federations, network, batch_size, n_epochs
     assert (ours[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs().max() > 1e-3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", PACKAGED)
 def test_a_run_in_company_is_the_run_alone(engine):
     network = make_network((3, 2))
@@ -295,6 +298,7 @@ def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
                 np.testing.assert_allclose(mine.losses[2 * i : 2 * i + 2], theirs.losses, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_float32_training_stays_close_to_float64():
     network = make_network((3, 2))
     run = make_run(network, [7, 3, 1])
@@ -358,6 +362,7 @@ def test_padding_to_a_long_client_changes_nothing_for_the_others():
         exact({t: v[k] for t, v in alone_losses.items()}, {t: v[k] for t, v in losses.items()})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", PACKAGED)
 def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stands(engine):
     network = make_network((3, 2))
@@ -393,6 +398,7 @@ def test_training_moves_neither_the_broadcast_nor_the_rows(engine):
         assert torch.equal(before, after)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", PACKAGED)
 def test_an_engine_keeps_nothing_from_round_to_round(engine):
     network = make_network((3, 2))
@@ -430,6 +436,7 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
 # ---------------------------------------------------------------- a client's code sees only its own rows
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", PACKAGED)
 @pytest.mark.parametrize(("victim", "poison"), [(0, float("nan")), (3, 1e6), (5, float("inf"))])
 def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, poison):

@@ -254,6 +254,7 @@ def asked_of_the_server(monkeypatch):
     return rounds
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", IN_C)
 @pytest.mark.parametrize("participation", [1.0, 0.5])
 def test_rounds_in_one_call_are_those_by_the_server_to_the_last_bit(participation, algorithm, monkeypatch):
@@ -402,6 +403,7 @@ def test_auto_takes_it_and_says_so():
     assert fitted(engine="torch").engine_ == "torch"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -492,6 +494,7 @@ def test_an_interrupt_is_seen_within_a_second_and_keeps_the_rounds_that_are_done
     assert np.isfinite(model.predict(X)).all()
 
 
+@pytest.mark.slow
 def test_other_threads_go_on_meanwhile():
     model, X, y = large_fit()
     ticks, stop = [], threading.Event()

@@ -82,6 +82,7 @@ def test_degenerate_columns(x, preprocessing):
     assert_finite(x, preprocessing=preprocessing)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-300, 2e-4, 1.0, 1e6, "auto"])
 def test_any_shrinkage_whitens_any_rank(shrinkage):
     for x in (X, replaced([2], 3.7), replaced(slice(None), 1 / 3), X[:, [0, 0, 1, 1]], X[:, :1]):
@@ -128,6 +129,7 @@ def test_wide_and_constant(constant):
     assert_finite(np.full((N, 2500), constant), n_rounds=1)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
 @pytest.mark.parametrize(
     "x",
@@ -510,6 +512,7 @@ def test_the_default_device_changes_nothing_and_stays_as_it_is():
         assert torch.empty(0).device.type == "meta"
 
 
+@pytest.mark.slow
 def test_autocast_and_determinism_modes_change_nothing():
     expected = use()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -88,6 +88,7 @@ def test_a_copy_is_the_same_model_and_trains_on_alike(fitted, copied):
         assert_array_equal(other.history_[name], values)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_every_pickle_protocol(fitted, protocol):
     assert_array_equal(pickle.loads(pickle.dumps(fitted, protocol)).predict(X), fitted.predict(X))

@@ -91,6 +91,7 @@ def test_a_line_for_each_client(model):
 # --------------------------------------------------------------------------------------------------- scores
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("labels", "named"),
     [

@@ -287,6 +287,7 @@ def test_every_value_passes_a_finite_difference_check():
 # -------------------------------------------------------------------------------------- network and engines
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fusion", ["concat", "attention"])
 @pytest.mark.parametrize("masked", [False, True])
@@ -400,6 +401,7 @@ def test_the_default_is_the_papers():
     assert not any(name.startswith(("spread", "gain")) for name in named.weights_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
 def test_each_is_something_else_lowers_its_term_and_is_nothing_without_a_weight(kind):
     kinds, options = ("homoscedastic", kind), {"n_rounds": 15, "local_epochs": 4}

@@ -117,12 +117,14 @@ LACKING = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "modality"), [*zip(LACKING, ["nir", "lab"] * 2, strict=True), ("a client", "lab")])
 def test_rows_that_lack_a_modality(name, modality):
     """Folds whose kept rows all lack it, and clients that have none, among them."""
     sound(changed(X, LACKING[name], MODALITIES[modality], np.nan), Y, np.repeat([0, 1, 2], 20), modalities=MODALITIES)
 
 
+@pytest.mark.slow
 def test_a_modality_that_is_constant():
     for name in MODALITIES:
         sound(changed(X, slice(None), MODALITIES[name], 4.0), Y, THREE, modalities=MODALITIES)
@@ -134,6 +136,7 @@ def test_a_modality_that_nobody_has_is_said():
         make(modalities=MODALITIES).fit(x, Y, THREE)
 
 
+@pytest.mark.slow
 def test_categories_alone_and_beside_numbers():
     kinds = pd.Categorical(np.array(list("xyz"))[np.arange(60) % 3])
     rare = pd.Categorical(["only"] + ["others"] * 59)
@@ -152,12 +155,14 @@ CLIENTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CLIENTS)
 def test_clients(name):
     model = sound(TABLE, Y, CLIENTS[name], reach=1.1)
     assert (len(model.members_) == 1) == (name in ("of one row", "of two rows"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["a client is one", "a row is one", "two"])
 def test_groups(name):
     groups = {"a client is one": THREE, "a row is one": np.arange(60), "two": np.arange(60) % 2}[name]

@@ -182,6 +182,7 @@ def test_server_momentum_by_hand():
     as_exact(federate("torch", network, [run], FACTORS, algorithm="fedavgm")[-1].state.weights[0], w)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize(("algorithm", "trains"), [("fedadam", True), ("fedsgd", False)])
 def test_server_adam_is_that_of_torch(algorithm, trains, engine):
@@ -201,6 +202,7 @@ def test_server_adam_is_that_of_torch(algorithm, trains, engine):
     as_exact(federate(engine, network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", FAST)
 def test_scaffold_by_hand(engine):
     network = make_network((3,))

@@ -113,6 +113,7 @@ def test_nobody_is_left_out_however_rows_are_dealt(n_clients, scheme, centred):
     assert names(fitted(x, y, ids)) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("majority", [False, True])
 def test_nobody_is_left_out_where_instruments_differ_as_those_of_corn_do(majority):
     """Offsets, slopes and gains between instruments that are several times the spread of samples."""
