@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if (mark := item.get_closest_marker("sampled")) is None:
             continue
-        test, case = (item.path, item.originalname), set(item.callspec.indices.items())
+        test, case = (item.path, item.originalname), {(name, id(value)) for name, value in item.callspec.params.items()}
         if n_cases[test] % mark.args[0] if mark.args else case <= values[test]:
             item.add_marker(pytest.mark.slow)
         n_cases[test] += 1
