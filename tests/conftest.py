@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import Counter, defaultdict
 
 # One thread a process: two test processes then share two cores fairly, and sums are added in the same order
 # everywhere. A test about threads sets their number itself.
@@ -30,6 +31,23 @@ def nothing_prepared():
     from skfdrmfl.fit.fit_preprocessing import MEMO
 
     MEMO.clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave what a test has marked `sampled` to the slow tests, but for some of its cases.
+
+    `sampled(n)` keeps the first and every n-th after it; `sampled()`, of a product, those that bring a value not seen.
+    """
+    n_cases, values = Counter(), defaultdict(set)
+    for item in items:
+        if (mark := item.get_closest_marker("sampled")) is None:
+            continue
+        test, case = (item.path, item.originalname), {(name, id(value)) for name, value in item.callspec.params.items()}
+        if n_cases[test] % mark.args[0] if mark.args else case <= values[test]:
+            item.add_marker(pytest.mark.slow)
+        n_cases[test] += 1
+        values[test] |= case
 
 
 def pytest_collection_finish():

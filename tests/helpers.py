@@ -58,6 +58,12 @@ def few_rivals(patch, *kept):
         patch.setattr(compare_module, name, lambda *args, whole=whole: (r for r in whole(*args) if r.name in kept))
 
 
+def drawn_of_one(patch, method):
+    """Let figures of comparisons show this method alone, where they are not about figures."""
+    whole = compare_module.Comparison.plot
+    patch.setattr(compare_module.Comparison, "plot", lambda self, **more: whole(self, **{"names": [method]} | more))
+
+
 def normal(seed, *shape):
     """Standard normal float64 tensor of its own stream."""
     return torch.as_tensor(np.random.default_rng(seed).standard_normal(shape))

@@ -62,7 +62,8 @@ def finished():
     )
 
 
-def test_compare_prints_the_table_and_writes_both_files_of_what_is_asked_for(capsys, tmp_path):
+def test_compare_prints_the_table_and_writes_both_files_of_what_is_asked_for(capsys, tmp_path, monkeypatch):
+    few_rivals(monkeypatch, "mean predictor", "PCA", "RidgeCV, all columns")
     options = "--target water --clients 4 --scheme dirichlet --components 3 --seed 7 --out a/b --tuning none"
     assert cli.main([*QUICK, *options.split()]) == 0
     out, err = capsys.readouterr()
@@ -503,6 +504,7 @@ def test_predict_says_by_which_rules_columns_were_read(table, model, capsys):
     assert "Numbers with a decimal comma: 1000, 1010, 1020, ... 1190 (20 in all)." in capsys.readouterr().out
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -529,6 +531,7 @@ def test_a_table_of_which_no_row_can_be_predicted_is_one_line(table, model, caps
     assert not os.path.exists("out")
 
 
+@pytest.mark.slow
 def test_a_model_without_its_record_still_predicts(table, model, capsys):
     os.remove("model.json")
     assert cli.main(["predict", "model.npz", "data.csv", "--target", "fat", "--no-figure"]) == 0
@@ -677,12 +680,13 @@ def test_the_option_of_tuning_is_the_mixture_or_one_network(given, tuning):
     assert transformer(parser.parse_args(given)).tuning == tuning
 
 
-def test_no_command_loads_a_library_before_it_runs_and_the_module_is_the_program_and_draws_only_when_asked():
+@pytest.mark.parametrize("more", ["", pytest.param("import skfdrmfl.compare._plots", marks=pytest.mark.slow)])
+def test_no_command_loads_a_library_before_it_runs_and_the_module_is_the_program_and_draws_only_when_asked(more):
     code = (
         "import runpy, sys, skfdrmfl.cli.main as cli\n"
         "assert cli.main(['predict', 'gone.npz', 'gone.csv']) == 1\n"
         "assert not {'numpy', 'torch', 'pandas', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)\n"
-        "import skfdrmfl.compare, skfdrmfl.compare._plots\n"
+        f"{more}\n"
         "assert 'matplotlib' not in sys.modules\n"
         "sys.argv = ['skfdrmfl', '--version']; runpy.run_module('skfdrmfl', run_name='__main__')"
     )

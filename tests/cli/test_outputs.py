@@ -89,6 +89,7 @@ def broken(*args, **kwargs):
 
 
 # ------------------------------------------------------------------------------------------------------ pictures
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("command", "files", "where"),
     [
@@ -154,6 +155,7 @@ def test_memory_that_does_not_suffice_for_a_picture_is_said_after_the_files(tabl
 NAME = "a $x_i$ 100 % ^2 \\frac{" + "long " * 60
 
 
+@pytest.mark.slow
 def test_names_are_drawn_as_they_are():
     """No text of a figure is read as a formula."""
     y, site = np.arange(4.0), np.array([NAME, "$b$", NAME, "$b$"])
@@ -189,6 +191,7 @@ def test_letters_that_a_font_lacks_are_one_line(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_page_whose_figure_cannot_be_drawn_has_its_tables(table, monkeypatch):
     assert cli.main([*COMPARE, "--no-figure"]) == 0
     monkeypatch.setattr(Figure, "savefig", broken)
@@ -197,6 +200,7 @@ def test_a_page_whose_figure_cannot_be_drawn_has_its_tables(table, monkeypatch):
     assert "No figure: no LaTeX here" in page and "RidgeCV, all columns" in page
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("targets", ["fat", "fat,water"])
 def test_the_colours_of_a_fit_are_called_what_they_show(table, monkeypatch, targets):
     drawn = []
@@ -252,6 +256,7 @@ class Pipe(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("error", "status"), [(BrokenPipeError(32, "Broken pipe"), 141), (OSError(28, "No space left on device"), 1)]
 )
@@ -311,6 +316,7 @@ def test_a_model_alone_predicts_as_with_its_record(table, model, capsys):
     assert_allclose(predictions()["predicted_fat"], model.predict(table.iloc[:, :6]), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_labels_are_labels_without_the_record_too(table):
     table["variety"] = np.arange(30) % 3
     table.drop(columns="water").to_csv("data.csv", index=False)
@@ -323,6 +329,7 @@ def test_labels_are_labels_without_the_record_too(table):
     pd.testing.assert_frame_equal(predictions(), before)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("values", "said", "n_judged"),
     [
@@ -363,6 +370,7 @@ def test_a_row_that_cannot_be_predicted_does_not_cost_the_others(table, model, c
     assert found.loc[~good, ["predicted_fat", "Z1", "Z2"]].isna().all(axis=None)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "form", ["{} nm", "{}.0", "X{}", "{},0", "Abs@{}", "nir__{}", "{}.004"], ids=lambda form: form.format(1000)
 )
@@ -375,12 +383,18 @@ def test_columns_whose_names_say_the_same_wavelength_are_those_of_the_model(tabl
     assert "Columns that say the same as those of the model: " in capsys.readouterr().out
     assert_allclose(predictions()["predicted_fat"], model.predict(X), rtol=1e-12)
     assert not {form.format(name) for name in X} & set(predictions())
-    table.rename(columns={name: form.format(int(name) + 5000) for name in X}).to_csv("other.csv", index=False)
+
+
+def test_columns_that_say_another_wavelength_or_one_twice_are_refused(table, model):
+    table.rename(columns={name: f"{int(name) + 5000} nm" for name in table.columns[:6]}).to_csv(
+        "other.csv", index=False
+    )
     assert cli.main(["predict", "model.npz", "other.csv", "--no-figure"]) == 1
     table.drop(columns="1001").assign(**{"1001 nm": 1.0, "X1001": 2.0}).to_csv("two.csv", index=False)
     assert cli.main(["predict", "model.npz", "two.csv", "--no-figure"]) == 1
 
 
+@pytest.mark.slow
 def test_yes_and_no_are_read_at_predict_as_at_fit(table):
     table.assign(organic=["true", "FALSE"] * 15).drop(columns="water").to_csv("data.csv", index=False)
     assert cli.main([*FIT, "--no-figure"]) == 0
@@ -426,6 +440,7 @@ def modalities():
     return frame
 
 
+@pytest.mark.slow
 def test_a_modality_that_is_not_there_is_missing_to_a_model_that_has_learned_that(modalities, capsys):
     keep = ["--missing", "keep", "--set", "fusion=attention", "--no-figure"]
     assert cli.main([*MODALITIES, *keep]) == 0
@@ -491,6 +506,7 @@ def test_what_was_compared_before_a_method_failed_is_written(table, monkeypatch,
     assert "cannot be made with these rows: training diverged; what was finished before is above and in" in err
 
 
+@pytest.mark.slow
 def test_results_are_written_as_they_come_and_say_that_they_are_not_all(table, monkeypatch, capsys):
     """What a signal 9 would find at that time."""
     found, fit = [], FDRMFLTransformer.fit

@@ -146,6 +146,7 @@ def test_excel_and_parquet_give_the_table_that_was_written(tmp_path):
     assert len(read(tmp_path / "two.xlsx", sheet="more")[0]) == N
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("index", [None, "named", "numbers"])
 def test_a_large_parquet_file_is_read_by_row_groups_into_a_file_to_the_same_frame(tmp_path, monkeypatch, index):
     pytest.importorskip("pyarrow")
@@ -694,6 +695,7 @@ def test_a_name_with_commas_goes_before_its_parts_and_hints_can_be_pasted(tmp_pa
 
 
 # ------------------------------------------------------------------------------- what stands for no value, or sums up
+@pytest.mark.sampled()
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".parquet"])
 @pytest.mark.parametrize("mark", ["-999", "-999.0", "-9.99e2"])
 def test_a_number_that_means_missing_is_that_however_it_is_written(tmp_path, suffix, mark):
@@ -705,6 +707,7 @@ def test_a_number_that_means_missing_is_that_however_it_is_written(tmp_path, suf
     assert numbers.isna().to_numpy().nonzero()[0].tolist() == [3] and not len(odd)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("name", ["fat", "854"])
 @pytest.mark.parametrize("value", [-999.0, -9999.0, 99999.0, 1e30])
 def test_a_number_far_from_all_others_that_often_means_missing_is_refused_unless_kept(name, value):
@@ -724,6 +727,7 @@ def test_a_number_that_may_mean_missing_among_its_likes_is_one():
     assert parts(frame).X["852"].iloc[4] == -999
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 @pytest.mark.parametrize("words", [["mean"], ["Mittelwert", "Standardabw.", "Max."], ["Écart-type"], ["TOTAL"]])
 def test_rows_that_sum_up_a_table_are_none_of_it_and_are_said(tmp_path, suffix, words):

@@ -45,6 +45,7 @@ def test_rows_outside_are_counted_named_and_end_strict_with_a_status_of_its_own(
     assert len(pd.read_csv("p.csv")) == N
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_fit_pass_strict_and_the_level_is_a_share(spectra, capsys):
     arguments = ["predict", "model.npz", "data.csv", "--out", "p.csv", "--no-figure", "--strict"]
     assert cli.main(arguments) == 0
@@ -70,6 +71,7 @@ def test_intervals_are_columns_and_a_model_without_rows_held_out_says_why_it_has
     assert "by all clients together" in said and "Not by each client's own: client a holds out 9 rows" in said
 
 
+@pytest.mark.slow
 def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limits_and_intervals(spectra, capsys):
     table = pd.read_csv("data.csv").assign(site=np.repeat([1, 2], N // 2))
     table.to_csv("numbered.csv", index=False)
@@ -93,6 +95,7 @@ def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limit
     assert_allclose(result["T2"][1:], model.domain(x)["T2"], rtol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(
     ("command", "suspects"), [("fit", "warn"), ("fit", "drop"), ("compare", "warn"), ("compare", "ignore")]

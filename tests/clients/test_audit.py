@@ -54,6 +54,7 @@ def records_of(paths):
     return {label: read_audit(path) for label, path in paths.items()}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [
@@ -93,6 +94,7 @@ def test_a_site_that_holds_out_no_row_sends_no_errors(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_networks_that_have_stopped_are_not_asked_how_they_err(tmp_path):
     n_asked = []
 

@@ -123,7 +123,7 @@ def test_malformed_answers_end_a_fit_with_the_site_named_or_leave_it_out(asked):
 
     rng = np.random.default_rng(2)
     ended = []
-    for _ in range(12):
+    for _ in range(6):
         wire = Hostile({label: site_of(estimator(), rows_of(X, Y, label == LABELS), label) for label in "abc"})
         try:
             model = fit_over(wire, estimator())

@@ -205,6 +205,7 @@ def test_what_a_policy_does_not_give_ends_the_run_and_names_the_site_and_the_ent
         assert {r.what for address, r, *_ in wire.asked if address == "a"} == {"describe", "sum"}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("entries", "parameters", "kind"),
     [

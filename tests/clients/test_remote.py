@@ -54,6 +54,7 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
 # --------------------------------------------------------------------------------------------- the same fit
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table", "ids"),
     [
@@ -153,6 +154,7 @@ def test_nobody_there_in_the_first_round_is_an_error_elsewhere_too():
         there({"availability": lambda t, client: t > 1}, FRAME)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [
@@ -419,6 +421,7 @@ def transformed(monkeypatch):
     return n_rows
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", [Wire, Processes])
 def test_a_client_transforms_its_rows_once_for_all_rounds(transformed, kind):
     after = []
@@ -450,6 +453,7 @@ def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
     assert n_plans > 1 and max(n_kept) == 1
 
 
+@pytest.mark.slow
 def test_more_than_is_to_be_kept_is_prepared_for_each_message(transformed, monkeypatch):
     monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30 - 1)  # of the 8 whitened columns of 30 rows
     model, wire = there({"n_rounds": 4}, kind=Processes)
@@ -508,6 +512,7 @@ class Forgetful(Wire):
         return super().answer(address, packet)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
 def test_a_client_that_has_lost_everything_is_told_again(algorithm):
     parameters = {"algorithm": algorithm, "n_rounds": 5, "early_stopping": True}
@@ -559,6 +564,7 @@ def test_a_round_without_one_client_is_the_mean_of_the_others():
     np.testing.assert_allclose(model._fitted.models, oracle._fitted.models, atol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

@@ -42,6 +42,7 @@ def wire_of(parameters, watches):
     return Wire(sites)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.base import BaseEstimator
@@ -153,6 +153,7 @@ trees = st.recursive(
 )
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(trees)
 def test_a_tree_comes_back_with_its_types_and_bits(tree):
     assert same(tree, round_trip(tree))
@@ -335,6 +336,7 @@ def test_a_folder_that_cannot_be_synchronised_is_no_failure(monkeypatch, path):
     assert read(path, kind="model") == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
 @pytest.mark.parametrize("where", ["os.fsync", "os.replace", "archive.npy.write_array"])
 def test_a_process_killed_while_it_writes_leaves_the_earlier_file(path, where):
@@ -474,6 +476,7 @@ def test_a_file_cut_off_anywhere_is_refused(path):
             read(path, kind="model")
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_gives_other_content(path):
     write(path, CONTENT, kind="model")
     whole = path.read_bytes()

@@ -97,6 +97,7 @@ def test_a_folder_without_room_is_said_before_anything_is_written(folder, monkey
         spill.new_table((1000, 250), np.float64)
 
 
+@pytest.mark.slow
 def test_a_fit_takes_no_second_table(folder):
     n, p = 50_000, 100
     X = np.random.default_rng(0).standard_normal((n, p), dtype=np.float32)

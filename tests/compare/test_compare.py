@@ -102,7 +102,8 @@ def groups():
 @pytest.fixture(scope="module")
 def comparison(groups):
     X, y, _ = table()
-    return compare(X, y, lambda seed: make_client_ids(y, 3, random_state=seed), groups=groups, transformer=Witness())
+    clients = lambda seed: make_client_ids(y, 3, random_state=seed)  # noqa: E731
+    return compare(X, y, clients, groups=groups, n_splits=3, transformer=Witness())
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def watched():
 
 
 def splits(groups, X):
-    return GroupKFold(5, shuffle=True, random_state=0).split(X, groups=groups)
+    return GroupKFold(3, shuffle=True, random_state=0).split(X, groups=groups)
 
 
 def test_methods_stand_in_order_the_mean_first(comparison):
@@ -135,7 +136,7 @@ def test_methods_stand_in_order_the_mean_first(comparison):
 
 def test_groups_stay_in_one_fold(comparison, groups):
     assert_array_equal(comparison.fold[::2], comparison.fold[1::2])
-    assert sorted(set(comparison.fold)) == [0, 1, 2, 3, 4]
+    assert sorted(set(comparison.fold)) == [0, 1, 2]
 
 
 def test_every_row_of_every_method_is_predicted_once(comparison):
@@ -261,6 +262,7 @@ def test_frames_and_names_of_clients_are_taken_whatever_output_transformers_are_
     json.loads(named.to_json())
 
 
+@pytest.mark.slow
 def test_the_regressor_is_the_same_behind_every_method():
     class Five(LinearRegression):
         def predict(self, X):
@@ -659,7 +661,7 @@ def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, riva
 
 def test_fits_of_fdrmfl_are_those_made_by_hand(groups, few_rivals):
     X, y, ids = table()
-    model = FDRMFLTransformer(n_rounds=2, engine="torch", tuning=None)
+    model = FDRMFLTransformer(n_rounds=1, engine="torch", tuning=None)
     result = compare(X, y, ids, groups=groups, n_splits=2, n_seeds=2, transformer=model)
     ridge = RidgeCV(alphas=np.logspace(-6, 3, 10))
     cv = list(GroupKFold(2, shuffle=True, random_state=0).split(X, groups=groups))
@@ -716,7 +718,10 @@ def test_several_outputs_are_predicted_together_and_measured_one_by_one(of_two):
         result.of("ash")
     text = result.to_table()
     assert text.index("fat:") < text.index("water:")
-    assert result.plot(output="water").axes[0].get_title() == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3f}"
+    assert (
+        result.plot(output="water", names=["PCA"]).axes[0].get_title()
+        == f"PCA\nRMSE {result['PCA', 'water'].rmse[0]:.3f}"
+    )
 
 
 def test_the_frame_has_a_row_for_each_method_and_output(of_two):
@@ -771,7 +776,8 @@ def test_json_gives_the_comparison_back(of_two, comparison):
         back = Comparison.from_json(result.to_json())
         assert back.to_json() == result.to_json()
         assert back.to_table() == result.to_table()
-        assert back.plot().axes[0].get_title() == result.plot().axes[0].get_title()
+        drawn = (one.plot(names=["PCA"]).axes[0].get_title() for one in (back, result))
+        assert next(drawn) == next(drawn)
     for text in ("{}", "[1]", "no", '{"format": "other"}'):
         with pytest.raises(ValueError, match="this is no comparison in the form of this version"):
             Comparison.from_json(text)
@@ -800,7 +806,8 @@ class Reader(HTMLParser):
             self.rows[-1].append(data)
 
 
-def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two):
+def test_the_page_stands_by_itself_and_holds_every_number_and_message(of_two, monkeypatch):
+    helpers.drawn_of_one(monkeypatch, "FDRMFL")
     _, result = of_two
     settings = {
         "notes": ["a <b> & c"],

@@ -61,8 +61,9 @@ def test_one_search_compares_all_reducers_and_none_scores_nan(data, routing):
     assert search.predict(data[0]).shape == (90,)
 
 
+@pytest.mark.slow
 def test_routing_does_not_change_a_score(data):
-    grid = {"reduce": [*reducers()[:4], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
+    grid = {"reduce": [*reducers()[:2], FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     scores = [
         run(GridSearchCV(pipeline(), grid, cv=3), data, routing=routing).cv_results_["mean_test_score"]
         for routing in (False, True)
@@ -70,9 +71,10 @@ def test_routing_does_not_change_a_score(data):
     assert_array_equal(*scores)
 
 
-@pytest.mark.parametrize("backend", ["multiprocessing", pytest.param("loky", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["multiprocessing", "loky"])
 def test_two_processes_score_as_one(data, backend):
-    """In forked processes and (slow, because each imports everything) in fresh ones."""
+    """In forked processes and in fresh ones."""
     grid = {"reduce": [IgnoreClients(PLSRegression()), FDRMFLTransformer(n_rounds=3, random_state=0, tuning=None)]}
     one = run(GridSearchCV(pipeline(), grid, cv=2), data, routing=False)
     with parallel_config(backend, n_jobs=2):
@@ -80,6 +82,7 @@ def test_two_processes_score_as_one(data, backend):
     assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
 
 
+@pytest.mark.slow
 def test_one_grid_searches_both_kinds_of_parameters(data):
     grid = [
         {
@@ -93,6 +96,7 @@ def test_one_grid_searches_both_kinds_of_parameters(data):
     assert len(search.cv_results_["params"]) == 6
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("routing", [False, True])
 def test_more_than_one_output(data, routing):
     X, y, client_ids = data

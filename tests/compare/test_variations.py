@@ -132,6 +132,7 @@ def test_errors_of_a_curve_are_those_of_fits_by_hand_to_the_same_rows(curve):
         assert_allclose(rows.at(name, "y")["all"].rmse, found[name].rmse)
 
 
+@pytest.mark.slow
 def test_with_one_client_a_curve_is_that_of_scikit_learn_of_the_same_rows(seen):
     X, y = table()
     found = compare(X, y, np.zeros(N), **QUICK, learning_curve=[0.5])
@@ -204,6 +205,7 @@ def test_of_two_modalities_each_is_alone_and_one_modality_is_refused_before_any_
     assert seen == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", [0.0, pytest.param(0.15, marks=pytest.mark.slow)])
 def test_p_is_that_of_scikit_learns_permutation_test_of_the_same_procedure(signal):
     X, y = table()
@@ -246,6 +248,7 @@ def test_groups_exchange_their_y_whole_with_others_of_as_many_rows_and_the_same_
     assert all(moved[first + 1] == moved[first] + 1 for first in (0, 2, 6, 8, 10))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_permutations_and_the_sizes_that_are_done():
     X, y = table()
     calls = []
@@ -266,6 +269,7 @@ def test_ctrl_c_keeps_the_permutations_and_the_sizes_that_are_done():
     assert list(done) == sorted(done) and len(set(totals)) == 1
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_handed_over_as_methods_finish_and_says_that_it_is_not_all():
     X, y = table()
     kept = []
@@ -309,7 +313,8 @@ class Picky(LinearRegression):
         return super().fit(X, y)
 
 
-def test_what_varies_comes_back_from_json_and_stands_in_table_page_and_picture():
+def test_what_varies_comes_back_from_json_and_stands_in_table_page_and_picture(monkeypatch):
+    helpers.drawn_of_one(monkeypatch, "FDRMFL")
     X, y = table()
     two = Columns(modalities={"one": [0, 1, 2], "two": [3, 4]})
     Y = np.c_[y, -2 * y]

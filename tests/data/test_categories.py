@@ -136,12 +136,14 @@ def test_declared_but_absent_categories_do_not_count():
     assert_array_equal(fitted.transform(declared), small().fit(FRAME, Y, client_ids=IDS).transform(FRAME))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", [object, "string", "category"])
 def test_how_strings_are_stored_is_of_no_consequence(kind):
     Z = small(modalities=WHOLE).fit_transform(FRAME, Y, client_ids=IDS)
     assert_array_equal(small(modalities=WHOLE).fit_transform(as_dtype(FRAME, kind), Y, client_ids=IDS), Z)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("modalities", [None, WHOLE])
 def test_polars_gives_what_pandas_gives(modalities):
     fitted = small(modalities=modalities).fit(FRAME.drop(columns="grade"), Y, client_ids=IDS)
@@ -208,6 +210,7 @@ def test_partial_fit_keeps_the_categories_and_trains_the_unseen_vector():
     assert np.abs(fitted.weights_["encoder.categorical.embedding"][3]).min() > 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_missing_is_a_category_of_its_own(library):
     holes = FRAME.drop(columns="grade").assign(site=FRAME["site"].where(FRAME["a"] > -0.5, None))
@@ -227,6 +230,7 @@ def test_missing_is_a_category_of_its_own(library):
     assert_array_equal(whole.transform(FRAME.assign(site=pd.Series([None] * N, dtype=object))), unknown)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("spoilt", ["{}.0", "{} ", "{}?"])
 def test_labels_that_the_model_does_not_know_are_counted_and_named_once_a_call(library, spoilt):
@@ -256,6 +260,7 @@ def test_labels_that_are_known_or_missing_are_not_mentioned():
 TIMES = pd.date_range("2026-01-01", periods=N)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("column", "words"),
     [
@@ -333,6 +338,7 @@ def test_a_code_is_that_of_the_one_hot_rows_by_other_means(spec):
     assert_allclose(part.forward(views, x[None])[0], out, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
 def test_the_torch_engine_equals_the_loop(spec):
     part = spec.build_embedded("m", (3, 2), 4, 3, (4,))
@@ -372,6 +378,7 @@ def test_one_modality_of_both_kinds_learns_what_combines_them():
 # ------------------------------------------------------------------------------------------------- scikit-learn's
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("modalities", [None, WHOLE])
 def test_models_are_saved_cloned_and_hand_out_frames(modalities, tmp_path):
     skops_io = pytest.importorskip("skops.io")

@@ -45,6 +45,7 @@ OF_NUMBERS, OF_TEXT = fitted(frame(AXIS)), fitted(frame(WRITTEN["text"]))
 BOTH = pytest.mark.parametrize("model", [OF_NUMBERS, OF_TEXT], ids=["numbers", "text"])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("written", WRITTEN)
 def test_names_that_say_the_same_give_the_same_bits(written):
     table = frame(WRITTEN[written])

@@ -40,6 +40,7 @@ def tuned(X, y, ids, groups=None):
     return model, model.members_[0]["error"]
 
 
+@pytest.mark.slow
 def test_the_error_that_tuning_reports_of_repeated_rows_is_the_error_on_fresh_rows_once_groups_are_named():
     X, y = samples(N_SAMPLES, 0)
     ids, of_sample = np.repeat(["a", "b", "c"], N_SAMPLES // 3), np.repeat(np.arange(N_SAMPLES), 3)
@@ -157,6 +158,7 @@ def test_rows_that_differ_are_split_by_the_permutation_of_their_client_as_ever(n
         assert_array_equal(np.concatenate([*rows, []]), np.flatnonzero((place + position) % N_FOLDS == number))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("options", [{"early_stopping": True}, {"tuning": "mixture"}, {}])
 def test_groups_of_one_row_change_no_bit_and_larger_ones_do_where_rows_are_held_out(options):
     X, y = samples(30, 0)
@@ -219,6 +221,7 @@ def test_who_ignores_clients_ignores_groups(routing):
     assert_array_equal(pca, PCA(2).fit_transform(X))
 
 
+@pytest.mark.slow
 def test_searches_hand_groups_to_the_folds_and_to_every_fit():
     learner = FDRMFLTransformer(tuning=None, **SMALL)
     pipeline = Pipeline([("scale", StandardScaler()), ("reduce", learner), ("ridge", Ridge())])

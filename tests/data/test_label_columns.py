@@ -66,6 +66,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_a_fit_with_labels_in_columns_has_the_bits_of_one_with_the_labels_passed(options):
     frame = pd.DataFrame(X, columns=WAVELENGTHS)
@@ -85,6 +86,7 @@ def test_a_fit_with_labels_in_columns_has_the_bits_of_one_with_the_labels_passed
         assert (without.history_["validation_mse"] != expected.history_["validation_mse"]).any()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
@@ -212,6 +214,7 @@ def test_a_checkpoint_is_of_the_labels_wherever_they_stand(tmp_path):
 # ------------------------------------------------------------------------------------------ searches and rivals
 
 
+@pytest.mark.slow
 def test_one_search_has_rivals_that_do_not_see_the_column():
     pipeline = Pipeline([("reduce", "passthrough"), ("ridge", Ridge())])
     grid = [

@@ -70,6 +70,7 @@ def test_values_whose_sum_overflows_are_not_missing():
 # ---------------------------------------------------------------------------------------------- alignment
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(n=st.integers(1, 4), seed=st.integers(0, 9))
 def test_alignment_is_the_mean_of_symmetric_kl_over_the_pairs_a_row_has(n, seed):
     codes = normal(seed, 2, 4, n, 3)
@@ -189,7 +190,7 @@ def test_anchors_are_dropped_and_references_are_not():
 # ------------------------------------------------------------------------------------------------- engines
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 5)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     seed=st.integers(0, 5),
@@ -207,6 +208,7 @@ def test_the_torch_engine_is_the_loop(sizes, seed, share, dropout, fusion):
         assert_allclose(a.losses[:, :-1], b.losses[:, :-1], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fusion", KINDS)
 def test_a_mask_of_all_is_no_mask(fusion):
     network = make_network((3, 2, 2), fusion=fusion)
@@ -217,6 +219,7 @@ def test_a_mask_of_all_is_no_mask(fusion):
     assert_allclose(other.losses, plain.losses, rtol=1e-9)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("fusion", "dropout"), [*zip(KINDS, [0.0, 0.5] * 2, strict=True)])
 def test_what_stands_in_a_missing_block_changes_nothing(fusion, dropout):
     network = make_network((3, 2, 2), fusion=fusion)
@@ -231,6 +234,7 @@ def test_what_stands_in_a_missing_block_changes_nothing(fusion, dropout):
     assert (full - results[0]).abs().max() > 1e-4
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_who_is_stacked_beside_changes_no_bit(dropout):
     network = make_network((4, 2, 2), c=2, d=4)
@@ -330,6 +334,7 @@ def test_a_modality_that_no_participant_has_keeps_its_encoder():
 # ----------------------------------------------------------------------------------------------- estimator
 
 
+@pytest.mark.slow
 def test_a_modality_that_only_rows_held_out_have_is_refused_with_the_remedy():
     rare = X.copy()
     rare[:, WIDTHS["wet"]] = np.nan
@@ -492,6 +497,7 @@ def in_library(frame, library):
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_row_without_numbers_and_labels_of_a_modality_lacks_it(library):
     frame = in_library(with_nothing(MIXED, LACKING), library)
@@ -523,6 +529,7 @@ def test_rows_that_lack_a_modality_first_at_transform_are_seen_as_lacking_it():
     assert np.isfinite(model.predict(MIXED.assign(lab__site="?"))).all()
 
 
+@pytest.mark.slow
 def test_missing_labels_alone_are_still_a_category():
     labels = ["lab__site", "lab__ripe"]
     holes = with_nothing(MIXED, LACKING, labels)

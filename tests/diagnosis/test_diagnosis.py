@@ -205,6 +205,7 @@ def healthy(**options):
     return FDRMFLTransformer(tuning=None, **settings), X, y, make_client_ids(y, 4, random_state=0)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "options",
     [
@@ -242,6 +243,7 @@ def test_one_client_is_neither_adrift_nor_unequal():
     np.testing.assert_array_equal(model.history_["drift"], 0)
 
 
+@pytest.mark.slow
 def test_rounds_of_partial_fit_are_judged_like_those_of_fit():
     model, X, y, ids = healthy()
     for n in range(1, 9):
@@ -261,6 +263,7 @@ def test_a_newcomer_with_new_rows_is_no_trend_of_the_others():
     assert set(model.diagnose().names) <= {"mi collapsed"}  # which is so: nothing tells the newcomer's y
 
 
+@pytest.mark.slow
 def test_a_saved_model_says_the_same_and_an_unfitted_one_says_so():
     model = one_is_mislabelled()
     again = pickle.loads(pickle.dumps(model))
@@ -324,6 +327,7 @@ def test_a_collapsed_critic_is_not_taken_for_one_that_memorised():
     assert made_up(**collapsed).names == ["mi collapsed"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("changes", [{"mi": 1.2}, {"mi_nwj": 0.3}, {"mse": 0.2}, {"n_rounds": 5}], ids=str)
 def test_no_critic_is_called_collapsed_without_all_of_the_evidence(changes):
     collapsed = {"mse": 1.0, "mi": NOTHING, "mi_nwj": 0.01}
@@ -331,6 +335,7 @@ def test_no_critic_is_called_collapsed_without_all_of_the_evidence(changes):
     assert made_up(**(collapsed | changes)) == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -349,6 +354,7 @@ def test_no_critic_is_called_memorised_without_all_of_the_evidence(changes):
     assert made_up(**(MEMORISED | changes)) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "validation",
     [None, {"mse": 1.8}, {"mse": 1.8, "mi_nwj": np.nan}, {"mi_nwj": np.where(np.arange(20) < 12, -0.6, np.nan)}],
@@ -396,6 +402,7 @@ def test_a_client_ten_times_worse_is_left_behind_unless_both_errors_are_tiny(wor
 # -------------------------------------------------------------------------------------------------- drift
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("participation", [1.0, 0.5])
 def test_drift_is_the_spread_about_the_average_over_the_length_of_the_step(engine, participation, monkeypatch):
@@ -440,6 +447,7 @@ def test_clients_with_the_same_rows_do_not_drift_and_those_who_stand_still_neith
     np.testing.assert_array_equal(still.fit(doubled, y, client_ids=ids).history_["drift"], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[33, 17, 5, 1]])
 def test_the_drift_of_a_run_in_company_has_the_same_bits_as_alone(sizes):
     network = make_network((10,), d=8, hidden=(32,))
@@ -483,6 +491,7 @@ def spectra(n, seed=0):
     return rng.standard_normal((n, 3)) @ rng.standard_normal((3, 12)) + 5 + 0.01 * rng.standard_normal((n, 12))
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
 @pytest.mark.parametrize(("n", "n_bad"), [(40, 1), (300, 1), (300, 2)])
 def test_a_corrupt_row_or_two_are_found(preprocessing, n, n_bad):
@@ -500,6 +509,7 @@ def test_a_corrupt_row_or_two_are_found(preprocessing, n, n_bad):
     assert "'y'" in next(f for f in model.fit(x, y, ids).diagnose() if f["name"] == "rows far off")["finding"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_client_in_other_units_skew_columns_and_rare_labels_are_not_a_row_or_two(seed):
     rng = np.random.default_rng(seed)
@@ -540,6 +550,7 @@ def test_a_mixture_is_diagnosed_by_the_record_of_the_network_that_it_names():
     assert str(again.diagnose()) == str(found)
 
 
+@pytest.mark.slow
 def test_what_a_linear_member_leaves_is_not_taken_for_y(tmp_path):
     """Noise is left, which no network tells from Z: that is no collapse, and its error is not of the variance of y."""
     X, y = smooth_rows(150, noise=0.5)
@@ -554,6 +565,7 @@ def test_what_a_linear_member_leaves_is_not_taken_for_y(tmp_path):
         assert found.names == []
 
 
+@pytest.mark.slow
 def test_a_network_trained_by_full_gradients_is_judged_as_such():
     """The clients' gradients differ as much as they can, and take no step that could be undone."""
     X = np.random.default_rng(0).standard_normal((120, 3))
@@ -565,6 +577,7 @@ def test_a_network_trained_by_full_gradients_is_judged_as_such():
     assert "client drift" not in model.diagnose().names
 
 
+@pytest.mark.slow
 def test_a_critic_of_what_a_linear_member_leaves_is_not_called_collapsed_or_forgetful():
     collapsed = {"mse": 0.9, "mi": NOTHING, "mi_nwj": 0.0}
     memorised = {"mse": 0.9, "mi_nwj": 0.6, "validation": {"mse": 1.0, "mi_nwj": 0.0}}

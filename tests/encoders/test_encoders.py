@@ -263,6 +263,7 @@ def test_replicas_are_independent(kind):
 COMPANIES = [*[(kind,) for kind in SPECS], ("conv1d", "dense", "categorical"), ("recurrent", "torch", "conv2d")]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "kinds",
     [pytest.param(kinds, marks=[pytest.mark.slow] * (i % 2)) for i, kinds in enumerate(COMPANIES)],
@@ -282,6 +283,7 @@ def test_the_torch_engine_is_the_loop(kinds):
     assert all(view.max() > 1e-3 for view in network.layout.views(moved).values())
 
 
+@pytest.mark.sampled(3)
 @every_spec
 def test_a_client_in_company_is_the_client_alone(kind):
     network = make_network([kind])
@@ -292,6 +294,7 @@ def test_a_client_in_company_is_the_client_alone(kind):
         exact(alone[k], weights[k], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", [kind for kind in SPECS if kind != "categorical"])
 def test_the_rows_of_a_client_reach_no_other_clients_update(kind):
     network = make_network([kind])
@@ -334,6 +337,7 @@ def test_encoders_of_all_kinds_learn_together():
     assert model.score(X[45:], Y[45:]) > flat.fit(X[:45], Y[:45], client_ids=IDS[:45]).score(X[45:], Y[45:])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "encoder",
     [Conv1DEncoder((3, 4), n_channels=2, kernel_size=2), Conv2DEncoder((1, 3, 4), kernel_size=2, n_channels=2),
@@ -615,6 +619,7 @@ def uses_of(model):
     ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "encoder",
     [TorchEncoder(convolution), TorchEncoder(Wide(4)), TorchEncoder(Frozen), RecurrentEncoder((4, 3))],
@@ -632,6 +637,7 @@ def test_a_model_saved_is_the_same_and_goes_on(encoder):
     assert_array_equal(again.transform(X), expected)
 
 
+@pytest.mark.slow
 def test_a_lambda_trains_but_cannot_be_pickled():
     model = series({"nir": TorchEncoder(lambda n, d: nn.Linear(n, d))}).fit(X, Y)
     assert np.isfinite(model.transform(X)).all()

@@ -244,6 +244,7 @@ def test_a_clients_key_depends_on_no_other_client():
     assert len(np.unique(many)) == len(many)
 
 
+@pytest.mark.slow
 def test_all_orders_of_four_rows_are_equally_likely_over_clients_rounds_and_epochs():
     weights = 4 ** np.arange(4)
     for axis in range(3):

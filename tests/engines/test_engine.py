@@ -113,6 +113,7 @@ def test_the_optimisers_bias_correction_holds_for_many_steps():
 # --------------------------------------------------------------------------------- one client, centralised
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("n_history", [0, 2])
 @pytest.mark.parametrize(
     ("fusion", "engine"), [*(("concat", engine) for engine in ENGINES), ("mean", "torch"), ("mean", "loop")]
@@ -161,6 +162,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
         exact(records[t].state.weights[0], w)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", PACKAGED)
 @pytest.mark.parametrize("k", [2, 5])
 def test_identical_clients_on_full_batches_are_one_client(engine, k):
@@ -212,7 +214,7 @@ networks = st.sampled_from(
 )
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 @given(
     federations=federations,
     network=networks,
@@ -243,6 +245,7 @@ def test_the_torch_engine_is_the_loop(federations, network, batch_size, n_epochs
     assert (ours[-1].state.weights - torch.stack([run.start.weights for run in runs])).abs().max() > 1e-3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", PACKAGED)
 def test_a_run_in_company_is_the_run_alone(engine):
     network = make_network((3, 2))
@@ -263,6 +266,7 @@ def test_a_run_in_company_is_the_run_alone(engine):
         first = stop
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("sizes", [[4, 9], [33, 17, 5, 1]])
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
     # Chaos would otherwise make a search's scores depend on which candidates are searched together.
@@ -276,6 +280,7 @@ def test_a_run_in_company_ends_in_the_same_bits_as_alone(sizes):
         assert torch.equal(trained(network, runs, "torch")[-1].state.weights[place], alone)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("term", ["mi_weight", "kl_weight", "contrastive_weight"])
 def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
     # Unequal rates train them one after another, equal ones side by side.
@@ -293,6 +298,7 @@ def test_a_term_that_one_run_uses_leaves_no_trace_in_a_run_that_does_not(term):
                 np.testing.assert_allclose(mine.losses[2 * i : 2 * i + 2], theirs.losses, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_float32_training_stays_close_to_float64():
     network = make_network((3, 2))
     run = make_run(network, [7, 3, 1])
@@ -306,7 +312,7 @@ def test_float32_training_stays_close_to_float64():
 # ------------------------------------------------------------------------- what must not change anything
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 5)
 @given(sizes=ragged.filter(lambda s: len(s) > 1), data=st.data())
 def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
     network = make_network((3, 2))
@@ -327,6 +333,7 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
         exact(other_losses, {term: value[order] for term, value in losses.items()})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("chunk_bytes", "window_bytes"), [(1, 10**9), (10**9, 1), (30_000, 400)])
 def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes, window_bytes):
     network = make_network((3, 2))
@@ -355,6 +362,7 @@ def test_padding_to_a_long_client_changes_nothing_for_the_others():
         exact({t: v[k] for t, v in alone_losses.items()}, {t: v[k] for t, v in losses.items()})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", PACKAGED)
 def test_a_client_draws_the_same_whoever_else_participates_and_wherever_it_stands(engine):
     network = make_network((3, 2))
@@ -390,6 +398,7 @@ def test_training_moves_neither_the_broadcast_nor_the_rows(engine):
         assert torch.equal(before, after)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", PACKAGED)
 def test_an_engine_keeps_nothing_from_round_to_round(engine):
     network = make_network((3, 2))
@@ -427,6 +436,7 @@ def test_an_engine_keeps_nothing_from_round_to_round(engine):
 # ---------------------------------------------------------------- a client's code sees only its own rows
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", PACKAGED)
 @pytest.mark.parametrize(("victim", "poison"), [(0, float("nan")), (3, 1e6), (5, float("inf"))])
 def test_the_rows_of_a_client_reach_no_other_clients_update(engine, victim, poison):

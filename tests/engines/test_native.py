@@ -25,7 +25,7 @@ from helpers import (
     sent_by,
     train_together,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
@@ -120,6 +120,7 @@ def rounds(draw):
     return network, run, sent, client_task, draw(st.sampled_from([1, 3, 16, 33]))
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(rounds())
 def test_in_float64_it_is_the_loop(drawn):
     network, run, sent, client_task, batch_size = drawn
@@ -253,6 +254,7 @@ def asked_of_the_server(monkeypatch):
     return rounds
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", IN_C)
 @pytest.mark.parametrize("participation", [1.0, 0.5])
 def test_rounds_in_one_call_are_those_by_the_server_to_the_last_bit(participation, algorithm, monkeypatch):
@@ -317,6 +319,7 @@ def test_who_trains_beside_moves_no_bit(algorithm):
     assert beside.losses[:5].tobytes() == alone.losses.tobytes()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", IN_C)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_references_of_many_rounds_are_those_of_the_loop(algorithm, dropout):
@@ -346,6 +349,7 @@ def test_what_stands_in_a_missing_block_moves_no_bit(fusion):
     assert weights[0] != bits(federate("native", network, [run], (1.0, 0.5)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("algorithm", IN_C)
 def test_a_client_that_is_not_finite_is_left_to_the_server(algorithm):
     network, runs = two_runs()
@@ -399,6 +403,7 @@ def test_auto_takes_it_and_says_so():
     assert fitted(engine="torch").engine_ == "torch"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -489,6 +494,7 @@ def test_an_interrupt_is_seen_within_a_second_and_keeps_the_rounds_that_are_done
     assert np.isfinite(model.predict(X)).all()
 
 
+@pytest.mark.slow
 def test_other_threads_go_on_meanwhile():
     model, X, y = large_fit()
     ticks, stop = [], threading.Event()

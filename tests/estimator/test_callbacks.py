@@ -92,6 +92,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "plain")
 def test_listening_and_verbose_change_no_bit(options, capsys):
     silent = fdrmfl(**options).fit(X, Y, IDS)
@@ -227,6 +228,7 @@ def test_scikit_learns_monitor_follows_the_score_from_round_to_round():
     assert scores == [fdrmfl().set_callbacks(Recorder(stop_after=t)).fit(X, Y, IDS).score(X, Y) for t in range(1, 5)]
 
 
+@pytest.mark.slow
 def test_a_callback_of_the_transformer_hears_each_fit_of_a_search_once():
     recorder = OfOneEstimator()
     search = GridSearchCV(fdrmfl().set_callbacks(recorder), {"mi_weight": [0.0, 0.01]}, cv=2, refit=False)

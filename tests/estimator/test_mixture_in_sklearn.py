@@ -35,6 +35,7 @@ def rmse(estimator, rows):
     return np.sqrt(np.mean(np.square(estimator.predict(X[rows]) - Y[rows])))
 
 
+@pytest.mark.slow
 def test_a_search_over_tuning_and_pretreatment_is_a_loop_over_fits():
     grid = [{"tuning": ["mixture"], "pretreatment": ["auto", "snv"]}, {"tuning": [None], "pretreatment": ["snv"]}]
     cv = KFold(2, shuffle=True, random_state=0)
@@ -63,6 +64,7 @@ def test_a_search_over_a_pipeline_takes_every_kind_of_pretreatment():
     assert_array_equal(clone(best).fit(X, Y, reduce__client_ids=IDS).predict(X), best.predict(X))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_z_comes_as_the_frame_that_is_asked_for(model, library):
     frame = {"pandas": pd.DataFrame, "polars": pl.DataFrame}[library](dict(zip(NAMES, X.T, strict=True)))
@@ -76,6 +78,7 @@ def test_z_comes_as_the_frame_that_is_asked_for(model, library):
         assert named.transform(indexed).index.tolist() == [*range(100, 160)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("table", "y"),
     [
@@ -92,6 +95,7 @@ def test_the_container_changes_nothing(model, table, y):
     assert list(other.members_) == list(model.members_)
 
 
+@pytest.mark.slow
 def test_rows_in_single_precision_give_z_in_it_and_the_same_to_its_digits(model):
     narrow, y = X.astype(np.float32), Y.astype(np.float32)
     single, double = make().fit(narrow, y, client_ids=IDS), make().fit(narrow.astype(float), Y, client_ids=IDS)

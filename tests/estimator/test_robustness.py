@@ -57,6 +57,7 @@ def replaced(columns, value):
 # -------------------------------------------------------------------------------------- degenerate data
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("preprocessing", PREPROCESSING)
 @pytest.mark.parametrize(
     "x",
@@ -81,23 +82,26 @@ def test_degenerate_columns(x, preprocessing):
     assert_finite(x, preprocessing=preprocessing)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-300, 2e-4, 1.0, 1e6, "auto"])
 def test_any_shrinkage_whitens_any_rank(shrinkage):
     for x in (X, replaced([2], 3.7), replaced(slice(None), 1 / 3), X[:, [0, 0, 1, 1]], X[:, :1]):
         assert_finite(x, shrinkage=shrinkage)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("preprocessing", PREPROCESSING)
 @pytest.mark.parametrize(
     "client_ids",
     [None, np.arange(N), np.minimum(np.arange(N), 3), np.where(np.arange(N) < N - 1, 0, 1)],
     ids=["one client", "every row its own", "some one-row clients", "one row aside"],
 )
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 def test_any_share_of_the_rows(client_ids, preprocessing, engine):
     assert_finite(client_ids=client_ids, preprocessing=preprocessing, engine=engine)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize(
     "params",
     [{}, {"shrinkage": "auto"}, {"preprocessing": None}, {"engine": "torch"}],
@@ -125,6 +129,7 @@ def test_wide_and_constant(constant):
     assert_finite(np.full((N, 2500), constant), n_rounds=1)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize"])
 @pytest.mark.parametrize(
     "x",
@@ -204,7 +209,8 @@ def test_unscaled_data_with_a_large_offset_are_a_finite_model_or_an_error(offset
 # ------------------------------------------------------------------------------------ extreme parameters
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.sampled()
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize(
     "params",
     [
@@ -245,7 +251,7 @@ def test_a_numpy_scalar_is_as_good_as_a_number():
     assert_allclose(assert_finite(**params).predict(X), assert_finite().predict(X), rtol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize("params", [{"learning_rate": 1e30}, {"weight_decay": 1e12, "n_rounds": 30}], ids=str)
 def test_a_diverging_fit_is_an_error_and_leaves_the_estimator_as_it_was(params, engine):
     name, value = next(iter(params.items()))
@@ -385,6 +391,7 @@ def test_a_random_state_instance_moves_on():
     assert_array_equal(assert_finite(random_state=np.random.RandomState(3)).predict(X), first)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("random_state", [None, 0, "instance"])
 @pytest.mark.parametrize(
     ("engine", "shrinkage"),
@@ -425,7 +432,8 @@ def use(engine="torch", x=X):
     return np.c_[estimator.transform(x), estimator.predict(x)]
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.sampled()
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize("n_threads", [1, 4])
 def test_the_number_of_threads_changes_no_bit_and_is_restored(threads, n_threads, engine):
     wide = np.random.default_rng(0).standard_normal((N, 300))
@@ -462,7 +470,8 @@ def test_numpy_multiplies_on_one_thread_inside_and_has_its_threads_again(monkeyp
     assert inside == [{1}] * 4
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.sampled()
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize(
     "mode",
     [torch.no_grad, torch.inference_mode],
@@ -481,7 +490,8 @@ def test_gradient_modes_change_nothing_and_stay_as_they_are(mode, engine):
     assert_array_equal(fitted_inside.partial_fit(X, Y).predict(X), fitted_outside.predict(X))
 
 
-@pytest.mark.parametrize("engine", ["torch", "auto"])
+@pytest.mark.sampled()
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_the_default_dtype_changes_nothing_and_stays_as_it_is(dtype, engine):
     expected = use(engine)
@@ -502,6 +512,7 @@ def test_the_default_device_changes_nothing_and_stays_as_it_is():
         assert torch.empty(0).device.type == "meta"
 
 
+@pytest.mark.slow
 def test_autocast_and_determinism_modes_change_nothing():
     expected = use()
     with torch.autocast("cpu", dtype=torch.bfloat16):

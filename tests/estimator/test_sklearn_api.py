@@ -230,6 +230,7 @@ def read_only(X):
     return X
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "pack",
     [
@@ -380,6 +381,7 @@ def test_feature_names_are_remembered_and_checked(data, frame):
 # ------------------------------------------------------------------------------------------- client_ids
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "pack",
     [
@@ -477,6 +479,7 @@ def test_client_ids_and_groups_are_requested_by_the_class_for_training_alone():
     assert not {"client_ids", "groups"} & requests.score.requests.keys()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("routing", [False, True])
 def test_cross_validation_splits_client_ids_with_the_rows(data, routing):
     X, y, client_ids = data
@@ -493,6 +496,7 @@ def test_cross_validation_splits_client_ids_with_the_rows(data, routing):
         assert_same_model(estimator, small().fit(X[kept], y[kept], client_ids=client_ids[kept]), X)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("routing", [False, True])
 def test_grid_search_over_its_own_parameters(data, routing):
     X, y, client_ids = data

@@ -304,6 +304,7 @@ def test_rows_elsewhere_are_dropped_as_those_here_and_the_server_learns_their_nu
     assert f"1: row {ROW // 3} is suspect (spike" in caplog.text  # its number at the site, in the site's own log
 
 
+@pytest.mark.slow
 def test_a_site_does_with_its_rows_what_it_is_set_to():
     dropped, kept = over_a_wire("warn", "drop"), over_a_wire("drop", "warn")
     assert dropped.n_samples_per_client_.tolist() == [30, 29, 30]

@@ -151,6 +151,7 @@ def path(tmp_path):
 # ------------------------------------------------------------------------------------------- the same bits
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SELDOM)) for case in CASES])
 def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_path, monkeypatch):
     table, parameters = CASES[case]
@@ -170,6 +171,7 @@ def test_a_fit_goes_on_from_any_round_and_ends_in_the_same_bits(case, path, tmp_
         assert path.read_bytes() == Path(copies[-1]).read_bytes()
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("every", [1, 2, pytest.param(3, marks=pytest.mark.slow), 100])
 @pytest.mark.parametrize("t", [1, pytest.param(3, marks=pytest.mark.slow), 5])
 def test_the_rounds_since_the_last_writing_are_trained_again(every, t, path, monkeypatch):

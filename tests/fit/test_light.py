@@ -43,6 +43,7 @@ def saved(path, table, y, **parameters):
     return model
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", CASES)
 def test_numpy_alone_gives_the_bits_of_the_estimator(case, tmp_path):
     table, y, parameters = CASES[case]

@@ -14,7 +14,6 @@ import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
-from skops import io as sio
 
 from skfdrmfl import FDRMFLTransformer, IgnoreClients, __version__
 from skfdrmfl.encoders import DenseEncoder
@@ -57,6 +56,7 @@ def through_joblib(estimator):
 
 
 def through_skops(estimator):
+    sio = pytest.importorskip("skops.io")  # which takes a second to import
     data = sio.dumps(estimator)
     return sio.loads(data, trusted=sio.get_untrusted_types(data=data))
 
@@ -65,6 +65,7 @@ def through_refit(estimator):
     return clone(estimator).fit(X, Y, client_ids=IDS)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize(
     "copied", [through_pickle, through_joblib, copy.deepcopy, copy.copy, through_skops, through_refit]
 )
@@ -87,6 +88,7 @@ def test_a_copy_is_the_same_model_and_trains_on_alike(fitted, copied):
         assert_array_equal(other.history_[name], values)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_every_pickle_protocol(fitted, protocol):
     assert_array_equal(pickle.loads(pickle.dumps(fitted, protocol)).predict(X), fitted.predict(X))
@@ -114,6 +116,7 @@ def test_a_model_mapped_from_disk_works_and_is_not_written_to(fitted, tmp_path, 
 
 
 def test_skops_needs_trust_in_this_package_alone(fitted):
+    sio = pytest.importorskip("skops.io")
     unknown = sio.get_untrusted_types(data=sio.dumps(fitted))
     assert [name for name in unknown if not name.startswith("skfdrmfl.")] == []
 

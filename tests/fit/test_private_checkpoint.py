@@ -80,6 +80,7 @@ def test_a_fit_that_nobody_kills_costs_what_it_costs_without_a_file(every, path)
     assert times(fit(path, every)) == PLAIN  # all rounds are in the file
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("every", "t", "again"),
     # Written after rounds 0, 2 and 4: of rounds 3 and 4 nobody knows which were sent; after 4 only the fifth is left.

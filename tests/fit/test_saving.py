@@ -48,6 +48,7 @@ def case(request):
     return table, FDRMFLTransformer(tuning=None, **OPTIONS, **parameters).fit(table, Y, client_ids=IDS)
 
 
+@pytest.mark.sampled(2)
 def test_a_loaded_model_is_the_saved_one_to_the_last_bit_and_trains_on_alike(case, tmp_path):
     table, model = case
     model.save(tmp_path / "model.npz")

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from runpy import run_path
@@ -18,7 +19,7 @@ from skfdrmfl.engines.native import library
 ROOT = Path(__file__).resolve().parents[2]
 house = SimpleNamespace(**run_path(str(ROOT / "tools" / "architecture.py")))
 FILES = house.modules(house.PACKAGE)
-IMPORTS = house.imports(house.PACKAGE)
+IMPORTS = cache(lambda: house.imports(house.PACKAGE))  # a second
 ROOMS = sorted(set(map(house.room, FILES)))
 
 
@@ -31,7 +32,7 @@ def test_each_room_has_one_place():
 def test_a_module_imports_from_its_own_room_and_from_lower_floors_alone():
     upwards = [
         f"{module} (floor {house.floor(own)}) imports {target} (floor {house.floor(other)})"
-        for module, targets in IMPORTS.items()
+        for module, targets in IMPORTS().items()
         for target in sorted(targets)
         if (own := house.room(module)) != (other := house.room(target)) and house.floor(other) >= house.floor(own)
     ]
@@ -50,7 +51,7 @@ def test_no_room_has_more_than_3_500_lines():
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_modules_of_a_room_import_each_other_in_a_circle(room):
-    inside = {module: targets for module, targets in IMPORTS.items() if house.room(module) == room}
+    inside = {module: targets for module, targets in IMPORTS().items() if house.room(module) == room}
     try:
         TopologicalSorter(inside).prepare()
     except CycleError as error:
@@ -70,7 +71,7 @@ def ways_from(module):
     queue = [module]
     for here in queue:
         folders = {here.rpartition(".")[0]} - {"", "skfdrmfl"}
-        for target in sorted((IMPORTS[here] | folders) - ways.keys()):
+        for target in sorted((IMPORTS()[here] | folders) - ways.keys()):
             ways[target] = [*ways[here], target]
             queue.append(target)
     return ways

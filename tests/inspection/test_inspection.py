@@ -91,6 +91,7 @@ def test_a_line_for_each_client(model):
 # --------------------------------------------------------------------------------------------------- scores
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("labels", "named"),
     [
@@ -156,6 +157,7 @@ def test_one_component_lies_on_a_line_and_wrong_ones_are_refused(model):
 # ---------------------------------------------------------------------------------------------- sensitivity
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("names", "label"),
     [
@@ -232,6 +234,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     table, parameters = SETTINGS[name]
@@ -242,6 +245,7 @@ def test_sensitivities_are_differences_of_predictions_column_by_column(name):
     assert_allclose(display.deviations[0], expected.std(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize(("preprocessing", "hidden"), [("whiten", ()), ("standardize", (3,))])
 @pytest.mark.parametrize("pretreatment", VIEWS)
 def test_the_derivative_is_by_the_columns_before_their_pretreatment(pretreatment, preprocessing, hidden, monkeypatch):

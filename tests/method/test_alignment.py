@@ -287,6 +287,7 @@ def test_every_value_passes_a_finite_difference_check():
 # -------------------------------------------------------------------------------------- network and engines
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fusion", ["concat", "attention"])
 @pytest.mark.parametrize("masked", [False, True])
@@ -307,6 +308,7 @@ def test_the_gradient_is_the_central_differences_of_the_objective(kind, fusion, 
         assert view.abs().max() > 0, name
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("kind", "fusion", "masked"),
     [
@@ -337,7 +339,8 @@ def test_the_torch_engine_is_the_loop(kind, fusion, masked):
     assert (kl[[0, 5]] > 1e-3).all() and (kl[3:5] == 0).all()
 
 
-@pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OTHERS)
 def test_a_run_in_company_ends_in_the_same_bits_as_alone(kind):
     network = make_network((10, 6), d=8, hidden=(32,), alignment=kind)  # the default widths
 
@@ -398,6 +401,7 @@ def test_the_default_is_the_papers():
     assert not any(name.startswith(("spread", "gain")) for name in named.weights_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [OTHERS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS[1:])])
 def test_each_is_something_else_lowers_its_term_and_is_nothing_without_a_weight(kind):
     kinds, options = ("homoscedastic", kind), {"n_rounds": 15, "local_epochs": 4}
@@ -423,6 +427,7 @@ def test_with_one_modality_the_choice_has_no_effect(kind):
     assert other.weights_.keys() == plain.weights_.keys()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", OTHERS)
 def test_engines_agree_and_parameters_and_models_can_be_copied(kind):
     model = make(alignment=kind, kl_weight=0.1)
@@ -466,6 +471,7 @@ def two_layers(n_columns, modality_dim):
     return torch.nn.Sequential(torch.nn.Linear(n_columns, 5), torch.nn.Tanh(), torch.nn.Linear(5, modality_dim))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", OTHERS)
 def test_every_encoder_can_be_aligned(kind):
     table = np.column_stack((X, np.arange(N) % 3.0))

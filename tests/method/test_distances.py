@@ -50,6 +50,7 @@ def test_q_of_a_row_left_out_is_nearly_that_of_the_axes_of_the_others(seed):
     assert abs(np.mean(block.distances(x)[:, 1]) / np.mean(expected) - 1) > 0.05
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("tails", ["normal", "heavy"])
 @pytest.mark.parametrize("n", [16, 60, 200])
 def test_limits_hold_their_share_of_new_rows(n, tails):

@@ -18,6 +18,7 @@ def counts_of(*errors):
     return held_out_counts(totals, errors[0].shape[1])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("n", "confidence"), [(9, 0.9), (24, 0.5), (61, 0.8)])
 def test_exchangeable_errors_are_covered_with_the_confidence_and_little_more(n, confidence):
     draws = 3000  # each a column of its own

@@ -83,6 +83,7 @@ def test_a_fusion_is_what_its_formula_says_row_by_row(kind, masked):
             np.testing.assert_allclose(pooled[c, b].numpy(), written_out(kind, arrays, mu), rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(("n_modalities", "d"), [(M, D), (1, 3), (2, 1)])
@@ -156,6 +157,7 @@ def test_rotated_is_the_same_function(kind, seed):
     exact(after.z, (before.z - torch.as_tensor(center)) @ torch.as_tensor(rotation))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("kind", "columns"), [("attention", (3,)), ("attention", (2, 1, 2)), ("gated", (3, 2)), ("gated", (2, 1, 2))]
 )

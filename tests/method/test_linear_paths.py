@@ -66,6 +66,7 @@ def deviations(x):
 # ------------------------------------------------------------------------------------------------- paths
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scaled", [False, True])
 def test_a_ridge_path_is_scikit_learns_on_the_rows_of_each_fold_and_on_all(kind, scaled):
@@ -83,6 +84,7 @@ def test_a_ridge_path_is_scikit_learns_on_the_rows_of_each_fold_and_on_all(kind,
             assert_allclose(z @ coefficients[i, s] + intercept[i, s], pooled.predict(z), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("outputs", [[0], [1, 0]])
 def test_a_pls_path_is_scikit_learns_for_each_output_by_itself(kind, outputs):

@@ -146,6 +146,7 @@ def test_nwj_at_the_log_density_ratio_is_the_gaussian_mutual_information(rho):
     exact(expected_nwj(joint, marginal, log_ratio), information, atol=1e-9)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("rho", [0.0, 0.5, -0.9])
 def test_no_other_critic_beats_the_log_density_ratio(rho):
     joint, marginal, log_ratio, (z, y) = correlated_gaussians(rho)

@@ -131,6 +131,7 @@ def test_rotated_is_the_same_function_with_z_centred_and_turned(seed, head_hidde
         np.testing.assert_array_equal(array, kept[name])
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("fusion", ["concat", "mean", "gated", "attention"])
 @pytest.mark.parametrize("alignment", ["homoscedastic", "diagonal"])
 def test_encoder_of_marks_the_parameters_without_which_a_modality_has_no_code_and_no_others(fusion, alignment):
@@ -280,6 +281,7 @@ def gradient_of(network, flat, batch, lambdas):
 COMBINATIONS = list(product((0.0, 0.4), repeat=3))
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("lambdas", COMBINATIONS)
 @pytest.mark.parametrize("n_negatives", [0, 2])
 @pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[2], SHAPES[4]], ids=["one", "three", "deep"])

@@ -59,6 +59,7 @@ def trained_critic(rho, n_steps=600, batch=512, learning_rate=0.01):
     return network, network.layout.views(w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [*(pytest.param(rho, marks=pytest.mark.slow) for rho in (0.3, 0.6, 0.9)), -0.8])
 def test_a_trained_critic_reaches_twice_jsd_and_the_gaussian_mutual_information_on_new_pairs(rho):
     network, views = trained_critic(rho)

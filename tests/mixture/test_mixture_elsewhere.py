@@ -97,6 +97,7 @@ def assert_the_same_mixture(a, b, table=X):
             X,
             Y,
             id="who joins, who leaves",
+            marks=SLOW,
         ),
     ],
 )
@@ -145,6 +146,7 @@ def test_members_and_folds_train_in_the_same_rounds():
         assert {tuple(about["runs"]) for _, about in asked} == {tuple(range(n_runs))}
 
 
+@pytest.mark.slow
 def test_four_exchanges_of_sums_come_before_the_rounds_and_two_after_and_six_look_for_suspects():
     for parameters, n_more in ((FEW, 6), (FEW | TWO, 7), (FEW | {"suspects": "ignore"}, 0)):  # who has which modality
         _, wire = there(parameters)
@@ -171,6 +173,7 @@ def test_a_site_that_has_lost_everything_is_told_again():
     assert_the_same_mixture(there(FEW | TWO)[0], model)
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     parameters = TWO | {"n_rounds": 5}
     kept = parameters | {"checkpoint_path": str(tmp_path / "checkpoint"), "checkpoint_every": 1}
@@ -222,6 +225,7 @@ class Counting(Wire):
         return super().ask(packets)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("parameters", "networks"),
     [
@@ -254,6 +258,7 @@ def test_who_is_left_out_of_the_sums_is_left_out_of_what_is_said(forecasts):
     assert is_mixture(model) and list(said) == list(model.federation_log_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [3, pytest.param(12, marks=SLOW)], ids=["few directions hold it", "it is sparse"])
 def test_a_table_too_wide_for_moments_is_fitted_elsewhere_as_it_was_said(forecasts, monkeypatch, rank):
     for module in (whitening, sums, mixture_fit, forecast):
@@ -279,6 +284,7 @@ def test_networks_of_residuals_that_are_not_worth_their_rounds_take_less_than_wa
     assert said.exchanges >= took.exchanges and (said.sent >= took.sent).all()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "table",
     [
@@ -333,6 +339,7 @@ def test_no_row_is_in_what_goes_down():
 # ------------------------------------------------------------------------------------------ what can go wrong
 
 
+@pytest.mark.slow
 def test_clients_of_few_rows_have_the_network_alone_here_and_there():
     ids = np.arange(60) // 5
     for model in (here(FEW, ids=ids), there(FEW, ids=ids)[0]):

@@ -27,9 +27,9 @@ def sound(x, y, codes=None, groups=None, reach=1.02, **changes):
     return model
 
 
-def half(names):
-    """Every other one by default, and the rest among the slow tests."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (i % 2)) for i, name in enumerate(names)]
+def some(names):
+    """Every third by default, and the rest among the slow tests."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, name in enumerate(names)]
 
 
 def changed(x, rows, columns, value):
@@ -70,7 +70,7 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("name", half(TABLES))
+@pytest.mark.parametrize("name", some(TABLES))
 def test_tables(name):
     sound(TABLES[name], Y, THREE)
 
@@ -93,12 +93,12 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("name", half(OUTPUTS))
+@pytest.mark.parametrize("name", some(OUTPUTS))
 def test_outputs(name):
     sound(TABLE, OUTPUTS[name], THREE, n_components=3)
 
 
-@pytest.mark.parametrize("x", half([TABLE, SPECTRA]), ids=["table", "spectra"])
+@pytest.mark.parametrize("x", some([TABLE, SPECTRA]), ids=["table", "spectra"])
 def test_units_of_columns_and_outputs_change_nothing_but_units(x):
     one = make().fit(x, Y, THREE).predict(x)
     for factor, shift in ((1024.0, 0.0), (0.3, 3.0)):
@@ -117,12 +117,14 @@ LACKING = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "modality"), [*zip(LACKING, ["nir", "lab"] * 2, strict=True), ("a client", "lab")])
 def test_rows_that_lack_a_modality(name, modality):
     """Folds whose kept rows all lack it, and clients that have none, among them."""
     sound(changed(X, LACKING[name], MODALITIES[modality], np.nan), Y, np.repeat([0, 1, 2], 20), modalities=MODALITIES)
 
 
+@pytest.mark.slow
 def test_a_modality_that_is_constant():
     for name in MODALITIES:
         sound(changed(X, slice(None), MODALITIES[name], 4.0), Y, THREE, modalities=MODALITIES)
@@ -134,6 +136,7 @@ def test_a_modality_that_nobody_has_is_said():
         make(modalities=MODALITIES).fit(x, Y, THREE)
 
 
+@pytest.mark.slow
 def test_categories_alone_and_beside_numbers():
     kinds = pd.Categorical(np.array(list("xyz"))[np.arange(60) % 3])
     rare = pd.Categorical(["only"] + ["others"] * 59)
@@ -152,12 +155,14 @@ CLIENTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CLIENTS)
 def test_clients(name):
     model = sound(TABLE, Y, CLIENTS[name], reach=1.1)
     assert (len(model.members_) == 1) == (name in ("of one row", "of two rows"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["a client is one", "a row is one", "two"])
 def test_groups(name):
     groups = {"a client is one": THREE, "a row is one": np.arange(60), "two": np.arange(60) % 2}[name]
@@ -173,7 +178,7 @@ def test_rows_that_all_belong_together_leave_nothing_to_compare_by():
 
 @pytest.mark.parametrize(
     "changes",
-    half(
+    some(
         [
             {"participation": 0.5, "preprocessing": None},
             {"aggregation": "median", "history_size": 0},

@@ -50,6 +50,7 @@ def holed(x):
 # ----------------------------------------------------------------------------------------------------- errors
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("q", "codes", "equal"),
     [(1, THREE, False), (2, np.repeat(np.arange(14), [30, 18, *[1] * 12]), False), (2, THREE, True)],
@@ -164,6 +165,7 @@ def test_a_row_is_predicted_alone_as_among_others_by_linear_parts_to_the_bit():
         assert_array_equal(alone, part.predict(x, None))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("lacks", [False, True])
 def test_the_jacobian_is_that_of_finite_differences(lacks):
     x, _, model = mixed(lacks=lacks)
@@ -190,6 +192,7 @@ def test_importances_are_root_mean_square_slopes_times_spreads():
     assert_allclose(model.feature_importances_, expected / expected.sum(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_importance_of_a_category_is_what_an_independent_draw_of_it_changes():
     rng = np.random.default_rng(0)
     codes, number = rng.integers(0, 3, 60), rng.standard_normal(60)
@@ -209,6 +212,7 @@ def test_the_importance_of_a_category_is_what_an_independent_draw_of_it_changes(
 # ---------------------------------------------------------------------------------------------------------- Z
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("q", [1, 2])
 @pytest.mark.parametrize("c", [1, 2, 5])
 def test_z_is_the_predictions_then_what_carries_nothing_of_them_or_of_what_they_leave(q, c):
@@ -251,6 +255,7 @@ def test_least_squares_behind_z_are_the_mixture_again(q):
 # --------------------------------------------------------------------------------------------- as an estimator
 
 
+@pytest.mark.slow
 def test_kept_and_fitted_again_it_has_the_same_bits(tmp_path):
     x, y, model = mixed()
     model.save(tmp_path / "m.npz")
@@ -275,6 +280,7 @@ def test_engines_agree():
     assert_allclose(model.predict(x), torch.predict(x), atol=2e-3 * y.std())
 
 
+@pytest.mark.slow
 def test_single_precision_in_is_single_precision_out_and_nearly_the_same():
     x, y, model = mixed(q=1)
     single = make(**MIXED).fit(x.astype(np.float32), y, THREE)
@@ -318,6 +324,7 @@ def test_rows_of_a_group_are_held_out_together():
     assert apart < 0.5 * together and together > 0.8 * y.std()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("after", [1, 4, 5])
 def test_an_interrupt_leaves_the_mixture_of_the_finished_rounds(monkeypatch, after):
     """In the first of two passes of three rounds, and in the second, whose network then is a member as far as it is."""

@@ -34,6 +34,7 @@ def up_to_sign(a, b, atol):
 # ------------------------------------------------------------------------------------------ transformations
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("view", PARTS_OF_VIEW)
 @pytest.mark.parametrize("kind", ["whiten", "standardize"])
 @pytest.mark.parametrize("holed", [False, True])
@@ -53,6 +54,7 @@ def test_transformations_of_all_rows_are_those_that_the_rows_give(view, kind, ho
     up_to_sign(a, b, 1e-6)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("view", PARTS_OF_VIEW)
 @pytest.mark.parametrize(("n", "holed"), [(60, False), (60, True), (24, False)])
 def test_a_folds_whitening_is_of_the_rows_that_it_keeps_alone(view, n, holed):
@@ -120,6 +122,7 @@ def test_spectra_are_smooth_and_tables_and_few_columns_are_not():
     assert found["nir"] > 0.9 > found["lab"]
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize(("columns", "views"), [(20, 5), (19, 1)])
 @pytest.mark.parametrize(("noise", "is_smooth"), [(0.0, True), (2.0, False)])
 def test_views_are_there_where_there_are_20_columns_and_neighbours_correlate(columns, views, noise, is_smooth):
@@ -134,6 +137,7 @@ def test_columns_that_do_not_vary_and_few_are_no_series():
         assert found == {"x": 0.0}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("view", [None, "snv"])
 def test_who_holds_which_row_does_not_matter_to_the_sums_of_all(view):
     """Which rows a fold holds out is drawn client by client; what all folds say together is not."""
@@ -167,6 +171,7 @@ def penalised(z, mask, penalty):
     return penalty * mask.sum() * np.linalg.eigvalsh(np.cov(z[mask].T, bias=True))[-1]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("view", "codes"),
     [*((view, THREE) for view in PARTS_OF_VIEW), ("raw", np.zeros(60, dtype=int)), ("snv", np.arange(60) % 10)],

@@ -96,6 +96,7 @@ def as_exact(value, expected, rtol=1e-9, atol=1e-11):
 # -------------------------------------------------------------------------------------- a shift of the gradients
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("settings", [{}, {"mi_weight": 0.0, "kl_weight": 0.0, "contrastive_weight": 0.0}])
 def test_a_shift_is_a_linear_term_in_the_objective(engine, settings, monkeypatch):
@@ -132,6 +133,7 @@ def test_a_shift_is_a_linear_term_in_the_objective(engine, settings, monkeypatch
     assert (plain - shifted).abs().max() > 1e-3  # or the test shows nothing
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_shift_of_zero_changes_no_bit(engine):
     network = make_network((3, 2))
@@ -142,6 +144,7 @@ def test_a_shift_of_zero_changes_no_bit(engine):
         assert_array_equal(a.losses, b.losses)
 
 
+@pytest.mark.slow
 def test_both_engines_shift_and_remember_alike():
     network = make_network((3, 2))
     runs = [make_run(network, [9, 4], seed=1), make_run(network, [5, 6, 1], seed=2)]
@@ -158,6 +161,7 @@ def test_both_engines_shift_and_remember_alike():
 # ------------------------------------------------------------------------------------------ memory by hand
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_servers_momentum_is_the_one_by_hand(engine):
     network, factors = make_network((3,)), (1.0, 0.7, 0.3, 0.1)
@@ -232,6 +236,7 @@ def test_a_run_that_has_ended_stays_where_it_is_while_others_go_on():
         assert torch.equal(momentum[0], records[2].state.memory.server["momentum"][0])
 
 
+@pytest.mark.slow
 def test_runs_that_stop_early_in_company_end_as_each_would_alone():
     network, runs = make_network((4,)), []
     for seed, rate in enumerate((0.1, 0.02, 0.3, 0.05)):
@@ -352,6 +357,7 @@ def chunks_of(runs, network):
     return [set(engine.cohort.runs[members].tolist()) for members in engine._split(np.arange(2 * len(runs)))]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", make_settings().by_name())
 def test_runs_share_a_chunk_only_if_they_agree_on_all_that_a_chunk_has_once(name):
     network = make_network((3,))

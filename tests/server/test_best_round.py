@@ -55,6 +55,7 @@ def models_by_round(model, X, y, ids):
     return [run_of(fitting).start.weights, *(trained.state.weights for trained in fitting.train())]
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("history_size", [0, pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(("target", "rate"), [(Y, 0.03), (Y, 0.3), (NOISE, 3.0)], ids=["some", "one", "none"])
 def test_the_models_kept_are_that_of_the_best_round_and_those_before_it(history_size, target, rate):
@@ -79,6 +80,7 @@ def test_training_goes_on_from_the_best_round_with_the_models_that_were_earlier_
     assert_array_equal(stopped.transform(X), ended_there.transform(X))
 
 
+@pytest.mark.slow
 def test_each_of_several_runs_keeps_the_models_of_its_own_best_round():
     network, runs = make_network((4,)), []
     for seed, sizes in enumerate(([18, 9], [20], [30, 7, 5])):
@@ -100,6 +102,7 @@ def test_each_of_several_runs_keeps_the_models_of_its_own_best_round():
 # ------------------------------------------------------------------- what the critic is worth on rows held out
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("sizes", [[100], [70, 26, 4], [90, 10]], ids=["one", "a client without pairs", "two"])
 def test_the_value_recorded_is_that_of_the_critic_on_the_rows_held_out(sizes):
     ids = np.repeat(np.arange(len(sizes)), sizes)

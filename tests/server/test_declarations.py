@@ -186,6 +186,7 @@ def test_what_the_algorithms_refuse():
 # ------------------------------------------------------------------------------------------ runs of many rounds
 
 
+@pytest.mark.sampled()
 @pytest.mark.skipif("native" not in ENGINES, reason="no C compiler here")
 @pytest.mark.parametrize("algorithm", [name for name, a in ALGORITHMS.items() if a.server_step is not None])
 @pytest.mark.parametrize("participation", [1.0, 0.6])

@@ -45,7 +45,7 @@ def update_of(network, run, weights, history, t, factor, *, client_task=TRAIN, s
 
 # ---------------------------------------------------------------------------------------------- all engines
 
-FAST = [engine for engine in ENGINES if engine != "loop"]
+FAST = sorted(engine for engine in ENGINES if engine != "loop")
 
 
 @lru_cache
@@ -56,6 +56,7 @@ def trained(engine, algorithm):
     return federate(engine, network, runs, FACTORS, algorithm=algorithm, participation=0.6)[-1]
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_engines_agree(algorithm, engine):
@@ -72,6 +73,7 @@ def test_engines_agree(algorithm, engine):
         assert (plain.state.weights - looped.state.weights).abs().max() > 1e-4
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name in ("scaffold", "fednova", "fedadam")])
 def test_runs_together_are_the_runs_alone(algorithm):
     network = make_network((3, 2))
@@ -180,6 +182,7 @@ def test_server_momentum_by_hand():
     as_exact(federate("torch", network, [run], FACTORS, algorithm="fedavgm")[-1].state.weights[0], w)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize(("algorithm", "trains"), [("fedadam", True), ("fedsgd", False)])
 def test_server_adam_is_that_of_torch(algorithm, trains, engine):
@@ -199,6 +202,7 @@ def test_server_adam_is_that_of_torch(algorithm, trains, engine):
     as_exact(federate(engine, network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", FAST)
 def test_scaffold_by_hand(engine):
     network = make_network((3,))

@@ -40,6 +40,7 @@ def names(model):
 # ------------------------------------------------------------------------------------ whom it leaves out
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("factor", [1000.0, pytest.param(100.0, marks=pytest.mark.slow), 1e-3, 1e30])
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize", None])
 def test_clients_in_other_units_are_left_out_and_named(factor, preprocessing):
@@ -102,6 +103,7 @@ def test_mixing_alone_brings_the_guard():
 # --------------------------------------------------------------------------------------- whom it leaves in
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("n_clients", [3, 5, 10, 20])
 @pytest.mark.parametrize("scheme", ["iid", "quantile", "dirichlet"])
 @pytest.mark.parametrize("centred", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -111,6 +113,7 @@ def test_nobody_is_left_out_however_rows_are_dealt(n_clients, scheme, centred):
     assert names(fitted(x, y, ids)) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("majority", [False, True])
 def test_nobody_is_left_out_where_instruments_differ_as_those_of_corn_do(majority):
     """Offsets, slopes and gains between instruments that are several times the spread of samples."""
@@ -125,6 +128,7 @@ def test_nobody_is_left_out_where_instruments_differ_as_those_of_corn_do(majorit
     assert names(fitted(x, samples[:, 0], ids, tuning="mixture")) == []
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_nobody_is_left_out_for_few_rows_or_rare_labels_or_a_skew_y(seed):
     rng = np.random.default_rng(seed)

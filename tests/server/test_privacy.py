@@ -345,6 +345,7 @@ def test_neighbours_leave_the_same_but_for_what_has_noise(seeded):
         assert np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b, name
 
 
+@pytest.mark.slow
 def test_clients_named_in_a_column_are_as_private_as_by_keyword(monkeypatch):
     """The column is no feature: it has no moments and nothing of it is kept; bounds count it, as all of X does."""
     frame = pd.DataFrame(X, columns=list("abcd"))

@@ -105,6 +105,7 @@ def schedule(rule, mixing, f, n_rounds=1, **options):
     return Schedule((1.0,) * n_rounds, 2, 4, 1.0, 2, aggregation=rule, preaggregation=mixing, n_byzantine=f, **options)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize(("rule", "mixing"), PAIRS)
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 9])
 def test_each_rule_is_what_numpy_says(rule, mixing, n):
@@ -210,6 +211,7 @@ def with_holes(run, sizes):
     return replace(run, x=x, present=np.column_stack([np.ones_like(second), second]))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("rule", "mixing"), [("median", None), ("mean", "lengths+nnm")])
 @pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
 def test_the_torch_engine_equals_the_loop(rule, mixing, holes):
@@ -224,6 +226,7 @@ def test_the_torch_engine_equals_the_loop(rule, mixing, holes):
     assert_allclose(last[0].losses, last[1].losses, rtol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("engine", "rule", "mixing"),
     [
@@ -256,6 +259,7 @@ def test_the_model_after_a_round_is_the_rule_over_those_who_have_a_vote(engine, 
     assert_allclose(found.state.weights[0].numpy(), expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("rule", "mixing"), SOME)
 def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(rule, mixing):
     network, sizes = make_network((3, 2)), (7, 3, 12)
@@ -269,6 +273,7 @@ def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(ru
     assert not second.diverged.any()
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("rule", "mixing"), SOME)
 def test_a_run_ends_alike_in_any_company(rule, mixing):
     network = make_network((3,))
@@ -282,6 +287,7 @@ def test_a_run_ends_alike_in_any_company(rule, mixing):
 # --------------------------------------------------------------------------- updates that are not finite
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("engine", "rule", "mixing"),
     [

@@ -306,6 +306,7 @@ def assert_same_model(mine, theirs):
         np.testing.assert_array_equal(array, theirs.history_[name], err_msg=name)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("engine", "participation"),
     [("torch", 0.5), ("torch", 1.0), ("auto", 0.5), ("auto", 1.0)],

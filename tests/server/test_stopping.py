@@ -86,6 +86,7 @@ def test_both_engines_stop_in_the_same_round():
     assert_allclose(models[0].history_["validation_mse"], models[1].history_["validation_mse"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_runs_that_stop_at_different_times_end_as_each_would_alone():
     network = make_network((4,))
     runs = []

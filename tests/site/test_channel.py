@@ -115,6 +115,7 @@ def silent_node(text, data):
     raise AssertionError("it is asked nothing")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "faults",
     [

@@ -29,6 +29,7 @@ def revealed(run, what):
     return {text for name, text in zip(run["what"], run["reveals"], strict=True) if name == what}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("parameters", "table"),
     [({}, X), ({"early_stopping": True}, X), ({}, FRAME), ({"tuning": "mixture"}, X)],

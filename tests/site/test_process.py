@@ -46,6 +46,7 @@ def test_sites_on_sockets_give_the_bits_of_one_memory_and_read_their_rows_once(t
     assert all(line.endswith("from 30 rows") for line in rounds) and said[0].startswith("describe: ")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("at", range(1, 9))
 def test_a_site_started_again_before_any_message_goes_on_to_the_same_bits(tmp_path, here, at):
     class Restarting(OnSockets):

@@ -67,6 +67,7 @@ def test_what_a_site_has_set_otherwise_is_refused_at_each_with_both_values_befor
     assert {request.what for _, request, *_ in wire.asked} == {"describe"}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", sorted(FREE))
 def test_what_is_free_to_the_server_changes_nothing_that_a_site_does(name, tmp_path):
     other = {

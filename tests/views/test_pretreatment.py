@@ -120,6 +120,7 @@ def test_a_prediction_depends_on_no_other_row(pretreatment):
         assert_allclose(model.predict(X[rows]), whole[rows], rtol=1e-12)
 
 
+@pytest.mark.sampled()
 @pytest.mark.filterwarnings("ignore::skfdrmfl.OutsideDomainWarning")  # a row of zeros is unlike all others
 @pytest.mark.parametrize("pretreatment", VIEWS)
 @pytest.mark.parametrize("preprocessing", ["whiten", "standardize", None])
@@ -169,6 +170,7 @@ def test_each_modality_has_a_view_of_its_own_columns():
         assert block.n_inputs == len(columns) and block.n_outputs <= len(columns) + 2
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("pretreatment", VIEWS)
 @pytest.mark.parametrize("parameters", [{}, ONE])
 def test_codes_of_categories_stay_as_they_are(pretreatment, parameters):
@@ -200,6 +202,7 @@ def differences(model, table, step=1e-5):
     return ((there - back) / (2 * step)).reshape(p, -1).T
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("pretreatment", "case"),
     [
@@ -264,6 +267,7 @@ def test_a_linear_network_behind_a_linear_view_is_linear(pretreatment):
 # ------------------------------------------------------------------------------------- keeping it, going on
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("pretreatment", VIEWS)
 def test_saved_and_pickled_models_predict_the_same_bits(pretreatment, tmp_path):
     model = fitted(pretreatment, HOLES, **TWO)
@@ -304,6 +308,7 @@ def test_training_goes_on_with_the_same_view_and_no_other():
     assert_array_equal(first._fitted.table.apply(X, np.dtype(float)), before.apply(X, np.dtype(float)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("pretreatment", "parameters"),
     [("snv+sg1", TWO), ("snv+sg1", {"aggregation": "median"}), ("sg2", {"early_stopping": True})],
@@ -361,6 +366,7 @@ def test_a_modality_of_too_few_columns_is_refused(pretreatment, n, least):
         fitted(pretreatment, modalities=modalities)
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("pretreatment", VIEWS)
 @pytest.mark.parametrize(
     "encoder",
@@ -373,6 +379,7 @@ def test_encoders_of_several_series_take_none(pretreatment, encoder):
     fitted(None, encoders=encoder)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("encoder", [Conv1DEncoder(), Conv1DEncoder((1, 25)), RecurrentEncoder()])
 def test_encoders_of_one_series_read_derivatives_but_no_appended_columns(encoder):
     parameters = {"encoders": encoder, "engine": "torch"}
