@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.engines.batches import LANES
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.equations import information, prediction
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import uses
 from skfdrmfl.protocol.messages import HeldOutSums
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Numbers gathered at a time to be sent through the network.
 SLAB = 4_000_000

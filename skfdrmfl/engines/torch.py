@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.chunk import Chunk, batches_of, shared_settings, widths_of
@@ -20,9 +19,6 @@ from skfdrmfl.method.objective import Batch, reference_codes, summary, term_mean
 from skfdrmfl.protocol.messages import Broadcast, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, ClientTask
 from skfdrmfl.protocol.replicas import Replicas
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Parameters, gradient and moments of a chunk stay in cache up to about this size.
 CHUNK_BYTES = 6_000_000

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.equations.optimizers import adam_step_
 from skfdrmfl.method.network import Network
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Rows of the memory that all algorithms need; `Buffers` says which others there are.
 WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT = range(4)

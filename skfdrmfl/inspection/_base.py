@@ -23,8 +23,9 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 class Display:
     """A picture that is computed first and drawn by `plot`; `ax_` and `figure_` are those it was drawn on last.
 
-    All ways to one take `ax`, the Axes to draw on, new ones for None, and keywords of the method of Axes that draws its
-    marks: `scatter_kw` for `scatter`, `line_kw` for `plot` or `errorbar`, `bar_kw` for `bar`, `box_kw` for `boxplot`.
+    All ways to one pass `plot_kw` on to `plot`, which takes `ax`, the Axes to draw on, new ones for None, and keywords
+    of the method of Axes that draws its marks: `scatter_kw` for `scatter`, `line_kw` for `plot` or `errorbar`, `bar_kw`
+    for `bar`, `box_kw` for `boxplot`.
 
     Attributes
     ----------

@@ -45,8 +45,7 @@ class HistoryDisplay(Display):
         *,
         terms: Sequence[str] = ("loss", "mse", "mi", "kl", "contrastive"),
         by: str = "term",
-        ax: Any = None,
-        **line_kw: Any,
+        **plot_kw: Any,
     ) -> HistoryDisplay:
         """Draw what `history_` has.
 
@@ -79,7 +78,7 @@ class HistoryDisplay(Display):
             lines = {name: history[name] for name in wanted if np.any(history[name] != 0)}
         ylabel = terms[0] if by == "client" else "mean over rows"
         rounds, best = np.arange(1, model.n_rounds_ + 1), model._fitted.best_round
-        return cls(rounds, lines, ylabel, best, _title(model)).plot(ax=ax, **line_kw)
+        return cls(rounds, lines, ylabel, best, _title(model)).plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **line_kw: Any) -> HistoryDisplay:
         """Draw it."""

@@ -72,8 +72,7 @@ class ScoresDisplay(Display):
         components: tuple[int, int] = (0, 1),
         level: float | None = 0.95,
         output: int = 0,
-        ax: Any = None,
-        **scatter_kw: Any,
+        **plot_kw: Any,
     ) -> ScoresDisplay:
         """Draw the scores of rows.
 
@@ -112,7 +111,7 @@ class ScoresDisplay(Display):
         labels = [_label(model, i) for i in components[:n_components]]
         name = "y" if y is None else output_names(y)[output if np.ndim(y) > 1 else 0]
         display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""), name)
-        return display.plot(ax=ax, **scatter_kw)
+        return display.plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
         """Draw them."""
@@ -166,14 +165,7 @@ class OutlierDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        client_ids: ArrayLike | None = None,
-        level: float = 0.95,
-        ax: Any = None,
-        **scatter_kw: Any,
+        cls, estimator: Any, X: Any, *, client_ids: ArrayLike | None = None, level: float = 0.95, **plot_kw: Any
     ) -> OutlierDisplay:
         """Draw where rows stand.
 
@@ -197,7 +189,7 @@ class OutlierDisplay(Display):
             raise ValueError("the model reads categories alone, which have no residuals; use ScoresDisplay.")
         clients = by_client(client_ids, len(table["T2"]))
         t2_limit, q_limit = _one(table["T2_limit"]), _one(table["Q_limit"])
-        return cls(table["T2"], table["Q"], t2_limit, q_limit, clients).plot(ax=ax, **scatter_kw)
+        return cls(table["T2"], table["Q"], t2_limit, q_limit, clients).plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> OutlierDisplay:
         """Draw them; values over their limits where these are not the same for all rows."""

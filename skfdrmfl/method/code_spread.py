@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.common.late_torch import Tensor
 from skfdrmfl.method.parts import Part, Shapes, Views
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Spread:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Fusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
-
-if TYPE_CHECKING:
-    pass
 
 # Rows sent through the network at a time.
 SLAB_ROWS = 1024

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views, rows_first
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class MLP(Part):
@@ -45,25 +41,11 @@ class MLP(Part):
             self.shapes[weight] = (fan_out, fan_in)
             self.shapes[bias] = (fan_out, 1)
         self.first_weight = self._names[0][0]
-        if not self.hidden:
-            self.linear_path = self.first_weight, slice(None)
-        elif self.skip:
-            self.linear_path = self.first_weight, slice(self.hidden[0], None)
 
     @property
     def signature(self) -> tuple:
         """What two parts have in common that differ only in the width of their input."""
         return (self.hidden, self.n_outputs, self.skip)
-
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
-        out = {name: arrays[name].copy() for name in self.shapes}
-        for name in self._names[-1]:
-            out[name][:] = 0.0
-        if self.skip:
-            for name in self._names[0]:
-                out[name][self.hidden[0] :] = 0.0
-        return out
 
     def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
         """Return a mask (n_inputs,) of the inputs that have a weight other than zero."""

@@ -6,22 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Arrays, Float, Indices
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.code_spread import Spread
 from skfdrmfl.method.fusion import Fusion
 from skfdrmfl.method.layout import ParameterLayout
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import Part, Shapes, Views
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Hidden layers of the critic.
 CRITIC_HIDDEN = (32,)

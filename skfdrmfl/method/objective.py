@@ -10,15 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
-from typing import TYPE_CHECKING
 
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.equations import contrast, divergence, information, prediction
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.parts import Views
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # The settings of the terms in use, each (C,), by name. Weights that are zero for every client are left out.
 Lambdas = Mapping[str, "Tensor"]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.common.late_torch import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from skfdrmfl.common.late_torch import Tensor, torch
 
 Views = Mapping[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
@@ -33,8 +30,6 @@ class Part:
 
     shapes: Shapes  # shape of each array
     first_weight: str  # name of the array that the L1 penalty on inputs thins
-    # The array, and its rows, that map x to the output linearly; None if the part has no linear path
-    linear_path: tuple[str, slice] | None = None
     code_sizes: tuple[int, ...] = ()  # the first inputs are codes, of so many categories; most parts have none
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, *options: Any):
@@ -45,10 +40,6 @@ class Part:
     def signature(self) -> tuple:
         """What two parts have in common where one goes on from the other's weights; hashable."""
         return (type(self).__name__, self.n_inputs, self.n_outputs, *self._options)
-
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays with which the output is zero for every x, given a linear path."""
-        raise NotImplementedError
 
     def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
         """Return a mask (n_inputs,) of the inputs that the output depends on; here all: columns share weights."""
@@ -65,14 +56,9 @@ class Part:
 
 def rows_first(out: Tensor) -> Tensor:
     """Return a part's outputs (C, n_outputs, B) as callers see them, (C, B, n_outputs)."""
-    if out.requires_grad:  # Bits: see docs/maintainers.md, "one layout".
-        out.register_hook(_contiguous)
+    if out.requires_grad:  # Bits: see docs/maintainers.md, "one layout". Of what nothing depends on autograd has None.
+        out.register_hook(lambda gradient: None if gradient is None else gradient.contiguous())
     return out.mT
-
-
-def _contiguous(gradient: Tensor | None) -> Tensor | None:
-    """Return a gradient in one layout; autograd has None for outputs that nothing depends on."""
-    return None if gradient is None else gradient.contiguous()
 
 
 class FeaturePart(Part):
@@ -101,12 +87,6 @@ class FeaturePart(Part):
         self._first_layer = f"{name}.{next(iter(layers))}"
         # The skip's weights touch every column by itself.
         self.first_weight = f"{name}.weight_skip" if skip else self._first_layer
-        self.linear_path = (self.first_weight, slice(None)) if skip else None
-
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
-        last = {f"{self.name}.{key}" for key in ("weight_out", "bias_out", "weight_skip")}
-        return {name: np.zeros_like(arrays[name]) if name in last else arrays[name] for name in self.shapes}
 
     def features(self, views: Views, x: Tensor) -> Tensor:
         """Return the features (C, n_features, B) of columns x (C, n_inputs, B)."""

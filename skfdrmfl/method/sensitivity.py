@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from skfdrmfl.common.arrays import Arrays, Float, Present
 from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.evaluate import SLAB_ROWS, dense_jacobian, first_slopes, has_dense_jacobian
 from skfdrmfl.method.network import Network
-
-if TYPE_CHECKING:
-    pass
 
 
 def jacobians(network: Network, arrays: Arrays, x: Float, present: Present | None = None) -> Iterator[Float]:
