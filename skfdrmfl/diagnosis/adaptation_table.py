@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skfdrmfl.diagnosis.tables import aligned
+from skfdrmfl.diagnosis.tables import aligned, each
 
 
 class AdaptationTable(list[dict[str, Any]]):
@@ -35,17 +35,13 @@ class AdaptationTable(list[dict[str, Any]]):
     def __repr__(self) -> str:
         cells = [["how", f"error on {self.n_rows} rows, each left out"]]
         for row in self:
-            errors = zip(_each(row["error"]), _each(row["chosen"]), strict=True)
+            errors = zip(each(row["error"]), each(row["chosen"]), strict=True)
             cells.append([row["how"], ", ".join(f"{error:.4g}{'*' * bool(chosen)}" for error, chosen in errors)])
         done = [
-            f"{name} {', '.join(f'{x:.4g}' for x in _each(of))}"
+            f"{name} {', '.join(f'{x:.4g}' for x in each(of))}"
             for name, of in (("slope", self.slope), ("bias", self.bias))
         ]
         for name, read in self.axis.items():
             shift, gain, offset = read["shift"], read["gain"], read["offset"]
             done.append(f"{name} shifted by {shift:.2f} channels, times {gain:.4g}, plus {offset:.4g}")
         return "\n".join([*aligned(cells), f"* chosen: {', '.join(done)}"])
-
-
-def _each(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,27 +22,14 @@ SLAB = 4_000_000
 
 
 class HeldOutRows:
-    """The rows that the clients of each run hold out.
-
-    Parameters
-    ----------
-    network : Network
-    rows : TrainingRows
-    device : str, default="cpu"
-        Where they go through the network.
-
-    Attributes
-    ----------
-    positions : list of ndarray
-        The clients, by place in `clients_`, who hold out rows, of each run.
-    """
+    """The rows that the clients of each run hold out; `device` is where they go through the network."""
 
     def __init__(self, network: Network, rows: TrainingRows, device: str = "cpu"):
         self._network = network
         self._x, self._y = (torch.from_numpy(array).to(device) for array in (rows.x, rows.y))
         self._present = None if rows.present is None else torch.as_tensor(rows.present, device=device)
         self._with_pairs = np.array([uses(settings.terms, "critic") for settings in rows.cohort.settings])
-        self.positions = [partition.positions for partition in rows.held_out]
+        self.positions = [partition.positions for partition in rows.held_out]  # in `clients_`, of who holds out rows
         # Of each run, the places of these clients among all replicas.
         self._replicas = []
         for run, held in enumerate(self.positions):
@@ -113,7 +103,4 @@ class HeldOutRows:
 
 def _over_clients(clients: Indices, values: Indices) -> float:
     """Return the sum of values (n,) client by client, then over clients in their order: as it comes over a wire."""
-    total = 0.0
-    for part in np.bincount(clients, weights=values).tolist() if len(values) else ():
-        total += part
-    return total
+    return reduce(add, np.bincount(clients, weights=values).tolist(), 0.0)

@@ -12,7 +12,6 @@ from ctypes import c_double, c_int64, c_void_p
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,8 +137,6 @@ class ServerMemory:
 class NativeEngine(Engine):
     """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
 
-    has_threads: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         rows, cohort = self.rows, self.cohort
@@ -255,10 +252,6 @@ class NativeEngine(Engine):
             models = self._net.unpacked(weights[-history_size - 1 :])
             history = (*reversed(models[:-1]), broadcast.weights, *broadcast.history)[:history_size]
             broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
-
-    @property
-    def _sums_gradients(self) -> bool:
-        return self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
 
     def _n_block(self) -> int:
         """Return how many clients train before their parameters are taken."""

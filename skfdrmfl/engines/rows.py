@@ -16,58 +16,29 @@ from skfdrmfl.protocol.replicas import Replicas
 
 @dataclass(frozen=True)
 class Run:
-    """One federation's prepared rows, and where its server begins.
+    """One federation's prepared rows, and where its server begins; runs may share arrays."""
 
-    Attributes
-    ----------
-    x : ndarray of shape (n, columns); y : ndarray of shape (n, q)
-        Prepared rows. Runs may share one array.
-    partition : Partition
-        Rows to train on.
-    settings : Settings
-    seed : int
-    start : Start
-    present : ndarray of bool of shape (n, M), or None
-        Which modalities each row has; None: all.
-    held_out : Partition, default=None
-        Rows that its clients hold out.
-    """
-
-    x: NDArray
-    y: NDArray
-    partition: Partition
+    x: NDArray  # (n, columns)
+    y: NDArray  # (n, q)
+    partition: Partition  # rows to train on
     settings: Settings
     seed: int
     start: Start
-    present: Present | None = None
-    held_out: Partition | None = None
+    present: Present | None = None  # (n, M), which modalities each row has; None: all
+    held_out: Partition | None = None  # rows that its clients hold out
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows that the replicas of a cohort train on.
-
-    Attributes
-    ----------
-    cohort : Replicas
-    x : ndarray of shape (N, columns); y : ndarray of shape (N, q)
-        Prepared rows.
-    rows : ndarray
-        Row numbers in x and y, replica after replica: replica r owns `rows[offsets[r]:offsets[r + 1]]`.
-    offsets : ndarray of shape (R + 1,)
-    present : ndarray of bool of shape (N, M), or None
-        Which modalities each row has; None: all.
-    held_out : tuple of Partition, one a run
-        Rows in x and y that its clients hold out; empty where nobody is asked for any.
-    """
+    """The rows that the replicas of a cohort train on."""
 
     cohort: Replicas
-    x: NDArray
-    y: NDArray
-    rows: Indices
-    offsets: Indices
-    present: Present | None = None
-    held_out: tuple[Partition, ...] = ()
+    x: NDArray  # (N, columns), prepared
+    y: NDArray  # (N, q)
+    rows: Indices  # numbers in x and y, replica after replica: replica r owns `rows[offsets[r]:offsets[r + 1]]`
+    offsets: Indices  # (R + 1,)
+    present: Present | None = None  # (N, M), which modalities each row has; None: all
+    held_out: tuple[Partition, ...] = ()  # one a run, of rows that its clients hold out; empty where nobody is asked
 
     def rows_of(self, replica: int) -> Indices:
         """Return the row numbers of one replica."""

@@ -12,7 +12,7 @@ from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.chunk import Chunk, batches_of, shared_settings, widths_of
-from skfdrmfl.engines.workspace import Buffers, Workspace
+from skfdrmfl.engines.workspace import Workspace
 from skfdrmfl.method.equations.optimizers import soft_threshold_
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import Batch, reference_codes, summary, term_means, term_shares, term_values
@@ -49,11 +49,6 @@ class TorchEngine(Engine):
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
-        pulls = Buffers(
-            shifted=broadcast.shift is not None,
-            anchored=any(s.proximal_weight for s in self.cohort.settings),
-            summed=self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters,
-        )
         broadcast = on_device(broadcast, self._x)
         widths = broadcast.widths
         company = participants if widths is None else np.column_stack((participants, widths[participants]))
@@ -71,10 +66,7 @@ class TorchEngine(Engine):
                 for replicas in self._split(participants, widths)
             ]
             self._chunked = company
-            most = max(len(chunk.replicas) for chunk in self._chunks)
-            self._space = Workspace(self.network, most, self._x, pulls)
-        elif pulls != self._space.pulls:
-            self._space = Workspace(self.network, self._space.most_clients, self._x, pulls)
+            self._space = Workspace(self.network, max(len(chunk.replicas) for chunk in self._chunks), self._x)
         for chunk in self._chunks:
             with torch.no_grad():
                 weights, losses, gradients = self._train(chunk, broadcast)
@@ -124,7 +116,8 @@ class TorchEngine(Engine):
         x, space = self._x, self._space
         references = self._references(chunk, broadcast)
         shift = None if broadcast.shift is None else broadcast.shift[torch.as_tensor(chunk.replicas, device=x.device)]
-        space.open(broadcast.weights, chunk.runs, shift)
+        pulled = bool(chunk.proximal_weight)
+        space.open(broadcast.weights, chunk.runs, shift, anchored=pulled, summed=self._sums_gradients)
         rate = chunk.learning_rate * broadcast.rate_factor
 
         keys = cohort.keys(chunk.replicas, broadcast.round_index)
@@ -162,8 +155,6 @@ class TorchEngine(Engine):
                     values = term_values(network, space.views, batch, lambdas)
                 space.differentiate([values[name] for name in shares], shares_now)
                 found.append({name: value.detach() for name, value in values.items()})
-                if space.pulls.summed:
-                    space.add_up()
                 if not self.client_task.sends_parameters:
                     continue
                 space.step_(rate, chunk.weight_decay, chunk.proximal_weight)

@@ -101,7 +101,7 @@ class PredictedMeasuredDisplay(_OfPredictions, Display):
 
 
 class ClientErrorsDisplay(_OfPredictions, Display):
-    """A box of each client's errors (predicted less measured), its RMSE above it; made as `PredictedMeasuredDisplay` is.
+    """A box of each client's errors (predicted less measured), its RMSE above it, of a `PredictedMeasuredDisplay`.
 
     Attributes
     ----------
