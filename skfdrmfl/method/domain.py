@@ -64,18 +64,14 @@ class BlockDomain:
     def scores(self, rows: Float) -> tuple[Float, Float]:
         """Return V'z (n, k) and z - V V'z (n, p) of rows (n, columns)."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is far out
-            return self._scores(rows)
-
-    def _scores(self, rows: Float) -> tuple[Float, Float]:
-        z = ((rows if self.view is None else self.view.apply(rows)) - self.mean) / self.scale
-        scores = z @ self.axes
-        return scores, z - scores @ self.axes.T
+            z = ((rows if self.view is None else self.view.apply(rows)) - self.mean) / self.scale
+            scores = z @ self.axes
+            return scores, z - scores @ self.axes.T
 
     def distances(self, rows: Float) -> Float:
         """Return T2 and Q (n, 2)."""
-        found = np.empty((len(rows), 2))
+        found, (scores, left) = np.empty((len(rows), 2)), self.scores(rows)
         with np.errstate(over="ignore", invalid="ignore"):
-            scores, left = self._scores(rows)
             (scores**2 / self.variances).sum(1, out=found[:, T2])
             np.einsum("np,np->n", left, left, out=found[:, Q])
         found[np.isnan(found)] = np.inf

@@ -12,8 +12,8 @@ from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.progress import tell
-from skfdrmfl.method.linear_paths import Path, best_of_path, pls_path, ridge_path
-from skfdrmfl.method.moments import Moments
+from skfdrmfl.mixture.linear_paths import Path, best_of_path, pls_path, ridge_path
+from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewBlock, ViewSums
 
 # Of the ridge, relative to the largest eigenvalue; and components of PLS.

@@ -14,8 +14,8 @@ from sklearn.linear_model import Ridge
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, inner_folds
 from skfdrmfl.data.transforms import TableTransform, scaled
-from skfdrmfl.method.linear_paths import best_of_path, pls_path, ridge_path
-from skfdrmfl.method.moments import Moments
+from skfdrmfl.mixture.linear_paths import best_of_path, pls_path, ridge_path
+from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.server.outlying_clients import OutlyingClients

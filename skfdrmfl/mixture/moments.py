@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -50,18 +49,6 @@ class Moments:
         """Moments (K + 1, ...) of all rows but those of each of K sets, and of all rows."""
         return Moments(*(np.concatenate((of.sum(0) - of, of.sum(0)[None])) for of in self._sums()))
 
-    def __add__(self, other: Moments) -> Moments:
-        """Return the moments of the rows of both, set by set."""
-        return Moments(*(a + b for a, b in zip(self._sums(), other._sums(), strict=True)))
-
-    def __sub__(self, other: Moments) -> Moments:
-        """Return the moments of these rows without those of `other`, which are among them."""
-        return Moments(*(a - b for a, b in zip(self._sums(), other._sums(), strict=True)))
-
-    def __getitem__(self, sets: Any) -> Moments:
-        """Return some of the sets, by an index of the leading axis."""
-        return Moments(*(of[sets] for of in self._sums()))
-
     def sum(self, axis: int = 0) -> Moments:
         """Return the moments of the rows of all sets along a leading axis, counted from the first."""
         return Moments(*(of.sum(axis) for of in self._sums()))
@@ -69,12 +56,6 @@ class Moments:
     def through(self, L: Float) -> Moments:
         """Return the moments of rows L x, with L (p', p): L x x' L' and so on."""
         return Moments(self.n, self.x @ L.T, self.y, L @ self.xx @ L.T, L @ self.xy, self.yy)
-
-    def scaled(self, units: Float) -> Moments:
-        """Return the moments of x / units (p,); a column of unit 0 is constant, and becomes zero."""
-        per_unit = np.divide(1.0, units, out=np.zeros_like(units), where=units > 0)
-        xx = self.xx * np.outer(per_unit, per_unit)
-        return Moments(self.n, self.x * per_unit, self.y, xx, self.xy * per_unit[:, None], self.yy)
 
     @property
     def per_row(self) -> Float:

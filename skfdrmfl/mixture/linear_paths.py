@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.method.moments import EPSILON, Moments
+from skfdrmfl.mixture.moments import EPSILON, Moments
 
 # Coefficients (P, ..., p, q) and intercepts (P, ..., q) of P models for each set of rows.
 Path = tuple[Float, Float]
