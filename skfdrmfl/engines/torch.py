@@ -63,7 +63,9 @@ class TorchEngine(Engine):
                     of_epoch=not self.client_task.sends_parameters,
                     widths=None if widths is None else widths[replicas].max(0),
                 )
-                for replicas in self._split(participants, widths)
+                for replicas in chunks_of(
+                    self.network, self.cohort, participants, self.batch_size, self.rows.x.itemsize, widths
+                )
             ]
             self._chunked = company
             self._space = Workspace(self.network, max(len(chunk.replicas) for chunk in self._chunks), self._x)
@@ -72,11 +74,6 @@ class TorchEngine(Engine):
                 weights, losses, gradients = self._train(chunk, broadcast)
             found = (None if part is None else part.cpu().numpy() for part in (weights, losses, gradients))
             yield Update(chunk.replicas, *found)
-
-    def _split(self, participants: Indices, widths: Indices | None = None) -> list[Indices]:
-        """Return the chunks of some replicas; see `chunks_of`."""
-        n_bytes = self.rows.x.itemsize
-        return chunks_of(self.network, self.cohort, participants, self.batch_size, n_bytes, widths)
 
     def _references(self, chunk: Chunk, broadcast: Broadcast) -> Tensor | None:
         """Return each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).

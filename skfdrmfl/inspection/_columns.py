@@ -71,12 +71,7 @@ class ImportanceDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, **plot_kw: Any) -> ImportanceDisplay:
-        """Draw the importances that a fit has left; no rows are needed.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        """
+        """Draw the importances that a fit has left; no rows are needed."""
         model, _ = transformer_of(estimator)
         importances = model.feature_importances_
         measured = np.concatenate(list(model.modalities_.values()))  # and no labels
@@ -138,17 +133,7 @@ class SensitivityDisplay(Display):
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, output: int = 0, **plot_kw: Any) -> SensitivityDisplay:
-        """Draw the sensitivities of a model's predictions on rows.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-            Derivatives are by the columns that reach the transformer.
-        X : array-like of shape (n, n_features)
-            Rows over which the derivatives are averaged.
-        output : int, default=0
-            Which y.
-        """
+        """Draw the derivatives, by the columns that reach the transformer, averaged over the rows of X."""
         model, rows = transformer_of(estimator, X)
         mean, deviation = mean_jacobian(model, rows)
         checked_output(output, len(mean))

@@ -51,7 +51,6 @@ class HistoryDisplay(Display):
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
         terms : sequence of str
             Keys of `history_`, without "_per_client"; with `by="client"` the first alone is drawn. Terms that are 0
             throughout are left out.

@@ -47,10 +47,6 @@ class MembersDisplay(Display):
     def from_estimator(cls, estimator: Any, **plot_kw: Any) -> MembersDisplay:
         """Draw what `members_` has; no rows are needed.
 
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-
         Raises
         ------
         ValueError

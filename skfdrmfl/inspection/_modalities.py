@@ -76,10 +76,6 @@ class ModalityContributionsDisplay(Display):
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        X : array-like of shape (n, n_features)
-        output : int, default=0
-            Which y.
         n_repeats : int, default=10
             Draws; at most n - 1 are taken.
         random_state : int, default=0

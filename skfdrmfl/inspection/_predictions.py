@@ -33,17 +33,7 @@ class _OfPredictions:
     def from_estimator(
         cls, estimator: Any, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, **kwargs: Any
     ) -> Any:
-        """Draw any regressor's predictions of rows.
-
-        Parameters
-        ----------
-        estimator : fitted regressor
-        X, y : array-like
-            Rows, best such that the estimator was not fitted to, and their measured values.
-        client_ids : array-like of shape (n,), default=None
-        **kwargs
-            As of `from_predictions`.
-        """
+        """Draw any regressor's predictions of rows, best such that it was not fitted to, by `from_predictions`."""
         check_same_rows(X=X, y=y, client_ids=client_ids)
         return cls.from_predictions(y, estimator.predict(X), client_ids, **kwargs)
 
@@ -57,15 +47,7 @@ class _OfPredictions:
         output: int = 0,
         **plot_kw: Any,
     ) -> Any:
-        """Draw given predictions, such as those of `cross_val_predict`.
-
-        Parameters
-        ----------
-        y_true, y_pred : array-like of shape (n,) or (n, n_outputs)
-        client_ids : array-like of shape (n,), default=None
-        output : int, default=0
-            Which y.
-        """
+        """Draw given predictions, such as those of `cross_val_predict`, beside measured values, both of one shape."""
         check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
         y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
         report = chemometric_report(y_true, y_pred, client_ids)
@@ -156,30 +138,11 @@ class CoverageDisplay(Display):
         output: int = 0,
         **plot_kw: Any,
     ) -> CoverageDisplay:
-        """Draw the coverage of a fitted FDRMFLTransformer's intervals.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer
-        X, y : array-like
-            Rows that the estimator was not fitted to, and their measured values.
-        client_ids : array-like of shape (n,), default=None
-            Clients of the rows: the intervals are each client's own.
-        confidence : float in (0, 1), default=0.9
-        output : int, default=0
-            Which y.
-        """
+        """Draw the coverage of an FDRMFLTransformer's intervals, each client's own, of rows that it has not seen."""
         check_same_rows(X=X, y=y, client_ids=client_ids)
         ends = np.asarray(estimator.predict_interval(X, confidence, client_ids=client_ids))
         ends = ends if ends.ndim == 2 else ends[:, output]
-        return cls.from_intervals(column_of(y, output), ends, confidence, client_ids=client_ids, **plot_kw)
-
-    @classmethod
-    def from_intervals(
-        cls, y: ArrayLike, ends: Float, confidence: float, *, client_ids: ArrayLike | None = None, **plot_kw: Any
-    ) -> CoverageDisplay:
-        """Draw the coverage of given intervals `ends` (n, 2) of y (n,), whoever made them."""
-        y = np.asarray(y, dtype=np.float64)
+        y = column_of(y, output)
         inside = (ends[:, 0] <= y) & (y <= ends[:, 1])
         clients = by_client(client_ids, len(y))
         coverage = {label: float(inside[mine].mean()) for label, mine in clients.items()}

@@ -78,11 +78,8 @@ class ScoresDisplay(Display):
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        X : array-like of shape (n, n_features)
         y : array-like of shape (n,) or (n, n_outputs), default=None
             Colours, on a scale with the name of the column; markers then tell clients apart. None: colours tell them.
-        client_ids : array-like of shape (n,), default=None
         components : tuple of two int, default=(0, 1)
         level : float in (0, 1) or None, default=0.95
             Share of a normal client's rows within its ellipse; None draws none.
@@ -171,10 +168,6 @@ class OutlierDisplay(Display):
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        X : array-like of shape (n, n_features)
-        client_ids : array-like of shape (n,), default=None
-            Clients of the rows of X.
         level : float in (0, 1), default=0.95
             Share of usual rows within each limit.
 

@@ -140,11 +140,6 @@ def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Flo
     return slopes
 
 
-def _concat_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
-    """Return derivatives (B, q, M, d) by codes, given those by what `_concat` makes of them."""
-    return by_pooled.reshape(*by_pooled.shape[:2], *mu.shape[1:])
-
-
 def _mean_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
     """Return derivatives (B, q, M, d) by codes, given those by what `_mean` makes of them."""
     n_present = np.full(len(mu), mu.shape[1]) if present is None else np.maximum(present.sum(1), 1)
@@ -152,13 +147,8 @@ def _mean_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
     return np.broadcast_to(of_each[:, :, None], (*of_each.shape[:2], *mu.shape[1:]))
 
 
-def _concat(arrays: Arrays, mu: Float, present: Present | None) -> Float:
-    """Return codes mu (B, M, d) side by side."""
-    return mu.reshape(len(mu), -1)
-
-
 def _mean(arrays: Arrays, mu: Float, present: Present | None) -> Float:
-    """Return the mean of the codes a row has."""
+    """Return the mean of the codes mu (B, M, d) that a row has."""
     n_present = mu.shape[1] if present is None else np.maximum(present.sum(1, keepdims=True), 1)
     return mu.sum(1) / n_present
 
@@ -188,10 +178,13 @@ def _softmax(scores: Float, present: Present | None) -> Float:
 
 
 POOLS: dict[type[Fusion], Pool] = {
-    ConcatFusion: _concat,
+    ConcatFusion: lambda arrays, mu, present: mu.reshape(len(mu), -1),  # side by side
     MeanFusion: _mean,
     GatedFusion: _gated,
     AttentionFusion: _attention,
 }
 PoolSlopes = Callable[[Float, Float, Present | None], Float]
-POOL_SLOPES: dict[type[Fusion], PoolSlopes] = {ConcatFusion: _concat_slopes, MeanFusion: _mean_slopes}
+POOL_SLOPES: dict[type[Fusion], PoolSlopes] = {
+    ConcatFusion: lambda by_pooled, mu, present: by_pooled.reshape(*by_pooled.shape[:2], *mu.shape[1:]),
+    MeanFusion: _mean_slopes,
+}

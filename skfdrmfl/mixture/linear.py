@@ -116,11 +116,10 @@ def _best(
     kind: str, spaces: Sequence[_Space], path_of: Callable[[Moments], Path], values: Sequence[float]
 ) -> list[LinearMember]:
     """Return of each space the model of a path that errs least on the rows held out, for each output."""
-    coefficients, intercept = path_of(Moments.stacked([space.kept for space in spaces]))  # (P, S, K + 1, r, q)
-    held_out = Moments.stacked([space.held_out for space in spaces])
-    best, squares = best_of_path((coefficients[:, :, :-1], intercept[:, :, :-1]), held_out)
+    path = path_of(Moments.stacked([space.kept for space in spaces]))  # (P, S, K + 1, ...)
+    best, squares = best_of_path(path, Moments.stacked([space.held_out for space in spaces]))
     return [
-        space.member(kind, (coefficients[:, i], intercept[:, i]), best[i], squares[:, i], values)
+        space.member(kind, (path[0][:, i], path[1][:, i]), best[i], squares[:, i], values)
         for i, space in enumerate(spaces)
     ]
 

@@ -89,9 +89,10 @@ def pls_path(moments: Moments, n_components: int) -> Path:
 def best_of_path(path: Path, held_out: Moments) -> tuple[Indices, Float]:
     """Return which model of a path errs least over all folds (..., q), and the squared errors of each (P, ..., q).
 
-    The path is of the rows that each of K folds keeps, `held_out` (..., K) of those that it holds out.
+    The path is of `Moments.kept` (..., K + 1) of the rows `held_out` (..., K).
     """
-    errors = held_out.squared_errors(*path).sum(-2)
+    coefficients, intercept = path
+    errors = held_out.squared_errors(coefficients[..., :-1, :, :], intercept[..., :-1, :]).sum(-2)
     return errors.argmin(0), errors
 
 
