@@ -98,13 +98,13 @@ class BlockDomain:
             off = z - np.linalg.solve(products, weighted @ z[:, :, None])[:, :, 0] @ self.axes.T
         return off
 
-    def left_out(self, distances: Float) -> Float:
-        """Return what `distances` (n, 2) of training rows would be without the row itself, axes kept.
+    def left_out(self, distances: Float, weights: Float | float = 1.0) -> Float:
+        """Return what `distances` (n, 2) of training rows, which count by `weights` (n, 1), would be without the row.
 
         With the leverage h = (1 + T2) / n they are T2 / (1 - h), exactly, and about Q / (1 - h)^2, the residual of a
         least-squares fit. A row that is all there is to an axis is taken for 1 - h = 1 / n.
         """
-        without = np.maximum(1.0 - (1.0 + distances[:, :1]) / self.n_rows, 1.0 / self.n_rows)
+        without = np.maximum(1.0 - weights * (1.0 + distances[:, :1]) / self.n_rows, 1.0 / self.n_rows)
         return distances / np.concatenate((without, without**2), 1)
 
 

@@ -233,12 +233,9 @@ class Look:
         distances = np.zeros((len(weights), len(self.blocks), 2))
         for m, (mine, block) in enumerate(zip(self.places, self.blocks, strict=True)):
             if block.domain is not None:
-                found = block.domain.distances(rows.z[:, mine])
-                n = block.domain.n_rows
                 with np.errstate(over="ignore"):
-                    left = np.maximum(1.0 - weights * (1.0 + found[:, 0]) / n, 1.0 / n)
-                    found /= np.stack((left, left**2), 1) * block.domain.units
-                distances[:, m] = np.where(rows.present[:, m : m + 1], found, 0.0)
+                    found = block.domain.left_out(block.domain.distances(rows.z[:, mine]), weights[:, None])
+                distances[:, m] = np.where(rows.present[:, m : m + 1], found / block.domain.units, 0.0)
         features = (rows.z, self.bending(rows))[: len(self.ridges)]
         with np.errstate(over="ignore", invalid="ignore"):
             squares = [r.squares(f, rows.v, weights) for r, f in zip(self.ridges, features, strict=True)]
