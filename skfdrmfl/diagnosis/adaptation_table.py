@@ -11,19 +11,10 @@ from skfdrmfl.diagnosis.tables import aligned, each
 class AdaptationTable(list[dict[str, Any]]):
     """A list of dicts of "how", "error" and "chosen", a way each, that prints as a table.
 
-    Errors are root mean squares in the units of y on the new rows, each left out; of several outputs "error" and
-    "chosen" are lists.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-    how : str or list of str
-        What was chosen, of several outputs of each.
-    n_rows : int
-    slope, bias : float or list of float
-        y' = slope * y_hat + bias in the units of y, beside what "head" adds.
-    axis : dict of str to dict
-        Of each modality that is read anew "shift", in channels, "gain" and "offset": gain * x(j - shift) + offset.
+    Errors are root mean squares in the units of y on the `n_rows` new rows, each left out. `how` is what was chosen,
+    and y' = `slope` * y_hat + `bias` in the units of y, beside what "head" adds. Of several outputs all these are
+    lists. `axis` has of each modality that is read anew "shift", in channels, "gain" and "offset": gain * x(j - shift)
+    + offset.
     """
 
     def __init__(

@@ -19,13 +19,8 @@ BY_DISTANCE, USUAL_SHARE, USUAL_ROWS = ("unlike other rows", "y unlike that of l
 class SuspectTable(dict[str, NDArray[Any]]):
     """A dict of columns, which `pandas.DataFrame` takes as it is; printed, counts by reason and the first rows.
 
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (n,)
-        "client", "row" (of X as `fit` was given it), "reason", "modality" and "column" (empty where it is no single
-        one); of rows that are elsewhere "client", "reason" and "n_rows".
-    note : str
-        Why nothing was looked at; empty where rows were.
+    Columns (n,) are "client", "row" (of X as `fit` was given it), "reason", "modality" and "column" (empty where it is
+    no single one); of rows that are elsewhere "client", "reason" and "n_rows". `note` says why nothing was looked at.
     """
 
     def __init__(self, columns: Mapping[str, NDArray[Any]], note: str = ""):

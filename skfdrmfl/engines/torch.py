@@ -123,7 +123,7 @@ class TorchEngine(Engine):
         slot_rows = chunk.rows[slots]
         rows = torch.as_tensor(slot_rows, device=x.device)
         y_rows = torch.as_tensor(plan.pairs(slot_rows), device=x.device)
-        local = None if references is None else torch.as_tensor(slots, device=x.device)
+        references = None if references is None else references[torch.as_tensor(slots, device=x.device)]
         totals: dict[str, Tensor] = {}
         active, lambdas = len(chunk.replicas), chunk.lambdas
         for t0, t1 in plan.step_ranges(WINDOW_BYTES // (x.element_size() * network.n_columns)):
@@ -137,9 +137,7 @@ class TorchEngine(Engine):
             window = Batch(
                 x.index_select(0, rows[slots_now]).view(*shape, -1),
                 self._y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
-                None
-                if references is None or local is None
-                else references.index_select(0, local[slots_now]).view(*shape, *references.shape[1:]),
+                None if references is None else references[slots_now].view(*shape, *references.shape[1:]),
                 chunk.weights[slots_now].view(shape),
                 chunk.pair_weights[slots_now].view(shape),
                 None if masks is None else masks[slots_now].view(*shape, -1),

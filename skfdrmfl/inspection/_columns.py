@@ -54,7 +54,9 @@ class ImportanceDisplay(Display):
     ----------
     vip : ndarray of shape (n_features,)
     modalities : dict of str to ndarray of int
+        Columns of each.
     positions : ndarray of shape (n_features,)
+        Where columns stand on the axis: the numbers in their names, or their places.
     named : bool
         Whether `positions` are from the columns' names.
     names : list of str
@@ -112,14 +114,8 @@ class SensitivityDisplay(Display):
         y_hat = x' sensitivities + `intercept` exactly.
     intercept : ndarray of shape (n_outputs,), or None
         Of the linear model.
-    modalities : dict of str to ndarray of int
-        Columns of each; each has a line of its own.
-    positions : ndarray of shape (n_features,)
-        Where columns stand on the axis: the numbers in their names, or their places.
-    named : bool
-        Whether `positions` are from names.
-    axis_name : str, default="column"
-        What the axis is called, such as "wavelength, nm".
+    modalities, positions, named, axis_name
+        As of `ImportanceDisplay`; each modality has a line of its own.
     """
 
     sensitivities: Float

@@ -187,20 +187,17 @@ class Network:
         return torch.stack([s.forward(views, x[..., self.columns[name]]) for name, s in self.spreads.items()], -2)
 
     def encoder_of(self) -> Indices:
-        """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
+        """Return whose encoder, or `Spread`, each parameter of the flat vector (D,) belongs to: 1 + m for modality m.
 
-        The arrays of the encoder and of its `Spread` belong to the modality. All others count as 0, also those that
-        learn from rows with one modality alone: its gates of `GatedFusion`, its column of the preferences of
-        `AttentionFusion`, its columns of the mixer behind `ConcatFusion`. The gaps between arrays are 0.
+        All others, and gaps between arrays, are 0, also what learns from rows with one modality alone: its gates of
+        `GatedFusion`, its preferences of `AttentionFusion`, its columns of the mixer behind `ConcatFusion`.
         """
         owner = np.zeros(self.layout.size, dtype=np.int64)
         views = self.layout.views(owner)
         for m, modality in enumerate(self.encoders):
-            names = list(self.encoders[modality].shapes)
-            if self.spreads:
-                names += self.spreads[modality].shapes
-            for name in names:
-                views[name].fill(1 + m)
+            for part in (self.encoders[modality], self.spreads.get(modality)):
+                for name in part.shapes if part is not None else ():
+                    views[name].fill(1 + m)
         return owner
 
     def trained(self, critic: bool) -> NDArray[np.bool_]:

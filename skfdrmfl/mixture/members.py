@@ -12,13 +12,7 @@ class MemberTable(list[dict[str, Any]]):
     """A list of dicts of "name", "view", "weight" and "error", the mixture first, that prints as a table.
 
     Weights add up to 1. Errors are root mean squares, in the units of y, on rows held out inside clients; of several
-    outputs both are lists. A network alone has no such error (None).
-
-    Parameters
-    ----------
-    rows : sequence of dict
-    note : str
-        What else is to be said, such as why there is no mixture.
+    outputs both are lists. A network alone has no such error (None). `note` says such as why there is no mixture.
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]] = (), note: str = ""):
