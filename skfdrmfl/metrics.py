@@ -324,9 +324,9 @@ def chemometric_report(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLi
 def _measures(client: Any, y_true: NDArray[Any], y_pred: NDArray[Any]) -> dict[str, Any]:
     """Return one row of the report."""
     measures = {"rmse": rmsep, "bias": bias, "sep": sep, "slope": slope, "r2": _r2_or_nan}
-    ratios = {"rpd": rpd, "rpd_sep": partial(rpd, error="sep"), "rpiq": rpiq}  # which one row does not have
+    of_several: dict[str, Any] = {"rpd": rpd, "rpd_sep": partial(rpd, error="sep"), "rpiq": rpiq}
     found = {name: measure(y_true, y_pred) for name, measure in measures.items()}
-    found |= {name: ratio(y_true, y_pred) if len(y_true) > 1 else float("nan") for name, ratio in ratios.items()}
+    found |= {name: ratio(y_true, y_pred) if len(y_true) > 1 else float("nan") for name, ratio in of_several.items()}
     return {"client": client, "n": len(y_true), **found}
 
 

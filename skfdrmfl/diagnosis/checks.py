@@ -128,7 +128,8 @@ def _opposed(history: TrainingHistory, term: str, *, falls: bool) -> dict[str, A
 
     Of several pairs of periods that show it, the evidence is of the pair with the largest error.
     """
-    weight, periods, found = history.weights[term], history.periods, []
+    weight, periods = history.weights[term], history.periods
+    found: list[dict[str, Any]] = []
     for before, after in combinations(periods, 2):
         a, b = history.means_of_both(term, before, after)
         mse_a, mse_b = history.means_of_both("mse", before, after)

@@ -23,9 +23,9 @@ GAIN = 0.58
 class Part:
     """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
-    Subclasses set `shapes` and `first_weight`, and write `initial` and `forward`. Every array is a matrix for each
-    replica, (C, ., .). The names of arrays begin with `name`; `options` are all else in which two parts of one class
-    can differ.
+    Subclasses set `shapes` and `first_weight`, and write `forward` and `_gain`, or `initial`. Every array is a matrix
+    for each replica, (C, ., .). The names of arrays begin with `name`; `options` are all else in which two parts of one
+    class can differ.
     """
 
     shapes: Shapes  # shape of each array
@@ -46,7 +46,24 @@ class Part:
         return np.ones(self.n_inputs, dtype=bool)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return the weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
+        """Return the weights before the first round, Gaussian ones from a generator a layer, and zero biases.
+
+        `input_power` is E||x||^2 where x is data: weights of data make outputs of standard deviation `DATA_GAIN`, so
+        that the directions that matter are found rather than inherited; any other layer maps entries of variance one
+        to standard deviation `GAIN`.
+        """
+        arrays: Arrays = {}
+        for name, (n_out, n_in) in self.shapes.items():
+            if name.startswith(f"{self.name}.bias"):
+                arrays[name] = np.zeros((n_out, 1))
+            else:
+                gain, power = self._gain(name, n_in, None if input_power is None else max(input_power, 1.0))
+                # Bits: see docs/maintainers.md, "input by input".
+                arrays[name] = next(rngs).standard_normal((n_in, n_out)).T * (gain / np.sqrt(power))
+        return arrays
+
+    def _gain(self, name: str, n_in: int, input_power: float | None) -> tuple[float, float]:
+        """Return the standard deviation of the outputs of a layer's weights, and the power of its inputs."""
         raise NotImplementedError
 
     def forward(self, views: Views, x: Tensor) -> Tensor:
@@ -104,21 +121,12 @@ class FeaturePart(Part):
         """Return W a + b of one layer: (C, in, B) to (C, out, B)."""
         return torch.baddbmm(views[f"{self.name}.bias_{layer}"], views[f"{self.name}.weight_{layer}"], a)
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return Gaussian weights of the scales of `MLP`, and zero biases."""
-        power = self.n_inputs if input_power is None else max(input_power, 1.0)
-        arrays: Arrays = {}
-        for name, (n_out, n_in) in self.shapes.items():
-            if name.startswith(f"{self.name}.bias"):
-                arrays[name] = np.zeros((n_out, 1))
-                continue
-            gain, squares = GAIN, float(n_in)
-            if name == f"{self.name}.weight_skip":
-                gain, squares = DATA_GAIN, power
-            elif name == self._first_layer:
-                squares = n_in * power / self.n_inputs
-            arrays[name] = next(rngs).standard_normal((n_in, n_out)).T * (gain / np.sqrt(squares))
-        return arrays
+    def _gain(self, name: str, n_in: int, input_power: float | None) -> tuple[float, float]:
+        """Return `DATA_GAIN` of the skip alone, which reads all columns side by side."""
+        power = self.n_inputs if input_power is None else input_power
+        if name == f"{self.name}.weight_skip":
+            return DATA_GAIN, power
+        return GAIN, n_in * power / self.n_inputs if name == self._first_layer else float(n_in)
 
 
 def part_name(name: str) -> str:

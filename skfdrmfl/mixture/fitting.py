@@ -296,29 +296,20 @@ class MixtureTask:
 
     def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
-        unit, products = self.unit.unit, errors.products
-        mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, products, weights), 0.0)) * unit
+        products = errors.products
+        squares = np.maximum(np.einsum("mq,qmn,nq->q", weights, products, weights), 0.0)
         recipes = [self.passes[p].members[number].recipe for p, number in errors.networks]
         members: list[LinearMember | Recipe] = [*self.linear, *recipes]
-        rows: list[dict[str, Any]] = [
-            {
-                "name": member.name,
-                "view": member.view,
-                "weight": _plain(weights[i]),
-                "error": _plain(np.sqrt(products[:, i, i]) * unit),
-            }
-            for i, member in enumerate(members)
-        ]
+        rows = [self._row(m.name, m.view, weights[i], products[:, i, i]) for i, m in enumerate(members)]
         rows.sort(key=lambda row: (-float(np.sum(row["weight"])), float(np.sum(row["error"]))))
-        return MemberTable(
-            [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
-        )
+        return MemberTable([self._row("mixture", "", weights.sum(0), squares), *rows])
+
+    def _row(self, name: str, view: str, weight: Float, squares: Float) -> dict[str, Any]:
+        """Return a row of the table: weights and squared errors (q,) as one number, or a list of one an output."""
+        found = {"weight": weight, "error": np.sqrt(squares) * self.unit.unit}
+        plain = {what: of.tolist() if len(of) > 1 else float(of[0]) for what, of in found.items()}
+        return {"name": name, "view": view, **plain}
 
 
 def _n_rounds(stands: tuple[Trained, ...]) -> int:
     return max(trained.n_rounds for trained in stands)
-
-
-def _plain(values: NDArray) -> Any:
-    """Return one number, or a list of one for each output."""
-    return float(values[0]) if len(values) == 1 else values.tolist()
