@@ -12,14 +12,11 @@ from typing import cast
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Present
+from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present
 from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Fusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
-
-# Rows sent through the network at a time.
-SLAB_ROWS = 1024
 
 Pool = Callable[[Arrays, Float, Present | None], Float]
 

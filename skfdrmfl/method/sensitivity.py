@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Present, slabs
+from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present, slabs
 from skfdrmfl.common.late_torch import torch
-from skfdrmfl.method.evaluate import SLAB_ROWS, evaluate, first_slopes, forward_pass, has_first_slopes
+from skfdrmfl.method.evaluate import evaluate, first_slopes, forward_pass, has_first_slopes
 from skfdrmfl.method.network import Network
 
 
