@@ -22,11 +22,10 @@ from skfdrmfl.data.modalities import find_present
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.adaptation import Adapted
 from skfdrmfl.method.fusion import FUSIONS
-from skfdrmfl.method.mixture import Mixture
+from skfdrmfl.method.mixture import KIND, Mixture, mixture_of_tree
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.parts import part_name
-from skfdrmfl.method.saved_mixture import KIND, mixture_of_tree
 from skfdrmfl.method.trained_network import TrainedNetwork
 
 __all__ = ["LightModel", "load", "predict_file"]

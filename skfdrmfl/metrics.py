@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from sklearn.metrics import make_scorer, r2_score, root_mean_squared_error
 from sklearn.model_selection import cross_val_predict
@@ -12,9 +14,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from skfdrmfl.data.client_ids import rows_of_clients
 from skfdrmfl.data.row_names import check_same_rows
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+from skfdrmfl.diagnosis.tables import aligned
 
 __all__ = [
     "SCORERS",
@@ -52,7 +52,8 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike, *, error: str = "rmse") -> float:
     y_true, y_pred : array-like of shape (n_samples,)
         Reference values, and predictions of them.
     error : {"rmse", "sep"}, default="rmse"
-        What the deviation is divided by: the root mean squared error, or the standard error of prediction (`sep`).
+        What the deviation is divided by: the root mean squared error, which leaves the bias in, or, as many authors
+        have it, the standard error of prediction (`sep`), by which a biased model looks better than it is.
 
     Returns
     -------
@@ -63,11 +64,6 @@ def rpd(y_true: ArrayLike, y_pred: ArrayLike, *, error: str = "rmse") -> float:
     ------
     ValueError
         If there are fewer than two rows, not as many predictions as reference values, or another `error`.
-
-    Notes
-    -----
-    Many authors divide by the standard error of prediction, from which the bias is taken out (`error="sep"`). The root
-    mean squared error leaves it in, so that a biased model does not look better than it is.
 
     References
     ----------
@@ -288,12 +284,9 @@ class ChemometricReport(list[dict[str, Any]]):
     """What `chemometric_report` returns: a list of dicts, which pandas takes as it is, that prints as a table."""
 
     def __repr__(self) -> str:
-        rows = [list(self[0])] if self else []
-        rows += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in self]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
-
-    __str__ = __repr__
+        rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in self]
+        names = [list(row) for row in self[:1]]
+        return "\n".join(aligned([*names, *rows], range(len(names[0]) if names else 0)))
 
 
 def chemometric_report(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLike | None = None) -> ChemometricReport:
@@ -330,19 +323,11 @@ def chemometric_report(y_true: ArrayLike, y_pred: ArrayLike, client_ids: ArrayLi
 
 def _measures(client: Any, y_true: NDArray[Any], y_pred: NDArray[Any]) -> dict[str, Any]:
     """Return one row of the report."""
-    several = len(y_true) > 1
-    return {
-        "client": client,
-        "n": len(y_true),
-        "rmse": rmsep(y_true, y_pred),
-        "bias": bias(y_true, y_pred),
-        "sep": sep(y_true, y_pred),
-        "slope": slope(y_true, y_pred),
-        "r2": _r2_or_nan(y_true, y_pred),
-        "rpd": rpd(y_true, y_pred) if several else float("nan"),
-        "rpd_sep": rpd(y_true, y_pred, error="sep") if several else float("nan"),
-        "rpiq": rpiq(y_true, y_pred) if several else float("nan"),
-    }
+    measures = {"rmse": rmsep, "bias": bias, "sep": sep, "slope": slope, "r2": _r2_or_nan}
+    of_several: dict[str, Any] = {"rpd": rpd, "rpd_sep": partial(rpd, error="sep"), "rpiq": rpiq}
+    found = {name: measure(y_true, y_pred) for name, measure in measures.items()}
+    found |= {name: ratio(y_true, y_pred) if len(y_true) > 1 else float("nan") for name, ratio in of_several.items()}
+    return {"client": client, "n": len(y_true), **found}
 
 
 def _absolute_bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:

@@ -10,6 +10,7 @@ from skfdrmfl.common.threads import hold_torch
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 else:
 
     class _Late:
@@ -24,6 +25,6 @@ else:
             setattr(self, name, found)
             return found
 
-    torch = _Late()
+    torch, Tensor = _Late(), "Tensor"  # which annotations alone speak of
 
-__all__ = ["torch"]
+__all__ = ["Tensor", "torch"]

@@ -17,6 +17,7 @@ from skfdrmfl.views.base import View
 # Directions that shrinkage leaves with less variance than this are dropped (a typical one has 1): Adam gives
 # their weights steps as large as any, and what they would carry to a prediction is noise ...
 MIN_VARIANCE = 1e-6
+MANY = 10_000
 
 
 @registered
@@ -221,7 +222,8 @@ class TableTransform:
 
 def columns_of(rows: NDArray, columns: Indices) -> Float:
     """Return columns of rows as float64 in C order, a copy where need be: sums depend on the order to the last bit."""
-    if len(columns) == rows.shape[1] and np.array_equal(columns, np.arange(len(columns))):
+    many = rows.size > MANY  # of fewer the copy takes less time than the look at their columns
+    if many and len(columns) == rows.shape[1] and np.array_equal(columns, np.arange(len(columns))):
         return np.ascontiguousarray(rows, dtype=np.float64)
     return np.take(rows, columns, axis=1).astype(np.float64, copy=False)
 

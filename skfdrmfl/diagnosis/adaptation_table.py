@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skfdrmfl.diagnosis.tables import aligned
+from skfdrmfl.diagnosis.tables import aligned, each
 
 
 class AdaptationTable(list[dict[str, Any]]):
     """A list of dicts of "how", "error" and "chosen", a way each, that prints as a table.
 
-    Errors are root mean squares in the units of y on the new rows, each left out; of several outputs "error" and
-    "chosen" are lists.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-    how : str or list of str
-        What was chosen, of several outputs of each.
-    n_rows : int
-    slope, bias : float or list of float
-        y' = slope * y_hat + bias in the units of y, beside what "head" adds.
-    axis : dict of str to dict
-        Of each modality that is read anew "shift", in channels, "gain" and "offset": gain * x(j - shift) + offset.
+    Errors are root mean squares in the units of y on the `n_rows` new rows, each left out. `how` is what was chosen,
+    and y' = `slope` * y_hat + `bias` in the units of y, beside what "head" adds. Of several outputs all these are
+    lists. `axis` has of each modality that is read anew "shift", in channels, "gain" and "offset": gain * x(j - shift)
+    + offset.
     """
 
     def __init__(
@@ -35,17 +26,13 @@ class AdaptationTable(list[dict[str, Any]]):
     def __repr__(self) -> str:
         cells = [["how", f"error on {self.n_rows} rows, each left out"]]
         for row in self:
-            errors = zip(_each(row["error"]), _each(row["chosen"]), strict=True)
+            errors = zip(each(row["error"]), each(row["chosen"]), strict=True)
             cells.append([row["how"], ", ".join(f"{error:.4g}{'*' * bool(chosen)}" for error, chosen in errors)])
         done = [
-            f"{name} {', '.join(f'{x:.4g}' for x in _each(of))}"
+            f"{name} {', '.join(f'{x:.4g}' for x in each(of))}"
             for name, of in (("slope", self.slope), ("bias", self.bias))
         ]
         for name, read in self.axis.items():
             shift, gain, offset = read["shift"], read["gain"], read["offset"]
             done.append(f"{name} shifted by {shift:.2f} channels, times {gain:.4g}, plus {offset:.4g}")
         return "\n".join([*aligned(cells), f"* chosen: {', '.join(done)}"])
-
-
-def _each(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import log
 from typing import Any
 
@@ -128,41 +129,31 @@ def _opposed(history: TrainingHistory, term: str, *, falls: bool) -> dict[str, A
     Of several pairs of periods that show it, the evidence is of the pair with the largest error.
     """
     weight, periods = history.weights[term], history.periods
-    found: dict[str, Any] | None = None
-    for i, before in enumerate(periods):
-        for after in periods[i + 1 :]:
-            if not (history.error_rose(before, after) and history.error_rose(before, periods[-1])):
-                continue
-            a, b = history.means_of_both(term, before, after)
-            mse_a, mse_b = history.means_of_both("mse", before, after)
-            if falls and not (0 < b <= a * (1 - TERM_CHANGE) and weight * (a - b) >= TERM_TRADE * (mse_b - mse_a)):
-                continue
-            if not falls and not (b >= a * (1 + TERM_CHANGE) and weight * b >= TERM_SHARE * (weight * b + mse_b)):
-                continue
-            if found is None or mse_b > found["mse_after"]:
-                found = {
-                    f"{term}_before": a,
-                    f"{term}_after": b,
-                    "mse_before": mse_a,
-                    "mse_after": mse_b,
-                    "weight": weight,
-                    "rounds": f"{before.start + 1}-{before.stop} against {after.start + 1}-{after.stop}",
-                }
-    return found
+    found: list[dict[str, Any]] = []
+    for before, after in combinations(periods, 2):
+        a, b = history.means_of_both(term, before, after)
+        mse_a, mse_b = history.means_of_both("mse", before, after)
+        if falls:
+            shows = 0 < b <= a * (1 - TERM_CHANGE) and weight * (a - b) >= TERM_TRADE * (mse_b - mse_a)
+        else:
+            shows = b >= a * (1 + TERM_CHANGE) and weight * b >= TERM_SHARE * (weight * b + mse_b)
+        if shows and history.error_rose(before, after) and history.error_rose(before, periods[-1]):
+            rounds = f"{before.start + 1}-{before.stop} against {after.start + 1}-{after.stop}"
+            terms = {f"{term}_before": a, f"{term}_after": b, "mse_before": mse_a, "mse_after": mse_b}
+            found.append({**terms, "weight": weight, "rounds": rounds})
+    return max(found, key=lambda evidence: evidence["mse_after"], default=None)
 
 
 def _kl_conflict(history: TrainingHistory) -> Finding | None:
     """Find an error that rises while R_kl falls, or together with R_kl."""
-    evidence = _opposed(history, "kl", falls=True)
-    if evidence is not None:
+    if (evidence := _opposed(history, "kl", falls=True)) is not None:
         return (
             "the error rises while R_kl falls: alignment is paid for in prediction, the modalities seem to carry "
             "complementary signal.",
             evidence,
             "lower kl_weight, by ten times at first, or give modality_dim more room.",
         )
-    evidence = _opposed(history, "kl", falls=False)
-    if evidence is not None:
+    if (evidence := _opposed(history, "kl", falls=False)) is not None:
         return (
             "R_kl and the error rise together: the modalities' codes move apart against their alignment, and "
             "prediction suffers.",

@@ -18,13 +18,8 @@ from skfdrmfl.diagnosis.history import FEWEST_ROUNDS, TrainingHistory
 class Diagnosis(list[dict[str, Any]]):
     """What `diagnose()` returns: a list of findings, empty if there are none, that prints as a report.
 
-    A finding is a dict of "name", "finding", "evidence" (a dict of numbers) and "remedy".
-
-    Parameters
-    ----------
-    findings : sequence of dict
-    summary : str
-        One line that says what was looked at.
+    A finding is a dict of "name", "finding", "evidence" (a dict of numbers) and "remedy"; `summary` is one line on what
+    was looked at.
     """
 
     def __init__(self, findings: Sequence[dict[str, Any]] = (), summary: str = ""):
@@ -52,8 +47,7 @@ class Diagnosis(list[dict[str, Any]]):
 def diagnose(history: TrainingHistory) -> Diagnosis:
     """Return every known failure signature that a training history shows."""
     if not history.n_rounds:
-        text = f"no rounds to judge{_central(history)}"
-        return Diagnosis((), text)
+        return Diagnosis((), f"no rounds to judge{_central(history)}")
     keys = ("name", "finding", "evidence", "remedy")
     found = [(name, *told) for name, check in CHECKS.items() if (told := check(history)) is not None]
     return Diagnosis([dict(zip(keys, entry, strict=True)) for entry in found], _summary(history))

@@ -17,13 +17,8 @@ MOST_SHOWN = 10
 class DomainTable(dict[str, NDArray[Any]]):
     """A dict of columns, which `pandas.DataFrame` takes as it is; printed, a count and the rows farthest outside.
 
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (n,)
-    y_range : ndarray of shape (n_outputs, 2)
-        Least and largest y of the training rows, rounded outwards to tenths of a standard deviation, in the units of y.
-    level : float
-        Share of usual rows within each limit.
+    `y_range` (n_outputs, 2) are least and largest y of the training rows, rounded outwards to tenths of a standard
+    deviation, in the units of y; `level` is the share of usual rows within each limit.
     """
 
     def __init__(self, columns: Mapping[str, NDArray[Any]], y_range: Float, level: float):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.diagnosis.tables import aligned
+
 # Rows that are shown.
 MOST_SHOWN = 20
 # Reasons that rows of a clean table may have too, by the tails of what is measured: in so large a share, or so many.
@@ -17,13 +19,8 @@ BY_DISTANCE, USUAL_SHARE, USUAL_ROWS = ("unlike other rows", "y unlike that of l
 class SuspectTable(dict[str, NDArray[Any]]):
     """A dict of columns, which `pandas.DataFrame` takes as it is; printed, counts by reason and the first rows.
 
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (n,)
-        "client", "row" (of X as `fit` was given it), "reason", "modality" and "column" (empty where it is no single
-        one); of rows that are elsewhere "client", "reason" and "n_rows".
-    note : str
-        Why nothing was looked at; empty where rows were.
+    Columns (n,) are "client", "row" (of X as `fit` was given it), "reason", "modality" and "column" (empty where it is
+    no single one); of rows that are elsewhere "client", "reason" and "n_rows". `note` says why nothing was looked at.
     """
 
     def __init__(self, columns: Mapping[str, NDArray[Any]], note: str = ""):
@@ -51,18 +48,12 @@ class SuspectTable(dict[str, NDArray[Any]]):
     def __repr__(self) -> str:
         if self.note:
             return self.note
-        n = self.n_rows
-        lines = [f"{n} suspect row{'s' * (n != 1)}" + (f": {in_words(self.by_reason())}" if n else "")]
-        rows = [list(self), *zip(*(map(str, values) for values in self.values()), strict=True)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        shown = rows[: MOST_SHOWN + 1] if n else []
-        lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in shown]
-        return "\n".join(lines + [f"and {len(rows) - 1 - MOST_SHOWN} more"] * (len(rows) - 1 > MOST_SHOWN))
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> Any:
-        return type(self), (dict(self), self.note)
+        if not (n := self.n_rows):
+            return "0 suspect rows"
+        cells = [list(self), *zip(*(map(str, values) for values in self.values()), strict=True)]
+        rest = len(cells) - 1 - MOST_SHOWN
+        head = f"{n} suspect row{'s' * (n != 1)}: {in_words(self.by_reason())}"
+        return "\n".join([head, *aligned(cells)[: MOST_SHOWN + 1], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def is_alarming(by_reason: Mapping[str, int], n_rows: int) -> bool:

@@ -25,6 +25,11 @@ def aligned(lines: Sequence[Sequence[str]], right: Container[int] = ()) -> list[
     return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
 
+def each(value: Any) -> list[Any]:
+    """Return what a table has of each output; of one output it has no list."""
+    return value if isinstance(value, list) else [value]
+
+
 def csv_text(table: Mapping[str, Sequence[Any] | NDArray[Any]]) -> str:
     """Return a table as CSV: nothing for None and NaN, a semicolon between the entries of a tuple."""
     text = io.StringIO()

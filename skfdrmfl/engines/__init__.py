@@ -31,22 +31,7 @@ def engine_for(
 ) -> str:
     """Return the key of `ENGINES` that is to train: with "auto", "native" where it can, else "torch".
 
-    Parameters
-    ----------
-    asked : str
-        "auto", or a key.
-    network : Network
-    device : str
-    history_size : int
-    sizes : ndarray of shape (K,)
-        Rows of each client.
-    settings : sequence of Settings
-        Of the runs.
-
-    Raises
-    ------
-    ValueError
-        "native" was asked for by name, and cannot.
+    `sizes` (K,) are clients' rows, `settings` those of the runs. ValueError: "native" was asked for, and cannot.
     """
     if asked not in ("auto", "native"):
         return asked

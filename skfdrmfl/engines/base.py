@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.engines.chunk import TRAIN, batches_of
@@ -17,35 +16,17 @@ from skfdrmfl.protocol.replicas import Replicas
 
 @dataclass(eq=False)
 class Engine:
-    """Trains the replicas of a cohort, round by round.
-
-    Attributes
-    ----------
-    network : Network
-    rows : TrainingRows
-    batch_size, n_epochs : int
-        E local epochs; `batches_of` the task once the engine is made.
-    keep_history : bool, default=True
-        Whether references under earlier global models are wanted.
-    client_task : ClientTask
-        What clients do in a round, and send.
-    n_threads : int, default=1
-        Threads that it may start.
-    device : str, default="cpu"
-        Where it trains, as torch names it.
-    """
-
-    has_threads: ClassVar[bool] = False
+    """Trains the replicas of a cohort, round by round."""
 
     network: Network
     rows: TrainingRows
     _: KW_ONLY
-    batch_size: int
-    n_epochs: int
-    keep_history: bool = True
-    client_task: ClientTask = TRAIN
-    n_threads: int = 1
-    device: str = "cpu"
+    batch_size: int  # of the task (`batches_of`) once the engine is made, as are
+    n_epochs: int  # the local epochs E
+    keep_history: bool = True  # whether references under earlier global models are wanted
+    client_task: ClientTask = TRAIN  # what clients do in a round, and send
+    n_threads: int = 1  # that it may start
+    device: str = "cpu"  # where it trains, as torch names it
 
     def __post_init__(self) -> None:
         self.cohort: Replicas = self.rows.cohort
@@ -53,6 +34,10 @@ class Engine:
         self.batch_size, self.n_epochs = batches_of(
             self.client_task, self.network, sizes, self.batch_size, self.n_epochs
         )
+
+    @property
+    def _sums_gradients(self) -> bool:
+        return self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
 
     @staticmethod
     def chunking(

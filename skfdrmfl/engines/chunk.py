@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skfdrmfl.common.arrays import U64, Indices
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.engines.batches import BatchPlan, batch_width
 from skfdrmfl.engines.dropout import draw_kept
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import lambdas_of, terms_of, uses
 from skfdrmfl.protocol.plan import ClientTask, Settings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # The pass over all rows for the references takes this many batches' rows at a time.
 REFERENCE_BATCHES = 8

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.engines.batches import LANES
 from skfdrmfl.engines.rows import TrainingRows
 from skfdrmfl.method.equations import information, prediction
@@ -16,55 +17,34 @@ from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import uses
 from skfdrmfl.protocol.messages import HeldOutSums
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 # Numbers gathered at a time to be sent through the network.
 SLAB = 4_000_000
 
 
 class HeldOutRows:
-    """The rows that the clients of each run hold out.
-
-    Parameters
-    ----------
-    network : Network
-    rows : TrainingRows
-    device : str, default="cpu"
-        Where they go through the network.
-
-    Attributes
-    ----------
-    positions : list of ndarray
-        The clients, by place in `clients_`, who hold out rows, of each run.
-    """
+    """The rows that the clients of each run hold out; `device` is where they go through the network."""
 
     def __init__(self, network: Network, rows: TrainingRows, device: str = "cpu"):
         self._network = network
         self._x, self._y = (torch.from_numpy(array).to(device) for array in (rows.x, rows.y))
         self._present = None if rows.present is None else torch.as_tensor(rows.present, device=device)
         self._with_pairs = np.array([uses(settings.terms, "critic") for settings in rows.cohort.settings])
-        self.positions = [partition.positions for partition in rows.held_out]
-        # Of each run, the places of these clients among all replicas.
-        self._replicas = []
-        for run, held in enumerate(self.positions):
-            mine = np.flatnonzero(rows.cohort.runs == run)
-            self._replicas.append(mine[np.searchsorted(rows.cohort.positions[mine], held)])
+        self.positions = [partition.positions for partition in rows.held_out]  # in `clients_`, of who holds out rows
         self._n_replicas = len(rows.cohort.runs)
-        # Runs of as many rows, in multiples of `LANES`, go through the network together: so a run's error is the
-        # same, to the last bit, whatever other runs there are.
-        self._groups: list[tuple[Indices, Tensor, Tensor]] = []
+        self._replicas: list[Indices] = []  # of each run, the places of these clients among all replicas
         self._clients: list[Indices] = []  # of each row of a run, the number of its client
-        self._paired: list[Indices] = []  # which rows have another row of their client to be paired with
         all_rows, partners = [], []
-        for partition in rows.held_out:
-            sizes = partition.sizes
+        for run, partition in enumerate(rows.held_out):
+            mine, sizes = np.flatnonzero(rows.cohort.runs == run), partition.sizes
+            self._replicas.append(mine[np.searchsorted(rows.cohort.positions[mine], partition.positions)])
+            self._clients.append(np.repeat(np.arange(len(sizes)), sizes))
             all_rows.append(partition.joined)
             partners.append(np.roll(partition.joined, -1))
             last = np.cumsum(sizes) - 1
             partners[-1][last] = partition.joined[last - sizes + 1]  # each client's last row goes with its first
-            self._clients.append(np.repeat(np.arange(len(sizes)), sizes))
-            self._paired.append(np.repeat(sizes > 1, sizes))
+        # Runs of as many rows, in multiples of `LANES`, go through the network together: so a run's error is the
+        # same, to the last bit, whatever other runs there are.
+        self._groups: list[tuple[Indices, Tensor, Tensor]] = []
         padded = np.array([-(-len(mine) // LANES) * LANES for mine in all_rows])
         for n_slots in np.unique(padded).tolist():
             runs = np.flatnonzero(padded == n_slots)
@@ -86,10 +66,10 @@ class HeldOutRows:
                 some = slice(i, i + step)
                 values, bounds = self._values(models, runs[some], slots[some], others[some])
                 for run, mine, theirs in zip(runs[some].tolist(), values, bounds, strict=True):
-                    clients, paired = self._clients[run], self._paired[run]
+                    clients, sizes = self._clients[run], np.bincount(self._clients[run])
+                    paired = sizes[clients] > 1  # rows of clients who have another one
                     n_rows[run] = len(clients)
                     squares[run] = _over_clients(clients, mine[: len(clients)])
-                    sizes = np.bincount(clients)
                     mse_of_each[self._replicas[run]] = np.bincount(clients, mine[: len(clients)]) / sizes
                     if self._with_pairs[run]:
                         n_pairs[run] = paired.sum()
@@ -118,7 +98,4 @@ class HeldOutRows:
 
 def _over_clients(clients: Indices, values: Indices) -> float:
     """Return the sum of values (n,) client by client, then over clients in their order: as it comes over a wire."""
-    total = 0.0
-    for part in np.bincount(clients, weights=values).tolist() if len(values) else ():
-        total += part
-    return total
+    return reduce(add, np.bincount(clients, weights=values).tolist(), 0.0)

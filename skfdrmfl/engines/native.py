@@ -12,7 +12,6 @@ from ctypes import c_double, c_int64, c_void_p
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,30 +73,25 @@ def why_not(
     network: Network, device: str, history_size: int, sizes: Indices, settings: Sequence[Settings]
 ) -> str | None:
     """Return why these clients cannot train here, as the end of a sentence; None: they can."""
-    if device != "cpu":
-        return f"trains on the processor, and device is {device!r}"
-    if type(network.fusion) not in (ConcatFusion, MeanFusion, GatedFusion, AttentionFusion):
-        return f"does not cover the fusion {type(network.fusion).__name__}"
-    if network.alignment != "homoscedastic":
-        return "covers alignment='homoscedastic' alone"
-    for name, part in network.encoders.items():
-        if type(part) is not MLP:
-            return f"covers dense and linear encoders of numbers, and that of modality {name!r} is another"
     parts = [part for part in (*network.encoders.values(), network.head) if isinstance(part, MLP)]
-    if len(network.encoders) > MOST_MODALITIES or any(len(part.hidden) >= MOST_LAYERS for part in parts):
-        return f"covers at most {MOST_MODALITIES} modalities and {MOST_LAYERS} layers"
-    if history_size >= MOST_MODELS:
-        return f"covers history_size up to {MOST_MODELS - 1}"
-    if sizes.max(initial=0) >= MOST_ROWS:
-        return f"covers up to {MOST_ROWS - 1:,} rows a client"
+    others = [name for name, part in network.encoders.items() if type(part) is not MLP]
     known = OF_SERVER.union(SETTINGS)
     unknown = [name for s in settings for name, value in s.by_name().items() if value and name not in known]
     unknown += [term.name for term in objective.TERMS if term.weight is None and term.name not in TERMS]
-    if unknown:
-        return f"does not know {unknown[0]!r}"
-    if library() is None:
-        return NOT_COMPILED
-    return None
+    covered, fusion = (ConcatFusion, MeanFusion, GatedFusion, AttentionFusion), type(network.fusion)
+    reasons = {
+        f"trains on the processor, and device is {device!r}": device != "cpu",
+        f"does not cover the fusion {fusion.__name__}": fusion not in covered,
+        "covers alignment='homoscedastic' alone": network.alignment != "homoscedastic",
+        f"covers dense and linear encoders of numbers, and that of modality {''.join(others[:1])!r} is another": others,
+        f"covers at most {MOST_MODALITIES} modalities and {MOST_LAYERS} layers": len(network.encoders) > MOST_MODALITIES
+        or any(len(part.hidden) >= MOST_LAYERS for part in parts),
+        f"covers history_size up to {MOST_MODELS - 1}": history_size >= MOST_MODELS,
+        f"covers up to {MOST_ROWS - 1:,} rows a client": sizes.max(initial=0) >= MOST_ROWS,
+        f"does not know {''.join(unknown[:1])!r}": unknown,
+        NOT_COMPILED: library() is None,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 class ServerMemory:
@@ -137,8 +131,6 @@ class ServerMemory:
 
 class NativeEngine(Engine):
     """Every client by itself, in C, on several threads; bits depend on no other client and on no number of threads."""
-
-    has_threads: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -255,10 +247,6 @@ class NativeEngine(Engine):
             models = self._net.unpacked(weights[-history_size - 1 :])
             history = (*reversed(models[:-1]), broadcast.weights, *broadcast.history)[:history_size]
             broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
-
-    @property
-    def _sums_gradients(self) -> bool:
-        return self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters
 
     def _n_block(self) -> int:
         """Return how many clients train before their parameters are taken."""

@@ -16,58 +16,29 @@ from skfdrmfl.protocol.replicas import Replicas
 
 @dataclass(frozen=True)
 class Run:
-    """One federation's prepared rows, and where its server begins.
+    """One federation's prepared rows, and where its server begins; runs may share arrays."""
 
-    Attributes
-    ----------
-    x : ndarray of shape (n, columns); y : ndarray of shape (n, q)
-        Prepared rows. Runs may share one array.
-    partition : Partition
-        Rows to train on.
-    settings : Settings
-    seed : int
-    start : Start
-    present : ndarray of bool of shape (n, M), or None
-        Which modalities each row has; None: all.
-    held_out : Partition, default=None
-        Rows that its clients hold out.
-    """
-
-    x: NDArray
-    y: NDArray
-    partition: Partition
+    x: NDArray  # (n, columns)
+    y: NDArray  # (n, q)
+    partition: Partition  # rows to train on
     settings: Settings
     seed: int
     start: Start
-    present: Present | None = None
-    held_out: Partition | None = None
+    present: Present | None = None  # (n, M), which modalities each row has; None: all
+    held_out: Partition | None = None  # rows that its clients hold out
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows that the replicas of a cohort train on.
-
-    Attributes
-    ----------
-    cohort : Replicas
-    x : ndarray of shape (N, columns); y : ndarray of shape (N, q)
-        Prepared rows.
-    rows : ndarray
-        Row numbers in x and y, replica after replica: replica r owns `rows[offsets[r]:offsets[r + 1]]`.
-    offsets : ndarray of shape (R + 1,)
-    present : ndarray of bool of shape (N, M), or None
-        Which modalities each row has; None: all.
-    held_out : tuple of Partition, one a run
-        Rows in x and y that its clients hold out; empty where nobody is asked for any.
-    """
+    """The rows that the replicas of a cohort train on."""
 
     cohort: Replicas
-    x: NDArray
-    y: NDArray
-    rows: Indices
-    offsets: Indices
-    present: Present | None = None
-    held_out: tuple[Partition, ...] = ()
+    x: NDArray  # (N, columns), prepared
+    y: NDArray  # (N, q)
+    rows: Indices  # numbers in x and y, replica after replica: replica r owns `rows[offsets[r]:offsets[r + 1]]`
+    offsets: Indices  # (R + 1,)
+    present: Present | None = None  # (N, M), which modalities each row has; None: all
+    held_out: tuple[Partition, ...] = ()  # one a run, of rows that its clients hold out; empty where nobody is asked
 
     def rows_of(self, replica: int) -> Indices:
         """Return the row numbers of one replica."""
@@ -76,54 +47,33 @@ class TrainingRows:
 
 def stack(runs: Sequence[Run]) -> TrainingRows:
     """Stack the runs' clients as replicas; runs that share rows keep sharing them."""
-    first_row: dict[tuple[int, int, int], int] = {}
-    tables: list[tuple[NDArray, NDArray]] = []
-    presents: list[Present | None] = []
-    n_rows = 0
-    rows, sizes, positions = [], [], []
-    held_out = []
-    for run in runs:
-        key = (id(run.x), id(run.y), id(run.present))
-        if key not in first_row:
-            first_row[key] = n_rows
-            tables.append((np.asarray(run.x), np.asarray(run.y)))
-            presents.append(run.present)
-            n_rows += len(run.x)
-        start = first_row[key]
-        rows.append(start + run.partition.joined)
-        sizes.append(run.partition.sizes)
-        positions.append(run.partition.positions)
-        if run.held_out is not None:
-            held_out.append(run.held_out.numbered(np.arange(start, start + len(run.x))))
+    keys = [(id(run.x), id(run.y), id(run.present)) for run in runs]
+    tables = dict(zip(keys, runs, strict=True))
+    ends = np.cumsum([len(run.x) for run in tables.values()]).tolist()
+    places = {key: np.arange(end - len(run.x), end) for (key, run), end in zip(tables.items(), ends, strict=True)}
+    x, y = (
+        parts[0] if len(parts) == 1 else np.concatenate(parts)
+        for parts in ([np.asarray(getattr(run, name)) for run in tables.values()] for name in ("x", "y"))
+    )
+    present = _stacked_present([run.present for run in tables.values()], [len(run.x) for run in tables.values()])
+    rows = np.concatenate([places[key][run.partition.joined] for key, run in zip(keys, runs, strict=True)])
+    counts = np.concatenate([run.partition.sizes for run in runs])
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    if present is not None:
+        by_modality = np.add.reduceat(present[rows], offsets[:-1], axis=0, dtype=np.int64)
+        counts = np.column_stack((counts, by_modality))
     n_clients = [len(run.partition.positions) for run in runs]
-    one = len(tables) == 1
-    present = _stacked_present(presents, [len(x) for x, _ in tables])
-    all_rows = np.concatenate(rows)
-    offsets = np.concatenate(([0], np.cumsum(np.concatenate(sizes))))
     cohort = Replicas(
         runs=np.repeat(np.arange(len(runs)), n_clients),
-        positions=np.concatenate(positions),
+        positions=np.concatenate([run.partition.positions for run in runs]),
         seeds=np.repeat(np.array([run.seed for run in runs], dtype=np.uint64), n_clients),
         settings=tuple(run.settings for run in runs),
-        counts=_counts(np.diff(offsets), None if present is None else present[all_rows], offsets),
+        counts=counts,
     )
+    held_out = [(key, run.held_out) for key, run in zip(keys, runs, strict=True) if run.held_out is not None]
     return TrainingRows(
-        cohort,
-        tables[0][0] if one else np.concatenate([x for x, _ in tables]),
-        tables[0][1] if one else np.concatenate([y for _, y in tables]),
-        all_rows,
-        offsets,
-        present,
-        tuple(held_out),
+        cohort, x, y, rows, offsets, present, tuple(partition.numbered(places[key]) for key, partition in held_out)
     )
-
-
-def _counts(sizes: Indices, present: NDArray[np.bool_] | None, offsets: Indices) -> Indices:
-    """Return `Replicas.counts`."""
-    if present is None:
-        return sizes
-    by_modality = np.add.reduceat(present, offsets[:-1], axis=0, dtype=np.int64)
-    return np.column_stack((sizes, by_modality))
 
 
 def _stacked_present(presents: Sequence[Present | None], n_rows: Sequence[int]) -> Present | None:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skfdrmfl.common.arrays import Indices
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.engines.base import Engine
 from skfdrmfl.engines.batches import steps_per_epoch
 from skfdrmfl.engines.chunk import Chunk, batches_of, shared_settings, widths_of
-from skfdrmfl.engines.workspace import Buffers, Workspace
+from skfdrmfl.engines.workspace import Workspace
 from skfdrmfl.method.equations.optimizers import soft_threshold_
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import Batch, reference_codes, summary, term_means, term_shares, term_values
 from skfdrmfl.protocol.messages import Broadcast, Update
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, ClientTask
 from skfdrmfl.protocol.replicas import Replicas
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Parameters, gradient and moments of a chunk stay in cache up to about this size.
 CHUNK_BYTES = 6_000_000
@@ -53,11 +49,6 @@ class TorchEngine(Engine):
 
     def run_round(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Train every participant from the broadcast weights; yield updates chunk by chunk."""
-        pulls = Buffers(
-            shifted=broadcast.shift is not None,
-            anchored=any(s.proximal_weight for s in self.cohort.settings),
-            summed=self.client_task.also_sends_mean_gradient or not self.client_task.sends_parameters,
-        )
         broadcast = on_device(broadcast, self._x)
         widths = broadcast.widths
         company = participants if widths is None else np.column_stack((participants, widths[participants]))
@@ -72,23 +63,17 @@ class TorchEngine(Engine):
                     of_epoch=not self.client_task.sends_parameters,
                     widths=None if widths is None else widths[replicas].max(0),
                 )
-                for replicas in self._split(participants, widths)
+                for replicas in chunks_of(
+                    self.network, self.cohort, participants, self.batch_size, self.rows.x.itemsize, widths
+                )
             ]
             self._chunked = company
-            most = max(len(chunk.replicas) for chunk in self._chunks)
-            self._space = Workspace(self.network, most, self._x, pulls)
-        elif pulls != self._space.pulls:
-            self._space = Workspace(self.network, self._space.most_clients, self._x, pulls)
+            self._space = Workspace(self.network, max(len(chunk.replicas) for chunk in self._chunks), self._x)
         for chunk in self._chunks:
             with torch.no_grad():
                 weights, losses, gradients = self._train(chunk, broadcast)
             found = (None if part is None else part.cpu().numpy() for part in (weights, losses, gradients))
             yield Update(chunk.replicas, *found)
-
-    def _split(self, participants: Indices, widths: Indices | None = None) -> list[Indices]:
-        """Return the chunks of some replicas; see `chunks_of`."""
-        n_bytes = self.rows.x.itemsize
-        return chunks_of(self.network, self.cohort, participants, self.batch_size, n_bytes, widths)
 
     def _references(self, chunk: Chunk, broadcast: Broadcast) -> Tensor | None:
         """Return each row's unit Z under the broadcast model and under earlier ones (rows, 1 + H, c).
@@ -128,7 +113,8 @@ class TorchEngine(Engine):
         x, space = self._x, self._space
         references = self._references(chunk, broadcast)
         shift = None if broadcast.shift is None else broadcast.shift[torch.as_tensor(chunk.replicas, device=x.device)]
-        space.open(broadcast.weights, chunk.runs, shift)
+        pulled = bool(chunk.proximal_weight)
+        space.open(broadcast.weights, chunk.runs, shift, anchored=pulled, summed=self._sums_gradients)
         rate = chunk.learning_rate * broadcast.rate_factor
 
         keys = cohort.keys(chunk.replicas, broadcast.round_index)
@@ -137,7 +123,7 @@ class TorchEngine(Engine):
         slot_rows = chunk.rows[slots]
         rows = torch.as_tensor(slot_rows, device=x.device)
         y_rows = torch.as_tensor(plan.pairs(slot_rows), device=x.device)
-        local = None if references is None else torch.as_tensor(slots, device=x.device)
+        references = None if references is None else references[torch.as_tensor(slots, device=x.device)]
         totals: dict[str, Tensor] = {}
         active, lambdas = len(chunk.replicas), chunk.lambdas
         for t0, t1 in plan.step_ranges(WINDOW_BYTES // (x.element_size() * network.n_columns)):
@@ -151,9 +137,7 @@ class TorchEngine(Engine):
             window = Batch(
                 x.index_select(0, rows[slots_now]).view(*shape, -1),
                 self._y.index_select(0, y_rows[pairs]).view(t1 - t0, active, 2 * plan.width, -1),
-                None
-                if references is None or local is None
-                else references.index_select(0, local[slots_now]).view(*shape, *references.shape[1:]),
+                None if references is None else references[slots_now].view(*shape, *references.shape[1:]),
                 chunk.weights[slots_now].view(shape),
                 chunk.pair_weights[slots_now].view(shape),
                 None if masks is None else masks[slots_now].view(*shape, -1),
@@ -166,8 +150,6 @@ class TorchEngine(Engine):
                     values = term_values(network, space.views, batch, lambdas)
                 space.differentiate([values[name] for name in shares], shares_now)
                 found.append({name: value.detach() for name, value in values.items()})
-                if space.pulls.summed:
-                    space.add_up()
                 if not self.client_task.sends_parameters:
                     continue
                 space.step_(rate, chunk.weight_decay, chunk.proximal_weight)

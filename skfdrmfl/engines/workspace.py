@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.equations.optimizers import adam_step_
 from skfdrmfl.method.network import Network
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-# Rows of the memory that all algorithms need; `Buffers` says which others there are.
-WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT = range(4)
-
-
-@dataclass(frozen=True)
-class Buffers:
-    """What there is beside the gradient of the objective."""
-
-    shifted: bool = False  # whether a shift is added to every gradient
-    anchored: bool = False  # whether clients are pulled back to where they started from
-    summed: bool = False  # whether gradients are added up, as they were before any pull
+# Rows of the memory. Some algorithms alone use the last three: what is added to every gradient, where clients started
+# from, to which they are pulled back, and the sum of gradients as they were before any pull.
+WEIGHTS, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, SHIFT, ANCHOR, SUM = range(7)
 
 
 class Workspace:
@@ -34,38 +21,32 @@ class Workspace:
     consequence. Bits: see docs/maintainers.md, "whole vectors". `like` is of the type and device of the rows.
     """
 
-    def __init__(self, network: Network, most_clients: int, like: Tensor, pulls: Buffers = Buffers()):
+    def __init__(self, network: Network, most_clients: int, like: Tensor):
         self._layout = network.layout
-        self.most_clients, self.pulls = most_clients, pulls
-        extra = {"shift": pulls.shifted, "anchor": pulls.anchored, "sum": pulls.summed}
-        self._row = {name: SECOND_MOMENT + 1 + i for i, name in enumerate(name for name in extra if extra[name])}
-        self._memory = like.new_zeros(SECOND_MOMENT + 1 + len(self._row), most_clients * self._layout.size)
+        self._memory = like.new_zeros(SUM + 1, most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
         self._n_places = 0
 
-    def open(self, models: Tensor, runs: Tensor, shift: Tensor | None = None) -> None:
+    def open(self, models: Tensor, runs: Tensor, shift: Tensor | None, *, anchored: bool, summed: bool) -> None:
         """Start each client from its run's row (C,) of `models` (runs, D), with zero moments.
 
         `shift` (C, D) is added to every gradient of each client.
         """
         n_clients = len(runs)
+        extra = {SHIFT: shift is not None, ANCHOR: anchored, SUM: summed}
+        self._used = [*range(SHIFT), *(row for row, used in extra.items() if used)]
         self._lay_out(n_clients)
-        self._memory[GRADIENT:].zero_()  # of the gradient, the gaps between arrays
+        for row in self._used[GRADIENT:]:
+            self._flats[row].zero_()  # of the gradient, the gaps between arrays
         self._step.zero_()
         for name, view in self._layout.views(models).items():
-            if len(models) == 1:
-                self._arrays[WEIGHTS][name].copy_(view)
-            else:
-                torch.index_select(view, 0, runs, out=self._arrays[WEIGHTS][name])
+            torch.index_select(view, 0, runs, out=self._arrays[WEIGHTS][name])
         if shift is not None:
             for name, view in self._layout.views(shift).items():
-                self._arrays[self._row["shift"]][name].copy_(view)
-        if self.pulls.anchored:
-            self._flats[self._row["anchor"]].copy_(self._flats[WEIGHTS])
-        self._out = {
-            row: models.new_zeros(n_clients, self._layout.size)
-            for row in (WEIGHTS, *([self._row["sum"]] if self.pulls.summed else []))
-        }
+                self._arrays[SHIFT][name].copy_(view)
+        if anchored:
+            self._flats[ANCHOR].copy_(self._flats[WEIGHTS])
+        self._out = {row: models.new_zeros(n_clients, self._layout.size) for row in self._used if row in (WEIGHTS, SUM)}
         self._active = n_clients
         self._look()
 
@@ -88,30 +69,28 @@ class Workspace:
         self._gradients = [array[: self._active] for array in self._arrays[GRADIENT].values()]
 
     def differentiate(self, values: Sequence[Tensor], shares: Sequence[Tensor]) -> None:
-        """Write the gradient, by the parameters in `views`, of the sum of `values` times `shares`."""
+        """Write the gradient, by the parameters in `views`, of the sum of `values` times `shares`, and add it up."""
         of_parameters = [i for i, value in enumerate(values) if value.requires_grad]
         roots, weights = ([tensors[i] for i in of_parameters] for tensors in (values, shares))
         found = torch.autograd.grad(roots, self._leaves, weights, materialize_grads=True)
         torch._foreach_copy_(self._gradients, found)
-
-    def add_up(self) -> None:
-        """Add the gradient to the sum."""
-        self._flats[self._row["sum"]].add_(self._flats[GRADIENT])
+        if SUM in self._used:
+            self._flats[SUM].add_(self._flats[GRADIENT])
 
     def step_(self, learning_rate: float, decay: float, proximal_weight: float = 0.0) -> None:
         """Take one step of the optimiser."""
         rows = self._flats
         gradient = rows[GRADIENT]
-        if self.pulls.shifted:
-            gradient.add_(rows[self._row["shift"]])
-        if self.pulls.anchored:
-            gradient.add_(rows[WEIGHTS] - rows[self._row["anchor"]], alpha=proximal_weight)
+        if SHIFT in self._used:
+            gradient.add_(rows[SHIFT])
+        if ANCHOR in self._used:
+            gradient.add_(rows[WEIGHTS] - rows[ANCHOR], alpha=proximal_weight)
         adam_step_(rows[WEIGHTS], gradient, rows[FIRST_MOMENT], rows[SECOND_MOMENT], self._step, learning_rate, decay)
 
     def close(self) -> tuple[Tensor, Tensor | None]:
         """Return the parameters (C, D), and the sums of the gradients where they are added up."""
         self._put_aside(0)
-        return self._out[WEIGHTS], self._out[self._row["sum"]] if self.pulls.summed else None
+        return self._out[WEIGHTS], self._out.get(SUM)
 
     def _lay_out(self, n_places: int) -> None:
         if n_places != self._n_places:
@@ -129,6 +108,6 @@ class Workspace:
         """Move the first `active` clients together, to spare the optimiser the others' places."""
         before = self._arrays
         self._lay_out(active)
-        for old, new in zip(before, self._arrays, strict=True):
-            for name, array in old.items():  # each moves towards the front, past nothing not yet moved
-                new[name].copy_(array[:active].clone())
+        for row in self._used:
+            for name, array in before[row].items():  # each moves towards the front, past nothing not yet moved
+                self._arrays[row][name].copy_(array[:active].clone())

@@ -23,7 +23,7 @@ from skfdrmfl.encoders import (
 from skfdrmfl.fit.callbacks import OF_CALLBACKS
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.saved_mixture import KIND, mixture_of_tree, mixture_to_tree
+from skfdrmfl.method.mixture import KIND, mixture_of_tree, mixture_to_tree
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
 

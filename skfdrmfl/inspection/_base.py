@@ -23,8 +23,11 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 class Display:
     """A picture that is computed first and drawn by `plot`; `ax_` and `figure_` are those it was drawn on last.
 
-    All ways to one take `ax`, the Axes to draw on, new ones for None, and keywords of the method of Axes that draws its
-    marks: `scatter_kw` for `scatter`, `line_kw` for `plot` or `errorbar`, `bar_kw` for `bar`, `box_kw` for `boxplot`.
+    `from_estimator` takes a fitted `estimator`, where nothing else is said an FDRMFLTransformer or a Pipeline with one,
+    rows `X` (n, n_features), their `y` (n,) or (n, n_outputs) and `client_ids` (n,), and which `output` of y is meant.
+    All ways to one pass `plot_kw` on to `plot`, which takes `ax`, the Axes to draw on, new ones for None, and keywords
+    of the method of Axes that draws its marks: `scatter_kw` for `scatter`, `line_kw` for `plot` or `errorbar`, `bar_kw`
+    for `bar`, `box_kw` for `boxplot`.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,9 @@ class ImportanceDisplay(Display):
     ----------
     vip : ndarray of shape (n_features,)
     modalities : dict of str to ndarray of int
+        Columns of each.
     positions : ndarray of shape (n_features,)
+        Where columns stand on the axis: the numbers in their names, or their places.
     named : bool
         Whether `positions` are from the columns' names.
     names : list of str
@@ -70,16 +72,8 @@ class ImportanceDisplay(Display):
     axis_name: str = "column"
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, xlabel: str | None = None, ax: Any = None, **bar_kw: Any
-    ) -> ImportanceDisplay:
-        """Draw the importances that a fit has left; no rows are needed.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        xlabel : str, default=None
-        """
+    def from_estimator(cls, estimator: Any, **plot_kw: Any) -> ImportanceDisplay:
+        """Draw the importances that a fit has left; no rows are needed."""
         model, _ = transformer_of(estimator)
         importances = model.feature_importances_
         measured = np.concatenate(list(model.modalities_.values()))  # and no labels
@@ -88,11 +82,10 @@ class ImportanceDisplay(Display):
         positions, named, axis_name = positions_of(model)
         columns = model._fitted.column_names
         names = list(map(str, range(model.n_features_in_) if columns is None else columns.names))
-        display = cls(vip, dict(model.modalities_), positions, named, names, axis_name)
-        return display.plot(xlabel=xlabel, ax=ax, **bar_kw)
+        return cls(vip, dict(model.modalities_), positions, named, names, axis_name).plot(**plot_kw)
 
     def plot(self, *, xlabel: str | None = None, ax: Any = None, **bar_kw: Any) -> ImportanceDisplay:
-        """Draw them."""
+        """Draw them; without `xlabel` the axis says what the unit in the columns' names says, or "column"."""
         ax = self._begin(ax)
         apart = np.diff(np.unique(self.positions[~np.isnan(self.positions)]))
         width = 0.9 * float(apart.min()) if len(apart) else 0.9
@@ -121,19 +114,12 @@ class SensitivityDisplay(Display):
         y_hat = x' sensitivities + `intercept` exactly.
     intercept : ndarray of shape (n_outputs,), or None
         Of the linear model.
-    modalities : dict of str to ndarray of int
-        Columns of each; each has a line of its own.
-    positions : ndarray of shape (n_features,)
-        Where columns stand on the axis: the numbers in their names, or their places.
-    named : bool
-        Whether `positions` are from names.
-    axis_name : str, default="column"
-        What the axis is called, such as "wavelength, nm".
+    modalities, positions, named, axis_name
+        As of `ImportanceDisplay`; each modality has a line of its own.
     """
 
     sensitivities: Float
     deviations: Float
-    _: KW_ONLY
     exact: bool
     intercept: Float | None
     modalities: dict[str, Indices]
@@ -142,23 +128,8 @@ class SensitivityDisplay(Display):
     axis_name: str = "column"
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: Any, *, output: int = 0, xlabel: str | None = None, ax: Any = None, **line_kw: Any
-    ) -> SensitivityDisplay:
-        """Draw the sensitivities of a model's predictions on rows.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-            Derivatives are by the columns that reach the transformer.
-        X : array-like of shape (n, n_features)
-            Rows over which the derivatives are averaged.
-        output : int, default=0
-            Which y.
-        xlabel : str, default=None
-            None says "wavelength", or what the unit in the names says, where all names of columns are on an axis
-            (`axis_`), else "column".
-        """
+    def from_estimator(cls, estimator: Any, X: Any, *, output: int = 0, **plot_kw: Any) -> SensitivityDisplay:
+        """Draw the derivatives, by the columns that reach the transformer, averaged over the rows of X."""
         model, rows = transformer_of(estimator, X)
         mean, deviation = mean_jacobian(model, rows)
         checked_output(output, len(mean))
@@ -169,20 +140,12 @@ class SensitivityDisplay(Display):
                 y_hat = np.asarray(model.predict(rows), dtype=np.float64).reshape(len(table), -1)
                 intercept = y_hat[0] - mean @ table[0].astype(np.float64)
         positions, named, axis_name = positions_of(model)
-        display = cls(
-            mean,
-            deviation,
-            exact=intercept is not None,
-            intercept=intercept,
-            modalities=dict(model.modalities_),
-            positions=positions,
-            named=named,
-            axis_name=axis_name,
-        )
-        return display.plot(output=output, xlabel=xlabel, ax=ax, **line_kw)
+        modalities, exact = dict(model.modalities_), intercept is not None
+        display = cls(mean, deviation, exact, intercept, modalities, positions, named, axis_name)
+        return display.plot(output=output, **plot_kw)
 
     def plot(self, *, output: int = 0, xlabel: str | None = None, ax: Any = None, **line_kw: Any) -> SensitivityDisplay:
-        """Draw them; arguments are those of `from_estimator`."""
+        """Draw them; without `xlabel` the axis says what the unit in the columns' names says, or "column"."""
         ax = self._begin(ax)
         ax.axhline(0.0, color="#999999", linewidth=0.8)
         for i, (name, columns) in enumerate(self.modalities.items()):

@@ -45,14 +45,12 @@ class HistoryDisplay(Display):
         *,
         terms: Sequence[str] = ("loss", "mse", "mi", "kl", "contrastive"),
         by: str = "term",
-        ax: Any = None,
-        **line_kw: Any,
+        **plot_kw: Any,
     ) -> HistoryDisplay:
         """Draw what `history_` has.
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
         terms : sequence of str
             Keys of `history_`, without "_per_client"; with `by="client"` the first alone is drawn. Terms that are 0
             throughout are left out.
@@ -79,7 +77,7 @@ class HistoryDisplay(Display):
             lines = {name: history[name] for name in wanted if np.any(history[name] != 0)}
         ylabel = terms[0] if by == "client" else "mean over rows"
         rounds, best = np.arange(1, model.n_rounds_ + 1), model._fitted.best_round
-        return cls(rounds, lines, ylabel, best, _title(model)).plot(ax=ax, **line_kw)
+        return cls(rounds, lines, ylabel, best, _title(model)).plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **line_kw: Any) -> HistoryDisplay:
         """Draw it."""

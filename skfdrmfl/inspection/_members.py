@@ -44,16 +44,8 @@ class MembersDisplay(Display):
     errors: Float
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, output: int | None = None, ax: Any = None, **scatter_kw: Any
-    ) -> MembersDisplay:
+    def from_estimator(cls, estimator: Any, **plot_kw: Any) -> MembersDisplay:
         """Draw what `members_` has; no rows are needed.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        output : int, default=None
-            Which y, in its units; None: all of them.
 
         Raises
         ------
@@ -70,10 +62,10 @@ class MembersDisplay(Display):
         weights, errors = (
             np.array([np.atleast_1d(row[what]) for row in members], dtype=np.float64) for what in ("weight", "error")
         )
-        return cls([row["name"] for row in members], weights, errors).plot(output=output, ax=ax, **scatter_kw)
+        return cls([row["name"] for row in members], weights, errors).plot(**plot_kw)
 
     def plot(self, *, output: int | None = None, ax: Any = None, **scatter_kw: Any) -> MembersDisplay:
-        """Draw them; arguments are those of `from_estimator`."""
+        """Draw one `output` in the units of y, or with None all of them."""
         n_outputs = self.errors.shape[1]
         shown = np.arange(n_outputs) if output is None else np.array([checked_output(output, n_outputs)])
         ax = self._begin(ax)

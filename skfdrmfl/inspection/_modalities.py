@@ -70,17 +70,12 @@ class ModalityContributionsDisplay(Display):
         output: int = 0,
         n_repeats: int = N_REPEATS,
         random_state: Any = 0,
-        ax: Any = None,
-        **bar_kw: Any,
+        **plot_kw: Any,
     ) -> ModalityContributionsDisplay:
         """Draw what each modality contributes to the predictions on rows.
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        X : array-like of shape (n, n_features)
-        output : int, default=0
-            Which y.
         n_repeats : int, default=10
             Draws; at most n - 1 are taken.
         random_state : int, default=0
@@ -89,7 +84,7 @@ class ModalityContributionsDisplay(Display):
         checked_output(output, model._fitted.network.n_outputs)
         found = contributions(model, rows, n_repeats=n_repeats, random_state=random_state)
         spread = np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows), -1).std(0)
-        return cls(found, spread).plot(output=output, ax=ax, **bar_kw)
+        return cls(found, spread).plot(output=output, **plot_kw)
 
     def plot(self, *, output: int = 0, ax: Any = None, **bar_kw: Any) -> ModalityContributionsDisplay:
         """Draw them; a line shows the standard deviation of all predictions."""

@@ -21,7 +21,40 @@ def column_of(values: Any, output: int) -> Float:
 
 
 @dataclass(eq=False, repr=False)
-class PredictedMeasuredDisplay(Display):
+class _OfPredictions:
+    """What Displays of predictions hold."""
+
+    y_true: Float
+    y_pred: Float
+    clients: dict[Any, NDArray[np.bool_]]
+    report: ChemometricReport
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: ArrayLike, client_ids: ArrayLike | None = None, **kwargs: Any
+    ) -> Any:
+        """Draw any regressor's predictions of rows, best such that it was not fitted to, by `from_predictions`."""
+        check_same_rows(X=X, y=y, client_ids=client_ids)
+        return cls.from_predictions(y, estimator.predict(X), client_ids, **kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        client_ids: ArrayLike | None = None,
+        *,
+        output: int = 0,
+        **plot_kw: Any,
+    ) -> Any:
+        """Draw given predictions, such as those of `cross_val_predict`, beside measured values, both of one shape."""
+        check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
+        y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
+        report = chemometric_report(y_true, y_pred, client_ids)
+        return cls(y_true, y_pred, by_client(client_ids, len(y_true)), report).plot(**plot_kw)  # type: ignore
+
+
+class PredictedMeasuredDisplay(_OfPredictions, Display):
     """Predictions against measured values, by client, with the line on which they agree.
 
     Parameters
@@ -32,55 +65,6 @@ class PredictedMeasuredDisplay(Display):
     report : ChemometricReport
         Measures of all rows and of each client's.
     """
-
-    y_true: Float
-    y_pred: Float
-    clients: dict[Any, NDArray[np.bool_]]
-    report: ChemometricReport
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        *,
-        client_ids: ArrayLike | None = None,
-        output: int = 0,
-        ax: Any = None,
-        **scatter_kw: Any,
-    ) -> PredictedMeasuredDisplay:
-        """Draw any regressor's predictions of rows.
-
-        Parameters
-        ----------
-        estimator : fitted regressor
-        X, y : array-like
-            Rows, best such that the estimator was not fitted to, and their measured values.
-        client_ids : array-like of shape (n,), default=None
-        output : int, default=0
-            Which y.
-        """
-        check_same_rows(X=X, y=y, client_ids=client_ids)
-        y_pred = estimator.predict(X)
-        return cls.from_predictions(y, y_pred, client_ids=client_ids, output=output, ax=ax, **scatter_kw)
-
-    @classmethod
-    def from_predictions(
-        cls,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        *,
-        client_ids: ArrayLike | None = None,
-        output: int = 0,
-        ax: Any = None,
-        **scatter_kw: Any,
-    ) -> PredictedMeasuredDisplay:
-        """Draw given predictions, such as those of `cross_val_predict`; parameters as of `from_estimator`."""
-        check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
-        y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
-        report = chemometric_report(y_true, y_pred, client_ids)
-        return cls(y_true, y_pred, by_client(client_ids, len(y_true)), report).plot(ax=ax, **scatter_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> PredictedMeasuredDisplay:
         """Draw them."""
@@ -98,54 +82,19 @@ class PredictedMeasuredDisplay(Display):
         return self
 
 
-@dataclass(eq=False, repr=False)
-class ClientErrorsDisplay(Display):
-    """A box of each client's errors (predicted less measured), its RMSE above it.
+class ClientErrorsDisplay(_OfPredictions, Display):
+    """A box of each client's errors (predicted less measured), its RMSE above it, of a `PredictedMeasuredDisplay`.
 
-    Parameters
+    Attributes
     ----------
     errors : dict of label to ndarray
         Errors of each client's rows.
-    report : ChemometricReport
-        Measures of all rows, then of each client's.
     """
 
-    errors: dict[Any, Float]
-    report: ChemometricReport
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        client_ids: ArrayLike,
-        *,
-        output: int = 0,
-        ax: Any = None,
-        **box_kw: Any,
-    ) -> ClientErrorsDisplay:
-        """Draw any regressor's errors on rows; parameters as of `PredictedMeasuredDisplay`."""
-        check_same_rows(X=X, y=y, client_ids=client_ids)
-        return cls.from_predictions(y, estimator.predict(X), client_ids, output=output, ax=ax, **box_kw)
-
-    @classmethod
-    def from_predictions(
-        cls,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        client_ids: ArrayLike,
-        *,
-        output: int = 0,
-        ax: Any = None,
-        **box_kw: Any,
-    ) -> ClientErrorsDisplay:
-        """Draw the errors of given predictions; parameters as of `from_estimator`."""
-        check_same_rows(y_true=y_true, y_pred=y_pred, client_ids=client_ids)
-        y_true, y_pred = column_of(y_true, output), column_of(y_pred, output)
-        error = y_pred - y_true
-        errors = {label: error[mine] for label, mine in by_client(client_ids, len(error)).items()}
-        return cls(errors, chemometric_report(y_true, y_pred, client_ids)).plot(ax=ax, **box_kw)
+    @property
+    def errors(self) -> dict[Any, Float]:
+        """Errors of each client's rows."""
+        return {label: (self.y_pred - self.y_true)[mine] for label, mine in self.clients.items()}
 
     def plot(self, *, ax: Any = None, **box_kw: Any) -> ClientErrorsDisplay:
         """Draw them."""
@@ -155,7 +104,7 @@ class ClientErrorsDisplay(Display):
         boxes = ax.boxplot(list(self.errors.values()), **({"positions": places, "patch_artist": True} | box_kw))
         for i, box in enumerate(boxes["boxes"]):
             box.set(facecolor=COLOURS[i % len(COLOURS)], alpha=0.5)
-        labels = [f"{row['client']}\nn {row['n']}\nRMSE {row['rmse']:.3g}" for row in self.report[1:]]
+        labels = [f"{row['client']}\nn {row['n']}\nRMSE {row['rmse']:.3g}" for row in self.report[1:] or self.report]
         ax.set_xticks(places, labels)
         ax.set(xlabel="client", ylabel="predicted less measured")
         return self
@@ -171,14 +120,11 @@ class CoverageDisplay(Display):
         Of each client; of a label None all rows.
     n_rows : dict of label to int
     confidence : float
-    median_width : float
-        Of all intervals, in the units of y.
     """
 
     coverage: dict[Any, float]
     n_rows: dict[Any, int]
     confidence: float
-    median_width: float
 
     @classmethod
     def from_estimator(
@@ -190,46 +136,18 @@ class CoverageDisplay(Display):
         client_ids: ArrayLike | None = None,
         confidence: float = 0.9,
         output: int = 0,
-        ax: Any = None,
-        **bar_kw: Any,
+        **plot_kw: Any,
     ) -> CoverageDisplay:
-        """Draw the coverage of a fitted FDRMFLTransformer's intervals.
-
-        Parameters
-        ----------
-        estimator : fitted FDRMFLTransformer
-        X, y : array-like
-            Rows that the estimator was not fitted to, and their measured values.
-        client_ids : array-like of shape (n,), default=None
-            Clients of the rows: the intervals are each client's own.
-        confidence : float in (0, 1), default=0.9
-        output : int, default=0
-            Which y.
-        """
+        """Draw the coverage of an FDRMFLTransformer's intervals, each client's own, of rows that it has not seen."""
         check_same_rows(X=X, y=y, client_ids=client_ids)
         ends = np.asarray(estimator.predict_interval(X, confidence, client_ids=client_ids))
         ends = ends if ends.ndim == 2 else ends[:, output]
-        return cls.from_intervals(column_of(y, output), ends, confidence, client_ids=client_ids, ax=ax, **bar_kw)
-
-    @classmethod
-    def from_intervals(
-        cls,
-        y: ArrayLike,
-        ends: Float,
-        confidence: float,
-        *,
-        client_ids: ArrayLike | None = None,
-        ax: Any = None,
-        **bar_kw: Any,
-    ) -> CoverageDisplay:
-        """Draw the coverage of given intervals `ends` (n, 2) of y (n,), whoever made them."""
-        y = np.asarray(y, dtype=np.float64)
+        y = column_of(y, output)
         inside = (ends[:, 0] <= y) & (y <= ends[:, 1])
         clients = by_client(client_ids, len(y))
         coverage = {label: float(inside[mine].mean()) for label, mine in clients.items()}
         n_rows = {label: int(mine.sum()) for label, mine in clients.items()}
-        width = float(np.median(ends[:, 1] - ends[:, 0]))
-        return cls(coverage, n_rows, confidence, width).plot(ax=ax, **bar_kw)
+        return cls(coverage, n_rows, confidence).plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **bar_kw: Any) -> CoverageDisplay:
         """Draw it, with the confidence as a line and, above each bar, the share."""

@@ -72,18 +72,14 @@ class ScoresDisplay(Display):
         components: tuple[int, int] = (0, 1),
         level: float | None = 0.95,
         output: int = 0,
-        ax: Any = None,
-        **scatter_kw: Any,
+        **plot_kw: Any,
     ) -> ScoresDisplay:
         """Draw the scores of rows.
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        X : array-like of shape (n, n_features)
         y : array-like of shape (n,) or (n, n_outputs), default=None
             Colours, on a scale with the name of the column; markers then tell clients apart. None: colours tell them.
-        client_ids : array-like of shape (n,), default=None
         components : tuple of two int, default=(0, 1)
         level : float in (0, 1) or None, default=0.95
             Share of a normal client's rows within its ellipse; None draws none.
@@ -112,7 +108,7 @@ class ScoresDisplay(Display):
         labels = [_label(model, i) for i in components[:n_components]]
         name = "y" if y is None else output_names(y)[output if np.ndim(y) > 1 else 0]
         display = cls(pair, clients, colours, ellipses, (labels[0], labels[1] if n_components > 1 else ""), name)
-        return display.plot(ax=ax, **scatter_kw)
+        return display.plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> ScoresDisplay:
         """Draw them."""
@@ -166,23 +162,12 @@ class OutlierDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        client_ids: ArrayLike | None = None,
-        level: float = 0.95,
-        ax: Any = None,
-        **scatter_kw: Any,
+        cls, estimator: Any, X: Any, *, client_ids: ArrayLike | None = None, level: float = 0.95, **plot_kw: Any
     ) -> OutlierDisplay:
         """Draw where rows stand.
 
         Parameters
         ----------
-        estimator : fitted FDRMFLTransformer, or Pipeline with one
-        X : array-like of shape (n, n_features)
-        client_ids : array-like of shape (n,), default=None
-            Clients of the rows of X.
         level : float in (0, 1), default=0.95
             Share of usual rows within each limit.
 
@@ -197,7 +182,7 @@ class OutlierDisplay(Display):
             raise ValueError("the model reads categories alone, which have no residuals; use ScoresDisplay.")
         clients = by_client(client_ids, len(table["T2"]))
         t2_limit, q_limit = _one(table["T2_limit"]), _one(table["Q_limit"])
-        return cls(table["T2"], table["Q"], t2_limit, q_limit, clients).plot(ax=ax, **scatter_kw)
+        return cls(table["T2"], table["Q"], t2_limit, q_limit, clients).plot(**plot_kw)
 
     def plot(self, *, ax: Any = None, **scatter_kw: Any) -> OutlierDisplay:
         """Draw them; values over their limits where these are not the same for all rows."""

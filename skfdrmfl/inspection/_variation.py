@@ -46,7 +46,6 @@ class VariationDisplay(Display):
         names: Any = None,
         output: str | None = None,
         unit: str = "",
-        ax: Any = None,
         **plot_kw: Any,
     ) -> VariationDisplay:
         """Draw the errors of a comparison.
@@ -83,7 +82,7 @@ class VariationDisplay(Display):
             np.array([points[point] for point in order]),
             {name: np.array([np.mean(of.get(p, nothing)) for p in order]) for name, of in measured.items()},
             {name: np.array([np.std(of.get(p, nothing)) for p in order]) for name, of in measured.items()},
-        ).plot(unit=unit, ax=ax, **plot_kw)
+        ).plot(unit=unit, **plot_kw)
 
     def plot(self, *, unit: str = "", ax: Any = None, **plot_kw: Any) -> VariationDisplay:
         """Draw them; bars and whiskers are one standard deviation over draws."""

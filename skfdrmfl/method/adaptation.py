@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Float, Indices, Present, row_products
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
-from skfdrmfl.method.domain import EDGES, BlockDomain, Domain
+from skfdrmfl.method.domain import EDGES, Domain
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import LinearPart, Mixture
 from skfdrmfl.method.reading import Reading, read_table
@@ -88,17 +88,12 @@ class Adapted:
 
 def whitened_scores(domain: Domain) -> TableTransform:
     """Return rows' scores along the axes of a domain, in units of their deviations; without axes, its columns."""
-    return TableTransform(
-        dict(domain.columns),
-        {name: _whitened(block) for name, block in domain.blocks.items()},
-    )
-
-
-def _whitened(block: BlockDomain) -> BlockTransform:
-    """Return the scores of one modality."""
-    projection = block.axes / np.sqrt(block.variances) if block.axes.size else None
-    n_outputs = len(block.mean) if projection is None else len(block.variances)
-    return BlockTransform(block.mean, block.scale, projection, float(n_outputs), view=block.view)
+    blocks = {}
+    for name, block in domain.blocks.items():
+        projection = block.axes / np.sqrt(block.variances) if block.axes.size else None
+        power = float(len(block.mean if projection is None else block.variances))
+        blocks[name] = BlockTransform(block.mean, block.scale, projection, power, view=block.view)
+    return TableTransform(dict(domain.columns), blocks)
 
 
 def head_of(domain: Domain, weights: Float) -> LinearPart | None:

@@ -37,8 +37,15 @@ class Correction:
 
 def corrections(y: Float, y_hat: Float, scores: Float, hows: Sequence[str]) -> list[Correction]:
     """Return the corrections of some kinds, "none", "bias", "slope" and "head", in the order of their size."""
-    makers = {"none": _none, "bias": _bias, "slope": _slope, "head": _heads}
-    return [each for how, make in makers.items() if how in hows for each in make(y, y_hat, scores)]
+    (n, q), k, off = y.shape, scores.shape[1], y - y_hat
+    of_bias = (off - off.mean(0)) / (1.0 - 1.0 / n)
+    found = {
+        "none": [Correction("none", np.ones(q), np.zeros(q), np.zeros((k, q)), off)],
+        "bias": [Correction("bias", np.ones(q), off.mean(0), np.zeros((k, q)), of_bias)],
+        "slope": _slope(y, y_hat, k) if "slope" in hows else (),
+        "head": _heads(off, scores) if "head" in hows else (),
+    }
+    return [each for how, of_kind in found.items() if how in hows for each in of_kind]
 
 
 def smallest_enough(found: Sequence[Correction]) -> list[Correction]:
@@ -66,21 +73,7 @@ def is_less(errors: Float, others: Float) -> bool:
     return bool(difference.mean() > ENOUGH * difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
-def _none(y: Float, y_hat: Float, scores: Float) -> Iterator[Correction]:
-    """Yield the predictions as they are."""
-    q = y.shape[1]
-    yield Correction("none", np.ones(q), np.zeros(q), np.zeros((scores.shape[1], q)), y - y_hat)
-
-
-def _bias(y: Float, y_hat: Float, scores: Float) -> Iterator[Correction]:
-    """Yield y' = y_hat + b."""
-    n, q = y.shape
-    off = y - y_hat
-    errors = (off - off.mean(0)) / (1.0 - 1.0 / n)
-    yield Correction("bias", np.ones(q), off.mean(0), np.zeros((scores.shape[1], q)), errors)
-
-
-def _slope(y: Float, y_hat: Float, scores: Float) -> Iterator[Correction]:
+def _slope(y: Float, y_hat: Float, k: int) -> Iterator[Correction]:
     """Yield y' = a y_hat + b; predictions that are all alike have the slope 1."""
     centred = y_hat - y_hat.mean(0)
     squares = (centred**2).sum(0)
@@ -88,16 +81,16 @@ def _slope(y: Float, y_hat: Float, scores: Float) -> Iterator[Correction]:
     offset = y.mean(0) - slope * y_hat.mean(0)
     leverage = 1.0 / len(y) + np.divide(centred**2, squares, out=np.zeros_like(y), where=squares > 0)
     errors = (y - slope * y_hat - offset) / np.maximum(1.0 - leverage, LEAST_FREE)
-    yield Correction("slope", slope, offset, np.zeros((scores.shape[1], y.shape[1])), errors)
+    yield Correction("slope", slope, offset, np.zeros((k, y.shape[1])), errors)
 
 
-def _heads(y: Float, y_hat: Float, scores: Float) -> Iterator[Correction]:
+def _heads(off: Float, scores: Float) -> Iterator[Correction]:
     """Yield y' = y_hat + b + w'u, a ridge, by descending penalty."""
-    n, off, mean = len(y), y - y_hat, scores.mean(0)
+    n, mean = len(off), scores.mean(0)
     left, sizes, right = np.linalg.svd(scores - mean, full_matrices=False)
     for penalty in PENALTIES:
         kept = sizes**2 / (sizes**2 + penalty * n)
         hat = (left * kept) @ left.T + 1.0 / n
         weights = right.T @ ((sizes / (sizes**2 + penalty * n))[:, None] * (left.T @ off))
         errors = (off - hat @ off) / np.maximum(1.0 - np.diag(hat), LEAST_FREE)[:, None]
-        yield Correction("head", np.ones(y.shape[1]), off.mean(0) - mean @ weights, weights, errors)
+        yield Correction("head", np.ones(off.shape[1]), off.mean(0) - mean @ weights, weights, errors)

@@ -64,20 +64,16 @@ class BlockDomain:
     def scores(self, rows: Float) -> tuple[Float, Float]:
         """Return V'z (n, k) and z - V V'z (n, p) of rows (n, columns)."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is far out
-            return self._scores(rows)
-
-    def _scores(self, rows: Float) -> tuple[Float, Float]:
-        z = (rows if self.view is None else self.view.apply(rows)) - self.mean
-        z /= self.scale
-        scores = z @ self.axes
-        z -= scores @ self.axes.T
-        return scores, z
+            z = (rows if self.view is None else self.view.apply(rows)) - self.mean
+            z /= self.scale
+            scores = z @ self.axes
+            z -= scores @ self.axes.T
+            return scores, z
 
     def distances(self, rows: Float) -> Float:
         """Return T2 and Q (n, 2)."""
-        found = np.empty((len(rows), 2))
+        found, (scores, left) = np.empty((len(rows), 2)), self.scores(rows)
         with np.errstate(over="ignore", invalid="ignore"):
-            scores, left = self._scores(rows)
             (scores**2 / self.variances).sum(1, out=found[:, T2])
             np.einsum("np,np->n", left, left, out=found[:, Q])
         found[np.isnan(found)] = np.inf
@@ -104,13 +100,13 @@ class BlockDomain:
             off = z - np.linalg.solve(products, weighted @ z[:, :, None])[:, :, 0] @ self.axes.T
         return off
 
-    def left_out(self, distances: Float) -> Float:
-        """Return what `distances` (n, 2) of training rows would be without the row itself, axes kept.
+    def left_out(self, distances: Float, weights: Float | float = 1.0) -> Float:
+        """Return what `distances` (n, 2) of training rows, which count by `weights` (n, 1), would be without the row.
 
         With the leverage h = (1 + T2) / n they are T2 / (1 - h), exactly, and about Q / (1 - h)^2, the residual of a
         least-squares fit. A row that is all there is to an axis is taken for 1 - h = 1 / n.
         """
-        without = np.maximum(1.0 - (1.0 + distances[:, :1]) / self.n_rows, 1.0 / self.n_rows)
+        without = np.maximum(1.0 - weights * (1.0 + distances[:, :1]) / self.n_rows, 1.0 / self.n_rows)
         return distances / np.concatenate((without, without**2), 1)
 
 

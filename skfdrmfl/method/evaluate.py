@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Present
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Fusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
-
-if TYPE_CHECKING:
-    pass
-
-# Rows sent through the network at a time.
-SLAB_ROWS = 1024
 
 Pool = Callable[[Arrays, Float, Present | None], Float]
 
@@ -48,12 +42,17 @@ def is_dense(network: Network) -> bool:
     return all(type(part) is MLP for part in parts) and type(network.fusion) in POOLS
 
 
-def _defined(network: Network, arrays: Arrays, x: Float, present: Present | None) -> tuple[Float, Float]:
-    """Return Z and y_hat of some rows by the network's own forward pass."""
+def forward_pass(network: Network, arrays: Arrays, x: Tensor, present: Present | None) -> tuple[Tensor, Tensor]:
+    """Return Z (B, c) and y_hat (B, q) of some rows x (B, columns) by the network's own forward pass."""
     views = network.layout.views(torch.from_numpy(network.layout.pack(arrays, dtype=np.float64))[None])
-    mask = None if present is None else torch.from_numpy(present)[None]
-    activations = network.forward(views, torch.from_numpy(x)[None].double(), mask)
-    return activations.z[0].numpy(), activations.y_hat[0].numpy()
+    activations = network.forward(views, x[None], None if present is None else torch.as_tensor(present)[None])
+    return activations.z[0], activations.y_hat[0]
+
+
+def _defined(network: Network, arrays: Arrays, x: Float, present: Present | None) -> tuple[Float, Float]:
+    """Return Z and y_hat of some rows by `forward_pass`."""
+    z, y_hat = forward_pass(network, arrays, torch.from_numpy(x).double(), present)
+    return z.numpy(), y_hat.numpy()
 
 
 # ------------------------------------------------------------------------------------------ the copy in numpy
@@ -63,12 +62,16 @@ def _dense(network: Network, arrays: Arrays, x: Float, present: Present | None) 
     """Return Z and y_hat of some rows by dense layers in numpy."""
     rows = x.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
-        encoders = cast(dict[str, MLP], network.encoders)
-        mu = np.stack([_layers(e, arrays, rows[:, network.columns[name]]) for name, e in encoders.items()], 1)
-        if present is not None:
-            mu = np.where(present[:, :, None], mu, 0.0)
+        mu = _codes(network, arrays, rows, present)
         z = _layers(network.mixer, arrays, POOLS[type(network.fusion)](arrays, mu, present))
         return z, _layers(network.head, arrays, z)
+
+
+def _codes(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
+    """Return the codes (B, M, d) of rows, zeros of modalities that they lack."""
+    encoders = cast(dict[str, MLP], network.encoders)
+    mu = np.stack([_layers(e, arrays, x[:, network.columns[name]]) for name, e in encoders.items()], 1)
+    return mu if present is None else np.where(present[:, :, None], mu, 0.0)
 
 
 def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
@@ -84,26 +87,16 @@ def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
     return a + skipped
 
 
-def dense_jacobian(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
-    """Return the derivatives (B, q, columns) of y_hat by rows x, of a network that `has_dense_jacobian`."""
-    by_modality = [
-        np.broadcast_to(s @ w, (*s.shape[:2], w.shape[1])) for s, w in first_slopes(network, arrays, x, present)
-    ]
-    return np.concatenate(by_modality, -1)
-
-
 def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | None) -> list[tuple[Float, Float]]:
-    """Return the factors of `dense_jacobian`, of each modality.
+    """Return the factors of the derivatives (B, q, columns) of y_hat by the rows' inputs, of each modality.
 
-    These are the derivatives (B, q, u) by what the first layer gives, and the weights (u, columns) of that layer.
+    These are the derivatives (B, q, u) by what the first layer gives, and the weights (u, columns) of that layer; of a
+    network that `has_first_slopes`.
     """
     with np.errstate(over="ignore"):
         encoders = cast(dict[str, MLP], network.encoders)
-        blocks = {name: x[:, network.columns[name]] for name in encoders}
         if network.head.hidden:
-            mu = np.stack([_layers(e, arrays, blocks[name]) for name, e in encoders.items()], 1)
-            if present is not None:
-                mu = np.where(present[:, :, None], mu, 0.0)
+            mu = _codes(network, arrays, x, present)
         else:  # what is linear in the codes has the same slopes everywhere
             mu = np.zeros((len(x), len(encoders), network.modality_dim))
         pooled = POOLS[type(network.fusion)](arrays, mu, present)
@@ -112,13 +105,13 @@ def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | 
         if present is not None:
             slopes = np.where(present[:, None, :, None], slopes, 0.0)
         return [
-            (_first_slopes(e, arrays, blocks[name], slopes[:, :, m]), arrays[f"{e.name}.weight0"])
+            (_first_slopes(e, arrays, x[:, network.columns[name]], slopes[:, :, m]), arrays[f"{e.name}.weight0"])
             for m, (name, e) in enumerate(encoders.items())
         ]
 
 
-def has_dense_jacobian(network: Network) -> bool:
-    """Return whether `dense_jacobian` covers a network; the definition differentiates all others."""
+def has_first_slopes(network: Network) -> bool:
+    """Return whether `first_slopes` covers a network; the definition differentiates all others."""
     return is_dense(network) and type(network.fusion) in POOL_SLOPES
 
 
@@ -144,11 +137,6 @@ def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Flo
     return slopes
 
 
-def _concat_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
-    """Return derivatives (B, q, M, d) by codes, given those by what `_concat` makes of them."""
-    return by_pooled.reshape(*by_pooled.shape[:2], *mu.shape[1:])
-
-
 def _mean_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
     """Return derivatives (B, q, M, d) by codes, given those by what `_mean` makes of them."""
     n_present = np.full(len(mu), mu.shape[1]) if present is None else np.maximum(present.sum(1), 1)
@@ -156,13 +144,8 @@ def _mean_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
     return np.broadcast_to(of_each[:, :, None], (*of_each.shape[:2], *mu.shape[1:]))
 
 
-def _concat(arrays: Arrays, mu: Float, present: Present | None) -> Float:
-    """Return codes mu (B, M, d) side by side."""
-    return mu.reshape(len(mu), -1)
-
-
 def _mean(arrays: Arrays, mu: Float, present: Present | None) -> Float:
-    """Return the mean of the codes a row has."""
+    """Return the mean of the codes mu (B, M, d) that a row has."""
     n_present = mu.shape[1] if present is None else np.maximum(present.sum(1, keepdims=True), 1)
     return mu.sum(1) / n_present
 
@@ -192,10 +175,13 @@ def _softmax(scores: Float, present: Present | None) -> Float:
 
 
 POOLS: dict[type[Fusion], Pool] = {
-    ConcatFusion: _concat,
+    ConcatFusion: lambda arrays, mu, present: mu.reshape(len(mu), -1),  # side by side
     MeanFusion: _mean,
     GatedFusion: _gated,
     AttentionFusion: _attention,
 }
 PoolSlopes = Callable[[Float, Float, Present | None], Float]
-POOL_SLOPES: dict[type[Fusion], PoolSlopes] = {ConcatFusion: _concat_slopes, MeanFusion: _mean_slopes}
+POOL_SLOPES: dict[type[Fusion], PoolSlopes] = {
+    ConcatFusion: lambda by_pooled, mu, present: by_pooled.reshape(*by_pooled.shape[:2], *mu.shape[1:]),
+    MeanFusion: _mean_slopes,
+}

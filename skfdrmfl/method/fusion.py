@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.arrays import Arrays
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.parts import GAIN, Shapes, Views
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Queries of `AttentionFusion`.
 N_QUERIES = 4
@@ -27,10 +23,6 @@ class Fusion:
     """One kind of pooling; the names of its arrays, if any, start with "fusion.", as those of the affine map do."""
 
     is_linear = False
-
-    def linear_block(self, weight: Float, m: int, n_modalities: int) -> Float:
-        """Return the map (c, d) from modality m's code to Z, given the affine map's `weight`, where `is_linear`."""
-        raise NotImplementedError
 
     def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
         """Return the width of the pooled code."""
@@ -54,10 +46,6 @@ class ConcatFusion(Fusion):
 
     is_linear = True
 
-    def linear_block(self, weight: Float, m: int, n_modalities: int) -> Float:
-        """Return the modality's columns of `weight`."""
-        return np.split(weight, n_modalities, axis=1)[m]
-
     def n_pooled(self, n_modalities: int, modality_dim: int) -> int:
         """Return the width of the pooled code."""
         return n_modalities * modality_dim
@@ -71,10 +59,6 @@ class MeanFusion(Fusion):
     """The mean of the codes a row has: Z = W mean_m(mu_m) + b, with the same W however many modalities there are."""
 
     is_linear = True
-
-    def linear_block(self, weight: Float, m: int, n_modalities: int) -> Float:
-        """Return `weight` times the modality's share of the mean."""
-        return weight / n_modalities
 
     def pool(self, views: Views, codes: Tensor, mask: Tensor | None = None) -> Tensor:
         """Average codes (C, B, M, d) to (C, B, d)."""

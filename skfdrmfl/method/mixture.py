@@ -1,9 +1,10 @@
-"""The mixture as it predicts: a linear part in each view of the columns, shares of networks, and Z made of these."""
+"""The mixture as it predicts, and as files have it: linear parts in views, shares of networks, and Z made of these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from skfdrmfl.common.tree import registered
 from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.trained_network import EXACT, TrainedNetwork
+
+# The kind of archive that a fitted estimator is.
+KIND = "fitted FDRMFLTransformer"
 
 
 @registered
@@ -105,3 +109,33 @@ class Mixture:
     def is_linear(self) -> bool:
         """Whether predictions are a linear function of the columns of complete rows."""
         return all(part.is_linear for part in self.parts)
+
+
+def mixture_to_tree(mixture: Mixture | None) -> dict[str, Any] | None:
+    """Return a mixture as what can be written: of a network all but itself, which is built anew."""
+    if mixture is None:
+        return None
+    parts = [
+        {"shape": part.network.shape, **{name: value for name, value in vars(part).items() if name != "network"}}
+        if isinstance(part, NetworkPart)
+        else part
+        for part in mixture.parts
+    ]
+    return {**vars(mixture), "parts": parts}
+
+
+def mixture_of_tree(tree: dict[str, Any] | None, network_spec: Any, n_outputs: int) -> Mixture | None:
+    """Return the mixture of which `mixture_to_tree` gave this.
+
+    `network_spec` is a dataclass with the fields of a network's `shape`, and builds it (`fit.network_spec`).
+    """
+    if tree is None:
+        return None
+    parts: list[Any] = []
+    for part in tree["parts"]:
+        if isinstance(part, dict):
+            table = part["table"]
+            spec = replace(network_spec, **part.pop("shape"))
+            part = NetworkPart(**part, network=spec.network(table.widths, n_outputs, table.columns))
+        parts.append(part)
+    return Mixture(**{**tree, "parts": tuple(parts)})

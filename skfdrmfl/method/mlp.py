@@ -8,19 +8,15 @@ of a narrow layer, at which the batched product would be slow. Callers see (C, B
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.parts import DATA_GAIN, GAIN, Part, Shapes, Views, rows_first
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class MLP(Part):
@@ -45,47 +41,20 @@ class MLP(Part):
             self.shapes[weight] = (fan_out, fan_in)
             self.shapes[bias] = (fan_out, 1)
         self.first_weight = self._names[0][0]
-        if not self.hidden:
-            self.linear_path = self.first_weight, slice(None)
-        elif self.skip:
-            self.linear_path = self.first_weight, slice(self.hidden[0], None)
 
     @property
     def signature(self) -> tuple:
         """What two parts have in common that differ only in the width of their input."""
         return (self.hidden, self.n_outputs, self.skip)
 
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
-        out = {name: arrays[name].copy() for name in self.shapes}
-        for name in self._names[-1]:
-            out[name][:] = 0.0
-        if self.skip:
-            for name in self._names[0]:
-                out[name][self.hidden[0] :] = 0.0
-        return out
-
     def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
         """Return a mask (n_inputs,) of the inputs that have a weight other than zero."""
         return np.any(arrays[self.first_weight] != 0, axis=0)
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return small Gaussian weights, from a generator a layer, and zero biases.
-
-        `input_power` is E||x||^2 where x is data. Then the first layer's outputs start with standard deviation
-        `DATA_GAIN`, so that the directions that matter are found rather than inherited. Any other layer maps entries of
-        variance one to standard deviation `GAIN`.
-        """
-        arrays: Arrays = {}
-        for i, (weight, bias) in enumerate(self._names):
-            fan_out, fan_in = self.shapes[weight]
-            gain, power = GAIN, float(fan_in)
-            if i == 0 and input_power is not None:
-                gain, power = DATA_GAIN, max(input_power, 1.0)
-            # Bits: see docs/maintainers.md, "input by input".
-            arrays[weight] = next(rngs).standard_normal((fan_in, fan_out)).T * (gain / np.sqrt(power))
-            arrays[bias] = np.zeros((fan_out, 1))
-        return arrays
+    def _gain(self, name: str, n_in: int, input_power: float | None) -> tuple[float, float]:
+        """Return `DATA_GAIN` of the first layer where it reads data."""
+        is_data = input_power is not None and name == self.first_weight
+        return (DATA_GAIN, input_power) if is_data else (GAIN, float(n_in))  # type: ignore[return-value]
 
     def forward(self, views: Views, x: Tensor) -> Tensor:
         """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""

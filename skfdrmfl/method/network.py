@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, count
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Arrays, Float, Indices
-from skfdrmfl.common.late_torch import torch
-from skfdrmfl.method.code_spread import Spread
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.fusion import Fusion
 from skfdrmfl.method.layout import ParameterLayout
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import Part, Shapes, Views
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 # Hidden layers of the critic.
 CRITIC_HIDDEN = (32,)
 
 
-@dataclass
-class Activations:
-    """Holds one forward pass: the codes (C, B, M, d), Z (C, B, c) and y_hat (C, B, q)."""
+class Activations(NamedTuple):
+    """One forward pass."""
 
-    codes: Tensor
-    z: Tensor
-    y_hat: Tensor
+    codes: Tensor  # (C, B, M, d)
+    z: Tensor  # (C, B, c)
+    y_hat: Tensor  # (C, B, q)
+
+
+class Spread:
+    """Raw log variances of a modality's code: gains times the outputs of its encoder with weights of its own.
+
+    The gains, one an entry, start at zero: so training starts with variances of one for any encoder. Z does not depend
+    on the variances.
+    """
+
+    def __init__(self, encoder: Part):
+        self._encoder = encoder
+        self.n_inputs, self.n_outputs = encoder.n_inputs, encoder.n_outputs
+        self._names = {name: f"spread.{name}" for name in encoder.shapes}
+        self._gain = f"gain.{encoder.name}"
+        self.shapes: Shapes = {self._names[name]: shape for name, shape in encoder.shapes.items()}
+        self.shapes[self._gain] = (encoder.n_outputs, 1)
+
+    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
+        """Return weights before the first round: those of an encoder, drawn anew, and gains of zero."""
+        arrays = {self._names[name]: array for name, array in self._encoder.initial(rngs, input_power).items()}
+        return arrays | {self._gain: np.zeros(self.shapes[self._gain])}
+
+    def forward(self, views: Views, x: Tensor) -> Tensor:
+        """Return raw log variances (C, B, d) for inputs x (C, B, n_inputs)."""
+        own = {name: views[mine] for name, mine in self._names.items()}  # under the names that the encoder gives its
+        return self._encoder.forward(own, x) * views[self._gain].mT
 
 
 class Network:
@@ -69,12 +89,11 @@ class Network:
         if self.alignment == "diagonal":
             self.spreads = {name: Spread(encoder) for name, encoder in self.encoders.items()}
         self._hidden, self._head_hidden = tuple(hidden), tuple(head_hidden)
-        self.columns: dict[str, slice] = {}
-        start = 0
-        for name, encoder in self.encoders.items():
-            self.columns[name] = slice(start, start + encoder.n_inputs)
-            start += encoder.n_inputs
-        self.n_columns = start
+        *starts, self.n_columns = accumulate((e.n_inputs for e in self.encoders.values()), initial=0)
+        self.columns = {
+            name: slice(start, start + e.n_inputs)
+            for start, (name, e) in zip(starts, self.encoders.items(), strict=True)
+        }
         self._parts: list[Part | Spread] = [
             *(self.mixer, self.head, self.critic),
             *self.encoders.values(),
@@ -168,20 +187,17 @@ class Network:
         return torch.stack([s.forward(views, x[..., self.columns[name]]) for name, s in self.spreads.items()], -2)
 
     def encoder_of(self) -> Indices:
-        """Return whose encoder each parameter of the flat vector (D,) belongs to: 1 + m for modality m, 0 for none.
+        """Return whose encoder, or `Spread`, each parameter of the flat vector (D,) belongs to: 1 + m for modality m.
 
-        The arrays of the encoder and of its `Spread` belong to the modality. All others count as 0, also those that
-        learn from rows with one modality alone: its gates of `GatedFusion`, its column of the preferences of
-        `AttentionFusion`, its columns of the mixer behind `ConcatFusion`. The gaps between arrays are 0.
+        All others, and gaps between arrays, are 0, also what learns from rows with one modality alone: its gates of
+        `GatedFusion`, its preferences of `AttentionFusion`, its columns of the mixer behind `ConcatFusion`.
         """
         owner = np.zeros(self.layout.size, dtype=np.int64)
         views = self.layout.views(owner)
         for m, modality in enumerate(self.encoders):
-            names = list(self.encoders[modality].shapes)
-            if self.spreads:
-                names += self.spreads[modality].shapes
-            for name in names:
-                views[name].fill(1 + m)
+            for part in (self.encoders[modality], self.spreads.get(modality)):
+                for name in part.shapes if part is not None else ():
+                    views[name].fill(1 + m)
         return owner
 
     def trained(self, critic: bool) -> NDArray[np.bool_]:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
+from itertools import repeat
 from operator import add
-from typing import TYPE_CHECKING
 
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.equations import contrast, divergence, information, prediction
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.parts import Views
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # The settings of the terms in use, each (C,), by name. Weights that are zero for every client are left out.
 Lambdas = Mapping[str, "Tensor"]
@@ -43,16 +40,8 @@ class Batch:
 
     def steps(self) -> Iterator[Batch]:
         """Return each of several steps as a batch of its own."""
-        nothing = [None] * len(self.x)
-        columns = (
-            self.x.unbind(),
-            self.y_pairs.unbind(),
-            nothing if self.references is None else self.references.unbind(),
-            self.weights.unbind(),
-            self.pair_weights.unbind(),
-            nothing if self.mask is None else self.mask.unbind(),
-        )
-        return (Batch(*parts) for parts in zip(*columns, strict=False))
+        parts = self.x, self.y_pairs, self.references, self.weights, self.pair_weights, self.mask
+        return map(Batch, *(repeat(None) if part is None else part.unbind() for part in parts))
 
 
 class Pass:
@@ -60,8 +49,7 @@ class Pass:
 
     def __init__(self, network: Network, views: Views, batch: Batch, lambdas: Lambdas):
         self.network, self.views, self.batch, self.lambdas = network, views, batch, lambdas
-        activations = network.forward(views, batch.x, batch.mask)
-        self.codes, self.z, self.y_hat = activations.codes, activations.z, activations.y_hat
+        self.codes, self.z, self.y_hat = network.forward(views, batch.x, batch.mask)
 
     @cached_property
     def critic(self) -> tuple[Tensor, Tensor]:
@@ -97,17 +85,11 @@ class Term:
 
 
 # The kinds of R_kl: what it means that the modalities' codes agree, of a row or of a client's batch.
+_KL = partial(Term, "kl", weight="kl_weight")
 ALIGNMENTS = {
-    "homoscedastic": Term("kl", lambda p: divergence.modality_alignment(p.codes, p.batch.mask), "kl_weight"),
-    "diagonal": Term(
-        "kl", lambda p: divergence.diagonal_alignment(p.codes, p.log_variances, p.batch.mask), "kl_weight"
-    ),
-    "moments": Term(
-        "kl",
-        lambda p: divergence.moments_alignment(p.codes, p.batch.weights, p.batch.mask),
-        "kl_weight",
-        of="batch",
-    ),
+    "homoscedastic": _KL(lambda p: divergence.modality_alignment(p.codes, p.batch.mask)),
+    "diagonal": _KL(lambda p: divergence.diagonal_alignment(p.codes, p.log_variances, p.batch.mask)),
+    "moments": _KL(lambda p: divergence.moments_alignment(p.codes, p.batch.weights, p.batch.mask), of="batch"),
 }
 TERMS = (
     Term("mse", lambda p: prediction.squared_error(p.y_hat, p.batch.y)),
@@ -130,7 +112,7 @@ def terms_of(network: Network) -> tuple[Term, ...]:
 
 
 def term_names() -> tuple[str, ...]:
-    """Return the names of what clients send of their objective: the terms, and "loss", their weighted sum."""
+    """Return what clients send of their objective: the terms, and "loss", their weighted sum."""
     return (*[term.name for term in TERMS], "loss")
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float
-from skfdrmfl.common.late_torch import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from skfdrmfl.common.late_torch import Tensor, torch
 
 Views = Mapping[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
@@ -26,15 +23,13 @@ GAIN = 0.58
 class Part:
     """A map of rows (C, B, n_inputs) to (C, B, n_outputs) whose weights are not its own but passed as `views`.
 
-    Subclasses set `shapes` and `first_weight`, and write `initial` and `forward`. Every array is a matrix for each
-    replica, (C, ., .). The names of arrays begin with `name`; `options` are all else in which two parts of one class
-    can differ.
+    Subclasses set `shapes` and `first_weight`, and write `forward` and `_gain`, or `initial`. Every array is a matrix
+    for each replica, (C, ., .). The names of arrays begin with `name`; `options` are all else in which two parts of one
+    class can differ.
     """
 
     shapes: Shapes  # shape of each array
     first_weight: str  # name of the array that the L1 penalty on inputs thins
-    # The array, and its rows, that map x to the output linearly; None if the part has no linear path
-    linear_path: tuple[str, slice] | None = None
     code_sizes: tuple[int, ...] = ()  # the first inputs are codes, of so many categories; most parts have none
 
     def __init__(self, name: str, n_inputs: int, n_outputs: int, *options: Any):
@@ -46,16 +41,29 @@ class Part:
         """What two parts have in common where one goes on from the other's weights; hashable."""
         return (type(self).__name__, self.n_inputs, self.n_outputs, *self._options)
 
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays with which the output is zero for every x, given a linear path."""
-        raise NotImplementedError
-
     def columns_used(self, arrays: Mapping[str, Float]) -> NDArray[np.bool_]:
         """Return a mask (n_inputs,) of the inputs that the output depends on; here all: columns share weights."""
         return np.ones(self.n_inputs, dtype=bool)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return the weights before the first round; `rngs` has a generator a layer, `input_power` is E||x||^2."""
+        """Return the weights before the first round, Gaussian ones from a generator a layer, and zero biases.
+
+        `input_power` is E||x||^2 where x is data: weights of data make outputs of standard deviation `DATA_GAIN`, so
+        that the directions that matter are found rather than inherited; any other layer maps entries of variance one
+        to standard deviation `GAIN`.
+        """
+        arrays: Arrays = {}
+        for name, (n_out, n_in) in self.shapes.items():
+            if name.startswith(f"{self.name}.bias"):
+                arrays[name] = np.zeros((n_out, 1))
+            else:
+                gain, power = self._gain(name, n_in, None if input_power is None else max(input_power, 1.0))
+                # Bits: see docs/maintainers.md, "input by input".
+                arrays[name] = next(rngs).standard_normal((n_in, n_out)).T * (gain / np.sqrt(power))
+        return arrays
+
+    def _gain(self, name: str, n_in: int, input_power: float | None) -> tuple[float, float]:
+        """Return the standard deviation of the outputs of a layer's weights, and the power of its inputs."""
         raise NotImplementedError
 
     def forward(self, views: Views, x: Tensor) -> Tensor:
@@ -65,14 +73,9 @@ class Part:
 
 def rows_first(out: Tensor) -> Tensor:
     """Return a part's outputs (C, n_outputs, B) as callers see them, (C, B, n_outputs)."""
-    if out.requires_grad:  # Bits: see docs/maintainers.md, "one layout".
-        out.register_hook(_contiguous)
+    if out.requires_grad:  # Bits: see docs/maintainers.md, "one layout". Of what nothing depends on autograd has None.
+        out.register_hook(lambda gradient: None if gradient is None else gradient.contiguous())
     return out.mT
-
-
-def _contiguous(gradient: Tensor | None) -> Tensor | None:
-    """Return a gradient in one layout; autograd has None for outputs that nothing depends on."""
-    return None if gradient is None else gradient.contiguous()
 
 
 class FeaturePart(Part):
@@ -101,12 +104,6 @@ class FeaturePart(Part):
         self._first_layer = f"{name}.{next(iter(layers))}"
         # The skip's weights touch every column by itself.
         self.first_weight = f"{name}.weight_skip" if skip else self._first_layer
-        self.linear_path = (self.first_weight, slice(None)) if skip else None
-
-    def silenced(self, arrays: Mapping[str, Float]) -> Arrays:
-        """Return a copy of this part's arrays, last layer and skip zero, with which the output is zero for every x."""
-        last = {f"{self.name}.{key}" for key in ("weight_out", "bias_out", "weight_skip")}
-        return {name: np.zeros_like(arrays[name]) if name in last else arrays[name] for name in self.shapes}
 
     def features(self, views: Views, x: Tensor) -> Tensor:
         """Return the features (C, n_features, B) of columns x (C, n_inputs, B)."""
@@ -124,21 +121,12 @@ class FeaturePart(Part):
         """Return W a + b of one layer: (C, in, B) to (C, out, B)."""
         return torch.baddbmm(views[f"{self.name}.bias_{layer}"], views[f"{self.name}.weight_{layer}"], a)
 
-    def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
-        """Return Gaussian weights of the scales of `MLP`, and zero biases."""
-        power = self.n_inputs if input_power is None else max(input_power, 1.0)
-        arrays: Arrays = {}
-        for name, (n_out, n_in) in self.shapes.items():
-            if name.startswith(f"{self.name}.bias"):
-                arrays[name] = np.zeros((n_out, 1))
-                continue
-            gain, squares = GAIN, float(n_in)
-            if name == f"{self.name}.weight_skip":
-                gain, squares = DATA_GAIN, power
-            elif name == self._first_layer:
-                squares = n_in * power / self.n_inputs
-            arrays[name] = next(rngs).standard_normal((n_in, n_out)).T * (gain / np.sqrt(squares))
-        return arrays
+    def _gain(self, name: str, n_in: int, input_power: float | None) -> tuple[float, float]:
+        """Return `DATA_GAIN` of the skip alone, which reads all columns side by side."""
+        power = self.n_inputs if input_power is None else input_power
+        if name == f"{self.name}.weight_skip":
+            return DATA_GAIN, power
+        return GAIN, n_in * power / self.n_inputs if name == self._first_layer else float(n_in)
 
 
 def part_name(name: str) -> str:

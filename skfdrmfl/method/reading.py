@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,8 +103,7 @@ def readings(block: BlockDomain, rows: Float, kept: NDArray[np.bool_]) -> list[R
     """Return the likeliest reading by each set of rows: `rows` (n, p) and masks `kept` (sets, n) of them."""
     farthest = min(MOST_CHANNELS, int(MOST_SHARE * rows.shape[1]))
     shifts = np.arange(-farthest, farthest + STEP / 2, STEP)
-    fits = [_Products.of(block, rows, shift).likeliest(kept) for shift in shifts.tolist()]
-    costs = np.array([cost for cost, _, _ in fits])  # (shifts, sets)
+    costs = np.array([_likeliest(block, rows, shift, kept)[0] for shift in shifts.tolist()])  # (shifts, sets)
     found = []
     for mine, of_set in zip(kept, costs.T, strict=True):
         i = int(of_set.argmin())
@@ -114,46 +112,33 @@ def readings(block: BlockDomain, rows: Float, kept: NDArray[np.bool_]) -> list[R
             before, here, after = of_set[i - 1 : i + 2]
             curved = before - 2 * here + after
             shift += float(STEP * (before - after) / (2 * curved)) if curved > 0 else 0.0
-        _, gain, offset = _Products.of(block, rows, shift).likeliest(mine[None])
+        _, gain, offset = _likeliest(block, rows, shift, mine[None])
         found.append(_reading(block, shift, float(gain[0]), float(offset[0])))
     return found
 
 
-class _Products(NamedTuple):
-    """Products of u = x(j - s), v = 1 and w, the mean row of the fit, in the metric of -2 log L, by row."""
+def _likeliest(block: BlockDomain, rows: Float, shift: float, kept: NDArray[np.bool_]) -> tuple[Float, Float, Float]:
+    """Return the least cost, gain and offset (sets,) of one shift, by each set of rows (sets, n).
 
-    uu: Float  # (n,)
-    uv: Float
-    uw: Float
-    vv: float
-    vw: float
-    ww: float
-
-    @classmethod
-    def of(cls, block: BlockDomain, rows: Float, shift: float) -> _Products:
-        """Return those of one shift, over the channels that it reaches."""
-        reached = reached_by(shift, rows.shape[1])
-        per_scale = reached / block.scale
-        stack = np.concatenate((shifted(rows, shift), np.ones((1, rows.shape[1])), block.mean[None])) * per_scale
-        scores, axes = stack @ _expecting(block, reached).T, block.axes * reached[:, None]
-        off = (stack - scores @ axes.T) / np.sqrt(_noise(block) * reached.sum())
-        along = scores / np.sqrt(block.variances * len(block.variances))
-        coordinates = np.concatenate((off, along), 1)
-        u, v, w = coordinates[:-2], coordinates[-2], coordinates[-1]
-        return cls(np.einsum("np,np->n", u, u), u @ v, u @ w, float(v @ v), float(v @ w), float(w @ w))
-
-    def likeliest(self, kept: NDArray[np.bool_]) -> tuple[Float, Float, Float]:
-        """Return the least cost, gain and offset (sets,) by each set of rows (sets, n).
-
-        The offset has a closed form given the gain; what is left is a g^2 + b g + c - 2 n log g.
-        """
-        n, (uu, uv, uw) = kept.sum(1), (kept @ of for of in (self.uu, self.uv, self.uw))
-        prior = 1.0 / GAIN_SPREAD**2
-        a = uu - uv**2 / (n * self.vv) + prior
-        b = -2.0 * (uw - uv * self.vw / self.vv) - 2.0 * prior
-        c = n * (self.ww - self.vw**2 / self.vv) + prior
-        gain = (np.sqrt(b**2 + 16.0 * a * n) - b) / (4.0 * a)
-        return a * gain**2 + b * gain + c - 2.0 * n * np.log(gain), gain, (self.vw - gain * uv / n) / self.vv
+    With u = x(j - s), v = 1 and w, the mean row of the fit, in the metric of -2 log L over the channels that the shift
+    reaches, the offset has a closed form given the gain; what is left is a g^2 + b g + c - 2 n log g.
+    """
+    reached = reached_by(shift, rows.shape[1])
+    stack = np.concatenate((shifted(rows, shift), np.ones((1, rows.shape[1])), block.mean[None])) * (
+        reached / block.scale
+    )
+    scores, axes = stack @ _expecting(block, reached).T, block.axes * reached[:, None]
+    off = (stack - scores @ axes.T) / np.sqrt(_noise(block) * reached.sum())
+    along = scores / np.sqrt(block.variances * len(block.variances))
+    coordinates = np.concatenate((off, along), 1)
+    u, v, w = coordinates[:-2], coordinates[-2], coordinates[-1]
+    vv, vw, ww, prior = float(v @ v), float(v @ w), float(w @ w), 1.0 / GAIN_SPREAD**2
+    n, (uu, uv, uw) = kept.sum(1), (kept @ of for of in (np.einsum("np,np->n", u, u), u @ v, u @ w))
+    a = uu - uv**2 / (n * vv) + prior
+    b = -2.0 * (uw - uv * vw / vv) - 2.0 * prior
+    c = n * (ww - vw**2 / vv) + prior
+    gain = (np.sqrt(b**2 + 16.0 * a * n) - b) / (4.0 * a)
+    return a * gain**2 + b * gain + c - 2.0 * n * np.log(gain), gain, (vw - gain * uv / n) / vv
 
 
 def _place(shift: float) -> tuple[int, float]:

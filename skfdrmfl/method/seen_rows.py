@@ -45,7 +45,7 @@ class Seen(NamedTuple):
     s: Float  # (n, S), sketched columns, NaN where a row lacks their modality
     shapes: Float  # (n, S), the shape of series (SNV); zeros of other modalities
     y: Float  # (n, q)
-    cells: NDArray[np.intp]  # (2, codes), row and column of values that may be placeholders
+    cells: NDArray[np.intp]  # (codes, 2), row and column of values that may be placeholders
     values: Float  # (codes,)
     plateau: Indices  # (n, M), equal values side by side at the maximum; 0 where a row lacks the modality
 
@@ -62,36 +62,24 @@ class Seen(NamedTuple):
             if width >= FEWEST_SMOOTH:
                 shapes[-1] = filled(SNV().apply(sketches[-1])[:, : -SNV().n_appended])
                 plateau[-1] = _plateaus(mine)
-        cells = np.array(np.nonzero(are_codes(x)))
-        return cls(_beside(sketches), _beside(shapes), y, cells, x[tuple(cells)], np.stack(plateau, 1))
+        cells = np.argwhere(are_codes(x))
+        s, of_shapes = (np.concatenate(parts, 1) for parts in (sketches, shapes))
+        return cls(s, of_shapes, y, cells, x[tuple(cells.T)], np.stack(plateau, 1))
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
     """Return the rows of several slabs."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(len(part.s) for part in parts[:-1])]).tolist()
-    cells = [part.cells + np.array([[start], [0]]) for part, start in zip(parts, starts, strict=True)]
-    s, shapes, y, _, values, plateau = (list(of) for of in zip(*parts, strict=True))
-    return Seen(
-        np.concatenate(s),
-        np.concatenate(shapes),
-        np.concatenate(y),
-        np.concatenate(cells, 1),
-        np.concatenate(values),
-        np.concatenate(plateau),
+    starts = np.cumsum([0, *(len(part.s) for part in parts[:-1])])
+    numbered = (
+        part._replace(cells=part.cells + np.array([start, 0])) for part, start in zip(parts, starts, strict=True)
     )
+    return Seen(*map(np.concatenate, zip(*numbered, strict=True)))
 
 
 def are_codes(values: Float) -> Mask:
     """Return which values are what is written where nothing was measured."""
     large = np.abs(values) >= SMALLEST_CODE
     return large & np.isin(values, CODES) if large.any() else large
-
-
-def _beside(parts: Sequence[Float]) -> Float:
-    """Return columns side by side."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
 
 def filled(values: Float) -> Float:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Present
+from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present, slabs
 from skfdrmfl.common.late_torch import torch
-from skfdrmfl.method.evaluate import SLAB_ROWS, dense_jacobian, first_slopes, has_dense_jacobian
+from skfdrmfl.method.evaluate import evaluate, first_slopes, forward_pass, has_first_slopes
 from skfdrmfl.method.network import Network
-
-if TYPE_CHECKING:
-    pass
 
 
 def jacobians(network: Network, arrays: Arrays, x: Float, present: Present | None = None) -> Iterator[Float]:
@@ -21,12 +17,10 @@ def jacobians(network: Network, arrays: Arrays, x: Float, present: Present | Non
 
     Derivatives by codes of categories are 0, as are those by inputs of modalities that a row lacks.
     """
-    of_slab = dense_jacobian if has_dense_jacobian(network) else _by_autograd
-    for i in range(0, len(x), SLAB_ROWS):
-        slab = slice(i, i + SLAB_ROWS)
-        yield of_slab(
-            network, arrays, x[slab].astype(np.float64, copy=False), None if present is None else present[slab]
-        )
+    for slab in slabs(len(x), SLAB_ROWS):
+        rows, of_rows = x[slab].astype(np.float64, copy=False), None if present is None else present[slab]
+        factors = factored_slopes(network, arrays, rows, of_rows)
+        yield np.concatenate([slopes if first is None else slopes @ first for slopes, first in factors], -1)
 
 
 def factored_slopes(
@@ -36,27 +30,20 @@ def factored_slopes(
 
     The first (B, q, u) is by what a first layer gives, the second (u, columns) its weights, or None.
     """
-    if has_dense_jacobian(network):
+    if has_first_slopes(network):
         return list(first_slopes(network, arrays, x, present))
     gradients = _by_autograd(network, arrays, x, present)
     return [(gradients[..., columns], None) for columns in network.columns.values()]
 
 
 def _by_autograd(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
-    """Return the derivatives of some rows by those of the network's own forward pass."""
-    flat = torch.from_numpy(network.layout.pack(arrays, dtype=np.float64))
-    views = network.layout.views(flat[None])
-    mask = None if present is None else torch.as_tensor(present)[None]
+    """Return the derivatives (B, q, columns) of some rows by those of the network's own forward pass."""
     with torch.enable_grad():
-        rows = torch.tensor(x)[None].requires_grad_()
-        y_hat = network.forward(views, rows, mask).y_hat[0]
-        # Rows do not mix: the derivative of the sum over rows is each row's own.
-        found = [
-            torch.autograd.grad(total, rows, retain_graph=True, allow_unused=True)[0] if total.requires_grad else None
-            for total in y_hat.sum(0).unbind()
-        ]
-    zeros = torch.zeros_like(rows)
-    return torch.stack([zeros[0] if of_output is None else of_output[0] for of_output in found], 1).detach().numpy()
+        rows = torch.tensor(x).requires_grad_()
+        # Rows do not mix: the derivative of the sum over rows is each row's own; 0 where no output depends on them.
+        totals = (forward_pass(network, arrays, rows, present)[1].sum(0) + 0.0 * rows.sum()).unbind()
+        found = [torch.autograd.grad(total, rows, retain_graph=True)[0] for total in totals]
+    return torch.stack(found, 1).detach().numpy()
 
 
 def swaps(
@@ -66,18 +53,10 @@ def swaps(
 
     Parameters are those of `jacobians`; `column` is an encoder input that holds codes 0 .. `n_codes` - 1.
     """
-    flat = torch.from_numpy(network.layout.pack(arrays, dtype=np.float64))
-    views = network.layout.views(flat[None])
-    out = np.empty((len(x), n_codes))
-    for i in range(0, len(x), SLAB_ROWS):
-        slab = slice(i, i + SLAB_ROWS)
-        mask = None if present is None else torch.as_tensor(present[slab])[None]
-        rows = torch.tensor(x[slab], dtype=torch.float64)[None]
-        before = network.forward(views, rows, mask).y_hat[0]
-        for code in range(n_codes):
-            rows[0, :, column] = code
-            change = network.forward(views, rows, mask).y_hat[0] - before
-            out[slab, code] = change.square().mean(-1).numpy()
+    before, swapped, out = evaluate(network, arrays, x, present)[1], x.astype(np.float64), np.empty((len(x), n_codes))
+    for code in range(n_codes):
+        swapped[:, column] = code
+        out[:, code] = np.square(evaluate(network, arrays, swapped, present)[1] - before).mean(1)
     return out
 
 

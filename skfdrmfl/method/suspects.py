@@ -100,11 +100,6 @@ class BlockLook:
     domain: BlockDomain | None = None
     smooth: bool = False  # whether neighbouring columns say nearly the same, or at first are so many that they may
 
-    @property
-    def usual_size(self) -> float:
-        """The mean square of standardised columns."""
-        return float(np.mean((self.spread / self.scale) ** 2)) if len(self.scale) else 0.0
-
 
 @registered
 @dataclass(frozen=True, eq=False)
@@ -191,15 +186,16 @@ class Look:
         with np.errstate(over="ignore"):
             v = (seen.y - self.y_center) / self.y_scale
             sizes = np.stack([(z[:, mine] ** 2).mean(1) for mine in self.places], 1)
-        code, (row, column) = np.full(len(z), NOWHERE), seen.cells
+        code, (row, column) = np.full(len(z), NOWHERE), seen.cells.T
         if len(row):
             edges, starts = [edges_of(width) for width in self.widths], np.cumsum([0, *self.widths])
             firsts = np.concatenate([of[:-1] + start for of, start in zip(edges, starts, strict=False)])
             place = np.searchsorted(firsts, column, side="right") - 1
             far = np.abs(seen.values - center[place]) > CODE_DISTANCE * spread[place]
             code[row[far][::-1]] = column[far][::-1]  # the first column of a row comes last
-        code_y = _any((np.abs(v) > CODE_DISTANCE) & are_codes(seen.y))
-        cuts = CLIP**2 * np.array([block.usual_size for block in self.blocks])
+        code_y = ((np.abs(v) > CODE_DISTANCE) & are_codes(seen.y)).any(1)
+        usual = [np.mean((b.spread / b.scale) ** 2) if len(b.scale) else 0.0 for b in self.blocks]
+        cuts = CLIP**2 * np.array(usual)
         weights = np.divide(cuts, sizes, out=np.ones_like(sizes), where=sizes > cuts).prod(1)
         weights[(code != NOWHERE) | code_y] = 0.0
         return Rows(z, present, v, code, code_y, weights, seen)
@@ -229,7 +225,7 @@ class Look:
         """Return the weight (n,) with which rows count hereafter, 0 of those beyond the limits."""
         far, odd = self.beyond(measured)
         far, odd = far.max((1, 2), initial=0.0) > 1.0, odd.max(1, initial=0.0) > 1.0
-        out = _unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(_any(self._flat(rows)))
+        out = _unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(self._flat(rows).any(1))
         return np.where(out, 0.0, rows.weights)
 
     def measured(self, rows: Rows, weights: Float) -> Measured:
@@ -237,12 +233,9 @@ class Look:
         distances = np.zeros((len(weights), len(self.blocks), 2))
         for m, (mine, block) in enumerate(zip(self.places, self.blocks, strict=True)):
             if block.domain is not None:
-                found = block.domain.distances(rows.z[:, mine])
-                n = block.domain.n_rows
                 with np.errstate(over="ignore"):
-                    left = np.maximum(1.0 - weights * (1.0 + found[:, 0]) / n, 1.0 / n)
-                    found /= np.stack((left, left**2), 1) * block.domain.units
-                distances[:, m] = np.where(rows.present[:, m : m + 1], found, 0.0)
+                    found = block.domain.left_out(block.domain.distances(rows.z[:, mine]), weights[:, None])
+                distances[:, m] = np.where(rows.present[:, m : m + 1], found / block.domain.units, 0.0)
         features = (rows.z, self.bending(rows))[: len(self.ridges)]
         with np.errstate(over="ignore", invalid="ignore"):
             squares = [r.squares(f, rows.v, weights) for r, f in zip(self.ridges, features, strict=True)]
@@ -276,11 +269,11 @@ class Look:
         starts = np.concatenate(([0], np.cumsum(self.widths)))
         flat, widths = self._flat(rows), np.array(self.widths)
         level = flat & (rows.seen.plateau == widths)
-        name(_unlike_the_rest(_any(level)), CONSTANT, level.argmax(1))
+        name(_unlike_the_rest(level.any(1)), CONSTANT, level.argmax(1))
         of_code = np.searchsorted(starts, rows.code, side="right") - 1
         name(rows.code != NOWHERE, CODE_X, of_code, rows.code - starts[of_code])
         name(rows.code_y, CODE_Y, None, np.abs(rows.v).argmax(1))
-        name(_unlike_the_rest(_any(flat)), SATURATED, flat.argmax(1))
+        name(_unlike_the_rest(flat.any(1)), SATURATED, flat.argmax(1))
         times = far.max(2, initial=0.0)
         worst = times.argmax(1) if times.shape[1] else np.zeros(n, dtype=np.int64)
         unlike = _unlike_the_rest(times.max(1, initial=0.0) > 1.0) & (reason == NOWHERE)
@@ -349,20 +342,10 @@ class Look:
         return mask
 
 
-def usual_of(counts: Float) -> Float:
-    """Return the upper edge of the bin up to which a share of USUAL lies, of counts (..., bins)."""
-    return at_rank(counts, USUAL)
-
-
 def at_rank(counts: Float, share: float) -> Float:
     """Return the upper edge of the bin with the row of a rank, from counts (..., bins); of no rows the first edge."""
     reached = np.cumsum(counts, -1) >= share * counts.sum(-1, keepdims=True)
     return np.append(EDGES, EDGES[-1])[reached.argmax(-1)]
-
-
-def _any(mask: Mask) -> Mask:
-    """Return which rows (n,) hold in any column."""
-    return np.asarray(mask.any(1))
 
 
 def _unlike_the_rest(mask: Mask) -> Mask:

@@ -80,11 +80,6 @@ class Stand:
         return sum(map(_n_rounds, self.passes))
 
     @property
-    def n_rounds_of_last(self) -> int:
-        """Rounds completed of the last pass."""
-        return _n_rounds(self.passes[-1])
-
-    @property
     def diverged(self) -> bool:
         """Whether nothing is left: never, as members that diverge get no weight."""
         return False
@@ -180,7 +175,7 @@ class MixtureTask:
 
     def _there(self, stand: Stand) -> NDArray[np.bool_] | None:
         """Return who is there (K,) after the rounds so far; None: all."""
-        return self.passes[len(stand.passes) - 1].runs[0].start.last_there(stand.n_rounds_of_last)
+        return self.passes[len(stand.passes) - 1].runs[0].start.last_there(_n_rounds(stand.passes[-1]))
 
     def _weigh(self, federation: Federation, stand: Stand) -> Weighed:
         errors = self._errors(federation, stand) if stand.errors is None else stand.errors
@@ -257,19 +252,15 @@ class MixtureTask:
             coefficients = sum(share * m.coefficients[-1] for m, share in mine)
             intercept = sum(share * m.intercept[-1] for m, share in mine)
             linear.append(LinearPart(sums.table, Linear(np.asarray(coefficients), np.asarray(intercept))))
-        parts = [
-            self._network_part(p, number, weight, self._trained(stand, p, number)[-1])
-            for (p, number), weight in zip(networks, of_networks, strict=True)
-            if weight.any()
-        ]
+        parts = []
+        for (p, number), weight in zip(networks, of_networks, strict=True):
+            if weight.any():
+                runs = self.passes[p].members[number]
+                network, arrays = self.lead(p, number, self._trained(stand, p, number)[-1])
+                parts.append(
+                    NetworkPart(runs.tables[-1], network, arrays, weight * (runs.scales[-1] if runs.scales else 1.0))
+                )
         return Mixture((*linear, *parts), np.eye(q), linear[0], np.eye(q))
-
-    def _network_part(self, p: int, number: int, weight: Float, trained: Trained) -> NetworkPart:
-        """Return the share of a network, fitted on all rows, that predicts standardised y."""
-        runs = self.passes[p].members[number]
-        network, arrays = self.lead(p, number, trained)
-        share = weight * (runs.scales[-1] if runs.scales else 1.0)
-        return NetworkPart(runs.tables[-1], network, arrays, share)
 
     def lead(self, p: int, number: int, trained: Trained) -> tuple[Network, Arrays]:
         """Return a member's network for all rows and its weights, without the inputs that others have more."""
@@ -305,29 +296,20 @@ class MixtureTask:
 
     def _table(self, weights: Float, errors: Errors) -> MemberTable:
         """Return the rows of `members_`: the mixture first, then the members by weight."""
-        unit, products = self.unit.unit, errors.products
-        mixed = np.sqrt(np.maximum(np.einsum("mq,qmn,nq->q", weights, products, weights), 0.0)) * unit
+        products = errors.products
+        squares = np.maximum(np.einsum("mq,qmn,nq->q", weights, products, weights), 0.0)
         recipes = [self.passes[p].members[number].recipe for p, number in errors.networks]
         members: list[LinearMember | Recipe] = [*self.linear, *recipes]
-        rows: list[dict[str, Any]] = [
-            {
-                "name": member.name,
-                "view": member.view,
-                "weight": _plain(weights[i]),
-                "error": _plain(np.sqrt(products[:, i, i]) * unit),
-            }
-            for i, member in enumerate(members)
-        ]
+        rows = [self._row(m.name, m.view, weights[i], products[:, i, i]) for i, m in enumerate(members)]
         rows.sort(key=lambda row: (-float(np.sum(row["weight"])), float(np.sum(row["error"]))))
-        return MemberTable(
-            [{"name": "mixture", "view": "", "weight": _plain(weights.sum(0)), "error": _plain(mixed)}, *rows]
-        )
+        return MemberTable([self._row("mixture", "", weights.sum(0), squares), *rows])
+
+    def _row(self, name: str, view: str, weight: Float, squares: Float) -> dict[str, Any]:
+        """Return a row of the table: weights and squared errors (q,) as one number, or a list of one an output."""
+        found = {"weight": weight, "error": np.sqrt(squares) * self.unit.unit}
+        plain = {what: of.tolist() if len(of) > 1 else float(of[0]) for what, of in found.items()}
+        return {"name": name, "view": view, **plain}
 
 
 def _n_rounds(stands: tuple[Trained, ...]) -> int:
     return max(trained.n_rounds for trained in stands)
-
-
-def _plain(values: NDArray) -> Any:
-    """Return one number, or a list of one for each output."""
-    return float(values[0]) if len(values) == 1 else values.tolist()

@@ -12,8 +12,8 @@ from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.progress import tell
-from skfdrmfl.method.linear_paths import Path, best_of_path, pls_path, ridge_path
-from skfdrmfl.method.moments import Moments
+from skfdrmfl.mixture.linear_paths import Path, best_of_path, pls_path, ridge_path
+from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW, ViewBlock, ViewSums
 
 # Of the ridge, relative to the largest eigenvalue; and components of PLS.
@@ -116,11 +116,10 @@ def _best(
     kind: str, spaces: Sequence[_Space], path_of: Callable[[Moments], Path], values: Sequence[float]
 ) -> list[LinearMember]:
     """Return of each space the model of a path that errs least on the rows held out, for each output."""
-    coefficients, intercept = path_of(Moments.stacked([space.kept for space in spaces]))  # (P, S, K + 1, r, q)
-    held_out = Moments.stacked([space.held_out for space in spaces])
-    best, squares = best_of_path((coefficients[:, :, :-1], intercept[:, :, :-1]), held_out)
+    path = path_of(Moments.stacked([space.kept for space in spaces]))  # (P, S, K + 1, ...)
+    best, squares = best_of_path(path, Moments.stacked([space.held_out for space in spaces]))
     return [
-        space.member(kind, (coefficients[:, i], intercept[:, i]), best[i], squares[:, i], values)
+        space.member(kind, (path[0][:, i], path[1][:, i]), best[i], squares[:, i], values)
         for i, space in enumerate(spaces)
     ]
 

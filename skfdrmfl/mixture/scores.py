@@ -17,20 +17,9 @@ SMALLEST_VARIANCE = 1e-10
 def score_axes(
     n_components: int, n_scores: int, n: float, sums: Float, products: Float
 ) -> tuple[Float, Float, Float, Float]:
-    """Return what makes Z of v = (scores, predictions, y): y_hat `from_prediction` + scores `from_scores` + intercept.
+    """Return what makes Z of v = (scores u, predictions, y) with s + 2 q entries, from sums of v and v v' over n rows.
 
-    Parameters
-    ----------
-    n_components, n_scores : int
-        c, and the number s of scores u; with q outputs v has s + 2 q entries.
-    n, sums, products : float, ndarray of shape (s + 2 q,) and (s + 2 q, s + 2 q)
-        Rows, and sums of v and of v v' over them.
-
-    Returns
-    -------
-    from_prediction, from_scores, intercept : ndarray of shape (q, c), (s, c) and (c,)
-    covariance : ndarray of shape (c, c)
-        Of Z over the rows.
+    Z = y_hat `from_prediction` (q, c) + u `from_scores` (s, c) + intercept (c,); the last is Z's covariance (c, c).
     """
     mean = sums / n
     c = products / n - np.outer(mean, mean)

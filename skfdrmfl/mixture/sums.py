@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.progress import tell
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, TableTransform, scaled, unchanged
-from skfdrmfl.method.linear_paths import in_range
-from skfdrmfl.method.moments import Moments
+from skfdrmfl.mixture.linear_paths import in_range
+from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
@@ -89,19 +89,19 @@ class ViewSums:
 
     def blocks(self, view: str) -> dict[str, ViewBlock]:
         """Return each modality in a view that follows from this one by a linear map."""
-        out, start = {}, 0
-        for m, (name, block) in enumerate(self.table.blocks.items()):
+        out = {}
+        for m, name, block, mine in self._modalities():
             p, treated = block.n_outputs, name in self.smooth and view != "raw"
-            mine = self.axes[start : start + p]
-            start += p
             base, step = PARTS_OF_VIEW[view] if treated else (None, None)
             n_appended = 0 if base is None else VIEWS[base].n_appended
-            unit, center = _of_base(block)
+            unit, center = block.unit, block.mean
+            if block.projection is not None:  # principal axes stand for themselves
+                unit, center = np.ones(p), np.zeros(p)
             from_base = np.eye(p)
             if step is not None:
                 from_base = block_diag(VIEWS[step].matrix(p - n_appended), np.eye(n_appended))
             gains = from_base @ (unit[:, None] * mine)
-            deviation = np.sqrt(np.maximum(((gains @ self._covariance(-1, m)) * gains).sum(1), 0.0))
+            deviation = _deviation(gains, self._covariance(-1, m))
             out[name] = ViewBlock(
                 VIEWS[view] if treated else None, from_base * unit, from_base @ center, gains, deviation, n_appended
             )
@@ -143,31 +143,27 @@ class ViewSums:
                 values, vectors = np.linalg.eigh(r @ covariance @ r.T)
                 fitted = sorted_axes(mean, scale, values, axes @ vectors).whitening(shrinkage)
             else:
-                deviation = np.sqrt(np.maximum(((block.gains @ covariance) * block.gains).sum(1), 0.0))
+                deviation = _deviation(block.gains, covariance)
                 fitted = scaled(mean, np.where(block.deviation > 0, deviation, 0.0))
             out.append(replace(_behind(of_base, fitted), tail=of_base.tail, view=block.view))
         return out
 
     def deviation(self, n_features: int) -> Float:
         """Return the standard deviation over all rows of each numeric column of the table, 0 of others."""
-        spread, start = np.zeros(n_features), 0
-        for m, (name, block) in enumerate(self.table.blocks.items()):
+        spread = np.zeros(n_features)
+        for m, name, block, mine in self._modalities():
             deviation = block.unit
             if block.projection is not None:
-                along = block.projection @ self.axes[start : start + block.n_outputs]
-                deviation = block.unit * np.sqrt(np.maximum(((along @ self._covariance(-1, m)) * along).sum(1), 0.0))
+                deviation = block.unit * _deviation(block.projection @ mine, self._covariance(-1, m))
             spread[self.table.columns[name]] = deviation
-            start += block.n_outputs
         for name, block in self.wide.blocks.items():
             spread[self.wide.columns[name]] = block.unit
         return spread
 
     def spectra(self) -> dict[str, BlockSpectrum]:
         """Return the principal axes of each modality's columns, as they are, over all rows that have it."""
-        found, start = {}, 0
-        for m, (name, block) in enumerate(self.table.blocks.items()):
-            mine = self.axes[start : start + block.n_outputs]
-            start += block.n_outputs
+        found = {}
+        for m, name, block, mine in self._modalities():
             scale, basis, inside = block.scale, block.projection, mine
             if basis is None:
                 scale = whitening_scale(block.unit)
@@ -177,6 +173,13 @@ class ViewSums:
                 found[name] = sorted_axes(block.mean, scale, values, basis @ vectors)
         return found
 
+    def _modalities(self) -> Iterator[tuple[int, str, BlockTransform, Float]]:
+        """Yield number, name, columns and rows of `axes` of each modality."""
+        start = 0
+        for m, (name, block) in enumerate(self.table.blocks.items()):
+            yield m, name, block, self.axes[start : start + block.n_outputs]
+            start += block.n_outputs
+
     def _covariance(self, number: int, m: int) -> Float:
         """Return the covariance (r, r) of the coordinates, over the rows of a set in `kept` that have a modality."""
         n = max(float(self.kept_present[number, m]), 1.0)
@@ -184,11 +187,9 @@ class ViewSums:
         return self.kept.xx[number] / n - np.outer(mean, mean)
 
 
-def _of_base(block: BlockTransform) -> tuple[Float, Float]:
-    """Return what makes base columns of z, a factor and a centre each; principal axes stand for themselves."""
-    if block.projection is None:
-        return block.unit, block.mean
-    return np.ones(block.n_outputs), np.zeros(block.n_outputs)
+def _deviation(gains: Float, covariance: Float) -> Float:
+    """Return the standard deviations (p,) of gains s (p, r), s having this covariance (r, r)."""
+    return np.sqrt(np.maximum(((gains @ covariance) * gains).sum(1), 0.0))
 
 
 def _behind(base: BlockTransform, then: BlockTransform) -> BlockTransform:

@@ -10,8 +10,8 @@ from sklearn.linear_model import Ridge
 
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.transforms import BlockSpectrum, TableTransform
-from skfdrmfl.method.moments import Moments
 from skfdrmfl.mixture.linear import PENALTIES, linear_members
+from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.queries.whitening import fit_blocks, fit_series
@@ -231,5 +231,5 @@ def test_kept_moments_are_all_less_those_held_out():
     sums, unit, folds = asked(federation := federation_of(X, Y))
     z, t = sums.table.apply(X, np.dtype(float)) @ sums.axes, unit.apply(Y)
     for k, mask in enumerate(masks_of(federation, folds, 60)):
-        for found, expected in zip(sums.kept[k]._sums(), Moments.of_rows(z[mask], t[mask])._sums(), strict=True):
-            assert_allclose(found, expected, atol=1e-8)
+        for found, expected in zip(sums.kept._sums(), Moments.of_rows(z[mask], t[mask])._sums(), strict=True):
+            assert_allclose(found[k], expected, atol=1e-8)

@@ -14,8 +14,8 @@ from sklearn.linear_model import Ridge
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, inner_folds
 from skfdrmfl.data.transforms import TableTransform, scaled
-from skfdrmfl.method.linear_paths import best_of_path, pls_path, ridge_path
-from skfdrmfl.method.moments import Moments
+from skfdrmfl.mixture.linear_paths import best_of_path, pls_path, ridge_path
+from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.server.outlying_clients import OutlyingClients
@@ -110,7 +110,7 @@ def test_linear_models_of_kept_rows_and_their_errors_follow_from_three_clients_s
     (sums,) = simulate(X, Y, THREE).sum(asked())
     held_out, fold = Moments(*sums), fold_of_rows(THREE)
     penalties = [1.0, 1e-2, 1e-4]
-    of_ridge, of_pls = (path(held_out.sum() - held_out) for path in (lambda m: ridge_path(m, penalties), pls_of))
+    of_ridge, of_pls = (path(held_out.kept) for path in (lambda m: ridge_path(m, penalties), pls_of))
     errors = np.zeros((2, 3, 2))
     for k in range(K):
         kept, out = fold != k, fold == k

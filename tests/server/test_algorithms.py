@@ -27,6 +27,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.engines import chunk
+from skfdrmfl.engines import torch as torch_engine
 from skfdrmfl.engines.rows import stack
 from skfdrmfl.engines.torch import TorchEngine
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
@@ -354,7 +355,8 @@ SHARED = [field.name for field in fields(Settings) if field.name not in EACH]
 def chunks_of(runs, network):
     """The runs that share each chunk of the torch engine."""
     engine = TorchEngine(network, stack(runs), batch_size=4, n_epochs=1)
-    return [set(engine.cohort.runs[members].tolist()) for members in engine._split(np.arange(2 * len(runs)))]
+    chunks = torch_engine.chunks_of(network, engine.cohort, np.arange(2 * len(runs)), 4, engine.rows.x.itemsize)
+    return [set(engine.cohort.runs[members].tolist()) for members in chunks]
 
 
 @pytest.mark.sampled(2)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from skfdrmfl.common.late_torch import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
+from skfdrmfl.common.late_torch import Tensor, torch
 
 # Vectors are divided by no less than this, as in torch's own cosine similarity: so zero stays zero.
 SHORTEST = 1e-8

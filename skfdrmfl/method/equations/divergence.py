@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING
 
-from skfdrmfl.common.late_torch import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from skfdrmfl.common.late_torch import Tensor, torch
 
 # A code's variances lie between one over this and this.
 MOST_VARIANCE = 10.0

@@ -5,12 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from skfdrmfl.common.late_torch import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from skfdrmfl.common.late_torch import Tensor, torch
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from skfdrmfl.common.late_torch import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from skfdrmfl.common.late_torch import Tensor, torch
 
 
 def squared_error(y_hat: Tensor, y: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from skfdrmfl.protocol.plan import Inputs, Targets
 
 
 class FoldSums(NamedTuple):
-    """Sums over the rows x (p,), y (q,) that each of K folds holds out, as the fields of `method.moments.Moments`."""
+    """Sums over the rows x (p,), y (q,) that each of K folds holds out, as the fields of `mixture.moments.Moments`."""
 
     n: Float  # (K,)
     x: Float  # (K, p)

@@ -22,6 +22,7 @@ from skfdrmfl.method.suspects import (
     MOST_BENT,
     PENALTIES,
     REASONS,
+    USUAL,
     Y_CLIP,
     BlockLook,
     Found,
@@ -30,7 +31,6 @@ from skfdrmfl.method.suspects import (
     Ridge,
     Rows,
     at_rank,
-    usual_of,
 )
 from skfdrmfl.protocol.door import Block, ClientRows
 from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
@@ -386,7 +386,7 @@ def with_limits(look: Look, totals: OutlyingTotals, *, is_last: bool) -> Look:
     times = LIMIT if is_last else FIRST_LIMIT
     models = len(totals.residuals) - 1 - at_rank(totals.residuals, ERROR_RANK)[::-1].argmin(0)  # of equals the last
     residuals = totals.residuals[models, np.arange(len(models))]
-    y_limits = np.where(np.isfinite(look.y_scale), times * usual_of(residuals), np.inf)
-    limits = times * usual_of(totals.distances)
+    y_limits = np.where(np.isfinite(look.y_scale), times * at_rank(residuals, USUAL), np.inf)
+    limits = times * at_rank(totals.distances, USUAL)
     limited = replace(look, limits=limits, y_limits=y_limits, models=models)
     return limited if is_last else replace(limited, former=limited)

@@ -6,10 +6,9 @@ linear map of x. Leading axes "..." are any number of sets of rows: folds, views
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -25,23 +24,14 @@ class Moments:
     What is computed here are differences of sums, which lose the digits that means far from the centre, or columns of
     very unequal units, take up: a mean of m deviations costs 2 log10(m) digits. About the pooled mean, in units of the
     pooled deviations, none are lost.
-
-    Parameters
-    ----------
-    n : ndarray of shape (...,)
-        Numbers of rows; a set may have none.
-    x, y : ndarray of shape (..., p) and (..., q)
-        Sums of the rows.
-    xx, xy, yy : ndarray of shape (..., p, p), (..., p, q) and (..., q, q)
-        Sums of products x x', x y', y y'.
     """
 
-    n: Float
-    x: Float
-    y: Float
-    xx: Float
-    xy: Float
-    yy: Float
+    n: Float  # (...), numbers of rows; a set may have none
+    x: Float  # (..., p), sums of the rows
+    y: Float  # (..., q)
+    xx: Float  # (..., p, p), sums of products x x'
+    xy: Float  # (..., p, q)
+    yy: Float  # (..., q, q)
 
     @classmethod
     def of_rows(cls, x: Float, y: Float) -> Moments:
@@ -59,31 +49,13 @@ class Moments:
         """Moments (K + 1, ...) of all rows but those of each of K sets, and of all rows."""
         return Moments(*(np.concatenate((of.sum(0) - of, of.sum(0)[None])) for of in self._sums()))
 
-    def __add__(self, other: Moments) -> Moments:
-        """Return the moments of the rows of both, set by set."""
-        return Moments(*(a + b for a, b in zip(self._sums(), other._sums(), strict=True)))
-
-    def __sub__(self, other: Moments) -> Moments:
-        """Return the moments of these rows without those of `other`, which are among them."""
-        return Moments(*(a - b for a, b in zip(self._sums(), other._sums(), strict=True)))
-
-    def __getitem__(self, sets: Any) -> Moments:
-        """Return some of the sets, by an index of the leading axis."""
-        return self._each(lambda sums: sums[sets])
-
     def sum(self, axis: int = 0) -> Moments:
         """Return the moments of the rows of all sets along a leading axis, counted from the first."""
-        return self._each(lambda sums: sums.sum(axis))
+        return Moments(*(of.sum(axis) for of in self._sums()))
 
     def through(self, L: Float) -> Moments:
         """Return the moments of rows L x, with L (p', p): L x x' L' and so on."""
         return Moments(self.n, self.x @ L.T, self.y, L @ self.xx @ L.T, L @ self.xy, self.yy)
-
-    def scaled(self, units: Float) -> Moments:
-        """Return the moments of x / units (p,); a column of unit 0 is constant, and becomes zero."""
-        per_unit = np.divide(1.0, units, out=np.zeros_like(units), where=units > 0)
-        xx = self.xx * np.outer(per_unit, per_unit)
-        return Moments(self.n, self.x * per_unit, self.y, xx, self.xy * per_unit[:, None], self.yy)
 
     @property
     def per_row(self) -> Float:
@@ -119,16 +91,7 @@ class Moments:
         """Return the sums over rows of (y - x'b - b_0)^2, of each output.
 
         An error below the rounding of its terms is returned as that rounding, so never negative: of several models the
-        least error is not one that rounding made.
-
-        Parameters
-        ----------
-        coefficients, intercept : ndarray of shape (..., p, q) and (..., q)
-            Linear models; leading axes before those of the sets are of several models a set.
-
-        Returns
-        -------
-        ndarray of shape (..., q)
+        least error is not one that rounding made. Leading axes before those of the sets are of several models a set.
         """
         b, b_0 = coefficients, intercept
         curved = _times(self.xx, b) + self.x[..., None] * b_0[..., None, :] - self.xy  # minus X'e
@@ -142,9 +105,6 @@ class Moments:
 
     def _sums(self) -> list[Float]:
         return [getattr(self, field.name) for field in fields(self)]
-
-    def _each(self, change: Callable[[Float], Float]) -> Moments:
-        return Moments(*map(change, self._sums()))
 
 
 def _times(matrices: Float, b: Float) -> Float:

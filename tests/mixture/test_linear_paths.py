@@ -9,8 +9,8 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Ridge
 
 from skfdrmfl.datasets import load_tecator
-from skfdrmfl.method.linear_paths import best_of_path, in_range, pls_path, ridge_path
-from skfdrmfl.method.moments import Moments
+from skfdrmfl.mixture.linear_paths import best_of_path, in_range, pls_path, ridge_path
+from skfdrmfl.mixture.moments import Moments
 
 FOLDS = 5
 PENALTIES = [10.0, 0.1, 1e-3, 1e-5]
@@ -46,8 +46,7 @@ def stacked(several):
 def sets_of(x, y):
     """Moments of kept rows of each fold and, last, of all; with the masks."""
     held_out, out = by_fold(x, y)
-    kept = held_out.sum() - held_out
-    return stacked([*(kept[k] for k in range(FOLDS)), held_out.sum()]), [*~out, np.ones(len(x), dtype=bool)]
+    return held_out.kept, [*~out, np.ones(len(x), dtype=bool)]
 
 
 def rank_of(x):
@@ -73,8 +72,9 @@ def test_a_ridge_path_is_scikit_learns_on_the_rows_of_each_fold_and_on_all(kind,
     x, y = made(kind)
     moments, masks = sets_of(x, y)
     units = deviations(x) if scaled else np.ones(x.shape[1])
-    coefficients, intercept = ridge_path(moments.scaled(units), PENALTIES)
-    z = x / np.where(units > 0, units, np.inf)
+    per_unit = 1.0 / np.where(units > 0, units, np.inf)
+    coefficients, intercept = ridge_path(moments.through(np.diag(per_unit)), PENALTIES)
+    z = x * per_unit
     assert coefficients.shape == (len(PENALTIES), FOLDS + 1, x.shape[1], 2)
     for i, penalty in enumerate(PENALTIES):
         for s, mask in enumerate(masks):
@@ -102,7 +102,7 @@ def test_a_pls_path_is_scikit_learns_for_each_output_by_itself(kind, outputs):
 
 def test_a_pls_path_of_scaled_columns_is_scikit_learns_with_scale():
     x, y = made("n > p")
-    coefficients, intercept = pls_path(Moments.of_rows(x, y).scaled(deviations(x)), 6)
+    coefficients, intercept = pls_path(Moments.of_rows(x / deviations(x), y), 6)
     for a in range(6):
         for j in range(2):
             pooled = PLSRegression(a + 1, scale=True).fit(x, y[:, j]).predict(x).ravel()
@@ -202,7 +202,7 @@ def test_sets_of_no_row_and_of_one_give_their_mean_without_a_warning():
 def test_the_best_of_a_path_errs_least_on_the_rows_held_out(kind, path_of):
     x, y = made(kind)
     held_out, out = by_fold(x, y)
-    path = path_of(held_out.sum() - held_out)
+    path = path_of(held_out.kept)
     best, errors = best_of_path(path, held_out)
     expected = 0.0
     for k, mask in enumerate(out):
@@ -235,7 +235,7 @@ def test_an_error_below_its_rounding_is_its_rounding():
 def test_of_models_that_err_alike_the_first_is_taken():
     x, y = made("of rank 4")
     held_out, _ = by_fold(x, np.zeros_like(y))
-    best, errors = best_of_path(pls_path(held_out.sum() - held_out, 6), held_out)
+    best, errors = best_of_path(pls_path(held_out.kept, 6), held_out)
     assert_array_equal(best, 0)
     assert_array_equal(errors, 0.0)
 
@@ -263,9 +263,8 @@ def test_moments_add_up_and_come_apart_as_rows_do():
     held_out, out = by_fold(x, y)
     everything = Moments.of_rows(x, y)
     assert_same(held_out.sum(), everything, rtol=1e-12, atol=1e-10)
-    assert_same(held_out[2], Moments.of_rows(x[out[2]], y[out[2]]), rtol=1e-12)
-    assert_same(everything - held_out[2], Moments.of_rows(x[~out[2]], y[~out[2]]), rtol=1e-10, atol=1e-10)
-    assert_same(held_out[1] + held_out[2], Moments.of_rows(x[out[1] | out[2]], y[out[1] | out[2]]), atol=1e-10)
+    kept = [Moments.of_rows(x[~mask], y[~mask]) for mask in out]
+    assert_same(held_out.kept, stacked([*kept, everything]), rtol=1e-10, atol=1e-10)
 
 
 def test_covariances_are_those_of_rows_about_any_centre():
@@ -275,14 +274,6 @@ def test_covariances_are_those_of_rows_about_any_centre():
     assert_allclose(cxx, expected[:12, :12], atol=1e-12)
     assert_allclose(cxy, expected[:12, 12:], atol=1e-11)
     assert_allclose(cyy, expected[12:, 12:], atol=1e-10)
-
-
-def test_a_column_without_a_unit_becomes_zero():
-    x, y = made("n > p")
-    units = np.r_[0.0, np.full(11, 2.0)]
-    expected = x / 2.0
-    expected[:, 0] = 0.0
-    assert_same(Moments.of_rows(x, y).scaled(units), Moments.of_rows(expected, y), rtol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------- range

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.method.moments import EPSILON, Moments
+from skfdrmfl.mixture.moments import EPSILON, Moments
 
 # Coefficients (P, ..., p, q) and intercepts (P, ..., q) of P models for each set of rows.
 Path = tuple[Float, Float]
@@ -26,17 +26,6 @@ def ridge_path(moments: Moments, penalties: Sequence[float]) -> Path:
 
     ev_1 is the largest eigenvalue of the set's own covariances. Directions whose variance is rounding get no
     coefficient, so a penalty of 0 gives the shortest least squares solution; infinity gives the mean.
-
-    Parameters
-    ----------
-    moments : Moments
-    penalties : sequence of P floats
-        Not negative, in any order.
-
-    Returns
-    -------
-    coefficients : ndarray of shape (P, ..., p, q)
-    intercept : ndarray of shape (P, ..., q)
     """
     cxx, cxy, _ = moments.covariances()
     values, axes = np.linalg.eigh(cxx)
@@ -58,17 +47,6 @@ def pls_path(moments: Moments, n_components: int) -> Path:
     X'X is never deflated; X'y is, by what each component explains. A set and output stops where nothing is left to
     explain: at p components, at n - 1, or where a component is rounding. Its further models are then the last sound
     one, or the mean where y or x is constant.
-
-    Parameters
-    ----------
-    moments : Moments
-    n_components : int
-        A.
-
-    Returns
-    -------
-    coefficients : ndarray of shape (A, ..., p, q)
-    intercept : ndarray of shape (A, ..., q)
 
     References
     ----------
@@ -109,23 +87,12 @@ def pls_path(moments: Moments, n_components: int) -> Path:
 
 
 def best_of_path(path: Path, held_out: Moments) -> tuple[Indices, Float]:
-    """Return which model of a path errs least over all folds, and how much each errs.
+    """Return which model of a path errs least over all folds (..., q), and the squared errors of each (P, ..., q).
 
-    Parameters
-    ----------
-    path : tuple of ndarray of shape (P, ..., K, p, q) and (P, ..., K, q)
-        Models of the rows that each of K folds keeps.
-    held_out : Moments
-        Of the rows that each fold holds out, with leading axes (..., K). A fold without rows errs by nothing.
-
-    Returns
-    -------
-    best : ndarray of shape (..., q)
-        The first of equals.
-    errors : ndarray of shape (P, ..., q)
-        Sums of squared errors.
+    The path is of `Moments.kept` (..., K + 1) of the rows `held_out` (..., K).
     """
-    errors = held_out.squared_errors(*path).sum(-2)
+    coefficients, intercept = path
+    errors = held_out.squared_errors(coefficients[..., :-1, :, :], intercept[..., :-1, :]).sum(-2)
     return errors.argmin(0), errors
 
 
