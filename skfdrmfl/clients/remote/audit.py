@@ -15,7 +15,6 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.watch import Answer, Question
 from skfdrmfl.protocol.ledger import OF_MIXTURE, UP, FederationLog, bytes_of, shapes_of
 from skfdrmfl.protocol.messages import HeldOutErrors
@@ -73,7 +72,7 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
         of_runs = [int(answer.value.n_rows[run]) for run in question.content]
         return [Leaving(HeldOutErrors.name, ((),) * 4, 4 * 8, n, one.fewest) for n in of_runs]
     rows = answer.value["n_rows"] if question.what == "describe" else None
-    return [Leaving(question.what, (), size_of(answer.packet), rows, rows, counted=False)]
+    return [Leaving(question.what, (), answer.packet.size, rows, rows, counted=False)]
 
 
 class Audit:

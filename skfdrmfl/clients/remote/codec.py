@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -76,13 +77,18 @@ for _module in MODULES:
             registered(_class)
 
 
+@cache
+def _may_be_sent(dtype: np.dtype) -> bool:
+    return dtype.kind in KINDS
+
+
 def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
     """Return a value ready to be sent; `names` are those of objects (by id) that the other end has.
 
     Raises TypeError for what cannot be sent.
     """
     refusal = "which cannot be sent to where clients are"
-    writer = Writer(lambda dtype: dtype.kind in KINDS, refusal, FORMS, shares=True, names=names)
+    writer = Writer(_may_be_sent, refusal, FORMS, shares=True, names=names)
     text = json.dumps(writer.write(value), allow_nan=False, separators=(",", ":"))
     return Packet(text, tuple(writer.arrays))
 

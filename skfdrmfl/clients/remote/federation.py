@@ -94,9 +94,9 @@ class Remote:
             if not isinstance(answers, list) or len(answers) != len(queries):
                 raise WireError(f"{len(queries)} answers were asked for")
             for query, answer in zip(queries, answers, strict=True):
-                parts = zip(query.powers, answer or (), strict=False)
-                if any(power and np.isnan(np.asarray(part, dtype=np.float64)).any() for power, part in parts):
-                    raise WireError(f"{query.name} that are no numbers")
+                for power, part in zip(query.powers, answer or (), strict=False):
+                    if power and np.isnan(np.asarray(part, dtype=np.float64)).any():
+                        raise WireError(f"{query.name} that are no numbers")
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
         needs = [*self._needs, *map(self.exchange.keep_last, models)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,7 +91,7 @@ class Site:
             for of_name in (self._values, self._made):
                 for name in of_name.keys() - have.keys():
                     del of_name[name]
-            lost = [name for name in request.needs if name not in have or _is_own(name)]
+            lost = [name for name in request.needs if name not in have or name == ANNOUNCED or name.endswith(ROWS)]
             if lost:
                 return to_packet((LOST, lost)), have
             with single_threaded():
@@ -112,7 +114,9 @@ class Site:
     def _check_announced(self, request: Request, have: Mapping[str, Packet]) -> None:
         """Raise Refusal where the rows are others than those that were announced, or those of another run were."""
         n_rows, digest = self._rows.announced()
-        run, n_before, before = from_packet(have[ANNOUNCED]) if ANNOUNCED in have else (request.run, request.rows, "")
+        run, n_before, before = request.run, request.rows, ""
+        if ANNOUNCED in have:
+            run, n_before, before = json.loads(have[ANNOUNCED].text)
         if run != request.run:
             raise Refusal("this run has not been described here, or another one since; describe the rows anew.")
         if n_before != n_rows:
@@ -124,7 +128,7 @@ class Site:
         """Return what is kept of the rows that are announced with an answer; None where they were before."""
         if request.what in (WHO, "names", "differs") or (request.what != "describe" and ANNOUNCED in have):
             return None
-        return to_packet([request.run, *self._rows.announced()])
+        return Packet(json.dumps([request.run, *self._rows.announced()]))
 
     def _failure(self, question: Question, error: Exception) -> Answer:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
@@ -204,16 +208,16 @@ class Site:
         raise WireError(f"{what!r} is nothing that a client does")
 
 
-def _is_own(name: str) -> bool:
-    """Return whether a name is that of something that a site makes itself, and nobody gives it or asks for it."""
-    return name == ANNOUNCED or name.endswith(ROWS)
-
-
 def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
-    """Return what a client has of what it has kept and is given, and is to keep."""
-    have = {**kept, **{name: value for name, value in request.given.items() if not _is_own(name)}}
-    have = {n: value for n, value in have.items() if n == ANNOUNCED or n.removesuffix(ROWS) in request.keep}
-    if len(have) > MOST_KEPT or sum(array.nbytes for value in have.values() for array in value.arrays) > MOST_BYTES:
+    """Return what a client has of what it has kept and is given, and is to keep; what it makes itself is not given."""
+    have = {**kept}
+    for name, value in request.given.items():
+        if name != ANNOUNCED and not name.endswith(ROWS):
+            have[name] = value
+    for name in list(have):
+        if name != ANNOUNCED and name.removesuffix(ROWS) not in request.keep:
+            del have[name]
+    if len(have) > MOST_KEPT or sum(map(attrgetter("size"), have.values())) > MOST_BYTES:
         raise WireError("more is to be kept than a site keeps")
     return have
 
