@@ -30,7 +30,7 @@ from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Schedule
 from skfdrmfl.protocol.queries.suspects import suspects_of
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
-from skfdrmfl.server.sum_answers import sum_guarded_answers, totals, totals_of_all
+from skfdrmfl.server.sum_answers import totals, totals_of_all
 from skfdrmfl.server.training_ledger import TrainingLedger
 
 # From so many clients on, sums of rows are taken of all rows at once: a call for each client and query would cost more
@@ -192,9 +192,7 @@ class Simulation:
             for client in self.clients
             if client.position in there
         )
-        if self.guard is None:
-            return totals(queries, asked, answers, self.ledger)
-        return sum_guarded_answers(self.guard, queries, asked, answers, self.ledger)
+        return totals(queries, asked, answers, self.ledger, self.guard)
 
     def _are_sums_of_rows(self, queries: Sequence[Query]) -> bool:
         """Return whether answers are to be taken of all rows at once: every client has one to each query."""

@@ -24,16 +24,14 @@ from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server import drift
-from skfdrmfl.server import state as server
-from skfdrmfl.server.aggregation import Aggregation, aggregation_of
+from skfdrmfl.server.aggregation import Average, Collected, aggregation_of
 from skfdrmfl.server.aggregation.mean import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
 from skfdrmfl.server.history import Recorder
 from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
 from skfdrmfl.server.reports import Reports
-from skfdrmfl.server.stopping import Best, means
-from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.trained import Best, ServerState, Trained, advance, invite, means
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +65,7 @@ class HeldOut:
 
 
 Request = Train | TrainRounds | HeldOut
+Aggregate = Average | Collected | NoisyMean
 
 
 def cosine_decay(t: int, n_rounds: int) -> float:
@@ -135,7 +134,7 @@ def federated_run(
         )
         nothing = np.zeros_like(state.weights)
         origin = nothing if algorithm.averages_directions else state.weights
-        aggregate: Aggregation
+        aggregate: Aggregate
         if privacy is None:
             aggregate = aggregation_of(schedule, origin, members.counts[participants], members.group_of)
         else:
@@ -149,7 +148,7 @@ def federated_run(
         diverged = answers.lost or not np.isfinite(weights).all()
         if diverged:
             middle, weights, memory = origin, state.weights, state.memory
-        state = server.advance(state, weights, memory, schedule.history_size)
+        state = advance(state, weights, memory, schedule.history_size)
         recorder.add(answers.reports(drift.squared_distances(middle[None], origin)), np.flatnonzero(answers.dropped))
         if privacy is not None:
             before, privacy = privacy, with_adapted_clip(privacy, noisy.share_within)
@@ -179,7 +178,7 @@ def invited(
     there = np.arange(len(members.positions)) if available is None else np.flatnonzero(available)
     if len(there) < max(1, schedule.min_clients):
         return there[:0]
-    return there[server.invite(members.seed, round_index, len(there), schedule.participation)]
+    return there[invite(members.seed, round_index, len(there), schedule.participation)]
 
 
 def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, each_round: bool) -> TrainRounds:
@@ -203,16 +202,14 @@ def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: 
     n_silent = len(who) - len(block.weights)  # rounds whose models nobody asks for any more
     state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
-        state = server.advance(state, weights, block.memory, history_size)
+        state = advance(state, weights, block.memory, history_size)
     return replace(trained, state=state, record=recorder.record())
 
 
 class _Answers:
     """What comes back in a round of one run."""
 
-    def __init__(
-        self, members: Members, schedule: Schedule, state: server.ServerState, aggregate: Aggregation, origin: NDArray
-    ):
+    def __init__(self, members: Members, schedule: Schedule, state: ServerState, aggregate: Aggregate, origin: NDArray):
         self._members, self._state, self._memory = members, state, state.memory
         self._algorithm, self._is_private = ALGORITHMS[schedule.algorithm], schedule.privacy is not None
         self._aggregate, self._origin = aggregate, origin

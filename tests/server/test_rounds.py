@@ -17,7 +17,7 @@ from skfdrmfl.protocol.plan import Schedule, Start
 from skfdrmfl.server.aggregation.mean import Average
 from skfdrmfl.server.drift import squared_distances
 from skfdrmfl.server.rounds import cosine_decay
-from skfdrmfl.server.state import ServerState, advance, invite
+from skfdrmfl.server.trained import ServerState, advance, invite
 
 
 def exact(value, expected, rtol=1e-10, atol=1e-12):

@@ -36,7 +36,7 @@ from skfdrmfl.protocol.queries import (
     whitening,
 )
 from skfdrmfl.protocol.queries import suspects as suspect_queries
-from skfdrmfl.server.privacy import mechanism, moments
+from skfdrmfl.server.privacy import moments
 
 # From the number of inputs of each encoder, and `Network.shape`, to the network: what else there is to it, both know.
 Build = Callable[[Mapping[str, int], Mapping[str, Any]], Network]
@@ -44,7 +44,7 @@ Build = Callable[[Mapping[str, int], Mapping[str, Any]], Network]
 Recall = Callable[[str], Any]
 
 MODULES = (
-    *(door, held_out, linear, memory, messages, mixture, runs, transforms, mechanism, moments),
+    *(door, held_out, linear, memory, messages, mixture, runs, transforms, moments),
     *(axes, distances, error_counts, fold_moments, importance, labels, magnitudes, members, whitening),
     *(suspects, suspect_queries),
 )

@@ -27,7 +27,7 @@ from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
-from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
+from skfdrmfl.server.sum_answers import totals
 from skfdrmfl.server.training_ledger import TrainingLedger
 
 
@@ -106,9 +106,7 @@ class Remote:
         answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)
-        if self.guard is None:
-            return totals(queries, asked, answers.items(), self.ledger)
-        return sum_guarded_answers(self.guard, queries, asked, answers.items(), self.ledger)
+        return totals(queries, asked, answers.items(), self.ledger, self.guard)
 
     def prepare(self, plan: Plan) -> RemoteTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""

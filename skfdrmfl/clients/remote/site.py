@@ -34,7 +34,7 @@ from skfdrmfl.method.suspects import NOWHERE, REASONS
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import ClientPrivacy, Plan
 from skfdrmfl.protocol.queries.suspects import Suspects, suspects_of
-from skfdrmfl.server.privacy.clipping import clipped
+from skfdrmfl.server.privacy.mechanism import clipped
 
 _log = logging.getLogger("skfdrmfl")
 # The name under which a site keeps what rows it has announced, and in which run.

@@ -9,7 +9,7 @@ from skfdrmfl.common.arrays import Float, Indices
 
 
 class Average:
-    """FedAvg: parameters averaged by |D_k| over those who answer (McMahan et al. 2017). See `base.Aggregation`.
+    """FedAvg: parameters averaged by |D_k| over those who answer (McMahan et al. 2017).
 
     Updates are measured from `origin` (D,), the model sent out or zeros. `n_rows` are those of everyone invited, as of
     `add`, and `group_of` (D,) the group of each parameter, where there are several.
@@ -23,7 +23,10 @@ class Average:
 
     @np.errstate(over="ignore", invalid="ignore")  # whether the sum is finite is looked at afterwards
     def add(self, n_rows: Indices, weights: NDArray) -> None:
-        """Add the parameters of some clients."""
+        """Add the parameters (C, D) of clients with `n_rows` (C,) |D_k|, or (C, groups) for each group of parameters.
+
+        A client has no say on a group for which it has no row. A caller may write to `weights` afterwards.
+        """
         n_rows = by_group(n_rows)
         self._answered += n_rows.sum(0)
         # One by one, product and sum rounded each. Bits: see docs/maintainers.md, "one sum a run".
@@ -56,12 +59,3 @@ def by_group(n_rows: Indices) -> Indices:
 def keep_untrained_parameters(weights: NDArray, origin: NDArray, n_rows: Indices, group_of: Indices) -> NDArray:
     """Return `weights` (C, D) with those of groups for which a client has no row, `n_rows` (C, groups), as sent out."""
     return np.where((n_rows == 0)[:, group_of], origin, weights)
-
-
-def unweighted(points: NDArray, n_byzantine: int = 0) -> NDArray:
-    """Return the mean of updates (K, D), one vote each: what follows where updates are mixed before."""
-    return points.mean(0, dtype=np.float64).astype(points.dtype)
-
-
-# It stands for FedAvg's, which weighs clients by rows and adds updates as they come, unless they are mixed first.
-RULES = {"mean": unweighted}
