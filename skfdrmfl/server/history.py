@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.method.objective import record_names
@@ -38,6 +37,26 @@ class Record:
         """Rounds completed."""
         return len(self.reports.counts)
 
+    def after(self, reports: Reports, dropped: Indices | None = None) -> Record:
+        """Return what is recorded after some more rounds, and whose updates were not finite in the last (n,)."""
+        joined = self.reports.followed_by(reports)
+        if dropped is None or not len(dropped):
+            return replace(self, reports=joined)
+        now = np.column_stack((np.full(len(dropped), len(joined.counts) - 1), dropped))
+        return replace(
+            self, reports=joined, dropped=now if self.dropped is None else np.concatenate((self.dropped, now))
+        )
+
+    def after_held_out(self, values: tuple[float, float], of_each: Float, best_round: int) -> Record:
+        """Return the same with the last round's errors on rows held out, of all clients and of each."""
+        assert self.validation is not None and self.validation_of_each is not None
+        validation, each = np.vstack((self.validation, values)), np.vstack((self.validation_of_each, of_each))
+        return replace(self, validation=validation, validation_of_each=each, best_round=best_round)
+
+    def after_clip(self, now: float, then: float) -> Record:
+        """Return the same with the clip of the last round, and that of the next."""
+        return replace(self, clip_norms=(*self.clip_norms[:-1], now, then))
+
     def numbers(self) -> dict[str, float]:
         """Return the means of the last round by name."""
         if self.clip_norms:
@@ -48,72 +67,6 @@ class Record:
         if self.validation is not None:
             found |= dict(zip(VALIDATION, self.validation[-1].tolist(), strict=True))
         return found
-
-
-class Recorder:
-    """Takes down rounds of one run as they pass, after those `before`, up to `n_rounds` in all.
-
-    What it has returned before stays as it is.
-    """
-
-    def __init__(self, before: Record, n_rounds: int, *, holds_out: bool):
-        n_clients = len(before.positions)
-        self._before, self._n_rounds = before, before.n_rounds
-        self._counts = _extended(before.reports.counts, n_rounds, 0)
-        # Who took part, and what these report: arrays with room for more.
-        earlier = before.reports
-        self._n, self._clients, self._values = len(earlier.clients), earlier.clients, earlier.values
-        self._dropped = [] if before.dropped is None else [before.dropped]
-        self._validation = self._of_each = None
-        if holds_out:
-            known, of_each = before.validation, before.validation_of_each
-            self._validation = _extended(np.zeros((0, 2)) if known is None else known, n_rounds, np.nan)
-            self._of_each = _extended(np.zeros((0, n_clients)) if of_each is None else of_each, n_rounds, np.nan)
-        self._clip_norms = list(before.clip_norms)
-
-    def add(self, reports: Reports, dropped: Indices | None = None) -> None:
-        """Take down some rounds, and whose updates were not finite in the last (n,)."""
-        first, n_before, n_after = self._n_rounds, self._n, self._n + len(reports.clients)
-        self._n_rounds, self._n = first + len(reports.counts), n_after
-        self._counts[first : self._n_rounds] = reports.counts
-        if n_after > len(self._clients):
-            per_round = -(-n_after // self._n_rounds)  # as many as up to now will come in each of those that follow
-            room = max(n_after, 2 * len(self._clients), per_round * len(self._counts))
-            self._clients = _extended(self._clients[:n_before], room, 0)
-            self._values = _extended(self._values[:n_before], room, np.nan)
-        self._clients[n_before:n_after], self._values[n_before:n_after] = reports.clients, reports.values
-        if dropped is not None and len(dropped):
-            self._dropped.append(np.column_stack((np.full(len(dropped), self._n_rounds - 1), dropped)))
-
-    def add_held_out(self, values: tuple[float, float], of_each: Float) -> None:
-        """Take down the last round's errors on rows held out, of all clients and of each."""
-        assert self._validation is not None and self._of_each is not None
-        self._validation[self._n_rounds - 1], self._of_each[self._n_rounds - 1] = values, of_each
-
-    def add_clip(self, now: float, then: float) -> None:
-        """Take down the clip of the last round, and that of the next."""
-        self._clip_norms[self._n_rounds - 1 :] = now, then
-
-    def record(self, best_round: int | None = None) -> Record:
-        """Return what is recorded of all rounds so far."""
-        n = self._n_rounds
-        held = [None if array is None else array[:n] for array in (self._validation, self._of_each)]
-        return replace(
-            self._before,
-            reports=Reports(self._counts[:n], self._clients[: self._n], self._values[: self._n]),
-            dropped=np.concatenate(self._dropped) if self._dropped else None,
-            validation=held[0],
-            validation_of_each=held[1],
-            best_round=best_round,
-            clip_norms=tuple(self._clip_norms),
-        )
-
-
-def _extended(array: NDArray, n: int, filled: float) -> NDArray:
-    """Return an array in memory of its own, with room for `n` in all."""
-    out = np.full((max(n, len(array)), *array.shape[1:]), filled, array.dtype)
-    out[: len(array)] = array
-    return out
 
 
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> History:

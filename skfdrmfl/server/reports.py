@@ -54,9 +54,9 @@ class Reports:
             np.divide(total(np.where(np.isnan(values), 0.0, values) * weights), rows, out=mean, where=rows > 0)
         return means
 
-    def followed_by(self, other: Reports, places: Indices) -> Reports:
-        """Return these, then others, whose clients have other `places` (K,) here."""
-        clients = np.concatenate((self.clients, places[other.clients]))
+    def followed_by(self, other: Reports, places: Indices | None = None) -> Reports:
+        """Return these, then others, whose clients have other `places` (K,) here; None: the same."""
+        clients = np.concatenate((self.clients, other.clients if places is None else places[other.clients]))
         counts = np.concatenate((self.counts, other.counts))
         return Reports(counts, clients, np.concatenate((self.values, other.values)))
 

@@ -28,7 +28,6 @@ from skfdrmfl.server.aggregation import Average, Collected, aggregation_of
 from skfdrmfl.server.aggregation.mean import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
-from skfdrmfl.server.history import Recorder
 from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
 from skfdrmfl.server.reports import Reports
 from skfdrmfl.server.trained import Best, ServerState, Trained, advance, invite, means
@@ -93,11 +92,12 @@ def federated_run(
     parameters that are sent. Without `each_round`, a block of rounds that are trained in one go is yielded as one.
     """
     n_rounds, privacy = len(schedule.rate_factors), schedule.privacy
-    recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
     if schedule.patience is not None and trained.best is None:
         error, _ = means((yield HeldOut(trained.state.weights)))
         at_start = Best(trained.state, 0, error, schedule.patience)
-        trained = replace(trained, best=at_start, record=recorder.record(at_start.round))
+        validation, of_each = np.zeros((0, 2)), np.zeros((0, len(members.positions)))
+        record = replace(trained.record, validation=validation, validation_of_each=of_each, best_round=0)
+        trained = replace(trained, best=at_start, record=record)
     if trained.n_rounds or not n_rounds:
         yield trained
     if privacy is not None and trained.record.clip_norms:
@@ -109,7 +109,7 @@ def federated_run(
             blocks = yield _rounds_ahead(members, schedule, trained, each_round=each_round)
             in_one_go = blocks is not None
             for block in blocks or ():
-                trained = _after(trained, block, recorder, schedule.history_size)
+                trained = _after(trained, block, schedule.history_size)
                 yield trained
             if trained.is_over(n_rounds):
                 break
@@ -149,18 +149,18 @@ def federated_run(
         if diverged:
             middle, weights, memory = origin, state.weights, state.memory
         state = advance(state, weights, memory, schedule.history_size)
-        recorder.add(answers.reports(drift.squared_distances(middle[None], origin)), np.flatnonzero(answers.dropped))
+        reports = answers.reports(drift.squared_distances(middle[None], origin))
+        record = trained.record.after(reports, np.flatnonzero(answers.dropped))
         if privacy is not None:
             before, privacy = privacy, with_adapted_clip(privacy, noisy.share_within)
-            recorder.add_clip(before.clip_norm, privacy.clip_norm)
+            record = record.after_clip(before.clip_norm, privacy.clip_norm)
 
         # Clients say how it errs on rows held out.
         best = trained.best
         if best is not None:
             sums: HeldOutSums = yield HeldOut(state.weights)
-            recorder.add_held_out(means(sums), sums.mse_of_each)
             best = best.or_better(state, t + 1, means(sums)[0])
-        record = recorder.record(None if best is None else best.round)
+            record = record.after_held_out(means(sums), sums.mse_of_each, best.round)
         trained = Trained(state, record, best, diverged)
         yield trained
 
@@ -193,17 +193,16 @@ def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, eac
     return TrainRounds(who, sent, factors, state.memory, each_round)
 
 
-def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
+def _after(trained: Trained, block: Averaged, history_size: int) -> Trained:
     """Return where a run stands after a block of rounds."""
     who, counts = block.participants, np.array([len(mine) for mine in block.participants])
     told = np.concatenate((block.losses, block.moved[:, None]), -1, dtype=np.float64)
     told[:, -1] = drift.relative_drift(told[:, -1], np.repeat(block.steps[:, 0], counts))
-    recorder.add(Reports(counts, np.concatenate(who), told))
     n_silent = len(who) - len(block.weights)  # rounds whose models nobody asks for any more
     state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
         state = advance(state, weights, block.memory, history_size)
-    return replace(trained, state=state, record=recorder.record())
+    return replace(trained, state=state, record=trained.record.after(Reports(counts, np.concatenate(who), told)))
 
 
 class _Answers:
