@@ -49,6 +49,13 @@ class Block:
     view: View | None = None  # what they are pre-treated by before that
 
 
+class EachSaid(frozenset[Any]):
+    """What clients say that no sum can hold; the sum of two is their union."""
+
+    def __add__(self, other: frozenset[Any]) -> EachSaid:
+        return EachSaid(self | other)
+
+
 class ClientRows(Protocol):
     """What a query may ask of the one client that it is handed to."""
 

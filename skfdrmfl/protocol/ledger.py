@@ -134,12 +134,6 @@ class Ledger:
         other.round, other.crowd = self.round, self.crowd
         return other
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
-        """Return a ledger that counts on by itself; messages, which never change, are shared."""
-        other = self.copy()
-        other.stage = self.stage
-        return other
-
     def mark(self) -> dict[str, Any]:
         """Return how far it has counted: numbers of messages and exchanges, the round, bytes by client, copied."""
         by_client = {direction: counted.copy() for direction, counted in self._by_client.items()}
@@ -227,8 +221,6 @@ class FederationLog(list[Message]):
         rows = [[str(value) for value in row.values()] for row in self.by_kind()]
         rows.insert(0, ["what", "direction", "seen", "records", "messages", "bytes"])
         return "\n".join(aligned(rows, right=range(3, 6)))
-
-    __str__ = __repr__
 
 
 def _padded(counts: Indices, n: int) -> Indices:

@@ -34,7 +34,7 @@ _log = logging.getLogger("skfdrmfl")
 
 
 class SiteRows:
-    """The rows of one client. See `remote.site.Rows`.
+    """The rows of one client: what `remote.site.Site` answers from.
 
     They are loaded for each description, with which every fit begins, and by whoever is asked for more without one; a
     fit that follows sees rows that have changed since. `load_data` returns (X, y) or (X, y, groups); the estimator is

@@ -16,26 +16,15 @@ import numpy as np
 
 from skfdrmfl.clients.remote.packet import KINDS, Packet, WireError
 from skfdrmfl.common import tree
+from skfdrmfl.common.modules import modules_of
 from skfdrmfl.common.tree import Form, Reader, Writer, registered
 from skfdrmfl.data import held_out, transforms
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.method import linear, mixture, suspects
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol import algorithm_state as memory
-from skfdrmfl.protocol import door, messages
+from skfdrmfl.protocol import door, messages, queries
 from skfdrmfl.protocol import plan as runs
-from skfdrmfl.protocol.queries import (
-    axes,
-    distances,
-    error_counts,
-    fold_moments,
-    importance,
-    labels,
-    magnitudes,
-    members,
-    whitening,
-)
-from skfdrmfl.protocol.queries import suspects as suspect_queries
 from skfdrmfl.server.privacy import moments
 
 # From the number of inputs of each encoder, and `Network.shape`, to the network: what else there is to it, both know.
@@ -44,9 +33,8 @@ Build = Callable[[Mapping[str, int], Mapping[str, Any]], Network]
 Recall = Callable[[str], Any]
 
 MODULES = (
-    *(door, held_out, linear, memory, messages, mixture, runs, transforms, moments),
-    *(axes, distances, error_counts, fold_moments, importance, labels, magnitudes, members, whitening),
-    *(suspects, suspect_queries),
+    *(door, held_out, linear, memory, messages, mixture, runs, suspects, transforms, moments),
+    *modules_of(queries.__name__, queries.__path__),
 )
 
 

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.clients.client_data import Client
 from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
-from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
+from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.limits import answered, check_plan, check_queries, check_subset
 from skfdrmfl.clients.remote.packet import MOST_BYTES, NotNow, Packet, Refusal, Request, WireError
 from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
@@ -43,38 +43,14 @@ ANNOUNCED = "announced"
 MOST_KEPT = 256
 
 
-class Rows(Protocol):
-    """Where a client's rows come from, and what it is called."""
-
-    label: Any
-
-    def describe(self, about: Any, run: str) -> Any:
-        """Return what a server may know of the rows before anything is agreed on; of a run the hashes are its own."""
-
-    def names(self, first: int | None, run: str) -> Any:
-        """Return what the columns are called, or a hash of so many of them."""
-
-    def differs(self, column: int) -> None:
-        """Take notice of a column that others call otherwise."""
-
-    def announced(self) -> tuple[int, str]:
-        """Return how many rows there are, and a hash of them that stays here."""
-
-    def labels(self, position: int) -> Simulation:
-        """Return the client alone, with nothing but the labels of its discrete columns."""
-
-    def gather(self, agreed: Any, position: int) -> tuple[Simulation, Build]:
-        """Return the client alone, ready to be asked, and what makes its networks."""
-
-
 class Site:
-    """One client, wherever it is.
+    """One client, wherever it is; its `rows` are a `site.site_data.SiteRows`.
 
     All that has to live from one request to the next is in `kept`, so that each can be answered by a process of its
     own. A site that lives on does not work out again what has a name there, until it is told to forget the name.
     """
 
-    def __init__(self, rows: Rows, watches: Sequence[Watch] = ()):
+    def __init__(self, rows: Any, watches: Sequence[Watch] = ()):
         self._rows, self._watches = rows, tuple(watches)
         # Of each packet that is kept, by its name: the value, and what has been made of it.
         self._values: dict[str, Any] = {}

@@ -7,7 +7,7 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -83,6 +83,17 @@ class ColumnSums(BlockSum):
 
 
 @dataclass(frozen=True, eq=False)
+class Magnitudes(BlockSum):
+    """The sum of the absolute values of each column (p,)."""
+
+    name: ClassVar[str] = "magnitudes of columns"
+
+    def of(self, x: Float) -> Float:
+        """Return the sum over the rows x (n, p)."""
+        return np.abs(x).sum(0)
+
+
+@dataclass(frozen=True, eq=False)
 class AbsoluteDeviations(BlockSum):
     """The sum of absolute deviations of each column from `mean` (p,)."""
 
@@ -152,6 +163,11 @@ class RangeProducts(BlockSum):
 
 
 # ------------------------------------------------------------------------------------------- what they give
+
+
+def compare_magnitudes(federation: Federation, blocks: Iterable[Block], subset: Subset = EVERYTHING) -> None:
+    """Ask everybody how large the values of each block are, so that a guard may leave out who answers out of line."""
+    federation.sum(*(Magnitudes(block, subset) for block in blocks))
 
 
 Name = TypeVar("Name", bound=Hashable)
@@ -226,13 +242,6 @@ def fit_series(
 def _key(block: Block) -> tuple[Hashable, ...]:
     """Return the same for blocks of the same columns, rows and view."""
     return id(block.columns), block.modality, block.view
-
-
-def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTransform:
-    """Return the standardisation of the outputs."""
-    (found,) = fit_blocks(federation, {"y": Block(None)}, {"y": "standardize"}, subset).values()
-    assert isinstance(found, BlockTransform)
-    return found
 
 
 def whitened(found: Mapping[str, Found], shrinkage: float) -> dict[str, BlockTransform]:
