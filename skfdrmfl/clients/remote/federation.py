@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,11 @@ class Remote:
     positions: Indices  # (K,), of those who take part
     sizes: Indices  # (K,), rows of each
     by_modality: Indices | None  # (K, M), rows of each that have each modality; None: all have all
-    agreed: str  # name of what all have agreed on before anything is asked
+    agreed: str  # name of what all have agreed on; "" before: all they can say is which labels they have
     engine: str  # key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
     looks_told: int = 0  # bytes of looks that each client has received, which the ledger leaves out
-    asks_for: ClassVar[str] = "sum"
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
@@ -99,11 +98,12 @@ class Remote:
                         raise WireError(f"{query.name} that are no numbers")
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
-        needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        needs = [*([self.agreed] if self.agreed else ()), *map(self.exchange.keep_last, models)]
         self.exchange.round = self.ledger.round
         looks = [query for query in queries if hasattr(query, "look")]
         self.looks_told += sum(len(part) for part in to_packet(looks).flat()) if looks else 0
-        answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
+        what = "sum" if self.agreed else "labels"
+        answers = self.exchange.ask_all(what, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)
         return totals(queries, asked, answers.items(), self.ledger, self.guard)
@@ -114,10 +114,6 @@ class Remote:
         self.exchange.forget_all_but(self.agreed)  # plans come one after another
         name = self.exchange.keep({"plan": plan.as_told, "engine": self.engine})
         return RemoteTraining(members, plan, name)
-
-    @property
-    def _needs(self) -> list[str]:
-        return [self.agreed]
 
     def _without_excluded(self) -> Remote:
         """Return all clients but those whom a guard has left out."""
@@ -142,6 +138,12 @@ class RemoteTraining:
         size, n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
         self._messages = TrainingLedger(self.cohort, federation.ledger, size, plan.schedule, n_bytes)
         self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
+        # What `Update` is made of, and the shape of each part of one replica.
+        self._parts: dict[str, tuple[int, ...]] = {"weights": (size,), "losses": (len(term_names()),)}
+        if self._client_task.also_sends_mean_gradient:
+            self._parts["gradients"] = (size,)
+        if self._client_task.also_sends_steps:
+            self._parts["steps"] = ()
         self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
@@ -182,7 +184,7 @@ class RemoteTraining:
                 came.append(replicas)
                 parts = {
                     key: np.stack([answers[place[r][0]][key][place[r][1]] for r in replicas.tolist()])
-                    for key in self._parts(1)
+                    for key in self._parts
                 }
                 yield Update(replicas, **parts)
         self._messages.answered(np.concatenate(came) if came else participants[:0])
@@ -285,20 +287,11 @@ class RemoteTraining:
         self._models = [*named, *older]
         return [name for name, _ in named]
 
-    def _parts(self, n_replicas: int) -> dict[str, tuple[int, ...]]:
-        """Return what `Update` is made of, and the shape of each part of the answer of so many replicas."""
-        size = self._plan.network.layout.size
-        parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(term_names()))}
-        if self._client_task.also_sends_mean_gradient:
-            parts["gradients"] = (n_replicas, size)
-        if self._client_task.also_sends_steps:
-            parts["steps"] = (n_replicas,)
-        return parts
-
     def _check(self, answer: Any, n_replicas: int) -> None:
         """Raise WireError where an update is not of the form that was asked for; what is in it, others look at."""
-        for key, shape in self._parts(n_replicas).items():
+        for key, of_one in self._parts.items():
             part, dtype = answer[key], np.dtype(np.int64) if key == "steps" else TRAINING_DTYPE
+            shape = (n_replicas, *of_one)
             if not isinstance(part, np.ndarray) or part.shape != shape or part.dtype != dtype:
                 raise WireError(f"{key} of shape {shape} in {dtype} were asked for")
             if key == "steps" and not (part > 0).all():
@@ -309,13 +302,3 @@ def _number(position: int, answer: Any) -> None:
     """Raise WireError where an answer is no number of rows."""
     if not isinstance(answer, int) or answer < 0:
         raise WireError("a number of rows was asked for")
-
-
-class RemoteLabels(Remote):
-    """The clients before they have agreed on anything: all they can say is which labels they have."""
-
-    asks_for: ClassVar[str] = "labels"
-
-    @property
-    def _needs(self) -> list[str]:
-        return []

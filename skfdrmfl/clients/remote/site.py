@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -125,18 +126,13 @@ class Site:
         question = Question(what, request.run, request.position, round=request.round)
         if what == WHO:
             return question, lambda: self._rows.label
-        if what == "describe":
+        if what in ("describe", "names", "differs"):
             told = from_packet(request.about)
-            return replace(question, content=told), lambda: self._rows.describe(told, request.run)
-        if what in ("names", "differs"):
-            told = from_packet(request.about)
-            if what == "names":
-                return replace(question, content=told), lambda: self._rows.names(told, request.run)
-            return replace(question, content=told), lambda: self._rows.differs(told)
+            return replace(question, content=told), partial(getattr(self._rows, what), told, request.run)
         if what == "labels":
             simulation, queries = self._rows.labels(request.position), from_packet(request.about)
             self._check_announced(request, have)
-            return _sums(question, simulation, queries)
+            return self._sums(question, simulation, queries)
         agreed, *names = request.needs
         simulation, build = _once(
             self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
@@ -155,13 +151,7 @@ class Site:
             check_subset(about)
             return question, lambda: _count(simulation, about)
         if what == "sum":
-            question, answers = _sums(question, simulation, about)
-
-            def sums() -> list[Any]:
-                _tell_of_suspects(self._rows.label, client, about)
-                return answers()
-
-            return question, sums
+            return self._sums(question, simulation, about)
         name, *models = names
         told = recall(name)
         plan: Plan = told["plan"]
@@ -183,6 +173,19 @@ class Site:
             )
         raise WireError(f"{what!r} is nothing that a client does")
 
+    def _sums(
+        self, question: Question, simulation: Simulation, queries: Any
+    ) -> tuple[Question, Callable[[], list[Any]]]:
+        """Return what some queries ask, and what answers them."""
+        (client,) = simulation.clients
+        check_queries(queries, client)
+
+        def sums() -> list[Any]:
+            _tell_of_suspects(self._rows.label, client, queries)
+            return answered(queries, client)
+
+        return replace(question, content=queries, client=client, asked=asked_by(queries, client)), sums
+
 
 def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
     """Return what a client has of what it has kept and is given, and is to keep; what it makes itself is not given."""
@@ -196,15 +199,6 @@ def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
     if len(have) > MOST_KEPT or sum(map(attrgetter("size"), have.values())) > MOST_BYTES:
         raise WireError("more is to be kept than a site keeps")
     return have
-
-
-def _sums(question: Question, simulation: Simulation, queries: Any) -> tuple[Question, Callable[[], list[Any]]]:
-    """Return what some queries ask, and what answers them."""
-    (client,) = simulation.clients
-    check_queries(queries, client)
-    asked = asked_by(queries, client)
-    question = replace(question, content=queries, client=client, asked=asked)
-    return question, lambda: answered(queries, client)
 
 
 def _tell_of_suspects(label: Any, client: Client, queries: Any) -> None:
