@@ -1,19 +1,126 @@
-"""What is recorded of training, and how it becomes `history_`."""
+"""What is recorded of training, and how it becomes `history_`.
+
+What participants report is kept of them alone: of 100,000 clients of whom 1 % take part, the rest would be NaN.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.tree import registered
+from skfdrmfl.diagnosis.tables import OF_EACH
 from skfdrmfl.method.objective import record_names
-from skfdrmfl.server.reports import History, Reports
 
 # What is recorded of the rows held out, in the order of `Record.validation`.
 VALIDATION = ("validation_mse", "validation_mi_nwj")
 VALIDATION_OF_EACH = "validation_mse_per_client"
+# Lengths are taken of as many parameters at a time as stay in cache, in float64.
+BLOCK = 64_000
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class Reports:
+    """What the participants of each round report, round after round, in each by their place."""
+
+    counts: Indices  # (rounds,), participants of each round
+    clients: Indices  # (N,), the place of each
+    values: Float  # (N, n)
+
+    @classmethod
+    def of_table(cls, table: Float) -> Reports:
+        """Return what a table (rounds, K, n) has of those who are not NaN in the first of the n."""
+        there = ~np.isnan(table[..., 0])
+        return cls(there.sum(1), np.nonzero(there)[1], table[there])
+
+    @property
+    def rounds(self) -> Indices:
+        """The round (N,), from 0, of each participant."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    def table(self, i: int, n_clients: int) -> Float:
+        """Return what all report at one place (rounds, n_clients), NaN for who was absent."""
+        out = np.full((len(self.counts), n_clients), np.nan)
+        out[self.rounds, self.clients] = self.values[:, i]
+        return out
+
+    def means(self, sizes: Indices) -> list[Float]:
+        """Return the mean (rounds,) at each place by the rows of clients (K,); NaN for rounds without participants.
+
+        Participants are added up one after another: who is absent changes no bit.
+        """
+        n_rounds, weights = len(self.counts), sizes[self.clients].astype(np.float64)
+
+        def total(weights: Float) -> Float:
+            return np.bincount(self.rounds, weights, n_rounds).astype(np.float64)
+
+        rows = total(weights)
+        means = [np.full(n_rounds, np.nan) for _ in range(self.values.shape[1])]
+        for mean, values in zip(means, self.values.T, strict=True):
+            np.divide(total(np.where(np.isnan(values), 0.0, values) * weights), rows, out=mean, where=rows > 0)
+        return means
+
+    def followed_by(self, other: Reports, places: Indices | None = None) -> Reports:
+        """Return these, then others, whose clients have other `places` (K,) here; None: the same."""
+        clients = np.concatenate((self.clients, other.clients if places is None else places[other.clients]))
+        counts = np.concatenate((self.counts, other.counts))
+        return Reports(counts, clients, np.concatenate((self.values, other.values)))
+
+
+@registered
+@dataclass(frozen=True, eq=False, repr=False)
+class History(Mapping[str, Float]):
+    """`history_`: arrays by name; those of each client are made of reports when they are read."""
+
+    means: Mapping[str, Float]  # each (rounds,)
+    terms: Sequence[str] = ()  # which of these are means of what participants report, at its places
+    reports: Reports | None = None
+    n_clients: int = 0
+    tables: Mapping[str, Float] | None = None  # each (rounds, K), which have no reports behind them
+
+    @classmethod
+    def of(cls, history: Mapping[str, Float], terms: Sequence[str], n_clients: int) -> History:
+        """Return a history as one of these; earlier versions kept it as a dict of the arrays of `terms` and others."""
+        if isinstance(history, cls):
+            return history
+        n_rounds = len(history.get(terms[0], ()))
+        table = np.full((n_rounds, n_clients, len(terms)), np.nan)
+        for i, term in enumerate(terms):
+            before = history.get(term + OF_EACH, np.empty((0, 0)))
+            table[: len(before), : before.shape[-1], i] = before
+        tables = {name: v for name, v in history.items() if v.ndim == 2 and name.removesuffix(OF_EACH) not in terms}
+        means = {name: values for name, values in history.items() if values.ndim == 1}
+        return cls(means, terms, Reports.of_table(table), n_clients, tables)
+
+    def __getitem__(self, name: str) -> Float:
+        if name in self.means:
+            return self.means[name]
+        if self.tables and name in self.tables:
+            return self.tables[name]
+        if self.reports is None or name not in self:
+            raise KeyError(name)
+        return self.reports.table(list(self.terms).index(name.removesuffix(OF_EACH)), self.n_clients)
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self.means:
+            if name in self.terms:
+                yield name + OF_EACH
+            yield name
+        yield from self.tables or ()
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)  # without making the table
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 @dataclass(frozen=True)
@@ -96,3 +203,29 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
             table[n_before:, record.positions] = record.validation_of_each
     reports = known.reports.followed_by(record.reports, record.positions)
     return History(means, terms, reports, n_clients, tables)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges
+def squared_distances(weights: NDArray, model: NDArray) -> NDArray[np.float64]:
+    """Return |w - v|^2 of each row w of `weights` (n, D) and a model v (D,).
+
+    Added up in float64 and returned with float32's digits. Bits: see docs/maintainers.md, "float32's digits".
+    """
+    n_rows = max(1, BLOCK // weights.shape[1])
+    squares = np.empty(len(weights))
+    for first in range(0, len(weights), n_rows):
+        away = (weights[first : first + n_rows] - model).astype(np.float64)
+        squares[first : first + n_rows] = np.einsum("ij,ij->i", away, away)
+    return squares.astype(np.float32).astype(np.float64)
+
+
+def relative_drift(moved: NDArray[np.floating], step: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    """Return each client's |w_k - w_t|^2, `moved` (..., K), over |w_{t+1} - w_t|^2, `step` (..., 1), less one.
+
+    Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their
+    average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal clients go
+    independent ways, more when they undo each other's work.
+    """
+    tiny = float(np.finfo(np.float32).tiny)  # without any movement the drift is 0
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite lengths: the run has as good as diverged
+        return (np.asarray(moved) + tiny) / (np.asarray(step, dtype=np.float64) + tiny) - 1.0

@@ -23,13 +23,12 @@ from skfdrmfl.protocol.dropped_clients import finite_replicas
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.protocol.replicas import Members
-from skfdrmfl.server import drift
 from skfdrmfl.server.aggregation import Average, Collected, aggregation_of
-from skfdrmfl.server.aggregation.mean import keep_untrained_parameters
+from skfdrmfl.server.aggregation.aggregates import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
+from skfdrmfl.server.history import Reports, relative_drift, squared_distances
 from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
-from skfdrmfl.server.reports import Reports
 from skfdrmfl.server.trained import Best, ServerState, Trained, advance, invite, means
 
 
@@ -149,7 +148,7 @@ def federated_run(
         if diverged:
             middle, weights, memory = origin, state.weights, state.memory
         state = advance(state, weights, memory, schedule.history_size)
-        reports = answers.reports(drift.squared_distances(middle[None], origin))
+        reports = answers.reports(squared_distances(middle[None], origin))
         record = trained.record.after(reports, np.flatnonzero(answers.dropped))
         if privacy is not None:
             before, privacy = privacy, with_adapted_clip(privacy, noisy.share_within)
@@ -197,7 +196,7 @@ def _after(trained: Trained, block: Averaged, history_size: int) -> Trained:
     """Return where a run stands after a block of rounds."""
     who, counts = block.participants, np.array([len(mine) for mine in block.participants])
     told = np.concatenate((block.losses, block.moved[:, None]), -1, dtype=np.float64)
-    told[:, -1] = drift.relative_drift(told[:, -1], np.repeat(block.steps[:, 0], counts))
+    told[:, -1] = relative_drift(told[:, -1], np.repeat(block.steps[:, 0], counts))
     n_silent = len(who) - len(block.weights)  # rounds whose models nobody asks for any more
     state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
@@ -233,7 +232,7 @@ class _Answers:
         if self._is_private:  # nothing else of a client is paid for, not even that its update was not finite
             self._aggregate.add(members.counts[update.replicas], update.weights)
             return
-        moved = drift.squared_distances(update.weights, self._sent_from)
+        moved = squared_distances(update.weights, self._sent_from)
         usable = finite_replicas(update, moved)
         self.dropped[update.replicas[~usable]] = True
         update, moved = update.of(usable), moved[usable]
@@ -242,7 +241,7 @@ class _Answers:
         mine = update.replicas
         points, self._memory = self._algorithm.read(self._memory, update, model, members)
         if points is not update.weights:
-            moved = drift.squared_distances(points, self._origin)
+            moved = squared_distances(points, self._origin)
         self._aggregate.add(members.counts[mine], points)
         self.answered[mine] = True
         if update.steps is not None:
@@ -256,7 +255,7 @@ class _Answers:
         who, told = map(np.concatenate, zip(*self._told, strict=True))
         order = np.argsort(who)
         who, told = who[order], told[order]
-        told[:, -1] = drift.relative_drift(told[:, -1], step)
+        told[:, -1] = relative_drift(told[:, -1], step)
         return Reports(np.array([len(who)]), who, told)
 
     @property

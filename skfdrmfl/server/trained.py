@@ -14,8 +14,7 @@ from skfdrmfl.protocol.messages import HeldOutSums
 from skfdrmfl.protocol.plan import Schedule, Start
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.algorithms import ALGORITHMS
-from skfdrmfl.server.history import Record
-from skfdrmfl.server.reports import Reports
+from skfdrmfl.server.history import Record, Reports
 
 
 @dataclass(frozen=True)

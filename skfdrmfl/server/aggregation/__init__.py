@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.modules import modules_of
 from skfdrmfl.protocol.plan import Schedule
-from skfdrmfl.server.aggregation.collected import Collected, Mixing, Rule
-from skfdrmfl.server.aggregation.mean import Average
+from skfdrmfl.server.aggregation.aggregates import Average, Collected, Mixing, Rule
 
 _TABLES = [vars(module) for module in modules_of(__name__, __path__)]
 AGGREGATIONS: dict[str, Rule] = {name: rule for table in _TABLES for name, rule in table.get("RULES", {}).items()}
