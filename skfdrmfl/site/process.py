@@ -7,8 +7,7 @@ from operator import attrgetter
 
 from skfdrmfl.clients.remote.audit import leaving
 from skfdrmfl.clients.remote.packet import Packet
-from skfdrmfl.clients.remote.prepared import ROWS
-from skfdrmfl.clients.remote.site import ANNOUNCED, Site
+from skfdrmfl.clients.remote.site import ANNOUNCED, ROWS, Site
 from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 
 # Bytes of what is kept at most; a server that wants more loses all of it, and sends what it needs again.

@@ -14,7 +14,7 @@ from skfdrmfl.clients.remote.watch import blocks_of
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.ledger import bytes_of, shapes_of
+from skfdrmfl.protocol.ledger import bytes_of
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, SecondMoments
 
@@ -88,8 +88,8 @@ def answered(queries: Sequence[Any], client: Client) -> list[Any]:
     answers, n_bytes = [], 0
     small = client.once(_of_rows, lambda: (_of_rows(client, 2), _of_rows(client, 3)))
     for query in queries:
-        few, more = map(query, small)
-        if (few is None) != (more is None) or (few is not None and shapes_of(few) != shapes_of(more)):
+        few, more = ([*map(np.shape, query(of_few) or ())] for of_few in small)
+        if few != more:
             raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
         answers.append(query(client))
         n_bytes += bytes_of(answers[-1])

@@ -18,7 +18,6 @@ from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.limits import answered, check_plan, check_queries, check_subset
 from skfdrmfl.clients.remote.packet import MOST_BYTES, NotNow, Packet, Refusal, Request, WireError
-from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
 from skfdrmfl.clients.remote.watch import (
     Answer,
     Question,
@@ -33,13 +32,17 @@ from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
 from skfdrmfl.method.suspects import NOWHERE, REASONS
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
-from skfdrmfl.protocol.plan import ClientPrivacy, Plan
+from skfdrmfl.protocol.plan import ClientPrivacy, Inputs, Plan
 from skfdrmfl.protocol.queries.suspects import Suspects, suspects_of
 from skfdrmfl.server.privacy.mechanism import clipped
 
 _log = logging.getLogger("skfdrmfl")
 # The name under which a site keeps what rows it has announced, and in which run.
 ANNOUNCED = "announced"
+# What a plan's name ends with where it names what was prepared for it, and the most bytes of that which are kept: they
+# would be carried to and from each process. Of 120 MB Flower gives the next process what was there before, as that
+# starts sooner than they are written.
+ROWS, MOST_PREPARED = " rows", 2**25
 # How many values a site keeps for a server: what was agreed on, a plan, models and some before them.
 MOST_KEPT = 256
 
@@ -219,17 +222,25 @@ def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
 
 
 def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> LocalTraining:
-    """Return what trains by a plan; what has been prepared of the rows is kept under the name `rows`."""
+    """Return what trains by a plan; what has been prepared of the rows is kept under the name `rows`.
+
+    Each message may be answered by a process of its own, and transforming many columns takes as long as training does.
+    Who has lost what is kept prepares anew and finds the same bits.
+    """
     plan: Plan = told["plan"]
-    engine, sizes = told["engine"], simulation.partition.sizes
+    engine, sizes, tables = told["engine"], simulation.partition.sizes, simulation.tables
     if engine == "native":  # what is not compiled here is trained in torch
         settings = [run.settings for run in plan.runs]
         engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes, settings)
+    learned_from = list({id(of): of for run in plan.runs for of in (run.inputs, run.targets)}.values())
     if rows in have:
-        know(simulation.tables, plan, have[rows])
+        for of, values in zip(learned_from, from_packet(have[rows]), strict=True):
+            tables.know(of, values)
     runs = simulation.runs(plan)
-    if rows not in have and (found := prepared(simulation.tables, plan)) is not None:
-        have[rows] = found
+    if rows not in have:
+        found = [tables.inputs(of) if isinstance(of, Inputs) else tables.outputs(of) for of in learned_from]
+        if sum(map(attrgetter("nbytes"), found)) <= MOST_PREPARED:
+            have[rows] = to_packet(found)
     held_out = plan.runs[0].held_out  # those of one plan hold out the same
     if held_out is not None and not simulation.roster(held_out).positions.size:
         runs = [replace(run, held_out=None) for run in runs]
