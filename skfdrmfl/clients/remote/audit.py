@@ -56,15 +56,10 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
     plan = question.plan
     if question.what == "train" and plan is not None:
         n_runs, n_asked = len(plan.runs), len(question.content["runs"])
+        n_bytes = n_asked * TRAINING_DTYPE.itemsize
         answers = zip(answers_of(plan.schedule, plan.network.layout.size), question.asked, strict=True)
         return [
-            Leaving(
-                what,
-                shape if n_runs == 1 else (n_runs, *shape),
-                prod(shape) * TRAINING_DTYPE.itemsize * n_asked,
-                one.rows,
-                one.fewest,
-            )
+            Leaving(what, shape if n_runs == 1 else (n_runs, *shape), n_bytes * prod(shape), one.rows, one.fewest)
             for (what, shape, _), one in answers
         ]
     if question.what == "held out":
@@ -95,11 +90,11 @@ class Audit:
 
     def __init__(self, path: str | os.PathLike[str], site: Any, policy: str = ""):
         self.path, self._site, self._policy = Path(path), site, policy
-        if self.path.exists() and self.path.stat().st_size:
-            if not self.path.read_bytes().startswith(b"{"):
+        if self.path.exists() and (written := self.path.read_bytes()):
+            if not written.startswith(b"{"):
                 raise ValueError(f"{self.path} is no site's record; name another file.")
             read_audit(self.path)
-            if _last_byte(self.path) != b"\n":
+            if not written.endswith(b"\n"):
                 self._append(TORN + b"\n")
         os.close(self._opened())
 
@@ -217,13 +212,6 @@ def _totals(messages: Iterable[tuple[int, str, Any, int, int]]) -> tuple[Counter
 def is_counted(entry: Entry, log: FederationLog) -> bool:
     """Return whether a ledger counts a message of a site."""
     return entry["counted"] and not entry["refused"] and entry["run"] in log.runs
-
-
-def _last_byte(path: Path) -> bytes:
-    """Return the last byte of a file, nothing of an empty one."""
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        return file.read(1)
 
 
 def sites_of(paths: Iterable[str | os.PathLike[str]]) -> dict[Any, list[Entry]]:
