@@ -232,44 +232,32 @@ class RemoteTraining:
 
     def _counted(self, federation: Remote) -> tuple[Replicas, NDArray[np.bool_]]:
         """Return who trains in which run, and which positions hold out rows of which run (runs, K)."""
-        plan, masked = self._plan, federation.by_modality is not None
-        n_all = int(federation.positions.max(initial=-1)) + 1
-        holding = np.zeros((len(plan.runs), n_all), dtype=bool)
+        plan, positions, by_modality = self._plan, federation.positions, federation.by_modality
+        n_runs, masked = len(plan.runs), by_modality is not None
+        holding = np.zeros((n_runs, int(positions.max(initial=-1)) + 1), dtype=bool)
         if all(run.subset is EVERYTHING and run.held_out is None for run in plan.runs):
-            by_modality = federation.by_modality
             mine = federation.sizes[:, None]
             mine = mine if by_modality is None else np.column_stack((mine, by_modality))
-            counts = {p: np.tile(row, (len(plan.runs), 1)) for p, row in zip(federation.positions, mine, strict=True)}
+            counts = np.broadcast_to(mine, (n_runs, *mine.shape))
         else:
             n_columns = 1 + len(plan.network.encoders) if masked else 1
 
             def check(position: int, answer: Any) -> None:
-                shapes = np.shape(answer["counts"]), np.shape(answer["held_out"])
-                if shapes != ((len(plan.runs), n_columns), (len(plan.runs),)):
-                    raise WireError("numbers of rows were asked for")
+                for name, shape in (("counts", (n_runs, n_columns)), ("held_out", (n_runs,))):
+                    if np.shape(answer[name]) != shape or np.asarray(answer[name]).dtype.kind != "i":
+                        raise WireError("numbers of rows were asked for")
 
-            about = dict.fromkeys(federation.positions.tolist(), self._name)
+            about = dict.fromkeys(positions.tolist(), self._name)
             answers = self._exchange.ask_all("prepare", about, self._needs([]), check)
-            counts = {p: answer["counts"] for p, answer in answers.items()}
+            counts = np.stack([answer["counts"] for answer in answers.values()], axis=1)
             for p, answer in answers.items():
                 holding[:, p] = answer["held_out"] > 0
-        rows = [
-            (run, p, counts[p][run])
-            for run in range(len(plan.runs))
-            for p in federation.positions.tolist()
-            if counts[p][run][0] > 0
-        ]
-        table = np.array([row for _, _, row in rows], dtype=np.int64)
-        runs = np.array([run for run, _, _ in rows], dtype=np.int64)
-        cohort = Replicas(
-            runs=runs,
-            positions=np.array([p for _, p, _ in rows], dtype=np.int64),
-            seeds=np.array([plan.runs[run].seed for run in runs.tolist()], dtype=np.uint64),
-            settings=tuple(run.settings for run in plan.runs),
-            counts=table if masked else table[:, 0],
-            group_of=plan.network.encoder_of() if masked else None,
-        )
-        return cohort, holding
+        runs, places = np.nonzero(counts[..., 0] > 0)
+        found = counts[runs, places]
+        seeds = np.array([run.seed for run in plan.runs], dtype=np.uint64)
+        settings, group_of = tuple([run.settings for run in plan.runs]), plan.network.encoder_of() if masked else None
+        found = found if masked else found[:, 0]
+        return Replicas(runs, positions[places], seeds[runs], settings, found, group_of), holding
 
     def _needs(self, models: Sequence[str]) -> list[str]:
         return [self._agreed, self._name, *models]
