@@ -176,18 +176,15 @@ class RemoteTraining:
         if refused := {p: silence for p, silence in silent.items() if silence.reason == A_REFUSAL}:
             raise exchange.stopped(refused, len(about))  # who is merely absent may come back, who refuses will not
         exchange.note(silent, [round_number])
-        place = {int(r): (p, i) for p, mine in asked.items() if p in answers for i, r in enumerate(mine)}
-        came = []
+        came = np.concatenate([participants[:0], *(asked[p] for p in answers)])
+        row = np.full(len(cohort.runs), -1)
+        row[came] = np.arange(len(came))
+        parts = {key: np.concatenate([answer[key] for answer in answers.values()]) for key in self._parts if answers}
         for chunk in chunks:
-            replicas = np.array([r for r in chunk.tolist() if r in place], dtype=np.int64)
+            replicas = chunk[row[chunk] >= 0]
             if len(replicas):
-                came.append(replicas)
-                parts = {
-                    key: np.stack([answers[place[r][0]][key][place[r][1]] for r in replicas.tolist()])
-                    for key in self._parts
-                }
-                yield Update(replicas, **parts)
-        self._messages.answered(np.concatenate(came) if came else participants[:0])
+                yield Update(replicas, **{key: part[row[replicas]] for key, part in parts.items()})
+        self._messages.answered(came)
 
     def average_rounds(
         self,
@@ -217,16 +214,13 @@ class RemoteTraining:
                 raise WireError(f"errors of {n_runs} models were asked for")
 
         answers = self._exchange.ask_all("held out", about, self._needs([name]), check)
-        sums = np.zeros((4, n_runs))
-        mse_of_each = np.full(len(self.cohort.runs), np.nan)
+        of_each = np.zeros((4, self._holding.shape[1], n_runs))
         for position, answer in answers.items():
-            sums += np.stack(answer[:4])
-            for replica in np.flatnonzero(self.cohort.positions == position).tolist():
-                run = self.cohort.runs[replica]
-                if answer.n_rows[run] > 0:
-                    mse_of_each[replica] = answer.squares[run] / answer.n_rows[run]
-        n_rows, squares, n_pairs, nwj = sums
-        return (HeldOutSums(n_rows, squares, n_pairs, nwj, mse_of_each),)
+            of_each[:, position] = answer[:4]
+        n_rows, squares = of_each[:2, self.cohort.positions, self.cohort.runs]
+        mse_of_each = np.divide(squares, n_rows, out=np.full(len(n_rows), np.nan), where=n_rows > 0)
+        sums = of_each.cumsum(1)[:, -1]  # one after another, as in one memory
+        return (HeldOutSums(sums[0], sums[1], sums[2], sums[3], mse_of_each),)
 
     # ---------------------------------------------------------------------------------------------- details
 

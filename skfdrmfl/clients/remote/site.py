@@ -267,8 +267,7 @@ def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> Held
     """Return how some runs err on the rows held out, zeros of the others."""
     running = np.isin(np.arange(len(models)), runs)
     (sums,) = training.sum(HeldOutErrors(models, running))
-    n_rows, squares, n_pairs, nwj = (np.where(running, part, 0.0) for part in sums[:4])
-    return HeldOutSums(n_rows, squares, n_pairs, nwj, sums.mse_of_each)
+    return HeldOutSums._make([*(np.where(running, part, 0.0) for part in sums[:4]), sums.mse_of_each])
 
 
 def _train(
@@ -291,13 +290,13 @@ def _train(
 
     shift, widths = of_all(about["shift"]), of_all(about["widths"])
     broadcast = Broadcast(models[0], tuple(models[1:]), about["round"], about["rate"], shift, widths)
-    parts: dict[str, dict[int, NDArray]] = {name: {} for name in ("weights", "losses", "gradients", "steps")}
-    for update in training.train(replicas, broadcast):
-        for name, of_replica in parts.items():
-            if (part := getattr(update, name)) is not None:
-                of_replica.update(zip(update.replicas.tolist(), part, strict=True))
+    updates = list(training.train(replicas, broadcast))
+    trained = np.concatenate([update.replicas for update in updates]).tolist()
+    order = [trained.index(replica) for replica in replicas.tolist()]
     sent = {
-        name: np.stack([of_replica[r] for r in replicas.tolist()]) for name, of_replica in parts.items() if of_replica
+        name: np.concatenate([getattr(update, name) for update in updates])[order]
+        for name in ("weights", "losses", "gradients", "steps")
+        if getattr(updates[0], name) is not None
     }
     if privacy is not None:
         sent["losses"] = np.zeros_like(sent["losses"])
