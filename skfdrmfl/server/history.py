@@ -184,15 +184,13 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     known, n_rounds = History.of(history, terms, n_clients), record.n_rounds
     assert known.reports is not None
     n_before = len(known.reports.counts)
+    now = dict(zip(terms, record.reports.means(record.sizes), strict=True))
+    if record.validation is not None or VALIDATION[0] in known:
+        held_out = np.full((n_rounds, 2), np.nan) if record.validation is None else record.validation
+        now |= dict(zip(VALIDATION, held_out.T, strict=True))
     means = {
-        term: np.concatenate([known.means.get(term, np.full(n_before, np.nan)), mean])
-        for term, mean in zip(terms, record.reports.means(record.sizes), strict=True)
+        name: np.concatenate([known.means.get(name, np.full(n_before, np.nan)), values]) for name, values in now.items()
     }
-    for i, name in enumerate(VALIDATION):
-        if record.validation is not None or name in known:
-            before = known.means.get(name, np.full(n_before, np.nan))
-            now = np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
-            means[name] = np.concatenate([before, now])
     tables = {}
     if record.validation_of_each is not None or VALIDATION_OF_EACH in known:
         tables[VALIDATION_OF_EACH] = table = np.full((n_before + n_rounds, n_clients), np.nan)

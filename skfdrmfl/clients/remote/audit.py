@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 from skfdrmfl.protocol.ledger import OF_MIXTURE, UP, FederationLog, bytes_of, shapes_of
 from skfdrmfl.protocol.messages import HeldOutErrors
 from skfdrmfl.protocol.plan import TRAINING_DTYPE
@@ -70,7 +70,7 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
     return [Leaving(question.what, (), answer.packet.size, rows, rows, counted=False)]
 
 
-class Audit:
+class Audit(Watch):
     """Appends to a file of JSON lines what leaves a site and what is refused. See `watch.Watch`; it watches last.
 
     An answer leaves after its lines are on the disk. A line that a kill has torn is of an answer that did not leave:
@@ -97,9 +97,6 @@ class Audit:
             if not written.endswith(b"\n"):
                 self._append(TORN + b"\n")
         os.close(self._opened())
-
-    def before(self, question: Question) -> None:
-        """Do nothing: what is asked leaves nothing."""
 
     def after(self, question: Question, answer: Answer) -> None:
         """Write the lines of an answer before it leaves; OSError where they cannot be written."""
