@@ -86,10 +86,9 @@ def answered(queries: Sequence[Any], client: Client) -> list[Any]:
     shapes in a question make an answer of rows out of a sum over them.
     """
     answers, n_bytes = [], 0
-    small = client.once(_of_rows, lambda: (_of_rows(client, 2), _of_rows(client, 3)))
+    two, three = client.once(_of_rows, lambda: (_of_rows(client, 2), _of_rows(client, 3)))
     for query in queries:
-        few, more = ([*map(np.shape, query(of_few) or ())] for of_few in small)
-        if few != more:
+        if [*map(np.shape, query(two) or ())] != [*map(np.shape, query(three) or ())]:
             raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
         answers.append(query(client))
         n_bytes += bytes_of(answers[-1])
