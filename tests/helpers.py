@@ -346,7 +346,8 @@ def spectrum(table, partition):
 
 def fit_targets(targets, partition):
     """The standardisation of outputs."""
-    return whitening.fit_targets(Simulation(ClientData(np.zeros((len(targets), 0)), targets), partition))
+    federation = Simulation(ClientData(np.zeros((len(targets), 0)), targets), partition)
+    return whitening.fit_blocks(federation, {"y": Block(None)}, {"y": "standardize"})["y"]
 
 
 # ------------------------------------------------------------- the objective, by other routes of torch

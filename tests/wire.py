@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from skfdrmfl.clients.remote.channel import Loopback
 from skfdrmfl.clients.remote.codec import from_packet
-from skfdrmfl.clients.remote.loopback import Loopback
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.site.remote_fit import fit_over_channel
 from skfdrmfl.site.site_data import site_of

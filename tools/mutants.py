@@ -4,7 +4,7 @@
     python tools/mutants.py --count 30 --seed 5
     python tools/mutants.py --tests tests/server tests/method # only these tests
     python tools/mutants.py --list                            # show them and run nothing
-    python tools/mutants.py --only server/stopping.py:81      # all that this line can have
+    python tools/mutants.py --only server/trained.py:81      # all that this line can have
 
 Mutants are drawn evenly over the rooms of the method and the federation, each put into a temporary copy of the
 repository and handed to the tests that run the line it is on, the fastest first. Which these are is measured once, by
@@ -60,7 +60,7 @@ _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutatio
 SAME = {
     "data/categories.py: UNSEEN, UNSEEN_MISSING = -1, -3": "any two negative numbers do",
     f"data/held_out.py: place = {_PLACE}": "of -1 places numpy permutes none, as of 0",
-    f"server/aggregation/geometric_median.py: pull = 2.0 / {_PULL}": "pulls are divided by their sum",
+    f"server/aggregation/rules.py: pull = 2.0 / {_PULL}": "pulls are divided by their sum",
     "data/categories.py: nothing = BlockTransform(np.zeros(0), np.ones(0), None, 1.0)": "a power below 1 counts as 1",
     f"{_KEPT} - 2 else None": "works out again what the chunk has kept",
     f"{_KEPT} + 1 else None": "works out again what the chunk has kept",

@@ -190,11 +190,7 @@ class Client:
                 x = self.tables.targets[rows[slab]]
             else:
                 x = columns_of(self.tables.table[rows[slab]], block.columns)
-            if block.view is not None:
-                x = block.view.apply(x)
-            for transform in block.after:
-                x = transform.apply(x)
-            yield x
+            yield x if block.view is None else block.view.apply(x)
 
     def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
         """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""

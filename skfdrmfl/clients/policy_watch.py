@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.clients.policy import OF_MIXTURES, SitePolicy
-from skfdrmfl.clients.remote.packet import Packet, Refusal
+from skfdrmfl.clients.remote.packet import Refusal
 from skfdrmfl.clients.remote.watch import Answer, Question, asked_in_training
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
 from skfdrmfl.protocol.plan import Plan
@@ -140,9 +140,9 @@ class PolicyWatch:
                 raise few_rows("a description", fewest, policy.fewest_rows)
         with self._counted() as counts:
             run = _of_run(counts, question.run, policy.runs)
-            run["bytes"] += size_of(answer.packet)
+            run["bytes"] += answer.packet.size
             if policy.bytes is not None and run["bytes"] > policy.bytes:
-                run["bytes"] -= size_of(answer.packet)
+                run["bytes"] -= answer.packet.size
                 raise _too_many("bytes", policy.bytes)
 
     def _check_plan(self, plan: Plan) -> None:
@@ -266,11 +266,6 @@ def few_rows(name: str, n: int, fewest: int) -> Refusal:
     )
     refusal.__cause__ = ValueError(f"{n} rows")
     return refusal
-
-
-def size_of(packet: Packet) -> int:
-    """Return how many bytes a packet has, but for the forms of its arrays."""
-    return len(packet.text.encode()) + sum(array.nbytes for array in packet.arrays)
 
 
 def _of_run(counts: dict[str, Any], run: str, most: int | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -30,7 +30,7 @@ from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan, Schedule
 from skfdrmfl.protocol.queries.suspects import suspects_of
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
-from skfdrmfl.server.sum_answers import sum_guarded_answers, totals, totals_of_all
+from skfdrmfl.server.sum_answers import totals, totals_of_all
 from skfdrmfl.server.training_ledger import TrainingLedger
 
 # From so many clients on, sums of rows are taken of all rows at once: a call for each client and query would cost more
@@ -164,12 +164,10 @@ class Simulation:
                 mine, stays = suspects_of(client, look, block)
                 found[client.position] = mine._replace(rows=client.rows[mine.rows])
                 keep[client.rows[~stays]] = False
-        return self if keep.all() else self._of_rows(keep), found
-
-    def _of_rows(self, keep: NDArray[np.bool_]) -> Simulation:
-        """Return the federation with some of the rows."""
+        if keep.all():
+            return self, found
         partition = self.partition.where(keep[self.partition.joined]).numbered(np.cumsum(keep) - 1)
-        return replace(self, tables=self.tables.of_rows(keep), partition=partition)
+        return replace(self, tables=self.tables.of_rows(keep), partition=partition), found
 
     def left_out(self) -> list[DroppedClient]:
         """Return whom the guard has left out."""
@@ -186,26 +184,19 @@ class Simulation:
             everyone = Client(self.tables, rows, -1)
             return totals_of_all(queries, asked, [query(everyone) for query in queries], self.ledger)
         there = set(members.positions.tolist())
-        # No answer waits for those of other clients.
-        answers = (
-            (client.position, [self._answer(query, client) for query in queries])
-            for client in self.clients
-            if client.position in there
-        )
-        if self.guard is None:
-            return totals(queries, asked, answers, self.ledger)
-        return sum_guarded_answers(self.guard, queries, asked, answers, self.ledger)
+
+        def answers() -> Iterator[tuple[int, list[Any]]]:  # none waits for those of other clients
+            for client in self.clients:
+                if client.position in there:
+                    tell(f"sums of client {client.position + 1}")
+                    yield client.position, [query(client) for query in queries]
+
+        return totals(queries, asked, answers(), self.ledger, self.guard)
 
     def _are_sums_of_rows(self, queries: Sequence[Query]) -> bool:
         """Return whether answers are to be taken of all rows at once: every client has one to each query."""
         many = len(self.partition.positions) >= MANY_CLIENTS and self.tables.present is None
         return many and all(getattr(q, "of_rows", False) and q.subset is EVERYTHING for q in queries)
-
-    @staticmethod
-    def _answer(query: Query, client: Client) -> Any:
-        """Return a client's answer, and tell that it is asked."""
-        tell(f"sums of client {client.position + 1}")
-        return query(client)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""
@@ -220,27 +211,26 @@ class Simulation:
 
     def runs(self, plan: Plan) -> list[Run]:
         """Return the prepared rows of each run of a plan; runs that share inputs or targets share arrays."""
-        inputs: dict[int, NDArray] = {}
-        targets: dict[int, NDArray] = {}
-        runs = []
-        for run in plan.runs:
-            if id(run.inputs) not in inputs:
-                inputs[id(run.inputs)] = self.tables.inputs(run.inputs).astype(TRAINING_DTYPE, copy=False)
-            if id(run.targets) not in targets:
-                targets[id(run.targets)] = self.tables.outputs(run.targets).astype(TRAINING_DTYPE, copy=False)
-            runs.append(
-                Run(
-                    inputs[id(run.inputs)],
-                    targets[id(run.targets)],
-                    self._within(run.subset),
-                    run.settings,
-                    run.seed,
-                    run.start,
-                    self.tables.present,
-                    None if run.held_out is None else self._within(run.held_out),
-                )
+        arrays: dict[int, NDArray] = {}
+
+        def array(of: Any, rows: Callable[[Any], NDArray]) -> NDArray:
+            if id(of) not in arrays:
+                arrays[id(of)] = rows(of).astype(TRAINING_DTYPE, copy=False)
+            return arrays[id(of)]
+
+        return [
+            Run(
+                array(run.inputs, self.tables.inputs),
+                array(run.targets, self.tables.outputs),
+                self._within(run.subset),
+                run.settings,
+                run.seed,
+                run.start,
+                self.tables.present,
+                None if run.held_out is None else self._within(run.held_out),
             )
-        return runs
+            for run in plan.runs
+        ]
 
     def _within(self, subset: Subset) -> Partition:
         members = self._without_excluded()

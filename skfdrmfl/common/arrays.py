@@ -24,8 +24,8 @@ BLOCK_ROWS = 48
 
 def slabs(n_rows: int, at_a_time: int = SLAB_ROWS) -> Iterator[slice]:
     """Yield all rows, some at a time."""
-    for start in range(0, n_rows, at_a_time):
-        yield slice(start, min(start + at_a_time, n_rows))
+    starts = range(0, n_rows, at_a_time)
+    return map(slice, starts, (*starts[1:], n_rows))
 
 
 def row_products(rows: Float, matrix: Float) -> Float:

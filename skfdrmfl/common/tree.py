@@ -196,7 +196,7 @@ class Reader:
         class_of: Callable[[str], type | None] | None = None,
     ) -> None:
         self._array, self._rebuilt, self._recall = array, rebuilt, recall
-        self._class_of = class_of or class_known
+        self._class_of = class_of or _CLASSES.get
         self._seen: list[Any] = []
 
     def read(self, node: Any) -> Any:

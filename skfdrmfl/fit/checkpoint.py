@@ -23,9 +23,7 @@ from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record
-from skfdrmfl.server.state import ServerState
-from skfdrmfl.server.stopping import Best
-from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.trained import Best, ServerState, Trained
 
 KIND = "checkpoint of a fit"
 # Of what a file holds of training; files of another are refused.

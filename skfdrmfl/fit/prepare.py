@@ -55,7 +55,7 @@ from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import OF_MIXTURE, Ledger
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.labels import rows_by_modality
-from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
+from skfdrmfl.protocol.queries.whitening import compare_magnitudes
 from skfdrmfl.server.outlying_clients import OutlyingClients
 from skfdrmfl.server.suspects import without_suspects
 

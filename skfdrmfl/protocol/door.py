@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
 from skfdrmfl.method.suspects import Found, Look
@@ -45,8 +44,14 @@ class Block:
 
     columns: Indices | None  # columns of the table; None for the outputs
     modality: int | None = None  # number of the modality that a row must have to count; None counts all rows
-    after: tuple[BlockTransform, ...] = ()  # what the columns go through first
-    view: View | None = None  # what they are pre-treated by before that
+    view: View | None = None  # what they are pre-treated by first
+
+
+class EachSaid(frozenset[Any]):
+    """What clients say that no sum can hold; the sum of two is their union."""
+
+    def __add__(self, other: frozenset[Any]) -> EachSaid:
+        return EachSaid(self | other)
 
 
 class ClientRows(Protocol):

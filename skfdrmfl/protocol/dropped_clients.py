@@ -58,8 +58,10 @@ def warning(entries: Sequence[Mapping[str, Any]], reason: str) -> str | None:
     if not mine:
         return None
     if reason == OUT_OF_LINE:
+        names = ", ".join(repr(entry["client"]) for entry in mine)
+        named = f"client {names} is" if len(mine) == 1 else f"each of the clients {names} is"
         return (
-            f"{_named(mine)} left out of the sums and of training: what it says of its rows is of another order than "
+            f"{named} left out of the sums and of training: what it says of its rows is of another order than "
             "what most clients say. See whether X or y is in other units there, or holds a corrupt row; "
             "dropped_clients_ keeps the names."
         )
@@ -68,12 +70,6 @@ def warning(entries: Sequence[Mapping[str, Any]], reason: str) -> str | None:
         f"updates that are not finite were dropped: of client {rounds}. Look at the rows there, scale X, or lower "
         "learning_rate; dropped_clients_ keeps names and rounds."
     )
-
-
-def _named(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the clients as the beginning of a sentence."""
-    names = ", ".join(repr(entry["client"]) for entry in entries)
-    return f"client {names} is" if len(entries) == 1 else f"each of the clients {names} is"
 
 
 def _rounds(rounds: Sequence[int]) -> str:

@@ -134,12 +134,6 @@ class Ledger:
         other.round, other.crowd = self.round, self.crowd
         return other
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
-        """Return a ledger that counts on by itself; messages, which never change, are shared."""
-        other = self.copy()
-        other.stage = self.stage
-        return other
-
     def to_dict(self) -> dict[str, Any]:
         """Return all that has been counted as plain values."""
         return {
@@ -221,8 +215,6 @@ class FederationLog(list[Message]):
         rows = [[str(value) for value in row.values()] for row in self.by_kind()]
         rows.insert(0, ["what", "direction", "seen", "records", "messages", "bytes"])
         return "\n".join(aligned(rows, right=range(3, 6)))
-
-    __str__ = __repr__
 
 
 def _padded(counts: Indices, n: int) -> Indices:

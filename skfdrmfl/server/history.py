@@ -1,20 +1,126 @@
-"""What is recorded of training, and how it becomes `history_`."""
+"""What is recorded of training, and how it becomes `history_`.
+
+What participants report is kept of them alone: of 100,000 clients of whom 1 % take part, the rest would be NaN.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.tree import registered
+from skfdrmfl.diagnosis.tables import OF_EACH
 from skfdrmfl.method.objective import record_names
-from skfdrmfl.server.reports import History, Reports
 
 # What is recorded of the rows held out, in the order of `Record.validation`.
 VALIDATION = ("validation_mse", "validation_mi_nwj")
 VALIDATION_OF_EACH = "validation_mse_per_client"
+# Lengths are taken of as many parameters at a time as stay in cache, in float64.
+BLOCK = 64_000
+
+
+@registered
+@dataclass(frozen=True, eq=False)
+class Reports:
+    """What the participants of each round report, round after round, in each by their place."""
+
+    counts: Indices  # (rounds,), participants of each round
+    clients: Indices  # (N,), the place of each
+    values: Float  # (N, n)
+
+    @classmethod
+    def of_table(cls, table: Float) -> Reports:
+        """Return what a table (rounds, K, n) has of those who are not NaN in the first of the n."""
+        there = ~np.isnan(table[..., 0])
+        return cls(there.sum(1), np.nonzero(there)[1], table[there])
+
+    @property
+    def rounds(self) -> Indices:
+        """The round (N,), from 0, of each participant."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    def table(self, i: int, n_clients: int) -> Float:
+        """Return what all report at one place (rounds, n_clients), NaN for who was absent."""
+        out = np.full((len(self.counts), n_clients), np.nan)
+        out[self.rounds, self.clients] = self.values[:, i]
+        return out
+
+    def means(self, sizes: Indices) -> list[Float]:
+        """Return the mean (rounds,) at each place by the rows of clients (K,); NaN for rounds without participants.
+
+        Participants are added up one after another: who is absent changes no bit.
+        """
+        n_rounds, weights = len(self.counts), sizes[self.clients].astype(np.float64)
+
+        def total(weights: Float) -> Float:
+            return np.bincount(self.rounds, weights, n_rounds).astype(np.float64)
+
+        rows = total(weights)
+        means = [np.full(n_rounds, np.nan) for _ in range(self.values.shape[1])]
+        for mean, values in zip(means, self.values.T, strict=True):
+            np.divide(total(np.where(np.isnan(values), 0.0, values) * weights), rows, out=mean, where=rows > 0)
+        return means
+
+    def followed_by(self, other: Reports, places: Indices | None = None) -> Reports:
+        """Return these, then others, whose clients have other `places` (K,) here; None: the same."""
+        clients = np.concatenate((self.clients, other.clients if places is None else places[other.clients]))
+        counts = np.concatenate((self.counts, other.counts))
+        return Reports(counts, clients, np.concatenate((self.values, other.values)))
+
+
+@registered
+@dataclass(frozen=True, eq=False, repr=False)
+class History(Mapping[str, Float]):
+    """`history_`: arrays by name; those of each client are made of reports when they are read."""
+
+    means: Mapping[str, Float]  # each (rounds,)
+    terms: Sequence[str] = ()  # which of these are means of what participants report, at its places
+    reports: Reports | None = None
+    n_clients: int = 0
+    tables: Mapping[str, Float] | None = None  # each (rounds, K), which have no reports behind them
+
+    @classmethod
+    def of(cls, history: Mapping[str, Float], terms: Sequence[str], n_clients: int) -> History:
+        """Return a history as one of these; earlier versions kept it as a dict of the arrays of `terms` and others."""
+        if isinstance(history, cls):
+            return history
+        n_rounds = len(history.get(terms[0], ()))
+        table = np.full((n_rounds, n_clients, len(terms)), np.nan)
+        for i, term in enumerate(terms):
+            before = history.get(term + OF_EACH, np.empty((0, 0)))
+            table[: len(before), : before.shape[-1], i] = before
+        tables = {name: v for name, v in history.items() if v.ndim == 2 and name.removesuffix(OF_EACH) not in terms}
+        means = {name: values for name, values in history.items() if values.ndim == 1}
+        return cls(means, terms, Reports.of_table(table), n_clients, tables)
+
+    def __getitem__(self, name: str) -> Float:
+        if name in self.means:
+            return self.means[name]
+        if self.tables and name in self.tables:
+            return self.tables[name]
+        if self.reports is None or name not in self:
+            raise KeyError(name)
+        return self.reports.table(list(self.terms).index(name.removesuffix(OF_EACH)), self.n_clients)
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self.means:
+            if name in self.terms:
+                yield name + OF_EACH
+            yield name
+        yield from self.tables or ()
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)  # without making the table
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 @dataclass(frozen=True)
@@ -38,6 +144,26 @@ class Record:
         """Rounds completed."""
         return len(self.reports.counts)
 
+    def after(self, reports: Reports, dropped: Indices | None = None) -> Record:
+        """Return what is recorded after some more rounds, and whose updates were not finite in the last (n,)."""
+        joined = self.reports.followed_by(reports)
+        if dropped is None or not len(dropped):
+            return replace(self, reports=joined)
+        now = np.column_stack((np.full(len(dropped), len(joined.counts) - 1), dropped))
+        return replace(
+            self, reports=joined, dropped=now if self.dropped is None else np.concatenate((self.dropped, now))
+        )
+
+    def after_held_out(self, values: tuple[float, float], of_each: Float, best_round: int) -> Record:
+        """Return the same with the last round's errors on rows held out, of all clients and of each."""
+        assert self.validation is not None and self.validation_of_each is not None
+        validation, each = np.vstack((self.validation, values)), np.vstack((self.validation_of_each, of_each))
+        return replace(self, validation=validation, validation_of_each=each, best_round=best_round)
+
+    def after_clip(self, now: float, then: float) -> Record:
+        """Return the same with the clip of the last round, and that of the next."""
+        return replace(self, clip_norms=(*self.clip_norms[:-1], now, then))
+
     def numbers(self) -> dict[str, float]:
         """Return the means of the last round by name."""
         if self.clip_norms:
@@ -50,72 +176,6 @@ class Record:
         return found
 
 
-class Recorder:
-    """Takes down rounds of one run as they pass, after those `before`, up to `n_rounds` in all.
-
-    What it has returned before stays as it is.
-    """
-
-    def __init__(self, before: Record, n_rounds: int, *, holds_out: bool):
-        n_clients = len(before.positions)
-        self._before, self._n_rounds = before, before.n_rounds
-        self._counts = _extended(before.reports.counts, n_rounds, 0)
-        # Who took part, and what these report: arrays with room for more.
-        earlier = before.reports
-        self._n, self._clients, self._values = len(earlier.clients), earlier.clients, earlier.values
-        self._dropped = [] if before.dropped is None else [before.dropped]
-        self._validation = self._of_each = None
-        if holds_out:
-            known, of_each = before.validation, before.validation_of_each
-            self._validation = _extended(np.zeros((0, 2)) if known is None else known, n_rounds, np.nan)
-            self._of_each = _extended(np.zeros((0, n_clients)) if of_each is None else of_each, n_rounds, np.nan)
-        self._clip_norms = list(before.clip_norms)
-
-    def add(self, reports: Reports, dropped: Indices | None = None) -> None:
-        """Take down some rounds, and whose updates were not finite in the last (n,)."""
-        first, n_before, n_after = self._n_rounds, self._n, self._n + len(reports.clients)
-        self._n_rounds, self._n = first + len(reports.counts), n_after
-        self._counts[first : self._n_rounds] = reports.counts
-        if n_after > len(self._clients):
-            per_round = -(-n_after // self._n_rounds)  # as many as up to now will come in each of those that follow
-            room = max(n_after, 2 * len(self._clients), per_round * len(self._counts))
-            self._clients = _extended(self._clients[:n_before], room, 0)
-            self._values = _extended(self._values[:n_before], room, np.nan)
-        self._clients[n_before:n_after], self._values[n_before:n_after] = reports.clients, reports.values
-        if dropped is not None and len(dropped):
-            self._dropped.append(np.column_stack((np.full(len(dropped), self._n_rounds - 1), dropped)))
-
-    def add_held_out(self, values: tuple[float, float], of_each: Float) -> None:
-        """Take down the last round's errors on rows held out, of all clients and of each."""
-        assert self._validation is not None and self._of_each is not None
-        self._validation[self._n_rounds - 1], self._of_each[self._n_rounds - 1] = values, of_each
-
-    def add_clip(self, now: float, then: float) -> None:
-        """Take down the clip of the last round, and that of the next."""
-        self._clip_norms[self._n_rounds - 1 :] = now, then
-
-    def record(self, best_round: int | None = None) -> Record:
-        """Return what is recorded of all rounds so far."""
-        n = self._n_rounds
-        held = [None if array is None else array[:n] for array in (self._validation, self._of_each)]
-        return replace(
-            self._before,
-            reports=Reports(self._counts[:n], self._clients[: self._n], self._values[: self._n]),
-            dropped=np.concatenate(self._dropped) if self._dropped else None,
-            validation=held[0],
-            validation_of_each=held[1],
-            best_round=best_round,
-            clip_norms=tuple(self._clip_norms),
-        )
-
-
-def _extended(array: NDArray, n: int, filled: float) -> NDArray:
-    """Return an array in memory of its own, with room for `n` in all."""
-    out = np.full((max(n, len(array)), *array.shape[1:]), filled, array.dtype)
-    out[: len(array)] = array
-    return out
-
-
 def extend_history(history: Mapping[str, Float], record: Record, n_clients: int) -> History:
     """Return `history_`, which may be empty or of fewer clients, with finished rounds appended, of `n_clients` now."""
     if record.clip_norms:
@@ -124,15 +184,13 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     known, n_rounds = History.of(history, terms, n_clients), record.n_rounds
     assert known.reports is not None
     n_before = len(known.reports.counts)
+    now = dict(zip(terms, record.reports.means(record.sizes), strict=True))
+    if record.validation is not None or VALIDATION[0] in known:
+        held_out = np.full((n_rounds, 2), np.nan) if record.validation is None else record.validation
+        now |= dict(zip(VALIDATION, held_out.T, strict=True))
     means = {
-        term: np.concatenate([known.means.get(term, np.full(n_before, np.nan)), mean])
-        for term, mean in zip(terms, record.reports.means(record.sizes), strict=True)
+        name: np.concatenate([known.means.get(name, np.full(n_before, np.nan)), values]) for name, values in now.items()
     }
-    for i, name in enumerate(VALIDATION):
-        if record.validation is not None or name in known:
-            before = known.means.get(name, np.full(n_before, np.nan))
-            now = np.full(n_rounds, np.nan) if record.validation is None else record.validation[:, i]
-            means[name] = np.concatenate([before, now])
     tables = {}
     if record.validation_of_each is not None or VALIDATION_OF_EACH in known:
         tables[VALIDATION_OF_EACH] = table = np.full((n_before + n_rounds, n_clients), np.nan)
@@ -143,3 +201,29 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
             table[n_before:, record.positions] = record.validation_of_each
     reports = known.reports.followed_by(record.reports, record.positions)
     return History(means, terms, reports, n_clients, tables)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges
+def squared_distances(weights: NDArray, model: NDArray) -> NDArray[np.float64]:
+    """Return |w - v|^2 of each row w of `weights` (n, D) and a model v (D,).
+
+    Added up in float64 and returned with float32's digits. Bits: see docs/maintainers.md, "float32's digits".
+    """
+    n_rows = max(1, BLOCK // weights.shape[1])
+    squares = np.empty(len(weights))
+    for first in range(0, len(weights), n_rows):
+        away = (weights[first : first + n_rows] - model).astype(np.float64)
+        squares[first : first + n_rows] = np.einsum("ij,ij->i", away, away)
+    return squares.astype(np.float32).astype(np.float64)
+
+
+def relative_drift(moved: NDArray[np.floating], step: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    """Return each client's |w_k - w_t|^2, `moved` (..., K), over |w_{t+1} - w_t|^2, `step` (..., 1), less one.
+
+    Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their
+    average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal clients go
+    independent ways, more when they undo each other's work.
+    """
+    tiny = float(np.finfo(np.float32).tiny)  # without any movement the drift is 0
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite lengths: the run has as good as diverged
+        return (np.asarray(moved) + tiny) / (np.asarray(step, dtype=np.float64) + tiny) - 1.0

@@ -19,7 +19,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.protocol.door import Query
 from skfdrmfl.protocol.dropped_clients import OUT_OF_LINE, DroppedClient, warning
-from skfdrmfl.protocol.queries.magnitudes import Magnitudes
+from skfdrmfl.protocol.queries.whitening import Magnitudes
 
 # An answer is out of line if it differs from the median one by this factor, where values are compared as they are, ...
 UNITS = 30.0

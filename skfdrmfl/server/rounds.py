@@ -23,17 +23,13 @@ from skfdrmfl.protocol.dropped_clients import finite_replicas
 from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutSums, Update
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.protocol.replicas import Members
-from skfdrmfl.server import drift
-from skfdrmfl.server import state as server
-from skfdrmfl.server.aggregation import Aggregation, aggregation_of
-from skfdrmfl.server.aggregation.mean import keep_untrained_parameters
+from skfdrmfl.server.aggregation import Average, Collected, aggregation_of
+from skfdrmfl.server.aggregation.aggregates import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
-from skfdrmfl.server.history import Recorder
+from skfdrmfl.server.history import Reports, relative_drift, squared_distances
 from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
-from skfdrmfl.server.reports import Reports
-from skfdrmfl.server.stopping import Best, means
-from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.trained import Best, ServerState, Trained, advance, invite, means
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +63,7 @@ class HeldOut:
 
 
 Request = Train | TrainRounds | HeldOut
+Aggregate = Average | Collected | NoisyMean
 
 
 def cosine_decay(t: int, n_rounds: int) -> float:
@@ -94,11 +91,12 @@ def federated_run(
     parameters that are sent. Without `each_round`, a block of rounds that are trained in one go is yielded as one.
     """
     n_rounds, privacy = len(schedule.rate_factors), schedule.privacy
-    recorder = Recorder(trained.record, n_rounds, holds_out=schedule.patience is not None)
     if schedule.patience is not None and trained.best is None:
         error, _ = means((yield HeldOut(trained.state.weights)))
         at_start = Best(trained.state, 0, error, schedule.patience)
-        trained = replace(trained, best=at_start, record=recorder.record(at_start.round))
+        validation, of_each = np.zeros((0, 2)), np.zeros((0, len(members.positions)))
+        record = replace(trained.record, validation=validation, validation_of_each=of_each, best_round=0)
+        trained = replace(trained, best=at_start, record=record)
     if trained.n_rounds or not n_rounds:
         yield trained
     if privacy is not None and trained.record.clip_norms:
@@ -110,7 +108,7 @@ def federated_run(
             blocks = yield _rounds_ahead(members, schedule, trained, each_round=each_round)
             in_one_go = blocks is not None
             for block in blocks or ():
-                trained = _after(trained, block, recorder, schedule.history_size)
+                trained = _after(trained, block, schedule.history_size)
                 yield trained
             if trained.is_over(n_rounds):
                 break
@@ -135,7 +133,7 @@ def federated_run(
         )
         nothing = np.zeros_like(state.weights)
         origin = nothing if algorithm.averages_directions else state.weights
-        aggregate: Aggregation
+        aggregate: Aggregate
         if privacy is None:
             aggregate = aggregation_of(schedule, origin, members.counts[participants], members.group_of)
         else:
@@ -149,19 +147,19 @@ def federated_run(
         diverged = answers.lost or not np.isfinite(weights).all()
         if diverged:
             middle, weights, memory = origin, state.weights, state.memory
-        state = server.advance(state, weights, memory, schedule.history_size)
-        recorder.add(answers.reports(drift.squared_distances(middle[None], origin)), np.flatnonzero(answers.dropped))
+        state = advance(state, weights, memory, schedule.history_size)
+        reports = answers.reports(squared_distances(middle[None], origin))
+        record = trained.record.after(reports, np.flatnonzero(answers.dropped))
         if privacy is not None:
             before, privacy = privacy, with_adapted_clip(privacy, noisy.share_within)
-            recorder.add_clip(before.clip_norm, privacy.clip_norm)
+            record = record.after_clip(before.clip_norm, privacy.clip_norm)
 
         # Clients say how it errs on rows held out.
         best = trained.best
         if best is not None:
             sums: HeldOutSums = yield HeldOut(state.weights)
-            recorder.add_held_out(means(sums), sums.mse_of_each)
             best = best.or_better(state, t + 1, means(sums)[0])
-        record = recorder.record(None if best is None else best.round)
+            record = record.after_held_out(means(sums), sums.mse_of_each, best.round)
         trained = Trained(state, record, best, diverged)
         yield trained
 
@@ -179,7 +177,7 @@ def invited(
     there = np.arange(len(members.positions)) if available is None else np.flatnonzero(available)
     if len(there) < max(1, schedule.min_clients):
         return there[:0]
-    return there[server.invite(members.seed, round_index, len(there), schedule.participation)]
+    return there[invite(members.seed, round_index, len(there), schedule.participation)]
 
 
 def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, each_round: bool) -> TrainRounds:
@@ -194,25 +192,22 @@ def _rounds_ahead(members: Members, schedule: Schedule, trained: Trained, *, eac
     return TrainRounds(who, sent, factors, state.memory, each_round)
 
 
-def _after(trained: Trained, block: Averaged, recorder: Recorder, history_size: int) -> Trained:
+def _after(trained: Trained, block: Averaged, history_size: int) -> Trained:
     """Return where a run stands after a block of rounds."""
     who, counts = block.participants, np.array([len(mine) for mine in block.participants])
     told = np.concatenate((block.losses, block.moved[:, None]), -1, dtype=np.float64)
-    told[:, -1] = drift.relative_drift(told[:, -1], np.repeat(block.steps[:, 0], counts))
-    recorder.add(Reports(counts, np.concatenate(who), told))
+    told[:, -1] = relative_drift(told[:, -1], np.repeat(block.steps[:, 0], counts))
     n_silent = len(who) - len(block.weights)  # rounds whose models nobody asks for any more
     state = replace(trained.state, round_index=trained.state.round_index + n_silent)
     for weights in block.weights:
-        state = server.advance(state, weights, block.memory, history_size)
-    return replace(trained, state=state, record=recorder.record())
+        state = advance(state, weights, block.memory, history_size)
+    return replace(trained, state=state, record=trained.record.after(Reports(counts, np.concatenate(who), told)))
 
 
 class _Answers:
     """What comes back in a round of one run."""
 
-    def __init__(
-        self, members: Members, schedule: Schedule, state: server.ServerState, aggregate: Aggregation, origin: NDArray
-    ):
+    def __init__(self, members: Members, schedule: Schedule, state: ServerState, aggregate: Aggregate, origin: NDArray):
         self._members, self._state, self._memory = members, state, state.memory
         self._algorithm, self._is_private = ALGORITHMS[schedule.algorithm], schedule.privacy is not None
         self._aggregate, self._origin = aggregate, origin
@@ -237,7 +232,7 @@ class _Answers:
         if self._is_private:  # nothing else of a client is paid for, not even that its update was not finite
             self._aggregate.add(members.counts[update.replicas], update.weights)
             return
-        moved = drift.squared_distances(update.weights, self._sent_from)
+        moved = squared_distances(update.weights, self._sent_from)
         usable = finite_replicas(update, moved)
         self.dropped[update.replicas[~usable]] = True
         update, moved = update.of(usable), moved[usable]
@@ -246,7 +241,7 @@ class _Answers:
         mine = update.replicas
         points, self._memory = self._algorithm.read(self._memory, update, model, members)
         if points is not update.weights:
-            moved = drift.squared_distances(points, self._origin)
+            moved = squared_distances(points, self._origin)
         self._aggregate.add(members.counts[mine], points)
         self.answered[mine] = True
         if update.steps is not None:
@@ -260,7 +255,7 @@ class _Answers:
         who, told = map(np.concatenate, zip(*self._told, strict=True))
         order = np.argsort(who)
         who, told = who[order], told[order]
-        told[:, -1] = drift.relative_drift(told[:, -1], step)
+        told[:, -1] = relative_drift(told[:, -1], step)
         return Reports(np.array([len(who)]), who, told)
 
     @property

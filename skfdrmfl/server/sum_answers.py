@@ -17,18 +17,30 @@ from skfdrmfl.server.outlying_clients import OutlyingClients
 Answers = tuple[int, Sequence[Any]]
 
 
-def totals(queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger) -> tuple[Any, ...]:
+def totals(
+    queries: Sequence[Query],
+    asked: Roster,
+    answers: Iterable[Answers],
+    ledger: Ledger,
+    guard: OutlyingClients | None = None,
+) -> tuple[Any, ...]:
     """Return the sum of the answers to each query, taken client by client as they come; None where there are none.
 
-    Answers come in the order of `asked`: sums depend on it to the last bit.
+    Answers come in the order of `asked`: sums depend on it to the last bit. A guard sees all before any is added, and
+    those whom it leaves out are not.
     """
+    if guard is not None:
+        answers = list(answers)
+        by_query = [{p: mine[i] for p, mine in answers if mine[i] is not None} for i in range(len(queries))]
+        guard.judge(queries, by_query, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
     tallies = [_Sum(query) for query in queries]
     for position, mine in answers:
+        counts = guard is None or position not in guard.excluded
         for tally, answer in zip(tallies, mine, strict=True):
-            tally.add(position, answer)
+            tally.add(position, answer, counts=counts)
     ledger.exchanges += 1
     for tally in tallies:
-        tally.record(ledger, asked.positions, TOTAL)
+        tally.record(ledger, asked.positions, TOTAL if guard is None else EACH)
     return tuple([tally.total for tally in tallies])
 
 
@@ -38,27 +50,6 @@ def totals_of_all(queries: Sequence[Query], asked: Roster, answers: Sequence[Any
     for query, answer in zip(queries, answers, strict=True):
         _record(query, ledger, asked.positions, asked.positions, shapes_of(answer), bytes_of(answer), TOTAL)
     return tuple(answers)
-
-
-def sum_guarded_answers(
-    guard: OutlyingClients, queries: Sequence[Query], asked: Roster, answers: Iterable[Answers], ledger: Ledger
-) -> tuple[Any, ...]:
-    """Return the sums of the answers of those whom a guard leaves in, who has seen all before any is added."""
-    by_query: list[dict[int, Any]] = [{} for _ in queries]
-    for position, mine in answers:
-        for by_position, answer in zip(by_query, mine, strict=True):
-            if answer is not None:
-                by_position[position] = answer
-    ledger.exchanges += 1
-    guard.judge(queries, by_query, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
-    sums = []
-    for query, by_position in zip(queries, by_query, strict=True):
-        tally = _Sum(query)
-        for position, answer in by_position.items():
-            tally.add(position, answer, counts=position not in guard.excluded)
-        tally.record(ledger, asked.positions, EACH)
-        sums.append(tally.total)
-    return tuple(sums)
 
 
 class _Sum:
@@ -71,7 +62,7 @@ class _Sum:
         self._n_bytes: list[int] = []
         self._shapes: tuple[Any, ...] = ()
 
-    def add(self, position: int, answer: Any, *, counts: bool = True) -> None:
+    def add(self, position: int, answer: Any, *, counts: bool) -> None:
         """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
         if answer is None:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import tee
 from typing import Any
 
@@ -19,7 +20,7 @@ from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import uses
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Training
-from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums, Update
+from skfdrmfl.protocol.messages import Averaged, Broadcast, HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import Schedule, Start
 from skfdrmfl.server.rounds import HeldOut, Request, Train, TrainRounds, federated_run
 from skfdrmfl.server.trained import Trained
@@ -112,7 +113,9 @@ class _Exchange:
         for update in self._training.train(np.concatenate(participants), sent):
             of_run = self._cohort.runs[update.replicas]
             for run in np.unique(of_run).tolist():
-                requests[run].take(self._own(update.of(of_run == run), run))
+                mine = update.of(of_run == run)
+                first = self._replicas[run].start
+                requests[run].take(replace(mine, replicas=mine.replicas - first) if first else mine)
         return dict.fromkeys(requests)
 
     def _rounds(self, requests: dict[int, TrainRounds]) -> dict[int, Iterator[Averaged] | None]:
@@ -133,7 +136,10 @@ class _Exchange:
         if blocks is None:
             return dict.fromkeys(requests)
         copies = tee(blocks, len(requests))  # runs go on in step, so that one block is kept at a time
-        return {run: self._own_blocks(copy, run) for run, copy in zip(requests, copies, strict=True)}
+        return {
+            run: map(partial(Averaged.of_run, run=run, members=self._replicas[run]), copy)
+            for run, copy in zip(requests, copies, strict=True)
+        }
 
     def _held_out(self, requests: dict[int, HeldOut]) -> dict[int, HeldOutSums]:
         """Return the errors of each run on the rows held out."""
@@ -190,13 +196,3 @@ class _Exchange:
         for run, shift in shifts.items():
             out[self._replicas[run]] = shift
         return out
-
-    def _own(self, update: Update, run: int) -> Update:
-        """Return an update of one run's replicas as that of its members."""
-        first = self._replicas[run].start
-        return update if first == 0 else replace(update, replicas=update.replicas - first)
-
-    def _own_blocks(self, blocks: Iterator[Averaged], run: int) -> Iterator[Averaged]:
-        """Yield what blocks of rounds are to one run."""
-        for block in blocks:
-            yield block.of_run(run, self._replicas[run])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +36,9 @@ class TrainingLedger:
             self._ledger.crowd = max(1, round(self._privacy.n_expected))
         for n in sorted(set(n_models.tolist())) or [1 + len(broadcast.history)]:
             if n:
-                self._count(DOWN, "global models", (n, self._n_parameters), participants[n_models == n], TOTAL)
+                self._count(participants[n_models == n], (DOWN, "global models", (n, self._n_parameters), TOTAL))
         if broadcast.shift is not None:
-            self._count(DOWN, "shifts of gradients", (self._n_parameters,), participants, TOTAL)
+            self._count(participants, (DOWN, "shifts of gradients", (self._n_parameters,), TOTAL))
 
     def asked(self) -> None:
         """Count that clients were asked once more."""
@@ -51,8 +52,7 @@ class TrainingLedger:
 
     def answered(self, replicas: Indices) -> None:
         """Count what came back from some replicas."""
-        for what, shape, seen in self._answers:
-            self._count(UP, what, shape, replicas, seen)
+        self._count(replicas, *((UP, *answer) for answer in self._answers))
 
     def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
         """Count rounds in the server's place after `round_index` others; so many models go out, and all answer."""
@@ -61,12 +61,11 @@ class TrainingLedger:
         for t in range(1, len(participants) + 1):
             alike = t < len(participants) and n_models[t] == n_models[first]
             if not alike or participants[t] is not participants[first]:
-                kinds = [self._kind(DOWN, "global models", (n_models[first], self._n_parameters), TOTAL)]
+                kinds: list[Any] = [(DOWN, "global models", (n_models[first], self._n_parameters), TOTAL)]
                 if self._shifts:
-                    kinds.append(self._kind(DOWN, "shifts of gradients", (self._n_parameters,), TOTAL))
-                kinds += [self._kind(UP, *answer) for answer in self._answers]
-                rounds = range(round_index + first + 1, round_index + t + 1)
-                self._ledger.record_rounds(rounds, kinds, *self._clients(participants[first]))
+                    kinds.append((DOWN, "shifts of gradients", (self._n_parameters,), TOTAL))
+                kinds += [(UP, *answer) for answer in self._answers]
+                self._count(participants[first], *kinds, rounds=range(round_index + first + 1, round_index + t + 1))
                 first = t
 
     def held_out(self, positions: Indices, name: str, sent_to: Indices | None = None) -> None:
@@ -76,20 +75,20 @@ class TrainingLedger:
         self._ledger.record(DOWN, "global models for rows held out", (self._n_parameters,), whom, down)
         self._ledger.record(UP, name, ((), (), (), ()), positions, 4 * 8, EACH)
 
-    def _kind(self, direction: str, what: str, shape: tuple[int, ...], seen: str) -> Kind:
-        """Return messages of a shape for each replica; those of all runs to or from a client are one."""
-        n_runs = self._cohort.n_runs
-        return Kind(direction, what, shape if n_runs == 1 else (n_runs, *shape), prod(shape) * self._n_bytes, seen)
+    def _count(self, replicas: Indices, *kinds: Any, rounds: Sequence[int] | None = None) -> None:
+        """Count messages of some kinds from or to some replicas; those of all runs to or from a client are one.
 
-    def _clients(self, replicas: Indices) -> tuple[Indices, Indices | int]:
-        """Return the positions of some replicas' clients, each once, and how many replicas each has."""
-        positions = self._cohort.positions[replicas]
-        return (positions, 1) if self._cohort.n_runs == 1 else np.unique(positions, return_counts=True)
-
-    def _count(self, direction: str, what: str, shape: tuple[int, ...], replicas: Indices, seen: str) -> None:
-        kind = self._kind(direction, what, shape, seen)
-        positions, times = self._clients(replicas)
-        self._ledger.record(direction, what, kind.shape, positions, kind.n_bytes * times, seen)
+        A kind is a direction, a name, the shape for each replica and who sees it; `rounds` are by default this one.
+        """
+        n_runs, positions = self._cohort.n_runs, self._cohort.positions[replicas]
+        times: Indices | int = 1
+        if n_runs > 1:
+            positions, times = np.unique(positions, return_counts=True)
+        sized = [
+            Kind(direction, what, shape if n_runs == 1 else (n_runs, *shape), prod(shape) * self._n_bytes, seen)
+            for direction, what, shape, seen in kinds
+        ]
+        self._ledger.record_rounds(rounds or [self._ledger.round], sized, positions, times)
 
 
 def answers_of(schedule: Schedule, n_parameters: int) -> list[tuple[str, tuple[int, ...], str]]:

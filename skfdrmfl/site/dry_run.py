@@ -18,7 +18,7 @@ from sklearn.base import clone
 
 from skfdrmfl.clients.policy import SitePolicy
 from skfdrmfl.clients.remote.audit import Leaving, leaving
-from skfdrmfl.clients.remote.loopback import Loopback
+from skfdrmfl.clients.remote.channel import Loopback
 from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 from skfdrmfl.common.page import size_text
 from skfdrmfl.diagnosis.tables import Table, aligned, csv_text

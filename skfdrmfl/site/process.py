@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
-from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.audit import leaving
 from skfdrmfl.clients.remote.packet import Packet
-from skfdrmfl.clients.remote.prepared import ROWS
-from skfdrmfl.clients.remote.site import ANNOUNCED, Site
+from skfdrmfl.clients.remote.site import ANNOUNCED, ROWS, Site
 from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 
 # Bytes of what is kept at most; a server that wants more loses all of it, and sends what it needs again.
@@ -30,7 +29,7 @@ class SiteProcess:
         answer, kept = self._site.answer(Packet.of_flat(text, data), self._kept)
         # What is prepared of rows is kept for sites of which each message is answered by a new process.
         kept = {name: value for name, value in kept.items() if not name.endswith(ROWS)}
-        if sum(map(size_of, kept.values())) > MOST_KEPT:
+        if sum(map(attrgetter("size"), kept.values())) > MOST_KEPT:
             kept = {name: value for name, value in kept.items() if name == ANNOUNCED}
         self._kept = kept
         return answer.flat()
@@ -52,4 +51,4 @@ class Teller(Watch):
             return
         rows = {message.rows for message in messages if message.rows is not None}
         of_rows = f", from {min(rows)} rows" if rows else ""
-        self._say(f"{round_of}{what}: {size_of(answer.packet) / 1e3:.1f} kB{of_rows}")
+        self._say(f"{round_of}{what}: {answer.packet.size / 1e3:.1f} kB{of_rows}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skfdrmfl.clients.remote.channel import Channel
 from skfdrmfl.clients.remote.codec import to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
-from skfdrmfl.clients.remote.federation import Remote, RemoteLabels
+from skfdrmfl.clients.remote.federation import Remote
 from skfdrmfl.clients.remote.packet import WireError
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
@@ -125,7 +125,7 @@ def gather(estimator: Any, channel: Channel, earlier: Fitted | None) -> tuple[Da
     if categories is None:
         categories = {}
         if discrete:
-            asked = RemoteLabels(exchange, positions, sizes, None, "", "torch", ledger)
+            asked = Remote(exchange, positions, sizes, None, "", "torch", ledger)
             called = {j: f"column {j}" if feature_names is None else repr(feature_names[j]) for j in discrete}
             categories = agreed_categories(asked, called, clients, estimator.availability)
             questions = dict.fromkeys(positions.tolist(), about | {"categories": categories})

@@ -34,7 +34,7 @@ _log = logging.getLogger("skfdrmfl")
 
 
 class SiteRows:
-    """The rows of one client. See `remote.site.Rows`.
+    """The rows of one client: what `remote.site.Site` answers from.
 
     They are loaded for each description, with which every fit begins, and by whoever is asked for more without one; a
     fit that follows sees rows that have changed since. `load_data` returns (X, y) or (X, y, groups); the estimator is
@@ -89,7 +89,7 @@ class SiteRows:
         is_text = names is not None and number_names(X) is None
         return {"feature_names": names_of(X) if is_text else None, "number_names": number_names(X)}
 
-    def differs(self, column: int) -> None:
+    def differs(self, column: int, run: str) -> None:
         """Take notice that most others call a column otherwise."""
         names = text_of_names(self._given()[0].X) or []
         called = f"{names[column]!r} here, and otherwise" if 0 <= column < len(names) else "otherwise than here"

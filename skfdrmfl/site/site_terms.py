@@ -23,11 +23,16 @@ from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.server.algorithms import ALGORITHMS
 
 _log = logging.getLogger("skfdrmfl")
+# Types of which `described` is the same as `repr`.
+PLAIN = {bool, int, float, str, type(None)}
 
 
 def agreed_parameters(estimator: Any) -> dict[str, str]:
     """Return what both ends must have set alike, as texts."""
-    return {"skfdrmfl": __version__} | {name: described(v) for name, v in compared_parameters(estimator).items()}
+    return {"skfdrmfl": __version__} | {
+        name: repr(value) if type(value) in PLAIN else described(value)
+        for name, value in compared_parameters(estimator).items()
+    }
 
 
 def check_parameters(estimator: Any, theirs: Mapping[str, str]) -> None:

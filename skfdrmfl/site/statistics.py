@@ -17,8 +17,7 @@ from skfdrmfl.fit.parameters import is_private
 from skfdrmfl.fit.prepare import guard_of
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.ledger import FederationLog
-from skfdrmfl.protocol.queries.magnitudes import compare_magnitudes
-from skfdrmfl.protocol.queries.whitening import fit_blocks
+from skfdrmfl.protocol.queries.whitening import compare_magnitudes, fit_blocks
 from skfdrmfl.site.remote_fit import gather
 
 MOST_SHOWN = 12  # lines of a printed table

@@ -10,7 +10,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import server
 from skfdrmfl.clients.remote.audit import Audit
-from skfdrmfl.clients.remote.loopback import Loopback
+from skfdrmfl.clients.remote.channel import Loopback
 from skfdrmfl.site.remote_fit import fit_over_channel
 from skfdrmfl.site.site_data import site_of
 

@@ -10,7 +10,7 @@ import pytest
 from wire import Processes, Stopping, Wire, fit_over, rows_of, wire_of
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.clients.remote import codec, prepared, site
+from skfdrmfl.clients.remote import codec, site
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request
 from skfdrmfl.data.transforms import TableTransform
@@ -390,7 +390,7 @@ def test_what_has_a_name_where_it_goes_is_sent_by_its_name():
 def test_a_client_gives_away_nothing_that_it_has_prepared_from_its_rows():
     _, wire = there({})
     (address, request, *_) = next(entry for entry in wire.asked if entry[1].what == "train")
-    rows = request.needs[1] + prepared.ROWS
+    rows = request.needs[1] + site.ROWS
     assert rows in wire.kept[address]
     asked = Request("train", request.position, request.about, (*request.needs[:2], rows), {}, (rows, *request.keep))
     assert from_packet(wire.sites[address].answer(asked.packet(), wire.kept[address])[0]) == ("lost", [rows])
@@ -435,7 +435,7 @@ def test_a_client_transforms_its_rows_once_for_all_rounds(transformed, kind):
 
     _, wire = there({"n_rounds": 4, "early_stopping": True}, kind=Counting)
     assert after == [1, 2, *[3] * 25]  # four rounds, and errors on rows held out before and after each
-    assert not any(name.endswith(prepared.ROWS) for _, r, *_ in wire.asked for name in (*r.given, *r.keep))
+    assert not any(name.endswith(site.ROWS) for _, r, *_ in wire.asked for name in (*r.given, *r.keep))
 
 
 def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
@@ -444,7 +444,7 @@ def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
     class Looking(Wire):
         def answer(self, address, packet):
             answer = super().answer(address, packet)
-            n_kept.append(sum(name.endswith(prepared.ROWS) for name in self.kept[address]))
+            n_kept.append(sum(name.endswith(site.ROWS) for name in self.kept[address]))
             return answer
 
     model, wire = there({"n_rounds": 1}, kind=Looking)
@@ -455,12 +455,12 @@ def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
 
 @pytest.mark.slow
 def test_more_than_is_to_be_kept_is_prepared_for_each_message(transformed, monkeypatch):
-    monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30 - 1)  # of the 8 whitened columns of 30 rows
+    monkeypatch.setattr(site, "MOST_PREPARED", (4 * 8 + 8) * 30 - 1)  # of 8 whitened columns and y of 30 rows
     model, wire = there({"n_rounds": 4}, kind=Processes)
     n_rounds = len(transformed)
     assert model._fitted.models.tobytes() == here({"n_rounds": 4})._fitted.models.tobytes()
-    assert not any(name.endswith(prepared.ROWS) for kept in wire.kept.values() for name in kept)
-    monkeypatch.setattr(prepared, "MOST_BYTES", 4 * 8 * 30)
+    assert not any(name.endswith(site.ROWS) for kept in wire.kept.values() for name in kept)
+    monkeypatch.setattr(site, "MOST_PREPARED", (4 * 8 + 8) * 30)
     transformed.clear()
     there({"n_rounds": 4}, kind=Processes)
     assert n_rounds - len(transformed) == 3 * 3

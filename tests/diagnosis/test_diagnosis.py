@@ -18,8 +18,7 @@ from skfdrmfl.diagnosis.history import TrainingHistory
 from skfdrmfl.engines.rows import Run
 from skfdrmfl.method.objective import record_names
 from skfdrmfl.protocol.plan import Start
-from skfdrmfl.server.history import Record, extend_history
-from skfdrmfl.server.reports import Reports
+from skfdrmfl.server.history import Record, Reports, extend_history
 
 # ------------------------------------------------------------------------------------- runs built to fail
 

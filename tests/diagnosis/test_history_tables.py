@@ -14,8 +14,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.held_out import Split
 from skfdrmfl.method.objective import record_names, term_names
-from skfdrmfl.server.history import Record, extend_history
-from skfdrmfl.server.reports import Reports
+from skfdrmfl.server.history import Record, Reports, extend_history
 
 rng = np.random.default_rng(11)
 X = rng.standard_normal((60, 4))

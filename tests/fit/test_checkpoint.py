@@ -32,9 +32,7 @@ from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
 from skfdrmfl.server.history import Record
-from skfdrmfl.server.state import ServerState
-from skfdrmfl.server.stopping import Best
-from skfdrmfl.server.trained import Trained
+from skfdrmfl.server.trained import Best, ServerState, Trained
 
 RNG = np.random.default_rng(20)
 X = RNG.standard_normal((60, 9))

@@ -29,7 +29,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Request
-from skfdrmfl.clients.remote.prepared import ROWS
+from skfdrmfl.clients.remote.site import ROWS
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.flower import _server, client_app
 

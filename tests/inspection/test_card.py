@@ -9,7 +9,7 @@ import pytest
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.policy import SitePolicy
-from skfdrmfl.clients.remote.loopback import Loopback
+from skfdrmfl.clients.remote.channel import Loopback
 from skfdrmfl.common.archive import read, write
 from skfdrmfl.fit import privacy_parameters
 from skfdrmfl.fit.result import Fitted

@@ -316,9 +316,9 @@ def test_directions_of_a_wide_block_that_are_no_noise_are_all_asked(monkeypatch,
 @pytest.mark.parametrize(("rank", "n_asked"), [(4, [6] * 4), (12, [6, 6, 12, 12, 12, 12])])
 def test_more_directions_of_a_wide_block_are_asked_only_where_few_leave_more_than_noise(monkeypatch, rank, n_asked):
     monkeypatch.setattr(preprocessing, "FEW_DIMENSIONS", 6)
-    asked, honest = [], preprocessing.RangeProducts.of
+    asked, honest = [], preprocessing.RangeProducts._of
     monkeypatch.setattr(
-        preprocessing.RangeProducts, "of", lambda self, x: asked.append(self.directions.shape[1]) or honest(self, x)
+        preprocessing.RangeProducts, "_of", lambda self, x: asked.append(self.directions.shape[1]) or honest(self, x)
     )
     transformed(low_rank(6, 80, 40, rank, 0.03))
     assert asked == n_asked

@@ -17,8 +17,8 @@ from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.queries import magnitudes, whitening
-from skfdrmfl.protocol.queries.magnitudes import Magnitudes, compare_magnitudes
+from skfdrmfl.protocol.queries import whitening
+from skfdrmfl.protocol.queries.whitening import Magnitudes, compare_magnitudes
 from skfdrmfl.server.outlying_clients import SUMS, UNITS, OutlyingClients, other_units, too_large
 
 SMALL = {"n_rounds": 2, "local_epochs": 1, "hidden_layer_sizes": (3,), "modality_dim": 3, "random_state": 0}
@@ -165,7 +165,7 @@ def simulation(table, codes, guard):
 @given(st.integers(0, 999))
 def test_sums_of_those_who_stay_are_exact(seed):
     table, codes = normal([seed, 1], 60, 3).numpy() + 1, np.arange(60) % 6
-    query = whitening.ColumnSums(Block(np.arange(3)), magnitudes.EVERYTHING)
+    query = whitening.ColumnSums(Block(np.arange(3)), whitening.EVERYTHING)
     (guarded,) = simulation(table, codes, OutlyingClients("abcdef")).sum(query)
     (plain,) = simulation(table, codes, None).sum(query)
     assert guarded.n_rows == plain.n_rows
@@ -203,7 +203,7 @@ def test_a_lie_in_any_sum_is_left_out_of_it_and_of_all_later_ones(kind, lie):
     if kind in ("SquaredDeviations", "SecondMoments"):
         more["per_unit"] = more["mean"]
         lie = lie**2
-    query = getattr(whitening, kind)(Block(np.arange(3)), magnitudes.EVERYTHING, **more)
+    query = getattr(whitening, kind)(Block(np.arange(3)), whitening.EVERYTHING, **more)
     guard = OutlyingClients("abcdef")
     federation = simulation(table, codes, guard)
     lying = Liar(query, 2, lambda answer: answer._replace(total=answer.total * lie))
@@ -221,7 +221,7 @@ def test_queries_say_what_their_answers_are_in():
     from skfdrmfl.protocol.queries import axes, fold_moments, importance, labels, members
 
     found = {}
-    for module in (whitening, axes, fold_moments, importance, labels, magnitudes, members):
+    for module in (whitening, axes, fold_moments, importance, labels, members):
         for value in vars(module).values():
             if isinstance(value, type) and "name" in vars(value) and "powers" in dir(value):
                 found[value.name] = len(value.powers)
@@ -286,7 +286,7 @@ def test_units_in_common_and_order_are_of_no_consequence(seed, unit):
 
 def test_magnitudes_are_sums_of_absolute_values():
     table, codes = normal(4, 30, 3).numpy(), np.arange(30) % 3
-    (answer,) = simulation(table, codes, None).sum(Magnitudes(Block(np.array([0, 2])), magnitudes.EVERYTHING))
+    (answer,) = simulation(table, codes, None).sum(Magnitudes(Block(np.array([0, 2])), whitening.EVERYTHING))
     assert_allclose(answer.total, np.abs(table[:, [0, 2]]).sum(0), rtol=1e-13)
 
 

@@ -19,8 +19,7 @@ from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.plan import ClientPrivacy
 from skfdrmfl.server.privacy import accountant, noise
 from skfdrmfl.server.privacy.accountant import Expense, default_delta, epsilon, with_expense
-from skfdrmfl.server.privacy.clipping import CLIP_RATE, adapted, clipped
-from skfdrmfl.server.privacy.mechanism import NoisyMean, with_adapted_clip
+from skfdrmfl.server.privacy.mechanism import CLIP_RATE, NoisyMean, adapted, clipped, with_adapted_clip
 from skfdrmfl.server.privacy.moments import (
     LENGTH_OF_COLUMN,
     MOMENTS_NOISE,

@@ -17,7 +17,7 @@ from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.protocol.messages import Update
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.aggregation import AGGREGATIONS, PREAGGREGATIONS, Collected, aggregation_of
-from skfdrmfl.server.aggregation.centered_clipping import N_STEPS
+from skfdrmfl.server.aggregation.rules import N_STEPS
 
 ENGINES = ("torch", "loop")
 ROBUST = [name for name in AGGREGATIONS if name != "mean"]

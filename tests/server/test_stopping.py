@@ -17,7 +17,7 @@ from skfdrmfl.engines.batches import LANES
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.messages import HeldOutErrors, HeldOutSums
 from skfdrmfl.protocol.plan import Schedule
-from skfdrmfl.server.stopping import means
+from skfdrmfl.server.trained import means
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((90, 6))

@@ -6,7 +6,6 @@ from sites_on_sockets import OnSockets
 from wire import fit_over
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.clients.policy_watch import size_of
 from skfdrmfl.clients.remote.channel import WHO
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
@@ -110,7 +109,7 @@ def test_a_site_keeps_no_more_than_it_may_and_says_what_it_has_lost(monkeypatch)
         names.append(f"a.{i}")
         about = Request(WHO, -1, to_packet(None), (), {names[-1]: to_packet(np.zeros(200))}, tuple(names))
         answer(*about.packet().flat())
-        assert sum(map(size_of, answer._kept.values())) <= 10_000
+        assert sum(packet.size for packet in answer._kept.values()) <= 10_000
     lost = Request("train", 0, to_packet(None), ("a.0",), {}, ("a.0",)).packet()
     kind, said = from_packet(Packet.of_flat(*answer(*lost.flat())))
     assert kind == "lost" and said == ["a.0"]

@@ -10,7 +10,7 @@ import pytest
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.policy import SitePolicy
-from skfdrmfl.clients.remote.loopback import Loopback
+from skfdrmfl.clients.remote.channel import Loopback
 from skfdrmfl.protocol.door import NoAnswer
 from skfdrmfl.site.site_data import site_of
 from skfdrmfl.site.statistics import describe

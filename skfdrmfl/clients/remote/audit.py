@@ -15,8 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skfdrmfl.clients.policy_watch import size_of
-from skfdrmfl.clients.remote.watch import Answer, Question
+from skfdrmfl.clients.remote.watch import Answer, Question, Watch
 from skfdrmfl.protocol.ledger import OF_MIXTURE, UP, FederationLog, bytes_of, shapes_of
 from skfdrmfl.protocol.messages import HeldOutErrors
 from skfdrmfl.protocol.plan import TRAINING_DTYPE
@@ -57,15 +56,10 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
     plan = question.plan
     if question.what == "train" and plan is not None:
         n_runs, n_asked = len(plan.runs), len(question.content["runs"])
+        n_bytes = n_asked * TRAINING_DTYPE.itemsize
         answers = zip(answers_of(plan.schedule, plan.network.layout.size), question.asked, strict=True)
         return [
-            Leaving(
-                what,
-                shape if n_runs == 1 else (n_runs, *shape),
-                prod(shape) * TRAINING_DTYPE.itemsize * n_asked,
-                one.rows,
-                one.fewest,
-            )
+            Leaving(what, shape if n_runs == 1 else (n_runs, *shape), n_bytes * prod(shape), one.rows, one.fewest)
             for (what, shape, _), one in answers
         ]
     if question.what == "held out":
@@ -73,10 +67,10 @@ def leaving(question: Question, answer: Answer) -> list[Leaving]:
         of_runs = [int(answer.value.n_rows[run]) for run in question.content]
         return [Leaving(HeldOutErrors.name, ((),) * 4, 4 * 8, n, one.fewest) for n in of_runs]
     rows = answer.value["n_rows"] if question.what == "describe" else None
-    return [Leaving(question.what, (), size_of(answer.packet), rows, rows, counted=False)]
+    return [Leaving(question.what, (), answer.packet.size, rows, rows, counted=False)]
 
 
-class Audit:
+class Audit(Watch):
     """Appends to a file of JSON lines what leaves a site and what is refused. See `watch.Watch`; it watches last.
 
     An answer leaves after its lines are on the disk. A line that a kill has torn is of an answer that did not leave:
@@ -96,16 +90,13 @@ class Audit:
 
     def __init__(self, path: str | os.PathLike[str], site: Any, policy: str = ""):
         self.path, self._site, self._policy = Path(path), site, policy
-        if self.path.exists() and self.path.stat().st_size:
-            if not self.path.read_bytes().startswith(b"{"):
+        if self.path.exists() and (written := self.path.read_bytes()):
+            if not written.startswith(b"{"):
                 raise ValueError(f"{self.path} is no site's record; name another file.")
             read_audit(self.path)
-            if _last_byte(self.path) != b"\n":
+            if not written.endswith(b"\n"):
                 self._append(TORN + b"\n")
         os.close(self._opened())
-
-    def before(self, question: Question) -> None:
-        """Do nothing: what is asked leaves nothing."""
 
     def after(self, question: Question, answer: Answer) -> None:
         """Write the lines of an answer before it leaves; OSError where they cannot be written."""
@@ -218,13 +209,6 @@ def _totals(messages: Iterable[tuple[int, str, Any, int, int]]) -> tuple[Counter
 def is_counted(entry: Entry, log: FederationLog) -> bool:
     """Return whether a ledger counts a message of a site."""
     return entry["counted"] and not entry["refused"] and entry["run"] in log.runs
-
-
-def _last_byte(path: Path) -> bytes:
-    """Return the last byte of a file, nothing of an empty one."""
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        return file.read(1)
 
 
 def sites_of(paths: Iterable[str | os.PathLike[str]]) -> dict[Any, list[Entry]]:

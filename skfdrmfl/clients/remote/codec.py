@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -15,27 +16,16 @@ import numpy as np
 
 from skfdrmfl.clients.remote.packet import KINDS, Packet, WireError
 from skfdrmfl.common import tree
+from skfdrmfl.common.modules import modules_of
 from skfdrmfl.common.tree import Form, Reader, Writer, registered
 from skfdrmfl.data import held_out, transforms
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.method import linear, mixture, suspects
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol import algorithm_state as memory
-from skfdrmfl.protocol import door, messages
+from skfdrmfl.protocol import door, messages, queries
 from skfdrmfl.protocol import plan as runs
-from skfdrmfl.protocol.queries import (
-    axes,
-    distances,
-    error_counts,
-    fold_moments,
-    importance,
-    labels,
-    magnitudes,
-    members,
-    whitening,
-)
-from skfdrmfl.protocol.queries import suspects as suspect_queries
-from skfdrmfl.server.privacy import mechanism, moments
+from skfdrmfl.server.privacy import moments
 
 # From the number of inputs of each encoder, and `Network.shape`, to the network: what else there is to it, both know.
 Build = Callable[[Mapping[str, int], Mapping[str, Any]], Network]
@@ -43,9 +33,8 @@ Build = Callable[[Mapping[str, int], Mapping[str, Any]], Network]
 Recall = Callable[[str], Any]
 
 MODULES = (
-    *(door, held_out, linear, memory, messages, mixture, runs, transforms, mechanism, moments),
-    *(axes, distances, error_counts, fold_moments, importance, labels, magnitudes, members, whitening),
-    *(suspects, suspect_queries),
+    *(door, held_out, linear, memory, messages, mixture, runs, suspects, transforms, moments),
+    *modules_of(queries.__name__, queries.__path__),
 )
 
 
@@ -76,13 +65,18 @@ for _module in MODULES:
             registered(_class)
 
 
+@cache
+def _may_be_sent(dtype: np.dtype) -> bool:
+    return dtype.kind in KINDS
+
+
 def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
     """Return a value ready to be sent; `names` are those of objects (by id) that the other end has.
 
     Raises TypeError for what cannot be sent.
     """
     refusal = "which cannot be sent to where clients are"
-    writer = Writer(lambda dtype: dtype.kind in KINDS, refusal, FORMS, shares=True, names=names)
+    writer = Writer(_may_be_sent, refusal, FORMS, shares=True, names=names)
     text = json.dumps(writer.write(value), allow_nan=False, separators=(",", ":"))
     return Packet(text, tuple(writer.arrays))
 

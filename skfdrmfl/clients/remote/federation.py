@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
 from skfdrmfl.protocol.replicas import Replicas
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.outlying_clients import OutlyingClients
-from skfdrmfl.server.sum_answers import sum_guarded_answers, totals
+from skfdrmfl.server.sum_answers import totals
 from skfdrmfl.server.training_ledger import TrainingLedger
 
 
@@ -39,12 +39,11 @@ class Remote:
     positions: Indices  # (K,), of those who take part
     sizes: Indices  # (K,), rows of each
     by_modality: Indices | None  # (K, M), rows of each that have each modality; None: all have all
-    agreed: str  # name of what all have agreed on before anything is asked
+    agreed: str  # name of what all have agreed on; "" before: all they can say is which labels they have
     engine: str  # key of `ENGINES`
     ledger: Ledger
     guard: OutlyingClients | None = None
     looks_told: int = 0  # bytes of looks that each client has received, which the ledger leaves out
-    asks_for: ClassVar[str] = "sum"
 
     def roster(self, subset: Subset = EVERYTHING) -> Roster:
         """Return who takes part, of those who have rows of a subset, and how many each has."""
@@ -94,21 +93,20 @@ class Remote:
             if not isinstance(answers, list) or len(answers) != len(queries):
                 raise WireError(f"{len(queries)} answers were asked for")
             for query, answer in zip(queries, answers, strict=True):
-                parts = zip(query.powers, answer or (), strict=False)
-                if any(power and np.isnan(np.asarray(part, dtype=np.float64)).any() for power, part in parts):
-                    raise WireError(f"{query.name} that are no numbers")
+                for power, part in zip(query.powers, answer or (), strict=False):
+                    if power and np.isnan(np.asarray(part, dtype=np.float64)).any():
+                        raise WireError(f"{query.name} that are no numbers")
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
-        needs = [*self._needs, *map(self.exchange.keep_last, models)]
+        needs = [*([self.agreed] if self.agreed else ()), *map(self.exchange.keep_last, models)]
         self.exchange.round = self.ledger.round
         looks = [query for query in queries if hasattr(query, "look")]
         self.looks_told += sum(len(part) for part in to_packet(looks).flat()) if looks else 0
-        answers = self.exchange.ask_all(self.asks_for, dict.fromkeys(positions, queries), needs, check)
+        what = "sum" if self.agreed else "labels"
+        answers = self.exchange.ask_all(what, dict.fromkeys(positions, queries), needs, check)
         self.exchange.check_alike(answers)
         asked = Roster(members.positions, members.sizes)
-        if self.guard is None:
-            return totals(queries, asked, answers.items(), self.ledger)
-        return sum_guarded_answers(self.guard, queries, asked, answers.items(), self.ledger)
+        return totals(queries, asked, answers.items(), self.ledger, self.guard)
 
     def prepare(self, plan: Plan) -> RemoteTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
@@ -116,10 +114,6 @@ class Remote:
         self.exchange.forget_all_but(self.agreed)  # plans come one after another
         name = self.exchange.keep({"plan": plan.as_told, "engine": self.engine})
         return RemoteTraining(members, plan, name)
-
-    @property
-    def _needs(self) -> list[str]:
-        return [self.agreed]
 
     def _without_excluded(self) -> Remote:
         """Return all clients but those whom a guard has left out."""
@@ -144,6 +138,12 @@ class RemoteTraining:
         size, n_bytes = plan.network.layout.size, TRAINING_DTYPE.itemsize
         self._messages = TrainingLedger(self.cohort, federation.ledger, size, plan.schedule, n_bytes)
         self._models: list[tuple[str, NDArray]] = []  # those that clients may be asked about, and their names
+        # What `Update` is made of, and the shape of each part of one replica.
+        self._parts: dict[str, tuple[int, ...]] = {"weights": (size,), "losses": (len(term_names()),)}
+        if self._client_task.also_sends_mean_gradient:
+            self._parts["gradients"] = (size,)
+        if self._client_task.also_sends_steps:
+            self._parts["steps"] = ()
         self._contrasts = any(uses(run.settings.terms, "references") for run in plan.runs)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
@@ -176,18 +176,15 @@ class RemoteTraining:
         if refused := {p: silence for p, silence in silent.items() if silence.reason == A_REFUSAL}:
             raise exchange.stopped(refused, len(about))  # who is merely absent may come back, who refuses will not
         exchange.note(silent, [round_number])
-        place = {int(r): (p, i) for p, mine in asked.items() if p in answers for i, r in enumerate(mine)}
-        came = []
+        came = np.concatenate([participants[:0], *(asked[p] for p in answers)])
+        row = np.full(len(cohort.runs), -1)
+        row[came] = np.arange(len(came))
+        parts = {key: np.concatenate([answer[key] for answer in answers.values()]) for key in self._parts if answers}
         for chunk in chunks:
-            replicas = np.array([r for r in chunk.tolist() if r in place], dtype=np.int64)
+            replicas = chunk[row[chunk] >= 0]
             if len(replicas):
-                came.append(replicas)
-                parts = {
-                    key: np.stack([answers[place[r][0]][key][place[r][1]] for r in replicas.tolist()])
-                    for key in self._parts(1)
-                }
-                yield Update(replicas, **parts)
-        self._messages.answered(np.concatenate(came) if came else participants[:0])
+                yield Update(replicas, **{key: part[row[replicas]] for key, part in parts.items()})
+        self._messages.answered(came)
 
     def average_rounds(
         self,
@@ -217,59 +214,44 @@ class RemoteTraining:
                 raise WireError(f"errors of {n_runs} models were asked for")
 
         answers = self._exchange.ask_all("held out", about, self._needs([name]), check)
-        sums = np.zeros((4, n_runs))
-        mse_of_each = np.full(len(self.cohort.runs), np.nan)
+        of_each = np.zeros((4, self._holding.shape[1], n_runs))
         for position, answer in answers.items():
-            sums += np.stack(answer[:4])
-            for replica in np.flatnonzero(self.cohort.positions == position).tolist():
-                run = self.cohort.runs[replica]
-                if answer.n_rows[run] > 0:
-                    mse_of_each[replica] = answer.squares[run] / answer.n_rows[run]
-        n_rows, squares, n_pairs, nwj = sums
-        return (HeldOutSums(n_rows, squares, n_pairs, nwj, mse_of_each),)
+            of_each[:, position] = answer[:4]
+        n_rows, squares = of_each[:2, self.cohort.positions, self.cohort.runs]
+        mse_of_each = np.divide(squares, n_rows, out=np.full(len(n_rows), np.nan), where=n_rows > 0)
+        sums = of_each.cumsum(1)[:, -1]  # one after another, as in one memory
+        return (HeldOutSums(sums[0], sums[1], sums[2], sums[3], mse_of_each),)
 
     # ---------------------------------------------------------------------------------------------- details
 
     def _counted(self, federation: Remote) -> tuple[Replicas, NDArray[np.bool_]]:
         """Return who trains in which run, and which positions hold out rows of which run (runs, K)."""
-        plan, masked = self._plan, federation.by_modality is not None
-        n_all = int(federation.positions.max(initial=-1)) + 1
-        holding = np.zeros((len(plan.runs), n_all), dtype=bool)
+        plan, positions, by_modality = self._plan, federation.positions, federation.by_modality
+        n_runs, masked = len(plan.runs), by_modality is not None
+        holding = np.zeros((n_runs, int(positions.max(initial=-1)) + 1), dtype=bool)
         if all(run.subset is EVERYTHING and run.held_out is None for run in plan.runs):
-            by_modality = federation.by_modality
             mine = federation.sizes[:, None]
             mine = mine if by_modality is None else np.column_stack((mine, by_modality))
-            counts = {p: np.tile(row, (len(plan.runs), 1)) for p, row in zip(federation.positions, mine, strict=True)}
+            counts = np.broadcast_to(mine, (n_runs, *mine.shape))
         else:
             n_columns = 1 + len(plan.network.encoders) if masked else 1
 
             def check(position: int, answer: Any) -> None:
-                shapes = np.shape(answer["counts"]), np.shape(answer["held_out"])
-                if shapes != ((len(plan.runs), n_columns), (len(plan.runs),)):
-                    raise WireError("numbers of rows were asked for")
+                for name, shape in (("counts", (n_runs, n_columns)), ("held_out", (n_runs,))):
+                    if np.shape(answer[name]) != shape or np.asarray(answer[name]).dtype.kind != "i":
+                        raise WireError("numbers of rows were asked for")
 
-            about = dict.fromkeys(federation.positions.tolist(), self._name)
+            about = dict.fromkeys(positions.tolist(), self._name)
             answers = self._exchange.ask_all("prepare", about, self._needs([]), check)
-            counts = {p: answer["counts"] for p, answer in answers.items()}
+            counts = np.stack([answer["counts"] for answer in answers.values()], axis=1)
             for p, answer in answers.items():
                 holding[:, p] = answer["held_out"] > 0
-        rows = [
-            (run, p, counts[p][run])
-            for run in range(len(plan.runs))
-            for p in federation.positions.tolist()
-            if counts[p][run][0] > 0
-        ]
-        table = np.array([row for _, _, row in rows], dtype=np.int64)
-        runs = np.array([run for run, _, _ in rows], dtype=np.int64)
-        cohort = Replicas(
-            runs=runs,
-            positions=np.array([p for _, p, _ in rows], dtype=np.int64),
-            seeds=np.array([plan.runs[run].seed for run in runs.tolist()], dtype=np.uint64),
-            settings=tuple(run.settings for run in plan.runs),
-            counts=table if masked else table[:, 0],
-            group_of=plan.network.encoder_of() if masked else None,
-        )
-        return cohort, holding
+        runs, places = np.nonzero(counts[..., 0] > 0)
+        found = counts[runs, places]
+        seeds = np.array([run.seed for run in plan.runs], dtype=np.uint64)
+        settings, group_of = tuple([run.settings for run in plan.runs]), plan.network.encoder_of() if masked else None
+        found = found if masked else found[:, 0]
+        return Replicas(runs, positions[places], seeds[runs], settings, found, group_of), holding
 
     def _needs(self, models: Sequence[str]) -> list[str]:
         return [self._agreed, self._name, *models]
@@ -287,20 +269,11 @@ class RemoteTraining:
         self._models = [*named, *older]
         return [name for name, _ in named]
 
-    def _parts(self, n_replicas: int) -> dict[str, tuple[int, ...]]:
-        """Return what `Update` is made of, and the shape of each part of the answer of so many replicas."""
-        size = self._plan.network.layout.size
-        parts: dict[str, tuple[int, ...]] = {"weights": (n_replicas, size), "losses": (n_replicas, len(term_names()))}
-        if self._client_task.also_sends_mean_gradient:
-            parts["gradients"] = (n_replicas, size)
-        if self._client_task.also_sends_steps:
-            parts["steps"] = (n_replicas,)
-        return parts
-
     def _check(self, answer: Any, n_replicas: int) -> None:
         """Raise WireError where an update is not of the form that was asked for; what is in it, others look at."""
-        for key, shape in self._parts(n_replicas).items():
+        for key, of_one in self._parts.items():
             part, dtype = answer[key], np.dtype(np.int64) if key == "steps" else TRAINING_DTYPE
+            shape = (n_replicas, *of_one)
             if not isinstance(part, np.ndarray) or part.shape != shape or part.dtype != dtype:
                 raise WireError(f"{key} of shape {shape} in {dtype} were asked for")
             if key == "steps" and not (part > 0).all():
@@ -311,13 +284,3 @@ def _number(position: int, answer: Any) -> None:
     """Raise WireError where an answer is no number of rows."""
     if not isinstance(answer, int) or answer < 0:
         raise WireError("a number of rows was asked for")
-
-
-class RemoteLabels(Remote):
-    """The clients before they have agreed on anything: all they can say is which labels they have."""
-
-    asks_for: ClassVar[str] = "labels"
-
-    @property
-    def _needs(self) -> list[str]:
-        return []

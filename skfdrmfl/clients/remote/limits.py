@@ -10,10 +10,11 @@ import numpy as np
 
 from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.clients.remote.packet import MOST_BYTES, WireError
+from skfdrmfl.clients.remote.watch import blocks_of
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.ledger import bytes_of, shapes_of
+from skfdrmfl.protocol.ledger import bytes_of
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, SecondMoments
 
@@ -31,7 +32,7 @@ class _AnyRows(Client):
 
 def check_queries(queries: Any, client: Client) -> None:
     """Raise WireError where something is no query, or larger than any that a fit asks."""
-    if not isinstance(queries, (list, tuple)) or len({id(query) for query in queries}) != len(queries):
+    if not isinstance(queries, (list, tuple)) or len(set(map(id, queries))) != len(queries):
         raise WireError("a list of queries was expected, each once")
     if len(queries) > MOST_QUERIES:
         raise WireError(f"{len(queries)} queries are asked at a time, and {MOST_QUERIES} are answered at most")
@@ -45,8 +46,7 @@ def check_queries(queries: Any, client: Client) -> None:
             raise WireError(f"{len(folds)} folds are asked for, and {MOST_FOLDS} are answered at most")
         for subset in (getattr(query, "subset", None), *folds):
             check_subset(subset)
-        blocks = getattr(query, "blocks", ()) or ((query.block,) if hasattr(query, "block") else ())
-        for block in blocks:
+        for block in blocks_of(query):
             _check_block(block, client.tables.table.shape[1])
         if isinstance(query, SecondMoments) and len(query.mean) > MAX_EXACT_COLUMNS:
             raise WireError(f"products of {len(query.mean)} columns are more than those of {MAX_EXACT_COLUMNS}")
@@ -86,10 +86,9 @@ def answered(queries: Sequence[Any], client: Client) -> list[Any]:
     shapes in a question make an answer of rows out of a sum over them.
     """
     answers, n_bytes = [], 0
-    small = [_of_rows(client, n) for n in (2, 3)]
+    two, three = client.once(_of_rows, lambda: (_of_rows(client, 2), _of_rows(client, 3)))
     for query in queries:
-        few, more = (_shape(query, of_few) for of_few in small)
-        if few != more:
+        if [*map(np.shape, query(two) or ())] != [*map(np.shape, query(three) or ())]:
             raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
         answers.append(query(client))
         n_bytes += bytes_of(answers[-1])
@@ -105,11 +104,6 @@ def _of_rows(client: Client, n: int) -> Client:
     labels: Any = {column: (known, places[mine]) for column, (known, places) in tables.labels.items()}
     few = ClientData(tables.table[mine], tables.targets[mine], present, None, labels, tables.n_modalities)
     return _AnyRows(few, np.arange(n), client.position)
-
-
-def _shape(query: Any, client: Client) -> Any:
-    answer = query(client)
-    return None if answer is None else shapes_of(answer)
 
 
 def _check_block(block: Any, n_columns: int) -> None:

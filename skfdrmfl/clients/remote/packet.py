@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 from math import prod
 from operator import attrgetter
@@ -36,6 +37,11 @@ class Packet:
 
     text: str  # JSON
     arrays: tuple[NDArray, ...] = ()
+
+    @cached_property
+    def size(self) -> int:
+        """How many bytes it has, but for the forms of its arrays."""
+        return len(self.text.encode()) + sum(map(attrgetter("nbytes"), self.arrays))
 
     def flat(self) -> tuple[str, bytes]:
         """Return all there is to it as a text and bytes, which any transport can carry."""
@@ -98,9 +104,9 @@ class Request:
             what, position, needs, keep, names, forms, run, rows, number = json.loads(received.text)
             arrays = iter(received.arrays)
             about, *given = [Packet(text, tuple(islice(arrays, n))) for text, n in forms]
-            if not all(isinstance(text, str) for text in (what, run, *needs, *keep, *names)):
+            if not {str}.issuperset(map(type, (what, run, *needs, *keep, *names))):
                 raise TypeError("names are texts")
-            if not all(type(value) is int for value in (position, rows, number)):
+            if not {int}.issuperset(map(type, (position, rows, number))):
                 raise TypeError("places and numbers of rows and rounds are integers")
             given_by_name = dict(zip(names, given, strict=True))
             return cls(what, position, about, tuple(needs), given_by_name, tuple(keep), run, rows, number)

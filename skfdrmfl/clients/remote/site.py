@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.clients.client_data import Client
 from skfdrmfl.clients.remote.channel import DONE, FAILED, LOST, REFUSED, WHO
-from skfdrmfl.clients.remote.codec import Build, from_packet, to_packet
+from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.limits import answered, check_plan, check_queries, check_subset
 from skfdrmfl.clients.remote.packet import MOST_BYTES, NotNow, Packet, Refusal, Request, WireError
-from skfdrmfl.clients.remote.prepared import ROWS, know, prepared
 from skfdrmfl.clients.remote.watch import (
     Answer,
     Question,
@@ -30,49 +32,29 @@ from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
 from skfdrmfl.method.suspects import NOWHERE, REASONS
 from skfdrmfl.protocol.messages import Broadcast, HeldOutErrors, HeldOutSums
-from skfdrmfl.protocol.plan import ClientPrivacy, Plan
+from skfdrmfl.protocol.plan import ClientPrivacy, Inputs, Plan
 from skfdrmfl.protocol.queries.suspects import Suspects, suspects_of
-from skfdrmfl.server.privacy.clipping import clipped
+from skfdrmfl.server.privacy.mechanism import clipped
 
 _log = logging.getLogger("skfdrmfl")
 # The name under which a site keeps what rows it has announced, and in which run.
 ANNOUNCED = "announced"
+# What a plan's name ends with where it names what was prepared for it, and the most bytes of that which are kept: they
+# would be carried to and from each process. Of 120 MB Flower gives the next process what was there before, as that
+# starts sooner than they are written.
+ROWS, MOST_PREPARED = " rows", 2**25
 # How many values a site keeps for a server: what was agreed on, a plan, models and some before them.
 MOST_KEPT = 256
 
 
-class Rows(Protocol):
-    """Where a client's rows come from, and what it is called."""
-
-    label: Any
-
-    def describe(self, about: Any, run: str) -> Any:
-        """Return what a server may know of the rows before anything is agreed on; of a run the hashes are its own."""
-
-    def names(self, first: int | None, run: str) -> Any:
-        """Return what the columns are called, or a hash of so many of them."""
-
-    def differs(self, column: int) -> None:
-        """Take notice of a column that others call otherwise."""
-
-    def announced(self) -> tuple[int, str]:
-        """Return how many rows there are, and a hash of them that stays here."""
-
-    def labels(self, position: int) -> Simulation:
-        """Return the client alone, with nothing but the labels of its discrete columns."""
-
-    def gather(self, agreed: Any, position: int) -> tuple[Simulation, Build]:
-        """Return the client alone, ready to be asked, and what makes its networks."""
-
-
 class Site:
-    """One client, wherever it is.
+    """One client, wherever it is; its `rows` are a `site.site_data.SiteRows`.
 
     All that has to live from one request to the next is in `kept`, so that each can be answered by a process of its
     own. A site that lives on does not work out again what has a name there, until it is told to forget the name.
     """
 
-    def __init__(self, rows: Rows, watches: Sequence[Watch] = ()):
+    def __init__(self, rows: Any, watches: Sequence[Watch] = ()):
         self._rows, self._watches = rows, tuple(watches)
         # Of each packet that is kept, by its name: the value, and what has been made of it.
         self._values: dict[str, Any] = {}
@@ -89,7 +71,7 @@ class Site:
             for of_name in (self._values, self._made):
                 for name in of_name.keys() - have.keys():
                     del of_name[name]
-            lost = [name for name in request.needs if name not in have or _is_own(name)]
+            lost = [name for name in request.needs if name not in have or name == ANNOUNCED or name.endswith(ROWS)]
             if lost:
                 return to_packet((LOST, lost)), have
             with single_threaded():
@@ -112,7 +94,9 @@ class Site:
     def _check_announced(self, request: Request, have: Mapping[str, Packet]) -> None:
         """Raise Refusal where the rows are others than those that were announced, or those of another run were."""
         n_rows, digest = self._rows.announced()
-        run, n_before, before = from_packet(have[ANNOUNCED]) if ANNOUNCED in have else (request.run, request.rows, "")
+        run, n_before, before = request.run, request.rows, ""
+        if ANNOUNCED in have:
+            run, n_before, before = json.loads(have[ANNOUNCED].text)
         if run != request.run:
             raise Refusal("this run has not been described here, or another one since; describe the rows anew.")
         if n_before != n_rows:
@@ -124,7 +108,7 @@ class Site:
         """Return what is kept of the rows that are announced with an answer; None where they were before."""
         if request.what in (WHO, "names", "differs") or (request.what != "describe" and ANNOUNCED in have):
             return None
-        return to_packet([request.run, *self._rows.announced()])
+        return Packet(json.dumps([request.run, *self._rows.announced()]))
 
     def _failure(self, question: Question, error: Exception) -> Answer:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
@@ -145,18 +129,13 @@ class Site:
         question = Question(what, request.run, request.position, round=request.round)
         if what == WHO:
             return question, lambda: self._rows.label
-        if what == "describe":
+        if what in ("describe", "names", "differs"):
             told = from_packet(request.about)
-            return replace(question, content=told), lambda: self._rows.describe(told, request.run)
-        if what in ("names", "differs"):
-            told = from_packet(request.about)
-            if what == "names":
-                return replace(question, content=told), lambda: self._rows.names(told, request.run)
-            return replace(question, content=told), lambda: self._rows.differs(told)
+            return replace(question, content=told), partial(getattr(self._rows, what), told, request.run)
         if what == "labels":
             simulation, queries = self._rows.labels(request.position), from_packet(request.about)
             self._check_announced(request, have)
-            return _sums(question, simulation, queries)
+            return self._sums(question, simulation, queries)
         agreed, *names = request.needs
         simulation, build = _once(
             self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
@@ -175,13 +154,7 @@ class Site:
             check_subset(about)
             return question, lambda: _count(simulation, about)
         if what == "sum":
-            question, answers = _sums(question, simulation, about)
-
-            def sums() -> list[Any]:
-                _tell_of_suspects(self._rows.label, client, about)
-                return answers()
-
-            return question, sums
+            return self._sums(question, simulation, about)
         name, *models = names
         told = recall(name)
         plan: Plan = told["plan"]
@@ -203,28 +176,32 @@ class Site:
             )
         raise WireError(f"{what!r} is nothing that a client does")
 
+    def _sums(
+        self, question: Question, simulation: Simulation, queries: Any
+    ) -> tuple[Question, Callable[[], list[Any]]]:
+        """Return what some queries ask, and what answers them."""
+        (client,) = simulation.clients
+        check_queries(queries, client)
 
-def _is_own(name: str) -> bool:
-    """Return whether a name is that of something that a site makes itself, and nobody gives it or asks for it."""
-    return name == ANNOUNCED or name.endswith(ROWS)
+        def sums() -> list[Any]:
+            _tell_of_suspects(self._rows.label, client, queries)
+            return answered(queries, client)
+
+        return replace(question, content=queries, client=client, asked=asked_by(queries, client)), sums
 
 
 def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
-    """Return what a client has of what it has kept and is given, and is to keep."""
-    have = {**kept, **{name: value for name, value in request.given.items() if not _is_own(name)}}
-    have = {n: value for n, value in have.items() if n == ANNOUNCED or n.removesuffix(ROWS) in request.keep}
-    if len(have) > MOST_KEPT or sum(array.nbytes for value in have.values() for array in value.arrays) > MOST_BYTES:
+    """Return what a client has of what it has kept and is given, and is to keep; what it makes itself is not given."""
+    have = {**kept}
+    for name, value in request.given.items():
+        if name != ANNOUNCED and not name.endswith(ROWS):
+            have[name] = value
+    for name in list(have):
+        if name != ANNOUNCED and name.removesuffix(ROWS) not in request.keep:
+            del have[name]
+    if len(have) > MOST_KEPT or sum(map(attrgetter("size"), have.values())) > MOST_BYTES:
         raise WireError("more is to be kept than a site keeps")
     return have
-
-
-def _sums(question: Question, simulation: Simulation, queries: Any) -> tuple[Question, Callable[[], list[Any]]]:
-    """Return what some queries ask, and what answers them."""
-    (client,) = simulation.clients
-    check_queries(queries, client)
-    asked = asked_by(queries, client)
-    question = replace(question, content=queries, client=client, asked=asked)
-    return question, lambda: answered(queries, client)
 
 
 def _tell_of_suspects(label: Any, client: Client, queries: Any) -> None:
@@ -245,17 +222,25 @@ def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
 
 
 def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> LocalTraining:
-    """Return what trains by a plan; what has been prepared of the rows is kept under the name `rows`."""
+    """Return what trains by a plan; what has been prepared of the rows is kept under the name `rows`.
+
+    Each message may be answered by a process of its own, and transforming many columns takes as long as training does.
+    Who has lost what is kept prepares anew and finds the same bits.
+    """
     plan: Plan = told["plan"]
-    engine, sizes = told["engine"], simulation.partition.sizes
+    engine, sizes, tables = told["engine"], simulation.partition.sizes, simulation.tables
     if engine == "native":  # what is not compiled here is trained in torch
         settings = [run.settings for run in plan.runs]
         engine = engine_for("auto", plan.network, simulation.device, plan.schedule.history_size, sizes, settings)
+    learned_from = list({id(of): of for run in plan.runs for of in (run.inputs, run.targets)}.values())
     if rows in have:
-        know(simulation.tables, plan, have[rows])
+        for of, values in zip(learned_from, from_packet(have[rows]), strict=True):
+            tables.know(of, values)
     runs = simulation.runs(plan)
-    if rows not in have and (found := prepared(simulation.tables, plan)) is not None:
-        have[rows] = found
+    if rows not in have:
+        found = [tables.inputs(of) if isinstance(of, Inputs) else tables.outputs(of) for of in learned_from]
+        if sum(map(attrgetter("nbytes"), found)) <= MOST_PREPARED:
+            have[rows] = to_packet(found)
     held_out = plan.runs[0].held_out  # those of one plan hold out the same
     if held_out is not None and not simulation.roster(held_out).positions.size:
         runs = [replace(run, held_out=None) for run in runs]
@@ -282,8 +267,7 @@ def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> Held
     """Return how some runs err on the rows held out, zeros of the others."""
     running = np.isin(np.arange(len(models)), runs)
     (sums,) = training.sum(HeldOutErrors(models, running))
-    n_rows, squares, n_pairs, nwj = (np.where(running, part, 0.0) for part in sums[:4])
-    return HeldOutSums(n_rows, squares, n_pairs, nwj, sums.mse_of_each)
+    return HeldOutSums._make([*(np.where(running, part, 0.0) for part in sums[:4]), sums.mse_of_each])
 
 
 def _train(
@@ -306,13 +290,13 @@ def _train(
 
     shift, widths = of_all(about["shift"]), of_all(about["widths"])
     broadcast = Broadcast(models[0], tuple(models[1:]), about["round"], about["rate"], shift, widths)
-    parts: dict[str, dict[int, NDArray]] = {name: {} for name in ("weights", "losses", "gradients", "steps")}
-    for update in training.train(replicas, broadcast):
-        for name, of_replica in parts.items():
-            if (part := getattr(update, name)) is not None:
-                of_replica.update(zip(update.replicas.tolist(), part, strict=True))
+    updates = list(training.train(replicas, broadcast))
+    trained = np.concatenate([update.replicas for update in updates]).tolist()
+    order = [trained.index(replica) for replica in replicas.tolist()]
     sent = {
-        name: np.stack([of_replica[r] for r in replicas.tolist()]) for name, of_replica in parts.items() if of_replica
+        name: np.concatenate([getattr(update, name) for update in updates])[order]
+        for name in ("weights", "losses", "gradients", "steps")
+        if getattr(updates[0], name) is not None
     }
     if privacy is not None:
         sent["losses"] = np.zeros_like(sent["losses"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +11,7 @@ import numpy as np
 
 from skfdrmfl.clients.client_data import Client
 from skfdrmfl.clients.remote.packet import Packet
-from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.held_out import Subset
 from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.messages import HeldOutErrors
 from skfdrmfl.protocol.plan import Plan
@@ -80,63 +80,54 @@ class Watch(Protocol):
 
 def asked_by(queries: Iterable[Any], client: Client) -> tuple[Asked, ...]:
     """Return what some queries ask of a client."""
-    return tuple(Asked(query.name, _rows_of(query, client), _fewest(_parts(query, client))) for query in queries)
+    return tuple([_asked(query, client) for query in queries])
 
 
 def asked_in_training(plan: Plan, client: Client, runs: Iterable[int]) -> tuple[Asked, ...]:
     """Return what a round of some runs of a plan asks of a client."""
     subsets = [plan.runs[run].subset for run in runs]
-    rows = sum(len(client.rows_of(subset)) for subset in subsets)
-    fewest = _fewest(chain(_of_labels(client), *(_of_subset(subset, client) for subset in subsets)))
-    return tuple(Asked(name, rows, fewest) for name, _, _ in answers_of(plan.schedule, plan.network.layout.size))
+    rows, fewest = _rows(subsets, client), _fewest(subsets, client, client.tables.labels)
+    return tuple([Asked(name, rows, fewest) for name, _, _ in answers_of(plan.schedule, plan.network.layout.size)])
 
 
 def asked_of_held_out(plan: Plan, client: Client) -> tuple[Asked, ...]:
     """Return what the errors on the rows that the runs of a plan hold out ask of a client."""
-    held_out = [run.held_out for run in plan.runs if run.held_out is not None]
-    rows = sum(len(client.rows_of(subset)) for subset in held_out)
-    fewest = _fewest(chain(*(_of_subset(subset, client) for subset in held_out)))
-    return (Asked(HeldOutErrors.name, rows, fewest),)
+    subsets = [run.held_out for run in plan.runs if run.held_out is not None]
+    return (Asked(HeldOutErrors.name, _rows(subsets, client), _fewest(subsets, client)),)
 
 
-def _parts(query: Any, client: Client) -> Iterator[int]:
-    """Yield from how many rows each part of an answer is made, and how many are left out of it."""
+def _asked(query: Any, client: Client) -> Asked:
     if isinstance(query, ColumnLabels):  # whatever its subset
-        yield from _of_labels(client, query.column)
-        return
-    blocks: Iterable[Block] = getattr(query, "blocks", ()) or ((query.block,) if hasattr(query, "block") else ())
-    if not blocks:
-        yield from _of_labels(client)
-    members = getattr(query, "members", query)
-    for subset in (query.subset, *getattr(members, "folds", ())):
-        yield from _of_subset(subset, client, {block.modality for block in blocks} if blocks else None)
+        return Asked(query.name, len(client.rows), _fewest((), client, [query.column]))
+    blocks, folds = blocks_of(query), getattr(getattr(query, "members", query), "folds", ())
+    labels = () if blocks else client.tables.labels
+    modalities = [block.modality for block in blocks if block.modality is not None] if blocks else slice(None)
+    fewest = _fewest((query.subset, *folds), client, labels, modalities)
+    return Asked(query.name, len(client.rows_of(query.subset)), fewest)
 
 
-def _rows_of(query: Any, client: Client) -> int:
-    """Return from how many rows an answer is made."""
-    return len(client.rows if isinstance(query, ColumnLabels) else client.rows_of(query.subset))
+def blocks_of(query: Any) -> tuple[Block, ...]:
+    """Return the blocks of columns that a query names."""
+    return getattr(query, "blocks", ()) or ((query.block,) if hasattr(query, "block") else ())
 
 
-def _fewest(numbers: Iterable[int]) -> int:
-    """Return the smallest of some numbers of rows, but for those that are none."""
-    return min((n for n in numbers if n), default=0)
+def _rows(subsets: Iterable[Subset], client: Client) -> int:
+    return sum([len(client.rows_of(subset)) for subset in subsets])
 
 
-def _of_labels(client: Client, column: int | None = None) -> Iterator[int]:
-    """Yield how many rows have each label of a discrete column, or of all."""
-    for _, places in client.tables.labels.values() if column is None else [client.tables.labels[column]]:
-        yield from np.unique(places[client.rows], return_counts=True)[1].tolist()
+def _fewest(
+    subsets: Iterable[Subset], client: Client, labels: Iterable[int] = (), modalities: Any = slice(None)
+) -> int:
+    """Return the rows of the smallest part, of which there are some, that an answer is made of or leaves out.
 
-
-def _of_subset(subset: Subset, client: Client, modalities: set[int | None] | None = None) -> Iterator[int]:
-    """Yield how many rows a subset has and leaves out, all of them and those of some modalities (None: of each)."""
-    present = client.tables.present
-    of_all = client.presence(EVERYTHING).sum(0)
-    mine = client.rows_of(subset)
-    yield len(mine)
-    yield len(client.rows) - len(mine)
-    if present is not None:
-        with_each = present[mine].sum(0)
-        for m in range(len(of_all)) if modalities is None else [m for m in modalities if m is not None]:
-            yield int(with_each[m])
-            yield int(of_all[m] - with_each[m])
+    Parts are the rows with each label of some columns, and of each subset all and those that have some modalities.
+    """
+    rows, present = client.rows, client.tables.present
+    parts = [np.unique(client.tables.labels[column][1][rows], return_counts=True)[1] for column in labels]
+    for subset in subsets:
+        mine = client.rows_of(subset)
+        parts.append(np.array([len(mine), len(rows) - len(mine)]))
+        if present is not None:
+            with_each = present[mine].sum(0)
+            parts += [with_each[modalities], (present[rows].sum(0) - with_each)[modalities]]
+    return int(min(filter(None, chain.from_iterable(parts)), default=0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -11,23 +11,16 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.method.domain import counted
 from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
-from skfdrmfl.protocol.door import ClientRows
+from skfdrmfl.protocol.door import ClientRows, EachSaid
 from skfdrmfl.protocol.plan import Model, Targets
 from skfdrmfl.protocol.queries.members import MemberErrors
 
 
-class BinnedRows(frozenset[Any]):
-    """Positions of clients, each with its rows (q, bins) by output and bin, as tuples; the sum of two is the union."""
-
-    def __add__(self, other: frozenset[Any]) -> BinnedRows:
-        return BinnedRows(self | other)
-
-
 class ErrorCountTotals(NamedTuple):
-    """The number of rows held out, and their errors."""
+    """The number of rows held out, and of each client its position and its rows (q, bins) by output and bin."""
 
     n_rows: float
-    rows: BinnedRows
+    rows: EachSaid
 
 
 class ErrorCounts:
@@ -88,4 +81,4 @@ def held_out_counts(totals: ErrorCountTotals | None, n_outputs: int) -> HeldOutC
 def _binned(position: int, errors: Float) -> ErrorCountTotals:
     """Return the counts of a client's errors (n, q)."""
     by_output = tuple(tuple(map(int, counted(of_output, ERROR_EDGES))) for of_output in np.abs(errors).T)
-    return ErrorCountTotals(float(len(errors)), BinnedRows({(position, by_output)}))
+    return ErrorCountTotals(float(len(errors)), EachSaid({(position, by_output)}))

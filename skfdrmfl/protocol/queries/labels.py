@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +12,13 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.categories import Categories, check_kind
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.protocol.door import ClientRows, Federation
-
-
-class _Labels(frozenset[Any]):
-    """A set of labels; the sum of two is their union."""
-
-    def __add__(self, other: frozenset[Any]) -> _Labels:
-        return _Labels(self | other)
+from skfdrmfl.protocol.door import ClientRows, EachSaid, Federation
 
 
 class LabelSets(NamedTuple):
     """The labels of a column."""
 
-    labels: _Labels
+    labels: EachSaid
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,7 @@ class ColumnLabels:
 
     def __call__(self, client: ClientRows) -> LabelSets:
         """Return a client's labels."""
-        return LabelSets(_Labels(client.labels(self.column)))
+        return LabelSets(EachSaid(client.labels(self.column)))
 
 
 def agree(federation: Federation, columns: Mapping[int, str]) -> Categories:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from skfdrmfl.method.suspects import (
     Rows,
     at_rank,
 )
-from skfdrmfl.protocol.door import Block, ClientRows
+from skfdrmfl.protocol.door import Block, ClientRows, EachSaid
 from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
 from skfdrmfl.views.base import FEWEST_SMOOTH, is_smooth
 
@@ -152,21 +152,14 @@ class OutlyingCounts:
         return OutlyingTotals(float(len(rows.v)), distances, residuals)
 
 
-class SuspectCounts(frozenset[Any]):
-    """Positions of clients, each with what it says of its rows; the sum of two is the union.
+class SuspectTotals(NamedTuple):
+    """The number of rows, and of each client its position and what it says of its own.
 
     That is its number of suspect rows by reason, how many rows it keeps, and how many of these have each modality.
     """
 
-    def __add__(self, other: frozenset[Any]) -> SuspectCounts:
-        return SuspectCounts(self | other)
-
-
-class SuspectTotals(NamedTuple):
-    """The number of rows, and what each client says of its own."""
-
     n_rows: float
-    clients: SuspectCounts
+    clients: EachSaid
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +179,7 @@ class Suspects:
         by_reason = np.bincount(found.reasons, minlength=len(REASONS)).tolist()
         by_modality = client.presence(self.subset)[kept].sum(0).tolist()
         mine = client.position, tuple(by_reason), int(kept.sum()), tuple(by_modality)
-        return SuspectTotals(float(len(kept)), SuspectCounts({mine}))
+        return SuspectTotals(float(len(kept)), EachSaid({mine}))
 
 
 def suspects_of(client: ClientRows, look: Look, block: Block) -> tuple[Found, NDArray[np.bool_]]:

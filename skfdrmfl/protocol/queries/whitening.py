@@ -7,7 +7,7 @@ What a client reveals is what these sums reveal: a client with one row reveals t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -49,7 +49,7 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class BlockSum:
-    """A sum over the rows of a block, taken a slab of rows at a time; subclasses say of what."""
+    """A sum over the rows of a block, taken a slab of rows (n, p) at a time; subclasses say of what."""
 
     name: ClassVar[str]
     powers: ClassVar[tuple[int, ...]] = (0, 1)
@@ -57,29 +57,35 @@ class BlockSum:
     block: Block
     subset: Subset
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
+    def _of(self, x: Float) -> Float:
         raise NotImplementedError
 
     def __call__(self, client: ClientRows) -> Sums | None:
         """Return a client's sum."""
         n_rows, total = 0, None
         for x in client.slabs(self.block, self.subset):
-            part = self.of(x)
+            part = self._of(x)
             total = part if total is None else total + part
             n_rows += x.shape[0]
         return None if total is None else Sums(n_rows, total)
 
 
-@dataclass(frozen=True, eq=False)
 class ColumnSums(BlockSum):
     """The sum of each column (p,)."""
 
     name: ClassVar[str] = "sums of columns"
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
+    def _of(self, x: Float) -> Float:
         return x.sum(0)
+
+
+class Magnitudes(BlockSum):
+    """The sum of the absolute values of each column (p,)."""
+
+    name: ClassVar[str] = "magnitudes of columns"
+
+    def _of(self, x: Float) -> Float:
+        return np.abs(x).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +95,7 @@ class AbsoluteDeviations(BlockSum):
     name: ClassVar[str] = "absolute deviations"
     mean: Float
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
+    def _of(self, x: Float) -> Float:
         return np.abs(x - self.mean).sum(0)
 
 
@@ -103,56 +108,53 @@ class SquaredDeviations(BlockSum):
     mean: Float
     per_unit: Float
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
-        return np.square((x - self.mean) * self.per_unit).sum(0)
+    def _scaled(self, x: Float) -> Float:
+        z = x - self.mean
+        z *= self.per_unit
+        return z
+
+    def _of(self, x: Float) -> Float:
+        return np.square(self._scaled(x)).sum(0)
 
 
-@dataclass(frozen=True, eq=False)
-class SecondMoments(BlockSum):
+class SecondMoments(SquaredDeviations):
     """The sum of products (p, p) of all pairs of columns, centred and in units as in `SquaredDeviations`."""
 
     name: ClassVar[str] = "products of columns"
-    powers: ClassVar[tuple[int, ...]] = (0, 2)
-    mean: Float
-    per_unit: Float
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
-        z = (x - self.mean) * self.per_unit
+    def _of(self, x: Float) -> Float:
+        z = self._scaled(x)
         return z.T @ z
 
 
-@dataclass(frozen=True, eq=False)
 class NeighbourProducts(SquaredDeviations):
     """The sum of products (p - 1,) of neighbouring columns, centred and in units as in `SquaredDeviations`."""
 
     name: ClassVar[str] = "products of neighbours"
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
-        z = (x - self.mean) * self.per_unit
+    def _of(self, x: Float) -> Float:
+        z = self._scaled(x)
         return (z[:, 1:] * z[:, :-1]).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
-class RangeProducts(BlockSum):
+class RangeProducts(SquaredDeviations):
     """The products of the second moments of scaled columns with some directions (p, r), not the moments themselves."""
 
     name: ClassVar[str] = "products with directions"
-    powers: ClassVar[tuple[int, ...]] = (0, 2)
-    mean: Float
-    per_scale: Float
     directions: Float
 
-    def of(self, x: Float) -> Float:
-        """Return the sum over the rows x (n, p)."""
-        z = x - self.mean
-        z *= self.per_scale
+    def _of(self, x: Float) -> Float:
+        z = self._scaled(x)
         return z.T @ (z @ self.directions)
 
 
 # ------------------------------------------------------------------------------------------- what they give
+
+
+def compare_magnitudes(federation: Federation, blocks: Iterable[Block], subset: Subset = EVERYTHING) -> None:
+    """Ask everybody how large the values of each block are, so that a guard may leave out who answers out of line."""
+    federation.sum(*(Magnitudes(block, subset) for block in blocks))
 
 
 Name = TypeVar("Name", bound=Hashable)
@@ -228,13 +230,6 @@ def fit_series(
 def _key(block: Block) -> tuple[Hashable, ...]:
     """Return the same for blocks of the same columns, rows and view."""
     return id(block.columns), block.modality, block.view
-
-
-def fit_targets(federation: Federation, subset: Subset = EVERYTHING) -> BlockTransform:
-    """Return the standardisation of the outputs."""
-    (found,) = fit_blocks(federation, {"y": Block(None)}, {"y": "standardize"}, subset).values()
-    assert isinstance(found, BlockTransform)
-    return found
 
 
 def whitened(found: Mapping[str, Found], shrinkage: float) -> dict[str, BlockTransform]:

@@ -11,7 +11,7 @@ from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.messages import Update
 from skfdrmfl.protocol.plan import ClientTask
 from skfdrmfl.protocol.replicas import Members
-from skfdrmfl.server.aggregation.mean import by_group
+from skfdrmfl.server.aggregation.aggregates import by_group
 from skfdrmfl.server.algorithms.base import Algorithm, ArrayAndState, Round
 
 

@@ -6,14 +6,42 @@ w_t + (sum over participants of clip(w_k - w_t, C) + N(0, (sigma C)^2 I)) / (q K
 from __future__ import annotations
 
 from dataclasses import replace
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.protocol.plan import ClientPrivacy
 from skfdrmfl.server.privacy import noise
-from skfdrmfl.server.privacy.clipping import adapted, clipped
+
+# eta_C of Andrew et al.: how fast the length follows the fraction of updates within it.
+CLIP_RATE = 0.2
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def clipped(updates: NDArray, clip_norm: float) -> tuple[Float, NDArray[np.bool_]]:
+    """Return updates (C, D) in float64, none longer than `clip_norm`, and which were not longer before (C,).
+
+    u min(1, C / |u|). An update that is not finite becomes zero and counts as longer: it says nothing, and nobody is
+    told, since that would be one more thing to pay for.
+    """
+    updates = updates.astype(np.float64)
+    finite = np.isfinite(updates).all(-1)
+    updates = np.where(finite[:, None], updates, 0.0)
+    lengths = np.linalg.norm(updates, axis=-1)
+    within = finite & (lengths <= clip_norm)
+    factors = np.divide(clip_norm, lengths, out=np.ones_like(lengths), where=lengths > clip_norm)
+    return updates * factors[:, None], within
+
+
+def adapted(clip_norm: float, share_within: float, target_share: float) -> float:
+    """Return the next round's length: C exp(-eta (b - gamma)) (Andrew et al. 2021, algorithm 1).
+
+    `share_within` b is the share of updates that were NOT clipped: where more of them than `target_share` are within C,
+    C shrinks.
+    """
+    return clip_norm * exp(-CLIP_RATE * (share_within - target_share))
 
 
 def invite_privately(privacy: ClientPrivacy) -> Indices:
@@ -29,7 +57,7 @@ def with_adapted_clip(privacy: ClientPrivacy, share_within: float) -> ClientPriv
 
 
 class NoisyMean:
-    """The aggregate of a private round: an `Aggregation` with equal weights and a fixed denominator.
+    """The aggregate of a private round: as `Average`, with equal weights and a fixed denominator.
 
     Parameters other than `used` (D,) stay as they were sent out in `origin` (D,).
     """

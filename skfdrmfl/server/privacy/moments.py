@@ -15,7 +15,7 @@ from skfdrmfl.data.transforms import BlockTransform, scaled
 from skfdrmfl.protocol.door import Block, ClientRows, Federation
 from skfdrmfl.protocol.ledger import NOISY
 from skfdrmfl.server.privacy import noise
-from skfdrmfl.server.privacy.clipping import clipped
+from skfdrmfl.server.privacy.mechanism import clipped
 
 # Moments are asked of everybody and are worth little noise: multiplier of their noise, in those of a round.
 MOMENTS_NOISE = 4.0

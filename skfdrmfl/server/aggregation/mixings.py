@@ -1,4 +1,4 @@
-"""Leaving out before a rule: updates that are far longer or far shorter than most."""
+"""What updates go through before a rule: from updates (K, D), and how many may be dishonest, to the same of others."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
-
-from skfdrmfl.server.aggregation.nearest_neighbors import nearest_neighbors
+from scipy.spatial.distance import cdist
 
 # An update is out of line if its length differs from the median one by this factor: clients who take equally many
 # steps of Adam move equally far, whatever their rows say ...
 FACTOR = 2.0
 # ... and by this many standard deviations of the lengths' logarithms, estimated from their median absolute deviation.
 DEVIATIONS, MAD_OF_NORMAL = 2.0, 0.6745
+
+
+def nearest_neighbors(points: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
+    """Return the mean of the K - f points (K, D) nearest to each, itself among them, and f (Allouah et al. 2023, NNM).
+
+    y_k = 1 / (K - f) times the sum of w_i over the K - f smallest |w_i - w_k|, f = `n_byzantine` < K / 2. Honest
+    clients come close to each other, which takes from a rule what their differences would cost, and from the dishonest
+    the cover of them. With f = 0 all become the mean. Distances are taken in float64 and compared with float32's
+    digits.
+    """
+    exact = points.astype(np.float64)
+    distances = cdist(exact, exact).astype(np.float32)
+    nearest = distances.argsort(axis=1, kind="stable")[:, : len(points) - n_byzantine]
+    shares = np.zeros((len(points), len(points)))
+    np.put_along_axis(shares, nearest, 1.0 / nearest.shape[1], axis=1)
+    return (shares @ exact).astype(points.dtype), n_byzantine
 
 
 def usual_lengths(updates: NDArray, n_byzantine: int) -> tuple[NDArray, int]:
@@ -39,4 +54,4 @@ def usual_lengths_nearest_neighbors(updates: NDArray, n_byzantine: int) -> tuple
     return nearest_neighbors(*usual_lengths(updates, n_byzantine))
 
 
-MIXINGS = {"lengths": usual_lengths, "lengths+nnm": usual_lengths_nearest_neighbors}
+MIXINGS = {"lengths": usual_lengths, "lengths+nnm": usual_lengths_nearest_neighbors, "nnm": nearest_neighbors}
