@@ -295,7 +295,7 @@ def _wide_spectrum(
     for n_directions in sorted({min(FEW_DIMENSIONS, RANGE_DIMENSIONS), RANGE_DIMENSIONS}):
         q = orthonormal(times(random.standard_normal((len(mean), n_directions))))
         found = times(q)
-        if _leave_noise(np.linalg.eigvalsh(q.T @ found), total, min(count, len(mean))):
+        if _leave_noise(np.linalg.eigh(q.T @ found)[0], total, min(count, len(mean))):
             break
     q = orthonormal(times(lu(found, permute_l=True, check_finite=False)[0]))
     values, axes = np.linalg.eigh(q.T @ times(q))
