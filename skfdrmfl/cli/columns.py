@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -48,9 +48,9 @@ class Columns:
         return replace(self, **{name: part.drop(gone) for name, part in parts.items() if part is not None})
 
 
-def divide(frame: Any, args: Any) -> Columns:
-    """Return the parts of a table as `add_columns` and `add_missing` have it; refuse what does not fit."""
-    notes: list[str] = []
+def divide(frame: Any, args: Any, read: Sequence[str] = ()) -> Columns:
+    """Return the parts of a table, and what is said of them after `read`; refuse what does not fit."""
+    notes = list(read)
     names = list(frame.columns)
     roles = _roles(names, args)
     dropped = _matching(args.drop, names)
@@ -79,10 +79,7 @@ def divide(frame: Any, args: Any) -> Columns:
         frame, y = frame.loc[X.index], y.loc[X.index]
     if X.shape[1] == 0:
         wrong("FILE", args.file, "leaves no column of numbers to predict from", "look at --drop and --target")
-    bare = [name for name in X.columns if not all(name.partition("__"))]
-    if args.modalities == "prefix" and bare:
-        fact = f"needs names such as nir__1100, and {shown(bare)} have no prefix"
-        wrong("--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option")
+    notes += modality_notes(X, args)
     clients = _labels(frame, args.clients_column, "--clients-column")
     groups = _labels(frame, args.groups_column, "--groups-column")
     look_for_the_target(X, y, args, notes)
@@ -295,6 +292,26 @@ def _without_missing(X: Any, args: Any, notes: list[str]) -> Any:
     first = f"first: {names[0]!r} in row {_row(X[X[names[0]].isna()])}"
     remedy = "pass --missing rows or --missing columns to leave these out, or fill them in the file"
     wrong("FILE", args.file, f"has missing values in {where} ({first})", remedy)
+
+
+def modality_notes(X: Any, args: Any) -> list[str]:
+    """Return a sentence on the modalities that `--modalities prefix` finds; refuse names without one, or alike."""
+    if args.modalities != "prefix":
+        return []
+    bare = [name for name in X.columns if not all(name.partition("__"))]
+    if bare:
+        fact = f"needs names such as nir__1100, and {shown(bare)} have no prefix"
+        wrong("--modalities", "prefix", fact, "rename these columns, leave them out with --drop, or the option")
+    counts = Counter(str(name).partition("__")[0] for name in X.columns)
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        alike.setdefault(name.strip().casefold(), []).append(name)
+    sizes = {name: f"({counted(n, 'column')})" for name, n in counts.items()}
+    for names in alike.values():
+        if len(names) > 1:
+            fact = f"finds {' and '.join(f'{name!r} {sizes[name]}' for name in names)}, which are alike"
+            wrong("--modalities", "prefix", fact, "write the names of one modality in one way")
+    return [f"Modalities: {', '.join(f'{name} {size}' for name, size in sizes.items())}."]
 
 
 def _labels(frame: Any, name: str | None, option: str) -> Any:

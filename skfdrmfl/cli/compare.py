@@ -15,7 +15,7 @@ from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.folder import add_table, digest, read_input, refuse_folder_options
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, at_least, names_meant
 from skfdrmfl.cli.output import Write, output_folder, text_file, write_picture
-from skfdrmfl.cli.parameters import modality_notes, transformer
+from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import Interrupted, interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
@@ -137,9 +137,9 @@ def of_tecator(args: argparse.Namespace) -> Task:
 
 def of_file(args: argparse.Namespace) -> Task:
     """Return the task on a table: the rows of its clients, or dealt to simulated ones."""
-    frame, notes = read_input(args.file, args)
-    columns = divide(frame, args)
-    notes += [*columns.notes, *modality_notes(columns.X, args)]
+    frame, read = read_input(args.file, args)
+    columns = divide(frame, args, read)
+    notes = columns.notes
     named = {"data": str(args.file), "sha256": digest(args.file), "unit": ""}
     if columns.groups is not None:
         from skfdrmfl.compare._arguments import N_SPLITS

@@ -17,7 +17,7 @@ from skfdrmfl.cli.columns import Columns, divide
 from skfdrmfl.cli.folder import add_table, digest, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, at_least
 from skfdrmfl.cli.output import check_ending, output_folder, text_file, write_picture
-from skfdrmfl.cli.parameters import modality_notes, transformer
+from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import Interrupted, interrupt_waits
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
 from skfdrmfl.common.extras import new_figure
@@ -51,11 +51,10 @@ def run(args: argparse.Namespace) -> None:
             from skfdrmfl.fit.saving import save
 
             model = transformer(args, random_state=args.random_state)
-        columns = divide(frame, args)
+        columns = divide(frame, args, notes)
         if columns.clients is None:
             columns.notes.append("No --clients-column: all rows are one client's, which is ordinary training.")
-        columns.notes += modality_notes(columns.X, args)
-        print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
+        print("\n".join(columns.notes), end="\n\n", flush=True)
         facts = _facts(columns, args) | {name: frame.attrs.get(name) for name in ("signal", "unit")}
         with quiet_suspects():
             interrupted = _train(model, columns)
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         if found is not None and model.suspects == "drop":
             columns = columns.without(found.rows)
         write({args.save.name: partial(save, model, model._fitted, about=facts)})
-        record = facts | _record(model, columns, args, notes)
+        record = facts | _record(model, columns, args)
         write({record_name: text_file(json.dumps(record, indent=1, ensure_ascii=False) + "\n")})
         print(errors_text(args.target, record["rmsec"], record["rmse_held_out"]))
         print(model.diagnose(), flush=True)
@@ -144,7 +143,7 @@ def _facts(columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
+def _record(model: Any, columns: Columns, args: argparse.Namespace) -> dict[str, Any]:
     """Return how the model was made, as plain values, beside the facts that its file has."""
     from skfdrmfl.common.version import versions
     from skfdrmfl.metrics import rmsec
@@ -160,7 +159,7 @@ def _record(model: Any, columns: Columns, args: argparse.Namespace, notes: list[
         "rmsec": [rmsec(columns.y[name], predicted[:, j]) for j, name in enumerate(args.target)],
         "parameters": repr(model),
         "data": str(args.file),
-        "notes": [*notes, *columns.notes],
+        "notes": columns.notes,
         "ledger": model.federation_log_.by_kind(),
         "versions": versions(),
         "command": shlex.join(["skfdrmfl", *args.argv]),

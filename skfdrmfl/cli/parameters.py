@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
-from skfdrmfl.tables.wording import counted, meant
+from skfdrmfl.tables.wording import meant
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
 BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities": "--modalities"}
@@ -68,19 +67,3 @@ def _value(text: str, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
-
-
-def modality_notes(X: Any, args: Any) -> list[str]:
-    """Return a sentence on the modalities that `--modalities prefix` finds in a table; refuse names that are alike."""
-    if args.modalities != "prefix":
-        return []
-    counts = Counter(str(name).partition("__")[0] for name in X.columns)
-    alike: dict[str, list[str]] = {}
-    for name in counts:
-        alike.setdefault(name.strip().casefold(), []).append(name)
-    sizes = {name: f"({counted(n, 'column')})" for name, n in counts.items()}
-    for names in alike.values():
-        if len(names) > 1:
-            fact = f"finds {' and '.join(f'{name!r} {sizes[name]}' for name in names)}, which are alike"
-            wrong("--modalities", "prefix", fact, "write the names of one modality in one way")
-    return [f"Modalities: {', '.join(f'{name} {size}' for name, size in sizes.items())}."]

@@ -17,7 +17,7 @@ from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
-from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, quietly
+from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, over, quietly
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
@@ -210,10 +210,8 @@ def _predict(model: Any, X: Any, odd: Any, args: argparse.Namespace) -> tuple[An
         print(f"Not predicted, and left empty: {counted(len(refused), 'row')} ({rows}); row {row + 1} has {why}.")
     with as_problem(f"{args.file} cannot be predicted"):
         answers = quietly(model.predict, X[good]), model.transform(X[good])
-    whole = [np.full((len(X), np.size(part) // good.sum()), np.nan) for part in answers]
-    for part, to in zip(answers, whole, strict=True):
-        to[good] = np.reshape(part, to[good].shape)
-    return whole[0], whole[1]
+    predicted, Z = (over(good, np.reshape(part, (good.sum(), -1))) for part in answers)
+    return predicted, Z
 
 
 def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int) -> list[str]:

@@ -110,7 +110,6 @@ def _parquet(path: Path) -> Any:
 
 def _row_groups(path: Path) -> Any:
     """Return what pandas makes of a large Parquet file, its numbers lying in another; None of other files."""
-    import numpy
     import pandas
     from pyarrow import parquet, types
 
@@ -125,23 +124,20 @@ def _row_groups(path: Path) -> Any:
         columns = [group.column(j) for group in groups for j in range(group.num_columns)]
         # pandas makes other numbers of whole ones with gaps.
         gaps = {of.path_in_schema for of in columns if of.statistics is None or of.statistics.null_count != 0}
-        mapped = [
-            name
-            for name in names
-            if types.is_floating(schema.field(name).type)
-            or (types.is_integer(schema.field(name).type) and name not in gaps)
-        ]
-        dtypes = {name: numpy.dtype(schema.field(name).type.to_pandas_dtype()) for name in mapped}
+        mapped: dict[Any, list[str]] = {}  # by type
+        for name in names:
+            kind = schema.field(name).type
+            if types.is_floating(kind) or (types.is_integer(kind) and name not in gaps):
+                mapped.setdefault(kind.to_pandas_dtype(), []).append(name)
         n_rows = file.metadata.num_rows
-        if 8 * n_rows * len(mapped) <= spill.SPILL_BYTES:
+        if 8 * n_rows * sum(map(len, mapped.values())) <= spill.SPILL_BYTES:
             return None
         values: dict[str, Any] = {}
-        for dtype in set(dtypes.values()):
-            mine = [name for name in mapped if dtypes[name] == dtype]
+        for dtype, mine in mapped.items():
             values |= zip(mine, spill.new_table((len(mine), n_rows), dtype), strict=True)
         start = 0
-        for batch in file.iter_batches(columns=mapped):
-            for name in mapped:
+        for batch in file.iter_batches(columns=list(values)):
+            for name in values:
                 values[name][start : start + len(batch)] = batch.column(name).to_numpy(zero_copy_only=False)
             start += len(batch)
     rest = pandas.read_parquet(path, columns=[name for name in names if name not in values])

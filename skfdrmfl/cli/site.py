@@ -18,7 +18,7 @@ from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.folder import add_table, read_input
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command
 from skfdrmfl.cli.output import output_folder, text_file
-from skfdrmfl.cli.parameters import modality_notes, transformer
+from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import interrupt_waits
 from skfdrmfl.courier.programs import Program, environment, found, free_port
 from skfdrmfl.courier.sockets import is_loopback
@@ -171,9 +171,8 @@ def read_site(args: argparse.Namespace) -> tuple[Any, tuple[Any, ...], Any]:
     with as_problem("", TypeError):
         policy = SitePolicy() if args.policy is None else SitePolicy.from_toml(args.policy)
         check_state(policy)
-    columns = divide(frame, args)
-    columns.notes += modality_notes(columns.X, args)
-    print("\n".join([*notes, *columns.notes]), end="\n\n", flush=True)
+    columns = divide(frame, args, notes)
+    print("\n".join(columns.notes), end="\n\n", flush=True)
     groups = () if columns.groups is None else (columns.groups.to_numpy(),)
     return estimator, (columns.X, columns.target, *groups), policy
 

@@ -23,6 +23,15 @@ def add_trust(parser: Any) -> None:
     add(parser, "--confidence SHARE", "of the intervals around predictions", type=_share, default=0.9)
 
 
+def over(rows: Any, values: Any, otherwise: Any = float("nan")) -> Any:
+    """Return values of some rows, a mask (n,), as values of all rows, `otherwise` in the others."""
+    import numpy as np
+
+    whole = np.full((len(rows), *values.shape[1:]), otherwise)
+    whole[rows] = values
+    return whole
+
+
 def domain_columns(model: Any, X: Any, predicted: Any, args: argparse.Namespace) -> tuple[dict[str, Any], str | None]:
     """Return the columns of the domain by name, and what --strict says of rows outside, which a line counts."""
     import numpy as np
@@ -40,9 +49,7 @@ def domain_columns(model: Any, X: Any, predicted: Any, args: argparse.Namespace)
         first = int((~table["inside"]).argmax())
         line += f"; row {np.flatnonzero(good)[first] + 1} is the first, moved by {table['moved_by'][first]}"
     print(f"{line}.", flush=True)
-    columns = {name: np.full(len(good), None, dtype=object) for name in table}
-    for name, values in table.items():
-        columns[name][good] = values
+    columns = {name: over(good, np.asarray(values), None) for name, values in table.items()}
     return columns, line if outside or beyond else None
 
 
@@ -75,13 +82,9 @@ def interval_columns(
     print(f"Intervals of confidence {args.confidence:g}, by errors on {of}.")
     if why:
         print(f"Not by each client's own: {why}")
-    columns = {}
-    for j, name in enumerate(names):
-        for side, end in enumerate(("lower", "upper")):
-            values = np.full(len(good), np.nan)
-            values[good] = found.reshape(int(good.sum()), -1, 2)[:, j, side]
-            columns[f"{end}_{name}"] = values
-    return columns
+    ends = over(good, found.reshape(int(good.sum()), -1, 2))  # (n, outputs, 2)
+    sides = [(0, "lower"), (1, "upper")]
+    return {f"{end}_{name}": ends[:, j, side] for j, name in enumerate(names) for side, end in sides}
 
 
 def quietly(predict: Callable[[Any], Any], X: Any) -> Any:

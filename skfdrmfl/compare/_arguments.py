@@ -87,9 +87,13 @@ def make_folds(X: ArrayLike, groups: ArrayLike | None, n_splits: int | None, ran
     check_at_least("n_splits", n_splits, 2)
     if n_splits > most:
         raise InvalidArgument("n_splits", n_splits, f"is more than the {most} {what}", f"pass at most {most}")
+    return shuffled_folds(X, groups, n_splits, random_state)
+
+
+def shuffled_folds(X: Any, groups: ArrayLike | None, n_splits: int, random_state: int) -> list[Fold]:
+    """Return folds whose rows are drawn; the rows of a group stay together."""
     splitter = KFold if groups is None else GroupKFold
-    folds = splitter(n_splits, shuffle=True, random_state=random_state)
-    return list(folds.split(X, groups=groups))
+    return list(splitter(n_splits, shuffle=True, random_state=random_state).split(X, groups=groups))
 
 
 def check_components(n_components: int, X: ArrayLike, folds: list[Fold]) -> None:

@@ -82,9 +82,8 @@ def compare(
         The client of each row; or a function of a seed (int) that returns them, so that the split into
         clients varies with the seed as well.
     groups : array-like of shape (n_samples,), default=None
-        Rows that must not be parted, such as repeated measurements of one sample: one group is always in
-        one fold. FDRMFL is given the groups of its training rows, to keep them together in the rows that it
-        holds out itself.
+        Rows that must not be parted, such as repeated measurements of one sample: one group is always in one fold.
+        FDRMFL is given the groups of its training rows, to keep them together in the rows that it holds out itself.
     n_components : int, default=2
         Number of features every method may pass on.
     n_splits : int, default=None
@@ -93,8 +92,8 @@ def compare(
         Number of seeds: FDRMFL, the random projection and a callable `client_ids` are repeated with
         `random_state`, `random_state + 1`, ... The folds stay.
     regressor : regressor, default=None
-        What is fitted on the features. None means `RidgeCV(alphas=numpy.logspace(-6, 3, 10))`, with a penalty for each
-        output.
+        What is fitted on the features of all clients' training rows, of every reduction; y_hat only does without. None
+        means `RidgeCV(alphas=numpy.logspace(-6, 3, 10))`, with a penalty for each output.
     transformer : FDRMFLTransformer, default=None
         The federated transformer, for settings of your own such as `modalities`; `n_components` and
         `random_state` are set here. None means the default settings.
@@ -141,11 +140,6 @@ def compare(
         Labels of clients that are missing or cannot be compared, before any training too.
     Exception
         Whatever a fit raises; its attribute `finished` is what was finished by then, as of `ComparisonInterrupted`.
-
-    Notes
-    -----
-    The regressor behind FDRMFL is fitted on the pooled features Z of the training rows, as it is for every
-    other method; the row for y_hat only is what is reached without that.
 
     Examples
     --------

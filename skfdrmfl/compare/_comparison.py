@@ -29,7 +29,7 @@ from skfdrmfl.compare._result import (
     rmse_ratio,
     squared_errors,
 )
-from skfdrmfl.compare._text import aligned, rmse_texts, spread, table_cells, verdict
+from skfdrmfl.compare._text import aligned, rmse_text, spread, table_cells, verdict
 from skfdrmfl.compare._variation import Variation, variations_from
 from skfdrmfl.inspection import VariationDisplay
 from skfdrmfl.metrics import bias, sep, slope
@@ -316,8 +316,7 @@ class Comparison:
         one = self.of(self.outputs[0] if output is None else output)
         if names is None:
             names = [method.name for method in one.methods if method.name in DRAWN] or [one.methods[0].name]
-        shown = rmse_texts([one[name] for name in names], one.methods)
-        panels = {f"{name}\n{text}": one[name].predicted[0] for name, text in zip(names, shown, strict=True)}
+        panels = {f"{name}\n{rmse_text(one, name)}": one[name].predicted[0] for name in names}
         what = f"{output or self.outputs[0]}" if len(self.outputs) > 1 else ""
         title = ", ".join(filter(None, (title, what))) if what not in title else title
         return plot_predicted(one.measured, self.client_ids[0], panels, title, unit)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.progress import tell
+from skfdrmfl.compare._arguments import shuffled_folds
 from skfdrmfl.views import VIEWS, base
 
 
@@ -108,8 +108,7 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
         n_splits = min(self.n_splits, len(X if groups is None else np.unique(np.asarray(groups))))
         if n_splits < 2 or len(X) < 4:
             return []
-        splitter = KFold if groups is None else GroupKFold
-        folds = splitter(n_splits, shuffle=True, random_state=self.random_state).split(X, groups=groups)
+        folds = shuffled_folds(X, groups, n_splits, self.random_state)
         return [(train, test) for train, test in folds if len(train) >= 3]  # a large group may leave fewer
 
     def _choose(self, X: NDArray[Any], y: NDArray[Any], folds: list[tuple[Any, Any]], most: int) -> tuple[float, int]:

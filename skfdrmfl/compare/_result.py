@@ -70,7 +70,7 @@ class Ratio(NamedTuple):
 NO_RATIO = Ratio(float("nan"), float("nan"), float("nan"))
 
 
-def rmse_ratio(squared: Float, reference: Float, groups: NDArray[np.intp], seed: int = 0) -> Ratio:
+def rmse_ratio(squared: Float, reference: Float, groups: NDArray[np.intp]) -> Ratio:
     """Return sqrt(sum `squared` / sum `reference`), with a paired bootstrap interval over groups of rows.
 
     Rows are drawn with replacement, whole groups at a time, and with each its error under both methods: what makes a
@@ -87,7 +87,7 @@ def rmse_ratio(squared: Float, reference: Float, groups: NDArray[np.intp], seed:
     value = float(np.sqrt(sums[0].sum() / sums[1].sum()))
     if n_groups == 1:
         return Ratio(value, float("nan"), float("nan"))
-    draws = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_DRAWS)
+    draws = np.random.default_rng(0).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_DRAWS)
     of_draws = draws @ sums.T  # (draws, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.sqrt(of_draws[:, 0] / of_draws[:, 1])

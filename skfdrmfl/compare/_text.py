@@ -33,13 +33,10 @@ def table_cells(comparison: Any, output: str) -> list[list[str]]:
     return rows
 
 
-def rmse_texts(chosen: Sequence[MethodResult], methods: Sequence[MethodResult]) -> list[str]:
-    """Return the RMSE of some of the methods in a table as it stands there, and of how many runs it is the mean."""
-    decimals = decimals_of(method.rmse.mean() for method in methods)
-    return [
-        f"RMSE {method.rmse.mean():.{decimals}f}" + (f", mean of {n}" if (n := len(method.rmse)) > 1 else "")
-        for method in chosen
-    ]
+def rmse_text(comparison: Any, name: str) -> str:
+    """Return the RMSE of a method of one output as it stands in the table, and of how many runs it is the mean."""
+    runs, decimals = comparison[name].rmse, decimals_of(method.rmse.mean() for method in comparison.methods)
+    return f"RMSE {runs.mean():.{decimals}f}" + (f", mean of {len(runs)}" if len(runs) > 1 else "")
 
 
 def ratio_text(ratio: Ratio | None) -> str:

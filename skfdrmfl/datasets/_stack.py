@@ -69,7 +69,14 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         raise ValueError(f"Modalities differ in their numbers of rows: {rows}; row i must be one sample in all.")
-    index = _common_index(blocks)
+    indexes = {name: block.index for name, block in blocks.items() if hasattr(block, "iloc")}
+    first = next(iter(indexes), "")
+    for name, index in indexes.items():
+        if not index.equals(indexes[first]):  # rows side by side would be of other samples
+            raise ValueError(
+                f"Modalities {first!r} and {name!r} have different indexes; align them with .loc, or call "
+                ".reset_index(drop=True) on each if row i is the same sample."
+            )
     X = np.concatenate(list(arrays.values()), axis=1)
     if as_frame:
         columns = [
@@ -77,7 +84,9 @@ def stack_modalities(blocks: Mapping[str, Any], *, as_frame: bool = False) -> An
             for name, array in arrays.items()
             for column in getattr(blocks[name], "columns", range(array.shape[1]))
         ]
-        return import_extra("pandas", "table", "as_frame=True needs").DataFrame(X, columns=columns, index=index)
+        return import_extra("pandas", "table", "as_frame=True needs").DataFrame(
+            X, columns=columns, index=indexes.get(first)
+        )
     ends = accumulate(array.shape[1] for array in arrays.values())
     return X, {name: slice(end - array.shape[1], end) for (name, array), end in zip(arrays.items(), ends, strict=True)}
 
@@ -95,18 +104,3 @@ def _as_2d(name: object, block: Any) -> NDArray[Any]:
     if array.size == 0 or array.ndim == 0:
         raise ValueError(f"Modality {name!r} has shape {array.shape}; it needs at least one row and column.")
     return array.reshape(len(array), -1)
-
-
-def _common_index(blocks: Mapping[str, Any]) -> Any:
-    """Return the index that all pandas blocks have, None without any; raise if they differ, which would mix samples."""
-    indexes = {name: block.index for name, block in blocks.items() if hasattr(block, "iloc")}
-    if not indexes:
-        return None
-    first = next(iter(indexes))
-    for name, index in indexes.items():
-        if not index.equals(indexes[first]):
-            raise ValueError(
-                f"Modalities {first!r} and {name!r} have different indexes; align them with .loc, or "
-                f"call .reset_index(drop=True) on each if row i is the same sample."
-            )
-    return indexes[first]

@@ -25,8 +25,8 @@ from sklearn.linear_model import LinearRegression
 from skfdrmfl.cli import fit as fit_command
 from skfdrmfl.cli import main as cli
 from skfdrmfl.cli import predict, screen
+from skfdrmfl.cli.columns import modality_notes
 from skfdrmfl.cli.output import output_folder, text_file, write_picture
-from skfdrmfl.cli.parameters import modality_notes
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import Interrupted
 from skfdrmfl.common import extras
