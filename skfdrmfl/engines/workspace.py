@@ -25,7 +25,7 @@ class Workspace:
         self._layout = network.layout
         self._memory = like.new_zeros(SUM + 1, most_clients * self._layout.size)
         self._step = torch.zeros((), dtype=torch.float32, device=like.device)
-        self._n_places = 0
+        self._laid_out: tuple[int, list[int]] = (0, [])  # places, and rows in use
 
     def open(self, models: Tensor, runs: Tensor, shift: Tensor | None, *, anchored: bool, summed: bool) -> None:
         """Start each client from its run's row (C,) of `models` (runs, D), with zero moments.
@@ -53,7 +53,7 @@ class Workspace:
     def narrow(self, active: int) -> None:
         """Let the first `active` clients go on; the others are done."""
         self._put_aside(active)
-        if 2 * active <= self._n_places:
+        if 2 * active <= self._laid_out[0]:
             self._pack(active)
         self._active = active
         self._look()
@@ -93,10 +93,10 @@ class Workspace:
         return self._out[WEIGHTS], self._out.get(SUM)
 
     def _lay_out(self, n_places: int) -> None:
-        if n_places != self._n_places:
-            self._n_places = n_places
+        if (n_places, self._used) != self._laid_out:
+            self._laid_out = n_places, self._used
             self._flats = self._memory[:, : n_places * self._layout.size].unbind()
-            self._arrays = [self._layout.stacked(flat, n_places) for flat in self._flats]
+            self._arrays = {row: self._layout.stacked(self._flats[row], n_places) for row in self._used}
 
     def _put_aside(self, active: int) -> None:
         done = slice(active, self._active)

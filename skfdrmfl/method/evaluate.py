@@ -76,13 +76,13 @@ def _codes(network: Network, arrays: Arrays, x: Float, present: Present | None) 
 
 def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
     """Return what dense layers make of rows x (B, n_inputs): `MLP.forward`."""
-    a, n_hidden = x, len(part.hidden)
+    a = x
     skipped: Float | float = 0.0
-    for i in range(n_hidden + 1):
-        a = a @ arrays[f"{part.name}.weight{i}"].T + arrays[f"{part.name}.bias{i}"][:, 0]
+    for i, (weight, bias) in enumerate(part.layers):
+        a = a @ arrays[weight].T + arrays[bias][:, 0]
         if i == 0 and part.skip:
             a, skipped = a[:, : part.hidden[0]], a[:, part.hidden[0] :]
-        if i < n_hidden:
+        if i < len(part.hidden):
             a = a / (1.0 + np.exp(-a))  # silu
     return a + skipped
 
@@ -105,7 +105,7 @@ def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | 
         if present is not None:
             slopes = np.where(present[:, None, :, None], slopes, 0.0)
         return [
-            (_first_slopes(e, arrays, x[:, network.columns[name]], slopes[:, :, m]), arrays[f"{e.name}.weight0"])
+            (_first_slopes(e, arrays, x[:, network.columns[name]], slopes[:, :, m]), arrays[e.first_weight])
             for m, (name, e) in enumerate(encoders.items())
         ]
 
@@ -117,15 +117,15 @@ def has_first_slopes(network: Network) -> bool:
 
 def _slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
     """Return derivatives (B, q, n_inputs) by rows x, given those (B, q, n_outputs) by what `_layers` makes of them."""
-    slopes = _first_slopes(part, arrays, x, by_outputs) @ arrays[f"{part.name}.weight0"]
+    slopes = _first_slopes(part, arrays, x, by_outputs) @ arrays[part.first_weight]
     return np.broadcast_to(slopes, (len(x), *slopes.shape[-2:]))
 
 
 def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
     """Return derivatives as `_slopes` does, but by what the first layer gives."""
-    a, of_hidden, weights = x, [], [arrays[f"{part.name}.weight{i}"] for i in range(len(part.hidden) + 1)]
-    for i, weight in enumerate(weights[:-1]):
-        a = (a @ weight.T + arrays[f"{part.name}.bias{i}"][:, 0])[:, : part.hidden[i]]
+    a, of_hidden, weights = x, [], [arrays[weight] for weight, _ in part.layers]
+    for (weight, bias), width in zip(part.layers, part.hidden, strict=False):
+        a = (a @ arrays[weight].T + arrays[bias][:, 0])[:, :width]
         open_share = 1.0 / (1.0 + np.exp(-a))
         of_hidden.append(open_share * (1.0 + a * (1.0 - open_share)))  # of silu
         a = a * open_share

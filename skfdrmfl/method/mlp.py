@@ -33,14 +33,14 @@ class MLP(Part):
         self.skip = skip and bool(self.hidden)
         widths = [n_inputs, *self.hidden, n_outputs]
         self.shapes: Shapes = {}
-        self._names: list[tuple[str, str]] = []
+        self.layers: list[tuple[str, str]] = []  # names of weight and bias
         for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
             fan_out += n_outputs if self.skip and i == 0 else 0
             weight, bias = f"{name}.weight{i}", f"{name}.bias{i}"
-            self._names.append((weight, bias))
+            self.layers.append((weight, bias))
             self.shapes[weight] = (fan_out, fan_in)
             self.shapes[bias] = (fan_out, 1)
-        self.first_weight = self._names[0][0]
+        self.first_weight = self.layers[0][0]
 
     @property
     def signature(self) -> tuple:
@@ -60,7 +60,7 @@ class MLP(Part):
         """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
         a = x.mT
         skipped = None
-        for i, (weight, bias) in enumerate(self._names):
+        for i, (weight, bias) in enumerate(self.layers):
             a = _affine(views[weight], a, views[bias])
             if i == len(self.hidden):
                 break

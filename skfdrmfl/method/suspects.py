@@ -193,7 +193,7 @@ class Look:
             place = np.searchsorted(firsts, column, side="right") - 1
             far = np.abs(seen.values - center[place]) > CODE_DISTANCE * spread[place]
             code[row[far][::-1]] = column[far][::-1]  # the first column of a row comes last
-        code_y = ((np.abs(v) > CODE_DISTANCE) & are_codes(seen.y)).any(1)
+        code_y = np.asarray(((np.abs(v) > CODE_DISTANCE) & are_codes(seen.y)).any(1))
         usual = [np.mean((b.spread / b.scale) ** 2) if len(b.scale) else 0.0 for b in self.blocks]
         cuts = CLIP**2 * np.array(usual)
         weights = np.divide(cuts, sizes, out=np.ones_like(sizes), where=sizes > cuts).prod(1)
@@ -225,7 +225,7 @@ class Look:
         """Return the weight (n,) with which rows count hereafter, 0 of those beyond the limits."""
         far, odd = self.beyond(measured)
         far, odd = far.max((1, 2), initial=0.0) > 1.0, odd.max(1, initial=0.0) > 1.0
-        out = _unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(self._flat(rows).any(1))
+        out = _unlike_the_rest(far) | _unlike_the_rest(odd) | _unlike_the_rest(self._flat(rows))
         return np.where(out, 0.0, rows.weights)
 
     def measured(self, rows: Rows, weights: Float) -> Measured:
@@ -269,11 +269,11 @@ class Look:
         starts = np.concatenate(([0], np.cumsum(self.widths)))
         flat, widths = self._flat(rows), np.array(self.widths)
         level = flat & (rows.seen.plateau == widths)
-        name(_unlike_the_rest(level.any(1)), CONSTANT, level.argmax(1))
+        name(_unlike_the_rest(level), CONSTANT, level.argmax(1))
         of_code = np.searchsorted(starts, rows.code, side="right") - 1
         name(rows.code != NOWHERE, CODE_X, of_code, rows.code - starts[of_code])
         name(rows.code_y, CODE_Y, None, np.abs(rows.v).argmax(1))
-        name(_unlike_the_rest(flat.any(1)), SATURATED, flat.argmax(1))
+        name(_unlike_the_rest(flat), SATURATED, flat.argmax(1))
         times = far.max(2, initial=0.0)
         worst = times.argmax(1) if times.shape[1] else np.zeros(n, dtype=np.int64)
         unlike = _unlike_the_rest(times.max(1, initial=0.0) > 1.0) & (reason == NOWHERE)
@@ -349,5 +349,6 @@ def at_rank(counts: Float, share: float) -> Float:
 
 
 def _unlike_the_rest(mask: Mask) -> Mask:
-    """Return a mask of a client's rows (n,), or none of them where they are too many to be the exception."""
-    return mask if mask.sum() <= max(1.0, MOST_OF_A_CLIENT * len(mask)) else np.zeros_like(mask)
+    """Return which of a client's rows hold anywhere (n,), none where they are too many to be the exception."""
+    rows = np.asarray(mask.any(tuple(range(1, mask.ndim))))
+    return rows if rows.sum() <= max(1.0, MOST_OF_A_CLIENT * len(rows)) else np.zeros_like(rows)
