@@ -33,8 +33,6 @@ class Pieces(Sequence[NDArray]):
         return len(self.sizes)
 
     def __getitem__(self, k: Any) -> Any:
-        if isinstance(k, slice):
-            return [self[i] for i in range(len(self))[k]]
         end = self._ends[k]
         return self.joined[end - self.sizes[k] : end]
 

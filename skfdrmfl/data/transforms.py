@@ -52,11 +52,6 @@ class BlockTransform:
         """r, columns after the transformation."""
         return len(self.mean) if self.projection is None else self.projection.shape[1]
 
-    @property
-    def gains(self) -> Float:
-        """Length of an output's change when the scaled columns move by one along its direction (r,)."""
-        return np.ones(self.n_outputs) if self.projection is None else np.linalg.norm(self.projection, axis=0)
-
     def apply(self, block: Float) -> Float:
         """Return transformed rows (n, r) of `block` (n, p), both float64."""
         centred = (block if self.view is None else self.view.apply(block)) - self.mean

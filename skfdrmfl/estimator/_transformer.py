@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -489,7 +488,9 @@ class FDRMFLTransformer(
 
     def _draft(self) -> FDRMFLTransformer:
         """Return a copy on which input can be checked: bad input then leaves the estimator as it was."""
-        return copy.copy(self)
+        draft = object.__new__(type(self))
+        draft.__dict__.update(vars(self))
+        return draft
 
     def _keep(self, fitted: Fitted) -> None:
         """Make what a fit leaves that of this estimator."""

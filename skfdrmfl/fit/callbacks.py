@@ -31,7 +31,7 @@ class CallbackTask:
 
     def __init__(self, estimator: Any, context: Any = None, X: Any = None, y: Any = None):
         self._told, self._context = {"estimator": estimator, "X": X, "y": y}, context
-        if self.is_heard:
+        if context is not None:
             context.call_on_fit_task_begin(**self._told)
 
     @classmethod
@@ -49,7 +49,7 @@ class CallbackTask:
 
     def sub(self, name: str) -> CallbackTask:
         """Begin a task that is part of this one, after those before."""
-        if not self.is_heard:
+        if self._context is None:
             return self
         return CallbackTask(context=self._context.subcontext(task_name=name, max_subtasks=0), **self._told)
 
@@ -63,7 +63,7 @@ class CallbackTask:
         `numbers` makes `context.numbers` of callbacks; not `metadata`, which scikit-learn's hand on to scorers.
         `fitted` makes the attributes of an estimator fitted so far, if any callback wants one.
         """
-        if not self.is_heard:
+        if self._context is None:
             return False
         self._context.numbers = None if numbers is None else numbers()
         return bool(self._context.call_on_fit_task_end(**self._told, reconstruction_attributes=fitted))

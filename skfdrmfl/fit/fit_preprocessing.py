@@ -95,7 +95,7 @@ class Memo:
         with self._lock:
             self._kept.pop(key, None)
             self._kept[key] = used
-            while len(self._kept) > MOST_KEPT or sum(kept.n_bytes for kept in self._kept.values()) > MOST_BYTES:
+            while len(self._kept) > MOST_KEPT or sum([kept.n_bytes for kept in self._kept.values()]) > MOST_BYTES:
                 del self._kept[next(iter(self._kept))]
 
 
@@ -165,7 +165,7 @@ def prepared_once(
         found = prepare(apart)
         rows = tables.inputs(found.inputs), tables.outputs(found.targets)
         blocks = [vars(block).values() for block in (found.target, *found.table.blocks.values())]
-        n_bytes = sum(value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray))
+        n_bytes = sum([value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray)])
         kept = Kept(found, apart.ledger, *rows, n_bytes)
     MEMO.keep(key, kept)
     found = replace(kept.found)
@@ -181,7 +181,8 @@ def _key(federation: Simulation, settings: Sequence[Any]) -> bytes:
     arrays = [tables.table, tables.targets, tables.present, tables.blocks]
     arrays += [partition.positions, partition.sizes, partition.joined]
     strides = [None if array is None else array.strides for array in arrays]
-    total = sha256()
-    content = pickle.dumps((arrays, strides, settings), 5, buffer_callback=lambda buffer: total.update(buffer.raw()))
-    total.update(content)
+    buffers: list[pickle.PickleBuffer] = []
+    total = sha256(pickle.dumps((arrays, strides, settings), 5, buffer_callback=buffers.append))
+    for buffer in buffers:
+        total.update(buffer.raw())
     return total.digest()

@@ -198,6 +198,11 @@ def test_categories_come_from_who_is_there():
         (lambda round_, client: round_ > 1, {}, "no client be there in round 1"),
         (lambda round_, client: True, {"early_stopping": True}, "early_stopping=False"),
         ("sometimes", {}, "availability"),
+        (
+            np.ones((9, 3), bool),
+            {"dp_clip_norm": 1.0, "preprocessing": None},
+            "says who is there, and with privacy .* use availability=None",
+        ),
     ],
 )
 def test_bad_availability_is_told(availability, changes, message):
