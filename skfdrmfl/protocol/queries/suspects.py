@@ -33,7 +33,7 @@ from skfdrmfl.method.suspects import (
     usual_of,
 )
 from skfdrmfl.protocol.door import Block, ClientRows, EachSaid, OfAllRows
-from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
+from skfdrmfl.protocol.queries.whitening import sorted_axes, whitening_scale
 from skfdrmfl.views.base import FEWEST_SMOOTH, is_smooth
 
 # Rows of a client that sums are taken of, evenly spaced, and rows that make a median worth the name.
@@ -299,19 +299,12 @@ def first_look(totals: CenterTotals, widths: Sequence[int]) -> Look:
     for width in widths:
         size = len(sketch(np.zeros((1, width)))[0])
         mine = slice(start, start + size)
-        blocks.append(BlockLook(center[mine], spread[mine], _scale(spread[mine]), smooth=width >= FEWEST_SMOOTH))
+        blocks.append(
+            BlockLook(center[mine], spread[mine], whitening_scale(spread[mine]), smooth=width >= FEWEST_SMOOTH)
+        )
         start += size
     looked_at = (spread[-q:] > 0) & (totals.between > 0)  # of two classes none is far from the other
     return Look(tuple(map(int, widths)), tuple(blocks), center[-q:], np.where(looked_at, spread[-q:], np.inf))
-
-
-def _scale(spread: Float) -> Float:
-    """Return one scale for columns of like spread, else each its own; infinite of those that do not vary."""
-    varies = spread > 0
-    if not varies.any():
-        return np.full_like(spread, np.inf)
-    wide = spread.max() > MAX_SCALE_SPAN * spread[varies].min()
-    return np.where(varies, spread if wide else spread.max(), np.inf)
 
 
 def with_axes(look: Look, totals: MomentTotals) -> Look:
