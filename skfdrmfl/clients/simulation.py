@@ -196,7 +196,7 @@ class Simulation:
     def _are_sums_of_rows(self, queries: Sequence[Query]) -> bool:
         """Return whether answers are to be taken of all rows at once: every client has one to each query."""
         many = len(self.partition.positions) >= MANY_CLIENTS and self.tables.present is None
-        return many and all(getattr(q, "of_rows", False) and q.subset is EVERYTHING for q in queries)
+        return many and all(q.of_rows and q.subset is EVERYTHING for q in queries)
 
     def _without_excluded(self) -> Partition:
         """Return the rows of all clients but those whom a guard has left out."""

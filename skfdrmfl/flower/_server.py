@@ -57,13 +57,13 @@ class GridChannel:
             messages.append(Message(records, node, MessageType.QUERY, ttl=self._answer_within))
         answers = {}
         for reply in self._replies(messages):
-            if reply.has_content():
-                try:
-                    answers[reply.metadata.src_node_id] = get(reply.content, PACKET)
-                except WireError as error:
-                    print(f"[FDRMFL] node {reply.metadata.src_node_id}: {error}", flush=True)
-            else:
-                print(f"[FDRMFL] node {reply.metadata.src_node_id}: {reply.error.reason}", flush=True)
+            node = reply.metadata.src_node_id
+            try:
+                if not reply.has_content():
+                    raise WireError(reply.error.reason)
+                answers[node] = get(reply.content, PACKET)
+            except WireError as error:
+                print(f"[FDRMFL] node {node}: {error}", flush=True)
         return answers
 
     def _replies(self, messages: list[Message]) -> Iterator[Message]:

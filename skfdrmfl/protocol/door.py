@@ -104,7 +104,7 @@ class ClientRows(Protocol):
         """Return the labels of a discrete column, None among them where values are missing."""
 
 
-class Query(Protocol):
+class Query:
     """A question to every client, whose answers are added up: a frozen dataclass of arrays, and a pure function.
 
     One with `of_rows` is answered by a sum over rows and nothing else, by every client who has some.
@@ -114,13 +114,17 @@ class Query(Protocol):
     # Of each part of an answer, with which power of the rows' units it grows; 0 for what has none, such as counts, and
     # what clients may well differ in, such as errors. A guard compares the others.
     powers: ClassVar[tuple[int, ...]]
-
-    @property
-    def subset(self) -> Subset:
-        """The rows it is about."""
+    of_rows: ClassVar[bool] = False
+    subset: Any  # the rows it is about
 
     def __call__(self, client: ClientRows) -> Any:
         """Return a client's answer, a NamedTuple of things that can be added; None where it has no such row."""
+
+
+class OfAllRows(Query):
+    """A query that is about all rows."""
+
+    subset: Any = EVERYTHING
 
 
 class Training(Protocol):

@@ -28,7 +28,8 @@ from skfdrmfl.server.aggregation.aggregates import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
 from skfdrmfl.server.history import Reports, relative_drift, squared_distances
-from skfdrmfl.server.privacy.mechanism import NoisyMean, invite_privately, with_adapted_clip
+from skfdrmfl.server.privacy import noise
+from skfdrmfl.server.privacy.mechanism import NoisyMean, with_adapted_clip
 from skfdrmfl.server.trained import Best, ServerState, Trained, advance, invite, means
 
 
@@ -119,9 +120,10 @@ def federated_run(
         if available is not None:
             there, gone = available[t], ~np.logical_or.reduce(available[t:])
             present, state = members.without(gone), replace(state, memory=state.memory.forgetting(gone))
-        participants = (
-            invited(members, schedule, state.round_index, there) if privacy is None else invite_privately(privacy)
-        )
+        if privacy is None:
+            participants = invited(members, schedule, state.round_index, there)
+        else:
+            participants = noise.poisson_sample(privacy.n_clients, privacy.sampling_rate)
 
         # The model goes out, and updates are added as they come.
         broadcast = Broadcast(

@@ -18,7 +18,6 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.engines import ENGINES
 from skfdrmfl.method.objective import term_names, uses
 from skfdrmfl.method.suspects import Found, Look
-from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.door import Block, Query, Roster
 from skfdrmfl.protocol.dropped_clients import DroppedClient, together
 from skfdrmfl.protocol.ledger import Ledger
@@ -186,15 +185,7 @@ class RemoteTraining:
                 yield Update(replicas, **{key: part[row[replicas]] for key, part in parts.items()})
         self._messages.answered(came)
 
-    def average_rounds(
-        self,
-        invited: Iterator[Indices],
-        broadcast: Broadcast,
-        rate_factors: Sequence[float],
-        memory: AlgorithmState,
-        *,
-        each_round: bool,
-    ) -> None:
+    def average_rounds(self, *asked: Any, **more: Any) -> None:
         """Return None: every round passes the server."""
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:

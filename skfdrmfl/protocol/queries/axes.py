@@ -9,7 +9,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Arrays, Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.protocol.door import ClientRows
+from skfdrmfl.protocol.door import ClientRows, Query
 from skfdrmfl.protocol.plan import Model
 
 
@@ -33,7 +33,7 @@ class CodeMoments(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class CodeSums:
+class CodeSums(Query):
     """The sum of Z under a model."""
 
     name: ClassVar[str] = "sums of Z"
@@ -49,7 +49,7 @@ class CodeSums:
 
 
 @dataclass(frozen=True, eq=False)
-class CodeProducts:
+class CodeProducts(Query):
     """Products of Z with itself and with predictions, under a model and about `center` (c,)."""
 
     name: ClassVar[str] = "products of Z"

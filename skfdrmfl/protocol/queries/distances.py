@@ -8,9 +8,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from skfdrmfl.common.arrays import Float
-from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.method.domain import EDGES, Y_EDGES, Domain, counted
-from skfdrmfl.protocol.door import Block, ClientRows
+from skfdrmfl.protocol.door import Block, ClientRows, OfAllRows
 from skfdrmfl.protocol.plan import Targets
 
 
@@ -26,7 +25,7 @@ class DistanceTotals(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class DistanceCounts:
+class DistanceCounts(OfAllRows):
     """How many rows lie how far out of a domain, and where their y do."""
 
     name: ClassVar[str] = "counts of distances"
@@ -34,7 +33,6 @@ class DistanceCounts:
     of_rows: ClassVar[bool] = True
     domain: Domain
     targets: Targets  # standardised y
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> DistanceTotals | None:
         """Return a client's counts."""

@@ -11,7 +11,7 @@ from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.method.domain import counted
 from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
-from skfdrmfl.protocol.door import ClientRows, EachSaid
+from skfdrmfl.protocol.door import ClientRows, EachSaid, Query
 from skfdrmfl.protocol.plan import Model, Targets
 from skfdrmfl.protocol.queries.members import MemberErrors
 
@@ -23,7 +23,7 @@ class ErrorCountTotals(NamedTuple):
     rows: EachSaid
 
 
-class ErrorCounts:
+class ErrorCounts(Query):
     """The kind of message that counts of errors are, whatever predicts."""
 
     name: ClassVar[str] = "counts of errors"

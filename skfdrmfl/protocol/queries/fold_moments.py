@@ -14,7 +14,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.protocol.door import ClientRows
+from skfdrmfl.protocol.door import ClientRows, Query
 from skfdrmfl.protocol.plan import Inputs, Targets
 
 
@@ -30,7 +30,7 @@ class FoldSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class FoldMoments:
+class FoldMoments(Query):
     """Sums and products of encoder inputs and outputs over the rows that each of some folds holds out.
 
     `inputs` centre and scale columns at most, and `targets` are standardised: sums about pooled means, in units of

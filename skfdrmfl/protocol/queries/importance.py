@@ -12,7 +12,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.method.mixture import Mixture
-from skfdrmfl.protocol.door import Block, ClientRows
+from skfdrmfl.protocol.door import Block, ClientRows, Query
 from skfdrmfl.protocol.plan import Model
 
 
@@ -33,7 +33,7 @@ class ResponseSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Responses:
+class Responses(Query):
     """How predictions of a model respond to each column, and how each column varies."""
 
     name: ClassVar[str] = "responses and spreads"
@@ -128,7 +128,7 @@ class MixtureSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MixtureResponses:
+class MixtureResponses(Query):
     """How predictions of a mixture respond to `columns` (p,); `sizes` are the numbers of codes of discrete ones."""
 
     name: ClassVar[str] = "responses of the mixture"

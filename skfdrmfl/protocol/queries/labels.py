@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.categories import Categories, check_kind
 from skfdrmfl.data.held_out import EVERYTHING, Subset
-from skfdrmfl.protocol.door import ClientRows, EachSaid, Federation
+from skfdrmfl.protocol.door import ClientRows, EachSaid, Federation, OfAllRows, Query
 
 
 class LabelSets(NamedTuple):
@@ -22,13 +22,12 @@ class LabelSets(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ColumnLabels:
+class ColumnLabels(OfAllRows):
     """The labels of a discrete column, each once."""
 
     name: ClassVar[str] = "labels of categories"
     powers: ClassVar[tuple[int, ...]] = (0,)
     column: int
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> LabelSets:
         """Return a client's labels."""
@@ -58,7 +57,7 @@ class PresenceCounts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Presence:
+class Presence(Query):
     """How many rows have each modality."""
 
     name: ClassVar[str] = "rows by modality"

@@ -13,7 +13,7 @@ from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.method.linear import Linear
 from skfdrmfl.method.mixture import Mixture
-from skfdrmfl.protocol.door import ClientRows
+from skfdrmfl.protocol.door import ClientRows, Query
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
 
 
@@ -53,7 +53,7 @@ class ErrorSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MemberErrors:
+class MemberErrors(Query):
     """How members err on the rows that they have not seen: the linear ones first, then the networks."""
 
     name: ClassVar[str] = "products of errors"
@@ -109,7 +109,7 @@ class ScoreSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreProducts:
+class ScoreProducts(Query):
     """Products of scores, predictions and standardised y."""
 
     name: ClassVar[str] = "products of scores"

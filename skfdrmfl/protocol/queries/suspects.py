@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.data.held_out import EVERYTHING, Subset
+from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.transforms import BlockSpectrum
 from skfdrmfl.method.domain import BlockDomain, of_spectrum
 from skfdrmfl.method.seen_rows import MOST_COLUMNS, Seen, joined, sketch
@@ -32,8 +32,8 @@ from skfdrmfl.method.suspects import (
     Rows,
     at_rank,
 )
-from skfdrmfl.protocol.door import Block, ClientRows, EachSaid
-from skfdrmfl.protocol.queries.whitening import MAX_SCALE_SPAN, sorted_axes
+from skfdrmfl.protocol.door import Block, ClientRows, EachSaid, OfAllRows
+from skfdrmfl.protocol.queries.whitening import sorted_axes, whitening_scale
 from skfdrmfl.views.base import FEWEST_SMOOTH, is_smooth
 
 # Rows of a client that sums are taken of, evenly spaced, and rows that make a median worth the name.
@@ -61,14 +61,13 @@ class CenterTotals(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Centers:
+class Centers(OfAllRows):
     """Where the middle of each client's rows is, and how far they lie from it."""
 
     name: ClassVar[str] = "medians"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0, 0, 0, 0)
     block: Block  # the numeric columns of all modalities
     widths: tuple[int, ...]
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> CenterTotals | None:
         """Return what a client's rows give; None where they are too few."""
@@ -104,14 +103,13 @@ class MomentTotals(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class RobustMoments:
+class RobustMoments(OfAllRows):
     """Products of columns and outputs over rows that are cut to a usual length, without those that are out of line."""
 
     name: ClassVar[str] = "products of usual rows"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0)
     look: Look
     block: Block
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> MomentTotals | None:
         """Return a client's sums."""
@@ -133,14 +131,13 @@ class OutlyingTotals(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class OutlyingCounts:
+class OutlyingCounts(OfAllRows):
     """How far rows lie from where others put them, each as if it had been left out."""
 
     name: ClassVar[str] = "counts of usual distances"
     powers: ClassVar[tuple[int, ...]] = (0, 0, 0)
     look: Look
     block: Block
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> OutlyingTotals | None:
         """Return a client's counts."""
@@ -163,7 +160,7 @@ class SuspectTotals(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Suspects:
+class Suspects(OfAllRows):
     """How many rows each client suspects, and how many it keeps."""
 
     name: ClassVar[str] = "counts of suspects"
@@ -171,7 +168,6 @@ class Suspects:
     seen: ClassVar[str] = "each"
     look: Look
     block: Block
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> SuspectTotals:
         """Return a client's counts."""
@@ -303,19 +299,12 @@ def first_look(totals: CenterTotals, widths: Sequence[int]) -> Look:
     for width in widths:
         size = len(sketch(np.zeros((1, width)))[0])
         mine = slice(start, start + size)
-        blocks.append(BlockLook(center[mine], spread[mine], _scale(spread[mine]), smooth=width >= FEWEST_SMOOTH))
+        blocks.append(
+            BlockLook(center[mine], spread[mine], whitening_scale(spread[mine]), smooth=width >= FEWEST_SMOOTH)
+        )
         start += size
     looked_at = (spread[-q:] > 0) & (totals.between > 0)  # of two classes none is far from the other
     return Look(tuple(map(int, widths)), tuple(blocks), center[-q:], np.where(looked_at, spread[-q:], np.inf))
-
-
-def _scale(spread: Float) -> Float:
-    """Return one scale for columns of like spread, else each its own; infinite of those that do not vary."""
-    varies = spread > 0
-    if not varies.any():
-        return np.full_like(spread, np.inf)
-    wide = spread.max() > MAX_SCALE_SPAN * spread[varies].min()
-    return np.where(varies, spread if wide else spread.max(), np.inf)
 
 
 def with_axes(look: Look, totals: MomentTotals) -> Look:

@@ -16,7 +16,7 @@ import numpy as np
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockSpectrum, BlockTransform, scaled, unchanged
-from skfdrmfl.protocol.door import Block, ClientRows, Federation
+from skfdrmfl.protocol.door import Block, ClientRows, Federation, Query
 from skfdrmfl.views.base import View, neighbour_correlation
 
 # Columns whose standard deviations span more than this are standardised before whitening: raw whitening would
@@ -48,7 +48,7 @@ class Sums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class BlockSum:
+class BlockSum(Query):
     """A sum over the rows of a block, taken a slab of rows (n, p) at a time; subclasses say of what."""
 
     name: ClassVar[str]

@@ -11,7 +11,7 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.protocol.plan import ClientPrivacy
 from skfdrmfl.server.privacy import noise
 
@@ -42,11 +42,6 @@ def adapted(clip_norm: float, share_within: float, target_share: float) -> float
     C shrinks.
     """
     return clip_norm * exp(-CLIP_RATE * (share_within - target_share))
-
-
-def invite_privately(privacy: ClientPrivacy) -> Indices:
-    """Return the clients that take part in a round: each by itself, with probability q."""
-    return noise.poisson_sample(privacy.n_clients, privacy.sampling_rate)
 
 
 def with_adapted_clip(privacy: ClientPrivacy, share_within: float) -> ClientPrivacy:

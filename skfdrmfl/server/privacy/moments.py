@@ -10,9 +10,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from skfdrmfl.common.arrays import Float, Indices
-from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.data.transforms import BlockTransform, scaled
-from skfdrmfl.protocol.door import Block, ClientRows, Federation
+from skfdrmfl.protocol.door import Block, ClientRows, Federation, OfAllRows
 from skfdrmfl.protocol.ledger import NOISY
 from skfdrmfl.server.privacy import noise
 from skfdrmfl.server.privacy.mechanism import clipped
@@ -52,7 +51,7 @@ class ClippedMeans(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ClippedMoments:
+class ClippedMoments(OfAllRows):
     """Means over a client's rows of u and u^2, u in [-1, 1] between the bounds; every client weighs the same."""
 
     name: ClassVar[str] = "clipped moments"
@@ -61,7 +60,6 @@ class ClippedMoments:
     blocks: tuple[Block, ...]
     bounds: tuple[Bounds, ...]
     clip_norm: float  # the most that one client's means are long
-    subset: Subset = EVERYTHING
 
     def __call__(self, client: ClientRows) -> ClippedMeans:
         """Return a client's means."""
