@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from math import inf
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,13 +27,13 @@ from skfdrmfl.estimator._html import Representation
 from skfdrmfl.estimator._trust import Trust
 from skfdrmfl.fit.callbacks import CallbackSupportMixin, CallbackTask, with_callbacks
 from skfdrmfl.fit.check_input import are_plain_numbers, present_in, with_codes
-from skfdrmfl.fit.mixture import Ready
 from skfdrmfl.fit.parameters import CONSTRAINTS, check_pretreatment, value_of
-from skfdrmfl.fit.prepare import prepare
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.fit.saving import load, save, warn_of_version
 from skfdrmfl.method.objective import weight_of_each_term
+
+if TYPE_CHECKING:
+    from skfdrmfl.fit.mixture import Ready
 
 
 @dataclass(eq=False, repr=False)
@@ -451,6 +451,8 @@ class FDRMFLTransformer(
         KeyboardInterrupt
             Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
         """
+        from skfdrmfl.fit.run_rounds import train_and_keep  # not at the top: processes that only predict start faster
+
         task = CallbackTask.of_fit(self, X, y, self.n_rounds if self.tuning is None else None)
         with single_threaded():
             train_and_keep(self, self._prepare_fit(X, y, client_ids, groups), task)
@@ -467,6 +469,9 @@ class FDRMFLTransformer(
         fixed by the first call. Clients not met before are appended to `clients_`. Nothing goes on from a mixture:
         after one, a network alone begins anew, with a warning.
         """
+        from skfdrmfl.fit.prepare import prepare
+        from skfdrmfl.fit.run_rounds import train_and_keep
+
         task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
         with single_threaded():
             earlier = vars(self).get("_fitted")
@@ -483,6 +488,8 @@ class FDRMFLTransformer(
 
     def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None) -> Ready:
         """Return a fit that is ready to train."""
+        from skfdrmfl.fit.prepare import prepare
+
         earlier = vars(self).get("_fitted") if self.warm_start else None
         return prepare(self, X, y, client_ids, groups, earlier=earlier)
 
