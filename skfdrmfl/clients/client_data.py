@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, slabs
 from skfdrmfl.common.spill import rows_of_table
-from skfdrmfl.data.categories import Column
+from skfdrmfl.data.categories import Column, read_labels
 from skfdrmfl.data.held_out import EVERYTHING, Subset, number_blocks
 from skfdrmfl.data.transforms import columns_of
 from skfdrmfl.method.evaluate import evaluate
@@ -53,6 +53,11 @@ class ClientData:
         self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
+
+    @classmethod
+    def of_labels(cls, X: Any, discrete: Iterable[int]) -> ClientData:
+        """Return rows of which only the labels of discrete columns are known so far."""
+        return cls(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
 
     @cached_property
     def all_rows(self) -> Indices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,14 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.common.arrays import Float, Indices, Present
 from skfdrmfl.common.wording import counted
-from skfdrmfl.data.categories import Categories, by_kind, encode, missing_codes, read_labels
+from skfdrmfl.data.categories import Categories, by_kind, encode, missing_codes
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.data.column_names import number_names
 from skfdrmfl.data.label_columns import Labelled
 from skfdrmfl.data.modalities import features_of, find_present, resolve_modalities
 from skfdrmfl.data.partition import Partition
-from skfdrmfl.protocol.door import Federation
-from skfdrmfl.protocol.queries.labels import agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,22 +94,6 @@ def check_somebody_begins(there: NDArray[np.bool_]) -> None:
             "availability lets no client be there in round 1, and preprocessing comes from those who are; "
             "let at least one be there, or let the rounds begin later."
         )
-
-
-def agreed_categories(
-    federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
-) -> Categories:
-    """Return the categories of `discrete` columns, on which those agree who are there in the first round."""
-    available = availability_of(availability, clients, federation.roster().positions, 1, 1)
-    if available is not None:
-        check_somebody_begins(available[0])
-        federation = federation.restricted_to(available[0])
-    return agree(federation, discrete)
-
-
-def labels_of(X: Any, discrete: Iterable[int]) -> ClientData:
-    """Return rows of which only the labels of discrete columns are known so far."""
-    return ClientData(np.empty((len(X), 0)), np.empty((len(X), 0)), labels=read_labels(X, list(discrete)))
 
 
 def read(

@@ -13,11 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skfdrmfl.common.late_torch import torch
 from skfdrmfl.method.fusion import FUSIONS
 from skfdrmfl.method.objective import ALIGNMENTS, term_settings, weight_of_each_term
-from skfdrmfl.protocol.plan import Schedule, Settings
+from skfdrmfl.protocol.plan import Schedule, Settings, cosine_decay
 from skfdrmfl.server.aggregation import AGGREGATIONS, PREAGGREGATIONS
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import INPUT_L1, ROBUST_RULES
-from skfdrmfl.server.rounds import cosine_decay
 from skfdrmfl.views import VIEWS
 
 AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.version import versions
-from skfdrmfl.data.categories import column_name, discrete_columns
+from skfdrmfl.data.categories import Categories, column_name, discrete_columns
 from skfdrmfl.data.column_names import flat
 from skfdrmfl.data.held_out import EVERYTHING, Split, Subset, check_held_out
 from skfdrmfl.data.label_columns import take_labels
@@ -27,10 +28,8 @@ from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
-    agreed_categories,
     availability_of,
     check_somebody_begins,
-    labels_of,
     present_in,
     read,
     whose_rows,
@@ -54,7 +53,7 @@ from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import OF_MIXTURE, Ledger
 from skfdrmfl.protocol.plan import Plan
-from skfdrmfl.protocol.queries.labels import rows_by_modality
+from skfdrmfl.protocol.queries.labels import agree, rows_by_modality
 from skfdrmfl.protocol.queries.whitening import compare_magnitudes
 from skfdrmfl.server.outlying_clients import OutlyingClients
 from skfdrmfl.server.suspects import without_suspects
@@ -107,9 +106,20 @@ def _read(
     categories = {}
     if discrete:
         clients, codes = whose_rows(given.client_ids, len(given.X))
-        rows = Simulation(labels_of(given.X, discrete), Partition.of_codes(codes), ledger=ledger)
+        rows = Simulation(ClientData.of_labels(given.X, discrete), Partition.of_codes(codes), ledger=ledger)
         categories = agreed_categories(rows, discrete, clients, estimator.availability)
     return read(estimator._draft(), given, y, categories)
+
+
+def agreed_categories(
+    federation: Federation, discrete: Mapping[int, str], clients: NDArray, availability: Any
+) -> Categories:
+    """Return the categories of `discrete` columns, on which those agree who are there in the first round."""
+    available = availability_of(availability, clients, federation.roster().positions, 1, 1)
+    if available is not None:
+        check_somebody_begins(available[0])
+        federation = federation.restricted_to(available[0])
+    return agree(federation, discrete)
 
 
 def ledger_of(earlier: Fitted | None) -> Ledger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from math import cos, pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,11 @@ class ClientPrivacy:
     def n_expected(self) -> float:
         """Return q K, the number of clients expected in a round, whichever take part."""
         return self.sampling_rate * self.n_clients
+
+
+def cosine_decay(t: int, n_rounds: int) -> float:
+    """Return the factor on the learning rate in round t of n_rounds: from 1 towards 0 along half a cosine."""
+    return 0.5 * (1.0 + cos(pi * t / n_rounds))
 
 
 @dataclass(frozen=True)

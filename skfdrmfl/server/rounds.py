@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from math import cos, pi
 from typing import Any
 
 import numpy as np
@@ -65,11 +64,6 @@ class HeldOut:
 
 Request = Train | TrainRounds | HeldOut
 Aggregate = Average | Collected | NoisyMean
-
-
-def cosine_decay(t: int, n_rounds: int) -> float:
-    """Return the factor on the learning rate in round t of n_rounds: from 1 towards 0 along half a cosine."""
-    return 0.5 * (1.0 + cos(pi * t / n_rounds))
 
 
 def federated_run(

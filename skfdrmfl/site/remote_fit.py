@@ -18,10 +18,10 @@ from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
 from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.callbacks import CallbackTask
-from skfdrmfl.fit.check_input import DataDescription, agreed_categories
+from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.mixture import MixtureFitting, most_of_sums, why_alone
 from skfdrmfl.fit.parameters import is_private
-from skfdrmfl.fit.prepare import build, engine_of, guard_of, ledger_of, make_plan
+from skfdrmfl.fit.prepare import agreed_categories, build, engine_of, guard_of, ledger_of, make_plan
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.fit.run_rounds import train_and_keep
 from skfdrmfl.mixture.forecast import questions

@@ -23,7 +23,7 @@ from skfdrmfl.data.column_names import flat, names_of, number_names
 from skfdrmfl.data.label_columns import Labelled, take_labels
 from skfdrmfl.data.partition import Partition, Pieces
 from skfdrmfl.data.row_names import check_same_rows
-from skfdrmfl.fit.check_input import CheckedData, labels_of, read
+from skfdrmfl.fit.check_input import CheckedData, read
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of
 from skfdrmfl.fit.parameters import device_of
 from skfdrmfl.fit.prepare import client_data_of
@@ -102,7 +102,7 @@ class SiteRows:
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
         X = self._given()[0].X
-        return Simulation(labels_of(X, discrete_columns(X)), _alone(position, len(X)))
+        return Simulation(ClientData.of_labels(X, discrete_columns(X)), _alone(position, len(X)))
 
     def gather(self, agreed: Mapping[str, Any], position: int) -> tuple[Simulation, Build]:
         """Return the client alone, ready to be asked, and what makes its networks.

@@ -14,8 +14,7 @@ from skfdrmfl import FDRMFLTransformer, losses
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.engines.rows import Run
 from skfdrmfl.method.equations import optimizers as optimizer
-from skfdrmfl.protocol.plan import Start
-from skfdrmfl.server.rounds import cosine_decay
+from skfdrmfl.protocol.plan import Start, cosine_decay
 
 # ------------------------------------------------------------------------------- mutual information
 

@@ -13,10 +13,9 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.engines.rows import Run, stack
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.plan import Schedule, Start
+from skfdrmfl.protocol.plan import Schedule, Start, cosine_decay
 from skfdrmfl.server.aggregation.aggregates import Average
 from skfdrmfl.server.history import squared_distances
-from skfdrmfl.server.rounds import cosine_decay
 from skfdrmfl.server.trained import ServerState, advance, invite
 
 
