@@ -212,7 +212,7 @@ def _content(trained: Trained) -> dict[str, Any]:
         "state": _parts(trained.state),
         "diverged": trained.diverged,
         "best": None if best is None else {**vars(best), "state": _parts(best.state)},
-        **{name: getattr(trained.record, name) for name in RECORDED},
+        **{name: getattr(trained.record.joined, name) for name in RECORDED},
     }
 
 
