@@ -237,6 +237,7 @@ class Together:
 
 def recorded(record, name):
     """What is recorded of each round and client under a name, as a table."""
+    record = record.joined
     if name == "losses":
         return np.stack([record.reports.table(i, len(record.sizes)) for i in range(record.reports.values.shape[1])], -1)
     if name == "dropped":

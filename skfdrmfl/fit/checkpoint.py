@@ -190,7 +190,7 @@ class Checkpoint(NoCheckpoint):
 
 def _content(trained: Trained) -> dict[str, Any]:
     """Return where training stands, without what comes from the rows."""
-    recorded = {name: getattr(trained.record, name) for name in RECORDED}
+    recorded = {name: getattr(trained.record.joined, name) for name in RECORDED}
     return {"state": trained.state, "diverged": trained.diverged, "best": trained.best, **recorded}
 
 

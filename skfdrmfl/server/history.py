@@ -18,6 +18,8 @@ from skfdrmfl.method.objective import record_names
 
 # What is recorded of the rows held out, in the order of `Record.validation`.
 VALIDATION = ("validation_mse", "validation_mi_nwj")
+# Rounds of which reports are kept apart at most.
+MOST_LATER = 64
 VALIDATION_OF_EACH = "validation_mse_per_client"
 # Lengths are taken of as many parameters at a time as stay in cache, in float64.
 BLOCK = 64_000
@@ -65,9 +67,9 @@ class Reports:
             np.divide(total(np.where(np.isnan(values), 0.0, values) * weights), rows, out=mean, where=rows > 0)
         return means
 
-    def followed_by(self, other: Reports, places: Indices | None = None) -> Reports:
-        """Return these, then others, whose clients have other `places` (K,) here; None: the same."""
-        clients = np.concatenate((self.clients, other.clients if places is None else places[other.clients]))
+    def followed_by(self, other: Reports, places: Indices) -> Reports:
+        """Return these, then others, whose clients have other `places` (K,) here."""
+        clients = np.concatenate((self.clients, places[other.clients]))
         counts = np.concatenate((self.counts, other.counts))
         return Reports(counts, clients, np.concatenate((self.values, other.values)))
 
@@ -138,21 +140,31 @@ class Record:
     dropped: Indices | None = None
     # With privacy, the clip of each round, then that of the next; nothing else is recorded then
     clip_norms: tuple[float, ...] = ()
+    later: tuple[Reports, ...] = ()  # what follows `reports`: to join all of them each round would cost more than it
 
     @property
     def n_rounds(self) -> int:
         """Rounds completed."""
-        return len(self.reports.counts)
+        return len(self.reports.counts) + sum([len(reports.counts) for reports in self.later])
+
+    @property
+    def joined(self) -> Record:
+        """The same with all that is reported in `reports`."""
+        if not self.later:
+            return self
+        parts = (self.reports, *self.later)
+        counts, clients, values = zip(*((of.counts, of.clients, of.values) for of in parts), strict=True)
+        joined = Reports(np.concatenate(counts), np.concatenate(clients), np.concatenate(values))
+        return replace(self, reports=joined, later=())
 
     def after(self, reports: Reports, dropped: Indices | None = None) -> Record:
         """Return what is recorded after some more rounds, and whose updates were not finite in the last (n,)."""
-        joined = self.reports.followed_by(reports)
+        record = replace(self, later=(*self.later, reports))
+        record = record.joined if len(record.later) >= MOST_LATER else record
         if dropped is None or not len(dropped):
-            return replace(self, reports=joined)
-        now = np.column_stack((np.full(len(dropped), len(joined.counts) - 1), dropped))
-        return replace(
-            self, reports=joined, dropped=now if self.dropped is None else np.concatenate((self.dropped, now))
-        )
+            return record
+        now = np.column_stack((np.full(len(dropped), record.n_rounds - 1), dropped))
+        return replace(record, dropped=now if self.dropped is None else np.concatenate((self.dropped, now)))
 
     def after_held_out(self, values: tuple[float, float], of_each: Float, best_round: int) -> Record:
         """Return the same with the last round's errors on rows held out, of all clients and of each."""
@@ -168,7 +180,8 @@ class Record:
         """Return the means of the last round by name."""
         if self.clip_norms:
             return {"clip_norm": float(self.clip_norms[-2])}
-        last, n = self.reports, int(self.reports.counts[-1])
+        last = (self.reports, *self.later)[-1]
+        n = int(last.counts[-1])
         last = Reports(last.counts[-1:], last.clients[len(last.clients) - n :], last.values[len(last.values) - n :])
         found = {term: float(mean[0]) for term, mean in zip(record_names(), last.means(self.sizes), strict=True)}
         if self.validation is not None:
@@ -180,7 +193,7 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     """Return `history_`, which may be empty or of fewer clients, with finished rounds appended, of `n_clients` now."""
     if record.clip_norms:
         return History({"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])})
-    terms = record_names()
+    terms, record = record_names(), record.joined
     known, n_rounds = History.of(history, terms, n_clients), record.n_rounds
     assert known.reports is not None
     n_before = len(known.reports.counts)

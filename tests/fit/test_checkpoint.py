@@ -246,7 +246,8 @@ def test_all_that_lives_from_round_to_round_is_in_the_file():
     assert {field.name for field in fields(ServerState)} == {"weights", "history", "round_index", "memory"}
     assert {field.name for field in fields(AlgorithmState)} == {"server", "clients"}
     assert {field.name for field in fields(Best)} == {"state", "round", "lowest", "patience"}
-    assert {field.name for field in fields(Record)} == {*_checkpoint.RECORDED, "positions", "sizes"}
+    # What is reported later is joined to the reports before a file is written.
+    assert {field.name for field in fields(Record)} == {*_checkpoint.RECORDED, "positions", "sizes", "later"}
 
 
 @pytest.mark.parametrize("state", [None, 7], ids=["None", "RandomState"])
