@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
-enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64, LINE = 64 }; /* bytes of a line of cache */
+enum { MOST_LAYERS = 16, MOST_MODALITIES = 64, MOST_MODELS = 64 };
 enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
 
 /* ---------------------------------------------------------------- what Python passes, field for field as there */
@@ -148,16 +148,6 @@ static void gather(const Network *net, const Clients *c, Space *s, Batch b, cons
     }
     EACH(k, q) EACH(l, lanes) y[(2 * k + 1) * lanes + l] = y[2 * k * lanes + (l + 1 < b.n_rows ? l + 1 : 0)];
     transpose(s->x_turned, lanes, s->x, net->x_ld, lanes, net->x_ld);
-}
-
-/* Asks for the rows of the next batch, from the `first` of an order of n on, while this one is worked on. */
-static void fetch(const Network *net, const Clients *c, const Space *s, const whole *rows, whole first, whole n) {
-    whole last = first + s->most_lanes < n ? first + s->most_lanes : n, columns = LINE / sizeof(real);
-    for (whole i = first; i < last; i++) {
-        const real *x = c->x + rows[s->order[i]] * net->n_columns;
-        for (whole k = 0; k < net->n_columns; k += columns) __builtin_prefetch(x + k);
-        __builtin_prefetch(c->y + rows[s->order[i]] * net->q);
-    }
 }
 
 /* Codes of the batch, zero where a row lacks the modality. */
@@ -541,7 +531,7 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
         const real *w = b->models[h] + c->runs[replica] * net->n_parameters;
         for (whole first = h ? 0 : n_left_out; first < n; first += s->most_lanes) {
             whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
-            EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
+            EACH(i, n_rows) s->numbers[i] = n_left_out ? (whole)s->order[first + i] : first + i;
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 0.0);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
@@ -566,8 +556,9 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
     whole n_models = o->contrastive_weight > 0 && c->references ? b->n_models : 0;
     whole n_steps = (n + c->batch_size - 1) / c->batch_size, t = 0;
     draw_order(s, key, 0, n);
-    /* Of so many rows z under the newest model is that of their first batch: until a step is taken, w is that model. */
-    whole n_own = !n_models || o->modality_dropout > 0 ? 0 : c->trains && n ? n / n_steps : n;
+    /* Of so many rows z under the newest model is that of their first batch: until a step is taken, w is that model. Of
+       many batches it would save little, and rows are read faster in their own order. */
+    whole n_own = !n_models || o->modality_dropout > 0 ? 0 : !c->trains ? n : n_steps && n_steps <= 8 ? n / n_steps : 0;
     if (n_models) renew_references(net, c, s, b, replica, n_own);
     int masked = c->present || o->modality_dropout > 0;
     memcpy(w, start, D * sizeof(real));
@@ -584,7 +575,6 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
             EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
             gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
-            fetch(net, c, s, rows, first + n_rows, n);
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
