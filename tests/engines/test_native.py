@@ -622,7 +622,7 @@ def test_sanitizers_find_nothing(tmp_path):
         "ASAN_OPTIONS": "detect_leaks=0",
         "SKFDRMFL_NATIVE_FLOAT64": str(library),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", __file__, "-k"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", __file__, "-m", "", "-k"]
     chosen = "in_float64_it_is_the_loop or no_room or references_of_many_rounds"
     done = subprocess.run([*command, chosen], env=environment, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
