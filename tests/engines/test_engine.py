@@ -214,7 +214,7 @@ networks = st.sampled_from(
 )
 
 
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 3)
 @given(
     federations=federations,
     network=networks,
