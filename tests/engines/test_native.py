@@ -599,6 +599,20 @@ def test_a_client_of_too_many_rows_is_left_to_torch():
     assert engine_for("auto", network, device, 3, np.array([5, native.MOST_ROWS]), []) == "torch"
 
 
+def test_memory_that_does_not_suffice_for_training_is_an_error(monkeypatch):
+    class Full:
+        """What is called of it first says what C says where it gets no memory; no other call is expected."""
+
+        answers = iter([-1])
+
+        def __getattr__(self, name):
+            return lambda *arguments: next(self.answers)
+
+    monkeypatch.setattr(native, "library", lambda *dtype: Full())
+    with pytest.raises(MemoryError, match="no memory for training with engine='native'"):
+        federate("native", make_network((3,)), [in_float32(make_run(make_network((3,)), [5, 3]))], (1.0,))
+
+
 def test_there_is_no_room_beyond_a_ragged_clients_rows():
     # Every other row is NaN and nobody's: one that is read turns up in the weights.
     network = make_network((6, 4))
