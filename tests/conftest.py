@@ -17,7 +17,7 @@ from hypothesis import settings
 native_builds.register()
 
 # "deterministic" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, and more.
-settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=25)
+settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=15)
 settings.register_profile("explore", derandomize=False, deadline=None, max_examples=500, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))
 

@@ -92,6 +92,7 @@ def test_compare_prints_the_table_and_writes_both_files_of_what_is_asked_for(cap
     assert written["client_ids"] == [ids.tolist()]
 
 
+@pytest.mark.slow
 def test_rivals_are_estimators_that_can_be_imported(table, tmp_path, monkeypatch):
     few_rivals(monkeypatch, "mean predictor")
     (tmp_path / "mine.py").write_text(
@@ -504,7 +505,6 @@ def test_predict_says_by_which_rules_columns_were_read(table, model, capsys):
     assert "Numbers with a decimal comma: 1000, 1010, 1020, ... 1190 (20 in all)." in capsys.readouterr().out
 
 
-@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -531,7 +531,6 @@ def test_a_table_of_which_no_row_can_be_predicted_is_one_line(table, model, caps
     assert not os.path.exists("out")
 
 
-@pytest.mark.slow
 def test_a_model_without_its_record_still_predicts(table, model, capsys):
     os.remove("model.json")
     assert cli.main(["predict", "model.npz", "data.csv", "--target", "fat", "--no-figure"]) == 0

@@ -89,7 +89,7 @@ def broken(*args, **kwargs):
 
 
 # ------------------------------------------------------------------------------------------------------ pictures
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("command", "files", "where"),
     [
@@ -191,7 +191,6 @@ def test_letters_that_a_font_lacks_are_one_line(tmp_path, capsys):
     )
 
 
-@pytest.mark.slow
 def test_a_page_whose_figure_cannot_be_drawn_has_its_tables(table, monkeypatch):
     assert cli.main([*COMPARE, "--no-figure"]) == 0
     monkeypatch.setattr(Figure, "savefig", broken)
@@ -256,7 +255,6 @@ class Pipe(io.StringIO):
         return super().write(text)
 
 
-@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("error", "status"), [(BrokenPipeError(32, "Broken pipe"), 141), (OSError(28, "No space left on device"), 1)]
 )
@@ -329,7 +327,6 @@ def test_labels_are_labels_without_the_record_too(table):
     pd.testing.assert_frame_equal(predictions(), before)
 
 
-@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("values", "said", "n_judged"),
     [
@@ -370,7 +367,7 @@ def test_a_row_that_cannot_be_predicted_does_not_cost_the_others(table, model, c
     assert found.loc[~good, ["predicted_fat", "Z1", "Z2"]].isna().all(axis=None)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "form", ["{} nm", "{}.0", "X{}", "{},0", "Abs@{}", "nir__{}", "{}.004"], ids=lambda form: form.format(1000)
 )

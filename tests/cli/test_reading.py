@@ -271,6 +271,6 @@ def test_tables_of_any_layout_come_back_as_they_were_written_or_are_refused(tmp_
 
 
 @pytest.mark.slow
-def test_five_hundred_tables_of_any_layout_come_back_as_they_were_written_or_are_refused(tmp_path):
-    fates, refusals = check(range(1000, 1500), tmp_path)
+def test_two_hundred_tables_of_any_layout_come_back_as_they_were_written_or_are_refused(tmp_path):
+    fates, refusals = check(range(1000, 1200), tmp_path)
     assert len(refusals) <= 0.15 * sum(fates.values()), refusals[:20]

@@ -95,7 +95,6 @@ def test_a_row_without_prediction_has_empty_cells_and_the_others_their_own_limit
     assert_allclose(result["T2"][1:], model.domain(x)["T2"], rtol=1e-6)
 
 
-@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(
     ("command", "suspects"), [("fit", "warn"), ("fit", "drop"), ("compare", "warn"), ("compare", "ignore")]

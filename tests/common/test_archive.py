@@ -153,7 +153,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 2)
 @given(trees)
 def test_a_tree_comes_back_with_its_types_and_bits(tree):
     assert same(tree, round_trip(tree))

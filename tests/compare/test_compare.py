@@ -276,6 +276,7 @@ def test_the_regressor_is_the_same_behind_every_method():
         assert exempt != (method.predicted == 5.0).all(), method.name
 
 
+@pytest.mark.slow
 def test_a_client_too_small_to_train_alone_is_left_out_and_said_to_be(few_rivals):
     X, y, _ = table()
     ids = np.array(["one", *["rest"] * (N - 1)])
@@ -303,6 +304,7 @@ def test_predictions_that_are_not_numbers_are_an_error_not_a_gap(few_rivals):
         compare(X, y, ids, n_splits=2, n_seeds=1, regressor=Broken(), transformer=Witness())
 
 
+@pytest.mark.slow
 def test_progress_goes_on_in_the_midst_of_a_fit_and_the_same_call_gives_the_same_comparison(monkeypatch, quick):
     monkeypatch.setattr(training, "MIDST_AFTER", 0.0)
     X, y, ids = table()
@@ -326,6 +328,7 @@ def test_progress_counts_every_fit(watched):
     assert {name for _, _, name in calls} <= set(NAMES)
 
 
+@pytest.mark.slow
 def test_strong_pls_is_shown_only_where_it_fits(few_rivals):
     X, y, ids = table()
     narrow = compare(X[:, :8], y, ids, n_splits=2, n_seeds=1, transformer=Witness())
@@ -659,6 +662,7 @@ def test_rivals_that_cannot_be_fitted_are_refused_before_any_training(seen, riva
     assert seen == []
 
 
+@pytest.mark.slow
 def test_fits_of_fdrmfl_are_those_made_by_hand(groups, few_rivals):
     X, y, ids = table()
     model = FDRMFLTransformer(n_rounds=1, engine="torch", tuning=None)

@@ -88,6 +88,7 @@ def test_without_modalities_numbers_and_categories_are_one_each():
     assert list(small().fit(FRAME[["a", "b"]], Y).modalities_) == ["x"]
 
 
+@pytest.mark.slow
 def test_a_modality_may_hold_both_kinds():
     by_dict = small(modalities={"one": ["b", "site", "a"], "two": make_column_selector("wet|grade")})
     by_dict.fit(FRAME, Y, client_ids=IDS)
@@ -129,6 +130,7 @@ def test_a_client_only_sends_its_set_of_labels(monkeypatch):
     assert known.tolist() == sorted(set().union(*(labels for (labels,) in answers)))
 
 
+@pytest.mark.slow
 def test_declared_but_absent_categories_do_not_count():
     declared = FRAME.assign(site=pd.Categorical(FRAME["site"], ["west", "north", "south", "east"]))
     fitted = small().fit(declared, Y, client_ids=IDS)
@@ -143,7 +145,6 @@ def test_how_strings_are_stored_is_of_no_consequence(kind):
     assert_array_equal(small(modalities=WHOLE).fit_transform(as_dtype(FRAME, kind), Y, client_ids=IDS), Z)
 
 
-@pytest.mark.sampled(2)
 @pytest.mark.parametrize("modalities", [None, WHOLE])
 def test_polars_gives_what_pandas_gives(modalities):
     fitted = small(modalities=modalities).fit(FRAME.drop(columns="grade"), Y, client_ids=IDS)
@@ -411,6 +412,7 @@ def test_the_shrinkage_is_chosen_with_the_numeric_columns():
     assert np.isfinite(fitted.transform(FRAME)).all()
 
 
+@pytest.mark.slow
 def test_warm_start_goes_on_with_the_first_categories():
     fitted = small(warm_start=True).fit(FRAME, Y, client_ids=IDS)
     fitted.fit(FRAME.assign(site="east"), Y, client_ids=IDS)

@@ -190,7 +190,7 @@ def test_anchors_are_dropped_and_references_are_not():
 # ------------------------------------------------------------------------------------------------- engines
 
 
-@settings(max_examples=settings().max_examples // 5)
+@settings(max_examples=settings().max_examples // 4)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     seed=st.integers(0, 5),

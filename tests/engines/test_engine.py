@@ -214,7 +214,7 @@ networks = st.sampled_from(
 )
 
 
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 3)
 @given(
     federations=federations,
     network=networks,
@@ -333,7 +333,7 @@ def test_the_order_in_which_clients_are_stacked_changes_nothing(sizes, data):
         exact(other_losses, {term: value[order] for term, value in losses.items()})
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("chunk_bytes", "window_bytes"), [(1, 10**9), (10**9, 1), (30_000, 400)])
 def test_the_sizes_of_chunks_and_windows_change_nothing(monkeypatch, chunk_bytes, window_bytes):
     network = make_network((3, 2))

@@ -75,7 +75,7 @@ def test_scikit_learn_checks(estimator, check):
 @parametrize_with_checks(
     [
         FDRMFLTransformer(),
-        FDRMFLTransformer(engine="torch", n_rounds=8, tuning=None),
+        FDRMFLTransformer(engine="torch", n_rounds=2, tuning=None),
     ]
 )
 def test_scikit_learn_checks_of_the_mixture_and_of_torch(estimator, check):

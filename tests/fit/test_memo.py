@@ -92,7 +92,7 @@ def changed(array, i=7):
     return out
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "other",
     [

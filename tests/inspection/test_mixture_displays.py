@@ -207,6 +207,7 @@ def test_with_privacy_scores_are_drawn_without_variances_and_outliers_are_refuse
 # --------------------------------------------------------------------------------- sensitivity, importance
 
 
+@pytest.mark.slow
 def test_sensitivities_of_a_mixture_are_differences_of_its_predictions(two, slopes):
     display = inspection.SensitivityDisplay.from_estimator(two, X, output=1)
     size = np.abs(slopes).max((0, 2))
@@ -225,6 +226,7 @@ def test_importances_of_a_mixture_are_root_mean_square_slopes_times_spreads(two,
     assert_allclose(display.vip, found / np.sqrt(np.mean(found**2)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_contributions_of_a_mixture_are_changes_of_its_predictions(two):
     rows = X[::5]
     display = inspection.ModalityContributionsDisplay.from_estimator(two, rows, n_repeats=N)

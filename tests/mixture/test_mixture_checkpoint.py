@@ -39,7 +39,7 @@ def whole():
     return FDRMFLTransformer(**OPTIONS).fit(X, Y, IDS)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("n_rounds", "every"), [(1, 2), (2, 1), (3, 2), (4, 1), (4, 2), (5, 2)])
 def test_killed_in_any_round_of_any_pass_it_ends_in_the_same_bits(n_rounds, every, whole, tmp_path, monkeypatch):
     model = FDRMFLTransformer(**OPTIONS, checkpoint_path=tmp_path / "fit.npz", checkpoint_every=every)

@@ -116,6 +116,7 @@ def test_categories_elsewhere_give_the_mixture_of_rows_here_but_for_rounding():
     assert log_but_for_models(a) == log_but_for_models(b)
 
 
+@pytest.mark.slow
 def test_unless_more_is_asked_for_there_is_one_network_beside_the_linear_members(monkeypatch):
     model, _ = there(MIXED)
     assert networks_of(model) == ["network raw"]

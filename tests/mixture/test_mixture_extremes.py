@@ -38,6 +38,7 @@ def changed(x, rows, columns, value):
     return x
 
 
+@pytest.mark.sampled()
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 7])
 @pytest.mark.parametrize("x", [TABLE, SPECTRA], ids=["table", "spectra"])
 def test_few_rows(n, x):

@@ -272,6 +272,7 @@ def test_kept_and_fitted_again_it_has_the_same_bits(tmp_path):
         assert list(other.members_) == list(model.members_)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(native.library(np.dtype(np.float32)) is None, reason="there is no native engine here")
 def test_engines_agree():
     x, y, model = mixed()
