@@ -601,13 +601,12 @@ def test_a_client_of_too_many_rows_is_left_to_torch():
 
 def test_memory_that_does_not_suffice_for_training_is_an_error(monkeypatch):
     class Full:
-        """What is called of it first says what C says where it gets no memory; no other call is expected."""
-
-        answers = iter([-1])
+        """The library, but that rounds find no memory."""
 
         def __getattr__(self, name):
-            return lambda *arguments: next(self.answers)
+            return getattr(library, name) if name == "step_of_rows" else lambda *arguments: -1
 
+    library = native.library()
     monkeypatch.setattr(native, "library", lambda *dtype: Full())
     with pytest.raises(MemoryError, match="no memory for training with engine='native'"):
         federate("native", make_network((3,)), [in_float32(make_run(make_network((3,)), [5, 3]))], (1.0,))
@@ -638,7 +637,9 @@ def test_sanitizers_find_nothing_whatever_the_width_of_vectors(width):
         "SKFDRMFL_NATIVE_FLOAT64": str(library),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", __file__, "-k"]
-    chosen = ["in_float64_it_is_the_loop"] if width else ["in_float64_it_is_the_loop or no_room or many_rounds", "-m", ""]
+    chosen = (
+        ["in_float64_it_is_the_loop"] if width else ["in_float64_it_is_the_loop or no_room or many_rounds", "-m", ""]
+    )
     done = subprocess.run([*command, *chosen], env=environment, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.fit import prepared_fit as _fitting
-from skfdrmfl.server import trained as server
+from skfdrmfl.server import rounds as server
 
 ROOT = Path(__file__).resolve().parents[2]
 N = 40
