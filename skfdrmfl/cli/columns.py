@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from skfdrmfl.cli.hints import (
+from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
+from skfdrmfl.tables.errors import no_column, wrong
+from skfdrmfl.tables.hints import (
     look_for_others,
     look_for_repeats,
     look_for_stand_ins,
@@ -16,8 +18,6 @@ from skfdrmfl.cli.hints import (
     points_said,
     spectrum_of,
 )
-from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
-from skfdrmfl.tables.errors import no_column, wrong
 from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt

@@ -13,7 +13,6 @@ from typing import Any
 
 from skfdrmfl.cli.columns import as_labels, rules_said
 from skfdrmfl.cli.folder import add_input, digest, read_input
-from skfdrmfl.cli.hints import stand_ins_of
 from skfdrmfl.cli.options import TABLE_FILE, add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
@@ -21,6 +20,7 @@ from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, over
 from skfdrmfl.common.extras import new_figure
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
+from skfdrmfl.tables.hints import stand_ins_of
 from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 

@@ -17,7 +17,6 @@ from pandas.testing import assert_frame_equal
 
 from skfdrmfl.cli.columns import divide
 from skfdrmfl.cli.folder import read_input
-from skfdrmfl.cli.hints import LINEAR, correlations
 from skfdrmfl.cli.options import Parser, add_columns, names_meant
 from skfdrmfl.cli.reading import read_table
 from skfdrmfl.common import spill
@@ -25,6 +24,7 @@ from skfdrmfl.common.extras import MissingExtra
 from skfdrmfl.tables import cells
 from skfdrmfl.tables.cells import KEY, Marks, numbers_of, rule_of, text_of
 from skfdrmfl.tables.errors import FileProblem, UsageError
+from skfdrmfl.tables.hints import LINEAR, correlations
 
 N = 40
 
