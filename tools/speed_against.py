@@ -275,7 +275,7 @@ def _watched(work: Work, before: int) -> int:
         while not done.wait(0.01):
             most[0] = max(most[0], _anonymous())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)  # which ends with work that fails
     watcher.start()
     work()
     done.set()
