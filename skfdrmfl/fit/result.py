@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.method.trained_network import TrainedNetwork
 from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.server.history import History
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Fitted:
     models: NDArray  # (1 + H, D), the global model as trained, then earlier ones
     weights: Arrays  # the global model as delivered
     variance: Float | None  # (n_components,); None with privacy
-    history: Mapping[str, Float]  # `reports.History`, of old files a dict
+    history: History | dict[str, Float]  # a dict of old files
     n_rounds: int
     best_round: int | None
     ledger: Ledger

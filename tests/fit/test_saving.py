@@ -1,5 +1,7 @@
 """Models in files of their own format: equal bits, no pickle, and a refusal of what the format cannot hold."""
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -46,6 +48,30 @@ CASES = {
 def case(request):
     table, parameters = CASES[request.param]
     return table, FDRMFLTransformer(tuning=None, **OPTIONS, **parameters).fit(table, Y, client_ids=IDS)
+
+
+def test_a_process_that_only_loads_models_and_predicts_imports_neither_torch_nor_what_trains(tmp_path):
+    private = {"dp_clip_norm": 1.0, "dp_bounds": {"X": (-9, 9), "y": (-99, 99)}, "preprocessing": "standardize"}
+    cases = {
+        "alone": {"tuning": None, "early_stopping": True, "algorithm": "scaffold", "pretreatment": "snv"},
+        "private": {"tuning": None, **private},
+        "mixture": {"tuning": "mixture", "suspects": "warn"},
+    }
+    np.save(tmp_path / "rows.npy", X)
+    predicted = []
+    for name, parameters in cases.items():
+        model = FDRMFLTransformer(**OPTIONS, **parameters).fit(X, Y, client_ids=IDS)
+        model = model.adapt(X[:9], Y[:9] + 1.0) if name == "mixture" else model
+        model.save(tmp_path / f"{name}.npz")
+        predicted.append(model.predict(X).tobytes().hex())
+    code = (
+        "import sys, numpy as np; from skfdrmfl import FDRMFLTransformer as Model; X = np.load('rows.npy')\n"
+        f"for name in {list(cases)}: print(Model.load(name + '.npz').predict(X).tobytes().hex())\n"
+        "print(*({'torch', 'skfdrmfl.fit.prepare', 'skfdrmfl.server.rounds'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:4] == [*predicted, ""]
 
 
 @pytest.mark.sampled(2)
