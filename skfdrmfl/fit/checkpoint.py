@@ -9,31 +9,33 @@ fit is written before preparation too, and says how much may be sent before it i
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.common.archive import ArchiveError, read, write
+import numpy as np
+
+from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
 from skfdrmfl.common.tree import registered
 from skfdrmfl.fit.fingerprint import differences
 from skfdrmfl.fit.prepared_fit import NoCheckpoint, Repeats
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
-from skfdrmfl.protocol.ledger import Ledger
+from skfdrmfl.protocol.ledger import Ledger, Message
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record
 from skfdrmfl.server.trained import Best, ServerState, Trained
 
-KIND = "checkpoint of a fit"
+KIND, BEGUN = "checkpoint of a fit", "what a fit began with"
 # Of what a file holds of training; files of another are refused.
 FORMAT = 5
 # What of `Record` is in it; the rest comes from the rows.
 RECORDED = ("reports", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
 ANEW = "name another checkpoint_path, or remove the file to train anew"
 
-for _cls in (ServerState, AlgorithmState, Best):
-    registered(_cls)
+registered(AlgorithmState)
 
 
 class Checkpoint(NoCheckpoint):
@@ -58,9 +60,10 @@ class Checkpoint(NoCheckpoint):
         self._training: dict[str, Any] | None = None
         self._ledger: Ledger | None = None  # that of the file
         self._counting = Ledger()
+        self._texts: list[str] = []  # the JSON of each message of the ledger, put into words once
         self._last: tuple[Any, Ledger] | None = None
         self._written = -1
-        self._prepared = False
+        self._begun = np.zeros(0, np.uint8)  # put into bytes once
         self.found = self._seen is not None
         if self.found:
             self._read()
@@ -80,17 +83,21 @@ class Checkpoint(NoCheckpoint):
                 f"which holds another fit: {'; '.join(changed)}. Go on with what it was, {ANEW}; fits that search or "
                 "cross-validate need checkpoint_path=None."
             )
-        self.seed, self.preparation, self._training = (content[name] for name in ("seed", "preparation", "training"))
-        self._prepared, self.goes_on = content["prepared"], self._training is not None
+        self._begun, self._training = content["begun"], content["training"]
+        begun = from_bytes(self._begun.tobytes(), kind=BEGUN)
+        self.seed, self.preparation, self.goes_on = begun["seed"], begun["preparation"], self._training is not None
         if self._is_private:
             kept = content["repeats"]
             at_risk = kept.pop("at_risk")
             self.repeats = Repeats(**kept)
-            if not self._prepared:  # killed in the middle of it: what it had asked for, it asks again
+            if not begun["prepared"]:  # killed in the middle of it: what it had asked for, it asks again
                 self.repeats = replace(self.repeats, preparations=self.repeats.preparations + 1)
                 return
             self.repeats = replace(self.repeats, rounds=self.repeats.rounds + at_risk)
-        self._ledger = Ledger.from_dict(content["ledger"])
+        counted = json.loads(content["ledger"].tobytes())
+        counted["messages"] = [Message(*_tuples(entry)) for entry in counted["messages"]]
+        counted["by_client"] = {d: np.array(sums, dtype=np.int64) for d, sums in counted["by_client"].items()}
+        self._ledger = Ledger.from_dict(counted)
 
     def _error(self, fact: str) -> ValueError:
         """Return the error that says something of the file."""
@@ -115,7 +122,8 @@ class Checkpoint(NoCheckpoint):
 
     def _begin(self, seed: int, preparation: Any, ledger: Ledger, *, prepared: bool) -> None:
         """Write the file as it is before the first round."""
-        self.seed, self.preparation, self._prepared = seed, preparation, prepared
+        begun = to_bytes({"seed": seed, "preparation": preparation, "prepared": prepared}, kind=BEGUN)
+        self._begun = np.frombuffer(begun, np.uint8)
         self._write(None, ledger)
 
     def resume(self, members: Sequence[Members], number: int = 0) -> list[Trained] | None:
@@ -150,14 +158,17 @@ class Checkpoint(NoCheckpoint):
                 "which something else has written while this fit went on; give each fit a path of its own, and fits "
                 "that search or cross-validate checkpoint_path=None."
             )
+        # Text: a tree of as many messages as a long fit has takes longer to write than a round to train.
+        counted = ledger.to_dict()
+        self._texts += map(json.dumps, counted.pop("messages")[len(self._texts) :])
+        rest = json.dumps(counted, default=lambda numbers: numbers.tolist())
+        text = f'{{"messages": [{",".join(self._texts)}], {rest[1:]}'
         content = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,
-            "seed": self.seed,
-            "preparation": self.preparation,
-            "prepared": self._prepared,
+            "begun": self._begun,
             "training": training,
-            "ledger": ledger.to_dict(),
+            "ledger": np.frombuffer(text.encode(), np.uint8),
         }
         if self._is_private:
             n_done = 0 if training is None else training["n_rounds"]
@@ -176,8 +187,8 @@ class Checkpoint(NoCheckpoint):
             return False
         training = content["training"]
         n_rounds = -1 if training is None else training["n_rounds"]
-        before = content["fingerprint"], content["seed"], content["prepared"], n_rounds
-        return before == (self._fingerprint, self.seed, self._prepared, self._written)
+        before = content["fingerprint"], content["begun"].tobytes(), n_rounds
+        return before == (self._fingerprint, self._begun.tobytes(), self._written)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         """Return what tells the file there from any other; None: there is none."""
@@ -190,12 +201,34 @@ class Checkpoint(NoCheckpoint):
 
 def _content(trained: Trained) -> dict[str, Any]:
     """Return where training stands, without what comes from the rows."""
-    recorded = {name: getattr(trained.record.joined, name) for name in RECORDED}
-    return {"state": trained.state, "diverged": trained.diverged, "best": trained.best, **recorded}
+    best, record = trained.best, trained.record.joined
+    return {
+        "state": _parts(trained.state),
+        "diverged": trained.diverged,
+        "best": None if best is None else {**vars(best), "state": _parts(best.state)},
+        **{name: getattr(record, name) for name in RECORDED},
+    }
 
 
 def _trained(kept: Mapping[str, Any], members: Members) -> Trained:
     """Return where a run stood, of which `_content` gave this."""
     recorded = {name: kept[name] for name in RECORDED}
     record = Record(positions=members.positions, sizes=members.sizes, **recorded)
-    return Trained(kept["state"], record, kept["best"], kept["diverged"])
+    best = None if kept["best"] is None else Best(**{**kept["best"], "state": _state(kept["best"]["state"])})
+    return Trained(_state(kept["state"]), record, best, kept["diverged"])
+
+
+def _parts(state: ServerState) -> dict[str, Any]:
+    """Return a state with its models in one array: a file of few arrays is written sooner."""
+    return {**vars(state), "weights": np.stack((state.weights, *state.history)), "history": None}
+
+
+def _state(parts: Mapping[str, Any]) -> ServerState:
+    """Return the state of which `_parts` gave these."""
+    weights, *history = parts["weights"]
+    return ServerState(**{**parts, "weights": weights, "history": tuple(history)})
+
+
+def _tuples(value: Any) -> Any:
+    """Return lists of lists as tuples of tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
