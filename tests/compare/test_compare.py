@@ -747,7 +747,7 @@ def test_a_ratio_is_that_of_the_root_mean_squares_with_an_interval_that_covers()
     """The truth is known: errors of twice the size. Of 80 intervals about 76 hold it."""
     rng = np.random.default_rng(0)
     held = 0
-    for seed in range(80):
+    for _ in range(80):
         common = rng.standard_normal(60)
         own, other = common + rng.standard_normal(60), 2 * (common + rng.standard_normal(60))
         ratio = rmse_ratio(other**2, own**2, np.arange(60))
