@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.common.archive import ArchiveError, from_bytes, read, to_bytes, write
-from skfdrmfl.common.tree import registered
 from skfdrmfl.fit.fingerprint import differences
 from skfdrmfl.fit.prepared_fit import NoCheckpoint, Repeats
-from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger, Message
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record
@@ -34,8 +32,6 @@ FORMAT = 5
 # What of `Record` is in it; the rest comes from the rows.
 RECORDED = ("reports", "dropped", "validation", "validation_of_each", "best_round", "clip_norms")
 ANEW = "name another checkpoint_path, or remove the file to train anew"
-
-registered(AlgorithmState)
 
 
 class Checkpoint(NoCheckpoint):

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.tree import registered
 
 
+@registered
 @dataclass(frozen=True)
 class AlgorithmState:
     """What an algorithm keeps from round to round; empty for one that keeps nothing."""
