@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.row_names import check_same_rows
-from skfdrmfl.inspection._base import COLOURS, Display, by_client, checked_output
+from skfdrmfl.inspection._base import COLOURS, Display, by_client, checked_output, transformer_of
 from skfdrmfl.metrics import ChemometricReport, chemometric_report, systematic_error
 
 
@@ -139,8 +139,8 @@ class CoverageDisplay(Display):
         **plot_kw: Any,
     ) -> CoverageDisplay:
         """Draw the coverage of an FDRMFLTransformer's intervals, each client's own, of rows that it has not seen."""
-        check_same_rows(X=X, y=y, client_ids=client_ids)
-        ends = np.asarray(estimator.predict_interval(X, confidence, client_ids=client_ids))
+        model, rows = transformer_of(estimator, X, y=y, client_ids=client_ids)
+        ends = np.asarray(model.predict_interval(rows, confidence, client_ids=client_ids))
         ends = ends if ends.ndim == 2 else ends[:, output]
         y = column_of(y, output)
         inside = (ends[:, 0] <= y) & (y <= ends[:, 1])

@@ -176,7 +176,7 @@ class OutlierDisplay(Display):
         ValueError
             The model has no numeric columns, or no domain.
         """
-        model, rows = transformer_of(estimator, X)
+        model, rows = transformer_of(estimator, X, client_ids=client_ids)
         table = model.domain(rows, level)
         if not any(map(len, domain_of(model._fitted).columns.values())):
             raise ValueError("the model reads categories alone, which have no residuals; use ScoresDisplay.")

@@ -6,6 +6,7 @@ import pytest
 from matplotlib import colors, pyplot
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skfdrmfl import FDRMFLTransformer, inspection
 from skfdrmfl.inspection._base import Display
@@ -41,6 +42,7 @@ HOW = {
     "ScoresDisplay": (X, Y),
     "SensitivityDisplay": (X,),
 }
+OF_CLIENTS = ("ClientErrorsDisplay", "CoverageDisplay", "OutlierDisplay", "PredictedMeasuredDisplay", "ScoresDisplay")
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +278,27 @@ def test_errors_are_of_what_a_mixture_predicts(two, output):
         assert_array_equal(boxes.errors[label], y_hat[mine] - y[mine])
         assert_array_equal(points_of(drawn)[label], np.column_stack([y[mine], y_hat[mine]]))
     assert_allclose(drawn.report[0]["rmse"], np.sqrt(np.mean(np.square(y_hat - y))))
+
+
+def test_in_a_pipeline_a_display_is_of_the_transformer_in_it_and_of_rows_as_they_reach_it(one):
+    pipeline = make_pipeline(FunctionTransformer(lambda frame: frame / 2.0), one)
+    for name, how in HOW.items():
+        of = getattr(inspection, name).from_estimator
+        arguments = [Y[:, 0] if value is Y else value for value in how]
+        alone, within = (
+            of(one, *arguments),
+            of(pipeline, *(2.0 * value if value is X else value for value in arguments)),
+        )
+        for drawn, expected in zip(within.ax_.get_children(), alone.ax_.get_children(), strict=True):
+            if hasattr(drawn, "get_offsets"):
+                assert_allclose(np.asarray(drawn.get_offsets()), np.asarray(expected.get_offsets()), rtol=1e-9)
+            elif hasattr(drawn, "get_height"):
+                assert_allclose(drawn.get_height(), expected.get_height(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", OF_CLIENTS)
+def test_clients_of_rows_in_another_order_are_refused(one, name):
+    names = [f"sample {i}" for i in range(N)]
+    rows, clients = X.set_axis(names), pd.Series(IDS, index=names[::-1])
+    with pytest.raises(ValueError, match="order"):
+        getattr(inspection, name).from_estimator(one, rows, *[Y[:, 0]][: len(HOW[name]) - 1], client_ids=clients)
