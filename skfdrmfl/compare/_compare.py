@@ -14,26 +14,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.version import versions
-from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.compare import _arguments
 from skfdrmfl.compare._comparison import Comparison
 from skfdrmfl.compare._methods import Run, fdrmfl_runs, reductions, regressions, ridge, rival_runs
-from skfdrmfl.compare._permutation import permutation_stages, permutation_tests
-from skfdrmfl.compare._result import MethodResult
+from skfdrmfl.compare._permutation import permutation_stages
+from skfdrmfl.compare._record import Record
 from skfdrmfl.compare._subsets import curve_stages, modality_stages, shares_of
-from skfdrmfl.compare._training import Outcome, Progress, Rows, cross_validate
-from skfdrmfl.compare._variation import Stage, variations_of
+from skfdrmfl.compare._training import Progress, Rows, cross_validate
 from skfdrmfl.data.column_names import output_names
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.estimator._transformer import FDRMFLTransformer
-from skfdrmfl.metrics import r2_per_client, rmse, rpd
 
 
 class ComparisonInterrupted(KeyboardInterrupt):
@@ -176,15 +171,13 @@ def compare(
     def make_runs(X: ArrayLike, transformer: Any) -> list[Run]:
         """Return the runs of all methods on these columns, FDRMFL last."""
         most_components = min(np.shape(X)[1], *(len(train) for train, _ in folds))
-        runs = [
+        before = [
             *reductions(n_components, most_components, seeds, regressor, X),
             *regressions(n_outputs, random_state, X, getattr(transformer, "modalities", None)),
-            *fdrmfl_runs(transformer, seeds, clients, regressor),
         ]
-        first = next(i for i, run in enumerate(runs) if run.head_name)
-        taken = {name for run in runs for name in (run.name, run.head_name)}
-        runs[first:first] = rival_runs(rivals, taken, regressor)
-        return runs
+        last = list(fdrmfl_runs(transformer, seeds, clients, regressor))
+        taken = {name for run in (*before, *last) for name in (run.name, run.head_name)}
+        return [*before, *rival_runs(rivals, taken, regressor), *last]
 
     runs = make_runs(X, transformer)
     stages = [
@@ -192,9 +185,6 @@ def compare(
         *(modality_stages(make_runs, rows, transformer) if by_modality else ()),
         *permutation_stages(runs, rows, n_permutations, random_state),
     ]
-    fold_of_row = np.empty(len(measured), dtype=np.intp)
-    for number, (_, test) in enumerate(folds):
-        fold_of_row[test] = number
     settings = {
         "n_samples": len(measured),
         "n_features": int(np.shape(X)[1]),
@@ -211,47 +201,17 @@ def compare(
     }
     asked = {"learning_curve": list(shares), "by_modality": bool(by_modality), "n_permutations": n_permutations}
     settings |= {name: value for name, value in asked.items() if value}
-    units = None if labels is None else np.unique(labels, return_inverse=True)[1]
-    finished: list[Outcome] = []
-    beside: list[tuple[Stage, list[Outcome]]] = []
-    failed: dict[str, dict[str, str]] = {}  # of what varies, "" of the comparison itself
-
-    def so_far(*, complete: bool) -> Comparison | None:
-        """Return what is finished, if anything is."""
-        if not finished:
-            return None
-        methods = tuple(
-            _result(name, output, of_method, j, column, clients)
-            for j, (output, column) in enumerate(zip(outputs, measured.reshape(len(measured), -1).T, strict=True))
-            for name, of_method in _by_method(finished, runs).items()
-        )
-        return Comparison(
-            methods=methods,
-            measured=measured,
-            client_ids=clients,
-            fold=fold_of_row,
-            settings=settings | ({"failed": failed[""]} if "" in failed else {}),
-            groups=units,
-            outputs=outputs,
-            ledger=next((outcome.ledger for outcome in finished if outcome.ledger), {}),
-            variations=variations_of(beside, failed, methods, measured, units),
-            permutations=permutation_tests(beside, methods),
-            complete=complete,
-        )
-
-    def left_out(along: str, point: str, run: Run, error: Exception) -> None:
-        """Write down where a method could not be fitted, and why."""
-        why = f"{type(error).__name__}: {error}"
-        failed.setdefault(along, {}).setdefault(f"{run.name}, {point}" if along else run.name, why)
-        if not along:
-            warn_caller(f"the rival {run.name!r} cannot be fitted and is left out ({why}).")
-
+    record = Record(runs, rows, outputs, settings)
     next_save = 0.0
 
     def keep() -> None:
         """Hand what is finished to `save`, but where that would take more than a tenth of the time."""
         nonlocal next_save
-        if save is not None and (start := time.monotonic()) >= next_save and (found := so_far(complete=False)):
+        if (
+            save is not None
+            and (start := time.monotonic()) >= next_save
+            and (found := record.comparison(complete=False))
+        ):
             save(found)
             next_save = time.monotonic() + 9 * (time.monotonic() - start)
 
@@ -262,59 +222,20 @@ def compare(
             progress(done + n_fits, total, name)
 
     try:
-        for outcome in cross_validate(runs, rows, show, partial(left_out, "", "")):
-            finished.append(outcome)
+        for outcome in cross_validate(runs, rows, show, partial(record.leave_out, "", "")):
+            record.finished.append(outcome)
             keep()
         done = len(runs) * len(folds)
         for stage in stages:
-            note = partial(left_out, stage.along, stage.point)
-            beside.append((stage, list(cross_validate(stage.runs, stage.rows, show, note))))
+            note = partial(record.leave_out, stage.along, stage.point)
+            record.beside.append((stage, list(cross_validate(stage.runs, stage.rows, show, note))))
             done += len(stage.runs) * len(folds)
             keep()
     except KeyboardInterrupt as error:
-        raise ComparisonInterrupted(so_far(complete=False)) from error
+        raise ComparisonInterrupted(record.comparison(complete=False)) from error
     except Exception as error:
-        vars(error)["finished"] = so_far(complete=False)
+        vars(error)["finished"] = record.comparison(complete=False)
         raise
-    found = so_far(complete=True)
+    found = record.comparison(complete=True)
     assert found is not None  # the mean predictor can always be fitted
     return found
-
-
-def _by_method(outcomes: Sequence[Outcome], runs: Sequence[Run]) -> dict[str, list[Outcome]]:
-    """Return the outcomes of each method by its name, methods in the order of the runs, whichever was done first."""
-    of_methods: dict[str, list[Outcome]] = {name: [] for run in runs for name in (run.name, run.head_name)}
-    for outcome in outcomes:
-        of_methods[outcome.run.name].append(outcome)
-    return {name: of_method for name, of_method in of_methods.items() if of_method}
-
-
-def _result(name: str, output: str, outcomes: list[Outcome], j: int, y: Float, clients: NDArray[Any]) -> MethodResult:
-    """Return the measures of one method from the outcomes of its runs, for one output: the j-th, y (n,)."""
-    outcomes = [o._replace(predicted=o.predicted.reshape(len(y), -1)[:, j]) for o in outcomes]
-
-    def of_runs(measure: Callable[..., float]) -> Float:
-        return np.array([measure(y[o.covered], o.predicted[o.covered]) for o in outcomes], dtype=np.float64)
-
-    return MethodResult(
-        name=name,
-        predicted=np.stack([outcome.predicted for outcome in outcomes]),
-        rmse=of_runs(rmse),
-        r2=of_runs(r2_score),
-        rpd=of_runs(rpd),
-        fit_seconds=float(np.mean([outcome.fit_seconds for outcome in outcomes])),
-        client_r2=_mean_client_r2(outcomes, y, clients),
-        output=output,
-    )
-
-
-def _mean_client_r2(outcomes: list[Outcome], y: Float, clients: NDArray[Any]) -> dict[Any, float]:
-    """Return R² on each client's own rows: the mean over the seeds in which it is defined."""
-    values: dict[Any, list[float]] = {client: [] for client in np.unique(clients).tolist()}
-    for run, predicted, covered, *_ in outcomes:
-        # A method without a seed is the same under each of them, but the clients' rows are not.
-        for client_of_row in clients if run.seed is None else clients[[run.seed]]:
-            for client, r2 in r2_per_client(y[covered], predicted[covered], client_of_row[covered]).items():
-                if run.client in (None, client) and not np.isnan(r2):
-                    values[client].append(r2)
-    return {client: float(np.mean(of_seeds)) if of_seeds else np.nan for client, of_seeds in values.items()}
