@@ -1,4 +1,4 @@
-"""Checks of what users pass, each with an error that states the fact, the value and the remedy."""
+"""Labels of rows, those of clients and of groups: what they may be, and the clients that they name."""
 
 from __future__ import annotations
 
