@@ -109,14 +109,13 @@ class ClientData:
 
     def _responses(self, model: Model, rows: Indices) -> Float:
         """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes by codes, of a slab."""
-        network, arrays, transform = model.network, model.arrays, model.inputs.transform
-        x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
+        network, transform = model.network, model.inputs.transform
         present = None if self.present is None else self.present[rows]
-        sums = []
-        slopes = factored_slopes(network, arrays, x, present)
+        slopes, sums = self._slopes(model, rows), []
         for m, ((name, encoder), (by_first, first)) in enumerate(zip(network.encoders.items(), slopes, strict=True)):
             for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
-                sums.append(swaps(network, arrays, x, column, n_codes, present).sum(0))
+                x = self.inputs(model.inputs)[rows]
+                sums.append(swaps(network, model.arrays, x, column, n_codes, present).sum(0))
             block = transform.blocks[name]
             # The slopes of a row depend on it where there is a view, and there alone.
             mine = rows[:0] if block.view is None else rows
@@ -126,6 +125,20 @@ class ClientData:
             squares = block.squared_slopes(before, by_first, first, block.units)
             sums.append(squares[len(encoder.code_sizes) :] / by_first.shape[1])
         return np.concatenate(sums)
+
+    def _slopes(self, model: Model, rows: Indices) -> list[tuple[Float, Float | None]]:
+        """Return the `factored_slopes` of a slab of rows; those of a small table are taken once, of all its rows."""
+
+        def of(rows: Indices) -> list[tuple[Float, Float | None]]:
+            x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
+            return factored_slopes(
+                model.network, model.arrays, x, None if self.present is None else self.present[rows]
+            )
+
+        if len(self.table) > SLAB_ROWS:
+            return of(rows)
+        slopes = self._results.once(model.arrays, lambda: of(self.all_rows))
+        return [(by_first[rows], first) for by_first, first in slopes]
 
     def _outputs(self, targets: Targets) -> Float:
         y = self.targets

@@ -236,8 +236,10 @@ class Domain:
 
 
 def counted(values: Float, edges: Float) -> Float:
-    """Return how many values (n,) lie in each bin (bins,): up to each edge, and beyond the last."""
-    return np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1).astype(np.float64)
+    """Return how many values of each column (n, k) lie in each bin (k, bins): up to each edge, and beyond the last."""
+    n_bins, k = len(edges) + 1, values.shape[1]
+    places = np.searchsorted(edges, values) + n_bins * np.arange(k)
+    return np.bincount(places.ravel(), minlength=n_bins * k).reshape(k, n_bins).astype(np.float64)
 
 
 def rank_of(n: float, level: float) -> int:

@@ -45,8 +45,8 @@ class DistanceCounts(OfAllRows):
             for rows in client.slabs(Block(columns, m), self.subset) if len(columns) else ():
                 found = block.distances(rows)
                 both = np.concatenate((found, block.left_out(found)), 1) / np.tile(block.units, 2)
-                counts[m] += [counted(values, EDGES) for values in both.T]
-        return DistanceTotals(float(len(y)), counts, np.array([counted(of_output, Y_EDGES) for of_output in y.T]))
+                counts[m] += counted(both, EDGES)
+        return DistanceTotals(float(len(y)), counts, counted(y, Y_EDGES))
 
 
 def counted_rows(query: DistanceCounts, totals: DistanceTotals | None) -> Domain:
