@@ -24,8 +24,8 @@ from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
 
 # What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
-# results (a few columns each) as one fold of tuning asks for.
-MOST_INPUTS, MOST_RESULTS = 12, 64
+# results (a few columns each) as one fold of tuning asks for. So is what clients know of so many objects.
+MOST_INPUTS, MOST_RESULTS, MOST_OBJECTS = 12, 64, 16
 # Inputs of more bytes are multiplied some rows at a time.
 PRODUCT_BYTES = 2**26
 
@@ -53,6 +53,8 @@ class ClientData:
         self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
+        # By its number an object, and what each client knows of it by place in `clients_`. Fits of the same rows share it
+        self.of_clients: dict[int, tuple[Any, dict[int, Any]]] = {}
 
     @classmethod
     def of_labels(cls, X: Any, discrete: Iterable[int]) -> ClientData:
@@ -77,7 +79,9 @@ class ClientData:
 
     def known_of_clients(self, key: Any) -> dict[int, Any]:
         """Return what clients know of an object, by their place in `clients_`; what they add stays."""
-        known: dict[int, Any] = self._results.once(key, dict)
+        _, known = self.of_clients.setdefault(id(key), (key, {}))
+        for oldest in list(self.of_clients)[:-MOST_OBJECTS]:
+            self.of_clients.pop(oldest, None)
         return known
 
     def inputs(self, inputs: Inputs) -> NDArray:
@@ -183,6 +187,8 @@ class Client:
 
     def once(self, key: Any, compute: Callable[[], Any]) -> Any:
         """Return what was computed of its rows for this very object before, or compute it."""
+        if self.position < 0 and self.rows is not self.tables.all_rows:  # some clients at once, whoever they are
+            return compute()
         known = self.tables.known_of_clients(key)
         if self.position not in known:
             known[self.position] = compute()

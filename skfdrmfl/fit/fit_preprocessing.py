@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.clients.simulation import MANY_CLIENTS, Simulation
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.categories import numeric_columns, with_codes
@@ -25,9 +25,11 @@ from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.network_spec import NetworkSpec, views_of
 from skfdrmfl.fit.parameters import is_private, value_of
+from skfdrmfl.method.domain import Domain
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Targets
+from skfdrmfl.protocol.queries.distances import BYTES_OF_COUNTS
 from skfdrmfl.protocol.queries.whitening import fit_blocks, whitened
 from skfdrmfl.views.base import View
 
@@ -56,6 +58,11 @@ class FoundPreprocessing:
         """What the network learns."""
         return Targets((self.target,), TRAINING_DTYPE)
 
+    @cached_property
+    def domains(self) -> dict[bytes, Domain]:
+        """What a fit has made of it, before rows are counted, by the sums that it follows from."""
+        return {}
+
 
 class Kept(NamedTuple):
     """A preparation, the messages that it took, and the rows of all clients after it."""
@@ -64,6 +71,7 @@ class Kept(NamedTuple):
     ledger: Ledger
     inputs: NDArray  # (n, columns)
     outputs: Float  # (n, q)
+    of_clients: dict[int, Any]  # `ClientData.of_clients`: how many of their rows lie where
     n_bytes: int  # of all these arrays
 
 
@@ -166,9 +174,10 @@ def prepared_once(
         rows = tables.inputs(found.inputs), tables.outputs(found.targets)
         blocks = [vars(block).values() for block in (found.target, *found.table.blocks.values())]
         n_bytes = sum([value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray)])
-        kept = Kept(found, apart.ledger, *rows, n_bytes)
+        n_bytes += min(len(federation.partition.positions), MANY_CLIENTS) * len(found.table.blocks) * BYTES_OF_COUNTS
+        kept = Kept(found, apart.ledger, *rows, {}, n_bytes)
     MEMO.keep(key, kept)
-    found = replace(kept.found)
+    found, tables.of_clients = kept.found, kept.of_clients
     tables.know(found.inputs, kept.inputs)
     tables.know(found.targets, kept.outputs)
     federation.ledger.extend(kept.ledger)

@@ -236,7 +236,8 @@ def make_plan(
         members=network_alone(alone),
         suspects=suspects if whole else fitted.suspects,
     )
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint)
+    domains = {} if found is None else found.domains
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint, domains)
 
 
 def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation) -> Fitted:

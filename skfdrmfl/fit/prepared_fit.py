@@ -72,6 +72,7 @@ class Fitting:
     plan: Plan
     fitted: Fitted  # what there is to go on from: all but what training will add
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
+    domains: dict[bytes, Domain] = field(default_factory=dict)  # `FoundPreprocessing.domains`
 
     @property
     def n_rounds(self) -> int:
@@ -126,7 +127,7 @@ class Fitting:
             first = Responses(model, subset), CodeSums(model, subset)
             counts = () if run.held_out is None else (NetworkErrorCounts(model, target, run.held_out),)
             responded, codes, *counted = federation.sum(*first, *counts)
-            distances = DistanceCounts(domain_of_network(self.fitted, model, responded), target)
+            distances = DistanceCounts(self._domain(model, responded), target)
             products, rows = federation.sum(CodeProducts(model, codes.center, subset), distances)
             weights, variance = delivered(model, codes, products)
             return {
@@ -138,6 +139,18 @@ class Fitting:
             }
 
         return of_those_who_answer(self.federation, there, ask)
+
+    def _domain(self, model: Model, sums: ResponseSums) -> Domain:
+        """Return the domain before rows are counted; of the same sums the one that a fit of these rows has had."""
+        if self.fitted.domain is not None:
+            return self.fitted.domain
+        of_sums = b"".join([part.tobytes() for part in (sums.counts, sums.values, sums.squares)])
+        domain = self.domains.get(of_sums)
+        if domain is None:
+            domain = domain_of_network(self.fitted, model, sums)
+            self.domains.clear()  # one is kept
+            self.domains[of_sums] = domain
+        return domain
 
     def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
@@ -154,9 +167,7 @@ def dropped_in(records: Sequence[Record], federation: Federation, before: Fitted
 
 
 def domain_of_network(fitted: Fitted, model: Model, sums: ResponseSums) -> Domain:
-    """Return the domain of an earlier call, or by preprocessing and, of columns without it, by sums; without rows."""
-    if fitted.domain is not None:
-        return fitted.domain
+    """Return the domain by preprocessing and, of columns without it, by sums; without rows."""
     transform, blocks, start = model.inputs.transform, {}, 0
     for name, encoder in model.network.encoders.items():
         block, n_codes = transform.blocks[name], len(encoder.code_sizes)

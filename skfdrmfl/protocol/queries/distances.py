@@ -13,6 +13,10 @@ from skfdrmfl.protocol.door import Block, ClientRows, OfAllRows
 from skfdrmfl.protocol.plan import Targets
 
 
+# Of the counts of one modality.
+BYTES_OF_COUNTS = 8 * 4 * (len(EDGES) + 1)
+
+
 class DistanceTotals(NamedTuple):
     """The number of rows, and how many lie in each bin.
 
@@ -35,7 +39,11 @@ class DistanceCounts(OfAllRows):
     targets: Targets  # standardised y
 
     def __call__(self, client: ClientRows) -> DistanceTotals | None:
-        """Return a client's counts."""
+        """Return a client's counts, which stay the same however often it is asked about a domain."""
+        found: DistanceTotals | None = client.once(self.domain, lambda: self._of(client))
+        return found
+
+    def _of(self, client: ClientRows) -> DistanceTotals | None:
         y = client.targets(self.targets, self.subset)
         if not len(y):
             return None
