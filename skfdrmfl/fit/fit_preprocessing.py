@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from skfdrmfl.fit import privacy_parameters as _privacy
 from skfdrmfl.fit.check_input import DataDescription
 from skfdrmfl.fit.network_spec import NetworkSpec, views_of
 from skfdrmfl.fit.parameters import is_private, value_of
-from skfdrmfl.method.domain import Domain
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Targets
@@ -35,6 +34,7 @@ from skfdrmfl.views.base import View
 
 # Preparations kept, and bytes of all of them. Larger tables are neither hashed nor kept.
 MOST_KEPT, MOST_BYTES = 16, 64_000_000
+Made = TypeVar("Made")
 # The outputs among the blocks of columns: no modality has this name.
 OUTPUTS = ""
 
@@ -59,9 +59,17 @@ class FoundPreprocessing:
         return Targets((self.target,), TRAINING_DTYPE)
 
     @cached_property
-    def domains(self) -> dict[bytes, Domain]:
-        """What a fit has made of it, before rows are counted, by the sums that it follows from."""
+    def _made(self) -> dict[str, tuple[Any, Any]]:
+        """What fits have made of it, one of a kind, each behind what it depends on besides."""
         return {}
+
+    def once(self, kind: str, depends_on: Any, make: Callable[[], Made]) -> Made:
+        """Return what a fit has made of it before that depends on the same, or make it."""
+        before = self._made.get(kind)
+        if before is None or before[0] != depends_on:
+            before = self._made[kind] = depends_on, make()
+        made: Made = before[1]
+        return made
 
 
 class Kept(NamedTuple):

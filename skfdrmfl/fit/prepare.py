@@ -234,8 +234,7 @@ def make_plan(
         members=network_alone(alone),
         suspects=suspects if whole else fitted.suspects,
     )
-    domains = {} if found is None else found.domains
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint, domains)
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint, found)
 
 
 def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation) -> Fitted:

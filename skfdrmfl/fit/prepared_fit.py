@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.categories import numeric_columns
+from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
@@ -72,7 +73,7 @@ class Fitting:
     plan: Plan
     fitted: Fitted  # what there is to go on from: all but what training will add
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
-    domains: dict[bytes, Domain] = field(default_factory=dict)  # `FoundPreprocessing.domains`
+    found: FoundPreprocessing | None = None  # what it stands on; None where it goes on from an earlier fit
 
     @property
     def n_rounds(self) -> int:
@@ -144,13 +145,10 @@ class Fitting:
         """Return the domain before rows are counted; of the same sums the one that a fit of these rows has had."""
         if self.fitted.domain is not None:
             return self.fitted.domain
-        of_sums = b"".join([part.tobytes() for part in (sums.counts, sums.values, sums.squares)])
-        domain = self.domains.get(of_sums)
-        if domain is None:
-            domain = domain_of_network(self.fitted, model, sums)
-            self.domains.clear()  # one is kept
-            self.domains[of_sums] = domain
-        return domain
+        if self.found is None:
+            return domain_of_network(self.fitted, model, sums)
+        of_sums = [part.tobytes() for part in (sums.counts, sums.values, sums.squares)]
+        return self.found.once("domain", of_sums, lambda: domain_of_network(self.fitted, model, sums))
 
     def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
