@@ -53,7 +53,8 @@ class ClientData:
         self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
-        # By its number an object, and what each client knows of it by place in `clients_`. Fits of the same rows share it
+        # Of an object, by its number: itself, and what each client, by its place, knows of it. Fits of the same rows
+        # share it.
         self.of_clients: dict[int, tuple[Any, dict[int, Any]]] = {}
 
     @classmethod
@@ -135,9 +136,7 @@ class ClientData:
 
         def of(rows: Indices) -> list[tuple[Float, Float | None]]:
             x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
-            return factored_slopes(
-                model.network, model.arrays, x, None if self.present is None else self.present[rows]
-            )
+            return factored_slopes(model.network, model.arrays, x, None if self.present is None else self.present[rows])
 
         if len(self.table) > SLAB_ROWS:
             return of(rows)

@@ -165,7 +165,7 @@ def with_codes(draft: Any, X: Any, categories: Categories, *, reset: bool, warn:
 
 
 def are_plain_numbers(X: Any, fitted: Any) -> bool:
-    """Return whether X is an array of finite floats that a model without names, labels and categories reads as it is."""
+    """Return whether X is an array of finite floats, and the model one without names, labels and categories."""
     named = fitted.column_names is not None or fitted.label_columns or fitted.network_spec.categories
     return not named and are_finite(X) and X.ndim == 2 and X.shape[1] == fitted.n_features
 

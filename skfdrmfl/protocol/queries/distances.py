@@ -12,7 +12,6 @@ from skfdrmfl.method.domain import EDGES, Y_EDGES, Domain, counted
 from skfdrmfl.protocol.door import Block, ClientRows, OfAllRows
 from skfdrmfl.protocol.plan import Targets
 
-
 # Of the counts of one modality.
 BYTES_OF_COUNTS = 8 * 4 * (len(EDGES) + 1)
 
