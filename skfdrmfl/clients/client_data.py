@@ -24,8 +24,8 @@ from skfdrmfl.protocol.door import Block
 from skfdrmfl.protocol.plan import Inputs, Model, Targets
 
 # What is computed of all rows is kept for the clients and queries to come: as many inputs (as large as the table) and
-# results (a few columns each) as one fold of tuning asks for.
-MOST_INPUTS, MOST_RESULTS = 12, 64
+# results (a few columns each) as one fold of tuning asks for. So is what clients know of so many objects.
+MOST_INPUTS, MOST_RESULTS, MOST_OBJECTS = 12, 64, 16
 # Inputs of more bytes are multiplied some rows at a time.
 PRODUCT_BYTES = 2**26
 
@@ -53,6 +53,9 @@ class ClientData:
         self.n_modalities, self.suspects = n_modalities, suspects
         self.known_rows: dict[Subset, dict[int, Indices]] = {}  # of each subset that was asked about, by client
         self._inputs, self._results = _Kept(MOST_INPUTS), _Kept(MOST_RESULTS)
+        # Of an object, by its number: itself, and what each client, by its place, knows of it. Fits of the same rows
+        # share it.
+        self.of_clients: dict[int, tuple[Any, dict[int, Any]]] = {}
 
     @classmethod
     def of_labels(cls, X: Any, discrete: Iterable[int]) -> ClientData:
@@ -77,7 +80,9 @@ class ClientData:
 
     def known_of_clients(self, key: Any) -> dict[int, Any]:
         """Return what clients know of an object, by their place in `clients_`; what they add stays."""
-        known: dict[int, Any] = self._results.once(key, dict)
+        _, known = self.of_clients.setdefault(id(key), (key, {}))
+        for oldest in list(self.of_clients)[:-MOST_OBJECTS]:
+            self.of_clients.pop(oldest, None)
         return known
 
     def inputs(self, inputs: Inputs) -> NDArray:
@@ -109,14 +114,13 @@ class ClientData:
 
     def _responses(self, model: Model, rows: Indices) -> Float:
         """Return the sums (w,) of squared slopes, mean over outputs, and of squared changes by codes, of a slab."""
-        network, arrays, transform = model.network, model.arrays, model.inputs.transform
-        x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
+        network, transform = model.network, model.inputs.transform
         present = None if self.present is None else self.present[rows]
-        sums = []
-        slopes = factored_slopes(network, arrays, x, present)
+        slopes, sums = self._slopes(model, rows), []
         for m, ((name, encoder), (by_first, first)) in enumerate(zip(network.encoders.items(), slopes, strict=True)):
             for column, n_codes in enumerate(encoder.code_sizes, network.columns[name].start):
-                sums.append(swaps(network, arrays, x, column, n_codes, present).sum(0))
+                x = self.inputs(model.inputs)[rows]
+                sums.append(swaps(network, model.arrays, x, column, n_codes, present).sum(0))
             block = transform.blocks[name]
             # The slopes of a row depend on it where there is a view, and there alone.
             mine = rows[:0] if block.view is None else rows
@@ -126,6 +130,18 @@ class ClientData:
             squares = block.squared_slopes(before, by_first, first, block.units)
             sums.append(squares[len(encoder.code_sizes) :] / by_first.shape[1])
         return np.concatenate(sums)
+
+    def _slopes(self, model: Model, rows: Indices) -> list[tuple[Float, Float | None]]:
+        """Return the `factored_slopes` of a slab of rows; those of a small table are taken once, of all its rows."""
+
+        def of(rows: Indices) -> list[tuple[Float, Float | None]]:
+            x = self.inputs(model.inputs)[rows].astype(np.float64, copy=False)
+            return factored_slopes(model.network, model.arrays, x, None if self.present is None else self.present[rows])
+
+        if len(self.table) > SLAB_ROWS:
+            return of(rows)
+        slopes = self._results.once(model.arrays, lambda: of(self.all_rows))
+        return [(by_first[rows], first) for by_first, first in slopes]
 
     def _outputs(self, targets: Targets) -> Float:
         y = self.targets
@@ -170,6 +186,8 @@ class Client:
 
     def once(self, key: Any, compute: Callable[[], Any]) -> Any:
         """Return what was computed of its rows for this very object before, or compute it."""
+        if self.position < 0 and self.rows is not self.tables.all_rows:  # some clients at once, whoever they are
+            return compute()
         known = self.tables.known_of_clients(key)
         if self.position not in known:
             known[self.position] = compute()

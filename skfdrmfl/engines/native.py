@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from ctypes import c_double, c_int64, c_void_p
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -67,6 +67,9 @@ def library(dtype: np.dtype = TRAINING_DTYPE) -> ctypes.CDLL | None:
         if known == (len(TERMS), len(SETTINGS)) and found.processor_can():
             return found
     return None
+
+
+packed_network = lru_cache(maxsize=8)(PackedNetwork)
 
 
 def why_not(
@@ -140,7 +143,7 @@ class NativeEngine(Engine):
         if found is None:
             raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
         self._library = found
-        self._net = PackedNetwork(self.network, found.step_of_rows())
+        self._net = packed_network(self.network, found.step_of_rows())
         self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
         settings = np.array([list(map(s.by_name().__getitem__, SETTINGS)) for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {

@@ -183,7 +183,6 @@ def _is_less(errors: Float, others: Float) -> bool:
 def _counts(errors: Float, position: int) -> HeldOutCounts:
     """Return how many rows err how much (n, q), as those of a client who comes after all of the fit."""
     entries = []
-    for output, of_output in enumerate(errors.T):
-        rows = counted(of_output, ERROR_EDGES).astype(np.int64)
+    for output, rows in enumerate(counted(errors, ERROR_EDGES).astype(np.int64)):
         entries += [(position, output, at, rows[at]) for at in np.flatnonzero(rows).tolist()]
     return HeldOutCounts(np.array(entries, dtype=np.int64), errors.shape[1])

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.clients.simulation import Simulation
+from skfdrmfl.clients.simulation import MANY_CLIENTS, Simulation
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.common.tree import registered
 from skfdrmfl.data.categories import numeric_columns, with_codes
@@ -28,11 +28,13 @@ from skfdrmfl.fit.parameters import is_private, value_of
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Targets
+from skfdrmfl.protocol.queries.distances import BYTES_OF_COUNTS
 from skfdrmfl.protocol.queries.whitening import fit_blocks, whitened
 from skfdrmfl.views.base import View
 
 # Preparations kept, and bytes of all of them. Larger tables are neither hashed nor kept.
 MOST_KEPT, MOST_BYTES = 16, 64_000_000
+Made = TypeVar("Made")
 # The outputs among the blocks of columns: no modality has this name.
 OUTPUTS = ""
 
@@ -56,6 +58,19 @@ class FoundPreprocessing:
         """What the network learns."""
         return Targets((self.target,), TRAINING_DTYPE)
 
+    @cached_property
+    def _made(self) -> dict[str, tuple[Any, Any]]:
+        """What fits have made of it, one of a kind, each behind what it depends on besides."""
+        return {}
+
+    def once(self, kind: str, depends_on: Any, make: Callable[[], Made]) -> Made:
+        """Return what a fit has made of it before that depends on the same, or make it."""
+        before = self._made.get(kind)
+        if before is None or before[0] != depends_on:
+            before = self._made[kind] = depends_on, make()
+        made: Made = before[1]
+        return made
+
 
 class Kept(NamedTuple):
     """A preparation, the messages that it took, and the rows of all clients after it."""
@@ -64,6 +79,7 @@ class Kept(NamedTuple):
     ledger: Ledger
     inputs: NDArray  # (n, columns)
     outputs: Float  # (n, q)
+    of_clients: dict[int, Any]  # `ClientData.of_clients`: how many of their rows lie where
     n_bytes: int  # of all these arrays
 
 
@@ -166,9 +182,10 @@ def prepared_once(
         rows = tables.inputs(found.inputs), tables.outputs(found.targets)
         blocks = [vars(block).values() for block in (found.target, *found.table.blocks.values())]
         n_bytes = sum([value.nbytes for value in (*rows, *chain(*blocks)) if isinstance(value, np.ndarray)])
-        kept = Kept(found, apart.ledger, *rows, n_bytes)
+        n_bytes += min(len(federation.partition.positions), MANY_CLIENTS) * len(found.table.blocks) * BYTES_OF_COUNTS
+        kept = Kept(found, apart.ledger, *rows, {}, n_bytes)
     MEMO.keep(key, kept)
-    found = replace(kept.found)
+    found, tables.of_clients = kept.found, kept.of_clients
     tables.know(found.inputs, kept.inputs)
     tables.know(found.targets, kept.outputs)
     federation.ledger.extend(kept.ledger)

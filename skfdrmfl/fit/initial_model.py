@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing
 from skfdrmfl.fit.network_spec import NetworkSpec, network_spec_of, views_of
 from skfdrmfl.fit.parameters import settings_of, value_of
 from skfdrmfl.fit.result import Fitted
+from skfdrmfl.method.evaluate import is_dense
 from skfdrmfl.method.network import Network
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.ledger import Ledger
@@ -30,9 +32,12 @@ def initial_plan(
 ) -> tuple[Network, RunPlan, Fitted]:
     """Return the network, what is to be trained, and what there is before the first round; spec, network: `build`."""
     table, settings = found.table, settings_of(estimator, len(reading.modalities))
-    if reading.categories or table.widths != {name: e.n_inputs for name, e in network.encoders.items()}:
-        network = spec.network(table.widths, reading.n_outputs, table.columns)
-    first = first_weights(network, table, seed)
+    kind = network.signature, network.shape  # which say all of dense networks
+    once = found.once if is_dense(network) else lambda _, __, make: make()
+    if reading.categories or table.widths != network.widths:
+        build = partial(spec.network, table.widths, reading.n_outputs, table.columns)
+        network = once("network", kind, build)
+    first = once("weights", (seed, kind), partial(first_weights, network, table, seed))
     fitted = Fitted(
         n_features=reading.n_features,
         feature_names=reading.feature_names,

@@ -30,7 +30,6 @@ from skfdrmfl.fit.check_input import (
     DataDescription,
     availability_of,
     check_somebody_begins,
-    present_in,
     read,
     whose_rows,
 )
@@ -132,13 +131,12 @@ def ledger_of(earlier: Fitted | None) -> Ledger:
 
 
 def client_data_of(estimator: Any, reading: CheckedData, network_spec: NetworkSpec) -> ClientData:
-    """Return rows as clients keep them; ValueError where they lack parts of modalities or no encoder reads them."""
-    present = present_in(reading.table, reading.modalities, reading.categories)
+    """Return rows as clients keep them; ValueError where no encoder reads them."""
     suspects = use_of_suspects(estimator)
     parts = estimator.early_stopping or estimator.tuning is not None or suspects != "ignore"
     blocks = blocks_of(reading.table, reading.partition, reading.groups) if parts else None
-    network_spec.check_rows(reading.table, present)
-    rows = reading.table, reading.targets, present, blocks
+    network_spec.check_rows(reading.table, reading.present)
+    rows = reading.table, reading.targets, reading.present, blocks
     return ClientData(*rows, n_modalities=len(reading.modalities), suspects=suspects)
 
 
@@ -236,7 +234,7 @@ def make_plan(
         members=network_alone(alone),
         suspects=suspects if whole else fitted.suspects,
     )
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint)
+    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint, found)
 
 
 def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation) -> Fitted:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.categories import numeric_columns
+from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
@@ -72,6 +73,7 @@ class Fitting:
     plan: Plan
     fitted: Fitted  # what there is to go on from: all but what training will add
     checkpoint: NoCheckpoint = field(default_factory=NoCheckpoint)
+    found: FoundPreprocessing | None = None  # what it stands on; None where it goes on from an earlier fit
 
     @property
     def n_rounds(self) -> int:
@@ -126,7 +128,7 @@ class Fitting:
             first = Responses(model, subset), CodeSums(model, subset)
             counts = () if run.held_out is None else (NetworkErrorCounts(model, target, run.held_out),)
             responded, codes, *counted = federation.sum(*first, *counts)
-            distances = DistanceCounts(domain_of_network(self.fitted, model, responded), target)
+            distances = DistanceCounts(self._domain(model, responded), target)
             products, rows = federation.sum(CodeProducts(model, codes.center, subset), distances)
             weights, variance = delivered(model, codes, products)
             return {
@@ -138,6 +140,15 @@ class Fitting:
             }
 
         return of_those_who_answer(self.federation, there, ask)
+
+    def _domain(self, model: Model, sums: ResponseSums) -> Domain:
+        """Return the domain before rows are counted; of the same sums the one that a fit of these rows has had."""
+        if self.fitted.domain is not None:
+            return self.fitted.domain
+        if self.found is None:
+            return domain_of_network(self.fitted, model, sums)
+        of_sums = [part.tobytes() for part in (sums.counts, sums.values, sums.squares)]
+        return self.found.once("domain", of_sums, lambda: domain_of_network(self.fitted, model, sums))
 
     def dropped(self, stand: Trained) -> list[left_out.DroppedClient]:
         """Return who was left out of this fit."""
@@ -154,9 +165,7 @@ def dropped_in(records: Sequence[Record], federation: Federation, before: Fitted
 
 
 def domain_of_network(fitted: Fitted, model: Model, sums: ResponseSums) -> Domain:
-    """Return the domain of an earlier call, or by preprocessing and, of columns without it, by sums; without rows."""
-    if fitted.domain is not None:
-        return fitted.domain
+    """Return the domain by preprocessing and, of columns without it, by sums; without rows."""
     transform, blocks, start = model.inputs.transform, {}, 0
     for name, encoder in model.network.encoders.items():
         block, n_codes = transform.blocks[name], len(encoder.code_sizes)

@@ -177,7 +177,7 @@ class Domain:
     def with_rows(self, distances: Float, left_out: Float, y: Float) -> Domain:
         """Return the domain with more rows: how many (M, 2, bins) lie in each bin, and of standardised y (q, bins)."""
         units = np.array([block.units for block in self.blocks.values()]).reshape(-1, 2)
-        reached = np.array([[_outermost(of_kind) for of_kind in of_block] for of_block in distances]).reshape(-1, 2)
+        reached = _outermost(distances)
         ends = np.concatenate(([-np.inf], Y_EDGES, [np.inf]))
         bins = [np.flatnonzero(of_output)[[0, -1]] for of_output in y]
         found = np.array([ends[[first, last + 1]] for first, last in bins])
@@ -236,8 +236,10 @@ class Domain:
 
 
 def counted(values: Float, edges: Float) -> Float:
-    """Return how many values (n,) lie in each bin (bins,): up to each edge, and beyond the last."""
-    return np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1).astype(np.float64)
+    """Return how many values of each column (n, k) lie in each bin (k, bins): up to each edge, and beyond the last."""
+    n_bins, k = len(edges) + 1, values.shape[1]
+    places = np.searchsorted(edges, values) + n_bins * np.arange(k)
+    return np.bincount(places.ravel(), minlength=n_bins * k).reshape(k, n_bins).astype(np.float64)
 
 
 def rank_of(n: float, level: float) -> int:
@@ -251,7 +253,7 @@ def _limit(counts: Float, level: float, k: int | None) -> float:
     rank = rank_of(n, level)
     if rank <= n:
         return float(np.append(EDGES, np.inf)[np.searchsorted(np.cumsum(counts), rank)])
-    return max(_outermost(counts), _by_moments(counts, n, level, k))
+    return max(float(_outermost(counts)), _by_moments(counts, n, level, k))
 
 
 def _by_moments(counts: Float, n: float, level: float, k: int | None) -> float:
@@ -266,7 +268,7 @@ def _by_moments(counts: Float, n: float, level: float, k: int | None) -> float:
     return mean * float(f.ppf(level, 2 * mean**2 / variance, n - 1)) if variance > 0 else mean
 
 
-def _outermost(counts: Float) -> float:
-    """Return the upper edge of the last bin with a row; 0 without rows."""
-    bins = np.flatnonzero(counts)
-    return float(np.append(EDGES, np.inf)[bins[-1]]) if len(bins) else 0.0
+def _outermost(counts: Float) -> Float:
+    """Return the upper edge of the last bin (..., bins) with a row; 0 without rows."""
+    last = len(EDGES) - (counts > 0)[..., ::-1].argmax(-1)
+    return np.where(counts.any(-1), np.append(EDGES, np.inf)[last], 0.0)

@@ -28,28 +28,18 @@ class ParameterLayout:
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
         self.shapes = dict(shapes)
         self.offsets: dict[str, int] = {}
-        self._pieces: list[int] = []  # each array's length, then the gap behind it
-        offset = 0
+        self.size = 0
         for name, shape in self.shapes.items():
-            length = prod(shape)
-            gap = -length % _ALIGNMENT
-            self.offsets[name] = offset
-            self._pieces += [length, gap]
-            offset += length + gap
-        self._ends = np.cumsum(self._pieces)[:-1]
-        self.size = offset
+            self.offsets[name] = self.size
+            self.size += -(-prod(shape) // _ALIGNMENT) * _ALIGNMENT
 
     def views(self, flat: Flat) -> dict[str, Flat]:
         """Return named views of `flat` (..., D), each (..., *shape); writing to a view writes to `flat`."""
-        if isinstance(flat, np.ndarray):
-            pieces = np.split(flat, self._ends, -1)[::2]
-        else:
-            pieces = flat.split(self._pieces, -1)[::2]
-        leading = flat.shape[:-1]
-        return {
-            name: piece.reshape(*leading, *shape)
-            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
-        }
+        leading, views = flat.shape[:-1], {}
+        for name, shape in self.shapes.items():
+            start = self.offsets[name]
+            views[name] = flat[..., start : start + prod(shape)].reshape(*leading, *shape)
+        return views
 
     def stacked(self, flat: Tensor, n_clients: int) -> dict[str, Tensor]:
         """Return named views (C, *shape) of one vector (C * D,) in which each array of all clients is contiguous.

@@ -5,7 +5,7 @@ What it leaves out is on the page on privacy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +51,7 @@ class Message(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of message that passes in every round: as of `Message`, with the bytes of one."""
+    """A kind of message of a round: as of `Message`, with the bytes of one."""
 
     direction: str
     what: str
@@ -89,34 +89,40 @@ class Ledger:
         seen: str = TOTAL,
     ) -> None:
         """Count messages of one kind from or to the clients at `positions` (K,); `n_bytes` of each."""
-        what, seen = f"{self.stage}{what}", seen if direction == UP else ""
-        if self.crowd is not None:
-            n_clients, all_bytes = self.crowd, int(n_bytes) * self.crowd
-        elif n_clients := len(positions):
-            all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * n_clients)
-            try:
-                self._by_client[direction][positions] += n_bytes
-            except IndexError:  # some are met for the first time
-                known = _padded(self._by_client[direction], int(positions.max()) + 1)
-                known[positions] += n_bytes
-                self._by_client[direction] = known
-        else:
+        n_clients = len(positions) if self.crowd is None else self.crowd
+        if not n_clients:
             return
-        self.messages.append(Message(self.round, direction, what, shape, n_clients, all_bytes, seen))
+        all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * n_clients)
+        self._add_to_clients(direction, positions, n_bytes)
+        seen = seen if direction == UP else ""
+        self.messages.append(Message(self.round, direction, f"{self.stage}{what}", shape, n_clients, all_bytes, seen))
 
-    def record_rounds(
-        self, rounds: Sequence[int], kinds: Sequence[Kind], positions: Indices, times: Indices | int = 1
-    ) -> None:
-        """Count messages of some kinds in each of several rounds, `times` (K,) for the clients at `positions` (K,).
+    def record_rounds(self, rounds: Mapping[int, Sequence[Kind]], positions: Indices, times: Indices | int = 1) -> None:
+        """Count messages of the kinds of each of some rounds, `times` (K,) for the clients at `positions` (K,).
 
         What it leaves is what `record` leaves, called for each round and kind.
         """
-        messages, self.messages = self.messages, []
-        for kind in kinds:
-            self.record(kind.direction, kind.what, kind.shape, positions, len(rounds) * kind.n_bytes * times, kind.seen)
-        templates = [message._replace(bytes=message.bytes // len(rounds)) for message in self.messages]
-        messages += [Message(number, *template[1:]) for number in rounds for template in templates]
-        self.messages, self.round = messages, rounds[-1]
+        n_clients = len(positions) if self.crowd is None else self.crowd
+        n_messages = n_clients if isinstance(times, int) else int(times.sum())
+        n_bytes = {UP: 0, DOWN: 0}
+        for number, kinds in rounds.items():
+            self.round = number
+            for direction, what, shape, n, seen in kinds if n_clients else ():
+                n_bytes[direction] += n
+                what = f"{self.stage}{what}"
+                self.messages.append(Message(number, direction, what, shape, n_clients, n * n_messages, seen))
+        for direction, n in n_bytes.items():
+            if n:
+                self._add_to_clients(direction, positions, n * times)
+
+    def _add_to_clients(self, direction: str, positions: Indices, n_bytes: Indices | int) -> None:
+        """Count bytes of each of some clients (K,), some of whom may be met for the first time; not of a crowd."""
+        if self.crowd is not None or not len(positions):
+            return
+        most = int(positions.max()) + 1
+        if most > len(self._by_client[direction]):
+            self._by_client[direction] = _padded(self._by_client[direction], most)
+        self._by_client[direction][positions] += n_bytes
 
     def extend(self, other: Ledger) -> None:
         """Count what another ledger has counted."""

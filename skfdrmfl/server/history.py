@@ -56,16 +56,14 @@ class Reports:
 
         Participants are added up one after another: who is absent changes no bit.
         """
-        n_rounds, weights = len(self.counts), sizes[self.clients].astype(np.float64)
-
-        def total(weights: Float) -> Float:
-            return np.bincount(self.rounds, weights, n_rounds).astype(np.float64)
-
-        rows = total(weights)
-        means = [np.full(n_rounds, np.nan) for _ in range(self.values.shape[1])]
-        for mean, values in zip(means, self.values.T, strict=True):
-            np.divide(total(np.where(np.isnan(values), 0.0, values) * weights), rows, out=mean, where=rows > 0)
-        return means
+        n_rounds, n = len(self.counts), self.values.shape[1]
+        weights = sizes[self.clients].astype(np.float64)
+        rows = np.bincount(self.rounds, weights, n_rounds).astype(np.float64)
+        places = self.rounds[:, None] * n + np.arange(n)
+        values = np.where(np.isnan(self.values), 0.0, self.values) * weights[:, None]
+        totals = np.bincount(places.ravel(), values.ravel(), n_rounds * n).reshape(n_rounds, n)
+        with np.errstate(invalid="ignore"):  # 0 / 0 of rounds without participants
+            return list((totals / rows[:, None]).T.copy())
 
     def followed_by(self, other: Reports, places: Indices) -> Reports:
         """Return these, then others, whose clients have other `places` (K,) here."""
@@ -201,9 +199,8 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     if record.validation is not None or VALIDATION[0] in known:
         held_out = np.full((n_rounds, 2), np.nan) if record.validation is None else record.validation
         now |= dict(zip(VALIDATION, held_out.T, strict=True))
-    means = {
-        name: np.concatenate([known.means.get(name, np.full(n_before, np.nan)), values]) for name, values in now.items()
-    }
+    nothing = np.full(n_before, np.nan)
+    means = {name: np.concatenate([known.means.get(name, nothing), values]) for name, values in now.items()}
     tables = {}
     if record.validation_of_each is not None or VALIDATION_OF_EACH in known:
         tables[VALIDATION_OF_EACH] = table = np.full((n_before + n_rounds, n_clients), np.nan)

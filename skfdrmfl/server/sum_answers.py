@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from operator import add
 from typing import Any
 
@@ -33,14 +34,25 @@ def totals(
         answers = list(answers)
         by_query = [{p: mine[i] for p, mine in answers if mine[i] is not None} for i in range(len(queries))]
         guard.judge(queries, by_query, dict(zip(asked.positions.tolist(), asked.sizes.tolist(), strict=True)))
-    tallies = [_Sum(query) for query in queries]
+    tallies = [_Tally() for _ in queries]
     for position, mine in answers:
         counts = guard is None or position not in guard.excluded
         for tally, answer in zip(tallies, mine, strict=True):
-            tally.add(position, answer, counts=counts)
+            if answer is None:
+                continue
+            if not tally.answered:
+                tally.shapes = shapes_of(answer)
+            if not tally.answered or None in tally.shapes:  # sets of labels differ, arrays are alike
+                tally.n_bytes.append(bytes_of(answer))
+            tally.answered.append(position)
+            if counts:
+                tally.total = answer if tally.total is None else type(answer)(*map(add, tally.total, answer))
     ledger.exchanges += 1
-    for tally in tallies:
-        tally.record(ledger, asked.positions, TOTAL if guard is None else EACH)
+    seen = TOTAL if guard is None else EACH
+    for query, tally in zip(queries, tallies, strict=True):
+        n_bytes = np.array(tally.n_bytes) if None in tally.shapes else sum(tally.n_bytes)
+        answered = np.array(tally.answered, dtype=np.int64)
+        _record(query, ledger, asked.positions, answered, tally.shapes, n_bytes, seen)
     return tuple([tally.total for tally in tallies])
 
 
@@ -52,32 +64,14 @@ def totals_of_all(queries: Sequence[Query], asked: Roster, answers: Sequence[Any
     return tuple(answers)
 
 
-class _Sum:
-    """The sum of clients' answers to a query, taken as they come, and what all answers weigh."""
+@dataclass(slots=True)
+class _Tally:
+    """The answers to a query so far: their sum, who gave them, and what they weigh."""
 
-    def __init__(self, query: Query):
-        self.query = query
-        self.total: Any = None
-        self._answered: list[int] = []
-        self._n_bytes: list[int] = []
-        self._shapes: tuple[Any, ...] = ()
-
-    def add(self, position: int, answer: Any, *, counts: bool) -> None:
-        """Take a client's answer, if it has one; it goes into the sum where it `counts`."""
-        if answer is None:
-            return
-        if not self._answered:
-            self._shapes = shapes_of(answer)
-        if not self._answered or None in self._shapes:  # sets of labels differ, arrays are alike
-            self._n_bytes.append(bytes_of(answer))
-        self._answered.append(position)
-        if counts:
-            self.total = answer if self.total is None else type(answer)(*map(add, self.total, answer))
-
-    def record(self, ledger: Ledger, asked: Indices, seen: str) -> None:
-        """Count the query's arrays on their way down to the clients `asked`, and the answers on their way up."""
-        n_bytes = np.array(self._n_bytes) if None in self._shapes else (self._n_bytes or [0])[0]
-        _record(self.query, ledger, asked, np.array(self._answered, dtype=np.int64), self._shapes, n_bytes, seen)
+    total: Any = None
+    answered: list[int] = field(default_factory=list)
+    shapes: tuple[Any, ...] = ()
+    n_bytes: list[int] = field(default_factory=list)  # of each; of the first alone where all weigh the same
 
 
 def _record(

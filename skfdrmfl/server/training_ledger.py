@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,8 @@ class TrainingLedger:
         self._n_parameters, self._n_bytes, self._privacy = n_parameters, n_bytes, schedule.privacy
         algorithm = ALGORITHMS[schedule.algorithm]
         self._shifts = algorithm.server_step is not None and algorithm.server_step.controls
-        self._answers = answers_of(schedule, n_parameters)
+        self._shift = self._kind(DOWN, "shifts of gradients", (n_parameters,))
+        self._answers = [self._kind(UP, *answer) for answer in answers_of(schedule, n_parameters)]
 
     def sent(self, participants: Indices, broadcast: Broadcast, n_models: Indices) -> None:
         """Count what goes out in a round to participants (C,): to each so many models, `n_models` (C,)."""
@@ -36,9 +36,9 @@ class TrainingLedger:
             self._ledger.crowd = max(1, round(self._privacy.n_expected))
         for n in sorted(set(n_models.tolist())) or [1 + len(broadcast.history)]:
             if n:
-                self._count(participants[n_models == n], (DOWN, "global models", (n, self._n_parameters), TOTAL))
+                self._count(participants[n_models == n], [self._models(n)])
         if broadcast.shift is not None:
-            self._count(participants, (DOWN, "shifts of gradients", (self._n_parameters,), TOTAL))
+            self._count(participants, [self._shift])
 
     def asked(self) -> None:
         """Count that clients were asked once more."""
@@ -52,20 +52,18 @@ class TrainingLedger:
 
     def answered(self, replicas: Indices) -> None:
         """Count what came back from some replicas."""
-        self._count(replicas, *((UP, *answer) for answer in self._answers))
+        self._count(replicas, self._answers)
 
     def rounds(self, participants: Sequence[Indices], round_index: int, n_models: Sequence[int]) -> None:
         """Count rounds in the server's place after `round_index` others; so many models go out, and all answer."""
         self._ledger.exchanges += sum(map(bool, map(len, participants)))
+        others = [self._shift] * self._shifts + self._answers
+        kinds = {n: [self._models(n), *others] for n in set(n_models)}
         first = 0
         for t in range(1, len(participants) + 1):
-            alike = t < len(participants) and n_models[t] == n_models[first]
-            if not alike or participants[t] is not participants[first]:
-                kinds: list[Any] = [(DOWN, "global models", (n_models[first], self._n_parameters), TOTAL)]
-                if self._shifts:
-                    kinds.append((DOWN, "shifts of gradients", (self._n_parameters,), TOTAL))
-                kinds += [(UP, *answer) for answer in self._answers]
-                self._count(participants[first], *kinds, rounds=range(round_index + first + 1, round_index + t + 1))
+            if t == len(participants) or participants[t] is not participants[first]:
+                of_rounds = {round_index + i + 1: kinds[n_models[i]] for i in range(first, t)}
+                self._ledger.record_rounds(of_rounds, *self._clients(participants[first]))
                 first = t
 
     def held_out(self, positions: Indices, name: str, sent_to: Indices | None = None) -> None:
@@ -75,20 +73,23 @@ class TrainingLedger:
         self._ledger.record(DOWN, "global models for rows held out", (self._n_parameters,), whom, down)
         self._ledger.record(UP, name, ((), (), (), ()), positions, 4 * 8, EACH)
 
-    def _count(self, replicas: Indices, *kinds: Any, rounds: Sequence[int] | None = None) -> None:
-        """Count messages of some kinds from or to some replicas; those of all runs to or from a client are one.
+    def _kind(self, direction: str, what: str, shape: tuple[int, ...], seen: str = TOTAL) -> Kind:
+        """Return a kind of message, of this shape for each replica; those of all runs to or from a client are one."""
+        n_runs, n_bytes = self._cohort.n_runs, prod(shape) * self._n_bytes
+        shape = shape if n_runs == 1 else (n_runs, *shape)
+        return Kind(direction, what, shape, n_bytes, seen if direction == UP else "")
 
-        A kind is a direction, a name, the shape for each replica and who sees it; `rounds` are by default this one.
-        """
-        n_runs, positions = self._cohort.n_runs, self._cohort.positions[replicas]
-        times: Indices | int = 1
-        if n_runs > 1:
-            positions, times = np.unique(positions, return_counts=True)
-        sized = [
-            Kind(direction, what, shape if n_runs == 1 else (n_runs, *shape), prod(shape) * self._n_bytes, seen)
-            for direction, what, shape, seen in kinds
-        ]
-        self._ledger.record_rounds(rounds or [self._ledger.round], sized, positions, times)
+    def _models(self, n: int) -> Kind:
+        return self._kind(DOWN, "global models", (n, self._n_parameters))
+
+    def _clients(self, replicas: Indices) -> tuple[Indices, Indices | int]:
+        """Return the places of the clients (K,) of some replicas, and of each the number of its replicas."""
+        positions = self._cohort.positions[replicas]
+        return (positions, 1) if self._cohort.n_runs == 1 else np.unique(positions, return_counts=True)
+
+    def _count(self, replicas: Indices, kinds: Sequence[Kind]) -> None:
+        """Count messages of this round from or to some replicas."""
+        self._ledger.record_rounds({self._ledger.round: kinds}, *self._clients(replicas))
 
 
 def answers_of(schedule: Schedule, n_parameters: int) -> list[tuple[str, tuple[int, ...], str]]:

@@ -10,8 +10,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients import simulation
 from skfdrmfl.fit import fit_preprocessing as _finding
 from skfdrmfl.fit.fit_preprocessing import MEMO
+from skfdrmfl.method.domain import BlockDomain
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 6)) * [1, 1, 1, 2, 2, 2]
@@ -78,12 +80,35 @@ def test_a_first_partial_fit_uses_what_a_fit_has_prepared(asked):
 
 
 def test_settings_of_training_alone_share_a_preparation_and_keep_their_own_values(asked):
+    others = [
+        {"learning_rate": 0.02, "weight_decay": 0.1, "mi_weight": 0.0, "n_components": 3, "algorithm": "fedprox"},
+        *({"random_state": 1}, {"hidden_layer_sizes": (4,)}, {"head_hidden_layer_sizes": (3,)}, {"modality_dim": 3}),
+    ]
     fitted()
-    model = fitted(learning_rate=0.02, weight_decay=0.1, mi_weight=0.0, n_components=3, algorithm="fedprox")
+    models = [fitted(**parameters) for parameters in others]
     assert len(asked) == 1
-    MEMO.clear()
-    alone = fitted(learning_rate=0.02, weight_decay=0.1, mi_weight=0.0, n_components=3, algorithm="fedprox")
-    assert_array_equal(model.transform(X), alone.transform(X))
+    for parameters, model in zip(others, models, strict=True):
+        MEMO.clear()
+        assert pickle.dumps(fitted(**parameters)) == pickle.dumps(model)
+
+
+def test_where_rows_lie_is_counted_once_of_a_preparation(monkeypatch):
+    asked, distances = [], BlockDomain.distances
+    monkeypatch.setattr(BlockDomain, "distances", lambda self, rows: asked.append(len(rows)) or distances(self, rows))
+    models = [fitted(learning_rate=rate) for rate in (0.01, 0.02)]
+    assert asked == [20, 20, 20]
+    fitted(shrinkage=1e-3)
+    assert asked == [20] * 6
+    assert_array_equal(models[0].domain(X)["T2"], models[1].domain(X)["T2"])
+
+
+def test_rows_of_those_who_are_there_last_are_counted_whoever_else_was_before(monkeypatch):
+    monkeypatch.setattr(simulation, "MANY_CLIENTS", 1)
+    last = [[True, True, False], [False, True, True], [True, False, True]]
+    models = [fitted(availability=[[True] * 3, there]) for there in last]
+    for there, model in zip(last, models, strict=True):
+        MEMO.clear()
+        assert pickle.dumps(fitted(availability=[[True] * 3, there])) == pickle.dumps(model)
 
 
 def changed(array, i=7):

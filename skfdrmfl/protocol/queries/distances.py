@@ -12,6 +12,9 @@ from skfdrmfl.method.domain import EDGES, Y_EDGES, Domain, counted
 from skfdrmfl.protocol.door import Block, ClientRows, OfAllRows
 from skfdrmfl.protocol.plan import Targets
 
+# Of the counts of one modality.
+BYTES_OF_COUNTS = 8 * 4 * (len(EDGES) + 1)
+
 
 class DistanceTotals(NamedTuple):
     """The number of rows, and how many lie in each bin.
@@ -35,7 +38,11 @@ class DistanceCounts(OfAllRows):
     targets: Targets  # standardised y
 
     def __call__(self, client: ClientRows) -> DistanceTotals | None:
-        """Return a client's counts."""
+        """Return a client's counts, which stay the same however often it is asked about a domain."""
+        found: DistanceTotals | None = client.once(self.domain, lambda: self._of(client))
+        return found
+
+    def _of(self, client: ClientRows) -> DistanceTotals | None:
         y = client.targets(self.targets, self.subset)
         if not len(y):
             return None
@@ -45,8 +52,8 @@ class DistanceCounts(OfAllRows):
             for rows in client.slabs(Block(columns, m), self.subset) if len(columns) else ():
                 found = block.distances(rows)
                 both = np.concatenate((found, block.left_out(found)), 1) / np.tile(block.units, 2)
-                counts[m] += [counted(values, EDGES) for values in both.T]
-        return DistanceTotals(float(len(y)), counts, np.array([counted(of_output, Y_EDGES) for of_output in y.T]))
+                counts[m] += counted(both, EDGES)
+        return DistanceTotals(float(len(y)), counts, counted(y, Y_EDGES))
 
 
 def counted_rows(query: DistanceCounts, totals: DistanceTotals | None) -> Domain:

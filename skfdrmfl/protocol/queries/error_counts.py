@@ -80,5 +80,5 @@ def held_out_counts(totals: ErrorCountTotals | None, n_outputs: int) -> HeldOutC
 
 def _binned(position: int, errors: Float) -> ErrorCountTotals:
     """Return the counts of a client's errors (n, q)."""
-    by_output = tuple(tuple(map(int, counted(of_output, ERROR_EDGES))) for of_output in np.abs(errors).T)
+    by_output = tuple(tuple(map(int, of_output)) for of_output in counted(np.abs(errors), ERROR_EDGES))
     return ErrorCountTotals(float(len(errors)), EachSaid({(position, by_output)}))
