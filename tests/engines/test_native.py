@@ -34,12 +34,20 @@ from skfdrmfl import FDRMFLTransformer, engines
 from skfdrmfl.clients.simulation import LocalTraining
 from skfdrmfl.data.partition import Partition
 from skfdrmfl.datasets import load_tecator, make_client_ids
-from skfdrmfl.encoders import Conv1DEncoder, LinearEncoder
+from skfdrmfl.encoders import (
+    CategoricalEncoder,
+    Conv1DEncoder,
+    Conv2DEncoder,
+    DenseEncoder,
+    LinearEncoder,
+    RecurrentEncoder,
+)
 from skfdrmfl.engines import ENGINES, chunk, engine_for, native
 from skfdrmfl.engines.rows import stack
 from skfdrmfl.method import objective
 from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
 from skfdrmfl.method.fusion import FUSIONS, MeanFusion
+from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.messages import Broadcast
 from skfdrmfl.protocol.plan import ClientTask, Schedule
@@ -123,13 +131,7 @@ def rounds(draw):
 @settings(max_examples=settings().max_examples // 2)
 @given(rounds())
 def test_in_float64_it_is_the_loop(drawn):
-    network, run, sent, client_task, batch_size = drawn
-    ours, theirs = (updates_of(e, network, run, sent, client_task, batch_size=batch_size) for e in ("native", "loop"))
-    for mine, other in zip(ours, theirs, strict=True):
-        for value, expected in zip(mine, other, strict=True):
-            assert (value is None) == (expected is None)
-            if expected is not None:
-                exact(value, expected)
+    same_as_the_loop(*drawn)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -148,6 +150,63 @@ def test_the_contrastive_term_turns_no_z_that_is_too_short_to_have_a_direction(e
             sent = Broadcast(run.start.weights[None], tuple(h[None] for h in run.start.history), 0, 1.0)
             found.append(updates_of(engine, network, run, sent, ClientTask(sends_parameters=False))[0][0])
         assert torch.equal(*found) != turned
+
+
+# Parts that are more than dense layers, by name; each with the entries of a code and the number of numeric columns.
+ENCODERS = {
+    "series": lambda d, n: Conv1DEncoder(n_channels=(4, 9), kernel_size=3, skip=n % 2 > 0).build("a", 9 + n, d, ()),
+    "channels": lambda d, n: Conv1DEncoder((2, 6), n_channels=(n,), kernel_size=2, stride=1).build("b", 12, d, ()),
+    "image": lambda d, n: Conv2DEncoder((2, 5, 4), n_channels=(n, 5), kernel_size=2, stride=1).build("c", 40, d, ()),
+    "codes": lambda d, n: CategoricalEncoder((3, 2, 1), embedding_dim=n).build("d", 3, d, ()),
+    "codes beside numbers": lambda d, n: DenseEncoder((n + 2,), embedding_dim=n).build_embedded(
+        "e", (4, 2), 2 + n, d, ()
+    ),
+    "codes alone": lambda d, n: LinearEncoder().build_embedded("f", (2,), 1, d, ()),
+}
+
+
+@st.composite
+def rounds_of_encoders(draw):
+    """A network of encoders of several kinds, a run whose rows they can read, and what is broadcast."""
+    names = draw(st.lists(st.sampled_from(list(ENCODERS)), min_size=1, max_size=3, unique=True))
+    d = draw(st.integers(1, 9))
+    encoders = {name: ENCODERS[name](d, draw(st.integers(1, 9))) for name in names}
+    fusion = FUSIONS[draw(st.sampled_from(list(FUSIONS)))]()
+    network = Network(encoders, fusion, modality_dim=d, n_components=2, n_outputs=1)
+    sizes = draw(st.lists(st.integers(1, 40), min_size=1, max_size=3))
+    options = {"input_l1": draw(st.sampled_from([0.0, 0.02])), "contrastive_weight": draw(st.sampled_from([0.0, 0.3]))}
+    run = make_run(network, sizes, seed=draw(st.integers(0, 99)), n_history=draw(st.integers(0, 2)), **options)
+    rng = np.random.default_rng(len(run.x))
+    for name, part in encoders.items():
+        codes = run.x[:, network.columns[name]][:, : len(part.code_sizes)]
+        codes.copy_(torch.as_tensor(rng.choice([-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 0.5, 1e9], codes.shape)))
+    if len(names) > 1 and draw(st.booleans()):
+        run = replace(run, present=rng.random((len(run.x), len(names))) < 0.7)
+    models = [run.start.weights[None], *(model[None] for model in run.start.history)]
+    client_task = ClientTask(sends_parameters=draw(st.booleans()) or run.settings.input_l1 > 0)
+    return (
+        network,
+        run,
+        Broadcast(models[0], tuple(models[1:]), 3, 0.7),
+        client_task,
+        draw(st.sampled_from([3, 16, 33])),
+    )
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(rounds_of_encoders())
+def test_convolutions_and_vectors_of_categories_in_float64_it_is_the_loop(drawn):
+    same_as_the_loop(*drawn)
+
+
+def same_as_the_loop(network, run, sent, client_task, batch_size):
+    """Compare what each client returns."""
+    ours, theirs = (updates_of(e, network, run, sent, client_task, batch_size=batch_size) for e in ("native", "loop"))
+    for mine, other in zip(ours, theirs, strict=True):
+        for value, expected in zip(mine, other, strict=True):
+            assert (value is None) == (expected is None)
+            if expected is not None:
+                exact(value, expected)
 
 
 @pytest.mark.parametrize("fusion", ["gated", "attention"])
@@ -533,7 +592,7 @@ def test_it_trains_in_a_process_that_was_forked():
     ("parameters", "said"),
     [
         ({"alignment": "moments", "modalities": HALVES}, "engine='native' covers alignment='homoscedastic' alone; set"),
-        ({"encoders": Conv1DEncoder()}, "that of modality 'x' is another"),
+        ({"encoders": RecurrentEncoder()}, "that of modality 'x' is another"),
         ({"history_size": 64}, "covers history_size up to 63"),
     ],
 )
@@ -604,7 +663,7 @@ def test_memory_that_does_not_suffice_for_training_is_an_error(monkeypatch):
         """The library, but that rounds find no memory."""
 
         def __getattr__(self, name):
-            return getattr(library, name) if name == "step_of_rows" else lambda *arguments: -1
+            return getattr(library, name) if name in ("step_of_rows", "few_rows") else lambda *arguments: -1
 
     library = native.library()
     monkeypatch.setattr(native, "library", lambda *dtype: Full())
