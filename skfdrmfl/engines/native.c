@@ -687,20 +687,20 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
         const Part *p = net->parts + i;
         if (i < net->n_modalities) n_asked = p->n_asked > n_asked ? p->n_asked : n_asked;
         n_chosen += p->table.n_codes;
-        whole most = rounded(p->n_in > p->n_out ? p->n_in : p->n_out);
+        whole most = rounded(p->n_in > p->n_out ? p->n_in : p->n_out), n_times = i == parts - 1 ? 2 : 1;
         EACH(l, p->n_layers) {
             whole n = rounded(p->layers[l].n_in) * p->layers[l].n_places;
             most = n > most ? n : most;
         }
-        wide = most > wide ? most : wide;
+        wide = most * n_times > wide ? most * n_times : wide; /* the critic sees every row twice */
     }
     s->most_lanes = lanes, s->n_chosen = n_chosen;
     whole features = n_codes + n_pooled + net->c + net->q + n_asked;
     real *turned;
-    TAKE(turned, 2 * lanes * wide);
+    TAKE(turned, lanes * wide);
     EACH(p, parts) EACH(l, net->parts[p].n_layers) {
         const Layer *y = net->parts[p].layers + l;
-        real *out, *slope, *d, *seen; /* the critic sees every row twice */
+        real *out, *slope, *d, *seen;
         whole at = lanes * y->n_places * (p == parts - 1 ? 2 : 1), n = rounded(y->n_out) * at;
         TAKE(out, n);
         TAKE(slope, n);

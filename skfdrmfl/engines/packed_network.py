@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ctypes import pointer
-from itertools import zip_longest
 from math import sqrt
 from typing import Any
 
@@ -79,8 +78,11 @@ class PackedNetwork:
 
     def _part(self, part: Part, n_asked: int) -> CPart:
         """Return a part, by whose first `n_asked` inputs, and vectors of categories, the loss is differentiated."""
-        layers, taken = layers_of(part), part.taken if isinstance(part, ConvPart) else ()
-        structs = (CLayer * len(layers))(*(self._layer(*names, seen) for names, seen in zip_longest(layers, taken)))
+        layers = layers_of(part)
+        taken = [*part.taken, None] if isinstance(part, ConvPart) else [None] * len(layers)
+        structs = (CLayer * len(layers))(
+            *(self._layer(*names, seen) for names, seen in zip(layers, taken, strict=True))
+        )
         struct = CPart(len(structs), part.n_inputs, part.n_outputs, n_asked, layers=structs)
         if isinstance(part, ConvPart):
             if part.skip:
