@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views, part_name
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Default number of entries of the vectors that stand for categories of a DataFrame.
 EMBEDDING_DIM = 8
@@ -124,6 +121,7 @@ class EmbeddingPart(FeaturePart):
     def __init__(self, name: str, n_categories: tuple[int, ...], size: int, n_outputs: int):
         self.table = EmbeddingTable(n_categories, size)
         self.code_sizes = tuple(n_categories)
+        self.layers = [(f"{name}.weight_out", f"{name}.bias_out")]
         super().__init__(
             name,
             len(n_categories),
@@ -164,15 +162,15 @@ class EmbeddedMLP(Part):
         self.table = EmbeddingTable(tuple(n_categories), size)
         self.n_codes = len(n_categories)
         self.code_sizes = tuple(n_categories)
-        self.layers = MLP(name, self.table.n_features + n_inputs - self.n_codes, hidden, n_outputs, skip=skip)
+        self.mlp = MLP(name, self.table.n_features + n_inputs - self.n_codes, hidden, n_outputs, skip=skip)
+        self.layers, self.skip, self.first_weight = self.mlp.layers, self.mlp.skip, self.mlp.first_weight
         self._embedding = f"{name}.embedding"
-        self.shapes = {self._embedding: self.table.shape, **self.layers.shapes}
-        self.first_weight = self.layers.first_weight
+        self.shapes = {self._embedding: self.table.shape, **self.mlp.shapes}
 
     @property
     def signature(self) -> tuple:
         """All that describes the part but the number of numeric inputs."""
-        return (type(self).__name__, *self._options, *self.layers.signature)
+        return (type(self).__name__, *self._options, *self.mlp.signature)
 
     def initial(self, rngs: Iterator[np.random.Generator], input_power: float | None = None) -> Arrays:
         """Return Gaussian vectors, zeros for unknown codes, and the layers' first weights."""
@@ -180,10 +178,10 @@ class EmbeddedMLP(Part):
         vectors = deviation * next(rngs).standard_normal(self.table.shape)
         vectors[self.table.unknown] = 0.0
         power = (input_power or 0.0) + self.table.n_features * deviation**2
-        return {self._embedding: vectors, **self.layers.initial(rngs, power)}
+        return {self._embedding: vectors, **self.mlp.initial(rngs, power)}
 
     def forward(self, views: Views, x: Tensor) -> Tensor:
         """Return outputs (C, B, n_outputs) for inputs x (C, B, n_inputs)."""
         codes, numeric = x[..., : self.n_codes].transpose(1, 2), x[..., self.n_codes :]
         vectors = self.table.features(views[self._embedding], codes).transpose(1, 2)
-        return self.layers.forward(views, torch.cat((vectors, numeric), -1))
+        return self.mlp.forward(views, torch.cat((vectors, numeric), -1))

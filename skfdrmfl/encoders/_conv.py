@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.arrays import Indices
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape
 from skfdrmfl.method.parts import FeaturePart, Views, part_name
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(eq=False, repr=False)
@@ -127,10 +125,15 @@ class ConvPart(FeaturePart):
         self.shape, self.channels, self.kernel, self.stride = shape, channels, kernel, stride
         n_in, sizes = shape[0], shape[1:]
         layers: dict[str, tuple[int, ...]] = {}
+        # Of each layer the features that are seen at each place, (channels * kernel**n, places): see `patches`.
+        self.taken: list[Indices] = []
         for i, n_out in enumerate(channels):
             layers[f"weight_{i}"] = (n_out, n_in * kernel ** len(sizes))
             layers[f"bias_{i}"] = (n_out, 1)
+            features = torch.arange(n_in * prod(sizes)).view(1, n_in, *sizes, 1)
+            self.taken.append(patches(features, kernel, stride).view(n_in * kernel ** len(sizes), -1).numpy())
             n_in, sizes = n_out, _sizes_after(sizes, kernel, stride)
+        self.layers = [(f"{name}.weight_{i}", f"{name}.bias_{i}") for i in (*range(len(channels)), "out")]
         options = (shape, channels, kernel, stride)
         super().__init__(
             name, prod(shape), n_outputs, *options, layers=layers, n_features=n_in * prod(sizes), skip=skip

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape
 from skfdrmfl.method.parts import FeaturePart, Views, part_name
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(eq=False, repr=False)

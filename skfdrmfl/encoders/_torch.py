@@ -14,12 +14,12 @@ import joblib
 import numpy as np
 
 from skfdrmfl.common.arrays import Arrays
-from skfdrmfl.common.late_torch import torch
+from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.encoders._spec import Encoder
 from skfdrmfl.method.parts import Part, Shapes, Views, part_name
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 Factory = Callable[[int, int], "nn.Module"]
 

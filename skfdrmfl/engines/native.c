@@ -18,8 +18,20 @@ enum { MSE, MI, KL, CONTRASTIVE, NWJ, LOSS, N_TERMS };
 
 /* ---------------------------------------------------------------- what Python passes, field for field as there */
 
-typedef struct { whole n_in, n_out, ld, weight, bias; } Layer;                /* offsets among a client's parameters */
-typedef struct { whole n_layers, has_skip, n_out; const Layer *layers; } Part; /* `method/mlp.py` */
+typedef struct { /* where weight and bias stand among a client's parameters */
+    whole n_in, n_out, ld, weight, bias, n_places;
+    const whole *taken; /* of a convolution the features that it sees, (n_in, n_places), or NULL: one place sees all */
+} Layer;
+typedef struct { /* `encoders/_categorical.py`: vectors in the place of the codes that inputs begin with */
+    whole n_codes, size, first, n_numbers; /* entries of a vector; where all begin among the parameters, how many */
+    const whole *vectors, *n_categories;   /* of each code: where its vectors begin, and how many it knows */
+} Table;
+typedef struct { /* `method/mlp.py`, `encoders/` */
+    whole n_layers, n_in, n_out, n_asked; /* inputs, vectors among them; the first inputs whose gradient is wanted */
+    whole has_skip, thinned, n_thinned;   /* the first layer's last rows; what the penalty on inputs thins */
+    const Layer *layers, *skip;           /* a skip that is a matrix of its own, or NULL */
+    Table table;
+} Part;
 typedef struct { /* `method/fusion.py`; their equations stand at `pool` */
     whole n_pooled, n_shares, n_alike; /* entries of the pooled code, shares of each modality, entries of each share */
     double scale;
@@ -53,11 +65,11 @@ typedef struct {
     const real *shift; /* (replicas, D), or NULL */
 } Broadcast;
 
-/* ------------------------------------------------------------------- dense layers (method/mlp.py), forward and back */
+/* ------------------------------------------------ layers (method/mlp.py, encoders/_conv.py), forward and back */
 
-typedef struct { real *out[MOST_LAYERS], *slope[MOST_LAYERS], *d[MOST_LAYERS], *turned; } Tape;
+typedef struct { real *out[MOST_LAYERS], *slope[MOST_LAYERS], *d[MOST_LAYERS], *seen[MOST_LAYERS], *turned; } Tape;
 
-/* Rows of a layer's output that go through silu: all but the skip's, and none of the last layer. */
+/* Rows of a layer's output that go through silu: all but those of a skip, and none of the last layer. */
 INLINE whole n_gated(const Part *p, whole l) {
     return l == p->n_layers - 1 ? 0 : p->layers[l].n_out - (l == 0 && p->has_skip ? p->n_out : 0);
 }
@@ -71,46 +83,77 @@ static void silu(real *restrict out, real *restrict slope, whole n) {
     }
 }
 
-static const real *forward(const Part *p, const Tape *tape, const real *w, const real *a, whole lanes) {
+/* What a convolution sees of features a (., lanes) at all its places, side by side: (n_in, n_places * lanes). Places are
+   lanes to its layer; its output (n_out, n_places * lanes) is n_out * n_places features to the next one. */
+static const real *seen(const Layer *y, real *out, const real *a, whole lanes) {
+    EACH(i, y->n_in * y->n_places) copy(out + i * lanes, a + y->taken[i] * lanes, lanes);
+    return out;
+}
+
+/* Writes the gradient of the features a, given that of what is `seen` of them. */
+static void seen_backward(const Layer *y, const real *d_seen, real *d, whole n_features, whole lanes) {
+    memset(d, 0, n_features * lanes * sizeof(real));
+    EACH(i, y->n_in * y->n_places) {
+        real *restrict to = d + y->taken[i] * lanes;
+        EACH(l, lanes) to[l] += d_seen[i * lanes + l];
+    }
+}
+
+static const real *forward(const Part *p, const Tape *tape, const real *w, const real *x, whole lanes) {
+    const real *a = x;
     EACH(l, p->n_layers) {
         const Layer *y = p->layers + l;
-        product(tape->out[l], lanes, y->n_out, w + y->weight, y->ld, 1, a, lanes, y->n_in, lanes, w + y->bias, 0);
-        silu(tape->out[l], tape->slope[l], n_gated(p, l) * lanes);
+        whole n = y->n_places * lanes;
+        if (y->taken) a = seen(y, tape->seen[l], a, lanes);
+        product(tape->out[l], n, y->n_out, w + y->weight, y->ld, 1, a, n, y->n_in, n, w + y->bias, 0);
+        silu(tape->out[l], tape->slope[l], n_gated(p, l) * n);
         a = tape->out[l];
     }
     real *last = tape->out[p->n_layers - 1];
-    if (p->has_skip) {
-        const real *skipped = tape->out[0] + n_gated(p, 0) * lanes;
-        EACH(i, p->n_out * lanes) last[i] += skipped[i];
+    const real *skipped = p->has_skip ? tape->out[0] + n_gated(p, 0) * lanes : p->skip ? tape->turned : 0;
+    if (p->skip) {
+        const Layer *y = p->skip;
+        product(tape->turned, lanes, y->n_out, w + y->weight, y->ld, 1, x, lanes, y->n_in, lanes, 0, 0);
     }
+    EACH(i, skipped ? p->n_out * lanes : 0) last[i] += skipped[i];
     return last;
 }
 
-/* Writes the gradients of the part's parameters to g, and that of its input to d_in unless it is NULL. `turned` is the
+/* Writes the gradient of a weight that a (n_in, lanes) is multiplied with, given that of the product. `rows_first` is a
+   with rows first, (lanes, ld), or NULL: it is turned in `room`. */
+static void weight_gradient(const Layer *y, real *g, const real *d, const real *a, const real *rows_first, whole ld,
+                            real *room, whole lanes, whole n_rows) {
+    if (y->n_out <= FEW) return dots(g + y->weight, 1, y->ld, a, y->n_in, d, y->n_out, lanes);
+    if (y->n_in <= FEW) return dots(g + y->weight, y->ld, 1, d, y->n_out, a, y->n_in, lanes);
+    if (!rows_first) ld = turn(room, a, y->n_in, lanes), rows_first = room;
+    /* what lies beyond n_in are zeros, and stay so */
+    product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, rounded(y->n_in), 0, 0);
+}
+
+/* Writes the gradients of the part's parameters to g, and that of its first `n_asked` inputs to d_x. `turned` is the
    input with rows first, (lanes, turned_ld), or NULL. */
-static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *input, const real *turned,
-                     whole turned_ld, const real *d_out, real *d_in, whole lanes, whole n_rows) {
+static void backward(const Part *p, const Tape *tape, const real *w, real *g, const real *x, const real *turned,
+                     whole turned_ld, const real *d_out, real *d_x, whole lanes, whole n_rows) {
+    if (p->skip) weight_gradient(p->skip, g, d_out, x, turned, turned_ld, tape->turned, lanes, n_rows);
     const real *d = d_out;
     for (whole l = p->n_layers - 1; l >= 0; l--) {
         const Layer *y = p->layers + l;
-        const real *before = l ? tape->out[l - 1] : input;
-        if (y->n_out <= FEW)
-            dots(g + y->weight, 1, y->ld, before, y->n_in, d, y->n_out, lanes);
-        else if (y->n_in <= FEW)
-            dots(g + y->weight, y->ld, 1, d, y->n_out, before, y->n_in, lanes);
-        else {
-            const real *rows_first = tape->turned;
-            whole ld = turned_ld;
-            if (l == 0 && turned) rows_first = turned;
-            else ld = turn(tape->turned, before, y->n_in, lanes);
-            /* what lies beyond n_in are zeros, and stay so */
-            product(g + y->weight, y->ld, y->n_out, d, lanes, 1, rows_first, ld, n_rows, rounded(y->n_in), 0, 0);
+        whole n = y->n_places * lanes, n_before = l ? y[-1].n_out * y[-1].n_places : p->n_asked;
+        const real *a = y->taken ? tape->seen[l] : l ? tape->out[l - 1] : x, *slope = l ? tape->slope[l - 1] : 0;
+        const real *rows_first = l || y->taken ? 0 : turned;
+        weight_gradient(y, g, d, a, rows_first, turned_ld, tape->turned, n, y->taken ? n : n_rows);
+        row_sums(g + y->bias, d, y->n_out, n);
+        if (!n_before) return;
+        real *d_before = l ? tape->d[l - 1] : d_x;
+        if (y->taken) {
+            product(tape->turned, n, y->n_in, w + y->weight, 1, y->ld, d, n, y->n_out, n, 0, 0);
+            seen_backward(y, tape->turned, d_before, n_before, lanes);
+            EACH(i, n_before * lanes) d_before[i] *= slope[i];
+        } else {
+            if (l == 1 && p->has_skip) n_before -= p->n_out;
+            product(d_before, lanes, n_before, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0, slope);
+            if (l == 1 && p->has_skip) memcpy(d_before + n_before * lanes, d_out, p->n_out * lanes * sizeof(real));
         }
-        row_sums(g + y->bias, d, y->n_out, lanes);
-        real *d_before = l ? tape->d[l - 1] : d_in;
-        const real *slope = l ? tape->slope[l - 1] : 0;
-        if (d_before) product(d_before, lanes, y->n_in, w + y->weight, 1, y->ld, d, lanes, y->n_out, lanes, 0, slope);
-        if (l == 1 && p->has_skip) memcpy(d_before + y->n_in * lanes, d_out, p->n_out * lanes * sizeof(real));
         d = d_before;
     }
 }
@@ -124,23 +167,51 @@ typedef struct { /* the memory in which one thread trains one client after anoth
     real *references;
     uint64_t *order, *spare;
     uint32_t *places;
-    whole *numbers, most_lanes;
+    whole *numbers, *chosen, n_chosen, most_lanes; /* where the vectors of the n_chosen codes of each row stand */
     Tape *tapes;
 } Space;
 
 typedef struct { whole n_rows, lanes; const whole *rows; } Batch; /* `rows` are numbers of the client's own rows */
 
-/* Gathers the rows of a batch: x, y beside y shifted cyclically, and each row's share. */
-static void gather(const Network *net, const Clients *c, Space *s, Batch b, const whole *rows, double share) {
+/* Writes the vectors that stand for codes, and where in w they are. Behind those of the codes 0 .. n - 1 of a column is
+   one for all other numbers. */
+static void embed(const Table *t, const real *w, const real *codes, real *out, whole *chosen) {
+    EACH(k, t->n_codes) {
+        whole n = t->n_categories[k], code = codes[k] >= 0 && codes[k] < (real)n ? (whole)codes[k] : n;
+        chosen[k] = t->vectors[k] + ((real)code == codes[k] ? code : n) * t->size;
+        copy(out + k * t->size, w + chosen[k], t->size);
+    }
+}
+
+/* Writes the gradient of the vectors to g, given that of the inputs that they are; `turned` is a place for these with
+   rows first. `chosen` are those of the first row, n_chosen before those of the next. */
+static void embed_backward(const Table *t, real *g, const real *d_x, real *turned, const whole *chosen, whole n_chosen,
+                           whole lanes, whole n_rows) {
+    memset(g + t->first, 0, t->n_numbers * sizeof(real));
+    whole ld = turn(turned, d_x, t->n_codes * t->size, lanes);
+    EACH(l, n_rows) EACH(k, t->n_codes) {
+        real *restrict of_vector = g + chosen[l * n_chosen + k];
+        EACH(j, t->size) of_vector[j] += turned[l * ld + k * t->size + j];
+    }
+}
+
+/* Gathers the rows of a batch: x, its codes as vectors among the parameters w, y beside y shifted cyclically, and each
+   row's share. */
+static void gather(const Network *net, const Clients *c, Space *s, const real *w, Batch b, const whole *rows,
+                   double share) {
     whole lanes = b.lanes, q = net->q;
     real *y = s->pairs + net->c * 2 * lanes;
     EACH(l, lanes) {
         whole row = rows[b.rows[l < b.n_rows ? l : 0]];
         const real *from = c->x + row * net->n_columns;
+        whole *chosen = s->chosen + l * s->n_chosen;
         EACH(m, net->n_modalities) {
-            whole width = net->parts[m].layers[0].n_in;
-            copy(s->x + l * net->x_ld + net->columns[m], from, width);
-            from += width;
+            const Table *t = &net->parts[m].table;
+            real *to = s->x + l * net->x_ld + net->columns[m];
+            whole n_vectors = t->n_codes * t->size, n_numbers = net->parts[m].n_in - n_vectors;
+            embed(t, w, from, to, chosen);
+            copy(to + n_vectors, from + t->n_codes, n_numbers);
+            from += t->n_codes + n_numbers, chosen += t->n_codes;
         }
         EACH(k, q) y[k * 2 * lanes + l] = c->y[row * q + k];
         s->weights[l] = l < b.n_rows ? (real)share : 0;
@@ -406,9 +477,14 @@ static void local_gradient(const Network *net, Space *s, const real *w, const re
     EACH(i, c * lanes) s->d_z[i] += s->d_pairs[i];
     backward(net->parts + M, s->tapes + M, w, s->g, pooled, 0, 0, s->d_z, s->d_out, lanes, b.n_rows);
     pool_backward(net, s, w, s->d_out, lanes, masked, b.n_rows);
-    EACH(m, M)
+    const whole *chosen = s->chosen;
+    EACH(m, M) {
+        const Table *t = &net->parts[m].table;
         backward(net->parts + m, s->tapes + m, w, s->g, s->x_turned + net->columns[m] * lanes, s->x + net->columns[m],
-                 net->x_ld, s->d_codes + m * d * lanes, 0, lanes, b.n_rows);
+                 net->x_ld, s->d_codes + m * d * lanes, s->d_out, lanes, b.n_rows);
+        if (t->n_codes) embed_backward(t, s->g, s->d_out, s->turned, chosen, s->n_chosen, lanes, b.n_rows);
+        chosen += t->n_codes;
+    }
 }
 
 /* ------------------------------------------------------------------------- one client (loop.LoopEngine._train) */
@@ -431,14 +507,11 @@ static void adam_step(whole n, real *restrict w, const real *restrict g, real *r
     }
 }
 
-/* `optimizers.soft_threshold_` of the weights that x is multiplied with. */
+/* `optimizers.soft_threshold_` of each encoder's first weights. */
 static void soft_threshold(const Network *net, real *w, real amount) {
-    EACH(m, net->n_modalities) {
-        const Layer *y = net->parts[m].layers;
-        EACH(i, y->n_out * y->ld) {
-            real *v = w + y->weight + i;
-            *v = *v > amount ? *v - amount : *v < -amount ? *v + amount : 0;
-        }
+    EACH(m, net->n_modalities) EACH(i, net->parts[m].n_thinned) {
+        real *v = w + net->parts[m].thinned + i;
+        *v = *v > amount ? *v - amount : *v < -amount ? *v + amount : 0;
     }
 }
 
@@ -533,7 +606,7 @@ static void renew_references(const Network *net, const Clients *c, Space *s, con
             whole n_rows = n - first < s->most_lanes ? n - first : s->most_lanes;
             EACH(i, n_rows) s->numbers[i] = n_left_out ? (whole)s->order[first + i] : first + i;
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
-            gather(net, c, s, batch, rows, 0.0);
+            gather(net, c, s, w, batch, rows, 0.0);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, c->present != 0, &pooled);
             keep_references(net, c, s, replica, batch, h, z);
         }
@@ -574,7 +647,7 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
             whole first = n * j / n_steps, n_rows = n * (j + 1) / n_steps - first;
             EACH(i, n_rows) s->numbers[i] = (whole)s->order[first + i];
             Batch batch = {n_rows, rounded(n_rows), s->numbers};
-            gather(net, c, s, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
+            gather(net, c, s, w, batch, rows, 1.0 / (double)(c->trains ? n_rows : n));
             if (masked && !c->present) EACH(i, net->n_modalities * batch.lanes) s->mask[i] = 1;
             if (o->modality_dropout > 0) drop_modalities(net, s, batch, key, epoch, o->modality_dropout);
             const real *pooled, *z = fuse(net, s, w, batch.lanes, masked, &pooled);
@@ -602,30 +675,40 @@ static void train_client(const Network *net, const Clients *c, Space *s, const B
 /* Lays the arrays of a space out in `memory`, unless that is NULL; returns the number of bytes. */
 static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most_rows, whole most_batch, char *memory) {
     size_t used = 0;
-    whole lanes = rounded(most_batch), parts = net->n_modalities + 3, wide = LANES;
+    whole lanes = rounded(most_batch), parts = net->n_modalities + 3, wide = LANES, n_asked = 0, n_chosen = 0;
     whole n_codes = net->n_modalities * net->d, n_pooled = net->fusion.n_pooled, n_shares = net->fusion.n_shares;
-    whole features = n_codes + n_pooled + net->c + net->q;
 #define TAKE(pointer, n) \
     do { \
         (pointer) = memory ? (void *)(memory + used) : 0; \
         used += ((size_t)(n) * sizeof *(pointer) + 63) / 64 * 64; \
     } while (0)
-    s->most_lanes = lanes;
     TAKE(s->tapes, parts);
-    EACH(p, parts) EACH(l, net->parts[p].n_layers) {
-        whole ld = net->parts[p].layers[l].ld;
-        wide = ld > wide ? ld : wide;
+    EACH(i, parts) {
+        const Part *p = net->parts + i;
+        if (i < net->n_modalities) n_asked = p->n_asked > n_asked ? p->n_asked : n_asked;
+        n_chosen += p->table.n_codes;
+        whole most = rounded(p->n_in > p->n_out ? p->n_in : p->n_out), n_times = i == parts - 1 ? 2 : 1;
+        EACH(l, p->n_layers) {
+            whole n = rounded(p->layers[l].n_in) * p->layers[l].n_places;
+            most = n > most ? n : most;
+        }
+        wide = most * n_times > wide ? most * n_times : wide; /* the critic sees every row twice */
     }
+    s->most_lanes = lanes, s->n_chosen = n_chosen;
+    whole features = n_codes + n_pooled + net->c + net->q + n_asked;
     real *turned;
-    TAKE(turned, 2 * lanes * wide);
+    TAKE(turned, lanes * wide);
     EACH(p, parts) EACH(l, net->parts[p].n_layers) {
-        real *out, *slope, *d; /* the critic sees every row twice */
-        whole n = rounded(net->parts[p].layers[l].n_out) * lanes * (p == parts - 1 ? 2 : 1);
+        const Layer *y = net->parts[p].layers + l;
+        real *out, *slope, *d, *seen;
+        whole at = lanes * y->n_places * (p == parts - 1 ? 2 : 1), n = rounded(y->n_out) * at;
         TAKE(out, n);
         TAKE(slope, n);
         TAKE(d, n);
+        TAKE(seen, y->taken ? rounded(y->n_in) * at : 0);
         if (!memory) continue;
-        s->tapes[p].out[l] = out, s->tapes[p].slope[l] = slope, s->tapes[p].d[l] = d, s->tapes[p].turned = turned;
+        Tape *tape = s->tapes + p;
+        tape->out[l] = out, tape->slope[l] = slope, tape->d[l] = d, tape->seen[l] = seen, tape->turned = turned;
     }
     TAKE(s->g, net->n_parameters);
     TAKE(s->first, net->n_parameters);
@@ -653,6 +736,7 @@ static size_t lay_out(const Network *net, const Clients *c, Space *s, whole most
     TAKE(s->spare, most_rows);
     TAKE(s->places, 2 * most_rows + 2); /* the next power of two, at least 2 */
     TAKE(s->numbers, most_rows > lanes ? most_rows : lanes);
+    TAKE(s->chosen, lanes * n_chosen);
 #undef TAKE
     return used;
 }
@@ -776,10 +860,12 @@ EXPORT int processor_can(void) {
 #endif
 }
 
-/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`; to what rows are padded. */
+/* How many terms and settings this file knows: `native.TERMS` and `native.SETTINGS`; to what rows are padded, unless a
+   matrix has so few rows or columns. */
 EXPORT whole n_terms(void) { return N_TERMS; }
 EXPORT whole n_settings(void) { return sizeof(Settings) / sizeof(double); }
 EXPORT whole step_of_rows(void) { return STEP; }
+EXPORT whole few_rows(void) { return FEW; }
 
 typedef struct { Work work; whole n; } Some;
 

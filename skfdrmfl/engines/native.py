@@ -30,10 +30,9 @@ from skfdrmfl.engines.native_structs import (
     CClients,
     CRounds,
 )
-from skfdrmfl.engines.packed_network import PackedNetwork
+from skfdrmfl.engines.packed_network import ENCODERS, PackedNetwork, layers_of
 from skfdrmfl.method import objective
 from skfdrmfl.method.fusion import AttentionFusion, ConcatFusion, GatedFusion, MeanFusion
-from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import term_names, uses
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
@@ -76,8 +75,8 @@ def why_not(
     network: Network, device: str, history_size: int, sizes: Indices, settings: Sequence[Settings]
 ) -> str | None:
     """Return why these clients cannot train here, as the end of a sentence; None: they can."""
-    parts = [part for part in (*network.encoders.values(), network.head) if isinstance(part, MLP)]
-    others = [name for name, part in network.encoders.items() if type(part) is not MLP]
+    n_layers = [len(layers_of(part)) for part in (*network.encoders.values(), network.head)]
+    others = [name for name, part in network.encoders.items() if type(part) not in ENCODERS]
     known = OF_SERVER.union(SETTINGS)
     unknown = [name for s in settings for name, value in s.by_name().items() if value and name not in known]
     unknown += [term.name for term in objective.TERMS if term.weight is None and term.name not in TERMS]
@@ -86,9 +85,10 @@ def why_not(
         f"trains on the processor, and device is {device!r}": device != "cpu",
         f"does not cover the fusion {fusion.__name__}": fusion not in covered,
         "covers alignment='homoscedastic' alone": network.alignment != "homoscedastic",
-        f"covers dense and linear encoders of numbers, and that of modality {''.join(others[:1])!r} is another": others,
+        "covers dense, linear, convolutional and categorical encoders, and that of modality "
+        f"{''.join(others[:1])!r} is another": others,
         f"covers at most {MOST_MODALITIES} modalities and {MOST_LAYERS} layers": len(network.encoders) > MOST_MODALITIES
-        or any(len(part.hidden) >= MOST_LAYERS for part in parts),
+        or max(n_layers) > MOST_LAYERS,
         f"covers history_size up to {MOST_MODELS - 1}": history_size >= MOST_MODELS,
         f"covers up to {MOST_ROWS - 1:,} rows a client": sizes.max(initial=0) >= MOST_ROWS,
         f"does not know {''.join(unknown[:1])!r}": unknown,
@@ -143,7 +143,7 @@ class NativeEngine(Engine):
         if found is None:
             raise ValueError(f"engine='native' has not been compiled for {self._dtype} and this machine.")
         self._library = found
-        self._net = packed_network(self.network, found.step_of_rows())
+        self._net = packed_network(self.network, found.step_of_rows(), found.few_rows())
         self._n_threads = max(1, min(self.n_threads, len(cohort.runs), MOST_THREADS))
         settings = np.array([list(map(s.by_name().__getitem__, SETTINGS)) for s in cohort.settings])
         self._arrays: dict[str, NDArray] = {

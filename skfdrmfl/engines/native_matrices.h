@@ -152,10 +152,10 @@ INLINE real sum_of(const real *a, const real *b, whole n) {
 
 /* ------------------------------------------------------------------------------------------- matrices */
 
-/* Copies n numbers, from wherever they stand. */
+/* Copies n numbers, wherever they stand. */
 INLINE void copy(real *to, const real *from, whole n) {
     whole i = 0;
-    for (; i + V <= n; i += V) *(vector *)(to + i) = (vector)*(const loose *)(from + i);
+    for (; i + V <= n; i += V) *(loose *)(to + i) = *(const loose *)(from + i);
     for (; i < n; i++) to[i] = from[i];
 }
 

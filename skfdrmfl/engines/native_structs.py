@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 
-LANES, FEW, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 3, 16, 64, 64, 1 << 24
+LANES, MOST_LAYERS, MOST_MODALITIES, MOST_MODELS, MOST_ROWS = 16, 16, 64, 64, 1 << 24
 # The terms and the settings that `native.c` knows, in its order.
 TERMS = ("mse", "mi", "kl", "contrastive", "mi_nwj", "loss")
 SETTINGS = (
@@ -14,15 +14,32 @@ SETTINGS = (
 
 
 class CLayer(Structure):
-    """A layer: where its weight and bias stand among the parameters."""
+    """A layer: where its weight and bias stand among the parameters, and what a convolution sees."""
 
-    _fields_ = [(name, c_int64) for name in ("n_in", "n_out", "ld", "weight", "bias")]
+    _fields_ = [
+        *((name, c_int64) for name in ("n_in", "n_out", "ld", "weight", "bias", "n_places")),
+        ("taken", c_void_p),
+    ]
+
+
+class CTable(Structure):
+    """The vectors of categories."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("n_codes", "size", "first", "n_numbers")),
+        *((name, c_void_p) for name in ("vectors", "n_categories")),
+    ]
 
 
 class CPart(Structure):
     """An encoder, the fusion's last layer, the head or the critic."""
 
-    _fields_ = [("n_layers", c_int64), ("has_skip", c_int64), ("n_out", c_int64), ("layers", POINTER(CLayer))]
+    _fields_ = [
+        *((name, c_int64) for name in ("n_layers", "n_in", "n_out", "n_asked", "has_skip", "thinned", "n_thinned")),
+        ("layers", POINTER(CLayer)),
+        ("skip", POINTER(CLayer)),
+        ("table", CTable),
+    ]
 
 
 class CFusion(Structure):

@@ -329,7 +329,7 @@ def test_a_code_is_that_of_the_one_hot_rows_by_other_means(spec):
     columns = [functional.one_hot(torch.tensor(c), n).to(FLOAT) for c, n in (([0, 2, 3], 4), ([1, 2, 0], 3))]
     table = views["encoder.m.embedding"][0].split([4, 3])
     features = torch.cat([hot @ rows for hot, rows in zip(columns, table, strict=True)] + [x[:, 2:]], 1)
-    weights = [views[f"encoder.m.weight{i}"][0] for i in range(len(part.layers.hidden) + 1)]
+    weights = [views[f"encoder.m.weight{i}"][0] for i in range(len(part.mlp.hidden) + 1)]
     biases = [views[f"encoder.m.bias{i}"][0, :, 0] for i in range(len(weights))]
     out = functional.linear(features, weights[0], biases[0])
     if len(weights) == 2:
