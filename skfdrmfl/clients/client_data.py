@@ -203,7 +203,7 @@ class Client:
         return known[self.position]
 
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
-        """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
+        """Yield copies of the rows (n, p) of a block as float64, a slab of rows at a time."""
         rows = self.rows_of(subset)
         present = self.tables.present
         if block.modality is not None and present is not None:

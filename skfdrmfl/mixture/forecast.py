@@ -41,8 +41,8 @@ def most_sent(columns: Sequence[int], q: int, n_folds: int, *, viewed: bool) -> 
         e = sum(p + appended if p <= MAX_EXACT_COLUMNS else RANGE_DIMENSIONS for p in columns)
         n_numbers += sum(5 * (1 + p + appended) for p in columns)
         n_numbers += n_folds * (1 + e + q + e * e + e * q + q * q)
-    directions = 4 * RANGE_DIMENSIONS + 2 * FEW_DIMENSIONS
-    return 8 * (n_numbers + sum(6 + p * directions for p in columns if p > MAX_EXACT_COLUMNS))
+    directions = 3 * RANGE_DIMENSIONS + 2 * FEW_DIMENSIONS
+    return 8 * (n_numbers + sum(5 + p * directions for p in columns if p > MAX_EXACT_COLUMNS))
 
 
 def forecast(task: MixtureTask, federation: Federation) -> Ledger:

@@ -69,7 +69,7 @@ class ClientRows(Protocol):
         """Return what was computed of its rows for this very object before, or compute it."""
 
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
-        """Yield the rows (n, p) of a block as float64, a slab of rows at a time."""
+        """Yield copies of the rows (n, p) of a block as float64, a slab of rows at a time."""
 
     def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
         """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""

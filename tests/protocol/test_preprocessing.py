@@ -313,7 +313,18 @@ def test_directions_of_a_wide_block_that_are_no_noise_are_all_asked(monkeypatch,
 
 
 @pytest.mark.usefixtures("narrow_limit")
-@pytest.mark.parametrize(("rank", "n_asked"), [(4, [6] * 4), (12, [6, 6, 12, 12, 12, 12])])
+def test_the_first_variances_of_a_wide_block_whose_others_are_no_noise_are_exact():
+    rng = np.random.default_rng(9)
+    axes = np.linalg.qr(rng.standard_normal((40, 30))).Q
+    table = (rng.standard_normal((80, 30)) * np.geomspace(1.0, 1e-3, 30)) @ axes.T
+    centred = table - table.mean(0)
+    exact = np.linalg.svd(centred, compute_uv=False)[:6] ** 2 / 80
+    found = spectrum(table, Partition.of_codes(np.arange(80) % 3))
+    np.testing.assert_allclose((found.scale[0] ** 2 * found.eigenvalues)[:6], exact, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("narrow_limit")
+@pytest.mark.parametrize(("rank", "n_asked"), [(4, [6, 6]), (12, [6, 6, 12, 12, 12])])
 def test_more_directions_of_a_wide_block_are_asked_only_where_few_leave_more_than_noise(monkeypatch, rank, n_asked):
     monkeypatch.setattr(preprocessing, "FEW_DIMENSIONS", 6)
     asked, honest = [], preprocessing.RangeProducts._of

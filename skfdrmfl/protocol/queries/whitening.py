@@ -58,6 +58,7 @@ class BlockSum(Query):
     subset: Subset
 
     def _of(self, x: Float) -> Float:
+        """Return the sum over some rows, which may be overwritten."""
         raise NotImplementedError
 
     def __call__(self, client: ClientRows) -> Sums | None:
@@ -85,7 +86,7 @@ class Magnitudes(BlockSum):
     name: ClassVar[str] = "magnitudes of columns"
 
     def _of(self, x: Float) -> Float:
-        return np.abs(x).sum(0)
+        return np.abs(x, out=x).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,8 @@ class AbsoluteDeviations(BlockSum):
     mean: Float
 
     def _of(self, x: Float) -> Float:
-        return np.abs(x - self.mean).sum(0)
+        x -= self.mean
+        return np.abs(x, out=x).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +111,13 @@ class SquaredDeviations(BlockSum):
     per_unit: Float
 
     def _scaled(self, x: Float) -> Float:
-        z = x - self.mean
-        z *= self.per_unit
-        return z
+        x -= self.mean
+        x *= self.per_unit
+        return x
 
     def _of(self, x: Float) -> Float:
-        return np.square(self._scaled(x)).sum(0)
+        z = self._scaled(x)
+        return np.square(z, out=z).sum(0)
 
 
 class SecondMoments(SquaredDeviations):
@@ -166,7 +169,7 @@ def fit_blocks(
 ) -> dict[Name, Found]:
     """Return what each block's columns go through, from sums of the clients over a subset of their rows.
 
-    Three exchanges, whatever the number of blocks; a block too wide for its second moments takes four or six more.
+    Three exchanges, whatever the number of blocks; a block too wide for its second moments takes two or five more.
     `kinds` are "whiten", "standardize", or None to leave the columns alone. A spectrum, from which whitenings of all
     shrinkages follow, is returned where one was asked for and found. Of each block some client must have rows.
     Sums of a block with a view are of its rows after it; where its columns lie before it, the first two exchanges ask
@@ -275,33 +278,46 @@ def _wide_spectrum(
 ) -> BlockSpectrum | None:
     """Return the leading axes of a wide block, or None where they do not hold nearly all of its variance.
 
-    By a randomised range finder (Halko et al. 2011, alg. 4.4), with LU in the place of one QR between its products.
-    Every product with the second moments is X_k' (X_k Q) summed over clients: p times 64 numbers each, and where 64
-    directions leave more than noise p times 256.
+    By a randomised range finder. Every product with the second moments is X_k' (X_k Q) summed over clients: p times 64
+    numbers, twice, and where 64 directions leave more than noise p times 256, three times.
     """
-    from scipy.linalg import lu, qr  # which processes that only predict do without
+    from scipy.linalg import qr  # which processes that only predict do without
 
     scale = whitening_scale(deviation, block.view)
     per_scale, total = 1.0 / scale, float(np.sum((deviation / scale) ** 2))
     random = np.random.default_rng(0)
 
+    def product(q: Float) -> tuple[Float, Float]:
+        q = qr(q, mode="economic", check_finite=False)[0]
+        return q, times(q)
+
     def times(q: Float) -> Float:
         (answer,) = federation.sum(RangeProducts(block, subset, mean, per_scale, q))
         return answer.total / count
 
-    def orthonormal(found: Float) -> Float:
-        return qr(found, mode="economic", check_finite=False)[0]
-
     for n_directions in sorted({min(FEW_DIMENSIONS, RANGE_DIMENSIONS), RANGE_DIMENSIONS}):
-        q = orthonormal(times(random.standard_normal((len(mean), n_directions))))
-        found = times(q)
-        if _leave_noise(np.linalg.eigh(q.T @ found)[0], total, min(count, len(mean))):
+        q, found = product(times(random.standard_normal((len(mean), n_directions))))
+        values, axes = _axes_of(q, found)
+        if _leave_noise(values, total, min(count, len(mean))):
             break
-    q = orthonormal(times(lu(found, permute_l=True, check_finite=False)[0]))
-    values, axes = np.linalg.eigh(q.T @ times(q))
-    if float(np.maximum(values, 0.0).sum()) < MIN_RANGE_SHARE * total:
+    else:
+        values, axes = _axes_of(*product(found))
+    if float(values.sum()) < MIN_RANGE_SHARE * total:
         return None
-    return sorted_axes(mean, scale, values, q @ axes)
+    return sorted_axes(mean, scale, values, axes)
+
+
+def _axes_of(q: Float, found: Float) -> tuple[Float, Float]:
+    """Return ascending eigenvalues (r,) and axes (p, r) of moments C by their products C Q with orthonormal q (p, r).
+
+    They are those of Nystrom's approximation C Q (Q'C Q)^-1 Q'C, which has the range of one product more than Q (A.
+    Gittens and M. W. Mahoney, Journal of Machine Learning Research 17, 2016, no. 117).
+    """
+    values, vectors = np.linalg.eigh(q.T @ found)
+    exists = values > max(RANK_TOLERANCE * values[-1], SMALLEST_UNIT)
+    roots = np.sqrt(np.where(exists, values, np.inf))
+    axes, lengths, _ = np.linalg.svd(found @ (vectors / roots), full_matrices=False)
+    return lengths[::-1] ** 2, axes[:, ::-1]
 
 
 def _leave_noise(ascending: Float, total: float, rank: float) -> bool:
