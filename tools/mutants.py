@@ -46,7 +46,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 PACKAGE = "skfdrmfl"
-FOLDERS = ("data", "method", "protocol", "server", "engines", "clients")
+FOLDERS = ("data", "views", "method", "mixture", "protocol", "server", "engines", "clients", "fit")
 WANTED = 0.90
 # One test that takes longer than this hangs; so does a run of SLACK seconds more than SLOWER times what is usual.
 TEST_SECONDS, SLACK, SLOWER = 120, 120, 5
