@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ from skfdrmfl.encoders import (
     LinearEncoder,
     RecurrentEncoder,
 )
-from skfdrmfl.engines import ENGINES, chunk, engine_for, native
+from skfdrmfl.engines import ENGINES, chunk, engine_for, native, native_structs
 from skfdrmfl.engines.rows import stack
 from skfdrmfl.method import objective
 from skfdrmfl.method.equations.contrast import SHORTEST_TURNED
@@ -715,6 +716,14 @@ def test_sanitizers_find_nothing_whatever_the_width_of_vectors(width):
     )
     done = subprocess.run([*command, *chosen], env=environment, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def test_its_limits_are_those_of_the_source():
+    text = native_builds.SOURCE.read_text() + native_builds.SOURCE.with_name("native_matrices.h").read_text()
+    written = dict(re.findall(r"\b(LANES|FEW|MOST_LAYERS|MOST_MODALITIES|MOST_MODELS) = (\d+)", text))
+    assert len(written) == 5
+    assert {name: getattr(native_structs, name) for name in written} == {n: int(m) for n, m in written.items()}
+    assert native_structs.MOST_ROWS == 2**24  # whole numbers of float32
 
 
 def test_it_knows_every_setting_of_a_client_and_every_term():

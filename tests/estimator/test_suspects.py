@@ -10,6 +10,7 @@ from wire import Processes, Wire, fit_over, rows_of
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.diagnosis.suspect_table import is_alarming
+from skfdrmfl.protocol.queries.suspects import RobustMoments
 from skfdrmfl.site.site_data import site_of
 
 FEW = {"tuning": None, "n_rounds": 1, "local_epochs": 1, "random_state": 0}
@@ -97,6 +98,12 @@ def test_the_column_of_a_placeholder_is_named():
     table, y = spoiled(code_in_x)
     frame = pd.DataFrame(table, columns=[f"w{j}" for j in range(P)])
     assert fitted(frame, y).suspects_["column"].tolist() == ["w5"]
+
+
+def test_of_several_placeholders_in_a_row_the_first_column_is_named():
+    table = X.copy()
+    table[ROW, [7, 12, 30]] = table[ROW + 1, [9, 20]] = -9999.0
+    assert fitted(table).suspects_["column"].tolist() == ["7", "9"]
 
 
 def test_a_fit_of_clean_rows_is_the_same_to_the_bit_whatever_is_looked_at():
@@ -248,6 +255,12 @@ def test_of_values_too_large_or_small_to_square_nothing_is_said(x_unit, y_unit):
         warnings.simplefilter("error")
         model = FDRMFLTransformer(**FEW, suspects="warn").fit(X * x_unit, Y * y_unit, client_ids=IDS)
     assert not model.suspects_.n_rows
+
+
+def test_of_sums_that_are_no_numbers_nothing_is_said(monkeypatch):
+    honest = RobustMoments.__call__
+    monkeypatch.setattr(RobustMoments, "__call__", lambda *a: honest(*a)._replace(products=np.full((42, 42), np.nan)))
+    assert not fitted(*spoiled(spike), suspects="drop").suspects_.n_rows
 
 
 def test_a_warning_of_rows_that_are_far_out_takes_more_than_clean_tables_have():

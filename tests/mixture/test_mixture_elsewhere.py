@@ -174,14 +174,19 @@ def test_a_site_that_has_lost_everything_is_told_again():
     assert_the_same_mixture(there(FEW | TWO)[0], model)
 
 
+def test_a_checkpoint_is_of_so_many_networks(tmp_path):
+    kept = FEW | {"n_rounds": 1, "suspects": "ignore", "checkpoint_path": str(tmp_path / "checkpoint")}
+    there(kept, X[:, :3])
+    with pytest.raises(ValueError, match="networks is 2 but was 1"):
+        there(kept, X[:, :3], networks=2)
+
+
 @pytest.mark.slow
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     parameters = TWO | {"n_rounds": 5}
     kept = parameters | {"checkpoint_path": str(tmp_path / "checkpoint"), "checkpoint_every": 1}
     with pytest.raises(KeyboardInterrupt):
         there(kept, kind=Stopping)
-    with pytest.raises(ValueError, match="networks is 2 but was 1"):
-        there(kept, networks=2)
     model, wire = there(kept)
     assert sorted({from_packet(r.about)["round"] for _, r, *_ in wire.asked if r.what == "train"}) == [3, 4]
     again = there(parameters)[0]

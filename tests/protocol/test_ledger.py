@@ -291,6 +291,14 @@ def test_thousands_of_clients_cost_no_more_records_than_three(K):
     assert {m.clients for m in many} == {K}
 
 
+def test_one_client_sends_what_each_of_several_does():
+    def sent(ids):
+        log = small(suspects="warn").fit(X, Y, client_ids=ids).federation_log_
+        return [(m.round, m.direction, m.what, m.shape, m.bytes / m.clients) for m in log]
+
+    assert sent(None) == sent(IDS) != []
+
+
 def test_a_round_more_has_the_records_of_a_round_more():
     two, three = (small(n_rounds=n).fit(X, Y, client_ids=IDS).federation_log_ for n in (2, 3))
     more = counted(three)

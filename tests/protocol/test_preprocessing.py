@@ -335,6 +335,13 @@ def test_more_directions_of_a_wide_block_are_asked_only_where_few_leave_more_tha
     assert asked == n_asked
 
 
+@pytest.mark.parametrize("n_left", [1, 2, 30])
+def test_directions_leave_noise_where_the_least_has_five_times_the_variance_of_one_that_is_left(n_left):
+    for least, noise in [(4.99, True), (5.01, False)]:
+        found = np.array([least, 20.0, 1e5])
+        assert preprocessing._leave_noise(found, found.sum() + n_left, 3 + n_left) is noise
+
+
 def shrunk(centred):
     ev = np.linalg.svd(centred, compute_uv=False)[:4] ** 2
     return np.sqrt(ev / (ev + SHRINKAGE * ev[0]))

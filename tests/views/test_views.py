@@ -150,6 +150,13 @@ def test_a_constant_row_has_a_deviation_of_one(value):
     assert_allclose(SNV().slopes(x, np.ones((1, 26)) * by_mean), np.full((1, 24), 1 / 24))
 
 
+@pytest.mark.parametrize("size", [1.0, -(2.0**600)])
+def test_a_row_that_deviates_by_64_units_in_the_last_place_is_constant_and_one_of_65_is_not(size):
+    eps = np.finfo(float).eps
+    rows = size * np.array([[1.0, 1.0 - 2 * 64 * eps], [1.0, 1.0 - 2 * 65 * eps]])
+    assert_array_equal(SNV().apply(rows)[:, :2], [[0.0, 0.0], np.sign(size) * np.array([1.0, -1.0])])
+
+
 @pytest.mark.parametrize("unit", [2.0**900, 2.0**-900])
 def test_snv_in_other_units_moves_the_appended_columns_alone(unit):
     plain, found = SNV().apply(SPECTRA), SNV().apply(SPECTRA * unit)

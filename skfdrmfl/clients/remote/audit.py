@@ -11,6 +11,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from io import FileIO
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +98,7 @@ class Audit(Watch):
             read_audit(self.path)
             if not written.endswith(b"\n"):
                 self._append(TORN + b"\n")
-        os.close(self._opened())
+        self._opened().close()
 
     def after(self, question: Question, answer: Answer) -> None:
         """Write the lines of an answer before it leaves; OSError where they cannot be written."""
@@ -119,18 +121,15 @@ class Audit(Watch):
         ]
         self._append(b"".join(json.dumps(line, default=str).encode() + b"\n" for line in lines))
 
-    def _opened(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def _opened(self) -> FileIO:
+        return FileIO(self.path, "a", opener=partial(os.open, mode=0o600))
 
     def _append(self, data: bytes) -> None:
         """Write bytes to the end of the file, and onto the disk."""
-        file = self._opened()
-        try:
+        with self._opened() as file:
             while data:
-                data = data[os.write(file, data) :]
+                data = data[file.write(data) :]
             os.fsync(file)
-        finally:
-            os.close(file)
 
 
 def read_audit(path: str | os.PathLike[str]) -> list[Entry]:
