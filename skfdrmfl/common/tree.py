@@ -56,9 +56,8 @@ def registered(cls: C, former: str | None = None) -> C:
     return cls
 
 
-def class_known(name: str) -> type | None:
-    """Return the class that is registered under a name."""
-    return _CLASSES.get(name)
+# From a name to the class that is registered under it; None: unknown.
+class_known: Callable[[str], type | None] = _CLASSES.get
 
 
 class Form(NamedTuple):
@@ -134,8 +133,12 @@ def to_json(
         elif kind in forms:
             tag, inner = forms[kind].tag, forms[kind].simpler(value)
         elif kind in _FIELDS:
-            node["object"] = kind.__name__
-            tag, inner = "fields", _fields(value, kind, place)
+            node["object"], own = kind.__name__, _FIELDS[kind]
+            tag = "fields"
+            if own is None:
+                inner = _parameters(value, kind, place)
+            else:
+                inner = dict(zip(own, map(partial(getattr, value), own), strict=True))
         elif kind is np.ndarray and value.dtype == object:
             node["shape"] = value.shape
             tag, inner = "objects", value.ravel().tolist()
@@ -169,11 +172,8 @@ def to_json(
     return top[0], arrays
 
 
-def _fields(value: Any, kind: Any, place: str) -> Any:
-    """Return what an object of a registered class is rebuilt from, by name; of a set, its members."""
-    names = _FIELDS[kind]
-    if names is not None:
-        return dict(zip(names, map(partial(getattr, value), names), strict=True))
+def _parameters(value: Any, kind: Any, place: str) -> Any:
+    """Return what an object of a class without fields is rebuilt from, by name; of a set, its members."""
     if issubclass(kind, frozenset):
         return sorted(value, key=repr)
     parameters = value.get_params(deep=False)
@@ -201,7 +201,8 @@ def from_json(
     todo: list[tuple[Any, Any, str, int | None]] = [(top, 0, "", None)]
     while todo:
         holder, key, tag, number = todo.pop()
-        node = inner = holder[key]
+        inner: Any = holder[key]
+        node = inner
         parts: list[tuple[Any, Any, str, int | None]] = []
         if tag:
             inner = node[tag]
@@ -213,7 +214,8 @@ def from_json(
                     tag = "fields" if "fields" in node else "objects"
                 inner = node[tag]
             if type(inner) is list or (type(inner) is dict and tag in _BY_NAME):
-                for place, entry in enumerate(inner) if type(inner) is list else inner.items():
+                places: Any = inner.items() if type(inner) is dict else enumerate(inner)
+                for place, entry in places:
                     if type(entry) in _NESTED:
                         parts.append((inner, place, "", None))
             elif type(inner) is dict:
