@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from skfdrmfl.common.tree import Reader, UnfitError, UnknownClassError, Writer
+from skfdrmfl.common.tree import UnfitError, UnknownClassError, class_known, from_json, to_json
 
 FORMAT, VERSION = "skfdrmfl archive", 1
 _TREE = "archive.json"
@@ -89,15 +89,15 @@ def from_bytes(data: bytes, *, kind: str) -> Any:
 
 def _encoded(content: Any, kind: str) -> tuple[bytes, list[np.ndarray]]:
     """Return the JSON of a tree, and its arrays."""
-    writer = Writer(_has_header, "which no archive can hold")
     try:
-        tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": writer.write(content)}
+        tree, arrays = to_json(content, _has_header, "which no archive can hold")
+        tree = {"format": FORMAT, "version": VERSION, "kind": kind, "content": tree}
         text = json.dumps(tree, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
     except UnfitError as error:
         raise TypeError(f"{error}; use joblib.dump for such a model.") from error
     except RecursionError as error:
         raise ValueError("content contains itself or is nested too deeply; pass a flatter tree.") from error
-    return text, writer.arrays
+    return text, arrays
 
 
 def _put(file: BinaryIO, text: bytes, arrays: list[np.ndarray]) -> None:
@@ -114,11 +114,11 @@ def read(
     *,
     kind: str,
     chosen: Callable[[Any], Any] | None = None,
-    class_of: Callable[[str], type | None] | None = None,
+    class_of: Callable[[str], type | None] = class_known,
 ) -> Any:
     """Return the tree that `write` has put into a file. Nothing in a file is ever run, whoever wrote it.
 
-    `chosen` picks the part of the JSON that is read, None: all; `class_of` is that of `tree.Reader`. Raises
+    `chosen` picks the part of the JSON that is read, None: all; `class_of` is that of `tree.from_json`. Raises
     ArchiveError for a file that is no archive or damaged, of another kind or a newer format, or that holds objects of
     an unknown class.
     """
@@ -126,7 +126,7 @@ def read(
         return _tree(file, kind, path, chosen, class_of)
 
 
-def _tree(file: BinaryIO, kind: str, path: Any, chosen: Any = None, class_of: Any = None) -> Any:
+def _tree(file: BinaryIO, kind: str, path: Any, chosen: Any = None, class_of: Any = class_known) -> Any:
     """Return the tree in an open file, which errors call `path`."""
     try:
         with zipfile.ZipFile(file) as members:
@@ -138,7 +138,7 @@ def _tree(file: BinaryIO, kind: str, path: Any, chosen: Any = None, class_of: An
             if tree["kind"] != kind:
                 raise ArchiveError(f"is a {tree['kind']!r}, not a {kind!r}; pass a file of the kind {kind!r}")
             content = tree["content"] if chosen is None else chosen(tree["content"])
-            return Reader(partial(_array, members), class_of=class_of).read(content)
+            return from_json(content, partial(_array, members), class_of=class_of)
     except (ArchiveError, UnknownClassError) as error:
         raise ArchiveError(f"{path} {error}.") from None
     except Exception as error:

@@ -9,10 +9,10 @@ write (`common.archive`: a file; `clients.remote.codec`: a packet of bytes).
 from __future__ import annotations
 
 import dataclasses
-import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,9 +56,8 @@ def registered(cls: C, former: str | None = None) -> C:
     return cls
 
 
-def class_known(name: str) -> type | None:
-    """Return the class that is registered under a name."""
-    return _CLASSES.get(name)
+# From a name to the class that is registered under it; None: unknown.
+class_known: Callable[[str], type | None] = _CLASSES.get
 
 
 class Form(NamedTuple):
@@ -85,94 +84,96 @@ FORMS: dict[type, Form] = {
     np.void: Form("void", np.asarray, lambda x: x[()]),
     np.generic: Form("scalar", lambda x: [x.dtype.str, x.tobytes()], lambda x: np.ndarray((), x[0], x[1])[()]),
 }
-REBUILT = {form.tag: form.rebuilt for form in FORMS.values()} | {"list": list, "dict": dict, "items": dict}
+REBUILT = {form.tag: form.rebuilt for form in FORMS.values()} | {"dict": dict, "items": dict}
 # Types that stand for themselves in JSON, and those that hold others.
 _PLAIN, _NESTED = {type(None), bool, str}, {dict, list}
-# Tags of what a tree may hold several times as one.
-_SHARED = {"fields", "objects", "array"}
+# Tags of JSON objects with a value under each key, and of what a tree may hold several times as one.
+_BY_NAME, _SHARED = {"dict", "fields"}, {"fields", "objects", "array"}
+MOST_DEPTH = 1000  # values within values: what is deeper holds itself
 
 
-class Writer:
-    """Makes JSON of values, and collects their `arrays`, which the JSON has by number.
+def to_json(
+    value: Any,
+    takes: Callable[[np.dtype], bool],
+    refusal: str,
+    forms: Mapping[type, Form] = FORMS,
+    *,
+    shares: bool = False,
+    names: Mapping[int, str] | None = None,
+) -> tuple[Any, list[NDArray]]:
+    """Return the JSON of a tree, and its arrays, which the JSON has by number.
 
     Arrays of a dtype that it `takes` can be written; of others errors say `refusal`. If it `shares`, an array or object
     that stands in several places is written once, and comes back as one. `names` stand for the arrays and objects, by
     their id, that the reader has.
+
+    Raises UnfitError where the tree holds what cannot be written, and RecursionError where it holds itself.
     """
-
-    def __init__(
-        self,
-        takes: Callable[[np.dtype], bool],
-        refusal: str,
-        forms: Mapping[type, Form] = FORMS,
-        *,
-        shares: bool = False,
-        names: Mapping[int, str] | None = None,
-    ) -> None:
-        self.arrays: list[NDArray] = []
-        self._takes, self._refusal, self._forms = takes, refusal, forms
-        self._shares, self._names = shares, names or {}
-        self._seen: dict[int, tuple[int, Any]] = {}  # of each array or object, its number, and itself
-
-    def write(self, value: Any, place: str = "") -> Any:
-        """Return the JSON of a value; `place` is where it stands.
-
-        Raises UnfitError where it holds what cannot be written, and RecursionError where it holds itself.
-        """
+    top = [value]
+    arrays: list[NDArray] = []
+    shared: list[Any] = []
+    known: dict[int, int | str] = dict(names or {})  # numbers and names of what is written already, by its id
+    todo: list[tuple[Any, Any, str, int]] = [(top, 0, "", 0)]  # places in the JSON where values still stand
+    while todo:
+        holder, key, place, depth = todo.pop()
+        value = holder[key]
         kind = type(value)
-        if kind in _PLAIN or (kind is float and math.isfinite(value)):
-            return value
-        if kind is int and -(2**63) <= value < 2**63:
-            return value
-        if isinstance(value, np.generic) and not isinstance(value, np.void) and kind not in self._forms:
+        if kind in _PLAIN or (kind is float and isfinite(value)) or (kind is int and -(2**63) <= value < 2**63):
+            continue
+        if id(value) in known:
+            holder[key] = {"again": known[id(value)]}
+            continue
+        if depth > MOST_DEPTH:
+            raise RecursionError(place)
+        if isinstance(value, np.generic) and not isinstance(value, np.void) and kind not in forms:
             kind = np.generic
-        if id(value) in self._names:
-            return {"again": self._names[id(value)]}
-        if id(value) in self._seen:
-            return {"again": self._seen[id(value)][0]}
         node: dict[str, Any] = {}
         if kind in _NESTED:
-            tag, inner = kind.__name__, value
-        elif kind in self._forms:
-            tag, inner = self._forms[kind].tag, self._forms[kind].simpler(value)
+            tag, inner = kind.__name__, kind(value)
+        elif kind in forms:
+            tag, inner = forms[kind].tag, forms[kind].simpler(value)
         elif kind in _FIELDS:
-            node["object"] = kind.__name__
-            tag, inner = "fields", _fields(value, kind, place)
+            node["object"], own = kind.__name__, _FIELDS[kind]
+            tag = "fields"
+            if own is None:
+                inner = _parameters(value, kind, place)
+            else:
+                inner = dict(zip(own, map(partial(getattr, value), own), strict=True))
         elif kind is np.ndarray and value.dtype == object:
             node["shape"] = value.shape
             tag, inner = "objects", value.ravel().tolist()
-        elif kind in (np.ndarray, np.memmap) and self._takes(value.dtype):
-            tag, inner = "array", None
-            node["array"] = len(self.arrays)
-            self.arrays.append(value)
+        elif kind in (np.ndarray, np.memmap) and takes(value.dtype):
+            tag, inner = "array", len(arrays)
+            arrays.append(value)
         else:
             what = f"{kind.__module__}.{kind.__qualname__}" + (f" of {value.dtype}" if hasattr(value, "dtype") else "")
-            raise UnfitError(place, f"is a {what}, {self._refusal}")
-        if type(inner) is list:
-            written: Any = []
+            raise UnfitError(place, f"is a {what}, {refusal}")
+        if shares and tag in _SHARED:
+            known[id(value)] = len(shared)
+            shared.append(value)
+        parts: list[tuple[Any, Any, str, int]] = []
+        if tag == "dict" and not {str}.issuperset(map(type, inner)):
+            tag, inner = "items", list(map(list, inner.items()))
+            for pair in inner:
+                parts += [(pair, 0, f"{place}.{pair[0]}", depth + 1), (pair, 1, f"{place}.{pair[0]}", depth + 1)]
+        elif type(inner) is dict and tag in _BY_NAME:
+            for name, entry in inner.items():
+                if type(entry) not in _PLAIN:
+                    parts.append((inner, name, f"{place}.{name}", depth + 1))
+        elif type(inner) is list:
             for i, entry in enumerate(inner):
-                written.append(entry if type(entry) in _PLAIN else self.write(entry, f"{place}[{i}]"))
-            if kind is list:
-                return written
-        elif type(inner) is dict and tag in ("dict", "fields"):
-            written = {}
-            for key, entry in inner.items():
-                written[key] = entry if type(entry) in _PLAIN else self.write(entry, f"{place}.{key}")
-            if not {str}.issuperset(map(type, written)):
-                return {"items": [[self.write(key, f"{place}.{key}"), entry] for key, entry in written.items()]}
-        else:
-            written = inner if type(inner) in _PLAIN else self.write(inner, place)
-        node.setdefault(tag, written)
-        if self._shares and tag in _SHARED:
-            self._seen[id(value)] = len(self._seen), value
-        return node
+                if type(entry) not in _PLAIN:
+                    parts.append((inner, i, f"{place}[{i}]", depth + 1))
+        elif type(inner) not in _PLAIN:
+            parts.append((node, tag, place, depth + 1))
+        todo += reversed(parts)  # the first is next
+        node[tag] = inner
+        holder[key] = inner if kind is list else node
+    return top[0], arrays
 
 
-def _fields(value: Any, kind: Any, place: str) -> Any:
-    """Return what an object of a registered class is rebuilt from, by name; of a set, its members."""
-    names = _FIELDS[kind]
-    if names is not None:
-        return dict(zip(names, map(partial(getattr, value), names), strict=True))
+def _parameters(value: Any, kind: Any, place: str) -> Any:
+    """Return what an object of a class without fields is rebuilt from, by name; of a set, its members."""
     if issubclass(kind, frozenset):
         return sorted(value, key=repr)
     parameters = value.get_params(deep=False)
@@ -181,61 +182,69 @@ def _fields(value: Any, kind: Any, place: str) -> Any:
     return parameters
 
 
-class Reader:
-    """Makes values of JSON and arrays; what is no tree of a Writer raises some exception.
+def from_json(
+    node: Any,
+    array: Callable[[int], NDArray],
+    rebuilt: Mapping[str, Callable[[Any], Any]] = REBUILT,
+    recall: Callable[[str], Any] | None = None,
+    class_of: Callable[[str], type | None] = class_known,
+) -> Any:
+    """Return the tree of some JSON, which is used up; what no `to_json` has made raises some exception.
 
     `array` returns an array by its number, `rebuilt` has what rebuilds a value of the simpler one for each tag,
     `recall` returns what the writer's names stand for, and `class_of` the class of a name, None: unknown.
     """
-
-    def __init__(
-        self,
-        array: Callable[[int], NDArray],
-        rebuilt: Mapping[str, Callable[[Any], Any]] = REBUILT,
-        recall: Callable[[str], Any] | None = None,
-        class_of: Callable[[str], type | None] | None = None,
-    ) -> None:
-        self._array, self._rebuilt, self._recall = array, rebuilt, recall
-        self._class_of = class_of or _CLASSES.get
-        self._seen: list[Any] = []
-
-    def read(self, node: Any) -> Any:
-        """Return the value of some JSON."""
-        inner: Any = node
-        if isinstance(node, list):
-            tag = "list"
-        elif not isinstance(node, dict):
-            return node
-        else:
-            tag = "fields" if "fields" in node else "objects" if "objects" in node else ""
-            if not tag:
-                (tag,) = node
+    top = [node]
+    value: Any
+    shared: list[Any] = []
+    # Places where JSON stands; its tag, and its number where it is shared, when all that it holds has been read.
+    todo: list[tuple[Any, Any, str, int | None]] = [(top, 0, "", None)]
+    while todo:
+        holder, key, tag, number = todo.pop()
+        inner: Any = holder[key]
+        node = inner
+        parts: list[tuple[Any, Any, str, int | None]] = []
+        if tag:
             inner = node[tag]
-        if type(inner) is list:
-            values: Any = []
-            for entry in inner:
-                values.append(self.read(entry) if type(entry) in _NESTED else entry)
-        elif type(inner) is dict and tag in ("dict", "fields"):
-            values = {}
-            for key, entry in inner.items():
-                values[key] = self.read(entry) if type(entry) in _NESTED else entry
         else:
-            values = self.read(inner) if type(inner) in _NESTED else inner
-        if tag in self._rebuilt:
-            return self._rebuilt[tag](values)
-        if tag == "again":
-            return self._seen[values] if self._recall is None or type(values) is int else self._recall(values)
-        if tag == "fields":
-            cls = self._class_of(node["object"])
+            if type(node) is dict:
+                if len(node) == 1:
+                    (tag,) = node
+                else:
+                    tag = "fields" if "fields" in node else "objects"
+                inner = node[tag]
+            if type(inner) is list or (type(inner) is dict and tag in _BY_NAME):
+                places: Any = inner.items() if type(inner) is dict else enumerate(inner)
+                for place, entry in places:
+                    if type(entry) in _NESTED:
+                        parts.append((inner, place, "", None))
+            elif type(inner) is dict:
+                parts.append((node, tag, "", None))
+            if tag in _SHARED:
+                number = len(shared)
+                shared.append(None)
+        if parts and tag:
+            todo.append((holder, key, tag, number))
+        if parts or not tag:
+            todo += reversed(parts)  # the first is next
+            continue
+        if tag == "array":
+            value = array(inner)
+        elif tag in rebuilt:
+            value = rebuilt[tag](inner)
+        elif tag == "again":
+            value = shared[inner] if recall is None or type(inner) is int else recall(inner)
+        elif tag == "objects":
+            value = np.fromiter(inner, object, len(inner)).reshape(node["shape"])
+        elif tag == "fields":
+            cls = class_of(node["object"])
             if cls is None:
                 fact = f"holds a {node['object']}, a class unknown so far; import the module that defines it first"
                 raise UnknownClassError(fact)
-            value = cls(values) if issubclass(cls, frozenset) else cls(**values)
-        elif tag == "objects":
-            value = np.fromiter(values, object, len(values)).reshape(node["shape"])
-        elif tag == "array":
-            value = self._array(values)
+            value = cls(inner) if issubclass(cls, frozenset) else cls(**inner)
         else:
             raise ValueError(f"no value has the tag {tag!r}")
-        self._seen.append(value)
-        return value
+        holder[key] = value
+        if number is not None:
+            shared[number] = value
+    return top[0]

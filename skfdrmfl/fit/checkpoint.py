@@ -155,8 +155,8 @@ class Checkpoint(NoCheckpoint):
                 "that search or cross-validate checkpoint_path=None."
             )
         # Text: a tree of as many messages as a long fit has takes longer to write than a round to train.
-        counted = ledger.to_dict()
-        self._texts += map(json.dumps, counted.pop("messages")[len(self._texts) :])
+        counted = ledger.to_dict(len(self._texts))
+        self._texts += map(json.dumps, counted.pop("messages"))
         rest = json.dumps(counted, default=lambda numbers: numbers.tolist())
         text = f'{{"messages": [{",".join(self._texts)}], {rest[1:]}'
         content = {

@@ -39,7 +39,7 @@ def evaluate(network: Network, arrays: Arrays, x: Float, present: Present | None
 def is_dense(network: Network) -> bool:
     """Return whether all of a network is dense layers and a pooling that numpy knows."""
     parts = (*network.encoders.values(), network.mixer, network.head)
-    return all(type(part) is MLP for part in parts) and type(network.fusion) in POOLS
+    return set(map(type, parts)) == {MLP} and type(network.fusion) in POOLS
 
 
 def forward_pass(network: Network, arrays: Arrays, x: Tensor, present: Present | None) -> tuple[Tensor, Tensor]:

@@ -140,10 +140,10 @@ class Ledger:
         other.round, other.crowd = self.round, self.crowd
         return other
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all that has been counted as plain values."""
+    def to_dict(self, first: int = 0) -> dict[str, Any]:
+        """Return all that has been counted as plain values, of messages those from number `first` on."""
         return {
-            "messages": [tuple(m) for m in self.messages],
+            "messages": [tuple(m) for m in self.messages[first:]],
             "exchanges": self.exchanges,
             "round": self.round,
             "by_client": dict(self._by_client),

@@ -17,7 +17,7 @@ import numpy as np
 from skfdrmfl.clients.remote.packet import KINDS, Packet, WireError
 from skfdrmfl.common import tree
 from skfdrmfl.common.modules import modules_of
-from skfdrmfl.common.tree import Form, Reader, Writer, registered
+from skfdrmfl.common.tree import Form, from_json, registered, to_json
 from skfdrmfl.data import held_out, transforms
 from skfdrmfl.data.held_out import EVERYTHING, Subset
 from skfdrmfl.method import linear, mixture, suspects
@@ -47,7 +47,7 @@ DTYPES = (runs.EXACT, runs.TRAINING_DTYPE)
 BESIDE: dict[type, Form] = {
     **{type(dtype): Form("dtype", str, {str(d): d for d in DTYPES}.__getitem__) for dtype in DTYPES},
     Network: Form("network", lambda x: [x.widths, x.shape], lambda x: _unbuilt(*x)),
-    Subset: Form("everything", lambda x: None, lambda x: EVERYTHING),
+    Subset: Form("everything", {EVERYTHING: None}.get, {None: EVERYTHING}.__getitem__),
 }
 FORMS = tree.FORMS | BESIDE
 REBUILT = tree.REBUILT | {form.tag: form.rebuilt for form in BESIDE.values()}
@@ -76,9 +76,8 @@ def to_packet(value: Any, names: Mapping[int, str] | None = None) -> Packet:
     Raises TypeError for what cannot be sent.
     """
     refusal = "which cannot be sent to where clients are"
-    writer = Writer(_may_be_sent, refusal, FORMS, shares=True, names=names)
-    text = json.dumps(writer.write(value), allow_nan=False, separators=(",", ":"))
-    return Packet(text, tuple(writer.arrays))
+    content, arrays = to_json(value, _may_be_sent, refusal, FORMS, shares=True, names=names)
+    return Packet(json.dumps(content, allow_nan=False, separators=(",", ":")), tuple(arrays))
 
 
 def from_packet(received: Packet, build: Build | None = None, recall: Recall | None = None) -> Any:
@@ -89,7 +88,7 @@ def from_packet(received: Packet, build: Build | None = None, recall: Recall | N
     rebuilt = REBUILT if build is None else REBUILT | {"network": lambda x: build(*x)}
     try:
         arrays = list(map(np.array, received.arrays))  # copies, which can be written to, and lie in memory alike
-        return Reader(arrays.__getitem__, rebuilt, recall).read(json.loads(received.text))
+        return from_json(json.loads(received.text), arrays.__getitem__, rebuilt, recall)
     except WireError:
         raise
     except Exception as error:

@@ -79,8 +79,8 @@ class Site:
                 for watch in self._watches:
                     watch.before(question)
                 value = answer()
-                if what_is_kept := self._announced(request, have):
-                    have[ANNOUNCED] = what_is_kept
+                if request.what == "describe":
+                    self._announce(request, have)
                 said = Answer(to_packet((DONE, value)), value)
         except Exception as error:
             said = self._failure(question, error)
@@ -91,10 +91,10 @@ class Site:
                 said = self._failure(question, error)
         return said.packet, have
 
-    def _check_announced(self, request: Request, have: Mapping[str, Packet]) -> None:
+    def _check_announced(self, request: Request, have: dict[str, Packet]) -> None:
         """Raise Refusal where the rows are others than those that were announced, or those of another run were."""
         n_rows, digest = self._rows.announced()
-        run, n_before, before = request.run, request.rows, ""
+        run, n_before, before = request.run, request.rows, digest
         if ANNOUNCED in have:
             run, n_before, before = json.loads(have[ANNOUNCED].text)
         if run != request.run:
@@ -103,12 +103,12 @@ class Site:
             raise Refusal(f"{n_before} rows were announced but there are {n_rows} now; start the run again.")
         if before and digest and digest != before:
             raise Refusal("the rows have changed since they were announced; start the run again.")
+        if ANNOUNCED not in have:
+            self._announce(request, have)
 
-    def _announced(self, request: Request, have: Mapping[str, Packet]) -> Packet | None:
-        """Return what is kept of the rows that are announced with an answer; None where they were before."""
-        if request.what in (WHO, "names", "differs") or (request.what != "describe" and ANNOUNCED in have):
-            return None
-        return Packet(json.dumps([request.run, *self._rows.announced()]))
+    def _announce(self, request: Request, have: dict[str, Packet]) -> None:
+        """Keep which rows a run has been told of."""
+        have[ANNOUNCED] = Packet(json.dumps([request.run, *self._rows.announced()]))
 
     def _failure(self, question: Question, error: Exception) -> Answer:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
@@ -137,16 +137,18 @@ class Site:
             self._check_announced(request, have)
             return self._sums(question, simulation, queries)
         agreed, *names = request.needs
-        simulation, build = _once(
-            self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
-        )
+        if agreed not in self._made:
+            self._made[agreed] = self._rows.gather(from_packet(have[agreed]), request.position)
+        simulation, build = self._made[agreed]
         self._check_announced(request, have)
         (client,) = simulation.clients
 
         def recall(name: str) -> Any:
             if name not in names:
                 raise WireError(f"{name} was not to be needed")
-            return _once(self._values, name, lambda: from_packet(have[name], build))
+            if name not in self._values:
+                self._values[name] = from_packet(have[name], build)
+            return self._values[name]
 
         about = from_packet(request.about, build, recall)
         question = replace(question, content=about, client=client)
@@ -164,7 +166,9 @@ class Site:
             return question, lambda: _counts(simulation, plan)
 
         def training() -> LocalTraining:
-            return _once(self._made, name, lambda: _prepared(simulation, told, have, name + ROWS))
+            if name not in self._made:
+                self._made[name] = _prepared(simulation, told, have, name + ROWS)
+            return self._made[name]
 
         if what == "held out":
             asked = asked_of_held_out(plan, client)
@@ -212,13 +216,6 @@ def _tell_of_suspects(label: Any, client: Client, queries: Any) -> None:
                 where = "" if column == NOWHERE else f", column {column}"
                 done = "left out" if client.suspects == "drop" else "used all the same"
                 _log.warning("%r: row %d is suspect (%s%s), and %s", label, row, REASONS[reason], where, done)
-
-
-def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
-    """Return what was found before under a name, or make it."""
-    if name not in found:
-        found[name] = make()
-    return found[name]
 
 
 def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> LocalTraining:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -85,25 +85,24 @@ def asked_by(queries: Iterable[Any], client: Client) -> tuple[Asked, ...]:
 
 def asked_in_training(plan: Plan, client: Client, runs: Iterable[int]) -> tuple[Asked, ...]:
     """Return what a round of some runs of a plan asks of a client."""
-    subsets = [plan.runs[run].subset for run in runs]
-    rows, fewest = _rows(subsets, client), _fewest(subsets, client, client.tables.labels)
-    return tuple([Asked(name, rows, fewest) for name, _, _ in answers_of(plan.schedule, plan.network.layout.size)])
+    rows, fewest = _rows_of_parts([plan.runs[run].subset for run in runs], client, client.tables.labels)
+    n_parameters = plan.network.layout.size
+    return tuple([Asked(name, sum(rows), fewest) for name, _, _ in answers_of(plan.schedule, n_parameters)])
 
 
 def asked_of_held_out(plan: Plan, client: Client) -> tuple[Asked, ...]:
     """Return what the errors on the rows that the runs of a plan hold out ask of a client."""
-    subsets = [run.held_out for run in plan.runs if run.held_out is not None]
-    return (Asked(HeldOutErrors.name, _rows(subsets, client), _fewest(subsets, client)),)
+    rows, fewest = _rows_of_parts([run.held_out for run in plan.runs if run.held_out is not None], client)
+    return (Asked(HeldOutErrors.name, sum(rows), fewest),)
 
 
 def _asked(query: Any, client: Client) -> Asked:
     if isinstance(query, ColumnLabels):  # whatever its subset
-        return Asked(query.name, len(client.rows), _fewest((), client, [query.column]))
+        return Asked(query.name, len(client.rows), _rows_of_parts((), client, [query.column])[1])
     blocks, folds = blocks_of(query), getattr(getattr(query, "members", query), "folds", ())
     labels = () if blocks else client.tables.labels
-    modalities = [block.modality for block in blocks if block.modality is not None] if blocks else slice(None)
-    fewest = _fewest((query.subset, *folds), client, labels, modalities)
-    return Asked(query.name, len(client.rows_of(query.subset)), fewest)
+    rows, fewest = _rows_of_parts((query.subset, *folds), client, labels, blocks)
+    return Asked(query.name, rows[0], fewest)
 
 
 def blocks_of(query: Any) -> tuple[Block, ...]:
@@ -111,23 +110,25 @@ def blocks_of(query: Any) -> tuple[Block, ...]:
     return getattr(query, "blocks", ()) or ((query.block,) if hasattr(query, "block") else ())
 
 
-def _rows(subsets: Iterable[Subset], client: Client) -> int:
-    return sum([len(client.rows_of(subset)) for subset in subsets])
+def _rows_of_parts(
+    subsets: Iterable[Subset], client: Client, labels: Iterable[int] = (), blocks: Sequence[Block] = ()
+) -> tuple[list[int], int]:
+    """Return the rows of each subset, and those of the smallest part that an answer is made of or leaves out.
 
-
-def _fewest(
-    subsets: Iterable[Subset], client: Client, labels: Iterable[int] = (), modalities: Any = slice(None)
-) -> int:
-    """Return the rows of the smallest part, of which there are some, that an answer is made of or leaves out.
-
-    Parts are the rows with each label of some columns, and of each subset all and those that have some modalities.
+    Parts are the rows with each label of some columns, and of each subset all and those that have the modalities of
+    some blocks, all where there are none; those without rows are left out.
     """
-    rows, present = client.rows, client.tables.present
-    parts = [np.unique(client.tables.labels[column][1][rows], return_counts=True)[1] for column in labels]
+    rows, present, sizes = client.rows, client.tables.present, []
+    parts: list[Any] = []
+    for column in labels:
+        parts.append(np.unique(client.tables.labels[column][1][rows], return_counts=True)[1])
     for subset in subsets:
         mine = client.rows_of(subset)
-        parts.append(np.array([len(mine), len(rows) - len(mine)]))
+        sizes.append(len(mine))
+        parts.append((len(mine), len(rows) - len(mine)))
         if present is not None:
+            named = [block.modality for block in blocks if block.modality is not None]
+            modalities = named if blocks else slice(None)
             with_each = present[mine].sum(0)
             parts += [with_each[modalities], (present[rows].sum(0) - with_each)[modalities]]
-    return int(min(filter(None, chain.from_iterable(parts)), default=0))
+    return sizes, int(min(filter(None, chain.from_iterable(parts)), default=0))
