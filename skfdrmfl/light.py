@@ -34,7 +34,7 @@ __all__ = ["LightModel", "load", "predict_file"]
 FIELDS = (
     "n_features",
     *("network_spec", "blueprint", "table", "weights", "mixture"),
-    *("adaptation", "target", "y_ndim", "label_columns"),
+    *("adaptation", "target", "y_ndim", "label_columns", "feature_names", "number_names"),
 )
 REMEDY = "use FDRMFLTransformer.load"
 
@@ -52,6 +52,7 @@ class LightModel:
     y_ndim: int
     n_features: int
     label_columns: tuple[int, ...]
+    names: tuple[Any, ...] = ()
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Return the prediction in the units of y.
@@ -59,7 +60,7 @@ class LightModel:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Numbers, in the order of the columns in `fit`: names of a DataFrame are not looked at. A row that lacks a
+            Numbers, in the order of the columns in `fit`; of a DataFrame's names none is matched. A row that lacks a
             modality has NaN in all of its columns. Columns that held labels of clients or groups may be missing.
 
         Returns
@@ -69,7 +70,7 @@ class LightModel:
         Raises
         ------
         ValueError
-            X is no such table.
+            X is no such table, or a DataFrame with the names of `fit` in another order.
         """
         table, present = self._read(X)
         y_hat = self.target.undo(self.predictor.evaluate(table, present)[1])
@@ -83,6 +84,10 @@ class LightModel:
     def _read(self, X: ArrayLike) -> tuple[NDArray, Present | None]:
         """Return X as numbers, and which modalities each row has."""
         check_unmasked(X, "X")
+        place = {name: j for j, name in enumerate(self.names)}
+        known = [name for name in getattr(X, "columns", ()) if name in place]
+        if known != sorted(known, key=place.__getitem__):
+            raise ValueError("X has the names of the columns of fit in another order; pass them in the order of fit.")
         table = np.asarray(X)
         if np.iscomplexobj(table):
             raise ValueError("X is complex; pass real numbers, such as abs(X).")
@@ -144,8 +149,10 @@ def load(path: str | os.PathLike[str]) -> LightModel:
         predictor = TrainedNetwork(table, network, fitted["weights"])
     if (change := fitted.get("adaptation")) is not None:
         predictor = Adapted(predictor, change)
-    labels = tuple(fitted.get("label_columns", ()))
-    return LightModel(predictor, spec.modalities, target, fitted["y_ndim"], fitted["n_features"], labels)
+    labels, texts = tuple(fitted.get("label_columns", ())), fitted.get("feature_names")
+    names = fitted.get("number_names") if texts is None else texts
+    names = () if names is None else tuple(names.tolist())
+    return LightModel(predictor, spec.modalities, target, fitted["y_ndim"], fitted["n_features"], labels, names)
 
 
 def predict_file(path: str | os.PathLike[str], X: ArrayLike) -> NDArray:

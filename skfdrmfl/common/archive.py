@@ -53,7 +53,8 @@ def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
     A process that is killed while it writes may leave a file `.NAME.*.tmp` beside it. `kind` is what `read` is to ask
     for. The tree is of None, bool, int, float, str, bytes, slice, Path, arrays and scalars of numpy, objects of classes
     that are `registered`, and list, tuple, set, frozenset, dict and arrays of them. All come back with equal types and
-    bits. Raises TypeError or ValueError, and writes nothing, where the tree holds something else, or itself.
+    bits. Raises TypeError or ValueError, and writes nothing, where the tree holds something else, or itself; OSError
+    where the file cannot be written.
     """
     text, arrays = _encoded(content, kind)
     target = Path(os.path.realpath(path))  # a link stays one
@@ -64,9 +65,13 @@ def write(path: str | os.PathLike[str], content: Any, *, kind: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
+        fact = f"{error.strerror or error}, and nothing has changed there; make room, or name another file"
+        raise OSError(error.errno, fact, os.fspath(path)) from error
     with suppress(OSError):  # the file is whole by now, and not every system lets a folder be synchronised
         folder = os.open(target.parent, os.O_RDONLY)
         try:

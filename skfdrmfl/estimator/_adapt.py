@@ -17,10 +17,14 @@ from skfdrmfl.method.corrections import Correction, corrections, is_less, sizes_
 from skfdrmfl.method.domain import counted
 from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
 from skfdrmfl.method.reading import Reading, has_spectra, read_table, readings
+from skfdrmfl.method.seen_rows import are_codes
+from skfdrmfl.method.suspects import CODE_DISTANCE
 
 # How many rows each way takes, from the smallest change on.
 FEWEST = {"bias": 2, "slope": 4, "input": 5, "head": 6}
 AUTO = "auto"
+# Of the error of the other rows' mean; fewer rows than a head takes say too little to tell less than all of it.
+HARDLY_BETTER = 0.8
 # Readings are found without each of the rows, or without each of so many parts of them.
 MOST_PARTS = 20
 # Size of values, of y in its standard deviations, whose squares and fourth powers are numbers.
@@ -36,6 +40,7 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
         )
     spectra = _spectra(fitted, present, len(y))
     hows = _ways(fitted, y, how, spectra)
+    _warn_of_placeholders(fitted, table, y)
     y = (y - fitted.target.mean) / fitted.target.scale
     if max(np.abs(y).max(), float(np.nanmax(np.abs(table)))) > LARGEST:  # which is no number of float32
         raise ValueError(f"X or y has values beyond {LARGEST:g}, whose squares overflow; look at the units.")
@@ -72,21 +77,38 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
     around = None if fitted.domain is None else domain_around(fitted.domain, change.read(table), present, y)
     left_out = _errors_of(chosen)
     if how == AUTO:
-        _warn_if_no_better_than_the_mean(y, left_out)
+        _warn_if_hardly_better_than_the_mean(y, left_out)
     held_out = _counts(np.abs(left_out), len(fitted.clients))
     return replace(fitted, adaptation=change, domain=around, held_out=held_out)
 
 
-def _warn_if_no_better_than_the_mean(y: Float, errors: Float) -> None:
-    """Warn where the model, adapted, errs (n, q) as much as the mean of the other rows' y does."""
+def _warn_of_placeholders(fitted: Fitted, table: NDArray, y: Float) -> None:
+    """Warn of what is written for no value: in y (n, q) far from that of the fit, in columns far from the other rows."""
+    center = np.nanmedian(table, axis=0)
+    spread = np.nanmedian(np.abs(table - center), axis=0)
+    for name, values, usual, unit in (("y", y, fitted.target.mean, fitted.target.scale), ("X", table, center, spread)):
+        places = np.argwhere(are_codes(values) & (np.abs(values - usual) > CODE_DISTANCE * unit))
+        if len(places):
+            row, column = places[0]
+            warn_caller(
+                f"{name} is {values[row, column]:g} in row {row}, far from all else, as is written where nothing was "
+                "measured; adapt without such rows."
+            )
+
+
+def _warn_if_hardly_better_than_the_mean(y: Float, errors: Float) -> None:
+    """Warn where the model, adapted, errs (n, q) hardly less than the mean of the other rows' y does."""
     n = len(y)
     of_mean = (y - y.mean(0)) * n / (n - 1)
-    if n < FEWEST["head"] or ((errors**2).sum(0) < (of_mean**2).sum(0)).any() or not of_mean.any():
+    if not of_mean.any():
         return
-    warn_caller(
-        f"adapted to {said(n, 'row')} the model errs as much on each of these, left out, as the mean of the others; "
-        "pass rows as fit was given them, of a Pipeline's last step pipeline[:-1].transform(X)."
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.nanmin(np.sqrt((errors**2).sum(0) / (of_mean**2).sum(0)))
+    if share >= (HARDLY_BETTER if n >= FEWEST["head"] else 1.0):
+        warn_caller(
+            f"adapted to {said(n, 'row')} the model errs {share:.2g} times as much on each of these, left out, as the "
+            "mean of the others; pass rows as fit was given them, of a Pipeline's last step pipeline[:-1].transform(X)."
+        )
 
 
 def _ways(fitted: Fitted, y: Float, how: str, spectra: Sequence[str]) -> list[str]:

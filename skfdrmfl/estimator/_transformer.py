@@ -448,8 +448,9 @@ class FDRMFLTransformer(
         ValueError
             Bad input, before any training; or training diverged. The estimator is left as it was. So is a file at
             `checkpoint_path` that is not of this fit.
-        KeyboardInterrupt
-            Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`.
+        KeyboardInterrupt, OSError
+            Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`: of a
+            full disk as far as there is room.
         """
         from skfdrmfl.fit.run_rounds import train_and_keep  # not at the top: processes that only predict start faster
 

@@ -22,7 +22,7 @@ NO_CLIENTS = "[FDRMFL] no client_ids and no client_column: all rows are one clie
 
 
 def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
-    """Train and keep the result; an interrupt first makes the finished rounds the model. Rounds are parts of `task`."""
+    """Train and keep the result, of an interrupt or a full disk the finished rounds. Rounds are parts of `task`."""
     trained: Any = None
     n_rounds = fitting.n_rounds
     passed = getattr(fitting.federation, "passed", str)  # where messages cross a wire
@@ -41,13 +41,15 @@ def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
                 if round_ is not None and round_.end(trained.numbers, partial(_attributes_so_far, fitting, trained)):
                     break
                 round_ = None if trained.is_over(n_rounds) else task.sub("round")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):
         if trained is not None:
             estimator._keep(fitting.finish(trained))
         fitting.checkpoint.flush()
         raise
-    fitting.checkpoint.flush()
-    estimator._keep(fitting.finish(trained))
+    try:
+        fitting.checkpoint.flush()
+    finally:
+        estimator._keep(fitting.finish(trained))
     if (said := warning(fitting.dropped(trained), NOT_FINITE)) is not None:
         warn_caller(said)
 

@@ -191,8 +191,9 @@ def test_intervals_reach_as_far_as_rows_left_out_erred(model):
 
 def test_a_warning_of_rows_that_say_less_than_their_mean_y_names_the_other_steps_of_a_pipeline():
     behind = fit(normalize(X[OLD] - 1.0))  # which loses the size of rows
-    with pytest.warns(UserWarning, match=r"adapted to 12 rows .* pipeline\[:-1\]"):
-        behind.adapt(X[FEW], Y[FEW][::-1])
+    for few in (FEW, FEW[:10], FEW[:4]):
+        with pytest.warns(UserWarning, match=rf"adapted to {len(few)} rows .* pipeline\[:-1\]"):
+            behind.adapt(X[few], Y[few][::-1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         behind.adapt(normalize(X[FEW] - 1.0), Y[FEW])
@@ -241,6 +242,17 @@ def test_too_few_rows_are_refused_with_the_number_it_takes(model, how, least):
     with pytest.raises(ValueError, match=f"takes {least} .*'head' 6"):
         model.adapt(X[FEW[: least - 1]], Y[FEW[: least - 1]], how)
     assert np.isfinite(model.adapt(X[FEW[:least]], Y[FEW[:least]], how).predict(X)).all()
+
+
+def test_what_is_written_for_no_value_is_named_and_values_of_that_size_are_not(model):
+    x, y = X[FEW].copy(), Y[FEW].copy()
+    y[3], x[5, 7] = -999.0, 9999.0
+    with pytest.warns(UserWarning, match="y is -999 in row 3"), pytest.warns(UserWarning, match="X is 9999 in row 5"):
+        model.adapt(x, y, "bias")
+    large = fit(y=100.0 * Y[OLD] + 900.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        large.adapt(X[FEW], np.where(np.arange(NEW) == 3, 999.0, 100.0 * Y[FEW] + 900.0), "bias")
 
 
 @pytest.mark.parametrize(

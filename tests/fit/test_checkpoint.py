@@ -381,10 +381,28 @@ def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_the_fit_goes_on_later
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=r"No space left .*; make room.*run\.npz"):
             model.fit(X, Y, IDS)
+    assert model.n_rounds_ == 2  # what has been trained is not lost
     assert [p.name for p in path.parent.iterdir()] == ["run.npz"]
     assert everything(model.fit(X, Y, IDS)) == everything(FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS))
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_fit_leaves_the_model(path, monkeypatch):
+    model = FDRMFLTransformer(tuning=None, **OPTIONS, checkpoint_path=path, checkpoint_every=10**6)
+    write, n_written = _checkpoint.write, Counter()
+
+    def full(*args, **kwargs):
+        n_written["files"] += 1
+        if n_written["files"] > 1:
+            raise OSError(28, "No space left on device")
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(_checkpoint, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.fit(X, Y, IDS)
+    alone = FDRMFLTransformer(tuning=None, **OPTIONS).fit(X, Y, IDS)
+    assert model.predict(X).tobytes() == alone.predict(X).tobytes()
 
 
 def test_training_that_diverges_does_so_again(path):

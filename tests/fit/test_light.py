@@ -84,7 +84,7 @@ def test_one_layer_after_another_by_hand(tmp_path):
 
 
 def test_a_process_that_predicts_imports_numpy_and_the_standard_library_alone(tmp_path):
-    model = saved(tmp_path / "model.npz", SMOOTH, Y, tuning="mixture").adapt(SMOOTH[:9], Y[:9] + 1.0)
+    model = saved(tmp_path / "model.npz", SMOOTH, Y, tuning="mixture").adapt(SMOOTH[:9], Y[:9] + 1.0, "bias")
     model.save(tmp_path / "model.npz")
     np.save(tmp_path / "rows.npy", SMOOTH)
     model_path, rows_path = str(tmp_path / "model.npz"), str(tmp_path / "rows.npy")
@@ -130,6 +130,17 @@ def test_rows_that_the_estimator_refuses_are_refused(rows, message, tmp_path):
         model.predict(rows)
     with pytest.raises(ValueError, match=message):
         light.load(tmp_path / "model.npz").predict(rows)
+
+
+@pytest.mark.parametrize("names", [[f"c{j}" for j in range(9)], [1100.0 + 2.0 * j for j in range(9)]])
+def test_names_in_another_order_are_refused_and_any_others_not_looked_at(names, tmp_path):
+    frame = pd.DataFrame(X, columns=names)
+    model = saved(tmp_path / "model.npz", frame, Y)
+    found = light.load(tmp_path / "model.npz")
+    assert_array_equal(found.predict(frame), model.predict(frame))
+    assert_array_equal(found.predict(frame.set_axis(range(9), axis=1)), model.predict(frame))
+    with pytest.raises(ValueError, match="in another order"):
+        found.predict(frame[names[::-1]])
 
 
 def test_nan_of_one_modality_is_refused(tmp_path):
