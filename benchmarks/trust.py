@@ -27,8 +27,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.datasets import fetch_corn, load_tecator, make_client_ids
 from skfdrmfl.fit import mixture as mixture_fit
 from skfdrmfl.mixture import fitting
-from skfdrmfl.protocol.queries.distances import DistanceCounts
-from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts
+from skfdrmfl.protocol.queries.counts import DistanceCounts, MixtureErrorCounts
 
 Float = NDArray[np.float64]
 CONFIDENCE, N_CLIENTS = 0.9, 3

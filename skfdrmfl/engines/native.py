@@ -211,9 +211,13 @@ class NativeEngine(Engine):
         n_kept = 2 * n_runs * step.adam + n_replicas * step.controls if each_round else 0
         bytes_of_round = (n_runs + n_kept) * size * self._dtype.itemsize + n_replicas * (len(TERMS) + 1) * 8
         most = max(1, BLOCK_BYTES // bytes_of_round)
-        first = 0
+        first, weights = 0, np.zeros(0)
         while mine := list(islice(invited, most)):
             n = len(mine)
+            if first:  # the models after a block of rounds are sent out in the next
+                models = self._net.unpacked(weights[-history_size - 1 :])
+                history = (*reversed(models[:-1]), broadcast.weights, *broadcast.history)[:history_size]
+                broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + len(weights), 1.0)
             struct = self._broadcast(broadcast)
             participants = _whole(np.concatenate(mine))
             starts = np.cumsum([0, *map(len, mine)])
@@ -247,9 +251,6 @@ class NativeEngine(Engine):
             if rounds.hit_nonfinite:
                 return
             first += n
-            models = self._net.unpacked(weights[-history_size - 1 :])
-            history = (*reversed(models[:-1]), broadcast.weights, *broadcast.history)[:history_size]
-            broadcast = Broadcast(models[-1], tuple(history), broadcast.round_index + n, 1.0)
 
     def _n_block(self) -> int:
         """Return how many clients train before their parameters are taken."""

@@ -452,13 +452,8 @@ class FDRMFLTransformer(
             Passed on after the finished rounds have been made the fitted model, and written to `checkpoint_path`: of a
             full disk as far as there is room.
         """
-        from skfdrmfl.fit.run_rounds import train_and_keep  # not at the top: processes that only predict start faster
-
         task = CallbackTask.of_fit(self, X, y, self.n_rounds if self.tuning is None else None)
-        with single_threaded():
-            train_and_keep(self, self._prepare_fit(X, y, client_ids, groups), task)
-        task.end(fitted=self._fitted.attributes)
-        return self
+        return self._train(task, X, y, client_ids, groups)
 
     @with_callbacks
     def partial_fit(
@@ -470,29 +465,29 @@ class FDRMFLTransformer(
         fixed by the first call. Clients not met before are appended to `clients_`. Nothing goes on from a mixture:
         after one, a network alone begins anew, with a warning.
         """
-        from skfdrmfl.fit.prepare import prepare
-        from skfdrmfl.fit.run_rounds import train_and_keep
+        return self._train(CallbackTask.of_fit(self, X, y, None, "partial_fit"), X, y, client_ids, groups, whole=False)
 
-        task = CallbackTask.of_fit(self, X, y, None, "partial_fit")
+    def _train(self, task: CallbackTask, *data: Any, whole: bool = True) -> FDRMFLTransformer:
+        """Train on data, all of a fit or one round, and keep the result."""
+        from skfdrmfl.fit.run_rounds import train_and_keep  # not at the top: processes that only predict start faster
+
         with single_threaded():
-            earlier = vars(self).get("_fitted")
-            if earlier is not None and earlier.mixture is not None:
-                warn_caller(
-                    "partial_fit begins a network alone anew, as none goes on from the mixture that was fitted; fit "
-                    "with tuning=None to go on from a fit."
-                )
-                earlier = None
-            fitting = prepare(self, X, y, client_ids, groups, earlier=earlier, whole=False)
-            train_and_keep(self, fitting, task)
+            train_and_keep(self, self._prepare_fit(*data, whole=whole), task)
         task.end(fitted=self._fitted.attributes)
         return self
 
-    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None) -> Ready:
-        """Return a fit that is ready to train."""
+    def _prepare_fit(self, X: Any, y: Any, client_ids: Any, groups: Any = None, *, whole: bool = True) -> Ready:
+        """Return a fit that is ready to train, or one round."""
         from skfdrmfl.fit.prepare import prepare
 
-        earlier = vars(self).get("_fitted") if self.warm_start else None
-        return prepare(self, X, y, client_ids, groups, earlier=earlier)
+        earlier = vars(self).get("_fitted") if self.warm_start or not whole else None
+        if not whole and earlier is not None and earlier.mixture is not None:
+            warn_caller(
+                "partial_fit begins a network alone anew, as none goes on from the mixture that was fitted; fit "
+                "with tuning=None to go on from a fit."
+            )
+            earlier = None
+        return prepare(self, X, y, client_ids, groups, earlier=earlier, whole=whole)
 
     def _draft(self) -> FDRMFLTransformer:
         """Return a copy on which input can be checked: bad input then leaves the estimator as it was."""

@@ -28,7 +28,7 @@ from skfdrmfl.fit.parameters import is_private, value_of
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Inputs, Targets
-from skfdrmfl.protocol.queries.distances import BYTES_OF_COUNTS
+from skfdrmfl.protocol.queries.counts import BYTES_OF_COUNTS
 from skfdrmfl.protocol.queries.whitening import fit_blocks, whitened
 from skfdrmfl.views.base import View
 

@@ -49,6 +49,7 @@ from skfdrmfl.fit.parameters import (
 from skfdrmfl.fit.prepared_fit import Fitting, NoCheckpoint
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.network import Network
+from skfdrmfl.method.suspects import SuspectRows
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.ledger import OF_MIXTURE, Ledger
 from skfdrmfl.protocol.plan import Plan
@@ -210,8 +211,7 @@ def make_plan(
             rows = subset, held_out, available
             try:
                 planner = MixturePlanner(estimator, first, reading, network_spec, seed, *rows, n_networks)
-                mixture = _mixture(planner, federation, network, checkpoint)
-                return replace(mixture, fitted=replace(mixture.fitted, suspects=suspects))
+                return _mixture(planner, federation, network, checkpoint, suspects)
             except NothingHeldOut as error:
                 alone = str(error)
                 federation.ledger.stage = ""
@@ -228,17 +228,15 @@ def make_plan(
         account = account or _privacy.account_of(estimator, len(reading.positions))
         run, schedule = _privacy.made_private(estimator, run, schedule, account, len(reading.positions))
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
-    fitted = replace(
-        _of_federation(estimator, fitted, reading, federation),
-        account=account,
-        members=network_alone(alone),
-        suspects=suspects if whole else fitted.suspects,
-    )
+    others = {"account": account, "members": network_alone(alone), "suspects": suspects if whole else fitted.suspects}
+    fitted = _of_federation(estimator, fitted, reading, federation, **others)
     return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint, found)
 
 
-def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation) -> Fitted:
-    """Return what there is before the first round, with the clients of this fit and their rows so far."""
+def _of_federation(
+    estimator: Any, fitted: Fitted, reading: DataDescription, federation: Federation, **others: Any
+) -> Fitted:
+    """Return what there is before the first round, with the clients of this fit, their rows so far, and others."""
     counts: Indices | None = None
     if not is_private(estimator):
         counts = np.zeros(len(reading.clients), dtype=np.int64)
@@ -253,12 +251,17 @@ def _of_federation(estimator: Any, fitted: Fitted, reading: DataDescription, fed
         central=reading.central and fitted.central,
         engine=federation.engine,
         policies=fitted.policies | reading.policies,
-        versions=versions(),
+        versions=dict(versions()),
+        **others,
     )
 
 
 def _mixture(
-    planner: MixturePlanner, federation: Federation, network: Network, checkpoint: NoCheckpoint
+    planner: MixturePlanner,
+    federation: Federation,
+    network: Network,
+    checkpoint: NoCheckpoint,
+    suspects: SuspectRows | None,
 ) -> MixtureFitting:
     """Return the fit of a mixture, ready to train; `network` is that of all columns. Raises NothingHeldOut."""
     reading = planner.reading
@@ -274,7 +277,7 @@ def _mixture(
     federation.ledger.stage = OF_MIXTURE
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
     _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
-    fitted = _of_federation(planner.estimator, fitted, reading, federation)
+    fitted = _of_federation(planner.estimator, fitted, reading, federation, suspects=suspects)
     return MixtureFitting(federation, task, fitted, checkpoint)
 
 

@@ -20,8 +20,7 @@ from skfdrmfl.protocol.door import Federation, of_those_who_answer
 from skfdrmfl.protocol.ledger import Ledger
 from skfdrmfl.protocol.plan import Model, Plan, Targets
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums, delivered
-from skfdrmfl.protocol.queries.distances import DistanceCounts, counted_rows
-from skfdrmfl.protocol.queries.error_counts import NetworkErrorCounts, held_out_counts
+from skfdrmfl.protocol.queries.counts import DistanceCounts, NetworkErrorCounts, counted_rows, held_out_counts
 from skfdrmfl.protocol.queries.importance import Responses, ResponseSums, importances
 from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.history import Record, extend_history

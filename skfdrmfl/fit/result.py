@@ -9,7 +9,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present
-from skfdrmfl.common.version import versions
 from skfdrmfl.data.column_names import ColumnNames, flat
 from skfdrmfl.data.label_columns import LabelColumns
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
@@ -66,7 +65,7 @@ class Fitted:
     held_out: HeldOutCounts | None = None  # how far off it is on rows held out, where any were
     domain: Domain | None = None  # where the rows lie; None with privacy, and of old files
     adaptation: Adaptation | None = None  # what few rows of a new instrument have changed
-    versions: dict[str, str] = field(default_factory=versions)  # by which it was fitted; none of old files
+    versions: dict[str, str] = field(default_factory=dict)  # by which it was fitted; none of old files
     policies: dict[str, str] = field(default_factory=dict)  # of clients elsewhere by label, the hash of the policy
     suspects: SuspectRows | None = None  # rows that look corrupt; None where none were looked at
 

@@ -97,10 +97,12 @@ def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | 
         encoders = cast(dict[str, MLP], network.encoders)
         if network.head.hidden:
             mu = _codes(network, arrays, x, present)
+            pooled = POOLS[type(network.fusion)](arrays, mu, present)
+            z = _layers(network.mixer, arrays, pooled)
         else:  # what is linear in the codes has the same slopes everywhere
             mu = np.zeros((len(x), len(encoders), network.modality_dim))
-        pooled = POOLS[type(network.fusion)](arrays, mu, present)
-        slopes = _slopes(network.head, arrays, _layers(network.mixer, arrays, pooled), np.eye(network.n_outputs))
+            pooled = z = mu[:, 0]  # of which the number of rows alone counts
+        slopes = _slopes(network.head, arrays, z, np.eye(network.n_outputs))
         slopes = POOL_SLOPES[type(network.fusion)](_slopes(network.mixer, arrays, pooled, slopes), mu, present)
         if present is not None:
             slopes = np.where(present[:, None, :, None], slopes, 0.0)

@@ -26,8 +26,7 @@ from skfdrmfl.mixture.sums import ViewSums
 from skfdrmfl.mixture.weights import WITHIN, mixture_weights
 from skfdrmfl.protocol.door import Federation, NoAnswer, of_those_who_answer
 from skfdrmfl.protocol.plan import Inputs, Plan, RunPlan, Schedule, Targets
-from skfdrmfl.protocol.queries.distances import DistanceCounts, counted_rows
-from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts, held_out_counts
+from skfdrmfl.protocol.queries.counts import DistanceCounts, MixtureErrorCounts, counted_rows, held_out_counts
 from skfdrmfl.protocol.queries.importance import MixtureResponses, mixture_importances
 from skfdrmfl.protocol.queries.members import LinearMembers, MemberErrors, NetworkMember, ScoreProducts, ScoreSums
 from skfdrmfl.protocol.replicas import Members

@@ -17,8 +17,7 @@ from skfdrmfl.protocol.door import Federation, Roster
 from skfdrmfl.protocol.ledger import DOWN, EACH, TOTAL, UP, Ledger
 from skfdrmfl.protocol.messages import HeldOutErrors
 from skfdrmfl.protocol.plan import TRAINING_DTYPE, Plan
-from skfdrmfl.protocol.queries.distances import DistanceCounts
-from skfdrmfl.protocol.queries.error_counts import MixtureErrorCounts
+from skfdrmfl.protocol.queries.counts import DistanceCounts, MixtureErrorCounts
 from skfdrmfl.protocol.queries.importance import MixtureResponses
 from skfdrmfl.protocol.queries.members import MemberErrors, ScoreProducts
 from skfdrmfl.protocol.queries.whitening import FEW_DIMENSIONS, MAX_EXACT_COLUMNS, RANGE_DIMENSIONS

@@ -18,8 +18,8 @@ from skfdrmfl.mixture.linear_paths import in_range
 from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.protocol.door import Block, Federation
 from skfdrmfl.protocol.plan import Inputs, Targets
-from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
+from skfdrmfl.protocol.queries.members import FoldMoments
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, Found, fit_series, sorted_axes, whitening_scale
 from skfdrmfl.views import VIEWS
 from skfdrmfl.views.base import SMOOTH_CORRELATION, View

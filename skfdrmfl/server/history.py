@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.tree import registered
@@ -21,8 +20,6 @@ VALIDATION = ("validation_mse", "validation_mi_nwj")
 # Rounds of which reports are kept apart at most.
 MOST_LATER = 64
 VALIDATION_OF_EACH = "validation_mse_per_client"
-# Lengths are taken of as many parameters at a time as stay in cache, in float64.
-BLOCK = 64_000
 
 
 @registered
@@ -65,11 +62,10 @@ class Reports:
         with np.errstate(invalid="ignore"):  # 0 / 0 of rounds without participants
             return list((totals / rows[:, None]).T.copy())
 
-    def followed_by(self, other: Reports, places: Indices) -> Reports:
-        """Return these, then others, whose clients have other `places` (K,) here."""
-        clients = np.concatenate((self.clients, places[other.clients]))
-        counts = np.concatenate((self.counts, other.counts))
-        return Reports(counts, clients, np.concatenate((self.values, other.values)))
+    def followed_by(self, *others: Reports) -> Reports:
+        """Return these, then others, by places of the same clients."""
+        parts = [(of.counts, of.clients, of.values) for of in (self, *others)]
+        return Reports(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @registered
@@ -150,10 +146,7 @@ class Record:
         """The same with all that is reported in `reports`."""
         if not self.later:
             return self
-        parts = (self.reports, *self.later)
-        counts, clients, values = zip(*((of.counts, of.clients, of.values) for of in parts), strict=True)
-        joined = Reports(np.concatenate(counts), np.concatenate(clients), np.concatenate(values))
-        return replace(self, reports=joined, later=())
+        return replace(self, reports=self.reports.followed_by(*self.later), later=())
 
     def after(self, reports: Reports, dropped: Indices | None = None) -> Record:
         """Return what is recorded after some more rounds, and whose updates were not finite in the last (n,)."""
@@ -192,48 +185,26 @@ def extend_history(history: Mapping[str, Float], record: Record, n_clients: int)
     if record.clip_norms:
         return History({"clip_norm": np.concatenate([history.get("clip_norm", np.empty(0)), record.clip_norms[:-1]])})
     terms, record = record_names(), record.joined
-    known, n_rounds = History.of(history, terms, n_clients), record.n_rounds
-    assert known.reports is not None
-    n_before = len(known.reports.counts)
+    n_rounds = record.n_rounds
     now = dict(zip(terms, record.reports.means(record.sizes), strict=True))
-    if record.validation is not None or VALIDATION[0] in known:
+    if record.validation is not None or VALIDATION[0] in history:
         held_out = np.full((n_rounds, 2), np.nan) if record.validation is None else record.validation
-        now |= dict(zip(VALIDATION, held_out.T, strict=True))
-    nothing = np.full(n_before, np.nan)
-    means = {name: np.concatenate([known.means.get(name, nothing), values]) for name, values in now.items()}
+        now |= dict(zip(VALIDATION, held_out.T.copy(), strict=True))
+    reports = replace(record.reports, clients=record.positions[record.reports.clients])
+    n_before = 0
+    if history:
+        known = History.of(history, terms, n_clients)
+        assert known.reports is not None
+        n_before = len(known.reports.counts)
+        nothing = np.full(n_before, np.nan)
+        now = {name: np.concatenate([known.means.get(name, nothing), values]) for name, values in now.items()}
+        reports = known.reports.followed_by(reports)
     tables = {}
-    if record.validation_of_each is not None or VALIDATION_OF_EACH in known:
+    if record.validation_of_each is not None or VALIDATION_OF_EACH in history:
         tables[VALIDATION_OF_EACH] = table = np.full((n_before + n_rounds, n_clients), np.nan)
-        if VALIDATION_OF_EACH in known:
-            before = known[VALIDATION_OF_EACH]
+        if VALIDATION_OF_EACH in history:
+            before = history[VALIDATION_OF_EACH]
             table[:n_before, : before.shape[1]] = before
         if record.validation_of_each is not None:
             table[n_before:, record.positions] = record.validation_of_each
-    reports = known.reports.followed_by(record.reports, record.positions)
-    return History(means, terms, reports, n_clients, tables)
-
-
-@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges
-def squared_distances(weights: NDArray, model: NDArray) -> NDArray[np.float64]:
-    """Return |w - v|^2 of each row w of `weights` (n, D) and a model v (D,).
-
-    Added up in float64 and returned with float32's digits. Bits: see docs/maintainers.md, "float32's digits".
-    """
-    n_rows = max(1, BLOCK // weights.shape[1])
-    squares = np.empty(len(weights))
-    for first in range(0, len(weights), n_rows):
-        away = (weights[first : first + n_rows] - model).astype(np.float64)
-        squares[first : first + n_rows] = np.einsum("ij,ij->i", away, away)
-    return squares.astype(np.float32).astype(np.float64)
-
-
-def relative_drift(moved: NDArray[np.floating], step: NDArray[np.floating] | float) -> NDArray[np.float64]:
-    """Return each client's |w_k - w_t|^2, `moved` (..., K), over |w_{t+1} - w_t|^2, `step` (..., 1), less one.
-
-    Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their
-    average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal clients go
-    independent ways, more when they undo each other's work.
-    """
-    tiny = float(np.finfo(np.float32).tiny)  # without any movement the drift is 0
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite lengths: the run has as good as diverged
-        return (np.asarray(moved) + tiny) / (np.asarray(step, dtype=np.float64) + tiny) - 1.0
+    return History(now, terms, reports, n_clients, tables)

@@ -26,10 +26,13 @@ from skfdrmfl.server.aggregation import Average, Collected, aggregation_of
 from skfdrmfl.server.aggregation.aggregates import keep_untrained_parameters
 from skfdrmfl.server.algorithms import ALGORITHMS
 from skfdrmfl.server.algorithms.base import Round
-from skfdrmfl.server.history import Reports, relative_drift, squared_distances
+from skfdrmfl.server.history import Reports
 from skfdrmfl.server.privacy import noise
 from skfdrmfl.server.privacy.mechanism import NoisyMean, with_adapted_clip
 from skfdrmfl.server.trained import Best, ServerState, Trained, advance, invite, means
+
+# Lengths are taken of as many parameters at a time as stay in cache, in float64.
+BLOCK = 64_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,3 +269,29 @@ class _Answers:
         if not self._is_private and not self.answered.any():  # an algorithm may move a model that nobody trains, too
             return middle, state.weights, state.memory
         return middle, *self._algorithm.step(self._memory, state.weights, middle, facts)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # of a run that diverges
+def squared_distances(weights: NDArray, model: NDArray) -> NDArray[np.float64]:
+    """Return |w - v|^2 of each row w of `weights` (n, D) and a model v (D,).
+
+    Added up in float64 and returned with float32's digits. Bits: see docs/maintainers.md, "float32's digits".
+    """
+    n_rows = max(1, BLOCK // weights.shape[1])
+    squares = np.empty(len(weights))
+    for first in range(0, len(weights), n_rows):
+        away = (weights[first : first + n_rows] - model).astype(np.float64)
+        squares[first : first + n_rows] = np.einsum("ij,ij->i", away, away)
+    return squares.astype(np.float32).astype(np.float64)
+
+
+def relative_drift(moved: NDArray[np.floating], step: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    """Return each client's |w_k - w_t|^2, `moved` (..., K), over |w_{t+1} - w_t|^2, `step` (..., 1), less one.
+
+    Its average by rows is sum_k p_k |w_k - w_{t+1}|^2 / |w_{t+1} - w_t|^2, the spread of the clients about their
+    average relative to the length of the step: 0 when all return the same model, about n - 1 when n equal clients go
+    independent ways, more when they undo each other's work.
+    """
+    tiny = float(np.finfo(np.float32).tiny)  # without any movement the drift is 0
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite lengths: the run has as good as diverged
+        return (np.asarray(moved) + tiny) / (np.asarray(step, dtype=np.float64) + tiny) - 1.0

@@ -19,8 +19,8 @@ from skfdrmfl.data.transforms import TableTransform, scaled
 from skfdrmfl.fit.parameters import FREE
 from skfdrmfl.protocol.door import Block, NoAnswer
 from skfdrmfl.protocol.plan import Inputs, Targets
-from skfdrmfl.protocol.queries.fold_moments import FoldMoments
 from skfdrmfl.protocol.queries.labels import Presence
+from skfdrmfl.protocol.queries.members import FoldMoments
 from skfdrmfl.protocol.queries.whitening import ColumnSums
 from skfdrmfl.server.privacy.accountant import Expense, epsilon
 from skfdrmfl.site.site_data import site_of

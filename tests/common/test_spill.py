@@ -15,7 +15,7 @@ from skfdrmfl.common import spill
 from skfdrmfl.data.held_out import EVERYTHING, inner_folds
 from skfdrmfl.data.transforms import TableTransform, unchanged
 from skfdrmfl.protocol.plan import Inputs, Targets
-from skfdrmfl.protocol.queries.fold_moments import FoldMoments
+from skfdrmfl.protocol.queries.members import FoldMoments
 
 MAPS = Path("/proc/self/maps")
 

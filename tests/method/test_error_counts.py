@@ -8,7 +8,7 @@ import pytest
 
 from skfdrmfl.method.domain import rank_of
 from skfdrmfl.method.intervals import ERROR_EDGES, fewest_rows
-from skfdrmfl.protocol.queries.error_counts import ErrorCountTotals, _binned, held_out_counts
+from skfdrmfl.protocol.queries.counts import ErrorCountTotals, _binned, held_out_counts
 
 
 def counts_of(*errors):

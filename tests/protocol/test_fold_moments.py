@@ -17,7 +17,7 @@ from skfdrmfl.data.transforms import TableTransform, scaled
 from skfdrmfl.mixture.linear_paths import best_of_path, pls_path, ridge_path
 from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.protocol.plan import Inputs, Targets
-from skfdrmfl.protocol.queries.fold_moments import FoldMoments
+from skfdrmfl.protocol.queries.members import FoldMoments
 from skfdrmfl.server.outlying_clients import OutlyingClients
 
 K = 5

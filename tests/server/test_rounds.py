@@ -15,7 +15,7 @@ from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import Schedule, Start, cosine_decay
 from skfdrmfl.server.aggregation.aggregates import Average
-from skfdrmfl.server.history import squared_distances
+from skfdrmfl.server.rounds import squared_distances
 from skfdrmfl.server.trained import ServerState, advance, invite
 
 
@@ -391,7 +391,7 @@ def test_how_clients_rows_are_interleaved_in_the_table_changes_nothing(order):
 
 @pytest.mark.parametrize("numbers", [1, 10, 25, 10**6])  # fewer than one model has, and more than all
 def test_squared_lengths_are_the_same_however_few_numbers_are_taken_at_a_time(monkeypatch, numbers):
-    monkeypatch.setattr("skfdrmfl.server.history.BLOCK", numbers)
+    monkeypatch.setattr("skfdrmfl.server.rounds.BLOCK", numbers)
     weights, model = normal(0, 7, 11).numpy(), normal(1, 11).numpy()
     by_hand = [float(((w - model) ** 2).sum()) for w in weights]
     np.testing.assert_allclose(squared_distances(weights, model), by_hand, rtol=1e-6)

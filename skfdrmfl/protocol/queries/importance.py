@@ -47,7 +47,10 @@ class Responses(Query):
         n_rows, responses = client.responses(self.model, self.subset)
         if not n_rows:
             return None
-        return ResponseSums(float(n_rows), responses, *self._spreads(client))
+        by_subset = client.once(self.model.inputs, dict)  # whatever the network makes of these
+        if self.subset not in by_subset:
+            by_subset[self.subset] = self._spreads(client)
+        return ResponseSums(float(n_rows), responses, *by_subset[self.subset])
 
     def _spreads(self, client: ClientRows) -> tuple[Float, Float, Float]:
         """Return counts, sums and squares (w,) of all places."""
