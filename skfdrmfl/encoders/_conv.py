@@ -125,19 +125,24 @@ class ConvPart(FeaturePart):
         self.shape, self.channels, self.kernel, self.stride = shape, channels, kernel, stride
         n_in, sizes = shape[0], shape[1:]
         layers: dict[str, tuple[int, ...]] = {}
-        # Of each layer the features that are seen at each place, (channels * kernel**n, places): see `patches`.
-        self.taken: list[Indices] = []
         for i, n_out in enumerate(channels):
             layers[f"weight_{i}"] = (n_out, n_in * kernel ** len(sizes))
             layers[f"bias_{i}"] = (n_out, 1)
-            features = torch.arange(n_in * prod(sizes)).view(1, n_in, *sizes, 1)
-            self.taken.append(patches(features, kernel, stride).view(n_in * kernel ** len(sizes), -1).numpy())
             n_in, sizes = n_out, _sizes_after(sizes, kernel, stride)
         self.layers = [(f"{name}.weight_{i}", f"{name}.bias_{i}") for i in (*range(len(channels)), "out")]
         options = (shape, channels, kernel, stride)
         super().__init__(
             name, prod(shape), n_outputs, *options, layers=layers, n_features=n_in * prod(sizes), skip=skip
         )
+
+    def taken(self) -> list[Indices]:
+        """Return, of each layer, which features it sees at each place, (channels * kernel**n, places)."""
+        found, shape = [], self.shape
+        for n_channels in self.channels:
+            seen = patches(torch.arange(prod(shape)).view(1, *shape, 1), self.kernel, self.stride)
+            found.append(seen[0].flatten(1).numpy())
+            shape = (n_channels, *seen.shape[2:-1])
+        return found
 
     def features(self, views: Views, x: Tensor) -> Tensor:
         """Return the last layer's channels at all positions, (C, n_features, B)."""

@@ -79,7 +79,7 @@ class PackedNetwork:
     def _part(self, part: Part, n_asked: int) -> CPart:
         """Return a part, by whose first `n_asked` inputs, and vectors of categories, the loss is differentiated."""
         layers = layers_of(part)
-        taken = [*part.taken, None] if isinstance(part, ConvPart) else [None] * len(layers)
+        taken = [*part.taken(), None] if isinstance(part, ConvPart) else [None] * len(layers)
         structs = (CLayer * len(layers))(
             *(self._layer(*names, seen) for names, seen in zip(layers, taken, strict=True))
         )
