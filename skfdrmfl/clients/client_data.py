@@ -194,7 +194,7 @@ class Client:
             if block.columns is None:
                 x = self.tables.targets[rows[slab]]
             else:
-                x = columns_of(self.tables.table[rows[slab]], block.columns)
+                x = columns_of(self.tables.table.take(rows[slab], axis=0), block.columns)
             yield x if block.view is None else block.view.apply(x)
 
     def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
