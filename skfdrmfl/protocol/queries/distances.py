@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Float, slabs
+from skfdrmfl.common.arrays import Float
 from skfdrmfl.method.domain import EDGES, T2, Y_EDGES, Domain, counted
 from skfdrmfl.protocol.door import Block, ClientRows, OfAllRows
 from skfdrmfl.protocol.plan import Inputs, Targets
@@ -58,11 +58,10 @@ class DistanceCounts(OfAllRows):
                 yield self.domain.blocks[name].distances(rows)
             return
         there, start = client.presence(self.subset)[:, m], 0
-        for x, _ in client.inputs_and_targets(self.inputs, self.targets, self.subset):
-            for slab in slabs(len(x)):
-                found = np.zeros((len(x[slab]), 2))
-                found[:, T2] = np.square(x[slab], dtype=np.float64) @ self.of_inputs[name]
-                yield found[there[start + slab.start : start + slab.stop]]
+        for x in client.inputs(self.inputs, self.subset):
+            found = np.zeros((len(x), 2))
+            found[:, T2] = np.square(x, dtype=np.float64) @ self.of_inputs[name]
+            yield found[there[start : start + len(x)]]
             start += len(x)
 
 
