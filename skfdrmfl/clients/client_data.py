@@ -212,8 +212,13 @@ class Client:
             if block.columns is None:
                 x = self.tables.targets[rows[slab]]
             else:
-                x = columns_of(self.tables.table[rows[slab]], block.columns)
+                x = columns_of(self.tables.table.take(rows[slab], axis=0), block.columns)
             yield x if block.view is None else block.view.apply(x)
+
+    def inputs(self, inputs: Inputs, subset: Subset) -> Iterator[NDArray]:
+        """Yield encoder inputs (n, columns), a slab of rows at a time."""
+        x, rows = self.tables.inputs(inputs), self.rows_of(subset)
+        return (x.take(rows[slab], axis=0) for slab in slabs(len(rows)))
 
     def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
         """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""

@@ -14,7 +14,7 @@ from skfdrmfl.data.categories import numeric_columns
 from skfdrmfl.fit.fit_preprocessing import FoundPreprocessing
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
-from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain
+from skfdrmfl.method.domain import BlockDomain, Domain, of_transform, scaled_domain, squares_of_outputs
 from skfdrmfl.protocol import dropped_clients as left_out
 from skfdrmfl.protocol.door import Federation, of_those_who_answer
 from skfdrmfl.protocol.ledger import Ledger
@@ -127,7 +127,9 @@ class Fitting:
             first = Responses(model, subset), CodeSums(model, subset)
             counts = () if run.held_out is None else (NetworkErrorCounts(model, target, run.held_out),)
             responded, codes, *counted = federation.sum(*first, *counts)
-            distances = DistanceCounts(self._domain(model, responded), target)
+            domain = self._domain(model, responded)
+            whitened = {} if self.fitted.domain is not None else _whitened(domain, model)
+            distances = DistanceCounts(domain, target, run.inputs, whitened)
             products, rows = federation.sum(CodeProducts(model, codes.center, subset), distances)
             weights, variance = delivered(model, codes, products)
             return {
@@ -180,6 +182,20 @@ def domain_of_network(fitted: Fitted, model: Model, sums: ResponseSums) -> Domai
         else:
             blocks[name] = of_transform(block, fitted.shrinkage, n_codes, n_rows)
     return domain_of_blocks(fitted.network_spec, blocks, len(fitted.target.mean))
+
+
+def _whitened(domain: Domain, model: Model) -> dict[str, Float]:
+    """Return what `DistanceCounts` knows of encoder inputs, of a domain that comes from their preprocessing."""
+    found = {}
+    for name, encoder in model.network.encoders.items():
+        by_output = squares_of_outputs(
+            domain.blocks[name], model.inputs.transform.blocks[name], len(encoder.code_sizes)
+        )
+        if by_output is not None:
+            start = model.network.columns[name].start
+            found[name] = np.zeros(sum(model.network.widths.values()))
+            found[name][start : start + len(by_output)] = by_output
+    return found
 
 
 def _deviation(mean: Float, square: Float) -> Float:

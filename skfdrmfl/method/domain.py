@@ -61,22 +61,38 @@ class BlockDomain:
         """What is usual of T2 and Q (2,)."""
         return np.array([max(len(self.variances), 1), self.rest])
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the axes leave nothing: all columns that vary are combinations of them."""
+        return bool(self.axes.shape[1] == np.isfinite(self.scale).sum())
+
+    def _standardised(self, rows: Float) -> Float:
+        """Return z (n, p) of rows (n, columns)."""
+        z = (rows if self.view is None else self.view.apply(rows)) - self.mean
+        z /= self.scale
+        return z
+
     def scores(self, rows: Float) -> tuple[Float, Float]:
         """Return V'z (n, k) and z - V V'z (n, p) of rows (n, columns)."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is far out
-            z = (rows if self.view is None else self.view.apply(rows)) - self.mean
-            z /= self.scale
+            z = self._standardised(rows)
             scores = z @ self.axes
             z -= scores @ self.axes.T
             return scores, z
 
     def distances(self, rows: Float) -> Float:
         """Return T2 and Q (n, 2)."""
-        found, (scores, left) = np.empty((len(rows), 2)), self.scores(rows)
+        found = np.empty((len(rows), 2))
         with np.errstate(over="ignore", invalid="ignore"):
-            (scores**2 / self.variances).sum(1, out=found[:, T2])
+            if self.is_complete:
+                scores, left = self._standardised(rows) @ self.axes, np.zeros((len(rows), 0))
+            else:
+                scores, left = self.scores(rows)
+            np.square(scores, out=scores)
+            scores /= self.variances
+            scores.sum(1, out=found[:, T2])
             np.einsum("np,np->n", left, left, out=found[:, Q])
-        found[np.isnan(found)] = np.inf
+        found[np.isnan(found).any(1)] = np.inf
         return found
 
     def standing_out(self, rows: Float) -> Float:
@@ -138,6 +154,14 @@ def of_transform(block: BlockTransform, shrinkage: float, n_codes: int, n_rows: 
     values = np.where(some, shrunk - shrinkage * shrunk[0] / (1.0 + shrinkage), 1.0)
     vectors = projection * np.where(some, 1.0 / np.where(some, lengths, 1.0), 0.0)
     return of_spectrum(BlockSpectrum(mean, scale, values, vectors, view=view), n_rows)
+
+
+def squares_of_outputs(domain: BlockDomain, block: BlockTransform, n_codes: int) -> Float | None:
+    """Return by what squared outputs (r,) of a transformation add up to T2 of its domain; None where Q is left."""
+    if block.projection is None or not domain.is_complete:
+        return None
+    lengths = np.linalg.norm(block.projection[n_codes:, n_codes:], axis=0)[: len(domain.variances)]
+    return np.concatenate((np.zeros(n_codes), 1.0 / (lengths**2 * domain.variances)))
 
 
 def scaled_domain(mean: Float, scale: Float, n_rows: float, view: View | None = None) -> BlockDomain:

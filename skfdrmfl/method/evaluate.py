@@ -102,14 +102,15 @@ def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | 
         else:  # what is linear in the codes has the same slopes everywhere
             mu = np.zeros((len(x), len(encoders), network.modality_dim))
             pooled = z = mu[:, 0]  # of which the number of rows alone counts
-        slopes = _slopes(network.head, arrays, z, np.eye(network.n_outputs))
+        slopes = _slopes(network.head, arrays, z, np.eye(network.n_outputs)[None])
         slopes = POOL_SLOPES[type(network.fusion)](_slopes(network.mixer, arrays, pooled, slopes), mu, present)
         if present is not None:
             slopes = np.where(present[:, None, :, None], slopes, 0.0)
-        return [
-            (_first_slopes(e, arrays, x[:, network.columns[name]], slopes[:, :, m]), arrays[e.first_weight])
-            for m, (name, e) in enumerate(encoders.items())
-        ]
+        found = []
+        for m, (name, e) in enumerate(encoders.items()):
+            of_first = _first_slopes(e, arrays, x[:, network.columns[name]], slopes[:, :, m])
+            found.append((np.broadcast_to(of_first, (len(x), *of_first.shape[1:])), arrays[e.first_weight]))
+        return found
 
 
 def has_first_slopes(network: Network) -> bool:
@@ -118,16 +119,18 @@ def has_first_slopes(network: Network) -> bool:
 
 
 def _slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
-    """Return derivatives (B, q, n_inputs) by rows x, given those (B, q, n_outputs) by what `_layers` makes of them."""
-    slopes = _first_slopes(part, arrays, x, by_outputs) @ arrays[part.first_weight]
-    return np.broadcast_to(slopes, (len(x), *slopes.shape[-2:]))
+    """Return derivatives (B, q, n_inputs) by rows x, given those (B, q, n_outputs) by what `_layers` makes of them.
+
+    Those that all rows share are given, and returned where layers are linear, once: (1, q, .).
+    """
+    return _first_slopes(part, arrays, x, by_outputs) @ arrays[part.first_weight]
 
 
 def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Float:
     """Return derivatives as `_slopes` does, but by what the first layer gives."""
     a, of_hidden, weights = x, [], [arrays[weight] for weight, _ in part.layers]
     for (weight, bias), width in zip(part.layers, part.hidden, strict=False):
-        a = (a @ arrays[weight].T + arrays[bias][:, 0])[:, :width]
+        a = a @ arrays[weight][:width].T + arrays[bias][:width, 0]
         open_share = 1.0 / (1.0 + np.exp(-a))
         of_hidden.append(open_share * (1.0 + a * (1.0 - open_share)))  # of silu
         a = a * open_share
@@ -141,8 +144,8 @@ def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Flo
 
 def _mean_slopes(by_pooled: Float, mu: Float, present: Present | None) -> Float:
     """Return derivatives (B, q, M, d) by codes, given those by what `_mean` makes of them."""
-    n_present = np.full(len(mu), mu.shape[1]) if present is None else np.maximum(present.sum(1), 1)
-    of_each = by_pooled / n_present[:, None, None]
+    n_present = mu.shape[1] if present is None else np.maximum(present.sum(1), 1)[:, None, None]
+    of_each = by_pooled / n_present
     return np.broadcast_to(of_each[:, :, None], (*of_each.shape[:2], *mu.shape[1:]))
 
 

@@ -71,6 +71,9 @@ class ClientRows(Protocol):
     def slabs(self, block: Block, subset: Subset) -> Iterator[Float]:
         """Yield copies of the rows (n, p) of a block as float64, a slab of rows at a time."""
 
+    def inputs(self, inputs: Inputs, subset: Subset) -> Iterator[NDArray]:
+        """Yield encoder inputs (n, columns), a slab of rows at a time."""
+
     def inputs_and_targets(self, inputs: Inputs, targets: Targets, subset: Subset) -> Iterator[tuple[Float, Float]]:
         """Yield encoder inputs (n, columns) and what a network learns (n, q), all rows at once unless they are many."""
 

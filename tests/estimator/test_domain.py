@@ -14,6 +14,7 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.decomposition import PCA
 
 from skfdrmfl import FDRMFLTransformer, OutsideDomainWarning
+from skfdrmfl.method.domain import EDGES, counted
 
 rng = np.random.default_rng(3)
 N, P = 60, 12
@@ -100,6 +101,23 @@ def test_the_range_of_y_is_that_of_the_training_rows_rounded_outwards(model):
         warnings.simplefilter("ignore", OutsideDomainWarning)
         y_hat = model.predict(beyond)
     assert_array_equal(model.domain(beyond)["y_inside"], (low <= y_hat) & (y_hat <= high))
+
+
+@pytest.mark.parametrize("ids", [None, IDS])
+def test_rows_of_which_axes_leave_nothing_are_counted_as_their_columns_lie(ids):
+    rows = np.random.default_rng(4).standard_normal((N, 7)) * np.arange(1, 8)
+    rows[:9, 4:] = np.nan
+    frame = pd.DataFrame(rows).rename(columns=str)
+    frame["kind"] = pd.Categorical(np.where(np.arange(N) % 3, "dark", "light"))
+    modalities = {"left": ["0", "1", "2", "3"], "right": ["kind", "4", "5", "6"]}
+    frame.loc[:8, "kind"] = None
+    domain = fit(frame, ids=ids, modalities=modalities)._fitted.domain
+    for m, mine in enumerate((rows[:, :4], rows[9:, 4:])):
+        t2 = EmpiricalCovariance().fit(mine).mahalanobis(mine)
+        leverage = (1 + t2) / len(mine)
+        expected = counted(t2 / (1 - leverage) / mine.shape[1], EDGES)
+        assert_array_equal(domain.counts[m, 0], expected)
+        assert domain.counts[m, 1, 0] == len(mine)
 
 
 @pytest.mark.parametrize("tuning", [None, "mixture"])

@@ -5,17 +5,18 @@ The limits of a domain are read off these, and intervals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.held_out import Subset
-from skfdrmfl.method.domain import EDGES, Y_EDGES, Domain, counted
+from skfdrmfl.method.domain import EDGES, T2, Y_EDGES, Domain, counted
 from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
 from skfdrmfl.protocol.door import Block, ClientRows, EachSaid, OfAllRows, Query
-from skfdrmfl.protocol.plan import Model, Targets
+from skfdrmfl.protocol.plan import Inputs, Model, Targets
 from skfdrmfl.protocol.queries.members import MemberErrors
 
 # Of the counts of one modality.
@@ -42,6 +43,9 @@ class DistanceCounts(OfAllRows):
     of_rows: ClassVar[bool] = True
     domain: Domain
     targets: Targets  # standardised y
+    # Of modalities whose axes leave nothing to Q, by what the squares of these `inputs` (columns,) add up to T2
+    inputs: Inputs | None = None
+    of_inputs: Mapping[str, Float] = field(default_factory=dict)
 
     def __call__(self, client: ClientRows) -> DistanceTotals | None:
         """Return a client's counts, which stay the same however often it is asked about a domain."""
@@ -54,12 +58,23 @@ class DistanceCounts(OfAllRows):
             return None
         counts = np.zeros((len(self.domain.blocks), 4, len(EDGES) + 1))
         for m, (name, block) in enumerate(self.domain.blocks.items()):
-            columns = self.domain.columns[name]
-            for rows in client.slabs(Block(columns, m), self.subset) if len(columns) else ():
-                found = block.distances(rows)
+            for found in self._distances(client, m, name) if len(self.domain.columns[name]) else ():
                 both = np.concatenate((found, block.left_out(found)), 1) / np.tile(block.units, 2)
                 counts[m] += counted(both, EDGES)
         return DistanceTotals(float(len(y)), counts, counted(y, Y_EDGES))
+
+    def _distances(self, client: ClientRows, m: int, name: str) -> Iterator[Float]:
+        """Yield T2 and Q (n, 2) of the rows that have a modality, a slab of rows at a time."""
+        if self.inputs is None or name not in self.of_inputs:
+            for rows in client.slabs(Block(self.domain.columns[name], m), self.subset):
+                yield self.domain.blocks[name].distances(rows)
+            return
+        there, start = client.presence(self.subset)[:, m], 0
+        for x in client.inputs(self.inputs, self.subset):
+            found = np.zeros((len(x), 2))
+            found[:, T2] = np.square(x, dtype=np.float64) @ self.of_inputs[name]
+            yield found[there[start : start + len(x)]]
+            start += len(x)
 
 
 def counted_rows(query: DistanceCounts, totals: DistanceTotals | None) -> Domain:
