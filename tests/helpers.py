@@ -140,7 +140,7 @@ def in_float32(run):
     return replace(run, x=run.x.float(), y=run.y.float(), start=start)
 
 
-def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0):
+def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=1, round_index=0, rate_factor=1.0):
     """One round of `engine`: parameters (R, D) and a dict of losses (R,), NaN for absentees."""
     rows = stack(runs)
     backend = ENGINES[engine](network, rows, batch_size=batch_size, n_epochs=n_epochs)
@@ -280,7 +280,7 @@ def federate(
     rate_factors,
     *,
     batch_size=4,
-    n_epochs=2,
+    n_epochs=1,
     participation=1.0,
     history_size=2,
     algorithm="fedavg",

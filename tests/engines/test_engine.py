@@ -142,7 +142,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
     network = make_network((3, 2))
     sizes = (8, 4, 12)
     run = make_run(network, sizes)
-    records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1)
+    records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1, n_epochs=2)
     w, history = run.start.weights, []
     for t, factor in enumerate((1.0, 0.6)):
         total = torch.zeros_like(w)

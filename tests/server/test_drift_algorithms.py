@@ -38,7 +38,7 @@ def make_runs(network, **settings):
 
 def update_of(network, run, weights, history, t, factor, *, client_task=TRAIN, shift=None, sizes=SIZES):
     """What each client of a run sends, client by client from the loop engine."""
-    engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=2, client_task=client_task)
+    engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=1, client_task=client_task)
     broadcast = Broadcast(weights[None], tuple(h[None] for h in history), t, factor, shift)
     return list(sent_by(engine, np.arange(len(sizes)), broadcast))
 
