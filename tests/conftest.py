@@ -13,8 +13,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # figures without a screen
 import native_builds
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 native_builds.register()
+
+# Hypothesis would read every file of the package for numbers to try: a second in each process, and examples would then
+# depend on what else has been imported, "deterministic" or not.
+providers._get_local_constants = lambda: providers._local_constants
 
 # "deterministic" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, and more.
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=15)
@@ -53,4 +58,5 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """Search for garbage from now on, among what comes from now on."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as often as by default takes a twentieth of the time
     gc.enable()

@@ -10,6 +10,7 @@ import torch
 from oracles.loop import LoopEngine
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
+from torch.optim.adamw import adamw
 
 from skfdrmfl.clients.client_data import ClientData
 from skfdrmfl.clients.simulation import LocalTraining, Simulation
@@ -62,6 +63,27 @@ def drawn_of_one(patch, method):
     """Let figures of comparisons show this method alone, where they are not about figures."""
     whole = compare_module.Comparison.plot
     patch.setattr(compare_module.Comparison, "plot", lambda self, **more: whole(self, **{"names": [method]} | more))
+
+
+def undrawn(patch):
+    """Let figures be made but not be drawn into files, where what stands beside them is looked at."""
+    patch.setattr("matplotlib.figure.Figure.savefig", lambda self, file, **_: file.write(b"PNG"))
+
+
+class AdamW:
+    """torch.optim.AdamW of one array, by torch's function: the class imports torch._dynamo, seconds in each process."""
+
+    def __init__(self, w, lr, weight_decay):
+        self.w, self.lr, self.weight_decay = w, lr, weight_decay
+        self.first, self.second, self.n_steps = torch.zeros_like(w), torch.zeros_like(w), torch.zeros(())
+
+    @torch.no_grad()
+    def step(self):
+        """Go a step along the gradient of the array, which is forgotten."""
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+        state = ([self.first], [self.second], [], [self.n_steps])
+        adamw([self.w], [self.w.grad], *state, amsgrad=False, maximize=False, **rates)
+        self.w.grad = None
 
 
 def normal(seed, *shape):
@@ -140,7 +162,7 @@ def in_float32(run):
     return replace(run, x=run.x.float(), y=run.y.float(), start=start)
 
 
-def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=2, round_index=0, rate_factor=1.0):
+def run_round(engine, network, runs, *, participants=None, batch_size=4, n_epochs=1, round_index=0, rate_factor=1.0):
     """One round of `engine`: parameters (R, D) and a dict of losses (R,), NaN for absentees."""
     rows = stack(runs)
     backend = ENGINES[engine](network, rows, batch_size=batch_size, n_epochs=n_epochs)
@@ -280,7 +302,7 @@ def federate(
     rate_factors,
     *,
     batch_size=4,
-    n_epochs=2,
+    n_epochs=1,
     participation=1.0,
     history_size=2,
     algorithm="fedavg",

@@ -61,7 +61,10 @@ def imports(package: Path) -> dict[str, set[str]]:
 
 def _named(tree: ast.Module, inside: str) -> Iterator[str]:
     """Yield the dotted names that a module in the folder `inside` imports; `from a import b` names a.b."""
-    for node in ast.walk(tree):
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:  # statements, and what has some: nothing is imported within an expression
+        within = (ast.stmt, ast.excepthandler, ast.match_case)
+        nodes.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, within))
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

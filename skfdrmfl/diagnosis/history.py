@@ -61,11 +61,10 @@ class TrainingHistory:
 
     def per_client(self, term: str, period: slice) -> Float:
         """Return each client's median (K,) of a term over a period, NaN if the client took part in no round of it."""
-        values = self.recorded[f"{term}_per_client"][period]
-        medians = np.full(values.shape[1], np.nan)
-        took_part = ~np.isnan(values).all(0)
-        medians[took_part] = np.nanmedian(values[:, took_part], axis=0)
-        return medians
+        # Hundreds of medians of a few rounds are asked for: np.nanmedian takes a millisecond each.
+        values = np.sort(self.recorded[f"{term}_per_client"][period], axis=0)  # NaN comes last
+        n, clients = (~np.isnan(values)).sum(0), np.arange(values.shape[1])
+        return (values[(n - 1) // 2, clients] + values[n // 2, clients]) / 2
 
     def mean(self, term: str, period: slice, among: Float | None = None) -> float:
         """Return the clients' mean of a term over a period, weighted by rows.

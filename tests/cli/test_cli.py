@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import few_rivals
+from helpers import drawn_of_one, few_rivals
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GroupKFold
 
@@ -64,6 +64,7 @@ def finished():
 
 def test_compare_prints_the_table_and_writes_both_files_of_what_is_asked_for(capsys, tmp_path, monkeypatch):
     few_rivals(monkeypatch, "mean predictor", "PCA", "RidgeCV, all columns")
+    drawn_of_one(monkeypatch, "FDRMFL")
     options = "--target water --clients 4 --scheme dirichlet --components 3 --seed 7 --out a/b --tuning none"
     assert cli.main([*QUICK, *options.split()]) == 0
     out, err = capsys.readouterr()

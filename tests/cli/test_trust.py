@@ -1,5 +1,7 @@
 """`skfdrmfl predict` says which rows lie outside: columns, a line, and with --strict an exit status."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,21 +14,31 @@ N, P = 60, 20
 DOMAIN = ["T2", "T2_limit", "Q", "Q_limit", "inside", "y_inside", "moved_by"]
 
 
-@pytest.fixture
-def spectra(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """Spectra in a file, a model of them, and the same with a spike in row 4."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("fitted")
     rng = np.random.default_rng(0)
     x = 3 + rng.standard_normal((N, 3)) @ np.sin(np.arange(P) / np.array([[3.0], [5.0], [7.0]]))
     frame = pd.DataFrame(x + 0.01 * rng.standard_normal((N, P)), columns=[str(1000 + 10 * j) for j in range(P)])
     frame["fat"], frame["site"] = x[:, 0] - x[:, 9], np.repeat(["a", "b"], N // 2)
-    frame.to_csv("data.csv", index=False)
-    fit = ["fit", "data.csv", "--target", "fat", "--clients-column", "site", "--no-figure", "--save", "model.npz"]
-    assert cli.main([*fit, "--tuning", "none", "--set", "n_rounds=3"]) == 0
+    frame.to_csv(folder / "data.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fit = ["fit", "data.csv", "--target", "fat", "--clients-column", "site", "--no-figure", "--save", "model.npz"]
+        assert cli.main([*fit, "--tuning", "none", "--set", "n_rounds=3"]) == 0
     spoiled = frame.copy()
     spoiled.loc[3, ["1040", "1050", "1060"]] += 5.0
-    spoiled.to_csv("spoiled.csv", index=False)
-    return spoiled
+    spoiled.to_csv(folder / "spoiled.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def spectra(folder, tmp_path, monkeypatch):
+    """The rows with a spike, and all of that in the folder of the test."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return pd.read_csv("spoiled.csv")
 
 
 def test_rows_outside_are_counted_named_and_end_strict_with_a_status_of_its_own(spectra, capsys):

@@ -314,11 +314,11 @@ class Picky(LinearRegression):
 
 
 def test_what_varies_comes_back_from_json_and_stands_in_table_page_and_picture(monkeypatch):
-    helpers.drawn_of_one(monkeypatch, "FDRMFL")
+    helpers.undrawn(monkeypatch)
     X, y = table()
     two = Columns(modalities={"one": [0, 1, 2], "two": [3, 4]})
     Y = np.c_[y, -2 * y]
-    options = {"learning_curve": [0.5], "by_modality": True, "n_permutations": 2}
+    options = {"learning_curve": [0.5], "by_modality": True, "n_permutations": 1}
     found = compare(X, Y, CLIENTS, **QUICK | {"transformer": two}, **options)
     back = Comparison.from_json(found.to_json())
     assert back.to_json() == found.to_json()

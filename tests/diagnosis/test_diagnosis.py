@@ -308,6 +308,17 @@ def made_up(n_rounds=20, n_rows=(50, 50), mi_weight=1e-3, validation=None, per_c
     )
 
 
+@pytest.mark.parametrize("n_rounds", [1, 4, 5])
+def test_what_a_client_had_in_a_period_is_the_median_of_the_rounds_in_which_it_was_there(n_rounds):
+    values = np.random.default_rng(0).standard_normal((9, 200))
+    values[np.random.default_rng(1).random(values.shape) < 0.5] = np.nan
+    found = TrainingHistory({"mse_per_client": values}, np.ones(200), range(200), {}).per_client(
+        "mse", slice(9 - n_rounds, 9)
+    )
+    there = [column[~np.isnan(column)] for column in values[9 - n_rounds :].T]
+    np.testing.assert_array_equal(found, [np.median(own) if len(own) else np.nan for own in there])
+
+
 MEMORISED = {"mse": 0.01, "mi": 0.7, "mi_nwj": 1.5, "validation": {"mse": 1.8, "mi_nwj": -0.6}}
 
 

@@ -6,6 +6,7 @@ import torch
 from helpers import (
     ENGINES,
     FLOAT,
+    AdamW,
     federate,
     in_float32,
     make_network,
@@ -49,7 +50,7 @@ def written_out_training(network, x, y, run, *, orders, batch_size, models, rate
     """
     s = run.settings
     w = models[0].clone().requires_grad_()
-    opt = torch.optim.AdamW([w], lr=rate, weight_decay=s.weight_decay)
+    opt = AdamW(w, rate, s.weight_decay)
     references = None
     if len(models) > 1:
         with torch.no_grad():
@@ -58,7 +59,6 @@ def written_out_training(network, x, y, run, *, orders, batch_size, models, rate
     for order in orders:
         order = torch.as_tensor(order)
         for batch in order.split(batch_size):
-            opt.zero_grad()
             loss = written_out_objective(
                 network,
                 network.layout.views(w),
@@ -89,7 +89,7 @@ def fresh_moments(w):
 def test_the_optimiser_is_torchs_adamw(step, decay):
     w = normal(0, 3, 40)
     theirs = w.clone().requires_grad_()
-    opt = torch.optim.AdamW([theirs], lr=0.03, weight_decay=decay)
+    opt = AdamW(theirs, 0.03, decay)
     state = fresh_moments(w)
     for t in range(6):
         gradient = 10.0 ** (2 - t) * normal([1, t], 3, 40)
@@ -142,7 +142,7 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
     network = make_network((3, 2))
     sizes = (8, 4, 12)
     run = make_run(network, sizes)
-    records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1)
+    records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1, n_epochs=2)
     w, history = run.start.weights, []
     for t, factor in enumerate((1.0, 0.6)):
         total = torch.zeros_like(w)

@@ -129,7 +129,7 @@ def rounds(draw):
     return network, run, sent, client_task, draw(st.sampled_from([1, 3, 16, 33]))
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 3)
 @given(rounds())
 def test_in_float64_it_is_the_loop(drawn):
     same_as_the_loop(*drawn)

@@ -93,7 +93,7 @@ def test_the_docstring_names_every_string_that_a_parameter_takes():
 
 
 def small(**params):
-    return FDRMFLTransformer(**{"tuning": None, "n_rounds": 4, "local_epochs": 2, "random_state": 0, **params})
+    return FDRMFLTransformer(**{"tuning": None, "n_rounds": 4, "local_epochs": 1, "random_state": 0, **params})
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ def run(names, path):
     assert model.n_rounds_ >= 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("names", list(covering()), ids=" x ".join)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_is_not_refused_fits(names, tmp_path):

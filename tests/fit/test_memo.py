@@ -58,7 +58,7 @@ CASES = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", CASES)
 def test_a_fit_of_rows_prepared_before_leaves_the_same_bytes_ledger_included(case, asked):
     first = pickle.dumps(fitted(**CASES[case]))

@@ -16,6 +16,7 @@ from torch import nn
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import Conv1DEncoder, RecurrentEncoder, TorchEncoder
+from skfdrmfl.engines.native import library
 
 DATA = Path(__file__).parents[1] / "data"
 RNG = np.random.default_rng(0)
@@ -50,7 +51,9 @@ def case(request):
     return table, FDRMFLTransformer(tuning=None, **OPTIONS, **parameters).fit(table, Y, client_ids=IDS)
 
 
-def test_a_process_that_only_loads_models_and_predicts_imports_neither_torch_nor_what_trains(tmp_path):
+def test_a_process_that_loads_and_predicts_imports_nothing_that_trains_and_one_that_fits_in_compiled_code_no_torch(
+    tmp_path,
+):
     private = {"dp_clip_norm": 1.0, "dp_bounds": {"X": (-9, 9), "y": (-99, 99)}, "preprocessing": "standardize"}
     cases = {
         "alone": {"tuning": None, "early_stopping": True, "algorithm": "scaffold", "pretreatment": "snv"},
@@ -67,11 +70,15 @@ def test_a_process_that_only_loads_models_and_predicts_imports_neither_torch_nor
     code = (
         "import sys, numpy as np; from skfdrmfl import FDRMFLTransformer as Model; X = np.load('rows.npy')\n"
         f"for name in {list(cases)}: print(Model.load(name + '.npz').predict(X).tobytes().hex())\n"
-        "print(*({'torch', 'skfdrmfl.fit.prepare', 'skfdrmfl.server.rounds'} & sys.modules.keys()))"
+        "print(*({'torch', 'skfdrmfl.fit.prepare', 'skfdrmfl.server.rounds'} & sys.modules.keys()))\n"
+        "model = Model(n_rounds=2, local_epochs=1).fit(X, X[:, 0], np.arange(60) % 2); model.save('again.npz')\n"
+        "Model.load('again.npz').transform(X); print(model.engine_, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:4] == [*predicted, ""]
+    *loaded, fitted = done.stdout.splitlines()
+    assert loaded == [*predicted, ""]
+    assert fitted == "native False" or library() is None
 
 
 @pytest.mark.sampled(2)

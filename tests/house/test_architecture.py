@@ -14,8 +14,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from skfdrmfl.engines.native import library
-
 ROOT = Path(__file__).resolve().parents[2]
 house = SimpleNamespace(**run_path(str(ROOT / "tools" / "architecture.py")))
 FILES = house.modules(house.PACKAGE)
@@ -138,20 +136,6 @@ def test_torch_stands_in_the_definition_the_encoders_and_the_torch_engine_alone(
     named = [name for name, path in FILES.items() if names_it.search(path.read_text(encoding="utf-8"))]
     assert "skfdrmfl.engines.torch" in named
     assert [name for name in named if not MAY_NAME_TORCH.match(name)] == []
-
-
-@pytest.mark.skipif(library() is None, reason="nothing has been compiled of native.c")
-def test_a_fit_in_compiled_code_and_a_model_that_predicts_import_no_torch(tmp_path):
-    code = (
-        "import sys; from skfdrmfl import FDRMFLTransformer; import numpy as np;"
-        "X = np.random.default_rng(0).standard_normal((30, 3));"
-        "model = FDRMFLTransformer(n_rounds=2).fit(X, X[:, 0], np.arange(30) % 2);"
-        f"model.save({str(tmp_path / 'model')!r}); model = FDRMFLTransformer.load({str(tmp_path / 'model')!r});"
-        "model.transform(X), model.predict(X);"
-        "assert model.engine_ == 'native'; assert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

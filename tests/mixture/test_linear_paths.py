@@ -93,7 +93,7 @@ def test_a_pls_path_is_scikit_learns_for_each_output_by_itself(kind, outputs):
     moments, masks = sets_of(x, y)
     coefficients, intercept = pls_path(moments, 8)
     for s, mask in enumerate(masks):
-        for a in range(min(8, rank_of(x[mask]))):
+        for a in {0, 1, 4, 7} & set(range(rank_of(x[mask]))):
             for j in range(len(outputs)):
                 pooled = PLSRegression(a + 1, scale=False).fit(x[mask], y[mask, j])
                 predicted = x @ coefficients[a, s, :, j] + intercept[a, s, j]

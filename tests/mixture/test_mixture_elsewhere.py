@@ -82,9 +82,8 @@ def assert_the_same_mixture(a, b, table=X):
 @pytest.mark.parametrize(
     ("parameters", "table", "y"),
     [
-        pytest.param(MIXED, X, Y, id="spectra and a table"),
         pytest.param(
-            FEW | TWO | {"early_stopping": True},
+            MIXED | {"early_stopping": True},
             HOLES,
             np.hstack([Y, np.exp(Y)]),
             id="rows lack modalities, two outputs",

@@ -127,7 +127,7 @@ def test_members_say_their_weights_and_errors_and_those_of_the_mixture():
 # ------------------------------------------------------------------------------------------------ predictions
 
 
-@pytest.mark.parametrize(("q", "lacks"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("q", "lacks"), [pytest.param(1, False, marks=pytest.mark.slow), (2, True)])
 def test_predictions_are_the_weighted_sum_of_what_members_predict(q, lacks):
     x, y, model = mixed(q, lacks=lacks)
     fitting, stand = prepared(x, y, **MIXED)

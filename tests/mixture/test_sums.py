@@ -171,7 +171,7 @@ def penalised(z, mask, penalty):
     return penalty * mask.sum() * np.linalg.eigvalsh(np.cov(z[mask].T, bias=True))[-1]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("view", "codes"),
     [*((view, THREE) for view in PARTS_OF_VIEW), ("raw", np.zeros(60, dtype=int)), ("snv", np.arange(60) % 10)],

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from helpers import ENGINES, FLOAT, federate, make_network, make_run, random_weights, sent_by, tensor
+from helpers import ENGINES, FLOAT, AdamW, federate, make_network, make_run, random_weights, sent_by, tensor
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skfdrmfl import FDRMFLTransformer
@@ -38,7 +38,7 @@ def make_runs(network, **settings):
 
 def update_of(network, run, weights, history, t, factor, *, client_task=TRAIN, shift=None, sizes=SIZES):
     """What each client of a run sends, client by client from the loop engine."""
-    engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=2, client_task=client_task)
+    engine = ENGINES["loop"](network, stack([run]), batch_size=4, n_epochs=1, client_task=client_task)
     broadcast = Broadcast(weights[None], tuple(h[None] for h in history), t, factor, shift)
     return list(sent_by(engine, np.arange(len(sizes)), broadcast))
 
@@ -100,12 +100,11 @@ def test_fedprox_steps_are_those_of_torch_with_the_pull_in_the_objective(engine)
     start = run.start.weights[None].clone()
     w = start.clone().requires_grad_()
     rate = 0.5 * run.settings.learning_rate
-    optimizer = torch.optim.AdamW([w], lr=rate, weight_decay=run.settings.weight_decay)
+    optimizer = AdamW(w, rate, run.settings.weight_decay)
     share = run.x.new_full((1, 7), 1 / 7)
     everything = Batch(run.x[None], torch.cat((run.y, run.y))[None], None, share, share)
     lambdas = weights_of_terms(rows)
     for _ in range(3):
-        optimizer.zero_grad()
         loss = local_objective(network, network.layout.views(w), everything, lambdas)["loss"].sum()
         (loss + 0.35 * (w - start).square().sum()).backward()
         optimizer.step()
@@ -190,13 +189,13 @@ def test_server_adam_is_that_of_torch(algorithm, trains, engine):
     run = make_run(network, SIZES, **SERVER | {"proximal_weight": 0.0})
     w, history = run.start.weights.clone(), ()
     decay = 0.0 if trains else run.settings.weight_decay
-    optimizer = torch.optim.AdamW([w], lr=0.3, weight_decay=decay)
+    optimizer = AdamW(w, 0.3, decay)
     for t, factor in enumerate(FACTORS):
         sent = by_rows(
             update_of(network, run, w.clone(), history, t, factor, client_task=ClientTask(sends_parameters=trains))
         )
         history = (w.clone(), *history)[:2]
-        optimizer.param_groups[0]["lr"] = 0.3 * factor
+        optimizer.lr = 0.3 * factor
         w.grad = w - sent if trains else sent
         optimizer.step()
     as_exact(federate(engine, network, [run], FACTORS, algorithm=algorithm)[-1].state.weights[0], w)

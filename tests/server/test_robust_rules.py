@@ -273,7 +273,7 @@ def test_a_modality_that_nobody_votes_on_and_a_round_that_nobody_answers_stay(ru
     assert not second.diverged.any()
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("rule", "mixing"), SOME)
 def test_a_run_ends_alike_in_any_company(rule, mixing):
     network = make_network((3,))
@@ -287,7 +287,7 @@ def test_a_run_ends_alike_in_any_company(rule, mixing):
 # --------------------------------------------------------------------------- updates that are not finite
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("engine", "rule", "mixing"),
     [
