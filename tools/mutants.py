@@ -57,6 +57,8 @@ _KEPT = "engines/torch.py: kept = chunk.references if chunk.reference_round == b
 _UNIT = "unit[(unit <= 64 * np.finfo(np.float64).eps * np.abs(m)) | (unit <= SMALLEST_UNIT)] = 0.0"
 _PULL = "np.maximum(np.linalg.norm(exact - centre, axis=1), SMALLEST_DISTANCE * unit)"
 _PLAIN = "if named or X.ndim != 3 or X.shape[1] != fitted.n_features or not len(X):"
+_REACHED = "units = np.array([block.units for block in self.blocks.values()]).reshape(-2, 2)"
+_OF_ALL = "out = np.ones((len(training.cohort.runs), values.shape[1]), values.dtype)"
 _USES = 'uses(run.settings.terms, "references")'
 _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {
@@ -69,6 +71,8 @@ SAME = {
     "engines/chunk.py: self.reference_round = 1": "nothing is kept yet, of whatever round",
     "engines/chunk.py: self.reference_round = -2": "nothing is kept yet, of whatever round",
     f"fit/check_input.py: {_PLAIN}": "scikit-learn's checks come to the same, in twice the time",
+    f"method/domain.py: {_REACHED}": "numpy takes any negative length so",
+    f"clients/remote/site.py: {_OF_ALL}": "what stands for runs that are not asked is not read",
     "method/equations/divergence.py: if codes.shape[-3] == 1:": "one row has no moments, and no gradient",
     "engines/torch.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
     f"protocol/queries/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
