@@ -136,6 +136,19 @@ def test_malformed_answers_end_a_fit_with_the_site_named_or_leave_it_out(asked):
     assert unnamed == []
 
 
+@pytest.mark.parametrize("answers", [[None], [None] * 3, (None, None), "xy", {"x": None, "y": None}])
+def test_all_but_a_list_of_an_answer_to_each_question_is_not_as_asked(answers):
+    class Other(Wire):
+        def answer(self, address, packet):
+            answer = super().answer(address, packet)
+            spoils = address == "b" and self.asked[-1][1].what == "sum"
+            return to_packet(("done", answers)) if spoils else answer
+
+    wire = Other({label: site_of(estimator(), rows_of(X, Y, label == LABELS), label) for label in "abc"})
+    with pytest.raises(NoAnswer, match="'b'.*2 answers were asked for"):
+        fit_over(wire, estimator())
+
+
 @pytest.mark.parametrize("n_messages", [150, pytest.param(400, marks=pytest.mark.slow)])
 def test_malformed_answers_to_an_exchange_are_no_answers_and_say_little(wire, n_messages):
     class Junk:

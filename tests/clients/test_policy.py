@@ -277,18 +277,20 @@ def test_what_is_counted_counts_over_restarts_and_runs(tmp_path):
     assert [run["rounds"] for run in counted.values()] == [2, 2]
 
 
-@pytest.mark.slow
 def test_epsilon_adds_up_over_runs_to_what_the_accountant_says_and_then_nothing_leaves(tmp_path):
     pytest.importorskip("dp_accounting")
-    bill = Expense("preprocessing", 8.0, 1.0, 1), Expense("training rounds", 2.0, 1.0, 2)
+    bill = (
+        Expense("preprocessing", 800.0, 1.0, 1),
+        Expense("training rounds", 200.0, 1.0, 2),
+    )  # much noise: soon added up
     once, twice = epsilon(bill, 1e-3), epsilon(bill * 2, 1e-3)
     for limit, n_runs in ((once - 1e-6, 0), (twice - 1e-6, 1)):
         state = tmp_path / f"{n_runs}.json"
-        policy = SitePolicy(fewest_rows=1, noise_multiplier=2.0, epsilon=limit, delta=1e-3, state=state)
+        policy = SitePolicy(fewest_rows=1, noise_multiplier=200.0, epsilon=limit, delta=1e-3, state=state)
         for _ in range(n_runs):
-            fit(policy, PRIVATE)
+            fit(policy, PRIVATE | {"dp_noise_multiplier": 200.0})
         with pytest.raises(NoAnswer, match="epsilon of all runs would be"):
-            fit(policy, PRIVATE)
+            fit(policy, PRIVATE | {"dp_noise_multiplier": 200.0})
 
 
 def test_with_privacy_a_site_sends_no_update_longer_than_the_clip_and_no_losses():

@@ -10,8 +10,9 @@ from wire import Processes, Wire, fit_over, rows_of
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.diagnosis.suspect_table import is_alarming
-from skfdrmfl.protocol.queries.suspects import RobustMoments
+from skfdrmfl.protocol.queries.suspects import RobustMoments, most_sent
 from skfdrmfl.site.site_data import site_of
+from skfdrmfl.views.base import FEWEST_SMOOTH
 
 FEW = {"tuning": None, "n_rounds": 1, "local_epochs": 1, "random_state": 0}
 N, P = 90, 40
@@ -255,6 +256,14 @@ def test_of_values_too_large_or_small_to_square_nothing_is_said(x_unit, y_unit):
         warnings.simplefilter("error")
         model = FDRMFLTransformer(**FEW, suspects="warn").fit(X * x_unit, Y * y_unit, client_ids=IDS)
     assert not model.suspects_.n_rows
+
+
+@pytest.mark.parametrize(("p", "q"), [(1, 1), (5, 2), (40, 1)])
+def test_what_a_client_is_said_to_send_at_most_is_what_it_sends_but_for_shapes_of_series(p, q):
+    log = fitted(spectra(p=p)[0], np.stack([Y, Y**2], 1)[:, :q]).federation_log_
+    looks = {"medians", "products of usual rows", "counts of usual distances", "counts of suspects"}
+    sent = sum(m.bytes // m.clients for m in log if m.direction == "up" and m.what in looks)
+    assert sent <= most_sent([p], q) <= (sent if p < FEWEST_SMOOTH else 1.2 * sent)
 
 
 def test_of_sums_that_are_no_numbers_nothing_is_said(monkeypatch):

@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.encoders import DenseEncoder
+from skfdrmfl.fit.parameters import device_of
 
 N, P = 30, 6
 RNG = np.random.default_rng(0)
@@ -496,3 +497,10 @@ def test_a_failed_partial_fit_appends_no_client():
     assert estimator.clients_.tolist() == [0, 1, 2]
     assert estimator.n_samples_per_client_.tolist() == [10, 10, 10]
     assert estimator.partial_fit(X, Y, client_ids=IDS + 10).clients_.tolist() == [0, 1, 2, 10, 11, 12]
+
+
+def test_without_cuda_any_name_of_the_processor_is_a_device_and_cuda_is_none(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert [device_of(name) for name in ("cpu", "cpu:0", "auto")] == ["cpu", "cpu:0", "cpu"]
+    with pytest.raises(ValueError, match="torch finds no CUDA device"):
+        device_of("cuda")

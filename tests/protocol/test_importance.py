@@ -18,6 +18,7 @@ from skfdrmfl.data.held_out import Split
 from skfdrmfl.data.transforms import BlockTransform
 from skfdrmfl.encoders import CategoricalEncoder, Conv1DEncoder, DenseEncoder, LinearEncoder, RecurrentEncoder
 from skfdrmfl.fit import prepared_fit as _fitting
+from skfdrmfl.protocol.plan import Inputs
 from skfdrmfl.protocol.queries import importance
 
 SMALL = {"n_rounds": 3, "local_epochs": 2, "hidden_layer_sizes": (6,), "modality_dim": 4, "random_state": 0}
@@ -152,6 +153,17 @@ def test_whoever_holds_which_row_the_importances_are_those_of_all_rows(monkeypat
         (sums,) = fitting.federation.sum(importance.Responses(of_model))
         found = importance.importances(of_model, sums, 6)
         assert_allclose(found, model.feature_importances_, rtol=1e-5)
+
+
+def test_parts_of_an_answer_grow_with_the_rows_as_the_query_says():
+    X, y, ids = problem()
+    model = FDRMFLTransformer(**SMALL | {"hidden_layer_sizes": ()}, tuning=None, preprocessing=None).fit(X, y, ids)
+    query = importance.Responses(
+        _fitting.Model(model._fitted.network, model._fitted.weights, Inputs(model._fitted.table))
+    )
+    one, three = (model._prepare_fit(X * unit, y, ids).federation.sum(query)[0] for unit in (1.0, 3.0))
+    for power, before, after in zip(query.powers, one, three, strict=True):
+        assert_allclose(after, np.multiply(before, 3.0**power))
 
 
 @pytest.mark.parametrize("kind", ["numbers", "missing modalities", "categories"])
